@@ -1,0 +1,659 @@
+//! Who may run: the limit, the line, and the numbers, shared by a group and its handles.
+//!
+//! # Invariants
+//!
+//! - `used = running + reserved`. Of the children that count as `running`, those in `inbox`
+//!   are admitted and not yet with the group's set; the others are in the set.
+//! - The line is *settled* whenever the lock is free: its first entry does not fit, or is a
+//!   waiter that was told so. A newcomer is admitted past the line only where it is empty,
+//!   and a waiter only where it is first; so admission is in order.
+//! - Where every running child waits in the line, and the first in line does not fit, one
+//!   waiter has been told to put its child into the queue.
+//! - Once `closed` is set, nothing is admitted and the line stays empty: the group has
+//!   resolved or is gone.
+//! - A cancelled token admits nothing either. What still is in the line then is dropped by
+//!   the group's next poll, or by its drop.
+//!
+//! # Locks
+//!
+//! One, around [`State`]. No waker is woken, cloned or dropped, no child dropped or polled,
+//! while it is held: what is to be woken or dropped is carried out of it. The token's own
+//! lock is never taken inside it (`is_cancelled` is an atomic load).
+
+mod line;
+mod nested;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+
+use event_listener::{Event, EventListener};
+
+pub(crate) use self::line::Place;
+use self::line::{Entry, Line, Waiter};
+use self::nested::Nested;
+use crate::bell::Bell;
+use crate::kind::{Child, Kind};
+use crate::lock::Lock;
+use crate::{CancelToken, Stats, TryGoError, context};
+
+/// What a group and its handles have in common.
+pub(crate) struct Shared<C> {
+    pub(crate) token: CancelToken,
+    pub(crate) bell: Arc<Bell>,
+    /// Whether there ever was a handle; without one, no child can wait for its own group.
+    handed: AtomicBool,
+    state: Lock<State<C>>,
+}
+
+struct State<C> {
+    /// `queued` to `dropped` and the limit, as users see them.
+    stats: Stats,
+    /// Room that is taken.
+    used: usize,
+    /// Room that a `feed` holds while it asks its stream.
+    reserved: usize,
+    /// The index of the next child to be admitted.
+    next_index: usize,
+    line: Line<C>,
+    nested: Nested,
+    /// Admitted, on their way to the group's set, in order.
+    inbox: VecDeque<Admitted<C>>,
+    /// Somebody who held the group open may have gone; for `settle` to look at.
+    left: bool,
+    closed: bool,
+    /// The end has been announced: the children are gone too.
+    ended: bool,
+    /// Made for the first who waits for it.
+    end: Option<Arc<End>>,
+}
+
+/// A child that may run.
+pub(crate) struct Admitted<C> {
+    pub(crate) child: C,
+    /// Its place in the order of admission.
+    pub(crate) index: usize,
+}
+
+/// On whose behalf the state is changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// The group's own task, which looks into the inbox by itself.
+    Owner,
+    /// A handle, which has to ring.
+    Handle,
+}
+
+/// The answer to somebody who wants room.
+pub(crate) enum Answer<R> {
+    Yes(R),
+    /// Only into the queue, at the place where the waiter stands.
+    ToQueue(Place),
+    Wait,
+    Stopped,
+}
+
+/// How a child has ended.
+#[derive(Clone, Copy)]
+pub(crate) enum Ended {
+    Ok,
+    Failed,
+    Dropped,
+}
+
+/// Who is to be told of a change once the lock is free. At most one waiter: the first in
+/// line goes before the next is told.
+#[derive(Default)]
+#[must_use]
+struct Calls {
+    waker: Option<Waker>,
+    ring: bool,
+}
+
+// === impl Shared ===
+
+impl<C> Shared<C> {
+    pub(crate) fn new(token: CancelToken) -> Arc<Self> {
+        Arc::new(Self {
+            token,
+            bell: Bell::new(),
+            handed: AtomicBool::new(false),
+            state: Lock::new(State::new()),
+        })
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.state.lock().stats
+    }
+
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.state.lock().stats.limit
+    }
+
+    pub(crate) fn set_limit(&self, limit: Option<usize>, who: Who) {
+        self.update(who, |state| state.stats.limit = limit);
+    }
+
+    /// Notes that a handle exists, so that children are known while they are polled.
+    pub(crate) fn hand_out(&self) {
+        self.handed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_handed_out(&self) -> bool {
+        // Relaxed: whoever calls through a handle got it from the one who stored this.
+        self.handed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a child was ever accepted.
+    pub(crate) fn has_accepted(&self) -> bool {
+        let state = self.state.lock();
+        state.next_index > 0 || state.stats.queued > 0 || state.stats.dropped > 0
+    }
+
+    /// Whether nobody but its group knows of it yet.
+    pub(crate) fn is_untouched(&self) -> bool {
+        !self.has_accepted() && !self.is_handed_out() && !self.token.is_shared()
+    }
+
+    /// What the group is known by while one of its children is polled.
+    pub(crate) fn id(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// Changes the state, settles the line, and tells whom it concerns.
+    fn update<R>(&self, who: Who, change: impl FnOnce(&mut State<C>) -> R) -> R {
+        let (result, calls) = {
+            let mut state = self.state.lock();
+            let result = change(&mut state);
+            (result, state.settle(self.is_stopped()))
+        };
+        if calls.ring && who == Who::Handle {
+            self.bell.ring();
+        }
+        if let Some(waker) = calls.waker {
+            waker.wake();
+        }
+        result
+    }
+
+    /// The child (by index) within whose poll the caller stands.
+    fn current_child(&self) -> Option<usize> {
+        if self.is_handed_out() {
+            context::child_of(self.id())
+        } else {
+            None
+        }
+    }
+
+    /// Admits a child of whoever waits in `go`, or gives him a place in the line.
+    pub(crate) fn go<A>(
+        &self,
+        who: Who,
+        place: &mut Option<Place>,
+        cx: &Context<'_>,
+        child: &mut Option<A>,
+    ) -> Answer<()>
+    where
+        C: Kind,
+        A: Child<C>,
+    {
+        let admit = |state: &mut State<C>| {
+            if let Some(child) = child.take() {
+                state.admit(child.into_child());
+            }
+        };
+        self.take_turn(who, place, cx, admit)
+    }
+
+    /// Takes room for a child that is yet to be asked for, or a place in the line.
+    pub(crate) fn reserve(
+        &self,
+        who: Who,
+        place: &mut Option<Place>,
+        cx: &Context<'_>,
+    ) -> Answer<Reservation<'_, C>> {
+        let answer = self.take_turn(who, place, cx, |state| {
+            state.used += 1;
+            state.reserved += 1;
+        });
+        match answer {
+            Answer::Yes(()) => Answer::Yes(Reservation {
+                shared: self,
+                who,
+                held: true,
+            }),
+            Answer::ToQueue(place) => Answer::ToQueue(place),
+            Answer::Wait => Answer::Wait,
+            Answer::Stopped => Answer::Stopped,
+        }
+    }
+
+    /// Calls `take` where it is the caller's turn and there is room; else he waits.
+    fn take_turn(
+        &self,
+        who: Who,
+        place: &mut Option<Place>,
+        cx: &Context<'_>,
+        take: impl FnOnce(&mut State<C>),
+    ) -> Answer<()> {
+        let child = self.current_child();
+        // Cloned before and dropped after the lock; the entry that it replaces, likewise.
+        let mut _gone = None;
+        let mut waker = match who {
+            Who::Owner => None,
+            Who::Handle => Some(cx.waker().clone()),
+        };
+        self.update(who, |state| {
+            if state.closed || self.is_stopped() {
+                return Answer::Stopped;
+            }
+            let fits = state.fits();
+            let Some(at) = *place else {
+                if fits && state.line.is_empty() {
+                    take(state);
+                    return Answer::Yes(());
+                }
+                let waiter = Waiter {
+                    waker: waker.take(),
+                    told: false,
+                    to_queue: false,
+                };
+                let at = state.line.push(Entry::Waiter(waiter));
+                state.nested.set(at, child);
+                *place = Some(at);
+                return Answer::Wait;
+            };
+            let first = state.line.is_first(at);
+            match state.line.waiter(at) {
+                // The stop or the end has cleared the line.
+                None => Answer::Stopped,
+                Some(_) if fits && first => {
+                    _gone = state.line.remove(at);
+                    state.nested.remove(at);
+                    *place = None;
+                    take(state);
+                    Answer::Yes(())
+                }
+                Some(waiter) if waiter.to_queue => Answer::ToQueue(at),
+                Some(waiter) => {
+                    core::mem::swap(&mut waiter.waker, &mut waker);
+                    waiter.told = false;
+                    state.nested.set(at, child);
+                    Answer::Wait
+                }
+            }
+        })
+    }
+
+    /// Puts a child into the queue at the place of its waiter. Gives it back where a stop
+    /// has come between.
+    pub(crate) fn queue_at<A: Child<C>>(&self, who: Who, place: Place, child: A) -> Result<(), A>
+    where
+        C: Kind,
+    {
+        let mut old = None;
+        self.update(who, |state| {
+            if state.closed || self.is_stopped() || state.line.waiter(place).is_none() {
+                return Err(child);
+            }
+            state.nested.remove(place);
+            old = state.line.replace(place, child.into_child());
+            state.stats.queued += 1;
+            Ok(())
+        })
+    }
+
+    /// Gives up a place in the line.
+    pub(crate) fn leave(&self, who: Who, place: Place) {
+        let _dropped_unlocked = self.update(who, |state| {
+            state.left = true;
+            state.nested.remove(place);
+            state.line.remove(place)
+        });
+    }
+
+    pub(crate) fn try_go<A: Child<C>>(&self, who: Who, child: A) -> Result<(), TryGoError<A>>
+    where
+        C: Kind,
+    {
+        self.update(who, |state| {
+            if state.closed || self.is_stopped() {
+                return Err(TryGoError::Stopped(child));
+            }
+            if !state.line.is_empty() || !state.fits() {
+                return Err(TryGoError::AtLimit(child));
+            }
+            state.admit(child.into_child());
+            Ok(())
+        })
+    }
+
+    pub(crate) fn queue<A: Child<C>>(&self, who: Who, child: A)
+    where
+        C: Kind,
+    {
+        let _dropped_unlocked = self.update(who, |state| {
+            if state.closed || self.is_stopped() {
+                state.stats.dropped += 1;
+                return Some(child);
+            }
+            if state.line.is_empty() && state.fits() {
+                state.admit(child.into_child());
+            } else {
+                state.stats.queued += 1;
+                state.line.push(Entry::Queued(child.into_child()));
+            }
+            None
+        });
+    }
+
+    /// Moves the admitted children into `to`, which is empty.
+    pub(crate) fn take_inbox(&self, to: &mut VecDeque<Admitted<C>>) {
+        debug_assert!(to.is_empty());
+        core::mem::swap(&mut self.state.lock().inbox, to);
+    }
+
+    /// A running child is gone; its room is free. True where that admitted others, into the
+    /// inbox.
+    pub(crate) fn finish(&self, index: usize, ended: Ended) -> bool {
+        self.update(Who::Owner, |state| {
+            state.used -= 1;
+            state.stats.running -= 1;
+            *match ended {
+                Ended::Ok => &mut state.stats.ok,
+                Ended::Failed => &mut state.stats.failed,
+                Ended::Dropped => &mut state.stats.dropped,
+            } += 1;
+            state.nested.forget(index);
+        });
+        // `update` has settled the line since.
+        !self.state.lock().inbox.is_empty()
+    }
+
+    /// Clears the line after a stop; the children that stood in it are to be dropped.
+    pub(crate) fn clear_line(&self) -> impl Iterator<Item = C> + use<C> {
+        let line = {
+            let mut state = self.state.lock();
+            state.stats.dropped += core::mem::take(&mut state.stats.queued);
+            state.nested = Nested::default();
+            core::mem::take(&mut state.line)
+        };
+        line.into_queued()
+    }
+
+    /// Closes the group if nothing runs and nothing waits.
+    pub(crate) fn try_close(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.used > 0 || !(state.line.is_empty() || self.is_stopped()) {
+            return false;
+        }
+        state.closed = true;
+        true
+    }
+
+    /// Closes the group whatever runs: admission ends here. What ran counts as dropped.
+    pub(crate) fn close_now(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.stats.dropped += core::mem::take(&mut state.stats.running);
+        state.used = state.reserved;
+    }
+
+    /// Tells those who wait in `closed`, after everything else of the end.
+    pub(crate) fn announce_end(&self) {
+        let end = {
+            let mut state = self.state.lock();
+            state.ended = true;
+            state.end.clone()
+        };
+        if let Some(end) = end {
+            end.reach();
+        }
+    }
+
+    pub(crate) fn end(&self) -> Arc<End> {
+        let (end, ended) = {
+            let mut state = self.state.lock();
+            (Arc::clone(state.end.get_or_insert_default()), state.ended)
+        };
+        if ended {
+            end.reach();
+        }
+        end
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state.lock().ended
+    }
+}
+
+// === impl State ===
+
+impl<C> State<C> {
+    fn new() -> Self {
+        Self {
+            stats: Stats::default(),
+            used: 0,
+            reserved: 0,
+            next_index: 0,
+            line: Line::default(),
+            nested: Nested::default(),
+            inbox: VecDeque::new(),
+            left: false,
+            closed: false,
+            ended: false,
+            end: None,
+        }
+    }
+
+    /// Whether there is room for one more.
+    fn fits(&self) -> bool {
+        self.stats.limit.is_none_or(|limit| self.used < limit)
+    }
+
+    fn admit(&mut self, child: C) {
+        self.used += 1;
+        self.start(child);
+    }
+
+    /// The room is taken already.
+    fn start(&mut self, child: C) {
+        self.stats.running += 1;
+        let index = self.next_index;
+        self.next_index += 1;
+        self.inbox.push_back(Admitted { child, index });
+    }
+
+    /// Restores the invariants of the line after a change.
+    fn settle(&mut self, stopped: bool) -> Calls {
+        let mut calls = Calls::default();
+        if !stopped && !self.closed {
+            while self.fits() {
+                match self.line.first() {
+                    Some((_, Entry::Waiter(waiter))) => {
+                        waiter.call(&mut calls);
+                        break;
+                    }
+                    Some((_, Entry::Queued(_))) => {
+                        if let Some(Entry::Queued(child)) = self.line.pop() {
+                            self.stats.queued -= 1;
+                            self.admit(child);
+                        }
+                    }
+                    None => break,
+                }
+            }
+            self.settle_nested(&mut calls);
+        }
+        // New children to poll, or an end to come to.
+        let left = core::mem::take(&mut self.left);
+        calls.ring |=
+            !self.inbox.is_empty() || (left && self.used == 0 && (stopped || self.line.is_empty()));
+        calls
+    }
+
+    fn settle_nested(&mut self, calls: &mut Calls) {
+        let stuck = self.nested.children() > 0
+            && self.nested.children() == self.stats.running
+            && self.reserved == 0
+            && !self.fits();
+        if !stuck {
+            return;
+        }
+        if let Some(place) = self.nested.oldest() {
+            // It goes on now; so its child no longer counts as waiting for this one.
+            self.nested.remove(place);
+            if let Some(waiter) = self.line.waiter(place) {
+                waiter.to_queue = true;
+                waiter.told = false;
+                waiter.call(calls);
+            }
+        }
+    }
+}
+
+impl Waiter {
+    /// Tells it, once, to come.
+    fn call(&mut self, calls: &mut Calls) {
+        if !core::mem::replace(&mut self.told, true) {
+            calls.waker = self.waker.take();
+            calls.ring |= calls.waker.is_none();
+        }
+    }
+}
+
+// === impl Stand ===
+
+/// A place in the line, given up on drop.
+pub(crate) struct Stand<C> {
+    shared: Arc<Shared<C>>,
+    who: Who,
+    place: Option<Place>,
+}
+
+impl<C> Stand<C> {
+    /// The place of one who may stand in the line.
+    pub(crate) fn place(stand: &Option<Self>) -> Option<Place> {
+        stand.as_ref().and_then(|stand| stand.place)
+    }
+
+    /// Notes where he stands now.
+    pub(crate) fn set(
+        stand: &mut Option<Self>,
+        shared: &Arc<Shared<C>>,
+        who: Who,
+        place: Option<Place>,
+    ) {
+        match stand {
+            Some(stand) => stand.place = place,
+            None if place.is_some() => {
+                *stand = Some(Self {
+                    shared: Arc::clone(shared),
+                    who,
+                    place,
+                });
+            }
+            None => {}
+        }
+    }
+}
+
+impl<C> Drop for Stand<C> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.shared.leave(self.who, place);
+        }
+    }
+}
+
+// === impl Reservation ===
+
+/// Room for one child, given back on drop.
+pub(crate) struct Reservation<'s, C> {
+    shared: &'s Shared<C>,
+    who: Who,
+    held: bool,
+}
+
+impl<C> Reservation<'_, C> {
+    /// Admits the child that the room was for; false, and the child counts as dropped,
+    /// where the group has stopped meanwhile.
+    pub(crate) fn admit<A: Child<C>>(mut self, child: A) -> bool
+    where
+        C: Kind,
+    {
+        self.held = false;
+        let refused = self.shared.update(self.who, |state| {
+            state.reserved -= 1;
+            if state.closed || self.shared.is_stopped() {
+                state.used -= 1;
+                state.stats.dropped += 1;
+                return Some(child);
+            }
+            state.start(child.into_child());
+            None
+        });
+        refused.is_none()
+    }
+}
+
+impl<C> Drop for Reservation<'_, C> {
+    fn drop(&mut self) {
+        if self.held {
+            self.shared.update(self.who, |state| {
+                state.left = true;
+                state.reserved -= 1;
+                state.used -= 1;
+            });
+        }
+    }
+}
+
+// === impl End ===
+
+/// The end of a group, for those who wait for it.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    reached: AtomicBool,
+    event: Event,
+}
+
+impl End {
+    fn reach(&self) {
+        // Release: who sees the end sees all that came before it.
+        self.reached.store(true, Ordering::Release);
+        self.event.notify(usize::MAX);
+    }
+
+    fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn poll(
+        &self,
+        listener: &mut Option<EventListener>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        use core::future::Future;
+        use core::pin::Pin;
+        loop {
+            if self.is_reached() {
+                *listener = None;
+                return Poll::Ready(());
+            }
+            match listener {
+                Some(listening) => match Pin::new(listening).poll(cx) {
+                    Poll::Ready(()) => *listener = None,
+                    Poll::Pending => return Poll::Pending,
+                },
+                // Listen, then look again: the end may have come between.
+                None => *listener = Some(self.event.listen()),
+            }
+        }
+    }
+}

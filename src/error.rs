@@ -1,0 +1,126 @@
+//! What is said when a child can't be admitted; the child itself comes back in it.
+
+use core::error::Error;
+use core::fmt;
+
+/// The group has stopped and admits no more; the child comes back, never polled.
+///
+/// Returned by [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go).
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Group;
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new();
+/// group.token().cancel();
+/// let stopped = group.go(async { Ok::<_, &str>(7) }).await.unwrap_err();
+/// assert_eq!(stopped.to_string(), "the group has stopped");
+/// assert_eq!(stopped.into_inner().await, Ok(7));
+/// # });
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Stopped<F>(pub(crate) F);
+
+impl<F> Stopped<F> {
+    /// Gives back what was passed in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::Group;
+    /// # futures::executor::block_on(async {
+    /// # let mut group = Group::new();
+    /// # group.token().cancel();
+    /// if let Err(stopped) = group.go(async { Ok::<_, &str>(7) }).await {
+    ///     assert_eq!(stopped.into_inner().await, Ok(7));
+    /// }
+    /// # });
+    /// ```
+    pub fn into_inner(self) -> F {
+        self.0
+    }
+}
+
+impl<F> fmt::Debug for Stopped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stopped(..)")
+    }
+}
+
+impl<F> fmt::Display for Stopped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the group has stopped")
+    }
+}
+
+impl<F> Error for Stopped<F> {}
+
+/// Why [`try_go`](crate::Group::try_go) did not admit a child, and the child, never polled.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::{Group, TryGoError};
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new().with_limit(1);
+/// assert!(group.try_go(async { Ok::<_, &str>(1) }).is_ok());
+/// match group.try_go(async { Ok(2) }) {
+///     Err(TryGoError::AtLimit(child)) => group.queue(child),
+///     Err(TryGoError::Stopped(_)) => unreachable!("nobody stopped it"),
+///     Ok(()) => unreachable!("the first child has not been polled"),
+/// }
+/// assert_eq!(group.await, Ok(()));
+/// # });
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TryGoError<F> {
+    /// There is no room, or somebody waits for it already.
+    AtLimit(F),
+    /// The group has stopped and admits no more.
+    Stopped(F),
+}
+
+impl<F> TryGoError<F> {
+    /// Gives back what was passed in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// group.token().cancel();
+    /// let refused = group.try_go(async { Ok::<_, &str>(7) }).unwrap_err();
+    /// assert_eq!(refused.into_inner().await, Ok(7));
+    /// # });
+    /// ```
+    pub fn into_inner(self) -> F {
+        match self {
+            Self::AtLimit(child) | Self::Stopped(child) => child,
+        }
+    }
+}
+
+impl<F> fmt::Debug for TryGoError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtLimit(_) => "AtLimit(..)",
+            Self::Stopped(_) => "Stopped(..)",
+        })
+    }
+}
+
+impl<F> fmt::Display for TryGoError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtLimit(_) => "the group is at its limit",
+            Self::Stopped(_) => "the group has stopped",
+        })
+    }
+}
+
+impl<F> Error for TryGoError<F> {}

@@ -1,0 +1,83 @@
+//! What differs between a `go` (or `feed`) of a group and one of a handle: the group's polls
+//! the children while it waits, the handle's only waits.
+
+use alloc::sync::Arc;
+use core::task::Context;
+
+use crate::admission::{Shared, Who};
+use crate::{Group, Handle, Kind};
+
+/// One who wants room in a group, and what he does while he waits.
+pub(crate) trait Drive<C> {
+    fn shared(&self) -> &Arc<Shared<C>>;
+
+    fn who(&self) -> Who;
+
+    /// Begins a poll.
+    fn begin(&mut self, cx: &mut Context<'_>);
+
+    /// Polls the children until one of them finishes or nothing is left to do.
+    fn advance(&mut self, budget: &mut usize) -> Driven;
+
+    /// Notes that a child was admitted since the poll began.
+    fn admitted(&mut self);
+
+    /// Ends a poll.
+    fn end(&mut self, cx: &mut Context<'_>, pending: bool);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driven {
+    /// A child has finished: there may be room.
+    Progress,
+    /// Nobody is to be polled before somebody wakes.
+    Idle,
+    /// The budget is spent.
+    Spent,
+}
+
+impl<C: Kind, P, O> Drive<C> for &mut Group<C, P, O> {
+    fn shared(&self) -> &Arc<Shared<C>> {
+        &self.shared
+    }
+
+    fn who(&self) -> Who {
+        Who::Owner
+    }
+
+    fn begin(&mut self, cx: &mut Context<'_>) {
+        Group::begin(self, cx);
+    }
+
+    fn advance(&mut self, budget: &mut usize) -> Driven {
+        Group::advance(self, budget)
+    }
+
+    fn admitted(&mut self) {
+        self.mail = true;
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
+        Group::end(self, cx, pending);
+    }
+}
+
+impl<C: Kind> Drive<C> for Handle<C> {
+    fn shared(&self) -> &Arc<Shared<C>> {
+        &self.shared
+    }
+
+    fn who(&self) -> Who {
+        Who::Handle
+    }
+
+    fn begin(&mut self, _: &mut Context<'_>) {}
+
+    fn advance(&mut self, _: &mut usize) -> Driven {
+        Driven::Idle
+    }
+
+    fn admitted(&mut self) {}
+
+    fn end(&mut self, _: &mut Context<'_>, _: bool) {}
+}

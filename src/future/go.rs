@@ -1,0 +1,138 @@
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use futures_util::future::FusedFuture;
+
+use super::{Cancelled, Drive, Driven};
+use crate::admission::{Answer, Stand, Who};
+use crate::run::POLLS;
+use crate::{Child, Kind, Stopped};
+
+/// The future of [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go):
+/// waits for room and admits a child.
+///
+/// `D` is what it was called on, `&mut Group` or [`Handle`](crate::Handle); `A` the child as
+/// it was passed in.
+#[must_use = "the child is only admitted when this is polled: `.await` it, or use `queue`, which never waits"]
+pub struct Go<D, C: Kind, A> {
+    driver: D,
+    /// Gone once admitted or given back.
+    child: Option<A>,
+    /// Its place in the line, where it has to wait.
+    stand: Option<Stand<C>>,
+    /// Hears of a stop while a handle's `go` waits. (A group's own hears by its bell.)
+    watch: Option<Cancelled>,
+    step: fn(&mut Self, &mut Context<'_>) -> Poll<Result<(), Stopped<A>>>,
+}
+
+#[expect(private_bounds, reason = "made and driven by this crate alone")]
+impl<D, C, A> Go<D, C, A>
+where
+    D: Drive<C>,
+    C: Kind,
+    A: Child<C>,
+{
+    pub(crate) fn new(driver: D, child: A) -> Self {
+        Self {
+            driver,
+            child: Some(child),
+            stand: None,
+            watch: None,
+            step: Self::step,
+        }
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped<A>>> {
+        if self.child.is_none() {
+            return Poll::Pending;
+        }
+        let mut budget = POLLS;
+        let mut driving = false;
+        let mut answer = loop {
+            let answer = self.ask(cx);
+            if answer.is_ready() {
+                break answer;
+            }
+            if !core::mem::replace(&mut driving, true) {
+                self.driver.begin(cx);
+            }
+            match self.driver.advance(&mut budget) {
+                Driven::Progress => {}
+                Driven::Idle | Driven::Spent if self.driver.shared().is_stopped() => {}
+                Driven::Idle | Driven::Spent => break Poll::Pending,
+            }
+        };
+        if answer.is_pending() && self.driver.who() == Who::Handle {
+            let token = &self.driver.shared().token;
+            let watch = self.watch.get_or_insert_with(|| token.cancelled());
+            if Pin::new(watch).poll(cx).is_ready() {
+                answer = self.refused();
+            }
+        }
+        if driving {
+            self.driver.end(cx, answer.is_pending());
+        }
+        if answer.is_ready() {
+            self.stand = None;
+            self.watch = None;
+        }
+        answer
+    }
+
+    fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped<A>>> {
+        let (shared, who) = (self.driver.shared(), self.driver.who());
+        let mut place = Stand::place(&self.stand);
+        let answer = shared.go(who, &mut place, cx, &mut self.child);
+        Stand::set(&mut self.stand, shared, who, place);
+        match answer {
+            Answer::Wait => Poll::Pending,
+            Answer::Yes(()) => Poll::Ready(Ok(())),
+            Answer::Stopped => self.refused(),
+            Answer::ToQueue(place) => {
+                let Some(child) = self.child.take() else {
+                    return Poll::Pending;
+                };
+                let queued = shared.queue_at(who, place, child);
+                if queued.is_ok() {
+                    // The place is the child's now.
+                    Stand::set(&mut self.stand, shared, who, None);
+                }
+                Poll::Ready(queued.map_err(Stopped))
+            }
+        }
+    }
+
+    fn refused(&mut self) -> Poll<Result<(), Stopped<A>>> {
+        self.child
+            .take()
+            .map_or(Poll::Pending, |child| Poll::Ready(Err(Stopped(child))))
+    }
+}
+
+// A child in here was never polled, and so never pinned.
+impl<D, C: Kind, A> Unpin for Go<D, C, A> {}
+
+impl<D, C: Kind, A> Future for Go<D, C, A> {
+    type Output = Result<(), Stopped<A>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        (self.step)(&mut self, cx)
+    }
+}
+
+impl<D, C: Kind, A> FusedFuture for Go<D, C, A> {
+    fn is_terminated(&self) -> bool {
+        self.child.is_none()
+    }
+}
+
+impl<D, C: Kind, A> fmt::Debug for Go<D, C, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Go")
+            .field("waits", &Stand::place(&self.stand).is_some())
+            .field("done", &self.child.is_none())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,194 @@
+use alloc::sync::Arc;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use futures_util::future::FusedFuture;
+use pin_project_lite::pin_project;
+
+use super::Driven;
+use crate::bell::Signal;
+use crate::panic::catch;
+use crate::run::POLLS;
+use crate::{Group, Kind, Reason};
+
+pin_project! {
+    /// The future of [`Group::scope`](crate::Group::scope): runs a body beside the children
+    /// that it adds.
+    #[must_use = "neither the body nor the children run unless this is polled: `.await` it"]
+    pub struct Scope<C: Kind, P, O, B, R> {
+        // Before the body: dropped first, so that the token is cancelled before anything goes.
+        group: Group<C, P, O>,
+        #[pin]
+        body: Option<B>,
+        signal: Arc<Signal>,
+        body_waker: Waker,
+        value: Option<R>,
+        // Whether what the body returned stops the group.
+        fails: fn(&R) -> bool,
+        // A child had failed before the body did.
+        outrun: bool,
+        step: fn(Pin<&mut Scope<C, P, O, B, R>>, &mut Context<'_>) -> Poll<(R, O)>,
+    }
+}
+
+impl<C: Kind, P, O, B, R> Scope<C, P, O, B, R>
+where
+    B: Future<Output = R>,
+{
+    pub(crate) fn new(group: Group<C, P, O>, body: B, fails: fn(&R) -> bool) -> Self {
+        let signal = Signal::new(Arc::clone(&group.shared.bell));
+        Self {
+            group,
+            body: Some(body),
+            body_waker: signal.waker(),
+            signal,
+            value: None,
+            fails,
+            outrun: false,
+            step: Self::step,
+        }
+    }
+
+    fn step(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(R, O)> {
+        let this = self.as_mut().project();
+        if this.group.is_resolved() {
+            return Poll::Pending;
+        }
+        this.group.begin(cx);
+        let mut budget = POLLS;
+        // A body that wakes itself while it is polled has yielded: not again in this poll.
+        let mut yielded = false;
+        loop {
+            if !yielded && budget > 0 && self.body.is_some() && self.signal.take() {
+                budget -= 1;
+                self.as_mut().poll_body();
+                yielded = self.signal.is_woken();
+            }
+            let this = self.as_mut().project();
+            match this.group.advance(&mut budget) {
+                Driven::Progress => {}
+                Driven::Idle if this.body.is_some() && !yielded && this.signal.is_woken() => {}
+                Driven::Idle | Driven::Spent => break,
+            }
+        }
+        let this = self.as_mut().project();
+        if this.body.is_none() {
+            if let Poll::Ready(output) = this.group.try_resolve() {
+                this.group.end(cx, false);
+                return this
+                    .value
+                    .take()
+                    .map_or(Poll::Pending, |value| Poll::Ready((value, output)));
+            }
+        } else if this.signal.is_woken() {
+            this.group.shared.bell.ring();
+        }
+        this.group.end(cx, true);
+        Poll::Pending
+    }
+
+    fn poll_body(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let Some(body) = this.body.as_mut().as_pin_mut() else {
+            return;
+        };
+        let mut cx = Context::from_waker(this.body_waker);
+        match catch(|| body.poll(&mut cx)) {
+            Ok(Poll::Pending) => return,
+            Ok(Poll::Ready(value)) => {
+                if (this.fails)(&value) {
+                    *this.outrun = this.group.stats().failed > 0;
+                    this.group.stop(Reason::Failed);
+                }
+                *this.value = Some(value);
+            }
+            Err(payload) => this.group.panicked(payload),
+        }
+        let body = &mut this.body;
+        if let Err(payload) = catch(|| body.set(None)) {
+            this.group.panicked(payload);
+        }
+    }
+}
+
+impl<C: Kind, P, O, B, R> Future for Scope<C, P, O, B, R> {
+    type Output = (R, O);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(R, O)> {
+        (self.step)(self, cx)
+    }
+}
+
+impl<C: Kind, P, O, B, R> FusedFuture for Scope<C, P, O, B, R> {
+    fn is_terminated(&self) -> bool {
+        self.group.is_resolved()
+    }
+}
+
+impl<C: Kind, P, O, B, R> fmt::Debug for Scope<C, P, O, B, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field(
+                "body",
+                &if self.body.is_some() {
+                    "running"
+                } else {
+                    "done"
+                },
+            )
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The future of [`Group::try_scope`](crate::Group::try_scope): a [`Scope`] whose body
+    /// may fail.
+    #[must_use = "neither the body nor the children run unless this is polled: `.await` it"]
+    pub struct TryScope<C: Kind, P, X, B, R> {
+        #[pin]
+        scope: Scope<C, P, Result<(), X>, B, Result<R, X>>,
+    }
+}
+
+impl<C: Kind, P, X, B, R> TryScope<C, P, X, B, R>
+where
+    B: Future<Output = Result<R, X>>,
+{
+    pub(crate) fn new(group: Group<C, P, Result<(), X>>, body: B) -> Self {
+        Self {
+            scope: Scope::new(group, body, Result::is_err),
+        }
+    }
+}
+
+impl<C: Kind, P, X, B, R> Future for TryScope<C, P, X, B, R> {
+    type Output = Result<R, X>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut scope = self.project().scope;
+        scope
+            .as_mut()
+            .poll(cx)
+            .map(|(value, output)| match (value, output) {
+                (Ok(value), Ok(())) => Ok(value),
+                (Ok(_), Err(error)) => Err(error),
+                (Err(_), Err(error)) if scope.outrun => Err(error),
+                (Err(error), _) => Err(error),
+            })
+    }
+}
+
+impl<C: Kind, P, X, B, R> FusedFuture for TryScope<C, P, X, B, R> {
+    fn is_terminated(&self) -> bool {
+        self.scope.is_terminated()
+    }
+}
+
+impl<C: Kind, P, X, B, R> fmt::Debug for TryScope<C, P, X, B, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TryScope").field(&self.scope).finish()
+    }
+}

@@ -1,0 +1,695 @@
+//! The group: its surface. How it runs is in `run.rs`.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::fmt;
+use core::future::Future;
+
+use futures_util::Stream;
+
+use crate::admission::{Admitted, Shared, Who};
+use crate::future::{Cancelled, Driven, Feed, Go, Scope, TryScope};
+use crate::kind::{Boxed, LocalBoxed, Plain};
+use crate::panic::First;
+use crate::set::Set;
+use crate::{CancelToken, Child, Children, FirstErr, Handle, Kind, Policy, Stats, TryGoError, run};
+
+/// A bounded set of fallible futures that run together, in the task that awaits it.
+///
+/// A group is a future. It holds its children, polls those that are woken, admits new ones
+/// only while fewer than its [limit](Self::with_limit) run, and resolves when nothing runs
+/// and nothing waits, to what its [policy](Policy) makes of the children's results: by
+/// default the first `Err`, or `Ok(())`. It spawns nothing and needs no runtime.
+///
+/// `C` says how children are held: [`Boxed`] for [`new`](Self::new), [`LocalBoxed`] for
+/// [`local`](Self::local), [`Plain`] for [`unboxed`](Self::unboxed). `P` is the policy, `O`
+/// its output; both have defaults, so that a type is `Group<Boxed<'a, T, E>>`.
+///
+/// # Errors
+///
+/// The first child to finish with an `Err`, in the order of polling, decides, and its error
+/// is returned untouched. At that moment the group *stops*: its [token](Self::token) is
+/// cancelled, nothing more is admitted, what was queued is dropped without being polled. The
+/// children that run are not dropped; they are told, by the token, and polled to their end,
+/// so that they can clean up.
+///
+/// # Cancellation
+///
+/// Whoever cancels the token stops the group. That alone is no error.
+///
+/// # Drop
+///
+/// Dropping a group cancels its token ([`Reason::Dropped`](crate::Reason::Dropped)) and then
+/// drops the children. Nothing outlives it.
+///
+/// # Panics
+///
+/// A child's panic stops the group ([`Reason::Panicked`](crate::Reason::Panicked)); its
+/// siblings are polled to their end, then the panic resumes, with its own payload, out of the
+/// group's poll. It outranks an `Err`. The same holds for a panic of a child's destructor and
+/// of the policy. (With the feature `std`; without it a panic is not caught.)
+///
+/// # Fairness
+///
+/// One poll polls each woken child once a round and at most 4,096 children in all, then wakes
+/// itself and yields. A child that wakes itself while it is polled comes up again in the
+/// group's next poll. No child is polled that was not woken.
+///
+/// # Hazards
+///
+/// - **A group that is not polled does nothing.** Its children go on while somebody awaits
+///   the group, or a [`go`](Self::go), [`feed`](Self::feed) or [`scope`](Self::scope) of it;
+///   not while the caller awaits anything else between two `go`s. A child that holds a lock
+///   which the caller wants then deadlocks it; [`scope`](Self::scope) can't.
+/// - **The children share one task**: they run concurrently, not in parallel, and one that
+///   blocks the thread blocks them all.
+/// - **`let _ = group.go(child)`** without `.await` drops the child unpolled; and with
+///   `.await`, a result that is thrown away loses the child that a stopped group gave back.
+///   See [`go`](Self::go).
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Group;
+/// # async fn fetch(url: &str) -> Result<(), std::io::Error> { Ok(()) }
+/// # async fn run(urls: Vec<String>) -> Result<(), std::io::Error> {
+/// let mut group = Group::new().with_limit(8);
+/// for url in &urls {
+///     if group.go(fetch(url)).await.is_err() {
+///         break; // it has stopped: no more work
+///     }
+/// }
+/// group.await?; // the first error, or Ok(())
+/// # Ok(())
+/// # }
+/// # futures::executor::block_on(run(vec!["a".into()])).unwrap();
+/// ```
+#[must_use = "a group polls its children only while it is polled: `.await` it"]
+pub struct Group<
+    C: Kind,
+    P = FirstErr<<C as Children>::Err>,
+    O = <P as Policy<<C as Children>::Ok, <C as Children>::Err>>::Output,
+> {
+    pub(crate) shared: Arc<Shared<C>>,
+    /// The running children, each with its index.
+    pub(crate) set: Set<C, usize>,
+    /// A child's end has admitted others, into the inbox of `shared`.
+    pub(crate) mail: bool,
+    /// Empty between two polls; kept for its memory.
+    pub(crate) inbox: VecDeque<Admitted<C>>,
+    pub(crate) policy: P,
+    /// The first panic of a child or of the policy.
+    pub(crate) panic: First,
+    /// Rings when the token is cancelled. Registered by the first poll.
+    pub(crate) watch: Option<Cancelled>,
+    /// The queue has been dropped after a stop.
+    pub(crate) drained: bool,
+    /// The output, or the panic, has been given out.
+    pub(crate) resolved: bool,
+    /// How the group is driven and ended, captured where the bounds were known.
+    pub(crate) advance: fn(&mut Self, &mut usize) -> Driven,
+    pub(crate) finish: fn(&mut P) -> O,
+}
+
+// === constructors ===
+
+impl<'a, T, E> Group<Boxed<'a, T, E>> {
+    /// Makes a group for futures of any type that are `Send` and may borrow for `'a`; each
+    /// is boxed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let names = vec!["a".to_string(), "b".to_string()];
+    /// let mut group = Group::new();
+    /// for name in &names {
+    ///     group.queue(async move { if name.len() == 1 { Ok(()) } else { Err(name) } });
+    /// }
+    /// group.queue(async { Ok(()) });
+    /// assert_eq!(group.await, Ok(()));
+    /// # });
+    /// ```
+    pub fn new() -> Self {
+        Self::with(FirstErr::new())
+    }
+}
+
+impl<'a, T, E> Default for Group<Boxed<'a, T, E>> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a, T, E> Group<LocalBoxed<'a, T, E>> {
+    /// Makes a group for futures that need not be `Send`; each is boxed, and the group isn't
+    /// `Send` either.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    ///
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let seen = Rc::new(Cell::new(0));
+    /// let mut group = Group::local();
+    /// for n in 1..=3 {
+    ///     let seen = Rc::clone(&seen);
+    ///     group.queue(async move {
+    ///         seen.set(seen.get() + n);
+    ///         Ok::<_, ()>(())
+    ///     });
+    /// }
+    /// assert_eq!(group.await, Ok(()));
+    /// assert_eq!(seen.get(), 6);
+    /// # });
+    /// ```
+    pub fn local() -> Self {
+        Self::with(FirstErr::new())
+    }
+}
+
+impl<F, T, E> Group<Plain<F>>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    /// Makes a group for futures of one type, held without a box a child.
+    ///
+    /// What one `async fn` returns is of one type; so is what one closure makes. A child
+    /// can't hold a [`Handle`] of this very group (its type would contain itself): such
+    /// children need [`new`](Self::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// async fn check(n: u32) -> Result<(), u32> {
+    ///     if n < 3 { Ok(()) } else { Err(n) }
+    /// }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::unboxed().with_limit(2);
+    /// for n in 0..5 {
+    ///     if group.go(check(n)).await.is_err() {
+    ///         break;
+    ///     }
+    /// }
+    /// assert_eq!(group.await, Err(3));
+    /// # });
+    /// ```
+    pub fn unboxed() -> Self {
+        Self::with(FirstErr::new())
+    }
+}
+
+impl<C, P, O> Group<C, P, O>
+where
+    C: Children,
+    P: Policy<C::Ok, C::Err, Output = O>,
+{
+    fn with(policy: P) -> Self {
+        let shared = Shared::new(CancelToken::new());
+        let set = Set::new(Arc::clone(&shared.bell).into());
+        Self::assemble(shared, set, policy)
+    }
+
+    fn assemble(shared: Arc<Shared<C>>, set: Set<C, usize>, policy: P) -> Self {
+        Self {
+            shared,
+            set,
+            mail: false,
+            inbox: VecDeque::new(),
+            policy,
+            panic: First::default(),
+            watch: None,
+            drained: false,
+            resolved: false,
+            advance: run::advance,
+            finish: P::finish,
+        }
+    }
+}
+
+// === builders ===
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Lets at most `limit` children run at a time. Without it there is no limit.
+    ///
+    /// # Panics
+    ///
+    /// Where `limit` is 0, which would let nobody run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// let mut group = Group::new().with_limit(2);
+    /// for _ in 0..5 {
+    ///     group.queue(async { Ok::<(), ()>(()) });
+    /// }
+    /// assert_eq!(group.stats().running, 2);
+    /// ```
+    #[track_caller]
+    pub fn with_limit(self, limit: usize) -> Self {
+        assert!(
+            limit > 0,
+            "the limit must be at least 1; for no limit, leave out `with_limit`"
+        );
+        self.shared.set_limit(Some(limit), Who::Owner);
+        self
+    }
+
+    /// Makes the group's token a child of `token`: who cancels that one stops this group.
+    ///
+    /// # Panics
+    ///
+    /// Where the group has children already, or its own token or a handle was given out:
+    /// they would belong to another token than the group's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{CancelToken, Group, Reason};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let shutdown = CancelToken::new();
+    /// let mut group = Group::new().with_parent(&shutdown);
+    /// let token = group.token().clone();
+    /// group.queue(async move { token.cancelled().await; Ok::<(), ()>(()) });
+    /// shutdown.cancel();
+    /// assert_eq!(group.await, Ok(()));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_parent(mut self, token: &CancelToken) -> Self {
+        let shared = Arc::get_mut(&mut self.shared).filter(|shared| shared.is_untouched());
+        let Some(shared) = shared else {
+            panic!("call `with_parent` before the group's first child, `token` or `handle`");
+        };
+        shared.token = token.child();
+        self
+    }
+
+    /// Sets what the children's results add up to, instead of [`FirstErr`].
+    ///
+    /// # Panics
+    ///
+    /// Where the group has children already: the policy has to hear of all of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, Policy, Verdict};
+    ///
+    /// #[derive(Default)]
+    /// struct Sum(u64);
+    ///
+    /// impl<E> Policy<u64, E> for Sum {
+    ///     type Output = u64;
+    ///
+    ///     fn on_child(&mut self, _index: usize, result: Result<u64, E>) -> Verdict {
+    ///         self.0 += result.unwrap_or(0);
+    ///         Verdict::Continue
+    ///     }
+    ///
+    ///     fn finish(&mut self) -> u64 {
+    ///         self.0
+    ///     }
+    /// }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_policy(Sum::default());
+    /// for n in 1..=4 {
+    ///     group.queue(async move { if n == 3 { Err("three") } else { Ok(n) } });
+    /// }
+    /// assert_eq!(group.await, 7);
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_policy<Q>(mut self, policy: Q) -> Group<C, Q, Q::Output>
+    where
+        Q: Policy<C::Ok, C::Err>,
+    {
+        assert!(
+            !self.shared.has_accepted() && !self.resolved,
+            "call `with_policy` before the group's first child",
+        );
+        let shared = Arc::clone(&self.shared);
+        let set = Set::new(Arc::clone(&shared.bell).into());
+        // The group lives on in the new one: this one is to be dropped without a trace.
+        self.resolved = true;
+        Group::assemble(shared, set, policy)
+    }
+}
+
+// === children ===
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Waits for room, polling the running children meanwhile, then admits a child.
+    ///
+    /// With room, it admits at its first poll, and polls nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`](crate::Stopped), with the child, never polled, where the group has stopped.
+    /// It says that there is no use in going on; *why* it stopped, the group tells when it is
+    /// awaited. Whoever throws this result away loses the child, and goes on making more for
+    /// nothing. Three ways that don't:
+    ///
+    /// ```
+    /// # use errgroup::Group;
+    /// # async fn work(n: u32) -> Result<(), String> { Ok(()) }
+    /// # futures::executor::block_on(async {
+    /// # let mut group = Group::new();
+    /// for n in 0..3 {
+    ///     if group.go(work(n)).await.is_err() {
+    ///         break;
+    ///     }
+    /// }
+    /// for n in 0..3 {
+    ///     let Ok(()) = group.go(work(n)).await else { break };
+    /// }
+    /// for n in 0..3 {
+    ///     group.queue(work(n)); // never waits: fine where all the work is in memory anyway
+    /// }
+    /// # group.await
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before admission, it leaves no trace: the child was never polled, and those
+    /// behind it in line move up.
+    ///
+    /// # Fairness
+    ///
+    /// First come, first admitted, over `go`, `queue`, `feed` and all handles.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_limit(1);
+    /// assert!(group.go(async { Err("broken") }).await.is_ok());
+    /// // The second waits for the first to finish; which stops the group.
+    /// let stopped = group.go(async { Ok(()) }).await.unwrap_err();
+    /// assert_eq!(stopped.into_inner().await, Ok(()));
+    /// assert_eq!(group.await, Err("broken"));
+    /// # });
+    /// ```
+    pub fn go<A: Child<C>>(&mut self, child: A) -> Go<&mut Self, C, A> {
+        Go::new(self, child)
+    }
+
+    /// Admits a child if there is room and nobody waits for it; never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`TryGoError`], with the child, never polled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    ///
+    /// let mut group = Group::new().with_limit(1);
+    /// assert!(group.try_go(async { Ok::<(), ()>(()) }).is_ok());
+    /// let refused = group.try_go(async { Ok(()) });
+    /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
+    /// ```
+    pub fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
+        self.shared.try_go(Who::Owner, child)
+    }
+
+    /// Hands a child over: it is admitted now where there is room, else in its turn.
+    ///
+    /// Never waits and never fails. Where the group stops first, or has stopped, the child
+    /// is dropped without being polled, and counted in [`Stats::dropped`]. What is queued is
+    /// held in memory: where children are made faster than they finish, [`go`](Self::go) and
+    /// [`feed`](Self::feed) hold their maker back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_limit(2);
+    /// for n in 0..100 {
+    ///     group.queue(async move { if n < 50 { Ok(()) } else { Err(n) } });
+    /// }
+    /// assert_eq!(group.await, Err(50));
+    /// # });
+    /// ```
+    pub fn queue<A: Child<C>>(&mut self, child: A) {
+        self.shared.queue(Who::Owner, child);
+    }
+
+    /// Admits the children of a stream, asked for one by one as there is room, polling the
+    /// running ones meanwhile; resolves to how many it has admitted.
+    ///
+    /// At most as many children exist at a time as may run. It ends with the stream, or, at
+    /// once, when the group stops, though the stream be pending; then await the group. For an
+    /// iterator, wrap it in `futures::stream::iter`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it drops the stream; the children admitted so far stay. To keep the stream,
+    /// pass `&mut stream`.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the stream leaves `feed` at once; the group goes on.
+    ///
+    /// # Fairness
+    ///
+    /// The stream is asked only when there is room and it is this feed's turn in the line. A
+    /// stream that is pending holds neither; when it wakes, the feed stands in line anew. It
+    /// is asked at most 4,096 times a poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream;
+    ///
+    /// # async fn fetch(url: &str) -> Result<(), std::io::Error> { Ok(()) }
+    /// # futures::executor::block_on(async {
+    /// let urls = ["/a", "/b", "/c"];
+    /// let mut group = Group::new().with_limit(2);
+    /// let admitted = group.feed(stream::iter(urls.iter().map(|url| fetch(url)))).await;
+    /// assert_eq!(admitted, 3);
+    /// group.await.unwrap();
+    /// # });
+    /// ```
+    pub fn feed<S>(&mut self, stream: S) -> Feed<&mut Self, C, S>
+    where
+        S: Stream,
+        S::Item: Child<C>,
+    {
+        Feed::new(self, stream)
+    }
+
+    /// Runs `body` beside the children that it adds through the handle it is given; resolves
+    /// to the body's value and the group's output when all are done.
+    ///
+    /// The body does not count in the limit. The children go on while it awaits anything at
+    /// all, so that one that holds a lock which the body wants can't deadlock it. The group
+    /// stays open while the body runs. A panic of the body is treated as a child's.
+    ///
+    /// Dropping the scope cancels the token, then drops the children, then the body.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let (added, output) = Group::new()
+    ///     .with_limit(2)
+    ///     .scope(async |handle| {
+    ///         let mut added = 0;
+    ///         while added < 10 && handle.go(async { Ok::<(), ()>(()) }).await.is_ok() {
+    ///             added += 1;
+    ///         }
+    ///         added
+    ///     })
+    ///     .await;
+    /// assert_eq!((added, output), (10, Ok(())));
+    /// # });
+    /// ```
+    pub fn scope<B, Fut>(self, body: B) -> Scope<C, P, O, Fut, Fut::Output>
+    where
+        B: FnOnce(Handle<C>) -> Fut,
+        Fut: Future,
+    {
+        let body = body(self.handle());
+        Scope::new(self, body, |_| false)
+    }
+}
+
+impl<C: Children, P, X> Group<C, P, Result<(), X>> {
+    /// Runs a `body` that may fail beside the children that it adds, as
+    /// [`scope`](Self::scope) does.
+    ///
+    /// # Errors
+    ///
+    /// An `Err` of the body stops the group ([`Reason::Failed`](crate::Reason::Failed)),
+    /// under any policy, and is the result; unless a child had failed before it and the
+    /// group's output is an `Err`, which then is. Where the body gives `Ok`, an `Err` of the
+    /// output is the result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let result: Result<(), &str> = Group::new()
+    ///     .try_scope(async |handle| {
+    ///         handle.queue(async { Ok(()) });
+    ///         Err("the body gave up")
+    ///     })
+    ///     .await;
+    /// assert_eq!(result, Err("the body gave up"));
+    /// # });
+    /// ```
+    pub fn try_scope<B, Fut, R>(self, body: B) -> TryScope<C, P, X, Fut, R>
+    where
+        B: FnOnce(Handle<C>) -> Fut,
+        Fut: Future<Output = Result<R, X>>,
+    {
+        let body = body(self.handle());
+        TryScope::new(self, body)
+    }
+}
+
+// === what can be asked of any group ===
+
+impl<C: Kind, P, O> Group<C, P, O> {
+    /// Makes a handle, for adding children from elsewhere.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let handle = group.handle();
+    /// group.queue(async move {
+    ///     handle.queue(async { Err("from within") });
+    ///     Ok(())
+    /// });
+    /// assert_eq!(group.await, Err("from within"));
+    /// # });
+    /// ```
+    pub fn handle(&self) -> Handle<C> {
+        Handle::new(&self.shared)
+    }
+
+    /// The group's cancel token: cancelled when the group stops, resolves or is dropped, and
+    /// whoever cancels it stops the group.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, Reason};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let token = group.token().clone();
+    /// group.queue(async move { Ok(token.cancelled().await) });
+    /// group.queue(async { Err("the cause") });
+    /// let token = group.token().clone();
+    /// assert_eq!(group.await, Err("the cause"));
+    /// assert_eq!(token.reason(), Some(Reason::Failed));
+    /// # });
+    /// ```
+    pub fn token(&self) -> &CancelToken {
+        &self.shared.token
+    }
+
+    /// How many children may run at a time; `None` is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::{Boxed, Group};
+    /// let group = Group::<Boxed<'_, (), ()>>::new();
+    /// assert_eq!(group.limit(), None);
+    /// assert_eq!(group.with_limit(3).limit(), Some(3));
+    /// ```
+    pub fn limit(&self) -> Option<usize> {
+        self.shared.limit()
+    }
+
+    /// Changes the limit at any time: raised, it admits those who wait at once; lowered, it
+    /// lets the running finish. `Some(0)` pauses admission, `None` takes the limit away.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// let mut group = Group::new().with_limit(1);
+    /// for _ in 0..5 {
+    ///     group.queue(async { Ok::<(), ()>(()) });
+    /// }
+    /// group.set_limit(Some(3));
+    /// assert_eq!((group.stats().running, group.stats().queued), (3, 2));
+    /// ```
+    pub fn set_limit(&self, limit: Option<usize>) {
+        // As from a handle: the group may be polled elsewhere than where `&self` came from.
+        self.shared.set_limit(limit, Who::Handle);
+    }
+
+    /// The group's numbers, taken at one moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// let mut group = Group::new().with_limit(1);
+    /// group.queue(async { Ok::<(), ()>(()) });
+    /// group.queue(async { Ok(()) });
+    /// let stats = group.stats();
+    /// assert_eq!((stats.limit, stats.running, stats.queued), (Some(1), 1, 1));
+    /// ```
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// Whether the group admits no more children: its token is cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::{Boxed, Group};
+    /// let group = Group::<Boxed<'_, (), ()>>::new();
+    /// assert!(!group.is_stopped());
+    /// group.token().cancel();
+    /// assert!(group.is_stopped());
+    /// ```
+    pub fn is_stopped(&self) -> bool {
+        self.shared.is_stopped()
+    }
+}
+
+impl<C: Kind, P, O> fmt::Debug for Group<C, P, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("stats", &self.stats())
+            .field("stopped", &self.token().reason())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! The one lock of the crate, for a few instructions at a time.
+//!
+//! No user code (a waker, a destructor, a policy, a child) runs while it is held, so it
+//! can't be poisoned by one and can't deadlock on one. With `std` it is the standard
+//! library's mutex; without, `async-lock`'s, taken by spinning.
+
+#[cfg(not(feature = "std"))]
+pub(crate) use async_lock::MutexGuard as Guard;
+#[cfg(feature = "std")]
+pub(crate) use std::sync::MutexGuard as Guard;
+
+#[cfg(not(feature = "std"))]
+use async_lock::Mutex;
+#[cfg(feature = "std")]
+use std::sync::Mutex;
+
+/// A mutex whose critical sections are short and never run user code.
+#[derive(Debug, Default)]
+pub(crate) struct Lock<T>(Mutex<T>);
+
+impl<T> Lock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        // Nothing that can panic runs under the lock, so poison says nothing here.
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    #[cfg(not(feature = "std"))]
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        loop {
+            if let Some(guard) = self.0.try_lock() {
+                return guard;
+            }
+            core::hint::spin_loop();
+        }
+    }
+
+    /// The value, without locking, for whoever owns the lock.
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        #[cfg(feature = "std")]
+        return self
+            .0
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        #[cfg(not(feature = "std"))]
+        return self.0.get_mut();
+    }
+}

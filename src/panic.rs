@@ -1,0 +1,86 @@
+//! Catching panics of the user's code, where there is a `std` to catch them with.
+
+use alloc::boxed::Box;
+use core::any::Any;
+
+/// What a panic was thrown with.
+pub(crate) type Payload = Box<dyn Any + Send + 'static>;
+
+/// Runs `f`; a panic of its comes back as a value.
+///
+/// The caller keeps no state that a panic in `f` could leave half changed, which is why
+/// unwind safety is asserted here for all of them.
+#[cfg(feature = "std")]
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f))
+}
+
+#[cfg(not(feature = "std"))]
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
+    Ok(f())
+}
+
+/// Throws a caught panic again, with its own payload and without a second message.
+#[cfg(feature = "std")]
+pub(crate) fn resume(payload: Payload) -> ! {
+    std::panic::resume_unwind(payload)
+}
+
+#[cfg(not(feature = "std"))]
+pub(crate) fn resume(_: Payload) -> ! {
+    unreachable!("nothing is caught without `std`")
+}
+
+/// Whether the thread unwinds already, so that another panic would abort the process.
+pub(crate) fn unwinding() -> bool {
+    #[cfg(feature = "std")]
+    return std::thread::panicking();
+    #[cfg(not(feature = "std"))]
+    return false;
+}
+
+/// The first panic of several; the later ones give way to it.
+#[derive(Debug, Default)]
+pub(crate) struct First(Option<Payload>);
+
+impl First {
+    /// Runs `f`, and keeps its panic if it is the first.
+    pub(crate) fn guard<R>(&mut self, f: impl FnOnce() -> R) -> Option<R> {
+        catch(f).map_err(|payload| self.keep(payload)).ok()
+    }
+
+    pub(crate) fn keep(&mut self, payload: Payload) {
+        if self.0.is_none() {
+            self.0 = Some(payload);
+        } else {
+            discard(payload);
+        }
+    }
+
+    pub(crate) fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Payload> {
+        self.0.take()
+    }
+
+    /// Throws what was kept, unless the thread unwinds already.
+    pub(crate) fn throw(&mut self) {
+        if let Some(payload) = self.0.take() {
+            if unwinding() {
+                discard(payload)
+            } else {
+                resume(payload)
+            }
+        }
+    }
+}
+
+/// Drops a payload that nobody will see; one whose own destructor panics can't be dropped
+/// in peace, and what that throws is leaked.
+pub(crate) fn discard(payload: Payload) {
+    if let Err(thrown) = catch(|| drop(payload)) {
+        core::mem::forget(thrown);
+    }
+}

@@ -1,0 +1,184 @@
+//! Values kept under small keys, which are used again once they are free.
+
+use alloc::vec::{self, Vec};
+use core::mem;
+
+/// So many places are kept for later when the last value goes; more are given back.
+const KEPT: usize = 32;
+
+/// Ends the list of free places.
+const NONE: usize = usize::MAX;
+
+/// A vector with holes, and the list of the holes.
+///
+/// Inserting and removing take constant time. A slab that empties gives back what room
+/// it has beyond a few places, so that a crowd long gone costs nothing, and a value that
+/// comes and goes allocates once.
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    places: Vec<Place<T>>,
+    /// The newest hole; each hole knows the one before.
+    free: usize,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Place<T> {
+    Full(T),
+    Free(usize),
+}
+
+impl<T> Slab<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            places: Vec::new(),
+            free: NONE,
+            len: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The key that the next insertion will give.
+    pub(crate) fn next_key(&self) -> usize {
+        if self.free == NONE {
+            self.places.len()
+        } else {
+            self.free
+        }
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> usize {
+        let key = self.next_key();
+        match self.places.get_mut(key) {
+            None => self.places.push(Place::Full(value)),
+            Some(place) => {
+                if let Place::Free(before) = mem::replace(place, Place::Full(value)) {
+                    self.free = before;
+                }
+            }
+        }
+        self.len += 1;
+        key
+    }
+
+    pub(crate) fn get(&self, key: usize) -> Option<&T> {
+        match self.places.get(key) {
+            Some(Place::Full(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
+        match self.places.get_mut(key) {
+            Some(Place::Full(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: usize) -> Option<T> {
+        let place = self.places.get_mut(key)?;
+        if matches!(place, Place::Free(_)) {
+            return None;
+        }
+        let Place::Full(value) = mem::replace(place, Place::Free(self.free)) else {
+            return None;
+        };
+        self.free = key;
+        self.len -= 1;
+        if self.len == 0 && self.places.capacity() > KEPT {
+            // Only holes are left: nothing of the user's is dropped here.
+            self.places = Vec::new();
+            self.free = NONE;
+        }
+        Some(value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().filter_map(|place| match place {
+            Place::Full(value) => Some(value),
+            Place::Free(_) => None,
+        })
+    }
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> IntoIterator for Slab<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter(self.places.into_iter())
+    }
+}
+
+/// The values of a slab, in the order of their keys.
+#[derive(Debug)]
+pub(crate) struct IntoIter<T>(vec::IntoIter<Place<T>>);
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        loop {
+            if let Place::Full(value) = self.0.next()? {
+                return Some(value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_used_again_newest_first() {
+        let mut slab = Slab::new();
+        let keys: Vec<usize> = (0..4).map(|n| slab.insert(n)).collect();
+        assert_eq!(keys, [0, 1, 2, 3]);
+        assert_eq!(slab.remove(1), Some(1));
+        assert_eq!(slab.remove(3), Some(3));
+        assert_eq!(slab.remove(3), None);
+        assert_eq!(slab.next_key(), 3);
+        assert_eq!(slab.insert(5), 3);
+        assert_eq!(slab.insert(6), 1);
+        assert_eq!(slab.insert(7), 4);
+        assert_eq!(slab.iter().copied().collect::<Vec<_>>(), [0, 6, 2, 5, 7]);
+        assert_eq!((slab.get(9), slab.get(1)), (None, Some(&6)));
+        *slab.get_mut(1).unwrap() = 8;
+        assert_eq!(slab.len(), 5);
+        assert_eq!(slab.into_iter().collect::<Vec<_>>(), [0, 8, 2, 5, 7]);
+    }
+
+    #[test]
+    fn a_slab_that_empties_gives_its_room_back_but_for_a_little() {
+        let mut slab = Slab::new();
+        for n in 0..1_000 {
+            slab.insert(n);
+        }
+        for n in 0..1_000 {
+            assert_eq!(slab.remove(n), Some(n));
+        }
+        assert_eq!(slab.places.capacity(), 0);
+
+        slab.insert(0);
+        let room = slab.places.capacity();
+        for _ in 0..10 {
+            assert_eq!(slab.remove(0), Some(0));
+            assert_eq!(slab.insert(0), 0);
+        }
+        assert_eq!(slab.places.capacity(), room);
+    }
+}

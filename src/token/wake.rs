@@ -1,0 +1,76 @@
+//! Waking many, of whom some may panic.
+
+use alloc::vec::{self, Vec};
+use core::task::Waker;
+
+use crate::slab::{self, Slab};
+
+/// Wakes all. If some panic, the others are woken nevertheless, and the first
+/// panic goes on from here.
+pub(super) fn wake_all(wakers: Vec<Slab<Waker>>) {
+    if !wakers.is_empty() {
+        let mut rest = Rest {
+            now: Slab::new().into_iter(),
+            later: wakers.into_iter(),
+        };
+        rest.wake();
+    }
+}
+
+/// Who is still to be woken.
+struct Rest {
+    now: slab::IntoIter<Waker>,
+    later: vec::IntoIter<Slab<Waker>>,
+}
+
+impl Rest {
+    fn wake_until_panic(&mut self) {
+        loop {
+            // Taken out first, so that one that panics isn't woken again.
+            for waker in self.now.by_ref() {
+                waker.wake();
+            }
+            match self.later.next() {
+                Some(next) => self.now = next.into_iter(),
+                None => return,
+            }
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl Rest {
+    fn wake(&mut self) {
+        use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+        let mut first = None;
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.wake_until_panic())) {
+            if first.is_none() {
+                first = Some(panic);
+            } else if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+                // A payload that panics when dropped, too: leaking it ends this.
+                core::mem::forget(worse);
+            }
+        }
+        match first {
+            // A second panic in one thread would abort; the one under way is enough.
+            Some(panic) if !std::thread::panicking() => resume_unwind(panic),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(not(feature = "std"))]
+impl Rest {
+    fn wake(&mut self) {
+        self.wake_until_panic();
+    }
+}
+
+/// Goes on where a panic broke off, as nothing can catch it.
+#[cfg(not(feature = "std"))]
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.wake_until_panic();
+    }
+}

@@ -1,0 +1,153 @@
+//! Tokens that come and go cost no memory that grows.
+//!
+//! Measured as the pages that the process has in memory, hence on Linux only, and
+//! in a file (so a process) of its own, where one test runs after the other.
+
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Waker};
+
+use errgroup::CancelToken;
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// What the process has in memory, in bytes.
+fn resident() -> usize {
+    let text = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
+    // No system has smaller pages.
+    pages * 4096
+}
+
+/// Asserts that a million turns take less than two bytes each.
+fn does_not_grow(mut turn: impl FnMut()) {
+    let _alone = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
+    for _ in 0..1_000 {
+        turn();
+    }
+    let before = resident();
+    for _ in 0..1_000_000 {
+        turn();
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 2 << 20, "{grown} bytes");
+}
+
+#[test]
+fn a_million_children_of_one_token() {
+    let root = CancelToken::new();
+    does_not_grow(|| drop(root.child()));
+}
+
+#[test]
+fn a_million_children_of_which_some_live_on_for_a_while() {
+    let root = CancelToken::new();
+    let mut living = std::collections::VecDeque::new();
+    does_not_grow(|| {
+        living.push_back(root.child());
+        if living.len() > 100 {
+            drop(living.pop_front());
+        }
+    });
+}
+
+#[test]
+fn a_million_children_cancelled_one_by_one() {
+    let root = CancelToken::new();
+    does_not_grow(|| {
+        let child = root.child();
+        let below = child.child();
+        child.cancel();
+        assert!(below.is_cancelled());
+    });
+}
+
+#[test]
+fn a_million_waits() {
+    let root = CancelToken::new();
+    does_not_grow(|| {
+        let mut wait = root.cancelled();
+        assert!(
+            Pin::new(&mut wait)
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+    });
+}
+
+#[test]
+fn a_token_replaced_by_its_child_a_million_times() {
+    let root = CancelToken::new();
+    let mut token = root.child();
+    does_not_grow(|| token = token.child());
+    root.cancel();
+    assert!(token.is_cancelled());
+}
+
+#[test]
+fn a_root_replaced_by_its_child_a_million_times() {
+    let mut token = CancelToken::new();
+    does_not_grow(|| token = token.child());
+}
+
+#[test]
+fn a_token_with_a_leaf_replaced_by_its_child_a_million_times() {
+    let mut token = CancelToken::new();
+    let mut leaf = token.child();
+    does_not_grow(|| {
+        token = token.child();
+        leaf = token.child();
+    });
+    token.cancel();
+    assert!(leaf.is_cancelled());
+}
+
+#[test]
+fn a_cancelled_token_replaced_by_its_child_a_million_times() {
+    let mut token = CancelToken::new();
+    token.cancel();
+    does_not_grow(|| token = token.child());
+}
+
+#[test]
+fn a_token_that_two_threads_drop_at_once_replaced_by_its_child_a_million_times() {
+    let end = usize::MAX;
+    let turn = AtomicUsize::new(0);
+    let slot = Mutex::new(None::<CancelToken>);
+    std::thread::scope(|scope| {
+        // Takes a clone when told, says that it has it, and drops it.
+        scope.spawn(|| {
+            loop {
+                match turn.load(SeqCst) {
+                    now if now == end => return,
+                    now if now % 2 == 1 => {
+                        let token = slot.lock().unwrap().take();
+                        turn.store(now + 1, SeqCst);
+                        drop(token);
+                    }
+                    _ => std::hint::spin_loop(),
+                }
+            }
+        });
+        let root = CancelToken::new();
+        let mut token = root.child();
+        let mut now = 0;
+        does_not_grow(|| {
+            let next = token.child();
+            *slot.lock().unwrap() = Some(token.clone());
+            turn.store(now + 1, SeqCst);
+            now += 2;
+            while turn.load(SeqCst) != now {
+                std::hint::spin_loop();
+            }
+            token = next;
+        });
+        turn.store(end, SeqCst);
+        root.cancel();
+        assert!(token.is_cancelled());
+    });
+}
