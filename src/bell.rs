@@ -7,6 +7,7 @@
 //! - `OPEN` is set while the task is inside its poll. A ring then only sets `RUNG`, since
 //!   the poll looks once more before it ends; so work that a poll makes for itself (a child
 //!   that wakes its neighbour) costs the task no wake-up.
+//! - A bell that is muted stays `OPEN`: a group that has resolved or is being dropped.
 //! - Whoever ends a poll with `Pending` while `RUNG` is set wakes its own task. So a set
 //!   `RUNG` outside of a poll means: the task has been woken, or will poll anyway.
 
@@ -45,6 +46,11 @@ impl Bell {
     pub(crate) fn open(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
         self.state.fetch_or(OPEN, Ordering::AcqRel);
+    }
+
+    /// Lets no ring through any more: there will be no work.
+    pub(crate) fn mute(&self) {
+        self.state.fetch_or(OPEN, Ordering::Relaxed);
     }
 
     /// Whether somebody has rung since the last call.

@@ -28,18 +28,23 @@ use crate::{CancelToken, Child, Children, Kind, Stats, TryGoError};
 ///
 /// # Examples
 ///
-/// A crawl: children that add children.
+/// A crawl: children that add children. (A function whose future adds its like says that it
+/// is `Send`: the compiler can't find out by itself.)
 ///
 /// ```
 /// use errgroup::{Boxed, Group, Handle};
 ///
-/// async fn visit(handle: Handle<Boxed<'_, (), String>>, depth: u32) -> Result<(), String> {
-///     if depth < 5 {
-///         for _ in 0..2 {
-///             handle.queue(visit(handle.clone(), depth + 1));
+/// type Pages = Handle<Boxed<'static, (), String>>;
+///
+/// fn visit(pages: Pages, depth: u32) -> impl Future<Output = Result<(), String>> + Send {
+///     async move {
+///         if depth < 5 {
+///             for _ in 0..2 {
+///                 pages.queue(visit(pages.clone(), depth + 1));
+///             }
 ///         }
+///         Ok(())
 ///     }
-///     Ok(())
 /// }
 ///
 /// # futures::executor::block_on(async {

@@ -1,4 +1,128 @@
 //! Run a bounded set of fallible futures together, on any executor.
+//!
+//! A [`Group`] is a future that holds other futures, its children. Awaiting it drives them:
+//! it polls those that are woken, admits new ones only while fewer than its limit run, and
+//! resolves when all are done, to the first error or `Ok(())`.
+//!
+//! ```
+//! use errgroup::Group;
+//!
+//! # async fn fetch(url: &str) -> Result<(), std::io::Error> { Ok(()) }
+//! # async fn run(urls: &[&str]) -> Result<(), std::io::Error> {
+//! let mut group = Group::new().with_limit(8);
+//! for url in urls {
+//!     if group.go(fetch(url)).await.is_err() {
+//!         break; // it has stopped: no more work
+//!     }
+//! }
+//! group.await?; // the first error, or Ok(())
+//! # Ok(())
+//! # }
+//! # futures::executor::block_on(run(&["/a", "/b"])).unwrap();
+//! ```
+//!
+//! It spawns nothing and knows no runtime and no timer, so it works under tokio, smol,
+//! async-std or a `block_on` of your own, within other combinators, and in libraries that
+//! must not pick a runtime. Children may borrow from the caller's stack. Nothing outlives
+//! the group: when it resolves all its children are gone, and dropping it drops them.
+//!
+//! # When a child fails
+//!
+//! The first child to finish with an `Err` decides; its error comes out as it is. At that
+//! moment the group *stops*: nothing more is admitted, what was queued is dropped, and the
+//! group's [token](CancelToken) is cancelled. Its other children are not dropped where they
+//! stand: they are told, and polled on until they finish, so that they can clean up. One
+//! that wants to end early listens to the token:
+//!
+//! ```
+//! use errgroup::{Group, Reason};
+//!
+//! # futures::executor::block_on(async {
+//! let mut group = Group::new();
+//! let token = group.token().clone();
+//! group.queue(async move {
+//!     // Runs until somebody else fails.
+//!     let why = token.cancelled().await;
+//!     assert_eq!(why, Reason::Failed);
+//!     Ok(())
+//! });
+//! group.queue(async { Err("the disk is full") });
+//! assert_eq!(group.await, Err("the disk is full"));
+//! # });
+//! ```
+//!
+//! [`CancelToken::run`] does the same around any future. Whoever else holds the token may
+//! cancel it too, and stops the group by that; which is no error by itself. With
+//! [`with_parent`](Group::with_parent) a group's token hangs below another: tokens are
+//! trees, and each knows the [`Reason`] why it was cancelled.
+//!
+//! A child that panics stops the group as well. The siblings are polled to their end, and
+//! then the panic goes on out of the group, with its own payload.
+//!
+//! # Adding children
+//!
+//! - [`go`](Group::go) waits for room, and drives the running children meanwhile:
+//!   backpressure for whoever makes the work.
+//! - [`try_go`](Group::try_go) never waits; without room it gives the child back.
+//! - [`queue`](Group::queue) never waits either; without room the child stands in line.
+//! - [`feed`](Group::feed) takes a stream and asks it for a child when there is room.
+//! - A [`Handle`] does all four from elsewhere: from within a child, from another task or
+//!   thread. A child may even wait for room in its own group; it never deadlocks on itself.
+//!
+//! All of them are one line: first come, first admitted.
+//!
+//! # A body beside its children
+//!
+//! Between two calls of `go`, nobody polls the children. Where the code that adds them does
+//! other things as well, let it be the body of a [`scope`](Group::scope): it runs beside the
+//! children, and they go on whatever it awaits.
+//!
+//! ```
+//! use errgroup::Group;
+//!
+//! # async fn next_job() -> Option<u32> { None }
+//! # async fn work(job: u32) -> Result<(), String> { Ok(()) }
+//! # futures::executor::block_on(async {
+//! let result: Result<(), String> = Group::new()
+//!     .with_limit(4)
+//!     .try_scope(async |handle| {
+//!         while let Some(job) = next_job().await {
+//!             if handle.go(work(job)).await.is_err() {
+//!                 break;
+//!             }
+//!         }
+//!         Ok(())
+//!     })
+//!     .await;
+//! # result
+//! # }).unwrap();
+//! ```
+//!
+//! # What to watch out for
+//!
+//! - **The children share one task.** They run concurrently, not in parallel: all on the
+//!   thread that polls the group at the moment. For more cores, let a child await work that
+//!   its runtime has spawned, or a thread pool's.
+//! - **Blocking code blocks them all.** A child that computes for long or calls blocking I/O
+//!   holds up its siblings and the group. Hand such work to threads (`spawn_blocking`,
+//!   `unblock`) and let the child await the answer.
+//! - **A group that is not polled does nothing**, as any future. Held across an `.await` of
+//!   something else, its children stand still, with the locks and connections that they
+//!   hold; if that something needs one of these, it is a deadlock. Use
+//!   [`scope`](Group::scope), or `join!` the two.
+//! - **`let _ = group.go(child);`** without `.await` drops the child, never polled. And
+//!   `let _ = group.go(child).await;` throws away the child that a stopped group gives back,
+//!   and the news that it has stopped. [`go`](Group::go) shows three ways that don't.
+//! - **A `go` of a handle that was polled once and is never polled again** holds its place
+//!   in line, and holds the group open. Drop it, or poll it on.
+//! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to
+//!   its own end, and the group waits for it. To cut it off, drop the group.
+//!
+//! # Features
+//!
+//! - `std` (default): panics of children are caught, siblings drained, the panic resumed; a
+//!   child may wait in `go` for its own group. Without it the crate is `no_std` with
+//!   `alloc`: a panic unwinds where it happens, and children add others by `queue`.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -31,3 +155,8 @@ pub use policy::{FirstErr, Policy, Verdict};
 pub use reason::{CancelError, Reason};
 pub use stats::Stats;
 pub use token::{CancelToken, DropGuard};
+
+/// The README's snippets, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

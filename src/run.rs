@@ -36,6 +36,8 @@ where
     P: Policy<C::Ok, C::Err, Output = O>,
 {
     let (id, handed_out) = (group.shared.id(), group.shared.is_handed_out());
+    // Rounds in a row without anybody to poll, though somebody rang.
+    let mut empty = 0;
     loop {
         if group.shared.is_stopped() {
             group.drain();
@@ -59,8 +61,13 @@ where
             group.take_in();
         }
         group.set.gather(rung);
-        if !group.set.start_round() && !group.shared.bell.is_rung() {
-            return Driven::Idle;
+        if !group.set.start_round() {
+            // A second look, for who rang meanwhile; not for ever, though others ring on:
+            // where the bell is rung at the end of a poll, the task is woken.
+            empty += 1;
+            if empty > 2 || !group.shared.bell.is_rung() {
+                return Driven::Idle;
+            }
         }
     }
 }
@@ -117,6 +124,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Ends a poll; one that ends pending with work left wakes its task.
     pub(crate) fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
+        if self.resolved {
+            return;
+        }
         if pending && self.set.has_ready() {
             self.shared.bell.ring();
         }
@@ -169,6 +179,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return Poll::Pending;
         }
         self.resolved = true;
+        self.shared.bell.mute();
         // A cancel may have come just now.
         self.drain();
         let output = if self.panic.is_some() {
@@ -224,6 +235,7 @@ impl<C: Kind, P, O> Drop for Group<C, P, O> {
         if let Some(payload) = self.panic.take() {
             crate::panic::discard(payload);
         }
+        self.shared.bell.mute();
         self.shared.close_now();
         let shared = &self.shared;
         self.panic

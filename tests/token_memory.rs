@@ -24,13 +24,18 @@ fn resident() -> usize {
 }
 
 /// Asserts that a million turns take less than two bytes each.
-fn does_not_grow(mut turn: impl FnMut()) {
+fn does_not_grow(turn: impl FnMut()) {
+    does_not_grow_in(1_000_000, turn);
+}
+
+/// Asserts that so many turns take less than two megabytes.
+fn does_not_grow_in(turns: usize, mut turn: impl FnMut()) {
     let _alone = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
-    for _ in 0..1_000 {
+    for _ in 0..turns / 1_000 {
         turn();
     }
     let before = resident();
-    for _ in 0..1_000_000 {
+    for _ in 0..turns {
         turn();
     }
     let grown = resident().saturating_sub(before);
@@ -89,6 +94,21 @@ fn a_token_replaced_by_its_child_a_million_times() {
 }
 
 #[test]
+fn a_leaf_does_not_keep_the_thousand_tokens_above_it() {
+    let root = CancelToken::new();
+    let mut leaves = Vec::new();
+    does_not_grow_in(1_000, || {
+        let mut chain = vec![root.child()];
+        for _ in 0..1_000 {
+            chain.push(chain[chain.len() - 1].child());
+        }
+        leaves.extend(chain.pop());
+    });
+    root.cancel();
+    assert!(leaves.iter().all(CancelToken::is_cancelled));
+}
+
+#[test]
 fn a_root_replaced_by_its_child_a_million_times() {
     let mut token = CancelToken::new();
     does_not_grow(|| token = token.child());
@@ -115,15 +135,22 @@ fn a_cancelled_token_replaced_by_its_child_a_million_times() {
 
 #[test]
 fn a_token_that_two_threads_drop_at_once_replaced_by_its_child_a_million_times() {
-    let end = usize::MAX;
     let turn = AtomicUsize::new(0);
     let slot = Mutex::new(None::<CancelToken>);
+    /// Ends the other thread, also where an assertion fails.
+    struct End<'a>(&'a AtomicUsize);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(usize::MAX, SeqCst);
+        }
+    }
     std::thread::scope(|scope| {
+        let _end = End(&turn);
         // Takes a clone when told, says that it has it, and drops it.
         scope.spawn(|| {
             loop {
                 match turn.load(SeqCst) {
-                    now if now == end => return,
+                    usize::MAX => return,
                     now if now % 2 == 1 => {
                         let token = slot.lock().unwrap().take();
                         turn.store(now + 1, SeqCst);
@@ -146,7 +173,6 @@ fn a_token_that_two_threads_drop_at_once_replaced_by_its_child_a_million_times()
             }
             token = next;
         });
-        turn.store(end, SeqCst);
         root.cancel();
         assert!(token.is_cancelled());
     });

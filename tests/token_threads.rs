@@ -90,6 +90,18 @@ fn one_of_many_cancellers_did_it_and_all_see_all_marked() {
 }
 
 #[test]
+fn who_cancels_too_late_finds_all_descendants_marked_as_well() {
+    for _ in 0..20 {
+        let root = CancelToken::new();
+        let leaves: Vec<_> = (0..5_000).map(|_| root.child().child()).collect();
+        race(2, |_| {
+            root.cancel();
+            assert!(leaves.iter().all(CancelToken::is_cancelled));
+        });
+    }
+}
+
+#[test]
 fn a_reason_is_there_as_soon_as_the_flag_is() {
     for _ in 0..500 {
         let root = CancelToken::new();

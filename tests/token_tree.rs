@@ -107,6 +107,24 @@ fn a_grandchild_is_reached_though_the_tokens_between_are_dropped() {
 }
 
 #[test]
+fn a_token_stays_in_the_tree_as_long_as_a_clone_or_a_wait_is_left() {
+    let root = CancelToken::new();
+    let middle = root.child();
+    let (clone, wait) = (middle.clone(), root.child());
+    let below = [middle.child(), wait.child()];
+    let mut wait = { wait }.cancelled();
+    drop(middle);
+    // Each child's making and each drop are occasions to take the token out.
+    let more: Vec<_> = below.iter().map(CancelToken::child).collect();
+    drop(clone.child());
+    drop(clone.clone());
+    root.cancel_with(Reason::Done);
+    assert_eq!(clone.reason(), Some(Reason::Done));
+    assert_eq!(poll(&mut wait, Waker::noop()), Poll::Ready(Reason::Done));
+    assert!(below.iter().chain(&more).all(CancelToken::is_cancelled));
+}
+
+#[test]
 fn descendants_of_a_dropped_root_live_on_by_themselves() {
     let root = CancelToken::new();
     let (one, two) = (root.child(), root.child());

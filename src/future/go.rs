@@ -10,6 +10,9 @@ use crate::admission::{Answer, Stand, Who};
 use crate::run::POLLS;
 use crate::{Child, Kind, Stopped};
 
+/// Admitted, refused, or waiting.
+type Admission<A> = Poll<Result<(), Stopped<A>>>;
+
 /// The future of [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go):
 /// waits for room and admits a child.
 ///
@@ -24,7 +27,7 @@ pub struct Go<D, C: Kind, A> {
     stand: Option<Stand<C>>,
     /// Hears of a stop while a handle's `go` waits. (A group's own hears by its bell.)
     watch: Option<Cancelled>,
-    step: fn(&mut Self, &mut Context<'_>) -> Poll<Result<(), Stopped<A>>>,
+    step: fn(&mut Self, &mut Context<'_>) -> Admission<A>,
 }
 
 #[expect(private_bounds, reason = "made and driven by this crate alone")]
@@ -44,7 +47,7 @@ where
         }
     }
 
-    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped<A>>> {
+    fn step(&mut self, cx: &mut Context<'_>) -> Admission<A> {
         if self.child.is_none() {
             return Poll::Pending;
         }
@@ -81,7 +84,7 @@ where
         answer
     }
 
-    fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped<A>>> {
+    fn ask(&mut self, cx: &mut Context<'_>) -> Admission<A> {
         let (shared, who) = (self.driver.shared(), self.driver.who());
         let mut place = Stand::place(&self.stand);
         let answer = shared.go(who, &mut place, cx, &mut self.child);
@@ -104,7 +107,7 @@ where
         }
     }
 
-    fn refused(&mut self) -> Poll<Result<(), Stopped<A>>> {
+    fn refused(&mut self) -> Admission<A> {
         self.child
             .take()
             .map_or(Poll::Pending, |child| Poll::Ready(Err(Stopped(child))))

@@ -99,6 +99,8 @@ impl<C, M> Slot<C, M> {
         // Two counts are the slot's own, `flag` and `waker`; nobody else can make more of
         // them.
         if Arc::strong_count(&self.flag) > 2 {
+            // Set for good: whoever wakes it now stops there, and rings for nobody.
+            self.flag.woken.store(true, Ordering::Relaxed);
             self.flag = Flag::new(&self.flag.word, self.flag.bit);
             self.waker = Waker::from(Arc::clone(&self.flag));
         } else {
@@ -120,9 +122,10 @@ pub(super) struct Word {
 struct Flag {
     word: Arc<Word>,
     bit: u32,
-    /// Set from a wake until the poll that answers it. Each tenant of a slot that may have
-    /// left wakers behind has a flag of its own, so that a stale one sets nothing but a
-    /// bit, which `take_woken` sees through.
+    /// Set from a wake until the poll that answers it; while it is set, further wakes do
+    /// nothing. A child that leaves wakers behind takes its flag with it, and the slot gets
+    /// another: so a stale waker finds it set for good, or, if it was in the middle of its
+    /// wake, sets a bit that `take_woken` sees through.
     woken: AtomicBool,
 }
 

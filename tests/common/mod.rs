@@ -189,3 +189,107 @@ pub fn counted<F: Future>(polls: &Arc<AtomicUsize>, future: F) -> impl Future<Ou
 pub fn local<T>(value: T) -> Rc<RefCell<T>> {
     Rc::new(RefCell::new(value))
 }
+
+/// A child that is let in (`+n`), waits at its gate, and goes (`-n`, at its drop).
+///
+/// One that was never polled says `-n` alone.
+pub fn visitor<E>(
+    number: usize,
+    gate: &Gate,
+    log: &Log,
+) -> impl Future<Output = Result<usize, E>> + Send + Unpin + 'static
+where
+    E: 'static,
+{
+    struct Leave(usize, Log);
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            self.1.add(format!("-{}", self.0));
+        }
+    }
+    let leave = Leave(number, log.clone());
+    let mut wait = gate.wait(number);
+    let mut came = false;
+    std::future::poll_fn(move |cx| {
+        if !std::mem::replace(&mut came, true) {
+            leave.1.add(format!("+{number}"));
+        }
+        Pin::new(&mut wait).poll(cx).map(|()| Ok(number))
+    })
+}
+
+/// A stream whose items are put in by hand, and which tells how often it was asked.
+#[derive(Clone)]
+pub struct Tap<T>(Arc<std::sync::Mutex<TapState<T>>>);
+
+struct TapState<T> {
+    items: std::collections::VecDeque<T>,
+    ended: bool,
+    asked: usize,
+    waker: Option<Waker>,
+}
+
+impl<T> Default for Tap<T> {
+    fn default() -> Self {
+        let items = std::collections::VecDeque::new();
+        let state = TapState { items, ended: false, asked: 0, waker: None };
+        Self(Arc::new(std::sync::Mutex::new(state)))
+    }
+}
+
+impl<T> Tap<T> {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn put(&self, item: T) {
+        self.change(|state| state.items.push_back(item));
+    }
+
+    pub fn end(&self) {
+        self.change(|state| state.ended = true);
+    }
+
+    pub fn asked(&self) -> usize {
+        self.0.lock().unwrap().asked
+    }
+
+    fn change(&self, change: impl FnOnce(&mut TapState<T>)) {
+        let waker = {
+            let mut state = self.0.lock().unwrap();
+            change(&mut state);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> futures::Stream for Tap<T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut state = self.0.lock().unwrap();
+        state.asked += 1;
+        if let Some(item) = state.items.pop_front() {
+            return Poll::Ready(Some(item));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// A waker that runs a function.
+pub fn waker_fn(wake: impl Fn() + Send + Sync + 'static) -> Waker {
+    struct Call<F>(F);
+    impl<F: Fn() + Send + Sync + 'static> Wake for Call<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+    }
+    Arc::new(Call(wake)).into()
+}
