@@ -96,10 +96,7 @@ pub(crate) struct Signal {
 impl Signal {
     /// A signal that counts as woken, so that its future gets its first poll.
     pub(crate) fn new(bell: Arc<Bell>) -> Arc<Self> {
-        Arc::new(Self {
-            woken: AtomicBool::new(true),
-            bell,
-        })
+        Arc::new(Self { woken: AtomicBool::new(true), bell })
     }
 
     /// Whether it was woken since the last call.

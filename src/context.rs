@@ -37,11 +37,7 @@ pub(crate) fn child_of(group: usize) -> Option<usize> {
     STACK
         .try_with(|stack| {
             let stack = stack.borrow();
-            stack
-                .iter()
-                .rev()
-                .find(|current| current.group == group)
-                .map(|current| current.child)
+            stack.iter().rev().find(|current| current.group == group).map(|current| current.child)
         })
         .ok()
         .flatten()

@@ -98,6 +98,8 @@ pub struct Group<
     /// Empty between two polls; kept for its memory.
     pub(crate) inbox: VecDeque<Admitted<C>>,
     pub(crate) policy: P,
+    /// The policy has panicked, and hears of nothing more.
+    pub(crate) policy_broken: bool,
     /// The first panic of a child or of the policy.
     pub(crate) panic: First,
     /// Rings when the token is cancelled. Registered by the first poll.
@@ -225,6 +227,7 @@ where
             mail: false,
             inbox: VecDeque::new(),
             policy,
+            policy_broken: false,
             panic: First::default(),
             watch: None,
             drained: false,
@@ -257,10 +260,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn with_limit(self, limit: usize) -> Self {
-        assert!(
-            limit > 0,
-            "the limit must be at least 1; for no limit, leave out `with_limit`"
-        );
+        assert!(limit > 0, "the limit must be at least 1; for no limit, leave out `with_limit`");
         self.shared.set_limit(Some(limit), Who::Owner);
         self
     }

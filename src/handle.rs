@@ -62,9 +62,7 @@ pub struct Handle<C: Kind> {
 impl<C: Kind> Handle<C> {
     pub(crate) fn new(shared: &Arc<Shared<C>>) -> Self {
         shared.hand_out();
-        Self {
-            shared: Arc::clone(shared),
-        }
+        Self { shared: Arc::clone(shared) }
     }
 
     /// The group's token; the same as [`Group::token`](crate::Group::token).
@@ -307,16 +305,12 @@ impl<C: Children> Handle<C> {
 
 impl<C: Kind> Clone for Handle<C> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<C: Kind> fmt::Debug for Handle<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
+        f.debug_struct("Handle").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }

@@ -26,9 +26,7 @@ impl<T> Lock<T> {
     #[cfg(feature = "std")]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
         // Nothing that can panic runs under the lock, so poison says nothing here.
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     #[cfg(not(feature = "std"))]
@@ -44,10 +42,7 @@ impl<T> Lock<T> {
     /// The value, without locking, for whoever owns the lock.
     pub(crate) fn get_mut(&mut self) -> &mut T {
         #[cfg(feature = "std")]
-        return self
-            .0
-            .get_mut()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        return self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         #[cfg(not(feature = "std"))]
         return self.0.get_mut();
     }

@@ -68,11 +68,7 @@ impl First {
     /// Throws what was kept, unless the thread unwinds already.
     pub(crate) fn throw(&mut self) {
         if let Some(payload) = self.0.take() {
-            if unwinding() {
-                discard(payload)
-            } else {
-                resume(payload)
-            }
+            if unwinding() { discard(payload) } else { resume(payload) }
         }
     }
 }

@@ -81,15 +81,21 @@ where
     let index = child.meta;
     let ended = match child.result {
         Ok(result) => {
-            let ended = if result.is_ok() {
-                Ended::Ok
-            } else {
-                Ended::Failed
-            };
-            match catch(|| group.policy.on_child(index, result)) {
+            let ended = if result.is_ok() { Ended::Ok } else { Ended::Failed };
+            // A policy that has panicked is left alone; the result goes as any other value.
+            let broken = group.policy_broken;
+            let policy = &mut group.policy;
+            let heard = catch(|| match broken {
+                false => policy.on_child(index, result),
+                true => Verdict::Continue,
+            });
+            match heard {
                 Ok(Verdict::Continue) => {}
                 Ok(Verdict::Stop(reason)) => group.stop(reason),
-                Err(payload) => group.panicked(payload),
+                Err(payload) => {
+                    group.policy_broken = true;
+                    group.panicked(payload);
+                }
             }
             ended
         }
@@ -164,8 +170,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         // Each by itself: a destructor that panics keeps no other from running.
         while !matches!(self.panic.guard(|| queued.next().map(drop)), Some(None)) {}
         if self.panic.is_some() {
-            self.panic
-                .guard(|| self.shared.token.cancel_with(Reason::Panicked));
+            self.panic.guard(|| self.shared.token.cancel_with(Reason::Panicked));
         }
     }
 
@@ -188,11 +193,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.panic.guard(|| (self.finish)(&mut self.policy))
         };
         let panicked = self.panic.is_some();
-        self.stop(if panicked {
-            Reason::Panicked
-        } else {
-            Reason::Finished
-        });
+        self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         self.panic.guard(|| self.shared.announce_end());
         self.panic.throw();
         output.map_or(Poll::Pending, Poll::Ready)
@@ -238,8 +239,7 @@ impl<C: Kind, P, O> Drop for Group<C, P, O> {
         self.shared.bell.mute();
         self.shared.close_now();
         let shared = &self.shared;
-        self.panic
-            .guard(|| shared.token.cancel_with(Reason::Dropped));
+        self.panic.guard(|| shared.token.cancel_with(Reason::Dropped));
         while let Some((_, dropped)) = self.set.drop_one() {
             if let Err(payload) = dropped {
                 self.panic.keep(payload);

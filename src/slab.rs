@@ -30,11 +30,7 @@ enum Place<T> {
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
-        Self {
-            places: Vec::new(),
-            free: NONE,
-            len: 0,
-        }
+        Self { places: Vec::new(), free: NONE, len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -47,11 +43,7 @@ impl<T> Slab<T> {
 
     /// The key that the next insertion will give.
     pub(crate) fn next_key(&self) -> usize {
-        if self.free == NONE {
-            self.places.len()
-        } else {
-            self.free
-        }
+        if self.free == NONE { self.places.len() } else { self.free }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> usize {

@@ -31,10 +31,7 @@ pub(super) struct Line<C> {
 
 impl<C> Default for Line<C> {
     fn default() -> Self {
-        Self {
-            entries: BTreeMap::new(),
-            next: 0,
-        }
+        Self { entries: BTreeMap::new(), next: 0 }
     }
 }
 
@@ -51,9 +48,7 @@ impl<C> Line<C> {
     }
 
     pub(super) fn first(&mut self) -> Option<(Place, &mut Entry<C>)> {
-        self.entries
-            .first_entry()
-            .map(|first| (*first.key(), first.into_mut()))
+        self.entries.first_entry().map(|first| (*first.key(), first.into_mut()))
     }
 
     pub(super) fn pop(&mut self) -> Option<Entry<C>> {
@@ -61,9 +56,7 @@ impl<C> Line<C> {
     }
 
     pub(super) fn is_first(&self, place: Place) -> bool {
-        self.entries
-            .first_key_value()
-            .is_some_and(|(&first, _)| first == place)
+        self.entries.first_key_value().is_some_and(|(&first, _)| first == place)
     }
 
     pub(super) fn waiter(&mut self, place: Place) -> Option<&mut Waiter> {

@@ -183,11 +183,7 @@ impl<C> Shared<C> {
 
     /// The child (by index) within whose poll the caller stands.
     fn current_child(&self) -> Option<usize> {
-        if self.is_handed_out() {
-            context::child_of(self.id())
-        } else {
-            None
-        }
+        if self.is_handed_out() { context::child_of(self.id()) } else { None }
     }
 
     /// Admits a child of whoever waits in `go`, or gives him a place in the line.
@@ -222,11 +218,7 @@ impl<C> Shared<C> {
             state.reserved += 1;
         });
         match answer {
-            Answer::Yes(()) => Answer::Yes(Reservation {
-                shared: self,
-                who,
-                held: true,
-            }),
+            Answer::Yes(()) => Answer::Yes(Reservation { shared: self, who, held: true }),
             Answer::ToQueue(place) => Answer::ToQueue(place),
             Answer::Wait => Answer::Wait,
             Answer::Stopped => Answer::Stopped,
@@ -258,11 +250,7 @@ impl<C> Shared<C> {
                     take(state);
                     return Answer::Yes(());
                 }
-                let waiter = Waiter {
-                    waker: waker.take(),
-                    told: false,
-                    to_queue: false,
-                };
+                let waiter = Waiter { waker: waker.take(), told: false, to_queue: false };
                 let at = state.line.push(Entry::Waiter(waiter));
                 state.nested.set(at, child);
                 *place = Some(at);
@@ -552,11 +540,7 @@ impl<C> Stand<C> {
         match stand {
             Some(stand) => stand.place = place,
             None if place.is_some() => {
-                *stand = Some(Self {
-                    shared: Arc::clone(shared),
-                    who,
-                    place,
-                });
+                *stand = Some(Self { shared: Arc::clone(shared), who, place });
             }
             None => {}
         }

@@ -20,10 +20,7 @@ pub struct Closed {
 
 impl Closed {
     pub(crate) fn new(end: Arc<End>) -> Self {
-        Self {
-            end: Some(end),
-            listener: None,
-        }
+        Self { end: Some(end), listener: None }
     }
 }
 
@@ -51,8 +48,6 @@ impl FusedFuture for Closed {
 
 impl fmt::Debug for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Closed")
-            .field("done", &self.end.is_none())
-            .finish_non_exhaustive()
+        f.debug_struct("Closed").field("done", &self.end.is_none()).finish_non_exhaustive()
     }
 }

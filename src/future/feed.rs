@@ -107,11 +107,7 @@ where
             self.as_mut().leave();
         }
         self.close(cx, !ended);
-        if ended {
-            Poll::Ready(admitted)
-        } else {
-            Poll::Pending
-        }
+        if ended { Poll::Ready(admitted) } else { Poll::Pending }
     }
 
     /// Admits what can be admitted, and drives the children meanwhile.
@@ -122,6 +118,9 @@ where
         let mut yielded = false;
         let shared = Arc::clone(self.driver.shared());
         let who = self.driver.who();
+        // Nobody was left to poll, or to be polled by a handle. What was polled before may have
+        // made it this feed's turn; so it looks once more, last.
+        let mut quiet = who == Who::Handle;
         loop {
             let this = self.as_mut().project();
             if shared.is_stopped() {
@@ -134,7 +133,11 @@ where
                 Stand::set(this.stand, &shared, who, place);
                 let asked = match answer {
                     Answer::Stopped => return Poll::Ready(()),
-                    Answer::Wait => None,
+                    Answer::Wait => {
+                        // It stands in line now, and asks when its turn comes.
+                        *this.stalled = false;
+                        None
+                    }
                     Answer::Yes(room) => {
                         asks -= 1;
                         let asked = self.as_mut().ask();
@@ -143,6 +146,7 @@ where
                             if room.admit(child) {
                                 *this.admitted += 1;
                                 this.driver.admitted();
+                                quiet = who == Who::Handle;
                             }
                             continue;
                         }
@@ -159,6 +163,7 @@ where
                             Stand::set(this.stand, &shared, who, None);
                             *this.admitted += 1;
                             this.driver.admitted();
+                            quiet = who == Who::Handle;
                             continue;
                         }
                         // Neither room nor a place is held for a child that isn't there.
@@ -177,21 +182,14 @@ where
                 }
             }
             let this = self.as_mut().project();
-            match this.driver.advance(&mut budget) {
-                Driven::Progress => continue,
-                Driven::Idle | Driven::Spent if shared.is_stopped() => continue,
-                Driven::Idle if *this.stalled && !yielded && asks > 0 && this.signal.is_woken() => {
-                    continue;
+            if quiet {
+                if yielded || asks == 0 {
+                    // More to ask for, in the next poll.
+                    this.bell.as_ref().unwrap_or(&shared.bell).ring();
                 }
-                Driven::Idle | Driven::Spent => {
-                    if yielded || asks == 0 || (*this.stalled && this.signal.is_woken()) {
-                        // More to ask for in the next poll.
-                        let bell = this.bell.as_ref().unwrap_or(&shared.bell);
-                        bell.ring();
-                    }
-                    return Poll::Pending;
-                }
+                return Poll::Pending;
             }
+            quiet = this.driver.advance(&mut budget) != Driven::Progress;
         }
     }
 

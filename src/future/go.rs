@@ -38,13 +38,7 @@ where
     A: Child<C>,
 {
     pub(crate) fn new(driver: D, child: A) -> Self {
-        Self {
-            driver,
-            child: Some(child),
-            stand: None,
-            watch: None,
-            step: Self::step,
-        }
+        Self { driver, child: Some(child), stand: None, watch: None, step: Self::step }
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Admission<A> {
@@ -53,19 +47,18 @@ where
         }
         let mut budget = POLLS;
         let mut driving = false;
+        // Nobody was left to poll, or to be polled by a handle. What was polled before may have
+        // made it his turn; so he asks once more, last.
+        let mut quiet = self.driver.who() == Who::Handle;
         let mut answer = loop {
             let answer = self.ask(cx);
-            if answer.is_ready() {
+            if answer.is_ready() || quiet {
                 break answer;
             }
             if !core::mem::replace(&mut driving, true) {
                 self.driver.begin(cx);
             }
-            match self.driver.advance(&mut budget) {
-                Driven::Progress => {}
-                Driven::Idle | Driven::Spent if self.driver.shared().is_stopped() => {}
-                Driven::Idle | Driven::Spent => break Poll::Pending,
-            }
+            quiet = self.driver.advance(&mut budget) != Driven::Progress;
         };
         if answer.is_pending() && self.driver.who() == Who::Handle {
             let token = &self.driver.shared().token;
@@ -108,9 +101,7 @@ where
     }
 
     fn refused(&mut self) -> Admission<A> {
-        self.child
-            .take()
-            .map_or(Poll::Pending, |child| Poll::Ready(Err(Stopped(child))))
+        self.child.take().map_or(Poll::Pending, |child| Poll::Ready(Err(Stopped(child))))
     }
 }
 

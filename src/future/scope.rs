@@ -130,14 +130,7 @@ impl<C: Kind, P, O, B, R> FusedFuture for Scope<C, P, O, B, R> {
 impl<C: Kind, P, O, B, R> fmt::Debug for Scope<C, P, O, B, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope")
-            .field(
-                "body",
-                &if self.body.is_some() {
-                    "running"
-                } else {
-                    "done"
-                },
-            )
+            .field("body", &if self.body.is_some() { "running" } else { "done" })
             .field("group", &self.group)
             .finish_non_exhaustive()
     }
@@ -158,9 +151,7 @@ where
     B: Future<Output = Result<R, X>>,
 {
     pub(crate) fn new(group: Group<C, P, Result<(), X>>, body: B) -> Self {
-        Self {
-            scope: Scope::new(group, body, Result::is_err),
-        }
+        Self { scope: Scope::new(group, body, Result::is_err) }
     }
 }
 
@@ -169,15 +160,12 @@ impl<C: Kind, P, X, B, R> Future for TryScope<C, P, X, B, R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut scope = self.project().scope;
-        scope
-            .as_mut()
-            .poll(cx)
-            .map(|(value, output)| match (value, output) {
-                (Ok(value), Ok(())) => Ok(value),
-                (Ok(_), Err(error)) => Err(error),
-                (Err(_), Err(error)) if scope.outrun => Err(error),
-                (Err(error), _) => Err(error),
-            })
+        scope.as_mut().poll(cx).map(|(value, output)| match (value, output) {
+            (Ok(value), Ok(())) => Ok(value),
+            (Ok(_), Err(error)) => Err(error),
+            (Err(_), Err(error)) if scope.outrun => Err(error),
+            (Err(error), _) => Err(error),
+        })
     }
 }
 

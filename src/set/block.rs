@@ -27,16 +27,8 @@ pub(super) struct Block<C, M> {
 
 impl<C, M> Block<C, M> {
     pub(super) fn new() -> Self {
-        let word = Arc::new(Word {
-            bits: AtomicU64::new(0),
-            ding: AtomicWaker::new(),
-        });
-        Self {
-            word,
-            slots: Vec::new(),
-            ready: 0,
-            late: 0,
-        }
+        let word = Arc::new(Word { bits: AtomicU64::new(0), ding: AtomicWaker::new() });
+        Self { word, slots: Vec::new(), ready: 0, late: 0 }
     }
 
     /// Takes the bits that were set since the last call, those of children who are there
@@ -45,9 +37,7 @@ impl<C, M> Block<C, M> {
         // Acquire pairs with the release in `ring`: a bit that is seen here comes with its
         // slot's `woken`. One that is set later finds the word empty, and rings.
         let set = self.word.bits.swap(0, Ordering::AcqRel);
-        bits(set)
-            .filter(|&slot| self.slots[slot].is_woken())
-            .fold(0, |mask, slot| mask | 1 << slot)
+        bits(set).filter(|&slot| self.slots[slot].is_woken()).fold(0, |mask, slot| mask | 1 << slot)
     }
 }
 
@@ -74,13 +64,7 @@ impl<C, M> Slot<C, M> {
     pub(super) fn new(word: &Arc<Word>, bit: usize) -> Self {
         let flag = Flag::new(word, bit as u32);
         let waker = Waker::from(Arc::clone(&flag));
-        Self {
-            child: Box::pin(None),
-            meta: None,
-            yielded: 0,
-            flag,
-            waker,
-        }
+        Self { child: Box::pin(None), meta: None, yielded: 0, flag, waker }
     }
 
     pub(super) fn is_woken(&self) -> bool {
@@ -131,11 +115,7 @@ struct Flag {
 
 impl Flag {
     fn new(word: &Arc<Word>, bit: u32) -> Arc<Self> {
-        Arc::new(Self {
-            word: Arc::clone(word),
-            bit,
-            woken: AtomicBool::new(false),
-        })
+        Arc::new(Self { word: Arc::clone(word), bit, woken: AtomicBool::new(false) })
     }
 
     fn ring(&self) {

@@ -117,9 +117,7 @@ impl<C, M> Set<C, M> {
         self.grown = false;
         // Never ready, and it ends: a ding does not wake itself. (It may wake the owner for
         // nothing, after it has polled as many dings as there are; the next call is cheap.)
-        let _ = self
-            .dings
-            .poll_next_unpin(&mut Context::from_waker(&self.waker));
+        let _ = self.dings.poll_next_unpin(&mut Context::from_waker(&self.waker));
     }
 
     /// Fixes the next round, after the last one is over. False where nobody is to be polled
@@ -270,11 +268,7 @@ impl<C, M> Set<C, M> {
 
     /// Makes a new slot, and a block where the last one is full.
     fn grow(&mut self) -> usize {
-        if self
-            .blocks
-            .last()
-            .is_none_or(|block| block.slots.len() == SLOTS)
-        {
+        if self.blocks.last().is_none_or(|block| block.slots.len() == SLOTS) {
             let block = Block::new();
             self.dings.push(Ding {
                 word: Arc::clone(&block.word),

@@ -20,10 +20,7 @@ pub struct Cancelled {
 
 impl Cancelled {
     pub(super) fn new(token: CancelToken) -> Self {
-        Self {
-            token: Some(token),
-            key: None,
-        }
+        Self { token: Some(token), key: None }
     }
 
     /// Says whether a poll would resolve it now.

@@ -124,8 +124,9 @@ impl CancelToken {
     ///
     /// # Panics
     ///
-    /// If a waker panics, after all have been woken. (If the thread is panicking already,
-    /// the waker's panic is dropped.)
+    /// If a waker panics, after all have been woken. If several do, the first panic goes
+    /// on; if the thread is panicking already, none does. (Without `std`, a second panic
+    /// aborts.)
     ///
     /// # Examples
     ///
@@ -276,9 +277,7 @@ impl Default for CancelToken {
 
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelToken")
-            .field("reason", &self.reason())
-            .finish_non_exhaustive()
+        f.debug_struct("CancelToken").field("reason", &self.reason()).finish_non_exhaustive()
     }
 }
 

@@ -104,11 +104,7 @@ impl Node {
         let key = state.children.insert(Arc::downgrade(&node));
         node.key.store(key, Ordering::Relaxed);
         self.kids.store(state.children.len(), Ordering::Relaxed);
-        let orphan = state
-            .parent
-            .as_ref()
-            .filter(|parent| parent.seems_orphan(0))
-            .cloned();
+        let orphan = state.parent.as_ref().filter(|parent| parent.seems_orphan(0)).cloned();
         drop(state);
         if let Some(orphan) = orphan {
             self.tidy(orphan);
@@ -146,11 +142,7 @@ impl Node {
             if state.reason.is_some() {
                 return false;
             }
-            if state
-                .wakers
-                .get(key)
-                .is_some_and(|known| known.will_wake(waker))
-            {
+            if state.wakers.get(key).is_some_and(|known| known.will_wake(waker)) {
                 return true;
             }
         }
@@ -205,11 +197,7 @@ impl Node {
     fn tidy(&self, mut orphan: Arc<Self>) {
         while orphan.step_out() {
             let state = self.state.lock();
-            let Some(next) = state
-                .parent
-                .as_ref()
-                .filter(|parent| parent.seems_orphan(0))
-            else {
+            let Some(next) = state.parent.as_ref().filter(|parent| parent.seems_orphan(0)) else {
                 break;
             };
             let next = next.clone();
@@ -250,11 +238,7 @@ impl Node {
                 return false;
             }
             let key = self.key.load(Ordering::Relaxed);
-            if !above
-                .children
-                .get(key)
-                .is_some_and(|node| ptr::eq(node.as_ptr(), &**self))
-            {
+            if !above.children.get(key).is_some_and(|node| ptr::eq(node.as_ptr(), &**self)) {
                 // The parent left before, and this node has another by now, or none.
                 continue;
             }
@@ -275,9 +259,7 @@ impl Node {
                     continue;
                 };
                 let link = child.state.lock().parent.replace(parent.clone());
-                child
-                    .key
-                    .store(above.children.insert(entry), Ordering::Relaxed);
+                child.key.store(above.children.insert(entry), Ordering::Relaxed);
                 moved.push((child, link));
             }
             parent.kids.store(above.children.len(), Ordering::Relaxed);
@@ -300,11 +282,7 @@ impl Drop for Node {
         while let Some(above) = parent {
             let mut state = above.state.lock();
             // Gone already if the parent stepped out, or is cancelled.
-            if state
-                .children
-                .get(key)
-                .is_some_and(|entry| ptr::eq(entry.as_ptr(), node))
-            {
+            if state.children.get(key).is_some_and(|entry| ptr::eq(entry.as_ptr(), node)) {
                 let entry = state.children.remove(key);
                 above.kids.store(state.children.len(), Ordering::Relaxed);
                 drop(state);

@@ -24,11 +24,7 @@ pin_project! {
 
 impl<F> Run<F> {
     pub(super) fn new(cancelled: Cancelled, future: F) -> Self {
-        Self {
-            future: Some(future),
-            cancelled,
-            polled: false,
-        }
+        Self { future: Some(future), cancelled, polled: false }
     }
 }
 

@@ -9,10 +9,7 @@ use crate::slab::{self, Slab};
 /// panic goes on from here.
 pub(super) fn wake_all(wakers: Vec<Slab<Waker>>) {
     if !wakers.is_empty() {
-        let mut rest = Rest {
-            now: Slab::new().into_iter(),
-            later: wakers.into_iter(),
-        };
+        let mut rest = Rest { now: Slab::new().into_iter(), later: wakers.into_iter() };
         rest.wake();
     }
 }
