@@ -93,7 +93,7 @@ pub struct Group<
     pub(crate) shared: Arc<Shared<C>>,
     /// The running children, each with its index.
     pub(crate) set: Set<C, usize>,
-    /// A child's end has admitted others, into the inbox of `shared`.
+    /// There may be children in the inbox of `shared`, of which the bell knows nothing.
     pub(crate) mail: bool,
     /// Empty between two polls; kept for its memory.
     pub(crate) inbox: VecDeque<Admitted<C>>,
@@ -426,6 +426,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// ```
     pub fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
+        self.mail = true;
         self.shared.try_go(Who::Owner, child)
     }
 
@@ -450,6 +451,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn queue<A: Child<C>>(&mut self, child: A) {
+        self.mail = true;
         self.shared.queue(Who::Owner, child);
     }
 

@@ -120,7 +120,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
             let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
             self.watch = Some(watch);
         }
-        self.take_in();
     }
 
     /// Polls the children until one has finished, nobody is ready, or the budget is spent.
@@ -133,7 +132,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.resolved {
             return;
         }
-        if pending && self.set.has_ready() {
+        if pending && (self.mail || self.set.has_ready()) {
             self.shared.bell.ring();
         }
         self.shared.bell.close(cx, pending);

@@ -12,20 +12,12 @@ type AnyError = Box<dyn Error + Send + Sync>;
 
 async fn fetch(url: &str) -> Result<usize, AnyError> {
     yield_now().await;
-    if url.is_empty() {
-        Err("no such page".into())
-    } else {
-        Ok(url.len())
-    }
+    if url.is_empty() { Err("no such page".into()) } else { Ok(url.len()) }
 }
 
 async fn check(url: &str) -> Result<usize, &'static str> {
     yield_now().await;
-    if url.is_empty() {
-        Err("no such page")
-    } else {
-        Ok(url.len())
-    }
+    if url.is_empty() { Err("no such page") } else { Ok(url.len()) }
 }
 
 fn urls() -> Vec<String> {
@@ -80,13 +72,9 @@ async fn a_feed_of_a_closure_over_borrowed_inputs_is_send() {
     let output = spawned(async {
         let urls = urls();
         let mut group = Group::new().with_limit(3);
-        let admitted = group
-            .feed(stream::iter(urls.iter().map(|url| fetch(url))))
-            .await;
+        let admitted = group.feed(stream::iter(urls.iter().map(|url| fetch(url)))).await;
         let mut plain = Group::unboxed().with_limit(3);
-        let also = plain
-            .feed(stream::iter(urls.iter().map(|url| check(url))))
-            .await;
+        let also = plain.feed(stream::iter(urls.iter().map(|url| check(url)))).await;
         let _ = futures::join!(group, plain);
         admitted + also
     });
@@ -239,13 +227,7 @@ async fn a_handles_go_and_feed_and_closed_are_spawned() {
         async move { handle.go(async { Ok(1) }).await.is_ok() }
     });
     let (body, output) = group
-        .scope(async move |_| {
-            (
-                go.await.unwrap().is_ok(),
-                feed.await.unwrap(),
-                add.await.unwrap(),
-            )
-        })
+        .scope(async move |_| (go.await.unwrap().is_ok(), feed.await.unwrap(), add.await.unwrap()))
         .await;
     assert_eq!(body, (true, 1, true));
     output.unwrap();

@@ -8,7 +8,6 @@
 use std::fs;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Waker};
 
 use errgroup::CancelToken;
@@ -23,12 +22,12 @@ fn resident() -> usize {
     pages * 4096
 }
 
-/// Asserts that a million turns take less than two bytes each.
+/// Asserts that a million turns take about a byte each.
 fn does_not_grow(turn: impl FnMut()) {
     does_not_grow_in(1_000_000, turn);
 }
 
-/// Asserts that so many turns take less than two megabytes.
+/// Asserts that so many turns take less than a megabyte.
 fn does_not_grow_in(turns: usize, mut turn: impl FnMut()) {
     let _alone = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
     for _ in 0..turns / 1_000 {
@@ -39,7 +38,7 @@ fn does_not_grow_in(turns: usize, mut turn: impl FnMut()) {
         turn();
     }
     let grown = resident().saturating_sub(before);
-    assert!(grown < 2 << 20, "{grown} bytes");
+    assert!(grown < 1 << 20, "{grown} bytes");
 }
 
 #[test]
@@ -76,11 +75,7 @@ fn a_million_waits() {
     let root = CancelToken::new();
     does_not_grow(|| {
         let mut wait = root.cancelled();
-        assert!(
-            Pin::new(&mut wait)
-                .poll(&mut Context::from_waker(Waker::noop()))
-                .is_pending()
-        );
+        assert!(Pin::new(&mut wait).poll(&mut Context::from_waker(Waker::noop())).is_pending());
     });
 }
 
@@ -131,49 +126,4 @@ fn a_cancelled_token_replaced_by_its_child_a_million_times() {
     let mut token = CancelToken::new();
     token.cancel();
     does_not_grow(|| token = token.child());
-}
-
-#[test]
-fn a_token_that_two_threads_drop_at_once_replaced_by_its_child_a_million_times() {
-    let turn = AtomicUsize::new(0);
-    let slot = Mutex::new(None::<CancelToken>);
-    /// Ends the other thread, also where an assertion fails.
-    struct End<'a>(&'a AtomicUsize);
-    impl Drop for End<'_> {
-        fn drop(&mut self) {
-            self.0.store(usize::MAX, SeqCst);
-        }
-    }
-    std::thread::scope(|scope| {
-        let _end = End(&turn);
-        // Takes a clone when told, says that it has it, and drops it.
-        scope.spawn(|| {
-            loop {
-                match turn.load(SeqCst) {
-                    usize::MAX => return,
-                    now if now % 2 == 1 => {
-                        let token = slot.lock().unwrap().take();
-                        turn.store(now + 1, SeqCst);
-                        drop(token);
-                    }
-                    _ => std::hint::spin_loop(),
-                }
-            }
-        });
-        let root = CancelToken::new();
-        let mut token = root.child();
-        let mut now = 0;
-        does_not_grow(|| {
-            let next = token.child();
-            *slot.lock().unwrap() = Some(token.clone());
-            turn.store(now + 1, SeqCst);
-            now += 2;
-            while turn.load(SeqCst) != now {
-                std::hint::spin_loop();
-            }
-            token = next;
-        });
-        root.cancel();
-        assert!(token.is_cancelled());
-    });
 }

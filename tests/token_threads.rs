@@ -10,9 +10,7 @@ use errgroup::{CancelToken, Reason};
 use futures::executor::block_on;
 
 fn pending<F: Future + Unpin>(future: &mut F, waker: &Waker) -> bool {
-    Pin::new(future)
-        .poll(&mut Context::from_waker(waker))
-        .is_pending()
+    Pin::new(future).poll(&mut Context::from_waker(waker)).is_pending()
 }
 
 #[derive(Default)]
@@ -29,10 +27,7 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (self.0 >> 33) as usize % end
     }
 }
@@ -50,9 +45,7 @@ fn race<T: Send>(threads: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
                 })
             })
             .collect();
-        all.into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
 
@@ -181,11 +174,7 @@ fn children_made_while_the_parent_is_cancelled_are_all_cancelled() {
                 .map(|turn| {
                     let child = token.child();
                     // Chains of which the upper end is dropped, and bushes.
-                    token = if turn % 3 == 0 {
-                        root.clone()
-                    } else {
-                        child.clone()
-                    };
+                    token = if turn % 3 == 0 { root.clone() } else { child.clone() };
                     child
                 })
                 .collect()
@@ -224,6 +213,27 @@ fn tokens_dropped_between_root_and_leaf_never_hide_the_leaf() {
                 _ => {}
             }
             tokens.into_iter().for_each(drop);
+        });
+    }
+}
+
+#[test]
+fn many_tokens_dropped_while_their_parent_is_cancelled_never_hide_their_children() {
+    for round in 0..40 {
+        let root = CancelToken::new();
+        let mut middle: Vec<_> = (0..3_000).map(|_| root.child()).collect();
+        let leaves: Vec<_> = middle.iter().map(CancelToken::child).collect();
+        if round % 2 == 0 {
+            middle.reverse();
+        }
+        let middle = Mutex::new(middle);
+        race(2, |n| {
+            if n == 0 {
+                drop(std::mem::take(&mut *middle.lock().unwrap()));
+            } else {
+                root.cancel_with(Reason::Done);
+                assert!(leaves.iter().all(CancelToken::is_cancelled));
+            }
         });
     }
 }
@@ -272,10 +282,7 @@ fn whatever_threads_do_every_descendant_is_cancelled_and_everything_freed() {
         for token in &shared {
             let reason = token.lock().unwrap().reason();
             let reason = reason.expect("not reached");
-            assert!(
-                matches!(reason, Reason::Finished | Reason::Cause(_)),
-                "{reason:?}"
-            );
+            assert!(matches!(reason, Reason::Finished | Reason::Cause(_)), "{reason:?}");
         }
     }
     assert!(causes.iter().all(|cause| Arc::strong_count(cause) == 1));

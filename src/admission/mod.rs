@@ -94,6 +94,25 @@ pub(crate) enum Answer<R> {
     Stopped,
 }
 
+impl<R> Answer<R> {
+    fn map<S>(self, f: impl FnOnce(R) -> S) -> Answer<S> {
+        match self {
+            Self::Yes(yes) => Answer::Yes(f(yes)),
+            Self::ToQueue(place) => Answer::ToQueue(place),
+            Self::Wait => Answer::Wait,
+            Self::Stopped => Answer::Stopped,
+        }
+    }
+}
+
+/// How an admitted child gets into the group's set.
+pub(crate) enum Start<C> {
+    /// By way of the inbox.
+    Mailed,
+    /// At once, by its owner, who asked for it: nobody was in the inbox before it.
+    Now(Admitted<C>),
+}
+
 /// How a child has ended.
 #[derive(Clone, Copy)]
 pub(crate) enum Ended {
@@ -167,10 +186,20 @@ impl<C> Shared<C> {
 
     /// Changes the state, settles the line, and tells whom it concerns.
     fn update<R>(&self, who: Who, change: impl FnOnce(&mut State<C>) -> R) -> R {
-        let (result, calls) = {
+        self.update_and_look(who, change).0
+    }
+
+    /// Tells also whether there is something in the inbox now.
+    fn update_and_look<R>(
+        &self,
+        who: Who,
+        change: impl FnOnce(&mut State<C>) -> R,
+    ) -> (R, bool) {
+        let (result, calls, mail) = {
             let mut state = self.state.lock();
             let result = change(&mut state);
-            (result, state.settle(self.is_stopped()))
+            let calls = state.settle(self.is_stopped());
+            (result, calls, !state.inbox.is_empty())
         };
         if calls.ring && who == Who::Handle {
             self.bell.ring();
@@ -178,7 +207,7 @@ impl<C> Shared<C> {
         if let Some(waker) = calls.waker {
             waker.wake();
         }
-        result
+        (result, mail)
     }
 
     /// The child (by index) within whose poll the caller stands.
@@ -193,17 +222,19 @@ impl<C> Shared<C> {
         place: &mut Option<Place>,
         cx: &Context<'_>,
         child: &mut Option<A>,
-    ) -> Answer<()>
+    ) -> Answer<Start<C>>
     where
         C: Kind,
         A: Child<C>,
     {
-        let admit = |state: &mut State<C>| {
+        let mut start = Start::Mailed;
+        let answer = self.take_turn(who, place, cx, |state| {
             if let Some(child) = child.take() {
-                state.admit(child.into_child());
+                state.used += 1;
+                start = state.start(child.into_child(), who);
             }
-        };
-        self.take_turn(who, place, cx, admit)
+        });
+        answer.map(|()| start)
     }
 
     /// Takes room for a child that is yet to be asked for, or a place in the line.
@@ -217,12 +248,7 @@ impl<C> Shared<C> {
             state.used += 1;
             state.reserved += 1;
         });
-        match answer {
-            Answer::Yes(()) => Answer::Yes(Reservation { shared: self, who, held: true }),
-            Answer::ToQueue(place) => Answer::ToQueue(place),
-            Answer::Wait => Answer::Wait,
-            Answer::Stopped => Answer::Stopped,
-        }
+        answer.map(|()| Reservation { shared: self, who, held: true })
     }
 
     /// Calls `take` where it is the caller's turn and there is room; else he waits.
@@ -346,10 +372,9 @@ impl<C> Shared<C> {
         core::mem::swap(&mut self.state.lock().inbox, to);
     }
 
-    /// A running child is gone; its room is free. True where that admitted others, into the
-    /// inbox.
+    /// A running child is gone; its room is free. True where others are in the inbox then.
     pub(crate) fn finish(&self, index: usize, ended: Ended) -> bool {
-        self.update(Who::Owner, |state| {
+        let ((), mail) = self.update_and_look(Who::Owner, |state| {
             state.used -= 1;
             state.stats.running -= 1;
             *match ended {
@@ -359,8 +384,7 @@ impl<C> Shared<C> {
             } += 1;
             state.nested.forget(index);
         });
-        // `update` has settled the line since.
-        !self.state.lock().inbox.is_empty()
+        mail
     }
 
     /// Clears the line after a stop; the children that stood in it are to be dropped.
@@ -444,17 +468,23 @@ impl<C> State<C> {
         self.stats.limit.is_none_or(|limit| self.used < limit)
     }
 
+    /// Admits a child into the inbox.
     fn admit(&mut self, child: C) {
         self.used += 1;
-        self.start(child);
+        let _mailed = self.start(child, Who::Handle);
     }
 
-    /// The room is taken already.
-    fn start(&mut self, child: C) {
+    /// Counts a child as running. Its room is taken already.
+    fn start(&mut self, child: C, who: Who) -> Start<C> {
         self.stats.running += 1;
         let index = self.next_index;
         self.next_index += 1;
-        self.inbox.push_back(Admitted { child, index });
+        let admitted = Admitted { child, index };
+        if who == Who::Owner && self.inbox.is_empty() {
+            return Start::Now(admitted);
+        }
+        self.inbox.push_back(admitted);
+        Start::Mailed
     }
 
     /// Restores the invariants of the line after a change.
@@ -463,11 +493,11 @@ impl<C> State<C> {
         if !stopped && !self.closed {
             while self.fits() {
                 match self.line.first() {
-                    Some((_, Entry::Waiter(waiter))) => {
+                    Some(Entry::Waiter(waiter)) => {
                         waiter.call(&mut calls);
                         break;
                     }
-                    Some((_, Entry::Queued(_))) => {
+                    Some(Entry::Queued(_)) => {
                         if let Some(Entry::Queued(child)) = self.line.pop() {
                             self.stats.queued -= 1;
                             self.admit(child);
@@ -565,24 +595,24 @@ pub(crate) struct Reservation<'s, C> {
 }
 
 impl<C> Reservation<'_, C> {
-    /// Admits the child that the room was for; false, and the child counts as dropped,
-    /// where the group has stopped meanwhile.
-    pub(crate) fn admit<A: Child<C>>(mut self, child: A) -> bool
+    /// Admits the child that the room was for; `None`, and the child counts as dropped, where
+    /// the group has stopped meanwhile.
+    pub(crate) fn admit<A: Child<C>>(mut self, child: A) -> Option<Start<C>>
     where
         C: Kind,
     {
         self.held = false;
-        let refused = self.shared.update(self.who, |state| {
+        let mut refused = None;
+        self.shared.update(self.who, |state| {
             state.reserved -= 1;
             if state.closed || self.shared.is_stopped() {
                 state.used -= 1;
                 state.stats.dropped += 1;
-                return Some(child);
+                refused = Some(child);
+                return None;
             }
-            state.start(child.into_child());
-            None
-        });
-        refused.is_none()
+            Some(state.start(child.into_child(), self.who))
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 use core::task::Context;
 
-use crate::admission::{Shared, Who};
+use crate::admission::{Shared, Start, Who};
 use crate::{Group, Handle, Kind};
 
 /// One who wants room in a group, and what he does while he waits.
@@ -19,8 +19,8 @@ pub(crate) trait Drive<C> {
     /// Polls the children until one of them finishes or nothing is left to do.
     fn advance(&mut self, budget: &mut usize) -> Driven;
 
-    /// Notes that a child was admitted since the poll began.
-    fn admitted(&mut self);
+    /// Takes care of a child that was admitted.
+    fn start(&mut self, child: Start<C>);
 
     /// Ends a poll.
     fn end(&mut self, cx: &mut Context<'_>, pending: bool);
@@ -53,8 +53,11 @@ impl<C: Kind, P, O> Drive<C> for &mut Group<C, P, O> {
         Group::advance(self, budget)
     }
 
-    fn admitted(&mut self) {
-        self.mail = true;
+    fn start(&mut self, child: Start<C>) {
+        match child {
+            Start::Mailed => self.mail = true,
+            Start::Now(admitted) => self.set.insert(admitted.child, admitted.index),
+        }
     }
 
     fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
@@ -77,7 +80,8 @@ impl<C: Kind> Drive<C> for Handle<C> {
         Driven::Idle
     }
 
-    fn admitted(&mut self) {}
+    /// A handle's are mailed, and the group is told.
+    fn start(&mut self, _: Start<C>) {}
 
     fn end(&mut self, _: &mut Context<'_>, _: bool) {}
 }

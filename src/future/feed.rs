@@ -9,7 +9,7 @@ use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
 use super::{Cancelled, Drive, Driven};
-use crate::admission::{Answer, Stand, Who};
+use crate::admission::{Answer, Stand, Start, Who};
 use crate::bell::{Bell, Signal};
 use crate::panic::{catch, resume};
 use crate::run::POLLS;
@@ -143,9 +143,9 @@ where
                         let asked = self.as_mut().ask();
                         if let Asked::Child(child) = asked {
                             let this = self.as_mut().project();
-                            if room.admit(child) {
+                            if let Some(start) = room.admit(child) {
                                 *this.admitted += 1;
-                                this.driver.admitted();
+                                this.driver.start(start);
                                 quiet = who == Who::Handle;
                             }
                             continue;
@@ -162,7 +162,7 @@ where
                             }
                             Stand::set(this.stand, &shared, who, None);
                             *this.admitted += 1;
-                            this.driver.admitted();
+                            this.driver.start(Start::Mailed);
                             quiet = who == Who::Handle;
                             continue;
                         }

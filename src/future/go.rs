@@ -84,7 +84,10 @@ where
         Stand::set(&mut self.stand, shared, who, place);
         match answer {
             Answer::Wait => Poll::Pending,
-            Answer::Yes(()) => Poll::Ready(Ok(())),
+            Answer::Yes(start) => {
+                self.driver.start(start);
+                Poll::Ready(Ok(()))
+            }
             Answer::Stopped => self.refused(),
             Answer::ToQueue(place) => {
                 let Some(child) = self.child.take() else {

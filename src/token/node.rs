@@ -371,3 +371,26 @@ impl Walk {
         won
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orphans_that_were_missed_leave_when_their_child_makes_a_child() {
+        let root = Node::root();
+        let top = root.child();
+        let middle = top.child();
+        let low = middle.child();
+        let orphans = [Arc::downgrade(&top), Arc::downgrade(&middle)];
+        // No `release`: as if, each time, another thread's token had still counted.
+        drop((top, middle));
+        assert!(orphans.iter().all(|node| node.strong_count() == 1));
+
+        let lowest = low.child();
+        assert!(orphans.iter().all(|node| node.strong_count() == 0));
+        assert_eq!(root.kids.load(Ordering::Relaxed), 1);
+        assert!(root.cancel(Reason::Done));
+        assert_eq!(lowest.reason(), Some(Reason::Done));
+    }
+}

@@ -1,5 +1,5 @@
 //! What the tests poll by hand with.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -193,14 +193,11 @@ pub fn local<T>(value: T) -> Rc<RefCell<T>> {
 /// A child that is let in (`+n`), waits at its gate, and goes (`-n`, at its drop).
 ///
 /// One that was never polled says `-n` alone.
-pub fn visitor<E>(
+pub fn visitor<E: 'static>(
     number: usize,
     gate: &Gate,
     log: &Log,
-) -> impl Future<Output = Result<usize, E>> + Send + Unpin + 'static
-where
-    E: 'static,
-{
+) -> futures::future::BoxFuture<'static, Result<usize, E>> {
     struct Leave(usize, Log);
     impl Drop for Leave {
         fn drop(&mut self) {
@@ -210,16 +207,15 @@ where
     let leave = Leave(number, log.clone());
     let mut wait = gate.wait(number);
     let mut came = false;
-    std::future::poll_fn(move |cx| {
+    Box::pin(std::future::poll_fn(move |cx| {
         if !std::mem::replace(&mut came, true) {
             leave.1.add(format!("+{number}"));
         }
         Pin::new(&mut wait).poll(cx).map(|()| Ok(number))
-    })
+    }))
 }
 
 /// A stream whose items are put in by hand, and which tells how often it was asked.
-#[derive(Clone)]
 pub struct Tap<T>(Arc<std::sync::Mutex<TapState<T>>>);
 
 struct TapState<T> {
@@ -227,6 +223,12 @@ struct TapState<T> {
     ended: bool,
     asked: usize,
     waker: Option<Waker>,
+}
+
+impl<T> Clone for Tap<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl<T> Default for Tap<T> {
@@ -292,4 +294,138 @@ pub fn waker_fn(wake: impl Fn() + Send + Sync + 'static) -> Waker {
         }
     }
     Arc::new(Call(wake)).into()
+}
+
+/// A child of one type for groups of every kind.
+pub type Job = Pin<Box<dyn Future<Output = Result<usize, &'static str>> + Send>>;
+
+pub fn job(future: impl Future<Output = Result<usize, &'static str>> + Send + 'static) -> Job {
+    Box::pin(future)
+}
+
+/// A child that waits at a gate, then gives its number.
+pub fn waits(gate: &Gate, number: usize) -> Job {
+    let gate = gate.wait(number);
+    job(async move {
+        gate.await;
+        Ok(number)
+    })
+}
+
+/// A child that waits at a gate, then fails.
+pub fn fails(gate: &Gate, number: usize, error: &'static str) -> Job {
+    let gate = gate.wait(number);
+    job(async move {
+        gate.await;
+        Err(error)
+    })
+}
+
+/// Watches children: how often they are polled, and how many are dropped.
+#[derive(Clone, Default)]
+pub struct Probe {
+    polls: Arc<AtomicUsize>,
+    drops: Drops,
+}
+
+impl Probe {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn polls(&self) -> usize {
+        self.polls.load(Ordering::SeqCst)
+    }
+
+    /// How many children are gone: the futures themselves, not what they hold.
+    pub fn drops(&self) -> usize {
+        self.drops.get()
+    }
+
+    pub fn watch(
+        &self,
+        child: impl Future<Output = Result<usize, &'static str>> + Send + 'static,
+    ) -> Job {
+        Box::pin(Probed {
+            child: Box::pin(child),
+            polls: Arc::clone(&self.polls),
+            _dropped: self.drops.token(),
+        })
+    }
+}
+
+struct Probed {
+    child: Job,
+    polls: Arc<AtomicUsize>,
+    _dropped: DropToken,
+}
+
+impl Future for Probed {
+    type Output = Result<usize, &'static str>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.polls.fetch_add(1, Ordering::SeqCst);
+        self.child.as_mut().poll(cx)
+    }
+}
+
+/// Counts who is inside at a time.
+#[derive(Clone, Default)]
+pub struct Meter(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Meter {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more, until what is returned is dropped.
+    pub fn enter(&self) -> Inside {
+        let now = self.0.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.1.fetch_max(now, Ordering::SeqCst);
+        Inside(self.clone())
+    }
+
+    pub fn now(&self) -> usize {
+        self.0.0.load(Ordering::SeqCst)
+    }
+
+    /// The most that there ever were.
+    pub fn peak(&self) -> usize {
+        self.0.1.load(Ordering::SeqCst)
+    }
+}
+
+pub struct Inside(Meter);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Panics when it is dropped.
+pub struct Bomb(pub &'static str);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::panic_any(self.0);
+    }
+}
+
+/// Does something when it is dropped.
+pub struct OnDrop<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// What a call panics with; where it does not, that is the panic.
+#[track_caller]
+pub fn thrown<T>(call: impl FnOnce() -> T) -> &'static str {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+        Ok(_) => panic!("it did not panic"),
+        Err(payload) => *payload.downcast().expect("a panic with a plain message"),
+    }
 }
