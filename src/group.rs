@@ -93,8 +93,6 @@ pub struct Group<
     pub(crate) shared: Arc<Shared<C>>,
     /// The running children, each with its index.
     pub(crate) set: Set<C, usize>,
-    /// There may be children in the inbox of `shared`, of which the bell knows nothing.
-    pub(crate) mail: bool,
     /// Empty between two polls; kept for its memory.
     pub(crate) inbox: VecDeque<Admitted<C>>,
     pub(crate) policy: P,
@@ -224,7 +222,6 @@ where
         Self {
             shared,
             set,
-            mail: false,
             inbox: VecDeque::new(),
             policy,
             policy_broken: false,
@@ -426,7 +423,6 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// ```
     pub fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
-        self.mail = true;
         self.shared.try_go(Who::Owner, child)
     }
 
@@ -451,7 +447,6 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn queue<A: Child<C>>(&mut self, child: A) {
-        self.mail = true;
         self.shared.queue(Who::Owner, child);
     }
 

@@ -57,7 +57,7 @@ where
             return Driven::Spent;
         }
         let rung = group.shared.bell.take();
-        if rung || group.mail {
+        if group.shared.has_mail() {
             group.take_in();
         }
         group.set.gather(rung);
@@ -104,8 +104,7 @@ where
             Ended::Dropped
         }
     };
-    let admitted = group.panic.guard(|| group.shared.finish(index, ended));
-    group.mail |= admitted.unwrap_or(true);
+    group.panic.guard(|| group.shared.finish(index, ended));
 }
 
 impl<C: Kind, P, O> Group<C, P, O> {
@@ -132,7 +131,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.resolved {
             return;
         }
-        if pending && (self.mail || self.set.has_ready()) {
+        if pending && (self.shared.has_mail() || self.set.has_ready()) {
             self.shared.bell.ring();
         }
         self.shared.bell.close(cx, pending);
@@ -140,7 +139,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Moves what was admitted into the set.
     fn take_in(&mut self) {
-        self.mail = false;
         self.shared.take_inbox(&mut self.inbox);
         for admitted in self.inbox.drain(..) {
             self.set.insert(admitted.child, admitted.index);

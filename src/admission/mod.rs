@@ -44,6 +44,8 @@ pub(crate) struct Shared<C> {
     pub(crate) bell: Arc<Bell>,
     /// Whether there ever was a handle; without one, no child can wait for its own group.
     handed: AtomicBool,
+    /// Whether the inbox holds anybody; written under the lock only.
+    mailed: AtomicBool,
     state: Lock<State<C>>,
 }
 
@@ -138,6 +140,7 @@ impl<C> Shared<C> {
             token,
             bell: Bell::new(),
             handed: AtomicBool::new(false),
+            mailed: AtomicBool::new(false),
             state: Lock::new(State::new()),
         })
     }
@@ -186,20 +189,14 @@ impl<C> Shared<C> {
 
     /// Changes the state, settles the line, and tells whom it concerns.
     fn update<R>(&self, who: Who, change: impl FnOnce(&mut State<C>) -> R) -> R {
-        self.update_and_look(who, change).0
-    }
-
-    /// Tells also whether there is something in the inbox now.
-    fn update_and_look<R>(
-        &self,
-        who: Who,
-        change: impl FnOnce(&mut State<C>) -> R,
-    ) -> (R, bool) {
-        let (result, calls, mail) = {
+        let (result, calls) = {
             let mut state = self.state.lock();
             let result = change(&mut state);
             let calls = state.settle(self.is_stopped());
-            (result, calls, !state.inbox.is_empty())
+            if !state.inbox.is_empty() {
+                self.mailed.store(true, Ordering::Release);
+            }
+            (result, calls)
         };
         if calls.ring && who == Who::Handle {
             self.bell.ring();
@@ -207,7 +204,7 @@ impl<C> Shared<C> {
         if let Some(waker) = calls.waker {
             waker.wake();
         }
-        (result, mail)
+        result
     }
 
     /// The child (by index) within whose poll the caller stands.
@@ -322,9 +319,10 @@ impl<C> Shared<C> {
         })
     }
 
-    /// Gives up a place in the line.
-    pub(crate) fn leave(&self, who: Who, place: Place) {
-        let _dropped_unlocked = self.update(who, |state| {
+    /// Gives up a place in the line. Whoever did, the group's task is told of what follows: a
+    /// `go` is dropped at any time.
+    fn leave(&self, place: Place) {
+        let _dropped_unlocked = self.update(Who::Handle, |state| {
             state.left = true;
             state.nested.remove(place);
             state.line.remove(place)
@@ -366,15 +364,23 @@ impl<C> Shared<C> {
         });
     }
 
+    /// Whether there are children in the inbox.
+    pub(crate) fn has_mail(&self) -> bool {
+        // Acquire: who rang for them did so after the store.
+        self.mailed.load(Ordering::Acquire)
+    }
+
     /// Moves the admitted children into `to`, which is empty.
     pub(crate) fn take_inbox(&self, to: &mut VecDeque<Admitted<C>>) {
         debug_assert!(to.is_empty());
-        core::mem::swap(&mut self.state.lock().inbox, to);
+        let mut state = self.state.lock();
+        core::mem::swap(&mut state.inbox, to);
+        self.mailed.store(false, Ordering::Release);
     }
 
-    /// A running child is gone; its room is free. True where others are in the inbox then.
-    pub(crate) fn finish(&self, index: usize, ended: Ended) -> bool {
-        let ((), mail) = self.update_and_look(Who::Owner, |state| {
+    /// A running child is gone; its room is free.
+    pub(crate) fn finish(&self, index: usize, ended: Ended) {
+        self.update(Who::Owner, |state| {
             state.used -= 1;
             state.stats.running -= 1;
             *match ended {
@@ -384,7 +390,6 @@ impl<C> Shared<C> {
             } += 1;
             state.nested.forget(index);
         });
-        mail
     }
 
     /// Clears the line after a stop; the children that stood in it are to be dropped.
@@ -550,7 +555,6 @@ impl Waiter {
 /// A place in the line, given up on drop.
 pub(crate) struct Stand<C> {
     shared: Arc<Shared<C>>,
-    who: Who,
     place: Option<Place>,
 }
 
@@ -561,16 +565,11 @@ impl<C> Stand<C> {
     }
 
     /// Notes where he stands now.
-    pub(crate) fn set(
-        stand: &mut Option<Self>,
-        shared: &Arc<Shared<C>>,
-        who: Who,
-        place: Option<Place>,
-    ) {
+    pub(crate) fn set(stand: &mut Option<Self>, shared: &Arc<Shared<C>>, place: Option<Place>) {
         match stand {
             Some(stand) => stand.place = place,
             None if place.is_some() => {
-                *stand = Some(Self { shared: Arc::clone(shared), who, place });
+                *stand = Some(Self { shared: Arc::clone(shared), place });
             }
             None => {}
         }
@@ -580,7 +579,7 @@ impl<C> Stand<C> {
 impl<C> Drop for Stand<C> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            self.shared.leave(self.who, place);
+            self.shared.leave(place);
         }
     }
 }

@@ -54,9 +54,8 @@ impl<C: Kind, P, O> Drive<C> for &mut Group<C, P, O> {
     }
 
     fn start(&mut self, child: Start<C>) {
-        match child {
-            Start::Mailed => self.mail = true,
-            Start::Now(admitted) => self.set.insert(admitted.child, admitted.index),
+        if let Start::Now(admitted) = child {
+            self.set.insert(admitted.child, admitted.index);
         }
     }
 

@@ -9,7 +9,7 @@ use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
 use super::{Cancelled, Drive, Driven};
-use crate::admission::{Answer, Stand, Start, Who};
+use crate::admission::{Answer, Stand, Who};
 use crate::bell::{Bell, Signal};
 use crate::panic::{catch, resume};
 use crate::run::POLLS;
@@ -83,7 +83,11 @@ where
         }
         let this = self.as_mut().project();
         match &this.bell {
-            Some(bell) => bell.open(cx),
+            Some(bell) => {
+                bell.open(cx);
+                // What rang is seen by the signal.
+                bell.take();
+            }
             None => this.driver.begin(cx),
         }
         let outcome = match catch(|| self.as_mut().admit(cx)) {
@@ -130,7 +134,7 @@ where
             if may_ask {
                 let mut place = Stand::place(this.stand);
                 let answer = shared.reserve(who, &mut place, cx);
-                Stand::set(this.stand, &shared, who, place);
+                Stand::set(this.stand, &shared, place);
                 let asked = match answer {
                     Answer::Stopped => return Poll::Ready(()),
                     Answer::Wait => {
@@ -160,9 +164,8 @@ where
                             if shared.queue_at(who, place, child).is_err() {
                                 return Poll::Ready(());
                             }
-                            Stand::set(this.stand, &shared, who, None);
+                            Stand::set(this.stand, &shared, None);
                             *this.admitted += 1;
-                            this.driver.start(Start::Mailed);
                             quiet = who == Who::Handle;
                             continue;
                         }

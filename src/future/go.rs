@@ -81,7 +81,7 @@ where
         let (shared, who) = (self.driver.shared(), self.driver.who());
         let mut place = Stand::place(&self.stand);
         let answer = shared.go(who, &mut place, cx, &mut self.child);
-        Stand::set(&mut self.stand, shared, who, place);
+        Stand::set(&mut self.stand, shared, place);
         match answer {
             Answer::Wait => Poll::Pending,
             Answer::Yes(start) => {
@@ -96,7 +96,7 @@ where
                 let queued = shared.queue_at(who, place, child);
                 if queued.is_ok() {
                     // The place is the child's now.
-                    Stand::set(&mut self.stand, shared, who, None);
+                    Stand::set(&mut self.stand, shared, None);
                 }
                 Poll::Ready(queued.map_err(Stopped))
             }
