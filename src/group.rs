@@ -430,7 +430,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// Never waits and never fails. Where the group stops first, or has stopped, the child
     /// is dropped without being polled, and counted in [`Stats::dropped`]. What is queued is
-    /// held in memory: where children are made faster than they finish, [`go`](Self::go) and
+    /// held in memory, at its full size: where children are made faster than they finish, [`go`](Self::go) and
     /// [`feed`](Self::feed) hold their maker back.
     ///
     /// # Examples

@@ -26,10 +26,16 @@ use crate::{CancelToken, Child, Children, Kind, Stats, TryGoError};
 /// The limit is kept, and the group never deadlocks on itself. (This needs the feature
 /// `std`. Without it, children use `queue`.)
 ///
+/// A child that waits keeps the room that it takes itself. Where children do little but add
+/// others, [`queue`](Self::queue) leaves more of the limit to those that work; and a function
+/// that awaits a `go` of its own future has to box that one, as any recursion of an
+/// `async fn`: `handle.go(Box::pin(visit(…)))`.
+///
 /// # Examples
 ///
 /// A crawl: children that add children. (A function whose future adds its like says that it
-/// is `Send`: the compiler can't find out by itself.)
+/// is `Send`: the compiler can't find out by itself. With
+/// [`Group::local`](crate::Group::local) a plain `async fn` does.)
 ///
 /// ```
 /// use errgroup::{Boxed, Group, Handle};

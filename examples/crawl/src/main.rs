@@ -1,1 +1,129 @@
-fn main() {}
+//! Crawls a site over HTTP: children of a group that add children to it.
+//!
+//! Every page is a child. One that has been read queues a child for each link that nobody
+//! has found before, and the group ends when none runs and none waits. Shown on the way:
+//!
+//! - a [`Handle`](errgroup::Handle) inside the children, and the group's limit as the limit
+//!   on requests ([`crawl`]);
+//! - children that borrow from their caller and share a `RefCell`: they all run in one task,
+//!   so nothing needs a lock or an `Arc`;
+//! - which failure is an error of the group and which is not: a dead link is a finding, a
+//!   start page that can't be read or an output that can't be written ends the crawl.
+//!
+//! ```sh
+//! cargo run -p crawl                   # a site that the example itself serves on loopback
+//! cargo run -p crawl -- --limit 2
+//! cargo run -p crawl -- --url http://127.0.0.1:8000/
+//! ```
+//!
+//! It stays on the scheme, host and port of the start page. Exit code 0: crawled, dead links
+//! or not; 1: the start page could not be read; 2: bad arguments.
+#![forbid(unsafe_code)]
+
+mod crawl;
+mod fetch;
+mod links;
+mod site;
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use url::Url;
+
+use crate::crawl::Crawl;
+use crate::fetch::Fetcher;
+use crate::site::Site;
+
+/// Crawls a site and lists its dead links.
+#[derive(Parser)]
+struct Args {
+    /// Where to start; without it, a site is served on loopback and crawled
+    #[arg(long, value_parser = http_url)]
+    url: Option<Url>,
+    /// The most requests at once
+    #[arg(long, default_value = "8", value_parser = limit)]
+    limit: NonZeroUsize,
+    /// How many seconds a page may take
+    #[arg(long, default_value = "10", value_parser = seconds, value_name = "SECONDS")]
+    timeout: Duration,
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() => {
+            // The first line says what is wrong; the usage after it only buries that.
+            eprintln!("{}", error.to_string().lines().next().unwrap_or_default());
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(args: Args) -> anyhow::Result<()> {
+    let (start, site) = match args.url {
+        Some(url) => (url, None),
+        None => {
+            let site = Site::serve().await?;
+            (site.url().clone(), Some(site))
+        }
+    };
+    let limit = args.limit.get();
+    writeln!(io::stdout(), "crawling {start}")?;
+
+    let crawl = Crawl::new(start, Fetcher::new(args.timeout));
+    crawl.run(limit).await?;
+
+    let mut out = io::stdout().lock();
+    let (pages, dead) = (crawl.pages(), crawl.dead_links());
+    if !dead.is_empty() {
+        writeln!(out, "dead links:")?;
+    }
+    for link in &dead {
+        writeln!(out, "  {link}")?;
+    }
+    write!(out, "{pages} pages, {} dead links", dead.len())?;
+    // A site elsewhere doesn't say what it saw.
+    if let Some(site) = site {
+        let seen = site.seen();
+        writeln!(out, ", most requests at once: {} (limit {limit})", seen.most)?;
+        writeln!(
+            out,
+            "the site was asked {} times for {} different pages",
+            seen.requests, seen.different
+        )?;
+    } else {
+        writeln!(out, " (limit {limit})")?;
+    }
+    Ok(())
+}
+
+fn http_url(arg: &str) -> Result<Url, String> {
+    let url = Url::parse(arg).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" => Ok(url),
+        other => Err(format!("{other} is not supported, only http is")),
+    }
+}
+
+fn limit(arg: &str) -> Result<NonZeroUsize, &'static str> {
+    arg.parse().map_err(|_| "must be a whole number from 1")
+}
+
+fn seconds(arg: &str) -> Result<Duration, &'static str> {
+    let seconds = arg.parse().ok().filter(|&seconds| seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or("must be a number of seconds above 0")
+}

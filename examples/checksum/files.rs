@@ -1,0 +1,97 @@
+//! Finding the files, and writing their names.
+
+use std::borrow::Cow;
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use smol::Unblock;
+use smol::lock::{Semaphore, SemaphoreGuardArc};
+use smol::stream::{Stream, StreamExt};
+use walkdir::{DirEntry, WalkDir};
+
+use crate::report;
+
+/// How many files may be ahead of the one whose line is to be printed next. However long that
+/// one takes, what is kept of the others is bounded.
+const AHEAD: usize = 1 << 16;
+
+/// How many files the walk may be ahead of the group.
+const WALKED: usize = 256;
+
+/// A file to digest, and its place among those that may be ahead.
+pub(crate) struct FoundFile {
+    pub(crate) path: PathBuf,
+    /// Dropped when its line is printed.
+    pub(crate) place: SemaphoreGuardArc,
+}
+
+/// The files below `root`, or `root` itself where it is no folder, in the order of their
+/// paths, with an error in the place of each folder that can't be read.
+///
+/// A thread does the walking. Of the tree it keeps the folders from `root` down to where it
+/// stands, each with its entries, which have to be sorted.
+pub(crate) fn below(root: PathBuf) -> impl Stream<Item = anyhow::Result<FoundFile>> {
+    let output = report::output_file();
+    let entries = WalkDir::new(root).sort_by(|a, b| rank(a).cmp(rank(b)));
+    let paths = entries.into_iter().filter_map(move |entry| match entry {
+        Ok(entry) => is_wanted(&entry, output.as_ref()).then(|| Ok(entry.into_path())),
+        Err(error) => Some(Err(unreadable(error))),
+    });
+    let ahead = Arc::new(Semaphore::new(AHEAD));
+    Unblock::with_capacity(WALKED, paths).then(move |path| {
+        let place = ahead.acquire_arc();
+        async move { Ok(FoundFile { path: path?, place: place.await }) }
+    })
+}
+
+/// What orders the entries of a folder so that the paths of all files come out in order: a
+/// folder ranks as the paths below it do, in which a slash follows its name.
+fn rank(entry: &DirEntry) -> impl Iterator<Item = &u8> {
+    let slash: &[u8] = if entry.file_type().is_dir() { b"/" } else { b"" };
+    entry.file_name().as_encoded_bytes().iter().chain(slash)
+}
+
+/// Whether to digest it. What is named on the command line is, unless it is a folder; of what
+/// is found, regular files, but not the one that is being written.
+fn is_wanted(entry: &DirEntry, output: Option<&Metadata>) -> bool {
+    if entry.depth() == 0 {
+        return !entry.path().is_dir();
+    }
+    let is_output = |output| entry.metadata().is_ok_and(|own| report::is_same(&own, output));
+    entry.file_type().is_file() && !output.is_some_and(is_output)
+}
+
+fn unreadable(error: walkdir::Error) -> anyhow::Error {
+    let path = error.path().map(shown).unwrap_or_default();
+    let cause = error.into_io_error().unwrap_or_else(|| io::Error::other("a loop of links"));
+    anyhow::Error::from(cause).context(path)
+}
+
+/// A path's bytes as `sha256sum` writes them; owned where any had to be escaped.
+pub(crate) fn escaped(path: &Path) -> Cow<'_, [u8]> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let escape = |byte| match byte {
+        b'\\' => Some(b'\\'),
+        b'\n' => Some(b'n'),
+        b'\r' => Some(b'r'),
+        _ => None,
+    };
+    if !bytes.iter().any(|&byte| escape(byte).is_some()) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut written = Vec::new();
+    for &byte in bytes {
+        match escape(byte) {
+            Some(letter) => written.extend([b'\\', letter]),
+            None => written.push(byte),
+        }
+    }
+    Cow::Owned(written)
+}
+
+/// A path for a message: on one line, whatever its name.
+pub(crate) fn shown(path: &Path) -> String {
+    String::from_utf8_lossy(&escaped(path)).into_owned()
+}
