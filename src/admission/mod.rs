@@ -20,19 +20,23 @@
 //! while it is held: what is to be woken or dropped is carried out of it. The token's own
 //! lock is never taken inside it (`is_cancelled` is an atomic load).
 
+mod end;
 mod line;
 mod nested;
+mod place;
+mod state;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll, Waker};
+use core::task::Context;
 
-use event_listener::{Event, EventListener};
-
+pub(crate) use self::end::End;
 pub(crate) use self::line::Place;
-use self::line::{Entry, Line, Waiter};
+use self::line::{Entry, Waiter};
 use self::nested::Nested;
+pub(crate) use self::place::{Reservation, Stand};
+use self::state::State;
 use crate::bell::Bell;
 use crate::kind::{Child, Kind};
 use crate::lock::Lock;
@@ -47,28 +51,6 @@ pub(crate) struct Shared<C> {
     /// Whether the inbox holds anybody; written under the lock only.
     mailed: AtomicBool,
     state: Lock<State<C>>,
-}
-
-struct State<C> {
-    /// `queued` to `dropped` and the limit, as users see them.
-    stats: Stats,
-    /// Room that is taken.
-    used: usize,
-    /// Room that a `feed` holds while it asks its stream.
-    reserved: usize,
-    /// The index of the next child to be admitted.
-    next_index: usize,
-    line: Line<C>,
-    nested: Nested,
-    /// Admitted, on their way to the group's set, in order.
-    inbox: VecDeque<Admitted<C>>,
-    /// Somebody who held the group open may have gone; for `settle` to look at.
-    left: bool,
-    closed: bool,
-    /// The end has been announced: the children are gone too.
-    ended: bool,
-    /// Made for the first who waits for it.
-    end: Option<Arc<End>>,
 }
 
 /// A child that may run.
@@ -121,15 +103,6 @@ pub(crate) enum Ended {
     Ok,
     Failed,
     Dropped,
-}
-
-/// Who is to be told of a change once the lock is free. At most one waiter: the first in
-/// line goes before the next is told.
-#[derive(Default)]
-#[must_use]
-struct Calls {
-    waker: Option<Waker>,
-    ring: bool,
 }
 
 // === impl Shared ===
@@ -446,227 +419,5 @@ impl<C> Shared<C> {
 
     pub(crate) fn is_ended(&self) -> bool {
         self.state.lock().ended
-    }
-}
-
-// === impl State ===
-
-impl<C> State<C> {
-    fn new() -> Self {
-        Self {
-            stats: Stats::default(),
-            used: 0,
-            reserved: 0,
-            next_index: 0,
-            line: Line::default(),
-            nested: Nested::default(),
-            inbox: VecDeque::new(),
-            left: false,
-            closed: false,
-            ended: false,
-            end: None,
-        }
-    }
-
-    /// Whether there is room for one more.
-    fn fits(&self) -> bool {
-        self.stats.limit.is_none_or(|limit| self.used < limit)
-    }
-
-    /// Admits a child into the inbox.
-    fn admit(&mut self, child: C) {
-        self.used += 1;
-        let _mailed = self.start(child, Who::Handle);
-    }
-
-    /// Counts a child as running. Its room is taken already.
-    fn start(&mut self, child: C, who: Who) -> Start<C> {
-        self.stats.running += 1;
-        let index = self.next_index;
-        self.next_index += 1;
-        let admitted = Admitted { child, index };
-        if who == Who::Owner && self.inbox.is_empty() {
-            return Start::Now(admitted);
-        }
-        self.inbox.push_back(admitted);
-        Start::Mailed
-    }
-
-    /// Restores the invariants of the line after a change.
-    fn settle(&mut self, stopped: bool) -> Calls {
-        let mut calls = Calls::default();
-        if !stopped && !self.closed {
-            while self.fits() {
-                match self.line.first() {
-                    Some(Entry::Waiter(waiter)) => {
-                        waiter.call(&mut calls);
-                        break;
-                    }
-                    Some(Entry::Queued(_)) => {
-                        if let Some(Entry::Queued(child)) = self.line.pop() {
-                            self.stats.queued -= 1;
-                            self.admit(child);
-                        }
-                    }
-                    None => break,
-                }
-            }
-            self.settle_nested(&mut calls);
-        }
-        // New children to poll, or an end to come to.
-        let left = core::mem::take(&mut self.left);
-        calls.ring |=
-            !self.inbox.is_empty() || (left && self.used == 0 && (stopped || self.line.is_empty()));
-        calls
-    }
-
-    fn settle_nested(&mut self, calls: &mut Calls) {
-        let stuck = self.nested.children() > 0
-            && self.nested.children() == self.stats.running
-            && self.reserved == 0
-            && !self.fits();
-        if !stuck {
-            return;
-        }
-        if let Some(place) = self.nested.oldest() {
-            // It goes on now; so its child no longer counts as waiting for this one.
-            self.nested.remove(place);
-            if let Some(waiter) = self.line.waiter(place) {
-                waiter.to_queue = true;
-                waiter.told = false;
-                waiter.call(calls);
-            }
-        }
-    }
-}
-
-impl Waiter {
-    /// Tells it, once, to come.
-    fn call(&mut self, calls: &mut Calls) {
-        if !core::mem::replace(&mut self.told, true) {
-            calls.waker = self.waker.take();
-            calls.ring |= calls.waker.is_none();
-        }
-    }
-}
-
-// === impl Stand ===
-
-/// A place in the line, given up on drop.
-pub(crate) struct Stand<C> {
-    shared: Arc<Shared<C>>,
-    place: Option<Place>,
-}
-
-impl<C> Stand<C> {
-    /// The place of one who may stand in the line.
-    pub(crate) fn place(stand: &Option<Self>) -> Option<Place> {
-        stand.as_ref().and_then(|stand| stand.place)
-    }
-
-    /// Notes where he stands now.
-    pub(crate) fn set(stand: &mut Option<Self>, shared: &Arc<Shared<C>>, place: Option<Place>) {
-        match stand {
-            Some(stand) => stand.place = place,
-            None if place.is_some() => {
-                *stand = Some(Self { shared: Arc::clone(shared), place });
-            }
-            None => {}
-        }
-    }
-}
-
-impl<C> Drop for Stand<C> {
-    fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.shared.leave(place);
-        }
-    }
-}
-
-// === impl Reservation ===
-
-/// Room for one child, given back on drop.
-pub(crate) struct Reservation<'s, C> {
-    shared: &'s Shared<C>,
-    who: Who,
-    held: bool,
-}
-
-impl<C> Reservation<'_, C> {
-    /// Admits the child that the room was for; `None`, and the child counts as dropped, where
-    /// the group has stopped meanwhile.
-    pub(crate) fn admit<A: Child<C>>(mut self, child: A) -> Option<Start<C>>
-    where
-        C: Kind,
-    {
-        self.held = false;
-        let mut refused = None;
-        self.shared.update(self.who, |state| {
-            state.reserved -= 1;
-            if state.closed || self.shared.is_stopped() {
-                state.used -= 1;
-                state.stats.dropped += 1;
-                refused = Some(child);
-                return None;
-            }
-            Some(state.start(child.into_child(), self.who))
-        })
-    }
-}
-
-impl<C> Drop for Reservation<'_, C> {
-    fn drop(&mut self) {
-        if self.held {
-            self.shared.update(self.who, |state| {
-                state.left = true;
-                state.reserved -= 1;
-                state.used -= 1;
-            });
-        }
-    }
-}
-
-// === impl End ===
-
-/// The end of a group, for those who wait for it.
-#[derive(Debug, Default)]
-pub(crate) struct End {
-    reached: AtomicBool,
-    event: Event,
-}
-
-impl End {
-    fn reach(&self) {
-        // Release: who sees the end sees all that came before it.
-        self.reached.store(true, Ordering::Release);
-        self.event.notify(usize::MAX);
-    }
-
-    fn is_reached(&self) -> bool {
-        self.reached.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn poll(
-        &self,
-        listener: &mut Option<EventListener>,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        use core::future::Future;
-        use core::pin::Pin;
-        loop {
-            if self.is_reached() {
-                *listener = None;
-                return Poll::Ready(());
-            }
-            match listener {
-                Some(listening) => match Pin::new(listening).poll(cx) {
-                    Poll::Ready(()) => *listener = None,
-                    Poll::Pending => return Poll::Pending,
-                },
-                // Listen, then look again: the end may have come between.
-                None => *listener = Some(self.event.listen()),
-            }
-        }
     }
 }

@@ -1,0 +1,79 @@
+//! What somebody holds who waits for room, or has been given it: given up on drop.
+
+use alloc::sync::Arc;
+
+use super::{Place, Shared, Start, Who};
+use crate::{Child, Kind};
+
+/// A place in the line, given up on drop.
+pub(crate) struct Stand<C> {
+    shared: Arc<Shared<C>>,
+    place: Option<Place>,
+}
+
+impl<C> Stand<C> {
+    /// The place of one who may stand in the line.
+    pub(crate) fn place(stand: &Option<Self>) -> Option<Place> {
+        stand.as_ref().and_then(|stand| stand.place)
+    }
+
+    /// Notes where he stands now.
+    pub(crate) fn set(stand: &mut Option<Self>, shared: &Arc<Shared<C>>, place: Option<Place>) {
+        match stand {
+            Some(stand) => stand.place = place,
+            None if place.is_some() => {
+                *stand = Some(Self { shared: Arc::clone(shared), place });
+            }
+            None => {}
+        }
+    }
+}
+
+impl<C> Drop for Stand<C> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.shared.leave(place);
+        }
+    }
+}
+
+/// Room for one child, given back on drop.
+pub(crate) struct Reservation<'s, C> {
+    pub(super) shared: &'s Shared<C>,
+    pub(super) who: Who,
+    pub(super) held: bool,
+}
+
+impl<C> Reservation<'_, C> {
+    /// Admits the child that the room was for; `None`, and the child counts as dropped, where
+    /// the group has stopped meanwhile.
+    pub(crate) fn admit<A: Child<C>>(mut self, child: A) -> Option<Start<C>>
+    where
+        C: Kind,
+    {
+        self.held = false;
+        let mut refused = None;
+        self.shared.update(self.who, |state| {
+            state.reserved -= 1;
+            if state.closed || self.shared.is_stopped() {
+                state.used -= 1;
+                state.stats.dropped += 1;
+                refused = Some(child);
+                return None;
+            }
+            Some(state.start(child.into_child(), self.who))
+        })
+    }
+}
+
+impl<C> Drop for Reservation<'_, C> {
+    fn drop(&mut self) {
+        if self.held {
+            self.shared.update(self.who, |state| {
+                state.left = true;
+                state.reserved -= 1;
+                state.used -= 1;
+            });
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The state behind the lock, and what keeps the line settled.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::task::Waker;
+
+use super::end::End;
+use super::line::{Entry, Line, Waiter};
+use super::nested::Nested;
+use super::{Admitted, Start, Who};
+use crate::Stats;
+
+pub(super) struct State<C> {
+    /// `queued` to `dropped` and the limit, as users see them.
+    pub(super) stats: Stats,
+    /// Room that is taken.
+    pub(super) used: usize,
+    /// Room that a `feed` holds while it asks its stream.
+    pub(super) reserved: usize,
+    /// The index of the next child to be admitted.
+    pub(super) next_index: usize,
+    pub(super) line: Line<C>,
+    pub(super) nested: Nested,
+    /// Admitted, on their way to the group's set, in order.
+    pub(super) inbox: VecDeque<Admitted<C>>,
+    /// Somebody who held the group open may have gone; for `settle` to look at.
+    pub(super) left: bool,
+    pub(super) closed: bool,
+    /// The end has been announced: the children are gone too.
+    pub(super) ended: bool,
+    /// Made for the first who waits for it.
+    pub(super) end: Option<Arc<End>>,
+}
+
+/// Who is to be told of a change once the lock is free. At most one waiter: the first in
+/// line goes before the next is told.
+#[derive(Default)]
+#[must_use]
+pub(super) struct Calls {
+    pub(super) waker: Option<Waker>,
+    pub(super) ring: bool,
+}
+
+// === impl State ===
+
+impl<C> State<C> {
+    pub(super) fn new() -> Self {
+        Self {
+            stats: Stats::default(),
+            used: 0,
+            reserved: 0,
+            next_index: 0,
+            line: Line::default(),
+            nested: Nested::default(),
+            inbox: VecDeque::new(),
+            left: false,
+            closed: false,
+            ended: false,
+            end: None,
+        }
+    }
+
+    /// Whether there is room for one more.
+    pub(super) fn fits(&self) -> bool {
+        self.stats.limit.is_none_or(|limit| self.used < limit)
+    }
+
+    /// Admits a child into the inbox.
+    pub(super) fn admit(&mut self, child: C) {
+        self.used += 1;
+        let _mailed = self.start(child, Who::Handle);
+    }
+
+    /// Counts a child as running. Its room is taken already.
+    pub(super) fn start(&mut self, child: C, who: Who) -> Start<C> {
+        self.stats.running += 1;
+        let index = self.next_index;
+        self.next_index += 1;
+        let admitted = Admitted { child, index };
+        if who == Who::Owner && self.inbox.is_empty() {
+            return Start::Now(admitted);
+        }
+        self.inbox.push_back(admitted);
+        Start::Mailed
+    }
+
+    /// Restores the invariants of the line after a change.
+    pub(super) fn settle(&mut self, stopped: bool) -> Calls {
+        let mut calls = Calls::default();
+        if !stopped && !self.closed {
+            while self.fits() {
+                match self.line.first() {
+                    Some(Entry::Waiter(waiter)) => {
+                        waiter.call(&mut calls);
+                        break;
+                    }
+                    Some(Entry::Queued(_)) => {
+                        if let Some(Entry::Queued(child)) = self.line.pop() {
+                            self.stats.queued -= 1;
+                            self.admit(child);
+                        }
+                    }
+                    None => break,
+                }
+            }
+            self.settle_nested(&mut calls);
+        }
+        // New children to poll, or an end to come to.
+        let left = core::mem::take(&mut self.left);
+        calls.ring |=
+            !self.inbox.is_empty() || (left && self.used == 0 && (stopped || self.line.is_empty()));
+        calls
+    }
+
+    fn settle_nested(&mut self, calls: &mut Calls) {
+        let stuck = self.nested.children() > 0
+            && self.nested.children() == self.stats.running
+            && self.reserved == 0
+            && !self.fits();
+        if !stuck {
+            return;
+        }
+        if let Some(place) = self.nested.oldest() {
+            // It goes on now; so its child no longer counts as waiting for this one.
+            self.nested.remove(place);
+            if let Some(waiter) = self.line.waiter(place) {
+                waiter.to_queue = true;
+                waiter.told = false;
+                waiter.call(calls);
+            }
+        }
+    }
+}
+
+// === impl Waiter ===
+
+impl Waiter {
+    /// Tells it, once, to come.
+    fn call(&mut self, calls: &mut Calls) {
+        if !core::mem::replace(&mut self.told, true) {
+            calls.waker = self.waker.take();
+            calls.ring |= calls.waker.is_none();
+        }
+    }
+}
