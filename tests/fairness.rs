@@ -322,10 +322,7 @@ fn children_that_wake_each_other_for_ever_starve_nobody() {
 
 #[test]
 fn children_that_add_children_for_ever_do_not_hold_up_the_task() {
-    fn add(
-        handle: errgroup::Handle<Boxed<'static, usize, &'static str>>,
-        probe: Probe,
-    ) -> Job {
+    fn add(handle: errgroup::Handle<Boxed<'static, usize, &'static str>>, probe: Probe) -> Job {
         let more = probe.clone();
         probe.watch(async move {
             handle.queue(add(handle.clone(), more));

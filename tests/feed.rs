@@ -2,76 +2,18 @@
 
 mod common;
 
-use std::collections::VecDeque;
 use std::future::{pending, ready};
 use std::panic::panic_any;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use common::{Drops, Gate, Job, Log, Meter, Probe, Task, fails, job, thrown, waits};
 use errgroup::{Boxed, Child, Children, Group, Reason};
-use futures::Stream;
 use futures::future::FusedFuture;
 use futures::stream;
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
-
-/// A stream that is fed by hand, and counts how often it is asked.
-#[derive(Clone, Default)]
-struct Tap(Arc<Mutex<TapState>>);
-
-#[derive(Default)]
-struct TapState {
-    children: VecDeque<Job>,
-    closed: bool,
-    asked: usize,
-    waker: Option<Waker>,
-}
-
-impl Tap {
-    fn new() -> Self {
-        Self::default()
-    }
-
-    fn stream(&self) -> impl Stream<Item = Job> + Send + use<> {
-        let tap = Arc::clone(&self.0);
-        stream::poll_fn(move |cx: &mut Context<'_>| {
-            let mut tap = tap.lock().unwrap();
-            tap.asked += 1;
-            match tap.children.pop_front() {
-                Some(child) => Poll::Ready(Some(child)),
-                None if tap.closed => Poll::Ready(None),
-                None => {
-                    tap.waker = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            }
-        })
-    }
-
-    fn asked(&self) -> usize {
-        self.0.lock().unwrap().asked
-    }
-
-    fn push(&self, child: Job) {
-        let waker = {
-            let mut tap = self.0.lock().unwrap();
-            tap.children.push_back(child);
-            tap.waker.take()
-        };
-        waker.into_iter().for_each(Waker::wake);
-    }
-
-    fn close(&self) {
-        let waker = {
-            let mut tap = self.0.lock().unwrap();
-            tap.closed = true;
-            tap.waker.take()
-        };
-        waker.into_iter().for_each(Waker::wake);
-    }
-}
+type Tap = common::Tap<Job>;
 
 #[test]
 fn all_of_a_streams_children_are_admitted_and_counted() {
@@ -116,11 +58,11 @@ fn the_stream_is_asked_only_when_there_is_room() {
         Job: Child<C>,
     {
         let (task, gate, tap) = (Task::new(), Gate::new(), Tap::new());
-        (0..5).for_each(|n| tap.push(waits(&gate, n)));
-        tap.close();
+        (0..5).for_each(|n| tap.put(waits(&gate, n)));
+        tap.end();
         let mut group = group.with_limit(2);
         {
-            let mut feed = pin!(group.feed(tap.stream()));
+            let mut feed = pin!(group.feed(tap.clone()));
             for n in 0..4 {
                 assert!(task.poll(&mut feed).is_pending());
                 assert_eq!(tap.asked(), n + 2);
@@ -144,15 +86,15 @@ fn an_end_is_seen_only_with_room() {
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
     group.queue(waits(&gate, 0));
-    tap.close();
-    let mut feed = pin!(handle.feed(tap.stream()));
+    tap.end();
+    let mut feed = pin!(handle.feed(tap.clone()));
     assert!(feeding.poll(&mut feed).is_pending());
     assert_eq!(tap.asked(), 0);
     gate.open(0);
     assert!(task.poll(&mut group).is_pending(), "it waits for room");
     assert_eq!(feeding.wakes(), 1);
     assert_eq!(feeding.poll(&mut feed), Poll::Ready(0));
-    assert_eq!(task.wakes(), 2, "nobody waits any more");
+    assert_eq!(task.wakes(), 1, "nobody waits any more");
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
 }
 
@@ -198,7 +140,7 @@ fn a_pending_stream_holds_no_room() {
         let (task, feeding, tap, gate) = (Task::new(), Task::new(), Tap::new(), Gate::new());
         let mut group = group.with_limit(1);
         let handle = group.handle();
-        let mut feed = pin!(handle.feed(tap.stream()));
+        let mut feed = pin!(handle.feed(tap.clone()));
         assert!(feeding.poll(&mut feed).is_pending());
         assert_eq!(tap.asked(), 1);
         // There is room for others, at once.
@@ -234,11 +176,11 @@ fn a_stream_that_wakes_stands_in_line_as_a_newcomer() {
         };
         let mut group = group.with_limit(1);
         let handle = group.handle();
-        let mut feed = pin!(handle.feed(tap.stream()));
+        let mut feed = pin!(handle.feed(tap.clone()));
         assert!(feeding.poll(&mut feed).is_pending());
         group.queue(waits(&gate, 0));
         group.queue(says("queued before it woke"));
-        tap.push(says("fed"));
+        tap.put(says("fed"));
         assert_eq!(feeding.wakes(), 1);
         assert!(feeding.poll(&mut feed).is_pending());
         assert_eq!(tap.asked(), 1, "there is no room");
@@ -249,8 +191,12 @@ fn a_stream_that_wakes_stands_in_line_as_a_newcomer() {
         assert_eq!(log.take(), ["queued before it woke"]);
         assert_eq!(feeding.wakes(), 2);
         assert!(feeding.poll(&mut feed).is_pending());
-        assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+        assert!(task.run(&mut group).is_pending(), "it stands in line for its next");
         assert_eq!(log.take(), ["fed", "queued after it woke"]);
+        assert_eq!(feeding.wakes(), 3);
+        assert!(feeding.poll(&mut feed).is_pending());
+        assert_eq!(tap.asked(), 3);
+        assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
         assert_eq!(feeding.poll(&mut feed), Poll::Ready(1));
     }
     scenario(Group::new());
@@ -269,7 +215,7 @@ fn the_groups_own_feed_drives_the_children_while_its_stream_is_pending() {
         let mut group = group;
         group.queue(probe.watch(waits(&gate, 0)));
         group.queue(probe.watch(waits(&gate, 1)));
-        let mut feed = pin!(group.feed(tap.stream()));
+        let mut feed = pin!(group.feed(tap.clone()));
         assert!(task.poll(&mut feed).is_pending());
         assert_eq!((probe.polls(), tap.asked(), task.wakes()), (2, 1, 0));
         gate.open(0);
@@ -277,11 +223,11 @@ fn the_groups_own_feed_drives_the_children_while_its_stream_is_pending() {
         assert!(task.poll(&mut feed).is_pending());
         // The stream was not woken, and is not asked.
         assert_eq!((probe.polls(), probe.drops(), tap.asked(), task.wakes()), (3, 1, 1, 1));
-        tap.push(probe.watch(waits(&gate, 2)));
+        tap.put(probe.watch(waits(&gate, 2)));
         assert_eq!(task.wakes(), 2);
         assert!(task.poll(&mut feed).is_pending());
         assert_eq!((probe.polls(), tap.asked(), task.wakes()), (4, 3, 2));
-        tap.close();
+        tap.end();
         assert_eq!(task.wakes(), 3);
         assert_eq!(task.poll(&mut feed), Poll::Ready(1));
         assert_eq!(tap.asked(), 4);
@@ -301,9 +247,9 @@ fn a_feed_ends_at_once_when_the_group_stops_though_its_stream_be_pending() {
         let (task, gate, tap, sibling) = (Task::new(), Gate::new(), Tap::new(), Probe::new());
         let mut group = group;
         group.queue(fails(&gate, 0, "broken"));
-        tap.push(sibling.watch(waits(&gate, 1)));
+        tap.put(sibling.watch(waits(&gate, 1)));
         {
-            let mut feed = pin!(group.feed(tap.stream()));
+            let mut feed = pin!(group.feed(tap.clone()));
             assert!(task.poll(&mut feed).is_pending());
             assert!(!feed.is_terminated());
             gate.open(0);
@@ -327,8 +273,8 @@ fn a_feed_of_a_stopped_group_never_asks() {
     let (task, tap) = (Task::new(), Tap::new());
     let mut group = Jobs::new();
     group.token().cancel();
-    assert_eq!(task.finish(group.feed(tap.stream())), 0);
-    assert_eq!(task.finish(group.handle().feed(tap.stream())), 0);
+    assert_eq!(task.finish(group.feed(tap.clone())), 0);
+    assert_eq!(task.finish(group.handle().feed(tap.clone())), 0);
     assert_eq!(tap.asked(), 0);
 }
 
@@ -374,14 +320,14 @@ fn a_stream_is_asked_no_more_than_4096_times_a_poll() {
         Job: Child<C>,
     {
         let (task, tap) = (Task::new(), Tap::new());
-        (0..10_000).for_each(|_| tap.push(job(pending())));
-        tap.close();
+        (0..10_000).for_each(|_| tap.put(job(pending())));
+        tap.end();
         let mut group = group;
         let handle = group.handle();
         let mut feed: std::pin::Pin<Box<dyn Future<Output = usize> + '_>> = if own {
-            Box::pin(group.feed(tap.stream()))
+            Box::pin(group.feed(tap.clone()))
         } else {
-            Box::pin(handle.feed(tap.stream()))
+            Box::pin(handle.feed(tap.clone()))
         };
         for poll in 1..=2 {
             assert!(task.poll(&mut feed).is_pending());
@@ -438,13 +384,13 @@ fn a_stream_that_was_not_woken_is_not_asked() {
     let (task, tap, feeding) = (Task::new(), Tap::new(), Task::new());
     let group = Jobs::new();
     let handle = group.handle();
-    let mut feed = pin!(handle.feed(tap.stream()));
+    let mut feed = pin!(handle.feed(tap.clone()));
     for _ in 0..5 {
         assert!(feeding.poll(&mut feed).is_pending());
         assert!(task.poll(&mut feed).is_pending());
     }
     assert_eq!(tap.asked(), 1);
-    tap.close();
+    tap.end();
     assert_eq!((feeding.wakes(), task.wakes()), (0, 1), "who polled last is woken");
     assert_eq!(task.poll(&mut feed), Poll::Ready(0));
     drop(group);
@@ -454,8 +400,8 @@ fn a_stream_that_was_not_woken_is_not_asked() {
 fn a_stream_that_has_ended_is_asked_no_more() {
     let (task, tap) = (Task::new(), Tap::new());
     let mut group = Jobs::new();
-    tap.close();
-    let mut feed = pin!(group.feed(tap.stream()));
+    tap.end();
+    let mut feed = pin!(group.feed(tap.clone()));
     assert_eq!(task.poll(&mut feed), Poll::Ready(0));
     for _ in 0..3 {
         assert!(task.poll(&mut feed).is_pending());
@@ -513,9 +459,9 @@ fn after_a_streams_panic_those_behind_it_in_line_move_up() {
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
     group.queue(waits(&gate, 0));
-    let mut feed = Box::pin(handle.feed(stream::poll_fn(|_| -> Poll<Option<Job>> {
-        panic_any("in the stream")
-    })));
+    let mut feed = Box::pin(
+        handle.feed(stream::poll_fn(|_| -> Poll<Option<Job>> { panic_any("in the stream") })),
+    );
     let mut go = pin!(handle.go(waits(&gate, 1)));
     assert!(feeding.poll(&mut feed).is_pending());
     assert!(going.poll(&mut go).is_pending());
@@ -622,5 +568,39 @@ fn two_feeds_take_turns() {
     let second = two.feed(stream::iter((0..4).map(says("b"))));
     let all = async { futures::join!(first, second, group) };
     assert_eq!(task.finish(all), (4, 4, Ok(())));
-    assert_eq!(log.take(), ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3"]);
+    // The first found room at once, and stood in line again before the second came.
+    assert_eq!(log.take(), ["a0", "a1", "b0", "a2", "b1", "a3", "b2", "b3"]);
+}
+
+#[test]
+fn a_feed_that_waits_for_room_does_not_wake_itself() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (feeding, tap, gate) = (Task::new(), Tap::new(), Gate::new());
+        let mut group = group.with_limit(1);
+        let handle = group.handle();
+        let mut feed = pin!(handle.feed(tap.clone()));
+        assert!(feeding.poll(&mut feed).is_pending());
+        group.queue(waits(&gate, 0));
+        // Its stream has woken it; now it waits for room.
+        tap.put(waits(&gate, 1));
+        assert_eq!(feeding.wakes(), 1);
+        for _ in 0..5 {
+            assert!(feeding.poll(&mut feed).is_pending());
+            assert_eq!(feeding.wakes(), 1);
+        }
+        // The same while its stream is pending, after it was woken once.
+        handle.set_limit(Some(3));
+        assert_eq!(feeding.wakes(), 2);
+        for _ in 0..5 {
+            assert!(feeding.poll(&mut feed).is_pending());
+            assert_eq!((feeding.wakes(), tap.asked()), (2, 3));
+        }
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
 }

@@ -208,7 +208,8 @@ fn an_error_seen_while_go_drives_comes_out_of_the_group() {
 
 #[test]
 fn what_the_other_children_return_is_dropped_once_and_in_time() {
-    let (values, errors, gate, task) = (Drops::default(), Drops::default(), Gate::new(), Task::new());
+    let (values, errors, gate, task) =
+        (Drops::default(), Drops::default(), Gate::new(), Task::new());
     let mut group = Group::new();
     for n in 0..5 {
         let (gate, value, error) = (gate.wait(n), values.token(), errors.token());

@@ -785,6 +785,26 @@ fn admission_is_in_order_over_the_group_and_its_handles() {
 }
 
 #[test]
+fn a_feed_s_child_is_admitted_before_those_who_came_later() {
+    let mut at = Setting::new(2);
+    let task = Task::new();
+    at.handle.queue(at.child(0));
+    at.handle.queue(at.child(1));
+    let mut feed = at.handle.feed(stream::iter([at.child(2)]));
+    assert!(task.poll(&mut feed).is_pending());
+    at.handle.queue(at.child(3));
+    at.gate.open(0);
+    at.gate.open(1);
+    assert!(at.poll().is_pending());
+    at.log.take();
+    // There is room for both.
+    assert_eq!(task.poll(&mut feed), Poll::Pending);
+    assert_eq!((at.running(), at.queued()), (2, 0));
+    assert!(at.poll().is_pending());
+    assert_eq!(at.log.take(), ["+2", "+3"]);
+}
+
+#[test]
 fn the_index_is_the_place_in_the_order_of_admission() {
     struct Indices(Log);
     impl Policy<usize, &'static str> for Indices {

@@ -717,7 +717,8 @@ fn a_child_of_the_inner_group_that_goes_on_its_own_is_no_waiter_of_the_outer() {
     group.queue(async {
         let (mut within, at) = self::group(1);
         let inner = at.clone();
-        within.queue(async move { inner.go(ready(Ok(1))).await.map(|()| 0).map_err(|_| "stopped") });
+        within
+            .queue(async move { inner.go(ready(Ok(1))).await.map(|()| 0).map_err(|_| "stopped") });
         within.await?;
         Ok(at.stats().ok)
     });
@@ -844,9 +845,8 @@ fn a_panic_within_a_child_that_waits_leaves_nothing_behind() {
         assert!(futures::poll!(&mut go).is_pending());
         panic!("in the middle of it");
     });
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        Task::new().finish(group)
-    }));
+    let caught =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Task::new().finish(group)));
     assert_eq!(*caught.unwrap_err().downcast_ref::<&str>().unwrap(), "in the middle of it");
     assert!(handle.is_closed());
 

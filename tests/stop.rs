@@ -89,10 +89,7 @@ fn a_cancelled_token_stops_the_group_at_once_and_is_no_error() {
         assert!(matches!(group.try_go(waits(&gate, 8)), Err(TryGoError::Stopped(_))));
         assert!(matches!(handle.try_go(waits(&gate, 8)), Err(TryGoError::Stopped(_))));
         let going = Task::new();
-        assert!(matches!(
-            going.poll_pinned(pin!(handle.go(waits(&gate, 8)))),
-            Poll::Ready(Err(_))
-        ));
+        assert!(matches!(going.poll_pinned(pin!(handle.go(waits(&gate, 8)))), Poll::Ready(Err(_))));
         assert!(task.poll(&mut group).is_pending());
         assert_eq!((queued.polls(), queued.drops()), (0, 1));
         gate.open(0);

@@ -89,7 +89,8 @@ fn a_child_that_yields_wakes_the_task_for_each_of_its_polls_at_most_once() {
             for _ in 0..3 {
                 cx.waker().wake_by_ref();
             }
-            cx.waker().clone().wake();
+            let by_value = cx.waker().clone();
+            by_value.wake();
             Poll::Pending
         })));
         let mut polls = 1;
@@ -145,9 +146,8 @@ fn the_waker_of_a_finished_child_is_nobodys() {
         let mut group = group.with_limit(limit);
         // Parked siblings, so that the group goes on.
         let mut stale = Vec::new();
-        for n in 1..limit {
+        for _ in 1..limit {
             group.queue(job(pending()));
-            let _ = n;
         }
         for round in 0..5 {
             let (writes, mut inner) = (Arc::clone(&pen), finish.wait(round));
@@ -166,7 +166,6 @@ fn the_waker_of_a_finished_child_is_nobodys() {
             let before = task.wakes();
             for waker in &stale {
                 waker.wake_by_ref();
-                waker.clone().wake();
             }
             assert_eq!(task.wakes(), before, "there is no work");
             assert!(task.poll(&mut group).is_pending());
@@ -519,9 +518,8 @@ fn nothing_is_locked_while_a_waker_runs_or_is_dropped() {
     let gate = Gate::new();
     let mut group = Jobs::new().with_limit(1);
     let (handle, wakes) = (group.handle(), Arc::<AtomicUsize>::default());
-    let curious = || {
-        Waker::from(Arc::new(Curious { handle: handle.clone(), wakes: Arc::clone(&wakes) }))
-    };
+    let curious =
+        || Waker::from(Arc::new(Curious { handle: handle.clone(), wakes: Arc::clone(&wakes) }));
     group.queue(waits(&gate, 0));
     let mut first = pin!(handle.go(waits(&gate, 1)));
     let mut second = Box::pin(handle.go(waits(&gate, 2)));

@@ -2,7 +2,13 @@
 //!
 //! ```text
 //! cargo run -p shutdown -- --port 8080 --grace 5000
-//! curl http://127.0.0.1:8080/slow?ms=3000 & sleep 1
+//! ```
+//!
+//! and, in another terminal, two requests, the first of which is answered though the second
+//! ends it:
+//!
+//! ```text
+//! curl 'http://127.0.0.1:8080/slow?ms=3000' & sleep 1
 //! curl http://127.0.0.1:8080/shutdown
 //! ```
 //!
@@ -14,11 +20,11 @@
 //! - with exit code 1 when the worker fails, which `--worker-fails-after MS` makes it do. It
 //!   just returns its error: the group's policy, [`TellFirstErr`], cancels the token with it.
 //!
-//! The first reason wins, so that the token says who it was. All three watch the token, and end in their own ways. The server closes its port and the
-//! idle connections, and lets requests that are being answered have their whole answer, for
-//! at most `--grace MS`. It can, because its connections are in a second group, bounded, that
-//! is a child of the first one's token: when the time is up it drops that group, and what is
-//! still open is cut.
+//! The first reason wins, so that the token says who it was. All three watch the token, and
+//! end in their own ways. The server closes its port and the idle connections, and lets
+//! requests that are being answered have their whole answer, for at most `--grace MS`. It can,
+//! because its connections are children of a second group, bounded, whose token is a child of
+//! the first one's: when the time is up it drops that group, and what is still open is cut.
 //!
 //! A signal that comes while it ends cuts everything at once, by dropping the whole group,
 //! with the exit code of a program that the signal killed: 130 for SIGINT, 143 for SIGTERM.

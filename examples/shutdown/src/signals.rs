@@ -10,7 +10,7 @@ use crate::Cause;
 /// Ends the program at the first signal. Where somebody else ends it, there is none to come.
 pub(crate) async fn run(mut signals: Signals, token: CancelToken) -> Result<(), Cause> {
     if let Ok(signal) = token.run(signals.next()).await {
-        let _ = signal;
+        Cause::Signal(signal).cancel(&token);
     }
     Ok(())
 }

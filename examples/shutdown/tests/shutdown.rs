@@ -9,12 +9,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Nothing takes that long, except where something hangs.
-const HANGS: Duration = Duration::from_secs(8);
+const HANGS: Duration = Duration::from_secs(60);
 
 /// Longer than a test waits for anything.
 const HOURS: &str = "10000000";
@@ -43,7 +43,7 @@ impl Program {
         let mut child = command(args).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let mut lines = Lines::read(child.stdout.take().unwrap());
-        let first = lines.next();
+        let first = lines.wait_for(|_| true);
         let address = first.strip_prefix("listening on http://").unwrap();
         let address: SocketAddr = address.parse().unwrap();
         assert!(address.ip().is_loopback());
@@ -121,36 +121,34 @@ impl Lines {
         Self { lines, seen }
     }
 
-    fn next(&mut self) -> String {
-        match self.lines.recv_timeout(HANGS) {
+    /// The next line; `None` when stdout is closed.
+    fn next(&mut self, deadline: Instant) -> Option<String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
             Ok(line) => {
                 self.seen.push(line.clone());
-                line
+                Some(line)
             }
-            Err(error) => panic!("no further line ({error}) after {:#?}", self.seen),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs after {:#?}", self.seen),
         }
     }
 
     fn wait_for(&mut self, wanted: impl Fn(&str) -> bool) -> String {
-        loop {
-            let line = self.next();
+        let deadline = Instant::now() + HANGS;
+        while let Some(line) = self.next(deadline) {
             if wanted(&line) {
                 return line;
             }
         }
+        panic!("no such line in {:#?}", self.seen);
     }
 
     /// The last line before stdout is closed.
     fn last(&mut self) -> String {
-        loop {
-            match self.lines.recv_timeout(HANGS) {
-                Ok(line) => self.seen.push(line),
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return self.seen.last().unwrap().clone();
-                }
-                Err(error) => panic!("no end ({error}) after {:#?}", self.seen),
-            }
-        }
+        let deadline = Instant::now() + HANGS;
+        while self.next(deadline).is_some() {}
+        self.seen.last().cloned().unwrap_or_default()
     }
 }
 
