@@ -1,5 +1,6 @@
 //! Why a token was cancelled, and the error that says so.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::error::Error;
 use core::fmt;
@@ -41,6 +42,23 @@ pub enum Reason {
     Dropped,
     /// The caller's own error.
     Cause(Arc<dyn Error + Send + Sync>),
+}
+
+impl Reason {
+    /// Makes a [`Cause`](Self::Cause) of an error, or of a text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{CancelToken, Reason};
+    ///
+    /// let token = CancelToken::new();
+    /// token.cancel_with(Reason::cause("SIGTERM"));
+    /// assert_eq!(token.reason().unwrap().to_string(), "SIGTERM");
+    /// ```
+    pub fn cause(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Cause(Arc::from(error.into()))
+    }
 }
 
 impl PartialEq for Reason {

@@ -5,7 +5,8 @@
 //! - `used = running + reserved`. Of the children that count as `running`, those in `inbox`
 //!   are admitted and not yet with the group's set; the others are in the set.
 //! - The line is *settled* whenever the lock is free: its first entry does not fit, or is a
-//!   waiter that was told so. A newcomer is admitted past the line only where it is empty,
+//!   waiter that was told so, or a feed has taken room for the child that it asks for now. A
+//!   newcomer is admitted past the line only where it is empty,
 //!   and a waiter only where it is first; so admission is in order.
 //! - Where every running child waits in the line, and the first in line does not fit, one
 //!   waiter has been told to put its child into the queue.
@@ -252,11 +253,11 @@ impl<C> Shared<C> {
                 *place = Some(at);
                 return Answer::Wait;
             };
-            let first = state.line.is_first(at);
+            let (first, asking) = (state.line.is_first(at), state.reserved > 0);
             match state.line.waiter(at) {
                 // The stop or the end has cleared the line.
                 None => Answer::Stopped,
-                Some(_) if fits && first => {
+                Some(_) if fits && first && !asking => {
                     _gone = state.line.remove(at);
                     state.nested.remove(at);
                     *place = None;

@@ -56,6 +56,7 @@ impl<C> Reservation<'_, C> {
         self.shared.update(self.who, |state| {
             state.reserved -= 1;
             if state.closed || self.shared.is_stopped() {
+                state.left = true;
                 state.used -= 1;
                 state.stats.dropped += 1;
                 refused = Some(child);

@@ -88,7 +88,8 @@ impl<C> State<C> {
     pub(super) fn settle(&mut self, stopped: bool) -> Calls {
         let mut calls = Calls::default();
         if !stopped && !self.closed {
-            while self.fits() {
+            // Who stands in line came after a feed that asks its stream now: its child goes first.
+            while self.reserved == 0 && self.fits() {
                 match self.line.first() {
                     Some(Entry::Waiter(waiter)) => {
                         waiter.call(&mut calls);
