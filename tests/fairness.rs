@@ -54,6 +54,53 @@ fn ten_thousand_ready_children_take_three_polls() {
 }
 
 #[test]
+fn ten_thousand_in_the_places_of_others_take_three_polls_as_well() {
+    let (task, gate, probe) = (Task::new(), Gate::new(), Probe::new());
+    let mut group = Jobs::new();
+    group.queue(pending());
+    (0..10_000).for_each(|n| group.queue(waits(&gate, n)));
+    assert!(task.run(&mut group).is_pending());
+    (0..10_000).for_each(|n| gate.open(n));
+    assert!(task.run(&mut group).is_pending());
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((group.stats().ok, group.stats().running), (10_000, 1));
+    (0..10_000).for_each(|n| group.queue(probe.watch(ready(Ok(n)))));
+    let before = task.wakes();
+    for (poll, polled) in [(1, MOST), (2, 2 * MOST), (3, 10_000)] {
+        assert!(task.poll(&mut group).is_pending());
+        assert_eq!((probe.polls(), task.wakes() - before), (polled, poll.min(2)));
+    }
+}
+
+#[test]
+fn ten_thousand_woken_children_take_three_polls() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, gate, probe) = (Task::new(), Gate::new(), Probe::new());
+        let mut group = group;
+        (0..10_000).for_each(|n| group.queue(probe.watch(waits(&gate, n))));
+        assert!(task.run(&mut group).is_pending());
+        assert!(task.poll(&mut group).is_pending());
+        let before = task.wakes();
+        (0..10_000).for_each(|n| gate.open(n));
+        assert_eq!((probe.polls(), task.wakes() - before), (10_000, 1));
+        for poll in 1..=2 {
+            assert!(task.poll(&mut group).is_pending());
+            assert_eq!(probe.polls(), 10_000 + poll * MOST);
+            assert_eq!(task.wakes() - before, 1 + poll);
+        }
+        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+        assert_eq!((probe.drops(), task.wakes() - before), (10_000, 3));
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+}
+
+#[test]
 fn as_many_children_as_one_poll_polls_take_one() {
     let (task, probe) = (Task::new(), Probe::new());
     let mut group = Jobs::new();

@@ -362,7 +362,7 @@ fn a_try_go_gives_back_what_has_no_room() {
 }
 
 #[test]
-fn a_try_go_does_not_overtake_one_who_waits() {
+fn neither_try_go_nor_go_overtakes_one_who_waits() {
     let mut at = Setting::new(1);
     at.handle.queue(at.child(0));
     let task = Task::new();
@@ -373,7 +373,11 @@ fn a_try_go_does_not_overtake_one_who_waits() {
     assert_eq!(at.running(), 0, "the room is there");
     assert!(matches!(at.handle.try_go(at.child(2)), Err(TryGoError::AtLimit(_))));
     assert!(matches!(at.group.try_go(ready(Ok(3))), Err(TryGoError::AtLimit(_))));
+    let newcomer = Task::new();
+    let mut behind = at.handle.go(at.child(4));
+    assert!(newcomer.poll(&mut behind).is_pending());
     assert!(is_ok(task.poll(&mut go)));
+    assert_eq!(newcomer.wakes(), 0);
 }
 
 #[test]
@@ -800,6 +804,37 @@ fn a_feed_s_child_is_admitted_before_those_who_came_later() {
     // There is room for both.
     assert_eq!(task.poll(&mut feed), Poll::Pending);
     assert_eq!((at.running(), at.queued()), (2, 0));
+    assert!(at.poll().is_pending());
+    assert_eq!(at.log.take(), ["+2", "+3"]);
+}
+
+#[test]
+fn one_in_line_who_looks_while_a_feed_before_him_asks_comes_after_its_child() {
+    let mut at = Setting::new(2);
+    let (task, other) = (Task::new(), Arc::new(Task::new()));
+    at.handle.queue(at.child(0));
+    at.handle.queue(at.child(1));
+    let behind = Arc::new(std::sync::Mutex::new(None));
+    let (looks, looker) = (Arc::clone(&behind), Arc::clone(&other));
+    let child = at.child(2);
+    let mut feed = at.handle.feed(stream::iter([child]).map(move |child| {
+        if let Some(go) = looks.lock().unwrap().as_mut() {
+            assert!(looker.poll(go).is_pending());
+        }
+        child
+    }));
+    assert!(task.poll(&mut feed).is_pending());
+    let mut go = at.handle.go(at.child(3));
+    assert!(other.poll(&mut go).is_pending());
+    *behind.lock().unwrap() = Some(go);
+    at.gate.open(0);
+    at.gate.open(1);
+    assert!(at.poll().is_pending());
+    let wakes = other.wakes();
+    let _ = task.poll(&mut feed);
+    assert_eq!((at.running(), other.wakes()), (1, wakes + 1));
+    assert!(is_ok(other.poll(behind.lock().unwrap().as_mut().unwrap())));
+    at.log.take();
     assert!(at.poll().is_pending());
     assert_eq!(at.log.take(), ["+2", "+3"]);
 }

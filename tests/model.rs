@@ -537,6 +537,7 @@ enum Event {
 type Events = Arc<Mutex<Vec<Event>>>;
 type Returned = Result<Id, Id>;
 type Kids = Boxed<'static, Id, Id>;
+type Held = Group<Kids, Hears>;
 
 #[derive(Default)]
 struct Wire {
@@ -677,12 +678,15 @@ struct Outside {
 
 enum Waiting {
     Go(Go<Handle<Kids>, Kids, Puppet>),
-    Feed(Pin<Box<Feed<Handle<Kids>, Kids, Tap<Puppet>>>>, Tap<Puppet>),
+    Feed(Feed<Handle<Kids>, Kids, Tap<Puppet>>, Tap<Puppet>),
 }
 
 struct World {
     model: Model,
-    group: Option<Group<Kids, Hears>>,
+    /// Away while its own `go` holds it.
+    group: Option<Held>,
+    /// The group's own `go`, where it waits.
+    own: Option<Ticket>,
     handle: Handle<Kids>,
     maker: Maker,
     task: Task,
@@ -704,6 +708,7 @@ impl World {
         Self {
             model: Model { limit, ..Model::default() },
             group: Some(group),
+            own: None,
             handle,
             maker,
             task: Task::new(),
@@ -723,7 +728,7 @@ impl World {
         match step.clone() {
             Step::TryGo { own, order } => self.try_go(own, order),
             Step::Queue { own, order } => self.queue(own, order),
-            Step::OwnGo { order } => self.own_go(order),
+            Step::OwnGo { order, meanwhile } => self.own_go(order, &meanwhile),
             Step::Go { order } => self.go(order),
             Step::Feed { orders, ended } => self.feed(orders, ended),
             Step::Put { pick, order } => self.put(pick, order),
@@ -785,29 +790,51 @@ impl World {
         self.model.queue(id);
     }
 
-    /// A `go` of the group itself is polled once and, where it has to wait, dropped.
-    fn own_go(&mut self, order: Option<Order>) {
-        let Some(group) = &mut self.group else {
+    /// A `go` of the group itself; while it waits, others take their steps, and a `Poll` or a
+    /// `Run` polls it again. In the end it is dropped.
+    fn own_go(&mut self, order: Option<Order>, meanwhile: &[Step]) {
+        let Some(mut group) = self.group.take() else {
             return;
         };
-        self.asleep = None;
-        let puppet = self.maker.make(order);
-        let id = self.model.make();
-        let mut go = group.go(puppet);
-        let real = answer(&self.task.poll(&mut go));
+        let (id, puppet) = self.make(order);
         let ticket = self.model.go(id, None);
+        let mut go = group.go(puppet);
+        let mut waits = self.poll_own(&mut go, ticket);
+        for step in meanwhile {
+            match step {
+                _ if !waits => break,
+                Step::Poll | Step::Run => waits = self.poll_own(&mut go, ticket),
+                Step::DropGroup => {}
+                step => self.step(step),
+            }
+            self.check();
+        }
+        drop(go);
+        if waits {
+            self.model.leave(ticket);
+        }
+        self.own = None;
+        self.asleep = None;
+        self.group = Some(group);
+    }
+
+    /// True where it still waits.
+    fn poll_own(&mut self, go: &mut Go<&mut Held, Kids, Puppet>, ticket: Ticket) -> bool {
+        let before = self.task.wakes();
+        let real = answer(&self.task.poll(go));
         let mut expected = self.model.poll_go(ticket);
         if expected == Answer::Wait {
             // It polls the children meanwhile.
             self.model.driven();
-            Self::hear_events(&mut self.model, &mut self.dropped, &self.maker);
+            self.hear();
             expected = self.model.poll_go(ticket);
         }
         assert_eq!(real, expected);
-        drop(go);
-        if expected == Answer::Wait {
-            self.model.leave(ticket);
-        }
+        self.hear();
+        let waits = expected == Answer::Wait;
+        self.own = waits.then_some(ticket);
+        self.asleep = waits.then_some((before, false));
+        waits
     }
 
     fn go(&mut self, order: Option<Order>) {
@@ -829,7 +856,7 @@ impl World {
             tap.end();
             self.model.put(ticket, None);
         }
-        let feed = Box::pin(self.handle.feed(tap.clone()));
+        let feed = self.handle.feed(tap.clone());
         self.wait(ticket, Waiting::Feed(feed, tap));
     }
 
@@ -1031,9 +1058,10 @@ impl World {
 
         // **Woken when there is work, and only then.**
         if let Some((wakes, reason)) = &mut self.asleep {
-            *reason |= model.has_work();
+            let work = model.has_work() || self.own.is_some_and(|own| model.waiters[&own].woken);
+            *reason |= work;
             let woken = self.task.wakes() > *wakes;
-            assert!(woken || !model.has_work(), "the group sleeps over its work");
+            assert!(woken || !work, "the group sleeps over its work");
             let may = *reason || model.is_stopped();
             assert!(!woken || may, "the group was woken for nothing");
         }
@@ -1095,7 +1123,7 @@ fn all_gone_are_dropped(model: &Model, dropped: &BTreeSet<Id>) {
 enum Step {
     TryGo { own: bool, order: Option<Order> },
     Queue { own: bool, order: Option<Order> },
-    OwnGo { order: Option<Order> },
+    OwnGo { order: Option<Order>, meanwhile: Vec<Step> },
     Go { order: Option<Order> },
     Feed { orders: Vec<Option<Order>>, ended: bool },
     Put { pick: usize, order: Option<Option<Order>> },
@@ -1136,11 +1164,18 @@ fn limit() -> impl Strategy<Value = Option<usize>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let own = (first(), prop::collection::vec(simple(), 0..12));
+    prop_oneof![
+        1 => own.prop_map(|(order, meanwhile)| Step::OwnGo { order, meanwhile }),
+        20 => simple(),
+    ]
+}
+
+fn simple() -> impl Strategy<Value = Step> {
     let pick = 0..8_usize;
     prop_oneof![
         4 => (any::<bool>(), first()).prop_map(|(own, order)| Step::TryGo { own, order }),
         6 => (any::<bool>(), first()).prop_map(|(own, order)| Step::Queue { own, order }),
-        3 => first().prop_map(|order| Step::OwnGo { order }),
         8 => first().prop_map(|order| Step::Go { order }),
         3 => (prop::collection::vec(first(), 0..4), any::<bool>())
             .prop_map(|(orders, ended)| Step::Feed { orders, ended }),

@@ -553,6 +553,24 @@ fn a_result_that_panics_when_it_is_dropped_is_not_swallowed() {
 }
 
 #[test]
+fn a_child_and_its_result_that_both_panic_when_they_are_dropped_are_one_panic() {
+    let (task, gate, probe) = (Task::new(), Gate::new(), Probe::new());
+    let mut group = Group::new();
+    let bomb = Bomb("of the child");
+    group.queue(poll_fn(move |_| {
+        let _ = &bomb;
+        Poll::Ready(Ok::<_, &str>(Some(Bomb("of the result"))))
+    }));
+    let sibling = probe.watch(waits(&gate, 0));
+    group.queue(async move { sibling.await.map(|_| None) });
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((probe.polls(), group.stats().running), (1, 1));
+    gate.open(0);
+    assert_eq!(thrown(|| task.poll(&mut group)), "of the child");
+    assert!(group.is_terminated());
+}
+
+#[test]
 fn one_hundred_panics_at_once_are_one() {
     let (task, probe) = (Task::new(), Probe::new());
     let mut group = Jobs::new();

@@ -50,8 +50,8 @@ fn a_closure_that_returns_a_future_is_a_body_too() {
     });
     assert_eq!(Task::new().finish(scope), (1, Ok(())));
 
-    fn body(handle: Handle<Kids>) -> impl Future<Output = usize> {
-        async move { handle.stats().running }
+    async fn body(handle: Handle<Kids>) -> usize {
+        handle.stats().running
     }
     assert_eq!(Task::new().finish(group().scope(body)), (0, Ok(())));
 }

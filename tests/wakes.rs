@@ -136,6 +136,33 @@ fn a_child_that_wakes_itself_in_its_last_poll_wakes_nobody() {
 }
 
 #[test]
+fn who_takes_the_place_of_a_child_that_woke_itself_last_is_polled_once() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, gate, probe) = (Task::new(), Gate::new(), Probe::new());
+        let mut group = group.with_limit(1);
+        group.queue(job(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Ready(Ok(0))
+        })));
+        group.queue(probe.watch(waits(&gate, 0)));
+        for _ in 0..3 {
+            assert!(task.poll(&mut group).is_pending());
+            assert_eq!((probe.polls(), task.wakes()), (1, 0));
+        }
+        gate.open(0);
+        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+        assert_eq!((probe.polls(), task.wakes()), (2, 1));
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+}
+
+#[test]
 fn the_waker_of_a_finished_child_is_nobodys() {
     fn scenario<C>(group: Group<C>, limit: usize)
     where
@@ -461,20 +488,6 @@ fn what_the_group_is_asked_wakes_nobody() {
     assert_eq!(task.wakes(), 0, "nobody waits for room");
     drop(handle);
     assert_eq!(task.wakes(), 0);
-}
-
-#[test]
-fn a_cancel_that_leaves_nothing_to_do_wakes_nobody() {
-    let (task, gate) = (Task::new(), Gate::new());
-    let mut group = Jobs::new();
-    let token = group.token().clone();
-    group.queue(waits(&gate, 0));
-    assert!(task.poll(&mut group).is_pending());
-    token.cancel();
-    assert_eq!(task.wakes(), 0, "its child does not listen");
-    gate.open(0);
-    assert_eq!(task.wakes(), 1);
-    assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
 }
 
 #[test]
