@@ -3,6 +3,7 @@
 mod common;
 
 use std::future::{pending, ready};
+#[cfg(feature = "std")]
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -10,7 +11,7 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use common::{Drops, Gate, Log, Task, visitor, waker_fn};
+use common::{Gate, Log, Task, visitor, waker_fn};
 use errgroup::{Boxed, Group, Handle};
 use futures::FutureExt;
 use futures::future::FusedFuture;
@@ -213,6 +214,7 @@ impl WithLimitOf for Group<Kids> {
     }
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn an_end_that_panics_closes_too() {
     let (mut group, handle) = group();
@@ -238,6 +240,7 @@ fn an_end_that_panics_closes_too() {
     assert_eq!(log.take(), ["false true"]);
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_drop_in_which_a_destructor_panics_closes_too() {
     struct Bomb;
@@ -247,7 +250,7 @@ fn a_drop_in_which_a_destructor_panics_closes_too() {
         }
     }
     let (mut group, handle) = group();
-    let drops = Drops::default();
+    let drops = common::Drops::default();
     for n in 0..3 {
         let token = drops.token();
         let bomb = (n == 1).then(|| Bomb);

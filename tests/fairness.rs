@@ -73,31 +73,31 @@ fn ten_thousand_in_the_places_of_others_take_three_polls_as_well() {
 }
 
 #[test]
-fn ten_thousand_woken_children_take_three_polls() {
-    fn scenario<C>(group: Group<C>)
+fn five_thousand_woken_children_take_two_polls() {
+    fn scenario<C>(group: Group<C>, sleepers: usize)
     where
         C: Children<Ok = usize, Err = &'static str>,
         Job: Child<C>,
     {
         let (task, gate, probe) = (Task::new(), Gate::new(), Probe::new());
         let mut group = group;
-        (0..10_000).for_each(|n| group.queue(probe.watch(waits(&gate, n))));
+        (0..5000).for_each(|n| group.queue(probe.watch(waits(&gate, n))));
+        (0..sleepers).for_each(|_| group.queue(job(pending())));
         assert!(task.run(&mut group).is_pending());
         assert!(task.poll(&mut group).is_pending());
         let before = task.wakes();
-        (0..10_000).for_each(|n| gate.open(n));
-        assert_eq!((probe.polls(), task.wakes() - before), (10_000, 1));
-        for poll in 1..=2 {
-            assert!(task.poll(&mut group).is_pending());
-            assert_eq!(probe.polls(), 10_000 + poll * MOST);
-            assert_eq!(task.wakes() - before, 1 + poll);
-        }
-        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
-        assert_eq!((probe.drops(), task.wakes() - before), (10_000, 3));
+        (0..5000).for_each(|n| gate.open(n));
+        assert_eq!((probe.polls(), task.wakes() - before), (5000, 1));
+        assert!(task.poll(&mut group).is_pending());
+        assert_eq!((probe.polls(), task.wakes() - before), (5000 + MOST, 2));
+        assert_eq!(task.poll(&mut group).is_ready(), sleepers == 0);
+        assert_eq!((probe.drops(), task.wakes() - before), (5000, 2));
     }
-    scenario(Group::new());
-    scenario(Group::local());
-    scenario(Group::unboxed());
+    for sleepers in [0, 1, 5000] {
+        scenario(Group::new(), sleepers);
+        scenario(Group::local(), sleepers);
+        scenario(Group::unboxed(), sleepers);
+    }
 }
 
 #[test]
@@ -146,6 +146,18 @@ fn a_poll_of_feed_polls_no_more_than_that_either() {
         assert_eq!(task.wakes(), polls, "there is work left");
     }
     assert_eq!(polls, 3);
+}
+
+#[test]
+fn a_poll_of_feed_whose_stream_is_pending_polls_no_more_than_that_either() {
+    let (task, probe) = (Task::new(), Probe::new());
+    let mut group = Jobs::new();
+    (0..10_000).for_each(|n| group.queue(probe.watch(ready(Ok(n)))));
+    let mut feed = pin!(group.feed(stream::pending::<Job>()));
+    for (poll, polled) in [(1, MOST), (2, 2 * MOST), (3, 10_000)] {
+        assert!(task.poll(&mut feed).is_pending());
+        assert_eq!((probe.polls(), task.wakes()), (polled, poll.min(2)));
+    }
 }
 
 #[test]

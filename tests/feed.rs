@@ -432,9 +432,13 @@ fn a_streams_panic_leaves_feed_at_once_and_the_group_goes_on() {
         if own {
             let mut feed = pin!(group.feed(children));
             assert_eq!(thrown(|| task.poll(&mut feed)), "in the stream");
+            assert!(feed.is_terminated());
+            assert!(task.poll(&mut feed).is_pending(), "it is over");
         } else {
             let mut feed = pin!(handle.feed(children));
             assert_eq!(thrown(|| task.poll(&mut feed)), "in the stream");
+            assert!(feed.is_terminated());
+            assert!(task.poll(&mut feed).is_pending(), "it is over");
         }
         // No room is lost, nothing is locked, nothing has stopped.
         assert!(!group.is_stopped());
@@ -547,6 +551,28 @@ fn a_feed_that_waits_for_room_holds_the_group_open() {
     assert!(task.run(&mut group).is_pending(), "it wants to know whether there is more");
     assert_eq!(feeding.poll(&mut feed), Poll::Ready(2));
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn a_group_that_is_polled_while_a_feed_asks_its_stream_stays_open() {
+    let (task, probe) = (Task::new(), Probe::new());
+    let group = std::cell::RefCell::new(Jobs::new().with_limit(1));
+    let handle = group.borrow().handle();
+    let mut asked = 0;
+    let children = stream::poll_fn(|_| {
+        asked += 1;
+        // As another thread would.
+        assert!(task.poll(&mut *group.borrow_mut()).is_pending());
+        assert!(handle.try_go(probe.watch(ready(Ok(9)))).is_err(), "the room is taken");
+        Poll::Ready((asked == 1).then(|| probe.watch(ready(Ok(1)))))
+    });
+    let feeding = Task::new();
+    let mut feed = pin!(handle.feed(children));
+    assert!(feeding.poll(&mut feed).is_pending());
+    assert!(task.run(&mut *group.borrow_mut()).is_pending());
+    assert_eq!(feeding.poll(&mut feed), Poll::Ready(1));
+    assert_eq!(task.poll(&mut *group.borrow_mut()), Poll::Ready(Ok(())));
+    assert_eq!((probe.polls(), probe.drops()), (1, 3));
 }
 
 #[test]

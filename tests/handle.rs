@@ -567,6 +567,7 @@ fn a_stop_ends_a_feed_though_its_stream_be_pending() {
     }
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_stream_that_panics_leaves_the_feed_and_holds_nothing() {
     let mut at = Setting::new(1);

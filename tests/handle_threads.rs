@@ -22,7 +22,7 @@ fn ends<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     let runner = thread::spawn(move || {
         let _ = sender.send(run());
     });
-    match result.recv_timeout(Duration::from_secs(100)) {
+    match result.recv_timeout(Duration::from_secs(30)) {
         Ok(result) => result,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
         Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -411,6 +411,7 @@ fn the_last_who_holds_the_group_open_wakes_it_from_whichever_thread_he_leaves() 
     });
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn children_that_go_on_their_own_group_come_to_their_end_beside_other_threads() {
     fn node(handle: Handle<Kids>, water: Water, depth: usize) -> BoxedChild {

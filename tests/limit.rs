@@ -390,11 +390,12 @@ fn room_that_was_promised_is_taken_back_by_a_lowered_limit() {
     // The waiter has heard that it is its turn, and has not come yet.
     assert_eq!(going.wakes(), 1);
     handle.set_limit(Some(0));
-    let _ = going.poll(&mut go);
+    assert!(going.poll(&mut go).is_pending(), "nobody may run now");
     assert!(task.poll(&mut group).is_pending());
-    assert_eq!(probe.polls(), 0, "nobody may run now");
+    assert_eq!((going.wakes(), probe.polls()), (1, 0));
     handle.set_limit(Some(1));
-    let _ = going.run(&mut go);
+    assert_eq!(going.wakes(), 2, "it hears of it once more");
+    assert!(going.poll(&mut go).is_ready());
     assert_eq!(task.finish(group), Ok(()));
     assert_eq!(probe.polls(), 1);
 }
@@ -438,6 +439,39 @@ fn a_child_may_change_its_groups_limit() {
         group.queue(ready(Ok(n)));
     }
     assert_eq!(task.finish(group), Ok(()));
+}
+
+#[test]
+fn a_child_that_raises_the_limit_lets_in_who_waits_in_the_groups_own_go_or_feed() {
+    fn raises(gate: &Gate, handle: &errgroup::Handle<Boxed<'static, usize, &'static str>>) -> Job {
+        let (wait, handle) = (gate.wait(0), handle.clone());
+        job(async move {
+            wait.await;
+            handle.set_limit(Some(2));
+            pending().await
+        })
+    }
+    let (task, gate) = (Task::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(raises(&gate, &handle));
+    {
+        let mut go = pin!(group.go(pending()));
+        assert!(task.poll(&mut go).is_pending());
+        gate.open(0);
+        assert!(task.run(&mut go).is_ready());
+    }
+    assert_eq!(handle.stats().running, 2);
+
+    let (task, gate) = (Task::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(raises(&gate, &handle));
+    let mut feed = pin!(group.feed(stream::repeat_with(pending)));
+    assert!(task.poll(&mut feed).is_pending());
+    gate.open(0);
+    assert!(task.run(&mut feed).is_pending());
+    assert_eq!(handle.stats().running, 2);
 }
 
 #[test]

@@ -380,6 +380,46 @@ fn a_feed_that_all_wait_for_asks_for_one_child_and_queues_it() {
 }
 
 #[test]
+fn a_feed_that_is_asked_to_use_the_queue_and_has_nothing_holds_no_place() {
+    let (mut group, handle) = group(1);
+    let tap = Tap::new();
+    let (at, source) = (handle.clone(), tap.clone());
+    group.queue(async move { Ok(at.feed(source).await) });
+    let task = Task::new();
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(tap.asked(), 1);
+    handle.set_limit(Some(2));
+    assert!(handle.try_go(ready(Ok(1))).is_ok(), "nobody waits");
+    assert!(task.run(&mut group).is_pending());
+    tap.put(ready(Ok(2)));
+    tap.end();
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(handle.stats().ok, 3);
+}
+
+#[test]
+fn a_child_that_a_feed_asks_for_while_the_group_is_stopped_is_dropped_unpolled() {
+    // By a stream that stops the group; with room, and where all who run wait.
+    for limit in [1, 2] {
+        let (mut group, handle) = group(limit);
+        let (gate, log) = (Gate::new(), Log::new());
+        let (at, door, diary) = (handle.clone(), gate.clone(), log.clone());
+        group.queue(async move {
+            let token = at.token().clone();
+            let children = stream::iter((0..3).map(|n| {
+                token.cancel();
+                visitor(n, &door, &diary)
+            }));
+            diary.add(format!("admitted: {}", at.feed(children).await));
+            Ok(9)
+        });
+        assert_eq!(Task::new().finish(group), Ok(()));
+        assert_eq!(log.take(), ["-0", "admitted: 0"]);
+        assert_eq!((handle.stats().ok, handle.stats().running), (1, 0));
+    }
+}
+
+#[test]
 fn feeds_within_feeds_come_to_their_end() {
     fn branch(
         handle: Handle<Kids>,
@@ -526,6 +566,31 @@ fn a_child_that_gives_up_waiting_lets_the_others_wait_on() {
     gate.open(1);
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!(handle.stats().ok, 3);
+}
+
+#[test]
+fn a_child_that_gave_up_and_waits_again_is_seen_to_wait() {
+    let (mut group, handle) = group(2);
+    let gate = Gate::new();
+    let (at, door) = (handle.clone(), gate.clone());
+    group.queue(async move {
+        let given_up = select(at.go(ready(Ok(9))), door.wait(0)).await;
+        assert!(matches!(given_up, Either::Right(_)));
+        drop(given_up);
+        at.go(ready(Ok(2))).await.map(|()| 0).map_err(|_| "stopped")
+    });
+    let (at, door) = (handle.clone(), gate.clone());
+    group.queue(async move {
+        door.wait(1).await;
+        at.go(ready(Ok(3))).await.map(|()| 1).map_err(|_| "stopped")
+    });
+    let task = Task::new();
+    assert!(task.run(&mut group).is_pending());
+    gate.open(0);
+    assert!(task.run(&mut group).is_pending());
+    gate.open(1);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(handle.stats().ok, 4);
 }
 
 #[test]
@@ -679,6 +744,68 @@ fn a_go_whose_child_has_ended_waits_as_an_outsider() {
     gate.open(0);
     gate.open(1);
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn a_go_that_outlives_its_child_is_not_put_into_the_queue() {
+    let (mut group, handle) = group(2);
+    let (gate, log) = (Gate::new(), Log::new());
+    group.queue(visitor(0, &gate, &log));
+    let slot = Arc::new(Mutex::new(None));
+    let (at, door, out) = (handle.clone(), gate.clone(), Arc::clone(&slot));
+    group.queue(async move {
+        let mut go = at.go(ready(Ok(2)));
+        assert!(futures::poll!(&mut go).is_pending());
+        *out.lock().unwrap() = Some(go);
+        door.wait(1).await;
+        Ok(1)
+    });
+    let task = Task::new();
+    assert!(task.run(&mut group).is_pending());
+    handle.set_limit(Some(1));
+    gate.open(1);
+    assert!(task.run(&mut group).is_pending());
+    // The one that runs does not wait.
+    let mut go = slot.lock().unwrap().take().unwrap();
+    assert!(Task::new().poll(&mut go).is_pending());
+    gate.open(0);
+    assert!(task.run(&mut group).is_pending());
+    assert!(matches!(Task::new().poll(&mut go), Poll::Ready(Ok(()))));
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn a_go_that_outlives_its_child_does_not_hide_that_all_the_others_wait() {
+    let (mut group, handle) = group(2);
+    let gate = Gate::new();
+    let slot = Arc::new(Mutex::new(None));
+    let (at, door, out) = (handle.clone(), gate.clone(), Arc::clone(&slot));
+    group.queue(async move {
+        let mut go = at.go(ready(Ok(2)));
+        assert!(futures::poll!(&mut go).is_pending());
+        // Nobody polls it any more, for now.
+        *out.lock().unwrap() = Some(go);
+        door.wait(0).await;
+        Ok(0)
+    });
+    let (at, door) = (handle.clone(), gate.clone());
+    group.queue(async move {
+        door.wait(1).await;
+        at.go(ready(Ok(3))).await.map(|()| 1).map_err(|_| "stopped")
+    });
+    let task = Task::new();
+    assert!(task.run(&mut group).is_pending());
+    handle.set_limit(Some(1));
+    gate.open(0);
+    assert!(task.run(&mut group).is_pending());
+    gate.open(1);
+    assert!(task.run(&mut group).is_pending());
+    let stats = handle.stats();
+    assert_eq!((stats.running, stats.queued, stats.ok), (0, 1, 2), "the second went on");
+    let mut go = slot.lock().unwrap().take().unwrap();
+    assert!(matches!(Task::new().poll(&mut go), Poll::Ready(Ok(()))));
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(handle.stats().ok, 4);
 }
 
 #[test]

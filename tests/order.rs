@@ -50,6 +50,34 @@ fn children_are_first_polled_in_the_order_in_which_they_were_admitted() {
 }
 
 #[test]
+fn whoever_admits_them_children_are_first_polled_in_the_order_of_admission() {
+    let (task, log) = (Task::new(), Log::new());
+    let mut group = Jobs::new();
+    let handle = group.handle();
+    assert!(handle.try_go(says(&log, "a handle's try_go")).is_ok());
+    assert!(task.finish(group.go(says(&log, "the group's go"))).is_ok());
+    handle.queue(says(&log, "a handle's queue"));
+    assert!(group.try_go(says(&log, "the group's try_go")).is_ok());
+    assert!(task.finish(handle.go(says(&log, "a handle's go"))).is_ok());
+    group.queue(says(&log, "the group's queue"));
+    let children = stream::iter([says(&log, "a handle's feed")]);
+    assert_eq!(task.finish(handle.feed(children)), 1);
+    assert!(task.finish(group.go(says(&log, "the group's go, again"))).is_ok());
+    assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+    let expected = [
+        "a handle's try_go",
+        "the group's go",
+        "a handle's queue",
+        "the group's try_go",
+        "a handle's go",
+        "the group's queue",
+        "a handle's feed",
+        "the group's go, again",
+    ];
+    assert_eq!(log.take(), expected);
+}
+
+#[test]
 fn one_line_for_go_queue_feed_and_handles() {
     fn scenario<C>(group: Group<C>)
     where
@@ -140,7 +168,7 @@ fn a_feed_stands_in_line_for_each_of_its_children() {
 }
 
 #[test]
-fn try_go_does_not_overtake_one_whose_turn_it_is() {
+fn nobody_overtakes_one_whose_turn_it_is() {
     let (log, gate, task, going) = (Log::new(), Gate::new(), Task::new(), Task::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -153,6 +181,8 @@ fn try_go_does_not_overtake_one_whose_turn_it_is() {
     assert_eq!(group.stats().running, 0);
     assert!(matches!(group.try_go(says(&log, "overtook")), Err(TryGoError::AtLimit(_))));
     assert!(matches!(handle.try_go(says(&log, "overtook")), Err(TryGoError::AtLimit(_))));
+    handle.queue(says(&log, "was queued"));
+    assert_eq!((group.stats().running, group.stats().queued), (0, 1));
     {
         let mut late = pin!(group.go(says(&log, "came later")));
         assert!(task.poll(&mut late).is_pending());
@@ -160,7 +190,7 @@ fn try_go_does_not_overtake_one_whose_turn_it_is() {
         assert!(task.run(&mut late).is_ready());
     }
     assert_eq!(task.finish(group), Ok(()));
-    assert_eq!(log.take(), ["waited", "came later"]);
+    assert_eq!(log.take(), ["waited", "was queued", "came later"]);
 }
 
 #[test]

@@ -342,6 +342,65 @@ fn a_destructor_that_panics_in_a_queue_after_the_stop_loses_nobody() {
     assert_eq!(probe.drops(), 2);
 }
 
+#[test]
+fn a_destructor_that_panics_in_a_go_that_waits_lets_those_behind_move_up() {
+    let (task, going, behind, gate) = (Task::new(), Task::new(), Task::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(waits(&gate, 0));
+    let mut first = Box::pin(handle.go(explodes("in a destructor", job(ready(Ok(1))))));
+    let mut second = pin!(handle.go(waits(&gate, 2)));
+    assert!(going.poll(&mut first).is_pending());
+    assert!(behind.poll(&mut second).is_pending());
+    gate.open(0);
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!(thrown(move || drop(first)), "in a destructor");
+    assert_eq!(behind.wakes(), 1);
+    assert!(behind.poll(&mut second).is_ready());
+    gate.open(2);
+    // It was never accepted: it is no matter of the group's.
+    assert_eq!(task.finish(&mut group), Ok(()));
+    assert_eq!((group.stats().ok, group.stats().dropped), (2, 0));
+}
+
+#[test]
+fn a_streams_destructor_that_panics_leaves_the_group_as_it_is() {
+    fn scenario<C>(group: Group<C>, own: bool)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, gate) = (Task::new(), Gate::new());
+        let mut group = group.with_limit(2);
+        let handle = group.handle();
+        let bomb = Bomb("of the stream");
+        let mut children = vec![waits(&gate, 0)];
+        let children = stream::poll_fn(move |_| {
+            let _ = &bomb;
+            Poll::Ready(children.pop())
+        });
+        let message = if own {
+            thrown(|| task.finish(group.feed(children)))
+        } else {
+            thrown(|| task.finish(handle.feed(children)))
+        };
+        assert_eq!(message, "of the stream");
+        assert!(!group.is_stopped());
+        assert!(group.try_go(waits(&gate, 1)).is_ok(), "it holds no room");
+        assert!(task.run(&mut group).is_pending());
+        let before = task.wakes();
+        gate.open(0);
+        gate.open(1);
+        assert_eq!(task.wakes(), before + 1);
+        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+    }
+    for own in [true, false] {
+        scenario(Group::new(), own);
+        scenario(Group::local(), own);
+        scenario(Group::unboxed(), own);
+    }
+}
+
 struct Nervous {
     on_child: Option<&'static str>,
     finish: Option<&'static str>,

@@ -4,6 +4,7 @@ mod common;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, ready};
+#[cfg(feature = "std")]
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -381,6 +382,25 @@ fn what_the_body_and_the_children_do_for_each_other_costs_no_wake_up() {
 }
 
 #[test]
+fn a_body_that_a_child_wakes_goes_on_in_the_same_poll() {
+    let gate = Gate::new();
+    let (door, open) = (gate.clone(), gate.clone());
+    let mut scope = pin!(group().scope(async move |handle| {
+        let wait = door.wait(9);
+        handle.queue(async move {
+            open.open(0);
+            wait.await;
+            Ok(0)
+        });
+        door.wait(0).await;
+        door.open(9);
+    }));
+    let task = Task::new();
+    assert_eq!(task.poll_pinned(scope.as_mut()), Poll::Ready(((), Ok(()))));
+    assert_eq!(task.wakes(), 0);
+}
+
+#[test]
 fn one_poll_of_a_scope_is_bounded_however_much_is_ready() {
     let polls = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&polls);
@@ -405,6 +425,7 @@ fn one_poll_of_a_scope_is_bounded_however_much_is_ready() {
 
 // === panics ===
 
+#[cfg(feature = "std")]
 #[test]
 fn a_panic_of_the_body_stops_the_group_and_resumes_after_the_children() {
     let (gate, log) = (Gate::new(), Log::new());
@@ -436,6 +457,7 @@ fn a_panic_of_the_body_stops_the_group_and_resumes_after_the_children() {
     assert_eq!((stats.ok, stats.dropped), (1, 1), "the body is no child");
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_panic_of_the_body_outranks_an_error() {
     let mut scope = pin!(group().scope(async |handle| {
@@ -449,6 +471,7 @@ fn a_panic_of_the_body_outranks_an_error() {
     assert!(scope.is_terminated());
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn the_first_panic_resumes_be_it_a_child_s_or_the_body_s() {
     let mut scope = pin!(group().scope(async |handle| {
@@ -461,6 +484,7 @@ fn the_first_panic_resumes_be_it_a_child_s_or_the_body_s() {
     assert_eq!(*caught.unwrap_err().downcast_ref::<&str>().unwrap(), "the child is broken");
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_panic_of_a_child_waits_for_the_body() {
     let gate = Gate::new();
@@ -476,6 +500,7 @@ fn a_panic_of_a_child_waits_for_the_body() {
     assert_eq!(*poll().unwrap_err().downcast_ref::<&str>().unwrap(), "the child is broken");
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_panic_of_the_body_s_destructor_is_the_body_s() {
     struct Bomb;

@@ -4,6 +4,7 @@ mod common;
 
 use std::cell::RefCell;
 use std::future::{Future, ready};
+#[cfg(feature = "std")]
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
@@ -330,6 +331,7 @@ fn a_policy_that_stopped_at_an_ok_leaves_the_body_its_error() {
 
 // === panics and drops ===
 
+#[cfg(feature = "std")]
 #[test]
 fn a_panic_outranks_both_errors() {
     let scope = group().try_scope(async |handle| {
@@ -346,6 +348,7 @@ fn a_panic_outranks_both_errors() {
     assert_eq!(*caught.unwrap_err().downcast_ref::<&str>().unwrap(), "the clean-up is broken");
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn a_panic_of_the_body_resumes_after_the_children() {
     let drops = Drops::default();

@@ -473,6 +473,28 @@ fn a_child_added_by_a_handle_wakes_the_group_for_go_and_try_go_too() {
 }
 
 #[test]
+fn one_whose_turn_has_come_is_told_once() {
+    let (task, going, gate) = (Task::new(), Task::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(waits(&gate, 0));
+    let mut go = pin!(handle.go(waits(&gate, 1)));
+    assert!(going.poll(&mut go).is_pending());
+    assert!(task.poll(&mut group).is_pending());
+    gate.open(0);
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((task.wakes(), going.wakes()), (1, 1));
+    // All of this waits behind it, and gives nobody anything to do.
+    handle.queue(pending());
+    assert!(handle.try_go(pending()).is_err());
+    handle.set_limit(Some(2));
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((task.wakes(), going.wakes()), (1, 1));
+    assert!(going.poll(&mut go).is_ready());
+    assert_eq!((task.wakes(), group.stats().running), (2, 2));
+}
+
+#[test]
 fn what_the_group_is_asked_wakes_nobody() {
     let (task, gate) = (Task::new(), Gate::new());
     let mut group = Jobs::new().with_limit(2);

@@ -286,7 +286,6 @@ impl<C> Shared<C> {
             if state.closed || self.is_stopped() || state.line.waiter(place).is_none() {
                 return Err(child);
             }
-            state.nested.remove(place);
             old = state.line.replace(place, child.into_child());
             state.stats.queued += 1;
             Ok(())

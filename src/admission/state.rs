@@ -126,7 +126,6 @@ impl<C> State<C> {
             self.nested.remove(place);
             if let Some(waiter) = self.line.waiter(place) {
                 waiter.to_queue = true;
-                waiter.told = false;
                 waiter.call(calls);
             }
         }

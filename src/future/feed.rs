@@ -161,7 +161,9 @@ where
                         let asked = self.as_mut().ask();
                         if let Asked::Child(child) = asked {
                             let this = self.as_mut().project();
-                            if shared.queue_at(who, place, child).is_err() {
+                            if let Err(child) = shared.queue_at(who, place, child) {
+                                // The stop came between; it is dropped, and counted.
+                                shared.queue(who, child);
                                 return Poll::Ready(());
                             }
                             Stand::set(this.stand, &shared, None);

@@ -1,0 +1,465 @@
+//! The real group and all around it, in step with the model.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
+
+use errgroup::future::{Feed, Go};
+use errgroup::{Group, Handle, Reason, TryGoError};
+
+use crate::common::{Tap, Task};
+use crate::promises::{Answer, End, Id, Model, Outcome, Place, Ticket};
+use crate::puppet::{Event, Hears, Held, Kids, Maker, Order, Puppet, answer};
+
+/// A step of a schedule. A `pick` chooses among those that there are.
+#[derive(Clone, Debug)]
+pub enum Step {
+    TryGo { own: bool, order: Option<Order> },
+    Queue { own: bool, order: Option<Order> },
+    OwnGo { order: Option<Order>, meanwhile: Vec<Step> },
+    Go { order: Option<Order> },
+    Feed { orders: Vec<Option<Order>>, ended: bool },
+    Put { pick: usize, order: Option<Option<Order>> },
+    PollWaiter { pick: usize },
+    DropWaiter { pick: usize },
+    Tell { pick: usize, order: Order },
+    WakeGone { pick: usize },
+    Limit { limit: Option<usize> },
+    Cancel,
+    Poll,
+    Run,
+    DropGroup,
+}
+
+/// Who waits outside of the group, each in a task of its own.
+struct Outside {
+    ticket: Ticket,
+    future: Waiting,
+    task: Task,
+    /// The task's wake-ups when it was last polled.
+    wakes: usize,
+}
+
+enum Waiting {
+    Go(Go<Handle<Kids>, Kids, Puppet>),
+    Feed(Feed<Handle<Kids>, Kids, Tap<Puppet>>, Tap<Puppet>),
+}
+
+pub struct World {
+    model: Model,
+    /// Away while its own `go` holds it.
+    group: Option<Held>,
+    /// The group's own `go`, where it waits.
+    own: Option<Ticket>,
+    handle: Handle<Kids>,
+    maker: Maker,
+    task: Task,
+    outside: Vec<Outside>,
+    dropped: BTreeSet<Id>,
+    /// Where the group's task sleeps: its wake-ups when it was last polled, and whether
+    /// there was any reason to wake it since.
+    asleep: Option<(usize, bool)>,
+}
+
+impl World {
+    pub fn new(limit: Option<usize>) -> Self {
+        let maker = Maker::default();
+        let group = Group::new().with_policy(Hears::new(&maker));
+        let handle = group.handle();
+        handle.set_limit(limit);
+        maker.set_handle(Some(handle.clone()));
+        Self {
+            model: Model { limit, ..Model::default() },
+            group: Some(group),
+            own: None,
+            handle,
+            maker,
+            task: Task::new(),
+            outside: Vec::new(),
+            dropped: BTreeSet::new(),
+            asleep: None,
+        }
+    }
+
+    fn make(&mut self, order: Option<Order>) -> (Id, Puppet) {
+        let puppet = self.maker.make(order);
+        assert_eq!(self.model.make(), puppet.id);
+        (puppet.id, puppet)
+    }
+
+    pub fn step(&mut self, step: &Step) {
+        match step.clone() {
+            Step::TryGo { own, order } => self.try_go(own, order),
+            Step::Queue { own, order } => self.queue(own, order),
+            Step::OwnGo { order, meanwhile } => self.own_go(order, &meanwhile),
+            Step::Go { order } => self.go(order),
+            Step::Feed { orders, ended } => self.feed(orders, ended),
+            Step::Put { pick, order } => self.put(pick, order),
+            Step::PollWaiter { pick } => self.poll_waiter(pick),
+            Step::DropWaiter { pick } => self.drop_waiter(pick),
+            Step::Tell { pick, order } => self.tell(pick, order),
+            Step::WakeGone { pick } => self.wake_gone(pick),
+            Step::Limit { limit } => {
+                self.handle.set_limit(limit);
+                self.model.set_limit(limit);
+            }
+            Step::Cancel => {
+                let first = self.handle.token().cancel();
+                assert_eq!(first, !self.model.is_stopped());
+                self.model.stop(Reason::Cancelled);
+            }
+            Step::Poll => {
+                self.poll();
+            }
+            Step::Run => self.run(),
+            Step::DropGroup => {
+                self.group = None;
+                self.model.drop_group();
+                self.asleep = None;
+            }
+        }
+        self.hear();
+        self.check();
+    }
+
+    fn try_go(&mut self, own: bool, order: Option<Order>) {
+        let (id, puppet) = self.make(order);
+        let answer = match &mut self.group {
+            Some(group) if own => {
+                self.asleep = None;
+                group.try_go(puppet)
+            }
+            _ => self.handle.try_go(puppet),
+        };
+        let expected = self.model.try_go(id);
+        match (answer, expected) {
+            (Ok(()), Ok(()))
+            | (Err(TryGoError::AtLimit(_)), Err(TryGoError::AtLimit(())))
+            | (Err(TryGoError::Stopped(_)), Err(TryGoError::Stopped(()))) => {}
+            (answer, expected) => panic!("{answer:?}, not {expected:?}"),
+        }
+    }
+
+    fn queue(&mut self, own: bool, order: Option<Order>) {
+        let (id, puppet) = self.make(order);
+        match &mut self.group {
+            Some(group) if own => {
+                self.asleep = None;
+                group.queue(puppet);
+            }
+            _ => self.handle.queue(puppet),
+        }
+        self.model.queue(id);
+    }
+
+    /// A `go` of the group itself; while it waits, others take their steps, and a `Poll` or a
+    /// `Run` polls it again. In the end it is dropped.
+    fn own_go(&mut self, order: Option<Order>, meanwhile: &[Step]) {
+        let Some(mut group) = self.group.take() else {
+            return;
+        };
+        let (id, puppet) = self.make(order);
+        let ticket = self.model.go(id, None);
+        let mut go = group.go(puppet);
+        let mut waits = self.poll_own(&mut go, ticket);
+        for step in meanwhile {
+            match step {
+                _ if !waits => break,
+                Step::Poll | Step::Run => waits = self.poll_own(&mut go, ticket),
+                Step::DropGroup => {}
+                step => self.step(step),
+            }
+            self.check();
+        }
+        drop(go);
+        if waits {
+            self.model.leave(ticket);
+        }
+        self.own = None;
+        self.asleep = None;
+        self.group = Some(group);
+    }
+
+    /// True where it still waits.
+    fn poll_own(&mut self, go: &mut Go<&mut Held, Kids, Puppet>, ticket: Ticket) -> bool {
+        let before = self.task.wakes();
+        let real = answer(&self.task.poll(go));
+        let mut expected = self.model.poll_go(ticket);
+        if expected == Answer::Wait {
+            // It polls the children meanwhile.
+            self.model.driven();
+            self.hear();
+            expected = self.model.poll_go(ticket);
+        }
+        assert_eq!(real, expected);
+        self.hear();
+        let waits = expected == Answer::Wait;
+        self.own = waits.then_some(ticket);
+        self.asleep = waits.then_some((before, false));
+        waits
+    }
+
+    fn go(&mut self, order: Option<Order>) {
+        let (id, puppet) = self.make(order);
+        let ticket = self.model.go(id, None);
+        let go = self.handle.go(puppet);
+        self.wait(ticket, Waiting::Go(go));
+    }
+
+    fn feed(&mut self, orders: Vec<Option<Order>>, ended: bool) {
+        let ticket = self.model.feed();
+        let tap = Tap::new();
+        for order in orders {
+            let (id, puppet) = self.make(order);
+            tap.put(puppet);
+            self.model.put(ticket, Some(id));
+        }
+        if ended {
+            tap.end();
+            self.model.put(ticket, None);
+        }
+        let feed = self.handle.feed(tap.clone());
+        self.wait(ticket, Waiting::Feed(feed, tap));
+    }
+
+    fn wait(&mut self, ticket: Ticket, future: Waiting) {
+        self.outside.push(Outside { ticket, future, task: Task::new(), wakes: 0 });
+        self.poll_waiter(self.outside.len() - 1);
+    }
+
+    fn put(&mut self, pick: usize, order: Option<Option<Order>>) {
+        let feeds: Vec<_> = (0..self.outside.len())
+            .filter(|&at| matches!(self.outside[at].future, Waiting::Feed(..)))
+            .collect();
+        let Some(&at) = feeds.get(pick % feeds.len().max(1)) else {
+            return;
+        };
+        let ticket = self.outside[at].ticket;
+        let Waiting::Feed(_, tap) = &self.outside[at].future else {
+            unreachable!("it is a feed");
+        };
+        let tap = tap.clone();
+        match order {
+            Some(order) => {
+                let (id, puppet) = self.make(order);
+                self.model.put(ticket, Some(id));
+                tap.put(puppet);
+            }
+            None => {
+                self.model.put(ticket, None);
+                tap.end();
+            }
+        }
+    }
+
+    fn poll_waiter(&mut self, pick: usize) {
+        if self.outside.is_empty() {
+            return;
+        }
+        let at = pick % self.outside.len();
+        let Outside { ticket, future, task, wakes } = &mut self.outside[at];
+        *wakes = task.wakes();
+        let (ready, fits) = match future {
+            Waiting::Go(go) => {
+                let real = answer(&task.poll(go));
+                (real != Answer::Wait, real == self.model.poll_go(*ticket))
+            }
+            Waiting::Feed(feed, _) => {
+                let real = match task.poll(feed) {
+                    Poll::Ready(admitted) => Some(admitted),
+                    Poll::Pending => None,
+                };
+                (real.is_some(), real == self.model.poll_feed(*ticket))
+            }
+        };
+        assert!(fits, "the answer of a waiter, which is ready: {ready}");
+        if ready {
+            self.outside.remove(at);
+        }
+    }
+
+    fn drop_waiter(&mut self, pick: usize) {
+        if !self.outside.is_empty() {
+            let outside = self.outside.remove(pick % self.outside.len());
+            self.model.leave(outside.ticket);
+        }
+    }
+
+    fn tell(&mut self, pick: usize, order: Order) {
+        let running = &self.model.running;
+        if let Some(&id) = running.get(pick % running.len().max(1)) {
+            self.model.wake(id);
+            self.maker.pull(id, Some(order));
+        }
+    }
+
+    /// **A waker of a finished child** reaches nobody.
+    fn wake_gone(&mut self, pick: usize) {
+        let gone: Vec<_> = self.dropped.iter().copied().collect();
+        if let Some(&id) = gone.get(pick % gone.len().max(1)) {
+            self.maker.pull(id, None);
+        }
+    }
+
+    /// Polls the group once. True where it has resolved.
+    fn poll(&mut self) -> bool {
+        let Some(group) = &mut self.group else {
+            return true;
+        };
+        let awake = self.model.awake.clone();
+        let before = self.task.wakes();
+        let real = catch_unwind(AssertUnwindSafe(|| self.task.poll(group)));
+        self.model.driven();
+        let polled = Self::hear_events(&mut self.model, &mut self.dropped, &self.maker);
+        assert!(self.model.closed || awake.is_subset(&polled), "not all who were awake");
+        let expected = self.model.resolve();
+        let real = match real {
+            Ok(Poll::Pending) => None,
+            Ok(Poll::Ready(output)) => Some(End::Output(output)),
+            Err(payload) => Some(End::Panic(*payload.downcast_ref::<Id>().unwrap())),
+        };
+        assert_eq!(real, expected);
+        self.asleep = Some((before, false));
+        self.model.closed
+    }
+
+    /// Polls the group as an executor would.
+    fn run(&mut self) {
+        for _ in 0..1000 {
+            let before = self.task.wakes();
+            if self.poll() || self.task.wakes() == before {
+                return;
+            }
+            self.check();
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn hear(&mut self) {
+        Self::hear_events(&mut self.model, &mut self.dropped, &self.maker);
+    }
+
+    /// Follows what the children have done, and checks it. Who was polled?
+    fn hear_events(model: &mut Model, dropped: &mut BTreeSet<Id>, maker: &Maker) -> BTreeSet<Id> {
+        let mut polled = BTreeSet::new();
+        for event in maker.events() {
+            match event {
+                Event::Polled(id) => {
+                    all_gone_are_dropped(model, dropped);
+                    model.polled(id);
+                    polled.insert(id);
+                }
+                Event::Yielded(id) => {
+                    model.awake.insert(id);
+                }
+                Event::Asked(id) => {
+                    let child = model.make();
+                    model.go(child, Some(id));
+                }
+                Event::Went(id, answer) => {
+                    let ticket = inside(model, id).unwrap();
+                    assert_eq!(answer, model.poll_go(ticket));
+                }
+                Event::GaveUp(id) => {
+                    let ticket = inside(model, id).unwrap();
+                    model.leave(ticket);
+                }
+                Event::Panicked(id) => model.finished(id, Outcome::Panicked),
+                Event::Finished(id, index, ok) => {
+                    assert_eq!(model.place(id), Place::Running(index), "the index");
+                    model.finished(id, if ok { Outcome::Ok } else { Outcome::Failed });
+                }
+                Event::Dropped(id) => {
+                    // **Exactly once.**
+                    assert!(dropped.insert(id), "{id} is dropped again");
+                }
+            }
+        }
+        polled
+    }
+
+    /// What can be seen from outside.
+    fn check(&mut self) {
+        let model = &self.model;
+        all_gone_are_dropped(model, &self.dropped);
+
+        // **The numbers**: each child that was accepted counts once.
+        let stats = self.handle.stats();
+        assert_eq!(stats.limit, model.limit);
+        assert_eq!(self.handle.limit(), model.limit);
+        assert_eq!(
+            (stats.running, stats.ok, stats.failed),
+            (model.running.len(), model.ok, model.failed)
+        );
+        if model.stop_unseen {
+            // Whether the queue is gone already, is the group's business.
+            assert_eq!(stats.queued + stats.dropped, model.queued() + model.dropped);
+        } else {
+            assert_eq!((stats.queued, stats.dropped), (model.queued(), model.dropped));
+        }
+        if let Some(group) = &self.group {
+            assert_eq!(group.stats(), stats);
+        }
+
+        assert_eq!(self.handle.is_stopped(), model.is_stopped());
+        assert_eq!(self.handle.token().reason(), model.stopped);
+        assert_eq!(self.handle.is_closed(), model.closed);
+
+        // **Woken when there is work, and only then.**
+        if let Some((wakes, reason)) = &mut self.asleep {
+            let work = model.has_work() || self.own.is_some_and(|own| model.waiters[&own].woken);
+            *reason |= work || model.stop_unseen;
+            let woken = self.task.wakes() > *wakes;
+            assert!(woken || !work, "the group sleeps over its work");
+            assert!(!woken || *reason, "the group was woken for nothing");
+        }
+        for outside in &self.outside {
+            let woken = outside.task.wakes() > outside.wakes;
+            assert_eq!(woken, model.waiters[&outside.ticket].woken, "one who waits");
+        }
+    }
+
+    /// Lets everything come to its end: **it always does**.
+    pub fn end(mut self) {
+        if self.group.is_some() && self.model.limit == Some(0) {
+            self.step(&Step::Limit { limit: Some(1) });
+        }
+        for _ in 0..10_000 {
+            if self.model.closed {
+                break;
+            }
+            for id in self.model.running.clone() {
+                self.model.wake(id);
+                self.maker.pull(id, Some(Order::Finish(Outcome::Ok)));
+            }
+            self.step(&Step::Run);
+            for pick in (0..self.outside.len()).rev() {
+                if self.model.waiters[&self.outside[pick].ticket].woken {
+                    self.step(&Step::PollWaiter { pick });
+                }
+            }
+        }
+        assert!(self.model.closed, "it never ends");
+        self.step(&Step::Poll);
+        while !self.outside.is_empty() {
+            self.step(&Step::PollWaiter { pick: 0 });
+        }
+        self.step(&Step::DropGroup);
+        assert_eq!(self.dropped.len(), self.model.places.len(), "nobody is left");
+        // A cycle of its own making.
+        self.maker.set_handle(None);
+    }
+}
+
+fn inside(model: &Model, id: Id) -> Option<Ticket> {
+    let mut all = model.waiters.iter();
+    all.find(|(_, waiter)| waiter.inside == Some(id)).map(|(&ticket, _)| ticket)
+}
+
+/// **Dropped as soon as it is over**, and no sooner.
+fn all_gone_are_dropped(model: &Model, dropped: &BTreeSet<Id>) {
+    for (id, place) in model.places.iter().enumerate() {
+        let gone = *place == Place::Gone;
+        assert_eq!(dropped.contains(&id), gone, "child {id} is {place:?}");
+    }
+}
