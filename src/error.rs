@@ -3,9 +3,13 @@
 use core::error::Error;
 use core::fmt;
 
+const STOPPED: &str = "the group has stopped: await it to learn why";
+
 /// The group has stopped and admits no more; the child comes back, never polled.
 ///
-/// Returned by [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go).
+/// Returned by [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go). It is not
+/// the reason why the group stopped: that is what the group itself resolves to. So don't pass
+/// it on by `?`; leave the loop, and await the group.
 ///
 /// # Examples
 ///
@@ -16,7 +20,7 @@ use core::fmt;
 /// let mut group = Group::new();
 /// group.token().cancel();
 /// let stopped = group.go(async { Ok::<_, &str>(7) }).await.unwrap_err();
-/// assert_eq!(stopped.to_string(), "the group has stopped");
+/// assert_eq!(stopped.to_string(), "the group has stopped: await it to learn why");
 /// assert_eq!(stopped.into_inner().await, Ok(7));
 /// # });
 /// ```
@@ -51,7 +55,7 @@ impl<F> fmt::Debug for Stopped<F> {
 
 impl<F> fmt::Display for Stopped<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the group has stopped")
+        f.write_str(STOPPED)
     }
 }
 
@@ -118,7 +122,7 @@ impl<F> fmt::Display for TryGoError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AtLimit(_) => "the group is at its limit",
-            Self::Stopped(_) => "the group has stopped",
+            Self::Stopped(_) => STOPPED,
         })
     }
 }

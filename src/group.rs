@@ -19,7 +19,9 @@ use crate::{CancelToken, Child, Children, FirstErr, Handle, Kind, Policy, Stats,
 /// A group is a future. It holds its children, polls those that are woken, admits new ones
 /// only while fewer than its [limit](Self::with_limit) run, and resolves when nothing runs
 /// and nothing waits, to what its [policy](Policy) makes of the children's results: by
-/// default the first `Err`, or `Ok(())`. It spawns nothing and needs no runtime.
+/// default the first `Err`, or `Ok(())`; the children's `Ok` values are dropped then (let each
+/// write into a slot of its own, or set a policy that keeps them). It spawns nothing and needs
+/// no runtime.
 ///
 /// `C` says how children are held: [`Boxed`] for [`new`](Self::new), [`LocalBoxed`] for
 /// [`local`](Self::local), [`Plain`] for [`unboxed`](Self::unboxed). `P` is the policy, `O`
@@ -65,7 +67,12 @@ use crate::{CancelToken, Child, Children, FirstErr, Handle, Kind, Policy, Stats,
 ///   blocks the thread blocks them all.
 /// - **`let _ = group.go(child)`** without `.await` drops the child unpolled; and with
 ///   `.await`, a result that is thrown away loses the child that a stopped group gave back.
-///   See [`go`](Self::go).
+///   **`group.go(child).await?`** returns from the function with "the group has stopped" in
+///   place of the error, and drops the group with its children. See [`go`](Self::go).
+/// - **What the children borrow must be declared before the group**, its token among it: give
+///   each child a clone.
+/// - **A resolved group is over**: it takes no more children, and awaited again it stays
+///   pending.
 ///
 /// # Examples
 ///
@@ -357,7 +364,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// [`Stopped`](crate::Stopped), with the child, never polled, where the group has stopped.
     /// It says that there is no use in going on; *why* it stopped, the group tells when it is
     /// awaited. Whoever throws this result away loses the child, and goes on making more for
-    /// nothing. Three ways that don't:
+    /// nothing. Nor does `?` do, which makes this error the caller's in place of the child's, and
+    /// drops the group. Three ways that are right:
     ///
     /// ```
     /// # use errgroup::Group;
@@ -501,6 +509,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// The body does not count in the limit. The children go on while it awaits anything at
     /// all, so that one that holds a lock which the body wants can't deadlock it. The group
     /// stays open while the body runs. A panic of the body is treated as a child's.
+    ///
+    /// A stop does not drop the body; the scope waits for it. So where it awaits anything but
+    /// the handle's [`go`](Handle::go) and [`feed`](Handle::feed), which hear of a stop, it
+    /// awaits that within `handle.token().run(…)`, unless it shall come to its own end.
     ///
     /// Dropping the scope cancels the token, then drops the children, then the body.
     ///

@@ -34,7 +34,7 @@ use crate::{CancelToken, Child, Children, Kind, Stats, TryGoError};
 /// # Examples
 ///
 /// A crawl: children that add children. (A function whose future adds its like says that it
-/// is `Send`: the compiler can't find out by itself. With
+/// is `Send`; from an `async fn` the compiler can't find out: "cannot satisfy … `Send`". With
 /// [`Group::local`](crate::Group::local) a plain `async fn` does.)
 ///
 /// ```

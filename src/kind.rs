@@ -20,7 +20,8 @@ use sealed::Sealed;
 
 /// A way to hold children: [`Boxed`], [`LocalBoxed`] or [`Plain`].
 ///
-/// Sealed: a group's constructors choose among them.
+/// Sealed: a group's constructors choose among them. Bounds of your own want [`Children`] for
+/// the kind, and [`Child`] for what it takes.
 pub trait Kind: Sealed + Sized {}
 
 /// A [`Kind`] whose children's results are known: what a group needs to poll them.

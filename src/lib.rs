@@ -86,7 +86,8 @@
 //! let result: Result<(), String> = Group::new()
 //!     .with_limit(4)
 //!     .try_scope(async |handle| {
-//!         while let Some(job) = next_job().await {
+//!         // `run` ends the wait for a job when the group stops.
+//!         while let Ok(Some(job)) = handle.token().run(next_job()).await {
 //!             if handle.go(work(job)).await.is_err() {
 //!                 break;
 //!             }
@@ -96,6 +97,30 @@
 //!     .await;
 //! # result
 //! # }).unwrap();
+//! ```
+//!
+//! # Naming the types
+//!
+//! Inference finds the types where the group's output is used. Where it doesn't (`E0282`), say
+//! one of them: `Ok::<_, MyError>(())` in a child, or `Group::<Boxed<(), MyError>>::new()`. As
+//! a field or an argument a group is a `Group<Boxed<'a, T, E>>`, its handle a
+//! `Handle<Boxed<'a, T, E>>`, and what either takes an `impl Child<Boxed<'a, T, E>>`.
+//!
+//! ```
+//! use errgroup::{Boxed, Group};
+//!
+//! struct Uploads<'a> {
+//!     group: Group<Boxed<'a, (), std::io::Error>>,
+//! }
+//!
+//! impl<'a> Uploads<'a> {
+//!     fn add(&mut self, file: &'a str) {
+//!         self.group.queue(async move { println!("uploading {file}"); Ok(()) });
+//!     }
+//! }
+//! # let mut uploads = Uploads { group: Group::new() };
+//! # uploads.add("a");
+//! # futures::executor::block_on(uploads.group).unwrap();
 //! ```
 //!
 //! # What to watch out for
@@ -113,6 +138,12 @@
 //! - **`let _ = group.go(child);`** without `.await` drops the child, never polled. And
 //!   `let _ = group.go(child).await;` throws away the child that a stopped group gives back,
 //!   and the news that it has stopped. [`go`](Group::go) shows three ways that don't.
+//! - **`group.go(child).await?`** makes "the group has stopped" the error of your function, in
+//!   place of the child's, and drops the group. Leave the loop, and await the group.
+//! - **A stop does not cut off a scope's body.** Let it await what may take long within
+//!   `handle.token().run(…)`.
+//! - **What children borrow is declared before the group**, which is dropped first. For the
+//!   token, clone it into each child.
 //! - **A `go` of a handle that was polled once and is never polled again** holds its place
 //!   in line, and holds the group open. Drop it, or poll it on.
 //! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to

@@ -11,9 +11,45 @@ use crate::Reason;
 /// # Panics
 ///
 /// A panic of a policy is treated as a child's: the group stops, its children are polled to
-/// their end, and the panic resumes out of the group's poll.
+/// their end, and the panic resumes out of the group's poll. A policy that has panicked is
+/// called no more.
 ///
 /// # Examples
+///
+/// Whoever ends first, with an error or without, ends all (a server, its signals, its worker):
+///
+/// ```
+/// use errgroup::{Group, Policy, Reason, Verdict};
+///
+/// struct FirstEnd<E>(Option<Result<(), E>>);
+///
+/// impl<E> Policy<(), E> for FirstEnd<E> {
+///     type Output = Option<Result<(), E>>;
+///
+///     fn on_child(&mut self, _index: usize, result: Result<(), E>) -> Verdict {
+///         let reason = if result.is_ok() { Reason::Done } else { Reason::Failed };
+///         self.0.get_or_insert(result);
+///         Verdict::Stop(reason)
+///     }
+///
+///     fn finish(&mut self) -> Self::Output {
+///         self.0.take()
+///     }
+/// }
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new().with_policy(FirstEnd(None));
+/// for name in ["server", "signals"] {
+///     let token = group.token().clone();
+///     group.queue(async move {
+///         token.cancelled().await;
+///         Err(name)
+///     });
+/// }
+/// group.queue(async { Ok(()) }); // the worker is done
+/// assert_eq!(group.await, Some(Ok(())));
+/// # });
+/// ```
 ///
 /// A policy that counts bytes and stops at a quota:
 ///
