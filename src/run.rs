@@ -62,6 +62,10 @@ where
         }
         group.set.gather(rung);
         if !group.set.start_round() {
+            // The ring may have been a cancel's: then the queue goes, and wakes who it may.
+            if group.shared.is_stopped() && !group.drained {
+                continue;
+            }
             // A second look, for who rang meanwhile; not for ever, though others ring on:
             // where the bell is rung at the end of a poll, the task is woken.
             empty += 1;

@@ -521,3 +521,23 @@ fn a_child_that_does_not_listen_keeps_a_stopped_group_waiting() {
     assert!(task.run(Pin::new(&mut group).get_mut()).is_pending());
     assert_eq!((group.stats().running, group.stats().ok, group.stats().failed), (1, 1, 1));
 }
+
+#[test]
+fn a_child_that_cancels_drops_the_queue_in_the_same_poll_though_nobody_else_is_awake() {
+    let task = Task::new();
+    let mut group = Jobs::new().with_limit(1);
+    let token = group.token().clone();
+    let (held, released) = futures::channel::oneshot::channel::<()>();
+    // Goes on when the one behind it in the queue is dropped, with what it holds.
+    group.queue(job(async move {
+        token.cancel();
+        Ok(usize::from(released.await.is_err()))
+    }));
+    group.queue(job(async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+        Ok(0)
+    }));
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!((group.stats().ok, group.stats().dropped), (1, 1));
+}
