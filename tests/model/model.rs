@@ -7,15 +7,12 @@
 //! What the model does not say is in which order the group polls children that are awake at
 //! the same time. There it follows: each child writes down what it does, and the model
 //! checks that it was allowed to.
-#![cfg(feature = "std")]
 #![allow(unreachable_pub)]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "model/promises.rs"]
 mod promises;
-#[path = "model/puppet.rs"]
 mod puppet;
-#[path = "model/world.rs"]
 mod world;
 
 use proptest::prelude::*;
