@@ -5,7 +5,7 @@
 //! - `RUNG` is set from the moment somebody rings until the one who polls takes it. While
 //!   it is set, further rings wake nobody: the task knows already.
 //! - `OPEN` is set while the task is inside its poll. A ring then only sets `RUNG`, since
-//!   the poll looks once more before it ends; so work that a poll makes for itself (a child
+//!   the poll looks once more before it ends, or wakes its task as it ends; so work that a poll makes for itself (a child
 //!   that wakes its neighbour) costs the task no wake-up.
 //! - A bell that is muted stays `OPEN`: a group that has resolved or is being dropped.
 //! - Whoever ends a poll with `Pending` while `RUNG` is set wakes its own task. So a set
@@ -48,9 +48,10 @@ impl Bell {
         self.state.fetch_or(OPEN, Ordering::AcqRel);
     }
 
-    /// Lets no ring through any more: there will be no work.
+    /// Lets no ring through any more, and lets go of the task: there will be no work.
     pub(crate) fn mute(&self) {
         self.state.fetch_or(OPEN, Ordering::Relaxed);
+        drop(self.task.take());
     }
 
     /// Whether somebody has rung since the last call.

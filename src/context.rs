@@ -1,5 +1,8 @@
 //! Which children this thread polls at the moment: so a `go` can know that it stands inside
 //! a child of the very group that it waits for.
+//!
+//! (A task that a waker polls inline, within the poll of a child, is taken for a part of that
+//! child. The worst that comes of it is a child in the queue whose maker could have waited.)
 
 #[cfg(feature = "std")]
 std::thread_local! {

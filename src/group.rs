@@ -478,7 +478,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// The stream is asked only when there is room and it is this feed's turn in the line. A
     /// stream that is pending holds neither; when it wakes, the feed stands in line anew. It
-    /// is asked at most 4,096 times a poll.
+    /// is asked at most 4,096 times a poll. A stream must not itself wait for room in the
+    /// group that it feeds: at the limit the two would wait for one another.
     ///
     /// # Examples
     ///
@@ -516,6 +517,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// Dropping the scope cancels the token, then drops the children, then the body.
     ///
+    /// # Panics
+    ///
+    /// Where the group was awaited to its end before: there is nothing left to run beside.
+    ///
     /// # Examples
     ///
     /// ```
@@ -535,11 +540,13 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!((added, output), (10, Ok(())));
     /// # });
     /// ```
+    #[track_caller]
     pub fn scope<B, Fut>(self, body: B) -> Scope<C, P, O, Fut, Fut::Output>
     where
         B: FnOnce(Handle<C>) -> Fut,
         Fut: Future,
     {
+        assert!(!self.resolved, "call `scope` before the group is awaited to its end");
         let body = body(self.handle());
         Scope::new(self, body, |_| false)
     }
@@ -571,11 +578,13 @@ impl<C: Children, P, X> Group<C, P, Result<(), X>> {
     /// assert_eq!(result, Err("the body gave up"));
     /// # });
     /// ```
+    #[track_caller]
     pub fn try_scope<B, Fut, R>(self, body: B) -> TryScope<C, P, X, Fut, R>
     where
         B: FnOnce(Handle<C>) -> Fut,
         Fut: Future<Output = Result<R, X>>,
     {
+        assert!(!self.resolved, "call `try_scope` before the group is awaited to its end");
         let body = body(self.handle());
         TryScope::new(self, body)
     }

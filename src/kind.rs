@@ -15,7 +15,18 @@ use pin_project_lite::pin_project;
 
 mod sealed {
     pub trait Sealed {}
+
+    /// Nobody else can name it, so nobody else can write a method that takes it.
+    #[derive(Debug)]
+    pub struct Seal(());
+
+    impl Seal {
+        pub(crate) fn new() -> Self {
+            Self(())
+        }
+    }
 }
+pub(crate) use sealed::Seal;
 use sealed::Sealed;
 
 /// A way to hold children: [`Boxed`], [`LocalBoxed`] or [`Plain`].
@@ -37,6 +48,8 @@ pub trait Children: Kind {
 
 /// What a group of kind `C` takes as a child: a future of a `Result` that `C` can hold.
 ///
+/// Sealed: it holds for all such futures.
+///
 /// # Examples
 ///
 /// A function that takes what `go` takes:
@@ -52,7 +65,7 @@ pub trait Children: Kind {
 /// ```
 pub trait Child<C: Kind>: Sized {
     #[doc(hidden)]
-    fn into_child(self) -> C;
+    fn into_child(self, seal: Seal) -> C;
 }
 
 /// Children of any type, each in a box, that may borrow for `'a` and are `Send`:
@@ -89,7 +102,7 @@ impl<'a, F, T, E> Child<Boxed<'a, T, E>> for F
 where
     F: Future<Output = Result<T, E>> + Send + 'a,
 {
-    fn into_child(self) -> Boxed<'a, T, E> {
+    fn into_child(self, _: Seal) -> Boxed<'a, T, E> {
         Boxed(Box::pin(self))
     }
 }
@@ -118,7 +131,7 @@ impl<'a, F, T, E> Child<LocalBoxed<'a, T, E>> for F
 where
     F: Future<Output = Result<T, E>> + 'a,
 {
-    fn into_child(self) -> LocalBoxed<'a, T, E> {
+    fn into_child(self, _: Seal) -> LocalBoxed<'a, T, E> {
         LocalBoxed(Box::pin(self))
     }
 }
@@ -150,7 +163,7 @@ impl<F, T, E> Child<Plain<F>> for F
 where
     F: Future<Output = Result<T, E>>,
 {
-    fn into_child(self) -> Plain<F> {
+    fn into_child(self, _: Seal) -> Plain<F> {
         Plain { future: self }
     }
 }

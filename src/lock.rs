@@ -25,7 +25,7 @@ impl<T> Lock<T> {
 
     #[cfg(feature = "std")]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
-        // Nothing that can panic runs under the lock, so poison says nothing here.
+        // Poison would only say that memory ran out in there.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

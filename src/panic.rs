@@ -65,7 +65,14 @@ impl First {
         self.0.take()
     }
 
-    /// Throws what was kept, unless the thread unwinds already.
+    /// Forgets what was kept.
+    pub(crate) fn discard(&mut self) {
+        if let Some(payload) = self.0.take() {
+            discard(payload);
+        }
+    }
+
+    /// Throws what was kept, unless the thread unwinds already: for destructors.
     pub(crate) fn throw(&mut self) {
         if let Some(payload) = self.0.take() {
             if unwinding() { discard(payload) } else { resume(payload) }

@@ -17,14 +17,18 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use futures_util::future::FusedFuture;
 
 use crate::admission::Ended;
 use crate::future::Driven;
-use crate::panic::{Payload, catch};
+use crate::panic::{Payload, catch, resume};
 use crate::set::Finished;
 use crate::{Children, Group, Kind, Policy, Reason, Verdict, context};
+
+/// The room for newcomers that a group keeps after a burst of them.
+const KEEP: usize = 1024;
 
 /// How many children one poll of a group polls, however many are ready.
 pub(crate) const POLLS: usize = 4096;
@@ -147,6 +151,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         for admitted in self.inbox.drain(..) {
             self.set.insert(admitted.child, admitted.index);
         }
+        if self.inbox.capacity() > KEEP {
+            self.inbox = VecDeque::new();
+        }
     }
 
     /// Cancels the token, unless somebody has, and drops what is queued.
@@ -185,7 +192,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return Poll::Pending;
         }
         self.resolved = true;
-        self.shared.bell.mute();
+        self.panic.guard(|| self.shared.bell.mute());
         // A cancel may have come just now.
         self.drain();
         let output = if self.panic.is_some() {
@@ -196,8 +203,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let panicked = self.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         self.panic.guard(|| self.shared.announce_end());
-        self.panic.throw();
-        output.map_or(Poll::Pending, Poll::Ready)
+        match (self.panic.take(), output) {
+            (Some(payload), _) => resume(payload),
+            (None, Some(output)) => Poll::Ready(output),
+            (None, None) => Poll::Pending,
+        }
     }
 }
 
@@ -234,10 +244,9 @@ impl<C: Kind, P, O> Drop for Group<C, P, O> {
         }
         // A panic that was caught and never came out goes with the group; one of a destructor
         // that runs here is thrown when all have run.
-        if let Some(payload) = self.panic.take() {
-            crate::panic::discard(payload);
-        }
-        self.shared.bell.mute();
+        self.panic.discard();
+        let shared = &self.shared;
+        self.panic.guard(|| shared.bell.mute());
         self.shared.close_now();
         let shared = &self.shared;
         self.panic.guard(|| shared.token.cancel_with(Reason::Dropped));

@@ -1,17 +1,42 @@
 //! The end of a group, seen from outside.
+//!
+//! `event-listener` wakes, clones and drops wakers under a lock of its own. So what it is
+//! given is not the user's waker but a [`Relay`], which only notes who is to be woken; that is
+//! done when the event has told all, under no lock.
 
+use alloc::sync::Arc;
+use alloc::task::Wake;
 use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use event_listener::{Event, EventListener};
+use futures_util::task::AtomicWaker;
+
+use crate::lock::Lock;
+use crate::slab::Slab;
+use crate::token::wake_all;
 
 /// The end of a group, for those who wait for it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct End {
     reached: AtomicBool,
     event: Event,
+    /// Those who were told of the end and are to be woken.
+    told: Lock<Slab<Waker>>,
+}
+
+/// One who waits for the end.
+pub(crate) struct EndWaiter {
+    end: Arc<End>,
+    listener: Option<(EventListener, Arc<Relay>)>,
+}
+
+/// The waker that an event is given.
+struct Relay {
+    end: Arc<End>,
+    task: AtomicWaker,
 }
 
 impl End {
@@ -19,30 +44,51 @@ impl End {
         // Release: who sees the end sees all that came before it.
         self.reached.store(true, Ordering::Release);
         self.event.notify(usize::MAX);
+        let told = core::mem::take(&mut *self.told.lock());
+        wake_all([told].into());
     }
+}
 
-    fn is_reached(&self) -> bool {
-        self.reached.load(Ordering::Acquire)
+impl EndWaiter {
+    pub(crate) fn new(end: Arc<End>) -> Self {
+        Self { end, listener: None }
     }
+}
 
-    pub(crate) fn poll(
-        &self,
-        listener: &mut Option<EventListener>,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+impl Future for EndWaiter {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
         loop {
-            if self.is_reached() {
-                *listener = None;
+            if this.end.reached.load(Ordering::Acquire) {
+                this.listener = None;
                 return Poll::Ready(());
             }
-            match listener {
-                Some(listening) => match Pin::new(listening).poll(cx) {
-                    Poll::Ready(()) => *listener = None,
-                    Poll::Pending => return Poll::Pending,
-                },
+            let Some((listener, relay)) = &mut this.listener else {
                 // Listen, then look again: the end may have come between.
-                None => *listener = Some(self.event.listen()),
+                let relay = Relay { end: Arc::clone(&this.end), task: AtomicWaker::new() };
+                this.listener = Some((this.end.event.listen(), Arc::new(relay)));
+                continue;
+            };
+            relay.task.register(cx.waker());
+            let waker = Waker::from(Arc::clone(relay));
+            match Pin::new(listener).poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(()) => this.listener = None,
+                Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+}
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(waker) = self.task.take() {
+            self.end.told.lock().insert(waker);
         }
     }
 }

@@ -32,15 +32,16 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Context;
 
-pub(crate) use self::end::End;
+pub(crate) use self::end::{End, EndWaiter};
 pub(crate) use self::line::Place;
 use self::line::{Entry, Waiter};
 use self::nested::Nested;
 pub(crate) use self::place::{Reservation, Stand};
 use self::state::State;
 use crate::bell::Bell;
-use crate::kind::{Child, Kind};
+use crate::kind::{Child, Kind, Seal};
 use crate::lock::Lock;
+use crate::panic::First;
 use crate::{CancelToken, Stats, TryGoError, context};
 
 /// What a group and its handles have in common.
@@ -153,7 +154,10 @@ impl<C> Shared<C> {
 
     /// Whether nobody but its group knows of it yet.
     pub(crate) fn is_untouched(&self) -> bool {
-        !self.has_accepted() && !self.is_handed_out() && !self.token.is_shared()
+        !(self.has_accepted()
+            || self.is_handed_out()
+            || self.token.is_shared()
+            || self.token.is_cancelled())
     }
 
     /// What the group is known by while one of its children is polled.
@@ -172,12 +176,16 @@ impl<C> Shared<C> {
             }
             (result, calls)
         };
+        // A waker that panics is its executor's fault, who has heard of it; it must not cost
+        // anybody his child or his wake-up.
+        let mut panic = First::default();
         if calls.ring && who == Who::Handle {
-            self.bell.ring();
+            panic.guard(|| self.bell.ring());
         }
         if let Some(waker) = calls.waker {
-            waker.wake();
+            panic.guard(|| waker.wake());
         }
+        panic.discard();
         result
     }
 
@@ -202,7 +210,7 @@ impl<C> Shared<C> {
         let answer = self.take_turn(who, place, cx, |state| {
             if let Some(child) = child.take() {
                 state.used += 1;
-                start = state.start(child.into_child(), who);
+                start = state.start(child.into_child(Seal::new()), who);
             }
         });
         answer.map(|()| start)
@@ -286,7 +294,7 @@ impl<C> Shared<C> {
             if state.closed || self.is_stopped() || state.line.waiter(place).is_none() {
                 return Err(child);
             }
-            old = state.line.replace(place, child.into_child());
+            old = state.line.replace(place, child.into_child(Seal::new()));
             state.stats.queued += 1;
             Ok(())
         })
@@ -313,7 +321,7 @@ impl<C> Shared<C> {
             if !state.line.is_empty() || !state.fits() {
                 return Err(TryGoError::AtLimit(child));
             }
-            state.admit(child.into_child());
+            state.admit(child.into_child(Seal::new()));
             Ok(())
         })
     }
@@ -328,10 +336,10 @@ impl<C> Shared<C> {
                 return Some(child);
             }
             if state.line.is_empty() && state.fits() {
-                state.admit(child.into_child());
+                state.admit(child.into_child(Seal::new()));
             } else {
                 state.stats.queued += 1;
-                state.line.push(Entry::Queued(child.into_child()));
+                state.line.push(Entry::Queued(child.into_child(Seal::new())));
             }
             None
         });

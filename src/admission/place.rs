@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use super::{Place, Shared, Start, Who};
-use crate::{Child, Kind};
+use crate::kind::{Child, Kind, Seal};
 
 /// A place in the line, given up on drop.
 pub(crate) struct Stand<C> {
@@ -62,7 +62,7 @@ impl<C> Reservation<'_, C> {
                 refused = Some(child);
                 return None;
             }
-            Some(state.start(child.into_child(), self.who))
+            Some(state.start(child.into_child(Seal::new()), self.who))
         })
     }
 }

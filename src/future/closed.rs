@@ -4,23 +4,21 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use event_listener::EventListener;
 use futures_util::future::FusedFuture;
 
-use crate::admission::End;
+use crate::admission::{End, EndWaiter};
 
 /// The future of [`Handle::closed`](crate::Handle::closed): resolves when the group has
 /// resolved or is gone, and its children with it.
 #[must_use = "a future does nothing unless it is polled: `.await` it"]
 pub struct Closed {
     /// Gone once it has resolved.
-    end: Option<Arc<End>>,
-    listener: Option<EventListener>,
+    end: Option<EndWaiter>,
 }
 
 impl Closed {
     pub(crate) fn new(end: Arc<End>) -> Self {
-        Self { end: Some(end), listener: None }
+        Self { end: Some(EndWaiter::new(end)) }
     }
 }
 
@@ -28,13 +26,10 @@ impl Future for Closed {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let Some(end) = &this.end else {
-            return Poll::Pending;
-        };
-        let closed = end.poll(&mut this.listener, cx);
+        let Some(end) = &mut self.end else { return Poll::Pending };
+        let closed = Pin::new(end).poll(cx);
         if closed.is_ready() {
-            this.end = None;
+            self.end = None;
         }
         closed
     }

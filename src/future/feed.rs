@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use super::{Cancelled, Drive, Driven};
 use crate::admission::{Answer, Stand, Who};
 use crate::bell::{Bell, Signal};
-use crate::panic::{catch, resume};
+use crate::panic::{catch, discard, resume};
 use crate::run::POLLS;
 use crate::{Child, Kind};
 
@@ -94,7 +94,7 @@ where
             Ok(outcome) => outcome,
             Err(payload) => {
                 // A stream that has panicked is not asked again.
-                self.as_mut().leave();
+                let _ = catch(|| self.as_mut().leave()).map_err(discard);
                 self.as_mut().close(cx, false);
                 resume(payload)
             }
@@ -107,10 +107,11 @@ where
             ended = Pin::new(watch).poll(cx).is_ready();
         }
         let admitted = *this.admitted;
-        if ended {
-            self.as_mut().leave();
-        }
+        let left = if ended { catch(|| self.as_mut().leave()) } else { Ok(()) };
         self.close(cx, !ended);
+        if let Err(payload) = left {
+            resume(payload);
+        }
         if ended { Poll::Ready(admitted) } else { Poll::Pending }
     }
 

@@ -28,7 +28,7 @@ pin_project! {
         // Whether what the body returned stops the group.
         fails: fn(&R) -> bool,
         // A child had failed before the body did.
-        outrun: bool,
+        child_failed_first: bool,
         step: fn(Pin<&mut Scope<C, P, O, B, R>>, &mut Context<'_>) -> Poll<(R, O)>,
     }
 }
@@ -46,7 +46,7 @@ where
             signal,
             value: None,
             fails,
-            outrun: false,
+            child_failed_first: false,
             step: Self::step,
         }
     }
@@ -99,7 +99,7 @@ where
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(value)) => {
                 if (this.fails)(&value) {
-                    *this.outrun = this.group.stats().failed > 0;
+                    *this.child_failed_first = this.group.stats().failed > 0;
                     this.group.stop(Reason::Failed);
                 }
                 *this.value = Some(value);
@@ -163,7 +163,7 @@ impl<C: Kind, P, X, B, R> Future for TryScope<C, P, X, B, R> {
         scope.as_mut().poll(cx).map(|(value, output)| match (value, output) {
             (Ok(value), Ok(())) => Ok(value),
             (Ok(_), Err(error)) => Err(error),
-            (Err(_), Err(error)) if scope.outrun => Err(error),
+            (Err(_), Err(error)) if scope.child_failed_first => Err(error),
             (Err(error), _) => Err(error),
         })
     }

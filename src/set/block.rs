@@ -1,4 +1,4 @@
-//! Sixty-four slots for children, one word of ready bits, a waker a slot.
+//! As many slots for children as a word has bits (64, mostly), a ready bit and a waker each.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -6,7 +6,7 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use core::task::{Context, Poll, Waker};
 
 use futures_util::task::AtomicWaker;
@@ -14,26 +14,26 @@ use futures_util::task::AtomicWaker;
 use crate::lock::Lock;
 
 /// How many slots a block has: the bits of its word.
-pub(super) const SLOTS: usize = 64;
+pub(super) const SLOTS: usize = usize::BITS as usize;
 
 pub(super) struct Block<C, M> {
     pub(super) word: Arc<Word>,
     pub(super) slots: Vec<Slot<C, M>>,
     /// Slots that this round still polls.
-    pub(super) ready: u64,
+    pub(super) ready: usize,
     /// Slots that woke themselves in a poll of this turn and wait for the next.
-    pub(super) late: u64,
+    pub(super) late: usize,
 }
 
 impl<C, M> Block<C, M> {
     pub(super) fn new() -> Self {
-        let word = Arc::new(Word { bits: AtomicU64::new(0), ding: AtomicWaker::new() });
+        let word = Arc::new(Word { bits: AtomicUsize::new(0), ding: AtomicWaker::new() });
         Self { word, slots: Vec::new(), ready: 0, late: 0 }
     }
 
     /// Takes the bits that were set since the last call, those of children who are there
     /// and really were woken: a bit may also come from a waker that outlived its child.
-    pub(super) fn take_woken(&self) -> u64 {
+    pub(super) fn take_woken(&self) -> usize {
         // Acquire pairs with the release in `ring`: a bit that is seen here comes with its
         // slot's `woken`. One that is set later finds the word empty, and rings.
         let set = self.word.bits.swap(0, Ordering::AcqRel);
@@ -42,7 +42,7 @@ impl<C, M> Block<C, M> {
 }
 
 /// The places of the bits that are set in `mask`, lowest first.
-pub(super) fn bits(mut mask: u64) -> impl Iterator<Item = usize> {
+pub(super) fn bits(mut mask: usize) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let bit = mask.trailing_zeros();
         mask &= mask.checked_sub(1)?;
@@ -98,7 +98,7 @@ impl<C, M> Slot<C, M> {
 
 /// One bit a slot, and whom to tell when the first of them is set.
 pub(super) struct Word {
-    bits: AtomicU64,
+    bits: AtomicUsize,
     ding: AtomicWaker,
 }
 

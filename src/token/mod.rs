@@ -14,6 +14,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 pub use self::cancelled::Cancelled;
 pub use self::guard::DropGuard;
 pub use self::run::Run;
+pub(crate) use self::wake::wake_all;
 
 use self::node::Node;
 use crate::reason::Reason;
@@ -68,7 +69,7 @@ impl CancelToken {
         Self(Node::root())
     }
 
-    /// Whether there are clones of this token.
+    /// Whether there are clones or children of this token, or somebody waits for it.
     pub(crate) fn is_shared(&self) -> bool {
         self.0.is_shared()
     }

@@ -131,7 +131,7 @@ impl Node {
 
     /// Whether there are other tokens of this node.
     pub(super) fn is_shared(self: &Arc<Self>) -> bool {
-        !self.seems_orphan(1)
+        Arc::strong_count(self) > 1
     }
 
     /// Sees to it that `waker` is woken when the token is cancelled; false if it is already.

@@ -7,7 +7,7 @@ use crate::slab::{self, Slab};
 
 /// Wakes all. If some panic, the others are woken nevertheless, and the first
 /// panic goes on from here.
-pub(super) fn wake_all(wakers: Vec<Slab<Waker>>) {
+pub(crate) fn wake_all(wakers: Vec<Slab<Waker>>) {
     if !wakers.is_empty() {
         let mut rest = Rest { now: Slab::new().into_iter(), later: wakers.into_iter() };
         rest.wake();
