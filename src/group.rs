@@ -102,9 +102,8 @@ pub struct Group<
     pub(crate) set: Set<C, usize>,
     /// Empty between two polls; kept for its memory.
     pub(crate) inbox: VecDeque<Admitted<C>>,
-    pub(crate) policy: P,
-    /// The policy has panicked, and hears of nothing more.
-    pub(crate) policy_broken: bool,
+    /// Gone once it has panicked.
+    pub(crate) policy: Option<P>,
     /// The first panic of a child or of the policy.
     pub(crate) panic: First,
     /// Rings when the token is cancelled. Registered by the first poll.
@@ -230,8 +229,7 @@ where
             shared,
             set,
             inbox: VecDeque::new(),
-            policy,
-            policy_broken: false,
+            policy: Some(policy),
             panic: First::default(),
             watch: None,
             drained: false,

@@ -90,19 +90,18 @@ where
     let ended = match child.result {
         Ok(result) => {
             let ended = if result.is_ok() { Ended::Ok } else { Ended::Failed };
-            // A policy that has panicked is left alone; the result goes as any other value.
-            let broken = group.policy_broken;
             let policy = &mut group.policy;
-            let heard = catch(|| match broken {
-                false => policy.on_child(index, result),
-                true => Verdict::Continue,
+            let heard = catch(|| match policy {
+                Some(policy) => policy.on_child(index, result),
+                // It has panicked before; the result goes as any other value.
+                None => Verdict::Continue,
             });
             match heard {
                 Ok(Verdict::Continue) => {}
                 Ok(Verdict::Stop(reason)) => group.stop(reason),
                 Err(payload) => {
-                    group.policy_broken = true;
                     group.panicked(payload);
+                    group.drop_policy();
                 }
             }
             ended
@@ -182,6 +181,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 
+    fn drop_policy(&mut self) {
+        let policy = self.policy.take();
+        self.panic.guard(|| drop(policy));
+    }
+
     pub(crate) fn is_resolved(&self) -> bool {
         self.resolved
     }
@@ -195,11 +199,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.panic.guard(|| self.shared.bell.mute());
         // A cancel may have come just now.
         self.drain();
-        let output = if self.panic.is_some() {
-            None
-        } else {
-            self.panic.guard(|| (self.finish)(&mut self.policy))
-        };
+        let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
+        let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy)));
         let panicked = self.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         self.panic.guard(|| self.shared.announce_end());
@@ -260,6 +261,7 @@ impl<C: Kind, P, O> Drop for Group<C, P, O> {
             self.panic.guard(|| drop(admitted));
         }
         self.drain();
+        self.drop_policy();
         let shared = &self.shared;
         self.panic.guard(|| shared.announce_end());
         self.panic.throw();
