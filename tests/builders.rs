@@ -237,3 +237,27 @@ fn all_has_a_debug_form() {
     ];
     assert!(forms.iter().all(|form| !form.is_empty()));
 }
+
+#[test]
+fn with_parent_takes_back_no_cancel_and_cuts_off_no_token() {
+    let parent = errgroup::CancelToken::new();
+    let cancelled = Group::<errgroup::Boxed<'static, (), ()>>::new();
+    cancelled.token().cancel();
+    let given = Group::<errgroup::Boxed<'static, (), ()>>::new();
+    let child = given.token().child();
+    for group in [cancelled, given] {
+        let call = std::panic::AssertUnwindSafe(|| group.with_parent(&parent));
+        let message = std::panic::catch_unwind(call).map(drop).unwrap_err();
+        let message = message.downcast_ref::<&str>().copied().unwrap_or_default();
+        assert!(message.contains("before the group's first child"), "{message}");
+    }
+    drop(child);
+}
+
+#[test]
+#[should_panic = "before the group is awaited to its end"]
+fn a_scope_of_a_group_that_has_resolved_is_refused() {
+    let mut group = Group::<errgroup::Boxed<'static, (), ()>>::new();
+    assert!(Task::new().poll(&mut group).is_ready());
+    let _ = group.scope(async |_| ());
+}

@@ -650,3 +650,73 @@ fn a_panic_in_another_groups_child_stays_where_it_belongs() {
     assert_eq!(thrown(|| task.poll(&mut outer)), "inner");
     assert!(outer.is_terminated());
 }
+
+#[test]
+fn a_panic_comes_out_of_a_poll_in_a_thread_that_unwinds() {
+    struct Cleanup<'a>(&'a mut Option<&'static str>);
+
+    impl Drop for Cleanup<'_> {
+        fn drop(&mut self) {
+            let mut group = Jobs::new();
+            group.queue(job(async { panic_any("the child") }));
+            *self.0 = Some(thrown(|| Task::new().run(&mut group)));
+            assert!(group.is_terminated());
+        }
+    }
+
+    let mut caught = None;
+    assert_eq!(
+        thrown(|| {
+            let _cleanup = Cleanup(&mut caught);
+            panic_any("the first")
+        }),
+        "the first"
+    );
+    assert_eq!(caught, Some("the child"));
+}
+
+#[test]
+fn a_dropped_group_throws_once_though_its_policy_panics_as_well() {
+    struct Grudge(#[allow(dead_code)] Bomb);
+
+    impl Policy<usize, &'static str> for Grudge {
+        type Output = ();
+
+        fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> Verdict {
+            Verdict::Continue
+        }
+
+        fn finish(&mut self) {}
+    }
+
+    let mut group = Jobs::new().with_policy(Grudge(Bomb("the policy")));
+    let bomb = Bomb("the child");
+    group.queue(job(async move {
+        let _bomb = bomb;
+        Ok(0)
+    }));
+    assert_eq!(thrown(|| drop(group)), "the child");
+}
+
+#[test]
+fn of_a_stream_that_panics_twice_the_first_comes_out() {
+    struct Grudge(#[allow(dead_code)] Bomb);
+
+    impl stream::Stream for Grudge {
+        type Item = Job;
+
+        fn poll_next(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> Poll<Option<Job>> {
+            panic_any("its poll")
+        }
+    }
+
+    let (task, mut group) = (Task::new(), Jobs::new());
+    let mut feed = Box::pin(group.feed(Grudge(Bomb("its destructor"))));
+    assert_eq!(thrown(|| task.poll(&mut feed)), "its poll");
+    drop(feed);
+    group.queue(job(ready(Ok(0))));
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+}

@@ -429,3 +429,9 @@ pub fn thrown<T>(call: impl FnOnce() -> T) -> &'static str {
         Err(payload) => *payload.downcast().expect("a panic with a plain message"),
     }
 }
+
+/// A waker, and what tells how many hold a clone of it.
+pub fn waiter() -> (Waker, Arc<Count>) {
+    let count = Arc::<Count>::default();
+    (Arc::clone(&count).into(), count)
+}
