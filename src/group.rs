@@ -8,7 +8,7 @@ use core::future::Future;
 use futures_util::Stream;
 
 use crate::admission::{Admitted, Shared, Who};
-use crate::future::{Cancelled, Driven, Feed, Go, Scope, TryScope};
+use crate::future::{Cancelled, Feed, Go, Scope, TryScope};
 use crate::kind::{Boxed, LocalBoxed, Plain};
 use crate::panic::First;
 use crate::set::Set;
@@ -113,7 +113,7 @@ pub struct Group<
     /// The output, or the panic, has been given out.
     pub(crate) resolved: bool,
     /// How the group is driven and ended, captured where the bounds were known.
-    pub(crate) advance: fn(&mut Self, &mut usize) -> Driven,
+    pub(crate) advance: fn(&mut Self, &mut usize) -> run::Driven,
     pub(crate) finish: fn(&mut P) -> O,
 }
 

@@ -22,7 +22,6 @@ use alloc::sync::Arc;
 use futures_util::future::FusedFuture;
 
 use crate::admission::Ended;
-use crate::future::Driven;
 use crate::panic::{Payload, catch, resume};
 use crate::set::Finished;
 use crate::{Children, Group, Kind, Policy, Reason, Verdict, context};
@@ -32,6 +31,17 @@ const KEEP: usize = 1024;
 
 /// How many children one poll of a group polls, however many are ready.
 pub(crate) const POLLS: usize = 4096;
+
+/// What came of driving the children.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driven {
+    /// A child has finished: there may be room.
+    Progress,
+    /// Nobody is to be polled before somebody wakes.
+    Idle,
+    /// The budget is spent.
+    Spent,
+}
 
 /// Polls the children until one has finished, nobody is ready, or the budget is spent.
 pub(crate) fn advance<C, P, O>(group: &mut Group<C, P, O>, budget: &mut usize) -> Driven

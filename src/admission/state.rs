@@ -32,8 +32,9 @@ pub(super) struct State<C> {
     pub(super) end: Option<Arc<End>>,
 }
 
-/// Who is to be told of a change once the lock is free. At most one waiter: the first in
-/// line goes before the next is told.
+/// Who is to be told of a change once the lock is free. At most one waiter: the first in line
+/// goes before the next is told, and one that waits within a child is told to use the queue
+/// only where the first in line has no room.
 #[derive(Default)]
 #[must_use]
 pub(super) struct Calls {

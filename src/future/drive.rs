@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use core::task::Context;
 
 use crate::admission::{Shared, Start, Who};
+use crate::run::Driven;
 use crate::{Group, Handle, Kind};
 
 /// One who wants room in a group, and what he does while he waits.
@@ -24,16 +25,6 @@ pub(crate) trait Drive<C> {
 
     /// Ends a poll.
     fn end(&mut self, cx: &mut Context<'_>, pending: bool);
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Driven {
-    /// A child has finished: there may be room.
-    Progress,
-    /// Nobody is to be polled before somebody wakes.
-    Idle,
-    /// The budget is spent.
-    Spent,
 }
 
 impl<C: Kind, P, O> Drive<C> for &mut Group<C, P, O> {

@@ -5,9 +5,9 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::{Cancelled, Drive, Driven};
+use super::{Cancelled, Drive};
 use crate::admission::{Answer, Stand, Who};
-use crate::run::POLLS;
+use crate::run::{Driven, POLLS};
 use crate::{Child, Kind, Stopped};
 
 /// Admitted, refused, or waiting.

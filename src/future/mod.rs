@@ -10,7 +10,7 @@ mod go;
 mod scope;
 
 pub use self::closed::Closed;
-pub(crate) use self::drive::{Drive, Driven};
+pub(crate) use self::drive::Drive;
 pub use self::feed::Feed;
 pub use self::go::Go;
 pub use self::scope::{Scope, TryScope};

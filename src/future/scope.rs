@@ -7,10 +7,9 @@ use core::task::{Context, Poll, Waker};
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
-use super::Driven;
 use crate::bell::Signal;
 use crate::panic::catch;
-use crate::run::POLLS;
+use crate::run::{Driven, POLLS};
 use crate::{Group, Kind, Reason};
 
 pin_project! {
