@@ -172,7 +172,6 @@ mod lock;
 mod panic;
 mod policy;
 mod reason;
-mod run;
 mod set;
 mod slab;
 mod stats;

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::task::Context;
 
 use crate::admission::{Shared, Start, Who};
-use crate::run::Driven;
+use crate::group::run::Driven;
 use crate::{Group, Handle, Kind};
 
 /// One who wants room in a group, and what he does while he waits.

@@ -11,8 +11,8 @@ use pin_project_lite::pin_project;
 use super::{Cancelled, Drive};
 use crate::admission::{Answer, Stand, Who};
 use crate::bell::{Bell, Signal};
+use crate::group::run::{Driven, POLLS};
 use crate::panic::{catch, discard, resume};
-use crate::run::{Driven, POLLS};
 use crate::{Child, Kind};
 
 /// How often a stream is asked in one poll, however ready it is.

@@ -7,7 +7,7 @@ use futures_util::future::FusedFuture;
 
 use super::{Cancelled, Drive};
 use crate::admission::{Answer, Stand, Who};
-use crate::run::{Driven, POLLS};
+use crate::group::run::{Driven, POLLS};
 use crate::{Child, Kind, Stopped};
 
 /// Admitted, refused, or waiting.

@@ -8,8 +8,8 @@ use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
 use crate::bell::Signal;
+use crate::group::run::{Driven, POLLS};
 use crate::panic::catch;
-use crate::run::{Driven, POLLS};
 use crate::{Group, Kind, Reason};
 
 pin_project! {
