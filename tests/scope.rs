@@ -620,3 +620,29 @@ fn scopes_nest() {
     let (outer, output) = Task::new().finish(scope);
     assert_eq!((outer.stats().ok, output), (3, Ok(())));
 }
+
+#[cfg(feature = "std")]
+#[test]
+fn a_dropped_scope_throws_once_though_a_child_and_the_body_panic_in_their_destructors() {
+    struct Bomb(&'static str);
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::panic_any(self.0);
+        }
+    }
+
+    let task = Task::new();
+    let mut scope = Box::pin(Group::new().scope(|handle| async move {
+        let bomb = Bomb("the child");
+        handle.queue(async move {
+            let _bomb = bomb;
+            std::future::pending::<Result<(), ()>>().await
+        });
+        let _bomb = Bomb("the body");
+        std::future::pending::<()>().await;
+    }));
+    assert!(task.poll(&mut scope).is_pending());
+    let thrown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(scope)));
+    assert_eq!(thrown.unwrap_err().downcast_ref::<&str>(), Some(&"the child"));
+}

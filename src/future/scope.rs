@@ -17,7 +17,6 @@ pin_project! {
     /// that it adds.
     #[must_use = "neither the body nor the children run unless this is polled: `.await` it"]
     pub struct Scope<C: Kind, P, O, B, R> {
-        // Before the body: dropped first, so that the token is cancelled before anything goes.
         group: Group<C, P, O>,
         #[pin]
         body: Option<B>,
@@ -29,6 +28,16 @@ pin_project! {
         // A child had failed before the body did.
         child_failed_first: bool,
         step: fn(Pin<&mut Scope<C, P, O, B, R>>, &mut Context<'_>) -> Poll<(R, O)>,
+    }
+
+    impl<C: Kind, P, O, B, R> PinnedDrop for Scope<C, P, O, B, R> {
+        fn drop(this: Pin<&mut Self>) {
+            // First the token and the children, then the body; and one panic of them all.
+            let mut this = this.project();
+            let mut panics = this.group.shut();
+            panics.guard(|| this.body.set(None));
+            panics.throw();
+        }
     }
 }
 

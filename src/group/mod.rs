@@ -114,7 +114,7 @@ pub struct Group<
     pub(crate) watch: Option<Cancelled>,
     /// The queue has been dropped after a stop.
     pub(crate) drained: bool,
-    /// The output, or the panic, has been given out.
+    /// The output, or the panic, has been given out, or the group is gone.
     pub(crate) resolved: bool,
     /// How the group is driven and ended, captured where the bounds were known.
     pub(crate) advance: fn(&mut Self, &mut usize) -> run::Driven,

@@ -22,7 +22,7 @@ use alloc::sync::Arc;
 use futures_util::future::FusedFuture;
 
 use crate::admission::Ended;
-use crate::panic::{Payload, catch, resume};
+use crate::panic::{First, Payload, catch, resume};
 use crate::set::Finished;
 use crate::{Children, Group, Kind, Policy, Reason, Verdict, context};
 
@@ -248,10 +248,12 @@ impl<C: Kind, P, O> FusedFuture for Group<C, P, O> {
 // The children are pinned in the set, which does not move them; the policy is not pinned.
 impl<C: Kind, P, O> Unpin for Group<C, P, O> {}
 
-impl<C: Kind, P, O> Drop for Group<C, P, O> {
-    fn drop(&mut self) {
-        if self.resolved {
-            return;
+impl<C: Kind, P, O> Group<C, P, O> {
+    /// Ends a group that has not resolved: cancels its token, then drops its children. Gives
+    /// back the first panic of their destructors.
+    pub(crate) fn shut(&mut self) -> First {
+        if core::mem::replace(&mut self.resolved, true) {
+            return First::default();
         }
         // A panic that was caught and never came out goes with the group; one of a destructor
         // that runs here is thrown when all have run.
@@ -274,6 +276,12 @@ impl<C: Kind, P, O> Drop for Group<C, P, O> {
         self.drop_policy();
         let shared = &self.shared;
         self.panic.guard(|| shared.announce_end());
-        self.panic.throw();
+        core::mem::take(&mut self.panic)
+    }
+}
+
+impl<C: Kind, P, O> Drop for Group<C, P, O> {
+    fn drop(&mut self) {
+        self.shut().throw();
     }
 }

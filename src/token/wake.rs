@@ -38,22 +38,10 @@ impl Rest {
 #[cfg(feature = "std")]
 impl Rest {
     fn wake(&mut self) {
-        use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-        let mut first = None;
-        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.wake_until_panic())) {
-            if first.is_none() {
-                first = Some(panic);
-            } else if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-                // A payload that panics when dropped, too: leaking it ends this.
-                core::mem::forget(worse);
-            }
-        }
-        match first {
-            // A second panic in one thread would abort; the one under way is enough.
-            Some(panic) if !std::thread::panicking() => resume_unwind(panic),
-            _ => {}
-        }
+        let mut panics = crate::panic::First::default();
+        while panics.guard(|| self.wake_until_panic()).is_none() {}
+        // A second panic in one thread would abort; the one under way is enough then.
+        panics.throw();
     }
 }
 
