@@ -66,9 +66,8 @@ pub struct Handle<C: Kind> {
 }
 
 impl<C: Kind> Handle<C> {
-    pub(crate) fn new(shared: &Arc<Shared<C>>) -> Self {
-        shared.hand_out();
-        Self { shared: Arc::clone(shared) }
+    pub(crate) fn new(shared: Arc<Shared<C>>) -> Self {
+        Self { shared }
     }
 
     /// The group's token; the same as [`Group::token`](crate::Group::token).

@@ -47,3 +47,53 @@ impl<T> Lock<T> {
         return self.0.get_mut();
     }
 }
+
+/// A value that is made when it is first asked for. (Without `std` there is no lock to wait
+/// on for whoever makes it at the same moment, so it is made at once.)
+#[derive(Debug)]
+pub(crate) struct Lazy<T> {
+    #[cfg(feature = "std")]
+    value: std::sync::OnceLock<T>,
+    #[cfg(not(feature = "std"))]
+    value: T,
+}
+
+#[cfg(feature = "std")]
+impl<T> Lazy<T> {
+    pub(crate) fn new(_: impl FnOnce() -> T) -> Self {
+        Self { value: std::sync::OnceLock::new() }
+    }
+
+    pub(crate) fn filled(value: T) -> Self {
+        Self { value: value.into() }
+    }
+
+    /// The value, if it has been asked for.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.value.get()
+    }
+
+    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        self.value.get_or_init(make)
+    }
+}
+
+#[cfg(not(feature = "std"))]
+impl<T> Lazy<T> {
+    pub(crate) fn new(make: impl FnOnce() -> T) -> Self {
+        Self { value: make() }
+    }
+
+    pub(crate) fn filled(value: T) -> Self {
+        Self { value }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        Some(&self.value)
+    }
+
+    pub(crate) fn get_or_init(&self, _: impl FnOnce() -> T) -> &T {
+        &self.value
+    }
+}

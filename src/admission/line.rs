@@ -26,83 +26,54 @@ pub(super) struct Waiter {
 
 pub(super) struct Line<C> {
     entries: BTreeMap<Place, Entry<C>>,
-    /// The one waiter that the group itself may have, in its place among the others. Apart,
-    /// since it comes and goes with nearly every child of a group at its limit.
-    owner: Option<(Place, Entry<C>)>,
     next: Place,
 }
 
 impl<C> Default for Line<C> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), owner: None, next: 0 }
+        Self { entries: BTreeMap::new(), next: 0 }
     }
 }
 
 impl<C> Line<C> {
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.owner.is_none() && self.entries.is_empty()
+        self.entries.is_empty()
     }
 
     pub(super) fn push(&mut self, entry: Entry<C>) -> Place {
         let place = self.next;
         self.next += 1;
-        match &entry {
-            Entry::Waiter(waiter) if waiter.waker.is_none() && self.owner.is_none() => {
-                self.owner = Some((place, entry));
-            }
-            _ => {
-                self.entries.insert(place, entry);
-            }
-        }
+        self.entries.insert(place, entry);
         place
     }
 
-    fn first_place(&self) -> Option<Place> {
-        let owner = self.owner.as_ref().map(|&(place, _)| place);
-        let other = self.entries.first_key_value().map(|(&place, _)| place);
-        owner.into_iter().chain(other).min()
-    }
-
     pub(super) fn is_first(&self, place: Place) -> bool {
-        self.first_place() == Some(place)
+        self.entries.first_key_value().is_some_and(|(&first, _)| first == place)
     }
 
     pub(super) fn first(&mut self) -> Option<&mut Entry<C>> {
-        let place = self.first_place()?;
-        self.get(place)
+        self.entries.first_entry().map(|entry| entry.into_mut())
     }
 
     pub(super) fn pop(&mut self) -> Option<Entry<C>> {
-        let place = self.first_place()?;
-        self.remove(place)
-    }
-
-    fn get(&mut self, place: Place) -> Option<&mut Entry<C>> {
-        match &mut self.owner {
-            Some((at, entry)) if *at == place => Some(entry),
-            _ => self.entries.get_mut(&place),
-        }
+        self.entries.pop_first().map(|(_, entry)| entry)
     }
 
     pub(super) fn waiter(&mut self, place: Place) -> Option<&mut Waiter> {
-        match self.get(place) {
+        match self.entries.get_mut(&place) {
             Some(Entry::Waiter(waiter)) => Some(waiter),
             _ => None,
         }
     }
 
     pub(super) fn remove(&mut self, place: Place) -> Option<Entry<C>> {
-        match self.owner.take_if(|(at, _)| *at == place) {
-            Some((_, entry)) => Some(entry),
-            None => self.entries.remove(&place),
-        }
+        self.entries.remove(&place)
     }
 
     /// Puts a child where its waiter stood.
     pub(super) fn replace(&mut self, place: Place, child: C) -> Option<Entry<C>> {
-        let waiter = self.remove(place);
-        self.entries.insert(place, Entry::Queued(child));
-        waiter
+        self.entries.insert(place, Entry::Queued(child))
     }
 
     /// The children of the queue, in order; the waiters are forgotten.

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::{Place, Shared, Start, Who};
+use super::{Admitted, Place, Shared, Who};
 use crate::kind::{Child, Kind, Seal};
 
 /// A place in the line, given up on drop.
@@ -45,9 +45,9 @@ pub(crate) struct Reservation<'s, C> {
 }
 
 impl<C> Reservation<'_, C> {
-    /// Admits the child that the room was for; `None`, and the child counts as dropped, where
+    /// Admits the child that the room was for; false, and the child counts as dropped, where
     /// the group has stopped meanwhile.
-    pub(crate) fn admit<A: Child<C>>(mut self, child: A) -> Option<Start<C>>
+    pub(crate) fn admit<A: Child<C>>(mut self, child: A) -> bool
     where
         C: Kind,
     {
@@ -60,9 +60,12 @@ impl<C> Reservation<'_, C> {
                 state.used -= 1;
                 state.stats.dropped += 1;
                 refused = Some(child);
-                return None;
+                return false;
             }
-            Some(state.start(child.into_child(Seal::new()), self.who))
+            let index = state.enter_reserved();
+            let child = child.into_child(Seal::new());
+            state.inbox.push_back(Admitted { child, index });
+            true
         })
     }
 }

@@ -7,7 +7,7 @@ use core::task::Waker;
 use super::end::End;
 use super::line::{Entry, Line, Waiter};
 use super::nested::Nested;
-use super::{Admitted, Start, Who};
+use super::{Admitted, Ended};
 use crate::Stats;
 
 pub(super) struct State<C> {
@@ -62,27 +62,68 @@ impl<C> State<C> {
     }
 
     /// Whether there is room for one more.
+    #[inline]
     pub(super) fn fits(&self) -> bool {
         self.stats.limit.is_none_or(|limit| self.used < limit)
     }
 
-    /// Admits a child into the inbox.
-    pub(super) fn admit(&mut self, child: C) {
+    /// Takes room for a child that runs from now on; gives its index.
+    #[inline]
+    pub(super) fn enter(&mut self) -> usize {
         self.used += 1;
-        let _mailed = self.start(child, Who::Handle);
+        self.enter_reserved()
     }
 
-    /// Counts a child as running. Its room is taken already.
-    pub(super) fn start(&mut self, child: C, who: Who) -> Start<C> {
+    /// Counts a child as running whose room is taken already; gives its index.
+    #[inline]
+    pub(super) fn enter_reserved(&mut self) -> usize {
         self.stats.running += 1;
         let index = self.next_index;
         self.next_index += 1;
-        let admitted = Admitted { child, index };
-        if who == Who::Owner && self.inbox.is_empty() {
-            return Start::Now(admitted);
-        }
-        self.inbox.push_back(admitted);
-        Start::Mailed
+        index
+    }
+
+    /// Admits a child into the inbox.
+    pub(super) fn admit(&mut self, child: C) {
+        let index = self.enter();
+        self.inbox.push_back(Admitted { child, index });
+    }
+
+    /// A running child is gone; its room is free.
+    #[inline]
+    pub(super) fn end(&mut self, ended: Ended) {
+        self.used -= 1;
+        self.stats.running -= 1;
+        *match ended {
+            Ended::Ok => &mut self.stats.ok,
+            Ended::Failed => &mut self.stats.failed,
+            Ended::Dropped => &mut self.stats.dropped,
+        } += 1;
+    }
+
+    /// Clears the line after a stop; the children that stood in it are to be dropped.
+    pub(super) fn clear_line(&mut self) -> Line<C> {
+        self.stats.dropped += core::mem::take(&mut self.stats.queued);
+        self.nested = Nested::default();
+        core::mem::take(&mut self.line)
+    }
+
+    /// Closes the group if nothing runs and nothing waits.
+    pub(super) fn try_close(&mut self, stopped: bool) -> bool {
+        self.closed = self.used == 0 && (stopped || self.line.is_empty());
+        self.closed
+    }
+
+    /// Closes the group whatever runs: admission ends here. What ran counts as dropped.
+    pub(super) fn close_now(&mut self) {
+        self.closed = true;
+        self.stats.dropped += core::mem::take(&mut self.stats.running);
+        self.used = self.reserved;
+    }
+
+    /// Whether a child was ever accepted.
+    pub(super) fn has_accepted(&self) -> bool {
+        self.next_index > 0 || self.stats.queued > 0 || self.stats.dropped > 0
     }
 
     /// Restores the invariants of the line after a change.

@@ -4,36 +4,53 @@
 use alloc::sync::Arc;
 use core::task::Context;
 
-use crate::admission::{Shared, Start, Who};
+use crate::admission::{Desk, Who};
+use crate::bell::Bell;
 use crate::group::run::Driven;
-use crate::{Group, Handle, Kind};
+use crate::{CancelToken, Group, Handle, Kind};
 
 /// One who wants room in a group, and what he does while he waits.
-pub(crate) trait Drive<C> {
-    fn shared(&self) -> &Arc<Shared<C>>;
+pub(crate) trait Drive<C: Kind> {
+    const WHO: Who;
 
-    fn who(&self) -> Who;
+    /// Where he asks for room.
+    fn desk(&mut self) -> Desk<'_, C>;
+
+    fn token(&self) -> &CancelToken;
+
+    fn is_stopped(&self) -> bool;
+
+    /// What rings for a stream that he asks for children.
+    fn bell(&self) -> Arc<Bell>;
 
     /// Begins a poll.
     fn begin(&mut self, cx: &mut Context<'_>);
 
-    /// Polls the children until one of them finishes or nothing is left to do.
+    /// Polls the children until some of them finish or nothing is left to do.
     fn advance(&mut self, budget: &mut usize) -> Driven;
-
-    /// Takes care of a child that was admitted.
-    fn start(&mut self, child: Start<C>);
 
     /// Ends a poll.
     fn end(&mut self, cx: &mut Context<'_>, pending: bool);
 }
 
 impl<C: Kind, P, O> Drive<C> for &mut Group<C, P, O> {
-    fn shared(&self) -> &Arc<Shared<C>> {
-        &self.shared
+    const WHO: Who = Who::Owner;
+
+    #[inline]
+    fn desk(&mut self) -> Desk<'_, C> {
+        Group::desk(self)
     }
 
-    fn who(&self) -> Who {
-        Who::Owner
+    fn token(&self) -> &CancelToken {
+        Group::token(self)
+    }
+
+    fn is_stopped(&self) -> bool {
+        Group::is_stopped(self)
+    }
+
+    fn bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.admission.bell)
     }
 
     fn begin(&mut self, cx: &mut Context<'_>) {
@@ -44,24 +61,29 @@ impl<C: Kind, P, O> Drive<C> for &mut Group<C, P, O> {
         Group::advance(self, budget)
     }
 
-    fn start(&mut self, child: Start<C>) {
-        if let Start::Now(admitted) = child {
-            self.set.insert(admitted.child, admitted.index);
-        }
-    }
-
     fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
         Group::end(self, cx, pending);
     }
 }
 
 impl<C: Kind> Drive<C> for Handle<C> {
-    fn shared(&self) -> &Arc<Shared<C>> {
-        &self.shared
+    const WHO: Who = Who::Handle;
+
+    fn desk(&mut self) -> Desk<'_, C> {
+        Desk::Shared(&self.shared)
     }
 
-    fn who(&self) -> Who {
-        Who::Handle
+    fn token(&self) -> &CancelToken {
+        Handle::token(self)
+    }
+
+    fn is_stopped(&self) -> bool {
+        Handle::is_stopped(self)
+    }
+
+    /// One of its own: what rings the group's is not for its task.
+    fn bell(&self) -> Arc<Bell> {
+        Bell::new()
     }
 
     fn begin(&mut self, _: &mut Context<'_>) {}
@@ -69,9 +91,6 @@ impl<C: Kind> Drive<C> for Handle<C> {
     fn advance(&mut self, _: &mut usize) -> Driven {
         Driven::Idle
     }
-
-    /// A handle's are mailed, and the group is told.
-    fn start(&mut self, _: Start<C>) {}
 
     fn end(&mut self, _: &mut Context<'_>, _: bool) {}
 }

@@ -9,7 +9,7 @@ use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
 use super::{Cancelled, Drive};
-use crate::admission::{Answer, Stand, Who};
+use crate::admission::{Answer, Desk, Room, Shared, Stand, Who};
 use crate::bell::{Bell, Signal};
 use crate::group::run::{Driven, POLLS};
 use crate::panic::{catch, discard, resume};
@@ -35,8 +35,8 @@ pin_project! {
         stalled: bool,
         signal: Arc<Signal>,
         stream_waker: Waker,
-        // Of a handle's feed: what the stream's waker rings. A group's has the group's.
-        bell: Option<Arc<Bell>>,
+        // What the stream's waker rings.
+        bell: Arc<Bell>,
         stand: Option<Stand<C>>,
         // Hears of a stop while a handle's feed waits. (A group's own hears by its bell.)
         watch: Option<Cancelled>,
@@ -52,6 +52,20 @@ enum Asked<A> {
     End,
 }
 
+/// What came of a try to admit one child.
+enum Tried {
+    /// It is admitted.
+    Admitted,
+    /// The group has stopped while the stream was asked; the child is dropped.
+    Refused,
+    /// There is no room.
+    Waits,
+    /// The stream is pending.
+    Stalled,
+    /// The stream has ended, or the group has stopped.
+    Over,
+}
+
 #[expect(private_bounds, reason = "made and driven by this crate alone")]
 impl<D, C, S> Feed<D, C, S>
 where
@@ -61,8 +75,8 @@ where
     S::Item: Child<C>,
 {
     pub(crate) fn new(driver: D, stream: S) -> Self {
-        let bell = (driver.who() == Who::Handle).then(Bell::new);
-        let signal = Signal::new(Arc::clone(bell.as_ref().unwrap_or(&driver.shared().bell)));
+        let bell = driver.bell();
+        let signal = Signal::new(Arc::clone(&bell));
         Self {
             driver,
             stream: Some(stream),
@@ -82,13 +96,13 @@ where
             return Poll::Pending;
         }
         let this = self.as_mut().project();
-        match &this.bell {
-            Some(bell) => {
-                bell.open(cx);
+        match D::WHO {
+            Who::Owner => this.driver.begin(cx),
+            Who::Handle => {
+                this.bell.open(cx);
                 // What rang is seen by the signal.
-                bell.take();
+                this.bell.take();
             }
-            None => this.driver.begin(cx),
         }
         let outcome = match catch(|| self.as_mut().admit(cx)) {
             Ok(outcome) => outcome,
@@ -101,9 +115,8 @@ where
         };
         let this = self.as_mut().project();
         let mut ended = outcome.is_ready();
-        if !ended && this.bell.is_some() {
-            let token = &this.driver.shared().token;
-            let watch = this.watch.get_or_insert_with(|| token.cancelled());
+        if !ended && D::WHO == Who::Handle {
+            let watch = this.watch.get_or_insert_with(|| this.driver.token().cancelled());
             ended = Pin::new(watch).poll(cx).is_ready();
         }
         let admitted = *this.admitted;
@@ -121,81 +134,119 @@ where
         let mut asks = ASKS;
         // A stream that wakes itself while it is asked has yielded: not again in this poll.
         let mut yielded = false;
-        let shared = Arc::clone(self.driver.shared());
-        let who = self.driver.who();
+        let shared = match self.as_mut().project().driver.desk() {
+            Desk::Shared(shared) => Some(Arc::clone(shared)),
+            Desk::Own(_) => None,
+        };
         // Nobody was left to poll, or to be polled by a handle. What was polled before may have
         // made it this feed's turn; so it looks once more, last.
-        let mut quiet = who == Who::Handle;
+        let mut quiet = D::WHO == Who::Handle;
         loop {
             let this = self.as_mut().project();
-            if shared.is_stopped() {
+            if this.driver.is_stopped() {
                 return Poll::Ready(());
             }
             let may_ask = asks > 0 && !yielded && (!*this.stalled || this.signal.is_woken());
             if may_ask {
-                let mut place = Stand::place(this.stand);
-                let answer = shared.reserve(who, &mut place, cx);
-                Stand::set(this.stand, &shared, place);
-                let asked = match answer {
-                    Answer::Stopped => return Poll::Ready(()),
-                    Answer::Wait => {
-                        // It stands in line now, and asks when its turn comes.
-                        *this.stalled = false;
-                        None
-                    }
-                    Answer::Yes(room) => {
-                        asks -= 1;
-                        let asked = self.as_mut().ask();
-                        if let Asked::Child(child) = asked {
-                            let this = self.as_mut().project();
-                            if let Some(start) = room.admit(child) {
-                                *this.admitted += 1;
-                                this.driver.start(start);
-                                quiet = who == Who::Handle;
-                            }
-                            continue;
-                        }
-                        Some(asked)
-                    }
-                    Answer::ToQueue(place) => {
-                        asks -= 1;
-                        let asked = self.as_mut().ask();
-                        if let Asked::Child(child) = asked {
-                            let this = self.as_mut().project();
-                            if let Err(child) = shared.queue_at(who, place, child) {
-                                // The stop came between; it is dropped, and counted.
-                                shared.queue(who, child);
-                                return Poll::Ready(());
-                            }
-                            Stand::set(this.stand, &shared, None);
-                            *this.admitted += 1;
-                            quiet = who == Who::Handle;
-                            continue;
-                        }
-                        // Neither room nor a place is held for a child that isn't there.
-                        *self.as_mut().project().stand = None;
-                        Some(asked)
-                    }
+                let tried = match &shared {
+                    None => self.as_mut().admit_own(),
+                    Some(shared) => self.as_mut().admit_shared(shared, cx),
                 };
-                match asked {
-                    Some(Asked::End) => return Poll::Ready(()),
-                    Some(_) => {
+                match tried {
+                    Tried::Admitted => {
+                        asks -= 1;
+                        *self.as_mut().project().admitted += 1;
+                        quiet = D::WHO == Who::Handle;
+                        continue;
+                    }
+                    Tried::Refused => continue,
+                    // Once there is room, or it has its turn in line, it asks.
+                    Tried::Waits => *self.as_mut().project().stalled = false,
+                    Tried::Stalled => {
+                        asks -= 1;
                         let this = self.as_mut().project();
                         *this.stalled = true;
                         yielded = this.signal.is_woken();
                     }
-                    None => {}
+                    Tried::Over => return Poll::Ready(()),
                 }
             }
             let this = self.as_mut().project();
             if quiet {
                 if yielded || asks == 0 {
                     // More to ask for, in the next poll.
-                    this.bell.as_ref().unwrap_or(&shared.bell).ring();
+                    this.bell.ring();
                 }
                 return Poll::Pending;
             }
             quiet = this.driver.advance(&mut budget) != Driven::Progress;
+        }
+    }
+
+    /// Admits one child to a group that has no handle.
+    fn admit_own(mut self: Pin<&mut Self>) -> Tried {
+        if let Desk::Own(own) = self.as_mut().project().driver.desk() {
+            match own.room() {
+                Room::Yes => {}
+                Room::No => return Tried::Waits,
+                Room::Stopped => return Tried::Over,
+            }
+        }
+        let child = match self.as_mut().ask() {
+            Asked::Child(child) => child,
+            Asked::Pending => return Tried::Stalled,
+            Asked::End => return Tried::Over,
+        };
+        // The room is there still, unless the stream has stopped the group.
+        match self.project().driver.desk() {
+            Desk::Own(mut own) if matches!(own.room(), Room::Yes) => {
+                own.enter(child);
+                Tried::Admitted
+            }
+            desk => {
+                desk.queue(child);
+                Tried::Refused
+            }
+        }
+    }
+
+    /// Admits one child beside others who may want room.
+    fn admit_shared(mut self: Pin<&mut Self>, shared: &Arc<Shared<C>>, cx: &Context<'_>) -> Tried {
+        let this = self.as_mut().project();
+        let mut place = Stand::place(this.stand);
+        let answer = shared.reserve(D::WHO, &mut place, cx);
+        Stand::set(this.stand, shared, place);
+        match answer {
+            Answer::Stopped => Tried::Over,
+            Answer::Wait => Tried::Waits,
+            Answer::Yes(room) => match self.ask() {
+                Asked::Child(child) => {
+                    if room.admit(child) {
+                        Tried::Admitted
+                    } else {
+                        Tried::Refused
+                    }
+                }
+                Asked::Pending => Tried::Stalled,
+                Asked::End => Tried::Over,
+            },
+            Answer::ToQueue(place) => match self.as_mut().ask() {
+                Asked::Child(child) => {
+                    if let Err(child) = shared.queue_at(D::WHO, place, child) {
+                        // The stop came between; it is dropped, and counted.
+                        shared.queue(D::WHO, child);
+                        return Tried::Over;
+                    }
+                    Stand::set(self.project().stand, shared, None);
+                    Tried::Admitted
+                }
+                // Neither room nor a place is held for a child that isn't there.
+                Asked::Pending => {
+                    *self.project().stand = None;
+                    Tried::Stalled
+                }
+                Asked::End => Tried::Over,
+            },
         }
     }
 
@@ -223,9 +274,9 @@ where
 
     fn close(self: Pin<&mut Self>, cx: &mut Context<'_>, pending: bool) {
         let this = self.project();
-        match this.bell {
-            Some(bell) => bell.close(cx, pending),
-            None => this.driver.end(cx, pending),
+        match D::WHO {
+            Who::Owner => this.driver.end(cx, pending),
+            Who::Handle => this.bell.close(cx, pending),
         }
     }
 }

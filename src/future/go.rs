@@ -6,7 +6,7 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 
 use super::{Cancelled, Drive};
-use crate::admission::{Answer, Stand, Who};
+use crate::admission::{Answer, Desk, Room, Stand, Who};
 use crate::group::run::{Driven, POLLS};
 use crate::{Child, Kind, Stopped};
 
@@ -49,7 +49,7 @@ where
         let mut driving = false;
         // Nobody was left to poll, or to be polled by a handle. What was polled before may have
         // made it his turn; so he asks once more, last.
-        let mut quiet = self.driver.who() == Who::Handle;
+        let mut quiet = D::WHO == Who::Handle;
         let mut answer = loop {
             let answer = self.ask(cx);
             if answer.is_ready() || quiet {
@@ -60,9 +60,8 @@ where
             }
             quiet = self.driver.advance(&mut budget) != Driven::Progress;
         };
-        if answer.is_pending() && self.driver.who() == Who::Handle {
-            let token = &self.driver.shared().token;
-            let watch = self.watch.get_or_insert_with(|| token.cancelled());
+        if answer.is_pending() && D::WHO == Who::Handle {
+            let watch = self.watch.get_or_insert_with(|| self.driver.token().cancelled());
             if Pin::new(watch).poll(cx).is_ready() {
                 answer = self.refused();
             }
@@ -78,22 +77,34 @@ where
     }
 
     fn ask(&mut self, cx: &mut Context<'_>) -> Admission<A> {
-        let (shared, who) = (self.driver.shared(), self.driver.who());
+        let shared = match self.driver.desk() {
+            Desk::Shared(shared) => shared,
+            Desk::Own(mut own) => {
+                return match own.room() {
+                    Room::No => Poll::Pending,
+                    Room::Stopped => self.refused(),
+                    Room::Yes => {
+                        let Some(child) = self.child.take() else {
+                            return Poll::Pending;
+                        };
+                        own.enter(child);
+                        Poll::Ready(Ok(()))
+                    }
+                };
+            }
+        };
         let mut place = Stand::place(&self.stand);
-        let answer = shared.go(who, &mut place, cx, &mut self.child);
+        let answer = shared.go(D::WHO, &mut place, cx, &mut self.child);
         Stand::set(&mut self.stand, shared, place);
         match answer {
             Answer::Wait => Poll::Pending,
-            Answer::Yes(start) => {
-                self.driver.start(start);
-                Poll::Ready(Ok(()))
-            }
+            Answer::Yes(()) => Poll::Ready(Ok(())),
             Answer::Stopped => self.refused(),
             Answer::ToQueue(place) => {
                 let Some(child) = self.child.take() else {
                     return Poll::Pending;
                 };
-                let queued = shared.queue_at(who, place, child);
+                let queued = shared.queue_at(D::WHO, place, child);
                 if queued.is_ok() {
                     // The place is the child's now.
                     Stand::set(&mut self.stand, shared, None);

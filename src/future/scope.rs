@@ -46,7 +46,7 @@ where
     B: Future<Output = R>,
 {
     pub(crate) fn new(group: Group<C, P, O>, body: B, fails: fn(&R) -> bool) -> Self {
-        let signal = Signal::new(Arc::clone(&group.shared.bell));
+        let signal = Signal::new(Arc::clone(&group.admission.bell));
         Self {
             group,
             body: Some(body),
@@ -91,7 +91,7 @@ where
                     .map_or(Poll::Pending, |value| Poll::Ready((value, output)));
             }
         } else if this.signal.is_woken() {
-            this.group.shared.bell.ring();
+            this.group.admission.bell.ring();
         }
         this.group.end(cx, true);
         Poll::Pending

@@ -1,11 +1,9 @@
 //! How a group is made: constructors and builders.
 
-use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use core::future::Future;
 
 use super::{Group, run};
-use crate::admission::{Shared, Who};
+use crate::admission::Admission;
 use crate::kind::{Boxed, LocalBoxed, Plain};
 use crate::panic::First;
 use crate::set::Set;
@@ -113,19 +111,15 @@ where
     P: Policy<C::Ok, C::Err, Output = O>,
 {
     fn with(policy: P) -> Self {
-        let shared = Shared::new(CancelToken::new());
-        let set = Set::new(Arc::clone(&shared.bell).into());
-        Self::assemble(shared, set, policy)
+        Self::assemble(Admission::new(), policy)
     }
 
-    fn assemble(shared: Arc<Shared<C>>, set: Set<C, usize>, policy: P) -> Self {
+    fn assemble(admission: Admission<C>, policy: P) -> Self {
         Self {
-            shared,
-            set,
-            inbox: VecDeque::new(),
+            admission,
+            set: Set::new(),
             policy: Some(policy),
             panic: First::default(),
-            watch: None,
             drained: false,
             resolved: false,
             advance: run::advance,
@@ -155,9 +149,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.stats().running, 2);
     /// ```
     #[track_caller]
-    pub fn with_limit(self, limit: usize) -> Self {
+    pub fn with_limit(mut self, limit: usize) -> Self {
         assert!(limit > 0, "the limit must be at least 1; for no limit, leave out `with_limit`");
-        self.shared.set_limit(Some(limit), Who::Owner);
+        self.admission.start_with_limit(limit);
         self
     }
 
@@ -184,11 +178,11 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn with_parent(mut self, token: &CancelToken) -> Self {
-        let shared = Arc::get_mut(&mut self.shared).filter(|shared| shared.is_untouched());
-        let Some(shared) = shared else {
-            panic!("call `with_parent` before the group's first child, `token` or `handle`");
-        };
-        shared.token = token.child();
+        let untouched = self.admission.set_parent(token);
+        assert!(
+            untouched,
+            "call `with_parent` before the group's first child, `token` or `handle`"
+        );
         self
     }
 
@@ -233,13 +227,11 @@ impl<C: Children, P, O> Group<C, P, O> {
         Q: Policy<C::Ok, C::Err>,
     {
         assert!(
-            !self.shared.has_accepted() && !self.resolved,
+            !self.admission.has_accepted() && !self.resolved,
             "call `with_policy` before the group's first child",
         );
-        let shared = Arc::clone(&self.shared);
-        let set = Set::new(Arc::clone(&shared.bell).into());
         // The group lives on in the new one: this one is to be dropped without a trace.
         self.resolved = true;
-        Group::assemble(shared, set, policy)
+        Group::assemble(core::mem::replace(&mut self.admission, Admission::new()), policy)
     }
 }

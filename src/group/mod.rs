@@ -4,15 +4,13 @@
 mod build;
 pub(crate) mod run;
 
-use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
 
 use futures_util::Stream;
 
-use crate::admission::{Admitted, Shared, Who};
-use crate::future::{Cancelled, Feed, Go, Scope, TryScope};
+use crate::admission::{Admission, Desk};
+use crate::future::{Feed, Go, Scope, TryScope};
 use crate::panic::First;
 use crate::set::Set;
 use crate::{CancelToken, Child, Children, FirstErr, Handle, Kind, Policy, Stats, TryGoError};
@@ -101,17 +99,13 @@ pub struct Group<
     P = FirstErr<<C as Children>::Err>,
     O = <P as Policy<<C as Children>::Ok, <C as Children>::Err>>::Output,
 > {
-    pub(crate) shared: Arc<Shared<C>>,
-    /// The running children, each with its index.
-    pub(crate) set: Set<C, usize>,
-    /// Empty between two polls; kept for its memory.
-    pub(crate) inbox: VecDeque<Admitted<C>>,
+    pub(crate) admission: Admission<C>,
+    /// The running children.
+    pub(crate) set: Set<C>,
     /// Gone once it has panicked.
     pub(crate) policy: Option<P>,
     /// The first panic of a child or of the policy.
     pub(crate) panic: First,
-    /// Rings when the token is cancelled. Registered by the first poll.
-    pub(crate) watch: Option<Cancelled>,
     /// The queue has been dropped after a stop.
     pub(crate) drained: bool,
     /// The output, or the panic, has been given out, or the group is gone.
@@ -200,7 +194,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// ```
     pub fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
-        self.shared.try_go(Who::Owner, child)
+        self.desk().try_go(child)
     }
 
     /// Hands a child over: it is admitted now where there is room, else in its turn.
@@ -224,7 +218,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn queue<A: Child<C>>(&mut self, child: A) {
-        self.shared.queue(Who::Owner, child);
+        self.desk().queue(child);
     }
 
     /// Admits the children of a stream, asked for one by one as there is room, polling the
@@ -380,7 +374,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn handle(&self) -> Handle<C> {
-        Handle::new(&self.shared)
+        Handle::new(self.admission.share())
     }
 
     /// The group's cancel token: cancelled when the group stops, resolves or is dropped, and
@@ -402,7 +396,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn token(&self) -> &CancelToken {
-        &self.shared.token
+        self.admission.token()
     }
 
     /// How many children may run at a time; `None` is no limit.
@@ -416,7 +410,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert_eq!(group.with_limit(3).limit(), Some(3));
     /// ```
     pub fn limit(&self) -> Option<usize> {
-        self.shared.limit()
+        self.admission.stats().limit
     }
 
     /// Changes the limit at any time: raised, it admits those who wait at once; lowered, it
@@ -435,8 +429,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert_eq!((group.stats().running, group.stats().queued), (3, 2));
     /// ```
     pub fn set_limit(&self, limit: Option<usize>) {
-        // As from a handle: the group may be polled elsewhere than where `&self` came from.
-        self.shared.set_limit(limit, Who::Handle);
+        self.admission.set_limit(limit);
     }
 
     /// The group's numbers, taken at one moment.
@@ -453,7 +446,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert_eq!((stats.limit, stats.running, stats.queued), (Some(1), 1, 1));
     /// ```
     pub fn stats(&self) -> Stats {
-        self.shared.stats()
+        self.admission.stats()
     }
 
     /// Whether the group admits no more children: its token is cancelled.
@@ -468,7 +461,15 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert!(group.is_stopped());
     /// ```
     pub fn is_stopped(&self) -> bool {
-        self.shared.is_stopped()
+        self.admission.is_stopped()
+    }
+}
+
+impl<C: Kind, P, O> Group<C, P, O> {
+    /// Where children are admitted.
+    #[inline]
+    pub(crate) fn desk(&mut self) -> Desk<'_, C> {
+        self.admission.desk(&mut self.set)
     }
 }
 
@@ -476,7 +477,7 @@ impl<C: Kind, P, O> fmt::Debug for Group<C, P, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
             .field("stats", &self.stats())
-            .field("stopped", &self.token().reason())
+            .field("stopped", &self.admission.reason())
             .finish_non_exhaustive()
     }
 }

@@ -15,19 +15,14 @@
 
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
-use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use futures_util::future::FusedFuture;
 
 use crate::admission::Ended;
-use crate::panic::{First, Payload, catch, resume};
-use crate::set::Finished;
+use crate::panic::{First, Payload, catch, discard, resume};
+use crate::set::Place;
 use crate::{Children, Group, Kind, Policy, Reason, Verdict, context};
-
-/// The room for newcomers that a group keeps after a burst of them.
-const KEEP: usize = 1024;
 
 /// How many children one poll of a group polls, however many are ready.
 pub(crate) const POLLS: usize = 4096;
@@ -35,7 +30,7 @@ pub(crate) const POLLS: usize = 4096;
 /// What came of driving the children.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Driven {
-    /// A child has finished: there may be room.
+    /// Children have finished: there may be room.
     Progress,
     /// Nobody is to be polled before somebody wakes.
     Idle,
@@ -43,102 +38,156 @@ pub(crate) enum Driven {
     Spent,
 }
 
-/// Polls the children until one has finished, nobody is ready, or the budget is spent.
+/// Whose code runs at the moment; so, who has panicked.
+#[derive(Clone, Copy)]
+enum Stage {
+    Ours,
+    /// A child's poll or destructor.
+    Child(Place),
+    /// The policy's, which hears of the child with that index.
+    Policy(usize, Ended),
+}
+
+/// How far a child's turn has come, kept where a panic doesn't reach.
+struct Turn<R> {
+    stage: Stage,
+    /// What the child has returned, while its destructor runs.
+    returned: Option<R>,
+}
+
+/// Polls the children until some have finished, nobody is ready, or the budget is spent. A
+/// round that was begun is gone through to its end.
 pub(crate) fn advance<C, P, O>(group: &mut Group<C, P, O>, budget: &mut usize) -> Driven
 where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    let (id, handed_out) = (group.shared.id(), group.shared.is_handed_out());
+    let mut turn = Turn { stage: Stage::Ours, returned: None };
+    // One guard for all the children of the poll; the stage tells whose panic it was.
+    match catch(|| drive(group, budget, &mut turn)) {
+        Ok(driven) => driven,
+        Err(payload) => {
+            recover(group, turn, payload);
+            Driven::Progress
+        }
+    }
+}
+
+fn drive<C, P, O>(
+    group: &mut Group<C, P, O>,
+    budget: &mut usize,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
+) -> Driven
+where
+    C: Children,
+    P: Policy<C::Ok, C::Err, Output = O>,
+{
     // Rounds in a row without anybody to poll, though somebody rang.
     let mut empty = 0;
     loop {
-        if group.shared.is_stopped() {
+        if group.admission.is_stopped() {
             group.drain();
         }
-        let finished = group.set.poll_round(budget, |child, &index, cx| {
-            if handed_out {
-                context::inside(id, index, || child.poll_child(cx))
-            } else {
-                child.poll_child(cx)
-            }
-        });
-        if let Some(finished) = finished {
-            report(group, finished);
+        if drive_round(group, budget, turn) {
             return Driven::Progress;
         }
         if *budget == 0 {
             return Driven::Spent;
         }
-        let rung = group.shared.bell.take();
-        if group.shared.has_mail() {
-            group.take_in();
-        }
-        group.set.gather(rung);
-        if !group.set.start_round() {
+        let rung = group.admission.bell.take();
+        group.admission.take_in(&mut group.set);
+        if !group.set.start_round(rung) {
             // The ring may have been a cancel's: then the queue goes, and wakes who it may.
-            if group.shared.is_stopped() && !group.drained {
+            if group.admission.is_stopped() && !group.drained {
                 continue;
             }
             // A second look, for who rang meanwhile; not for ever, though others ring on:
             // where the bell is rung at the end of a poll, the task is woken.
             empty += 1;
-            if empty > 2 || !group.shared.bell.is_rung() {
+            if empty > 2 || !group.admission.bell.is_rung() {
                 return Driven::Idle;
             }
         }
     }
 }
 
-/// Reports how a child has ended, and gives its room away.
-fn report<C, P, O>(group: &mut Group<C, P, O>, child: Finished<usize, Result<C::Ok, C::Err>>)
+/// Goes on with the round to its end, or until the budget is spent. Whether some have finished.
+fn drive_round<C, P, O>(
+    group: &mut Group<C, P, O>,
+    budget: &mut usize,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
+) -> bool
 where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    let index = child.meta;
-    let ended = match child.result {
-        Ok(result) => {
-            let ended = if result.is_ok() { Ended::Ok } else { Ended::Failed };
-            let policy = &mut group.policy;
-            let heard = catch(|| match policy {
-                Some(policy) => policy.on_child(index, result),
-                // It has panicked before; the result goes as any other value.
-                None => Verdict::Continue,
-            });
-            match heard {
-                Ok(Verdict::Continue) => {}
-                Ok(Verdict::Stop(reason)) => group.stop(reason),
-                Err(payload) => {
-                    group.panicked(payload);
-                    group.drop_policy();
-                }
+    let mut progress = false;
+    // Children of a group that has handles may ask for room in it, and are to be known then.
+    let known = group.admission.shared().map(|shared| shared.id());
+    while *budget > 0 {
+        let Some(place) = group.set.next() else {
+            break;
+        };
+        *budget -= 1;
+        turn.stage = Stage::Child(place);
+        let polled = group.set.poll(place, |child, index, cx| match known {
+            None => child.poll_child(cx),
+            Some(id) => context::inside(id, index, || child.poll_child(cx)),
+        });
+        let Poll::Ready(result) = polled else {
+            continue;
+        };
+        progress = true;
+        let ended = if result.is_ok() { Ended::Ok } else { Ended::Failed };
+        turn.returned = Some(result);
+        let index = group.set.remove(place);
+        turn.stage = Stage::Policy(index, ended);
+        // A policy that has panicked hears of nobody; the result goes as any other value.
+        if let (Some(policy), Some(result)) = (&mut group.policy, turn.returned.take()) {
+            if let Verdict::Stop(reason) = policy.on_child(index, result) {
+                group.stop(reason);
             }
-            ended
         }
-        Err(payload) => {
+        turn.stage = Stage::Ours;
+        group.desk().finish(index, ended);
+    }
+    turn.stage = Stage::Ours;
+    progress
+}
+
+/// Puts a group in order in which somebody has panicked.
+#[cold]
+fn recover<C: Kind, P, O, R>(group: &mut Group<C, P, O>, turn: Turn<R>, payload: Payload) {
+    let (index, ended) = match turn.stage {
+        Stage::Child(place) => {
+            // The value goes with the destructor's panic, which may be its own.
+            let _ = catch(|| drop(turn.returned)).map_err(discard);
+            let index = catch(|| group.set.remove(place)).unwrap_or_else(|second| {
+                discard(second);
+                group.set.remove(place)
+            });
             group.panicked(payload);
-            Ended::Dropped
+            (index, Ended::Dropped)
         }
+        Stage::Policy(index, ended) => {
+            group.panicked(payload);
+            group.drop_policy();
+            (index, ended)
+        }
+        // Not by any user's code: the group is broken, and says so.
+        Stage::Ours => resume(payload),
     };
-    group.panic.guard(|| group.shared.finish(index, ended));
+    group.desk().finish(index, ended);
 }
 
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Begins a poll of the group by the task of `cx`.
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
-        self.shared.bell.open(cx);
+        self.admission.bell.open(cx);
         self.set.begin_turn();
-        if self.watch.is_none() {
-            let mut watch = self.shared.token.cancelled();
-            let waker = Waker::from(Arc::clone(&self.shared.bell));
-            // Once registered it rings; what it says, `is_stopped` says as well.
-            let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
-            self.watch = Some(watch);
-        }
     }
 
-    /// Polls the children until one has finished, nobody is ready, or the budget is spent.
+    /// Polls the children until some have finished, nobody is ready, or the budget is spent.
     pub(crate) fn advance(&mut self, budget: &mut usize) -> Driven {
         (self.advance)(self, budget)
     }
@@ -148,28 +197,21 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.resolved {
             return;
         }
-        if pending && (self.shared.has_mail() || self.set.has_ready()) {
-            self.shared.bell.ring();
+        if pending && (self.admission.has_mail() || self.set.has_ready()) {
+            self.admission.bell.ring();
         }
-        self.shared.bell.close(cx, pending);
-    }
-
-    /// Moves what was admitted into the set.
-    fn take_in(&mut self) {
-        self.shared.take_inbox(&mut self.inbox);
-        for admitted in self.inbox.drain(..) {
-            self.set.insert(admitted.child, admitted.index);
-        }
-        if self.inbox.capacity() > KEEP {
-            self.inbox = VecDeque::new();
-        }
+        self.admission.bell.close(cx, pending);
     }
 
     /// Cancels the token, unless somebody has, and drops what is queued.
     pub(crate) fn stop(&mut self, reason: Reason) {
-        let token = &self.shared.token;
-        self.panic.guard(|| token.cancel_with(reason));
+        self.cancel(reason);
         self.drain();
+    }
+
+    /// Cancels the token, unless somebody has.
+    fn cancel(&mut self, reason: Reason) {
+        self.panic.guard(|| self.admission.cancel(reason));
     }
 
     /// Notes a panic, and stops.
@@ -183,11 +225,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if core::mem::replace(&mut self.drained, true) {
             return;
         }
-        let mut queued = self.shared.clear_line();
+        let mut queued = self.admission.clear_line();
         // Each by itself: a destructor that panics keeps no other from running.
         while !matches!(self.panic.guard(|| queued.next().map(drop)), Some(None)) {}
         if self.panic.is_some() {
-            self.panic.guard(|| self.shared.token.cancel_with(Reason::Panicked));
+            self.cancel(Reason::Panicked);
         }
     }
 
@@ -202,18 +244,18 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Resolves if nothing runs and nothing waits: with the output, or the panic.
     pub(crate) fn try_resolve(&mut self) -> Poll<O> {
-        if self.resolved || !self.set.is_empty() || !self.shared.try_close() {
+        if self.resolved || !self.set.is_empty() || !self.admission.try_close() {
             return Poll::Pending;
         }
         self.resolved = true;
-        self.panic.guard(|| self.shared.bell.mute());
+        self.panic.guard(|| self.admission.bell.mute());
         // A cancel may have come just now.
         self.drain();
         let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
         let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy)));
         let panicked = self.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
-        self.panic.guard(|| self.shared.announce_end());
+        self.panic.guard(|| self.admission.announce_end());
         match (self.panic.take(), output) {
             (Some(payload), _) => resume(payload),
             (None, Some(output)) => Poll::Ready(output),
@@ -258,24 +300,18 @@ impl<C: Kind, P, O> Group<C, P, O> {
         // A panic that was caught and never came out goes with the group; one of a destructor
         // that runs here is thrown when all have run.
         self.panic.discard();
-        let shared = &self.shared;
-        self.panic.guard(|| shared.bell.mute());
-        self.shared.close_now();
-        let shared = &self.shared;
-        self.panic.guard(|| shared.token.cancel_with(Reason::Dropped));
-        while let Some((_, dropped)) = self.set.drop_one() {
+        self.panic.guard(|| self.admission.bell.mute());
+        let mut mailed = self.admission.close_now();
+        self.cancel(Reason::Dropped);
+        while let Some(dropped) = self.set.drop_one() {
             if let Err(payload) = dropped {
                 self.panic.keep(payload);
             }
         }
-        shared.take_inbox(&mut self.inbox);
-        while let Some(admitted) = self.inbox.pop_front() {
-            self.panic.guard(|| drop(admitted));
-        }
+        while !matches!(self.panic.guard(|| mailed.next().map(drop)), Some(None)) {}
         self.drain();
         self.drop_policy();
-        let shared = &self.shared;
-        self.panic.guard(|| shared.announce_end());
+        self.panic.guard(|| self.admission.announce_end());
         core::mem::take(&mut self.panic)
     }
 }

@@ -1,159 +1,138 @@
-//! As many slots for children as a word has bits (64, mostly), a ready bit and a waker each.
+//! As many seats for children as a word has bits (64, mostly), and what is known of each.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::task::Wake;
 use alloc::vec::Vec;
-use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use core::task::{Context, Poll, Waker};
 
-use futures_util::task::AtomicWaker;
+use super::flag::{Flag, Word, bits};
+use super::row::{Row, Seat};
 
-use crate::lock::Lock;
+/// How many seats a block has: the bits of its word.
+pub(super) const SEATS: usize = usize::BITS as usize;
 
-/// How many slots a block has: the bits of its word.
-pub(super) const SLOTS: usize = usize::BITS as usize;
+/// No block: the end of a [`Chain`].
+pub(super) const NONE: u32 = u32::MAX;
 
-pub(super) struct Block<C, M> {
+pub(super) struct Block<C> {
     pub(super) word: Arc<Word>,
-    pub(super) slots: Vec<Slot<C, M>>,
-    /// Slots that this round still polls.
+    /// What children are polled with that have no flag: most never keep a waker. One that
+    /// does takes it along.
+    spare: Option<Arc<Flag>>,
+    /// The first row by itself, so that a small group allocates no list of them.
+    first: Row<C>,
+    rows: Vec<Row<C>>,
+    /// Seats without a child.
+    pub(super) open: usize,
+    /// Children that this round still polls.
     pub(super) ready: usize,
-    /// Slots that woke themselves in a poll of this turn and wait for the next.
+    /// Children that were woken in their own poll in this turn, and wait for the next.
     pub(super) late: usize,
+    /// Children who were never polled, oldest first: a ring.
+    fresh: [u8; SEATS],
+    fresh_head: u8,
+    fresh_len: u8,
+    /// The next block of the round.
+    pub(super) next: u32,
+    /// The next block with `late` children.
+    pub(super) next_late: u32,
 }
 
-impl<C, M> Block<C, M> {
-    pub(super) fn new() -> Self {
-        let word = Arc::new(Word { bits: AtomicUsize::new(0), ding: AtomicWaker::new() });
-        Self { word, slots: Vec::new(), ready: 0, late: 0 }
+impl<C> Block<C> {
+    pub(super) fn new(word: Arc<Word>) -> Self {
+        Self {
+            word,
+            spare: None,
+            first: Row::new(),
+            rows: Vec::new(),
+            open: usize::MAX,
+            ready: 0,
+            late: 0,
+            fresh: [0; SEATS],
+            fresh_head: 0,
+            fresh_len: 0,
+            next: NONE,
+            next_late: NONE,
+        }
     }
 
-    /// Takes the bits that were set since the last call, those of children who are there
-    /// and really were woken: a bit may also come from a waker that outlived its child.
-    pub(super) fn take_woken(&self) -> usize {
-        // Acquire pairs with the release in `ring`: a bit that is seen here comes with its
-        // slot's `woken`. One that is set later finds the word empty, and rings.
-        let set = self.word.bits.swap(0, Ordering::AcqRel);
-        bits(set).filter(|&slot| self.slots[slot].is_woken()).fold(0, |mask, slot| mask | 1 << slot)
+    /// The seat in which somebody sits.
+    #[inline]
+    pub(super) fn seat(&mut self, at: usize) -> Pin<&mut Seat<C>> {
+        self.seat_and_spare(at).0
+    }
+
+    #[inline]
+    pub(super) fn seat_and_spare(&mut self, at: usize) -> (Pin<&mut Seat<C>>, Spare<'_>) {
+        let row = match (at / Row::<C>::SEATS).checked_sub(1) {
+            None => &mut self.first,
+            Some(row) => &mut self.rows[row],
+        };
+        (row.seat(at % Row::<C>::SEATS), Spare { flag: &mut self.spare, word: &self.word, at })
+    }
+
+    /// Seats a child in the lowest open seat; there is one.
+    #[inline]
+    pub(super) fn insert(&mut self, child: C, index: usize) {
+        let at = self.open.trailing_zeros() as usize;
+        self.open &= self.open - 1;
+        if at / Row::<C>::SEATS > self.rows.len() {
+            self.rows.push(Row::new());
+        }
+        let seat = self.seat(at).project();
+        let mut place = seat.child;
+        place.set(Some(child));
+        *seat.index = index;
+        let tail = (usize::from(self.fresh_head) + usize::from(self.fresh_len)) % SEATS;
+        self.fresh[tail] = at as u8;
+        self.fresh_len += 1;
+    }
+
+    /// The oldest child that was never polled.
+    #[inline]
+    pub(super) fn next_fresh(&mut self) -> usize {
+        debug_assert!(self.fresh_len > 0);
+        let at = self.fresh[usize::from(self.fresh_head) % SEATS];
+        self.fresh_head = (self.fresh_head + 1) % SEATS as u8;
+        self.fresh_len -= 1;
+        usize::from(at)
+    }
+
+    /// Takes the bits of the children who were woken since the last call; also a bit may
+    /// come from a waker that outlived its child.
+    pub(super) fn take_woken(&mut self) -> usize {
+        let set = self.word.take() & !self.open;
+        bits(set)
+            .filter(|&at| self.seat(at).flag.as_ref().is_some_and(|flag| flag.is_woken()))
+            .fold(0, |mask, at| mask | 1 << at)
     }
 }
 
-/// The places of the bits that are set in `mask`, lowest first.
-pub(super) fn bits(mut mask: usize) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        let bit = mask.trailing_zeros();
-        mask &= mask.checked_sub(1)?;
-        Some(bit as usize)
-    })
+/// The flag for the poll of a child that has none.
+pub(super) struct Spare<'b> {
+    flag: &'b mut Option<Arc<Flag>>,
+    word: &'b Arc<Word>,
+    at: usize,
 }
 
-pub(super) struct Slot<C, M> {
-    /// Allocated once; the children that follow one another in this slot move into it.
-    pub(super) child: Pin<Box<Option<C>>>,
-    pub(super) meta: Option<M>,
-    /// The turn in which the child last woke itself during its own poll.
-    pub(super) yielded: u32,
-    flag: Arc<Flag>,
-    pub(super) waker: Waker,
-}
-
-impl<C, M> Slot<C, M> {
-    pub(super) fn new(word: &Arc<Word>, bit: usize) -> Self {
-        let flag = Flag::new(word, bit as u32);
-        let waker = Waker::from(Arc::clone(&flag));
-        Self { child: Box::pin(None), meta: None, yielded: 0, flag, waker }
+impl Spare<'_> {
+    #[inline]
+    pub(super) fn get(&mut self) -> &Arc<Flag> {
+        let flag = self.flag.get_or_insert_with(|| Flag::new(self.word));
+        flag.assign(self.at);
+        flag
     }
 
-    pub(super) fn is_woken(&self) -> bool {
-        self.meta.is_some() && self.flag.woken.load(Ordering::Acquire)
+    /// The flag, where the child that was polled with it has kept a waker.
+    #[inline]
+    pub(super) fn take_if_kept(&mut self) -> Option<Arc<Flag>> {
+        self.flag.take_if(|flag| !flag.is_sole())
     }
 
-    /// Called before each poll: from here on a wake is news.
-    pub(super) fn clear_woken(&self) {
-        // Acquire: the child sees what was done before it was woken.
-        self.flag.woken.swap(false, Ordering::AcqRel);
-    }
-
-    /// Makes the slot fit for its next child: the wakers that its last one left somewhere
-    /// must not reach it.
+    /// Makes sure that the next child who is polled with it is alone with it.
+    #[inline]
     pub(super) fn renew(&mut self) {
-        // Two counts are the slot's own, `flag` and `waker`; nobody else can make more of
-        // them.
-        if Arc::strong_count(&self.flag) > 2 {
-            // Set for good: whoever wakes it now stops there, and rings for nobody.
-            self.flag.woken.store(true, Ordering::Relaxed);
-            self.flag = Flag::new(&self.flag.word, self.flag.bit);
-            self.waker = Waker::from(Arc::clone(&self.flag));
-        } else {
-            // Pairs with the release by which the last of the others let go, so that its
-            // wake, if it made one, lies before the store.
-            fence(Ordering::Acquire);
-            self.flag.woken.store(false, Ordering::Relaxed);
+        if let Some(flag) = self.take_if_kept() {
+            flag.renew();
         }
-    }
-}
-
-/// One bit a slot, and whom to tell when the first of them is set.
-pub(super) struct Word {
-    bits: AtomicUsize,
-    ding: AtomicWaker,
-}
-
-/// What a child's waker points to.
-struct Flag {
-    word: Arc<Word>,
-    bit: u32,
-    /// Set from a wake until the poll that answers it; while it is set, further wakes do
-    /// nothing. A child that leaves wakers behind takes its flag with it, and the slot gets
-    /// another: so a stale waker finds it set for good, or, if it was in the middle of its
-    /// wake, sets a bit that `take_woken` sees through.
-    woken: AtomicBool,
-}
-
-impl Flag {
-    fn new(word: &Arc<Word>, bit: u32) -> Arc<Self> {
-        Arc::new(Self { word: Arc::clone(word), bit, woken: AtomicBool::new(false) })
-    }
-
-    fn ring(&self) {
-        // First the flag, then the bit: whoever takes the bit sees the flag.
-        if !self.woken.swap(true, Ordering::AcqRel)
-            && self.word.bits.fetch_or(1 << self.bit, Ordering::AcqRel) == 0
-        {
-            self.word.ding.wake();
-        }
-    }
-}
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.ring();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
-    }
-}
-
-/// A block's entry in the `FuturesUnordered`: never ready; when it is polled, it notes that
-/// its block has bits to look at.
-pub(super) struct Ding {
-    pub(super) word: Arc<Word>,
-    pub(super) block: usize,
-    pub(super) rung: Arc<Lock<Vec<usize>>>,
-}
-
-impl Future for Ding {
-    type Output = core::convert::Infallible;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Registered before the bits are taken: a bit that is set in between is taken, one
-        // that is set after rings.
-        self.word.ding.register(cx.waker());
-        self.rung.lock().push(self.block);
-        Poll::Pending
     }
 }

@@ -69,9 +69,9 @@ impl CancelToken {
         Self(Node::root())
     }
 
-    /// Whether there are clones or children of this token, or somebody waits for it.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.0.is_shared()
+    /// How many there are: clones, children, futures that wait for it, and this one.
+    pub(crate) fn references(&self) -> usize {
+        self.0.references()
     }
 
     /// Makes a token that is cancelled when this one is, and can be cancelled by itself.

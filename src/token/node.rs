@@ -129,9 +129,9 @@ impl Node {
         Walk::default().run(self, &reason)
     }
 
-    /// Whether there are other tokens of this node.
-    pub(super) fn is_shared(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) > 1
+    /// How many tokens and children hold the node.
+    pub(super) fn references(self: &Arc<Self>) -> usize {
+        Arc::strong_count(self)
     }
 
     /// Sees to it that `waker` is woken when the token is cancelled; false if it is already.

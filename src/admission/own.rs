@@ -1,0 +1,366 @@
+//! The group's side of admission: its own state, or what it shares with its handles; its
+//! token, made when somebody asks for it.
+
+use alloc::sync::Arc;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Waker};
+
+use super::line::Entry;
+use super::state::State;
+use super::{Ended, Shared, Who};
+use crate::bell::Bell;
+use crate::future::Cancelled;
+use crate::kind::{Child, Kind, Seal};
+use crate::lock::{Lazy, Lock};
+use crate::set::Set;
+use crate::{CancelToken, Reason, Stats, TryGoError};
+
+/// The room for newcomers that is kept after a burst of them.
+const KEEP: usize = 1024;
+
+pub(crate) struct Admission<C> {
+    pub(crate) bell: Arc<Bell>,
+    token: Lazy<Leash>,
+    /// Why the group stopped, where it did so before anybody asked for its token.
+    stopped: Option<Reason>,
+    /// The lock is for `&self` alone; whoever has the group to himself goes past it.
+    access: Lock<Access<C>>,
+}
+
+enum Access<C> {
+    Own(State<C>),
+    Shared(Arc<Shared<C>>),
+}
+
+/// A token on which its group hangs.
+struct Leash {
+    token: CancelToken,
+    /// Rings the bell when the token is cancelled.
+    _watch: Cancelled,
+}
+
+/// Where a group's children are admitted.
+pub(crate) enum Desk<'g, C> {
+    /// By the group alone.
+    Own(Own<'g, C>),
+    /// By the group and its handles.
+    Shared(&'g Arc<Shared<C>>),
+}
+
+pub(crate) struct Own<'g, C> {
+    state: &'g mut State<C>,
+    set: &'g mut Set<C>,
+    bell: &'g Arc<Bell>,
+    stopped: bool,
+}
+
+pub(crate) enum Room {
+    Yes,
+    No,
+    Stopped,
+}
+
+// === impl Leash ===
+
+impl Leash {
+    fn new(token: CancelToken, bell: &Arc<Bell>) -> Self {
+        let mut watch = token.cancelled();
+        let waker = Waker::from(Arc::clone(bell));
+        // Once registered it rings; what it says, `is_stopped` says as well.
+        let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
+        Self { token, _watch: watch }
+    }
+
+    /// Whether somebody else has the token, or had it and has cancelled it.
+    fn is_given_out(&self) -> bool {
+        // Two are the leash's own: the token and the watch.
+        self.token.references() > 2 || self.token.is_cancelled()
+    }
+}
+
+// === impl Admission ===
+
+impl<C> Admission<C> {
+    pub(crate) fn new() -> Self {
+        let bell = Bell::new();
+        Self {
+            token: Lazy::new(|| Leash::new(CancelToken::new(), &bell)),
+            stopped: None,
+            access: Lock::new(Access::Own(State::new())),
+            bell,
+        }
+    }
+
+    /// Makes the group's token a child of `parent`; false where the group has children, or
+    /// somebody may have its token or a handle.
+    pub(crate) fn set_parent(&mut self, parent: &CancelToken) -> bool {
+        let given_out = self.token.get().is_some_and(Leash::is_given_out);
+        let untouched = !given_out && self.shared().is_none() && !self.has_accepted();
+        if untouched {
+            self.token = Lazy::filled(Leash::new(parent.child(), &self.bell));
+        }
+        untouched
+    }
+
+    pub(crate) fn token(&self) -> &CancelToken {
+        let leash = self.token.get_or_init(|| {
+            let token = CancelToken::new();
+            if let Some(reason) = &self.stopped {
+                token.cancel_with(reason.clone());
+            }
+            Leash::new(token, &self.bell)
+        });
+        &leash.token
+    }
+
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        match self.token.get() {
+            Some(leash) => leash.token.is_cancelled(),
+            None => self.stopped.is_some(),
+        }
+    }
+
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        match self.token.get() {
+            Some(leash) => leash.token.reason(),
+            None => self.stopped.clone(),
+        }
+    }
+
+    /// Cancels the token, unless somebody has. A waker may panic in here.
+    pub(crate) fn cancel(&mut self, reason: Reason) {
+        match self.token.get() {
+            Some(leash) => {
+                leash.token.cancel_with(reason);
+            }
+            None => {
+                self.stopped.get_or_insert(reason);
+            }
+        }
+    }
+
+    /// What handles share with the group, from now on if there was none.
+    pub(crate) fn share(&self) -> Arc<Shared<C>> {
+        let token = self.token();
+        let mut access = self.access.lock();
+        match &mut *access {
+            Access::Shared(shared) => Arc::clone(shared),
+            Access::Own(state) => {
+                let state = core::mem::replace(state, State::new());
+                let shared = Shared::new(token.clone(), Arc::clone(&self.bell), state);
+                *access = Access::Shared(Arc::clone(&shared));
+                shared
+            }
+        }
+    }
+
+    /// What the group shares with its handles, if it has any.
+    #[inline]
+    pub(crate) fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
+        match self.access.get_mut() {
+            Access::Shared(shared) => Some(shared),
+            Access::Own(_) => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn desk<'g>(&'g mut self, set: &'g mut Set<C>) -> Desk<'g, C> {
+        let stopped = self.is_stopped();
+        match self.access.get_mut() {
+            Access::Own(state) => Desk::Own(Own { state, set, bell: &self.bell, stopped }),
+            Access::Shared(shared) => Desk::Shared(shared),
+        }
+    }
+
+    /// Moves the admitted children into the set.
+    #[inline]
+    pub(crate) fn take_in(&mut self, set: &mut Set<C>) {
+        match self.access.get_mut() {
+            Access::Own(state) => state.take_in(set, &self.bell),
+            Access::Shared(shared) if shared.has_mail() => {
+                for admitted in shared.take_inbox() {
+                    set.insert(admitted.child, admitted.index, &self.bell);
+                }
+            }
+            Access::Shared(_) => {}
+        }
+    }
+
+    /// Whether there are admitted children to be taken in.
+    pub(crate) fn has_mail(&mut self) -> bool {
+        match self.access.get_mut() {
+            Access::Own(state) => !state.inbox.is_empty(),
+            Access::Shared(shared) => shared.has_mail(),
+        }
+    }
+
+    fn with<R>(&mut self, f: impl FnOnce(&mut State<C>) -> R) -> R {
+        match self.access.get_mut() {
+            Access::Own(state) => f(state),
+            Access::Shared(shared) => f(&mut shared.state.lock()),
+        }
+    }
+
+    fn look<R>(&self, f: impl FnOnce(&State<C>) -> R) -> R {
+        match &*self.access.lock() {
+            Access::Own(state) => f(state),
+            Access::Shared(shared) => f(&shared.state.lock()),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.look(|state| state.stats)
+    }
+
+    pub(crate) fn has_accepted(&self) -> bool {
+        self.look(State::has_accepted)
+    }
+
+    pub(crate) fn set_limit(&self, limit: Option<usize>) {
+        let mut access = self.access.lock();
+        match &mut *access {
+            Access::Own(state) => {
+                state.stats.limit = limit;
+                // Nobody is in line but queued children; whoever polls finds them admitted.
+                let _nobody = state.settle(self.is_stopped());
+                let ring = !state.inbox.is_empty();
+                drop(access);
+                if ring {
+                    // As from elsewhere: the group may be polled elsewhere than where `&self`
+                    // came from.
+                    self.bell.ring();
+                }
+            }
+            Access::Shared(shared) => {
+                let shared = Arc::clone(shared);
+                drop(access);
+                shared.set_limit(limit, Who::Handle);
+            }
+        }
+    }
+
+    /// Sets the limit of a group that is being made.
+    pub(crate) fn start_with_limit(&mut self, limit: usize) {
+        self.with(|state| state.stats.limit = Some(limit));
+    }
+
+    /// Clears the line after a stop; the children that stood in it are to be dropped.
+    pub(crate) fn clear_line(&mut self) -> impl Iterator<Item = C> + use<C> {
+        self.with(State::clear_line).into_queued()
+    }
+
+    /// Closes the group if nothing runs and nothing waits.
+    pub(crate) fn try_close(&mut self) -> bool {
+        let stopped = self.is_stopped();
+        self.with(|state| state.try_close(stopped))
+    }
+
+    /// Closes the group whatever runs: admission ends here. What ran counts as dropped. Gives
+    /// those who were admitted and are not in the set.
+    pub(crate) fn close_now(&mut self) -> impl Iterator<Item = C> + use<C> {
+        let inbox = self.with(|state| {
+            state.close_now();
+            core::mem::take(&mut state.inbox)
+        });
+        inbox.into_iter().map(|admitted| admitted.child)
+    }
+
+    /// Tells those who wait in `closed`, after everything else of the end.
+    pub(crate) fn announce_end(&mut self) {
+        let end = self.with(|state| {
+            state.ended = true;
+            state.end.clone()
+        });
+        if let Some(end) = end {
+            end.reach();
+        }
+    }
+}
+
+// === impl Desk ===
+
+impl<C: Kind> Desk<'_, C> {
+    pub(crate) fn try_go<A: Child<C>>(self, child: A) -> Result<(), TryGoError<A>> {
+        match self {
+            Self::Shared(shared) => shared.try_go(Who::Owner, child),
+            Self::Own(mut own) => match own.room() {
+                Room::Yes => {
+                    own.enter(child);
+                    Ok(())
+                }
+                Room::No => Err(TryGoError::AtLimit(child)),
+                Room::Stopped => Err(TryGoError::Stopped(child)),
+            },
+        }
+    }
+
+    pub(crate) fn queue<A: Child<C>>(self, child: A) {
+        match self {
+            Self::Shared(shared) => shared.queue(Who::Owner, child),
+            Self::Own(mut own) => match own.room() {
+                Room::Yes => own.enter(child),
+                Room::No => {
+                    own.state.stats.queued += 1;
+                    own.state.line.push(Entry::Queued(child.into_child(Seal::new())));
+                }
+                Room::Stopped => own.state.stats.dropped += 1,
+            },
+        }
+    }
+
+    /// A running child is gone; its room is free.
+    #[inline]
+    pub(crate) fn finish(self, index: usize, ended: Ended) {
+        match self {
+            Self::Shared(shared) => shared.finish(index, ended),
+            Self::Own(own) => {
+                own.state.end(ended);
+                if !own.state.line.is_empty() {
+                    let _nobody = own.state.settle(own.stopped);
+                    own.state.take_in(own.set, own.bell);
+                }
+            }
+        }
+    }
+}
+
+impl<C: Kind> Own<'_, C> {
+    #[inline]
+    pub(crate) fn room(&self) -> Room {
+        if self.stopped || self.state.closed {
+            Room::Stopped
+        } else if self.state.fits() && self.state.line.is_empty() {
+            Room::Yes
+        } else {
+            Room::No
+        }
+    }
+
+    /// Admits a child for whom there is room.
+    #[inline]
+    pub(crate) fn enter<A: Child<C>>(&mut self, child: A) {
+        self.state.take_in(self.set, self.bell);
+        let index = self.state.enter();
+        self.set.insert(child.into_child(Seal::new()), index, self.bell);
+    }
+}
+
+// === impl State ===
+
+impl<C> State<C> {
+    /// Moves the admitted children into the set.
+    #[inline]
+    fn take_in(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
+        if self.inbox.is_empty() {
+            return;
+        }
+        for admitted in self.inbox.drain(..) {
+            set.insert(admitted.child, admitted.index, bell);
+        }
+        if self.inbox.capacity() > KEEP {
+            self.inbox = Default::default();
+        }
+    }
+}

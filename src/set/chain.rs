@@ -1,0 +1,104 @@
+//! Blocks in a row, without an allocation: queues that are linked through the blocks, and
+//! one that counts.
+
+use alloc::collections::VecDeque;
+
+use super::block::{Block, NONE};
+
+/// A queue of blocks, each with its link to the next; none stands in it twice.
+pub(super) struct Chain {
+    head: u32,
+    tail: u32,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { head: NONE, tail: NONE }
+    }
+}
+
+impl Chain {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+
+    #[inline]
+    pub(super) fn first(&self) -> Option<usize> {
+        (self.head != NONE).then_some(self.head as usize)
+    }
+
+    #[inline]
+    pub(super) fn push<C>(
+        &mut self,
+        blocks: &mut [Block<C>],
+        number: usize,
+        link: impl Fn(&mut Block<C>) -> &mut u32,
+    ) {
+        *link(&mut blocks[number]) = NONE;
+        match self.first() {
+            None => self.head = number as u32,
+            Some(_) => *link(&mut blocks[self.tail as usize]) = number as u32,
+        }
+        self.tail = number as u32;
+    }
+
+    #[inline]
+    pub(super) fn pop<C>(
+        &mut self,
+        blocks: &mut [Block<C>],
+        link: impl Fn(&mut Block<C>) -> &mut u32,
+    ) -> Option<usize> {
+        let number = self.first()?;
+        self.head = *link(&mut blocks[number]);
+        Some(number)
+    }
+}
+
+/// A queue of blocks in which the same may stand many times; in a row it counts as one run.
+#[derive(Default)]
+pub(super) struct Runs {
+    earlier: VecDeque<Run>,
+    last: Run,
+    len: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Run {
+    block: u32,
+    count: u32,
+}
+
+impl Runs {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, block: usize) {
+        let block = block as u32;
+        if self.last.block != block {
+            if self.last.count != 0 {
+                self.earlier.push_back(self.last);
+            }
+            self.last = Run { block, count: 0 };
+        }
+        self.last.count += 1;
+        self.len += 1;
+    }
+
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<usize> {
+        self.len = self.len.checked_sub(1)?;
+        let Some(run) = self.earlier.front_mut() else {
+            self.last.count -= 1;
+            return Some(self.last.block as usize);
+        };
+        let block = run.block;
+        run.count -= 1;
+        if run.count == 0 {
+            self.earlier.pop_front();
+        }
+        Some(block as usize)
+    }
+}

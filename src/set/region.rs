@@ -1,0 +1,124 @@
+//! Which blocks have somebody awake.
+//!
+//! A region is as many blocks as a word has bits. The first block rings the bell itself, and
+//! the others of the first region by one word more, so that a small group needs nothing else.
+//! Each further region is an entry in a `FuturesUnordered`, which holds any number of them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::task::AtomicWaker;
+
+use super::block::SEATS;
+use super::flag::{Up, Word, bits};
+use crate::bell::Bell;
+use crate::lock::Lock;
+
+#[derive(Default)]
+pub(super) struct Regions {
+    /// The word of the first region.
+    near: Option<Arc<Word>>,
+    /// The other regions.
+    far: Option<Far>,
+}
+
+struct Far {
+    words: Vec<Arc<Word>>,
+    entries: FuturesUnordered<Entry>,
+    /// The regions whose entry was woken.
+    woken: Arc<Lock<Vec<usize>>>,
+    /// An entry was added that has not been polled yet.
+    grown: bool,
+    bell: Waker,
+}
+
+/// A region's entry: never ready; when it is polled, it notes that its region has news.
+struct Entry {
+    word: Arc<Word>,
+    region: usize,
+    woken: Arc<Lock<Vec<usize>>>,
+}
+
+impl Regions {
+    /// The word for a new block, the next in number.
+    pub(super) fn add(&mut self, number: usize, bell: &Arc<Bell>) -> Arc<Word> {
+        if number == 0 {
+            return Word::new(Up::Bell(Arc::clone(bell)));
+        }
+        let region = match (number / SEATS).checked_sub(1) {
+            None => self.near.get_or_insert_with(|| Word::new(Up::Bell(Arc::clone(bell)))),
+            Some(region) => self.far.get_or_insert_with(|| Far::new(bell)).word(region),
+        };
+        Word::new(Up::Word { word: Arc::clone(region), bit: (number % SEATS) as u8 })
+    }
+
+    /// Whether there is something to gather that no ring of the bell tells of.
+    pub(super) fn has_grown(&self) -> bool {
+        self.far.as_ref().is_some_and(|far| far.grown)
+    }
+
+    /// Calls `visit` with each block that may have somebody awake.
+    pub(super) fn gather(&mut self, mut visit: impl FnMut(usize)) {
+        visit(0);
+        if let Some(word) = &self.near {
+            bits(word.take()).for_each(&mut visit);
+        }
+        if let Some(far) = &mut self.far {
+            far.gather(visit);
+        }
+    }
+}
+
+impl Far {
+    fn new(bell: &Arc<Bell>) -> Self {
+        Self {
+            words: Vec::new(),
+            entries: FuturesUnordered::new(),
+            woken: Arc::default(),
+            grown: false,
+            bell: Waker::from(Arc::clone(bell)),
+        }
+    }
+
+    fn word(&mut self, region: usize) -> &Arc<Word> {
+        if region == self.words.len() {
+            let word = Word::new(Up::Entry(AtomicWaker::new()));
+            self.words.push(Arc::clone(&word));
+            self.entries.push(Entry { word, region, woken: Arc::clone(&self.woken) });
+            self.grown = true;
+        }
+        &self.words[region]
+    }
+
+    fn gather(&mut self, mut visit: impl FnMut(usize)) {
+        self.grown = false;
+        // Never ready, and it ends: an entry does not wake itself. (It may ring the bell for
+        // nothing, after it has polled as many entries as there are; the next call is cheap.)
+        let _ = self.entries.poll_next_unpin(&mut Context::from_waker(&self.bell));
+        let mut woken = self.woken.lock();
+        for region in woken.drain(..) {
+            let first = (region + 1) * SEATS;
+            bits(self.words[region].take()).for_each(|block| visit(first + block));
+        }
+    }
+}
+
+impl Future for Entry {
+    type Output = Infallible;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Infallible> {
+        if let Up::Entry(waker) = self.word.up() {
+            // Registered before the bits are taken: a bit that is set in between is taken, one
+            // that is set after wakes the entry.
+            waker.register(cx.waker());
+        }
+        self.woken.lock().push(self.region);
+        Poll::Pending
+    }
+}
