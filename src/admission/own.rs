@@ -52,13 +52,22 @@ pub(crate) struct Own<'g, C> {
     state: &'g mut State<C>,
     set: &'g mut Set<C>,
     bell: &'g Arc<Bell>,
-    stopped: bool,
+    token: &'g Lazy<Leash>,
+    stopped: &'g Option<Reason>,
 }
 
 pub(crate) enum Room {
     Yes,
     No,
     Stopped,
+}
+
+#[inline]
+fn is_stopped(token: &Lazy<Leash>, stopped: &Option<Reason>) -> bool {
+    match token.get() {
+        Some(leash) => leash.token.is_cancelled(),
+        None => stopped.is_some(),
+    }
 }
 
 // === impl Leash ===
@@ -116,10 +125,7 @@ impl<C> Admission<C> {
 
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
-        match self.token.get() {
-            Some(leash) => leash.token.is_cancelled(),
-            None => self.stopped.is_some(),
-        }
+        is_stopped(&self.token, &self.stopped)
     }
 
     pub(crate) fn reason(&self) -> Option<Reason> {
@@ -167,10 +173,38 @@ impl<C> Admission<C> {
 
     #[inline]
     pub(crate) fn desk<'g>(&'g mut self, set: &'g mut Set<C>) -> Desk<'g, C> {
-        let stopped = self.is_stopped();
-        match self.access.get_mut() {
-            Access::Own(state) => Desk::Own(Own { state, set, bell: &self.bell, stopped }),
+        let Self { bell, token, stopped, access } = self;
+        match access.get_mut() {
+            Access::Own(state) => Desk::Own(Own { state, set, bell, token, stopped }),
             Access::Shared(shared) => Desk::Shared(shared),
+        }
+    }
+
+    /// A running child is gone; its room is free. False where that admits somebody of the
+    /// group's own queue, by [`admit_queued`](Self::admit_queued).
+    #[inline]
+    pub(crate) fn finish(&mut self, index: usize, ended: Ended) -> bool {
+        match self.access.get_mut() {
+            Access::Own(state) => {
+                state.end(ended);
+                state.line.is_empty()
+            }
+            Access::Shared(shared) => {
+                shared.finish(index, ended);
+                true
+            }
+        }
+    }
+
+    /// Admits those of the group's own queue for whom there is room now.
+    #[inline]
+    pub(crate) fn admit_queued(&mut self, set: &mut Set<C>) {
+        let stopped = self.is_stopped();
+        if let Access::Own(state) = self.access.get_mut() {
+            if !state.line.is_empty() {
+                let _nobody = state.settle(stopped);
+                state.take_in(set, &self.bell);
+            }
         }
     }
 
@@ -309,27 +343,19 @@ impl<C: Kind> Desk<'_, C> {
             },
         }
     }
+}
 
-    /// A running child is gone; its room is free.
+impl<C> Own<'_, C> {
     #[inline]
-    pub(crate) fn finish(self, index: usize, ended: Ended) {
-        match self {
-            Self::Shared(shared) => shared.finish(index, ended),
-            Self::Own(own) => {
-                own.state.end(ended);
-                if !own.state.line.is_empty() {
-                    let _nobody = own.state.settle(own.stopped);
-                    own.state.take_in(own.set, own.bell);
-                }
-            }
-        }
+    fn is_stopped(&self) -> bool {
+        is_stopped(self.token, self.stopped)
     }
 }
 
 impl<C: Kind> Own<'_, C> {
     #[inline]
     pub(crate) fn room(&self) -> Room {
-        if self.stopped || self.state.closed {
+        if self.is_stopped() || self.state.closed {
             Room::Stopped
         } else if self.state.fits() && self.state.line.is_empty() {
             Room::Yes
@@ -353,9 +379,13 @@ impl<C> State<C> {
     /// Moves the admitted children into the set.
     #[inline]
     fn take_in(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
-        if self.inbox.is_empty() {
-            return;
+        if !self.inbox.is_empty() {
+            self.empty_inbox(set, bell);
         }
+    }
+
+    #[cold]
+    fn empty_inbox(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
         for admitted in self.inbox.drain(..) {
             set.insert(admitted.child, admitted.index, bell);
         }

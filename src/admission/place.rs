@@ -1,14 +1,20 @@
 //! What somebody holds who waits for room, or has been given it: given up on drop.
 
 use alloc::sync::Arc;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::Context;
 
 use super::{Admitted, Place, Shared, Who};
+use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
 
 /// A place in the line, given up on drop.
 pub(crate) struct Stand<C> {
     shared: Arc<Shared<C>>,
     place: Option<Place>,
+    /// Hears of a stop, for who asks to.
+    watch: Option<Cancelled>,
 }
 
 impl<C> Stand<C> {
@@ -22,10 +28,16 @@ impl<C> Stand<C> {
         match stand {
             Some(stand) => stand.place = place,
             None if place.is_some() => {
-                *stand = Some(Self { shared: Arc::clone(shared), place });
+                *stand = Some(Self { shared: Arc::clone(shared), place, watch: None });
             }
             None => {}
         }
+    }
+
+    /// Has the task of `cx` woken when the group stops; true where it has.
+    pub(crate) fn hears_stop(&mut self, cx: &mut Context<'_>) -> bool {
+        let watch = self.watch.get_or_insert_with(|| self.shared.token.cancelled());
+        Pin::new(watch).poll(cx).is_ready()
     }
 }
 

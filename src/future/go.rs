@@ -5,7 +5,7 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::{Cancelled, Drive};
+use super::Drive;
 use crate::admission::{Answer, Desk, Room, Stand, Who};
 use crate::group::run::{Driven, POLLS};
 use crate::{Child, Kind, Stopped};
@@ -25,8 +25,6 @@ pub struct Go<D, C: Kind, A> {
     child: Option<A>,
     /// Its place in the line, where it has to wait.
     stand: Option<Stand<C>>,
-    /// Hears of a stop while a handle's `go` waits. (A group's own hears by its bell.)
-    watch: Option<Cancelled>,
     step: fn(&mut Self, &mut Context<'_>) -> Admission<A>,
 }
 
@@ -38,60 +36,77 @@ where
     A: Child<C>,
 {
     pub(crate) fn new(driver: D, child: A) -> Self {
-        Self { driver, child: Some(child), stand: None, watch: None, step: Self::step }
+        Self { driver, child: Some(child), stand: None, step: Self::step }
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Admission<A> {
+        if self.enter() {
+            return Poll::Ready(Ok(()));
+        }
+        self.ask_and_wait(cx)
+    }
+
+    /// Admits the child where that takes no more than a look: there is room, and nobody but
+    /// the group itself could want it.
+    #[inline]
+    fn enter(&mut self) -> bool {
+        if let Desk::Own(mut own) = self.driver.desk() {
+            if let Room::Yes = own.room() {
+                if let Some(child) = self.child.take() {
+                    own.enter(child);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    #[inline(never)]
+    fn ask_and_wait(&mut self, cx: &mut Context<'_>) -> Admission<A> {
         if self.child.is_none() {
             return Poll::Pending;
         }
-        let mut budget = POLLS;
-        let mut driving = false;
-        // Nobody was left to poll, or to be polled by a handle. What was polled before may have
-        // made it his turn; so he asks once more, last.
-        let mut quiet = D::WHO == Who::Handle;
-        let mut answer = loop {
-            let answer = self.ask(cx);
-            if answer.is_ready() || quiet {
-                break answer;
-            }
-            if !core::mem::replace(&mut driving, true) {
-                self.driver.begin(cx);
-            }
-            quiet = self.driver.advance(&mut budget) != Driven::Progress;
-        };
-        if answer.is_pending() && D::WHO == Who::Handle {
-            let watch = self.watch.get_or_insert_with(|| self.driver.token().cancelled());
-            if Pin::new(watch).poll(cx).is_ready() {
-                answer = self.refused();
-            }
+        let mut admission = self.ask(cx);
+        if admission.is_pending() {
+            admission = self.wait(cx);
         }
-        if driving {
-            self.driver.end(cx, answer.is_pending());
-        }
-        if answer.is_ready() {
+        if admission.is_ready() {
             self.stand = None;
-            self.watch = None;
+        }
+        admission
+    }
+
+    /// There is no room yet.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Admission<A> {
+        let mut answer = Poll::Pending;
+        if D::WHO == Who::Owner {
+            self.driver.begin(cx);
+            let mut budget = POLLS;
+            while answer.is_pending() {
+                let driven = self.driver.advance(&mut budget);
+                // Whom it polled before may have made room; so it asks once more, last.
+                answer = self.ask(cx);
+                if driven != Driven::Progress {
+                    break;
+                }
+            }
+            self.driver.end(cx, answer.is_pending());
+        } else if self.stand.as_mut().is_some_and(|stand| stand.hears_stop(cx)) {
+            answer = self.refused();
         }
         answer
     }
 
     fn ask(&mut self, cx: &mut Context<'_>) -> Admission<A> {
+        if self.enter() {
+            return Poll::Ready(Ok(()));
+        }
         let shared = match self.driver.desk() {
             Desk::Shared(shared) => shared,
-            Desk::Own(mut own) => {
-                return match own.room() {
-                    Room::No => Poll::Pending,
-                    Room::Stopped => self.refused(),
-                    Room::Yes => {
-                        let Some(child) = self.child.take() else {
-                            return Poll::Pending;
-                        };
-                        own.enter(child);
-                        Poll::Ready(Ok(()))
-                    }
-                };
-            }
+            Desk::Own(own) => match own.room() {
+                Room::Stopped => return self.refused(),
+                Room::Yes | Room::No => return Poll::Pending,
+            },
         };
         let mut place = Stand::place(&self.stand);
         let answer = shared.go(D::WHO, &mut place, cx, &mut self.child);

@@ -21,7 +21,6 @@ use futures_util::future::FusedFuture;
 
 use crate::admission::Ended;
 use crate::panic::{First, Payload, catch, discard, resume};
-use crate::set::Place;
 use crate::{Children, Group, Kind, Policy, Reason, Verdict, context};
 
 /// How many children one poll of a group polls, however many are ready.
@@ -42,17 +41,19 @@ pub(crate) enum Driven {
 #[derive(Clone, Copy)]
 enum Stage {
     Ours,
-    /// A child's poll or destructor.
-    Child(Place),
+    /// The poll or the destructor of the set's current child.
+    Child,
     /// The policy's, which hears of the child with that index.
     Policy(usize, Ended),
 }
 
-/// How far a child's turn has come, kept where a panic doesn't reach.
+/// How far the children's turns have come, kept where a panic doesn't reach.
 struct Turn<R> {
     stage: Stage,
-    /// What the child has returned, while its destructor runs.
+    /// What the current child has returned, while its destructor runs.
     returned: Option<R>,
+    /// The policy wants a stop.
+    stop: Option<Reason>,
 }
 
 /// Polls the children until some have finished, nobody is ready, or the budget is spent. A
@@ -62,12 +63,12 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    let mut turn = Turn { stage: Stage::Ours, returned: None };
+    let mut turn = Turn { stage: Stage::Ours, returned: None, stop: None };
     // One guard for all the children of the poll; the stage tells whose panic it was.
     match catch(|| drive(group, budget, &mut turn)) {
         Ok(driven) => driven,
         Err(payload) => {
-            recover(group, turn, payload);
+            recover(group, budget, turn, payload);
             Driven::Progress
         }
     }
@@ -124,42 +125,59 @@ where
     let mut progress = false;
     // Children of a group that has handles may ask for room in it, and are to be known then.
     let known = group.admission.shared().map(|shared| shared.id());
-    while *budget > 0 {
-        let Some(place) = group.set.next() else {
-            break;
-        };
-        *budget -= 1;
-        turn.stage = Stage::Child(place);
-        let polled = group.set.poll(place, |child, index, cx| match known {
-            None => child.poll_child(cx),
-            Some(id) => context::inside(id, index, || child.poll_child(cx)),
-        });
-        let Poll::Ready(result) = polled else {
-            continue;
-        };
-        progress = true;
-        let ended = if result.is_ok() { Ended::Ok } else { Ended::Failed };
-        turn.returned = Some(result);
-        let index = group.set.remove(place);
-        turn.stage = Stage::Policy(index, ended);
-        // A policy that has panicked hears of nobody; the result goes as any other value.
-        if let (Some(policy), Some(result)) = (&mut group.policy, turn.returned.take()) {
-            if let Verdict::Stop(reason) = policy.on_child(index, result) {
-                group.stop(reason);
-            }
-        }
+    loop {
+        let Group { set, admission, policy, .. } = &mut *group;
+        let Turn { stage, returned, stop } = &mut *turn;
+        let mut who = (0, Ended::Ok);
+        *stage = Stage::Child;
+        let over = set.poll_round(
+            budget,
+            returned,
+            |child, index, cx| match known {
+                None => child.poll_child(cx),
+                Some(id) => context::inside(id, index, || child.poll_child(cx)),
+            },
+            |index, result| {
+                progress = true;
+                let ended = if result.is_ok() { Ended::Ok } else { Ended::Failed };
+                *stage = Stage::Policy(index, ended);
+                // A policy that has panicked hears of nobody; the result goes as any value.
+                if let Some(policy) = policy {
+                    if let Verdict::Stop(reason) = policy.on_child(index, result) {
+                        *stop = Some(reason);
+                        who = (index, ended);
+                        return false;
+                    }
+                }
+                *stage = Stage::Child;
+                admission.finish(index, ended)
+            },
+        );
         turn.stage = Stage::Ours;
-        group.desk().finish(index, ended);
+        if let Some(reason) = turn.stop.take() {
+            let (index, ended) = who;
+            group.stop(reason);
+            group.admission.finish(index, ended);
+        }
+        group.admission.admit_queued(&mut group.set);
+        if over || *budget == 0 {
+            return progress;
+        }
     }
-    turn.stage = Stage::Ours;
-    progress
 }
 
 /// Puts a group in order in which somebody has panicked.
 #[cold]
-fn recover<C: Kind, P, O, R>(group: &mut Group<C, P, O>, turn: Turn<R>, payload: Payload) {
+fn recover<C: Kind, P, O, R>(
+    group: &mut Group<C, P, O>,
+    budget: &mut usize,
+    turn: Turn<R>,
+    payload: Payload,
+) {
+    let place = group.set.current();
+    *budget -= group.set.settle();
     let (index, ended) = match turn.stage {
-        Stage::Child(place) => {
+        Stage::Child => {
             // The value goes with the destructor's panic, which may be its own.
             let _ = catch(|| drop(turn.returned)).map_err(discard);
             let index = catch(|| group.set.remove(place)).unwrap_or_else(|second| {
@@ -177,7 +195,8 @@ fn recover<C: Kind, P, O, R>(group: &mut Group<C, P, O>, turn: Turn<R>, payload:
         // Not by any user's code: the group is broken, and says so.
         Stage::Ours => resume(payload),
     };
-    group.desk().finish(index, ended);
+    group.admission.finish(index, ended);
+    group.admission.admit_queued(&mut group.set);
 }
 
 impl<C: Kind, P, O> Group<C, P, O> {

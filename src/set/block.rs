@@ -1,11 +1,13 @@
 //! As many seats for children as a word has bits (64, mostly), and what is known of each.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use futures_util::task::waker_ref;
 
 use super::flag::{Flag, Word, bits};
-use super::row::{Row, Seat};
+use super::row::{Rows, SeatMut};
 
 /// How many seats a block has: the bits of its word.
 pub(super) const SEATS: usize = usize::BITS as usize;
@@ -13,88 +15,177 @@ pub(super) const SEATS: usize = usize::BITS as usize;
 /// No block: the end of a [`Chain`].
 pub(super) const NONE: u32 = u32::MAX;
 
+/// The children of one block that are polled one after another.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Bunch {
+    pub(super) block: usize,
+    /// Whether they have never been polled.
+    pub(super) fresh: bool,
+    /// How many there are.
+    pub(super) count: usize,
+    /// How many have been polled.
+    pub(super) polled: usize,
+    /// How many of these have left the block.
+    pub(super) freed: usize,
+    /// Whose turn it is.
+    pub(super) seat: usize,
+}
+
 pub(super) struct Block<C> {
     pub(super) word: Arc<Word>,
-    /// What children are polled with that have no flag: most never keep a waker. One that
-    /// does takes it along.
-    spare: Option<Arc<Flag>>,
-    /// The first row by itself, so that a small group allocates no list of them.
-    first: Row<C>,
-    rows: Vec<Row<C>>,
+    /// Lent to children for a poll who have no flag of their own, as most never keep a waker.
+    /// One that does keeps it for good. Nobody else holds it between two polls.
+    spare: Arc<Flag>,
+    rows: Rows<C>,
     /// Seats without a child.
-    pub(super) open: usize,
+    open: usize,
+    /// Those of them that are behind all the children who were never polled, and so may take
+    /// the next: it is polled after them then.
+    takes: usize,
+    /// Children who were never polled.
+    fresh: usize,
     /// Children that this round still polls.
     pub(super) ready: usize,
     /// Children that were woken in their own poll in this turn, and wait for the next.
     pub(super) late: usize,
-    /// Children who were never polled, oldest first: a ring.
-    fresh: [u8; SEATS],
-    fresh_head: u8,
-    fresh_len: u8,
     /// The next block of the round.
     pub(super) next: u32,
     /// The next block with `late` children.
     pub(super) next_late: u32,
+    /// Stands among those with `late` children.
+    pub(super) is_late: bool,
+    /// Stands among those that take children.
+    pub(super) vacant: bool,
 }
 
 impl<C> Block<C> {
     pub(super) fn new(word: Arc<Word>) -> Self {
         Self {
+            spare: Flag::new(&word),
             word,
-            spare: None,
-            first: Row::new(),
-            rows: Vec::new(),
+            rows: Rows::new(),
             open: usize::MAX,
+            takes: usize::MAX,
+            fresh: 0,
             ready: 0,
             late: 0,
-            fresh: [0; SEATS],
-            fresh_head: 0,
-            fresh_len: 0,
             next: NONE,
             next_late: NONE,
+            is_late: false,
+            vacant: false,
         }
     }
 
-    /// The seat in which somebody sits.
+    /// Whether there is a seat that takes a child.
     #[inline]
-    pub(super) fn seat(&mut self, at: usize) -> Pin<&mut Seat<C>> {
-        self.seat_and_spare(at).0
+    pub(super) fn has_room(&self) -> bool {
+        self.takes != 0
     }
 
-    #[inline]
-    pub(super) fn seat_and_spare(&mut self, at: usize) -> (Pin<&mut Seat<C>>, Spare<'_>) {
-        let row = match (at / Row::<C>::SEATS).checked_sub(1) {
-            None => &mut self.first,
-            Some(row) => &mut self.rows[row],
-        };
-        (row.seat(at % Row::<C>::SEATS), Spare { flag: &mut self.spare, word: &self.word, at })
+    /// Lets all open seats take children again, if nobody has to be behind anybody.
+    pub(super) fn make_room(&mut self) {
+        if self.fresh == 0 {
+            self.takes = self.open;
+        }
     }
 
-    /// Seats a child in the lowest open seat; there is one.
+    /// The seats in which somebody sits.
+    pub(super) fn taken(&self) -> usize {
+        !self.open
+    }
+
+    /// Seats a child; there is a seat that takes one.
     #[inline]
     pub(super) fn insert(&mut self, child: C, index: usize) {
-        let at = self.open.trailing_zeros() as usize;
-        self.open &= self.open - 1;
-        if at / Row::<C>::SEATS > self.rows.len() {
-            self.rows.push(Row::new());
-        }
-        let seat = self.seat(at).project();
-        let mut place = seat.child;
-        place.set(Some(child));
+        let at = self.takes.trailing_zeros() as usize;
+        let seat = self.takes & self.takes.wrapping_neg();
+        self.takes ^= seat;
+        self.open ^= seat;
+        self.fresh |= seat;
+        self.rows.reach(at);
+        let mut seat = self.rows.seat(at);
+        seat.child.set(Some(child));
         *seat.index = index;
-        let tail = (usize::from(self.fresh_head) + usize::from(self.fresh_len)) % SEATS;
-        self.fresh[tail] = at as u8;
-        self.fresh_len += 1;
     }
 
-    /// The oldest child that was never polled.
+    /// Goes on with a bunch until it is over or `ended` says so; true in the first case.
     #[inline]
-    pub(super) fn next_fresh(&mut self) -> usize {
-        debug_assert!(self.fresh_len > 0);
-        let at = self.fresh[usize::from(self.fresh_head) % SEATS];
-        self.fresh_head = (self.fresh_head + 1) % SEATS as u8;
-        self.fresh_len -= 1;
-        usize::from(at)
+    pub(super) fn poll<R>(
+        &mut self,
+        bunch: &mut Bunch,
+        returned: &mut Option<R>,
+        poll: &mut impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
+        ended: &mut impl FnMut(usize, R) -> bool,
+    ) -> bool {
+        let Self { word, spare, rows, open, fresh, ready, late, .. } = self;
+        let todo = if bunch.fresh { fresh } else { ready };
+        let mut go_on = true;
+        while go_on && bunch.polled != bunch.count {
+            let waker = waker_ref(spare);
+            let mut lent = Context::from_waker(&waker);
+            // The seat whose child has kept the waker that it was lent, once one does.
+            let mut kept = None;
+            while go_on && bunch.polled != bunch.count {
+                let at = todo.trailing_zeros() as usize;
+                let bit = *todo & todo.wrapping_neg();
+                *todo ^= bit;
+                bunch.polled += 1;
+                bunch.seat = at;
+                let mut seat = rows.seat(at);
+                let Some(child) = seat.child.as_mut().as_pin_mut() else {
+                    debug_assert!(false, "an open seat was to be polled");
+                    continue;
+                };
+                let polled = match seat.flag {
+                    None => {
+                        spare.lend(at);
+                        poll(child, *seat.index, &mut lent)
+                    }
+                    Some(flag) => {
+                        flag.begin_poll();
+                        let waker = waker_ref(flag);
+                        poll(child, *seat.index, &mut Context::from_waker(&waker))
+                    }
+                };
+                let Poll::Ready(value) = polled else {
+                    if seat.flag.as_ref().unwrap_or(spare).end_poll() {
+                        *late |= bit;
+                    }
+                    if seat.flag.is_none() && !spare.is_sole() {
+                        kept = Some(at);
+                        break;
+                    }
+                    continue;
+                };
+                *returned = Some(value);
+                let index = seat.vacate();
+                *open |= bit;
+                bunch.freed += 1;
+                go_on = returned.take().is_none_or(|value| ended(index, value));
+                if !spare.is_sole() {
+                    // It has left it to somebody who must not reach the seat's next child.
+                    spare.renew();
+                    break;
+                }
+            }
+            if !spare.is_sole() {
+                let spare = core::mem::replace(spare, Flag::new(word));
+                if let Some(at) = kept {
+                    *rows.seat(at).flag = Some(spare);
+                }
+            }
+        }
+        go_on
+    }
+
+    /// Drops a child and gives its index.
+    pub(super) fn remove(&mut self, at: usize) -> usize {
+        let index = self.rows.seat(at).vacate();
+        self.open |= 1 << at;
+        if !self.spare.renew() {
+            self.spare = Flag::new(&self.word);
+        }
+        index
     }
 
     /// Takes the bits of the children who were woken since the last call; also a bit may
@@ -102,37 +193,21 @@ impl<C> Block<C> {
     pub(super) fn take_woken(&mut self) -> usize {
         let set = self.word.take() & !self.open;
         bits(set)
-            .filter(|&at| self.seat(at).flag.as_ref().is_some_and(|flag| flag.is_woken()))
+            .filter(|&at| self.rows.seat(at).flag.as_ref().is_some_and(|flag| flag.is_woken()))
             .fold(0, |mask, at| mask | 1 << at)
     }
 }
 
-/// The flag for the poll of a child that has none.
-pub(super) struct Spare<'b> {
-    flag: &'b mut Option<Arc<Flag>>,
-    word: &'b Arc<Word>,
-    at: usize,
-}
-
-impl Spare<'_> {
+impl<C> SeatMut<'_, C> {
+    /// Drops the child, sees to it that wakers which it left somewhere don't reach the seat's
+    /// next, and gives the child's index.
     #[inline]
-    pub(super) fn get(&mut self) -> &Arc<Flag> {
-        let flag = self.flag.get_or_insert_with(|| Flag::new(self.word));
-        flag.assign(self.at);
-        flag
-    }
-
-    /// The flag, where the child that was polled with it has kept a waker.
-    #[inline]
-    pub(super) fn take_if_kept(&mut self) -> Option<Arc<Flag>> {
-        self.flag.take_if(|flag| !flag.is_sole())
-    }
-
-    /// Makes sure that the next child who is polled with it is alone with it.
-    #[inline]
-    pub(super) fn renew(&mut self) {
-        if let Some(flag) = self.take_if_kept() {
-            flag.renew();
+    fn vacate(mut self) -> usize {
+        // An assignment that unwinds from the old value's destructor has stored the new one.
+        self.child.set(None);
+        if self.flag.as_ref().is_some_and(|flag| !flag.renew()) {
+            *self.flag = None;
         }
+        *self.index
     }
 }

@@ -78,27 +78,37 @@ impl Runs {
     pub(super) fn push(&mut self, block: usize) {
         let block = block as u32;
         if self.last.block != block {
-            if self.last.count != 0 {
-                self.earlier.push_back(self.last);
-            }
-            self.last = Run { block, count: 0 };
+            self.begin(block);
         }
         self.last.count += 1;
         self.len += 1;
     }
 
+    #[cold]
+    fn begin(&mut self, block: u32) {
+        if self.last.count != 0 {
+            self.earlier.push_back(self.last);
+        }
+        self.last = Run { block, count: 0 };
+    }
+
+    /// The block at the front, and how often it stands there.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<usize> {
-        self.len = self.len.checked_sub(1)?;
+    pub(super) fn first(&self) -> Option<(usize, usize)> {
+        let run = self.earlier.front().unwrap_or(&self.last);
+        (run.count != 0).then_some((run.block as usize, run.count as usize))
+    }
+
+    /// Takes the front block out that often.
+    pub(super) fn take(&mut self, count: usize) {
+        self.len -= count;
         let Some(run) = self.earlier.front_mut() else {
-            self.last.count -= 1;
-            return Some(self.last.block as usize);
+            self.last.count -= count as u32;
+            return;
         };
-        let block = run.block;
-        run.count -= 1;
+        run.count -= count as u32;
         if run.count == 0 {
             self.earlier.pop_front();
         }
-        Some(block as usize)
     }
 }

@@ -15,7 +15,7 @@
 //! - A bit says: look at the flag. It may be stale; a flag that is not `WOKEN` has no news.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 
 use futures_util::task::{ArcWake, AtomicWaker};
 
@@ -32,6 +32,8 @@ pub(super) struct Flag {
     /// The child's bit in the word. Fixed before each poll by the one who polls; nobody else
     /// has the flag when it changes.
     bit: AtomicU8,
+    /// Its child woke itself in the poll that goes on, while nobody else had the flag.
+    yielded: AtomicBool,
     word: Arc<Word>,
 }
 
@@ -44,7 +46,10 @@ pub(super) struct Word {
 /// Who is told when a word has its first bit.
 pub(super) enum Up {
     Bell(Arc<Bell>),
-    Word { word: Arc<Word>, bit: u8 },
+    Word {
+        word: Arc<Word>,
+        bit: u8,
+    },
     /// The region's entry among the others.
     Entry(AtomicWaker),
 }
@@ -54,14 +59,21 @@ pub(super) enum Up {
 impl Flag {
     pub(super) fn new(word: &Arc<Word>) -> Arc<Self> {
         let word = Arc::clone(word);
-        Arc::new(Self { state: AtomicU8::new(0), bit: AtomicU8::new(0), word })
+        Arc::new(Self {
+            state: AtomicU8::new(0),
+            bit: AtomicU8::new(0),
+            yielded: AtomicBool::new(false),
+            word,
+        })
     }
 
-    /// Says whose flag it is. Nobody else holds it.
+    /// Begins a poll of whichever child it is lent to. Nobody else holds it.
     #[inline]
-    pub(super) fn assign(&self, bit: usize) {
+    pub(super) fn lend(&self, bit: usize) {
         // Relaxed: whoever gets a clone gets it after this, in the poll that follows.
         self.bit.store(bit as u8, Ordering::Relaxed);
+        self.state.store(POLLING, Ordering::Relaxed);
+        self.yielded.store(false, Ordering::Relaxed);
     }
 
     /// Whether nobody has a clone, so that nobody can wake it.
@@ -96,20 +108,28 @@ impl Flag {
     /// Ends a poll that was pending, and tells whether the child was woken meanwhile.
     #[inline]
     pub(super) fn end_poll(self: &Arc<Self>) -> bool {
-        let state = if self.is_sole() {
-            let state = self.state.load(Ordering::Relaxed);
-            self.state.store(state & WOKEN, Ordering::Relaxed);
-            state
-        } else {
-            self.state.fetch_and(!POLLING, Ordering::AcqRel)
-        };
-        state & WOKEN != 0
+        // Written in the poll only, which is over.
+        let yielded = self.yielded.load(Ordering::Relaxed);
+        if yielded {
+            self.yielded.store(false, Ordering::Relaxed);
+        }
+        let woken = if yielded { WOKEN } else { 0 };
+        if self.is_sole() {
+            let woken = self.state.load(Ordering::Relaxed) & WOKEN | woken;
+            self.state.store(woken, Ordering::Relaxed);
+            return woken != 0;
+        }
+        match woken {
+            0 => self.state.fetch_and(!POLLING, Ordering::AcqRel) & WOKEN != 0,
+            _ => self.state.swap(WOKEN, Ordering::AcqRel) != 0,
+        }
     }
 
     /// Makes the flag fit for the next child; false where somebody still has a clone.
     #[inline]
     pub(super) fn renew(self: &Arc<Self>) -> bool {
         let sole = self.is_sole();
+        self.yielded.store(false, Ordering::Relaxed);
         // Woken for good, if it can't be used again: a wake stops there and rings for nobody.
         self.state.store(if sole { 0 } else { WOKEN }, Ordering::Relaxed);
         sole
@@ -119,6 +139,12 @@ impl Flag {
 impl ArcWake for Flag {
     #[inline]
     fn wake_by_ref(flag: &Arc<Self>) {
+        if Arc::strong_count(flag) == 1 {
+            // Whoever has a clone counts at least two. So this is the waker that was lent to
+            // the child for the poll that goes on: it looks there when the poll ends.
+            flag.yielded.store(true, Ordering::Relaxed);
+            return;
+        }
         // First the flag, then the bit: whoever takes the bit sees the flag.
         if flag.state.fetch_or(WOKEN, Ordering::AcqRel) == 0 {
             flag.word.set(flag.bit.load(Ordering::Relaxed));

@@ -16,7 +16,10 @@
 //!
 //! - A seat is occupied exactly where its block's `open` has no bit for it; its `child` is
 //!   then `Some`. `len` counts the occupied.
-//! - Each block with an open seat is the `roomy` one, or stands in `vacant`, once.
+//! - The children of a block that were never polled sit in the order in which they came: it
+//!   takes one only into a seat behind them all. Each block that takes one is the `roomy` one
+//!   or stands in `vacant`, once, and says so; or it has come to do so in the bunch that is
+//!   being polled.
 //! - A block stands in `round` exactly while its `ready` is not 0, in `late` exactly while
 //!   its `late` is not 0.
 //! - `ready`, `late` and `fresh` name occupied seats only, and no seat twice.
@@ -32,9 +35,7 @@ use alloc::vec::Vec;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use futures_util::task::waker_ref;
-
-use self::block::{Block, SEATS};
+use self::block::{Block, Bunch, SEATS};
 use self::chain::{Chain, Runs};
 use self::region::Regions;
 use crate::bell::Bell;
@@ -55,7 +56,7 @@ pub(crate) struct Set<C> {
     regions: Regions,
     /// The block that gets the next child, if it has a seat.
     roomy: usize,
-    /// Other blocks with open seats.
+    /// Other blocks that take children.
     vacant: Vec<usize>,
     len: usize,
     /// The blocks of those who were admitted and not yet polled, oldest first.
@@ -68,6 +69,7 @@ pub(crate) struct Set<C> {
     late: Chain,
     late_turn: u32,
     turn: u32,
+    bunch: Bunch,
 }
 
 impl<C> Set<C> {
@@ -84,6 +86,7 @@ impl<C> Set<C> {
             late: Chain::default(),
             late_turn: 0,
             turn: 0,
+            bunch: Bunch::default(),
         }
     }
 
@@ -94,7 +97,8 @@ impl<C> Set<C> {
     /// Admits a child; it is polled in the next round. Its wakers ring `bell`.
     #[inline]
     pub(crate) fn insert(&mut self, child: C, index: usize, bell: &Arc<Bell>) {
-        if self.blocks.get(self.roomy).is_none_or(|block| block.open == 0) {
+        let has_room = self.blocks.get(self.roomy).is_some_and(Block::has_room);
+        if !has_room {
             self.find_room(bell);
         }
         self.blocks[self.roomy].insert(child, index);
@@ -102,7 +106,7 @@ impl<C> Set<C> {
         self.len += 1;
     }
 
-    /// Makes a block with an open seat the roomy one.
+    /// Makes a block that takes a child the roomy one.
     #[cold]
     fn find_room(&mut self, bell: &Arc<Bell>) {
         self.roomy = self.vacant.pop().unwrap_or_else(|| {
@@ -113,6 +117,7 @@ impl<C> Set<C> {
             self.blocks.push(Block::new(self.regions.add(number, bell)));
             number
         });
+        self.blocks[self.roomy].vacant = false;
     }
 
     /// Begins a turn: who yielded in an earlier one may be polled again.
@@ -129,6 +134,7 @@ impl<C> Set<C> {
             while let Some(number) = self.late.pop(&mut self.blocks, |block| &mut block.next_late) {
                 let block = &mut self.blocks[number];
                 block.ready = core::mem::take(&mut block.late);
+                block.is_late = false;
                 self.round.push(&mut self.blocks, number, |block| &mut block.next);
             }
         }
@@ -160,92 +166,99 @@ impl<C> Set<C> {
         !self.round.is_empty() || !self.late.is_empty() || self.fresh.len() != 0
     }
 
-    /// The next child to be polled in this round; `None` when the round is over.
+    /// Goes on with the round, until it is over, the budget, one for each child polled, is
+    /// spent, or `ended` says so: it is called with the index of each child that is done and
+    /// what it returned, when the child has been dropped. True when the round is over.
+    ///
+    /// A child that panics, in its poll or its destructor, is [current](Self::current), and to
+    /// be [removed](Self::remove). `returned` holds the value of one that did the latter.
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<Place> {
-        if let Some(number) = self.round.first() {
-            let block = &mut self.blocks[number];
-            let seat = block.ready.trailing_zeros() as usize;
-            block.ready &= block.ready - 1;
-            if block.ready == 0 {
-                self.round.pop(&mut self.blocks, |block| &mut block.next);
+    pub(crate) fn poll_round<R>(
+        &mut self,
+        budget: &mut usize,
+        returned: &mut Option<R>,
+        mut poll: impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
+        mut ended: impl FnMut(usize, R) -> bool,
+    ) -> bool {
+        loop {
+            self.bunch = match (self.round.first(), self.fresh.first()) {
+                (Some(block), _) => {
+                    let count = self.blocks[block].ready.count_ones() as usize;
+                    Bunch { block, fresh: false, count, ..Bunch::default() }
+                }
+                (None, Some((block, count))) if self.fresh_in_round != 0 => {
+                    let count = count.min(self.fresh_in_round);
+                    Bunch { block, fresh: true, count, ..Bunch::default() }
+                }
+                _ => return true,
+            };
+            self.bunch.count = self.bunch.count.min(*budget);
+            if self.bunch.count == 0 {
+                return false;
             }
-            return Some(Place { block: number, seat });
+            let block = &mut self.blocks[self.bunch.block];
+            let go_on = block.poll(&mut self.bunch, returned, &mut poll, &mut ended);
+            *budget -= self.settle();
+            if !go_on {
+                return false;
+            }
         }
-        self.fresh_in_round = self.fresh_in_round.checked_sub(1)?;
-        let number = self.fresh.pop()?;
-        Some(Place { block: number, seat: self.blocks[number].next_fresh() })
     }
 
-    /// Polls a child, with its index. One that is done stays to be [removed](Self::remove);
-    /// so does one that panicked.
-    #[inline]
-    pub(crate) fn poll<R>(
-        &mut self,
-        place: Place,
-        poll: impl FnOnce(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
-    ) -> Poll<R> {
-        let block = &mut self.blocks[place.block];
-        let (seat, mut spare) = block.seat_and_spare(place.seat);
-        let mut seat = seat.project();
-        let Some(child) = seat.child.as_mut().as_pin_mut() else {
-            debug_assert!(false, "an open seat was polled");
-            return Poll::Pending;
-        };
-        let flag = match seat.flag {
-            Some(flag) => &*flag,
-            None => spare.get(),
-        };
-        flag.begin_poll();
-        let polled = poll(child, *seat.index, &mut Context::from_waker(&waker_ref(flag)));
-        if polled.is_pending() {
-            let woken = flag.end_poll();
-            if seat.flag.is_none() {
-                *seat.flag = spare.take_if_kept();
-            }
-            if woken {
-                let before = block.late;
-                block.late |= 1 << place.seat;
-                if before == 0 {
-                    self.late.push(&mut self.blocks, place.block, |block| &mut block.next_late);
-                }
-            }
+    /// Brings the numbers up to date after a bunch of children was polled; gives how many.
+    pub(crate) fn settle(&mut self) -> usize {
+        let Bunch { block: number, fresh, polled, freed, .. } = self.bunch;
+        self.bunch = Bunch::default();
+        if polled == 0 {
+            return 0;
         }
+        let block = &mut self.blocks[number];
+        if fresh {
+            self.fresh_in_round -= polled;
+            self.fresh.take(polled);
+        } else if block.ready == 0 {
+            self.round.pop(&mut self.blocks, |block| &mut block.next);
+        }
+        let block = &mut self.blocks[number];
+        if block.late != 0 && !block.is_late {
+            block.is_late = true;
+            self.late.push(&mut self.blocks, number, |block| &mut block.next_late);
+        }
+        self.vacate(number, freed);
         polled
     }
 
-    /// Drops a child that is done, frees its seat, and gives its index. Where the child's
-    /// destructor panics, call it again: the child is gone then, the seat not yet free.
-    #[inline]
-    pub(crate) fn remove(&mut self, place: Place) -> usize {
-        let block = &mut self.blocks[place.block];
-        let (seat, mut spare) = block.seat_and_spare(place.seat);
-        let mut seat = seat.project();
-        // An assignment that unwinds from the old value's destructor has stored the new one.
-        seat.child.set(None);
-        // The wakers that the child left somewhere must not reach the seat's next.
-        match seat.flag {
-            Some(flag) if flag.renew() => {}
-            Some(_) => *seat.flag = None,
-            None => spare.renew(),
+    /// Notes that children have left a block.
+    fn vacate(&mut self, number: usize, count: usize) {
+        let block = &mut self.blocks[number];
+        block.make_room();
+        if !block.vacant && number != self.roomy && block.has_room() {
+            block.vacant = true;
+            self.vacant.push(number);
         }
-        let index = *seat.index;
-        let full = block.open == 0;
-        block.open |= 1 << place.seat;
-        if full && place.block != self.roomy {
-            self.vacant.push(place.block);
-        }
-        self.len -= 1;
+        self.len -= count;
         if self.len == 0 && self.blocks.len() > KEEP {
             *self = Self { turn: self.turn, ..Self::new() };
         }
+    }
+
+    /// The child that was being polled or dropped when a panic came.
+    pub(crate) fn current(&self) -> Place {
+        Place { block: self.bunch.block, seat: self.bunch.seat }
+    }
+
+    /// Drops a child and gives its index. Where the child's destructor panics, call it again:
+    /// the child is gone then, the seat not yet free.
+    pub(crate) fn remove(&mut self, place: Place) -> usize {
+        let index = self.blocks[place.block].remove(place.seat);
+        self.vacate(place.block, 1);
         index
     }
 
     /// Drops one of the children, whoever it is; with what its destructor panicked with.
     pub(crate) fn drop_one(&mut self) -> Option<Result<(), Payload>> {
         while let Some(block) = self.blocks.last() {
-            let taken = !block.open;
+            let taken = block.taken();
             if taken != 0 {
                 let seat = SEATS - 1 - taken.leading_zeros() as usize;
                 let place = Place { block: self.blocks.len() - 1, seat };

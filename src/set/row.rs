@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::pin::Pin;
 
 use pin_project_lite::pin_project;
@@ -14,6 +15,7 @@ const SMALL: usize = 512;
 
 pin_project! {
     /// A place for one child after another.
+    #[project = SeatMut]
     pub(super) struct Seat<C> {
         #[pin]
         pub(super) child: Option<C>,
@@ -25,22 +27,29 @@ pin_project! {
 }
 
 pin_project! {
-    pub(super) struct Eight<C> {
-        #[pin] a: Seat<C>,
-        #[pin] b: Seat<C>,
-        #[pin] c: Seat<C>,
-        #[pin] d: Seat<C>,
-        #[pin] e: Seat<C>,
-        #[pin] f: Seat<C>,
-        #[pin] g: Seat<C>,
-        #[pin] h: Seat<C>,
+    /// Two side by side: pinned places that are found by number, bit for bit. (There is no
+    /// way into a pinned array without `unsafe`.)
+    pub(super) struct Two<T> {
+        #[pin]
+        low: T,
+        #[pin]
+        high: T,
     }
 }
 
+type Eight<C> = Two<Two<Two<Seat<C>>>>;
+
 /// Seats that were allocated together.
-pub(super) enum Row<C> {
+enum Row<C> {
     One(Pin<Box<Seat<C>>>),
     Eight(Pin<Box<Eight<C>>>),
+}
+
+/// The seats of a block, as many as were needed so far.
+pub(super) struct Rows<C> {
+    /// By itself, so that a small group allocates no list of them.
+    first: Row<C>,
+    others: Vec<Row<C>>,
 }
 
 impl<C> Seat<C> {
@@ -51,43 +60,59 @@ impl<C> Seat<C> {
 
 impl<C> Row<C> {
     /// How many seats a row of this kind of children has.
-    pub(super) const SEATS: usize = if size_of::<C>() <= SMALL { 8 } else { 1 };
+    const SEATS: usize = if size_of::<C>() <= SMALL { 8 } else { 1 };
 
-    pub(super) fn new() -> Self {
-        let seat = const { || Seat::new() };
+    fn new() -> Self {
         if Self::SEATS == 1 {
-            return Self::One(Box::pin(seat()));
+            return Self::One(Box::pin(Seat::new()));
         }
-        Self::Eight(Box::pin(Eight {
-            a: seat(),
-            b: seat(),
-            c: seat(),
-            d: seat(),
-            e: seat(),
-            f: seat(),
-            g: seat(),
-            h: seat(),
-        }))
+        Self::Eight(Box::pin(Two::new(|| Two::new(|| Two::new(Seat::new)))))
+    }
+}
+
+impl<C> Rows<C> {
+    pub(super) fn new() -> Self {
+        Self { first: Row::new(), others: Vec::new() }
     }
 
-    /// The seat at that place in the row, below [`SEATS`](Self::SEATS).
+    /// A seat that has been made.
     #[inline]
-    pub(super) fn seat(&mut self, at: usize) -> Pin<&mut Seat<C>> {
-        match self {
-            Self::One(seat) => seat.as_mut(),
-            Self::Eight(seats) => {
-                let seats = seats.as_mut().project();
-                match at & 7 {
-                    0 => seats.a,
-                    1 => seats.b,
-                    2 => seats.c,
-                    3 => seats.d,
-                    4 => seats.e,
-                    5 => seats.f,
-                    6 => seats.g,
-                    _ => seats.h,
-                }
-            }
+    pub(super) fn seat(&mut self, at: usize) -> SeatMut<'_, C> {
+        let row = match (at / Row::<C>::SEATS).checked_sub(1) {
+            None => &mut self.first,
+            Some(row) => &mut self.others[row],
+        };
+        let seat = match row {
+            Row::One(seat) => seat.as_mut(),
+            Row::Eight(seats) => seats.as_mut().half(at & 4).half(at & 2).half(at & 1),
+        };
+        seat.project()
+    }
+
+    /// Makes the seats up to that one.
+    #[inline]
+    pub(super) fn reach(&mut self, at: usize) {
+        if at / Row::<C>::SEATS > self.others.len() {
+            self.add(at);
         }
+    }
+
+    #[cold]
+    fn add(&mut self, at: usize) {
+        while at / Row::<C>::SEATS > self.others.len() {
+            self.others.push(Row::new());
+        }
+    }
+}
+
+impl<T> Two<T> {
+    fn new(make: impl Fn() -> T) -> Self {
+        Self { low: make(), high: make() }
+    }
+
+    #[inline]
+    fn half(self: Pin<&mut Self>, high: usize) -> Pin<&mut T> {
+        let this = self.project();
+        if high == 0 { this.low } else { this.high }
     }
 }
