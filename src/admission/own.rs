@@ -245,7 +245,7 @@ impl<C> Admission<C> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.look(|state| state.stats)
+        self.look(State::stats)
     }
 
     pub(crate) fn has_accepted(&self) -> bool {
@@ -257,6 +257,7 @@ impl<C> Admission<C> {
         match &mut *access {
             Access::Own(state) => {
                 state.stats.limit = limit;
+                state.quick = 0;
                 // Nobody is in line but queued children; whoever polls finds them admitted.
                 let _nobody = state.settle(self.is_stopped());
                 let ring = !state.inbox.is_empty();
@@ -277,7 +278,10 @@ impl<C> Admission<C> {
 
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
-        self.with(|state| state.stats.limit = Some(limit));
+        self.with(|state| {
+            state.stats.limit = Some(limit);
+            state.quick = 0;
+        });
     }
 
     /// Clears the line after a stop; the children that stood in it are to be dropped.
@@ -354,20 +358,34 @@ impl<C> Own<'_, C> {
 
 impl<C: Kind> Own<'_, C> {
     #[inline]
-    pub(crate) fn room(&self) -> Room {
-        if self.is_stopped() || self.state.closed {
+    pub(crate) fn room(&mut self) -> Room {
+        if self.is_stopped() {
             Room::Stopped
-        } else if self.state.fits() && self.state.line.is_empty() {
+        } else if self.state.quick != 0 {
             Room::Yes
         } else {
-            Room::No
+            self.look_for_room()
         }
+    }
+
+    #[inline(never)]
+    fn look_for_room(&mut self) -> Room {
+        let state = &mut *self.state;
+        if state.closed {
+            return Room::Stopped;
+        }
+        state.take_in(self.set, self.bell);
+        if !state.line.is_empty() || !state.fits() {
+            return Room::No;
+        }
+        state.quick = state.stats.limit.map_or(usize::MAX, |limit| limit - state.used);
+        Room::Yes
     }
 
     /// Admits a child for whom there is room.
     #[inline]
     pub(crate) fn enter<A: Child<C>>(&mut self, child: A) {
-        self.state.take_in(self.set, self.bell);
+        self.state.quick -= 1;
         let index = self.state.enter();
         self.set.insert(child.into_child(Seal::new()), index, self.bell);
     }

@@ -74,7 +74,7 @@ impl<C> Reservation<'_, C> {
                 refused = Some(child);
                 return false;
             }
-            let index = state.enter_reserved();
+            let index = state.next_index();
             let child = child.into_child(Seal::new());
             state.inbox.push_back(Admitted { child, index });
             true

@@ -70,7 +70,7 @@ impl<C> Shared<C> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.state.lock().stats
+        self.state.lock().stats()
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {

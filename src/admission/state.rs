@@ -11,10 +11,14 @@ use super::{Admitted, Ended};
 use crate::Stats;
 
 pub(super) struct State<C> {
-    /// `queued` to `dropped` and the limit, as users see them.
+    /// `queued` to `dropped` and the limit, as users see them; but who runs is counted in
+    /// `used`.
     pub(super) stats: Stats,
     /// Room that is taken.
     pub(super) used: usize,
+    /// How many may enter a group without handles with no further look; there may be room for
+    /// more.
+    pub(super) quick: usize,
     /// Room that a `feed` holds while it asks its stream.
     pub(super) reserved: usize,
     /// The index of the next child to be admitted.
@@ -49,6 +53,7 @@ impl<C> State<C> {
         Self {
             stats: Stats::default(),
             used: 0,
+            quick: 0,
             reserved: 0,
             next_index: 0,
             line: Line::default(),
@@ -61,6 +66,16 @@ impl<C> State<C> {
         }
     }
 
+    /// How many run.
+    pub(super) fn running(&self) -> usize {
+        self.used - self.reserved
+    }
+
+    /// The numbers for users.
+    pub(super) fn stats(&self) -> Stats {
+        Stats { running: self.running(), ..self.stats }
+    }
+
     /// Whether there is room for one more.
     #[inline]
     pub(super) fn fits(&self) -> bool {
@@ -71,13 +86,12 @@ impl<C> State<C> {
     #[inline]
     pub(super) fn enter(&mut self) -> usize {
         self.used += 1;
-        self.enter_reserved()
+        self.next_index()
     }
 
-    /// Counts a child as running whose room is taken already; gives its index.
+    /// The index of a child that is admitted.
     #[inline]
-    pub(super) fn enter_reserved(&mut self) -> usize {
-        self.stats.running += 1;
+    pub(super) fn next_index(&mut self) -> usize {
         let index = self.next_index;
         self.next_index += 1;
         index
@@ -93,7 +107,6 @@ impl<C> State<C> {
     #[inline]
     pub(super) fn end(&mut self, ended: Ended) {
         self.used -= 1;
-        self.stats.running -= 1;
         *match ended {
             Ended::Ok => &mut self.stats.ok,
             Ended::Failed => &mut self.stats.failed,
@@ -111,13 +124,15 @@ impl<C> State<C> {
     /// Closes the group if nothing runs and nothing waits.
     pub(super) fn try_close(&mut self, stopped: bool) -> bool {
         self.closed = self.used == 0 && (stopped || self.line.is_empty());
+        self.quick = 0;
         self.closed
     }
 
     /// Closes the group whatever runs: admission ends here. What ran counts as dropped.
     pub(super) fn close_now(&mut self) {
         self.closed = true;
-        self.stats.dropped += core::mem::take(&mut self.stats.running);
+        self.quick = 0;
+        self.stats.dropped += self.running();
         self.used = self.reserved;
     }
 
@@ -157,7 +172,7 @@ impl<C> State<C> {
 
     fn settle_nested(&mut self, calls: &mut Calls) {
         let stuck = self.nested.children() > 0
-            && self.nested.children() == self.stats.running
+            && self.nested.children() == self.running()
             && self.reserved == 0
             && !self.fits();
         if !stuck {

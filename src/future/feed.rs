@@ -185,7 +185,7 @@ where
 
     /// Admits one child to a group that has no handle.
     fn admit_own(mut self: Pin<&mut Self>) -> Tried {
-        if let Desk::Own(own) = self.as_mut().project().driver.desk() {
+        if let Desk::Own(mut own) = self.as_mut().project().driver.desk() {
             match own.room() {
                 Room::Yes => {}
                 Room::No => return Tried::Waits,
@@ -198,16 +198,15 @@ where
             Asked::End => return Tried::Over,
         };
         // The room is there still, unless the stream has stopped the group.
-        match self.project().driver.desk() {
-            Desk::Own(mut own) if matches!(own.room(), Room::Yes) => {
+        let this = self.project();
+        if let Desk::Own(mut own) = this.driver.desk() {
+            if let Room::Yes = own.room() {
                 own.enter(child);
-                Tried::Admitted
-            }
-            desk => {
-                desk.queue(child);
-                Tried::Refused
+                return Tried::Admitted;
             }
         }
+        this.driver.desk().queue(child);
+        Tried::Refused
     }
 
     /// Admits one child beside others who may want room.

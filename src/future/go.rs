@@ -48,7 +48,7 @@ where
 
     /// Admits the child where that takes no more than a look: there is room, and nobody but
     /// the group itself could want it.
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self) -> bool {
         if let Desk::Own(mut own) = self.driver.desk() {
             if let Room::Yes = own.room() {
@@ -98,14 +98,15 @@ where
     }
 
     fn ask(&mut self, cx: &mut Context<'_>) -> Admission<A> {
-        if self.enter() {
-            return Poll::Ready(Ok(()));
-        }
         let shared = match self.driver.desk() {
             Desk::Shared(shared) => shared,
-            Desk::Own(own) => match own.room() {
+            Desk::Own(mut own) => match own.room() {
                 Room::Stopped => return self.refused(),
-                Room::Yes | Room::No => return Poll::Pending,
+                Room::No => return Poll::Pending,
+                Room::Yes => {
+                    let _ = self.enter();
+                    return Poll::Ready(Ok(()));
+                }
             },
         };
         let mut place = Stand::place(&self.stand);

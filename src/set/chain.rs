@@ -60,7 +60,6 @@ impl Chain {
 pub(super) struct Runs {
     earlier: VecDeque<Run>,
     last: Run,
-    len: usize,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -70,8 +69,8 @@ struct Run {
 }
 
 impl Runs {
-    pub(super) fn len(&self) -> usize {
-        self.len
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.count == 0 && self.earlier.is_empty()
     }
 
     #[inline]
@@ -81,7 +80,6 @@ impl Runs {
             self.begin(block);
         }
         self.last.count += 1;
-        self.len += 1;
     }
 
     #[cold]
@@ -101,7 +99,6 @@ impl Runs {
 
     /// Takes the front block out that often.
     pub(super) fn take(&mut self, count: usize) {
-        self.len -= count;
         let Some(run) = self.earlier.front_mut() else {
             self.last.count -= count as u32;
             return;

@@ -15,7 +15,7 @@
 //! # Invariants
 //!
 //! - A seat is occupied exactly where its block's `open` has no bit for it; its `child` is
-//!   then `Some`. `len` counts the occupied.
+//!   then `Some`. `settled` counts those whose child has been polled.
 //! - The children of a block that were never polled sit in the order in which they came: it
 //!   takes one only into a seat behind them all. Each block that takes one is the `roomy` one
 //!   or stands in `vacant`, once, and says so; or it has come to do so in the bunch that is
@@ -58,11 +58,12 @@ pub(crate) struct Set<C> {
     roomy: usize,
     /// Other blocks that take children.
     vacant: Vec<usize>,
-    len: usize,
+    /// How many are in the set and have been polled.
+    settled: usize,
     /// The blocks of those who were admitted and not yet polled, oldest first.
     fresh: Runs,
-    /// How many of `fresh` belong to this round.
-    fresh_in_round: usize,
+    /// Those of them who were there when the round began.
+    newcomers: Runs,
     /// The blocks that this round still has to visit.
     round: Chain,
     /// The blocks with children that yielded in `late_turn`.
@@ -79,9 +80,9 @@ impl<C> Set<C> {
             regions: Regions::default(),
             roomy: 0,
             vacant: Vec::new(),
-            len: 0,
+            settled: 0,
             fresh: Runs::default(),
-            fresh_in_round: 0,
+            newcomers: Runs::default(),
             round: Chain::default(),
             late: Chain::default(),
             late_turn: 0,
@@ -91,19 +92,23 @@ impl<C> Set<C> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.settled == 0 && self.fresh.is_empty() && self.newcomers.is_empty()
     }
 
     /// Admits a child; it is polled in the next round. Its wakers ring `bell`.
     #[inline]
     pub(crate) fn insert(&mut self, child: C, index: usize, bell: &Arc<Bell>) {
-        let has_room = self.blocks.get(self.roomy).is_some_and(Block::has_room);
-        if !has_room {
-            self.find_room(bell);
+        match self.blocks.get_mut(self.roomy) {
+            Some(block) if block.has_room() => {
+                block.insert(child, index);
+                self.fresh.push(self.roomy);
+            }
+            _ => {
+                self.find_room(bell);
+                self.blocks[self.roomy].insert(child, index);
+                self.fresh.push(self.roomy);
+            }
         }
-        self.blocks[self.roomy].insert(child, index);
-        self.fresh.push(self.roomy);
-        self.len += 1;
     }
 
     /// Makes a block that takes a child the roomy one.
@@ -128,7 +133,7 @@ impl<C> Set<C> {
     /// Fixes the next round, after the last one is over. False where nobody is to be polled
     /// in this turn. `rung` says whether the bell was rung since the last call.
     pub(crate) fn start_round(&mut self, rung: bool) -> bool {
-        debug_assert!(self.round.is_empty() && self.fresh_in_round == 0);
+        debug_assert!(self.round.is_empty() && self.newcomers.is_empty());
         if self.late_turn != self.turn {
             self.late_turn = self.turn;
             while let Some(number) = self.late.pop(&mut self.blocks, |block| &mut block.next_late) {
@@ -141,8 +146,8 @@ impl<C> Set<C> {
         if rung || self.regions.has_grown() {
             self.gather();
         }
-        self.fresh_in_round = self.fresh.len();
-        !self.round.is_empty() || self.fresh_in_round != 0
+        core::mem::swap(&mut self.fresh, &mut self.newcomers);
+        !self.round.is_empty() || !self.newcomers.is_empty()
     }
 
     /// Learns who has been woken.
@@ -163,7 +168,10 @@ impl<C> Set<C> {
     /// Whether some child is known to be ready: left over from this turn's rounds, never
     /// polled, or has yielded.
     pub(crate) fn has_ready(&self) -> bool {
-        !self.round.is_empty() || !self.late.is_empty() || self.fresh.len() != 0
+        !(self.round.is_empty()
+            && self.late.is_empty()
+            && self.newcomers.is_empty()
+            && self.fresh.is_empty())
     }
 
     /// Goes on with the round, until it is over, the budget, one for each child polled, is
@@ -181,16 +189,15 @@ impl<C> Set<C> {
         mut ended: impl FnMut(usize, R) -> bool,
     ) -> bool {
         loop {
-            self.bunch = match (self.round.first(), self.fresh.first()) {
+            self.bunch = match (self.round.first(), self.newcomers.first()) {
                 (Some(block), _) => {
                     let count = self.blocks[block].ready.count_ones() as usize;
                     Bunch { block, fresh: false, count, ..Bunch::default() }
                 }
-                (None, Some((block, count))) if self.fresh_in_round != 0 => {
-                    let count = count.min(self.fresh_in_round);
+                (None, Some((block, count))) => {
                     Bunch { block, fresh: true, count, ..Bunch::default() }
                 }
-                _ => return true,
+                (None, None) => return true,
             };
             self.bunch.count = self.bunch.count.min(*budget);
             if self.bunch.count == 0 {
@@ -214,8 +221,8 @@ impl<C> Set<C> {
         }
         let block = &mut self.blocks[number];
         if fresh {
-            self.fresh_in_round -= polled;
-            self.fresh.take(polled);
+            self.newcomers.take(polled);
+            self.settled += polled;
         } else if block.ready == 0 {
             self.round.pop(&mut self.blocks, |block| &mut block.next);
         }
@@ -236,8 +243,8 @@ impl<C> Set<C> {
             block.vacant = true;
             self.vacant.push(number);
         }
-        self.len -= count;
-        if self.len == 0 && self.blocks.len() > KEEP {
+        self.settled -= count;
+        if self.blocks.len() > KEEP && self.is_empty() {
             *self = Self { turn: self.turn, ..Self::new() };
         }
     }
@@ -255,16 +262,16 @@ impl<C> Set<C> {
         index
     }
 
-    /// Drops one of the children, whoever it is; with what its destructor panicked with.
+    /// Drops one of the children, whoever it is; with what its destructor panicked with. For
+    /// a set that is not used any more.
     pub(crate) fn drop_one(&mut self) -> Option<Result<(), Payload>> {
-        while let Some(block) = self.blocks.last() {
+        while let Some(block) = self.blocks.last_mut() {
             let taken = block.taken();
             if taken != 0 {
                 let seat = SEATS - 1 - taken.leading_zeros() as usize;
-                let place = Place { block: self.blocks.len() - 1, seat };
-                let dropped = catch(|| self.remove(place)).map(|_index| ());
+                let dropped = catch(|| block.remove(seat)).map(drop::<usize>);
                 if dropped.is_err() {
-                    self.remove(place);
+                    block.remove(seat);
                 }
                 return Some(dropped);
             }
