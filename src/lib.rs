@@ -173,8 +173,10 @@ mod panic;
 mod policy;
 mod reason;
 mod set;
+mod signal;
 mod slab;
 mod stats;
+mod sync;
 mod token;
 
 pub use error::{Stopped, TryGoError};

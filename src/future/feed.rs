@@ -10,9 +10,10 @@ use pin_project_lite::pin_project;
 
 use super::{Cancelled, Drive};
 use crate::admission::{Answer, Desk, Room, Shared, Stand, Who};
-use crate::bell::{Bell, Signal};
+use crate::bell::Bell;
 use crate::group::run::{Driven, POLLS};
 use crate::panic::{catch, discard, resume};
+use crate::signal::Signal;
 use crate::{Child, Kind};
 
 /// How often a stream is asked in one poll, however ready it is.
@@ -99,9 +100,8 @@ where
         match D::WHO {
             Who::Owner => this.driver.begin(cx),
             Who::Handle => {
-                this.bell.open(cx);
                 // What rang is seen by the signal.
-                this.bell.take();
+                this.bell.open(cx);
             }
         }
         let outcome = match catch(|| self.as_mut().admit(cx)) {

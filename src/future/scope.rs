@@ -7,9 +7,9 @@ use core::task::{Context, Poll, Waker};
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
-use crate::bell::Signal;
 use crate::group::run::{Driven, POLLS};
 use crate::panic::catch;
+use crate::signal::Signal;
 use crate::{Group, Kind, Reason};
 
 pin_project! {

@@ -4,6 +4,7 @@ use core::future::Future;
 
 use super::{Group, run};
 use crate::admission::Admission;
+use crate::bell::News;
 use crate::kind::{Boxed, LocalBoxed, Plain};
 use crate::panic::First;
 use crate::set::Set;
@@ -118,6 +119,7 @@ where
         Self {
             admission,
             set: Set::new(),
+            news: News::default(),
             policy: Some(policy),
             panic: First::default(),
             drained: false,

@@ -10,6 +10,7 @@ use core::future::Future;
 use futures_util::Stream;
 
 use crate::admission::{Admission, Desk};
+use crate::bell::News;
 use crate::future::{Feed, Go, Scope, TryScope};
 use crate::panic::First;
 use crate::set::Set;
@@ -102,6 +103,8 @@ pub struct Group<
     pub(crate) admission: Admission<C>,
     /// The running children.
     pub(crate) set: Set<C>,
+    /// What has rung before the poll that goes on.
+    pub(crate) news: News,
     /// Gone once it has panicked.
     pub(crate) policy: Option<P>,
     /// The first panic of a child or of the policy.

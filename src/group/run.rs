@@ -95,9 +95,9 @@ where
         if *budget == 0 {
             return Driven::Spent;
         }
-        let rung = group.admission.bell.take();
+        let news = core::mem::take(&mut group.news).and(group.admission.bell.take());
         group.admission.take_in(&mut group.set);
-        if !group.set.start_round(rung) {
+        if !group.set.start_round(news) {
             // The ring may have been a cancel's: then the queue goes, and wakes who it may.
             if group.admission.is_stopped() && !group.drained {
                 continue;
@@ -202,7 +202,7 @@ fn recover<C: Kind, P, O, R>(
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Begins a poll of the group by the task of `cx`.
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
-        self.admission.bell.open(cx);
+        self.news = self.news.and(self.admission.bell.open(cx));
         self.set.begin_turn();
     }
 

@@ -4,9 +4,9 @@ use alloc::sync::Arc;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use futures_util::task::waker_ref;
+use futures_util::task::{ArcWake, waker_ref};
 
-use super::flag::{Flag, Word, bits};
+use super::flag::{Flag, Word};
 use super::row::{Rows, SeatMut};
 
 /// How many seats a block has: the bits of its word.
@@ -148,10 +148,13 @@ impl<C> Block<C> {
                     }
                 };
                 let Poll::Ready(value) = polled else {
+                    // First who has the flag, then whether it was woken: once nobody else
+                    // has it, nobody wakes it after the look.
+                    let keeps = seat.flag.is_none() && !spare.is_sole();
                     if seat.flag.as_ref().unwrap_or(spare).end_poll() {
                         *late |= bit;
                     }
-                    if seat.flag.is_none() && !spare.is_sole() {
+                    if keeps {
                         kept = Some(at);
                         break;
                     }
@@ -168,9 +171,10 @@ impl<C> Block<C> {
                     break;
                 }
             }
-            if !spare.is_sole() {
+            if kept.is_some() || !spare.is_sole() {
                 let spare = core::mem::replace(spare, Flag::new(word));
                 if let Some(at) = kept {
+                    // Whoever had it may have woken it and let go by now.
                     *rows.seat(at).flag = Some(spare);
                 }
             }
@@ -188,10 +192,10 @@ impl<C> Block<C> {
         index
     }
 
-    /// Takes the bits of the children who were woken since the last call; also a bit may
-    /// come from a waker that outlived its child.
+    /// Takes the bits of the children who were woken since the last call, but for those who
+    /// wait for the next turn anyway. A bit may also come from a waker that outlived its child.
     pub(super) fn take_woken(&mut self) -> usize {
-        let set = self.word.take() & !self.open;
+        let set = self.word.take() & !(self.open | self.late);
         bits(set)
             .filter(|&at| self.rows.seat(at).flag.as_ref().is_some_and(|flag| flag.is_woken()))
             .fold(0, |mask, at| mask | 1 << at)
@@ -210,4 +214,20 @@ impl<C> SeatMut<'_, C> {
         }
         *self.index
     }
+}
+
+impl ArcWake for Flag {
+    #[inline]
+    fn wake_by_ref(flag: &Arc<Self>) {
+        flag.wake();
+    }
+}
+
+/// The places of the bits that are set in `mask`, lowest first.
+pub(super) fn bits(mut mask: usize) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let bit = mask.trailing_zeros();
+        mask &= mask.checked_sub(1)?;
+        Some(bit as usize)
+    })
 }

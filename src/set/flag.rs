@@ -6,38 +6,28 @@
 //!
 //! # Invariants
 //!
-//! - A flag's `WOKEN` is set from a wake until the poll that answers it begins. Who sets it
-//!   sets the bit next, unless the flag is `POLLING`: then the one who polls looks at it
-//!   when the poll ends.
+//! - A flag is `woken` from a wake until the next poll of its child begins. Who sets it sets
+//!   the bit next; while it is set, further wakes do nothing.
 //! - A word that is not 0 has been noted one level up, or its first setter is about to: bits
 //!   are set from below, and taken from above. So one that is set while they are taken is
 //!   either taken too, or finds its word empty and is noted anew.
-//! - A bit says: look at the flag. It may be stale; a flag that is not `WOKEN` has no news.
-
-use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
-
-use futures_util::task::{ArcWake, AtomicWaker};
+//! - A bit says: look at the flag. It may be stale; a flag that is not `woken` has no news.
 
 use crate::bell::Bell;
-
-/// Its child was woken and has not been polled since.
-const WOKEN: u8 = 1;
-/// Its child is being polled.
-const POLLING: u8 = 2;
+use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Ordering, fence};
 
 /// What the waker of a child points to.
 pub(super) struct Flag {
-    state: AtomicU8,
-    /// The child's bit in the word. Fixed before each poll by the one who polls; nobody else
-    /// has the flag when it changes.
-    bit: AtomicU8,
-    /// Its child woke itself in the poll that goes on, while nobody else had the flag.
+    woken: AtomicBool,
+    /// The child woke itself in the poll that goes on, when nobody else had the flag. Apart
+    /// from `woken`, so that this needs no read-modify-write: only the poll writes and reads it.
     yielded: AtomicBool,
+    /// The child's bit in the word. Fixed before the poll in which others may get the flag.
+    bit: AtomicU8,
     word: Arc<Word>,
 }
 
-/// As many bits as a block has slots, or a region has blocks.
+/// As many bits as a block has seats, or a region has blocks.
 pub(super) struct Word {
     bits: AtomicUsize,
     up: Up,
@@ -45,7 +35,10 @@ pub(super) struct Word {
 
 /// Who is told when a word has its first bit.
 pub(super) enum Up {
-    Bell(Arc<Bell>),
+    Bell {
+        bell: Arc<Bell>,
+        cord: u8,
+    },
     Word {
         word: Arc<Word>,
         bit: u8,
@@ -58,12 +51,11 @@ pub(super) enum Up {
 
 impl Flag {
     pub(super) fn new(word: &Arc<Word>) -> Arc<Self> {
-        let word = Arc::clone(word);
         Arc::new(Self {
-            state: AtomicU8::new(0),
-            bit: AtomicU8::new(0),
+            woken: AtomicBool::new(false),
             yielded: AtomicBool::new(false),
-            word,
+            bit: AtomicU8::new(0),
+            word: Arc::clone(word),
         })
     }
 
@@ -72,8 +64,38 @@ impl Flag {
     pub(super) fn lend(&self, bit: usize) {
         // Relaxed: whoever gets a clone gets it after this, in the poll that follows.
         self.bit.store(bit as u8, Ordering::Relaxed);
-        self.state.store(POLLING, Ordering::Relaxed);
+        self.woken.store(false, Ordering::Relaxed);
         self.yielded.store(false, Ordering::Relaxed);
+    }
+
+    /// Begins a poll of the child that has kept it: from here on a wake is news.
+    #[inline]
+    pub(super) fn begin_poll(self: &Arc<Self>) {
+        if self.is_sole() {
+            self.woken.store(false, Ordering::Relaxed);
+        } else {
+            // Acquire: the child sees what was done before it was woken. An exchange, since
+            // it must be the last wake that it reads from.
+            self.woken.swap(false, Ordering::AcqRel);
+        }
+    }
+
+    /// Ends a poll that was pending, and tells whether the child was woken meanwhile; then it
+    /// counts as woken.
+    #[inline]
+    pub(super) fn end_poll(self: &Arc<Self>) -> bool {
+        // Relaxed: who is woken is polled again, and that begins with an acquire.
+        if !self.yielded.load(Ordering::Relaxed) {
+            return self.woken.load(Ordering::Relaxed);
+        }
+        self.yielded.store(false, Ordering::Relaxed);
+        if self.is_sole() {
+            self.woken.store(true, Ordering::Relaxed);
+        } else {
+            // An exchange: it must not hide what another wake has released.
+            self.woken.swap(true, Ordering::AcqRel);
+        }
+        true
     }
 
     /// Whether nobody has a clone, so that nobody can wake it.
@@ -90,39 +112,7 @@ impl Flag {
 
     #[inline]
     pub(super) fn is_woken(&self) -> bool {
-        self.state.load(Ordering::Acquire) & WOKEN != 0
-    }
-
-    /// Begins a poll: from here on a wake is news.
-    #[inline]
-    pub(super) fn begin_poll(self: &Arc<Self>) {
-        if self.is_sole() {
-            self.state.store(POLLING, Ordering::Relaxed);
-        } else {
-            // Acquire: the child sees what was done before it was woken. An exchange, since
-            // it must be the last wake that it reads from.
-            self.state.swap(POLLING, Ordering::AcqRel);
-        }
-    }
-
-    /// Ends a poll that was pending, and tells whether the child was woken meanwhile.
-    #[inline]
-    pub(super) fn end_poll(self: &Arc<Self>) -> bool {
-        // Written in the poll only, which is over.
-        let yielded = self.yielded.load(Ordering::Relaxed);
-        if yielded {
-            self.yielded.store(false, Ordering::Relaxed);
-        }
-        let woken = if yielded { WOKEN } else { 0 };
-        if self.is_sole() {
-            let woken = self.state.load(Ordering::Relaxed) & WOKEN | woken;
-            self.state.store(woken, Ordering::Relaxed);
-            return woken != 0;
-        }
-        match woken {
-            0 => self.state.fetch_and(!POLLING, Ordering::AcqRel) & WOKEN != 0,
-            _ => self.state.swap(WOKEN, Ordering::AcqRel) != 0,
-        }
+        self.woken.load(Ordering::Relaxed)
     }
 
     /// Makes the flag fit for the next child; false where somebody still has a clone.
@@ -131,23 +121,22 @@ impl Flag {
         let sole = self.is_sole();
         self.yielded.store(false, Ordering::Relaxed);
         // Woken for good, if it can't be used again: a wake stops there and rings for nobody.
-        self.state.store(if sole { 0 } else { WOKEN }, Ordering::Relaxed);
+        self.woken.store(!sole, Ordering::Relaxed);
         sole
     }
-}
 
-impl ArcWake for Flag {
+    /// What its waker does.
     #[inline]
-    fn wake_by_ref(flag: &Arc<Self>) {
-        if Arc::strong_count(flag) == 1 {
+    pub(super) fn wake(self: &Arc<Self>) {
+        if Arc::strong_count(self) == 1 {
             // Whoever has a clone counts at least two. So this is the waker that was lent to
             // the child for the poll that goes on: it looks there when the poll ends.
-            flag.yielded.store(true, Ordering::Relaxed);
+            self.yielded.store(true, Ordering::Relaxed);
             return;
         }
         // First the flag, then the bit: whoever takes the bit sees the flag.
-        if flag.state.fetch_or(WOKEN, Ordering::AcqRel) == 0 {
-            flag.word.set(flag.bit.load(Ordering::Relaxed));
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.word.set(self.bit.load(Ordering::Relaxed));
         }
     }
 }
@@ -169,7 +158,7 @@ impl Word {
             return;
         }
         match &self.up {
-            Up::Bell(bell) => bell.ring(),
+            Up::Bell { bell, cord } => bell.pull(*cord),
             Up::Word { word, bit } => word.set(*bit),
             Up::Entry(waker) => waker.wake(),
         }
@@ -185,13 +174,4 @@ impl Word {
             _ => self.bits.swap(0, Ordering::AcqRel),
         }
     }
-}
-
-/// The places of the bits that are set in `mask`, lowest first.
-pub(super) fn bits(mut mask: usize) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        let bit = mask.trailing_zeros();
-        mask &= mask.checked_sub(1)?;
-        Some(bit as usize)
-    })
 }

@@ -2,8 +2,8 @@
 //!
 //! It knows nothing of limits, policies or tokens. Children sit in blocks of 64 seats that
 //! the set owns; a seat serves one child after another, and so does its waker. A child's
-//! waker sets a bit in its block's word; the words of 64 blocks, a *region*, are found by the
-//! bits of another; the first region rings the group's bell, the others are entries of a
+//! waker sets a bit in its block's word. The first 62 blocks ring the group's bell by name;
+//! the others are noted in the word of their *region*, which is an entry of a
 //! `FuturesUnordered`. So finding who is awake costs only what is awake.
 //!
 //! Polling goes in *turns* and *rounds*. A turn is one poll of the set's owner. A round is
@@ -38,7 +38,7 @@ use core::task::{Context, Poll};
 use self::block::{Block, Bunch, SEATS};
 use self::chain::{Chain, Runs};
 use self::region::Regions;
-use crate::bell::Bell;
+use crate::bell::{Bell, News};
 use crate::panic::{Payload, catch};
 
 /// Blocks that an emptied set keeps for the children to come.
@@ -131,8 +131,8 @@ impl<C> Set<C> {
     }
 
     /// Fixes the next round, after the last one is over. False where nobody is to be polled
-    /// in this turn. `rung` says whether the bell was rung since the last call.
-    pub(crate) fn start_round(&mut self, rung: bool) -> bool {
+    /// in this turn. `news` is what has rung since the last call.
+    pub(crate) fn start_round(&mut self, news: News) -> bool {
         debug_assert!(self.round.is_empty() && self.newcomers.is_empty());
         if self.late_turn != self.turn {
             self.late_turn = self.turn;
@@ -143,17 +143,17 @@ impl<C> Set<C> {
                 self.round.push(&mut self.blocks, number, |block| &mut block.next);
             }
         }
-        if rung || self.regions.has_grown() {
-            self.gather();
+        if news.any() || self.regions.has_grown() {
+            self.gather(news);
         }
         core::mem::swap(&mut self.fresh, &mut self.newcomers);
         !self.round.is_empty() || !self.newcomers.is_empty()
     }
 
     /// Learns who has been woken.
-    fn gather(&mut self) {
+    fn gather(&mut self, news: News) {
         let Self { blocks, round, regions, .. } = self;
-        regions.gather(|number| {
+        regions.gather(news, |number| {
             let Some(block) = blocks.get_mut(number) else {
                 return;
             };

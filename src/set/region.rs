@@ -1,8 +1,7 @@
 //! Which blocks have somebody awake.
 //!
-//! A region is as many blocks as a word has bits. The first block rings the bell itself, and
-//! the others of the first region by one word more, so that a small group needs nothing else.
-//! Each further region is an entry in a `FuturesUnordered`, which holds any number of them.
+//! The first blocks ring the bell by name. The others are in regions, each as many as a word
+//! has bits; a region is an entry in a `FuturesUnordered`, which holds any number of them.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,16 +14,14 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use futures_util::task::AtomicWaker;
 
-use super::block::SEATS;
-use super::flag::{Up, Word, bits};
-use crate::bell::Bell;
+use super::block::{SEATS, bits};
+use super::flag::{Up, Word};
+use crate::bell::{Bell, CORDS, News};
 use crate::lock::Lock;
 
 #[derive(Default)]
 pub(super) struct Regions {
-    /// The word of the first region.
-    near: Option<Arc<Word>>,
-    /// The other regions.
+    /// Those of the blocks that have no cord.
     far: Option<Far>,
 }
 
@@ -48,14 +45,12 @@ struct Entry {
 impl Regions {
     /// The word for a new block, the next in number.
     pub(super) fn add(&mut self, number: usize, bell: &Arc<Bell>) -> Arc<Word> {
-        if number == 0 {
-            return Word::new(Up::Bell(Arc::clone(bell)));
-        }
-        let region = match (number / SEATS).checked_sub(1) {
-            None => self.near.get_or_insert_with(|| Word::new(Up::Bell(Arc::clone(bell)))),
-            Some(region) => self.far.get_or_insert_with(|| Far::new(bell)).word(region),
+        let Some(number) = number.checked_sub(CORDS) else {
+            return Word::new(Up::Bell { bell: Arc::clone(bell), cord: number as u8 });
         };
-        Word::new(Up::Word { word: Arc::clone(region), bit: (number % SEATS) as u8 })
+        let far = self.far.get_or_insert_with(|| Far::new(bell));
+        let word = Arc::clone(far.word(number / SEATS));
+        Word::new(Up::Word { word, bit: (number % SEATS) as u8 })
     }
 
     /// Whether there is something to gather that no ring of the bell tells of.
@@ -63,12 +58,9 @@ impl Regions {
         self.far.as_ref().is_some_and(|far| far.grown)
     }
 
-    /// Calls `visit` with each block that may have somebody awake.
-    pub(super) fn gather(&mut self, mut visit: impl FnMut(usize)) {
-        visit(0);
-        if let Some(word) = &self.near {
-            bits(word.take()).for_each(&mut visit);
-        }
+    /// Calls `visit` with each block that may have somebody awake, by what has rung.
+    pub(super) fn gather(&mut self, news: News, mut visit: impl FnMut(usize)) {
+        bits(news.cords()).for_each(&mut visit);
         if let Some(far) = &mut self.far {
             far.gather(visit);
         }
@@ -103,7 +95,7 @@ impl Far {
         let _ = self.entries.poll_next_unpin(&mut Context::from_waker(&self.bell));
         let mut woken = self.woken.lock();
         for region in woken.drain(..) {
-            let first = (region + 1) * SEATS;
+            let first = CORDS + region * SEATS;
             bits(self.words[region].take()).for_each(|block| visit(first + block));
         }
     }

@@ -1,0 +1,59 @@
+//! Wakers that end in a bell.
+
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Waker;
+
+use crate::bell::Bell;
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// The waker of one future that stands beside the children (a scope's body, a feed's
+/// stream): remembers that it was woken, so that it is polled only then.
+#[derive(Debug)]
+pub(crate) struct Signal {
+    woken: AtomicBool,
+    bell: Arc<Bell>,
+}
+
+impl Signal {
+    /// A signal that counts as woken, so that its future gets its first poll.
+    pub(crate) fn new(bell: Arc<Bell>) -> Arc<Self> {
+        Arc::new(Self { woken: AtomicBool::new(true), bell })
+    }
+
+    /// Whether it was woken since the last call.
+    pub(crate) fn take(&self) -> bool {
+        // Acquire pairs with the release of the wake.
+        self.woken.load(Ordering::Acquire) && self.woken.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.bell.ring();
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The atomics of what wakes, in one place: so that a model checker can put its own there.
+
+pub(crate) use alloc::sync::Arc;
+pub(crate) use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
+pub(crate) use futures_util::task::AtomicWaker;
