@@ -85,31 +85,32 @@ where
 {
     // Rounds in a row without anybody to poll, though somebody rang.
     let mut empty = 0;
-    loop {
+    while *budget != 0 {
         if group.admission.is_stopped() {
             group.drain();
+        }
+        if !group.set.is_in_round() {
+            let news = core::mem::take(&mut group.news).and(group.admission.bell.take());
+            group.admission.take_in(&mut group.set);
+            if !group.set.start_round(news) {
+                // The ring may have been a cancel's: then the queue goes, and wakes who it may.
+                if group.admission.is_stopped() && !group.drained {
+                    continue;
+                }
+                // A second look, for who rang meanwhile; not for ever, though others ring on:
+                // where the bell is rung at the end of a poll, the task is woken.
+                empty += 1;
+                if empty > 2 || !group.admission.bell.is_rung() {
+                    return Driven::Idle;
+                }
+                continue;
+            }
         }
         if drive_round(group, budget, turn) {
             return Driven::Progress;
         }
-        if *budget == 0 {
-            return Driven::Spent;
-        }
-        let news = core::mem::take(&mut group.news).and(group.admission.bell.take());
-        group.admission.take_in(&mut group.set);
-        if !group.set.start_round(news) {
-            // The ring may have been a cancel's: then the queue goes, and wakes who it may.
-            if group.admission.is_stopped() && !group.drained {
-                continue;
-            }
-            // A second look, for who rang meanwhile; not for ever, though others ring on:
-            // where the bell is rung at the end of a poll, the task is woken.
-            empty += 1;
-            if empty > 2 || !group.admission.bell.is_rung() {
-                return Driven::Idle;
-            }
-        }
     }
+    Driven::Spent
 }
 
 /// Goes on with the round to its end, or until the budget is spent. Whether some have finished.

@@ -130,10 +130,16 @@ impl<C> Set<C> {
         self.turn = self.turn.wrapping_add(1);
     }
 
+    /// Whether a round was begun that is not over.
+    #[inline]
+    pub(crate) fn is_in_round(&self) -> bool {
+        !self.round.is_empty() || !self.newcomers.is_empty()
+    }
+
     /// Fixes the next round, after the last one is over. False where nobody is to be polled
     /// in this turn. `news` is what has rung since the last call.
     pub(crate) fn start_round(&mut self, news: News) -> bool {
-        debug_assert!(self.round.is_empty() && self.newcomers.is_empty());
+        debug_assert!(!self.is_in_round());
         if self.late_turn != self.turn {
             self.late_turn = self.turn;
             while let Some(number) = self.late.pop(&mut self.blocks, |block| &mut block.next_late) {
@@ -147,7 +153,7 @@ impl<C> Set<C> {
             self.gather(news);
         }
         core::mem::swap(&mut self.fresh, &mut self.newcomers);
-        !self.round.is_empty() || !self.newcomers.is_empty()
+        self.is_in_round()
     }
 
     /// Learns who has been woken.
@@ -168,10 +174,7 @@ impl<C> Set<C> {
     /// Whether some child is known to be ready: left over from this turn's rounds, never
     /// polled, or has yielded.
     pub(crate) fn has_ready(&self) -> bool {
-        !(self.round.is_empty()
-            && self.late.is_empty()
-            && self.newcomers.is_empty()
-            && self.fresh.is_empty())
+        self.is_in_round() || !self.late.is_empty() || !self.fresh.is_empty()
     }
 
     /// Goes on with the round, until it is over, the budget, one for each child polled, is
@@ -245,8 +248,14 @@ impl<C> Set<C> {
         }
         self.settled -= count;
         if self.blocks.len() > KEEP && self.is_empty() {
-            *self = Self { turn: self.turn, ..Self::new() };
+            self.shrink();
         }
+    }
+
+    /// Gives all memory back. Nobody is in the set.
+    #[cold]
+    fn shrink(&mut self) {
+        *self = Self { turn: self.turn, ..Self::new() };
     }
 
     /// The child that was being polled or dropped when a panic came.
