@@ -364,26 +364,12 @@ impl<C: Kind> Own<'_, C> {
         } else if self.state.quick != 0 {
             Room::Yes
         } else {
-            self.look_for_room()
+            self.state.look_for_room(self.set, self.bell)
         }
-    }
-
-    #[inline(never)]
-    fn look_for_room(&mut self) -> Room {
-        let state = &mut *self.state;
-        if state.closed {
-            return Room::Stopped;
-        }
-        state.take_in(self.set, self.bell);
-        if !state.line.is_empty() || !state.fits() {
-            return Room::No;
-        }
-        state.quick = state.stats.limit.map_or(usize::MAX, |limit| limit - state.used);
-        Room::Yes
     }
 
     /// Admits a child for whom there is room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter<A: Child<C>>(&mut self, child: A) {
         self.state.quick -= 1;
         let index = self.state.enter();
@@ -400,6 +386,20 @@ impl<C> State<C> {
         if !self.inbox.is_empty() {
             self.empty_inbox(set, bell);
         }
+    }
+
+    /// Whether a newcomer may enter a group without handles, and how many may after it.
+    #[inline(never)]
+    fn look_for_room(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) -> Room {
+        if self.closed {
+            return Room::Stopped;
+        }
+        self.take_in(set, bell);
+        if !self.line.is_empty() || !self.fits() {
+            return Room::No;
+        }
+        self.quick = self.stats.limit.map_or(usize::MAX, |limit| limit - self.used);
+        Room::Yes
     }
 
     #[cold]

@@ -43,8 +43,8 @@ enum Stage {
     Ours,
     /// The poll or the destructor of the set's current child.
     Child,
-    /// The policy's, which hears of the child with that index.
-    Policy(usize, Ended),
+    /// The policy's, which hears of a child that is gone: the current one.
+    Policy(Ended),
 }
 
 /// How far the children's turns have come, kept where a panic doesn't reach.
@@ -52,8 +52,8 @@ struct Turn<R> {
     stage: Stage,
     /// What the current child has returned, while its destructor runs.
     returned: Option<R>,
-    /// The policy wants a stop.
-    stop: Option<Reason>,
+    /// The policy wants a stop, having heard of that child.
+    stop: Option<(Reason, usize, Ended)>,
 }
 
 /// Polls the children until some have finished, nobody is ready, or the budget is spent. A
@@ -129,7 +129,6 @@ where
     loop {
         let Group { set, admission, policy, .. } = &mut *group;
         let Turn { stage, returned, stop } = &mut *turn;
-        let mut who = (0, Ended::Ok);
         *stage = Stage::Child;
         let over = set.poll_round(
             budget,
@@ -141,12 +140,11 @@ where
             |index, result| {
                 progress = true;
                 let ended = if result.is_ok() { Ended::Ok } else { Ended::Failed };
-                *stage = Stage::Policy(index, ended);
+                *stage = Stage::Policy(ended);
                 // A policy that has panicked hears of nobody; the result goes as any value.
                 if let Some(policy) = policy {
                     if let Verdict::Stop(reason) = policy.on_child(index, result) {
-                        *stop = Some(reason);
-                        who = (index, ended);
+                        *stop = Some((reason, index, ended));
                         return false;
                     }
                 }
@@ -155,8 +153,7 @@ where
             },
         );
         turn.stage = Stage::Ours;
-        if let Some(reason) = turn.stop.take() {
-            let (index, ended) = who;
+        if let Some((reason, index, ended)) = turn.stop.take() {
             group.stop(reason);
             group.admission.finish(index, ended);
         }
@@ -175,7 +172,7 @@ fn recover<C: Kind, P, O, R>(
     turn: Turn<R>,
     payload: Payload,
 ) {
-    let place = group.set.current();
+    let (place, index) = (group.set.current(), group.set.current_index());
     *budget -= group.set.settle();
     let (index, ended) = match turn.stage {
         Stage::Child => {
@@ -188,7 +185,7 @@ fn recover<C: Kind, P, O, R>(
             group.panicked(payload);
             (index, Ended::Dropped)
         }
-        Stage::Policy(index, ended) => {
+        Stage::Policy(ended) => {
             group.panicked(payload);
             group.drop_policy();
             (index, ended)

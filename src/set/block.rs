@@ -102,8 +102,7 @@ impl<C> Block<C> {
         self.takes ^= seat;
         self.open ^= seat;
         self.fresh |= seat;
-        self.rows.reach(at);
-        let mut seat = self.rows.seat(at);
+        let mut seat = self.rows.seat_or_add(at);
         seat.child.set(Some(child));
         *seat.index = index;
     }
@@ -119,24 +118,28 @@ impl<C> Block<C> {
     ) -> bool {
         let Self { word, spare, rows, open, fresh, ready, late, .. } = self;
         let todo = if bunch.fresh { fresh } else { ready };
+        // Kept in the block and the bunch as well, where they outlast a panic.
+        let (mut left, mut polled) = (*todo, bunch.polled);
         let mut go_on = true;
-        while go_on && bunch.polled != bunch.count {
+        while go_on && polled != bunch.count {
             let waker = waker_ref(spare);
             let mut lent = Context::from_waker(&waker);
             // The seat whose child has kept the waker that it was lent, once one does.
             let mut kept = None;
-            while go_on && bunch.polled != bunch.count {
-                let at = todo.trailing_zeros() as usize;
-                let bit = *todo & todo.wrapping_neg();
-                *todo ^= bit;
-                bunch.polled += 1;
+            while go_on && polled != bunch.count {
+                let at = left.trailing_zeros() as usize;
+                let bit = left & left.wrapping_neg();
+                left ^= bit;
+                *todo = left;
+                polled += 1;
+                bunch.polled = polled;
                 bunch.seat = at;
                 let mut seat = rows.seat(at);
                 let Some(child) = seat.child.as_mut().as_pin_mut() else {
                     debug_assert!(false, "an open seat was to be polled");
                     continue;
                 };
-                let polled = match seat.flag {
+                let answer = match seat.flag {
                     None => {
                         spare.lend(at);
                         poll(child, *seat.index, &mut lent)
@@ -147,7 +150,7 @@ impl<C> Block<C> {
                         poll(child, *seat.index, &mut Context::from_waker(&waker))
                     }
                 };
-                let Poll::Ready(value) = polled else {
+                let Poll::Ready(value) = answer else {
                     // First who has the flag, then whether it was woken: once nobody else
                     // has it, nobody wakes it after the look.
                     let keeps = seat.flag.is_none() && !spare.is_sole();
@@ -180,6 +183,11 @@ impl<C> Block<C> {
             }
         }
         go_on
+    }
+
+    /// The index of the child that sits there, or was the last to.
+    pub(super) fn index(&mut self, at: usize) -> usize {
+        *self.rows.seat(at).index
     }
 
     /// Drops a child and gives its index.

@@ -96,7 +96,7 @@ impl<C> Set<C> {
     }
 
     /// Admits a child; it is polled in the next round. Its wakers ring `bell`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, child: C, index: usize, bell: &Arc<Bell>) {
         match self.blocks.get_mut(self.roomy) {
             Some(block) if block.has_room() => {
@@ -261,6 +261,12 @@ impl<C> Set<C> {
     /// The child that was being polled or dropped when a panic came.
     pub(crate) fn current(&self) -> Place {
         Place { block: self.bunch.block, seat: self.bunch.seat }
+    }
+
+    /// The index of the current child, though it be gone.
+    pub(crate) fn current_index(&mut self) -> usize {
+        let Bunch { block, seat, .. } = self.bunch;
+        self.blocks[block].index(seat)
     }
 
     /// Drops a child and gives its index. Where the child's destructor panics, call it again:

@@ -68,6 +68,16 @@ impl<C> Row<C> {
         }
         Self::Eight(Box::pin(Two::new(|| Two::new(|| Two::new(Seat::new)))))
     }
+
+    /// The seat whose number ends like that.
+    #[inline]
+    fn seat(&mut self, at: usize) -> SeatMut<'_, C> {
+        let seat = match self {
+            Self::One(seat) => seat.as_mut(),
+            Self::Eight(seats) => seats.as_mut().half(at & 4).half(at & 2).half(at & 1),
+        };
+        seat.project()
+    }
 }
 
 impl<C> Rows<C> {
@@ -78,28 +88,30 @@ impl<C> Rows<C> {
     /// A seat that has been made.
     #[inline]
     pub(super) fn seat(&mut self, at: usize) -> SeatMut<'_, C> {
-        let row = match (at / Row::<C>::SEATS).checked_sub(1) {
-            None => &mut self.first,
-            Some(row) => &mut self.others[row],
-        };
-        let seat = match row {
-            Row::One(seat) => seat.as_mut(),
-            Row::Eight(seats) => seats.as_mut().half(at & 4).half(at & 2).half(at & 1),
-        };
-        seat.project()
-    }
-
-    /// Makes the seats up to that one.
-    #[inline]
-    pub(super) fn reach(&mut self, at: usize) {
-        if at / Row::<C>::SEATS > self.others.len() {
-            self.add(at);
+        match (at / Row::<C>::SEATS).checked_sub(1) {
+            None => self.first.seat(at),
+            Some(row) => self.others[row].seat(at),
         }
     }
 
+    /// A seat, made now if it is the first of its row.
+    #[inline]
+    pub(super) fn seat_or_add(&mut self, at: usize) -> SeatMut<'_, C> {
+        match (at / Row::<C>::SEATS).checked_sub(1) {
+            None => self.first.seat(at),
+            Some(row) => {
+                if row >= self.others.len() {
+                    self.add(row);
+                }
+                self.others[row].seat(at)
+            }
+        }
+    }
+
+    /// Makes the rows up to that one.
     #[cold]
-    fn add(&mut self, at: usize) {
-        while at / Row::<C>::SEATS > self.others.len() {
+    fn add(&mut self, row: usize) {
+        while row >= self.others.len() {
             self.others.push(Row::new());
         }
     }
