@@ -28,6 +28,7 @@ pub(crate) struct Admission<C> {
     access: Lock<Access<C>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a box would cost each small group one more")]
 enum Access<C> {
     Own(State<C>),
     Shared(Arc<Shared<C>>),
@@ -282,6 +283,11 @@ impl<C> Admission<C> {
             state.stats.limit = Some(limit);
             state.quick = 0;
         });
+    }
+
+    /// Whether nobody is in line, nor can be.
+    pub(crate) fn has_no_line(&mut self) -> bool {
+        matches!(self.access.get_mut(), Access::Own(state) if state.line.is_empty())
     }
 
     /// Clears the line after a stop; the children that stood in it are to be dropped.

@@ -239,7 +239,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Drops what is queued, once, after a stop.
     fn drain(&mut self) {
-        if core::mem::replace(&mut self.drained, true) {
+        if core::mem::replace(&mut self.drained, true) || self.admission.has_no_line() {
             return;
         }
         let mut queued = self.admission.clear_line();
