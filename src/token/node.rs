@@ -126,7 +126,7 @@ impl Node {
     }
 
     pub(super) fn cancel(self: &Arc<Self>, reason: Reason) -> bool {
-        Walk::default().run(self, &reason)
+        Walk::default().run(self, reason)
     }
 
     /// How many tokens and children hold the node.
@@ -307,15 +307,21 @@ impl Drop for Node {
 /// The way of one canceller through the tree, one lock at a time.
 #[derive(Default)]
 struct Walk {
-    /// Siblings still to be seen, with their parent's reason.
-    todo: Vec<(Vec<Arc<Node>>, Reason)>,
-    /// Those seen. Released last: it may be a reason's last use, and run the destructor
-    /// of a user's error.
-    seen: Vec<Vec<Arc<Node>>>,
-    /// Those that had children.
-    branches: Vec<Arc<Node>>,
+    /// Those found below, in the order in which they are visited. Released last: it may be a
+    /// reason's last use, and run the destructor of a user's error.
+    found: Vec<Found>,
+    /// Why: one entry for this walk, and one for each other's that it has run into.
+    reasons: Vec<Reason>,
     /// The wakers of the nodes that this walk has marked.
     wakers: Vec<Slab<Waker>>,
+}
+
+struct Found {
+    node: Arc<Node>,
+    /// The place of its parent's reason.
+    reason: usize,
+    /// It has children itself.
+    is_branch: bool,
 }
 
 impl Walk {
@@ -323,17 +329,20 @@ impl Walk {
     ///
     /// If it was, someone else may be at it still. Then this walk does the same
     /// work beside that one, so that after either's return every descendant is marked.
-    fn run(mut self, top: &Arc<Node>, reason: &Reason) -> bool {
-        let won = self.visit(top, reason);
-        while let Some((siblings, reason)) = self.todo.pop() {
-            for node in &siblings {
-                self.visit(node, &reason);
-            }
-            self.seen.push(siblings);
+    fn run(mut self, top: &Arc<Node>, reason: Reason) -> bool {
+        self.reasons.push(reason);
+        let won = self.visit(top, 0);
+        let mut next = 0;
+        while let Some(Found { node, reason, .. }) = self.found.get(next) {
+            let (node, reason, before) = (node.clone(), *reason, self.found.len());
+            self.visit(&node, reason);
+            self.found[next].is_branch = self.found.len() != before;
+            next += 1;
         }
 
         // All are marked, so nobody needs the lists any more.
-        for node in &self.branches {
+        let branches = self.found.iter().filter(|found| found.is_branch).map(|found| &found.node);
+        for node in branches.chain([top]) {
             let mut state = node.state.lock();
             let children = mem::take(&mut state.children);
             node.kids.store(0, Ordering::Relaxed);
@@ -346,7 +355,7 @@ impl Walk {
 
     /// Marks one node, unless it is; notes its wakers and children. Says whether this
     /// call marked it.
-    fn visit(&mut self, node: &Arc<Node>, reason: &Reason) -> bool {
+    fn visit(&mut self, node: &Arc<Node>, reason: usize) -> bool {
         let mut guard = node.state.lock();
         let state = &mut *guard;
         let won = state.reason.is_none();
@@ -355,14 +364,18 @@ impl Walk {
             wakers = mem::take(&mut state.wakers);
         }
         // The nearest ancestor's reason counts below, which is not always this walk's.
-        let reason = state.reason.get_or_insert_with(|| reason.clone());
+        let own = state.reason.get_or_insert_with(|| self.reasons[reason].clone());
         // Pairs with the load in `is_cancelled`.
         node.cancelled.store(true, Ordering::Release);
         if !state.children.is_empty() {
-            let mut children = Vec::with_capacity(state.children.len());
-            children.extend(state.children.iter().filter_map(Weak::upgrade));
-            self.todo.push((children, reason.clone()));
-            self.branches.push(node.clone());
+            let mut reason = reason;
+            if !won {
+                reason = self.reasons.len();
+                self.reasons.push(own.clone());
+            }
+            let children = state.children.iter().filter_map(Weak::upgrade);
+            let found = |node| Found { node, reason, is_branch: false };
+            self.found.extend(children.map(found));
         }
         drop(guard);
         if !wakers.is_empty() {
