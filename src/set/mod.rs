@@ -216,29 +216,33 @@ impl<C> Set<C> {
     }
 
     /// Brings the numbers up to date after a bunch of children was polled; gives how many.
+    #[inline]
     pub(crate) fn settle(&mut self) -> usize {
-        let Bunch { block: number, fresh, polled, freed, .. } = self.bunch;
-        self.bunch = Bunch::default();
+        let Bunch { block: number, fresh, freed, .. } = self.bunch;
+        let polled = core::mem::take(&mut self.bunch.polled);
         if polled == 0 {
             return 0;
         }
         let block = &mut self.blocks[number];
+        let late = block.late != 0 && !block.is_late;
+        block.is_late |= late;
         if fresh {
             self.newcomers.take(polled);
             self.settled += polled;
         } else if block.ready == 0 {
             self.round.pop(&mut self.blocks, |block| &mut block.next);
         }
-        let block = &mut self.blocks[number];
-        if block.late != 0 && !block.is_late {
-            block.is_late = true;
+        if late {
             self.late.push(&mut self.blocks, number, |block| &mut block.next_late);
         }
-        self.vacate(number, freed);
+        if freed != 0 {
+            self.vacate(number, freed);
+        }
         polled
     }
 
     /// Notes that children have left a block.
+    #[inline]
     fn vacate(&mut self, number: usize, count: usize) {
         let block = &mut self.blocks[number];
         block.make_room();

@@ -1,0 +1,67 @@
+//! How often contenders allocate, and how much, as another process has counted it: an
+//! allocator that counts would slow down those that allocate while the clock runs.
+
+use std::collections::HashMap;
+use std::env;
+use std::process::{Command, Stdio};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Count {
+    pub(crate) allocations: u64,
+    /// The most bytes that were live at a time.
+    pub(crate) peak: u64,
+    /// The bytes that were live when the part was over.
+    pub(crate) live: i64,
+}
+
+/// The counts by work and contender.
+#[derive(Default)]
+pub(crate) struct Counts(HashMap<(String, String), Count>);
+
+impl Counts {
+    pub(crate) fn get(&self, work: &str, contender: &str) -> Option<Count> {
+        self.0.get(&(work.to_string(), contender.to_string())).copied()
+    }
+}
+
+/// What the counting process prints for a contender.
+pub(crate) fn line(work: &str, contender: &str, count: Count) -> String {
+    format!("{work}\t{contender}\t{}\t{}\t{}", count.allocations, count.peak, count.live)
+}
+
+fn parse(line: &str) -> Option<((String, String), Count)> {
+    let mut fields = line.split('\t');
+    let mut next = || fields.next();
+    let key = (next()?.to_string(), next()?.to_string());
+    let count = Count {
+        allocations: next()?.parse().ok()?,
+        peak: next()?.parse().ok()?,
+        live: next()?.parse().ok()?,
+    };
+    Some((key, count))
+}
+
+/// Counts the works whose name contains `only`. Without a cargo that can do it there are none.
+pub(crate) fn count(only: &str) -> Counts {
+    eprintln!("counting allocations, in another process");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["bench", "--quiet", "--bench", "counts", "--", "--only", only])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            Counts(text.lines().filter_map(parse).collect())
+        }
+        Ok(output) => {
+            eprintln!("allocations are not counted: {}", output.status);
+            Counts::default()
+        }
+        Err(error) => {
+            eprintln!("allocations are not counted: {error}");
+            Counts::default()
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! How the cost of a child, and the memory, go with the size of the work.
+//!
+//! `cargo bench --bench growth`, with the flags of `peers`.
+
+// This one needs a part only of what they share.
+#[allow(dead_code)]
+#[path = "../common/mod.rs"]
+mod common;
+mod series;
+
+use clap::Parser;
+
+use common::args::Args;
+use common::chart::lines::{Line, Lines, lines};
+use common::counts::{self, Counts};
+use common::measure::{Effort, Times, measure};
+use common::table::{bold_if_ours, dash, grid, number, thousands};
+use common::{docs, machine};
+use series::Series;
+
+/// A contender's numbers, size by size.
+struct Growth {
+    contender: String,
+    times: Vec<Times>,
+    /// The most bytes live at a time, if they were counted.
+    peaks: Vec<Option<u64>>,
+}
+
+const PICTURE: &str = "![Cost as the work grows](growth.svg)";
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let head = format!("# Cost as the work grows\n\n{}\n", machine::description());
+    let mut page = String::new();
+    let counts = counts::count(&args.only);
+    let effort = Effort::new(args.quick);
+    let mut panels = Vec::new();
+    for mut series in series::all() {
+        series.points.retain(|(_, work)| args.wants(&work.name));
+        if series.points.is_empty() {
+            continue;
+        }
+        eprintln!("measuring {}", series.name);
+        let growth = grow(&mut series, effort, &counts);
+        page.push_str(&times(&series, &growth));
+        page.push_str(&peaks(&series, &growth));
+        panels.push(panel(&series, &growth));
+    }
+    println!("{head}{page}");
+    if args.docs {
+        docs::write("growth.md", &format!("{head}\n{PICTURE}\n{page}"))?;
+        let note = "nanoseconds, the minimum of all rounds; lower is better, and flat is best";
+        docs::write("growth.svg", &lines("Cost as the work grows", note, &panels))?;
+    }
+    Ok(())
+}
+
+fn grow(series: &mut Series, effort: Effort, counts: &Counts) -> Vec<Growth> {
+    let mut growth: Vec<Growth> = Vec::new();
+    for (_, work) in &mut series.points {
+        let times = measure(work, effort);
+        for (at, (contender, times)) in work.contenders.iter().zip(times).enumerate() {
+            if growth.len() == at {
+                let contender = contender.name.clone();
+                growth.push(Growth { contender, times: Vec::new(), peaks: Vec::new() });
+            }
+            let count = counts.get(&work.name, &contender.name);
+            growth[at].times.push(times);
+            growth[at].peaks.push(count.map(|count| count.peak));
+        }
+    }
+    growth
+}
+
+/// A table with a column for each size.
+fn table(heading: &str, series: &Series, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut head = vec![series.size.to_string()];
+    head.extend(series.points.iter().map(|&(size, _)| thousands(size)));
+    let lines: Vec<_> = [head].into_iter().chain(rows).collect();
+    format!("\n{heading}\n\n{}", grid(&lines))
+}
+
+fn times(series: &Series, growth: &[Growth]) -> String {
+    let heading = format!(
+        "## {}\n\nNanoseconds a {}: the minimum, and the median.",
+        series.title, series.unit
+    );
+    let rows = growth.iter().map(|growth| {
+        let cells = growth.times.iter();
+        let cells = cells.map(|times| format!("{}, {}", number(times.min), number(times.median)));
+        [bold_if_ours(&growth.contender)].into_iter().chain(cells).collect()
+    });
+    table(&heading, series, rows)
+}
+
+fn peaks(series: &Series, growth: &[Growth]) -> String {
+    if growth.iter().all(|growth| growth.peaks.iter().all(Option::is_none)) {
+        return String::new();
+    }
+    let rows = growth.iter().map(|growth| {
+        let cells = growth.peaks.iter();
+        let cells = cells.map(|peak| peak.map_or_else(dash, |peak| thousands(peak as usize)));
+        [bold_if_ours(&growth.contender)].into_iter().chain(cells).collect()
+    });
+    table("The most bytes live at a time.", series, rows)
+}
+
+fn panel(series: &Series, growth: &[Growth]) -> Lines {
+    let sizes = || series.points.iter().map(|&(size, _)| size as f64);
+    let line = |growth: &Growth| Line {
+        name: growth.contender.clone(),
+        points: sizes().zip(growth.times.iter().map(|times| times.min)).collect(),
+    };
+    Lines {
+        title: series.title.into(),
+        across: series.size.into(),
+        up: format!("ns a {}", series.unit),
+        lines: growth.iter().map(line).collect(),
+    }
+}

@@ -1,0 +1,180 @@
+//! The works, each in several sizes.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use errgroup::{CancelToken, Group};
+use futures::TryStreamExt;
+use futures::channel::oneshot;
+use futures::stream::{self, FuturesUnordered, StreamExt};
+use futures_buffered::BufferedTryStreamExt;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::common::block_on::block_on;
+use crate::common::children::{Outcome, yields};
+use crate::common::table::thousands;
+use crate::common::work::{Work, measured};
+
+/// A work that grows.
+pub(crate) struct Series {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    /// What grows.
+    pub(crate) size: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) points: Vec<(usize, Work)>,
+}
+
+pub(crate) fn all() -> Vec<Series> {
+    vec![children(), limit(), mutex(), depth()]
+}
+
+fn children() -> Series {
+    let size = |count: usize| {
+        (count, work("children", count, count, Some(64), move || (0..count).map(|_| yields(1))))
+    };
+    Series {
+        name: "children",
+        title: "More children, 64 at a time",
+        size: "children, which yield once",
+        unit: "child",
+        points: [1_000, 10_000, 100_000, 1_000_000].map(size).into(),
+    }
+}
+
+fn limit() -> Series {
+    const COUNT: usize = 100_000;
+    let size = |limit: usize| {
+        (limit, work("limit", limit, COUNT, Some(limit), || (0..COUNT).map(|_| yields(1))))
+    };
+    Series {
+        name: "limit",
+        title: "A higher limit, for 100,000 children",
+        size: "limit, the children yield once",
+        unit: "child",
+        points: [1, 10, 100, 1_000, 10_000, 100_000].map(size).into(),
+    }
+}
+
+fn mutex() -> Series {
+    let size = |count: usize| (count, work("mutex", count, count, None, move || contend(count)));
+    Series {
+        name: "mutex",
+        title: "Children that contend for one mutex, all at once",
+        size: "children",
+        unit: "child",
+        points: [10_000, 20_000, 40_000, 80_000, 160_000].map(size).into(),
+    }
+}
+
+/// Children of which the first holds the mutex until the last has come.
+fn contend(count: usize) -> impl Iterator<Item = impl Future<Output = Outcome> + Send> + Send {
+    let sum = Arc::new(Mutex::new(0));
+    let (sender, receiver) = oneshot::channel();
+    let (mut all_here, mut until_all_here) = (Some(sender), Some(receiver));
+    (0..count).map(move |index| {
+        let sum = Arc::clone(&sum);
+        let until_all_here = until_all_here.take();
+        let all_here = if index + 1 == count { all_here.take() } else { None };
+        async move {
+            if let Some(all_here) = all_here {
+                all_here.send(()).map_err(|()| index)?;
+            }
+            let mut sum = sum.lock().await;
+            if let Some(until_all_here) = until_all_here {
+                until_all_here.await.map_err(|_| index)?;
+            }
+            *sum += 1;
+            Ok(())
+        }
+    })
+}
+
+fn depth() -> Series {
+    let size = |depth: usize| {
+        let mut work = named("depth", depth, depth);
+        work.add_parts("errgroup `CancelToken`", move |meter| {
+            let root = CancelToken::new();
+            let mut tree = vec![root.clone()];
+            (1..depth).for_each(|above| tree.push(tree[above - 1].child()));
+            measured(meter, || root.cancel());
+            assert!(tree[depth - 1].is_cancelled());
+        });
+        work.add_parts("tokio-util `CancellationToken`", move |meter| {
+            let root = CancellationToken::new();
+            let mut tree = vec![root.clone()];
+            (1..depth).for_each(|above| tree.push(tree[above - 1].child_token()));
+            measured(meter, || root.cancel());
+            assert!(tree[depth - 1].is_cancelled());
+        });
+        (depth, work)
+    };
+    Series {
+        name: "depth",
+        title: "A deeper tree of tokens, cancelled at its root",
+        size: "depth",
+        unit: "token",
+        points: [10, 100, 1_000, 10_000, 100_000].map(size).into(),
+    }
+}
+
+fn named(series: &str, size: usize, units: usize) -> Work {
+    Work::new(format!("{series}/{size}"), thousands(size), units, "")
+}
+
+/// Adds who contends in running the children of `source`.
+fn work<S, I>(series: &str, size: usize, units: usize, limit: Option<usize>, source: S) -> Work
+where
+    S: Fn() -> I + Clone + 'static,
+    I: Iterator + Send + 'static,
+    I::Item: Future<Output = Outcome> + Send + 'static,
+{
+    let mut work = named(series, size, units);
+    let mut add = |name: &str, run: fn(I, Option<usize>) -> Outcome| {
+        work.add_prepared(name, source.clone(), move |children| run(children, limit), Ok(()));
+    };
+    add("errgroup unboxed", |children, limit| {
+        let mut group = Group::unboxed();
+        group.set_limit(limit);
+        block_on(async {
+            group.feed(stream::iter(children)).await;
+            group.await
+        })
+    });
+    add("errgroup boxed", |children, limit| {
+        let mut group = Group::new();
+        group.set_limit(limit);
+        block_on(async {
+            group.feed(stream::iter(children)).await;
+            group.await
+        })
+    });
+    add("futures `try_for_each_concurrent`", |children, limit| {
+        let children = stream::iter(children.map(Ok));
+        block_on(children.try_for_each_concurrent(limit, |child| child))
+    });
+    add("futures `FuturesUnordered`", |children, limit| {
+        block_on(async {
+            let mut set = FuturesUnordered::new();
+            for child in children {
+                if Some(set.len()) == limit {
+                    set.next().await.expect("it is full")?;
+                }
+                set.push(child);
+            }
+            while let Some(outcome) = set.next().await {
+                outcome?;
+            }
+            Ok(())
+        })
+    });
+    if limit.is_some() {
+        add("futures-buffered `try_buffered_unordered`", |children, limit| {
+            let children = stream::iter(children.map(Ok));
+            let set = children.try_buffered_unordered(limit.unwrap_or(usize::MAX));
+            block_on(set.try_for_each(|()| std::future::ready(Ok(()))))
+        });
+    }
+    work
+}

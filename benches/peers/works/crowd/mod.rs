@@ -1,0 +1,94 @@
+//! Who contends where many children of one type run, under a limit or without one.
+
+mod ours;
+mod sets;
+mod streams;
+mod tasks;
+
+use std::future::Future;
+
+use crate::common::children::Outcome;
+use crate::common::table::thousands;
+use crate::common::work::Work;
+
+pub(crate) use ours::limited;
+
+/// What is to be done.
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) what: String,
+    pub(crate) limit: Option<usize>,
+    pub(crate) count: usize,
+    /// Whether a second thread may take part.
+    pub(crate) parallel: bool,
+    pub(crate) expected: Outcome,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        what: impl Into<String>,
+        limit: Option<usize>,
+        count: usize,
+    ) -> Self {
+        // One at a time, a second thread does nothing but wake the first.
+        let parallel = limit != Some(1);
+        Self { name: name.into(), what: what.into(), limit, count, parallel, expected: Ok(()) }
+    }
+}
+
+/// Makes the work of running all children of `source`, which makes the same ones each time.
+pub(crate) fn work<S, I>(plan: Plan, source: S) -> Work
+where
+    S: Fn() -> I + Clone + 'static,
+    I: Iterator + Send + 'static,
+    I::Item: Future<Output = Outcome> + Send + 'static,
+{
+    let mut crowd = Crowd::new(&plan, source);
+    ours::add(&mut crowd, plan.limit);
+    peers(&mut crowd, &plan);
+    crowd.work
+}
+
+/// Adds the peers.
+pub(crate) fn peers<S, I>(crowd: &mut Crowd<S>, plan: &Plan)
+where
+    S: Fn() -> I + Clone + 'static,
+    I: Iterator + Send + 'static,
+    I::Item: Future<Output = Outcome> + Send + 'static,
+{
+    streams::add(crowd, plan.limit);
+    sets::add(crowd, plan.limit.unwrap_or(usize::MAX), plan.count);
+    tasks::add(crowd, plan.limit, plan.parallel);
+}
+
+pub(crate) struct Crowd<S> {
+    pub(crate) work: Work,
+    source: S,
+    expected: Outcome,
+}
+
+impl<S, I> Crowd<S>
+where
+    S: Fn() -> I + Clone + 'static,
+    I: 'static,
+{
+    pub(crate) fn new(plan: &Plan, source: S) -> Self {
+        let what = &plan.what;
+        let title = match plan.limit {
+            Some(limit) => format!("{what}, at most {} at a time", thousands(limit)),
+            None => format!("{what}, all at once"),
+        };
+        let reference = match plan.limit {
+            Some(_) => "errgroup unboxed, `feed`",
+            None => "errgroup unboxed, `queue`",
+        };
+        let work = Work::new(&plan.name, title, plan.count, reference);
+        Self { work, source, expected: plan.expected }
+    }
+
+    /// Adds a contender: what it makes of the children.
+    pub(crate) fn add(&mut self, name: &str, run: impl Fn(I) -> Outcome + 'static) {
+        self.work.add_prepared(name, self.source.clone(), run, self.expected);
+    }
+}

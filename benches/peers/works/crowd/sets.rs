@@ -1,0 +1,79 @@
+//! Sets of futures, each in a loop that keeps the limit.
+
+use std::future::Future;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures_buffered::FuturesUnorderedBounded;
+use futures_concurrency::future::FutureGroup;
+
+use super::Crowd;
+use crate::common::block_on::block_on;
+use crate::common::children::Outcome;
+
+pub(super) fn add<S, I>(crowd: &mut Crowd<S>, limit: usize, count: usize)
+where
+    S: Fn() -> I + Clone + 'static,
+    I: Iterator + Send + 'static,
+    I::Item: Future<Output = Outcome> + Send + 'static,
+{
+    crowd.add("futures `FuturesUnordered`", move |children| {
+        block_on(async {
+            let mut set = FuturesUnordered::new();
+            for child in children {
+                if set.len() == limit {
+                    set.next().await.expect("it is full")?;
+                }
+                set.push(child);
+            }
+            while let Some(outcome) = set.next().await {
+                outcome?;
+            }
+            Ok(())
+        })
+    });
+    crowd.add("futures-buffered `FuturesUnorderedBounded`", move |children| {
+        block_on(async {
+            let mut set = FuturesUnorderedBounded::new(limit.min(count));
+            for child in children {
+                if set.len() == limit {
+                    set.next().await.expect("it is full")?;
+                }
+                set.push(child);
+            }
+            while let Some(outcome) = set.next().await {
+                outcome?;
+            }
+            Ok(())
+        })
+    });
+    crowd.add("futures-buffered `FuturesUnordered`", move |children| {
+        block_on(async {
+            let mut set = futures_buffered::FuturesUnordered::new();
+            for child in children {
+                if set.len() == limit {
+                    set.next().await.expect("it is full")?;
+                }
+                set.push(child);
+            }
+            while let Some(outcome) = set.next().await {
+                outcome?;
+            }
+            Ok(())
+        })
+    });
+    crowd.add("futures-concurrency `FutureGroup` of boxes", move |children| {
+        block_on(async {
+            let mut group = FutureGroup::with_capacity(limit.min(count));
+            for child in children {
+                if group.len() == limit {
+                    group.next().await.expect("it is full")?;
+                }
+                group.insert(Box::pin(child)); // takes none that can't be moved
+            }
+            while let Some(outcome) = group.next().await {
+                outcome?;
+            }
+            Ok(())
+        })
+    });
+}

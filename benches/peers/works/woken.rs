@@ -1,0 +1,62 @@
+//! Children that another thread wakes.
+
+use std::future::Future;
+use std::sync::LazyLock;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use futures::channel::oneshot;
+
+use super::crowd::{self, Plan};
+use crate::common::children::Outcome;
+use crate::common::work::Work;
+
+const COUNT: usize = 10_000;
+
+pub(crate) fn works() -> Vec<Work> {
+    let asking = "10,000 children, each of which asks another thread to wake it";
+    let waiting = "10,000 children that another thread wakes when they all wait";
+    let asks = || (0..COUNT).map(asks);
+    vec![
+        crowd::work(Plan::new("limit64/woken", asking, Some(64), COUNT), asks),
+        crowd::work(Plan::new("limit1000/woken", asking, Some(1_000), COUNT), asks),
+        crowd::work(Plan::new("none10000/woken", waiting, None, COUNT), waits),
+    ]
+}
+
+/// A thread that completes whatever it is given.
+static COMPLETER: LazyLock<Sender<Vec<oneshot::Sender<()>>>> = LazyLock::new(|| {
+    let (sender, receiver) = mpsc::channel::<Vec<oneshot::Sender<()>>>();
+    thread::spawn(move || {
+        for sender in receiver.into_iter().flatten() {
+            // A child that is gone meanwhile is no matter of this thread.
+            let _ = sender.send(());
+        }
+    });
+    sender
+});
+
+fn complete(senders: Vec<oneshot::Sender<()>>) {
+    COMPLETER.send(senders).expect("the thread lives as long as the process");
+}
+
+async fn asks(index: usize) -> Outcome {
+    let (sender, receiver) = oneshot::channel();
+    complete(vec![sender]);
+    receiver.await.map_err(|_| index)
+}
+
+/// Makes children of which the last, when it is polled, has them all completed.
+fn waits() -> impl Iterator<Item = impl Future<Output = Outcome> + Send> + Send {
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..COUNT).map(|_| oneshot::channel()).unzip();
+    let mut senders = Some(senders);
+    receivers.into_iter().enumerate().map(move |(index, receiver)| {
+        let all = if index + 1 == COUNT { senders.take() } else { None };
+        async move {
+            if let Some(all) = all {
+                complete(all);
+            }
+            receiver.await.map_err(|_| index)
+        }
+    })
+}
