@@ -181,19 +181,13 @@ impl<C> Admission<C> {
         }
     }
 
-    /// A running child is gone; its room is free. False where that admits somebody of the
-    /// group's own queue, by [`admit_queued`](Self::admit_queued).
+    /// A running child is gone; its room is free. Who may have it of a group's own queue is
+    /// admitted by [`admit_queued`](Self::admit_queued), for all who leave in a round at once.
     #[inline]
-    pub(crate) fn finish(&mut self, index: usize, ended: Ended) -> bool {
+    pub(crate) fn finish(&mut self, index: usize, ended: Ended) {
         match self.access.get_mut() {
-            Access::Own(state) => {
-                state.end(ended);
-                state.line.is_empty()
-            }
-            Access::Shared(shared) => {
-                shared.finish(index, ended);
-                true
-            }
+            Access::Own(state) => state.end(ended),
+            Access::Shared(shared) => shared.finish(index, ended),
         }
     }
 

@@ -149,7 +149,8 @@ where
                     }
                 }
                 *stage = Stage::Child;
-                admission.finish(index, ended)
+                admission.finish(index, ended);
+                true
             },
         );
         turn.stage = Stage::Ours;

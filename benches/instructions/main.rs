@@ -1,0 +1,98 @@
+//! Children of one kind, for a program that counts instructions: `benches/instructions/run`.
+
+use std::env;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use errgroup::{Boxed, Child, Children, Group, Handle, Kind};
+use futures::executor::block_on;
+use futures::stream;
+
+const LIMIT: usize = 64;
+
+/// Yields once, then is done.
+struct Yields(bool);
+
+impl Future for Yields {
+    type Output = Result<(), ()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if core::mem::replace(&mut self.0, false) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn go<C>(mut group: Group<C>, count: usize)
+where
+    C: Children<Ok = (), Err = ()>,
+    Yields: Child<C>,
+{
+    for _ in 0..count {
+        assert!(group.go(Yields(true)).await.is_ok());
+    }
+    group.await.expect("no child fails");
+}
+
+async fn feed<C>(mut group: Group<C>, count: usize)
+where
+    C: Children<Ok = (), Err = ()>,
+    Yields: Child<C>,
+{
+    group.feed(stream::iter((0..count).map(|_| Yields(true)))).await;
+    group.await.expect("no child fails");
+}
+
+async fn queue<C>(mut group: Group<C>, count: usize)
+where
+    C: Children<Ok = (), Err = ()>,
+    Yields: Child<C>,
+{
+    (0..count).for_each(|_| group.queue(Yields(true)));
+    group.await.expect("no child fails");
+}
+
+/// With somebody who could watch, stop or add: what that costs the children.
+async fn with<C, T>(group: Group<C>, count: usize, extra: impl FnOnce(&Group<C>) -> T)
+where
+    C: Kind + Children<Ok = (), Err = ()>,
+    Yields: Child<C>,
+{
+    let extra = extra(&group);
+    go(group, count).await;
+    drop(extra);
+}
+
+fn main() {
+    let mut args = env::args().skip(1);
+    let (way, count) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
+    let Ok(count) = count.parse() else {
+        eprintln!("this is run by benches/instructions/run");
+        return;
+    };
+    let group = || Group::unboxed().with_limit(LIMIT);
+    match way.as_str() {
+        "go" => block_on(go(group(), count)),
+        "go, no limit" => block_on(go(Group::unboxed(), count)),
+        "go, limit 1" => block_on(go(Group::unboxed().with_limit(1), count)),
+        "feed" => block_on(feed(group(), count)),
+        "queue" => block_on(queue(group(), count)),
+        "go, boxed" => block_on(go(Group::new().with_limit(LIMIT), count)),
+        "go, token asked for" => block_on(with(group(), count, |group| group.token().clone())),
+        "go, statistics read" => block_on(with(group(), count, Group::stats)),
+        "go, a handle made" => block_on(with(group(), count, Group::handle)),
+        "go of a scope's handle" => block_on(async {
+            let group = Group::new().with_limit(LIMIT);
+            let body = |handle: Handle<Boxed<'static, (), ()>>| async move {
+                for _ in 0..count {
+                    assert!(handle.go(Yields(true)).await.is_ok());
+                }
+            };
+            group.scope(body).await.1.expect("no child fails");
+        }),
+        other => eprintln!("no such way: {other}"),
+    }
+}
