@@ -62,7 +62,9 @@ impl Bell {
 
     /// Begins a poll: later rings reach the task of `cx`. Takes what has rung before.
     pub(crate) fn open(&self, cx: &Context<'_>) -> News {
-        // Acquire pairs with the release of `set`.
+        // It is this exchange that loses no ring, whatever the registration is made of: a ring
+        // before it is taken here, and acquired; one after it finds `OPEN` and is seen by the
+        // close at the latest; one after the close sees by that who is registered.
         let before = self.state.swap(OPEN, Ordering::AcqRel);
         self.task.register(cx.waker());
         News(before & !OPEN)

@@ -1,19 +1,13 @@
 //! Wakers that end in a bell.
 
-use alloc::sync::Arc;
-use alloc::task::Wake;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
 use crate::bell::Bell;
+use crate::sync::{Arc, ArcWake, AtomicBool, Ordering, waker};
 
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.ring();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
+impl ArcWake for Bell {
+    fn wake_by_ref(bell: &Arc<Self>) {
+        bell.ring();
     }
 }
 
@@ -41,19 +35,15 @@ impl Signal {
         self.woken.load(Ordering::Acquire)
     }
 
-    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
-        Waker::from(Arc::clone(self))
+    pub(crate) fn waker(this: &Arc<Self>) -> Waker {
+        waker(Arc::clone(this))
     }
 }
 
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
-            self.bell.ring();
+impl ArcWake for Signal {
+    fn wake_by_ref(signal: &Arc<Self>) {
+        if !signal.woken.swap(true, Ordering::AcqRel) {
+            signal.bell.ring();
         }
     }
 }

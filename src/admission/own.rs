@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Waker};
+use core::task::Context;
 
 use super::line::Entry;
 use super::state::State;
@@ -14,6 +14,7 @@ use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
 use crate::lock::{Lazy, Lock};
 use crate::set::Set;
+use crate::sync::waker;
 use crate::{CancelToken, Reason, Stats, TryGoError};
 
 /// The room for newcomers that is kept after a burst of them.
@@ -76,7 +77,7 @@ fn is_stopped(token: &Lazy<Leash>, stopped: &Option<Reason>) -> bool {
 impl Leash {
     fn new(token: CancelToken, bell: &Arc<Bell>) -> Self {
         let mut watch = token.cancelled();
-        let waker = Waker::from(Arc::clone(bell));
+        let waker = waker(Arc::clone(bell));
         // Once registered it rings; what it says, `is_stopped` says as well.
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
         Self { token, _watch: watch }

@@ -82,7 +82,7 @@ where
             driver,
             stream: Some(stream),
             stalled: false,
-            stream_waker: signal.waker(),
+            stream_waker: Signal::waker(&signal),
             signal,
             bell,
             stand: None,

@@ -50,7 +50,7 @@ where
         Self {
             group,
             body: Some(body),
-            body_waker: signal.waker(),
+            body_waker: Signal::waker(&signal),
             signal,
             value: None,
             fails,

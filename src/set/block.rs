@@ -1,13 +1,11 @@
 //! As many seats for children as a word has bits (64, mostly), and what is known of each.
 
-use alloc::sync::Arc;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use futures_util::task::{ArcWake, waker_ref};
-
 use super::flag::{Flag, Word};
 use super::row::{Rows, SeatMut};
+use crate::sync::{Arc, ArcWake, waker_ref};
 
 /// How many seats a block has: the bits of its word.
 pub(super) const SEATS: usize = usize::BITS as usize;
@@ -145,7 +143,7 @@ impl<C> Block<C> {
                         poll(child, *seat.index, &mut lent)
                     }
                     Some(flag) => {
-                        flag.begin_poll();
+                        Flag::begin_poll(flag);
                         let waker = waker_ref(flag);
                         poll(child, *seat.index, &mut Context::from_waker(&waker))
                     }
@@ -153,8 +151,8 @@ impl<C> Block<C> {
                 let Poll::Ready(value) = answer else {
                     // First who has the flag, then whether it was woken: once nobody else
                     // has it, nobody wakes it after the look.
-                    let keeps = seat.flag.is_none() && !spare.is_sole();
-                    if seat.flag.as_ref().unwrap_or(spare).end_poll() {
+                    let keeps = seat.flag.is_none() && !Flag::is_sole(spare);
+                    if Flag::end_poll(seat.flag.as_ref().unwrap_or(spare)) {
                         *late |= bit;
                     }
                     if keeps {
@@ -168,13 +166,13 @@ impl<C> Block<C> {
                 *open |= bit;
                 bunch.freed += 1;
                 go_on = returned.take().is_none_or(|value| ended(index, value));
-                if !spare.is_sole() {
+                if !Flag::is_sole(spare) {
                     // It has left it to somebody who must not reach the seat's next child.
-                    spare.renew();
+                    Flag::renew(spare);
                     break;
                 }
             }
-            if kept.is_some() || !spare.is_sole() {
+            if kept.is_some() || !Flag::is_sole(spare) {
                 let spare = core::mem::replace(spare, Flag::new(word));
                 if let Some(at) = kept {
                     // Whoever had it may have woken it and let go by now.
@@ -194,7 +192,7 @@ impl<C> Block<C> {
     pub(super) fn remove(&mut self, at: usize) -> usize {
         let index = self.rows.seat(at).vacate();
         self.open |= 1 << at;
-        if !self.spare.renew() {
+        if !Flag::renew(&self.spare) {
             self.spare = Flag::new(&self.word);
         }
         index
@@ -217,7 +215,7 @@ impl<C> SeatMut<'_, C> {
     fn vacate(mut self) -> usize {
         // An assignment that unwinds from the old value's destructor has stored the new one.
         self.child.set(None);
-        if self.flag.as_ref().is_some_and(|flag| !flag.renew()) {
+        if self.flag.as_ref().is_some_and(|flag| !Flag::renew(flag)) {
             *self.flag = None;
         }
         *self.index
@@ -227,7 +225,7 @@ impl<C> SeatMut<'_, C> {
 impl ArcWake for Flag {
     #[inline]
     fn wake_by_ref(flag: &Arc<Self>) {
-        flag.wake();
+        Self::wake(flag);
     }
 }
 

@@ -70,38 +70,38 @@ impl Flag {
 
     /// Begins a poll of the child that has kept it: from here on a wake is news.
     #[inline]
-    pub(super) fn begin_poll(self: &Arc<Self>) {
-        if self.is_sole() {
-            self.woken.store(false, Ordering::Relaxed);
+    pub(super) fn begin_poll(this: &Arc<Self>) {
+        if Self::is_sole(this) {
+            this.woken.store(false, Ordering::Relaxed);
         } else {
             // Acquire: the child sees what was done before it was woken. An exchange, since
             // it must be the last wake that it reads from.
-            self.woken.swap(false, Ordering::AcqRel);
+            this.woken.swap(false, Ordering::AcqRel);
         }
     }
 
     /// Ends a poll that was pending, and tells whether the child was woken meanwhile; then it
     /// counts as woken.
     #[inline]
-    pub(super) fn end_poll(self: &Arc<Self>) -> bool {
+    pub(super) fn end_poll(this: &Arc<Self>) -> bool {
         // Relaxed: who is woken is polled again, and that begins with an acquire.
-        if !self.yielded.load(Ordering::Relaxed) {
-            return self.woken.load(Ordering::Relaxed);
+        if !this.yielded.load(Ordering::Relaxed) {
+            return this.woken.load(Ordering::Relaxed);
         }
-        self.yielded.store(false, Ordering::Relaxed);
-        if self.is_sole() {
-            self.woken.store(true, Ordering::Relaxed);
+        this.yielded.store(false, Ordering::Relaxed);
+        if Self::is_sole(this) {
+            this.woken.store(true, Ordering::Relaxed);
         } else {
             // An exchange: it must not hide what another wake has released.
-            self.woken.swap(true, Ordering::AcqRel);
+            this.woken.swap(true, Ordering::AcqRel);
         }
         true
     }
 
     /// Whether nobody has a clone, so that nobody can wake it.
     #[inline]
-    pub(super) fn is_sole(self: &Arc<Self>) -> bool {
-        let sole = Arc::strong_count(self) == 1;
+    pub(super) fn is_sole(this: &Arc<Self>) -> bool {
+        let sole = Arc::strong_count(this) == 1;
         if sole {
             // Pairs with the release by which the last of the others let go, so that its
             // wake, if it made one, lies before what follows.
@@ -117,26 +117,26 @@ impl Flag {
 
     /// Makes the flag fit for the next child; false where somebody still has a clone.
     #[inline]
-    pub(super) fn renew(self: &Arc<Self>) -> bool {
-        let sole = self.is_sole();
-        self.yielded.store(false, Ordering::Relaxed);
+    pub(super) fn renew(this: &Arc<Self>) -> bool {
+        let sole = Self::is_sole(this);
+        this.yielded.store(false, Ordering::Relaxed);
         // Woken for good, if it can't be used again: a wake stops there and rings for nobody.
-        self.woken.store(!sole, Ordering::Relaxed);
+        this.woken.store(!sole, Ordering::Relaxed);
         sole
     }
 
     /// What its waker does.
     #[inline]
-    pub(super) fn wake(self: &Arc<Self>) {
-        if Arc::strong_count(self) == 1 {
+    pub(super) fn wake(this: &Arc<Self>) {
+        if Arc::strong_count(this) == 1 {
             // Whoever has a clone counts at least two. So this is the waker that was lent to
             // the child for the poll that goes on: it looks there when the poll ends.
-            self.yielded.store(true, Ordering::Relaxed);
+            this.yielded.store(true, Ordering::Relaxed);
             return;
         }
         // First the flag, then the bit: whoever takes the bit sees the flag.
-        if !self.woken.swap(true, Ordering::AcqRel) {
-            self.word.set(self.bit.load(Ordering::Relaxed));
+        if !this.woken.swap(true, Ordering::AcqRel) {
+            this.word.set(this.bit.load(Ordering::Relaxed));
         }
     }
 }

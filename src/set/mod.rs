@@ -30,7 +30,6 @@ mod flag;
 mod region;
 mod row;
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -40,6 +39,7 @@ use self::chain::{Chain, Runs};
 use self::region::Regions;
 use crate::bell::{Bell, News};
 use crate::panic::{Payload, catch};
+use crate::sync::Arc;
 
 /// Blocks that an emptied set keeps for the children to come.
 const KEEP: usize = 16;

@@ -3,7 +3,6 @@
 //! The first blocks ring the bell by name. The others are in regions, each as many as a word
 //! has bits; a region is an entry in a `FuturesUnordered`, which holds any number of them.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::future::Future;
@@ -12,12 +11,12 @@ use core::task::{Context, Poll, Waker};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::task::AtomicWaker;
 
 use super::block::{SEATS, bits};
 use super::flag::{Up, Word};
 use crate::bell::{Bell, CORDS, News};
 use crate::lock::Lock;
+use crate::sync::{Arc, AtomicWaker, waker};
 
 #[derive(Default)]
 pub(super) struct Regions {
@@ -74,7 +73,7 @@ impl Far {
             entries: FuturesUnordered::new(),
             woken: Arc::default(),
             grown: false,
-            bell: Waker::from(Arc::clone(bell)),
+            bell: waker(Arc::clone(bell)),
         }
     }
 
@@ -107,7 +106,8 @@ impl Future for Entry {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Infallible> {
         if let Up::Entry(waker) = self.word.up() {
             // Registered before the bits are taken: a bit that is set in between is taken, one
-            // that is set after wakes the entry.
+            // that is set after wakes the entry. Here the registration must be an exchange, as
+            // the `AtomicWaker`'s is: a load of the bits may overtake a plain store.
             waker.register(cx.waker());
         }
         self.woken.lock().push(self.region);

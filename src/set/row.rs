@@ -1,13 +1,13 @@
 //! Where children sit: pinned in a box, eight together where they are small.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::pin::Pin;
 
 use pin_project_lite::pin_project;
 
 use super::flag::Flag;
+use crate::sync::Arc;
 
 /// Children up to this size, in bytes, share a box with seven others. Larger ones gain
 /// little, and a group that holds one of them should not pay for eight.

@@ -1,0 +1,72 @@
+//! The children of a group, and how it drives them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::bell::{Bell, News};
+use crate::set::Set;
+use crate::sync::Arc;
+
+/// What a child does when it is polled.
+pub(crate) type Child<'a> = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + 'a>;
+
+/// The part of a group that polls: the real set and the real bell, without admission.
+pub(crate) struct Engine<'a> {
+    pub(crate) bell: Arc<Bell>,
+    set: Set<Child<'a>>,
+    news: News,
+    children: usize,
+}
+
+impl<'a> Engine<'a> {
+    pub(crate) fn new() -> Self {
+        Self { bell: Bell::new(), set: Set::new(), news: News::default(), children: 0 }
+    }
+
+    pub(crate) fn insert(&mut self, child: impl FnMut(&mut Context<'_>) -> Poll<()> + 'a) {
+        self.set.insert(Box::new(child), self.children, &self.bell);
+        self.children += 1;
+    }
+
+    /// As the group's `poll`; the group is over when its children are.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.begin(cx);
+        self.advance();
+        let pending = !self.set.is_empty();
+        self.end(cx, pending);
+        if pending { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
+        self.news = self.news.and(self.bell.open(cx));
+        self.set.begin_turn();
+    }
+
+    /// As `drive` in `group/run.rs`, until nobody is ready.
+    pub(crate) fn advance(&mut self) {
+        let mut empty = 0;
+        loop {
+            if !self.set.is_in_round() {
+                let news = core::mem::take(&mut self.news).and(self.bell.take());
+                if !self.set.start_round(news) {
+                    empty += 1;
+                    if empty > 2 || !self.bell.is_rung() {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            empty = 0;
+            let poll = |child: Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| child.get_mut()(cx);
+            let over = self.set.poll_round(&mut { usize::MAX }, &mut None, poll, |_, ()| true);
+            assert!(over, "nobody ended it");
+        }
+    }
+
+    pub(crate) fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
+        if pending && self.set.has_ready() {
+            self.bell.ring();
+        }
+        self.bell.close(cx, pending);
+    }
+}

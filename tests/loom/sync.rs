@@ -1,0 +1,220 @@
+//! What `crate::sync` is in the model: loom's atomics, and on top of them what the crate takes
+//! from elsewhere, in the same steps and with the same orderings as the original.
+
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::ptr;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use loom::cell::UnsafeCell;
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
+
+/// An `Arc` whose count is an atomic of the model. (loom's own synchronizes where its count is
+/// looked at, which would hide a fence that is missing.)
+#[derive(Debug, Default)]
+pub(crate) struct Arc<T> {
+    /// The memory, and who frees it; its count is none of the model's.
+    inner: std::sync::Arc<Inner<T>>,
+}
+
+#[derive(Debug)]
+struct Inner<T> {
+    count: AtomicUsize,
+    value: T,
+}
+
+impl<T: Default> Default for Inner<T> {
+    fn default() -> Self {
+        Self { count: AtomicUsize::new(1), value: T::default() }
+    }
+}
+
+impl<T> Arc<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { inner: std::sync::Arc::new(Inner { count: AtomicUsize::new(1), value }) }
+    }
+
+    pub(crate) fn strong_count(this: &Self) -> usize {
+        this.inner.count.load(Ordering::Relaxed)
+    }
+
+    fn into_raw(this: Self) -> *const () {
+        let this = ManuallyDrop::new(this);
+        // SAFETY: moved out of, and neither dropped nor used again.
+        let inner = unsafe { ptr::read(&this.inner) };
+        std::sync::Arc::into_raw(inner).cast()
+    }
+
+    /// # Safety
+    ///
+    /// As that of `Arc::from_raw`: of the same type, and once for each `into_raw`.
+    unsafe fn from_raw(raw: *const ()) -> Self {
+        // SAFETY: the caller's promise.
+        Self { inner: unsafe { std::sync::Arc::from_raw(raw.cast()) } }
+    }
+}
+
+impl<T> Deref for Arc<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.inner.value
+    }
+}
+
+impl<T> Clone for Arc<T> {
+    fn clone(&self) -> Self {
+        self.inner.count.fetch_add(1, Ordering::Relaxed);
+        Self { inner: std::sync::Arc::clone(&self.inner) }
+    }
+}
+
+impl<T> Drop for Arc<T> {
+    fn drop(&mut self) {
+        // A model that has failed is over, and its atomics are out of use.
+        if std::thread::panicking() {
+            return;
+        }
+        if self.inner.count.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+        }
+    }
+}
+
+// === wakers ===
+
+/// As `futures_util::task::ArcWake`.
+pub(crate) trait ArcWake: Send + Sync + 'static {
+    fn wake_by_ref(arc_self: &Arc<Self>)
+    where
+        Self: Sized;
+}
+
+struct Table<W>(W);
+
+impl<W: ArcWake> Table<W> {
+    const TABLE: RawWakerVTable =
+        RawWakerVTable::new(Self::clone, Self::wake, Self::wake_by_ref, Self::drop);
+
+    // SAFETY, of all four: the data of such a waker comes from `Arc::into_raw`, or from a
+    // borrowed `Arc` that outlives it; what is only borrowed here is not dropped.
+
+    unsafe fn clone(data: *const ()) -> RawWaker {
+        let arc = ManuallyDrop::new(unsafe { Arc::<W>::from_raw(data) });
+        RawWaker::new(Arc::into_raw(Arc::clone(&arc)), &Self::TABLE)
+    }
+
+    unsafe fn wake(data: *const ()) {
+        let arc = unsafe { Arc::<W>::from_raw(data) };
+        W::wake_by_ref(&arc);
+    }
+
+    unsafe fn wake_by_ref(data: *const ()) {
+        let arc = ManuallyDrop::new(unsafe { Arc::<W>::from_raw(data) });
+        W::wake_by_ref(&arc);
+    }
+
+    unsafe fn drop(data: *const ()) {
+        drop(unsafe { Arc::<W>::from_raw(data) });
+    }
+}
+
+/// As `futures_util::task::waker`.
+pub(crate) fn waker<W: ArcWake>(arc: Arc<W>) -> Waker {
+    // SAFETY: the table's functions do what `RawWaker` asks for.
+    unsafe { Waker::new(Arc::into_raw(arc), &Table::<W>::TABLE) }
+}
+
+/// As `futures_util::task::waker_ref`: a waker that counts for nobody.
+pub(crate) fn waker_ref<W: ArcWake>(arc: &Arc<W>) -> WakerRef<'_, W> {
+    let data = std::sync::Arc::as_ptr(&arc.inner).cast();
+    // SAFETY: as above, and it is not dropped.
+    let waker = ManuallyDrop::new(unsafe { Waker::new(data, &Table::<W>::TABLE) });
+    WakerRef { waker, _arc: arc }
+}
+
+pub(crate) struct WakerRef<'a, W> {
+    waker: ManuallyDrop<Waker>,
+    _arc: &'a Arc<W>,
+}
+
+impl<W> Deref for WakerRef<'_, W> {
+    type Target = Waker;
+
+    fn deref(&self) -> &Waker {
+        &self.waker
+    }
+}
+
+// === AtomicWaker ===
+
+const WAITING: usize = 0;
+const REGISTERING: usize = 1;
+const WAKING: usize = 2;
+
+/// As `futures_util::task::AtomicWaker`, step by step.
+#[derive(Debug)]
+pub(crate) struct AtomicWaker {
+    state: AtomicUsize,
+    waker: UnsafeCell<Option<Waker>>,
+}
+
+// SAFETY: who has left `WAITING` has the waker to himself, until he comes back to it.
+unsafe impl Send for AtomicWaker {}
+unsafe impl Sync for AtomicWaker {}
+
+impl AtomicWaker {
+    pub(crate) fn new() -> Self {
+        Self { state: AtomicUsize::new(WAITING), waker: UnsafeCell::new(None) }
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        let begun =
+            self.state.compare_exchange(WAITING, REGISTERING, Ordering::Acquire, Ordering::Acquire);
+        match begun {
+            Ok(_) => {
+                self.with(|old| match old {
+                    Some(old) if old.will_wake(waker) => {}
+                    old => *old = Some(waker.clone()),
+                });
+                let ended = self.state.compare_exchange(
+                    REGISTERING,
+                    WAITING,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                );
+                if ended.is_err() {
+                    let waker = self.with(Option::take);
+                    self.state.swap(WAITING, Ordering::AcqRel);
+                    waker.expect("it was registered just now").wake();
+                }
+            }
+            Err(WAKING) => {
+                waker.wake_by_ref();
+                // So it spins until the other has woken; loom is to let the other go on.
+                loom::thread::yield_now();
+            }
+            Err(_) => unreachable!("two register at a time"),
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.take() {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn take(&self) -> Option<Waker> {
+        if self.state.fetch_or(WAKING, Ordering::AcqRel) != WAITING {
+            return None;
+        }
+        let waker = self.with(Option::take);
+        self.state.swap(WAITING, Ordering::Release);
+        waker
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut Option<Waker>) -> R) -> R {
+        // SAFETY: see `Sync`; and loom checks it.
+        self.waker.with_mut(|waker| f(unsafe { &mut *waker }))
+    }
+}
