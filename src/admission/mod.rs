@@ -26,21 +26,16 @@ mod line;
 mod nested;
 mod own;
 mod place;
+mod roll;
+mod row;
 mod shared;
 mod state;
 
 pub(crate) use self::end::{End, EndWaiter};
-pub(crate) use self::line::Place;
 pub(crate) use self::own::{Admission, Desk, Room};
 pub(crate) use self::place::{Reservation, Stand};
+pub(crate) use self::row::Place;
 pub(crate) use self::shared::{Answer, Shared, Who};
-
-/// A child that may run.
-pub(crate) struct Admitted<C> {
-    pub(crate) child: C,
-    /// Its place in the order of admission.
-    pub(crate) index: usize,
-}
 
 /// How a child has ended.
 #[derive(Clone, Copy)]

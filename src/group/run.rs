@@ -159,7 +159,7 @@ where
             group.stop(reason);
             group.admission.finish(index, ended);
         }
-        group.admission.admit_queued(&mut group.set);
+        group.admission.admit_next(&mut group.set);
         if over || *budget == 0 {
             return progress;
         }
@@ -196,7 +196,7 @@ fn recover<C: Kind, P, O, R>(
         Stage::Ours => resume(payload),
     };
     group.admission.finish(index, ended);
-    group.admission.admit_queued(&mut group.set);
+    group.admission.admit_next(&mut group.set);
 }
 
 impl<C: Kind, P, O> Group<C, P, O> {
