@@ -29,6 +29,7 @@ pub(crate) struct Admission<C> {
     access: Lock<Access<C>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one a group, and most have no handle")]
 enum Access<C> {
     Own(State<C>),
     Shared(Arc<Shared<C>>),

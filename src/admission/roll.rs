@@ -8,8 +8,8 @@ use alloc::sync::Arc;
 use alloc::task::Wake;
 use core::task::Waker;
 
-use crate::lock::Lock;
 use super::row::Row;
+use crate::lock::Lock;
 use crate::slab::Slab;
 use crate::token::wake_all;
 

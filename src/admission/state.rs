@@ -37,7 +37,8 @@ pub(super) struct State<C> {
     pub(super) end: Option<Arc<End>>,
 }
 
-/// Who is to be told of a change once the lock is free.
+/// Who is to be told of a change once the lock is free: each waiter once, when room is granted
+/// to it, or when it is to use the queue.
 #[derive(Default)]
 #[must_use]
 pub(super) struct Calls {
