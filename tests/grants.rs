@@ -191,11 +191,12 @@ fn the_index_has_no_gaps_where_one_who_was_granted_room_went() {
         gate.open(n);
     }
     assert!(task.run(&mut group).is_pending());
-    // The last comes first, the first last; the one between them goes.
+    // The last comes first; the one before it goes.
     assert!(is_ok(going.poll(goes[2].as_mut().unwrap())));
+    assert!(is_ok(going.poll(goes[0].as_mut().unwrap())));
+    assert!(task.run(&mut group).is_pending());
     goes[1] = None;
     assert!(handle.try_go(waits(&gate, 6)).is_ok());
-    assert!(is_ok(going.poll(goes[0].as_mut().unwrap())));
     assert_eq!(task.run(&mut group), Poll::Ready(()));
     assert_eq!(log.take(), ["0: 0", "1: 1", "2: 2", "3: 3", "4: 5", "5: 6"]);
 }
@@ -394,6 +395,28 @@ fn children_that_are_granted_room_in_their_own_group_never_wait_for_those_behind
     gate.open(9);
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!(log.take(), ["second", "third"]);
+}
+
+#[test]
+fn a_child_that_comes_in_the_round_in_which_room_was_granted_to_it_is_not_woken_for_it() {
+    let (gate, task) = (Gate::new(), Task::new());
+    let mut group = Jobs::new().with_limit(2);
+    let handle = group.handle();
+    let probe = Probe::new();
+    group.queue(waits(&gate, 0));
+    let (go, wait) = (handle.go(waits(&gate, 7)), waits(&gate, 1));
+    group.queue(probe.watch(async move {
+        let (gone, waited) = futures::join!(go, wait);
+        gone.map_err(|_| "stopped").and(waited)?;
+        std::future::pending().await
+    }));
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(probe.polls(), 1);
+    // The second child is woken as well, and polled after the first has made room.
+    gate.open(0);
+    gate.open(1);
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!((handle.stats().running, probe.polls()), (2, 2));
 }
 
 #[test]

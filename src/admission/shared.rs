@@ -186,7 +186,8 @@ impl<C> Shared<C> {
         mut take: impl FnMut(&mut State<C>, Place) -> R,
     ) -> Answer<R> {
         let child = context::child_of(self.id());
-        let mut key = None;
+        // Its waker; and the one before it, whom nobody need wake any more once it has come.
+        let (mut key, mut old) = (None, None);
         // Most who come have room, and need no waker: who stands in line has been woken for
         // it. So it looks without one, unless there was no room a moment ago.
         let mut ready = who == Who::Owner;
@@ -215,7 +216,7 @@ impl<C> Shared<C> {
                     return Some(Answer::Wait);
                 };
                 if let Some(told) = state.take_grant(at) {
-                    (*place, key) = (None, told);
+                    (*place, old) = (None, told);
                     return Some(Answer::Yes(take(state, at)));
                 }
                 Some(match state.line.get_mut(at) {
@@ -224,7 +225,7 @@ impl<C> Shared<C> {
                     Some(Entry::Waiter(waiter)) if waiter.to_queue => Answer::ToQueue(at),
                     Some(Entry::Waiter(_)) if !ready => return None,
                     Some(Entry::Waiter(waiter)) => {
-                        core::mem::swap(&mut waiter.key, &mut key);
+                        old = core::mem::replace(&mut waiter.key, key.take());
                         waiter.told = false;
                         state.nested.set(at, child);
                         Answer::Wait
@@ -236,8 +237,8 @@ impl<C> Shared<C> {
                 ready = true;
                 continue;
             }
-            // Its own, not needed; or the one before it, whom nobody need wake any more.
             self.forget(key);
+            self.forget(old);
             return answer.unwrap_or(Answer::Wait);
         }
     }
