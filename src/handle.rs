@@ -106,7 +106,8 @@ impl<C: Kind> Handle<C> {
     }
 
     /// Changes the limit, at any time and from any task: raised, it admits those who wait at
-    /// once; lowered, it lets the running finish. `Some(0)` pauses admission.
+    /// once; lowered, it lets the running finish. `Some(0)` pauses admission. (Room that is
+    /// kept for one whose turn had come is taken back, unless a child was accepted behind it.)
     ///
     /// # Examples
     ///
@@ -212,9 +213,11 @@ impl<C: Children> Handle<C> {
     ///
     /// # Fairness
     ///
-    /// First come, first admitted, over everything that waits for the group. So a `go` that
-    /// was polled once and is never polled again holds the line, and holds the group open:
-    /// drop it, or poll it on.
+    /// First come, first started, over everything that waits for the group. Room is kept for
+    /// a `go` whose turn has come; a child that comes later may be accepted before it is
+    /// polled, but does not start before its child. So a `go` that was polled once and is
+    /// never polled again holds up all who came after it, and holds the group open, until a
+    /// stop: drop it, or poll it on.
     ///
     /// # Examples
     ///

@@ -144,8 +144,8 @@
 //!   `handle.token().run(…)`.
 //! - **What children borrow is declared before the group**, which is dropped first. For the
 //!   token, clone it into each child.
-//! - **A `go` of a handle that was polled once and is never polled again** holds its place
-//!   in line, and holds the group open. Drop it, or poll it on.
+//! - **A `go` of a handle that was polled once and is never polled again** holds up all who
+//!   came after it, and holds the group open, until a stop. Drop it, or poll it on.
 //! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to
 //!   its own end, and the group waits for it. To cut it off, drop the group.
 //!

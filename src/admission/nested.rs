@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use super::line::Place;
+use super::row::Place;
 
 /// The waiters in the line that stand inside a running child of the group.
 #[derive(Default)]

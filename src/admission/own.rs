@@ -6,8 +6,8 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::Context;
 
-use super::line::Entry;
-use super::state::State;
+use super::line::{Entry, Inbox, child, queued};
+use super::state::{Calls, State};
 use super::{Ended, Shared, Who};
 use crate::bell::Bell;
 use crate::future::Cancelled;
@@ -17,14 +17,15 @@ use crate::set::Set;
 use crate::sync::waker;
 use crate::{CancelToken, Reason, Stats, TryGoError};
 
-/// The room for newcomers that is kept after a burst of them.
-const KEEP: usize = 1024;
-
 pub(crate) struct Admission<C> {
     pub(crate) bell: Arc<Bell>,
     token: Lazy<Leash>,
     /// Why the group stopped, where it did so before anybody asked for its token.
     stopped: Option<Reason>,
+    /// Holds those who go from the inbox to the set; empty between.
+    batch: Inbox<C>,
+    /// Those to whom room was given while the children are polled, and who are told after.
+    calls: Calls,
     /// The lock is for `&self` alone; whoever has the group to himself goes past it.
     access: Lock<Access<C>>,
 }
@@ -98,6 +99,8 @@ impl<C> Admission<C> {
         Self {
             token: Lazy::new(|| Leash::new(CancelToken::new(), &bell)),
             stopped: None,
+            batch: Inbox::default(),
+            calls: Calls::default(),
             access: Lock::new(Access::Own(State::new())),
             bell,
         }
@@ -175,7 +178,7 @@ impl<C> Admission<C> {
 
     #[inline]
     pub(crate) fn desk<'g>(&'g mut self, set: &'g mut Set<C>) -> Desk<'g, C> {
-        let Self { bell, token, stopped, access } = self;
+        let Self { bell, token, stopped, access, .. } = self;
         match access.get_mut() {
             Access::Own(state) => Desk::Own(Own { state, set, bell, token, stopped }),
             Access::Shared(shared) => Desk::Shared(shared),
@@ -183,24 +186,28 @@ impl<C> Admission<C> {
     }
 
     /// A running child is gone; its room is free. Who may have it of a group's own queue is
-    /// admitted by [`admit_queued`](Self::admit_queued), for all who leave in a round at once.
+    /// admitted by [`admit_next`](Self::admit_next), for all who leave in a round at once.
     #[inline]
     pub(crate) fn finish(&mut self, index: usize, ended: Ended) {
         match self.access.get_mut() {
             Access::Own(state) => state.end(ended),
-            Access::Shared(shared) => shared.finish(index, ended),
+            Access::Shared(shared) => shared.finish(index, ended, &mut self.calls),
         }
     }
 
-    /// Admits those of the group's own queue for whom there is room now.
+    /// Admits those of the group's own queue for whom there is room now; or tells those who
+    /// have been given room since.
     #[inline]
-    pub(crate) fn admit_queued(&mut self, set: &mut Set<C>) {
+    pub(crate) fn admit_next(&mut self, set: &mut Set<C>) {
         let stopped = self.is_stopped();
-        if let Access::Own(state) = self.access.get_mut() {
-            if !state.line.is_empty() {
-                let _nobody = state.settle(stopped);
-                state.take_in(set, &self.bell);
+        match self.access.get_mut() {
+            Access::Own(state) => {
+                if !state.line.is_empty() {
+                    state.settle(stopped, &mut Calls::default());
+                    state.take_in(set, &self.bell);
+                }
             }
+            Access::Shared(shared) => shared.make(core::mem::take(&mut self.calls), Who::Owner),
         }
     }
 
@@ -210,9 +217,11 @@ impl<C> Admission<C> {
         match self.access.get_mut() {
             Access::Own(state) => state.take_in(set, &self.bell),
             Access::Shared(shared) if shared.has_mail() => {
-                for admitted in shared.take_inbox() {
-                    set.insert(admitted.child, admitted.index, &self.bell);
+                let first = shared.take_inbox(&mut self.batch);
+                for (index, child) in (first..).zip(self.batch.drain().filter_map(child)) {
+                    set.insert(child, index, &self.bell);
                 }
+                self.batch.shrink();
             }
             Access::Shared(_) => {}
         }
@@ -255,7 +264,7 @@ impl<C> Admission<C> {
                 state.stats.limit = limit;
                 state.quick = 0;
                 // Nobody is in line but queued children; whoever polls finds them admitted.
-                let _nobody = state.settle(self.is_stopped());
+                state.settle(self.is_stopped(), &mut Calls::default());
                 let ring = !state.inbox.is_empty();
                 drop(access);
                 if ring {
@@ -287,7 +296,10 @@ impl<C> Admission<C> {
 
     /// Clears the line after a stop; the children that stood in it are to be dropped.
     pub(crate) fn clear_line(&mut self) -> impl Iterator<Item = C> + use<C> {
-        self.with(State::clear_line).into_queued()
+        queued(match self.access.get_mut() {
+            Access::Own(state) => state.clear_line(),
+            Access::Shared(shared) => shared.clear_line(),
+        })
     }
 
     /// Closes the group if nothing runs and nothing waits.
@@ -299,11 +311,7 @@ impl<C> Admission<C> {
     /// Closes the group whatever runs: admission ends here. What ran counts as dropped. Gives
     /// those who were admitted and are not in the set.
     pub(crate) fn close_now(&mut self) -> impl Iterator<Item = C> + use<C> {
-        let inbox = self.with(|state| {
-            state.close_now();
-            core::mem::take(&mut state.inbox)
-        });
-        inbox.into_iter().map(|admitted| admitted.child)
+        self.with(State::close_now).into_values().filter_map(child)
     }
 
     /// Tells those who wait in `closed`, after everything else of the end.
@@ -342,7 +350,7 @@ impl<C: Kind> Desk<'_, C> {
                 Room::Yes => own.enter(child),
                 Room::No => {
                     own.state.stats.queued += 1;
-                    own.state.line.push(Entry::Queued(child.into_child(Seal::new())));
+                    own.state.stand(Entry::Queued(child.into_child(Seal::new())));
                 }
                 Room::Stopped => own.state.stats.dropped += 1,
             },
@@ -405,11 +413,10 @@ impl<C> State<C> {
 
     #[cold]
     fn empty_inbox(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
-        for admitted in self.inbox.drain(..) {
-            set.insert(admitted.child, admitted.index, bell);
+        for child in self.inbox.drain().filter_map(child) {
+            set.insert(child, self.next_index, bell);
+            self.next_index += 1;
         }
-        if self.inbox.capacity() > KEEP {
-            self.inbox = Default::default();
-        }
+        self.inbox.shrink();
     }
 }

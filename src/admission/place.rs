@@ -1,20 +1,14 @@
 //! What somebody holds who waits for room, or has been given it: given up on drop.
 
 use alloc::sync::Arc;
-use core::future::Future;
-use core::pin::Pin;
-use core::task::Context;
 
-use super::{Admitted, Place, Shared, Who};
-use crate::future::Cancelled;
-use crate::kind::{Child, Kind, Seal};
+use super::{Place, Shared, Who};
+use crate::kind::{Child, Kind};
 
-/// A place in the line, given up on drop.
+/// A place in the line, or room that was granted there; given up on drop.
 pub(crate) struct Stand<C> {
     shared: Arc<Shared<C>>,
     place: Option<Place>,
-    /// Hears of a stop, for who asks to.
-    watch: Option<Cancelled>,
 }
 
 impl<C> Stand<C> {
@@ -28,32 +22,28 @@ impl<C> Stand<C> {
         match stand {
             Some(stand) => stand.place = place,
             None if place.is_some() => {
-                *stand = Some(Self { shared: Arc::clone(shared), place, watch: None });
+                *stand = Some(Self { shared: Arc::clone(shared), place });
             }
             None => {}
         }
-    }
-
-    /// Has the task of `cx` woken when the group stops; true where it has.
-    pub(crate) fn hears_stop(&mut self, cx: &mut Context<'_>) -> bool {
-        let watch = self.watch.get_or_insert_with(|| self.shared.token.cancelled());
-        Pin::new(watch).poll(cx).is_ready()
     }
 }
 
 impl<C> Drop for Stand<C> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            self.shared.leave(place);
+            // The group's task is told whoever leaves: a `go` is dropped at any time.
+            self.shared.leave(Who::Handle, place);
         }
     }
 }
 
-/// Room for one child, given back on drop.
+/// Room that is granted for a child that is yet to be asked for; given back on drop.
 pub(crate) struct Reservation<'s, C> {
     pub(super) shared: &'s Shared<C>,
     pub(super) who: Who,
-    pub(super) held: bool,
+    /// Gone once the child has come.
+    pub(super) place: Option<Place>,
 }
 
 impl<C> Reservation<'_, C> {
@@ -63,33 +53,21 @@ impl<C> Reservation<'_, C> {
     where
         C: Kind,
     {
-        self.held = false;
-        let mut refused = None;
-        self.shared.update(self.who, |state| {
-            state.reserved -= 1;
-            if state.closed || self.shared.is_stopped() {
-                state.left = true;
-                state.used -= 1;
-                state.stats.dropped += 1;
-                refused = Some(child);
-                return false;
-            }
-            let index = state.next_index();
-            let child = child.into_child(Seal::new());
-            state.inbox.push_back(Admitted { child, index });
-            true
-        })
+        let Some(place) = self.place.take() else {
+            return false;
+        };
+        let _dropped_unlocked = match self.shared.fill(self.who, place, child) {
+            Ok(()) => return true,
+            Err(child) => child,
+        };
+        false
     }
 }
 
 impl<C> Drop for Reservation<'_, C> {
     fn drop(&mut self) {
-        if self.held {
-            self.shared.update(self.who, |state| {
-                state.left = true;
-                state.reserved -= 1;
-                state.used -= 1;
-            });
+        if let Some(place) = self.place {
+            self.shared.leave(self.who, place);
         }
     }
 }

@@ -4,15 +4,18 @@
 //! what is to be woken or dropped is carried out of it. The token's own lock is never taken
 //! inside it (`is_cancelled` is an atomic load).
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use core::future::Future;
+use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::Context;
+use core::task::{Context, Waker};
 
-use super::line::{Entry, Waiter};
-use super::state::State;
-use super::{Admitted, End, Ended, Place, Reservation};
+use super::line::{Entry, Inbox, Line, Waiter};
+use super::roll::{Key, Roll};
+use super::state::{Calls, State};
+use super::{End, Ended, Place, Reservation};
 use crate::bell::Bell;
+use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
 use crate::lock::Lock;
 use crate::panic::First;
@@ -22,9 +25,14 @@ use crate::{CancelToken, Stats, TryGoError, context};
 pub(crate) struct Shared<C> {
     pub(crate) token: CancelToken,
     pub(super) bell: Arc<Bell>,
-    /// Whether the inbox holds anybody; written under the lock only.
+    /// Whether there is a child that may go to the set; written under the lock only.
     mailed: AtomicBool,
+    /// Whether a newcomer had to wait when the lock was free last; written under it only.
+    crowded: AtomicBool,
     pub(super) state: Lock<State<C>>,
+    roll: Arc<Roll>,
+    /// Wakes those who stand in line when the token is cancelled.
+    _watch: Cancelled,
 }
 
 /// On whose behalf the state is changed.
@@ -61,8 +69,15 @@ impl<R> Answer<R> {
 impl<C> Shared<C> {
     /// `state` is a group's that had no handle until now.
     pub(super) fn new(token: CancelToken, bell: Arc<Bell>, state: State<C>) -> Arc<Self> {
-        let mailed = AtomicBool::new(!state.inbox.is_empty());
-        Arc::new(Self { token, bell, mailed, state: Lock::new(state) })
+        let mailed = AtomicBool::new(state.has_mail());
+        let crowded = AtomicBool::new(!state.admits_newcomers());
+        let roll = Arc::<Roll>::default();
+        let mut watch = token.cancelled();
+        // Should the stop come just now: nobody stands in line yet, and who comes sees it.
+        let waker = Waker::from(Arc::clone(&roll));
+        let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
+        let state = Lock::new(state);
+        Arc::new(Self { token, bell, mailed, crowded, state, roll, _watch: watch })
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -88,26 +103,46 @@ impl<C> Shared<C> {
 
     /// Changes the state, settles the line, and tells whom it concerns.
     pub(super) fn update<R>(&self, who: Who, change: impl FnOnce(&mut State<C>) -> R) -> R {
-        let (result, calls) = {
-            let mut state = self.state.lock();
-            let result = change(&mut state);
-            let calls = state.settle(self.is_stopped());
-            if !state.inbox.is_empty() {
-                self.mailed.store(true, Ordering::Release);
-            }
-            (result, calls)
-        };
+        let mut calls = Calls::default();
+        let result = self.change(&mut calls, change);
+        self.make(calls, who);
+        result
+    }
+
+    /// Changes the state and settles the line. Whoever did makes the calls.
+    fn change<R>(&self, calls: &mut Calls, change: impl FnOnce(&mut State<C>) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = change(&mut state);
+        state.settle(self.is_stopped(), calls);
+        self.note(&state);
+        result
+    }
+
+    /// Says to those who look without the lock what they may find.
+    fn note(&self, state: &State<C>) {
+        if state.has_mail() && !self.mailed.load(Ordering::Relaxed) {
+            self.mailed.store(true, Ordering::Release);
+        }
+        let crowded = !state.admits_newcomers();
+        if crowded != self.crowded.load(Ordering::Relaxed) {
+            self.crowded.store(crowded, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn make(&self, calls: Calls, who: Who) {
         // A waker that panics is its executor's fault, who has heard of it; it must not cost
         // anybody his child or his wake-up.
         let mut panic = First::default();
         if calls.ring && who == Who::Handle {
             panic.guard(|| self.bell.ring());
         }
-        if let Some(waker) = calls.waker {
+        if let Some(waker) = calls.first.and_then(|key| self.roll.remove(key)) {
             panic.guard(|| waker.wake());
         }
+        if !calls.more.is_empty() {
+            panic.guard(|| self.roll.wake(calls.more));
+        }
         panic.discard();
-        result
     }
 
     /// Admits a child of whoever waits in `go`, or gives him a place in the line.
@@ -122,9 +157,10 @@ impl<C> Shared<C> {
         C: Kind,
         A: Child<C>,
     {
-        self.take_turn(who, place, cx, |state| {
+        self.take_turn(who, place, cx, |state, at| {
             if let Some(child) = child.take() {
-                state.admit(child.into_child(Seal::new()));
+                // It was granted a moment ago, or is still.
+                let _ = state.fill(at, child.into_child(Seal::new()));
             }
         })
     }
@@ -136,64 +172,75 @@ impl<C> Shared<C> {
         place: &mut Option<Place>,
         cx: &Context<'_>,
     ) -> Answer<Reservation<'_, C>> {
-        let answer = self.take_turn(who, place, cx, |state| {
-            state.used += 1;
-            state.reserved += 1;
-        });
-        answer.map(|()| Reservation { shared: self, who, held: true })
+        let answer = self.take_turn(who, place, cx, |_, at| at);
+        answer.map(|at| Reservation { shared: self, who, place: Some(at) })
     }
 
-    /// Calls `take` where it is the caller's turn and there is room; else he waits.
-    fn take_turn(
+    /// Calls `take` with the place for which the caller has been granted room, just now or
+    /// while he waited; else he waits.
+    fn take_turn<R>(
         &self,
         who: Who,
         place: &mut Option<Place>,
         cx: &Context<'_>,
-        take: impl FnOnce(&mut State<C>),
-    ) -> Answer<()> {
+        mut take: impl FnMut(&mut State<C>, Place) -> R,
+    ) -> Answer<R> {
         let child = context::child_of(self.id());
-        // Cloned before and dropped after the lock; the entry that it replaces, likewise.
-        let mut _gone = None;
-        let mut waker = match who {
-            Who::Owner => None,
-            Who::Handle => Some(cx.waker().clone()),
-        };
-        self.update(who, |state| {
-            if state.closed || self.is_stopped() {
-                return Answer::Stopped;
-            }
-            let fits = state.fits();
-            let Some(at) = *place else {
-                if fits && state.line.is_empty() {
-                    take(state);
-                    return Answer::Yes(());
+        // Its waker; and the one before it, whom nobody need wake any more once it has come.
+        let (mut key, mut old) = (None, None);
+        // Most who come have room, and need no waker: who stands in line has been woken for
+        // it. So it looks without one, unless there was no room a moment ago.
+        let mut ready = who == Who::Owner;
+        if !ready && place.is_none() && self.crowded.load(Ordering::Relaxed) {
+            key = Some(self.roll.add(cx.waker().clone()));
+            ready = true;
+        }
+        loop {
+            let answer = self.update(who, |state| {
+                // After the waker was added: so a stop that is not seen here wakes it.
+                if state.closed || self.is_stopped() {
+                    return Some(Answer::Stopped);
                 }
-                let waiter = Waiter { waker: waker.take(), told: false, to_queue: false };
-                let at = state.line.push(Entry::Waiter(waiter));
-                state.nested.set(at, child);
-                *place = Some(at);
-                return Answer::Wait;
-            };
-            let (first, asking) = (state.line.is_first(at), state.reserved > 0);
-            match state.line.waiter(at) {
-                // The stop or the end has cleared the line.
-                None => Answer::Stopped,
-                Some(_) if fits && first && !asking => {
-                    _gone = state.line.remove(at);
-                    state.nested.remove(at);
-                    *place = None;
-                    take(state);
-                    Answer::Yes(())
-                }
-                Some(waiter) if waiter.to_queue => Answer::ToQueue(at),
-                Some(waiter) => {
-                    core::mem::swap(&mut waiter.waker, &mut waker);
-                    waiter.told = false;
+                let Some(at) = *place else {
+                    if state.admits_newcomers() {
+                        let at = state.grant_newcomer();
+                        return Some(Answer::Yes(take(state, at)));
+                    }
+                    if !ready {
+                        return None;
+                    }
+                    let waiter = Waiter { key: key.take(), told: false, to_queue: false };
+                    let at = state.stand(Entry::Waiter(waiter));
                     state.nested.set(at, child);
-                    Answer::Wait
+                    *place = Some(at);
+                    return Some(Answer::Wait);
+                };
+                if let Some(told) = state.take_grant(at) {
+                    (*place, old) = (None, told);
+                    return Some(Answer::Yes(take(state, at)));
                 }
+                Some(match state.line.get_mut(at) {
+                    // The stop or the end has cleared the line.
+                    None | Some(Entry::Queued(_)) => Answer::Stopped,
+                    Some(Entry::Waiter(waiter)) if waiter.to_queue => Answer::ToQueue(at),
+                    Some(Entry::Waiter(_)) if !ready => return None,
+                    Some(Entry::Waiter(waiter)) => {
+                        old = core::mem::replace(&mut waiter.key, key.take());
+                        waiter.told = false;
+                        state.nested.set(at, child);
+                        Answer::Wait
+                    }
+                })
+            });
+            if answer.is_none() {
+                key = Some(self.roll.add(cx.waker().clone()));
+                ready = true;
+                continue;
             }
-        })
+            self.forget(key);
+            self.forget(old);
+            return answer.unwrap_or(Answer::Wait);
+        }
     }
 
     /// Puts a child into the queue at the place of its waiter. Gives it back where a stop
@@ -202,25 +249,69 @@ impl<C> Shared<C> {
     where
         C: Kind,
     {
-        let mut old = None;
-        self.update(who, |state| {
-            if state.closed || self.is_stopped() || state.line.waiter(place).is_none() {
+        let mut key = None;
+        let queued = self.update(who, |state| {
+            if state.closed || self.is_stopped() {
                 return Err(child);
             }
-            old = state.line.replace(place, child.into_child(Seal::new()));
-            state.stats.queued += 1;
+            if let Some(told) = state.take_grant(place) {
+                // Room has come since it was told to use the queue.
+                key = told;
+                let _ = state.fill(place, child.into_child(Seal::new()));
+                return Ok(());
+            }
+            match state.line.get_mut(place) {
+                Some(entry @ Entry::Waiter(_)) => {
+                    let child = Entry::Queued(child.into_child(Seal::new()));
+                    if let Entry::Waiter(waiter) = core::mem::replace(entry, child) {
+                        key = waiter.key;
+                    }
+                    state.stats.queued += 1;
+                    Ok(())
+                }
+                _ => Err(child),
+            }
+        });
+        self.forget(key);
+        queued
+    }
+
+    /// Brings the child for which room was granted. Where the group has stopped meanwhile it
+    /// comes back, and counts as dropped.
+    pub(super) fn fill<A: Child<C>>(&self, who: Who, place: Place, child: A) -> Result<(), A>
+    where
+        C: Kind,
+    {
+        self.update(who, |state| {
+            if state.closed || self.is_stopped() {
+                state.give_back(place);
+                state.left = true;
+                state.stats.dropped += 1;
+                return Err(child);
+            }
+            let _ = state.fill(place, child.into_child(Seal::new()));
             Ok(())
         })
     }
 
-    /// Gives up a place in the line. Whoever did, the group's task is told of what follows: a
-    /// `go` is dropped at any time.
-    pub(super) fn leave(&self, place: Place) {
-        let _dropped_unlocked = self.update(Who::Handle, |state| {
+    /// Gives up a place in the line, or the room that was granted there.
+    pub(super) fn leave(&self, who: Who, place: Place) {
+        let mut _dropped_unlocked = None;
+        let key = self.update(who, |state| {
             state.left = true;
             state.nested.remove(place);
-            state.line.remove(place)
+            match state.line.remove(place) {
+                Some(Entry::Waiter(waiter)) => return waiter.key,
+                queued => _dropped_unlocked = queued,
+            }
+            state.give_back(place)
         });
+        self.forget(key);
+    }
+
+    /// Drops the waker of one who waits no more.
+    fn forget(&self, key: Option<Key>) {
+        drop(key.and_then(|key| self.roll.remove(key)));
     }
 
     pub(crate) fn try_go<A: Child<C>>(&self, who: Who, child: A) -> Result<(), TryGoError<A>>
@@ -231,7 +322,7 @@ impl<C> Shared<C> {
             if state.closed || self.is_stopped() {
                 return Err(TryGoError::Stopped(child));
             }
-            if !state.line.is_empty() || !state.fits() {
+            if !state.admits_newcomers() {
                 return Err(TryGoError::AtLimit(child));
             }
             state.admit(child.into_child(Seal::new()));
@@ -248,32 +339,43 @@ impl<C> Shared<C> {
                 state.stats.dropped += 1;
                 return Some(child);
             }
-            if state.line.is_empty() && state.fits() {
+            if state.admits_newcomers() {
                 state.admit(child.into_child(Seal::new()));
             } else {
                 state.stats.queued += 1;
-                state.line.push(Entry::Queued(child.into_child(Seal::new())));
+                state.stand(Entry::Queued(child.into_child(Seal::new())));
             }
             None
         });
     }
 
-    /// Whether there are children in the inbox.
+    /// Whether there are children that may go to the set.
     pub(crate) fn has_mail(&self) -> bool {
         // Acquire: who rang for them did so after the store.
         self.mailed.load(Ordering::Acquire)
     }
 
-    /// Takes the admitted children out, for the group's set.
-    pub(crate) fn take_inbox(&self) -> VecDeque<Admitted<C>> {
+    /// Moves the children that may go to the set into `batch`; gives the index of the first.
+    pub(super) fn take_inbox(&self, batch: &mut Inbox<C>) -> usize {
         let mut state = self.state.lock();
         self.mailed.store(false, Ordering::Release);
-        core::mem::take(&mut state.inbox)
+        state.take_inbox(batch)
     }
 
-    /// A running child is gone; its room is free.
-    pub(crate) fn finish(&self, index: usize, ended: Ended) {
-        self.update(Who::Owner, |state| {
+    /// Clears the line after a stop, and takes back what was granted.
+    pub(super) fn clear_line(&self) -> Line<C> {
+        let mut state = self.state.lock();
+        let line = state.clear_line();
+        // Those who stood behind one who was awaited.
+        self.note(&state);
+        line
+    }
+
+    /// A running child is gone; its room goes to the next in line, who are told later: so a
+    /// poll of the group that makes room for many wakes them together, and each finds room for
+    /// more than one child.
+    pub(super) fn finish(&self, index: usize, ended: Ended, calls: &mut Calls) {
+        self.change(calls, |state| {
             state.end(ended);
             state.nested.forget(index);
         });

@@ -1,13 +1,14 @@
 //! The state behind the lock, and what keeps the line settled.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::task::Waker;
+use alloc::vec::Vec;
 
+use super::Ended;
 use super::end::End;
-use super::line::{Entry, Line, Waiter};
+use super::line::{Entry, Inbox, Line, Slot, Waiter};
 use super::nested::Nested;
-use super::{Admitted, Ended};
+use super::roll::Key;
+use super::row::Place;
 use crate::Stats;
 
 pub(super) struct State<C> {
@@ -19,14 +20,14 @@ pub(super) struct State<C> {
     /// How many may enter a group without handles with no further look; there may be room for
     /// more.
     pub(super) quick: usize,
-    /// Room that a `feed` holds while it asks its stream.
-    pub(super) reserved: usize,
-    /// The index of the next child to be admitted.
+    /// Room whose child is awaited: so many slots of the inbox are.
+    pub(super) granted: usize,
+    /// The index of the next child to leave the inbox.
     pub(super) next_index: usize,
+    next_place: Place,
     pub(super) line: Line<C>,
     pub(super) nested: Nested,
-    /// Admitted, on their way to the group's set, in order.
-    pub(super) inbox: VecDeque<Admitted<C>>,
+    pub(super) inbox: Inbox<C>,
     /// Somebody who held the group open may have gone; for `settle` to look at.
     pub(super) left: bool,
     pub(super) closed: bool,
@@ -36,13 +37,14 @@ pub(super) struct State<C> {
     pub(super) end: Option<Arc<End>>,
 }
 
-/// Who is to be told of a change once the lock is free. At most one waiter: the first in line
-/// goes before the next is told, and one that waits within a child is told to use the queue
-/// only where the first in line has no room.
+/// Who is to be told of a change once the lock is free: each waiter once, when room is granted
+/// to it, or when it is to use the queue.
 #[derive(Default)]
 #[must_use]
 pub(super) struct Calls {
-    pub(super) waker: Option<Waker>,
+    /// The first; mostly there is one.
+    pub(super) first: Option<Key>,
+    pub(super) more: Vec<Key>,
     pub(super) ring: bool,
 }
 
@@ -54,11 +56,12 @@ impl<C> State<C> {
             stats: Stats::default(),
             used: 0,
             quick: 0,
-            reserved: 0,
+            granted: 0,
             next_index: 0,
+            next_place: 0,
             line: Line::default(),
             nested: Nested::default(),
-            inbox: VecDeque::new(),
+            inbox: Inbox::default(),
             left: false,
             closed: false,
             ended: false,
@@ -68,7 +71,7 @@ impl<C> State<C> {
 
     /// How many run.
     pub(super) fn running(&self) -> usize {
-        self.used - self.reserved
+        self.used - self.granted
     }
 
     /// The numbers for users.
@@ -82,25 +85,116 @@ impl<C> State<C> {
         self.stats.limit.is_none_or(|limit| self.used < limit)
     }
 
-    /// Takes room for a child that runs from now on; gives its index.
+    /// Whether there is room for one who does not stand in line.
+    pub(super) fn admits_newcomers(&self) -> bool {
+        self.line.is_empty() && self.fits()
+    }
+
+    /// The place of one who comes now.
+    fn next_place(&mut self) -> Place {
+        let place = self.next_place;
+        self.next_place += 1;
+        place
+    }
+
+    /// Puts one who waits at the end of the line.
+    pub(super) fn stand(&mut self, entry: Entry<C>) -> Place {
+        let place = self.next_place();
+        self.line.push(place, entry);
+        place
+    }
+
+    /// Takes room for a child that goes to the set at once; gives its index.
     #[inline]
     pub(super) fn enter(&mut self) -> usize {
         self.used += 1;
-        self.next_index()
-    }
-
-    /// The index of a child that is admitted.
-    #[inline]
-    pub(super) fn next_index(&mut self) -> usize {
         let index = self.next_index;
         self.next_index += 1;
         index
     }
 
-    /// Admits a child into the inbox.
+    /// Admits a newcomer.
     pub(super) fn admit(&mut self, child: C) {
-        let index = self.enter();
-        self.inbox.push_back(Admitted { child, index });
+        self.used += 1;
+        let place = self.next_place();
+        self.inbox.push(place, Slot::Child(child));
+    }
+
+    /// Takes room for a newcomer whose child is awaited.
+    pub(super) fn grant_newcomer(&mut self) -> Place {
+        let place = self.next_place();
+        self.grant(place, Slot::Taken);
+        place
+    }
+
+    fn grant(&mut self, place: Place, slot: Slot<C>) {
+        self.used += 1;
+        self.granted += 1;
+        self.inbox.push(place, slot);
+    }
+
+    /// Whether there is room for one who waited; if so, he has come, and has it.
+    /// Gives his key.
+    pub(super) fn take_grant(&mut self, place: Place) -> Option<Option<Key>> {
+        if self.granted == 0 {
+            return None;
+        }
+        match self.inbox.get_mut(place) {
+            Some(slot @ Slot::Granted(_)) => match core::mem::replace(slot, Slot::Taken) {
+                Slot::Granted(waiter) => Some(waiter.key),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Brings the child for which room was granted. Gives it back where it is not any more.
+    pub(super) fn fill(&mut self, place: Place, child: C) -> Result<(), C> {
+        match self.inbox.get_mut(place) {
+            Some(slot @ (Slot::Granted(_) | Slot::Taken)) => {
+                *slot = Slot::Child(child);
+                self.granted -= 1;
+                Ok(())
+            }
+            _ => Err(child),
+        }
+    }
+
+    /// Gives back room that was granted, if it is still. Gives the key of who had it.
+    pub(super) fn give_back(&mut self, place: Place) -> Option<Key> {
+        let slot = if self.granted > 0 { self.inbox.get_mut(place) } else { None };
+        let key = match slot {
+            Some(Slot::Granted(waiter)) => waiter.key,
+            Some(Slot::Taken) => None,
+            _ => return None,
+        };
+        self.inbox.remove(place);
+        self.granted -= 1;
+        self.used -= 1;
+        key
+    }
+
+    /// Whether there is a child that may go to the set.
+    pub(super) fn has_mail(&self) -> bool {
+        matches!(self.inbox.first(), Some(Slot::Child(_)))
+    }
+
+    /// Moves the children that may go to the set into `batch`, which is empty; gives the index
+    /// of the first.
+    pub(super) fn take_inbox(&mut self, batch: &mut Inbox<C>) -> usize {
+        if self.granted == 0 {
+            core::mem::swap(&mut self.inbox, batch);
+        } else {
+            // Whoever stands behind one who is awaited does not start before him.
+            while self.has_mail() {
+                if let Some((place, slot)) = self.inbox.pop() {
+                    batch.push(place, slot);
+                }
+            }
+        }
+        let first = self.next_index;
+        self.next_index += batch.len();
+        first
     }
 
     /// A running child is gone; its room is free.
@@ -114,66 +208,95 @@ impl<C> State<C> {
         } += 1;
     }
 
-    /// Clears the line after a stop; the children that stood in it are to be dropped.
+    /// Clears the line after a stop, and takes back what was granted; the children that stood
+    /// in line are to be dropped.
     pub(super) fn clear_line(&mut self) -> Line<C> {
         self.stats.dropped += core::mem::take(&mut self.stats.queued);
         self.nested = Nested::default();
+        if self.granted > 0 {
+            self.inbox.retain(|slot| matches!(slot, Slot::Child(_)));
+            self.used -= core::mem::take(&mut self.granted);
+        }
         core::mem::take(&mut self.line)
+    }
+
+    /// Whether nothing runs and nobody waits; after a stop, nobody is waited for.
+    fn is_over(&self, stopped: bool) -> bool {
+        if stopped { self.running() == 0 } else { self.used == 0 && self.line.is_empty() }
     }
 
     /// Closes the group if nothing runs and nothing waits.
     pub(super) fn try_close(&mut self, stopped: bool) -> bool {
-        self.closed = self.used == 0 && (stopped || self.line.is_empty());
+        self.closed = self.is_over(stopped);
         self.quick = 0;
         self.closed
     }
 
-    /// Closes the group whatever runs: admission ends here. What ran counts as dropped.
-    pub(super) fn close_now(&mut self) {
+    /// Closes the group whatever runs: admission ends here. What ran counts as dropped. Gives
+    /// those who were admitted and are not in the set.
+    pub(super) fn close_now(&mut self) -> Inbox<C> {
         self.closed = true;
         self.quick = 0;
         self.stats.dropped += self.running();
-        self.used = self.reserved;
+        (self.used, self.granted) = (0, 0);
+        core::mem::take(&mut self.inbox)
     }
 
     /// Whether a child was ever accepted.
     pub(super) fn has_accepted(&self) -> bool {
-        self.next_index > 0 || self.stats.queued > 0 || self.stats.dropped > 0
+        let Stats { queued, dropped, .. } = self.stats;
+        self.next_index > 0 || self.running() > 0 || queued > 0 || dropped > 0
     }
 
     /// Restores the invariants of the line after a change.
-    pub(super) fn settle(&mut self, stopped: bool) -> Calls {
-        let mut calls = Calls::default();
+    pub(super) fn settle(&mut self, stopped: bool, calls: &mut Calls) {
         if !stopped && !self.closed {
-            // Who stands in line came after a feed that asks its stream now: its child goes first.
-            while self.reserved == 0 && self.fits() {
-                match self.line.first() {
-                    Some(Entry::Waiter(waiter)) => {
-                        waiter.call(&mut calls);
-                        break;
+            self.take_back();
+            while self.fits() {
+                match self.line.pop() {
+                    Some((place, Entry::Queued(child))) => {
+                        self.stats.queued -= 1;
+                        self.used += 1;
+                        self.inbox.push(place, Slot::Child(child));
                     }
-                    Some(Entry::Queued(_)) => {
-                        if let Some(Entry::Queued(child)) = self.line.pop() {
-                            self.stats.queued -= 1;
-                            self.admit(child);
-                        }
+                    Some((place, Entry::Waiter(mut waiter))) => {
+                        self.nested.remove(place);
+                        waiter.call(calls);
+                        self.grant(place, Slot::Granted(waiter));
                     }
                     None => break,
                 }
             }
-            self.settle_nested(&mut calls);
+            self.settle_nested(calls);
         }
         // New children to poll, or an end to come to.
         let left = core::mem::take(&mut self.left);
-        calls.ring |=
-            !self.inbox.is_empty() || (left && self.used == 0 && (stopped || self.line.is_empty()));
-        calls
+        calls.ring |= self.has_mail() || (left && self.is_over(stopped));
+    }
+
+    /// Takes granted room back, after the limit has been lowered: of those who have not come,
+    /// last come first, up to one behind whom a child stands already (it can't go back to the
+    /// queue, and does not start before him). Each stands in line again where he stood.
+    fn take_back(&mut self) {
+        while self.granted > 0 && self.stats.limit.is_some_and(|limit| self.used > limit) {
+            let Some((place, Slot::Granted(_))) = self.inbox.last() else {
+                return;
+            };
+            if let Some(Slot::Granted(waiter)) = self.inbox.remove(place) {
+                self.granted -= 1;
+                self.used -= 1;
+                // He has been told, and stands in no child until he has come.
+                self.line.push_first(place, Entry::Waiter(waiter));
+            }
+        }
     }
 
     fn settle_nested(&mut self, calls: &mut Calls) {
+        // Where somebody is awaited, it is not the end yet: he brings a child that may run, or
+        // gives his room back.
         let stuck = self.nested.children() > 0
             && self.nested.children() == self.running()
-            && self.reserved == 0
+            && self.granted == 0
             && !self.fits();
         if !stuck {
             return;
@@ -181,7 +304,7 @@ impl<C> State<C> {
         if let Some(place) = self.nested.oldest() {
             // It goes on now; so its child no longer counts as waiting for this one.
             self.nested.remove(place);
-            if let Some(waiter) = self.line.waiter(place) {
+            if let Some(Entry::Waiter(waiter)) = self.line.get_mut(place) {
                 waiter.to_queue = true;
                 waiter.call(calls);
             }
@@ -193,10 +316,13 @@ impl<C> State<C> {
 
 impl Waiter {
     /// Tells it, once, to come.
-    fn call(&mut self, calls: &mut Calls) {
+    pub(super) fn call(&mut self, calls: &mut Calls) {
         if !core::mem::replace(&mut self.told, true) {
-            calls.waker = self.waker.take();
-            calls.ring |= calls.waker.is_none();
+            match self.key {
+                None => calls.ring = true,
+                Some(key) if calls.first.is_none() => calls.first = Some(key),
+                Some(key) => calls.more.push(key),
+            }
         }
     }
 }

@@ -39,7 +39,8 @@ pin_project! {
         // What the stream's waker rings.
         bell: Arc<Bell>,
         stand: Option<Stand<C>>,
-        // Hears of a stop while a handle's feed waits. (A group's own hears by its bell.)
+        // Hears of a stop while a handle's feed waits for its stream. (A group's own hears by
+        // its bell.)
         watch: Option<Cancelled>,
         admitted: usize,
         step: fn(Pin<&mut Feed<D, C, S>>, &mut Context<'_>) -> Poll<usize>,
@@ -115,7 +116,10 @@ where
         };
         let this = self.as_mut().project();
         let mut ended = outcome.is_ready();
-        if !ended && D::WHO == Who::Handle {
+        if Stand::place(this.stand).is_some() {
+            // Who stands in line hears of a stop there.
+            *this.watch = None;
+        } else if !ended && D::WHO == Who::Handle {
             let watch = this.watch.get_or_insert_with(|| this.driver.token().cancelled());
             ended = Pin::new(watch).poll(cx).is_ready();
         }

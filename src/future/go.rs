@@ -91,8 +91,6 @@ where
                 }
             }
             self.driver.end(cx, answer.is_pending());
-        } else if self.stand.as_mut().is_some_and(|stand| stand.hears_stop(cx)) {
-            answer = self.refused();
         }
         answer
     }

@@ -158,7 +158,7 @@ where
             group.stop(reason);
             group.admission.finish(index, ended);
         }
-        group.admission.admit_queued(&mut group.set);
+        group.admission.admit_next(&mut group.set);
         if over || *budget == 0 {
             return progress;
         }
@@ -195,7 +195,7 @@ fn recover<C: Kind, P, O, R>(
         Stage::Ours => resume(payload),
     };
     group.admission.finish(index, ended);
-    group.admission.admit_queued(&mut group.set);
+    group.admission.admit_next(&mut group.set);
 }
 
 impl<C: Kind, P, O> Group<C, P, O> {

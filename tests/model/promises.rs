@@ -20,6 +20,8 @@ pub enum Place {
     /// In the hands of one who wants it admitted.
     Outside,
     Queued,
+    /// Accepted, behind one who was granted room and has not come: it starts after his.
+    Held,
     /// Admitted; with its place in the order of admission.
     Running(usize),
     /// Finished, refused or dropped: it must have been dropped by now.
@@ -30,6 +32,14 @@ pub enum Place {
 pub enum Entry {
     Queued(Id),
     Waiter(Ticket),
+}
+
+/// One who has room.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Slot {
+    Child(Id),
+    /// Who waited, and has not come yet.
+    Granted(Ticket),
 }
 
 #[derive(Debug)]
@@ -76,7 +86,9 @@ pub struct Model {
     /// First come, first admitted: children of the queue, and those who wait.
     pub line: VecDeque<Entry>,
     pub waiters: BTreeMap<Ticket, Waiter>,
-    /// In order of admission.
+    /// Those who have room and do not start before all that came earlier have come.
+    pub inbox: VecDeque<Slot>,
+    /// In order of admission; with those who are held.
     pub running: Vec<Id>,
     /// Admitted and not polled yet, in order.
     pub fresh: VecDeque<Id>,
@@ -117,9 +129,18 @@ impl Model {
         self.stopped.is_some()
     }
 
+    fn granted(&self) -> usize {
+        self.inbox.iter().filter(|slot| matches!(slot, Slot::Granted(_))).count()
+    }
+
+    /// Room that was granted is taken.
+    fn used(&self) -> usize {
+        self.running.len() + self.granted()
+    }
+
     /// **Never above the limit**: a child is admitted only where this holds.
     fn fits(&self) -> bool {
-        self.limit.is_none_or(|limit| self.running.len() < limit)
+        self.limit.is_none_or(|limit| self.used() < limit)
     }
 
     /// **Admission in order**: nobody is admitted past those who wait, except where nobody
@@ -136,33 +157,74 @@ impl Model {
     /// **Open as long as** something runs or somebody waits; after a stop, only those who run
     /// count.
     fn is_over(&self) -> bool {
-        self.running.is_empty() && (self.line.is_empty() || self.is_stopped())
+        self.running.is_empty()
+            && (self.is_stopped() || (self.line.is_empty() && self.inbox.is_empty()))
     }
 
     fn admit(&mut self, id: Id) {
         assert!(self.fits() && !self.is_stopped());
-        self.set(id, Place::Running(self.admitted));
-        self.admitted += 1;
-        self.running.push(id);
-        self.fresh.push_back(id);
-        self.awake.insert(id);
+        self.accept(id);
+        self.inbox.push_back(Slot::Child(id));
+        self.release();
     }
 
-    /// Room goes to the first in line: to a child of the queue at once, to one who waits by
-    /// calling him.
+    fn accept(&mut self, id: Id) {
+        self.set(id, Place::Held);
+        self.running.push(id);
+    }
+
+    /// **Starts are in order**: those before whom nobody is awaited may start.
+    fn release(&mut self) {
+        while let Some(&Slot::Child(id)) = self.inbox.front() {
+            self.inbox.pop_front();
+            self.set(id, Place::Running(self.admitted));
+            self.admitted += 1;
+            self.fresh.push_back(id);
+            self.awake.insert(id);
+        }
+    }
+
+    /// One who was granted room comes with his child.
+    fn fill(&mut self, ticket: Ticket, id: Id) {
+        assert!(!self.is_stopped());
+        let at = self.slot(ticket).unwrap();
+        self.inbox[at] = Slot::Child(id);
+        self.accept(id);
+        self.release();
+    }
+
+    /// One who was granted room gives it back.
+    fn give_back(&mut self, ticket: Ticket) {
+        if let Some(at) = self.slot(ticket) {
+            self.inbox.remove(at);
+            self.release();
+        }
+    }
+
+    fn slot(&self, ticket: Ticket) -> Option<usize> {
+        self.inbox.iter().position(|slot| *slot == Slot::Granted(ticket))
+    }
+
+    /// Room goes to those who are first in line: to a child of the queue at once, to one who
+    /// waits by granting it to him and calling him.
     fn settle(&mut self) {
         if self.is_stopped() || self.closed {
             return;
         }
+        // **A lowered limit** takes back what was granted, but where somebody stands behind.
+        while self.limit.is_some_and(|limit| self.used() > limit) {
+            let Some(&Slot::Granted(ticket)) = self.inbox.back() else {
+                break;
+            };
+            self.inbox.pop_back();
+            self.line.push_front(Entry::Waiter(ticket));
+        }
         while self.fits() {
-            match self.line.front() {
-                Some(&Entry::Queued(id)) => {
-                    self.line.pop_front();
-                    self.admit(id);
-                }
-                Some(&Entry::Waiter(ticket)) => {
+            match self.line.pop_front() {
+                Some(Entry::Queued(id)) => self.admit(id),
+                Some(Entry::Waiter(ticket)) => {
+                    self.inbox.push_back(Slot::Granted(ticket));
                     self.call(ticket);
-                    break;
                 }
                 None => break,
             }
@@ -173,14 +235,21 @@ impl Model {
     /// **A group never deadlocks on itself**: where all who run wait for room in their own
     /// group, the one of them who has waited longest is told to use the queue.
     fn settle_nested(&mut self) {
-        let waits = |id: &Id| {
-            self.waiters.values().any(|waiter| waiter.inside == Some(*id) && !waiter.to_queue)
+        // Who was called goes on.
+        let waits = |waiter: &Waiter| waiter.inside.is_some() && !waiter.woken;
+        let child_waits = |id: &Id| {
+            self.waiters.values().any(|waiter| waiter.inside == Some(*id) && waits(waiter))
         };
-        if self.fits() || self.running.is_empty() || !self.running.iter().all(waits) {
+        // Who was granted room brings a child that may run.
+        if self.fits()
+            || self.granted() > 0
+            || self.running.is_empty()
+            || !self.running.iter().all(child_waits)
+        {
             return;
         }
         let oldest = self.line.iter().find_map(|entry| match entry {
-            Entry::Waiter(ticket) if self.waiters[ticket].inside.is_some() => Some(*ticket),
+            Entry::Waiter(ticket) if waits(&self.waiters[ticket]) => Some(*ticket),
             _ => None,
         });
         let oldest = oldest.expect("all who run wait");
@@ -258,20 +327,20 @@ impl Model {
         self.line.iter().position(|entry| matches!(entry, Entry::Waiter(t) if *t == ticket))
     }
 
-    /// Whether it is somebody's turn to be admitted; if not, he stands in line.
+    /// Whether somebody has room; if not, he stands in line.
     fn turn(&mut self, ticket: Ticket) -> bool {
-        match self.position(ticket) {
-            None if self.admits_newcomers() => true,
-            None => {
-                self.stand(Entry::Waiter(ticket));
-                false
-            }
-            Some(0) if self.fits() => {
-                self.line.pop_front();
-                true
-            }
-            Some(_) => false,
+        if self.slot(ticket).is_some() {
+            return true;
         }
+        if self.position(ticket).is_some() {
+            return false;
+        }
+        if self.admits_newcomers() {
+            self.inbox.push_back(Slot::Granted(ticket));
+            return true;
+        }
+        self.stand(Entry::Waiter(ticket));
+        false
     }
 
     /// A `go` is polled.
@@ -283,9 +352,10 @@ impl Model {
         };
         let answer = if self.is_stopped() {
             self.set(id, Place::Gone);
+            self.give_back(ticket);
             Answer::Stopped
         } else if self.turn(ticket) {
-            self.admit(id);
+            self.fill(ticket, id);
             Answer::Ok
         } else if to_queue {
             // Its child stands where it stood itself.
@@ -332,11 +402,14 @@ impl Model {
             match items.pop_front() {
                 Some(id) => {
                     *admitted += 1;
-                    self.admit(id);
+                    self.fill(ticket, id);
                 }
                 None if *ended => break Some(*admitted),
                 // It holds neither room nor a place.
-                None => *stalled = true,
+                None => {
+                    *stalled = true;
+                    self.give_back(ticket);
+                }
             }
             self.settle();
         };
@@ -360,6 +433,7 @@ impl Model {
         if let Some(at) = self.position(ticket) {
             self.line.remove(at);
         }
+        self.give_back(ticket);
         match self.waiters.remove(&ticket).unwrap().kind {
             Kind::Go(id) => self.set(id, Place::Gone),
             Kind::Feed { items, .. } => {
@@ -428,7 +502,7 @@ impl Model {
         self.stopped = Some(reason);
         self.stop_unseen = true;
         for ticket in self.waiters.keys().copied().collect::<Vec<_>>() {
-            let waits = self.position(ticket).is_some();
+            let waits = self.position(ticket).is_some() || self.slot(ticket).is_some();
             let stalls = matches!(self.waiters[&ticket].kind, Kind::Feed { stalled: true, .. });
             if waits || stalls {
                 self.call(ticket);
@@ -436,9 +510,12 @@ impl Model {
         }
     }
 
-    /// What is queued when the group stops is dropped unpolled.
+    /// What is queued when the group stops is dropped unpolled; **nobody is awaited** any
+    /// more, and those who were held behind him may start.
     fn drop_queue(&mut self) {
         self.stop_unseen = false;
+        self.inbox.retain(|slot| matches!(slot, Slot::Child(_)));
+        self.release();
         for entry in std::mem::take(&mut self.line) {
             match entry {
                 Entry::Queued(id) => {
@@ -479,6 +556,7 @@ impl Model {
         }
         self.stop(Reason::Dropped);
         self.closed = true;
+        self.inbox.clear();
         for id in std::mem::take(&mut self.running) {
             self.set(id, Place::Gone);
             self.dropped += 1;
@@ -495,7 +573,7 @@ impl Model {
     pub fn has_work(&self) -> bool {
         !self.closed
             && (!self.awake.is_disjoint(&self.running.iter().copied().collect())
-                || (self.stop_unseen && self.queued() > 0)
+                || (self.stop_unseen && self.queued() + self.inbox.len() > 0)
                 || self.is_over())
     }
 }

@@ -1,0 +1,129 @@
+//! Values in the order of their places, some of which have gone.
+
+use alloc::collections::VecDeque;
+
+/// A place in the order of coming; the lower came earlier.
+pub(crate) type Place = u64;
+
+/// So much room is kept when the last value goes.
+const KEPT: usize = 1024;
+
+/// A queue out of whose middle values are taken too: they leave a hole, and when most are
+/// holes it closes up. The first and the last are never holes.
+pub(super) struct Row<T> {
+    values: VecDeque<(Place, Option<T>)>,
+    holes: usize,
+}
+
+impl<T> Default for Row<T> {
+    fn default() -> Self {
+        Self { values: VecDeque::new(), holes: 0 }
+    }
+}
+
+impl<T> Row<T> {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.values.len() - self.holes
+    }
+
+    /// Adds a value at a place behind all others.
+    pub(super) fn push(&mut self, place: Place, value: T) {
+        debug_assert!(self.values.back().is_none_or(|(last, _)| *last < place));
+        self.values.push_back((place, Some(value)));
+    }
+
+    /// Adds a value at a place before all others.
+    pub(super) fn push_first(&mut self, place: Place, value: T) {
+        debug_assert!(self.values.front().is_none_or(|(first, _)| place < *first));
+        self.values.push_front((place, Some(value)));
+    }
+
+    pub(super) fn last(&self) -> Option<(Place, &T)> {
+        self.values.back().and_then(|(place, value)| Some((*place, value.as_ref()?)))
+    }
+
+    pub(super) fn first(&self) -> Option<&T> {
+        self.values.front().and_then(|(_, value)| value.as_ref())
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(Place, T)> {
+        let (place, value) = self.values.pop_front()?;
+        self.trim();
+        value.map(|value| (place, value))
+    }
+
+    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
+        let at = self.find(place)?;
+        self.values.get_mut(at).and_then(|(_, value)| value.as_mut())
+    }
+
+    pub(super) fn remove(&mut self, place: Place) -> Option<T> {
+        let at = self.find(place)?;
+        let value = self.values.get_mut(at).and_then(|(_, value)| value.take());
+        if value.is_some() {
+            self.holes += 1;
+            self.trim();
+        }
+        value
+    }
+
+    /// Keeps only those for whom `keep` says so.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        self.values.retain(|(_, value)| value.as_ref().is_some_and(&mut keep));
+        self.holes = 0;
+    }
+
+    /// Takes all out, and keeps the room for them.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
+        self.holes = 0;
+        self.values.drain(..).filter_map(|(_, value)| value)
+    }
+
+    pub(super) fn into_values(self) -> impl Iterator<Item = T> {
+        self.values.into_iter().filter_map(|(_, value)| value)
+    }
+
+    fn find(&self, place: Place) -> Option<usize> {
+        let (first, _) = self.values.front()?;
+        let ahead = usize::try_from(place.checked_sub(*first)?).ok()?;
+        // Mostly nobody is missing between them.
+        match self.values.get(ahead) {
+            Some((at, _)) if *at == place => Some(ahead),
+            _ => self.values.binary_search_by_key(&place, |(at, _)| *at).ok(),
+        }
+    }
+
+    fn trim(&mut self) {
+        if self.holes > 0 {
+            self.close_up();
+        }
+        self.shrink();
+    }
+
+    /// Gives back the room of a burst that is over.
+    pub(super) fn shrink(&mut self) {
+        if self.values.is_empty() && self.values.capacity() > KEPT {
+            self.values = VecDeque::new();
+        }
+    }
+
+    fn close_up(&mut self) {
+        while let Some((_, None)) = self.values.front() {
+            self.values.pop_front();
+            self.holes -= 1;
+        }
+        while let Some((_, None)) = self.values.back() {
+            self.values.pop_back();
+            self.holes -= 1;
+        }
+        if self.holes > self.values.len() / 2 {
+            self.retain(|_| true);
+        }
+    }
+}
