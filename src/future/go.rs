@@ -96,16 +96,24 @@ where
     }
 
     fn ask(&mut self, cx: &mut Context<'_>) -> Admission<A> {
-        let shared = match self.driver.desk() {
-            Desk::Shared(shared) => shared,
+        match self.driver.desk() {
             Desk::Own(mut own) => match own.room() {
-                Room::Stopped => return self.refused(),
-                Room::No => return Poll::Pending,
+                Room::Stopped => self.refused(),
+                Room::No => Poll::Pending,
                 Room::Yes => {
                     let _ = self.enter();
-                    return Poll::Ready(Ok(()));
+                    Poll::Ready(Ok(()))
                 }
             },
+            Desk::Shared(_) => self.ask_among_others(cx),
+        }
+    }
+
+    /// Where others may want room too.
+    #[inline(never)]
+    fn ask_among_others(&mut self, cx: &mut Context<'_>) -> Admission<A> {
+        let Desk::Shared(shared) = self.driver.desk() else {
+            return Poll::Pending;
         };
         let mut place = Stand::place(&self.stand);
         let answer = shared.go(D::WHO, &mut place, cx, &mut self.child);

@@ -4,7 +4,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use super::flag::{Flag, Word};
-use super::row::{Rows, SeatMut};
+use super::seats::{Rows, SeatMut};
 use crate::sync::{Arc, ArcWake, waker_ref};
 
 /// How many seats a block has: the bits of its word.

@@ -28,7 +28,7 @@ mod block;
 mod chain;
 mod flag;
 mod region;
-mod row;
+mod seats;
 
 use alloc::vec::Vec;
 use core::pin::Pin;

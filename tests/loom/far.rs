@@ -11,8 +11,8 @@ mod flag;
 #[path = "../../src/set/region.rs"]
 mod region;
 #[allow(dead_code)]
-#[path = "../../src/set/row.rs"]
-mod row;
+#[path = "../../src/set/seats.rs"]
+mod seats;
 
 use std::task::{Context, Poll};
 
