@@ -173,27 +173,27 @@ fn recover<C: Kind, P, O, R>(
     turn: Turn<R>,
     payload: Payload,
 ) {
-    let (place, index) = (group.set.current(), group.set.current_index());
-    *budget -= group.set.settle();
-    let (index, ended) = match turn.stage {
-        Stage::Child => {
-            // The value goes with the destructor's panic, which may be its own.
-            let _ = catch(|| drop(turn.returned)).map_err(discard);
-            let index = catch(|| group.set.remove(place)).unwrap_or_else(|second| {
-                discard(second);
-                group.set.remove(place)
-            });
-            group.panicked(payload);
-            (index, Ended::Dropped)
-        }
-        Stage::Policy(ended) => {
-            group.panicked(payload);
-            group.drop_policy();
-            (index, ended)
-        }
+    let heard = match turn.stage {
+        Stage::Child => None,
+        Stage::Policy(ended) => Some(ended),
         // Not by any user's code: the group is broken, and says so.
         Stage::Ours => resume(payload),
     };
+    let (place, index) = group.set.current();
+    *budget -= group.set.settle_interrupted();
+    if heard.is_none() {
+        // The value goes with the destructor's panic, which may be its own.
+        let _ = catch(|| drop(turn.returned)).map_err(discard);
+        if let Err(second) = catch(|| group.set.remove(place)) {
+            discard(second);
+            group.set.remove(place);
+        }
+    }
+    group.panicked(payload);
+    if heard.is_some() {
+        group.drop_policy();
+    }
+    let ended = heard.unwrap_or(Ended::Dropped);
     group.admission.finish(index, ended);
     group.admission.admit_next(&mut group.set);
 }

@@ -1,5 +1,6 @@
 //! As many seats for children as a word has bits (64, mostly), and what is known of each.
 
+use core::mem::needs_drop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -21,12 +22,17 @@ pub(super) struct Bunch {
     pub(super) fresh: bool,
     /// How many there are.
     pub(super) count: usize,
-    /// How many have been polled.
+    /// Whose turn it is.
+    pub(super) seat: usize,
+    /// How many have been polled. This and the next are told at the end; where that does not
+    /// come, because of a panic, by [`interrupted`](Block::interrupted).
     pub(super) polled: usize,
     /// How many of these have left the block.
     pub(super) freed: usize,
-    /// Whose turn it is.
-    pub(super) seat: usize,
+    /// The block's `fresh` or `ready`, before the first of them was polled.
+    pub(super) todo: usize,
+    /// The block's `open`, likewise.
+    pub(super) open: usize,
 }
 
 pub(super) struct Block<C> {
@@ -116,21 +122,22 @@ impl<C> Block<C> {
     ) -> bool {
         let Self { word, spare, rows, open, fresh, ready, late, .. } = self;
         let todo = if bunch.fresh { fresh } else { ready };
-        // Kept in the block and the bunch as well, where they outlast a panic.
-        let (mut left, mut polled) = (*todo, bunch.polled);
+        (bunch.todo, bunch.open) = (*todo, *open);
+        // Kept in the block as well, where it outlasts a panic.
+        let mut left = *todo;
+        let (mut count, mut freed) = (bunch.count, 0);
         let mut go_on = true;
-        while go_on && polled != bunch.count {
+        while go_on && count != 0 {
             let waker = waker_ref(spare);
             let mut lent = Context::from_waker(&waker);
             // The seat whose child has kept the waker that it was lent, once one does.
             let mut kept = None;
-            while go_on && polled != bunch.count {
+            while go_on && count != 0 {
+                count -= 1;
                 let at = left.trailing_zeros() as usize;
                 let bit = left & left.wrapping_neg();
                 left ^= bit;
                 *todo = left;
-                polled += 1;
-                bunch.polled = polled;
                 bunch.seat = at;
                 let mut seat = rows.seat(at);
                 let Some(child) = seat.child.as_mut().as_pin_mut() else {
@@ -161,11 +168,19 @@ impl<C> Block<C> {
                     }
                     continue;
                 };
-                *returned = Some(value);
-                let index = seat.vacate();
-                *open |= bit;
-                bunch.freed += 1;
-                go_on = returned.take().is_none_or(|value| ended(index, value));
+                if needs_drop::<C>() {
+                    // What it returned must outlast a panic of its destructor.
+                    *returned = Some(value);
+                    let index = seat.vacate();
+                    *open |= bit;
+                    freed += 1;
+                    go_on = returned.take().is_none_or(|value| ended(index, value));
+                } else {
+                    let index = seat.vacate();
+                    *open |= bit;
+                    freed += 1;
+                    go_on = ended(index, value);
+                }
                 if !Flag::is_sole(spare) {
                     // It has left it to somebody who must not reach the seat's next child.
                     Flag::renew(spare);
@@ -180,7 +195,15 @@ impl<C> Block<C> {
                 }
             }
         }
+        (bunch.polled, bunch.freed) = (bunch.count - count, freed);
         go_on
+    }
+
+    /// Tells how far a bunch had come when a panic ended it.
+    pub(super) fn interrupted(&self, bunch: &mut Bunch) {
+        let todo = if bunch.fresh { self.fresh } else { self.ready };
+        bunch.polled = (bunch.todo & !todo).count_ones() as usize;
+        bunch.freed = (self.open & !bunch.open).count_ones() as usize;
     }
 
     /// The index of the child that sits there, or was the last to.
@@ -188,14 +211,13 @@ impl<C> Block<C> {
         *self.rows.seat(at).index
     }
 
-    /// Drops a child and gives its index.
-    pub(super) fn remove(&mut self, at: usize) -> usize {
-        let index = self.rows.seat(at).vacate();
+    /// Drops a child.
+    pub(super) fn remove(&mut self, at: usize) {
+        self.rows.seat(at).vacate();
         self.open |= 1 << at;
         if !Flag::renew(&self.spare) {
             self.spare = Flag::new(&self.word);
         }
-        index
     }
 
     /// Takes the bits of the children who were woken since the last call, but for those who

@@ -215,14 +215,16 @@ impl<C> Set<C> {
         }
     }
 
+    /// Brings the numbers up to date after a panic; gives how many children were polled.
+    pub(crate) fn settle_interrupted(&mut self) -> usize {
+        self.blocks[self.bunch.block].interrupted(&mut self.bunch);
+        self.settle()
+    }
+
     /// Brings the numbers up to date after a bunch of children was polled; gives how many.
     #[inline]
-    pub(crate) fn settle(&mut self) -> usize {
-        let Bunch { block: number, fresh, freed, .. } = self.bunch;
-        let polled = core::mem::take(&mut self.bunch.polled);
-        if polled == 0 {
-            return 0;
-        }
+    fn settle(&mut self) -> usize {
+        let Bunch { block: number, fresh, polled, freed, .. } = self.bunch;
         let block = &mut self.blocks[number];
         let late = block.late != 0 && !block.is_late;
         block.is_late |= late;
@@ -262,23 +264,18 @@ impl<C> Set<C> {
         *self = Self { turn: self.turn, ..Self::new() };
     }
 
-    /// The child that was being polled or dropped when a panic came.
-    pub(crate) fn current(&self) -> Place {
-        Place { block: self.bunch.block, seat: self.bunch.seat }
-    }
-
-    /// The index of the current child, though it be gone.
-    pub(crate) fn current_index(&mut self) -> usize {
+    /// The child that was being polled or dropped when a panic came, and its index, which is
+    /// known though the child be gone.
+    pub(crate) fn current(&mut self) -> (Place, usize) {
         let Bunch { block, seat, .. } = self.bunch;
-        self.blocks[block].index(seat)
+        (Place { block, seat }, self.blocks[block].index(seat))
     }
 
-    /// Drops a child and gives its index. Where the child's destructor panics, call it again:
-    /// the child is gone then, the seat not yet free.
-    pub(crate) fn remove(&mut self, place: Place) -> usize {
-        let index = self.blocks[place.block].remove(place.seat);
+    /// Drops a child. Where its destructor panics, call it again: the child is gone then, the
+    /// seat not yet free.
+    pub(crate) fn remove(&mut self, place: Place) {
+        self.blocks[place.block].remove(place.seat);
         self.vacate(place.block, 1);
-        index
     }
 
     /// Drops one of the children, whoever it is; with what its destructor panicked with. For
@@ -288,7 +285,7 @@ impl<C> Set<C> {
             let taken = block.taken();
             if taken != 0 {
                 let seat = SEATS - 1 - taken.leading_zeros() as usize;
-                let dropped = catch(|| block.remove(seat)).map(drop::<usize>);
+                let dropped = catch(|| block.remove(seat));
                 if dropped.is_err() {
                     block.remove(seat);
                 }
