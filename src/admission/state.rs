@@ -1,4 +1,5 @@
-//! The state behind the lock, and what keeps the line settled.
+//! The numbers, the line and the inbox of a group, and what keeps them settled: its own, or
+//! behind the lock that it shares with its handles.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
