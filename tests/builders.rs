@@ -261,3 +261,12 @@ fn a_scope_of_a_group_that_has_resolved_is_refused() {
     assert!(Task::new().poll(&mut group).is_ready());
     drop(group.scope(async |_| ()));
 }
+
+#[test]
+fn a_resolved_group_takes_no_parent() {
+    let task = Task::new();
+    let mut group = Group::<Boxed<'_, (), ()>>::new();
+    assert!(task.poll(&mut group).is_ready());
+    let message = thrown(|| drop(group.with_parent(&CancelToken::new())));
+    assert!(message.contains("with_parent"), "{message}");
+}

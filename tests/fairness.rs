@@ -450,3 +450,35 @@ fn a_siblings_turn_comes_while_one_child_is_done_over_and_over() {
     assert_eq!((calm.polls(), calm.drops()), (2, 1), "in the same poll");
     assert!(done.load(SeqCst) < 5000);
 }
+
+#[test]
+fn a_wake_before_a_poll_that_spends_all_it_has_on_the_rest_of_a_round_is_not_lost() {
+    for extra in [MOST - 1, MOST, MOST + 1] {
+        let (task, gate, probe) = (Task::new(), Gate::new(), Probe::new());
+        let mut group = Group::new();
+        group.queue(probe.watch(waits(&gate, 0)));
+        for _ in 1..MOST + extra {
+            group.queue(job(pending()));
+        }
+        assert!(task.poll(&mut group).is_pending());
+        // The round is not over: the next poll goes on with it.
+        gate.open(0);
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!((probe.polls(), probe.drops()), (2, 1), "{extra} extra");
+    }
+}
+
+#[test]
+fn a_child_that_yields_in_a_round_of_an_earlier_poll_is_polled_once_in_this_one() {
+    let (task, probe) = (Task::new(), Probe::new());
+    let mut group = Group::new();
+    for _ in 0..MOST {
+        group.queue(job(pending()));
+    }
+    group.queue(probe.watch(restless()));
+    assert!(task.poll(&mut group).is_pending());
+    for polls in 1..4 {
+        assert!(task.poll(&mut group).is_pending());
+        assert_eq!(probe.polls(), polls);
+    }
+}

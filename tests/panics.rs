@@ -720,3 +720,57 @@ fn of_a_stream_that_panics_twice_the_first_comes_out() {
     group.queue(job(ready(Ok(0))));
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
 }
+
+/// Panics at the first child, and lets go of nothing.
+struct Faints;
+
+impl<T, E> Policy<T, E> for Faints {
+    type Output = ();
+
+    fn on_child(&mut self, _: usize, result: Result<T, E>) -> Verdict {
+        std::mem::forget(result);
+        panic_any("the policy")
+    }
+
+    fn finish(&mut self) {}
+}
+
+#[test]
+fn results_that_panic_after_the_policy_has_are_counted_once() {
+    for (count, handed_out) in [(2, false), (3, true), (64 * 20, false)] {
+        let (task, drops) = (Task::new(), Drops::default());
+        let mut group = Group::new().with_policy(Faints);
+        let handle = handed_out.then(|| group.handle());
+        for _ in 0..count {
+            let token = drops.token();
+            group.queue(async move {
+                let _token = token;
+                Ok::<_, ()>(Bomb("a result"))
+            });
+        }
+        assert_eq!(thrown(|| task.run(&mut group).is_pending()), "the policy");
+        let stats = group.stats();
+        assert_eq!(drops.get(), count);
+        assert_eq!((stats.running, stats.ok + stats.dropped), (0, count));
+        drop(handle);
+    }
+}
+
+#[test]
+fn a_waker_left_behind_when_the_policy_panics_wakes_nobody_else() {
+    let (task, probe) = (Task::new(), Probe::new());
+    let kept = Arc::new(std::sync::Mutex::new(None));
+    let mut group = Group::new().with_policy(Faints);
+    let keeps = Arc::clone(&kept);
+    group.queue(job(poll_fn(move |cx| {
+        *keeps.lock().unwrap() = Some(cx.waker().clone());
+        Poll::Ready(Ok(0))
+    })));
+    group.queue(probe.watch(job(std::future::pending())));
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(probe.polls(), 1);
+    let waker: Option<std::task::Waker> = kept.lock().unwrap().take();
+    waker.expect("it was polled").wake();
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!(probe.polls(), 1);
+}

@@ -110,7 +110,8 @@ impl<C> Admission<C> {
     /// somebody may have its token or a handle.
     pub(crate) fn set_parent(&mut self, parent: &CancelToken) -> bool {
         let given_out = self.token.get().is_some_and(Leash::is_given_out);
-        let untouched = !given_out && self.shared().is_none() && !self.has_accepted();
+        let untouched =
+            !given_out && self.stopped.is_none() && self.shared().is_none() && !self.has_accepted();
         if untouched {
             self.token = Lazy::filled(Leash::new(parent.child(), &self.bell));
         }

@@ -141,12 +141,17 @@ where
                 progress = true;
                 let ended = if result.is_ok() { Ended::Ok } else { Ended::Failed };
                 *stage = Stage::Policy(ended);
-                // A policy that has panicked hears of nobody; the result goes as any value.
-                if let Some(policy) = policy {
-                    if let Verdict::Stop(reason) = policy.on_child(index, result) {
-                        *stop = Some((reason, index, ended));
-                        return false;
+                let verdict = match policy {
+                    Some(policy) => policy.on_child(index, result),
+                    // It has panicked, and hears of nobody; the result goes as any value.
+                    None => {
+                        drop(result);
+                        Verdict::Continue
                     }
+                };
+                if let Verdict::Stop(reason) = verdict {
+                    *stop = Some((reason, index, ended));
+                    return false;
                 }
                 *stage = Stage::Child;
                 admission.finish(index, ended);
@@ -215,7 +220,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.resolved {
             return;
         }
-        if pending && (self.admission.has_mail() || self.set.has_ready()) {
+        // News that came before a round which took the whole poll are still to be looked at.
+        let left = self.news.any() || self.admission.has_mail() || self.set.has_ready();
+        if pending && left {
             self.admission.bell.ring();
         }
         self.admission.bell.close(cx, pending);

@@ -54,8 +54,12 @@ pub(super) struct Block<C> {
     pub(super) late: usize,
     /// The next block of the round.
     pub(super) next: u32,
+    /// Children that had yielded when this turn began, for the next round.
+    pub(super) due: usize,
     /// The next block with `late` children.
     pub(super) next_late: u32,
+    /// The next block with `due` children.
+    pub(super) next_due: u32,
     /// Stands among those with `late` children.
     pub(super) is_late: bool,
     /// Stands among those that take children.
@@ -73,8 +77,10 @@ impl<C> Block<C> {
             fresh: 0,
             ready: 0,
             late: 0,
+            due: 0,
             next: NONE,
             next_late: NONE,
+            next_due: NONE,
             is_late: false,
             vacant: false,
         }
@@ -200,7 +206,9 @@ impl<C> Block<C> {
     }
 
     /// Tells how far a bunch had come when a panic ended it.
-    pub(super) fn interrupted(&self, bunch: &mut Bunch) {
+    pub(super) fn interrupted(&mut self, bunch: &mut Bunch) {
+        // The child may have left the lent flag to somebody.
+        self.renew_spare();
         let todo = if bunch.fresh { self.fresh } else { self.ready };
         bunch.polled = (bunch.todo & !todo).count_ones() as usize;
         bunch.freed = (self.open & !bunch.open).count_ones() as usize;
@@ -215,15 +223,19 @@ impl<C> Block<C> {
     pub(super) fn remove(&mut self, at: usize) {
         self.rows.seat(at).vacate();
         self.open |= 1 << at;
+        self.renew_spare();
+    }
+
+    fn renew_spare(&mut self) {
         if !Flag::renew(&self.spare) {
             self.spare = Flag::new(&self.word);
         }
     }
 
     /// Takes the bits of the children who were woken since the last call, but for those who
-    /// wait for the next turn anyway. A bit may also come from a waker that outlived its child.
+    /// have yielded, and are polled again anyway. A bit may also come from a waker that outlived its child.
     pub(super) fn take_woken(&mut self) -> usize {
-        let set = self.word.take() & !(self.open | self.late);
+        let set = self.word.take() & !(self.open | self.late | self.due);
         bits(set)
             .filter(|&at| self.rows.seat(at).flag.as_ref().is_some_and(|flag| flag.is_woken()))
             .fold(0, |mask, at| mask | 1 << at)

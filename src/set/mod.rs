@@ -20,9 +20,9 @@
 //!   takes one only into a seat behind them all. Each block that takes one is the `roomy` one
 //!   or stands in `vacant`, once, and says so; or it has come to do so in the bunch that is
 //!   being polled.
-//! - A block stands in `round` exactly while its `ready` is not 0, in `late` exactly while
-//!   its `late` is not 0.
-//! - `ready`, `late` and `fresh` name occupied seats only, and no seat twice.
+//! - A block stands in `round` exactly while its `ready` is not 0, and so with `late` and
+//!   `due`.
+//! - `ready`, `late`, `due` and `fresh` name occupied seats only, and no seat twice.
 
 mod block;
 mod chain;
@@ -66,10 +66,10 @@ pub(crate) struct Set<C> {
     newcomers: Runs,
     /// The blocks that this round still has to visit.
     round: Chain,
-    /// The blocks with children that yielded in `late_turn`.
+    /// The blocks with children that have yielded in this turn.
     late: Chain,
-    late_turn: u32,
-    turn: u32,
+    /// The blocks with children that had yielded when it began.
+    due: Chain,
     bunch: Bunch,
 }
 
@@ -85,8 +85,7 @@ impl<C> Set<C> {
             newcomers: Runs::default(),
             round: Chain::default(),
             late: Chain::default(),
-            late_turn: 0,
-            turn: 0,
+            due: Chain::default(),
             bunch: Bunch::default(),
         }
     }
@@ -125,9 +124,18 @@ impl<C> Set<C> {
         self.blocks[self.roomy].vacant = false;
     }
 
-    /// Begins a turn: who yielded in an earlier one may be polled again.
+    /// Begins a turn: who yielded in the last one is to be polled again, in the next round
+    /// that begins.
     pub(crate) fn begin_turn(&mut self) {
-        self.turn = self.turn.wrapping_add(1);
+        while let Some(number) = self.late.pop(&mut self.blocks, |block| &mut block.next_late) {
+            let block = &mut self.blocks[number];
+            let before = block.due;
+            block.due |= core::mem::take(&mut block.late);
+            block.is_late = false;
+            if before == 0 {
+                self.due.push(&mut self.blocks, number, |block| &mut block.next_due);
+            }
+        }
     }
 
     /// Whether a round was begun that is not over.
@@ -140,14 +148,10 @@ impl<C> Set<C> {
     /// in this turn. `news` is what has rung since the last call.
     pub(crate) fn start_round(&mut self, news: News) -> bool {
         debug_assert!(!self.is_in_round());
-        if self.late_turn != self.turn {
-            self.late_turn = self.turn;
-            while let Some(number) = self.late.pop(&mut self.blocks, |block| &mut block.next_late) {
-                let block = &mut self.blocks[number];
-                block.ready = core::mem::take(&mut block.late);
-                block.is_late = false;
-                self.round.push(&mut self.blocks, number, |block| &mut block.next);
-            }
+        while let Some(number) = self.due.pop(&mut self.blocks, |block| &mut block.next_due) {
+            let block = &mut self.blocks[number];
+            block.ready = core::mem::take(&mut block.due);
+            self.round.push(&mut self.blocks, number, |block| &mut block.next);
         }
         if news.any() || self.regions.has_grown() {
             self.gather(news);
@@ -174,7 +178,10 @@ impl<C> Set<C> {
     /// Whether some child is known to be ready: left over from this turn's rounds, never
     /// polled, or has yielded.
     pub(crate) fn has_ready(&self) -> bool {
-        self.is_in_round() || !self.late.is_empty() || !self.fresh.is_empty()
+        self.is_in_round()
+            || !self.late.is_empty()
+            || !self.due.is_empty()
+            || !self.fresh.is_empty()
     }
 
     /// Goes on with the round, until it is over, the budget, one for each child polled, is
@@ -261,7 +268,7 @@ impl<C> Set<C> {
     /// Gives all memory back. Nobody is in the set.
     #[cold]
     fn shrink(&mut self) {
-        *self = Self { turn: self.turn, ..Self::new() };
+        *self = Self::new();
     }
 
     /// The child that was being polled or dropped when a panic came, and its index, which is
