@@ -2,7 +2,8 @@
 //!
 //! A [`Group`] is a future that holds other futures, its children. Awaiting it drives them:
 //! it polls those that are woken, admits new ones only while fewer than its limit run, and
-//! resolves when all are done, to the first error or `Ok(())`.
+//! resolves when all are done, to the first error or `Ok(())`, unless it is asked for
+//! [something else](#what-comes-out).
 //!
 //! ```
 //! use errgroup::Group;
@@ -28,7 +29,8 @@
 //!
 //! # When a child fails
 //!
-//! The first child to finish with an `Err` decides; its error comes out as it is. At that
+//! The first child to finish with an `Err` decides, unless another [policy](#what-comes-out)
+//! is set; its error comes out as it is. At that
 //! moment the group *stops*: nothing more is admitted, what was queued is dropped, and the
 //! group's [token](CancelToken) is cancelled. Its other children are not dropped where they
 //! stand: they are told, and polled on until they finish, so that they can clean up. One
@@ -98,6 +100,42 @@
 //! # result
 //! # }).unwrap();
 //! ```
+//!
+//! # What comes out
+//!
+//! By default a group's output is the first `Err` or `Ok(())`, and the children's `Ok` values are
+//! dropped. One call, before the first child, sets another *policy*:
+//!
+//! | builder | the group resolves to | a child's result stops it |
+//! | --- | --- | --- |
+//! | (the default, [`FirstErr`]) | `Result<(), E>` | at the first `Err` |
+//! | [`collect`](Group::collect) | `Result<Vec<T>, E>`, in the order of admission | at the first `Err` |
+//! | [`all_errors`](Group::all_errors) | `Result<(), Errors<E>>` | never |
+//! | [`settle`](Group::settle) | `Vec<Result<T, E>>`, in the order of admission | never |
+//! | [`first_ok`](Group::first_ok) | `Result<T, Errors<E>>` | at the first `Ok` |
+//! | [`first_done`](Group::first_done) | `Option<Result<T, E>>` | at the first to finish |
+//! | [`with_policy`](Group::with_policy) | what your [`Policy`] makes | when it says so |
+//!
+//! ```
+//! use errgroup::Group;
+//!
+//! # async fn length(url: &str) -> Result<usize, std::io::Error> { Ok(url.len()) }
+//! # async fn run(urls: &[&str]) -> Result<(), std::io::Error> {
+//! let mut group = Group::new().with_limit(8).collect();
+//! for url in urls {
+//!     if group.go(length(url)).await.is_err() {
+//!         break;
+//!     }
+//! }
+//! let lengths: Vec<usize> = group.await?; // as the urls are, whoever was first
+//! # assert_eq!(lengths, [2, 3]);
+//! # Ok(())
+//! # }
+//! # futures::executor::block_on(run(&["/a", "/bc"])).unwrap();
+//! ```
+//!
+//! Whatever the policy, a cancelled token or a panic stops the group, and what runs is polled to
+//! its end.
 //!
 //! # Naming the types
 //!
@@ -183,7 +221,9 @@ pub use error::{Stopped, TryGoError};
 pub use group::Group;
 pub use handle::Handle;
 pub use kind::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
-pub use policy::{FirstErr, Policy, Verdict};
+pub use policy::{
+    AllErrors, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
+};
 pub use reason::{CancelError, Reason};
 pub use stats::Stats;
 pub use token::{CancelToken, DropGuard};

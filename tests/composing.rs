@@ -47,6 +47,74 @@ async fn a_group_of_borrowing_children_is_driven_in_a_spawned_task() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_with_each_policy_are_spawned() {
+    let outputs = spawned(async {
+        let urls = urls();
+        let mut any = Group::new().with_limit(4).collect();
+        let mut text = Group::new().with_limit(4).collect();
+        for url in &urls {
+            if any.go(fetch(url)).await.is_err() || text.go(check(url)).await.is_err() {
+                break;
+            }
+        }
+        (any.await.unwrap(), text.await)
+    });
+    let (any, text) = outputs.await;
+    assert_eq!(Ok(any), text);
+
+    let outputs = spawned(async {
+        let urls = [urls(), vec![String::new()]].concat();
+        let (mut any, mut text) = (Group::new().all_errors(), Group::unboxed().all_errors());
+        let every = |url| fetch(url);
+        any.feed(stream::iter(urls.iter().map(|url| every(url)))).await;
+        text.feed(stream::iter(urls.iter().map(|url| check(url)))).await;
+        (any.await, text.await)
+    });
+    let (any, text) = outputs.await;
+    assert_eq!(any.unwrap_err().to_string(), "no such page");
+    assert_eq!(text.unwrap_err().first(), Some(&"no such page"));
+
+    let outputs = spawned(async {
+        let urls = urls();
+        let (mut any, mut text) = (Group::new().settle(), Group::new().settle());
+        any.queue(fetch(&urls[0]));
+        text.queue(check(&urls[0]));
+        futures::join!(any, text)
+    });
+    let (any, text) = outputs.await;
+    assert_eq!(any.into_iter().map(Result::unwrap).map(Ok).collect::<Vec<_>>(), text);
+
+    let outputs = spawned(async {
+        let urls = urls();
+        let urls = &urls;
+        let ((), any) = Group::new()
+            .first_ok()
+            .scope(async |handle| {
+                for url in ["", &urls[0]] {
+                    handle.go(fetch(url)).await.ok();
+                }
+            })
+            .await;
+        let mut text = Group::unboxed().first_ok();
+        text.queue(check(""));
+        text.queue(check(&urls[0]));
+        (any.unwrap(), text.await)
+    });
+    assert_eq!(outputs.await, (7, Ok(7)));
+
+    let outputs = spawned(async {
+        let urls = urls();
+        let (mut any, mut text) = (Group::new().first_done(), Group::new().first_done());
+        for url in &urls {
+            any.queue(fetch(url));
+            text.queue(check(url));
+        }
+        (any.await.map(Result::unwrap), text.await)
+    });
+    assert_eq!(outputs.await, (Some(7), Some(Ok(7))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_groups_stand_in_join_and_try_join() {
     let output = spawned(async {
         let urls = urls();

@@ -190,6 +190,11 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Sets what the children's results add up to, instead of [`FirstErr`].
     ///
+    /// For the policies that come with the crate there are builders: [`collect`](Self::collect),
+    /// [`all_errors`](Self::all_errors), [`settle`](Self::settle),
+    /// [`first_ok`](Self::first_ok), [`first_done`](Self::first_done). The last policy that is
+    /// set holds.
+    ///
     /// # Panics
     ///
     /// Where the group has children already: the policy has to hear of all of them.
@@ -230,7 +235,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(
             !self.admission.has_accepted() && !self.resolved,
-            "call `with_policy` before the group's first child",
+            "set the policy (`with_policy`, `collect`, ...) before the group's first child",
         );
         // The group lives on in the new one: this one is to be dropped without a trace.
         self.resolved = true;

@@ -1,7 +1,8 @@
-//! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`,
-//! how it runs in `run.rs`.
+//! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`
+//! and `policies.rs`, how it runs in `run.rs`.
 
 mod build;
+mod policies;
 pub(crate) mod run;
 
 use core::fmt;
@@ -21,9 +22,8 @@ use crate::{CancelToken, Child, Children, FirstErr, Handle, Kind, Policy, Stats,
 /// A group is a future. It holds its children, polls those that are woken, admits new ones
 /// only while fewer than its [limit](Self::with_limit) run, and resolves when nothing runs
 /// and nothing waits, to what its [policy](Policy) makes of the children's results: by
-/// default the first `Err`, or `Ok(())`; the children's `Ok` values are dropped then (let each
-/// write into a slot of its own, or set a policy that keeps them). It spawns nothing and needs
-/// no runtime.
+/// default the first `Err`, or `Ok(())`; the children's `Ok` values are dropped then
+/// ([`collect`](Self::collect) keeps them). It spawns nothing and needs no runtime.
 ///
 /// `C` says how children are held: [`Boxed`](crate::Boxed) for [`new`](Self::new),
 /// [`LocalBoxed`](crate::LocalBoxed) for [`local`](Self::local), [`Plain`](crate::Plain) for
@@ -32,11 +32,12 @@ use crate::{CancelToken, Child, Children, FirstErr, Handle, Kind, Policy, Stats,
 ///
 /// # Errors
 ///
-/// The first child to finish with an `Err`, in the order of polling, decides, and its error
-/// is returned untouched. At that moment the group *stops*: its [token](Self::token) is
+/// By default the first child to finish with an `Err`, in the order of polling, decides, and its
+/// error is returned untouched. At that moment the group *stops*: its [token](Self::token) is
 /// cancelled, nothing more is admitted, what was queued is dropped without being polled. The
 /// children that run are not dropped; they are told, by the token, and polled to their end,
-/// so that they can clean up.
+/// so that they can clean up. [`all_errors`](Self::all_errors), [`settle`](Self::settle),
+/// [`first_ok`](Self::first_ok) and [`first_done`](Self::first_done) decide otherwise.
 ///
 /// # Cancellation
 ///

@@ -1,0 +1,89 @@
+//! Whoever finishes first.
+
+use core::fmt;
+
+use super::{Policy, Verdict};
+use crate::Reason;
+
+/// Stops at the first child to finish, with `Ok` or with `Err`; its result is the group's.
+///
+/// Set by [`Group::first_done`](crate::Group::first_done). For parts of which none is to go on
+/// without the others: a server, its signals, its worker. The first to finish decides, and the
+/// group stops, with [`Reason::Done`] for an `Ok` and [`Reason::Failed`] for an `Err`; the others
+/// are told, polled to their end, and their results dropped. oklog/run does so for Go's actors;
+/// JavaScript's `Promise.race` gives the same result, but leaves the losers to themselves.
+///
+/// `None` is where no child finished: the group had none, or all were dropped in the queue.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Group;
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new().first_done();
+/// for name in ["server", "signals"] {
+///     let token = group.token().clone();
+///     group.queue(async move {
+///         token.cancelled().await; // then it shuts down
+///         Err(name)
+///     });
+/// }
+/// group.queue(async { Ok("the worker is done") });
+/// assert_eq!(group.await, Some(Ok("the worker is done")));
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct FirstDone<T, E> {
+    first: Option<Result<T, E>>,
+}
+
+impl<T, E> FirstDone<T, E> {
+    /// Makes the policy, with nothing seen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{FirstDone, Group};
+    ///
+    /// # futures::executor::block_on(async {
+    /// // The same as `Group::new().first_done()`.
+    /// let mut group = Group::new().with_policy(FirstDone::new());
+    /// group.queue(async { Err::<(), _>("broken") });
+    /// group.queue(async { Ok(()) });
+    /// assert_eq!(group.await, Some(Err("broken")));
+    /// # });
+    /// ```
+    pub fn new() -> Self {
+        Self { first: None }
+    }
+}
+
+impl<T, E> Default for FirstDone<T, E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T, E> Policy<T, E> for FirstDone<T, E> {
+    type Output = Option<Result<T, E>>;
+
+    fn on_child(&mut self, _index: usize, result: Result<T, E>) -> Verdict {
+        if self.first.is_some() {
+            return Verdict::Continue;
+        }
+        let reason = if result.is_ok() { Reason::Done } else { Reason::Failed };
+        self.first = Some(result);
+        Verdict::Stop(reason)
+    }
+
+    fn finish(&mut self) -> Self::Output {
+        self.first.take()
+    }
+}
+
+impl<T, E> fmt::Debug for FirstDone<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstDone").field("finished", &self.first.is_some()).finish_non_exhaustive()
+    }
+}

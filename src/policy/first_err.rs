@@ -1,0 +1,72 @@
+//! The first error, or nothing.
+
+use super::{Policy, Verdict};
+use crate::Reason;
+
+/// The default policy: stops at the first `Err`, which is the group's.
+///
+/// What Go's `errgroup` does with a context: the first child to finish with an error decides,
+/// the later ones' results are dropped. A group that was cancelled without any child's
+/// returning an error gives `Ok(())`.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Group;
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new();
+/// group.queue(async { Ok(1) });
+/// group.queue(async { Err("no such host") });
+/// group.queue(async { Err("too late") });
+/// assert_eq!(group.await, Err("no such host"));
+/// # });
+/// ```
+#[derive(Clone, Debug)]
+pub struct FirstErr<E> {
+    first: Option<E>,
+}
+
+impl<E> FirstErr<E> {
+    /// Makes the policy, with no error seen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{FirstErr, Group};
+    ///
+    /// # futures::executor::block_on(async {
+    /// // The same as `Group::new()` alone.
+    /// let mut group = Group::new().with_policy(FirstErr::new());
+    /// group.queue(async { Err::<(), _>("failed") });
+    /// assert_eq!(group.await, Err("failed"));
+    /// # });
+    /// ```
+    pub fn new() -> Self {
+        Self { first: None }
+    }
+}
+
+impl<E> Default for FirstErr<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T, E> Policy<T, E> for FirstErr<E> {
+    type Output = Result<(), E>;
+
+    fn on_child(&mut self, _index: usize, result: Result<T, E>) -> Verdict {
+        match result {
+            Err(error) if self.first.is_none() => {
+                self.first = Some(error);
+                Verdict::Stop(Reason::Failed)
+            }
+            _ => Verdict::Continue,
+        }
+    }
+
+    fn finish(&mut self) -> Self::Output {
+        self.first.take().map_or(Ok(()), Err)
+    }
+}

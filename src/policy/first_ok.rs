@@ -1,0 +1,106 @@
+//! The first value, or all errors.
+
+use core::fmt;
+
+use super::{Errors, Policy, Verdict};
+use crate::Reason;
+
+/// Stops at the first `Ok`, which is the group's; fails only where no child succeeds.
+///
+/// Set by [`Group::first_ok`](crate::Group::first_ok). An `Err` stops nobody. The first child to
+/// finish with `Ok` decides: the group stops with [`Reason::Done`], its other children are told
+/// and polled to their end, and their results are dropped, as are the errors that came before.
+/// Where no child succeeds, the group gives all the [`Errors`], in the order in which they came.
+/// What JavaScript's `Promise.any` does, with the losers waited for.
+///
+/// The [`Errors`] are empty where no child finished at all: the group had none, or was
+/// cancelled first.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Group;
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new().first_ok();
+/// for mirror in ["down", "up", "slow"] {
+///     let token = group.token().clone();
+///     group.queue(async move {
+///         match mirror {
+///             "down" => Err("no answer"),
+///             "up" => Ok("the file"),
+///             // It hears that it is no longer needed.
+///             _ => token.run(std::future::pending()).await.unwrap_or(Err("cancelled")),
+///         }
+///     });
+/// }
+/// assert_eq!(group.await, Ok("the file"));
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct FirstOk<T, E> {
+    first: Option<T>,
+    errors: Errors<E>,
+}
+
+impl<T, E> FirstOk<T, E> {
+    /// Makes the policy, with nothing seen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{FirstOk, Group};
+    ///
+    /// # futures::executor::block_on(async {
+    /// // The same as `Group::new().first_ok()`.
+    /// let mut group = Group::new().with_policy(FirstOk::new());
+    /// group.queue(async { Err::<(), _>("one") });
+    /// group.queue(async { Err("two") });
+    /// assert_eq!(group.await.unwrap_err().into_vec(), ["one", "two"]);
+    /// # });
+    /// ```
+    pub fn new() -> Self {
+        Self { first: None, errors: Errors::none() }
+    }
+}
+
+impl<T, E> Default for FirstOk<T, E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T, E> Policy<T, E> for FirstOk<T, E> {
+    type Output = Result<T, Errors<E>>;
+
+    fn on_child(&mut self, _index: usize, result: Result<T, E>) -> Verdict {
+        match result {
+            _ if self.first.is_some() => Verdict::Continue,
+            Ok(value) => {
+                self.first = Some(value);
+                self.errors = Errors::none();
+                Verdict::Stop(Reason::Done)
+            }
+            Err(error) => {
+                self.errors.push(error);
+                Verdict::Continue
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Self::Output {
+        match self.first.take() {
+            Some(value) => Ok(value),
+            None => Err(self.errors.take()),
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for FirstOk<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstOk")
+            .field("succeeded", &self.first.is_some())
+            .field("errors", &self.errors.len())
+            .finish_non_exhaustive()
+    }
+}

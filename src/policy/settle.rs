@@ -1,0 +1,80 @@
+//! All results, good or bad.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::in_order::InOrder;
+use super::{Policy, Verdict};
+
+/// Keeps every child's result, in the order of admission; an `Err` stops nobody.
+///
+/// Set by [`Group::settle`](crate::Group::settle). All children run to their end, whatever
+/// becomes of the others: what JavaScript's `Promise.allSettled` does.
+///
+/// The group still stops where its token is cancelled, or a child panics. Cancelled, it gives
+/// the results of the children that finished, without gaps; those that were never admitted have
+/// none.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Group;
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new().with_limit(2).settle();
+/// for text in ["1", "two", "3"] {
+///     group.queue(async move { text.parse::<u32>().map_err(|_| text) });
+/// }
+/// assert_eq!(group.await, [Ok(1), Err("two"), Ok(3)]);
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct Settle<T, E> {
+    results: InOrder<Result<T, E>>,
+}
+
+impl<T, E> Settle<T, E> {
+    /// Makes the policy, with nothing seen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, Settle};
+    ///
+    /// # futures::executor::block_on(async {
+    /// // The same as `Group::new().settle()`.
+    /// let mut group = Group::new().with_policy(Settle::new());
+    /// group.queue(async { Err("one") });
+    /// group.queue(async { Ok(2) });
+    /// assert_eq!(group.await, [Err("one"), Ok(2)]);
+    /// # });
+    /// ```
+    pub fn new() -> Self {
+        Self { results: InOrder::new() }
+    }
+}
+
+impl<T, E> Default for Settle<T, E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T, E> Policy<T, E> for Settle<T, E> {
+    type Output = Vec<Result<T, E>>;
+
+    fn on_child(&mut self, index: usize, result: Result<T, E>) -> Verdict {
+        self.results.put(index, result);
+        Verdict::Continue
+    }
+
+    fn finish(&mut self) -> Self::Output {
+        self.results.take()
+    }
+}
+
+impl<T, E> fmt::Debug for Settle<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settle").field("results", &self.results.len()).finish_non_exhaustive()
+    }
+}
