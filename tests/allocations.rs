@@ -2,12 +2,30 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
 use errgroup::Group;
 use futures::executor::block_on;
+use futures::future::poll_fn;
 use futures::stream;
+
+/// Parked until it is let go.
+struct Parked(Arc<Mutex<(bool, Option<Waker>)>>);
+
+impl Future for Parked {
+    type Output = Result<(), ()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.0.lock().unwrap();
+        if state.0 {
+            return Poll::Ready(Ok(()));
+        }
+        state.1 = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
 
 /// Yields some times, then is done.
 struct Yields(u32);
@@ -71,4 +89,36 @@ fn memory_does_not_grow_with_the_children_that_have_been() {
     block_on(async {});
     let few = peak(1_000);
     assert_eq!(peak(100_000), few);
+}
+
+#[test]
+fn a_seat_left_before_one_who_was_never_polled_is_used_again() {
+    let mut group = Group::unboxed();
+    let doors: Vec<_> = (0..66).map(|_| Arc::<Mutex<_>>::default()).collect();
+    let open = |number: usize| {
+        let waker = {
+            let mut door: std::sync::MutexGuard<'_, (bool, Option<Waker>)> =
+                doors[number].lock().unwrap();
+            door.0 = true;
+            door.1.take()
+        };
+        waker.expect("it is parked").wake();
+    };
+    let poll = |group: &mut Group<_>| {
+        block_on(poll_fn(|cx| {
+            assert!(Pin::new(&mut *group).poll(cx).is_pending());
+            Poll::Ready(())
+        }));
+    };
+    // All the seats of a block are taken; one becomes free, and has another child.
+    (0..64).for_each(|number| group.queue(Parked(Arc::clone(&doors[number]))));
+    poll(&mut group);
+    open(60);
+    poll(&mut group);
+    group.queue(Parked(Arc::clone(&doors[64])));
+    // Before that one is polled for the first time, an earlier seat becomes free.
+    open(5);
+    poll(&mut group);
+    let counted = measure(|| group.queue(Parked(Arc::clone(&doors[65]))));
+    assert_eq!(counted.count_total, 0, "another block was made");
 }

@@ -244,7 +244,8 @@ impl<C> Set<C> {
         if late {
             self.late.push(&mut self.blocks, number, |block| &mut block.next_late);
         }
-        if freed != 0 {
+        // Where fresh children were polled, seats before them may take children again.
+        if fresh || freed != 0 {
             self.vacate(number, freed);
         }
         polled
