@@ -13,6 +13,8 @@ use core::task::{Context, Poll};
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
+use crate::task::{Options, Task};
+
 mod sealed {
     pub trait Sealed {}
 
@@ -46,9 +48,10 @@ pub trait Children: Kind {
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Self::Ok, Self::Err>>;
 }
 
-/// What a group of kind `C` takes as a child: a future of a `Result` that `C` can hold.
+/// What a group of kind `C` takes as a child: a future of a `Result` that `C` can hold, or a
+/// [`Task`] of one.
 ///
-/// Sealed: it holds for all such futures.
+/// Sealed: it holds for all of these.
 ///
 /// # Examples
 ///
@@ -66,6 +69,13 @@ pub trait Children: Kind {
 pub trait Child<C: Kind>: Sized {
     #[doc(hidden)]
     fn into_child(self, seal: Seal) -> C;
+
+    /// What was asked for it, if it is a [`Task`].
+    #[doc(hidden)]
+    #[inline(always)]
+    fn options(&mut self, _: Seal) -> Option<&mut Options> {
+        None
+    }
 }
 
 /// Children of any type, each in a box, that may borrow for `'a` and are `Send`:
@@ -107,6 +117,20 @@ where
     }
 }
 
+impl<'a, F, T, E> Child<Boxed<'a, T, E>> for Task<F>
+where
+    F: Future<Output = Result<T, E>> + Send + 'a,
+{
+    fn into_child(self, seal: Seal) -> Boxed<'a, T, E> {
+        self.into_inner().into_child(seal)
+    }
+
+    #[inline(always)]
+    fn options(&mut self, _: Seal) -> Option<&mut Options> {
+        Some(self.options())
+    }
+}
+
 impl<'a, T, E> fmt::Debug for Boxed<'a, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Boxed(..)")
@@ -133,6 +157,20 @@ where
 {
     fn into_child(self, _: Seal) -> LocalBoxed<'a, T, E> {
         LocalBoxed(Box::pin(self))
+    }
+}
+
+impl<'a, F, T, E> Child<LocalBoxed<'a, T, E>> for Task<F>
+where
+    F: Future<Output = Result<T, E>> + 'a,
+{
+    fn into_child(self, seal: Seal) -> LocalBoxed<'a, T, E> {
+        self.into_inner().into_child(seal)
+    }
+
+    #[inline(always)]
+    fn options(&mut self, _: Seal) -> Option<&mut Options> {
+        Some(self.options())
     }
 }
 
@@ -165,6 +203,20 @@ where
 {
     fn into_child(self, _: Seal) -> Plain<F> {
         Plain { future: self }
+    }
+}
+
+impl<F, T, E> Child<Plain<F>> for Task<F>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    fn into_child(self, seal: Seal) -> Plain<F> {
+        self.into_inner().into_child(seal)
+    }
+
+    #[inline(always)]
+    fn options(&mut self, _: Seal) -> Option<&mut Options> {
+        Some(self.options())
     }
 }
 

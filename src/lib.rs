@@ -207,6 +207,7 @@ mod group;
 mod handle;
 mod kind;
 mod lock;
+mod observe;
 mod panic;
 mod policy;
 mod reason;
@@ -215,17 +216,20 @@ mod signal;
 mod slab;
 mod stats;
 mod sync;
+mod task;
 mod token;
 
 pub use error::{Stopped, TryGoError};
 pub use group::Group;
 pub use handle::Handle;
 pub use kind::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
+pub use observe::{Event, Observer, Outcome};
 pub use policy::{
     AllErrors, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
 };
 pub use reason::{CancelError, Reason};
 pub use stats::Stats;
+pub use task::{Task, task};
 pub use token::{CancelToken, DropGuard};
 
 /// The README's snippets, compiled and run.

@@ -39,6 +39,13 @@ impl<T> Lock<T> {
         }
     }
 
+    pub(crate) fn into_inner(self) -> T {
+        #[cfg(feature = "std")]
+        return self.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        #[cfg(not(feature = "std"))]
+        return self.0.into_inner();
+    }
+
     /// The value, without locking, for whoever owns the lock.
     pub(crate) fn get_mut(&mut self) -> &mut T {
         #[cfg(feature = "std")]

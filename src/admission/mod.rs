@@ -1,35 +1,41 @@
 //! Who may run: the limit, the line, and the numbers.
 //!
-//! A group keeps its [`State`] to itself, without a lock, until its first handle is made;
-//! from then on it is [`Shared`] among them.
+//! A group keeps its [`State`] to itself, without a lock, as long as nobody needs more of it than
+//! a number and a queue. It is [`Shared`] from its first handle on; and so it is with an
+//! observer or a semaphore, and from the first child that wants more than plain room.
 //!
 //! # Invariants
 //!
-//! - Everybody has a *place*, by the order of coming. Those who have no room stand in the
-//!   `line`, those who have in the `inbox`, each in the order of their places, and whoever is
-//!   in the inbox came before all who stand in the line.
+//! - Everybody gets a number as he comes. Those who have no room stand in the `line`: higher
+//!   priority first, then by their numbers. Those who have room go through the `inbox` to the
+//!   `outbox` and so to the set, in the order in which they got it.
 //! - The line is *settled* whenever nobody is changing the state: it is empty, or its first
-//!   does not fit. A newcomer gets room past the line only where it is empty.
+//!   does not fit or lacks a permit. A newcomer gets room past the line only where all in it are
+//!   of a lower priority.
 //! - A waiter whose turn comes is *granted* room: he moves to the inbox, where his slot is
-//!   awaited until he brings his child, or leaves. Children go from the inbox to the set from
-//!   the front, up to the first slot that is awaited; so children start in the order in which
-//!   they (or those who brought them) came. The index is given then, and has no gaps.
-//! - `used = running + granted`, where `granted` counts the slots that are awaited. Of the
-//!   children that count as `running`, those in the inbox are not yet with the group's set.
-//! - Where every running child waits in the line, the first in line does not fit, and nobody
-//!   is awaited, one waiter has been told to put its child into the queue.
+//!   awaited until he brings his child, or leaves. Children leave the inbox from the front, up
+//!   to the first slot that is awaited; so children start in the order in which they (or those
+//!   who brought them) got room. The index is given then, and has no gaps.
+//! - `count = running + granted`, where `granted` counts the slots that are awaited; `heavy` is
+//!   what these take beyond one each. Of the children that count as `running`, those in the inbox
+//!   and the outbox are not yet with the group's set.
+//! - With a semaphore, each of `count` has a permit.
+//! - Where every running child but the daemons waits in the line, and nobody is awaited,
+//!   one waiter has been told to put its child into the queue.
 //! - Once `closed` is set, nothing is admitted and the line stays empty: the group has
 //!   resolved or is gone.
 //! - A cancelled token admits nothing either. What still is in the line then is dropped, and
 //!   what is awaited is taken back, by the group's next poll, or by its drop.
-//! - Without a handle nobody but the group stands in line, and a group's `go` or `feed` that
-//!   waits holds the group: so the line has queued children only, all of whom came before it,
-//!   and it needs no place of its own.
+//! - A group that keeps its state to itself has plain children only, and queued ones in its line.
+//!   Its own `go` or `feed` that waits holds the group, so all of these came before it, and it
+//!   needs no place of its own.
 
 mod end;
 mod line;
+mod log;
 mod nested;
 mod own;
+mod permits;
 mod place;
 mod roll;
 mod row;
@@ -37,15 +43,7 @@ mod shared;
 mod state;
 
 pub(crate) use self::end::{End, EndWaiter};
+pub(crate) use self::line::Place;
 pub(crate) use self::own::{Admission, Desk, Room};
 pub(crate) use self::place::{Reservation, Stand};
-pub(crate) use self::row::Place;
 pub(crate) use self::shared::{Answer, Shared, Who};
-
-/// How a child has ended.
-#[derive(Clone, Copy)]
-pub(crate) enum Ended {
-    Ok,
-    Failed,
-    Dropped,
-}

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use super::row::Place;
+use super::line::Place;
 
 /// The waiters in the line that stand inside a running child of the group.
 #[derive(Default)]

@@ -1,37 +1,45 @@
 //! The group's side of admission: its own state, or what it shares with its handles; its
 //! token, made when somebody asks for it.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::Context;
 
-use super::line::{Entry, Inbox, child, queued};
+use async_lock::Semaphore;
+
+use super::line::{Line, Load, Slot};
+use super::log::Log;
+use super::permits::{Acquiring, Permits};
+use super::row::shrink;
 use super::state::{Calls, State};
-use super::{Ended, Shared, Who};
+use super::{Shared, Who};
 use crate::bell::Bell;
 use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
 use crate::lock::{Lazy, Lock};
 use crate::set::Set;
 use crate::sync::waker;
-use crate::{CancelToken, Reason, Stats, TryGoError};
+use crate::{CancelToken, Event, Outcome, Reason, Stats, TryGoError};
 
-pub(crate) struct Admission<C> {
+pub(crate) struct Admission<C: Kind> {
     pub(crate) bell: Arc<Bell>,
     token: Lazy<Leash>,
     /// Why the group stopped, where it did so before anybody asked for its token.
     stopped: Option<Reason>,
-    /// Holds those who go from the inbox to the set; empty between.
-    batch: Inbox<C>,
+    /// Holds those who go from the outbox to the set; empty between.
+    batch: VecDeque<C>,
     /// Those to whom room was given while the children are polled, and who are told after.
     calls: Calls,
+    /// Waits for a permit of the semaphore, where the first in line lacks one.
+    acquiring: Option<Acquiring>,
     /// The lock is for `&self` alone; whoever has the group to himself goes past it.
     access: Lock<Access<C>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a box would cost each small group one more")]
-enum Access<C> {
+enum Access<C: Kind> {
     Own(State<C>),
     Shared(Arc<Shared<C>>),
 }
@@ -44,14 +52,14 @@ struct Leash {
 }
 
 /// Where a group's children are admitted.
-pub(crate) enum Desk<'g, C> {
+pub(crate) enum Desk<'g, C: Kind> {
     /// By the group alone.
     Own(Own<'g, C>),
     /// By the group and its handles.
     Shared(&'g Arc<Shared<C>>),
 }
 
-pub(crate) struct Own<'g, C> {
+pub(crate) struct Own<'g, C: Kind> {
     state: &'g mut State<C>,
     set: &'g mut Set<C>,
     bell: &'g Arc<Bell>,
@@ -93,14 +101,15 @@ impl Leash {
 
 // === impl Admission ===
 
-impl<C> Admission<C> {
+impl<C: Kind> Admission<C> {
     pub(crate) fn new() -> Self {
         let bell = Bell::new();
         Self {
             token: Lazy::new(|| Leash::new(CancelToken::new(), &bell)),
             stopped: None,
-            batch: Inbox::default(),
+            batch: VecDeque::new(),
             calls: Calls::default(),
+            acquiring: None,
             access: Lock::new(Access::Own(State::new())),
             bell,
         }
@@ -109,13 +118,55 @@ impl<C> Admission<C> {
     /// Makes the group's token a child of `parent`; false where the group has children, or
     /// somebody may have its token or a handle.
     pub(crate) fn set_parent(&mut self, parent: &CancelToken) -> bool {
-        let given_out = self.token.get().is_some_and(Leash::is_given_out);
-        let untouched =
-            !given_out && self.stopped.is_none() && self.shared().is_none() && !self.has_accepted();
-        if untouched {
-            self.token = Lazy::filled(Leash::new(parent.child(), &self.bell));
+        self.rebuild(|admission| {
+            let given_out = admission.token.get().is_some_and(Leash::is_given_out);
+            let untouched = !given_out && admission.stopped.is_none();
+            if untouched {
+                admission.token = Lazy::filled(Leash::new(parent.child(), &admission.bell));
+            }
+            untouched
+        })
+    }
+
+    /// Takes a permit of the semaphore for each child; false where the group has children or
+    /// handles.
+    pub(crate) fn set_semaphore(&mut self, semaphore: Arc<Semaphore>) -> bool {
+        self.rebuild(|admission| {
+            admission.with(|state| state.permits = Some(Permits::new(semaphore)));
+            true
+        })
+    }
+
+    /// Notes from now on what happens; false where the group has children or handles.
+    pub(crate) fn observe(&mut self) -> bool {
+        self.rebuild(|admission| {
+            admission.with(|state| state.log = Some(Log::new()));
+            true
+        })
+    }
+
+    /// Changes what is shared with handles; false where there are any, or children, or where
+    /// `change` says so.
+    fn rebuild(&mut self, change: impl FnOnce(&mut Self) -> bool) -> bool {
+        if self.has_accepted() {
+            return false;
         }
-        untouched
+        let access = self.access.get_mut();
+        match core::mem::replace(access, Access::Own(State::new())) {
+            Access::Own(state) => *access = Access::Own(state),
+            Access::Shared(shared) => match shared.into_state() {
+                Ok(state) => *access = Access::Own(state),
+                Err(shared) => {
+                    *access = Access::Shared(shared);
+                    return false;
+                }
+            },
+        }
+        let changed = change(self);
+        if self.with(|state| state.permits.is_some() || state.log.is_some()) {
+            self.share();
+        }
+        changed
     }
 
     pub(crate) fn token(&self) -> &CancelToken {
@@ -189,10 +240,25 @@ impl<C> Admission<C> {
     /// A running child is gone; its room is free. Who may have it of a group's own queue is
     /// admitted by [`admit_next`](Self::admit_next), for all who leave in a round at once.
     #[inline]
-    pub(crate) fn finish(&mut self, index: usize, ended: Ended) {
+    pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
         match self.access.get_mut() {
-            Access::Own(state) => state.end(ended),
-            Access::Shared(shared) => shared.finish(index, ended, &mut self.calls),
+            Access::Own(state) => state.end_plain(outcome),
+            Access::Shared(shared) => shared.finish(index, outcome, false, &mut self.calls),
+        }
+    }
+
+    /// The same, for a child of whose end the observer [has heard](Self::report).
+    pub(crate) fn finish_reported(&mut self, index: usize, outcome: Outcome) {
+        match self.access.get_mut() {
+            Access::Own(state) => state.end_plain(outcome),
+            Access::Shared(shared) => shared.finish(index, outcome, true, &mut self.calls),
+        }
+    }
+
+    /// Tells the observer how a child has ended, before it is told of the stop that comes of it.
+    pub(crate) fn report(&mut self, index: usize, outcome: Outcome) {
+        if let Some(shared) = self.shared() {
+            shared.report(index, outcome);
         }
     }
 
@@ -218,11 +284,11 @@ impl<C> Admission<C> {
         match self.access.get_mut() {
             Access::Own(state) => state.take_in(set, &self.bell),
             Access::Shared(shared) if shared.has_mail() => {
-                let first = shared.take_inbox(&mut self.batch);
-                for (index, child) in (first..).zip(self.batch.drain().filter_map(child)) {
+                let first = shared.take_outbox(&mut self.batch);
+                for (index, child) in (first..).zip(self.batch.drain(..)) {
                     set.insert(child, index, &self.bell);
                 }
-                self.batch.shrink();
+                shrink(&mut self.batch);
             }
             Access::Shared(_) => {}
         }
@@ -231,10 +297,98 @@ impl<C> Admission<C> {
     /// Whether there are admitted children to be taken in.
     pub(crate) fn has_mail(&mut self) -> bool {
         match self.access.get_mut() {
-            Access::Own(state) => !state.inbox.is_empty(),
+            Access::Own(state) => state.has_mail(),
             Access::Shared(shared) => shared.has_mail(),
         }
     }
+
+    // --- permits ---
+
+    #[inline]
+    pub(crate) fn has_semaphore(&mut self) -> bool {
+        self.shared().is_some_and(|shared| shared.semaphore().is_some())
+    }
+
+    /// Begins a poll: where other groups share the semaphore, they have had their turn.
+    pub(crate) fn begin_poll(&mut self) {
+        self.with_permits(|_, permits| permits.begin_poll());
+    }
+
+    /// Waits for a permit in the stead of the first in line, if he lacks one; not for longer.
+    pub(crate) fn acquire(&mut self) {
+        // There may be more for those behind him: then the wait begins anew.
+        while let Some(shared) = self.lacks_permit() {
+            let Some(semaphore) = shared.semaphore() else {
+                return;
+            };
+            let acquiring =
+                self.acquiring.get_or_insert_with(|| Acquiring::new(semaphore, &self.bell));
+            if !acquiring.poll() {
+                return;
+            }
+            self.acquiring = None;
+            shared.update(Who::Owner, |state| {
+                if let Some(permits) = &mut state.permits {
+                    permits.add();
+                }
+            });
+        }
+        // Whoever waits behind it in the semaphore's own line is told now.
+        self.acquiring = None;
+    }
+
+    fn lacks_permit(&mut self) -> Option<Arc<Shared<C>>> {
+        self.with_permits(|shared, permits| permits.may_wait().then(|| Arc::clone(shared)))?
+    }
+
+    /// Whether the first in line lacks a permit, and nobody waits for it in his stead.
+    pub(crate) fn has_to_acquire(&mut self) -> bool {
+        self.acquiring.is_none() && self.with_permits(|_, it| it.wanted).unwrap_or(false)
+    }
+
+    fn with_permits<R>(&mut self, f: impl FnOnce(&Arc<Shared<C>>, &mut Permits) -> R) -> Option<R> {
+        let Access::Shared(shared) = self.access.get_mut() else {
+            return None;
+        };
+        shared.semaphore()?;
+        shared.state.lock().permits.as_mut().map(|permits| f(shared, permits))
+    }
+
+    // --- the observer ---
+
+    /// Notes for the observer that the group has stopped.
+    pub(crate) fn report_stop(&mut self) {
+        if let Some(shared) = self.shared() {
+            shared.report_stop();
+        }
+    }
+
+    /// What the observer is to be told, oldest first.
+    pub(crate) fn take_events(&mut self) -> VecDeque<Event> {
+        match self.shared() {
+            Some(shared) if shared.is_observed() => shared.take_events(),
+            _ => VecDeque::new(),
+        }
+    }
+
+    /// Notes nothing more for the observer.
+    pub(crate) fn end_log(&mut self) {
+        if let Some(shared) = self.shared() {
+            shared.end_log();
+        }
+    }
+
+    /// Whether only daemons are left.
+    pub(crate) fn has_daemons_only(&mut self) -> bool {
+        match self.access.get_mut() {
+            Access::Own(_) => false,
+            Access::Shared(shared) => {
+                !shared.is_stopped() && shared.state.lock().has_daemons_only()
+            }
+        }
+    }
+
+    // --- the rest ---
 
     fn with<R>(&mut self, f: impl FnOnce(&mut State<C>) -> R) -> R {
         match self.access.get_mut() {
@@ -266,7 +420,7 @@ impl<C> Admission<C> {
                 state.quick = 0;
                 // Nobody is in line but queued children; whoever polls finds them admitted.
                 state.settle(self.is_stopped(), &mut Calls::default());
-                let ring = !state.inbox.is_empty();
+                let ring = state.has_mail();
                 drop(access);
                 if ring {
                     // As from elsewhere: the group may be polled elsewhere than where `&self`
@@ -297,10 +451,11 @@ impl<C> Admission<C> {
 
     /// Clears the line after a stop; the children that stood in it are to be dropped.
     pub(crate) fn clear_line(&mut self) -> impl Iterator<Item = C> + use<C> {
-        queued(match self.access.get_mut() {
+        let line: Line<C> = match self.access.get_mut() {
             Access::Own(state) => state.clear_line(),
             Access::Shared(shared) => shared.clear_line(),
-        })
+        };
+        line.queued().map(|load| load.child)
     }
 
     /// Closes the group if nothing runs and nothing waits.
@@ -310,9 +465,18 @@ impl<C> Admission<C> {
     }
 
     /// Closes the group whatever runs: admission ends here. What ran counts as dropped. Gives
-    /// those who were admitted and are not in the set.
-    pub(crate) fn close_now(&mut self) -> impl Iterator<Item = C> + use<C> {
-        self.with(State::close_now).into_values().filter_map(child)
+    /// those who were admitted and are not in the set, with the index of those who have one.
+    pub(crate) fn close_now(&mut self) -> impl Iterator<Item = (Option<usize>, C)> + use<C> {
+        self.acquiring = None;
+        let (first, started, inbox) = match self.access.get_mut() {
+            Access::Own(state) => state.close_now(),
+            Access::Shared(shared) => shared.close_now(),
+        };
+        let waiting = inbox.into_values().filter_map(|slot| match slot {
+            Slot::Child(load) => Some((None, load.child)),
+            Slot::Granted(_) | Slot::Taken(_) => None,
+        });
+        (first..).map(Some).zip(started).chain(waiting)
     }
 
     /// Tells those who wait in `closed`, after everything else of the end.
@@ -346,27 +510,24 @@ impl<C: Kind> Desk<'_, C> {
 
     pub(crate) fn queue<A: Child<C>>(self, child: A) {
         match self {
-            Self::Shared(shared) => shared.queue(Who::Owner, child),
+            Self::Shared(shared) => {
+                shared.queue(Who::Owner, child);
+            }
             Self::Own(mut own) => match own.room() {
                 Room::Yes => own.enter(child),
-                Room::No => {
-                    own.state.stats.queued += 1;
-                    own.state.stand(Entry::Queued(child.into_child(Seal::new())));
-                }
+                Room::No => own.state.queue(Load::new(child)),
                 Room::Stopped => own.state.stats.dropped += 1,
             },
         }
     }
 }
 
-impl<C> Own<'_, C> {
+impl<C: Kind> Own<'_, C> {
     #[inline]
     fn is_stopped(&self) -> bool {
         is_stopped(self.token, self.stopped)
     }
-}
 
-impl<C: Kind> Own<'_, C> {
     #[inline]
     pub(crate) fn room(&mut self) -> Room {
         if self.is_stopped() {
@@ -393,8 +554,8 @@ impl<C> State<C> {
     /// Moves the admitted children into the set.
     #[inline]
     fn take_in(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
-        if !self.inbox.is_empty() {
-            self.empty_inbox(set, bell);
+        if self.has_mail() {
+            self.empty_outbox(set, bell);
         }
     }
 
@@ -405,19 +566,22 @@ impl<C> State<C> {
             return Room::Stopped;
         }
         self.take_in(set, bell);
-        if !self.line.is_empty() || !self.fits() {
+        if !self.admits_newcomers() {
             return Room::No;
         }
-        self.quick = self.stats.limit.map_or(usize::MAX, |limit| limit - self.used);
+        self.quick = self.room();
         Room::Yes
     }
 
     #[cold]
-    fn empty_inbox(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
-        for child in self.inbox.drain().filter_map(child) {
-            set.insert(child, self.next_index, bell);
-            self.next_index += 1;
+    fn empty_outbox(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
+        let mut batch = VecDeque::new();
+        let first = self.take_outbox(&mut batch);
+        for (index, child) in (first..).zip(batch.drain(..)) {
+            set.insert(child, index, bell);
         }
-        self.inbox.shrink();
+        shrink(&mut batch);
+        // It keeps its room.
+        self.take_outbox(&mut batch);
     }
 }

@@ -6,12 +6,12 @@ use super::{Place, Shared, Who};
 use crate::kind::{Child, Kind};
 
 /// A place in the line, or room that was granted there; given up on drop.
-pub(crate) struct Stand<C> {
+pub(crate) struct Stand<C: Kind> {
     shared: Arc<Shared<C>>,
     place: Option<Place>,
 }
 
-impl<C> Stand<C> {
+impl<C: Kind> Stand<C> {
     /// The place of one who may stand in the line.
     pub(crate) fn place(stand: &Option<Self>) -> Option<Place> {
         stand.as_ref().and_then(|stand| stand.place)
@@ -29,7 +29,7 @@ impl<C> Stand<C> {
     }
 }
 
-impl<C> Drop for Stand<C> {
+impl<C: Kind> Drop for Stand<C> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
             // The group's task is told whoever leaves: a `go` is dropped at any time.
@@ -39,32 +39,25 @@ impl<C> Drop for Stand<C> {
 }
 
 /// Room that is granted for a child that is yet to be asked for; given back on drop.
-pub(crate) struct Reservation<'s, C> {
+pub(crate) struct Reservation<'s, C: Kind> {
     pub(super) shared: &'s Shared<C>,
     pub(super) who: Who,
     /// Gone once the child has come.
     pub(super) place: Option<Place>,
 }
 
-impl<C> Reservation<'_, C> {
-    /// Admits the child that the room was for; false, and the child counts as dropped, where
-    /// the group has stopped meanwhile.
-    pub(crate) fn admit<A: Child<C>>(mut self, child: A) -> bool
-    where
-        C: Kind,
-    {
+impl<C: Kind> Reservation<'_, C> {
+    /// Admits the child that the room was for, or queues one that needs more; false, and the
+    /// child is dropped and counted so, where the group has stopped meanwhile.
+    pub(crate) fn admit<A: Child<C>>(mut self, child: A) -> bool {
         let Some(place) = self.place.take() else {
             return false;
         };
-        let _dropped_unlocked = match self.shared.fill(self.who, place, child) {
-            Ok(()) => return true,
-            Err(child) => child,
-        };
-        false
+        self.shared.fill(self.who, place, child)
     }
 }
 
-impl<C> Drop for Reservation<'_, C> {
+impl<C: Kind> Drop for Reservation<'_, C> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
             self.shared.leave(self.who, place);

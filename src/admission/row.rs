@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 /// A place in the order of coming; the lower came earlier.
-pub(crate) type Place = u64;
+type Place = u64;
 
 /// So much room is kept when the last value goes.
 const KEPT: usize = 1024;
@@ -27,21 +27,16 @@ impl<T> Row<T> {
         self.values.is_empty()
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.values.len() - self.holes
-    }
-
     /// Adds a value at a place behind all others.
     pub(super) fn push(&mut self, place: Place, value: T) {
         debug_assert!(self.values.back().is_none_or(|(last, _)| *last < place));
         self.values.push_back((place, Some(value)));
     }
 
-    /// Adds a value at a place before all others.
-    pub(super) fn push_first(&mut self, place: Place, value: T) {
-        debug_assert!(self.values.front().is_none_or(|(first, _)| place < *first));
-        self.values.push_front((place, Some(value)));
+    /// Adds a value at its place, mostly before all others.
+    pub(super) fn insert(&mut self, place: Place, value: T) {
+        let at = self.values.partition_point(|(at, _)| *at < place);
+        self.values.insert(at, (place, Some(value)));
     }
 
     pub(super) fn last(&self) -> Option<(Place, &T)> {
@@ -79,10 +74,8 @@ impl<T> Row<T> {
         self.holes = 0;
     }
 
-    /// Takes all out, and keeps the room for them.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
-        self.holes = 0;
-        self.values.drain(..).filter_map(|(_, value)| value)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.values.iter().filter_map(|(_, value)| value.as_ref())
     }
 
     pub(super) fn into_values(self) -> impl Iterator<Item = T> {
@@ -103,14 +96,7 @@ impl<T> Row<T> {
         if self.holes > 0 {
             self.close_up();
         }
-        self.shrink();
-    }
-
-    /// Gives back the room of a burst that is over.
-    pub(super) fn shrink(&mut self) {
-        if self.values.is_empty() && self.values.capacity() > KEPT {
-            self.values = VecDeque::new();
-        }
+        shrink(&mut self.values);
     }
 
     fn close_up(&mut self) {
@@ -125,5 +111,12 @@ impl<T> Row<T> {
         if self.holes > self.values.len() / 2 {
             self.retain(|_| true);
         }
+    }
+}
+
+/// Gives back the room of a burst that is over.
+pub(super) fn shrink<T>(values: &mut VecDeque<T>) {
+    if values.is_empty() && values.capacity() > KEPT {
+        *values = VecDeque::new();
     }
 }

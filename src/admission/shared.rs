@@ -1,25 +1,30 @@
-//! The state behind its lock, for a group that has handles.
+//! The state behind its lock, for a group that has handles, an observer or a semaphore, or
+//! children with options.
 //!
-//! No waker is woken, cloned or dropped, no child dropped or polled, while the lock is held:
-//! what is to be woken or dropped is carried out of it. The token's own lock is never taken
-//! inside it (`is_cancelled` is an atomic load).
+//! No waker is woken, cloned or dropped, no child dropped or polled, no permit given back while
+//! the lock is held: what is to be woken, dropped or given back is carried out of it. The token's
+//! own lock is taken inside it only to read the reason of a stop, for an observer; nothing is
+//! ever taken inside that one.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Waker};
 
-use super::line::{Entry, Inbox, Line, Waiter};
+use async_lock::Semaphore;
+
+use super::line::{Entry, Inbox, Line, Load, Want};
 use super::roll::{Key, Roll};
 use super::state::{Calls, State};
-use super::{End, Ended, Place, Reservation};
+use super::{End, Place, Reservation};
 use crate::bell::Bell;
 use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
 use crate::lock::Lock;
 use crate::panic::First;
-use crate::{CancelToken, Stats, TryGoError, context};
+use crate::{CancelToken, Event, Outcome, Stats, TryGoError, context};
 
 /// What a group and its handles have in common.
 pub(crate) struct Shared<C> {
@@ -30,6 +35,10 @@ pub(crate) struct Shared<C> {
     /// Whether a newcomer had to wait when the lock was free last; written under it only.
     crowded: AtomicBool,
     pub(super) state: Lock<State<C>>,
+    /// Whether an observer is told what happens.
+    observed: bool,
+    /// Where the state's permits come from.
+    semaphore: Option<Arc<Semaphore>>,
     roll: Arc<Roll>,
     /// Wakes those who stand in line when the token is cancelled.
     _watch: Cancelled,
@@ -66,8 +75,8 @@ impl<R> Answer<R> {
 
 // === impl Shared ===
 
-impl<C> Shared<C> {
-    /// `state` is a group's that had no handle until now.
+impl<C: Kind> Shared<C> {
+    /// `state` is a group's that had it to itself until now.
     pub(super) fn new(token: CancelToken, bell: Arc<Bell>, state: State<C>) -> Arc<Self> {
         let mailed = AtomicBool::new(state.has_mail());
         let crowded = AtomicBool::new(!state.admits_newcomers());
@@ -76,8 +85,24 @@ impl<C> Shared<C> {
         // Should the stop come just now: nobody stands in line yet, and who comes sees it.
         let waker = Waker::from(Arc::clone(&roll));
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
+        let observed = state.log.is_some();
+        let semaphore = state.permits.as_ref().map(|permits| Arc::clone(permits.semaphore()));
         let state = Lock::new(state);
-        Arc::new(Self { token, bell, mailed, crowded, state, roll, _watch: watch })
+        let _watch = watch;
+        Arc::new(Self { token, bell, mailed, crowded, state, observed, semaphore, roll, _watch })
+    }
+
+    /// The state, where nobody else has it.
+    pub(super) fn into_state(self: Arc<Self>) -> Result<State<C>, Arc<Self>> {
+        Arc::try_unwrap(self).map(|shared| shared.state.into_inner())
+    }
+
+    pub(super) fn semaphore(&self) -> Option<&Arc<Semaphore>> {
+        self.semaphore.as_ref()
+    }
+
+    pub(super) fn is_observed(&self) -> bool {
+        self.observed
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -93,7 +118,14 @@ impl<C> Shared<C> {
     }
 
     pub(crate) fn set_limit(&self, limit: Option<usize>, who: Who) {
-        self.update(who, |state| state.stats.limit = limit);
+        self.update(who, |state| {
+            let before = core::mem::replace(&mut state.stats.limit, limit);
+            if before != limit {
+                if let Some(log) = &mut state.log {
+                    log.limit_changed(limit);
+                }
+            }
+        });
     }
 
     /// What the group is known by while one of its children is polled.
@@ -112,10 +144,19 @@ impl<C> Shared<C> {
     /// Changes the state and settles the line. Whoever did makes the calls.
     fn change<R>(&self, calls: &mut Calls, change: impl FnOnce(&mut State<C>) -> R) -> R {
         let mut state = self.state.lock();
+        self.log_stop(&mut state);
         let result = change(&mut state);
+        self.log_stop(&mut state);
         state.settle(self.is_stopped(), calls);
         self.note(&state);
         result
+    }
+
+    /// Tells the observer of a stop, if it has not heard of it.
+    fn log_stop(&self, state: &mut State<C>) {
+        if let Some(log) = &mut state.log {
+            log.stopped(|| self.token.reason());
+        }
     }
 
     /// Says to those who look without the lock what they may find.
@@ -133,6 +174,9 @@ impl<C> Shared<C> {
         // A waker that panics is its executor's fault, who has heard of it; it must not cost
         // anybody his child or his wake-up.
         let mut panic = First::default();
+        if let (Some(semaphore), 1..) = (&self.semaphore, calls.permits) {
+            panic.guard(|| semaphore.add_permits(calls.permits));
+        }
         if calls.ring && who == Who::Handle {
             panic.guard(|| self.bell.ring());
         }
@@ -154,13 +198,13 @@ impl<C> Shared<C> {
         child: &mut Option<A>,
     ) -> Answer<()>
     where
-        C: Kind,
         A: Child<C>,
     {
-        self.take_turn(who, place, cx, |state, at| {
+        let want = child.as_mut().map_or(Want::PLAIN, Want::of);
+        self.take_turn(who, want, place, cx, |state, at| {
             if let Some(child) = child.take() {
                 // It was granted a moment ago, or is still.
-                let _ = state.fill(at, child.into_child(Seal::new()));
+                let _ = state.fill(at, Load::new(child));
             }
         })
     }
@@ -172,7 +216,7 @@ impl<C> Shared<C> {
         place: &mut Option<Place>,
         cx: &Context<'_>,
     ) -> Answer<Reservation<'_, C>> {
-        let answer = self.take_turn(who, place, cx, |_, at| at);
+        let answer = self.take_turn(who, Want::PLAIN, place, cx, |_, at| at);
         answer.map(|at| Reservation { shared: self, who, place: Some(at) })
     }
 
@@ -181,6 +225,7 @@ impl<C> Shared<C> {
     fn take_turn<R>(
         &self,
         who: Who,
+        want: Want,
         place: &mut Option<Place>,
         cx: &Context<'_>,
         mut take: impl FnMut(&mut State<C>, Place) -> R,
@@ -202,16 +247,15 @@ impl<C> Shared<C> {
                     return Some(Answer::Stopped);
                 }
                 let Some(at) = *place else {
-                    if state.admits_newcomers() {
-                        let at = state.grant_newcomer();
+                    if state.lets_in(want) {
+                        let at = state.grant_newcomer(want);
                         return Some(Answer::Yes(take(state, at)));
                     }
                     if !ready {
                         return None;
                     }
-                    let waiter = Waiter { key: key.take(), told: false, to_queue: false };
-                    let at = state.stand(Entry::Waiter(waiter));
-                    state.nested.set(at, child);
+                    let at = state.wait(want, key.take());
+                    state.waits_within(at, child);
                     *place = Some(at);
                     return Some(Answer::Wait);
                 };
@@ -227,7 +271,7 @@ impl<C> Shared<C> {
                     Some(Entry::Waiter(waiter)) => {
                         old = core::mem::replace(&mut waiter.key, key.take());
                         waiter.told = false;
-                        state.nested.set(at, child);
+                        state.waits_within(at, child);
                         Answer::Wait
                     }
                 })
@@ -245,53 +289,40 @@ impl<C> Shared<C> {
 
     /// Puts a child into the queue at the place of its waiter. Gives it back where a stop
     /// has come between.
-    pub(crate) fn queue_at<A: Child<C>>(&self, who: Who, place: Place, child: A) -> Result<(), A>
-    where
-        C: Kind,
-    {
-        let mut key = None;
-        let queued = self.update(who, |state| {
-            if state.closed || self.is_stopped() {
-                return Err(child);
+    pub(crate) fn queue_at<A: Child<C>>(&self, who: Who, place: Place, child: A) -> Result<(), A> {
+        let mut child = Some(child);
+        let key = self.update(who, |state| {
+            if state.closed || self.is_stopped() || !state.awaits(place) {
+                return None;
             }
+            let load = Load::new(child.take()?);
             if let Some(told) = state.take_grant(place) {
                 // Room has come since it was told to use the queue.
-                key = told;
-                let _ = state.fill(place, child.into_child(Seal::new()));
-                return Ok(());
+                let _ = state.fill(place, load);
+                return told;
             }
-            match state.line.get_mut(place) {
-                Some(entry @ Entry::Waiter(_)) => {
-                    let child = Entry::Queued(child.into_child(Seal::new()));
-                    if let Entry::Waiter(waiter) = core::mem::replace(entry, child) {
-                        key = waiter.key;
-                    }
-                    state.stats.queued += 1;
-                    Ok(())
-                }
-                _ => Err(child),
-            }
+            state.queue_at(place, load)
         });
         self.forget(key);
-        queued
+        child.map_or(Ok(()), Err)
     }
 
-    /// Brings the child for which room was granted. Where the group has stopped meanwhile it
-    /// comes back, and counts as dropped.
-    pub(super) fn fill<A: Child<C>>(&self, who: Who, place: Place, child: A) -> Result<(), A>
-    where
-        C: Kind,
-    {
+    /// Brings the child for which room was granted; it may be queued, where it needs more.
+    /// False where the group has stopped meanwhile: it is dropped, and counts as dropped.
+    pub(super) fn fill<A: Child<C>>(&self, who: Who, place: Place, child: A) -> bool {
+        let mut child = Some(child);
         self.update(who, |state| {
             if state.closed || self.is_stopped() {
                 state.give_back(place);
                 state.left = true;
-                state.stats.dropped += 1;
-                return Err(child);
+                let options = child.as_mut().and_then(|child| child.options(Seal::new()));
+                state.refuse(options);
+            } else if let Some(child) = child.take() {
+                let _ = state.fill(place, Load::new(child));
             }
-            let _ = state.fill(place, child.into_child(Seal::new()));
-            Ok(())
-        })
+        });
+        // One that was refused is dropped here, unlocked.
+        child.is_none()
     }
 
     /// Gives up a place in the line, or the room that was granted there.
@@ -299,7 +330,7 @@ impl<C> Shared<C> {
         let mut _dropped_unlocked = None;
         let key = self.update(who, |state| {
             state.left = true;
-            state.nested.remove(place);
+            state.waits_no_more(place);
             match state.line.remove(place) {
                 Some(Entry::Waiter(waiter)) => return waiter.key,
                 queued => _dropped_unlocked = queued,
@@ -314,39 +345,46 @@ impl<C> Shared<C> {
         drop(key.and_then(|key| self.roll.remove(key)));
     }
 
-    pub(crate) fn try_go<A: Child<C>>(&self, who: Who, child: A) -> Result<(), TryGoError<A>>
-    where
-        C: Kind,
-    {
+    pub(crate) fn try_go<A: Child<C>>(&self, who: Who, mut child: A) -> Result<(), TryGoError<A>> {
+        let want = Want::of(&mut child);
         self.update(who, |state| {
-            if state.closed || self.is_stopped() {
-                return Err(TryGoError::Stopped(child));
+            let stopped = state.closed || self.is_stopped();
+            // It overtakes nobody, whatever its priority: it is not one of those who wait.
+            if !stopped && state.line.is_empty() && state.lets_in(want) {
+                state.admit(Load::new(child));
+                return Ok(());
             }
-            if !state.admits_newcomers() {
-                return Err(TryGoError::AtLimit(child));
-            }
-            state.admit(child.into_child(Seal::new()));
-            Ok(())
+            state.reject(stopped, child.options(Seal::new()));
+            Err(if stopped { TryGoError::Stopped(child) } else { TryGoError::AtLimit(child) })
         })
     }
 
-    pub(crate) fn queue<A: Child<C>>(&self, who: Who, child: A)
-    where
-        C: Kind,
-    {
-        let _dropped_unlocked = self.update(who, |state| {
+    /// Whether the child was accepted.
+    pub(crate) fn queue<A: Child<C>>(&self, who: Who, mut child: A) -> bool {
+        let want = Want::of(&mut child);
+        let dropped_unlocked = self.update(who, |state| {
             if state.closed || self.is_stopped() {
-                state.stats.dropped += 1;
+                state.refuse(child.options(Seal::new()));
                 return Some(child);
             }
-            if state.admits_newcomers() {
-                state.admit(child.into_child(Seal::new()));
+            let load = Load::new(child);
+            if state.lets_in(want) {
+                state.admit(load)
             } else {
-                state.stats.queued += 1;
-                state.stand(Entry::Queued(child.into_child(Seal::new())));
+                state.queue(load)
             }
             None
         });
+        dropped_unlocked.is_none()
+    }
+
+    /// Tells the observer of a child that was given back by a `go`.
+    pub(crate) fn note_refused<A: Child<C>>(&self, child: &mut A) {
+        if self.observed {
+            let mut state = self.state.lock();
+            self.log_stop(&mut state);
+            state.reject(true, child.options(Seal::new()));
+        }
     }
 
     /// Whether there are children that may go to the set.
@@ -355,30 +393,63 @@ impl<C> Shared<C> {
         self.mailed.load(Ordering::Acquire)
     }
 
-    /// Moves the children that may go to the set into `batch`; gives the index of the first.
-    pub(super) fn take_inbox(&self, batch: &mut Inbox<C>) -> usize {
+    /// Swaps the children that may go to the set with `batch`; gives the index of the first.
+    pub(super) fn take_outbox(&self, batch: &mut VecDeque<C>) -> usize {
         let mut state = self.state.lock();
         self.mailed.store(false, Ordering::Release);
-        state.take_inbox(batch)
+        state.take_outbox(batch)
     }
 
     /// Clears the line after a stop, and takes back what was granted.
     pub(super) fn clear_line(&self) -> Line<C> {
-        let mut state = self.state.lock();
-        let line = state.clear_line();
-        // Those who stood behind one who was awaited.
-        self.note(&state);
-        line
+        // Those who stood behind one who was awaited may start.
+        self.update(Who::Owner, State::clear_line)
     }
 
     /// A running child is gone; its room goes to the next in line, who are told later: so a
     /// poll of the group that makes room for many wakes them together, and each finds room for
-    /// more than one child.
-    pub(super) fn finish(&self, index: usize, ended: Ended, calls: &mut Calls) {
+    /// more than one child. Where the observer has [heard](Self::report) of its end, it is not
+    /// told again.
+    pub(super) fn finish(&self, index: usize, outcome: Outcome, told: bool, calls: &mut Calls) {
         self.change(calls, |state| {
-            state.end(ended);
-            state.nested.forget(index);
+            if !told {
+                state.report(index, outcome);
+            }
+            state.end(index, outcome);
         });
+    }
+
+    /// Tells the observer that a running child has ended, and of what came before.
+    pub(super) fn report(&self, index: usize, outcome: Outcome) {
+        if self.observed {
+            self.update(Who::Owner, |state| state.report(index, outcome));
+        }
+    }
+
+    /// Tells the observer of a stop that has just come.
+    pub(super) fn report_stop(&self) {
+        if self.observed {
+            self.log_stop(&mut self.state.lock());
+        }
+    }
+
+    /// What the observer is to be told, oldest first.
+    pub(super) fn take_events(&self) -> VecDeque<Event> {
+        self.state.lock().log.as_mut().map_or_else(VecDeque::new, |log| log.take())
+    }
+
+    /// Tells the observer nothing more.
+    pub(super) fn end_log(&self) {
+        let log = self.state.lock().log.take();
+        drop(log);
+    }
+
+    /// Closes the group whatever runs.
+    pub(super) fn close_now(&self) -> (usize, VecDeque<C>, Inbox<C>) {
+        let mut calls = Calls::default();
+        let mailed = self.change(&mut calls, State::close_now);
+        self.make(calls, Who::Owner);
+        mailed
     }
 
     pub(crate) fn end(&self) -> Arc<End> {

@@ -1,34 +1,51 @@
 //! The numbers, the line and the inbox of a group, and what keeps them settled: its own, or
 //! behind the lock that it shares with its handles.
 
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Ended;
 use super::end::End;
-use super::line::{Entry, Inbox, Line, Slot, Waiter};
+use super::line::{Entry, Inbox, Line, Load, Place, Slot, Waiter, Want};
+use super::log::{Log, Name};
 use super::nested::Nested;
+use super::permits::Permits;
 use super::roll::Key;
-use super::row::Place;
-use crate::Stats;
+use crate::task::Options;
+use crate::{Outcome, Stats};
 
 pub(super) struct State<C> {
     /// `queued` to `dropped` and the limit, as users see them; but who runs is counted in
-    /// `used`.
+    /// `count`.
     pub(super) stats: Stats,
-    /// Room that is taken.
-    pub(super) used: usize,
+    /// How many have room: the running children, and those who are awaited.
+    count: usize,
+    /// Room that they take beyond one each.
+    heavy: u128,
     /// How many may enter a group without handles with no further look; there may be room for
     /// more.
     pub(super) quick: usize,
-    /// Room whose child is awaited: so many slots of the inbox are.
+    /// How many slots of the inbox are awaited.
     pub(super) granted: usize,
-    /// The index of the next child to leave the inbox.
-    pub(super) next_index: usize,
-    next_place: Place,
+    /// The index of the next child to start.
+    next_index: usize,
+    /// The next number in the order of coming.
+    next: u64,
     pub(super) line: Line<C>,
-    pub(super) nested: Nested,
-    pub(super) inbox: Inbox<C>,
+    nested: Nested,
+    inbox: Inbox<C>,
+    /// The slots of the inbox whose owner was overtaken, by the number with which he came.
+    renamed: BTreeMap<u64, u64>,
+    /// Those who have started and are not yet in the set; their indexes are the last ones given.
+    outbox: VecDeque<C>,
+    /// What is to be known of the children that have started, by their index.
+    marks: BTreeMap<usize, Mark>,
+    /// How many daemons have started and run.
+    daemons: usize,
+    pub(super) permits: Option<Permits>,
+    /// For an observer.
+    pub(super) log: Option<Box<Log>>,
     /// Somebody who held the group open may have gone; for `settle` to look at.
     pub(super) left: bool,
     pub(super) closed: bool,
@@ -38,15 +55,25 @@ pub(super) struct State<C> {
     pub(super) end: Option<Arc<End>>,
 }
 
-/// Who is to be told of a change once the lock is free: each waiter once, when room is granted
-/// to it, or when it is to use the queue.
+/// A running child that isn't like most.
+struct Mark {
+    weight: usize,
+    daemon: bool,
+    /// Kept for an observer only.
+    name: Name,
+}
+
+/// What is to be done for others once the lock is free.
 #[derive(Default)]
 #[must_use]
 pub(super) struct Calls {
-    /// The first; mostly there is one.
+    /// Those to be told, each once, when room is granted to them, or when they are to use the
+    /// queue. The first; mostly there is one.
     pub(super) first: Option<Key>,
     pub(super) more: Vec<Key>,
     pub(super) ring: bool,
+    /// So many permits go back to the semaphore.
+    pub(super) permits: usize,
 }
 
 // === impl State ===
@@ -55,14 +82,21 @@ impl<C> State<C> {
     pub(super) fn new() -> Self {
         Self {
             stats: Stats::default(),
-            used: 0,
+            count: 0,
+            heavy: 0,
             quick: 0,
             granted: 0,
             next_index: 0,
-            next_place: 0,
+            next: 0,
             line: Line::default(),
             nested: Nested::default(),
             inbox: Inbox::default(),
+            renamed: BTreeMap::new(),
+            outbox: VecDeque::new(),
+            marks: BTreeMap::new(),
+            daemons: 0,
+            permits: None,
+            log: None,
             left: false,
             closed: false,
             ended: false,
@@ -70,9 +104,11 @@ impl<C> State<C> {
         }
     }
 
+    // --- numbers ---
+
     /// How many run.
     pub(super) fn running(&self) -> usize {
-        self.used - self.granted
+        self.count - self.granted
     }
 
     /// The numbers for users.
@@ -80,167 +116,28 @@ impl<C> State<C> {
         Stats { running: self.running(), ..self.stats }
     }
 
-    /// Whether there is room for one more.
+    /// How many plain children may still be admitted.
+    pub(super) fn room(&self) -> usize {
+        self.stats.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.count))
+    }
+
+    /// Whether there is room for one of that weight.
     #[inline]
-    pub(super) fn fits(&self) -> bool {
-        self.stats.limit.is_none_or(|limit| self.used < limit)
-    }
-
-    /// Whether there is room for one who does not stand in line.
-    pub(super) fn admits_newcomers(&self) -> bool {
-        self.line.is_empty() && self.fits()
-    }
-
-    /// The place of one who comes now.
-    fn next_place(&mut self) -> Place {
-        let place = self.next_place;
-        self.next_place += 1;
-        place
-    }
-
-    /// Puts one who waits at the end of the line.
-    pub(super) fn stand(&mut self, entry: Entry<C>) -> Place {
-        let place = self.next_place();
-        self.line.push(place, entry);
-        place
-    }
-
-    /// Takes room for a child that goes to the set at once; gives its index.
-    #[inline]
-    pub(super) fn enter(&mut self) -> usize {
-        self.used += 1;
-        let index = self.next_index;
-        self.next_index += 1;
-        index
-    }
-
-    /// Admits a newcomer.
-    pub(super) fn admit(&mut self, child: C) {
-        self.used += 1;
-        let place = self.next_place();
-        self.inbox.push(place, Slot::Child(child));
-    }
-
-    /// Takes room for a newcomer whose child is awaited.
-    pub(super) fn grant_newcomer(&mut self) -> Place {
-        let place = self.next_place();
-        self.grant(place, Slot::Taken);
-        place
-    }
-
-    fn grant(&mut self, place: Place, slot: Slot<C>) {
-        self.used += 1;
-        self.granted += 1;
-        self.inbox.push(place, slot);
-    }
-
-    /// Whether there is room for one who waited; if so, he has come, and has it.
-    /// Gives his key.
-    pub(super) fn take_grant(&mut self, place: Place) -> Option<Option<Key>> {
-        if self.granted == 0 {
-            return None;
-        }
-        match self.inbox.get_mut(place) {
-            Some(slot @ Slot::Granted(_)) => match core::mem::replace(slot, Slot::Taken) {
-                Slot::Granted(waiter) => Some(waiter.key),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// Brings the child for which room was granted. Gives it back where it is not any more.
-    pub(super) fn fill(&mut self, place: Place, child: C) -> Result<(), C> {
-        match self.inbox.get_mut(place) {
-            Some(slot @ (Slot::Granted(_) | Slot::Taken)) => {
-                *slot = Slot::Child(child);
-                self.granted -= 1;
-                Ok(())
-            }
-            _ => Err(child),
-        }
-    }
-
-    /// Gives back room that was granted, if it is still. Gives the key of who had it.
-    pub(super) fn give_back(&mut self, place: Place) -> Option<Key> {
-        let slot = if self.granted > 0 { self.inbox.get_mut(place) } else { None };
-        let key = match slot {
-            Some(Slot::Granted(waiter)) => waiter.key,
-            Some(Slot::Taken) => None,
-            _ => return None,
+    pub(super) fn fits(&self, weight: usize) -> bool {
+        let Some(limit) = self.stats.limit else {
+            return true;
         };
-        self.inbox.remove(place);
-        self.granted -= 1;
-        self.used -= 1;
-        key
-    }
-
-    /// Whether there is a child that may go to the set.
-    pub(super) fn has_mail(&self) -> bool {
-        matches!(self.inbox.first(), Some(Slot::Child(_)))
-    }
-
-    /// Moves the children that may go to the set into `batch`, which is empty; gives the index
-    /// of the first.
-    pub(super) fn take_inbox(&mut self, batch: &mut Inbox<C>) -> usize {
-        if self.granted == 0 {
-            core::mem::swap(&mut self.inbox, batch);
-        } else {
-            // Whoever stands behind one who is awaited does not start before him.
-            while self.has_mail() {
-                if let Some((place, slot)) = self.inbox.pop() {
-                    batch.push(place, slot);
-                }
-            }
+        if self.heavy == 0 && weight == 1 {
+            return self.count < limit;
         }
-        let first = self.next_index;
-        self.next_index += batch.len();
-        first
+        let taken = self.count as u128 + self.heavy + weight as u128;
+        // One that is heavier than the limit runs alone.
+        taken <= limit as u128 || (self.count == 0 && limit > 0)
     }
 
-    /// A running child is gone; its room is free.
-    #[inline]
-    pub(super) fn end(&mut self, ended: Ended) {
-        self.used -= 1;
-        *match ended {
-            Ended::Ok => &mut self.stats.ok,
-            Ended::Failed => &mut self.stats.failed,
-            Ended::Dropped => &mut self.stats.dropped,
-        } += 1;
-    }
-
-    /// Clears the line after a stop, and takes back what was granted; the children that stood
-    /// in line are to be dropped.
-    pub(super) fn clear_line(&mut self) -> Line<C> {
-        self.stats.dropped += core::mem::take(&mut self.stats.queued);
-        self.nested = Nested::default();
-        if self.granted > 0 {
-            self.inbox.retain(|slot| matches!(slot, Slot::Child(_)));
-            self.used -= core::mem::take(&mut self.granted);
-        }
-        core::mem::take(&mut self.line)
-    }
-
-    /// Whether nothing runs and nobody waits; after a stop, nobody is waited for.
-    fn is_over(&self, stopped: bool) -> bool {
-        if stopped { self.running() == 0 } else { self.used == 0 && self.line.is_empty() }
-    }
-
-    /// Closes the group if nothing runs and nothing waits.
-    pub(super) fn try_close(&mut self, stopped: bool) -> bool {
-        self.closed = self.is_over(stopped);
-        self.quick = 0;
-        self.closed
-    }
-
-    /// Closes the group whatever runs: admission ends here. What ran counts as dropped. Gives
-    /// those who were admitted and are not in the set.
-    pub(super) fn close_now(&mut self) -> Inbox<C> {
-        self.closed = true;
-        self.quick = 0;
-        self.stats.dropped += self.running();
-        (self.used, self.granted) = (0, 0);
-        core::mem::take(&mut self.inbox)
+    /// Whether a plain newcomer need not wait for room.
+    pub(super) fn admits_newcomers(&self) -> bool {
+        self.line.is_empty() && self.fits(1)
     }
 
     /// Whether a child was ever accepted.
@@ -249,56 +146,454 @@ impl<C> State<C> {
         self.next_index > 0 || self.running() > 0 || queued > 0 || dropped > 0
     }
 
+    fn next(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    // --- coming ---
+
+    /// Finds room for a newcomer, and a permit. He has it then, and is to be admitted.
+    pub(super) fn lets_in(&mut self, want: Want) -> bool {
+        self.line.gives_way_to(want.priority) && self.fits(want.weight) && self.take_permit()
+    }
+
+    fn take_permit(&mut self) -> bool {
+        self.permits.as_mut().is_none_or(Permits::take)
+    }
+
+    /// Puts one who waits in line, behind those of his priority.
+    fn stand(&mut self, priority: i32, entry: impl FnOnce(Place) -> Entry<C>) -> Place {
+        let place = Place { came: self.next(), priority };
+        self.line.push(place, entry(place));
+        place
+    }
+
+    /// Puts one in line who brings a child when his turn comes.
+    pub(super) fn wait(&mut self, want: Want, key: Option<Key>) -> Place {
+        let Want { weight, priority } = want;
+        self.stand(priority, |place| {
+            Entry::Waiter(Waiter { key, weight, place, told: false, to_queue: false })
+        })
+    }
+
+    /// Puts a child into the queue.
+    pub(super) fn queue(&mut self, load: Load<C>) {
+        self.note_queued(&load);
+        self.stand(load.priority(), |_| Entry::Queued(load));
+    }
+
+    fn note_queued(&mut self, load: &Load<C>) {
+        self.stats.queued += 1;
+        if let Some(log) = &mut self.log {
+            log.queued(name(load.options.as_deref()));
+        }
+    }
+
+    /// Whether somebody waits there, or has been granted room.
+    pub(super) fn awaits(&mut self, place: Place) -> bool {
+        let slot = self.inbox.get_mut(self.number(place));
+        slot.is_some_and(|slot| slot.awaited().is_some())
+            || matches!(self.line.get_mut(place), Some(Entry::Waiter(_)))
+    }
+
+    /// Puts a child into the queue at the place of its waiter, and gives the waiter's key.
+    pub(super) fn queue_at(&mut self, place: Place, load: Load<C>) -> Option<Key> {
+        self.note_queued(&load);
+        self.nested.remove(place);
+        let waiter = self.line.remove(place);
+        let place = Place { priority: load.priority(), ..place };
+        self.line.insert(place, Entry::Queued(load));
+        match waiter {
+            Some(Entry::Waiter(waiter)) => waiter.key,
+            _ => None,
+        }
+    }
+
+    /// Counts a child that comes after a stop, and tells the observer.
+    pub(super) fn refuse(&mut self, options: Option<&mut Options>) {
+        self.stats.dropped += 1;
+        self.reject(true, options);
+    }
+
+    /// Tells the observer of a child that was not accepted.
+    pub(super) fn reject(&mut self, stopped: bool, options: Option<&mut Options>) {
+        if let Some(log) = &mut self.log {
+            log.rejected(stopped, || name(options.as_deref()));
+        }
+    }
+
+    /// Takes room for a plain child that goes to the set at once; gives its index.
+    #[inline]
+    pub(super) fn enter(&mut self) -> usize {
+        self.count += 1;
+        let index = self.next_index;
+        self.next_index += 1;
+        index
+    }
+
+    fn take_room(&mut self, weight: usize) {
+        self.count += 1;
+        self.heavy += weight as u128 - 1;
+    }
+
+    fn free_room(&mut self, weight: usize) {
+        self.count -= 1;
+        self.heavy -= weight as u128 - 1;
+        if let Some(permits) = &mut self.permits {
+            permits.free(1);
+        }
+    }
+
+    /// Admits one who was let in.
+    pub(super) fn admit(&mut self, load: Load<C>) {
+        self.take_room(load.weight());
+        if self.inbox.is_empty() {
+            self.start(load);
+        } else {
+            // Not before the child of one who is awaited.
+            let came = self.next();
+            self.inbox.push(came, Slot::Child(load));
+        }
+    }
+
+    /// Hands a child that has room over to the set.
+    fn start(&mut self, load: Load<C>) {
+        let index = self.next_index;
+        self.next_index += 1;
+        if load.options.is_some() || self.log.is_some() {
+            self.mark(index, load.options);
+        }
+        self.outbox.push_back(load.child);
+    }
+
+    #[cold]
+    fn mark(&mut self, index: usize, options: Option<Box<Options>>) {
+        let (weight, daemon) = options.as_ref().map_or((1, false), |it| (it.weight, it.daemon));
+        let name = self.log.as_mut().and_then(|log| {
+            let name = name(options.as_deref());
+            log.started(index, name.clone());
+            name
+        });
+        self.daemons += usize::from(daemon);
+        if weight > 1 || daemon || name.is_some() {
+            self.marks.insert(index, Mark { weight, daemon, name });
+        }
+    }
+
+    // --- room that is granted ---
+
+    /// Takes room for a newcomer who was let in and whose child is awaited.
+    pub(super) fn grant_newcomer(&mut self, want: Want) -> Place {
+        let place = Place { came: self.next(), priority: want.priority };
+        self.grant(place, want.weight, Slot::Taken(want.weight));
+        place
+    }
+
+    fn grant(&mut self, place: Place, weight: usize, slot: Slot<C>) {
+        self.take_room(weight);
+        self.granted += 1;
+        let came = self.inbox_number(place.came);
+        if came != place.came {
+            self.renamed.insert(place.came, came);
+        }
+        self.inbox.push(came, slot);
+    }
+
+    /// The number under which one who came so goes to the end of the inbox: his own, or a new
+    /// one where others have overtaken him.
+    fn inbox_number(&mut self, came: u64) -> u64 {
+        match self.inbox.last() {
+            Some((last, _)) if last > came => self.next(),
+            _ => came,
+        }
+    }
+
+    /// Where he stands in the inbox, if he does.
+    fn number(&self, place: Place) -> u64 {
+        self.renamed.get(&place.came).copied().unwrap_or(place.came)
+    }
+
+    /// Whether there is room for one who waited; if so, he has come, and has it.
+    /// Gives his key.
+    pub(super) fn take_grant(&mut self, place: Place) -> Option<Option<Key>> {
+        if self.granted == 0 {
+            return None;
+        }
+        let slot = self.inbox.get_mut(self.number(place))?;
+        let Slot::Granted(Waiter { key, weight, .. }) = *slot else {
+            return None;
+        };
+        *slot = Slot::Taken(weight);
+        Some(key)
+    }
+
+    /// Brings the child for which room was granted. Gives it back where it is not any more.
+    ///
+    /// It may need more than was granted, or come with another priority, where it was asked for
+    /// on that room; then it is queued, where it does not fit.
+    pub(super) fn fill(&mut self, place: Place, load: Load<C>) -> Result<(), C> {
+        let number = self.number(place);
+        let room = self.inbox.get_mut(number).and_then(|slot| slot.awaited());
+        let Some(room) = room else {
+            return Err(load.child);
+        };
+        let more = load.weight() - room;
+        if more == 0 || self.count == 1 || self.fits(more) {
+            self.heavy += more as u128;
+            self.granted -= 1;
+            self.renamed.remove(&place.came);
+            if let Some(slot) = self.inbox.get_mut(number) {
+                *slot = Slot::Child(load);
+            }
+        } else {
+            self.give_back(place);
+            self.note_queued(&load);
+            let place = Place { priority: load.priority(), ..place };
+            self.line.insert(place, Entry::Queued(load));
+        }
+        Ok(())
+    }
+
+    /// Gives back room that was granted, if it is still. Gives the key of who had it.
+    pub(super) fn give_back(&mut self, place: Place) -> Option<Key> {
+        if self.granted == 0 {
+            return None;
+        }
+        let number = self.number(place);
+        let weight = self.inbox.get_mut(number)?.awaited()?;
+        let slot = self.inbox.remove(number);
+        self.renamed.remove(&place.came);
+        self.granted -= 1;
+        self.free_room(weight);
+        match slot {
+            Some(Slot::Granted(waiter)) => waiter.key,
+            _ => None,
+        }
+    }
+
+    // --- going to the set ---
+
+    /// Whether there are children that may go to the set.
+    pub(super) fn has_mail(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Swaps the children that may go to the set with `batch`, which is empty; gives the index
+    /// of the first.
+    pub(super) fn take_outbox(&mut self, batch: &mut VecDeque<C>) -> usize {
+        core::mem::swap(&mut self.outbox, batch);
+        self.next_index - batch.len()
+    }
+
+    // --- ending ---
+
+    /// A running child that was like most is gone; its room is free.
+    #[inline]
+    pub(super) fn end_plain(&mut self, outcome: Outcome) {
+        self.count -= 1;
+        self.note(outcome);
+    }
+
+    #[inline]
+    fn note(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Ok => &mut self.stats.ok,
+            Outcome::Failed => &mut self.stats.failed,
+            Outcome::Panicked | Outcome::Dropped => &mut self.stats.dropped,
+        } += 1;
+    }
+
+    /// A running child is gone; its room is free.
+    pub(super) fn end(&mut self, index: usize, outcome: Outcome) {
+        self.note(outcome);
+        self.nested.forget(index);
+        let mark = if self.marks.is_empty() { None } else { self.marks.remove(&index) };
+        self.daemons -= usize::from(mark.as_ref().is_some_and(|mark| mark.daemon));
+        self.free_room(mark.map_or(1, |mark| mark.weight));
+    }
+
+    /// Notes for the observer how a running child has ended.
+    pub(super) fn report(&mut self, index: usize, outcome: Outcome) {
+        if let Some(log) = &mut self.log {
+            let name = self.marks.get_mut(&index).and_then(|mark| mark.name.take());
+            log.finished(Some(index), name, outcome);
+        }
+    }
+
+    /// Clears the line after a stop, and takes back what was granted; the children that stood
+    /// in line are to be dropped.
+    pub(super) fn clear_line(&mut self) -> Line<C> {
+        self.stats.dropped += core::mem::take(&mut self.stats.queued);
+        if let Some(log) = &mut self.log {
+            for load in self.line.iter_queued() {
+                log.finished(None, name(load.options.as_deref()), Outcome::Dropped);
+            }
+        }
+        self.nested = Nested::default();
+        if self.granted > 0 {
+            let mut room = 0;
+            self.inbox.retain(|slot| match slot.awaited() {
+                None => true,
+                Some(weight) => {
+                    room += weight as u128 - 1;
+                    false
+                }
+            });
+            self.renamed.clear();
+            self.heavy -= room;
+            self.count -= self.granted;
+            if let Some(permits) = &mut self.permits {
+                permits.free(self.granted);
+            }
+            self.granted = 0;
+        }
+        core::mem::take(&mut self.line)
+    }
+
+    /// Whether nothing runs that the group waits for, and nobody waits; after a stop, nobody is
+    /// waited for, but daemons are.
+    fn is_over(&self, stopped: bool) -> bool {
+        if stopped {
+            self.running() == 0
+        } else {
+            self.count == self.daemons && self.line.is_empty()
+        }
+    }
+
+    /// Whether there are daemons and nobody else.
+    pub(super) fn has_daemons_only(&self) -> bool {
+        self.daemons > 0 && self.is_over(false)
+    }
+
+    /// Closes the group if nothing runs and nothing waits.
+    pub(super) fn try_close(&mut self, stopped: bool) -> bool {
+        self.closed = self.running() == 0 && self.is_over(stopped);
+        self.quick = 0;
+        self.closed
+    }
+
+    /// Closes the group whatever runs: admission ends here. What ran counts as dropped. Gives
+    /// those who were admitted and are not in the set: who have started, and their first index,
+    /// and who have not.
+    pub(super) fn close_now(&mut self) -> (usize, VecDeque<C>, Inbox<C>) {
+        self.closed = true;
+        self.quick = 0;
+        self.stats.dropped += self.running();
+        if let Some(permits) = &mut self.permits {
+            permits.free(self.count);
+        }
+        (self.count, self.heavy, self.granted, self.daemons) = (0, 0, 0, 0);
+        let mut started = VecDeque::new();
+        let first = self.take_outbox(&mut started);
+        (first, started, core::mem::take(&mut self.inbox))
+    }
+
+    // --- settling ---
+
     /// Restores the invariants of the line after a change.
     pub(super) fn settle(&mut self, stopped: bool, calls: &mut Calls) {
+        let mut lacks_permit = false;
         if !stopped && !self.closed {
             self.take_back();
-            while self.fits() {
-                match self.line.pop() {
-                    Some((place, Entry::Queued(child))) => {
-                        self.stats.queued -= 1;
-                        self.used += 1;
-                        self.inbox.push(place, Slot::Child(child));
-                    }
-                    Some((place, Entry::Waiter(mut waiter))) => {
-                        self.nested.remove(place);
-                        waiter.call(calls);
-                        self.grant(place, Slot::Granted(waiter));
-                    }
-                    None => break,
-                }
+            lacks_permit = self.admit_line(calls);
+        }
+        while let Some(Slot::Child(_)) = self.inbox.first() {
+            if let Some((_, Slot::Child(load))) = self.inbox.pop() {
+                self.start(load);
             }
+        }
+        if !stopped && !self.closed {
             self.settle_nested(calls);
+        }
+        if let Some(permits) = &mut self.permits {
+            // The group, if polled, waits for it.
+            calls.ring |= lacks_permit && !permits.wanted;
+            permits.wanted = lacks_permit;
+            calls.permits += permits.give_back();
         }
         // New children to poll, or an end to come to.
         let left = core::mem::take(&mut self.left);
         calls.ring |= self.has_mail() || (left && self.is_over(stopped));
     }
 
+    /// Gives room to those whose turn it is. Whether the first of those that are left lacks a
+    /// permit alone.
+    fn admit_line(&mut self, calls: &mut Calls) -> bool {
+        while let Some(weight) = self.line.first().map(Entry::weight) {
+            if !self.fits(weight) {
+                return false;
+            }
+            if !self.take_permit() {
+                return true;
+            }
+            match self.line.pop() {
+                Some((place, Entry::Queued(load))) => {
+                    self.stats.queued -= 1;
+                    self.take_room(weight);
+                    if self.inbox.is_empty() {
+                        self.start(load);
+                    } else {
+                        let came = self.inbox_number(place.came);
+                        self.inbox.push(came, Slot::Child(load));
+                    }
+                }
+                Some((place, Entry::Waiter(mut waiter))) => {
+                    self.nested.remove(place);
+                    waiter.call(calls);
+                    self.grant(place, weight, Slot::Granted(waiter));
+                }
+                None => break,
+            }
+        }
+        false
+    }
+
     /// Takes granted room back, after the limit has been lowered: of those who have not come,
     /// last come first, up to one behind whom a child stands already (it can't go back to the
     /// queue, and does not start before him). Each stands in line again where he stood.
     fn take_back(&mut self) {
-        while self.granted > 0 && self.stats.limit.is_some_and(|limit| self.used > limit) {
-            let Some((place, Slot::Granted(_))) = self.inbox.last() else {
+        while self.granted > 0 && self.is_over_limit() {
+            let Some((_, Slot::Granted(waiter))) = self.inbox.last() else {
                 return;
             };
-            if let Some(Slot::Granted(waiter)) = self.inbox.remove(place) {
+            let place = waiter.place;
+            if let Some(Slot::Granted(waiter)) = self.inbox.remove(self.number(place)) {
+                self.renamed.remove(&place.came);
                 self.granted -= 1;
-                self.used -= 1;
+                self.free_room(waiter.weight);
                 // He has been told, and stands in no child until he has come.
-                self.line.push_first(place, Entry::Waiter(waiter));
+                self.line.insert(place, Entry::Waiter(waiter));
             }
         }
+    }
+
+    /// Whether more room is taken than there is; but for one who runs alone.
+    fn is_over_limit(&self) -> bool {
+        let taken = self.count as u128 + self.heavy;
+        self.stats
+            .limit
+            .is_some_and(|limit| taken > limit as u128 && (self.count > 1 || limit == 0))
+    }
+
+    /// Notes within which child he waits, if he does in one that the group waits for.
+    pub(super) fn waits_within(&mut self, place: Place, child: Option<usize>) {
+        let is_daemon = |child: &usize| self.marks.get(child).is_some_and(|mark| mark.daemon);
+        let child = child.filter(|child| !is_daemon(child));
+        self.nested.set(place, child);
+    }
+
+    /// He waits in line no more.
+    pub(super) fn waits_no_more(&mut self, place: Place) {
+        self.nested.remove(place);
     }
 
     fn settle_nested(&mut self, calls: &mut Calls) {
         // Where somebody is awaited, it is not the end yet: he brings a child that may run, or
         // gives his room back.
         let stuck = self.nested.children() > 0
-            && self.nested.children() == self.running()
-            && self.granted == 0
-            && !self.fits();
+            && self.nested.children() + self.daemons == self.running()
+            && self.granted == 0;
         if !stuck {
             return;
         }
@@ -311,6 +606,11 @@ impl<C> State<C> {
             }
         }
     }
+}
+
+/// The name that was given to a child.
+fn name(options: Option<&Options>) -> Name {
+    options?.name.as_deref().map(Arc::from)
 }
 
 // === impl Waiter ===

@@ -7,7 +7,7 @@ use core::task::Context;
 use crate::admission::{Desk, Who};
 use crate::bell::Bell;
 use crate::group::run::Driven;
-use crate::{CancelToken, Group, Handle, Kind};
+use crate::{CancelToken, Child, Group, Handle, Kind};
 
 /// One who wants room in a group, and what he does while he waits.
 pub(crate) trait Drive<C: Kind> {
@@ -15,6 +15,9 @@ pub(crate) trait Drive<C: Kind> {
 
     /// Where he asks for room.
     fn desk(&mut self) -> Desk<'_, C>;
+
+    /// Where he asks for room for that child.
+    fn desk_for<A: Child<C>>(&mut self, child: &mut A) -> Desk<'_, C>;
 
     fn token(&self) -> &CancelToken;
 
@@ -39,6 +42,11 @@ impl<C: Kind, P, O> Drive<C> for &mut Group<C, P, O> {
     #[inline]
     fn desk(&mut self) -> Desk<'_, C> {
         Group::desk(self)
+    }
+
+    #[inline]
+    fn desk_for<A: Child<C>>(&mut self, child: &mut A) -> Desk<'_, C> {
+        Group::desk_for(self, child)
     }
 
     fn token(&self) -> &CancelToken {
@@ -71,6 +79,10 @@ impl<C: Kind> Drive<C> for Handle<C> {
 
     fn desk(&mut self) -> Desk<'_, C> {
         Desk::Shared(&self.shared)
+    }
+
+    fn desk_for<A: Child<C>>(&mut self, _: &mut A) -> Desk<'_, C> {
+        self.desk()
     }
 
     fn token(&self) -> &CancelToken {

@@ -138,10 +138,8 @@ where
         let mut asks = ASKS;
         // A stream that wakes itself while it is asked has yielded: not again in this poll.
         let mut yielded = false;
-        let shared = match self.as_mut().project().driver.desk() {
-            Desk::Shared(shared) => Some(Arc::clone(shared)),
-            Desk::Own(_) => None,
-        };
+        // Once it is among others, it stays so.
+        let mut shared = None;
         // Nobody was left to poll, or to be polled by a handle. What was polled before may have
         // made it this feed's turn; so it looks once more, last.
         let mut quiet = D::WHO == Who::Handle;
@@ -152,6 +150,9 @@ where
             }
             let may_ask = asks > 0 && !yielded && (!*this.stalled || this.signal.is_woken());
             if may_ask {
+                if let (None, Desk::Shared(desk)) = (&shared, this.driver.desk()) {
+                    shared = Some(Arc::clone(desk));
+                }
                 let tried = match &shared {
                     None => self.as_mut().admit_own(),
                     Some(shared) => self.as_mut().admit_shared(shared, cx),
@@ -196,21 +197,27 @@ where
                 Room::Stopped => return Tried::Over,
             }
         }
-        let child = match self.as_mut().ask() {
+        let mut child = match self.as_mut().ask() {
             Asked::Child(child) => child,
             Asked::Pending => return Tried::Stalled,
             Asked::End => return Tried::Over,
         };
-        // The room is there still, unless the stream has stopped the group.
-        let this = self.project();
-        if let Desk::Own(mut own) = this.driver.desk() {
-            if let Room::Yes = own.room() {
-                own.enter(child);
-                return Tried::Admitted;
-            }
-        }
-        this.driver.desk().queue(child);
-        Tried::Refused
+        let accepted = match self.project().driver.desk_for(&mut child) {
+            // One with options, which may need more room than there is.
+            Desk::Shared(shared) => shared.queue(D::WHO, child),
+            Desk::Own(mut own) => match own.room() {
+                Room::Yes => {
+                    own.enter(child);
+                    true
+                }
+                // The stream has stopped the group.
+                Room::No | Room::Stopped => {
+                    Desk::Own(own).queue(child);
+                    false
+                }
+            },
+        };
+        if accepted { Tried::Admitted } else { Tried::Refused }
     }
 
     /// Admits one child beside others who may want room.

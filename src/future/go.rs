@@ -50,7 +50,10 @@ where
     /// the group itself could want it.
     #[inline(always)]
     fn enter(&mut self) -> bool {
-        if let Desk::Own(mut own) = self.driver.desk() {
+        let Some(child) = &mut self.child else {
+            return false;
+        };
+        if let Desk::Own(mut own) = self.driver.desk_for(child) {
             if let Room::Yes = own.room() {
                 if let Some(child) = self.child.take() {
                     own.enter(child);
@@ -126,17 +129,25 @@ where
                 let Some(child) = self.child.take() else {
                     return Poll::Pending;
                 };
-                let queued = shared.queue_at(D::WHO, place, child);
-                if queued.is_ok() {
-                    // The place is the child's now.
-                    Stand::set(&mut self.stand, shared, None);
+                match shared.queue_at(D::WHO, place, child) {
+                    Ok(()) => {
+                        // The place is the child's now.
+                        Stand::set(&mut self.stand, shared, None);
+                        Poll::Ready(Ok(()))
+                    }
+                    Err(child) => {
+                        self.child = Some(child);
+                        self.refused()
+                    }
                 }
-                Poll::Ready(queued.map_err(Stopped))
             }
         }
     }
 
     fn refused(&mut self) -> Admission<A> {
+        if let (Some(child), Desk::Shared(shared)) = (&mut self.child, self.driver.desk()) {
+            shared.note_refused(child);
+        }
         self.child.take().map_or(Poll::Pending, |child| Poll::Ready(Err(Stopped(child))))
     }
 }

@@ -83,7 +83,7 @@ where
         }
         let this = self.as_mut().project();
         if this.body.is_none() {
-            if let Poll::Ready(output) = this.group.try_resolve() {
+            if let Poll::Ready(output) = this.group.conclude(&mut budget) {
                 this.group.end(cx, false);
                 return this
                     .value

@@ -1,6 +1,9 @@
 //! How a group is made: constructors and builders.
 
+use alloc::sync::Arc;
 use core::future::Future;
+
+use async_lock::Semaphore;
 
 use super::{Group, run};
 use crate::admission::Admission;
@@ -185,6 +188,57 @@ impl<C: Children, P, O> Group<C, P, O> {
             untouched,
             "call `with_parent` before the group's first child, `token` or `handle`"
         );
+        self
+    }
+
+    /// Lets each running child hold a permit of a semaphore, which other groups and other code
+    /// may share, beside the group's own limit.
+    ///
+    /// A child that has room and no permit waits as one that has no room does: in its place, and
+    /// [`try_go`](Self::try_go) says [`AtLimit`](crate::TryGoError::AtLimit). The group, whenever it is polled,
+    /// waits for the permit in its stead; a group that isn't polled takes none. A child holds one
+    /// permit whatever its [weight](crate::Task::weight). A permit that nobody in line can use
+    /// goes back at once, and so do all when the group is dropped.
+    ///
+    /// # Fairness
+    ///
+    /// As a child ends its permit goes to the next in the group's own line, but 32 times a poll
+    /// at most: then all that are free go back, and the group stands behind the others that wait.
+    ///
+    /// # Panics
+    ///
+    /// Where the group has children already, or a handle was made.
+    ///
+    /// # Examples
+    ///
+    /// At most two requests at a time, of all groups together:
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use async_lock::Semaphore;
+    /// use errgroup::Group;
+    ///
+    /// # async fn fetch(url: &str) -> Result<(), std::io::Error> { Ok(()) }
+    /// # futures::executor::block_on(async {
+    /// let cap = Arc::new(Semaphore::new(2));
+    /// let crawl = async |host: &'static str| {
+    ///     let mut group = Group::new().with_limit(8).with_semaphore(Arc::clone(&cap));
+    ///     for _ in 0..10 {
+    ///         if group.go(fetch(host)).await.is_err() {
+    ///             break;
+    ///         }
+    ///     }
+    ///     group.await
+    /// };
+    /// let (a, b) = futures::join!(crawl("a.example"), crawl("b.example"));
+    /// assert!(a.is_ok() && b.is_ok());
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_semaphore(mut self, semaphore: Arc<Semaphore>) -> Self {
+        let untouched = self.admission.set_semaphore(semaphore);
+        assert!(untouched, "call `with_semaphore` before the group's first child or `handle`");
         self
     }
 

@@ -13,6 +13,7 @@ use futures_util::Stream;
 use crate::admission::{Admission, Desk};
 use crate::bell::News;
 use crate::future::{Feed, Go, Scope, TryScope};
+use crate::kind::Seal;
 use crate::panic::First;
 use crate::set::Set;
 use crate::{CancelToken, Child, Children, FirstErr, Handle, Kind, Policy, Stats, TryGoError};
@@ -197,8 +198,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// let refused = group.try_go(async { Ok(()) });
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// ```
-    pub fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
-        self.desk().try_go(child)
+    pub fn try_go<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
+        self.desk_for(&mut child).try_go(child)
     }
 
     /// Hands a child over: it is admitted now where there is room, else in its turn.
@@ -221,8 +222,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.await, Err(50));
     /// # });
     /// ```
-    pub fn queue<A: Child<C>>(&mut self, child: A) {
-        self.desk().queue(child);
+    pub fn queue<A: Child<C>>(&mut self, mut child: A) {
+        self.desk_for(&mut child).queue(child);
     }
 
     /// Admits the children of a stream, asked for one by one as there is room, polling the
@@ -474,6 +475,15 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline]
     pub(crate) fn desk(&mut self) -> Desk<'_, C> {
         self.admission.desk(&mut self.set)
+    }
+
+    /// Where that child is admitted: among others, if it wants more than plain room.
+    #[inline]
+    pub(crate) fn desk_for<A: Child<C>>(&mut self, child: &mut A) -> Desk<'_, C> {
+        if child.options(Seal::new()).is_some_and(|options| !options.is_plain()) {
+            self.admission.share();
+        }
+        self.desk()
     }
 }
 

@@ -19,9 +19,8 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use crate::admission::Ended;
 use crate::panic::{First, Payload, catch, discard, resume};
-use crate::{Children, Group, Kind, Policy, Reason, Verdict, context};
+use crate::{Children, Group, Kind, Outcome, Policy, Reason, Verdict, context};
 
 /// How many children one poll of a group polls, however many are ready.
 pub(crate) const POLLS: usize = 4096;
@@ -44,7 +43,7 @@ enum Stage {
     /// The poll or the destructor of the set's current child.
     Child,
     /// The policy's, which hears of a child that is gone: the current one.
-    Policy(Ended),
+    Policy(Outcome),
 }
 
 /// How far the children's turns have come, kept where a panic doesn't reach.
@@ -53,7 +52,7 @@ struct Turn<R> {
     /// What the current child has returned, while its destructor runs.
     returned: Option<R>,
     /// The policy wants a stop, having heard of that child.
-    stop: Option<(Reason, usize, Ended)>,
+    stop: Option<(Reason, usize, Outcome)>,
 }
 
 /// Polls the children until some have finished, nobody is ready, or the budget is spent. A
@@ -89,6 +88,7 @@ where
         if group.admission.is_stopped() {
             group.drain();
         }
+        group.attend();
         if !group.set.is_in_round() {
             let news = core::mem::take(&mut group.news).and(group.admission.bell.take());
             group.admission.take_in(&mut group.set);
@@ -139,7 +139,7 @@ where
             },
             |index, result| {
                 progress = true;
-                let ended = if result.is_ok() { Ended::Ok } else { Ended::Failed };
+                let ended = if result.is_ok() { Outcome::Ok } else { Outcome::Failed };
                 *stage = Stage::Policy(ended);
                 let verdict = match policy {
                     Some(policy) => policy.on_child(index, result),
@@ -160,8 +160,9 @@ where
         );
         turn.stage = Stage::Ours;
         if let Some((reason, index, ended)) = turn.stop.take() {
+            group.admission.report(index, ended);
             group.stop(reason);
-            group.admission.finish(index, ended);
+            group.admission.finish_reported(index, ended);
         }
         group.admission.admit_next(&mut group.set);
         if over || *budget == 0 {
@@ -194,12 +195,13 @@ fn recover<C: Kind, P, O, R>(
             group.set.remove(place);
         }
     }
+    let ended = heard.unwrap_or(Outcome::Panicked);
+    group.admission.report(index, ended);
     group.panicked(payload);
     if heard.is_some() {
         group.drop_policy();
     }
-    let ended = heard.unwrap_or(Ended::Dropped);
-    group.admission.finish(index, ended);
+    group.admission.finish_reported(index, ended);
     group.admission.admit_next(&mut group.set);
 }
 
@@ -208,11 +210,31 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
         self.news = self.news.and(self.admission.bell.open(cx));
         self.set.begin_turn();
+        self.admission.begin_poll();
+    }
+
+    /// Sees to what stands beside the children.
+    #[inline]
+    fn attend(&mut self) {
+        if self.admission.has_semaphore() {
+            // A foreign waker that panics is its executor's fault.
+            let _ = catch(|| self.admission.acquire()).map_err(discard);
+        }
     }
 
     /// Polls the children until some have finished, nobody is ready, or the budget is spent.
     pub(crate) fn advance(&mut self, budget: &mut usize) -> Driven {
         (self.advance)(self, budget)
+    }
+
+    /// Resolves, after the children were polled, if that was the end. Where only daemons are
+    /// left, it is time for them to end.
+    pub(crate) fn conclude(&mut self, budget: &mut usize) -> Poll<O> {
+        if self.admission.has_daemons_only() {
+            self.stop(Reason::Finished);
+            while self.advance(budget) == Driven::Progress {}
+        }
+        self.try_resolve()
     }
 
     /// Ends a poll; one that ends pending with work left wakes its task.
@@ -221,7 +243,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return;
         }
         // News that came before a round which took the whole poll are still to be looked at.
-        let left = self.news.any() || self.admission.has_mail() || self.set.has_ready();
+        let left = self.news.any()
+            || self.admission.has_mail()
+            || self.set.has_ready()
+            || self.admission.has_to_acquire();
         if pending && left {
             self.admission.bell.ring();
         }
@@ -237,6 +262,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Cancels the token, unless somebody has.
     fn cancel(&mut self, reason: Reason) {
         self.panic.guard(|| self.admission.cancel(reason));
+        self.admission.report_stop();
     }
 
     /// Notes a panic, and stops.
@@ -300,7 +326,7 @@ impl<C: Kind, P, O> Future for Group<C, P, O> {
         group.begin(cx);
         let mut budget = POLLS;
         while group.advance(&mut budget) == Driven::Progress {}
-        let output = group.try_resolve();
+        let output = group.conclude(&mut budget);
         group.end(cx, output.is_pending());
         output
     }
@@ -333,7 +359,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 self.panic.keep(payload);
             }
         }
-        while !matches!(self.panic.guard(|| mailed.next().map(drop)), Some(None)) {}
+        while let Some(Some((index, child))) = Some(mailed.next()) {
+            let _ = index;
+            self.panic.guard(|| drop(child));
+        }
         self.drain();
         self.drop_policy();
         self.panic.guard(|| self.admission.announce_end());

@@ -1,0 +1,127 @@
+//! Permits of a semaphore that groups share, one for each child that has room.
+//!
+//! # Invariants
+//!
+//! - `held = spare +` the children of the group that have room, whenever the state is settled;
+//!   then `spare` is 0 too: what nobody in line can use has been given back.
+//! - `wanted` says that the first in line fits and lacks a permit alone. Then the group, whenever
+//!   it is polled, waits for one.
+//!
+//! # Fairness
+//!
+//! The permit of a child that ends goes to the group's own line, without the semaphore's
+//! knowing; but [`REUSE`] times a poll at most. Then all go back, and the group asks again in
+//! its next poll, behind the tasks that were woken meanwhile: so a group with much to do
+//! doesn't keep the permits from the others.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use async_lock::Semaphore;
+use async_lock::futures::AcquireArc;
+
+use crate::bell::Bell;
+use crate::signal::Signal;
+
+/// How many permits a group takes over from its own children in one poll.
+const REUSE: usize = 32;
+
+pub(super) struct Permits {
+    semaphore: Arc<Semaphore>,
+    held: usize,
+    /// Those of them that belong to nobody at the moment.
+    spare: usize,
+    /// How many were used again since the last poll began.
+    reused: usize,
+    pub(super) wanted: bool,
+}
+
+/// Waits for a permit in the stead of the first in line.
+pub(super) struct Acquiring {
+    future: Pin<Box<AcquireArc>>,
+    signal: Arc<Signal>,
+    waker: Waker,
+}
+
+// === impl Permits ===
+
+impl Permits {
+    pub(super) fn new(semaphore: Arc<Semaphore>) -> Self {
+        Self { semaphore, held: 0, spare: 0, reused: 0, wanted: false }
+    }
+
+    pub(super) fn semaphore(&self) -> &Arc<Semaphore> {
+        &self.semaphore
+    }
+
+    /// Takes one for a child. Wakes nobody.
+    pub(super) fn take(&mut self) -> bool {
+        if self.reused >= REUSE {
+            return false;
+        }
+        if self.spare > 0 {
+            self.spare -= 1;
+            self.reused += 1;
+            return true;
+        }
+        let Some(permit) = self.semaphore.try_acquire() else {
+            return false;
+        };
+        permit.forget();
+        self.held += 1;
+        true
+    }
+
+    /// A new poll begins: the others have had their turn.
+    pub(super) fn begin_poll(&mut self) {
+        self.reused = 0;
+    }
+
+    /// Whether the group may ask for one in this poll.
+    pub(super) fn may_wait(&self) -> bool {
+        self.wanted && self.reused < REUSE
+    }
+
+    /// That many children who had one are gone.
+    pub(super) fn free(&mut self, count: usize) {
+        self.spare += count;
+    }
+
+    /// One more has come.
+    pub(super) fn add(&mut self) {
+        self.held += 1;
+        self.spare += 1;
+    }
+
+    /// How many are to be given back to the semaphore, once the lock is free.
+    pub(super) fn give_back(&mut self) -> usize {
+        self.held -= self.spare;
+        core::mem::take(&mut self.spare)
+    }
+}
+
+// === impl Acquiring ===
+
+impl Acquiring {
+    pub(super) fn new(semaphore: &Arc<Semaphore>, bell: &Arc<Bell>) -> Self {
+        let signal = Signal::new(Arc::clone(bell));
+        Self { future: Box::pin(semaphore.acquire_arc()), waker: Signal::waker(&signal), signal }
+    }
+
+    /// Whether a permit has come; it is the caller's then.
+    pub(super) fn poll(&mut self) -> bool {
+        if !self.signal.take() {
+            return false;
+        }
+        match self.future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(permit) => {
+                permit.forget();
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+}
