@@ -33,7 +33,14 @@ use sealed::Sealed;
 ///
 /// Sealed: a group's constructors choose among them. Bounds of your own want [`Children`] for
 /// the kind, and [`Child`] for what it takes.
-pub trait Kind: Sealed + Sized {}
+pub trait Kind: Sealed + Sized {
+    /// A future that stands beside the children.
+    #[doc(hidden)]
+    type Timer: Future<Output = ()> + Unpin;
+    /// What makes one when its time has come.
+    #[doc(hidden)]
+    type Starter: FnOnce() -> Self::Timer;
+}
 
 /// A [`Kind`] whose children's results are known: what a group needs to poll them.
 pub trait Children: Kind {
@@ -87,7 +94,10 @@ pin_project! {
 // === impl Boxed ===
 
 impl<'a, T, E> Sealed for Boxed<'a, T, E> {}
-impl<'a, T, E> Kind for Boxed<'a, T, E> {}
+impl<'a, T, E> Kind for Boxed<'a, T, E> {
+    type Timer = BoxFuture<'a, ()>;
+    type Starter = Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>;
+}
 
 impl<'a, T, E> Children for Boxed<'a, T, E> {
     type Ok = T;
@@ -116,7 +126,10 @@ impl<'a, T, E> fmt::Debug for Boxed<'a, T, E> {
 // === impl LocalBoxed ===
 
 impl<'a, T, E> Sealed for LocalBoxed<'a, T, E> {}
-impl<'a, T, E> Kind for LocalBoxed<'a, T, E> {}
+impl<'a, T, E> Kind for LocalBoxed<'a, T, E> {
+    type Timer = LocalBoxFuture<'a, ()>;
+    type Starter = Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>;
+}
 
 impl<'a, T, E> Children for LocalBoxed<'a, T, E> {
     type Ok = T;
@@ -145,7 +158,10 @@ impl<'a, T, E> fmt::Debug for LocalBoxed<'a, T, E> {
 // === impl Plain ===
 
 impl<F> Sealed for Plain<F> {}
-impl<F> Kind for Plain<F> {}
+impl<F> Kind for Plain<F> {
+    type Timer = BoxFuture<'static, ()>;
+    type Starter = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+}
 
 impl<F, T, E> Children for Plain<F>
 where

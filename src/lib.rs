@@ -200,6 +200,7 @@ extern crate alloc;
 
 mod admission;
 mod bell;
+mod beside;
 mod context;
 mod error;
 pub mod future;
@@ -217,6 +218,7 @@ mod stats;
 mod sync;
 mod token;
 
+pub use beside::Beside;
 pub use error::{Stopped, TryGoError};
 pub use group::Group;
 pub use handle::Handle;

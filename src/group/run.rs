@@ -86,6 +86,9 @@ where
     // Rounds in a row without anybody to poll, though somebody rang.
     let mut empty = 0;
     while *budget != 0 {
+        if group.company.is_some() {
+            group.attend();
+        }
         if group.admission.is_stopped() {
             group.drain();
         }
@@ -208,6 +211,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
         self.news = self.news.and(self.admission.bell.open(cx));
         self.set.begin_turn();
+        if let Some(company) = &mut self.company {
+            company.get_mut().begin_turn();
+        }
     }
 
     /// Polls the children until some have finished, nobody is ready, or the budget is spent.
@@ -221,7 +227,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return;
         }
         // News that came before a round which took the whole poll are still to be looked at.
-        let left = self.news.any() || self.admission.has_mail() || self.set.has_ready();
+        let left = self.news.any()
+            || self.admission.has_mail()
+            || self.set.has_ready()
+            || self.is_to_attend();
         if pending && left {
             self.admission.bell.ring();
         }
@@ -236,7 +245,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Cancels the token, unless somebody has.
     fn cancel(&mut self, reason: Reason) {
-        self.panic.guard(|| self.admission.cancel(reason));
+        let cancelled = self.panic.guard(|| self.admission.cancel(reason));
+        self.stopped_itself |= cancelled == Some(true);
     }
 
     /// Notes a panic, and stops.
@@ -246,7 +256,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Drops what is queued, once, after a stop.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         if core::mem::replace(&mut self.drained, true) || self.admission.has_no_line() {
             return;
         }
@@ -276,10 +286,12 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.panic.guard(|| self.admission.bell.mute());
         // A cancel may have come just now.
         self.drain();
+        self.dismiss();
         let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
         let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy)));
         let panicked = self.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
+        let output = output.and_then(|output| self.amended(output));
         self.panic.guard(|| self.admission.announce_end());
         match (self.panic.take(), output) {
             (Some(payload), _) => resume(payload),
@@ -328,13 +340,14 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.panic.guard(|| self.admission.bell.mute());
         let mut mailed = self.admission.close_now();
         self.cancel(Reason::Dropped);
-        while let Some(dropped) = self.set.drop_one() {
+        while let Some((_, dropped)) = self.set.drop_one() {
             if let Err(payload) = dropped {
                 self.panic.keep(payload);
             }
         }
         while !matches!(self.panic.guard(|| mailed.next().map(drop)), Some(None)) {}
         self.drain();
+        self.dismiss();
         self.drop_policy();
         self.panic.guard(|| self.admission.announce_end());
         core::mem::take(&mut self.panic)
