@@ -13,6 +13,7 @@ use core::task::{Context, Poll};
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
+use crate::Observer;
 use crate::task::{Options, Task};
 
 mod sealed {
@@ -35,7 +36,19 @@ use sealed::Sealed;
 ///
 /// Sealed: a group's constructors choose among them. Bounds of your own want [`Children`] for
 /// the kind, and [`Child`] for what it takes.
-pub trait Kind: Sealed + Sized {}
+pub trait Kind: Sealed + Sized {
+    /// A future that stands beside the children.
+    #[doc(hidden)]
+    type Timer: Future<Output = ()> + Unpin;
+    /// What makes one when its time has come.
+    #[doc(hidden)]
+    type Starter: FnOnce() -> Self::Timer;
+    /// An observer.
+    #[doc(hidden)]
+    type Watcher;
+    #[doc(hidden)]
+    fn observer(watcher: &mut Self::Watcher) -> &mut dyn Observer;
+}
 
 /// A [`Kind`] whose children's results are known: what a group needs to poll them.
 pub trait Children: Kind {
@@ -97,7 +110,15 @@ pin_project! {
 // === impl Boxed ===
 
 impl<'a, T, E> Sealed for Boxed<'a, T, E> {}
-impl<'a, T, E> Kind for Boxed<'a, T, E> {}
+impl<'a, T, E> Kind for Boxed<'a, T, E> {
+    type Timer = BoxFuture<'a, ()>;
+    type Starter = Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>;
+    type Watcher = Box<dyn Observer + Send + 'a>;
+
+    fn observer(watcher: &mut Self::Watcher) -> &mut dyn Observer {
+        &mut **watcher
+    }
+}
 
 impl<'a, T, E> Children for Boxed<'a, T, E> {
     type Ok = T;
@@ -140,7 +161,15 @@ impl<'a, T, E> fmt::Debug for Boxed<'a, T, E> {
 // === impl LocalBoxed ===
 
 impl<'a, T, E> Sealed for LocalBoxed<'a, T, E> {}
-impl<'a, T, E> Kind for LocalBoxed<'a, T, E> {}
+impl<'a, T, E> Kind for LocalBoxed<'a, T, E> {
+    type Timer = LocalBoxFuture<'a, ()>;
+    type Starter = Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>;
+    type Watcher = Box<dyn Observer + 'a>;
+
+    fn observer(watcher: &mut Self::Watcher) -> &mut dyn Observer {
+        &mut **watcher
+    }
+}
 
 impl<'a, T, E> Children for LocalBoxed<'a, T, E> {
     type Ok = T;
@@ -183,7 +212,15 @@ impl<'a, T, E> fmt::Debug for LocalBoxed<'a, T, E> {
 // === impl Plain ===
 
 impl<F> Sealed for Plain<F> {}
-impl<F> Kind for Plain<F> {}
+impl<F> Kind for Plain<F> {
+    type Timer = BoxFuture<'static, ()>;
+    type Starter = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+    type Watcher = Box<dyn Observer + Send>;
+
+    fn observer(watcher: &mut Self::Watcher) -> &mut dyn Observer {
+        &mut **watcher
+    }
+}
 
 impl<F, T, E> Children for Plain<F>
 where

@@ -200,6 +200,7 @@ extern crate alloc;
 
 mod admission;
 mod bell;
+mod beside;
 mod context;
 mod error;
 pub mod future;
@@ -219,6 +220,7 @@ mod sync;
 mod task;
 mod token;
 
+pub use beside::Beside;
 pub use error::{Stopped, TryGoError};
 pub use group::Group;
 pub use handle::Handle;

@@ -12,7 +12,7 @@ impl ArcWake for Bell {
 }
 
 /// The waker of one future that stands beside the children (a scope's body, a feed's
-/// stream): remembers that it was woken, so that it is polled only then.
+/// stream, a deadline): remembers that it was woken, so that it is polled only then.
 #[derive(Debug)]
 pub(crate) struct Signal {
     woken: AtomicBool,
@@ -33,6 +33,11 @@ impl Signal {
 
     pub(crate) fn is_woken(&self) -> bool {
         self.woken.load(Ordering::Acquire)
+    }
+
+    /// Rings no more: what it was for is gone.
+    pub(crate) fn mute(&self) {
+        self.woken.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn waker(this: &Arc<Self>) -> Waker {

@@ -375,3 +375,48 @@ fn auto_traits_are_those_of_the_parts() {
     send::<errgroup::future::Closed>();
     sync::<Stats>();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_beside_the_children_may_borrow_as_they_do() {
+    async fn never(url: &str) -> Result<usize, AnyError> {
+        std::future::pending::<()>().await;
+        Ok(url.len())
+    }
+
+    let output = spawned(async {
+        let urls = urls();
+        let (mut any, mut text) = (
+            Group::new().with_deadline(never(&urls[0])).with_grace(|| never(&urls[1])),
+            Group::new().with_grace(async || fetch(&urls[1]).await).with_deadline(check(&urls[1])),
+        );
+        for url in &urls {
+            if any.go(fetch(url)).await.is_err() || text.go(check(url)).await.is_err() {
+                break;
+            }
+        }
+        futures::join!(any, text)
+    });
+    let (any, text) = output.await;
+    assert_eq!((any.unwrap(), text), ((), Ok(())));
+
+    let output = spawned(async {
+        let urls = urls();
+        let mut plain = Group::unboxed()
+            .with_deadline(std::future::pending::<()>())
+            .with_grace(|| std::future::ready(()))
+            .with_limit(2)
+            .collect();
+        let check = |url| check(url);
+        let admitted = plain.feed(stream::iter(urls.iter().map(|url| check(url)))).await;
+        let urls = &urls;
+        let scope =
+            Group::new().with_deadline(never(&urls[0])).with_limit(3).try_scope(async |handle| {
+                for url in urls {
+                    handle.go(check(url)).await.ok();
+                }
+                Ok(())
+            });
+        (admitted, plain.await.map(|all| all.len()), scope.await)
+    });
+    assert_eq!(output.await, (20, Ok(20), Ok(())));
+}

@@ -192,14 +192,15 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// Cancels the token, unless somebody has. A waker may panic in here.
-    pub(crate) fn cancel(&mut self, reason: Reason) {
+    /// Cancels the token, unless somebody has; true where nobody had. A waker may panic in
+    /// here.
+    pub(crate) fn cancel(&mut self, reason: Reason) -> bool {
         match self.token.get() {
-            Some(leash) => {
-                leash.token.cancel_with(reason);
-            }
+            Some(leash) => leash.token.cancel_with(reason),
             None => {
+                let first = self.stopped.is_none();
                 self.stopped.get_or_insert(reason);
+                first
             }
         }
     }

@@ -125,6 +125,9 @@ where
             news: News::default(),
             policy: Some(policy),
             panic: First::default(),
+            company: None,
+            stopped_itself: false,
+            amend: None,
             drained: false,
             resolved: false,
             advance: run::advance,
@@ -293,6 +296,9 @@ impl<C: Children, P, O> Group<C, P, O> {
         );
         // The group lives on in the new one: this one is to be dropped without a trace.
         self.resolved = true;
-        Group::assemble(core::mem::replace(&mut self.admission, Admission::new()), policy)
+        let admission = core::mem::replace(&mut self.admission, Admission::new());
+        let mut group = Group::assemble(admission, policy);
+        group.company = self.company.take();
+        group
     }
 }

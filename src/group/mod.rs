@@ -1,22 +1,31 @@
 //! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`
 //! and `policies.rs`, how it runs in `run.rs`.
 
+mod amend;
 mod build;
+mod company;
 mod policies;
 pub(crate) mod run;
+mod time;
+mod watch;
 
+use alloc::boxed::Box;
 use core::fmt;
 use core::future::Future;
 
 use futures_util::Stream;
 
+use self::company::Company;
 use crate::admission::{Admission, Desk};
 use crate::bell::News;
 use crate::future::{Feed, Go, Scope, TryScope};
 use crate::kind::Seal;
+use crate::lock::Lock;
 use crate::panic::First;
 use crate::set::Set;
-use crate::{CancelToken, Child, Children, FirstErr, Handle, Kind, Policy, Stats, TryGoError};
+use crate::{
+    CancelError, CancelToken, Child, Children, FirstErr, Handle, Kind, Policy, Stats, TryGoError,
+};
 
 /// A bounded set of fallible futures that run together, in the task that awaits it.
 ///
@@ -111,6 +120,13 @@ pub struct Group<
     pub(crate) policy: Option<P>,
     /// The first panic of a child or of the policy.
     pub(crate) panic: First,
+    /// Who stands beside the children; most groups have nobody. The lock is never taken: with
+    /// it a group is `Sync` as if it held no timer.
+    pub(crate) company: Option<Box<Lock<Company<C>>>>,
+    /// It was the group itself that cancelled its token, and not on its deadline's word.
+    pub(crate) stopped_itself: bool,
+    /// What becomes of the output where somebody else did.
+    pub(crate) amend: Option<fn(O, CancelError) -> O>,
     /// The queue has been dropped after a stop.
     pub(crate) drained: bool,
     /// The output, or the panic, has been given out, or the group is gone.

@@ -85,10 +85,16 @@ where
     // Rounds in a row without anybody to poll, though somebody rang.
     let mut empty = 0;
     while *budget != 0 {
+        if group.company.is_some() {
+            group.attend();
+        }
         if group.admission.is_stopped() {
             group.drain();
         }
-        group.attend();
+        if group.admission.has_semaphore() {
+            // A foreign waker that panics is its executor's fault.
+            let _ = catch(|| group.admission.acquire()).map_err(discard);
+        }
         if !group.set.is_in_round() {
             let news = core::mem::take(&mut group.news).and(group.admission.bell.take());
             group.admission.take_in(&mut group.set);
@@ -127,7 +133,8 @@ where
     // Children of a group that has handles may ask for room in it, and are to be known then.
     let known = group.admission.shared().map(|shared| shared.id());
     loop {
-        let Group { set, admission, policy, .. } = &mut *group;
+        let Group { set, admission, policy, company, .. } = &mut *group;
+        let mut company = company.as_mut().map(|company| company.get_mut());
         let Turn { stage, returned, stop } = &mut *turn;
         *stage = Stage::Child;
         let over = set.poll_round(
@@ -135,7 +142,10 @@ where
             returned,
             |child, index, cx| match known {
                 None => child.poll_child(cx),
-                Some(id) => context::inside(id, index, || child.poll_child(cx)),
+                Some(id) => context::inside(id, index, || match &mut company {
+                    None => child.poll_child(cx),
+                    Some(company) => company.watch(index, || child.poll_child(cx)),
+                }),
             },
             |index, result| {
                 progress = true;
@@ -211,14 +221,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.news = self.news.and(self.admission.bell.open(cx));
         self.set.begin_turn();
         self.admission.begin_poll();
-    }
-
-    /// Sees to what stands beside the children.
-    #[inline]
-    fn attend(&mut self) {
-        if self.admission.has_semaphore() {
-            // A foreign waker that panics is its executor's fault.
-            let _ = catch(|| self.admission.acquire()).map_err(discard);
+        if let Some(company) = &mut self.company {
+            company.get_mut().begin_turn();
         }
     }
 
@@ -230,6 +234,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Resolves, after the children were polled, if that was the end. Where only daemons are
     /// left, it is time for them to end.
     pub(crate) fn conclude(&mut self, budget: &mut usize) -> Poll<O> {
+        self.tell();
         if self.admission.has_daemons_only() {
             self.stop(Reason::Finished);
             while self.advance(budget) == Driven::Progress {}
@@ -246,7 +251,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let left = self.news.any()
             || self.admission.has_mail()
             || self.set.has_ready()
-            || self.admission.has_to_acquire();
+            || self.admission.has_to_acquire()
+            || self.is_to_attend();
         if pending && left {
             self.admission.bell.ring();
         }
@@ -261,7 +267,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Cancels the token, unless somebody has.
     fn cancel(&mut self, reason: Reason) {
-        self.panic.guard(|| self.admission.cancel(reason));
+        let cancelled = self.panic.guard(|| self.admission.cancel(reason));
+        self.stopped_itself |= cancelled == Some(true);
         self.admission.report_stop();
     }
 
@@ -272,7 +279,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Drops what is queued, once, after a stop.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         if core::mem::replace(&mut self.drained, true) || self.admission.has_no_line() {
             return;
         }
@@ -302,10 +309,13 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.panic.guard(|| self.admission.bell.mute());
         // A cancel may have come just now.
         self.drain();
+        self.dismiss();
         let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
         let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy)));
         let panicked = self.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
+        let output = output.and_then(|output| self.amended(output));
+        self.dismiss_observer();
         self.panic.guard(|| self.admission.announce_end());
         match (self.panic.take(), output) {
             (Some(payload), _) => resume(payload),
@@ -352,18 +362,23 @@ impl<C: Kind, P, O> Group<C, P, O> {
         // that runs here is thrown when all have run.
         self.panic.discard();
         self.panic.guard(|| self.admission.bell.mute());
-        let mut mailed = self.admission.close_now();
         self.cancel(Reason::Dropped);
-        while let Some(dropped) = self.set.drop_one() {
+        let mailed = self.admission.close_now();
+        while let Some((index, dropped)) = self.set.drop_one() {
             if let Err(payload) = dropped {
                 self.panic.keep(payload);
             }
+            self.admission.report(index, Outcome::Dropped);
         }
-        while let Some(Some((index, child))) = Some(mailed.next()) {
-            let _ = index;
+        for (index, child) in mailed {
             self.panic.guard(|| drop(child));
+            if let Some(index) = index {
+                self.admission.report(index, Outcome::Dropped);
+            }
         }
         self.drain();
+        self.dismiss();
+        self.dismiss_observer();
         self.drop_policy();
         self.panic.guard(|| self.admission.announce_end());
         core::mem::take(&mut self.panic)

@@ -286,9 +286,9 @@ impl<C> Set<C> {
         self.vacate(place.block, 1);
     }
 
-    /// Drops one of the children, whoever it is; with what its destructor panicked with. For
-    /// a set that is not used any more.
-    pub(crate) fn drop_one(&mut self) -> Option<Result<(), Payload>> {
+    /// Drops one of the children, whoever it is; gives its index, and what its destructor
+    /// panicked with. For a set that is not used any more.
+    pub(crate) fn drop_one(&mut self) -> Option<(usize, Result<(), Payload>)> {
         while let Some(block) = self.blocks.last_mut() {
             let taken = block.taken();
             if taken != 0 {
@@ -297,7 +297,7 @@ impl<C> Set<C> {
                 if dropped.is_err() {
                     block.remove(seat);
                 }
-                return Some(dropped);
+                return Some((block.index(seat), dropped));
             }
             self.blocks.pop();
         }

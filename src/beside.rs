@@ -1,0 +1,156 @@
+//! What a group takes that is no child and stands beside them: a deadline, a grace, an observer.
+//!
+//! As with children, the lifetime and `Send` are bound in one place, [`Beside`], and what a
+//! group holds is a type of its [`Kind`], which needs no bound.
+
+use alloc::boxed::Box;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use futures_util::future::{BoxFuture, LocalBoxFuture};
+use pin_project_lite::pin_project;
+
+use crate::kind::Seal;
+use crate::{Boxed, Kind, LocalBoxed, Observer, Plain};
+
+/// What a group of kind `C` can hold beside its children: the future of
+/// [`with_deadline`](crate::Group::with_deadline), the closure and the future of
+/// [`with_grace`](crate::Group::with_grace), the observer of
+/// [`with_observer`](crate::Group::with_observer).
+///
+/// Sealed; it holds for every type that lives as long as the group's children may, and that is
+/// as `Send` as they are:
+///
+/// | kind | takes what is |
+/// | --- | --- |
+/// | [`Boxed<'a, T, E>`](Boxed), of [`Group::new`](crate::Group::new) | `Send + 'a` |
+/// | [`LocalBoxed<'a, T, E>`](LocalBoxed), of [`Group::local`](crate::Group::local) | `'a` |
+/// | [`Plain<F>`](Plain), of [`Group::unboxed`](crate::Group::unboxed) | `Send + 'static` |
+///
+/// # Examples
+///
+/// A function that takes what `with_deadline` takes:
+///
+/// ```
+/// use errgroup::{Beside, Children, Group};
+///
+/// fn bounded<C: Children>(group: Group<C>, time: impl Future + Beside<C>) -> Group<C> {
+///     group.with_limit(8).with_deadline(time)
+/// }
+/// # let _ = bounded(Group::<errgroup::Boxed<'_, (), ()>>::new(), async {});
+/// ```
+pub trait Beside<C: Kind>: Sized {
+    #[doc(hidden)]
+    fn into_timer(self, seal: Seal) -> C::Timer
+    where
+        Self: Future;
+
+    #[doc(hidden)]
+    fn into_starter<F>(self, seal: Seal) -> C::Starter
+    where
+        Self: FnOnce() -> F,
+        F: Future + Beside<C>;
+
+    #[doc(hidden)]
+    fn into_watcher(self, seal: Seal) -> C::Watcher
+    where
+        Self: Observer;
+}
+
+pin_project! {
+    /// A future without its output.
+    struct Ended<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Ended<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().future.poll(cx).map(drop)
+    }
+}
+
+impl<'a, X, T, E> Beside<Boxed<'a, T, E>> for X
+where
+    X: Send + 'a,
+{
+    fn into_timer(self, _: Seal) -> BoxFuture<'a, ()>
+    where
+        X: Future,
+    {
+        Box::pin(Ended { future: self })
+    }
+
+    fn into_starter<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>
+    where
+        X: FnOnce() -> F,
+        F: Future + Beside<Boxed<'a, T, E>>,
+    {
+        Box::new(move || self().into_timer(seal))
+    }
+
+    fn into_watcher(self, _: Seal) -> Box<dyn Observer + Send + 'a>
+    where
+        X: Observer,
+    {
+        Box::new(self)
+    }
+}
+
+impl<'a, X, T, E> Beside<LocalBoxed<'a, T, E>> for X
+where
+    X: 'a,
+{
+    fn into_timer(self, _: Seal) -> LocalBoxFuture<'a, ()>
+    where
+        X: Future,
+    {
+        Box::pin(Ended { future: self })
+    }
+
+    fn into_starter<F>(self, seal: Seal) -> Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>
+    where
+        X: FnOnce() -> F,
+        F: Future + Beside<LocalBoxed<'a, T, E>>,
+    {
+        Box::new(move || self().into_timer(seal))
+    }
+
+    fn into_watcher(self, _: Seal) -> Box<dyn Observer + 'a>
+    where
+        X: Observer,
+    {
+        Box::new(self)
+    }
+}
+
+impl<X, K> Beside<Plain<K>> for X
+where
+    X: Send + 'static,
+{
+    fn into_timer(self, _: Seal) -> BoxFuture<'static, ()>
+    where
+        X: Future,
+    {
+        Box::pin(Ended { future: self })
+    }
+
+    fn into_starter<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>
+    where
+        X: FnOnce() -> F,
+        F: Future + Beside<Plain<K>>,
+    {
+        Box::new(move || self().into_timer(seal))
+    }
+
+    fn into_watcher(self, _: Seal) -> Box<dyn Observer + Send>
+    where
+        X: Observer,
+    {
+        Box::new(self)
+    }
+}

@@ -1,0 +1,122 @@
+//! The observer: set by a builder, told at the head of each round and at each poll's end.
+
+use alloc::boxed::Box;
+
+use super::Group;
+use super::company::Company;
+use crate::kind::Seal;
+use crate::lock::Lock;
+use crate::panic::catch;
+use crate::{Beside, Children, Kind, Observer, Reason};
+
+/// How often an observer is told of what it has done itself, at the group's end.
+const ECHOES: usize = 8;
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Tells an observer what happens in the group: who is queued, starts, finishes, is
+    /// rejected; when the limit changes, and the stop. See [`Observer`].
+    ///
+    /// The last observer that is set holds. A group without one pays nothing for it.
+    ///
+    /// # Panics
+    ///
+    /// Where the group has children already, or a handle was made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Event, Group};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut running = 0;
+    /// let mut most = 0;
+    /// let mut group = Group::new().with_limit(3).with_observer(|event: &Event| {
+    ///     match event {
+    ///         Event::Started { .. } => running += 1,
+    ///         Event::Finished { index: Some(_), .. } => running -= 1,
+    ///         _ => {}
+    ///     }
+    ///     most = most.max(running);
+    /// });
+    /// for n in 0..10 {
+    ///     group.queue(async move { Ok::<_, ()>(n) });
+    /// }
+    /// group.await.unwrap();
+    /// assert_eq!((running, most), (0, 3));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_observer<W>(mut self, observer: W) -> Self
+    where
+        W: Observer + Beside<C>,
+    {
+        let untouched = !self.resolved && self.admission.observe();
+        assert!(untouched, "call `with_observer` before the group's first child or `handle`");
+        let observer = observer.into_watcher(Seal::new());
+        let company = self.company.get_or_insert_with(|| Box::new(Lock::new(Company::new())));
+        company.get_mut().observer = Some(observer);
+        self
+    }
+}
+
+impl<C: Kind> Company<C> {
+    /// Lets the observer, if there is one, stand around the poll of a child.
+    pub(super) fn watch<R>(&mut self, index: usize, poll: impl FnOnce() -> R) -> R {
+        let Some(watcher) = &mut self.observer else {
+            return poll();
+        };
+        let (mut poll, mut answer) = (Some(poll), None);
+        C::observer(watcher).around(index, &mut || {
+            if let Some(poll) = poll.take() {
+                answer = Some(poll());
+            }
+        });
+        match (answer, poll) {
+            (Some(answer), _) => answer,
+            (None, Some(poll)) => poll(),
+            (None, None) => unreachable!("a poll that was begun has returned"),
+        }
+    }
+}
+
+impl<C: Kind, P, O> Group<C, P, O> {
+    /// Tells the observer what has happened since the last call. Whether there was anything.
+    ///
+    /// What it does itself meanwhile it is told next time, or it could go on for ever.
+    pub(super) fn tell(&mut self) -> bool {
+        let Some(company) = &mut self.company else {
+            return false;
+        };
+        let Some(watcher) = &mut company.get_mut().observer else {
+            return false;
+        };
+        let events = self.admission.take_events();
+        let any = !events.is_empty();
+        let told = catch(|| {
+            let observer = C::observer(watcher);
+            events.iter().for_each(|event| observer.on_event(event));
+        });
+        if let Err(payload) = told {
+            self.admission.end_log();
+            let observer = company.get_mut().observer.take();
+            self.panic.keep(payload);
+            self.panic.guard(|| drop(observer));
+            self.stop(Reason::Panicked);
+        }
+        any
+    }
+
+    /// Tells the observer the rest, and drops it.
+    pub(super) fn dismiss_observer(&mut self) {
+        for _ in 0..ECHOES {
+            if !self.tell() {
+                break;
+            }
+        }
+        self.admission.end_log();
+        if let Some(company) = &mut self.company {
+            let observer = company.get_mut().observer.take();
+            self.panic.guard(|| drop(observer));
+        }
+    }
+}

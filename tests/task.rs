@@ -1,0 +1,150 @@
+//! Options of children: weight, priority, name, daemon.
+
+mod common;
+
+use std::cell::RefCell;
+
+use common::{Gate, Task};
+use errgroup::{Group, Reason, TryGoError, task};
+use futures::stream;
+
+#[test]
+fn weights_fill_the_limit_and_nobody_light_slips_past_a_heavy_one() {
+    let (driver, gate) = (Task::new(), Gate::new());
+    let mut group = Group::new().with_limit(4);
+    let child = |n: usize| {
+        let gate = gate.clone();
+        async move {
+            gate.wait(n).await;
+            Ok::<_, ()>(())
+        }
+    };
+    group.queue(task(child(0)).weight(3));
+    group.queue(task(child(1)).weight(2));
+    group.queue(child(2));
+    assert_eq!((group.stats().running, group.stats().queued), (1, 2));
+    assert!(matches!(group.try_go(child(3)), Err(TryGoError::AtLimit(_))));
+    assert!(driver.run(&mut group).is_pending());
+    gate.open(0);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!((group.stats().running, group.stats().queued), (2, 0));
+    gate.open(1);
+    gate.open(2);
+    assert!(driver.run(&mut group).is_ready());
+}
+
+#[test]
+fn one_heavier_than_the_limit_runs_alone() {
+    let (driver, gate) = (Task::new(), Gate::new());
+    let mut group = Group::new().with_limit(2);
+    for n in 0..3 {
+        let gate = gate.clone();
+        group.queue(
+            task(async move {
+                gate.wait(n).await;
+                Ok::<_, ()>(())
+            })
+            .weight(if n == 1 { usize::MAX } else { 1 }),
+        );
+    }
+    assert_eq!(group.stats().running, 1);
+    for n in 0..3 {
+        assert!(driver.run(&mut group).is_pending());
+        assert_eq!(group.stats().running, 1, "{n}");
+        gate.open(n);
+    }
+    assert!(driver.run(&mut group).is_ready());
+}
+
+#[test]
+fn higher_priority_goes_first_among_those_who_wait() {
+    let driver = Task::new();
+    let order = RefCell::new(Vec::new());
+    let mut group = Group::local().with_limit(1);
+    for (n, priority) in [0, -1, 5, 5, 0, 7].into_iter().enumerate() {
+        let order = &order;
+        group.queue(
+            task(async move {
+                order.borrow_mut().push(n);
+                Ok::<_, ()>(())
+            })
+            .priority(priority),
+        );
+    }
+    assert!(driver.run(&mut group).is_ready());
+    assert_eq!(*order.borrow(), [0, 5, 2, 3, 4, 1]);
+}
+
+#[test]
+fn a_go_of_higher_priority_overtakes_the_queue() {
+    let (driver, gate) = (Task::new(), Gate::new());
+    let order = RefCell::new(Vec::new());
+    let mut group = Group::local().with_limit(1);
+    let child = |n: usize| {
+        let (order, gate) = (&order, gate.clone());
+        async move {
+            gate.wait(n).await;
+            order.borrow_mut().push(n);
+            Ok::<_, ()>(())
+        }
+    };
+    group.queue(child(0));
+    group.queue(child(1));
+    (0..3).for_each(|n| gate.open(n));
+    {
+        let mut go = group.go(task(child(2)).priority(1));
+        assert!(driver.run(&mut go).is_ready());
+    }
+    assert!(driver.run(&mut group).is_ready());
+    assert_eq!(*order.borrow(), [0, 2, 1]);
+}
+
+#[test]
+fn a_group_of_which_daemons_are_left_ends_when_it_is_polled() {
+    let (driver, gate) = (Task::new(), Gate::new());
+    let mut group = Group::new();
+    let token = group.token().clone();
+    let watched = token.clone();
+    group.queue(
+        task(async move {
+            assert_eq!(token.cancelled().await, Reason::Finished);
+            Err::<(), _>("the daemon's")
+        })
+        .daemon(),
+    );
+    let open = gate.wait(0);
+    group.queue(async move {
+        open.await;
+        Ok(())
+    });
+    assert!(driver.run(&mut group).is_pending());
+    assert!(!watched.is_cancelled());
+    gate.open(0);
+    assert!(driver.run(&mut group.go(async { Ok(()) })).is_ready());
+    assert!(!watched.is_cancelled());
+    assert_eq!(driver.run(&mut group), std::task::Poll::Ready(Err("the daemon's")));
+}
+
+#[test]
+fn a_fed_child_that_needs_more_than_there_is_waits_in_the_queue() {
+    let (driver, gate) = (Task::new(), Gate::new());
+    let mut group = Group::new().with_limit(3);
+    let children = (0..4).map(|n| {
+        let gate = gate.clone();
+        task(async move {
+            gate.wait(n).await;
+            Ok::<_, ()>(())
+        })
+        .weight(2)
+    });
+    {
+        let mut feed = group.feed(stream::iter(children));
+        assert!(driver.run(&mut feed).is_pending());
+        gate.open(0);
+        assert!(driver.run(&mut feed).is_pending());
+    }
+    assert_eq!((group.stats().ok, group.stats().running, group.stats().queued), (1, 1, 1));
+    gate.open(1);
+    gate.open(2);
+    assert!(driver.run(&mut group).is_ready());
+}
