@@ -31,6 +31,7 @@
 //!   needs no place of its own.
 
 mod end;
+mod grants;
 mod line;
 mod log;
 mod nested;
@@ -39,6 +40,7 @@ mod permits;
 mod place;
 mod roll;
 mod row;
+mod settle;
 mod shared;
 mod state;
 

@@ -17,7 +17,8 @@ use async_lock::Semaphore;
 
 use super::line::{Entry, Inbox, Line, Load, Want};
 use super::roll::{Key, Roll};
-use super::state::{Calls, State};
+use super::settle::Calls;
+use super::state::State;
 use super::{End, Place, Reservation};
 use crate::bell::Bell;
 use crate::future::Cancelled;

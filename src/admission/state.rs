@@ -4,7 +4,6 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use super::end::End;
 use super::line::{Entry, Inbox, Line, Load, Place, Slot, Waiter, Want};
@@ -20,29 +19,29 @@ pub(super) struct State<C> {
     /// `count`.
     pub(super) stats: Stats,
     /// How many have room: the running children, and those who are awaited.
-    count: usize,
+    pub(super) count: usize,
     /// Room that they take beyond one each.
-    heavy: u128,
+    pub(super) heavy: u128,
     /// How many may enter a group without handles with no further look; there may be room for
     /// more.
     pub(super) quick: usize,
     /// How many slots of the inbox are awaited.
     pub(super) granted: usize,
     /// The index of the next child to start.
-    next_index: usize,
+    pub(super) next_index: usize,
     /// The next number in the order of coming.
-    next: u64,
+    pub(super) next: u64,
     pub(super) line: Line<C>,
-    nested: Nested,
-    inbox: Inbox<C>,
+    pub(super) nested: Nested,
+    pub(super) inbox: Inbox<C>,
     /// The slots of the inbox whose owner was overtaken, by the number with which he came.
-    renamed: BTreeMap<u64, u64>,
+    pub(super) renamed: BTreeMap<u64, u64>,
     /// Those who have started and are not yet in the set; their indexes are the last ones given.
-    outbox: VecDeque<C>,
+    pub(super) outbox: VecDeque<C>,
     /// What is to be known of the children that have started, by their index.
-    marks: BTreeMap<usize, Mark>,
+    pub(super) marks: BTreeMap<usize, Mark>,
     /// How many daemons have started and run.
-    daemons: usize,
+    pub(super) daemons: usize,
     pub(super) permits: Option<Permits>,
     /// For an observer.
     pub(super) log: Option<Box<Log>>,
@@ -56,24 +55,11 @@ pub(super) struct State<C> {
 }
 
 /// A running child that isn't like most.
-struct Mark {
+pub(super) struct Mark {
     weight: usize,
-    daemon: bool,
+    pub(super) daemon: bool,
     /// Kept for an observer only.
     name: Name,
-}
-
-/// What is to be done for others once the lock is free.
-#[derive(Default)]
-#[must_use]
-pub(super) struct Calls {
-    /// Those to be told, each once, when room is granted to them, or when they are to use the
-    /// queue. The first; mostly there is one.
-    pub(super) first: Option<Key>,
-    pub(super) more: Vec<Key>,
-    pub(super) ring: bool,
-    /// So many permits go back to the semaphore.
-    pub(super) permits: usize,
 }
 
 // === impl State ===
@@ -146,7 +132,7 @@ impl<C> State<C> {
         self.next_index > 0 || self.running() > 0 || queued > 0 || dropped > 0
     }
 
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -158,7 +144,7 @@ impl<C> State<C> {
         self.line.gives_way_to(want.priority) && self.fits(want.weight) && self.take_permit()
     }
 
-    fn take_permit(&mut self) -> bool {
+    pub(super) fn take_permit(&mut self) -> bool {
         self.permits.as_mut().is_none_or(Permits::take)
     }
 
@@ -183,7 +169,7 @@ impl<C> State<C> {
         self.stand(load.priority(), |_| Entry::Queued(load));
     }
 
-    fn note_queued(&mut self, load: &Load<C>) {
+    pub(super) fn note_queued(&mut self, load: &Load<C>) {
         self.stats.queued += 1;
         if let Some(log) = &mut self.log {
             log.queued(name(load.options.as_deref()));
@@ -232,12 +218,12 @@ impl<C> State<C> {
         index
     }
 
-    fn take_room(&mut self, weight: usize) {
+    pub(super) fn take_room(&mut self, weight: usize) {
         self.count += 1;
         self.heavy += weight as u128 - 1;
     }
 
-    fn free_room(&mut self, weight: usize) {
+    pub(super) fn free_room(&mut self, weight: usize) {
         self.count -= 1;
         self.heavy -= weight as u128 - 1;
         if let Some(permits) = &mut self.permits {
@@ -258,7 +244,7 @@ impl<C> State<C> {
     }
 
     /// Hands a child that has room over to the set.
-    fn start(&mut self, load: Load<C>) {
+    pub(super) fn start(&mut self, load: Load<C>) {
         let index = self.next_index;
         self.next_index += 1;
         if load.options.is_some() || self.log.is_some() {
@@ -278,97 +264,6 @@ impl<C> State<C> {
         self.daemons += usize::from(daemon);
         if weight > 1 || daemon || name.is_some() {
             self.marks.insert(index, Mark { weight, daemon, name });
-        }
-    }
-
-    // --- room that is granted ---
-
-    /// Takes room for a newcomer who was let in and whose child is awaited.
-    pub(super) fn grant_newcomer(&mut self, want: Want) -> Place {
-        let place = Place { came: self.next(), priority: want.priority };
-        self.grant(place, want.weight, Slot::Taken(want.weight));
-        place
-    }
-
-    fn grant(&mut self, place: Place, weight: usize, slot: Slot<C>) {
-        self.take_room(weight);
-        self.granted += 1;
-        let came = self.inbox_number(place.came);
-        if came != place.came {
-            self.renamed.insert(place.came, came);
-        }
-        self.inbox.push(came, slot);
-    }
-
-    /// The number under which one who came so goes to the end of the inbox: his own, or a new
-    /// one where others have overtaken him.
-    fn inbox_number(&mut self, came: u64) -> u64 {
-        match self.inbox.last() {
-            Some((last, _)) if last > came => self.next(),
-            _ => came,
-        }
-    }
-
-    /// Where he stands in the inbox, if he does.
-    fn number(&self, place: Place) -> u64 {
-        self.renamed.get(&place.came).copied().unwrap_or(place.came)
-    }
-
-    /// Whether there is room for one who waited; if so, he has come, and has it.
-    /// Gives his key.
-    pub(super) fn take_grant(&mut self, place: Place) -> Option<Option<Key>> {
-        if self.granted == 0 {
-            return None;
-        }
-        let slot = self.inbox.get_mut(self.number(place))?;
-        let Slot::Granted(Waiter { key, weight, .. }) = *slot else {
-            return None;
-        };
-        *slot = Slot::Taken(weight);
-        Some(key)
-    }
-
-    /// Brings the child for which room was granted. Gives it back where it is not any more.
-    ///
-    /// It may need more than was granted, or come with another priority, where it was asked for
-    /// on that room; then it is queued, where it does not fit.
-    pub(super) fn fill(&mut self, place: Place, load: Load<C>) -> Result<(), C> {
-        let number = self.number(place);
-        let room = self.inbox.get_mut(number).and_then(|slot| slot.awaited());
-        let Some(room) = room else {
-            return Err(load.child);
-        };
-        let more = load.weight() - room;
-        if more == 0 || self.count == 1 || self.fits(more) {
-            self.heavy += more as u128;
-            self.granted -= 1;
-            self.renamed.remove(&place.came);
-            if let Some(slot) = self.inbox.get_mut(number) {
-                *slot = Slot::Child(load);
-            }
-        } else {
-            self.give_back(place);
-            self.note_queued(&load);
-            let place = Place { priority: load.priority(), ..place };
-            self.line.insert(place, Entry::Queued(load));
-        }
-        Ok(())
-    }
-
-    /// Gives back room that was granted, if it is still. Gives the key of who had it.
-    pub(super) fn give_back(&mut self, place: Place) -> Option<Key> {
-        if self.granted == 0 {
-            return None;
-        }
-        let number = self.number(place);
-        let weight = self.inbox.get_mut(number)?.awaited()?;
-        let slot = self.inbox.remove(number);
-        self.renamed.remove(&place.came);
-        self.granted -= 1;
-        self.free_room(weight);
-        match slot {
-            Some(Slot::Granted(waiter)) => waiter.key,
-            _ => None,
         }
     }
 
@@ -453,7 +348,7 @@ impl<C> State<C> {
 
     /// Whether nothing runs that the group waits for, and nobody waits; after a stop, nobody is
     /// waited for, but daemons are.
-    fn is_over(&self, stopped: bool) -> bool {
+    pub(super) fn is_over(&self, stopped: bool) -> bool {
         if stopped {
             self.running() == 0
         } else {
@@ -488,142 +383,9 @@ impl<C> State<C> {
         let first = self.take_outbox(&mut started);
         (first, started, core::mem::take(&mut self.inbox))
     }
-
-    // --- settling ---
-
-    /// Restores the invariants of the line after a change.
-    pub(super) fn settle(&mut self, stopped: bool, calls: &mut Calls) {
-        let mut lacks_permit = false;
-        if !stopped && !self.closed {
-            self.take_back();
-            lacks_permit = self.admit_line(calls);
-        }
-        while let Some(Slot::Child(_)) = self.inbox.first() {
-            if let Some((_, Slot::Child(load))) = self.inbox.pop() {
-                self.start(load);
-            }
-        }
-        if !stopped && !self.closed {
-            self.settle_nested(calls);
-        }
-        if let Some(permits) = &mut self.permits {
-            // The group, if polled, waits for it.
-            calls.ring |= lacks_permit && !permits.wanted;
-            permits.wanted = lacks_permit;
-            calls.permits += permits.give_back();
-        }
-        // New children to poll, or an end to come to.
-        let left = core::mem::take(&mut self.left);
-        calls.ring |= self.has_mail() || (left && self.is_over(stopped));
-    }
-
-    /// Gives room to those whose turn it is. Whether the first of those that are left lacks a
-    /// permit alone.
-    fn admit_line(&mut self, calls: &mut Calls) -> bool {
-        while let Some(weight) = self.line.first().map(Entry::weight) {
-            if !self.fits(weight) {
-                return false;
-            }
-            if !self.take_permit() {
-                return true;
-            }
-            match self.line.pop() {
-                Some((place, Entry::Queued(load))) => {
-                    self.stats.queued -= 1;
-                    self.take_room(weight);
-                    if self.inbox.is_empty() {
-                        self.start(load);
-                    } else {
-                        let came = self.inbox_number(place.came);
-                        self.inbox.push(came, Slot::Child(load));
-                    }
-                }
-                Some((place, Entry::Waiter(mut waiter))) => {
-                    self.nested.remove(place);
-                    waiter.call(calls);
-                    self.grant(place, weight, Slot::Granted(waiter));
-                }
-                None => break,
-            }
-        }
-        false
-    }
-
-    /// Takes granted room back, after the limit has been lowered: of those who have not come,
-    /// last come first, up to one behind whom a child stands already (it can't go back to the
-    /// queue, and does not start before him). Each stands in line again where he stood.
-    fn take_back(&mut self) {
-        while self.granted > 0 && self.is_over_limit() {
-            let Some((_, Slot::Granted(waiter))) = self.inbox.last() else {
-                return;
-            };
-            let place = waiter.place;
-            if let Some(Slot::Granted(waiter)) = self.inbox.remove(self.number(place)) {
-                self.renamed.remove(&place.came);
-                self.granted -= 1;
-                self.free_room(waiter.weight);
-                // He has been told, and stands in no child until he has come.
-                self.line.insert(place, Entry::Waiter(waiter));
-            }
-        }
-    }
-
-    /// Whether more room is taken than there is; but for one who runs alone.
-    fn is_over_limit(&self) -> bool {
-        let taken = self.count as u128 + self.heavy;
-        self.stats
-            .limit
-            .is_some_and(|limit| taken > limit as u128 && (self.count > 1 || limit == 0))
-    }
-
-    /// Notes within which child he waits, if he does in one that the group waits for.
-    pub(super) fn waits_within(&mut self, place: Place, child: Option<usize>) {
-        let is_daemon = |child: &usize| self.marks.get(child).is_some_and(|mark| mark.daemon);
-        let child = child.filter(|child| !is_daemon(child));
-        self.nested.set(place, child);
-    }
-
-    /// He waits in line no more.
-    pub(super) fn waits_no_more(&mut self, place: Place) {
-        self.nested.remove(place);
-    }
-
-    fn settle_nested(&mut self, calls: &mut Calls) {
-        // Where somebody is awaited, it is not the end yet: he brings a child that may run, or
-        // gives his room back.
-        let stuck = self.nested.children() > 0
-            && self.nested.children() + self.daemons == self.running()
-            && self.granted == 0;
-        if !stuck {
-            return;
-        }
-        if let Some(place) = self.nested.oldest() {
-            // It goes on now; so its child no longer counts as waiting for this one.
-            self.nested.remove(place);
-            if let Some(Entry::Waiter(waiter)) = self.line.get_mut(place) {
-                waiter.to_queue = true;
-                waiter.call(calls);
-            }
-        }
-    }
 }
 
 /// The name that was given to a child.
 fn name(options: Option<&Options>) -> Name {
     options?.name.as_deref().map(Arc::from)
-}
-
-// === impl Waiter ===
-
-impl Waiter {
-    /// Tells it, once, to come.
-    pub(super) fn call(&mut self, calls: &mut Calls) {
-        if !core::mem::replace(&mut self.told, true) {
-            match self.key {
-                None => calls.ring = true,
-                Some(key) if calls.first.is_none() => calls.first = Some(key),
-                Some(key) => calls.more.push(key),
-            }
-        }
-    }
 }
