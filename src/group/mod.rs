@@ -18,7 +18,6 @@ use self::company::Company;
 use crate::admission::{Admission, Desk};
 use crate::bell::News;
 use crate::future::{Feed, Go, Scope, TryScope};
-use crate::lock::Lock;
 use crate::panic::First;
 use crate::set::Set;
 use crate::{
@@ -118,9 +117,8 @@ pub struct Group<
     pub(crate) policy: Option<P>,
     /// The first panic of a child or of the policy.
     pub(crate) panic: First,
-    /// Who stands beside the children; most groups have nobody. The lock is never taken: with
-    /// it a group is `Sync` as if it held no timer.
-    pub(crate) company: Option<Box<Lock<Company<C>>>>,
+    /// Who stands beside the children; in most groups nobody does.
+    pub(crate) company: Option<Box<Company<C>>>,
     /// It was the group itself that cancelled its token, and not on its deadline's word.
     pub(crate) stopped_itself: bool,
     /// What becomes of the output where somebody else did.

@@ -212,7 +212,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.news = self.news.and(self.admission.bell.open(cx));
         self.set.begin_turn();
         if let Some(company) = &mut self.company {
-            company.get_mut().begin_turn();
+            company.begin_turn();
         }
     }
 
