@@ -64,7 +64,8 @@ fn when_the_grace_is_over_those_who_still_run_are_dropped() {
 
 #[test]
 fn it_begins_at_a_stop_of_whatever_reason() {
-    let stops: [(Reason, fn(Group<Jobs>, &CancelToken) -> Group<Jobs>); 5] = [
+    type Stop = fn(Group<Jobs>, &CancelToken) -> Group<Jobs>;
+    let stops: [(Reason, Stop); 5] = [
         (Reason::Failed, |mut group, _| {
             group.queue(job(ready(Err("broken"))));
             group

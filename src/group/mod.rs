@@ -1,5 +1,6 @@
-//! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`
-//! and `policies.rs`, how it runs in `run.rs`.
+//! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`,
+//! `policies.rs`, `time.rs` and `amend.rs`, how it runs in `run.rs`, and what runs beside the
+//! children in `company.rs`.
 
 mod amend;
 mod build;
@@ -48,7 +49,9 @@ use crate::{
 ///
 /// # Cancellation
 ///
-/// Whoever cancels the token stops the group. That alone is no error.
+/// Whoever cancels the token stops the group; a [deadline](Self::with_deadline) may be he. That
+/// alone is no error, unless [`err_on_cancel`](Self::err_on_cancel) makes it one. How long the
+/// children that run may go on after a stop, [`with_grace`](Self::with_grace) says.
 ///
 /// # Drop
 ///
