@@ -2,7 +2,8 @@
 //!
 //! The shape of these impls is what lets a group stand in a spawned task whatever its
 //! children borrow: `Kind`'s have no `where` clause, [`Children`] bounds methods only, and
-//! the children's lifetime is bound in one place, [`Child`].
+//! the children's lifetime is bound in one place, [`Child`]; that of what stands beside them in
+//! another, [`Beside`](crate::Beside).
 
 use alloc::boxed::Box;
 use core::fmt;

@@ -22,7 +22,7 @@
 //! # futures::executor::block_on(run(&["/a", "/b"])).unwrap();
 //! ```
 //!
-//! It spawns nothing and knows no runtime and no timer, so it works under tokio, smol,
+//! It spawns nothing and knows no runtime and no timer but what it is given, so it works under tokio, smol,
 //! async-std or a `block_on` of your own, within other combinators, and in libraries that
 //! must not pick a runtime. Children may borrow from the caller's stack. Nothing outlives
 //! the group: when it resolves all its children are gone, and dropping it drops them.
@@ -56,7 +56,12 @@
 //! [`CancelToken::run`] does the same around any future. Whoever else holds the token may
 //! cancel it too, and stops the group by that; which is no error by itself. With
 //! [`with_parent`](Group::with_parent) a group's token hangs below another: tokens are
-//! trees, and each knows the [`Reason`] why it was cancelled.
+//! trees, and each knows the [`Reason`] why it was cancelled. With
+//! [`err_on_cancel`](Group::err_on_cancel) a cancel is an error after all.
+//!
+//! [`with_deadline`](Group::with_deadline) stops a group when a future resolves: any runtime's
+//! timer. And [`with_grace`](Group::with_grace) bounds the time after a stop: first a signal,
+//! then, for those who don't heed it, the end.
 //!
 //! A child that panics stops the group as well. The siblings are polled to their end, and
 //! then the panic goes on out of the group, with its own payload.
@@ -185,7 +190,8 @@
 //! - **A `go` of a handle that was polled once and is never polled again** holds up all who
 //!   came after it, and holds the group open, until a stop. Drop it, or poll it on.
 //! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to
-//!   its own end, and the group waits for it. To cut it off, drop the group.
+//!   its own end, and the group waits for it. To cut it off, set a
+//!   [grace](Group::with_grace), or drop the group.
 //!
 //! # Features
 //!

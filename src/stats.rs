@@ -33,8 +33,8 @@ pub struct Stats {
     pub ok: usize,
     /// Finished with `Err`.
     pub failed: usize,
-    /// Ended by somebody else: queued or running when a stop, a panic or the group's drop
-    /// ended it, or panicked itself, or given to `queue` after a stop, or by a `feed`'s stream
+    /// Ended by somebody else: queued or running when a stop, a grace, a panic or the group's
+    /// drop ended it, or panicked itself, or given to `queue` after a stop, or by a `feed`'s stream
     /// while one came.
     pub dropped: usize,
 }

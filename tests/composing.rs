@@ -420,3 +420,70 @@ async fn what_stands_beside_the_children_may_borrow_as_they_do() {
     });
     assert_eq!(output.await, (20, Ok(20), Ok(())));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_for_which_a_cancel_is_an_error_may_borrow() {
+    #[derive(Debug, PartialEq)]
+    struct Told<'a>(&'a str, String);
+    impl From<errgroup::CancelError> for Told<'_> {
+        fn from(error: errgroup::CancelError) -> Self {
+            Self("cancelled", error.to_string())
+        }
+    }
+    async fn ask<'a>(url: &'a str, token: CancelToken) -> Result<usize, Told<'a>> {
+        token.cancelled().await;
+        Ok(url.len())
+    }
+
+    let output = spawned(async {
+        let urls = urls();
+        let mut any = Group::new()
+            .with_deadline(check(&urls[0]))
+            .with_grace(|| fetch(&urls[1]))
+            .collect()
+            .err_on_cancel();
+        for url in &urls {
+            any.queue(fetch(url));
+            any.queue(async { std::future::pending().await });
+        }
+        let mut told = Group::new().with_deadline(fetch(&urls[0])).err_on_cancel();
+        let token = told.token().clone();
+        let ask = |url| ask(url, token.clone());
+        told.feed(stream::iter(urls.iter().map(|url| ask(url)))).await;
+        let scope = Group::new().with_deadline(fetch(&urls[0])).err_on_cancel().try_scope(
+            async |handle| -> Result<(), AnyError> {
+                handle.queue(fetch(&urls[0]));
+                Ok(handle.token().run(std::future::pending::<()>()).await?)
+            },
+        );
+        let scope = scope.await.map_err(|error| error.to_string());
+        let (any, told) = futures::join!(any, told);
+        (any.map_err(|error| error.to_string()), told.map_err(|told| told.1), scope)
+    });
+    let cut = "cancelled: the deadline has passed".to_string();
+    assert_eq!(output.await, (Err(cut.clone()), Err(cut.clone()), Err(cut)));
+}
+
+#[tokio::test]
+async fn a_local_groups_deadline_and_grace_may_borrow_and_need_not_be_send() {
+    let shared = std::rc::Rc::new(std::cell::Cell::new(0));
+    let group = Group::local()
+        .with_deadline(async {
+            yield_now().await;
+            shared.set(shared.get() + 1);
+        })
+        .with_grace(|| async {
+            yield_now().await;
+            shared.set(shared.get() + 1);
+        });
+    let output = group.scope(async |handle| {
+        handle.queue(async {
+            let _shared = std::rc::Rc::clone(&shared);
+            std::future::pending::<Result<(), AnyError>>().await
+        });
+        handle.token().cancelled().await
+    });
+    let (reason, output) = output.await;
+    output.unwrap();
+    assert_eq!((reason, shared.get()), (errgroup::Reason::Deadline, 2));
+}

@@ -3,13 +3,13 @@
 mod common;
 
 use std::cell::RefCell;
-use std::future::{pending, ready};
+use std::future::{pending, poll_fn, ready};
 use std::panic::panic_any;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use common::*;
@@ -64,7 +64,8 @@ fn when_the_grace_is_over_those_who_still_run_are_dropped() {
 
 #[test]
 fn it_begins_at_a_stop_of_whatever_reason() {
-    let stops: [(Reason, fn(Group<Jobs>, &CancelToken) -> Group<Jobs>); 5] = [
+    type Stop = fn(Group<Jobs>, &CancelToken) -> Group<Jobs>;
+    let stops: [(Reason, Stop); 5] = [
         (Reason::Failed, |mut group, _| {
             group.queue(job(ready(Err("broken"))));
             group
@@ -274,15 +275,49 @@ fn a_round_that_was_cut_off_by_the_budget_is_not_gone_on_with() {
 
 #[test]
 fn a_stop_at_the_very_end_of_the_budget_begins_the_grace_too() {
-    // All 4,096 are pending, but for the last, which stops the group.
-    let (task, probe) = (Task::new(), Probe::new());
+    // Two children wake one another, until the last poll of the budget; nobody rings after it.
+    let (task, probe, polls) = (Task::new(), Probe::new(), Arc::<AtomicUsize>::default());
+    let wakers = Arc::new(Mutex::new([None::<Waker>, None]));
     let mut group = Group::new().with_grace(|| ready(()));
-    for _ in 1..4_096 {
-        group.queue(probe.watch(job(pending())));
+    for me in 0..2 {
+        let (wakers, polls) = (Arc::clone(&wakers), Arc::clone(&polls));
+        group.queue(probe.watch(poll_fn(move |cx| {
+            if polls.fetch_add(1, Ordering::SeqCst) == 4_095 {
+                return Poll::Ready(Err("the last"));
+            }
+            let mut wakers = wakers.lock().unwrap();
+            wakers[me] = Some(cx.waker().clone());
+            if let Some(other) = wakers[1 - me].take() {
+                other.wake();
+            }
+            Poll::Pending
+        })));
     }
-    group.queue(job(ready(Err("the last"))));
-    assert_eq!(task.run(&mut group), Poll::Ready(Err("the last")));
-    assert_eq!(probe.drops(), 4_095);
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((probe.drops(), task.wakes()), (1, 1));
+    assert_eq!(task.poll(&mut group), Poll::Ready(Err("the last")));
+    assert_eq!((probe.drops(), polls.load(Ordering::SeqCst)), (2, 4_096));
+}
+
+#[test]
+fn those_behind_one_who_had_room_and_has_not_come_are_dropped_unpolled() {
+    let (gate, task, probe) = (Gate::new(), Task::new(), Probe::new());
+    let mut group = Group::new().with_limit(2).with_grace(|| ready(()));
+    let handle = group.handle();
+    group.queue(waits(&gate, 0));
+    group.queue(waits(&gate, 1));
+    let mut go = handle.go(probe.watch(ready(Ok(2))));
+    assert!(Task::new().poll(&mut go).is_pending());
+    handle.queue(probe.watch(ready(Ok(3))));
+    assert!(task.run(&mut group).is_pending());
+    gate.open(0);
+    gate.open(1);
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!((handle.stats().running, handle.stats().queued), (1, 0), "3 waits for 2");
+    handle.token().cancel();
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!((probe.polls(), probe.drops()), (0, 1));
+    assert_eq!((handle.stats().ok, handle.stats().dropped), (2, 1));
 }
 
 #[test]
@@ -532,6 +567,33 @@ fn a_closure_that_is_never_called_is_dropped_with_its_panic() {
     };
     assert_eq!(thrown(|| Task::new().finish(graced())), "the closure");
     assert_eq!(thrown(|| drop(graced())), "the closure");
+    assert_eq!(probe.drops(), 2);
+}
+
+#[test]
+fn of_many_panics_at_the_end_the_first_comes_out_and_all_is_dropped() {
+    let probe = Probe::new();
+    let bombed = || {
+        let (deadline, grace) = (Bomb("the deadline"), Bomb("the grace"));
+        let group = Group::new()
+            .with_deadline(async move {
+                let _bomb = deadline;
+                pending::<()>().await;
+            })
+            .with_grace(move || {
+                let _bomb = &grace;
+                ready(())
+            });
+        let handle = group.handle();
+        handle.queue(probe.watch(ready(Ok(0))));
+        (group, handle)
+    };
+    let (group, handle) = bombed();
+    assert_eq!(thrown(|| Task::new().finish(group)), "the deadline");
+    assert!(handle.is_closed());
+    let (group, handle) = bombed();
+    assert_eq!(thrown(|| drop(group)), "the deadline");
+    assert!(handle.is_closed());
     assert_eq!(probe.drops(), 2);
 }
 

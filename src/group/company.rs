@@ -110,7 +110,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let Some(mut company) = self.company.take() else {
             return;
         };
-        let Company { deadline, grace, .. } = company.get_mut();
+        let Company { deadline, grace, .. } = &mut *company;
         self.attend_deadline(deadline);
         if self.admission.is_stopped() {
             // So that who is left runs.
@@ -197,9 +197,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return false;
         }
         let (stopped, running) = (self.admission.is_stopped(), self.has_running());
-        let Some(Company { deadline, grace, .. }) =
-            self.company.as_mut().map(|company| company.get_mut())
-        else {
+        let Some(Company { deadline, grace, .. }) = self.company.as_deref() else {
             return false;
         };
         let is_woken = |timer: &Timer<_>| timer.signal.is_woken();
@@ -215,7 +213,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let Some(company) = &mut self.company else {
             return;
         };
-        let Company { deadline, grace, .. } = company.get_mut();
+        let Company { deadline, grace, .. } = &mut **company;
         // Each by itself: one whose destructor panics keeps no other from being dropped.
         self.panic.guard(|| *deadline = None);
         self.panic.guard(|| *grace = Grace::Endless);

@@ -1,5 +1,6 @@
-//! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`
-//! and `policies.rs`, how it runs in `run.rs`.
+//! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`,
+//! `policies.rs`, `time.rs` and `amend.rs`, how it runs in `run.rs`, and what runs beside the
+//! children in `company.rs`.
 
 mod amend;
 mod build;
@@ -20,7 +21,6 @@ use crate::admission::{Admission, Desk};
 use crate::bell::News;
 use crate::future::{Feed, Go, Scope, TryScope};
 use crate::kind::Seal;
-use crate::lock::Lock;
 use crate::panic::First;
 use crate::set::Set;
 use crate::{
@@ -51,7 +51,9 @@ use crate::{
 ///
 /// # Cancellation
 ///
-/// Whoever cancels the token stops the group. That alone is no error.
+/// Whoever cancels the token stops the group; a [deadline](Self::with_deadline) may be he. That
+/// alone is no error, unless [`err_on_cancel`](Self::err_on_cancel) makes it one. How long the
+/// children that run may go on after a stop, [`with_grace`](Self::with_grace) says.
 ///
 /// # Drop
 ///
@@ -120,9 +122,8 @@ pub struct Group<
     pub(crate) policy: Option<P>,
     /// The first panic of a child or of the policy.
     pub(crate) panic: First,
-    /// Who stands beside the children; most groups have nobody. The lock is never taken: with
-    /// it a group is `Sync` as if it held no timer.
-    pub(crate) company: Option<Box<Lock<Company<C>>>>,
+    /// Who stands beside the children; in most groups nobody does.
+    pub(crate) company: Option<Box<Company<C>>>,
     /// It was the group itself that cancelled its token, and not on its deadline's word.
     pub(crate) stopped_itself: bool,
     /// What becomes of the output where somebody else did.

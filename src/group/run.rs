@@ -134,7 +134,7 @@ where
     let known = group.admission.shared().map(|shared| shared.id());
     loop {
         let Group { set, admission, policy, company, .. } = &mut *group;
-        let mut company = company.as_mut().map(|company| company.get_mut());
+        let mut company = company.as_deref_mut();
         let Turn { stage, returned, stop } = &mut *turn;
         *stage = Stage::Child;
         let over = set.poll_round(
@@ -222,7 +222,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.set.begin_turn();
         self.admission.begin_poll();
         if let Some(company) = &mut self.company {
-            company.get_mut().begin_turn();
+            company.begin_turn();
         }
     }
 

@@ -6,7 +6,6 @@ use core::future::Future;
 use super::Group;
 use super::company::Company;
 use crate::kind::Seal;
-use crate::lock::Lock;
 use crate::{Beside, Children};
 
 impl<C: Children, P, O> Group<C, P, O> {
@@ -60,8 +59,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(self.is_new(), "call `with_deadline` before the group's first child");
         let deadline = deadline.into_timer(Seal::new());
-        let company = self.company.get_or_insert_with(|| Box::new(Lock::new(Company::new())));
-        company.get_mut().set_deadline(deadline, &self.admission.bell);
+        let company = self.company.get_or_insert_with(|| Box::new(Company::new()));
+        company.set_deadline(deadline, &self.admission.bell);
         self
     }
 
@@ -125,8 +124,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(self.is_new(), "call `with_grace` before the group's first child");
         let grace = f.into_starter(Seal::new());
-        let company = self.company.get_or_insert_with(|| Box::new(Lock::new(Company::new())));
-        company.get_mut().set_grace(grace);
+        let company = self.company.get_or_insert_with(|| Box::new(Company::new()));
+        company.set_grace(grace);
         self
     }
 

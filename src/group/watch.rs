@@ -5,7 +5,6 @@ use alloc::boxed::Box;
 use super::Group;
 use super::company::Company;
 use crate::kind::Seal;
-use crate::lock::Lock;
 use crate::panic::catch;
 use crate::{Beside, Children, Kind, Observer, Reason};
 
@@ -53,8 +52,8 @@ impl<C: Children, P, O> Group<C, P, O> {
         let untouched = !self.resolved && self.admission.observe();
         assert!(untouched, "call `with_observer` before the group's first child or `handle`");
         let observer = observer.into_watcher(Seal::new());
-        let company = self.company.get_or_insert_with(|| Box::new(Lock::new(Company::new())));
-        company.get_mut().observer = Some(observer);
+        let company = self.company.get_or_insert_with(|| Box::new(Company::new()));
+        company.observer = Some(observer);
         self
     }
 }
@@ -87,7 +86,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let Some(company) = &mut self.company else {
             return false;
         };
-        let Some(watcher) = &mut company.get_mut().observer else {
+        let Some(watcher) = &mut company.observer else {
             return false;
         };
         let events = self.admission.take_events();
@@ -98,7 +97,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         });
         if let Err(payload) = told {
             self.admission.end_log();
-            let observer = company.get_mut().observer.take();
+            let observer = company.observer.take();
             self.panic.keep(payload);
             self.panic.guard(|| drop(observer));
             self.stop(Reason::Panicked);
@@ -115,7 +114,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
         self.admission.end_log();
         if let Some(company) = &mut self.company {
-            let observer = company.get_mut().observer.take();
+            let observer = company.observer.take();
             self.panic.guard(|| drop(observer));
         }
     }
