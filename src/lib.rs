@@ -202,6 +202,7 @@ mod admission;
 mod bell;
 mod context;
 mod error;
+mod free;
 pub mod future;
 mod group;
 mod handle;
@@ -218,6 +219,7 @@ mod sync;
 mod token;
 
 pub use error::{Stopped, TryGoError};
+pub use free::{for_each, hedge, map};
 pub use group::Group;
 pub use handle::Handle;
 pub use kind::{Boxed, Child, Children, Kind, LocalBoxed, Plain};

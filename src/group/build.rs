@@ -124,6 +124,7 @@ where
             panic: First::default(),
             drained: false,
             resolved: false,
+            leaves_at_stop: false,
             advance: run::advance,
             finish: P::finish,
         }

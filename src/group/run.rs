@@ -162,6 +162,9 @@ where
         if let Some((reason, index, ended)) = turn.stop.take() {
             group.stop(reason);
             group.admission.finish(index, ended);
+            if group.leaves_at_stop {
+                return true;
+            }
         }
         group.admission.admit_next(&mut group.set);
         if over || *budget == 0 {
