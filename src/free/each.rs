@@ -7,7 +7,7 @@ use core::task::{Context, Poll};
 use super::ASKS;
 use crate::admission::{Desk, Room};
 use crate::group::run::{Driven, POLLS};
-use crate::panic::catch;
+use crate::panic::{First, catch};
 use crate::{Group, Plain};
 
 /// A group, and what its children are made of.
@@ -39,7 +39,7 @@ where
         self.group.begin(cx);
         let over = match catch(|| self.run()) {
             Ok(over) => over,
-            // The inputs', or the function's, or a destructor's of the two.
+            // The inputs', or the function's.
             Err(payload) => {
                 self.group.panic.keep(payload);
                 true
@@ -47,7 +47,7 @@ where
         };
         if over {
             let Self { group, source, .. } = self;
-            return group.cut_off(|| drop(source.take()));
+            return group.cut_off(|panic| leave(source, panic));
         }
         self.group.end(cx, true);
         Poll::Pending
@@ -58,6 +58,9 @@ where
         let (mut budget, mut asks) = (POLLS, ASKS);
         loop {
             let more = self.fill(&mut asks);
+            if self.group.panic.is_some() {
+                return true;
+            }
             match self.group.advance(&mut budget) {
                 Driven::Progress if self.group.is_stopped() => return true,
                 Driven::Progress => {}
@@ -84,7 +87,7 @@ where
             }
             *asks -= 1;
             let Some(input) = inputs.next() else {
-                drop(self.source.take());
+                leave(&mut self.source, &mut self.group.panic);
                 return false;
             };
             own.enter(f(input));
@@ -117,7 +120,15 @@ impl<I, F, Fut, P, O> Drop for Each<I, F, Fut, P, O> {
     fn drop(&mut self) {
         // First the children; and one panic of all.
         let mut panics = self.group.shut();
-        panics.guard(|| drop(self.source.take()));
+        leave(&mut self.source, &mut panics);
         panics.throw();
+    }
+}
+
+/// Drops the inputs and the function, each by itself: one that panics keeps no other from it.
+fn leave<I, F>(source: &mut Option<(I, F)>, panics: &mut First) {
+    if let Some((inputs, f)) = source.take() {
+        panics.guard(|| drop(inputs));
+        panics.guard(|| drop(f));
     }
 }

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 
 use super::ASKS;
 use crate::group::run::{Driven, POLLS};
-use crate::panic::catch;
+use crate::panic::{First, catch};
 use crate::signal::Signal;
 use crate::{Errors, FirstOk, Group, Plain, Policy, Verdict};
 
@@ -72,7 +72,7 @@ where
     group.leaves_at_stop = true;
     let signal = Signal::new(Arc::clone(&group.admission.bell));
     let makers = Some((attempt, delay));
-    Hedge { group, makers, max, started: 0, delay: None, over: false, signal, step: Hedge::step }
+    Hedge { group, makers, max, started: 0, delay: None, elapsed: false, signal, step: Hedge::step }
 }
 
 pin_project! {
@@ -89,8 +89,8 @@ pin_project! {
         // After the newest attempt.
         #[pin]
         delay: Option<D>,
-        // It has resolved.
-        over: bool,
+        // It has resolved: the next attempt is due.
+        elapsed: bool,
         // One for each delay.
         signal: Arc<Signal>,
         step: fn(Pin<&mut Hedge<F, Fut, T, E, G, D>>, &mut Context<'_>)
@@ -100,10 +100,9 @@ pin_project! {
     impl<F, Fut, T, E, G, D> PinnedDrop for Hedge<F, Fut, T, E, G, D> {
         fn drop(this: Pin<&mut Self>) {
             // First the attempts; and one panic of all.
-            let mut this = this.project();
+            let this = this.project();
             let mut panics = this.group.shut();
-            panics.guard(|| this.delay.set(None));
-            panics.guard(|| drop(this.makers.take()));
+            leave(this.delay, this.makers, &mut panics);
             panics.throw();
         }
     }
@@ -149,7 +148,7 @@ where
         }
         self.as_mut().project().group.begin(cx);
         let over = catch(|| self.as_mut().run());
-        let mut this = self.project();
+        let this = self.project();
         let over = match over {
             Ok(over) => over,
             // A delay's, or that of who makes attempts and delays.
@@ -159,12 +158,8 @@ where
             }
         };
         if over {
-            let makers = this.makers;
-            return this.group.cut_off(|| {
-                let makers = makers.take();
-                this.delay.set(None);
-                drop(makers);
-            });
+            let (group, delay, makers) = (this.group, this.delay, this.makers);
+            return group.cut_off(|panics| leave(delay, makers, panics));
         }
         this.group.end(cx, true);
         Poll::Pending
@@ -205,7 +200,8 @@ where
     fn is_due(&self) -> bool {
         let failed = self.group.policy.as_ref().and_then(|race| race.failed);
         let newest = self.started.checked_sub(1);
-        self.started < self.max && (self.over || failed == newest)
+        // At the beginning both are none.
+        self.started < self.max && (self.elapsed || failed == newest)
     }
 
     fn start(self: Pin<&mut Self>) {
@@ -213,7 +209,7 @@ where
         let Some((attempt, delay)) = this.makers else { return };
         let number = *this.started;
         *this.started += 1;
-        *this.over = false;
+        *this.elapsed = false;
         this.delay.set(None);
         this.group.queue(attempt(number));
         if *this.started < *this.max {
@@ -231,11 +227,20 @@ where
             return false;
         }
         let waker = Signal::waker(this.signal);
-        *this.over = delay.poll(&mut Context::from_waker(&waker)).is_ready();
-        if *this.over {
+        *this.elapsed = delay.poll(&mut Context::from_waker(&waker)).is_ready();
+        if *this.elapsed {
             this.delay.set(None);
         }
-        *this.over
+        *this.elapsed
+    }
+}
+
+/// Drops the delay and what makes them, each by itself: one that panics keeps no other from it.
+fn leave<F, G, D>(mut delay: Pin<&mut Option<D>>, makers: &mut Option<(F, G)>, panics: &mut First) {
+    panics.guard(|| delay.set(None));
+    if let Some((attempt, delay)) = makers.take() {
+        panics.guard(|| drop(attempt));
+        panics.guard(|| drop(delay));
     }
 }
 

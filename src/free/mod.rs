@@ -15,7 +15,7 @@ use core::task::Poll;
 pub use self::for_each::{ForEach, for_each};
 pub use self::hedge::{Hedge, hedge};
 pub use self::map::{Map, map};
-use crate::panic::{catch, discard, resume};
+use crate::panic::{First, catch, discard, resume};
 use crate::{Group, Kind};
 
 /// How often the user's code is asked for a future in one poll, however ready all of them are.
@@ -23,9 +23,9 @@ const ASKS: usize = 4096;
 
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Ends the group, whoever still runs: makes its output of what the policy has heard by now,
-    /// drops the children, then calls `rest`, which drops what stood beside them. The first panic
+    /// drops the children, then calls `leave`, which drops what stood beside them. The first panic
     /// of it all, or the one that the group keeps, goes on when nobody is left.
-    fn cut_off(&mut self, rest: impl FnOnce()) -> Poll<O> {
+    fn cut_off(&mut self, leave: impl FnOnce(&mut First)) -> Poll<O> {
         let finish = self.finish;
         let mut panic = core::mem::take(&mut self.panic);
         let policy = self.policy.as_mut().filter(|_| !panic.is_some());
@@ -33,7 +33,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if let Some(payload) = self.shut().take() {
             panic.keep(payload);
         }
-        panic.guard(rest);
+        leave(&mut panic);
         match panic.take() {
             None => output.map_or(Poll::Pending, Poll::Ready),
             Some(payload) => {
