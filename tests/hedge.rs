@@ -377,7 +377,7 @@ fn a_panic_of_any_part_drops_the_attempts_and_goes_on() {
                 may(MakeDelay, n);
                 let wait = delays.wait(n);
                 async move {
-                    let _bomb = (who == DropDelay && n == 1).then_some(Bomb("of it"));
+                    let _bomb = (who == DropDelay && n == 1).then(|| Bomb("of it"));
                     wait.await;
                     if who == Delay && n == 1 {
                         panic_any("of it");
