@@ -82,11 +82,13 @@ where
 /// `I` is the iterator of the inputs, `F` the function, `Fut` what it makes.
 #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
 pub struct Map<I, F, Fut, T, E> {
-    each: Each<I, F, Fut, Collect<T, E>, Result<Vec<T>, E>>,
+    each: Each<I, F, Fut, Collect<T, E>, Values<T, E>>,
 }
 
+type Values<T, E> = Result<Vec<T>, E>;
+
 impl<I, F, Fut, T, E> Future for Map<I, F, Fut, T, E> {
-    type Output = Result<Vec<T>, E>;
+    type Output = Values<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.each.poll(cx)
