@@ -125,6 +125,29 @@ fn the_newest_ones_failure_starts_the_next_at_once_and_an_older_ones_does_not() 
 }
 
 #[test]
+fn an_older_one_that_fails_after_the_newest_in_the_same_poll_hides_nothing() {
+    // Whichever of the two is polled first.
+    for (older, newest) in [(1, 2), (2, 3)] {
+        let (task, scene) = (Task::new(), Scene::default());
+        pinned!(hedge = scene.hedge(5));
+        scene.delays.open(0);
+        assert!(task.poll(&mut hedge).is_pending());
+        // Its seat is free for a newer one.
+        scene.lost.open(0);
+        assert!(task.poll(&mut hedge).is_pending());
+        for n in 1..newest {
+            scene.delays.open(n);
+            assert!(task.poll(&mut hedge).is_pending());
+        }
+        scene.log.take();
+        scene.lost.open(older);
+        scene.lost.open(newest);
+        assert!(task.poll(&mut hedge).is_pending());
+        assert_eq!(scene.log.take()[0], format!("attempt {}", newest + 1));
+    }
+}
+
+#[test]
 fn all_errors_come_out_in_the_order_in_which_they_came() {
     let (task, gate, delays) = (Task::new(), Gate::new(), Gate::new());
     let errors = ["zero", "one", "two"];

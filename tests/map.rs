@@ -317,6 +317,26 @@ fn destructors_that_panic_together_are_one_panic_and_lose_nobody() {
 }
 
 #[test]
+fn an_error_drops_who_runs_then_the_inputs_and_the_function_before_it_comes_out() {
+    let (task, gate, log) = (Task::new(), Gate::new(), Log::new());
+    let inputs_gone = OnDrop(|| log.add("inputs"));
+    let function_gone = OnDrop(|| log.add("function"));
+    let inputs = (0..9).inspect(move |_| {
+        let _ = &inputs_gone;
+    });
+    let (at, to) = (&gate, &log);
+    let mut all = for_each(2, inputs, move |n| {
+        let _ = &function_gone;
+        let wait = visitor::<&str>(n, at, to);
+        async move { if wait.await? == 1 { Err("broken") } else { Ok(()) } }
+    });
+    assert!(task.poll(&mut all).is_pending());
+    gate.open(1);
+    assert_eq!(task.poll(&mut all), Poll::Ready(Err("broken")));
+    assert_eq!(log.take(), ["+0", "+1", "-1", "-0", "inputs", "function"]);
+}
+
+#[test]
 fn inputs_and_function_go_with_their_last_future() {
     let (task, log) = (Task::new(), Log::new());
     let gone = OnDrop(|| log.add("function"));

@@ -184,14 +184,11 @@ where
                 Driven::Progress => continue,
                 Driven::Idle | Driven::Spent => {}
             }
-            // The attempts come first: one that is done needs no other.
+            // The attempts come first: one that is done needs no other. What a delay that yields
+            // rings stays in the bell, for the next poll.
             if !self.as_mut().poll_delay() {
                 break;
             }
-        }
-        if self.delay.is_some() && self.signal.is_woken() {
-            // It has yielded.
-            self.group.admission.bell.ring();
         }
         self.started == self.max && self.group.set.is_empty()
     }
