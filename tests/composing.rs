@@ -374,7 +374,7 @@ async fn a_map_stands_in_the_combinators() {
         assert_eq!(both.unwrap().0.len(), 20);
         let both = tokio::try_join!(
             errgroup::map(8, &urls, |url| check(url)),
-            errgroup::for_each(8, ["", &urls[0]], |url| check(url)),
+            errgroup::for_each(8, ["", &urls[0]], check),
         );
         assert_eq!(both, Err("no such page"));
         let mut never = futures::future::pending::<()>();
@@ -423,13 +423,13 @@ async fn hedges_are_spawned_and_stand_in_the_combinators() {
         assert_eq!(any.unwrap(), text.unwrap());
         let page = |n: usize| fetch(&urls[n]);
         let (any, text) = futures::join!(
-            errgroup::hedge(3, |n| page(n), |_| yield_now()),
+            errgroup::hedge(3, &page, |_| yield_now()),
             errgroup::hedge(3, async |_| check("").await, async |n| urls[n].len()),
         );
         assert_eq!((any.unwrap(), text.unwrap_err().len()), (7, 3));
         let both = futures::try_join!(
             errgroup::hedge(3, |n| fetch(&urls[n]), |_| yield_now()),
-            errgroup::hedge(3, |n| page(n), soon),
+            errgroup::hedge(3, page, soon),
         );
         assert_eq!(both.unwrap(), (7, 7));
         let mut hedges: FuturesUnordered<_> =

@@ -470,13 +470,13 @@ fn a_panic_of_one_outranks_the_siblings_and_the_errors_own() {
 #[test]
 #[should_panic = "the limit must be at least 1"]
 fn a_limit_of_nothing_is_refused_by_map() {
-    let _ = map(0, [1], |n| ready(Ok::<_, ()>(n)));
+    drop(map(0, [1], |n| ready(Ok::<_, ()>(n))));
 }
 
 #[test]
 #[should_panic = "the limit must be at least 1"]
 fn a_limit_of_nothing_is_refused_by_for_each() {
-    let _ = for_each(0, [1], |n| ready(Ok::<_, ()>(n)));
+    drop(for_each(0, [1], |n| ready(Ok::<_, ()>(n))));
 }
 
 #[test]

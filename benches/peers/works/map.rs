@@ -1,7 +1,5 @@
 //! A future for each input, and their values in the order of the inputs.
 
-use std::future::Future;
-
 use errgroup::Group;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use futures_buffered::BufferedTryStreamExt;
@@ -61,8 +59,9 @@ fn work(kind: &str, what: &str, times: u32) -> Work {
     work
 }
 
-fn child(input: usize, times: u32) -> impl Future<Output = Result<usize, Failure>> {
-    async move { yields(times).await.map(|()| input) }
+async fn child(input: usize, times: u32) -> Result<usize, Failure> {
+    yields(times).await?;
+    Ok(input)
 }
 
 /// Adds a contender, whose values are looked at after the clock has stopped.
