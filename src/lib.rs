@@ -142,6 +142,22 @@
 //! Whatever the policy, a cancelled token or a panic stops the group, and what runs is polled to
 //! its end.
 //!
+//! # Without a group
+//!
+//! Where all that is wanted is the values, [`map`](map()) and [`for_each`] run a future for each
+//! input, and [`hedge`] makes another attempt where one takes long. Nobody holds a token of
+//! theirs; so at the first error, or at `hedge`'s first value, they drop those that still run.
+//!
+//! ```
+//! # async fn length(url: &str) -> Result<usize, std::io::Error> { Ok(url.len()) }
+//! # async fn run(urls: &[&str]) -> Result<(), std::io::Error> {
+//! let lengths: Vec<usize> = errgroup::map(8, urls, |url| length(url)).await?; // as the urls are
+//! # assert_eq!(lengths, [2, 3]);
+//! # Ok(())
+//! # }
+//! # futures::executor::block_on(run(&["/a", "/bc"])).unwrap();
+//! ```
+//!
 //! # Naming the types
 //!
 //! Inference finds the types where the group's output is used. Where it doesn't (`E0282`), say
@@ -209,6 +225,7 @@ mod bell;
 mod beside;
 mod context;
 mod error;
+mod free;
 pub mod future;
 mod group;
 mod handle;
@@ -228,6 +245,7 @@ mod token;
 
 pub use beside::Beside;
 pub use error::{Stopped, TryGoError};
+pub use free::{for_each, hedge, map};
 pub use group::Group;
 pub use handle::Handle;
 pub use kind::{Boxed, Child, Children, Kind, LocalBoxed, Plain};

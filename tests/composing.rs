@@ -333,6 +333,130 @@ async fn token_futures_are_send_around_borrows() {
     assert!(!cancelled);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_map_of_borrowed_inputs_is_spawned() {
+    let outputs = spawned(async {
+        let urls = urls();
+        let any = errgroup::map(8, &urls, |url| fetch(url)).await?;
+        let text = errgroup::map(8, &urls, |url| check(url)).await?;
+        let (base, part) = (String::from("/page"), 3);
+        let more = errgroup::map(8, urls.iter().filter(|url| url.len() > part), async |url| {
+            Ok::<_, AnyError>(fetch(&base).await? + fetch(url).await?)
+        });
+        let more = more.await?;
+        let named = errgroup::map(2, ["a", "b"], fetch).await?;
+        errgroup::for_each(8, &urls, |url| fetch(url)).await?;
+        errgroup::for_each(8, &urls, |url| check(url)).await?;
+        errgroup::for_each(3, urls, async |url| fetch(&url).await.map(drop)).await?;
+        Ok::<_, AnyError>((any, text, more.len(), named))
+    });
+    let (any, text, more, named) = outputs.await.unwrap();
+    assert_eq!(any, text);
+    assert_eq!((more, named), (20, vec![1, 1]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_map_stands_in_the_combinators() {
+    spawned(async {
+        let urls = urls();
+        let page = |url| fetch(url);
+        let (any, text, each, other) = futures::join!(
+            errgroup::map(8, &urls, |url| page(url)),
+            errgroup::map(8, &urls, |url| check(url)),
+            errgroup::for_each(8, &urls, |url| page(url)),
+            yield_now(),
+        );
+        assert_eq!((any.unwrap(), each.unwrap(), other), (text.unwrap(), (), ()));
+        let both = futures::try_join!(
+            errgroup::map(8, &urls, |url| fetch(url)),
+            errgroup::for_each(8, &urls, |url| fetch(url)),
+        );
+        assert_eq!(both.unwrap().0.len(), 20);
+        let both = tokio::try_join!(
+            errgroup::map(8, &urls, |url| check(url)),
+            errgroup::for_each(8, ["", &urls[0]], check),
+        );
+        assert_eq!(both, Err("no such page"));
+        let mut never = futures::future::pending::<()>();
+        let mut all = errgroup::map(8, &urls, |url| check(url));
+        futures::select! {
+            () = never => unreachable!(),
+            output = all => assert_eq!(output.unwrap().len(), 20),
+        }
+        tokio::select! {
+            biased;
+            () = std::future::pending() => unreachable!(),
+            output = errgroup::for_each(8, &urls, |url| fetch(url)) => output.unwrap(),
+        }
+        let maps = urls.chunks(5).map(|part| errgroup::map(2, part, |url| fetch(url)));
+        let mut maps: FuturesUnordered<_> = maps.collect();
+        while let Some(output) = maps.next().await {
+            assert_eq!(output.unwrap().len(), 5);
+        }
+        let maps = urls.chunks(5).map(|part| errgroup::for_each(2, part, |url| check(url)));
+        let mut maps = stream::iter(maps.collect::<Vec<_>>()).buffer_unordered(2);
+        while let Some(output) = maps.next().await {
+            output.unwrap();
+        }
+        // In a group, and in itself.
+        let mut group = Group::new().collect();
+        group.queue(errgroup::map(2, &urls, |url| fetch(url)));
+        let parts = urls.chunks(5);
+        group.queue(async {
+            let nested = errgroup::map(2, parts, |part| errgroup::map(2, part, |url| fetch(url)));
+            Ok(nested.await?.concat())
+        });
+        let both = group.await.unwrap();
+        assert_eq!(both[0], both[1]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hedges_are_spawned_and_stand_in_the_combinators() {
+    spawned(async {
+        let urls = urls();
+        let urls = &urls;
+        let soon = |_| yield_now();
+        let any = errgroup::hedge(3, |n| fetch(&urls[n]), soon).await;
+        let text = errgroup::hedge(3, |n| check(&urls[n]), |_| tokio::task::yield_now()).await;
+        assert_eq!(any.unwrap(), text.unwrap());
+        let page = |n: usize| fetch(&urls[n]);
+        let (any, text) = futures::join!(
+            errgroup::hedge(3, &page, |_| yield_now()),
+            errgroup::hedge(3, async |_| check("").await, async |n| urls[n].len()),
+        );
+        assert_eq!((any.unwrap(), text.unwrap_err().len()), (7, 3));
+        let both = futures::try_join!(
+            errgroup::hedge(3, |n| fetch(&urls[n]), |_| yield_now()),
+            errgroup::hedge(3, page, soon),
+        );
+        assert_eq!(both.unwrap(), (7, 7));
+        let mut hedges: FuturesUnordered<_> =
+            urls.iter().map(|url| errgroup::hedge(2, move |_| fetch(url), soon)).collect();
+        while let Some(output) = hedges.next().await {
+            output.unwrap();
+        }
+        // The children of another.
+        let all = errgroup::map(4, urls, |url| errgroup::hedge(2, move |_| check(url), soon));
+        assert_eq!(all.await.unwrap().len(), 20);
+    })
+    .await;
+}
+
+#[test]
+fn a_map_of_what_is_not_send_runs_where_it_is() {
+    let shared = std::rc::Rc::new(std::cell::Cell::new(0));
+    let output = futures::executor::block_on(errgroup::map(2, 0..5, |n| {
+        let shared = std::rc::Rc::clone(&shared);
+        async move {
+            shared.set(shared.get() + n);
+            Ok::<_, ()>(shared)
+        }
+    }));
+    assert_eq!((output.unwrap().len(), shared.get()), (5, 10));
+}
+
 #[test]
 fn a_group_with_a_local_child_runs_where_it_is() {
     let shared = std::rc::Rc::new(std::cell::Cell::new(0));
@@ -373,6 +497,12 @@ fn auto_traits_are_those_of_the_parts() {
     sync::<Handle<Boxed<'_, (), ()>>>();
     sync::<Handle<Plain<std::future::Ready<Result<(), ()>>>>>();
     send::<errgroup::future::Closed>();
+    type Pin<T> = std::future::Ready<Result<T, Pinned>>;
+    send::<errgroup::future::Map<std::ops::Range<u8>, fn(u8), Pin<()>, (), Arc<()>>>();
+    unpin::<errgroup::future::Map<Pinned, Pinned, Pin<Pinned>, Pinned, Pinned>>();
+    unpin::<errgroup::future::ForEach<Pinned, Pinned, Pin<Pinned>, Pinned>>();
+    send::<errgroup::future::Hedge<fn(), Pin<()>, (), Arc<()>, fn(), Pin<()>>>();
+    unpin::<errgroup::future::Hedge<Pinned, Pin<()>, (), (), Pinned, std::future::Ready<()>>>();
     sync::<Stats>();
 }
 

@@ -9,8 +9,8 @@ use std::task::Poll;
 
 use common::{DropToken, Drops, Gate, Job, Probe, Task, fails, job, thrown, waits};
 use errgroup::{
-    AllErrors, Boxed, Child, Children, Collect, Errors, FirstDone, FirstOk, Group, Policy, Reason,
-    Settle, Verdict,
+    AllErrors, Boxed, CancelError, CancelToken, Child, Children, Collect, Errors, FirstDone,
+    FirstOk, Group, Policy, Reason, Settle, Verdict,
 };
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -696,11 +696,49 @@ fn errors_are_gone_through_in_order_owned_and_borrowed() {
 }
 
 #[test]
+fn errors_are_made_of_a_vec_or_of_what_comes() {
+    assert_eq!(Errors::from(vec!["a", "b"]), errors(["a", "b"]));
+    let collected: Errors<_> = (0..1000).collect();
+    assert_eq!(collected, errors(0..1000));
+    assert_eq!(Errors::from(collected.into_vec()).first(), Some(&0));
+    assert!(Errors::<()>::from_iter([]).is_empty());
+    // All that failed of many results, too.
+    let results = [Ok(1), Err("a"), Ok(2), Err("b")];
+    assert_eq!(results.into_iter().filter_map(Result::err).collect::<Errors<_>>().len(), 2);
+}
+
+#[test]
+fn a_cancel_is_one_error_of_any_type_that_takes_it() {
+    fn cancel(token: &CancelToken) -> CancelError {
+        token.cancel_with(Reason::Deadline);
+        Task::new().finish(token.run(std::future::pending::<()>())).unwrap_err()
+    }
+    let token = CancelToken::new();
+    let itself = Errors::<CancelError>::from(cancel(&token));
+    assert_eq!(
+        (itself.len(), itself.first().map(CancelError::reason)),
+        (1, token.reason().as_ref())
+    );
+    assert_eq!(itself.to_string(), cancel(&token).to_string());
+    // `?` finds it, whatever the children's error is.
+    let any = || -> Result<(), Errors<Box<dyn Error + Send + Sync>>> { Err(cancel(&token))? };
+    let any = any().unwrap_err();
+    assert!(any.iter().all(|error| error.is::<CancelError>()));
+    assert_eq!(any.to_string(), cancel(&token).to_string());
+}
+
+#[test]
 fn errors_are_an_error_whose_source_is_the_first() {
     let some = errors([Caused("a", fmt::Error), Caused("b", fmt::Error)]);
     let source = some.source().and_then(|source| source.downcast_ref::<Caused>());
     assert_eq!(source, Some(&Caused("a", fmt::Error)));
     assert!(some.iter().all(|error| error.source().is_some_and(|cause| cause.is::<fmt::Error>())));
+    let chain =
+        std::iter::successors(Some(&some as &(dyn Error + 'static)), |&error| error.source());
+    assert_eq!(
+        chain.map(ToString::to_string).collect::<Vec<_>>(),
+        ["2 errors: a; b", "a", &fmt::Error.to_string()],
+    );
     let boxed: Box<dyn Error + Send + Sync> = some.into();
     assert!(boxed.is::<Errors<Caused>>());
     assert!(errors::<Caused>([]).source().is_none());

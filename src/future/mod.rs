@@ -14,4 +14,5 @@ pub(crate) use self::drive::Drive;
 pub use self::feed::Feed;
 pub use self::go::Go;
 pub use self::scope::{Scope, TryScope};
+pub use crate::free::{ForEach, Hedge, Map};
 pub use crate::token::{Cancelled, Run};

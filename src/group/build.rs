@@ -130,6 +130,7 @@ where
             amend: None,
             drained: false,
             resolved: false,
+            leaves_at_stop: false,
             advance: run::advance,
             finish: P::finish,
         }

@@ -132,6 +132,9 @@ pub struct Group<
     pub(crate) drained: bool,
     /// The output, or the panic, has been given out, or the group is gone.
     pub(crate) resolved: bool,
+    /// Where the policy stops it, its poll ends there, and siblings are polled no more: whoever
+    /// has the group is about to drop them.
+    pub(crate) leaves_at_stop: bool,
     /// How the group is driven and ended, captured where the bounds were known.
     pub(crate) advance: fn(&mut Self, &mut usize) -> run::Driven,
     pub(crate) finish: fn(&mut P) -> O,

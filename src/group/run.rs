@@ -173,6 +173,9 @@ where
             group.admission.report(index, ended);
             group.stop(reason);
             group.admission.finish_reported(index, ended);
+            if group.leaves_at_stop {
+                return true;
+            }
         }
         group.admission.admit_next(&mut group.set);
         if over || *budget == 0 {

@@ -5,10 +5,14 @@ use core::error::Error;
 use core::fmt;
 use core::slice;
 
+use crate::CancelError;
+
 /// The errors of several children, in the order in which they came.
 ///
-/// What a group with [`AllErrors`](crate::AllErrors) or [`FirstOk`](crate::FirstOk) fails with.
-/// It is empty only where nothing failed: with `FirstOk`, where no child finished.
+/// What a group with [`AllErrors`](crate::AllErrors) or [`FirstOk`](crate::FirstOk) fails with,
+/// and [`hedge`](crate::hedge). It is empty only where nothing failed: with `FirstOk`, where no
+/// child finished; of a `hedge` that may attempt nothing. Others may be made of a `Vec`, or
+/// collected.
 ///
 /// Shown, it is on one line: one error as it is; several as their number, then each, as in
 /// `3 errors: a; b; c`, however many they are. `{:#}` shows each in its `{:#}` form. As an
@@ -130,6 +134,74 @@ impl<E> Errors<E> {
     /// ```
     pub fn into_vec(self) -> Vec<E> {
         self.0
+    }
+}
+
+/// Takes them in the order in which they come.
+///
+/// # Examples
+///
+/// All that is wrong with some inputs:
+///
+/// ```
+/// use errgroup::Errors;
+///
+/// fn check(names: &[&str]) -> Result<(), Errors<String>> {
+///     let empty = names.iter().enumerate().filter(|(_, name)| name.is_empty());
+///     let errors: Errors<_> = empty.map(|(n, _)| format!("name {n} is empty")).collect();
+///     if errors.is_empty() { Ok(()) } else { Err(errors) }
+/// }
+///
+/// let errors = check(&["a", "", "c", ""]).unwrap_err();
+/// assert_eq!(errors.to_string(), "2 errors: name 1 is empty; name 3 is empty");
+/// ```
+impl<E> FromIterator<E> for Errors<E> {
+    fn from_iter<I: IntoIterator<Item = E>>(errors: I) -> Self {
+        Self(errors.into_iter().collect())
+    }
+}
+
+/// Takes them in their order, and as they are kept: [`Errors::into_vec`] gives them back.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Errors;
+///
+/// assert_eq!(Errors::from(vec!["one", "two"]).to_string(), "2 errors: one; two");
+/// ```
+impl<E> From<Vec<E>> for Errors<E> {
+    fn from(errors: Vec<E>) -> Self {
+        Self(errors)
+    }
+}
+
+/// One error, made of the cancel: so that "it was cancelled" can stand wherever a group's errors
+/// can.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::{CancelToken, Errors};
+///
+/// type AnyError = Box<dyn std::error::Error + Send + Sync>;
+///
+/// async fn check(token: &CancelToken) -> Result<(), Errors<AnyError>> {
+///     // `?` makes an `Errors` of a `CancelError`.
+///     token.run(async { Err(Errors::from(vec!["one".into(), "two".into()])) }).await?
+/// }
+///
+/// # futures::executor::block_on(async {
+/// let token = CancelToken::new();
+/// assert_eq!(check(&token).await.unwrap_err().len(), 2);
+/// token.cancel();
+/// let errors = check(&token).await.unwrap_err();
+/// assert_eq!((errors.len(), errors.to_string()), (1, "cancelled".to_string()));
+/// # });
+/// ```
+impl<E: From<CancelError>> From<CancelError> for Errors<E> {
+    fn from(error: CancelError) -> Self {
+        Self(Vec::from([E::from(error)]))
     }
 }
 

@@ -5,6 +5,7 @@ mod crowd;
 mod errors;
 mod handle;
 mod limits;
+mod map;
 pub(crate) mod memory;
 mod mixed;
 mod ring;
@@ -16,7 +17,7 @@ use crate::common::work::Work;
 
 /// The works that are timed.
 pub(crate) fn timed() -> impl Iterator<Item = Work> {
-    [limits::works, mixed::works, woken::works, ring::works, errors::works]
+    [limits::works, map::works, mixed::works, woken::works, ring::works, errors::works]
         .into_iter()
         .chain([small::works, handle::works, tokens::works])
         .flat_map(|works| works())

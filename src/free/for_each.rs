@@ -1,0 +1,80 @@
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use futures_util::future::FusedFuture;
+
+use super::each::Each;
+use crate::{FirstErr, Group};
+
+/// Runs a future for each input, at most `limit` at a time.
+///
+/// As [`map`](crate::map()), but the values, of any type, are dropped as they come.
+///
+/// # Errors
+///
+/// The error of the first future to finish with one; the others are dropped before it comes
+/// out, as with [`map`](crate::map()).
+///
+/// # Panics
+///
+/// Where `limit` is 0, at the call. And where one of the futures panics, `f`, the inputs or a
+/// destructor: the futures that run are dropped, then the panic goes on out of the poll, as with
+/// [`map`](crate::map()).
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::Cell;
+///
+/// # futures::executor::block_on(async {
+/// let sum = Cell::new(0);
+/// let added = errgroup::for_each(4, 1..=10, async |n| {
+///     if n > 9 {
+///         return Err("that is too much");
+///     }
+///     sum.set(sum.get() + n);
+///     Ok(sum.get())
+/// });
+/// assert_eq!(added.await, Err("that is too much"));
+/// assert_eq!(sum.get(), 45);
+/// # });
+/// ```
+#[track_caller]
+pub fn for_each<I, F, Fut, T, E>(limit: usize, inputs: I, f: F) -> ForEach<I::IntoIter, F, Fut, E>
+where
+    I: IntoIterator,
+    F: FnMut(I::Item) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    ForEach { each: Each::new(limit, inputs.into_iter(), f, Group::unboxed()) }
+}
+
+/// The future of [`for_each`](crate::for_each): done when all are, or at the first error.
+///
+/// `I` is the iterator of the inputs, `F` the function, `Fut` what it makes.
+#[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
+pub struct ForEach<I, F, Fut, E> {
+    each: Each<I, F, Fut, FirstErr<E>, Result<(), E>>,
+}
+
+impl<I, F, Fut, E> Future for ForEach<I, F, Fut, E> {
+    type Output = Result<(), E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.each.poll(cx)
+    }
+}
+
+impl<I, F, Fut, E> FusedFuture for ForEach<I, F, Fut, E> {
+    fn is_terminated(&self) -> bool {
+        self.each.is_terminated()
+    }
+}
+
+impl<I, F, Fut, E> fmt::Debug for ForEach<I, F, Fut, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.each.fmt("ForEach", f)
+    }
+}
