@@ -213,6 +213,7 @@ mod reason;
 mod set;
 mod signal;
 mod slab;
+mod spawned;
 mod stats;
 mod sync;
 mod token;
@@ -225,6 +226,7 @@ pub use policy::{
     AllErrors, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
 };
 pub use reason::{CancelError, Reason};
+pub use spawned::Spawned;
 pub use stats::Stats;
 pub use token::{CancelToken, DropGuard};
 

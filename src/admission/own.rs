@@ -14,6 +14,7 @@ use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
 use crate::lock::{Lazy, Lock};
 use crate::set::Set;
+use crate::spawned::Spawner;
 use crate::sync::waker;
 use crate::{CancelToken, Reason, Stats, TryGoError};
 
@@ -85,9 +86,10 @@ impl Leash {
     }
 
     /// Whether somebody else has the token, or had it and has cancelled it.
-    fn is_given_out(&self) -> bool {
-        // Two are the leash's own: the token and the watch.
-        self.token.references() > 2 || self.token.is_cancelled()
+    fn is_given_out(&self, shared: bool) -> bool {
+        // Two are the leash's own: the token and the watch. What is shared has two as well.
+        let own = if shared { 4 } else { 2 };
+        self.token.references() > own || self.token.is_cancelled()
     }
 }
 
@@ -106,16 +108,38 @@ impl<C> Admission<C> {
         }
     }
 
+    /// For a group whose children run elsewhere: it shares from the beginning.
+    pub(crate) fn spawning(spawner: Spawner<C>) -> Self {
+        let mut admission = Self::new();
+        let (token, bell) = (admission.token().clone(), Arc::clone(&admission.bell));
+        let shared = Shared::new(token, bell, State::new(), Some(spawner));
+        *admission.access.get_mut() = Access::Shared(shared);
+        admission
+    }
+
     /// Makes the group's token a child of `parent`; false where the group has children, or
     /// somebody may have its token or a handle.
     pub(crate) fn set_parent(&mut self, parent: &CancelToken) -> bool {
-        let given_out = self.token.get().is_some_and(Leash::is_given_out);
-        let untouched =
-            !given_out && self.stopped.is_none() && self.shared().is_none() && !self.has_accepted();
-        if untouched {
-            self.token = Lazy::filled(Leash::new(parent.child(), &self.bell));
+        if self.has_accepted() || self.stopped.is_some() {
+            return false;
         }
-        untouched
+        let shared = match self.access.get_mut() {
+            Access::Own(_) => None,
+            // Where it is shared with nobody, there was never a handle, or none is left.
+            Access::Shared(shared) => match Arc::get_mut(shared) {
+                Some(shared) => Some(shared),
+                None => return false,
+            },
+        };
+        if self.token.get().is_some_and(|leash| leash.is_given_out(shared.is_some())) {
+            return false;
+        }
+        let token = parent.child();
+        if let Some(shared) = shared {
+            shared.set_token(token.clone());
+        }
+        self.token = Lazy::filled(Leash::new(token, &self.bell));
+        true
     }
 
     pub(crate) fn token(&self) -> &CancelToken {
@@ -161,7 +185,7 @@ impl<C> Admission<C> {
             Access::Shared(shared) => Arc::clone(shared),
             Access::Own(state) => {
                 let state = core::mem::replace(state, State::new());
-                let shared = Shared::new(token.clone(), Arc::clone(&self.bell), state);
+                let shared = Shared::new(token.clone(), Arc::clone(&self.bell), state, None);
                 *access = Access::Shared(Arc::clone(&shared));
                 shared
             }

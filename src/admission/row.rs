@@ -63,6 +63,16 @@ impl<T> Row<T> {
         self.values.get_mut(at).and_then(|(_, value)| value.as_mut())
     }
 
+    /// The values from a place on.
+    pub(super) fn from(&mut self, place: Place) -> impl Iterator<Item = (Place, &mut T)> {
+        let at = match self.values.back() {
+            Some((last, _)) if *last >= place => self.values.partition_point(|(at, _)| *at < place),
+            _ => self.values.len(),
+        };
+        let values = self.values.range_mut(at..);
+        values.filter_map(|(place, value)| value.as_mut().map(|value| (*place, value)))
+    }
+
     pub(super) fn remove(&mut self, place: Place) -> Option<T> {
         let at = self.find(place)?;
         let value = self.values.get_mut(at).and_then(|(_, value)| value.take());

@@ -19,6 +19,7 @@ use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
 use crate::lock::Lock;
 use crate::panic::First;
+use crate::spawned::Spawner;
 use crate::{CancelToken, Stats, TryGoError, context};
 
 /// What a group and its handles have in common.
@@ -31,6 +32,8 @@ pub(crate) struct Shared<C> {
     crowded: AtomicBool,
     pub(super) state: Lock<State<C>>,
     roll: Arc<Roll>,
+    /// Where the children run, if not where the group does.
+    spawner: Option<Spawner<C>>,
     /// Wakes those who stand in line when the token is cancelled.
     _watch: Cancelled,
 }
@@ -64,20 +67,37 @@ impl<R> Answer<R> {
     }
 }
 
+/// Wakes those who stand in line when the token is cancelled.
+fn watch(token: &CancelToken, roll: &Arc<Roll>) -> Cancelled {
+    let mut watch = token.cancelled();
+    // Should the stop come just now: nobody stands in line yet, and who comes sees it.
+    let waker = Waker::from(Arc::clone(roll));
+    let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
+    watch
+}
+
 // === impl Shared ===
 
 impl<C> Shared<C> {
     /// `state` is a group's that had no handle until now.
-    pub(super) fn new(token: CancelToken, bell: Arc<Bell>, state: State<C>) -> Arc<Self> {
+    pub(super) fn new(
+        token: CancelToken,
+        bell: Arc<Bell>,
+        state: State<C>,
+        spawner: Option<Spawner<C>>,
+    ) -> Arc<Self> {
         let mailed = AtomicBool::new(state.has_mail());
         let crowded = AtomicBool::new(!state.admits_newcomers());
         let roll = Arc::<Roll>::default();
-        let mut watch = token.cancelled();
-        // Should the stop come just now: nobody stands in line yet, and who comes sees it.
-        let waker = Waker::from(Arc::clone(&roll));
-        let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
+        let watch = watch(&token, &roll);
         let state = Lock::new(state);
-        Arc::new(Self { token, bell, mailed, crowded, state, roll, _watch: watch })
+        Arc::new(Self { token, bell, mailed, crowded, state, roll, spawner, _watch: watch })
+    }
+
+    /// Hangs it on another token, before anybody else has it.
+    pub(super) fn set_token(&mut self, token: CancelToken) {
+        self._watch = watch(&token, &self.roll);
+        self.token = token;
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -114,8 +134,17 @@ impl<C> Shared<C> {
         let mut state = self.state.lock();
         let result = change(&mut state);
         state.settle(self.is_stopped(), calls);
+        self.start(&mut state, calls);
         self.note(&state);
         result
+    }
+
+    /// Lets those who have been admitted begin, if they run elsewhere: as one of the calls.
+    fn start(&self, state: &mut State<C>, calls: &mut Calls) {
+        if let Some(spawner) = &self.spawner {
+            let start = |child: &mut C, index| spawner.start(child, self.id(), index);
+            state.start(start, &mut calls.starts);
+        }
     }
 
     /// Says to those who look without the lock what they may find.
@@ -143,6 +172,10 @@ impl<C> Shared<C> {
             panic.guard(|| self.roll.wake(calls.more));
         }
         panic.discard();
+        // Last: a spawner may run the child in the call, which may wait for who was woken.
+        if let Some(spawner) = &self.spawner {
+            spawner.launch(calls.starts);
+        }
     }
 
     /// Admits a child of whoever waits in `go`, or gives him a place in the line.
@@ -364,10 +397,16 @@ impl<C> Shared<C> {
 
     /// Clears the line after a stop, and takes back what was granted.
     pub(super) fn clear_line(&self) -> Line<C> {
-        let mut state = self.state.lock();
-        let line = state.clear_line();
-        // Those who stood behind one who was awaited.
-        self.note(&state);
+        let mut calls = Calls::default();
+        let line = {
+            let mut state = self.state.lock();
+            let line = state.clear_line();
+            // Those who stood behind one who was awaited.
+            self.start(&mut state, &mut calls);
+            self.note(&state);
+            line
+        };
+        self.make(calls, Who::Owner);
         line
     }
 

@@ -11,6 +11,7 @@ use super::nested::Nested;
 use super::roll::Key;
 use super::row::Place;
 use crate::Stats;
+use crate::spawned::{Start, Starts};
 
 pub(super) struct State<C> {
     /// `queued` to `dropped` and the limit, as users see them; but who runs is counted in
@@ -29,6 +30,10 @@ pub(super) struct State<C> {
     pub(super) line: Line<C>,
     pub(super) nested: Nested,
     pub(super) inbox: Inbox<C>,
+    /// How many of the inbox, from the front, have been started on their executor, and the
+    /// place behind them.
+    started: usize,
+    unstarted: Place,
     /// Somebody who held the group open may have gone; for `settle` to look at.
     pub(super) left: bool,
     pub(super) closed: bool,
@@ -47,6 +52,8 @@ pub(super) struct Calls {
     pub(super) first: Option<Key>,
     pub(super) more: Vec<Key>,
     pub(super) ring: bool,
+    /// Children that run elsewhere, and have been admitted.
+    pub(super) starts: Starts,
 }
 
 // === impl State ===
@@ -63,6 +70,8 @@ impl<C> State<C> {
             line: Line::default(),
             nested: Nested::default(),
             inbox: Inbox::default(),
+            started: 0,
+            unstarted: 0,
             left: false,
             closed: false,
             ended: false,
@@ -195,7 +204,28 @@ impl<C> State<C> {
         }
         let first = self.next_index;
         self.next_index += batch.len();
+        self.started = 0;
         first
+    }
+
+    /// Takes from the children that may go to the set, and have not been asked before, what
+    /// runs elsewhere.
+    pub(super) fn start(
+        &mut self,
+        mut start: impl FnMut(&mut C, usize) -> Option<Start>,
+        starts: &mut Starts,
+    ) {
+        for (place, slot) in self.inbox.from(self.unstarted) {
+            let Slot::Child(child) = slot else {
+                return;
+            };
+            // The index that it will be given when it leaves.
+            if let Some(start) = start(child, self.next_index + self.started) {
+                starts.push(start);
+            }
+            self.started += 1;
+            self.unstarted = place + 1;
+        }
     }
 
     /// A running child is gone; its room is free.

@@ -2,12 +2,15 @@
 
 use core::future::Future;
 
+use futures_util::future::BoxFuture;
+
 use super::{Group, run};
 use crate::admission::Admission;
 use crate::bell::News;
 use crate::kind::{Boxed, LocalBoxed, Plain};
 use crate::panic::First;
 use crate::set::Set;
+use crate::spawned::{Spawned, Spawner};
 use crate::{CancelToken, Children, FirstErr, Policy};
 
 // === constructors ===
@@ -103,6 +106,16 @@ where
     /// ```
     pub fn unboxed() -> Self {
         Self::with(FirstErr::new())
+    }
+}
+
+impl<T, E> Group<Spawned<T, E>> {
+    /// ON
+    pub fn on<S>(spawn: S) -> Self
+    where
+        S: Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
+    {
+        Self::assemble(Admission::spawning(Spawner::new(spawn)), FirstErr::new())
     }
 }
 
