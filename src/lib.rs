@@ -22,7 +22,8 @@
 //! # futures::executor::block_on(run(&["/a", "/b"])).unwrap();
 //! ```
 //!
-//! It spawns nothing and knows no runtime and no timer, so it works under tokio, smol,
+//! It knows no runtime and no timer, and spawns only [where you tell it](Group::on), so it
+//! works under tokio, smol,
 //! async-std or a `block_on` of your own, within other combinators, and in libraries that
 //! must not pick a runtime. Children may borrow from the caller's stack. Nothing outlives
 //! the group: when it resolves all its children are gone, and dropping it drops them.
@@ -164,8 +165,8 @@
 //! # What to watch out for
 //!
 //! - **The children share one task.** They run concurrently, not in parallel: all on the
-//!   thread that polls the group at the moment. For more cores, let a child await work that
-//!   its runtime has spawned, or a thread pool's.
+//!   thread that polls the group at the moment. For more cores there is [`Group::on`], whose
+//!   children are tasks of an executor.
 //! - **Blocking code blocks them all.** A child that computes for long or calls blocking I/O
 //!   holds up its siblings and the group. Hand such work to threads (`spawn_blocking`,
 //!   `unblock`) and let the child await the answer.

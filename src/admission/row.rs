@@ -65,11 +65,9 @@ impl<T> Row<T> {
 
     /// The values from a place on.
     pub(super) fn from(&mut self, place: Place) -> impl Iterator<Item = (Place, &mut T)> {
-        let at = match self.values.back() {
-            Some((last, _)) if *last >= place => self.values.partition_point(|(at, _)| *at < place),
-            _ => self.values.len(),
-        };
-        let values = self.values.range_mut(at..);
+        // Mostly it is the last alone.
+        let count = self.values.iter().rev().take_while(|(at, _)| *at >= place).count();
+        let values = self.values.range_mut(self.values.len() - count..);
         values.filter_map(|(place, value)| value.as_mut().map(|value| (*place, value)))
     }
 
