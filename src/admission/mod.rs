@@ -26,6 +26,7 @@
 //!   waits holds the group: so the line has queued children only, all of whom came before it,
 //!   and it needs no place of its own.
 
+mod abroad;
 mod end;
 mod line;
 mod nested;

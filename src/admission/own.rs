@@ -1,12 +1,15 @@
 //! The group's side of admission: its own state, or what it shares with its handles; its
 //! token, made when somebody asks for it.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::Context;
 
+use super::abroad::Abroad;
 use super::line::{Entry, Inbox, child, queued};
+use super::row::Row;
 use super::state::{Calls, State};
 use super::{Ended, Shared, Who};
 use crate::bell::Bell;
@@ -25,6 +28,8 @@ pub(crate) struct Admission<C> {
     stopped: Option<Reason>,
     /// Holds those who go from the inbox to the set; empty between.
     batch: Inbox<C>,
+    /// Those who run elsewhere, where the children do.
+    abroad: Option<Box<Abroad<C>>>,
     /// Those to whom room was given while the children are polled, and who are told after.
     calls: Calls,
     /// The lock is for `&self` alone; whoever has the group to himself goes past it.
@@ -102,6 +107,7 @@ impl<C> Admission<C> {
             token: Lazy::new(|| Leash::new(CancelToken::new(), &bell)),
             stopped: None,
             batch: Inbox::default(),
+            abroad: None,
             calls: Calls::default(),
             access: Lock::new(Access::Own(State::new())),
             bell,
@@ -109,9 +115,11 @@ impl<C> Admission<C> {
     }
 
     /// For a group whose children run elsewhere: it shares from the beginning.
-    pub(crate) fn spawning(spawner: Spawner<C>) -> Self {
+    pub(crate) fn spawning(spawner: impl FnOnce(Arc<Bell>) -> Spawner<C>) -> Self {
         let mut admission = Self::new();
         let (token, bell) = (admission.token().clone(), Arc::clone(&admission.bell));
+        let spawner = spawner(Arc::clone(&bell));
+        admission.abroad = Some(Abroad::new(spawner.home()));
         let shared = Shared::new(token, bell, State::new(), Some(spawner));
         *admission.access.get_mut() = Access::Shared(shared);
         admission
@@ -241,23 +249,30 @@ impl<C> Admission<C> {
     pub(crate) fn take_in(&mut self, set: &mut Set<C>) {
         match self.access.get_mut() {
             Access::Own(state) => state.take_in(set, &self.bell),
-            Access::Shared(shared) if shared.has_mail() => {
+            Access::Shared(shared) => {
+                if let Some(abroad) = &mut self.abroad {
+                    return abroad.take_in(shared, &mut self.batch, set, &self.bell);
+                }
+                if !shared.has_mail() {
+                    return;
+                }
                 let first = shared.take_inbox(&mut self.batch);
                 for (index, child) in (first..).zip(self.batch.drain().filter_map(child)) {
                     set.insert(child, index, &self.bell);
                 }
                 self.batch.shrink();
             }
-            Access::Shared(_) => {}
         }
     }
 
-    /// Whether there are admitted children to be taken in.
+    /// Whether there are children to be taken in.
     pub(crate) fn has_mail(&mut self) -> bool {
-        match self.access.get_mut() {
-            Access::Own(state) => !state.inbox.is_empty(),
-            Access::Shared(shared) => shared.has_mail(),
-        }
+        let reported = self.abroad.as_ref().is_some_and(|abroad| abroad.has_reports());
+        reported
+            || match self.access.get_mut() {
+                Access::Own(state) => !state.inbox.is_empty(),
+                Access::Shared(shared) => shared.has_mail(),
+            }
     }
 
     fn with<R>(&mut self, f: impl FnOnce(&mut State<C>) -> R) -> R {
@@ -336,7 +351,9 @@ impl<C> Admission<C> {
     /// Closes the group whatever runs: admission ends here. What ran counts as dropped. Gives
     /// those who were admitted and are not in the set.
     pub(crate) fn close_now(&mut self) -> impl Iterator<Item = C> + use<C> {
-        self.with(State::close_now).into_values().filter_map(child)
+        let abroad = self.abroad.as_mut().map(|abroad| abroad.leave());
+        let mailed = self.with(State::close_now).into_values().filter_map(child);
+        abroad.into_iter().flat_map(Row::into_values).chain(mailed)
     }
 
     /// Tells those who wait in `closed`, after everything else of the end.

@@ -205,7 +205,7 @@ impl<T, E> Group<Spawned<T, E>> {
     where
         S: Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
     {
-        Self::assemble(Admission::spawning(Spawner::new(spawn)), FirstErr::new())
+        Self::assemble(Admission::spawning(|bell| Spawner::new(spawn, bell)), FirstErr::new())
     }
 }
 

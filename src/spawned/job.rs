@@ -16,22 +16,23 @@
 //!
 //! - The outcome is stored before `DONE` is set, and the group takes it only when `LAUNCHED` is
 //!   set too: by then it is known whether the spawner has panicked. Whoever sets the later of
-//!   the two wakes the group.
+//!   the two reports to the group.
 //! - A spawner's panic takes the place of any other outcome, and no other takes its. (What
 //!   becomes of the work of a call that has panicked, nobody knows: mostly it is dropped, which
 //!   is an outcome too, before the panic is caught.)
 //! - Once `OVER` and `DONE` are set, the outcome is dropped by whoever set the later of them.
 //! - The work looks for `OVER` after it has registered its waker, and the group wakes that one
-//!   after it has set `OVER`; likewise with the group's waker and what it waits for. So
-//!   neither misses the other.
+//!   after it has set `OVER`. So neither misses the other.
 //! - Nothing of the user's is polled, dropped or woken under the lock, which is around the
-//!   outcome alone.
+//!   outcome and the way home alone.
 
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use core::task::{Context, Poll, Waker};
+use core::task::Waker;
 
 use futures_util::task::AtomicWaker;
 
+use super::Home;
 use crate::context;
 use crate::lock::Lock;
 use crate::panic::{Payload, catch, discard};
@@ -39,6 +40,8 @@ use crate::panic::{Payload, catch, discard};
 const LAUNCHED: u8 = 1;
 const DONE: u8 = 2;
 const OVER: u8 = 4;
+
+const SETTLED: u8 = LAUNCHED | DONE;
 
 /// How a spawned child has ended.
 pub(super) enum Outcome<T, E> {
@@ -51,14 +54,18 @@ pub(super) enum Outcome<T, E> {
 
 pub(super) struct Job<T, E> {
     state: AtomicU8,
-    outcome: Lock<Option<Outcome<T, E>>>,
-    /// The child's, in the group's set.
-    child: AtomicWaker,
+    slot: Lock<Slot<T, E>>,
     /// The work's task.
     work: AtomicWaker,
     /// Which child of which group it is; written before the work is handed to the spawner.
     group: AtomicUsize,
     index: AtomicUsize,
+}
+
+struct Slot<T, E> {
+    outcome: Option<Outcome<T, E>>,
+    /// Where the work reports, once it has been started.
+    home: Option<Arc<Home>>,
 }
 
 /// Drops what nobody wants, with whatever panic comes of it.
@@ -76,8 +83,7 @@ impl<T, E> Job<T, E> {
     pub(super) fn new() -> Self {
         Self {
             state: AtomicU8::new(0),
-            outcome: Lock::new(None),
-            child: AtomicWaker::new(),
+            slot: Lock::new(Slot { outcome: None, home: None }),
             work: AtomicWaker::new(),
             group: AtomicUsize::new(0),
             index: AtomicUsize::new(0),
@@ -85,11 +91,12 @@ impl<T, E> Job<T, E> {
     }
 
     pub(super) fn take(&self) -> Option<Outcome<T, E>> {
-        self.outcome.lock().take()
+        self.slot.lock().outcome.take()
     }
 
     /// Notes which child it is, before it is started.
-    pub(super) fn seat(&self, group: usize, index: usize) {
+    pub(super) fn leave(&self, home: &Arc<Home>, group: usize, index: usize) {
+        self.slot.lock().home = Some(Arc::clone(home));
         self.group.store(group, Ordering::Relaxed);
         self.index.store(index, Ordering::Relaxed);
     }
@@ -100,8 +107,7 @@ impl<T, E> Job<T, E> {
     }
 
     /// Sets bits, and does what falls to the one who sets them.
-    fn mark(&self, bits: u8) {
-        const BOTH: u8 = LAUNCHED | DONE;
+    fn mark(&self, bits: u8, home: Option<&Home>) {
         // Release: who sees the bits sees the outcome. Acquire: who sets the later bit of two
         // sees what the other has done.
         let before = self.state.fetch_or(bits, Ordering::AcqRel);
@@ -110,10 +116,11 @@ impl<T, E> Job<T, E> {
             if now & DONE != 0 {
                 bury(self.take());
             }
-        } else if now & BOTH == BOTH && before & BOTH != BOTH {
+        } else if now & SETTLED == SETTLED && before & SETTLED != SETTLED {
             // The waker of a task may panic, which is its executor's fault, and not to be a
             // panic of this one's.
-            let _ = catch(|| self.child.wake()).map_err(discard);
+            let index = self.index.load(Ordering::Relaxed);
+            let _ = catch(|| home.map(|home| home.report(index))).map_err(discard);
         }
     }
 
@@ -133,54 +140,43 @@ impl<T, E> Job<T, E> {
 
     /// The work is gone, and this is what came of it.
     pub(super) fn finish(&self, outcome: Outcome<T, E>) {
-        let unwanted = {
-            let mut stored = self.outcome.lock();
-            match *stored {
-                None => stored.replace(outcome),
+        let (unwanted, home) = {
+            let mut slot = self.slot.lock();
+            let unwanted = match slot.outcome {
+                None => slot.outcome.replace(outcome),
                 Some(_) => Some(outcome),
-            }
+            };
+            (unwanted, slot.home.take())
         };
         bury(unwanted);
-        self.mark(DONE);
+        self.mark(DONE, home.as_deref());
     }
 
     // --- the launcher
 
     /// The call of the spawner is over, and this is what it has thrown.
-    pub(super) fn launched(&self, thrown: Option<Payload>) {
+    pub(super) fn launched(&self, home: &Home, thrown: Option<Payload>) {
         match thrown {
-            None => self.mark(LAUNCHED),
+            None => self.mark(LAUNCHED, Some(home)),
             Some(payload) => {
-                let before = self.outcome.lock().replace(Outcome::Panicked(payload));
+                let before = self.slot.lock().outcome.replace(Outcome::Panicked(payload));
                 bury(before);
-                self.mark(LAUNCHED | DONE);
+                self.mark(LAUNCHED | DONE, Some(home));
             }
         }
     }
 
     // --- the group
 
-    fn is_settled(&self) -> bool {
-        const BOTH: u8 = LAUNCHED | DONE;
-        self.state.load(Ordering::Acquire) & BOTH == BOTH
-    }
-
-    /// Waits for the outcome.
-    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Outcome<T, E>> {
-        if !self.is_settled() {
-            self.child.register(cx.waker());
-            if !self.is_settled() {
-                return Poll::Pending;
-            }
-        }
-        self.take().map_or(Poll::Pending, Poll::Ready)
+    /// Whether the outcome may be taken.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state.load(Ordering::Acquire) & SETTLED == SETTLED
     }
 
     /// The child is dropped, and nobody wants the outcome: tells the work.
     pub(super) fn give_up(&self) {
         let before = self.state.fetch_or(OVER, Ordering::AcqRel);
         let _ = catch(|| self.work.wake()).map_err(discard);
-        drop(self.child.take());
         if before & DONE != 0 {
             match self.take() {
                 // Its destructor's panic is the child's, and goes to the group.

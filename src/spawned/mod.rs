@@ -1,10 +1,12 @@
 //! Children that run as tasks of an executor, while their group waits for them.
 //!
 //! A child is made in two halves that meet in a [`Job`]: the [`Work`], a future that the
-//! executor polls, and the [`Spawned`], which takes the child's seat in the group's set. The
-//! work waits in the other half until the child is admitted. Then it leaves as a [`Start`],
-//! which is run when no lock is held.
+//! executor polls, and the [`Spawned`], which stays with the group. The work waits in the other
+//! half until the child is admitted. Then it leaves as a [`Start`], which is run when no lock
+//! is held. When it is done it reports to its [`Home`]; and the group seats the other half in
+//! its set, polls it once, and has the result.
 
+mod home;
 mod job;
 mod start;
 mod work;
@@ -14,8 +16,9 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll};
 
+pub(crate) use self::home::Home;
 use self::job::{Job, Outcome};
 pub(crate) use self::start::{Spawner, Start, Starts};
 use self::work::Work;
@@ -36,8 +39,8 @@ pub struct Spawned<T, E> {
 
 impl<T, E> Spawned<T, E> {
     /// Lets go of the work, the child having been admitted.
-    pub(crate) fn start(&mut self, group: usize, index: usize) -> Option<Start> {
-        self.job.seat(group, index);
+    pub(crate) fn start(&mut self, home: &Arc<Home>, group: usize, at: usize) -> Option<Start> {
+        self.job.leave(home, group, at);
         self.start.take()
     }
 }
@@ -49,15 +52,16 @@ impl<T, E> Children for Spawned<T, E> {
     type Ok = T;
     type Err = E;
 
-    fn poll_child(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
-        debug_assert!(self.start.is_none(), "a child is polled that was not started");
-        match ready!(self.job.poll(cx)) {
-            Outcome::Finished(result) => {
+    fn poll_child(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<T, E>> {
+        debug_assert!(self.job.is_settled(), "a child is polled that has not reported");
+        match self.job.take() {
+            None => Poll::Pending,
+            Some(Outcome::Finished(result)) => {
                 self.taken = true;
                 Poll::Ready(result)
             }
-            Outcome::Panicked(payload) => resume(payload),
-            Outcome::Lost => {
+            Some(Outcome::Panicked(payload)) => resume(payload),
+            Some(Outcome::Lost) => {
                 panic!("the executor dropped a child of `Group::on` before the child had finished")
             }
         }

@@ -7,8 +7,9 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use futures_util::future::BoxFuture;
 
-use super::Spawned;
 use super::job::Job;
+use super::{Home, Spawned};
+use crate::bell::Bell;
 use crate::panic::{Payload, catch};
 
 /// The work of a child that has been admitted, on its way to the executor.
@@ -28,13 +29,14 @@ pub(crate) struct Starts {
 /// Hands the children of a group to their executor.
 pub(crate) struct Spawner<C> {
     spawn: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
-    start: fn(&mut C, usize, usize) -> Option<Start>,
+    start: fn(&mut C, &Arc<Home>, usize, usize) -> Option<Start>,
+    home: Arc<Home>,
 }
 
 /// What a launcher knows of a job.
 trait Launch {
     fn is_over(&self) -> bool;
-    fn launched(&self, thrown: Option<Payload>);
+    fn launched(&self, home: &Home, thrown: Option<Payload>);
 }
 
 impl<T, E> Launch for Job<T, E> {
@@ -42,8 +44,8 @@ impl<T, E> Launch for Job<T, E> {
         Self::is_over(self)
     }
 
-    fn launched(&self, thrown: Option<Payload>) {
-        Self::launched(self, thrown);
+    fn launched(&self, home: &Home, thrown: Option<Payload>) {
+        Self::launched(self, home, thrown);
     }
 }
 
@@ -80,15 +82,23 @@ impl Starts {
 // === impl Spawner ===
 
 impl<T, E> Spawner<Spawned<T, E>> {
-    pub(crate) fn new(spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
-        Self { spawn: Arc::new(spawn), start: Spawned::start }
+    pub(crate) fn new(
+        spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
+        bell: Arc<Bell>,
+    ) -> Self {
+        Self { spawn: Arc::new(spawn), start: Spawned::start, home: Home::new(bell) }
     }
 }
 
 impl<C> Spawner<C> {
+    /// Where the children report.
+    pub(crate) fn home(&self) -> Arc<Home> {
+        Arc::clone(&self.home)
+    }
+
     /// Takes the work out of a child that has been admitted, as that one of that group.
     pub(crate) fn start(&self, child: &mut C, group: usize, index: usize) -> Option<Start> {
-        (self.start)(child, group, index)
+        (self.start)(child, &self.home, group, index)
     }
 
     /// Hands over the work, under no lock. What the user's function panics with becomes the
@@ -96,7 +106,8 @@ impl<C> Spawner<C> {
     pub(crate) fn launch(&self, starts: Starts) {
         for Start { work, job } in starts.first.into_iter().chain(starts.more) {
             if !job.is_over() {
-                job.launched(catch(|| (self.spawn)(work)).err());
+                let thrown = catch(|| (self.spawn)(work)).err();
+                job.launched(&self.home, thrown);
             }
         }
     }
