@@ -48,6 +48,12 @@ impl<T> Row<T> {
         self.values.back().and_then(|(place, value)| Some((*place, value.as_ref()?)))
     }
 
+    /// Whether no value stands at the place or behind it.
+    #[inline]
+    pub(super) fn ends_before(&self, place: Place) -> bool {
+        self.values.back().is_none_or(|(last, _)| *last < place)
+    }
+
     pub(super) fn first(&self) -> Option<&T> {
         self.values.front().and_then(|(_, value)| value.as_ref())
     }
@@ -65,13 +71,19 @@ impl<T> Row<T> {
 
     /// The values from a place on.
     pub(super) fn from(&mut self, place: Place) -> impl Iterator<Item = (Place, &mut T)> {
-        // Mostly it is the last alone.
-        let count = self.values.iter().rev().take_while(|(at, _)| *at >= place).count();
-        let values = self.values.range_mut(self.values.len() - count..);
+        // Mostly none, or the last alone.
+        let mut first = self.values.len();
+        while first > 0 && self.values[first - 1].0 >= place {
+            first -= 1;
+        }
+        let values = self.values.range_mut(first..);
         values.filter_map(|(place, value)| value.as_mut().map(|value| (*place, value)))
     }
 
     pub(super) fn remove(&mut self, place: Place) -> Option<T> {
+        if self.values.front().is_some_and(|(first, _)| *first == place) {
+            return self.pop().map(|(_, value)| value);
+        }
         let at = self.find(place)?;
         let value = self.values.get_mut(at).and_then(|(_, value)| value.take());
         if value.is_some() {

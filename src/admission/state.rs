@@ -215,6 +215,9 @@ impl<C> State<C> {
         mut start: impl FnMut(&mut C, usize) -> Option<Start>,
         starts: &mut Starts,
     ) {
+        if self.inbox.ends_before(self.unstarted) {
+            return;
+        }
         for (place, slot) in self.inbox.from(self.unstarted) {
             let Slot::Child(child) = slot else {
                 return;
