@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
 use crate::kind::Seal;
-use crate::{Boxed, Kind, LocalBoxed, Observer, Plain};
+use crate::{Boxed, Kind, LocalBoxed, Observer, Plain, Spawned};
 
 /// What a group of kind `C` can hold beside its children: the future of
 /// [`with_deadline`](crate::Group::with_deadline), the closure and the future of
@@ -27,6 +27,7 @@ use crate::{Boxed, Kind, LocalBoxed, Observer, Plain};
 /// | [`Boxed<'a, T, E>`](Boxed), of [`Group::new`](crate::Group::new) | `Send + 'a` |
 /// | [`LocalBoxed<'a, T, E>`](LocalBoxed), of [`Group::local`](crate::Group::local) | `'a` |
 /// | [`Plain<F>`](Plain), of [`Group::unboxed`](crate::Group::unboxed) | `Send + 'static` |
+/// | [`Spawned<T, E>`](Spawned), of [`Group::on`](crate::Group::on) | `Send + 'static` |
 ///
 /// # Examples
 ///
@@ -143,6 +144,33 @@ where
     where
         X: FnOnce() -> F,
         F: Future + Beside<Plain<K>>,
+    {
+        Box::new(move || self().into_timer(seal))
+    }
+
+    fn into_watcher(self, _: Seal) -> Box<dyn Observer + Send>
+    where
+        X: Observer,
+    {
+        Box::new(self)
+    }
+}
+
+impl<X, T, E> Beside<Spawned<T, E>> for X
+where
+    X: Send + 'static,
+{
+    fn into_timer(self, _: Seal) -> BoxFuture<'static, ()>
+    where
+        X: Future,
+    {
+        Box::pin(Ended { future: self })
+    }
+
+    fn into_starter<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>
+    where
+        X: FnOnce() -> F,
+        F: Future + Beside<Spawned<T, E>>,
     {
         Box::new(move || self().into_timer(seal))
     }

@@ -30,10 +30,9 @@ mod sealed {
         }
     }
 }
-pub(crate) use sealed::Seal;
-use sealed::Sealed;
+pub(crate) use sealed::{Seal, Sealed};
 
-/// A way to hold children: [`Boxed`], [`LocalBoxed`] or [`Plain`].
+/// A way to hold children: [`Boxed`], [`LocalBoxed`], [`Plain`] or [`Spawned`](crate::Spawned).
 ///
 /// Sealed: a group's constructors choose among them. Bounds of your own want [`Children`] for
 /// the kind, and [`Child`] for what it takes.

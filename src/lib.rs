@@ -22,8 +22,8 @@
 //! # futures::executor::block_on(run(&["/a", "/b"])).unwrap();
 //! ```
 //!
-//! It spawns nothing and knows no runtime and no timer but what it is given, so it works under tokio, smol,
-//! async-std or a `block_on` of your own, within other combinators, and in libraries that
+//! It knows no runtime, no timer but the one it is given, and spawns only
+//! [where you tell it](Group::on), so it works under tokio, smol, async-std or a `block_on` of your own, within other combinators, and in libraries that
 //! must not pick a runtime. Children may borrow from the caller's stack. Nothing outlives
 //! the group: when it resolves all its children are gone, and dropping it drops them.
 //!
@@ -185,8 +185,8 @@
 //! # What to watch out for
 //!
 //! - **The children share one task.** They run concurrently, not in parallel: all on the
-//!   thread that polls the group at the moment. For more cores, let a child await work that
-//!   its runtime has spawned, or a thread pool's.
+//!   thread that polls the group at the moment. For more cores there is [`Group::on`], whose
+//!   children are tasks of an executor.
 //! - **Blocking code blocks them all.** A child that computes for long or calls blocking I/O
 //!   holds up its siblings and the group. Hand such work to threads (`spawn_blocking`,
 //!   `unblock`) and let the child await the answer.
@@ -238,6 +238,7 @@ mod reason;
 mod set;
 mod signal;
 mod slab;
+mod spawned;
 mod stats;
 mod sync;
 mod task;
@@ -254,6 +255,7 @@ pub use policy::{
     AllErrors, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
 };
 pub use reason::{CancelError, Reason};
+pub use spawned::Spawned;
 pub use stats::Stats;
 pub use task::{Task, task};
 pub use token::{CancelToken, DropGuard};

@@ -617,3 +617,58 @@ async fn a_local_groups_deadline_and_grace_may_borrow_and_need_not_be_send() {
     output.unwrap();
     assert_eq!((reason, shared.get()), (errgroup::Reason::Deadline, 2));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_children_are_spawned_is_itself_driven_in_a_spawned_task() {
+    fn on<T: Send + 'static, E: Send + 'static>() -> Group<errgroup::Spawned<T, E>> {
+        Group::on(|child| drop(tokio::spawn(child)))
+    }
+    async fn owned(url: String) -> Result<usize, AnyError> {
+        fetch(&url).await
+    }
+    async fn text(url: String) -> Result<usize, &'static str> {
+        check(&url).await
+    }
+    let outputs = spawned(async {
+        let (mut any, mut bare) = (on().with_limit(4).collect(), on().with_limit(4).settle());
+        for url in urls() {
+            if any.go(owned(url.clone())).await.is_err() || bare.go(text(url)).await.is_err() {
+                break;
+            }
+        }
+        let feed = any.feed(stream::iter(urls().into_iter().map(|url| owned(url))));
+        let other = bare.feed(stream::iter(urls().into_iter().map(|url| text(url))));
+        assert_eq!(futures::join!(feed, other), (20, 20));
+        futures::join!(any, bare)
+    });
+    let (any, bare) = outputs.await;
+    assert_eq!((any.unwrap().len(), bare.len()), (40, 40));
+
+    let output = spawned(async {
+        let group = on::<usize, &'static str>().with_limit(2);
+        let scope = group.try_scope(async |handle| {
+            for url in urls() {
+                if handle.go(text(url)).await.is_err() {
+                    return Err("stopped");
+                }
+            }
+            handle.queue(async { Err("no such page") });
+            Ok(())
+        });
+        futures::select! {
+            output = futures::FutureExt::fuse(scope) => output,
+            () = futures::future::pending() => Ok(()),
+        }
+    });
+    assert_eq!(output.await, Err("no such page"));
+
+    let mut set = FuturesUnordered::new();
+    for _ in 0..3 {
+        let mut group = on::<usize, AnyError>();
+        group.queue(owned("/".into()));
+        set.push(group);
+    }
+    while let Some(output) = set.next().await {
+        output.unwrap();
+    }
+}

@@ -30,6 +30,7 @@
 //!   Its own `go` or `feed` that waits holds the group, so all of these came before it, and it
 //!   needs no place of its own.
 
+mod abroad;
 mod end;
 mod grants;
 mod line;

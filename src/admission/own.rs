@@ -1,6 +1,7 @@
 //! The group's side of admission: its own state, or what it shares with its handles; its
 //! token, made when somebody asks for it.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::future::Future;
@@ -9,6 +10,7 @@ use core::task::Context;
 
 use async_lock::Semaphore;
 
+use super::abroad::Abroad;
 use super::line::{Line, Load, Slot};
 use super::log::Log;
 use super::permits::{Acquiring, Permits};
@@ -21,6 +23,7 @@ use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
 use crate::lock::{Lazy, Lock};
 use crate::set::Set;
+use crate::spawned::Spawner;
 use crate::sync::waker;
 use crate::{CancelToken, Event, Outcome, Reason, Stats, TryGoError};
 
@@ -31,6 +34,8 @@ pub(crate) struct Admission<C: Kind> {
     stopped: Option<Reason>,
     /// Holds those who go from the outbox to the set; empty between.
     batch: VecDeque<C>,
+    /// Where the children run, if not here; and those who do.
+    abroad: Option<(Spawner<C>, Box<Abroad<C>>)>,
     /// Those to whom room was given while the children are polled, and who are told after.
     calls: Calls,
     /// Waits for a permit of the semaphore, where the first in line lacks one.
@@ -109,11 +114,22 @@ impl<C: Kind> Admission<C> {
             token: Lazy::new(|| Leash::new(CancelToken::new(), &bell)),
             stopped: None,
             batch: VecDeque::new(),
+            abroad: None,
             calls: Calls::default(),
             acquiring: None,
             access: Lock::new(Access::Own(State::new())),
             bell,
         }
+    }
+
+    /// For a group whose children run elsewhere.
+    pub(crate) fn spawning(spawner: impl FnOnce(Arc<Bell>) -> Spawner<C>) -> Self {
+        let mut admission = Self::new();
+        let spawner = spawner(Arc::clone(&admission.bell));
+        let abroad = Abroad::new(spawner.home());
+        admission.abroad = Some((spawner, abroad));
+        admission.share();
+        admission
     }
 
     /// Makes the group's token a child of `parent`; false where the group has children, or
@@ -164,7 +180,8 @@ impl<C: Kind> Admission<C> {
             },
         }
         let changed = change(self);
-        if self.with(|state| state.permits.is_some() || state.log.is_some()) {
+        let shares = self.with(|state| state.permits.is_some() || state.log.is_some());
+        if shares || self.abroad.is_some() {
             self.share();
         }
         changed
@@ -214,7 +231,8 @@ impl<C: Kind> Admission<C> {
             Access::Shared(shared) => Arc::clone(shared),
             Access::Own(state) => {
                 let state = core::mem::replace(state, State::new());
-                let shared = Shared::new(token.clone(), Arc::clone(&self.bell), state);
+                let spawner = self.abroad.as_ref().map(|(spawner, _)| spawner.clone());
+                let shared = Shared::new(token.clone(), Arc::clone(&self.bell), state, spawner);
                 *access = Access::Shared(Arc::clone(&shared));
                 shared
             }
@@ -285,23 +303,40 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn take_in(&mut self, set: &mut Set<C>) {
         match self.access.get_mut() {
             Access::Own(state) => state.take_in(set, &self.bell),
-            Access::Shared(shared) if shared.has_mail() => {
+            Access::Shared(shared) => {
+                if let Some((_, abroad)) = &mut self.abroad {
+                    return abroad.take_in(shared, &mut self.batch, set, &self.bell);
+                }
+                if !shared.has_mail() {
+                    return;
+                }
                 let first = shared.take_outbox(&mut self.batch);
                 for (index, child) in (first..).zip(self.batch.drain(..)) {
                     set.insert(child, index, &self.bell);
                 }
                 shrink(&mut self.batch);
             }
-            Access::Shared(_) => {}
         }
     }
 
-    /// Whether there are admitted children to be taken in.
+    /// Whether there are children to be taken in.
     pub(crate) fn has_mail(&mut self) -> bool {
-        match self.access.get_mut() {
-            Access::Own(state) => state.has_mail(),
-            Access::Shared(shared) => shared.has_mail(),
-        }
+        let reported = self.abroad.as_ref().is_some_and(|(_, abroad)| abroad.has_reports());
+        reported
+            || match self.access.get_mut() {
+                Access::Own(state) => state.has_mail(),
+                Access::Shared(shared) => shared.has_mail(),
+            }
+    }
+
+    /// Whether there are children who are in the group's set neither yet nor any more.
+    pub(crate) fn has_others(&mut self) -> bool {
+        self.has_mail() || self.abroad.as_ref().is_some_and(|(_, abroad)| !abroad.is_empty())
+    }
+
+    /// Calls those back who run elsewhere, with their indices.
+    pub(crate) fn recall(&mut self) -> impl Iterator<Item = (usize, C)> + use<C> {
+        self.abroad.as_mut().map(|(_, abroad)| abroad.leave()).into_iter().flatten()
     }
 
     // --- permits ---
@@ -470,6 +505,7 @@ impl<C: Kind> Admission<C> {
     /// those who were admitted and are not in the set, with the index of those who have one.
     pub(crate) fn close_now(&mut self) -> impl Iterator<Item = (Option<usize>, C)> + use<C> {
         self.acquiring = None;
+        let abroad = self.recall().map(|(index, child)| (Some(index), child));
         let (first, started, inbox) = match self.access.get_mut() {
             Access::Own(state) => state.close_now(),
             Access::Shared(shared) => shared.close_now(),
@@ -478,7 +514,7 @@ impl<C: Kind> Admission<C> {
             Slot::Child(load) => Some((None, load.child)),
             Slot::Granted(_) | Slot::Taken(_) => None,
         });
-        (first..).map(Some).zip(started).chain(waiting)
+        abroad.chain((first..).map(Some).zip(started)).chain(waiting)
     }
 
     /// Tells those who wait in `closed`, after everything else of the end.

@@ -59,6 +59,9 @@ impl<T> Row<T> {
     }
 
     pub(super) fn remove(&mut self, place: Place) -> Option<T> {
+        if self.values.front().is_some_and(|(first, _)| *first == place) {
+            return self.pop().map(|(_, value)| value);
+        }
         let at = self.find(place)?;
         let value = self.values.get_mut(at).and_then(|(_, value)| value.take());
         if value.is_some() {
@@ -79,7 +82,12 @@ impl<T> Row<T> {
     }
 
     pub(super) fn into_values(self) -> impl Iterator<Item = T> {
-        self.values.into_iter().filter_map(|(_, value)| value)
+        self.into_places().map(|(_, value)| value)
+    }
+
+    /// The values, each with its place.
+    pub(super) fn into_places(self) -> impl Iterator<Item = (Place, T)> {
+        self.values.into_iter().filter_map(|(place, value)| Some((place, value?)))
     }
 
     fn find(&self, place: Place) -> Option<usize> {

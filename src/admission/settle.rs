@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::line::{Entry, Place, Slot, Waiter};
 use super::roll::Key;
 use super::state::State;
+use crate::spawned::Starts;
 
 /// What is to be done for others once the lock is free.
 #[derive(Default)]
@@ -17,6 +18,8 @@ pub(super) struct Calls {
     pub(super) ring: bool,
     /// So many permits go back to the semaphore.
     pub(super) permits: usize,
+    /// Children that run elsewhere, and have started.
+    pub(super) starts: Starts,
 }
 
 // === impl State ===

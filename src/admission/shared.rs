@@ -25,6 +25,7 @@ use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
 use crate::lock::Lock;
 use crate::panic::First;
+use crate::spawned::Spawner;
 use crate::{CancelToken, Event, Outcome, Stats, TryGoError, context};
 
 /// What a group and its handles have in common.
@@ -41,6 +42,8 @@ pub(crate) struct Shared<C> {
     /// Where the state's permits come from.
     semaphore: Option<Arc<Semaphore>>,
     roll: Arc<Roll>,
+    /// Where the children run, if not where the group does.
+    spawner: Option<Spawner<C>>,
     /// Wakes those who stand in line when the token is cancelled.
     _watch: Cancelled,
 }
@@ -78,7 +81,12 @@ impl<R> Answer<R> {
 
 impl<C: Kind> Shared<C> {
     /// `state` is a group's that had it to itself until now.
-    pub(super) fn new(token: CancelToken, bell: Arc<Bell>, state: State<C>) -> Arc<Self> {
+    pub(super) fn new(
+        token: CancelToken,
+        bell: Arc<Bell>,
+        state: State<C>,
+        spawner: Option<Spawner<C>>,
+    ) -> Arc<Self> {
         let mailed = AtomicBool::new(state.has_mail());
         let crowded = AtomicBool::new(!state.admits_newcomers());
         let roll = Arc::<Roll>::default();
@@ -89,8 +97,18 @@ impl<C: Kind> Shared<C> {
         let observed = state.log.is_some();
         let semaphore = state.permits.as_ref().map(|permits| Arc::clone(permits.semaphore()));
         let state = Lock::new(state);
-        let _watch = watch;
-        Arc::new(Self { token, bell, mailed, crowded, state, observed, semaphore, roll, _watch })
+        Arc::new(Self {
+            token,
+            bell,
+            mailed,
+            crowded,
+            state,
+            observed,
+            semaphore,
+            roll,
+            spawner,
+            _watch: watch,
+        })
     }
 
     /// The state, where nobody else has it.
@@ -149,6 +167,9 @@ impl<C: Kind> Shared<C> {
         let result = change(&mut state);
         self.log_stop(&mut state);
         state.settle(self.is_stopped(), calls);
+        if let Some(spawner) = &self.spawner {
+            state.send(spawner, self.id(), &mut calls.starts);
+        }
         self.note(&state);
         result
     }
@@ -188,6 +209,10 @@ impl<C: Kind> Shared<C> {
             panic.guard(|| self.roll.wake(calls.more));
         }
         panic.discard();
+        // Last: a spawner may run the child in the call, which may wait for who was woken.
+        if let Some(spawner) = &self.spawner {
+            spawner.launch(calls.starts);
+        }
     }
 
     /// Admits a child of whoever waits in `go`, or gives him a place in the line.

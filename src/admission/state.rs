@@ -11,6 +11,7 @@ use super::log::{Log, Name};
 use super::nested::Nested;
 use super::permits::Permits;
 use super::roll::Key;
+use crate::spawned::{Spawner, Starts};
 use crate::task::Options;
 use crate::{Outcome, Stats};
 
@@ -38,6 +39,8 @@ pub(super) struct State<C> {
     pub(super) renamed: BTreeMap<u64, u64>,
     /// Those who have started and are not yet in the set; their indexes are the last ones given.
     pub(super) outbox: VecDeque<C>,
+    /// How many of the outbox, from its front, have been sent abroad.
+    pub(super) sent: usize,
     /// What is to be known of the children that have started, by their index.
     pub(super) marks: BTreeMap<usize, Mark>,
     /// How many daemons have started and run.
@@ -79,6 +82,7 @@ impl<C> State<C> {
             inbox: Inbox::default(),
             renamed: BTreeMap::new(),
             outbox: VecDeque::new(),
+            sent: 0,
             marks: BTreeMap::new(),
             daemons: 0,
             permits: None,
@@ -278,7 +282,19 @@ impl<C> State<C> {
     /// of the first.
     pub(super) fn take_outbox(&mut self, batch: &mut VecDeque<C>) -> usize {
         core::mem::swap(&mut self.outbox, batch);
+        self.sent = 0;
         self.next_index - batch.len()
+    }
+
+    /// Takes from those in the outbox who were not asked before what runs elsewhere.
+    pub(super) fn send(&mut self, spawner: &Spawner<C>, group: usize, starts: &mut Starts) {
+        let first = self.next_index - self.outbox.len();
+        for (at, child) in self.outbox.iter_mut().enumerate().skip(self.sent) {
+            if let Some(start) = spawner.start(child, group, first + at) {
+                starts.push(start);
+            }
+        }
+        self.sent = self.outbox.len();
     }
 
     // --- ending ---

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use core::future::Future;
 
 use async_lock::Semaphore;
+use futures_util::future::BoxFuture;
 
 use super::{Group, run};
 use crate::admission::Admission;
@@ -11,6 +12,7 @@ use crate::bell::News;
 use crate::kind::{Boxed, LocalBoxed, Plain};
 use crate::panic::First;
 use crate::set::Set;
+use crate::spawned::{Spawned, Spawner};
 use crate::{CancelToken, Children, FirstErr, Policy};
 
 // === constructors ===
@@ -106,6 +108,106 @@ where
     /// ```
     pub fn unboxed() -> Self {
         Self::with(FirstErr::new())
+    }
+}
+
+impl<T, E> Group<Spawned<T, E>> {
+    /// Makes a group whose children run in parallel: each is spawned as a task of an executor,
+    /// and the group waits for it.
+    ///
+    /// `spawn` is called with a future for each child, when the child is admitted, and runs it
+    /// to its end, on whatever thread: it spawns it, or sends it to threads of its own. It is
+    /// called by whoever admits: by `go`, `try_go` or `queue` where there is room, on a
+    /// handle's thread too; else mostly by the group's poll, which hears of those who finish.
+    /// All else is as in any group: the limit and the order of admission, the policy, the
+    /// token, handles, scopes. As the children live on their own, they are `'static`, and so
+    /// are their values and errors.
+    ///
+    /// A group that is not polled gives no room away, but what has been admitted runs on. When
+    /// the group resolves, all its children are gone. When it is *dropped* before, its token is
+    /// cancelled, and those who run are woken and gone at their next poll, without being polled
+    /// on. The drop does not wait for that, nor can it interrupt a child that is being polled.
+    /// Who wants to see the end of them cancels the token, and awaits the group.
+    ///
+    /// # Blocking work
+    ///
+    /// A child that computes for long holds up a thread of the executor, not its siblings on
+    /// other threads: so a group uses all cores. What *waits* in blocking calls, for files or a
+    /// database, belongs on threads for that: let a child await
+    /// `tokio::task::spawn_blocking(…)` or `smol::unblock(…)`, in a group of any kind. The
+    /// limit then holds for these as well.
+    ///
+    /// # Panics
+    ///
+    /// A panic of a child does not reach the executor; it comes out of the group, as in any
+    /// other. So does one of `spawn`, whose child then counts as
+    /// [dropped](crate::Stats::dropped); and a child that the executor drops before it was
+    /// done, because it shuts down, is taken for one that has panicked. After the group has
+    /// been dropped, nobody hears of panics.
+    ///
+    /// Without `std` nothing is caught: a child's panic unwinds into the executor.
+    ///
+    /// # Hazards
+    ///
+    /// A `spawn` that runs the future in the call (`block_on`) works; but its children run one
+    /// after another then, and one that waits for a sibling which was admitted after it waits
+    /// for ever.
+    ///
+    /// # Examples
+    ///
+    /// On tokio:
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+    /// # async fn main() {
+    /// let mut group = Group::on(|child| drop(tokio::spawn(child))).with_limit(4).collect();
+    /// for n in 1..=5_u64 {
+    ///     // Up to four of them at the same time.
+    ///     group.queue(async move { (1..=n).product::<u64>().checked_add(n).ok_or("too large") });
+    /// }
+    /// assert_eq!(group.await, Ok(vec![2, 4, 9, 28, 125]));
+    /// # }
+    /// ```
+    ///
+    /// On anything that implements `futures::task::Spawn`:
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::executor::ThreadPool;
+    /// use futures::task::Spawn;
+    ///
+    /// # fn main() -> Result<(), std::io::Error> {
+    /// let pool = ThreadPool::builder().pool_size(2).create()?;
+    /// let mut group = Group::on(move |child| {
+    ///     pool.spawn_obj(child.into()).expect("it has not shut down");
+    /// });
+    /// group.queue(async { Ok(()) });
+    /// group.queue(async { Err("broken") });
+    /// assert_eq!(futures::executor::block_on(group), Err("broken"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Blocking calls, three at a time:
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # smol::block_on(async {
+    /// let mut group = Group::on(|child| smol::spawn(child).detach()).with_limit(3);
+    /// for _ in 0..9 {
+    ///     group.queue(smol::unblock(|| std::fs::metadata("Cargo.toml").map(drop)));
+    /// }
+    /// group.await.unwrap();
+    /// # });
+    /// ```
+    pub fn on<S>(spawn: S) -> Self
+    where
+        S: Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
+    {
+        Self::assemble(Admission::spawning(|bell| Spawner::new(spawn, bell)), FirstErr::new())
     }
 }
 

@@ -183,12 +183,16 @@ impl<C: Kind, P, O> Group<C, P, O> {
             }
             self.admission.finish(index, Outcome::Dropped);
         }
+        for (index, child) in self.admission.recall() {
+            self.discharge(child);
+            self.admission.finish(index, Outcome::Dropped);
+        }
         self.admission.admit_next(&mut self.set);
     }
 
     /// Whether children run, be they taken in or not.
     fn has_running(&mut self) -> bool {
-        !self.set.is_empty() || self.admission.has_mail()
+        !self.set.is_empty() || self.admission.has_others()
     }
 
     /// Whether the next poll has to [`attend`](Self::attend), though nobody ring.

@@ -37,7 +37,7 @@ use crate::{
 ///
 /// `C` says how children are held: [`Boxed`](crate::Boxed) for [`new`](Self::new),
 /// [`LocalBoxed`](crate::LocalBoxed) for [`local`](Self::local), [`Plain`](crate::Plain) for
-/// [`unboxed`](Self::unboxed). `P` is the policy, `O` its output; both have defaults, so that a
+/// [`unboxed`](Self::unboxed), [`Spawned`](crate::Spawned) for [`on`](Self::on). `P` is the policy, `O` its output; both have defaults, so that a
 /// type is `Group<Boxed<'a, T, E>>`.
 ///
 /// # Errors

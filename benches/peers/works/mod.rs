@@ -8,6 +8,7 @@ mod limits;
 mod map;
 pub(crate) mod memory;
 mod mixed;
+mod parallel;
 mod ring;
 mod small;
 mod tokens;
@@ -19,6 +20,6 @@ use crate::common::work::Work;
 pub(crate) fn timed() -> impl Iterator<Item = Work> {
     [limits::works, map::works, mixed::works, woken::works, ring::works, errors::works]
         .into_iter()
-        .chain([small::works, handle::works, tokens::works])
+        .chain([small::works, handle::works, parallel::works, tokens::works])
         .flat_map(|works| works())
 }

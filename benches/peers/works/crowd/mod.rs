@@ -12,6 +12,7 @@ use crate::common::table::thousands;
 use crate::common::work::Work;
 
 pub(crate) use ours::limited;
+pub(crate) use tasks::{join_set, join_set_with_permits, tracker_with_permits};
 
 /// What is to be done.
 pub(crate) struct Plan {

@@ -39,7 +39,7 @@ where
     });
 }
 
-async fn join_set<F>(children: impl Iterator<Item = F>, limit: Option<usize>) -> Outcome
+pub(crate) async fn join_set<F>(children: impl Iterator<Item = F>, limit: Option<usize>) -> Outcome
 where
     F: Future<Output = Outcome> + Send + 'static,
 {
@@ -57,7 +57,10 @@ where
     join_all(set).await
 }
 
-async fn join_set_with_permits<F>(children: impl Iterator<Item = F>, limit: usize) -> Outcome
+pub(crate) async fn join_set_with_permits<F>(
+    children: impl Iterator<Item = F>,
+    limit: usize,
+) -> Outcome
 where
     F: Future<Output = Outcome> + Send + 'static,
 {
@@ -94,7 +97,10 @@ async fn join_all(mut set: JoinSet<Outcome>) -> Outcome {
     Ok(())
 }
 
-async fn tracker_with_permits<F>(children: impl Iterator<Item = F>, limit: usize) -> Outcome
+pub(crate) async fn tracker_with_permits<F>(
+    children: impl Iterator<Item = F>,
+    limit: usize,
+) -> Outcome
 where
     F: Future<Output = Outcome> + Send + 'static,
 {

@@ -1,0 +1,55 @@
+//! Where the children of a group that run elsewhere report that they are done.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::bell::Bell;
+use crate::lock::Lock;
+
+/// The list of those who have reported since the group looked last; whoever is the first in it
+/// rings the group's bell.
+pub(crate) struct Home {
+    bell: Arc<Bell>,
+    done: Lock<Vec<usize>>,
+    /// Whether there is anybody in it; written under the lock only.
+    any: AtomicBool,
+}
+
+impl Home {
+    pub(super) fn new(bell: Arc<Bell>) -> Arc<Self> {
+        Arc::new(Self { bell, done: Lock::default(), any: AtomicBool::new(false) })
+    }
+
+    /// Reports the child of that index, once. The waker of the group's task may panic in here.
+    pub(super) fn report(&self, index: usize) {
+        let is_first = {
+            let mut done = self.done.lock();
+            done.push(index);
+            let is_first = done.len() == 1;
+            if is_first {
+                self.any.store(true, Ordering::Relaxed);
+            }
+            is_first
+        };
+        // For those who come after it, the bell has been rung, or is about to be.
+        if is_first {
+            self.bell.ring();
+        }
+    }
+
+    pub(crate) fn has_reports(&self) -> bool {
+        // Whoever looks too early is rung for after the store.
+        self.any.load(Ordering::Relaxed)
+    }
+
+    /// Takes the reports, in exchange for an empty list.
+    pub(crate) fn take(&self, done: &mut Vec<usize>) {
+        debug_assert!(done.is_empty());
+        if self.has_reports() {
+            let mut reported = self.done.lock();
+            self.any.store(false, Ordering::Relaxed);
+            core::mem::swap(done, &mut *reported);
+        }
+    }
+}

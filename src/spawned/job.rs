@@ -1,0 +1,188 @@
+//! What the two halves of a spawned child have in common.
+//!
+//! Three meet here, each on whatever thread it is: the *work*, which an executor polls; the
+//! *launcher*, who calls the spawner; and the *group*, which waits for the outcome.
+//!
+//! # States
+//!
+//! Three bits, which are set and never cleared:
+//!
+//! - `LAUNCHED`, by the launcher: the call of the spawner is over. It may have panicked.
+//! - `DONE`, by the work, whose future is gone then, or by the launcher if the spawner has
+//!   panicked: there is an outcome.
+//! - `OVER`, by the group: it has dropped the child. The work is not polled on.
+//!
+//! # Invariants
+//!
+//! - The outcome is stored before `DONE` is set, and the group takes it only when `LAUNCHED` is
+//!   set too: by then it is known whether the spawner has panicked. Whoever sets the later of
+//!   the two reports to the group.
+//! - A spawner's panic takes the place of any other outcome, and no other takes its. (What
+//!   becomes of the work of a call that has panicked, nobody knows: mostly it is dropped, which
+//!   is an outcome too, before the panic is caught.)
+//! - Once `OVER` and `DONE` are set, the outcome is dropped by whoever set the later of them.
+//! - The work looks for `OVER` after it has registered its waker, and the group wakes that one
+//!   after it has set `OVER`. So neither misses the other.
+//! - Nothing of the user's is polled, dropped or woken under the lock, which is around the
+//!   outcome and the way home alone.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::task::Waker;
+
+use futures_util::task::AtomicWaker;
+
+use super::Home;
+use crate::context;
+use crate::lock::Lock;
+use crate::panic::{Payload, catch, discard};
+
+const LAUNCHED: u8 = 1;
+const DONE: u8 = 2;
+const OVER: u8 = 4;
+
+const SETTLED: u8 = LAUNCHED | DONE;
+
+/// How a spawned child has ended.
+pub(super) enum Outcome<T, E> {
+    Finished(Result<T, E>),
+    /// The child has panicked, in its poll or its destructor; or the spawner has.
+    Panicked(Payload),
+    /// The executor has dropped it before it was done.
+    Lost,
+}
+
+pub(super) struct Job<T, E> {
+    state: AtomicU8,
+    slot: Lock<Slot<T, E>>,
+    /// The work's task.
+    work: AtomicWaker,
+    /// Which child of which group it is; written before the work is handed to the spawner.
+    group: AtomicUsize,
+    index: AtomicUsize,
+}
+
+struct Slot<T, E> {
+    outcome: Option<Outcome<T, E>>,
+    /// Where the work reports, once it has been started.
+    home: Option<Arc<Home>>,
+}
+
+/// Drops what nobody wants, with whatever panic comes of it.
+fn bury<T, E>(outcome: Option<Outcome<T, E>>) {
+    match outcome {
+        Some(Outcome::Finished(result)) => {
+            let _ = catch(|| drop(result)).map_err(discard);
+        }
+        Some(Outcome::Panicked(payload)) => discard(payload),
+        Some(Outcome::Lost) | None => {}
+    }
+}
+
+impl<T, E> Job<T, E> {
+    pub(super) fn new() -> Self {
+        Self {
+            state: AtomicU8::new(0),
+            slot: Lock::new(Slot { outcome: None, home: None }),
+            work: AtomicWaker::new(),
+            group: AtomicUsize::new(0),
+            index: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn take(&self) -> Option<Outcome<T, E>> {
+        self.slot.lock().outcome.take()
+    }
+
+    /// Notes which child it is, before it is started.
+    pub(super) fn leave(&self, home: &Arc<Home>, group: usize, index: usize) {
+        self.slot.lock().home = Some(Arc::clone(home));
+        self.group.store(group, Ordering::Relaxed);
+        self.index.store(index, Ordering::Relaxed);
+    }
+
+    /// Whether the group has dropped the child.
+    pub(super) fn is_over(&self) -> bool {
+        self.state.load(Ordering::Acquire) & OVER != 0
+    }
+
+    /// Sets bits, and does what falls to the one who sets them.
+    fn mark(&self, bits: u8, home: Option<&Home>) {
+        // Release: who sees the bits sees the outcome. Acquire: who sets the later bit of two
+        // sees what the other has done.
+        let before = self.state.fetch_or(bits, Ordering::AcqRel);
+        let now = before | bits;
+        if now & OVER != 0 {
+            if now & DONE != 0 {
+                bury(self.take());
+            }
+        } else if now & SETTLED == SETTLED && before & SETTLED != SETTLED {
+            // The waker of a task may panic, which is its executor's fault, and not to be a
+            // panic of this one's.
+            let index = self.index.load(Ordering::Relaxed);
+            let _ = catch(|| home.map(|home| home.report(index))).map_err(discard);
+        }
+    }
+
+    // --- the work
+
+    /// Runs `f` as a part of the child's poll.
+    pub(super) fn inside<R>(&self, f: impl FnOnce() -> R) -> R {
+        let group = self.group.load(Ordering::Relaxed);
+        context::inside(group, self.index.load(Ordering::Relaxed), f)
+    }
+
+    /// Leaves the waker of the work's task; false where the group has dropped the child.
+    pub(super) fn wait(&self, waker: &Waker) -> bool {
+        self.work.register(waker);
+        !self.is_over()
+    }
+
+    /// The work is gone, and this is what came of it.
+    pub(super) fn finish(&self, outcome: Outcome<T, E>) {
+        let (unwanted, home) = {
+            let mut slot = self.slot.lock();
+            let unwanted = match slot.outcome {
+                None => slot.outcome.replace(outcome),
+                Some(_) => Some(outcome),
+            };
+            (unwanted, slot.home.take())
+        };
+        bury(unwanted);
+        self.mark(DONE, home.as_deref());
+    }
+
+    // --- the launcher
+
+    /// The call of the spawner is over, and this is what it has thrown.
+    pub(super) fn launched(&self, home: &Home, thrown: Option<Payload>) {
+        match thrown {
+            None => self.mark(LAUNCHED, Some(home)),
+            Some(payload) => {
+                let before = self.slot.lock().outcome.replace(Outcome::Panicked(payload));
+                bury(before);
+                self.mark(LAUNCHED | DONE, Some(home));
+            }
+        }
+    }
+
+    // --- the group
+
+    /// Whether the outcome may be taken.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state.load(Ordering::Acquire) & SETTLED == SETTLED
+    }
+
+    /// The child is dropped, and nobody wants the outcome: tells the work.
+    pub(super) fn give_up(&self) {
+        let before = self.state.fetch_or(OVER, Ordering::AcqRel);
+        let _ = catch(|| self.work.wake()).map_err(discard);
+        if before & DONE != 0 {
+            match self.take() {
+                // Its destructor's panic is the child's, and goes to the group.
+                Some(Outcome::Finished(result)) => drop(result),
+                other => bury(other),
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Children that run as tasks of an executor, while their group waits for them.
+//!
+//! A child is made in two halves that meet in a [`Job`]: the [`Work`], a future that the
+//! executor polls, and the [`Spawned`], which stays with the group. The work waits in the other
+//! half until the child is admitted. Then it leaves as a [`Start`], which is run when no lock
+//! is held. When it is done it reports to its [`Home`]; and the group seats the other half in
+//! its set, polls it once, and has the result.
+
+mod home;
+mod job;
+mod start;
+mod work;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+
+pub(crate) use self::home::Home;
+use self::job::{Job, Outcome};
+pub(crate) use self::start::{Spawner, Start, Starts};
+use self::work::Work;
+use crate::Observer;
+use crate::kind::{Child, Children, Kind, Seal, Sealed};
+use crate::panic::{discard, resume, unwinding};
+use crate::task::{Options, Task};
+
+/// Children of any type that run in parallel, each a task of an executor:
+/// [`Group::on`](crate::Group::on).
+pub struct Spawned<T, E> {
+    job: Arc<Job<T, E>>,
+    /// Until the child is admitted.
+    start: Option<Start>,
+    /// The outcome has been taken: there is nobody to be told any more.
+    taken: bool,
+}
+
+// === impl Spawned ===
+
+impl<T, E> Spawned<T, E> {
+    /// Lets go of the work, the child having been admitted.
+    pub(crate) fn start(&mut self, home: &Arc<Home>, group: usize, at: usize) -> Option<Start> {
+        self.job.leave(home, group, at);
+        self.start.take()
+    }
+}
+
+impl<T, E> Sealed for Spawned<T, E> {}
+impl<T, E> Kind for Spawned<T, E> {
+    type Timer = BoxFuture<'static, ()>;
+    type Starter = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+    type Watcher = Box<dyn Observer + Send>;
+
+    fn observer(watcher: &mut Self::Watcher) -> &mut dyn Observer {
+        &mut **watcher
+    }
+}
+
+impl<T, E> Children for Spawned<T, E> {
+    type Ok = T;
+    type Err = E;
+
+    fn poll_child(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<T, E>> {
+        debug_assert!(self.job.is_settled(), "a child is polled that has not reported");
+        match self.job.take() {
+            None => Poll::Pending,
+            Some(Outcome::Finished(result)) => {
+                self.taken = true;
+                Poll::Ready(result)
+            }
+            Some(Outcome::Panicked(payload)) => resume(payload),
+            Some(Outcome::Lost) => {
+                panic!("the executor dropped a child of `Group::on` before the child had finished")
+            }
+        }
+    }
+}
+
+impl<F, T, E> Child<Spawned<T, E>> for F
+where
+    F: Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    fn into_child(self, _: Seal) -> Spawned<T, E> {
+        let job = Arc::new(Job::new());
+        let work = Box::pin(Work::new(self, Arc::clone(&job)));
+        let start = Start::new(work, Arc::clone(&job));
+        Spawned { job, start: Some(start), taken: false }
+    }
+}
+
+impl<F, T, E> Child<Spawned<T, E>> for Task<F>
+where
+    F: Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    fn into_child(self, seal: Seal) -> Spawned<T, E> {
+        self.into_inner().into_child(seal)
+    }
+
+    #[inline(always)]
+    fn options(&mut self, _: Seal) -> Option<&mut Options> {
+        Some(self.options())
+    }
+}
+
+impl<T, E> Drop for Spawned<T, E> {
+    fn drop(&mut self) {
+        if let Some(start) = self.start.take() {
+            // It was never started, and goes as any future does, here and now; but its panic
+            // is caught by the work.
+            drop(start);
+            if let Some(Outcome::Panicked(payload)) = self.job.take() {
+                if unwinding() { discard(payload) } else { resume(payload) }
+            }
+        } else if !self.taken {
+            self.job.give_up();
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for Spawned<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spawned(..)")
+    }
+}

@@ -1,0 +1,124 @@
+//! How an admitted child gets to its executor.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
+
+use futures_util::future::BoxFuture;
+
+use super::job::Job;
+use super::{Home, Spawned};
+use crate::bell::Bell;
+use crate::panic::{Payload, catch};
+
+/// The work of a child that has been admitted, on its way to the executor.
+pub(crate) struct Start {
+    work: BoxFuture<'static, ()>,
+    job: Arc<dyn Launch + Send + Sync>,
+}
+
+/// Those that one change has admitted, in order.
+#[derive(Default)]
+pub(crate) struct Starts {
+    /// The first; mostly there is one.
+    first: Option<Start>,
+    more: Vec<Start>,
+}
+
+/// Hands the children of a group to their executor.
+pub(crate) struct Spawner<C> {
+    spawn: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
+    start: fn(&mut C, &Arc<Home>, usize, usize) -> Option<Start>,
+    home: Arc<Home>,
+}
+
+/// What a launcher knows of a job.
+trait Launch {
+    fn is_over(&self) -> bool;
+    fn launched(&self, home: &Home, thrown: Option<Payload>);
+}
+
+impl<T, E> Launch for Job<T, E> {
+    fn is_over(&self) -> bool {
+        Self::is_over(self)
+    }
+
+    fn launched(&self, home: &Home, thrown: Option<Payload>) {
+        Self::launched(self, home, thrown);
+    }
+}
+
+// === impl Start ===
+
+impl Start {
+    pub(super) fn new<T, E>(work: BoxFuture<'static, ()>, job: Arc<Job<T, E>>) -> Self
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        Self { work, job }
+    }
+}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Start(..)")
+    }
+}
+
+// === impl Starts ===
+
+impl Starts {
+    pub(crate) fn push(&mut self, start: Start) {
+        if self.first.is_none() && self.more.is_empty() {
+            self.first = Some(start);
+        } else {
+            self.more.push(start);
+        }
+    }
+}
+
+// === impl Spawner ===
+
+impl<T, E> Spawner<Spawned<T, E>> {
+    pub(crate) fn new(
+        spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
+        bell: Arc<Bell>,
+    ) -> Self {
+        Self { spawn: Arc::new(spawn), start: Spawned::start, home: Home::new(bell) }
+    }
+}
+
+impl<C> Clone for Spawner<C> {
+    fn clone(&self) -> Self {
+        Self { spawn: Arc::clone(&self.spawn), start: self.start, home: Arc::clone(&self.home) }
+    }
+}
+
+impl<C> Spawner<C> {
+    /// Where the children report.
+    pub(crate) fn home(&self) -> Arc<Home> {
+        Arc::clone(&self.home)
+    }
+
+    /// Takes the work out of a child that has been admitted, as that one of that group.
+    pub(crate) fn start(&self, child: &mut C, group: usize, index: usize) -> Option<Start> {
+        (self.start)(child, &self.home, group, index)
+    }
+
+    /// Hands over the work, under no lock. What the user's function panics with becomes the
+    /// outcome of the child.
+    pub(crate) fn launch(&self, starts: Starts) {
+        for Start { work, job } in starts.first.into_iter().chain(starts.more) {
+            if !job.is_over() {
+                let thrown = catch(|| (self.spawn)(work)).err();
+                job.launched(&self.home, thrown);
+            }
+        }
+    }
+}
+
+// Its panics are caught, and nothing of the group is under way while it runs.
+impl<C> UnwindSafe for Spawner<C> {}
+impl<C> RefUnwindSafe for Spawner<C> {}
