@@ -188,10 +188,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Whether the next poll has to [`attend`](Self::attend), though nobody ring.
+    #[cold]
+    #[inline(never)]
     pub(super) fn is_to_attend(&mut self) -> bool {
-        if self.company.is_none() {
-            return false;
-        }
         let (stopped, running) = (self.admission.is_stopped(), self.has_running());
         let Some(Company { deadline, grace }) = self.company.as_deref() else {
             return false;
@@ -205,6 +204,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Drops who stands beside the children, when these are gone.
+    #[cold]
     pub(super) fn dismiss(&mut self) {
         let Some(mut company) = self.company.take() else {
             return;
