@@ -196,10 +196,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Whether the next poll has to [`attend`](Self::attend), though nobody ring.
+    #[cold]
+    #[inline(never)]
     pub(super) fn is_to_attend(&mut self) -> bool {
-        if self.company.is_none() {
-            return false;
-        }
         let (stopped, running) = (self.admission.is_stopped(), self.has_running());
         let Some(Company { deadline, grace, .. }) = self.company.as_deref() else {
             return false;
@@ -213,6 +212,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Drops the deadline and the grace, when the children are gone.
+    #[cold]
     pub(super) fn dismiss(&mut self) {
         let Some(company) = &mut self.company else {
             return;

@@ -255,7 +255,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             || self.admission.has_mail()
             || self.set.has_ready()
             || self.admission.has_to_acquire()
-            || self.is_to_attend();
+            || (self.company.is_some() && self.is_to_attend());
         if pending && left {
             self.admission.bell.ring();
         }
@@ -312,7 +312,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.panic.guard(|| self.admission.bell.mute());
         // A cancel may have come just now.
         self.drain();
-        self.dismiss();
+        if self.company.is_some() {
+            self.dismiss();
+        }
         let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
         let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy)));
         let panicked = self.panic.is_some();
