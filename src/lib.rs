@@ -214,6 +214,7 @@ mod set;
 mod signal;
 mod slab;
 mod stats;
+pub mod stream;
 mod sync;
 mod token;
 

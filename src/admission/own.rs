@@ -212,6 +212,22 @@ impl<C> Admission<C> {
         }
     }
 
+    /// Notes who has finished, and keeps his room until another one's result has been fetched:
+    /// so many, these. Nobody can wait for that room within this other one. False where nobody
+    /// can wait within a child at all.
+    pub(crate) fn hold(&mut self, count: usize, indexes: impl Iterator<Item = usize>) -> bool {
+        let Access::Shared(shared) = self.access.get_mut() else {
+            return false;
+        };
+        shared.update(Who::Owner, |state| {
+            state.held = count;
+            if state.nested.children() > 0 {
+                indexes.for_each(|index| state.nested.forget(index));
+            }
+        });
+        true
+    }
+
     /// Moves the admitted children into the set.
     #[inline]
     pub(crate) fn take_in(&mut self, set: &mut Set<C>) {

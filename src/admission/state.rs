@@ -21,6 +21,9 @@ pub(super) struct State<C> {
     /// How many may enter a group without handles with no further look; there may be room for
     /// more.
     pub(super) quick: usize,
+    /// How many of those who run have finished, and keep their room until another child's
+    /// result has been fetched.
+    pub(super) held: usize,
     /// Room whose child is awaited: so many slots of the inbox are.
     pub(super) granted: usize,
     /// The index of the next child to leave the inbox.
@@ -57,6 +60,7 @@ impl<C> State<C> {
             stats: Stats::default(),
             used: 0,
             quick: 0,
+            held: 0,
             granted: 0,
             next_index: 0,
             next_place: 0,
@@ -239,7 +243,7 @@ impl<C> State<C> {
         self.closed = true;
         self.quick = 0;
         self.stats.dropped += self.running();
-        (self.used, self.granted) = (0, 0);
+        (self.used, self.granted, self.held) = (0, 0, 0);
         core::mem::take(&mut self.inbox)
     }
 
@@ -296,7 +300,7 @@ impl<C> State<C> {
         // Where somebody is awaited, it is not the end yet: he brings a child that may run, or
         // gives his room back.
         let stuck = self.nested.children() > 0
-            && self.nested.children() == self.running()
+            && self.nested.children() == self.running() - self.held
             && self.granted == 0
             && !self.fits();
         if !stuck {

@@ -115,7 +115,7 @@ where
         Self::assemble(Admission::new(), policy)
     }
 
-    fn assemble(admission: Admission<C>, policy: P) -> Self {
+    pub(super) fn assemble(admission: Admission<C>, policy: P) -> Self {
         Self {
             admission,
             set: Set::new(),
@@ -124,7 +124,7 @@ where
             panic: First::default(),
             drained: false,
             resolved: false,
-            advance: run::advance,
+            advance: run::advance::<C, P, O, false>,
             finish: P::finish,
         }
     }

@@ -1,8 +1,9 @@
 //! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`
-//! and `policies.rs`, how it runs in `run.rs`.
+//! and `policies.rs`, how it runs in `run.rs`, and how it becomes a stream in `results.rs`.
 
 mod build;
 mod policies;
+mod results;
 pub(crate) mod run;
 
 use core::fmt;
