@@ -7,6 +7,7 @@ mod handle;
 mod limits;
 pub(crate) mod memory;
 mod mixed;
+mod results;
 mod ring;
 mod small;
 mod tokens;
@@ -18,6 +19,6 @@ use crate::common::work::Work;
 pub(crate) fn timed() -> impl Iterator<Item = Work> {
     [limits::works, mixed::works, woken::works, ring::works, errors::works]
         .into_iter()
-        .chain([small::works, handle::works, tokens::works])
+        .chain([small::works, handle::works, tokens::works, results::works])
         .flat_map(|works| works())
 }
