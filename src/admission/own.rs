@@ -200,10 +200,10 @@ impl<C> Admission<C> {
     /// have been given room since.
     #[inline]
     pub(crate) fn admit_next(&mut self, set: &mut Set<C>) {
-        let stopped = self.is_stopped();
         match self.access.get_mut() {
             Access::Own(state) => {
                 if !state.line.is_empty() {
+                    let stopped = is_stopped(&self.token, &self.stopped);
                     state.settle(stopped, &mut Calls::default());
                     state.take_in(set, &self.bell);
                 }

@@ -198,16 +198,12 @@ impl<C: Kind, S, T, E> FedResults<C, S, T, E> {
     }
 }
 
-impl<C: Kind, S, T, E> Stream for FedResults<C, S, T, E> {
-    type Item = Result<T, E>;
-
-    #[inline]
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+impl<C: Kind, S, T, E> FedResults<C, S, T, E> {
+    /// Asks for children and polls them: no result waits.
+    #[inline(never)]
+    fn ask_and_poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T, E>>> {
         let mut feed = self.project().feed;
         let results = feed.as_mut().driver_mut();
-        if let Some(result) = results.fetch() {
-            return Poll::Ready(Some(result));
-        }
         if results.group.is_resolved() {
             return Poll::Ready(None);
         }
@@ -226,6 +222,18 @@ impl<C: Kind, S, T, E> Stream for FedResults<C, S, T, E> {
         };
         results.group.end(cx, next.is_pending());
         next
+    }
+}
+
+impl<C: Kind, S, T, E> Stream for FedResults<C, S, T, E> {
+    type Item = Result<T, E>;
+
+    #[inline]
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.as_mut().project().feed.driver_mut().fetch() {
+            None => self.ask_and_poll(cx),
+            result => Poll::Ready(result),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

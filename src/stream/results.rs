@@ -384,16 +384,27 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// Fetches a result that waits, and gives its child's room to the next in line.
     #[inline]
     pub(super) fn fetch(&mut self) -> Option<Result<T, E>> {
-        let group = &mut self.group;
-        let (index, result) = group.policy.as_mut()?.next()?;
+        let (index, result) = self.group.policy.as_mut()?.next()?;
         if self.held != 0 {
-            self.held = 0;
-            group.admission.hold(0, core::iter::empty());
+            self.release();
         }
+        let group = &mut self.group;
         let ended = if result.is_ok() { Ended::Ok } else { Ended::Failed };
         group.admission.finish(index, ended);
         group.admission.admit_next(&mut group.set);
         Some(result)
+    }
+
+    /// Polls the children: no result waits.
+    #[inline(never)]
+    fn poll_children(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, E>>> {
+        if self.group.is_resolved() {
+            return Poll::Ready(None);
+        }
+        self.begin_poll(cx);
+        let next = self.drive();
+        self.group.end(cx, next.is_pending());
+        next
     }
 
     /// Begins a poll by the task of `cx`.
@@ -425,6 +436,13 @@ impl<C: Kind, T, E> Results<C, T, E> {
         }
         self.held = count;
         true
+    }
+
+    /// The result has come for which others waited.
+    #[cold]
+    fn release(&mut self) {
+        self.held = 0;
+        self.group.admission.hold(0, core::iter::empty());
     }
 
     pub(super) fn fmt_fields(&self, f: &mut fmt::DebugStruct<'_, '_>) {
@@ -480,17 +498,10 @@ impl<C: Kind, T, E> Stream for Results<C, T, E> {
 
     #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if let Some(result) = this.fetch() {
-            return Poll::Ready(Some(result));
+        match self.fetch() {
+            None => self.poll_children(cx),
+            result => Poll::Ready(result),
         }
-        if this.group.is_resolved() {
-            return Poll::Ready(None);
-        }
-        this.begin_poll(cx);
-        let next = this.drive();
-        this.group.end(cx, next.is_pending());
-        next
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
