@@ -183,7 +183,8 @@ fn the_end_leaves_the_loop_that_adds_as_it_goes() {
             }
         }
     });
-    assert_eq!(sum, 6 + (1 + 1 + 2 + 2) + (0 + 0) * 4);
+    // 6 adds 0, 0, 1, 1, 2 and 2; each of the 2s adds 0 and 0; each of the 1s adds 0.
+    assert_eq!(sum, 6 + 1 + 1 + 2 + 2);
 }
 
 // === errors ===

@@ -121,19 +121,25 @@ impl<R> Window<R> {
     fn put(&mut self, index: usize, result: R) {
         self.count += 1;
         let at = index - self.next;
-        if at >= self.results.len() {
-            // Mostly the next to come is the next in order, and none is missing.
-            self.results.resize_with(at, || None);
+        // Mostly the next to come is the next in order.
+        if at == self.results.len() {
             self.results.push_back(Some(result));
-        } else if let Some(place) = self.results.get_mut(at) {
+            return;
+        }
+        if at > self.results.len() {
+            self.results.resize_with(at + 1, || None);
+        }
+        if let Some(place) = self.results.get_mut(at) {
             *place = Some(result);
         }
     }
 
     #[inline]
     fn next(&mut self) -> Option<(usize, R)> {
-        let result = self.results.front_mut()?.take()?;
-        self.results.pop_front();
+        let Some(Some(_)) = self.results.front() else {
+            return None;
+        };
+        let result = self.results.pop_front().flatten()?;
         self.count -= 1;
         let index = self.next;
         self.next += 1;
