@@ -240,6 +240,7 @@ mod signal;
 mod slab;
 mod spawned;
 mod stats;
+pub mod stream;
 mod sync;
 mod task;
 mod token;

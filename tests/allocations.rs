@@ -9,7 +9,7 @@ use allocation_counter::measure;
 use errgroup::Group;
 use futures::executor::block_on;
 use futures::future::poll_fn;
-use futures::stream;
+use futures::stream::{self, StreamExt};
 
 /// Parked until it is let go.
 struct Parked(Arc<Mutex<(bool, Option<Waker>)>>);
@@ -121,4 +121,20 @@ fn a_seat_left_before_one_who_was_never_polled_is_used_again() {
     poll(&mut group);
     let counted = measure(|| group.queue(Parked(Arc::clone(&doors[65]))));
     assert_eq!(counted.count_total, 0, "another block was made");
+}
+
+#[test]
+fn results_as_they_come_allocate_nothing_a_child() {
+    for (yields, in_order) in [(0, false), (1, false), (4, false), (0, true), (1, true)] {
+        let mut results = Group::unboxed().with_limit(64).results();
+        if in_order {
+            results = results.in_order();
+        }
+        let mut results = results.feed(stream::iter((0..20_000).map(|_| Yields(yields))));
+        block_on(results.by_ref().take(5_000).count());
+        let counted =
+            measure(|| assert_eq!(block_on(results.by_ref().take(10_000).count()), 10_000));
+        assert_eq!(counted.count_total, 0, "with {yields} yields");
+        assert_eq!(block_on(results.count()), 5_000);
+    }
 }

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use errgroup::{CancelToken, Group};
-use futures::stream::{self, FuturesUnordered, StreamExt};
+use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use tokio::task::yield_now;
 
 type AnyError = Box<dyn Error + Send + Sync>;
@@ -671,4 +671,72 @@ async fn a_group_whose_children_are_spawned_is_itself_driven_in_a_spawned_task()
     while let Some(output) = set.next().await {
         output.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_results_are_spawned() {
+    let lengths = spawned(async {
+        let urls = urls();
+        let urls = &urls;
+        let (mut any, mut text) = (Group::new().results(), Group::unboxed().results().in_order());
+        any.queue(fetch(&urls[0]));
+        text.queue(check(&urls[0]));
+        let (mut sum, token) = (0, any.token().clone());
+        while let Some(length) = any.try_next().await? {
+            sum += length;
+        }
+        while let Some(Ok(length)) = text.next().await {
+            sum += length;
+        }
+        let fed = Group::new().with_limit(4).results().fail_fast();
+        let fed = fed.feed(stream::iter(urls.iter().map(|url| fetch(url))));
+        let in_order = Group::new().with_limit(4).results().in_order();
+        let in_order = in_order.feed(stream::iter(urls.iter().map(|url| check(url))));
+        let unboxed = Group::unboxed().with_limit(4).results();
+        let unboxed = unboxed.feed(stream::iter(urls.iter().map(async |url| fetch(url).await)));
+        let (fed, in_order, unboxed) = futures::join!(
+            fed.try_collect::<Vec<_>>(),
+            in_order.try_collect::<Vec<_>>(),
+            unboxed.count(),
+        );
+        assert!(token.is_cancelled());
+        Ok::<_, AnyError>((sum, fed?.len(), in_order?.len(), unboxed))
+    });
+    assert_eq!(lengths.await.unwrap(), (14, 20, 20, 20));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_results_stand_in_the_combinators() {
+    let total = spawned(async {
+        let urls = urls();
+        let urls = &urls;
+        let group = Group::new().with_limit(4);
+        let handle = group.handle();
+        let adding = async {
+            for url in urls {
+                handle.go(fetch(url)).await.ok();
+            }
+        };
+        let results = group.results().in_order();
+        let ((), count) = futures::join!(adding, results.count());
+
+        let all = stream::iter(0..3).map(|_| {
+            let group = Group::new().with_limit(2);
+            group.results().feed(stream::iter(urls.iter().map(|url| check(url)))).count()
+        });
+        let counts: Vec<usize> = all.buffer_unordered(2).collect().await;
+
+        let mut results = Group::new().results();
+        results.queue(fetch(&urls[0]));
+        let mut ticks = stream::repeat(()).then(|()| Box::pin(yield_now())).fuse();
+        let mut selected = 0;
+        while selected == 0 {
+            futures::select! {
+                length = results.next() => selected = length.unwrap()?,
+                () = ticks.select_next_some() => {}
+            }
+        }
+        Ok::<_, AnyError>((count, counts, selected))
+    });
+    assert_eq!(total.await.unwrap(), (20, vec![20; 3], 7));
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use errgroup::{Boxed, Child, Children, Group, Handle, Kind};
 use futures::executor::block_on;
-use futures::stream;
+use futures::stream::{self, StreamExt};
 
 const LIMIT: usize = 64;
 
@@ -46,6 +46,19 @@ where
     group.await.expect("no child fails");
 }
 
+async fn results<C>(group: Group<C>, count: usize, in_order: bool)
+where
+    C: Children<Ok = (), Err = ()>,
+    Yields: Child<C>,
+{
+    let results = group.results();
+    let results = if in_order { results.in_order() } else { results };
+    let mut results = results.feed(stream::iter((0..count).map(|_| Yields(true))));
+    while let Some(result) = results.next().await {
+        result.expect("no child fails");
+    }
+}
+
 async fn queue<C>(mut group: Group<C>, count: usize)
 where
     C: Children<Ok = (), Err = ()>,
@@ -79,6 +92,8 @@ fn main() {
         "go, no limit" => block_on(go(Group::unboxed(), count)),
         "go, limit 1" => block_on(go(Group::unboxed().with_limit(1), count)),
         "feed" => block_on(feed(group(), count)),
+        "results" => block_on(results(group(), count, false)),
+        "results in order" => block_on(results(group(), count, true)),
         "queue" => block_on(queue(group(), count)),
         "go, boxed" => block_on(go(Group::new().with_limit(LIMIT), count)),
         "go, token asked for" => block_on(with(group(), count, |group| group.token().clone())),

@@ -286,15 +286,33 @@ impl<C: Kind> Admission<C> {
     /// have been given room since.
     #[inline]
     pub(crate) fn admit_next(&mut self, set: &mut Set<C>) {
-        let stopped = self.is_stopped();
         match self.access.get_mut() {
             Access::Own(state) => {
                 if !state.line.is_empty() {
+                    let stopped = is_stopped(&self.token, &self.stopped);
                     state.settle(stopped, &mut Calls::default());
                     state.take_in(set, &self.bell);
                 }
             }
             Access::Shared(shared) => shared.make(core::mem::take(&mut self.calls), Who::Owner),
+        }
+    }
+
+    /// Notes who has finished, and keeps his room until another one's result has been fetched:
+    /// so many, these. False where nobody can wait within a child at all.
+    pub(crate) fn hold(&mut self, count: usize, indexes: impl Iterator<Item = usize>) -> bool {
+        let Access::Shared(shared) = self.access.get_mut() else {
+            return false;
+        };
+        shared.update(Who::Owner, |state| state.hold(count, indexes));
+        true
+    }
+
+    /// A child has finished, of whose end the observer has heard, and keeps its room.
+    #[inline]
+    pub(crate) fn keep(&mut self, index: usize) {
+        if let Access::Shared(shared) = self.access.get_mut() {
+            shared.state.lock().keep(index);
         }
     }
 

@@ -99,7 +99,7 @@ impl<C> State<C> {
         // Where somebody is awaited, it is not the end yet: he brings a child that may run, or
         // gives his room back.
         let stuck = self.nested.children() > 0
-            && self.nested.children() + self.daemons == self.running()
+            && self.nested.children() + self.daemons == self.running() - self.held
             && self.granted == 0;
         if !stuck {
             return;

@@ -26,6 +26,9 @@ pub(super) struct State<C> {
     /// How many may enter a group without handles with no further look; there may be room for
     /// more.
     pub(super) quick: usize,
+    /// How many of those who run have finished, and keep their room until another child's
+    /// result has been fetched.
+    pub(super) held: usize,
     /// How many slots of the inbox are awaited.
     pub(super) granted: usize,
     /// The index of the next child to start.
@@ -74,6 +77,7 @@ impl<C> State<C> {
             count: 0,
             heavy: 0,
             quick: 0,
+            held: 0,
             granted: 0,
             next_index: 0,
             next: 0,
@@ -332,6 +336,22 @@ impl<C> State<C> {
         }
     }
 
+    /// A child has finished that keeps its room: the group need not end on its behalf.
+    pub(super) fn keep(&mut self, index: usize) {
+        if let Some(mark) = self.marks.get_mut(&index) {
+            self.daemons -= usize::from(core::mem::take(&mut mark.daemon));
+        }
+    }
+
+    /// Notes who has finished, and keeps his room until another one's result has been fetched:
+    /// so many, these. Nobody can wait for that room within this other one.
+    pub(super) fn hold(&mut self, count: usize, indexes: impl Iterator<Item = usize>) {
+        self.held = count;
+        if self.nested.children() > 0 {
+            indexes.for_each(|index| self.nested.forget(index));
+        }
+    }
+
     /// Clears the line after a stop, and takes back what was granted; the children that stood
     /// in line are to be dropped.
     pub(super) fn clear_line(&mut self) -> Line<C> {
@@ -368,7 +388,7 @@ impl<C> State<C> {
         if stopped {
             self.running() == 0
         } else {
-            self.count == self.daemons && self.line.is_empty()
+            self.count - self.held == self.daemons && self.line.is_empty()
         }
     }
 
@@ -394,7 +414,8 @@ impl<C> State<C> {
         if let Some(permits) = &mut self.permits {
             permits.free(self.count);
         }
-        (self.count, self.heavy, self.granted, self.daemons) = (0, 0, 0, 0);
+        (self.count, self.heavy, self.granted) = (0, 0, 0);
+        (self.held, self.daemons) = (0, 0);
         let mut started = VecDeque::new();
         let first = self.take_outbox(&mut started);
         (first, started, core::mem::take(&mut self.inbox))

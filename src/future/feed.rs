@@ -274,20 +274,31 @@ where
         }
     }
 
-    /// Ends for good.
-    fn leave(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        *this.stand = None;
-        *this.watch = None;
-        this.stream.set(None);
-    }
-
     fn close(self: Pin<&mut Self>, cx: &mut Context<'_>, pending: bool) {
         let this = self.project();
         match D::WHO {
             Who::Owner => this.driver.end(cx, pending),
             Who::Handle => this.bell.close(cx, pending),
         }
+    }
+}
+
+impl<D, C: Kind, S> Feed<D, C, S> {
+    /// What it feeds.
+    pub(crate) fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    pub(crate) fn driver_mut(self: Pin<&mut Self>) -> &mut D {
+        self.project().driver
+    }
+
+    /// Ends for good.
+    pub(crate) fn leave(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        *this.stand = None;
+        *this.watch = None;
+        this.stream.set(None);
     }
 }
 

@@ -220,7 +220,7 @@ where
         Self::assemble(Admission::new(), policy)
     }
 
-    fn assemble(admission: Admission<C>, policy: P) -> Self {
+    pub(super) fn assemble(admission: Admission<C>, policy: P) -> Self {
         Self {
             admission,
             set: Set::new(),
@@ -233,7 +233,7 @@ where
             drained: false,
             resolved: false,
             leaves_at_stop: false,
-            advance: run::advance,
+            advance: run::advance::<C, P, O, false>,
             finish: P::finish,
         }
     }

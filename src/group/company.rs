@@ -191,7 +191,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Whether children run, be they taken in or not.
-    fn has_running(&mut self) -> bool {
+    pub(crate) fn has_running(&mut self) -> bool {
         !self.set.is_empty() || self.admission.has_others()
     }
 

@@ -1,11 +1,12 @@
 //! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`,
-//! `policies.rs`, `time.rs` and `amend.rs`, how it runs in `run.rs`, and what runs beside the
-//! children in `company.rs`.
+//! `policies.rs`, `time.rs`, `watch.rs` and `amend.rs`, how it runs in `run.rs`, what runs beside
+//! the children in `company.rs`, and how it becomes a stream in `results.rs`.
 
 mod amend;
 mod build;
 mod company;
 mod policies;
+mod results;
 pub(crate) mod run;
 mod time;
 mod watch;

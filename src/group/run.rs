@@ -57,14 +57,20 @@ struct Turn<R> {
 
 /// Polls the children until some have finished, nobody is ready, or the budget is spent. A
 /// round that was begun is gone through to its end.
-pub(crate) fn advance<C, P, O>(group: &mut Group<C, P, O>, budget: &mut usize) -> Driven
+///
+/// With `KEEP`, a child that has finished keeps its room: whoever fetches its result from the
+/// policy gives it back.
+pub(crate) fn advance<C, P, O, const KEEP: bool>(
+    group: &mut Group<C, P, O>,
+    budget: &mut usize,
+) -> Driven
 where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
     let mut turn = Turn { stage: Stage::Ours, returned: None, stop: None };
     // One guard for all the children of the poll; the stage tells whose panic it was.
-    match catch(|| drive(group, budget, &mut turn)) {
+    match catch(|| drive::<C, P, O, KEEP>(group, budget, &mut turn)) {
         Ok(driven) => driven,
         Err(payload) => {
             recover(group, budget, turn, payload);
@@ -73,7 +79,7 @@ where
     }
 }
 
-fn drive<C, P, O>(
+fn drive<C, P, O, const KEEP: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut usize,
     turn: &mut Turn<Result<C::Ok, C::Err>>,
@@ -112,7 +118,7 @@ where
                 continue;
             }
         }
-        if drive_round(group, budget, turn) {
+        if drive_round::<C, P, O, KEEP>(group, budget, turn) {
             return Driven::Progress;
         }
     }
@@ -120,7 +126,7 @@ where
 }
 
 /// Goes on with the round to its end, or until the budget is spent. Whether some have finished.
-fn drive_round<C, P, O>(
+fn drive_round<C, P, O, const KEEP: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut usize,
     turn: &mut Turn<Result<C::Ok, C::Err>>,
@@ -164,7 +170,12 @@ where
                     return false;
                 }
                 *stage = Stage::Child;
-                admission.finish(index, ended);
+                if KEEP {
+                    admission.report(index, ended);
+                    admission.keep(index);
+                } else {
+                    admission.finish(index, ended);
+                }
                 true
             },
         );
@@ -172,7 +183,11 @@ where
         if let Some((reason, index, ended)) = turn.stop.take() {
             group.admission.report(index, ended);
             group.stop(reason);
-            group.admission.finish_reported(index, ended);
+            if KEEP {
+                group.admission.keep(index);
+            } else {
+                group.admission.finish_reported(index, ended);
+            }
             if group.leaves_at_stop {
                 return true;
             }

@@ -44,7 +44,7 @@ const OVER: u8 = 4;
 const SETTLED: u8 = LAUNCHED | DONE;
 
 /// How a spawned child has ended.
-pub(super) enum Outcome<T, E> {
+pub(super) enum Ending<T, E> {
     Finished(Result<T, E>),
     /// The child has panicked, in its poll or its destructor; or the spawner has.
     Panicked(Payload),
@@ -63,19 +63,19 @@ pub(super) struct Job<T, E> {
 }
 
 struct Slot<T, E> {
-    outcome: Option<Outcome<T, E>>,
+    outcome: Option<Ending<T, E>>,
     /// Where the work reports, once it has been started.
     home: Option<Arc<Home>>,
 }
 
 /// Drops what nobody wants, with whatever panic comes of it.
-fn bury<T, E>(outcome: Option<Outcome<T, E>>) {
+fn bury<T, E>(outcome: Option<Ending<T, E>>) {
     match outcome {
-        Some(Outcome::Finished(result)) => {
+        Some(Ending::Finished(result)) => {
             let _ = catch(|| drop(result)).map_err(discard);
         }
-        Some(Outcome::Panicked(payload)) => discard(payload),
-        Some(Outcome::Lost) | None => {}
+        Some(Ending::Panicked(payload)) => discard(payload),
+        Some(Ending::Lost) | None => {}
     }
 }
 
@@ -90,7 +90,7 @@ impl<T, E> Job<T, E> {
         }
     }
 
-    pub(super) fn take(&self) -> Option<Outcome<T, E>> {
+    pub(super) fn take(&self) -> Option<Ending<T, E>> {
         self.slot.lock().outcome.take()
     }
 
@@ -139,7 +139,7 @@ impl<T, E> Job<T, E> {
     }
 
     /// The work is gone, and this is what came of it.
-    pub(super) fn finish(&self, outcome: Outcome<T, E>) {
+    pub(super) fn finish(&self, outcome: Ending<T, E>) {
         let (unwanted, home) = {
             let mut slot = self.slot.lock();
             let unwanted = match slot.outcome {
@@ -159,7 +159,7 @@ impl<T, E> Job<T, E> {
         match thrown {
             None => self.mark(LAUNCHED, Some(home)),
             Some(payload) => {
-                let before = self.slot.lock().outcome.replace(Outcome::Panicked(payload));
+                let before = self.slot.lock().outcome.replace(Ending::Panicked(payload));
                 bury(before);
                 self.mark(LAUNCHED | DONE, Some(home));
             }
@@ -180,7 +180,7 @@ impl<T, E> Job<T, E> {
         if before & DONE != 0 {
             match self.take() {
                 // Its destructor's panic is the child's, and goes to the group.
-                Some(Outcome::Finished(result)) => drop(result),
+                Some(Ending::Finished(result)) => drop(result),
                 other => bury(other),
             }
         }

@@ -21,7 +21,7 @@ use core::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 
 pub(crate) use self::home::Home;
-use self::job::{Job, Outcome};
+use self::job::{Ending, Job};
 pub(crate) use self::start::{Spawner, Start, Starts};
 use self::work::Work;
 use crate::Observer;
@@ -68,12 +68,12 @@ impl<T, E> Children for Spawned<T, E> {
         debug_assert!(self.job.is_settled(), "a child is polled that has not reported");
         match self.job.take() {
             None => Poll::Pending,
-            Some(Outcome::Finished(result)) => {
+            Some(Ending::Finished(result)) => {
                 self.taken = true;
                 Poll::Ready(result)
             }
-            Some(Outcome::Panicked(payload)) => resume(payload),
-            Some(Outcome::Lost) => {
+            Some(Ending::Panicked(payload)) => resume(payload),
+            Some(Ending::Lost) => {
                 panic!("the executor dropped a child of `Group::on` before the child had finished")
             }
         }
@@ -116,7 +116,7 @@ impl<T, E> Drop for Spawned<T, E> {
             // It was never started, and goes as any future does, here and now; but its panic
             // is caught by the work.
             drop(start);
-            if let Some(Outcome::Panicked(payload)) = self.job.take() {
+            if let Some(Ending::Panicked(payload)) = self.job.take() {
                 if unwinding() { discard(payload) } else { resume(payload) }
             }
         } else if !self.taken {

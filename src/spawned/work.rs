@@ -5,7 +5,7 @@ use core::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::job::{Job, Outcome};
+use super::job::{Ending, Job};
 use crate::panic::{catch, discard};
 
 pin_project! {
@@ -23,7 +23,7 @@ pin_project! {
     impl<F, T, E> PinnedDrop for Work<F, T, E> {
         fn drop(this: Pin<&mut Self>) {
             if this.future.is_some() {
-                this.end(Outcome::Lost);
+                this.end(Ending::Lost);
             }
         }
     }
@@ -35,14 +35,14 @@ impl<F, T, E> Work<F, T, E> {
     }
 
     /// Drops the future, then tells the outcome.
-    fn end(self: Pin<&mut Self>, mut outcome: Outcome<T, E>) {
+    fn end(self: Pin<&mut Self>, mut outcome: Ending<T, E>) {
         let mut this = self.project();
         if let Err(payload) = catch(|| this.future.set(None)) {
             // The child's first panic is the one that counts.
-            if matches!(outcome, Outcome::Panicked(_)) {
+            if matches!(outcome, Ending::Panicked(_)) {
                 discard(payload);
-            } else if let Outcome::Finished(result) =
-                core::mem::replace(&mut outcome, Outcome::Panicked(payload))
+            } else if let Ending::Finished(result) =
+                core::mem::replace(&mut outcome, Ending::Panicked(payload))
             {
                 let _ = catch(|| drop(result)).map_err(discard);
             }
@@ -64,13 +64,13 @@ where
         };
         let job = this.job;
         let outcome = if job.is_over() {
-            Outcome::Lost
+            Ending::Lost
         } else {
             match catch(|| job.inside(|| future.poll(cx))) {
-                Ok(Poll::Ready(result)) => Outcome::Finished(result),
+                Ok(Poll::Ready(result)) => Ending::Finished(result),
                 Ok(Poll::Pending) if job.wait(cx.waker()) => return Poll::Pending,
-                Ok(Poll::Pending) => Outcome::Lost,
-                Err(payload) => Outcome::Panicked(payload),
+                Ok(Poll::Pending) => Ending::Lost,
+                Err(payload) => Ending::Panicked(payload),
             }
         };
         self.end(outcome);

@@ -9,6 +9,7 @@ mod map;
 pub(crate) mod memory;
 mod mixed;
 mod parallel;
+mod results;
 mod ring;
 mod small;
 mod tokens;
@@ -20,6 +21,6 @@ use crate::common::work::Work;
 pub(crate) fn timed() -> impl Iterator<Item = Work> {
     [limits::works, map::works, mixed::works, woken::works, ring::works, errors::works]
         .into_iter()
-        .chain([small::works, handle::works, parallel::works, tokens::works])
+        .chain([small::works, handle::works, parallel::works, tokens::works, results::works])
         .flat_map(|works| works())
 }

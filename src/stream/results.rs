@@ -1,0 +1,535 @@
+use alloc::sync::Arc;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use futures_util::Stream;
+use futures_util::stream::FusedStream;
+
+use super::{FedResults, Outlet};
+use crate::admission::{Desk, Who};
+use crate::bell::Bell;
+use crate::future::Drive;
+use crate::group::run::{Driven, POLLS};
+use crate::{CancelToken, Child, Children, Group, Handle, Kind, Outcome, Stats, TryGoError};
+
+/// A group as a stream of its children's results: [`Group::results`].
+///
+/// It gives each child's `Result` as it finishes, or [in the order of
+/// admission](Self::in_order), and `None` when nothing runs and nothing waits: what a group's
+/// end is. Who waits in a handle's `go` holds it open, as he holds a group open; a handle by
+/// itself does not. It can be fed from [within](Self::feed): then it gives what futures'
+/// `buffer_unordered` or `buffered` gives, but stops, drains and keeps count as a group.
+///
+/// # Backpressure
+///
+/// A child keeps its room from its admission until its result has been fetched. So at most as
+/// many children and results exist at a time as the limit says, and who does not fetch starts
+/// nobody; and in [`stats`](Self::stats) a child whose result waits still counts as running.
+///
+/// # Errors
+///
+/// An `Err` is an item like any other, and stops nobody; unless the stream shall
+/// [fail fast](Self::fail_fast).
+///
+/// # Cancellation
+///
+/// Who cancels the token stops the stream as he stops a group: nothing more is admitted, what
+/// was queued is dropped, what runs is polled to its end, and its results are given still.
+///
+/// # Drop
+///
+/// Dropping the stream is dropping the group: its token is cancelled, then the children are
+/// dropped, then the results that were not fetched; these children count as dropped.
+/// So `?` in a loop over the stream drops the other children where they stand; to let them
+/// clean up, [fail fast](Self::fail_fast) and go on to the `None`.
+///
+/// # Panics
+///
+/// A child's panic stops the group; its siblings are polled to their end, their results are
+/// given, and then, in place of the `None`, the panic resumes out of `poll_next`. After it the
+/// stream gives `None`. In the order of admission, the results behind the child that panicked
+/// come when all children have ended.
+///
+/// # Cancel safety
+///
+/// `next` (of `StreamExt`) may be dropped at any time, as in a `select!`: no result is lost.
+///
+/// # Fairness
+///
+/// Where a result waits, it is given, and nobody is polled; where none does, each woken child is
+/// polled once, at most 4,096 in all, and so on until there is a result. So all the results that
+/// a round gave, at most as many as may run, are given before the children are polled again,
+/// those among them that were admitted meanwhile.
+///
+/// # Hazards
+///
+/// Children go on only while the stream is polled, not while the loop over it awaits anything
+/// else. Where that takes long, let it be a child, or a task that is sent the results.
+///
+/// # Examples
+///
+/// A crawl: what one child finds, others fetch.
+///
+/// ```
+/// use errgroup::Group;
+/// use futures::stream::StreamExt;
+///
+/// async fn divisors(n: u32) -> Result<Vec<u32>, String> {
+///     if n == 0 { Err("no zero".into()) } else { Ok((1..n).filter(|d| n % d == 0).collect()) }
+/// }
+///
+/// # futures::executor::block_on(async {
+/// let mut found = Vec::new();
+/// let mut results = Group::new().with_limit(4).results();
+/// results.queue(divisors(12));
+/// while let Some(result) = results.next().await {
+///     for divisor in result.expect("no zero is found") {
+///         if !found.contains(&divisor) {
+///             found.push(divisor);
+///             results.queue(divisors(divisor));
+///         }
+///     }
+/// }
+/// assert_eq!(found, [1, 2, 3, 4, 6]);
+/// # });
+/// ```
+#[must_use = "the children are polled only while the stream is polled"]
+pub struct Results<C: Kind, T = <C as Children>::Ok, E = <C as Children>::Err> {
+    pub(super) group: Group<C, Outlet<T, E>, ()>,
+    /// How many children wait for another one's result to be fetched, as the group was told.
+    held: usize,
+    /// How many children may still be polled in the poll that goes on.
+    left: usize,
+}
+
+impl<C: Kind, T, E> Results<C, T, E> {
+    pub(crate) fn new(group: Group<C, Outlet<T, E>, ()>) -> Self {
+        Self { group, held: 0, left: 0 }
+    }
+
+    /// Gives the results in the order in which the children were admitted.
+    ///
+    /// A result waits for those before it, and keeps its child's room meanwhile; so where one
+    /// child takes long, no more than the limit go ahead of it, and then all wait for it. A child
+    /// must not wait for something that one admitted after it does.
+    ///
+    /// # Panics
+    ///
+    /// Where a child has finished already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let (sender, receiver) = futures::channel::oneshot::channel();
+    /// group.queue(async { Ok(receiver.await) });
+    /// group.queue(async { Err(sender.send("from the second")) });
+    /// let results: Vec<_> = group.results().in_order().collect().await;
+    /// assert_eq!(results, [Ok(Ok("from the second")), Err(Ok(()))]);
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn in_order(mut self) -> Self {
+        let Stats { ok, failed, .. } = self.stats();
+        let outlet = self.group.policy.as_mut();
+        assert!(
+            ok == 0 && failed == 0 && outlet.as_ref().is_some_and(|outlet| outlet.len() == 0),
+            "call `in_order` before the first child has finished",
+        );
+        outlet.into_iter().for_each(Outlet::in_order);
+        self
+    }
+
+    /// Stops the group at the first `Err`.
+    ///
+    /// Its token is cancelled ([`Reason::Failed`](crate::Reason::Failed)), nothing more is
+    /// admitted, and what was queued is dropped. What runs is told, and polled to its end. The
+    /// `Err` is given, as is whatever the others still return, before it or after; then comes
+    /// `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_limit(2);
+    /// let token = group.token().clone();
+    /// group.queue(async move {
+    ///     let why = token.cancelled().await;
+    ///     Ok(why.to_string())
+    /// });
+    /// group.queue(async { Err("the disk is full") });
+    /// group.queue(async { unreachable!("it is dropped in the queue") });
+    /// let mut results = group.results().fail_fast();
+    /// assert_eq!(results.next().await, Some(Err("the disk is full")));
+    /// assert!(results.next().await.is_some_and(|cleaned_up| cleaned_up.is_ok()));
+    /// assert_eq!(results.next().await, None);
+    /// # });
+    /// ```
+    pub fn fail_fast(mut self) -> Self {
+        self.group.policy.iter_mut().for_each(Outlet::fail_fast);
+        self
+    }
+
+    /// Adds the children of a stream, asked for one by one as there is room; the results stay
+    /// a stream.
+    ///
+    /// It ends when that stream has ended and no child is left. The stream is dropped at its
+    /// end, and when the group stops. What makes room is the fetching of results.
+    ///
+    /// # Examples
+    ///
+    /// What `buffer_unordered(8)` does; and with [`in_order`](Self::in_order), `buffered(8)`:
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::{self, TryStreamExt};
+    ///
+    /// # async fn length(url: &str) -> Result<usize, std::io::Error> { Ok(url.len()) }
+    /// # async fn run() -> Result<(), std::io::Error> {
+    /// let urls = ["/long", "/a", "/bc"];
+    /// let lengths = Group::new()
+    ///     .with_limit(8)
+    ///     .results()
+    ///     .in_order()
+    ///     .feed(stream::iter(urls.iter().map(|url| length(url))));
+    /// assert_eq!(lengths.try_collect::<Vec<_>>().await?, [5, 2, 3]);
+    /// # Ok(())
+    /// # }
+    /// # futures::executor::block_on(run()).unwrap();
+    /// ```
+    pub fn feed<S>(self, stream: S) -> FedResults<C, S, T, E>
+    where
+        S: Stream,
+        S::Item: Child<C>,
+    {
+        FedResults::new(self, stream)
+    }
+
+    /// Admits a child if there is room and nobody waits for it; never waits. See
+    /// [`Group::try_go`].
+    ///
+    /// # Errors
+    ///
+    /// [`TryGoError`], with the child, never polled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut results = Group::new().with_limit(1).results();
+    /// assert!(results.try_go(async { Ok::<_, ()>(1) }).is_ok());
+    /// assert!(matches!(results.try_go(async { Ok(2) }), Err(TryGoError::AtLimit(_))));
+    /// assert_eq!(results.next().await, Some(Ok(1)));
+    /// assert!(results.try_go(async { Ok(3) }).is_ok());
+    /// # });
+    /// ```
+    pub fn try_go<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
+        self.group.desk_for(&mut child).try_go(child)
+    }
+
+    /// Hands a child over: it is admitted now where there is room, else in its turn. See
+    /// [`Group::queue`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut results = Group::new().with_limit(1).results();
+    /// results.queue(async { Ok::<_, ()>(3) });
+    /// let mut sum = 0;
+    /// while let Some(Ok(n)) = results.next().await {
+    ///     sum += n;
+    ///     if n > 0 {
+    ///         results.queue(async move { Ok(n - 1) });
+    ///     }
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # });
+    /// ```
+    pub fn queue<A: Child<C>>(&mut self, mut child: A) {
+        self.group.desk_for(&mut child).queue(child);
+    }
+
+    /// Makes a handle, for adding children from elsewhere. See [`Group::handle`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let results = Group::new().with_limit(2).results();
+    /// let handle = results.handle();
+    /// let adding = async move {
+    ///     for n in 0..9 {
+    ///         assert!(handle.go(async move { Ok::<_, ()>(n) }).await.is_ok());
+    ///     }
+    /// };
+    /// assert_eq!(futures::join!(adding, results.count()).1, 9);
+    /// # });
+    /// ```
+    pub fn handle(&self) -> Handle<C> {
+        self.group.handle()
+    }
+
+    /// The group's token. See [`Group::token`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut results = Group::new().results();
+    /// let token = results.token().clone();
+    /// results.queue(async move { Ok::<_, ()>(token.cancelled().await) });
+    /// results.token().cancel();
+    /// assert!(matches!(results.next().await, Some(Ok(_))));
+    /// assert_eq!(results.next().await, None);
+    /// # });
+    /// ```
+    pub fn token(&self) -> &CancelToken {
+        self.group.token()
+    }
+
+    /// How many children may run at a time; `None` is no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::{Boxed, Group};
+    /// let results = Group::<Boxed<'_, (), ()>>::new().with_limit(3).results();
+    /// assert_eq!(results.limit(), Some(3));
+    /// ```
+    pub fn limit(&self) -> Option<usize> {
+        self.group.limit()
+    }
+
+    /// Changes the limit at any time. See [`Group::set_limit`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::Group;
+    /// let mut results = Group::new().with_limit(1).results();
+    /// results.queue(async { Ok::<(), ()>(()) });
+    /// results.queue(async { Ok(()) });
+    /// results.set_limit(None);
+    /// assert_eq!(results.stats().running, 2);
+    /// ```
+    pub fn set_limit(&self, limit: Option<usize>) {
+        self.group.set_limit(limit);
+    }
+
+    /// The group's numbers, taken at one moment; a child counts as `running` until its result
+    /// has been fetched.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut results = Group::new().results();
+    /// results.queue(async { Ok::<(), ()>(()) });
+    /// results.queue(async { Ok(()) });
+    /// results.next().await; // by now both have finished
+    /// assert_eq!((results.stats().running, results.stats().ok), (1, 1));
+    /// # });
+    /// ```
+    pub fn stats(&self) -> Stats {
+        self.group.stats()
+    }
+
+    /// Whether the group admits no more children: its token is cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::{Boxed, Group};
+    /// let results = Group::<Boxed<'_, (), ()>>::new().results();
+    /// assert!(!results.is_stopped());
+    /// results.token().cancel();
+    /// assert!(results.is_stopped());
+    /// ```
+    pub fn is_stopped(&self) -> bool {
+        self.group.is_stopped()
+    }
+
+    fn outlet(&self) -> Option<&Outlet<T, E>> {
+        self.group.policy.as_ref()
+    }
+
+    pub(super) fn has_next(&self) -> bool {
+        self.outlet().is_some_and(Outlet::has_next)
+    }
+
+    /// Fetches a result that waits, and gives its child's room to the next in line.
+    #[inline]
+    pub(super) fn fetch(&mut self) -> Option<Result<T, E>> {
+        let (index, result) = self.group.policy.as_mut()?.next()?;
+        if self.held != 0 {
+            self.release();
+        }
+        let group = &mut self.group;
+        let ended = if result.is_ok() { Outcome::Ok } else { Outcome::Failed };
+        group.admission.finish_reported(index, ended);
+        group.admission.admit_next(&mut group.set);
+        Some(result)
+    }
+
+    /// Polls the children: no result waits.
+    #[inline(never)]
+    fn poll_children(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, E>>> {
+        if self.group.is_resolved() {
+            return Poll::Ready(None);
+        }
+        self.begin_poll(cx);
+        let next = self.drive();
+        self.group.end(cx, next.is_pending());
+        next
+    }
+
+    /// Begins a poll by the task of `cx`.
+    pub(super) fn begin_poll(&mut self, cx: &mut Context<'_>) {
+        self.group.begin(cx);
+        self.left = POLLS;
+    }
+
+    /// Polls the children until one of them gives the next result, or as far as it goes in this
+    /// poll.
+    pub(super) fn drive(&mut self) -> Poll<Option<Result<T, E>>> {
+        let mut budget = self.left;
+        loop {
+            while self.advance(&mut budget) == Driven::Progress {}
+            if let Some(result) = self.fetch() {
+                return Poll::Ready(Some(result));
+            }
+            let ended = self.group.conclude(&mut budget);
+            if ended.is_ready() || !self.has_next() {
+                return ended.map(|()| None);
+            }
+        }
+    }
+
+    /// Says to the group, in which children may wait for room, that some have finished and keep
+    /// theirs until another one has: that one must not wait for it. False where this is no news.
+    fn hold(&mut self) -> bool {
+        let Some(outlet) = self.group.policy.as_ref().filter(|outlet| outlet.is_in_order()) else {
+            return false;
+        };
+        let count = outlet.len();
+        if count == self.held || !self.group.admission.hold(count, outlet.held()) {
+            return false;
+        }
+        self.held = count;
+        true
+    }
+
+    /// The result has come for which others waited.
+    #[cold]
+    fn release(&mut self) {
+        self.held = 0;
+        self.group.admission.hold(0, core::iter::empty());
+    }
+
+    pub(super) fn fmt_fields(&self, f: &mut fmt::DebugStruct<'_, '_>) {
+        f.field("waiting", &self.outlet().map_or(0, Outlet::len)).field("group", &self.group);
+    }
+}
+
+/// Its feed drives the children only until there is a result, and leaves it to the stream to
+/// begin a poll and to end it.
+impl<C: Kind, T, E> Drive<C> for Results<C, T, E> {
+    const WHO: Who = Who::Owner;
+
+    #[inline]
+    fn desk(&mut self) -> Desk<'_, C> {
+        self.group.desk()
+    }
+
+    #[inline]
+    fn desk_for<A: Child<C>>(&mut self, child: &mut A) -> Desk<'_, C> {
+        self.group.desk_for(child)
+    }
+
+    fn token(&self) -> &CancelToken {
+        Self::token(self)
+    }
+
+    fn is_stopped(&self) -> bool {
+        Self::is_stopped(self)
+    }
+
+    fn bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.group.admission.bell)
+    }
+
+    fn begin(&mut self, _: &mut Context<'_>) {}
+
+    fn advance(&mut self, budget: &mut usize) -> Driven {
+        if self.has_next() {
+            return Driven::Idle;
+        }
+        let driven = self.group.advance(budget);
+        self.left = *budget;
+        if !self.group.has_running() {
+            // Those that are missing were dropped, by a panic or at the end of a grace.
+            self.group.policy.iter_mut().for_each(Outlet::skip_missing);
+        }
+        if self.has_next() {
+            return Driven::Idle;
+        }
+        if driven == Driven::Idle && self.hold() { Driven::Progress } else { driven }
+    }
+
+    fn end(&mut self, _: &mut Context<'_>, _: bool) {}
+}
+
+impl<C: Kind, T, E> Stream for Results<C, T, E> {
+    type Item = Result<T, E>;
+
+    #[inline]
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.fetch() {
+            None => self.poll_children(cx),
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let most = self.group.is_resolved().then_some(0);
+        (self.outlet().map_or(0, Outlet::len), most)
+    }
+}
+
+impl<C: Kind, T, E> FusedStream for Results<C, T, E> {
+    fn is_terminated(&self) -> bool {
+        self.group.is_resolved()
+    }
+}
+
+impl<C: Kind, T, E> fmt::Debug for Results<C, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Results");
+        self.fmt_fields(&mut fields);
+        fields.finish()
+    }
+}
