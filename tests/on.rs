@@ -22,7 +22,10 @@ type Work = BoxFuture<'static, ()>;
 
 /// An executor without threads: keeps what it is given, and polls it when it is told to.
 #[derive(Clone, Default)]
-struct Pool(Arc<Mutex<Vec<Option<(Work, Arc<Task>)>>>>);
+struct Pool(Arc<Mutex<Vec<Spot>>>);
+
+/// A task, until it is done.
+type Spot = Option<(Work, Arc<Task>)>;
 
 impl Pool {
     fn new() -> Self {
@@ -675,7 +678,7 @@ fn a_spawner_s_panic_whose_group_is_dropped_goes_with_it() {
 #[test]
 fn a_spawner_that_runs_the_child_in_the_call_does_not_deadlock() {
     let task = Task::new();
-    let mut group = Group::on(|work| futures::executor::block_on(work)).with_limit(2).collect();
+    let mut group = Group::on(futures::executor::block_on).with_limit(2).collect();
     let handle = group.handle();
     for n in 0..4 {
         let handle = handle.clone();
@@ -690,7 +693,7 @@ fn a_spawner_that_runs_the_child_in_the_call_does_not_deadlock() {
     assert_eq!(task.finish(group), Ok(vec![0, 1, 2, 3, 10]));
 
     // One that waits for room in its own group, while nobody else is there to make some.
-    let mut group: Spawns = Group::on(|work| futures::executor::block_on(work)).with_limit(1);
+    let mut group: Spawns = Group::on(futures::executor::block_on).with_limit(1);
     let handle = group.handle();
     group.queue(async move {
         assert!(handle.go(async { Ok(2) }).await.is_ok());
