@@ -23,9 +23,9 @@
 //! ```
 //!
 //! It knows no runtime, no timer but the one it is given, and spawns only
-//! [where you tell it](Group::on), so it works under tokio, smol, async-std or a `block_on` of your own, within other combinators, and in libraries that
-//! must not pick a runtime. Children may borrow from the caller's stack. Nothing outlives
-//! the group: when it resolves all its children are gone, and dropping it drops them.
+//! [where you tell it](Group::on), so it works under tokio, smol, async-std or a `block_on` of
+//! your own, within other combinators, and in libraries that must not pick a runtime. Children
+//! may borrow from the caller's stack. Nothing outlives the group: when it resolves all its children are gone, and dropping it drops them.
 //!
 //! # When a child fails
 //!

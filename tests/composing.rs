@@ -636,8 +636,8 @@ async fn a_group_whose_children_are_spawned_is_itself_driven_in_a_spawned_task()
                 break;
             }
         }
-        let feed = any.feed(stream::iter(urls().into_iter().map(|url| owned(url))));
-        let other = bare.feed(stream::iter(urls().into_iter().map(|url| text(url))));
+        let feed = any.feed(stream::iter(urls().into_iter().map(owned)));
+        let other = bare.feed(stream::iter(urls().into_iter().map(text)));
         assert_eq!(futures::join!(feed, other), (20, 20));
         futures::join!(any, bare)
     });

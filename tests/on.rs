@@ -22,7 +22,10 @@ type Work = BoxFuture<'static, ()>;
 
 /// An executor without threads: keeps what it is given, and polls it when it is told to.
 #[derive(Clone, Default)]
-struct Pool(Arc<Mutex<Vec<Option<(Work, Arc<Task>)>>>>);
+struct Pool(Arc<Mutex<Vec<Spot>>>);
+
+/// A task, until it is done.
+type Spot = Option<(Work, Arc<Task>)>;
 
 impl Pool {
     fn new() -> Self {
@@ -661,6 +664,56 @@ fn a_spawner_that_panics_after_it_ran_the_child_wins_over_the_child_s_result() {
 }
 
 #[test]
+fn a_child_whose_spawner_is_still_at_it_has_not_ended() {
+    let meet = Arc::new(std::sync::Barrier::new(2));
+    let there = Arc::clone(&meet);
+    let mut group: Spawns = Group::on(move |work| {
+        futures::executor::block_on(work);
+        there.wait();
+        there.wait();
+        panic_any("in the end");
+    });
+    let (task, handle) = (Task::new(), group.handle());
+    let thread = std::thread::spawn(move || handle.queue(ready(Ok(1))));
+    meet.wait();
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!(numbers(&group), [0, 1, 0, 0, 0]);
+    meet.wait();
+    thread.join().unwrap();
+    assert_eq!(thrown(|| task.run(&mut group)), "in the end");
+}
+
+#[test]
+fn work_that_goes_on_after_its_spawner_has_panicked_changes_nothing() {
+    let (pool, task) = (Pool::new(), Task::new());
+    let mut group = moody(&pool, |_| true, true);
+    group.queue(ready(Ok(1)));
+    pool.poll_all();
+    assert_eq!(thrown(|| task.run(&mut group)), "no task for you");
+    assert_eq!(numbers(&group), [0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn a_spawner_that_drops_the_group_is_given_no_more_children() {
+    let (probe, calls) = (Probe::new(), Arc::new(AtomicUsize::new(0)));
+    let group: Arc<Mutex<Option<Spawns>>> = Arc::default();
+    let (mine, called) = (Arc::clone(&group), Arc::clone(&calls));
+    let mut made: Spawns = Group::on(move |_| {
+        called.fetch_add(1, Ordering::SeqCst);
+        let dropped = mine.lock().unwrap().take();
+        drop(dropped);
+    });
+    made.set_limit(Some(0));
+    for _ in 0..3 {
+        made.queue(probe.watch(pending()));
+    }
+    let handle = made.handle();
+    *group.lock().unwrap() = Some(made);
+    handle.set_limit(None);
+    assert_eq!((calls.load(Ordering::SeqCst), probe.polls(), probe.drops()), (1, 0, 3));
+}
+
+#[test]
 fn a_spawner_s_panic_whose_group_is_dropped_goes_with_it() {
     let pool = Pool::new();
     let mut group = moody(&pool, |_| true, true);
@@ -675,7 +728,7 @@ fn a_spawner_s_panic_whose_group_is_dropped_goes_with_it() {
 #[test]
 fn a_spawner_that_runs_the_child_in_the_call_does_not_deadlock() {
     let task = Task::new();
-    let mut group = Group::on(|work| futures::executor::block_on(work)).with_limit(2).collect();
+    let mut group = Group::on(futures::executor::block_on).with_limit(2).collect();
     let handle = group.handle();
     for n in 0..4 {
         let handle = handle.clone();
@@ -690,7 +743,7 @@ fn a_spawner_that_runs_the_child_in_the_call_does_not_deadlock() {
     assert_eq!(task.finish(group), Ok(vec![0, 1, 2, 3, 10]));
 
     // One that waits for room in its own group, while nobody else is there to make some.
-    let mut group: Spawns = Group::on(|work| futures::executor::block_on(work)).with_limit(1);
+    let mut group: Spawns = Group::on(futures::executor::block_on).with_limit(1);
     let handle = group.handle();
     group.queue(async move {
         assert!(handle.go(async { Ok(2) }).await.is_ok());
