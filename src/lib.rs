@@ -142,6 +142,27 @@
 //! Whatever the policy, a cancelled token or a panic stops the group, and what runs is polled to
 //! its end.
 //!
+//! Where the results are wanted one by one, as they come, the group becomes a stream of them,
+//! by [`results`](Group::results): in the order in which children finish, or
+//! [in the order of admission](stream::Results::in_order); and it may be
+//! [fed](stream::Results::feed) with a stream of children.
+//!
+//! ```
+//! use errgroup::Group;
+//! use futures::stream::{self, TryStreamExt};
+//!
+//! # async fn length(url: &str) -> Result<usize, std::io::Error> { Ok(url.len()) }
+//! # async fn run(urls: &[&str]) -> Result<(), std::io::Error> {
+//! let children = stream::iter(urls.iter().map(|url| length(url)));
+//! let mut lengths = Group::new().with_limit(8).results().feed(children);
+//! while let Some(length) = lengths.try_next().await? {
+//!     println!("{length}");
+//! }
+//! # Ok(())
+//! # }
+//! # futures::executor::block_on(run(&["/a", "/bc"])).unwrap();
+//! ```
+//!
 //! # Without a group
 //!
 //! Where all that is wanted is the values, [`map`](map()) and [`for_each`] run a future for each

@@ -412,6 +412,29 @@ fn in_order_a_child_does_not_wait_for_room_of_one_whose_result_waits_for_its() {
 }
 
 #[test]
+fn once_a_result_that_was_waited_for_has_come_children_wait_for_room_again() {
+    let (task, gate) = (Task::new(), Gate::new());
+    let mut results = Jobs::new().with_limit(3).results().in_order();
+    let handle = results.handle();
+    (0..3).for_each(|n| results.queue(waits(&gate, n)));
+    gate.open(1);
+    gate.open(2);
+    assert!(next(&task, &mut results).is_pending());
+    results.queue(waits(&gate, 3));
+    results.queue(waits(&gate, 4));
+    results.queue(job(async move {
+        assert!(handle.go(job(ready(Ok(6)))).await.is_ok());
+        Ok(5)
+    }));
+    gate.open(0);
+    assert_eq!(available(&task, &mut results), [Ok(0), Ok(1), Ok(2)]);
+    assert_eq!((results.stats().running, results.stats().queued), (3, 0));
+    gate.open(3);
+    gate.open(4);
+    assert_eq!(available(&task, &mut results), [Ok(3), Ok(4), Ok(5), Ok(6)]);
+}
+
+#[test]
 fn in_order_one_who_comes_to_wait_later_is_let_go_on_too() {
     let (task, gate) = (Task::new(), Gate::new());
     let mut results = Jobs::new().with_limit(2).results().in_order();
@@ -526,23 +549,40 @@ fn a_streams_panic_leaves_at_once_and_its_children_go_on() {
     }
 }
 
+/// A stream of children that panics at a 9.
+fn touchy(tap: &common::Tap<usize>, gate: &Gate) -> impl Stream<Item = Job> + use<> {
+    let gate = gate.clone();
+    tap.clone().map(move |n| if n == 9 { panic_any("the stream") } else { waits(&gate, n) })
+}
+
 #[test]
-fn a_streams_panic_loses_no_result() {
-    let task = Task::new();
-    let mut asked = 0;
-    let children = stream::poll_fn(move |_| {
-        asked += 1;
-        match asked {
-            1 => Poll::Ready(Some(job(ready(Ok(1))))),
-            2 => Poll::Pending,
-            _ => panic_any("the stream"),
-        }
-    });
-    let mut results = Jobs::new().results().feed(children);
-    assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
+fn after_a_streams_panic_children_wake_the_task_as_before() {
+    let (task, gate, tap) = (Task::new(), Gate::new(), common::Tap::new());
+    let mut results = Jobs::new().results().feed(touchy(&tap, &gate));
+    tap.put(0);
     assert!(next(&task, &mut results).is_pending());
-    results.handle().queue(job(ready(Ok(2))));
-    assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(2))));
+    tap.put(9);
+    assert_eq!(task.wakes(), 1);
+    assert_eq!(thrown(|| next(&task, &mut results)), "the stream");
+    gate.open(0);
+    assert_eq!(task.wakes(), 2);
+    assert_eq!(available(&task, &mut results), [Ok(0)]);
+    assert_eq!(next(&task, &mut results), Poll::Ready(None));
+}
+
+#[test]
+fn a_streams_panic_loses_no_result_of_the_same_poll() {
+    let (task, gate, tap) = (Task::new(), Gate::new(), common::Tap::new());
+    let mut results = Jobs::new().results();
+    let put = tap.clone();
+    results.queue(job(async move {
+        put.put(9);
+        Ok(1)
+    }));
+    let mut results = results.feed(touchy(&tap, &gate));
+    assert_eq!(thrown(|| next(&task, &mut results)), "the stream");
+    assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
+    assert_eq!(next(&task, &mut results), Poll::Ready(None));
 }
 
 // === stops, panics, drops ===
@@ -866,12 +906,43 @@ fn one_poll_polls_at_most_4096_children() {
     assert!(next(&task, &mut queued).is_pending());
     assert_eq!((polls.load(Ordering::SeqCst), task.wakes()), (4_096, 1));
 
-    // A stream that has ended in this poll gives no leave to begin anew.
-    let (task, polls) = (Task::new(), Arc::<AtomicUsize>::default());
-    let children: Vec<_> = (0..3_000).map(|_| endless(&polls)).collect();
-    let mut fed = Group::unboxed().results().feed(stream::iter(children));
+    // A stream of children that ends within the poll gives no leave to begin anew.
+    let (task, polls, tap) = (Task::new(), Probe::new(), Tap::new());
+    let mut queued = Jobs::new().results();
+    for n in 0..5_000 {
+        let tap = tap.clone();
+        queued.queue(polls.watch(async move {
+            if n == 0 {
+                tap.end();
+            }
+            pending().await
+        }));
+    }
+    let mut fed = queued.feed(tap.clone());
     assert!(next(&task, &mut fed).is_pending());
-    assert_eq!((polls.load(Ordering::SeqCst), task.wakes()), (3_000, 1));
+    assert_eq!((polls.polls(), tap.asked(), task.wakes()), (4_096, 2, 1));
+    assert!(next(&task, &mut fed).is_pending());
+    assert_eq!((polls.polls(), task.wakes()), (5_000, 1));
+}
+
+#[test]
+fn a_result_that_is_given_wakes_nobody_for_the_work_that_is_left() {
+    let yields = || async {
+        yield_now().await;
+        Ok(1)
+    };
+    let task = Task::new();
+    let mut results = Jobs::new().results();
+    results.queue(job(ready(Ok(0))));
+    results.queue(job(yields()));
+    assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(0))));
+    let mut results = results.feed(stream::iter([job(ready(Ok(2))), job(yields())]));
+    assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
+    assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(2))));
+    assert_eq!(task.wakes(), 0, "who is given a result asks on");
+    assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
+    assert_eq!(next(&task, &mut results), Poll::Ready(None));
+    assert_eq!(task.wakes(), 0);
 }
 
 #[test]
@@ -926,6 +997,21 @@ fn children_of_a_group_that_was_polled_are_the_streams() {
     assert_eq!(available(&task, &mut results), [Ok(0), Ok(1), Ok(2)]);
     assert_eq!(next(&task, &mut results), Poll::Ready(None));
     assert!(handle.is_closed());
+}
+
+#[test]
+fn a_wake_up_that_the_group_has_heard_of_is_the_streams() {
+    let (task, gate) = (Task::new(), Gate::new());
+    let mut group = Jobs::new();
+    group.queue(waits(&gate, 0));
+    (0..10_000).for_each(|_| group.queue(job(pending())));
+    assert!(task.poll(&mut group).is_pending());
+    gate.open(0);
+    // It hears of the wake-up, and has its hands full with those who were never polled.
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!(group.stats().ok, 0);
+    let mut results = group.results();
+    assert_eq!(available(&task, &mut results), [Ok(0)]);
 }
 
 #[test]
