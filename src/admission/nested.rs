@@ -45,8 +45,9 @@ impl Nested {
     }
 
     /// The child runs no more; a waiter that it has left to somebody else stands in none.
+    #[inline]
     pub(super) fn forget(&mut self, child: usize) {
-        if self.children.remove(&child).is_some() {
+        if !self.children.is_empty() && self.children.remove(&child).is_some() {
             self.waiters.retain(|_, of| *of != child);
         }
     }

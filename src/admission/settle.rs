@@ -28,16 +28,21 @@ impl<C> State<C> {
     /// Restores the invariants of the line after a change.
     pub(super) fn settle(&mut self, stopped: bool, calls: &mut Calls) {
         let mut lacks_permit = false;
-        if !stopped && !self.closed {
-            self.take_back();
-            lacks_permit = self.admit_line(calls);
+        let admits = !stopped && !self.closed;
+        if admits {
+            if self.granted > 0 {
+                self.take_back();
+            }
+            if !self.line.is_empty() {
+                lacks_permit = self.admit_line(calls);
+            }
         }
         while let Some(Slot::Child(_)) = self.inbox.first() {
             if let Some((_, Slot::Child(load))) = self.inbox.pop() {
                 self.start(load);
             }
         }
-        if !stopped && !self.closed {
+        if admits && self.nested.children() > 0 {
             self.settle_nested(calls);
         }
         if let Some(permits) = &mut self.permits {
@@ -98,8 +103,7 @@ impl<C> State<C> {
     fn settle_nested(&mut self, calls: &mut Calls) {
         // Where somebody is awaited, it is not the end yet: he brings a child that may run, or
         // gives his room back.
-        let stuck = self.nested.children() > 0
-            && self.nested.children() + self.daemons == self.running() - self.held
+        let stuck = self.nested.children() + self.daemons == self.running() - self.held
             && self.granted == 0;
         if !stuck {
             return;

@@ -66,6 +66,14 @@ pub(crate) enum Answer<R> {
     Stopped,
 }
 
+/// How somebody has come to his turn.
+enum Turn {
+    /// There was room when he came, and a permit, which is his.
+    Newcomer,
+    /// He waited there, and has been granted room.
+    Granted(Place),
+}
+
 impl<R> Answer<R> {
     fn map<S>(self, f: impl FnOnce(R) -> S) -> Answer<S> {
         match self {
@@ -227,10 +235,16 @@ impl<C: Kind> Shared<C> {
         A: Child<C>,
     {
         let want = child.as_mut().map_or(Want::PLAIN, Want::of);
-        self.take_turn(who, want, place, cx, |state, at| {
-            if let Some(child) = child.take() {
-                // It was granted a moment ago, or is still.
-                let _ = state.fill(at, Load::new(child));
+        self.take_turn(who, want, place, cx, |state, turn| {
+            let Some(child) = child.take() else {
+                return;
+            };
+            match turn {
+                Turn::Newcomer => state.admit(Load::new(child)),
+                // The room is his still.
+                Turn::Granted(at) => {
+                    let _ = state.fill(at, Load::new(child));
+                }
             }
         })
     }
@@ -242,19 +256,22 @@ impl<C: Kind> Shared<C> {
         place: &mut Option<Place>,
         cx: &Context<'_>,
     ) -> Answer<Reservation<'_, C>> {
-        let answer = self.take_turn(who, Want::PLAIN, place, cx, |_, at| at);
+        let answer = self.take_turn(who, Want::PLAIN, place, cx, |state, turn| match turn {
+            Turn::Newcomer => state.grant_newcomer(Want::PLAIN),
+            Turn::Granted(at) => at,
+        });
         answer.map(|at| Reservation { shared: self, who, place: Some(at) })
     }
 
-    /// Calls `take` with the place for which the caller has been granted room, just now or
-    /// while he waited; else he waits.
+    /// Calls `take` where the caller may have room, just now or because it was granted while he
+    /// waited; else he waits.
     fn take_turn<R>(
         &self,
         who: Who,
         want: Want,
         place: &mut Option<Place>,
         cx: &Context<'_>,
-        mut take: impl FnMut(&mut State<C>, Place) -> R,
+        mut take: impl FnMut(&mut State<C>, Turn) -> R,
     ) -> Answer<R> {
         let child = context::child_of(self.id());
         // Its waker; and the one before it, whom nobody need wake any more once it has come.
@@ -274,8 +291,7 @@ impl<C: Kind> Shared<C> {
                 }
                 let Some(at) = *place else {
                     if state.lets_in(want) {
-                        let at = state.grant_newcomer(want);
-                        return Some(Answer::Yes(take(state, at)));
+                        return Some(Answer::Yes(take(state, Turn::Newcomer)));
                     }
                     if !ready {
                         return None;
@@ -287,7 +303,7 @@ impl<C: Kind> Shared<C> {
                 };
                 if let Some(told) = state.take_grant(at) {
                     (*place, old) = (None, told);
-                    return Some(Answer::Yes(take(state, at)));
+                    return Some(Answer::Yes(take(state, Turn::Granted(at))));
                 }
                 Some(match state.line.get_mut(at) {
                     // The stop or the end has cleared the line.
