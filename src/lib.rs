@@ -76,7 +76,11 @@
 //! - A [`Handle`] does all four from elsewhere: from within a child, from another task or
 //!   thread. A child may even wait for room in its own group; it never deadlocks on itself.
 //!
-//! All of them are one line: first come, first admitted.
+//! All of them are one line: first come, first admitted. Wherever a child is taken, a
+//! [`task`] of one is too, which may have a [weight](Task::weight), a
+//! [priority](Task::priority) and a name, or be a [daemon](Task::daemon), for whom the group
+//! does not stay open. Several groups, and other code, may share one limit by a
+//! [semaphore](Group::with_semaphore).
 //!
 //! # A body beside its children
 //!
@@ -163,6 +167,17 @@
 //! # futures::executor::block_on(run(&["/a", "/bc"])).unwrap();
 //! ```
 //!
+//! # Watching
+//!
+//! [`stats`](Group::stats) are the numbers of one moment: enough for a progress bar. An
+//! [`Observer`] hears each [`Event`], in order: who is queued, starts and finishes, and how. It
+//! may hold a [`Handle`] and act on what it hears; so a limit can follow the load.
+//!
+//! # In parallel
+//!
+//! The children of [`Group::on`] run as tasks of an executor, on all its threads; the group
+//! waits for them. All else is the same.
+//!
 //! # Without a group
 //!
 //! Where all that is wanted is the values, [`map`](map()) and [`for_each`] run a future for each
@@ -226,6 +241,7 @@
 //!   token, clone it into each child.
 //! - **A `go` of a handle that was polled once and is never polled again** holds up all who
 //!   came after it, and holds the group open, until a stop. Drop it, or poll it on.
+//! - **A daemon takes room as any child does**; under a limit of 1 it leaves none for anyone.
 //! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to
 //!   its own end, and the group waits for it. To cut it off, set a
 //!   [grace](Group::with_grace), or drop the group.
@@ -235,6 +251,13 @@
 //! - `std` (default): panics of children are caught, siblings drained, the panic resumed; a
 //!   child may wait in `go` for its own group. Without it the crate is `no_std` with
 //!   `alloc`: a panic unwinds where it happens, and children add others by `queue`.
+//! - `tracing`: an observer that gives each child a span.
+//!
+//! # Coming from elsewhere
+//!
+//! `docs/coming-from.md` in the repository sets Go's `errgroup` and its relatives, tokio's
+//! `JoinSet`, the combinators of `futures`, Trio's nurseries, Java's `StructuredTaskScope` and
+//! others side by side with what answers them here.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

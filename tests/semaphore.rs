@@ -56,3 +56,24 @@ fn ten_groups_of_ten_stay_under_a_cap_of_twenty() {
     assert_eq!(most.get(), 20);
     assert_eq!(cap.available_permits(), 20);
 }
+
+#[test]
+fn a_group_lets_go_of_the_permit_it_waits_for_when_nobody_needs_it_any_more() {
+    let (driver, other) = (Task::new(), Task::new());
+    let cap = Arc::new(Semaphore::new(1));
+    let mut group = Group::new().with_semaphore(Arc::clone(&cap));
+    let handle = group.handle();
+    let held = cap.try_acquire().unwrap();
+    let mut go = Box::pin(handle.go(async { Ok::<_, ()>(()) }));
+    assert!(other.poll(&mut go).is_pending());
+    assert!(driver.run(&mut group).is_pending());
+    // Somebody who waits behind the group.
+    let mut behind = Box::pin(cap.acquire());
+    assert!(other.poll(&mut behind).is_pending());
+    drop(held); // tells the group
+    let wakes = other.wakes();
+    drop(go);
+    assert!(driver.run(&mut group).is_ready());
+    assert_eq!(other.wakes(), wakes + 1);
+    assert!(other.poll(&mut behind).is_ready());
+}

@@ -46,9 +46,8 @@ impl<C> State<C> {
             self.settle_nested(calls);
         }
         if let Some(permits) = &mut self.permits {
-            // The group, if polled, waits for it.
-            calls.ring |= lacks_permit && !permits.wanted;
-            permits.wanted = lacks_permit;
+            // The group waits for it from now on, or no longer.
+            calls.ring |= core::mem::replace(&mut permits.wanted, lacks_permit) != lacks_permit;
             calls.permits += permits.give_back();
         }
         // New children to poll, or an end to come to.
