@@ -192,6 +192,7 @@
 //! - `std` (default): panics of children are caught, siblings drained, the panic resumed; a
 //!   child may wait in `go` for its own group. Without it the crate is `no_std` with
 //!   `alloc`: a panic unwinds where it happens, and children add others by `queue`.
+//! - `tracing`: `TracingObserver`, which gives each child a span of the crate `tracing`.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -225,6 +226,9 @@ pub use error::{Stopped, TryGoError};
 pub use group::Group;
 pub use handle::Handle;
 pub use kind::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub use observe::TracingObserver;
 pub use observe::{Event, Observer, Outcome};
 pub use policy::{
     AllErrors, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,

@@ -316,6 +316,13 @@ impl<C> State<C> {
         }
     }
 
+    /// Notes for the observer that one who was admitted was dropped before it started.
+    pub(super) fn report_unstarted(&mut self, options: Option<&Options>) {
+        if let Some(log) = &mut self.log {
+            log.finished(None, name(options), Outcome::Dropped);
+        }
+    }
+
     /// Clears the line after a stop, and takes back what was granted; the children that stood
     /// in line are to be dropped.
     pub(super) fn clear_line(&mut self) -> Line<C> {
