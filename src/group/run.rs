@@ -102,6 +102,9 @@ where
             if group.company.is_some() {
                 // Before anybody is polled whom it took in.
                 group.tell();
+                if group.admission.is_stopped() {
+                    group.drain();
+                }
             }
             if !group.set.start_round(news) {
                 // The ring may have been a cancel's: then the queue goes, and wakes who it may.
