@@ -154,7 +154,9 @@ impl<C: Kind> Shared<C> {
     /// Tells the observer of a stop, if it has not heard of it.
     fn log_stop(&self, state: &mut State<C>) {
         if let Some(log) = &mut state.log {
-            log.stopped(|| self.token.reason());
+            if self.is_stopped() {
+                log.stopped(|| self.token.reason());
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use super::log::{Log, Name};
 use super::nested::Nested;
 use super::permits::Permits;
 use super::roll::Key;
+use super::row::Row;
 use crate::task::Options;
 use crate::{Outcome, Stats};
 
@@ -39,7 +40,7 @@ pub(super) struct State<C> {
     /// Those who have started and are not yet in the set; their indexes are the last ones given.
     pub(super) outbox: VecDeque<C>,
     /// What is to be known of the children that have started, by their index.
-    pub(super) marks: BTreeMap<usize, Mark>,
+    pub(super) marks: Row<Mark>,
     /// How many daemons have started and run.
     pub(super) daemons: usize,
     pub(super) permits: Option<Permits>,
@@ -79,7 +80,7 @@ impl<C> State<C> {
             inbox: Inbox::default(),
             renamed: BTreeMap::new(),
             outbox: VecDeque::new(),
-            marks: BTreeMap::new(),
+            marks: Row::default(),
             daemons: 0,
             permits: None,
             log: None,
@@ -263,7 +264,7 @@ impl<C> State<C> {
         });
         self.daemons += usize::from(daemon);
         if weight > 1 || daemon || name.is_some() {
-            self.marks.insert(index, Mark { weight, daemon, name });
+            self.marks.push(index as u64, Mark { weight, daemon, name });
         }
     }
 
@@ -303,7 +304,7 @@ impl<C> State<C> {
     pub(super) fn end(&mut self, index: usize, outcome: Outcome) {
         self.note(outcome);
         self.nested.forget(index);
-        let mark = if self.marks.is_empty() { None } else { self.marks.remove(&index) };
+        let mark = if self.marks.is_empty() { None } else { self.marks.remove(index as u64) };
         self.daemons -= usize::from(mark.as_ref().is_some_and(|mark| mark.daemon));
         self.free_room(mark.map_or(1, |mark| mark.weight));
     }
@@ -311,7 +312,7 @@ impl<C> State<C> {
     /// Notes for the observer how a running child has ended.
     pub(super) fn report(&mut self, index: usize, outcome: Outcome) {
         if let Some(log) = &mut self.log {
-            let name = self.marks.get_mut(&index).and_then(|mark| mark.name.take());
+            let name = self.marks.get_mut(index as u64).and_then(|mark| mark.name.take());
             log.finished(Some(index), name, outcome);
         }
     }
