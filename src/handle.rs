@@ -125,7 +125,8 @@ impl<C: Kind> Handle<C> {
         self.shared.set_limit(limit, Who::Handle);
     }
 
-    /// The group's numbers, taken at one moment; after its end, the last ones.
+    /// The group's numbers, taken at one moment; after its end, the last ones. For a progress
+    /// bar, say: see [`Stats`](crate::Stats#a-progress-bar).
     ///
     /// # Examples
     ///

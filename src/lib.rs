@@ -251,7 +251,7 @@
 //! - `std` (default): panics of children are caught, siblings drained, the panic resumed; a
 //!   child may wait in `go` for its own group. Without it the crate is `no_std` with
 //!   `alloc`: a panic unwinds where it happens, and children add others by `queue`.
-//! - `tracing`: an observer that gives each child a span.
+//! - `tracing`: `TracingObserver`, which gives each child a span of the crate `tracing`.
 //!
 //! # Coming from elsewhere
 //!
@@ -295,6 +295,9 @@ pub use free::{for_each, hedge, map};
 pub use group::Group;
 pub use handle::Handle;
 pub use kind::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub use observe::TracingObserver;
 pub use observe::{Event, Observer, Outcome};
 pub use policy::{
     AllErrors, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,

@@ -5,6 +5,14 @@
 /// Every child that was ever accepted is in exactly one of `queued`, `running`, `ok`,
 /// `failed` and `dropped`. One that waits in `go` is not accepted yet.
 ///
+/// # A progress bar
+///
+/// Whoever has a [`Handle`](crate::Handle) may look at any time, from any thread, without
+/// a word to the children: `ok + failed + dropped` are done, and `running + queued` are to come. A
+/// bar that looks ten times a second stands beside the group (`join!`), or is a
+/// [daemon](crate::Task::daemon) in it, until [`closed`](crate::Handle::closed); see the example
+/// `progress`.
+///
 /// # Examples
 ///
 /// ```

@@ -740,3 +740,36 @@ async fn streams_of_results_stand_in_the_combinators() {
     });
     assert_eq!(total.await.unwrap(), (20, vec![20; 3], 7));
 }
+
+#[test]
+fn an_observed_group_is_send_whatever_its_observer_borrows() {
+    fn spawned<F: std::future::Future + Send>(future: F) -> F {
+        future
+    }
+    async fn watched(names: &[String], heard: &mut Vec<String>) -> Result<(), AnyError> {
+        let mut group =
+            errgroup::Group::new().with_limit(2).with_observer(|event: &errgroup::Event| {
+                heard.push(format!("{event} of {}", names.len()))
+            });
+        for name in names {
+            group.queue(
+                errgroup::task(async move { Ok(assert_eq!(name.len(), 1)) }).name(name.clone()),
+            );
+        }
+        group.await
+    }
+    async fn bare(names: &[String], heard: &mut Vec<String>) -> Result<(), &'static str> {
+        let group = errgroup::Group::new().with_observer(|_: &errgroup::Event| {
+            heard.push(names.concat());
+        });
+        let (body, output) =
+            group.scope(async |handle| handle.queue(async move { Ok(names.len()) })).await;
+        output.map(|()| body)
+    }
+    let names = ["a".to_string(), "b".to_string()];
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    let both = spawned(async { futures::join!(watched(&names, &mut one), bare(&names, &mut two)) });
+    let (first, second) = futures::executor::block_on(both);
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!((one.len(), two.len()), (5, 3));
+}

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use errgroup::{Boxed, Child, Children, Group, Handle, Kind};
+use errgroup::{Boxed, Child, Children, Event, Group, Handle, Kind, Task, task};
 use futures::executor::block_on;
 use futures::stream::{self, StreamExt};
 
@@ -79,6 +79,26 @@ where
     drop(extra);
 }
 
+/// Children with options.
+async fn tasks<C>(mut group: Group<C>, count: usize, options: fn(Task<Yields>) -> Task<Yields>)
+where
+    C: Children<Ok = (), Err = ()>,
+    Task<Yields>: Child<C>,
+{
+    (0..count).for_each(|_| group.queue(options(task(Yields(true)))));
+    group.await.expect("no child fails");
+}
+
+async fn with_queue<C>(group: Group<C>, count: usize)
+where
+    C: Children<Ok = (), Err = ()>,
+    Yields: Child<C>,
+{
+    let handle = group.handle();
+    queue(group, count).await;
+    drop(handle);
+}
+
 fn main() {
     let mut args = env::args().skip(1);
     let (way, count) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
@@ -99,6 +119,19 @@ fn main() {
         "go, token asked for" => block_on(with(group(), count, |group| group.token().clone())),
         "go, statistics read" => block_on(with(group(), count, Group::stats)),
         "go, a handle made" => block_on(with(group(), count, Group::handle)),
+        "go, observed" => block_on(go(group().with_observer(|_: &Event| {}), count)),
+        #[cfg(feature = "tracing")]
+        "go, traced, no subscriber" => {
+            block_on(go(group().with_observer(errgroup::TracingObserver::default()), count));
+        }
+        "queue, named" => block_on(tasks(group(), count, |child| child.name("child"))),
+        "queue, named, observed" => {
+            let group = group().with_observer(|_: &Event| {});
+            block_on(tasks(group, count, |child| child.name("child")));
+        }
+        "queue, a handle made" => block_on(with_queue(group(), count)),
+        "queue, a weight of 2" => block_on(tasks(group(), count, |child| child.weight(2))),
+        "queue, a priority" => block_on(tasks(group(), count, |child| child.priority(1))),
         "go of a scope's handle" => block_on(async {
             let group = Group::new().with_limit(LIMIT);
             let body = |handle: Handle<Boxed<'static, (), ()>>| async move {

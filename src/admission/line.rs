@@ -177,9 +177,11 @@ impl<C> Line<C> {
         })
     }
 
-    /// The children of the queue.
+    /// The children of the queue, in order.
     pub(super) fn iter_queued(&self) -> impl Iterator<Item = &Load<C>> {
-        let rows = self.ranked.values().chain([&self.plain]);
+        let before = self.ranked.range(..Reverse(0)).map(|(_, row)| row);
+        let after = self.ranked.range(Reverse(0)..).map(|(_, row)| row);
+        let rows = before.chain([&self.plain]).chain(after);
         rows.flat_map(Row::iter).filter_map(|entry| match entry {
             Entry::Queued(load) => Some(load),
             Entry::Waiter(_) => None,

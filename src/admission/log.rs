@@ -7,8 +7,8 @@ use alloc::sync::Arc;
 
 use crate::{Event, Outcome, Reason};
 
-/// So many [`Event::Rejected`] are kept until the group is polled; they alone have no bound by
-/// themselves, as a rejected child costs nothing.
+/// So many [`Event::Rejected`] are kept until the group is polled: a rejected child costs
+/// nothing, so there is no bound to how many there are.
 const REJECTED: usize = 1024;
 
 #[derive(Default)]
@@ -58,9 +58,9 @@ impl Log {
         }
     }
 
-    /// Takes out what is to be told.
-    pub(super) fn take(&mut self) -> VecDeque<Event> {
+    /// Swaps what is to be told with `events`, which is empty.
+    pub(super) fn take(&mut self, events: &mut VecDeque<Event>) {
         self.rejected = 0;
-        core::mem::take(&mut self.events)
+        core::mem::swap(&mut self.events, events);
     }
 }

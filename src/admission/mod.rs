@@ -47,6 +47,6 @@ mod state;
 
 pub(crate) use self::end::{End, EndWaiter};
 pub(crate) use self::line::Place;
-pub(crate) use self::own::{Admission, Desk, Room};
+pub(crate) use self::own::{Admission, Desk, Room, Whose};
 pub(crate) use self::place::{Reservation, Stand};
 pub(crate) use self::shared::{Answer, Shared, Who};

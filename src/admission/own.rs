@@ -25,6 +25,7 @@ use crate::lock::{Lazy, Lock};
 use crate::set::Set;
 use crate::spawned::Spawner;
 use crate::sync::waker;
+use crate::task::Options;
 use crate::{CancelToken, Event, Outcome, Reason, Stats, TryGoError};
 
 pub(crate) struct Admission<C: Kind> {
@@ -55,6 +56,14 @@ struct Leash {
     token: CancelToken,
     /// Rings the bell when the token is cancelled.
     _watch: Cancelled,
+}
+
+/// What is known of a child that is not in the set.
+pub(crate) enum Whose {
+    /// It has started, and has this index.
+    Started(usize),
+    /// It has room, and stands behind one who is awaited.
+    Waiting(Option<Box<Options>>),
 }
 
 /// Where a group's children are admitted.
@@ -263,22 +272,22 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
         match self.access.get_mut() {
             Access::Own(state) => state.end_plain(outcome),
-            Access::Shared(shared) => shared.finish(index, outcome, false, &mut self.calls),
+            Access::Shared(shared) => shared.finish(index, outcome, &mut self.calls),
         }
     }
 
-    /// The same, for a child of whose end the observer [has heard](Self::report).
-    pub(crate) fn finish_reported(&mut self, index: usize, outcome: Outcome) {
-        match self.access.get_mut() {
-            Access::Own(state) => state.end_plain(outcome),
-            Access::Shared(shared) => shared.finish(index, outcome, true, &mut self.calls),
-        }
-    }
-
-    /// Tells the observer how a child has ended, before it is told of the stop that comes of it.
+    /// Notes for the observer how a running child has ended; before its room is given away, and
+    /// before a stop that comes of it.
     pub(crate) fn report(&mut self, index: usize, outcome: Outcome) {
         if let Some(shared) = self.shared() {
             shared.report(index, outcome);
+        }
+    }
+
+    /// The same of a child that was admitted, and dropped before it started.
+    pub(crate) fn report_unstarted(&mut self, options: Option<Box<Options>>) {
+        if let Some(shared) = self.shared() {
+            shared.report_unstarted(options);
         }
     }
 
@@ -418,11 +427,10 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// What the observer is to be told, oldest first.
-    pub(crate) fn take_events(&mut self) -> VecDeque<Event> {
-        match self.shared() {
-            Some(shared) if shared.is_observed() => shared.take_events(),
-            _ => VecDeque::new(),
+    /// Swaps what the observer is to be told, oldest first, with `events`, which is empty.
+    pub(crate) fn take_events(&mut self, events: &mut VecDeque<Event>) {
+        if let Some(shared) = self.shared() {
+            shared.take_events(events);
         }
     }
 
@@ -520,19 +528,19 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Closes the group whatever runs: admission ends here. What ran counts as dropped. Gives
-    /// those who were admitted and are not in the set, with the index of those who have one.
-    pub(crate) fn close_now(&mut self) -> impl Iterator<Item = (Option<usize>, C)> + use<C> {
+    /// those who were admitted and are not in the set.
+    pub(crate) fn close_now(&mut self) -> impl Iterator<Item = (Whose, C)> + use<C> {
         self.acquiring = None;
-        let abroad = self.recall().map(|(index, child)| (Some(index), child));
+        let abroad = self.recall().map(|(index, child)| (Whose::Started(index), child));
         let (first, started, inbox) = match self.access.get_mut() {
             Access::Own(state) => state.close_now(),
             Access::Shared(shared) => shared.close_now(),
         };
         let waiting = inbox.into_values().filter_map(|slot| match slot {
-            Slot::Child(load) => Some((None, load.child)),
+            Slot::Child(load) => Some((Whose::Waiting(load.options), load.child)),
             Slot::Granted(_) | Slot::Taken(_) => None,
         });
-        abroad.chain((first..).map(Some).zip(started)).chain(waiting)
+        abroad.chain((first..).map(Whose::Started).zip(started)).chain(waiting)
     }
 
     /// Tells those who wait in `closed`, after everything else of the end.

@@ -89,8 +89,9 @@ impl<C> State<C> {
 
     /// Notes within which child he waits, if he does in one that the group waits for.
     pub(super) fn waits_within(&mut self, place: Place, child: Option<usize>) {
-        let is_daemon = |child: &usize| self.marks.get(child).is_some_and(|mark| mark.daemon);
-        let child = child.filter(|child| !is_daemon(child));
+        let mark = child.and_then(|child| self.marks.get_mut(child as u64));
+        let is_daemon = mark.is_some_and(|mark| mark.daemon);
+        let child = child.filter(|_| !is_daemon);
         self.nested.set(place, child);
     }
 

@@ -6,6 +6,7 @@
 //! own lock is taken inside it only to read the reason of a stop, for an observer; nothing is
 //! ever taken inside that one.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::future::Future;
@@ -26,6 +27,7 @@ use crate::kind::{Child, Kind, Seal};
 use crate::lock::Lock;
 use crate::panic::First;
 use crate::spawned::Spawner;
+use crate::task::Options;
 use crate::{CancelToken, Event, Outcome, Stats, TryGoError, context};
 
 /// What a group and its handles have in common.
@@ -128,10 +130,6 @@ impl<C: Kind> Shared<C> {
         self.semaphore.as_ref()
     }
 
-    pub(super) fn is_observed(&self) -> bool {
-        self.observed
-    }
-
     pub(crate) fn is_stopped(&self) -> bool {
         self.token.is_cancelled()
     }
@@ -185,7 +183,9 @@ impl<C: Kind> Shared<C> {
     /// Tells the observer of a stop, if it has not heard of it.
     fn log_stop(&self, state: &mut State<C>) {
         if let Some(log) = &mut state.log {
-            log.stopped(|| self.token.reason());
+            if self.is_stopped() {
+                log.stopped(|| self.token.reason());
+            }
         }
     }
 
@@ -422,11 +422,7 @@ impl<C: Kind> Shared<C> {
 
     /// Tells the observer of a child that was given back by a `go`.
     pub(crate) fn note_refused<A: Child<C>>(&self, child: &mut A) {
-        if self.observed {
-            let mut state = self.state.lock();
-            self.log_stop(&mut state);
-            state.reject(true, child.options(Seal::new()));
-        }
+        self.report_with(|state| state.reject(true, child.options(Seal::new())));
     }
 
     /// Whether there are children that may go to the set.
@@ -450,34 +446,40 @@ impl<C: Kind> Shared<C> {
 
     /// A running child is gone; its room goes to the next in line, who are told later: so a
     /// poll of the group that makes room for many wakes them together, and each finds room for
-    /// more than one child. Where the observer has [heard](Self::report) of its end, it is not
-    /// told again.
-    pub(super) fn finish(&self, index: usize, outcome: Outcome, told: bool, calls: &mut Calls) {
-        self.change(calls, |state| {
-            if !told {
-                state.report(index, outcome);
-            }
-            state.end(index, outcome);
-        });
+    /// more than one child. The observer is [told](Self::report) before.
+    pub(super) fn finish(&self, index: usize, outcome: Outcome, calls: &mut Calls) {
+        self.change(calls, |state| state.end(index, outcome));
     }
 
     /// Tells the observer that a running child has ended, and of what came before.
     pub(super) fn report(&self, index: usize, outcome: Outcome) {
+        self.report_with(|state| state.report(index, outcome));
+    }
+
+    /// Tells the observer of a child that was admitted, and dropped before it started.
+    pub(super) fn report_unstarted(&self, options: Option<Box<Options>>) {
+        self.report_with(|state| state.report_unstarted(options.as_deref()));
+    }
+
+    /// Changes what the observer is to be told, and nothing else.
+    fn report_with(&self, report: impl FnOnce(&mut State<C>)) {
         if self.observed {
-            self.update(Who::Owner, |state| state.report(index, outcome));
+            let mut state = self.state.lock();
+            self.log_stop(&mut state);
+            report(&mut state);
         }
     }
 
     /// Tells the observer of a stop that has just come.
     pub(super) fn report_stop(&self) {
-        if self.observed {
-            self.log_stop(&mut self.state.lock());
-        }
+        self.report_with(|_| {});
     }
 
-    /// What the observer is to be told, oldest first.
-    pub(super) fn take_events(&self) -> VecDeque<Event> {
-        self.state.lock().log.as_mut().map_or_else(VecDeque::new, |log| log.take())
+    /// Swaps what the observer is to be told, oldest first, with `events`, which is empty.
+    pub(super) fn take_events(&self, events: &mut VecDeque<Event>) {
+        if let Some(log) = &mut self.state.lock().log {
+            log.take(events);
+        }
     }
 
     /// Tells the observer nothing more.

@@ -11,6 +11,7 @@ use super::log::{Log, Name};
 use super::nested::Nested;
 use super::permits::Permits;
 use super::roll::Key;
+use super::row::Row;
 use crate::spawned::{Spawner, Starts};
 use crate::task::Options;
 use crate::{Outcome, Stats};
@@ -45,7 +46,7 @@ pub(super) struct State<C> {
     /// How many of the outbox, from its front, have been sent abroad.
     pub(super) sent: usize,
     /// What is to be known of the children that have started, by their index.
-    pub(super) marks: BTreeMap<usize, Mark>,
+    pub(super) marks: Row<Mark>,
     /// How many daemons have started and run.
     pub(super) daemons: usize,
     pub(super) permits: Option<Permits>,
@@ -87,7 +88,7 @@ impl<C> State<C> {
             renamed: BTreeMap::new(),
             outbox: VecDeque::new(),
             sent: 0,
-            marks: BTreeMap::new(),
+            marks: Row::default(),
             daemons: 0,
             permits: None,
             log: None,
@@ -271,7 +272,7 @@ impl<C> State<C> {
         });
         self.daemons += usize::from(daemon);
         if weight > 1 || daemon || name.is_some() {
-            self.marks.insert(index, Mark { weight, daemon, name });
+            self.marks.push(index as u64, Mark { weight, daemon, name });
         }
     }
 
@@ -323,7 +324,7 @@ impl<C> State<C> {
     pub(super) fn end(&mut self, index: usize, outcome: Outcome) {
         self.note(outcome);
         self.nested.forget(index);
-        let mark = if self.marks.is_empty() { None } else { self.marks.remove(&index) };
+        let mark = if self.marks.is_empty() { None } else { self.marks.remove(index as u64) };
         self.daemons -= usize::from(mark.as_ref().is_some_and(|mark| mark.daemon));
         self.free_room(mark.map_or(1, |mark| mark.weight));
     }
@@ -331,14 +332,14 @@ impl<C> State<C> {
     /// Notes for the observer how a running child has ended.
     pub(super) fn report(&mut self, index: usize, outcome: Outcome) {
         if let Some(log) = &mut self.log {
-            let name = self.marks.get_mut(&index).and_then(|mark| mark.name.take());
+            let name = self.marks.get_mut(index as u64).and_then(|mark| mark.name.take());
             log.finished(Some(index), name, outcome);
         }
     }
 
     /// A child has finished that keeps its room: the group need not end on its behalf.
     pub(super) fn keep(&mut self, index: usize) {
-        if let Some(mark) = self.marks.get_mut(&index) {
+        if let Some(mark) = self.marks.get_mut(index as u64) {
             self.daemons -= usize::from(core::mem::take(&mut mark.daemon));
         }
     }
@@ -349,6 +350,13 @@ impl<C> State<C> {
         self.held = count;
         if self.nested.children() > 0 {
             indexes.for_each(|index| self.nested.forget(index));
+        }
+    }
+
+    /// Notes for the observer that one who was admitted was dropped before it started.
+    pub(super) fn report_unstarted(&mut self, options: Option<&Options>) {
+        if let Some(log) = &mut self.log {
+            log.finished(None, name(options), Outcome::Dropped);
         }
     }
 

@@ -6,6 +6,7 @@
 //! of each round, and gone, with whatever their destructors throw, before the group's policy
 //! is asked for the output, or after the children where the group is dropped.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::future::Future;
 use core::pin::Pin;
@@ -16,7 +17,7 @@ use crate::panic::catch;
 use crate::set::Set;
 use crate::signal::Signal;
 use crate::sync::waker_ref;
-use crate::{Group, Kind, Outcome, Reason};
+use crate::{Event, Group, Kind, Outcome, Reason};
 
 pub(crate) struct Company<C: Kind> {
     /// Gone once it has passed, has panicked, or the group has stopped.
@@ -24,6 +25,8 @@ pub(crate) struct Company<C: Kind> {
     grace: Grace<C>,
     /// Gone once it has panicked.
     pub(super) observer: Option<C::Watcher>,
+    /// Holds what the observer is told; empty between.
+    pub(super) events: VecDeque<Event>,
 }
 
 /// How long children may go on after a stop.
@@ -50,7 +53,7 @@ struct Timer<F> {
 
 impl<C: Kind> Company<C> {
     pub(super) fn new() -> Self {
-        Self { deadline: None, grace: Grace::Endless, observer: None }
+        Self { deadline: None, grace: Grace::Endless, observer: None, events: VecDeque::new() }
     }
 
     pub(super) fn set_deadline(&mut self, deadline: C::Timer, bell: &Arc<Bell>) {
@@ -118,7 +121,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.attend_grace(grace);
         }
         self.company = Some(company);
-        self.tell();
     }
 
     fn attend_deadline(&mut self, deadline: &mut Option<Timer<C::Timer>>) {
@@ -178,6 +180,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         // on with a new one, whose blocks the wakers of the old one may ring for nothing.
         let mut set = core::mem::replace(&mut self.set, Set::new());
         while let Some((index, dropped)) = set.drop_one() {
+            self.admission.report(index, Outcome::Dropped);
             if let Err(payload) = dropped {
                 self.panicked(payload);
             }
@@ -185,6 +188,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
         for (index, child) in self.admission.recall() {
             self.discharge(child);
+            self.admission.report(index, Outcome::Dropped);
             self.admission.finish(index, Outcome::Dropped);
         }
         self.admission.admit_next(&mut self.set);

@@ -19,6 +19,7 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
+use crate::admission::Whose;
 use crate::panic::{First, Payload, catch, discard, resume};
 use crate::{Children, Group, Kind, Outcome, Policy, Reason, Verdict, context};
 
@@ -104,6 +105,13 @@ where
         if !group.set.is_in_round() {
             let news = core::mem::take(&mut group.news).and(group.admission.bell.take());
             group.admission.take_in(&mut group.set);
+            if group.company.is_some() {
+                // Before anybody is polled whom it took in.
+                group.tell();
+                if group.admission.is_stopped() {
+                    group.drain();
+                }
+            }
             if !group.set.start_round(news) {
                 // The ring may have been a cancel's: then the queue goes, and wakes who it may.
                 if group.admission.is_stopped() && !group.drained {
@@ -141,6 +149,7 @@ where
     loop {
         let Group { set, admission, policy, company, .. } = &mut *group;
         let mut company = company.as_deref_mut();
+        let observed = company.as_ref().is_some_and(|company| company.is_observed());
         let Turn { stage, returned, stop } = &mut *turn;
         *stage = Stage::Child;
         let over = set.poll_round(
@@ -156,6 +165,10 @@ where
             |index, result| {
                 progress = true;
                 let ended = if result.is_ok() { Outcome::Ok } else { Outcome::Failed };
+                if observed {
+                    // First: the policy may stop the group.
+                    admission.report(index, ended);
+                }
                 *stage = Stage::Policy(ended);
                 let verdict = match policy {
                     Some(policy) => policy.on_child(index, result),
@@ -171,7 +184,6 @@ where
                 }
                 *stage = Stage::Child;
                 if KEEP {
-                    admission.report(index, ended);
                     admission.keep(index);
                 } else {
                     admission.finish(index, ended);
@@ -181,12 +193,11 @@ where
         );
         turn.stage = Stage::Ours;
         if let Some((reason, index, ended)) = turn.stop.take() {
-            group.admission.report(index, ended);
             group.stop(reason);
             if KEEP {
                 group.admission.keep(index);
             } else {
-                group.admission.finish_reported(index, ended);
+                group.admission.finish(index, ended);
             }
             if group.leaves_at_stop {
                 return true;
@@ -224,12 +235,14 @@ fn recover<C: Kind, P, O, R>(
         }
     }
     let ended = heard.unwrap_or(Outcome::Panicked);
-    group.admission.report(index, ended);
+    if heard.is_none() {
+        group.admission.report(index, ended);
+    }
     group.panicked(payload);
     if heard.is_some() {
         group.drop_policy();
     }
-    group.admission.finish_reported(index, ended);
+    group.admission.finish(index, ended);
     group.admission.admit_next(&mut group.set);
 }
 
@@ -337,11 +350,12 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let output = output.and_then(|output| self.amended(output));
         self.dismiss_observer();
         self.panic.guard(|| self.admission.announce_end());
-        match (self.panic.take(), output) {
-            (Some(payload), _) => resume(payload),
-            (None, Some(output)) => Poll::Ready(output),
-            (None, None) => Poll::Pending,
+        if let Some(payload) = self.panic.take() {
+            // By itself: thrown while another unwinds, a panic of its destructor would abort.
+            let _ = catch(|| drop(output)).map_err(discard);
+            resume(payload);
         }
+        output.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -390,10 +404,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
             }
             self.admission.report(index, Outcome::Dropped);
         }
-        for (index, child) in mailed {
+        for (whose, child) in mailed {
             self.panic.guard(|| drop(child));
-            if let Some(index) = index {
-                self.admission.report(index, Outcome::Dropped);
+            match whose {
+                Whose::Started(index) => self.admission.report(index, Outcome::Dropped),
+                Whose::Waiting(options) => self.admission.report_unstarted(options),
             }
         }
         self.drain();

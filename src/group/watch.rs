@@ -1,4 +1,4 @@
-//! The observer: set by a builder, told at the head of each round and at each poll's end.
+//! The observer: set by a builder, told before each round and at each poll's end.
 
 use alloc::boxed::Box;
 
@@ -10,6 +10,9 @@ use crate::{Beside, Children, Kind, Observer, Reason};
 
 /// How often an observer is told of what it has done itself, at the group's end.
 const ECHOES: usize = 8;
+
+/// Room for so many events is kept from one time to the next.
+const KEPT: usize = 1024;
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Tells an observer what happens in the group: who is queued, starts, finishes, is
@@ -59,6 +62,10 @@ impl<C: Children, P, O> Group<C, P, O> {
 }
 
 impl<C: Kind> Company<C> {
+    pub(super) fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Lets the observer, if there is one, stand around the poll of a child.
     pub(super) fn watch<R>(&mut self, index: usize, poll: impl FnOnce() -> R) -> R {
         let Some(watcher) = &mut self.observer else {
@@ -86,23 +93,28 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let Some(company) = &mut self.company else {
             return false;
         };
-        let Some(watcher) = &mut company.observer else {
+        let Company { observer, events, .. } = &mut **company;
+        let Some(watcher) = observer else {
             return false;
         };
-        let events = self.admission.take_events();
-        let any = !events.is_empty();
+        self.admission.take_events(events);
+        if events.is_empty() {
+            return false;
+        }
         let told = catch(|| {
             let observer = C::observer(watcher);
             events.iter().for_each(|event| observer.on_event(event));
         });
+        events.clear();
+        events.shrink_to(KEPT);
         if let Err(payload) = told {
             self.admission.end_log();
-            let observer = company.observer.take();
+            let observer = observer.take();
             self.panic.keep(payload);
             self.panic.guard(|| drop(observer));
             self.stop(Reason::Panicked);
         }
-        any
+        true
     }
 
     /// Tells the observer the rest, and drops it.

@@ -390,7 +390,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
         }
         let group = &mut self.group;
         let ended = if result.is_ok() { Outcome::Ok } else { Outcome::Failed };
-        group.admission.finish_reported(index, ended);
+        group.admission.finish(index, ended);
         group.admission.admit_next(&mut group.set);
         Some(result)
     }

@@ -1,7 +1,13 @@
 //! What happens in a group, told one event at a time.
 
+#[cfg(feature = "tracing")]
+mod tracing;
+
 use alloc::sync::Arc;
 use core::fmt;
+
+#[cfg(feature = "tracing")]
+pub use self::tracing::TracingObserver;
 
 use crate::Reason;
 
@@ -17,9 +23,16 @@ use crate::Reason;
 /// meanwhile, so an observer may hold a [`Handle`](crate::Handle), and call it. An event alone
 /// does not wake the group.
 ///
-/// A child's story is `Queued` (where it had to wait in the queue), `Started`, `Finished`. A child
+/// A child's story is `Queued` (where it had to wait in the queue), `Started`, told before it is
+/// polled for the first time, and `Finished`. A child
 /// that fails has finished before the group has stopped; its siblings come after. Each child
-/// that was started finishes, or is dropped: there is a `Finished` for each `Started`.
+/// that was started finishes, or is dropped: there is a `Finished` for each `Started`. One that
+/// is dropped before it has started has a `Finished` without an index.
+///
+/// # A handle for an observer
+///
+/// It is made after the observer is set, so it comes later, by a cell: see the example
+/// `adaptive`, whose observer changes the group's limit.
 ///
 /// # Panics
 ///
@@ -50,8 +63,7 @@ pub trait Observer {
     /// Hears of one event.
     fn on_event(&mut self, event: &Event);
 
-    /// Polls a child, by calling `poll` once. For [`TracingObserver`](crate::TracingObserver),
-    /// which enters a span meanwhile.
+    /// Polls a child, by calling `poll` once; for an observer that enters a span meanwhile.
     #[doc(hidden)]
     fn around(&mut self, _index: usize, poll: &mut dyn FnMut()) {
         poll();

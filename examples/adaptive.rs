@@ -1,0 +1,202 @@
+//! Finds the limit at which a server answers most, and holds it there, with nothing but
+//! `set_limit` and an observer.
+//!
+//! ```sh
+//! cargo run --release --example adaptive
+//! ```
+//!
+//! A server on this machine answers at one speed as long as it has [`KNEE`] requests or fewer at a time, and
+//! gets slower the more it has beyond that: so more at a time means fewer answers. Nobody tells the client
+//! where the knee is.
+//!
+//! The method is TCP's: additive increase, multiplicative decrease (Chiu and Jain, "Analysis of the
+//! Increase and Decrease Algorithms for Congestion Avoidance in Computer Networks", 1989), with delay
+//! as the signal, as in TCP Vegas (Brakmo, O'Malley and Peterson, 1994): where answers take
+//! longer than they did at best, somebody waits over there, and one more at a time makes it worse.
+//! A group does the rest: raised, the limit admits those who wait at once; lowered, it lets the
+//! running finish.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use errgroup::{Boxed, Event, Group, Handle, Observer, Outcome};
+use futures::stream;
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::net::{TcpListener, TcpStream};
+use smol::{LocalExecutor, Timer};
+
+/// So many at a time the server can bear.
+const KNEE: usize = 10;
+
+/// How long it takes for an answer then.
+const SERVICE: Duration = Duration::from_millis(40);
+
+type Requests = Boxed<'static, (), io::Error>;
+
+// === the client ===
+
+/// Sets the group's limit by how long its children take.
+struct Aimd {
+    /// Comes when the group is there.
+    group: Arc<OnceLock<Handle<Requests>>>,
+    begin: Instant,
+    began: BTreeMap<usize, Instant>,
+    /// The shortest time that any took.
+    best: Duration,
+    /// What those took that began after the last change.
+    window: Vec<Duration>,
+    since: Instant,
+    record: Arc<Mutex<Record>>,
+}
+
+/// What happened, and when.
+#[derive(Default)]
+struct Record {
+    limits: Vec<(Duration, usize)>,
+    answers: Vec<Duration>,
+}
+
+impl Aimd {
+    /// An answer has come: what that means for the limit, once as many have come as are
+    /// asked for at a time.
+    fn learn(&mut self, took: Duration, limit: usize) -> usize {
+        self.best = self.best.min(took);
+        self.window.push(took);
+        if self.window.len() < limit {
+            return limit;
+        }
+        self.window.sort_unstable();
+        let median = self.window[self.window.len() / 2];
+        self.window.clear();
+        self.since = Instant::now();
+        if median > self.best.mul_f64(1.25) { (limit * 3 / 4).max(1) } else { limit + 1 }
+    }
+}
+
+impl Observer for Aimd {
+    fn on_event(&mut self, event: &Event) {
+        let now = Instant::now();
+        let Some(group) = self.group.get().cloned() else {
+            return;
+        };
+        match event {
+            Event::Started { index, .. } => {
+                self.began.insert(*index, now);
+            }
+            Event::Finished { index: Some(index), outcome: Outcome::Ok, .. } => {
+                let record = Arc::clone(&self.record);
+                let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+                record.answers.push(now - self.begin);
+                let (Some(began), Some(limit)) = (self.began.remove(index), group.limit()) else {
+                    return;
+                };
+                if began >= self.since {
+                    let better = self.learn(now - began, limit);
+                    if better != limit {
+                        group.set_limit(Some(better));
+                        record.limits.push((now - self.begin, better));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn ask(server: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(server).await?;
+    stream.write_all(b"?").await?;
+    let mut answer = [0];
+    stream.read_exact(&mut answer).await
+}
+
+/// Asks without end, for as long as `time`.
+async fn ask_adaptively(server: SocketAddr, time: Duration) -> io::Result<Record> {
+    let (slot, record) = (Arc::new(OnceLock::new()), Arc::<Mutex<Record>>::default());
+    let now = Instant::now();
+    let mut group =
+        Group::new().with_limit(1).with_deadline(Timer::after(time)).with_observer(Aimd {
+            group: Arc::clone(&slot),
+            begin: now,
+            began: BTreeMap::new(),
+            best: Duration::MAX,
+            window: Vec::new(),
+            since: now,
+            record: Arc::clone(&record),
+        });
+    let _ = slot.set(group.handle());
+    group.feed(stream::repeat_with(|| ask(server))).await;
+    group.await?;
+    let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut *record))
+}
+
+/// The same with a limit that somebody has set; gives the answers a second.
+async fn ask_at(limit: usize, server: SocketAddr, time: Duration) -> io::Result<f64> {
+    let mut group = Group::new().with_limit(limit).with_deadline(Timer::after(time));
+    group.feed(stream::repeat_with(|| ask(server))).await;
+    let answers = group.stats().ok;
+    group.await?;
+    Ok(answers as f64 / time.as_secs_f64())
+}
+
+// === the server ===
+
+/// Answers on a thread of its own.
+fn serve() -> io::Result<SocketAddr> {
+    let listener = smol::block_on(TcpListener::bind(("127.0.0.1", 0)))?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        let busy = AtomicUsize::new(0);
+        let executor = LocalExecutor::new();
+        smol::block_on(executor.run(async {
+            while let Ok((stream, _)) = listener.accept().await {
+                executor.spawn(answer(stream, &busy)).detach();
+            }
+        }));
+    });
+    Ok(address)
+}
+
+async fn answer(mut stream: TcpStream, busy: &AtomicUsize) -> io::Result<()> {
+    stream.read_exact(&mut [0]).await?;
+    let count = busy.fetch_add(1, Ordering::Relaxed) + 1;
+    // Beyond the knee they hinder one another.
+    let load = (count as f64 / KNEE as f64).max(1.0);
+    Timer::after(SERVICE.mul_f64(load * load)).await;
+    busy.fetch_sub(1, Ordering::Relaxed);
+    stream.write_all(b"!").await
+}
+
+fn main() -> io::Result<()> {
+    let server = serve()?;
+    println!("the server bears {KNEE} at a time\n");
+    let mut best = 0.0_f64;
+    for limit in [KNEE / 2, KNEE, 2 * KNEE] {
+        let rate = smol::block_on(ask_at(limit, server, Duration::from_millis(600)))?;
+        println!("limit {limit:>2}: {rate:>4.0} answers a second");
+        best = best.max(rate);
+    }
+    let time = Duration::from_millis(2000);
+    let Record { limits, answers } = smol::block_on(ask_adaptively(server, time))?;
+    let learnt = time / 2;
+    let answers = answers.iter().filter(|at| (learnt..time).contains(at)).count();
+    let rate = answers as f64 / (time - learnt).as_secs_f64();
+    println!("adaptive: {rate:>4.0} answers a second, {:.0} % of the best", 100.0 * rate / best);
+
+    println!("\nhow the limit moved:");
+    for (at, limit) in &limits {
+        println!("{:>5} ms {limit:>3} {}", at.as_millis(), "#".repeat(*limit));
+    }
+    let mut late: Vec<_> =
+        limits.iter().filter(|(at, _)| *at >= learnt).map(|(_, limit)| *limit).collect();
+    late.sort_unstable();
+    let median = late.get(late.len() / 2).copied().unwrap_or_default();
+    println!("\nin the second half mostly {median}");
+    Ok(())
+}

@@ -1,0 +1,330 @@
+//! What a subscriber of `tracing` sees of a group.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use common::{Gate, Task, fails, job, thrown, waits};
+use errgroup::{Boxed, Event, Group, TracingObserver, task};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Level, Metadata, Span, Subscriber, info, info_span, subscriber};
+use tracing_core::span::Current;
+
+type Group0<'a> = Group<Boxed<'a, usize, &'static str>>;
+
+/// Writes down what it sees, with the path of spans in which it happens.
+#[derive(Clone, Default)]
+struct Scribe(Arc<Mutex<Pages>>);
+
+#[derive(Default)]
+struct Pages {
+    lines: Vec<String>,
+    spans: BTreeMap<u64, Entry>,
+    entered: Vec<u64>,
+    /// What is less important is not wanted.
+    level: Option<Level>,
+}
+
+struct Entry {
+    text: String,
+    parent: Option<u64>,
+    metadata: &'static Metadata<'static>,
+    handles: usize,
+}
+
+/// Fields as text: the message alone, the others by their names.
+#[derive(Default)]
+struct Fields(String);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.0.insert_str(0, &format!(" {value:?}")),
+            name => self.0.push_str(&format!(" {name}={value:?}")),
+        }
+    }
+}
+
+impl Pages {
+    fn path(&self, id: Option<u64>) -> String {
+        let Some(entry) = id.and_then(|id| self.spans.get(&id)) else {
+            return String::new();
+        };
+        format!("{}/{}", self.path(entry.parent), entry.text)
+    }
+
+    fn parent(&self, explicit: Option<&Id>, contextual: bool) -> Option<u64> {
+        explicit.map(Id::into_u64).or_else(|| self.entered.last().copied().filter(|_| contextual))
+    }
+}
+
+impl Scribe {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().lines)
+    }
+
+    fn watch<R>(&self, f: impl FnOnce() -> R) -> R {
+        subscriber::with_default(self.clone(), f)
+    }
+}
+
+impl Subscriber for Scribe {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.lock().unwrap().level.is_none_or(|level| *metadata.level() <= level)
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        let mut pages = self.0.lock().unwrap();
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        let id = pages.spans.keys().next_back().map_or(1, |last| last + 1);
+        let entry = Entry {
+            text: format!("{}{}", attributes.metadata().name(), fields.0.replace(' ', ",")),
+            parent: pages.parent(attributes.parent(), attributes.is_contextual()),
+            metadata: attributes.metadata(),
+            handles: 1,
+        };
+        pages.spans.insert(id, entry);
+        let line = format!("{} new at {}", pages.path(Some(id)), attributes.metadata().level());
+        pages.lines.push(line);
+        Id::from_u64(id)
+    }
+
+    fn record(&self, span: &Id, values: &Record<'_>) {
+        let mut pages = self.0.lock().unwrap();
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        let line = format!("{} has{}", pages.path(Some(span.into_u64())), fields.0);
+        pages.lines.push(line);
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut pages = self.0.lock().unwrap();
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let parent = pages.parent(event.parent(), event.is_contextual());
+        let line = format!("{}: {}{}", pages.path(parent), event.metadata().level(), fields.0);
+        pages.lines.push(line);
+    }
+
+    fn enter(&self, span: &Id) {
+        let mut pages = self.0.lock().unwrap();
+        pages.entered.push(span.into_u64());
+    }
+
+    fn exit(&self, span: &Id) {
+        let mut pages = self.0.lock().unwrap();
+        assert_eq!(pages.entered.pop(), Some(span.into_u64()));
+    }
+
+    fn clone_span(&self, id: &Id) -> Id {
+        self.0.lock().unwrap().spans.get_mut(&id.into_u64()).unwrap().handles += 1;
+        id.clone()
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        let mut pages = self.0.lock().unwrap();
+        let entry = pages.spans.get_mut(&id.into_u64()).unwrap();
+        entry.handles -= 1;
+        let closes = entry.handles == 0;
+        if closes {
+            let line = format!("{} closed", pages.path(Some(id.into_u64())));
+            pages.lines.push(line);
+        }
+        closes
+    }
+
+    fn current_span(&self) -> Current {
+        let pages = self.0.lock().unwrap();
+        match pages.entered.last() {
+            Some(id) => Current::new(Id::from_u64(*id), pages.spans[id].metadata),
+            None => Current::none(),
+        }
+    }
+}
+
+/// A child that says something whenever it is polled: at once, and behind a gate.
+fn speaks(gate: &Gate, number: usize) -> common::Job {
+    let wait = gate.wait(number);
+    job(async move {
+        info!("begins");
+        wait.await;
+        info!("ends");
+        Ok(number)
+    })
+}
+
+#[test]
+fn each_child_has_a_span_below_the_groups_from_its_start_to_its_end() {
+    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    scribe.watch(|| {
+        let observer = TracingObserver::new(info_span!("download", host = 7));
+        let mut group = Group0::new().with_limit(1).with_observer(observer);
+        group.queue(task(speaks(&gate, 0)).name("a"));
+        group.queue(task(fails(&gate, 1, "no")).name("b"));
+        assert!(driver.run(&mut group).is_pending());
+        assert_eq!(
+            scribe.take(),
+            [
+                "/download,host=7 new at INFO",
+                "/download,host=7/child,index=0,name=\"a\" new at INFO",
+                "/download,host=7: DEBUG queued name=\"b\"",
+                "/download,host=7/child,index=0,name=\"a\": INFO begins",
+            ]
+        );
+        assert!(group.try_go(task(speaks(&gate, 2)).name("c")).is_err());
+        group.set_limit(None);
+        gate.open(0);
+        gate.open(1);
+        assert!(driver.run(&mut group).is_ready());
+        assert_eq!(
+            scribe.take(),
+            [
+                "/download,host=7: DEBUG rejected name=\"c\" stopped=false",
+                "/download,host=7: DEBUG limit changed",
+                "/download,host=7/child,index=1,name=\"b\" new at INFO",
+                "/download,host=7/child,index=0,name=\"a\": INFO ends",
+                "/download,host=7/child,index=0,name=\"a\" has outcome=Ok",
+                "/download,host=7/child,index=0,name=\"a\" closed",
+                "/download,host=7/child,index=1,name=\"b\" has outcome=Failed",
+                "/download,host=7/child,index=1,name=\"b\" closed",
+                "/download,host=7: INFO stopped reason=a child failed",
+                "/download,host=7 closed",
+            ]
+        );
+    });
+    assert!(scribe.0.lock().unwrap().entered.is_empty());
+}
+
+#[test]
+fn by_default_the_span_is_the_one_in_which_the_observer_is_made() {
+    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    scribe.watch(|| {
+        let mut group = info_span!("request")
+            .in_scope(|| Group0::new().with_limit(1).with_observer(TracingObserver::default()));
+        group.queue(speaks(&gate, 0));
+        group.queue(task(speaks(&gate, 1)).name("b"));
+        scribe.take();
+        // Polled within another span, or none.
+        let _elsewhere = info_span!("elsewhere").entered();
+        scribe.take();
+        assert!(driver.run(&mut group).is_pending());
+        drop(group);
+        assert_eq!(
+            scribe.take(),
+            [
+                "/request/child,index=0 new at INFO",
+                "/request: DEBUG queued name=\"b\"",
+                "/request/child,index=0: INFO begins",
+                "/request: INFO stopped reason=the owner was dropped",
+                "/request/child,index=0 has outcome=Dropped",
+                "/request/child,index=0 closed",
+                "/request: DEBUG dropped before it started name=\"b\"",
+                "/request closed",
+            ]
+        );
+    });
+}
+
+#[test]
+fn without_a_span_of_the_groups_the_current_one_takes_its_place() {
+    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    scribe.watch(|| {
+        let mut group = Group0::new().with_observer(TracingObserver::new(Span::none()));
+        gate.open(0);
+        group.queue(speaks(&gate, 0));
+        let outer = info_span!("outer").entered();
+        assert!(driver.run(&mut group).is_ready());
+        drop(outer);
+        let told = scribe.take();
+        assert_eq!(told[1], "/outer/child,index=0 new at INFO");
+        assert_eq!(told[6], "/outer: DEBUG stopped reason=the work has finished");
+
+        let mut group = Group0::new().with_observer(TracingObserver::default());
+        group.queue(speaks(&gate, 0));
+        assert!(driver.run(&mut group).is_ready());
+        assert_eq!(scribe.take()[0], "/child,index=0 new at INFO");
+    });
+}
+
+#[test]
+fn a_child_that_panics_leaves_its_span() {
+    let (scribe, driver) = (Scribe::default(), Task::new());
+    scribe.watch(|| {
+        let mut group = Group0::new().with_observer(TracingObserver::new(info_span!("group")));
+        group.queue(job(async { std::panic::panic_any("child") }));
+        assert_eq!(thrown(|| driver.run(&mut group)), "child");
+        assert_eq!(
+            scribe.take()[2..],
+            [
+                "/group/child,index=0 has outcome=Panicked",
+                "/group/child,index=0 closed",
+                "/group: INFO stopped reason=a child panicked",
+                "/group closed",
+            ]
+        );
+    });
+    assert!(scribe.0.lock().unwrap().entered.is_empty());
+}
+
+#[test]
+fn a_child_of_a_group_within_a_child_stands_below_it() {
+    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    scribe.watch(|| {
+        let mut outer = Group0::new().with_observer(TracingObserver::new(info_span!("outer")));
+        gate.open(0);
+        let inner = speaks(&gate, 0);
+        outer.queue(job(async move {
+            let mut group = Group0::new().with_observer(TracingObserver::default());
+            group.queue(inner);
+            group.await.map(|()| 1)
+        }));
+        assert!(driver.run(&mut outer).is_ready());
+        let told = scribe.take();
+        assert!(
+            told.contains(&"/outer/child,index=0/child,index=0: INFO begins".into()),
+            "{told:?}"
+        );
+    });
+}
+
+#[test]
+fn spans_that_nobody_wants_are_not_made() {
+    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    scribe.0.lock().unwrap().level = Some(Level::WARN);
+    scribe.watch(|| {
+        let mut group = Group0::new().with_observer(TracingObserver::default());
+        group.queue(speaks(&gate, 0));
+        gate.open(0);
+        assert!(driver.run(&mut group).is_ready());
+        assert!(scribe.take().is_empty());
+    });
+}
+
+#[test]
+fn with_a_subscriber_or_without_the_group_does_the_same() {
+    let (driver, gate) = (Task::new(), Gate::new());
+    let mut group = Group0::new().with_limit(1).with_observer(TracingObserver::default()).collect();
+    (0..3).for_each(|n| group.queue(waits(&gate, n)));
+    (0..3).for_each(|n| gate.open(n));
+    assert_eq!(driver.finish(group), Ok(vec![0, 1, 2]));
+}
+
+#[test]
+fn it_is_send_and_says_what_it_is() {
+    fn send<T: Send + Sync + 'static>() {}
+    send::<TracingObserver>();
+    let observer = TracingObserver::default();
+    assert!(format!("{observer:?}").starts_with("TracingObserver"));
+    // Beside other observers: one that passes on what it hears.
+    let mut inner = TracingObserver::default();
+    let group = Group0::new().with_observer(move |event: &Event| {
+        errgroup::Observer::on_event(&mut inner, event);
+    });
+    assert!(futures::executor::block_on(group).is_ok());
+}
