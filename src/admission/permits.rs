@@ -80,6 +80,13 @@ impl Permits {
         self.reused = 0;
     }
 
+    /// A poll ends. Who comes before the next need not wait for it, where nobody does.
+    pub(super) fn end_poll(&mut self) {
+        if !self.wanted {
+            self.reused = 0;
+        }
+    }
+
     /// Whether the group may ask for one in this poll.
     pub(super) fn may_wait(&self) -> bool {
         self.wanted && self.reused < REUSE
@@ -94,6 +101,11 @@ impl Permits {
     pub(super) fn add(&mut self) {
         self.held += 1;
         self.spare += 1;
+    }
+
+    /// All children are gone.
+    pub(super) fn free_all(&mut self) {
+        self.spare = self.held;
     }
 
     /// How many are to be given back to the semaphore, once the lock is free.

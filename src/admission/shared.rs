@@ -326,6 +326,20 @@ impl<C: Kind> Shared<C> {
         child.is_none()
     }
 
+    /// Admits a child that was asked for because there is room, or queues one that needs more;
+    /// false, and the child is dropped and counted so, where the group has stopped meanwhile.
+    pub(crate) fn bring<A: Child<C>>(&self, who: Who, child: A) -> bool {
+        let place = self.update(who, |state| {
+            let stopped = state.closed || self.is_stopped();
+            let room = !stopped && state.lets_in(Want::PLAIN);
+            room.then(|| state.grant_newcomer(Want::PLAIN))
+        });
+        match place {
+            Some(place) => self.fill(who, place, child),
+            None => self.queue(who, child),
+        }
+    }
+
     /// Gives up a place in the line, or the room that was granted there.
     pub(super) fn leave(&self, who: Who, place: Place) {
         let mut _dropped_unlocked = None;

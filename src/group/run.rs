@@ -256,6 +256,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if pending && left {
             self.admission.bell.ring();
         }
+        self.admission.end_poll();
         self.admission.bell.close(cx, pending);
     }
 
@@ -377,6 +378,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             }
         }
         self.drain();
+        self.panic.guard(|| self.admission.give_permits_back());
         self.dismiss();
         self.dismiss_observer();
         self.drop_policy();
