@@ -549,3 +549,20 @@ fn two_groups_on_two_threads_fed_by_handles_on_others_never_lose_a_permit() {
     assert!(now.peak() <= most, "{} at a time", now.peak());
     assert_eq!((now.now(), free(&cap)), (0, 3));
 }
+
+#[test]
+fn a_child_finds_the_permit_of_one_who_finished_before_it_in_the_same_round() {
+    let (driver, gate, cap) = (Task::new(), Gate::new(), semaphore(2));
+    let mut group = group(&cap);
+    let (handle, third) = (group.handle(), waits(&gate, 0));
+    group.queue(job(async { Ok(0) }));
+    group.queue(job(async move {
+        assert!(handle.try_go(third).is_ok());
+        Ok(1)
+    }));
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!((group.stats().ok, numbers(&group)), (2, (1, 0)));
+    gate.open(0);
+    assert!(driver.run(&mut group).is_ready());
+    assert_eq!(free(&cap), 2);
+}

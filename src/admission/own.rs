@@ -277,7 +277,13 @@ impl<C: Kind> Admission<C> {
                     state.take_in(set, &self.bell);
                 }
             }
-            Access::Shared(shared) => shared.make(core::mem::take(&mut self.calls), Who::Owner),
+            Access::Shared(shared) => {
+                shared.make(core::mem::take(&mut self.calls), Who::Owner);
+                if shared.semaphore().is_some() {
+                    // The permits of those who have left, if nobody had use for them.
+                    shared.update(Who::Owner, |_| ());
+                }
+            }
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! # Invariants
 //!
-//! - `held = spare +` the children of the group that have room, whenever the state is settled;
-//!   then `spare` is 0 too: what nobody in line can use has been given back.
+//! - `held = spare +` the children of the group that have room, whenever the state is settled.
+//!   Then nobody in line can use what is spare: it is given back at once; or, while children
+//!   are polled, after the round, so that those who come in the meantime find it.
 //! - `wanted` says that the first in line fits and lacks a permit alone. Then the group, whenever
 //!   it is polled, waits for one.
 //!

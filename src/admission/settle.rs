@@ -41,7 +41,6 @@ impl<C> State<C> {
             // The group, if polled, waits for it.
             calls.ring |= lacks_permit && !permits.wanted;
             permits.wanted = lacks_permit;
-            calls.permits += permits.give_back();
         }
         // New children to poll, or an end to come to.
         let left = core::mem::take(&mut self.left);

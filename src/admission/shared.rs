@@ -23,7 +23,7 @@ use super::{End, Place, Reservation};
 use crate::bell::Bell;
 use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
-use crate::lock::Lock;
+use crate::lock::{Guard, Lock};
 use crate::panic::First;
 use crate::{CancelToken, Event, Outcome, Stats, TryGoError, context};
 
@@ -137,20 +137,29 @@ impl<C: Kind> Shared<C> {
     /// Changes the state, settles the line, and tells whom it concerns.
     pub(super) fn update<R>(&self, who: Who, change: impl FnOnce(&mut State<C>) -> R) -> R {
         let mut calls = Calls::default();
-        let result = self.change(&mut calls, change);
+        let (mut state, result) = self.change(&mut calls, change);
+        if let Some(permits) = &mut state.permits {
+            calls.permits = permits.give_back();
+        }
+        drop(state);
         self.make(calls, who);
         result
     }
 
-    /// Changes the state and settles the line. Whoever did makes the calls.
-    fn change<R>(&self, calls: &mut Calls, change: impl FnOnce(&mut State<C>) -> R) -> R {
+    /// Changes the state and settles the line. Whoever did makes the calls; permits that are
+    /// left over stay with the group until its next [`update`](Self::update).
+    fn change<R>(
+        &self,
+        calls: &mut Calls,
+        change: impl FnOnce(&mut State<C>) -> R,
+    ) -> (Guard<'_, State<C>>, R) {
         let mut state = self.state.lock();
         self.log_stop(&mut state);
         let result = change(&mut state);
         self.log_stop(&mut state);
         state.settle(self.is_stopped(), calls);
         self.note(&state);
-        result
+        (state, result)
     }
 
     /// Tells the observer of a stop, if it has not heard of it.
@@ -426,12 +435,12 @@ impl<C: Kind> Shared<C> {
     /// more than one child. Where the observer has [heard](Self::report) of its end, it is not
     /// told again.
     pub(super) fn finish(&self, index: usize, outcome: Outcome, told: bool, calls: &mut Calls) {
-        self.change(calls, |state| {
+        drop(self.change(calls, |state| {
             if !told {
                 state.report(index, outcome);
             }
             state.end(index, outcome);
-        });
+        }));
     }
 
     /// Tells the observer that a running child has ended, and of what came before.
@@ -462,7 +471,8 @@ impl<C: Kind> Shared<C> {
     /// Closes the group whatever runs.
     pub(super) fn close_now(&self) -> (usize, VecDeque<C>, Inbox<C>) {
         let mut calls = Calls::default();
-        let mailed = self.change(&mut calls, State::close_now);
+        let (state, mailed) = self.change(&mut calls, State::close_now);
+        drop(state);
         self.make(calls, Who::Owner);
         mailed
     }

@@ -399,6 +399,8 @@ impl Model {
             Ok(())
         } else {
             self.set(id, Place::Gone);
+            // A permit may have come for the first in line.
+            self.settle();
             Err(TryGoError::AtLimit(()))
         }
     }
@@ -448,6 +450,13 @@ impl Model {
 
     fn stands(&self, ticket: Ticket) -> bool {
         self.line.get(&self.waiters[&ticket].rank) == Some(&Entry::Waiter(ticket))
+    }
+
+    /// Somebody comes who may stand in line; a permit may have come before him.
+    pub fn comes(&mut self, ticket: Ticket) {
+        if self.stands(ticket) {
+            self.settle();
+        }
     }
 
     /// Whether somebody has room; if not, he stands in line.

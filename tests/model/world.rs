@@ -363,6 +363,7 @@ impl World {
         let at = pick % self.outside.len();
         let Outside { ticket, future, task, wakes } = &mut self.outside[at];
         *wakes = task.wakes();
+        self.model.comes(*ticket);
         let (ready, fits) = match future {
             Waiting::Go(go) => {
                 let real = answer(&task.poll(go));
@@ -476,6 +477,7 @@ impl World {
                 }
                 Event::Went(id, answer) => {
                     let ticket = inside(model, id).unwrap();
+                    model.comes(ticket);
                     assert_eq!(answer, model.poll_go(ticket));
                 }
                 Event::GaveUp(id) => {
