@@ -451,6 +451,44 @@ fn two_busy_groups_take_turns() {
 }
 
 #[test]
+fn two_groups_whose_children_take_their_time_take_turns() {
+    // Each round one child finishes, and another of its group could have its permit.
+    for ways in [[true, true], [true, false], [false, false]] {
+        let cap = semaphore(1);
+        let seen = [Cell::new(0), Cell::new(0)];
+        let run = |n: usize| {
+            let (cap, seen) = (&cap, &seen);
+            async move {
+                let mut group = Group::local().with_semaphore(Arc::clone(cap));
+                for _ in 0..300 {
+                    let child = async move {
+                        yield_now().await;
+                        seen[n].set(seen[n].get() + 1);
+                        let [one, two] = [seen[0].get(), seen[1].get()];
+                        assert!(usize::abs_diff(one, two) < 100, "{one} and {two}");
+                        Ok::<_, ()>(())
+                    };
+                    if ways[n] {
+                        group.queue(child);
+                    } else {
+                        group.go(child).await.unwrap();
+                    }
+                }
+                group.await
+            }
+        };
+        let (one, two) = Task::new().finish(async {
+            // Each is woken for itself, as tasks are.
+            use futures::stream::{FuturesUnordered, StreamExt};
+            let both: FuturesUnordered<_> = [run(0), run(1)].into_iter().collect();
+            let all: Vec<_> = both.collect().await;
+            (all[0], all[1])
+        });
+        assert_eq!((one, two, free(&cap)), (Ok(()), Ok(()), 1));
+    }
+}
+
+#[test]
 fn a_busy_group_lets_others_have_a_permit_between_its_polls() {
     let cap = semaphore(1);
     let (driver, other) = (Task::new(), Task::new());
@@ -473,20 +511,22 @@ fn a_busy_group_lets_others_have_a_permit_between_its_polls() {
 
 #[test]
 fn who_comes_after_a_busy_poll_finds_the_permits_that_are_there() {
-    let (driver, gate, cap) = (Task::new(), Gate::new(), semaphore(2));
-    let mut group = group(&cap);
-    let handle = group.handle();
-    group.queue(waits(&gate, 0));
-    // As many as a group takes over from its own children in one poll, and the first.
-    for n in 0..33 {
-        group.queue(job(async move { Ok(n) }));
+    // However many permits it has taken over from its own children by then.
+    for children in 0..100 {
+        let (driver, gate, cap) = (Task::new(), Gate::new(), semaphore(2));
+        let mut group = group(&cap);
+        let handle = group.handle();
+        group.queue(waits(&gate, 0));
+        for n in 0..children {
+            group.queue(job(async move { Ok(n) }));
+        }
+        assert!(driver.run(&mut group).is_pending());
+        assert_eq!((group.stats().ok, numbers(&group), free(&cap)), (children, (1, 0), 1));
+        assert!(handle.try_go(waits(&gate, 1)).is_ok(), "{children}");
+        assert_eq!(free(&cap), 0);
+        (0..2).for_each(|n| gate.open(n));
+        assert!(driver.run(&mut group).is_ready());
     }
-    assert!(driver.run(&mut group).is_pending());
-    assert_eq!((group.stats().ok, numbers(&group), free(&cap)), (33, (1, 0), 1));
-    assert!(handle.try_go(waits(&gate, 1)).is_ok());
-    assert_eq!(free(&cap), 0);
-    (0..2).for_each(|n| gate.open(n));
-    assert!(driver.run(&mut group).is_ready());
 }
 
 #[test]
@@ -565,4 +605,25 @@ fn a_child_finds_the_permit_of_one_who_finished_before_it_in_the_same_round() {
     gate.open(0);
     assert!(driver.run(&mut group).is_ready());
     assert_eq!(free(&cap), 2);
+}
+
+#[test]
+fn a_group_that_sleeps_is_woken_to_wait_for_the_permit_of_one_who_comes() {
+    let (driver, gate, cap) = (Task::new(), Gate::new(), semaphore(2));
+    let mut group = group(&cap);
+    let handle = group.handle();
+    let held = cap.try_acquire().unwrap();
+    handle.queue(waits(&gate, 0));
+    assert!(driver.run(&mut group).is_pending());
+    let wakes = driver.wakes();
+    handle.queue(waits(&gate, 1));
+    handle.queue(waits(&gate, 2));
+    assert_eq!(driver.wakes(), wakes + 1);
+    assert!(driver.run(&mut group).is_pending());
+    drop(held);
+    assert_eq!(driver.wakes(), wakes + 2);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(numbers(&group), (2, 1));
+    (0..3).for_each(|n| gate.open(n));
+    assert!(driver.run(&mut group).is_ready());
 }

@@ -162,8 +162,21 @@ impl World {
         (puppet.id, dressed(puppet, kid.traits))
     }
 
+    /// A group with a semaphore lets others have a turn when it has used a permit 32 times in
+    /// a row. The model does not say so; so there are too few children for that.
+    fn is_full(&self) -> bool {
+        self.semaphore.is_some() && self.model.places.len() >= 16
+    }
+
     pub fn step(&mut self, step: &Step) {
         match step.clone() {
+            Step::TryGo { .. }
+            | Step::Queue { .. }
+            | Step::OwnGo { .. }
+            | Step::Go { .. }
+            | Step::Feed { .. }
+            | Step::Put { kid: Some(_), .. }
+                if self.is_full() => {}
             Step::TryGo { own, kid } => self.try_go(own, kid),
             Step::Queue { own, kid } => self.queue(own, kid),
             Step::OwnGo { kid, meanwhile } => self.own_go(kid, &meanwhile),
