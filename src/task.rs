@@ -87,8 +87,8 @@ impl<F> Task<F> {
     /// an acquisition beyond the whole size would wait for ever.
     ///
     /// A stream that is [fed](crate::Group::feed) is asked for a child when there is room for one
-    /// of weight 1; where the child is heavier, and does not fit, it goes to the queue, at the
-    /// place of the `feed`, and the stream is asked no further before that child is admitted.
+    /// of weight 1; where the child is heavier, and does not fit, it waits in the queue where the
+    /// `feed` stood, at priority 0, or at its own where that is higher.
     ///
     /// # Examples
     ///

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use errgroup::{CancelToken, Group};
+use errgroup::{CancelToken, Group, task};
 use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use tokio::task::yield_now;
 
@@ -752,9 +752,7 @@ fn an_observed_group_is_send_whatever_its_observer_borrows() {
                 heard.push(format!("{event} of {}", names.len()))
             });
         for name in names {
-            group.queue(
-                errgroup::task(async move { Ok(assert_eq!(name.len(), 1)) }).name(name.clone()),
-            );
+            group.queue(errgroup::task(async move { Ok(name.len()) }).name(name.clone()));
         }
         group.await
     }
@@ -772,4 +770,49 @@ fn an_observed_group_is_send_whatever_its_observer_borrows() {
     let (first, second) = futures::executor::block_on(both);
     assert!(first.is_ok() && second.is_ok());
     assert_eq!((one.len(), two.len()), (5, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_with_options_are_taken_everywhere_and_borrow_as_others_do() {
+    let output = spawned(async {
+        let urls = urls();
+        let cap = Arc::new(async_lock::Semaphore::new(3));
+        let mut any = Group::new().with_limit(4).with_semaphore(Arc::clone(&cap));
+        let mut text = Group::new().with_limit(4).with_semaphore(Arc::clone(&cap));
+        for (url, n) in urls.iter().zip(0..) {
+            if any.go(task(fetch(url)).weight(2).name(url.clone())).await.is_err()
+                || text.go(task(check(url)).priority(n).daemon()).await.is_err()
+            {
+                break;
+            }
+        }
+        any.feed(stream::iter(urls.iter().map(|url| task(fetch(url)).weight(9)))).await;
+        let handle = text.handle();
+        let late = async {
+            let _ = handle.go(task(check(&urls[0])).weight(3)).await;
+            handle.feed(stream::iter(urls.iter().map(|url| task(check(url)).priority(1)))).await
+        };
+        let (any, text, fed) = futures::join!(any, text, late);
+        any.unwrap();
+        text.unwrap();
+        (fed, cap.try_acquire().is_some())
+    });
+    let (fed, free) = output.await;
+    assert!(fed <= 20 && free);
+
+    let output = spawned(async {
+        let urls = urls();
+        let (urls, group) = (&urls, Group::new().with_limit(2));
+        group
+            .try_scope(async |handle| {
+                for url in urls {
+                    if handle.go(task(check(url)).weight(2).daemon()).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(urls.len())
+            })
+            .await
+    });
+    assert_eq!(output.await, Ok(20));
 }

@@ -5,7 +5,7 @@ mod common;
 use std::cell::RefCell;
 
 use common::{Gate, Task};
-use errgroup::{Group, Reason, TryGoError, task};
+use errgroup::{CancelToken, Group, Reason, TryGoError, task};
 use futures::stream;
 
 #[test]
@@ -147,4 +147,79 @@ fn a_fed_child_that_needs_more_than_there_is_waits_in_the_queue() {
     gate.open(1);
     gate.open(2);
     assert!(driver.run(&mut group).is_ready());
+}
+
+#[test]
+fn a_child_that_is_handed_back_has_its_options_still() {
+    let driver = Task::new();
+    let options = r#"Task { name: Some("n"), weight: 3, priority: -2, daemon: true, .. }"#;
+    let child = || task(common::job(async { Ok(0) })).name("n").weight(3).priority(-2).daemon();
+    assert_eq!(format!("{:?}", child()), options);
+
+    // Where nobody needs more of the group than plain room, and where handles do.
+    for shared in [false, true] {
+        let mut group = Group::new().with_limit(3);
+        let handle = shared.then(|| group.handle());
+        group.queue(common::job(std::future::pending()));
+        let Err(TryGoError::AtLimit(refused)) = group.try_go(child()) else { panic!("no room") };
+        assert_eq!(format!("{refused:?}"), options);
+        {
+            let mut go = group.go(refused);
+            assert!(driver.run(&mut go).is_pending());
+        }
+        let waiting = handle.as_ref().map(|handle| {
+            let mut go = handle.go(child());
+            assert!(driver.poll(&mut go).is_pending());
+            go
+        });
+        group.token().cancel();
+        let Err(TryGoError::Stopped(refused)) = group.try_go(child()) else { panic!("stopped") };
+        assert_eq!(format!("{refused:?}"), options);
+        let refused = driver.finish(group.go(refused)).unwrap_err().into_inner();
+        assert_eq!(format!("{refused:?}"), options);
+        if let Some(go) = waiting {
+            let refused = driver.finish(go).unwrap_err().into_inner();
+            assert_eq!(format!("{refused:?}"), options);
+            let refused = driver.finish(handle.unwrap().go(refused)).unwrap_err().into_inner();
+            assert_eq!(format!("{refused:?}"), options);
+        }
+        // Another group takes it as what it is.
+        let mut other = Group::new().with_limit(3);
+        other.queue(refused);
+        assert!(other.try_go(common::job(async { Ok(0) })).is_err());
+    }
+}
+
+#[test]
+fn the_last_word_on_an_option_counts_and_the_future_comes_out_again() {
+    let child = task(async { 7 }).weight(5).weight(0).priority(1).priority(2).name("a").name("b");
+    assert_eq!(
+        format!("{child:?}"),
+        r#"Task { name: Some("b"), weight: 1, priority: 2, daemon: false, .. }"#
+    );
+    assert_eq!(Task::new().finish(child.into_inner()), 7);
+}
+
+#[test]
+fn a_group_whose_first_children_were_plain_goes_on_with_those_that_have_options() {
+    let (driver, gate) = (Task::new(), Gate::new());
+    let parent = CancelToken::new();
+    let mut group = Group::new().with_parent(&parent).with_limit(4).collect();
+    for n in 0..6 {
+        group.queue(common::waits(&gate, n));
+    }
+    gate.open(0);
+    assert!(driver.run(&mut group).is_pending());
+    // From here on it counts what each child weighs.
+    group.queue(task(common::waits(&gate, 6)).weight(2).priority(1));
+    group.queue(common::waits(&gate, 7));
+    assert_eq!((group.stats().running, group.stats().queued, group.stats().ok), (4, 3, 1));
+    gate.open(1);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!((group.stats().running, group.stats().queued), (3, 3));
+    gate.open(2);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!((group.stats().running, group.stats().queued), (3, 2));
+    (3..8).for_each(|n| gate.open(n));
+    assert_eq!(driver.run(&mut group), std::task::Poll::Ready(Ok(vec![0, 1, 2, 3, 4, 6, 5, 7])));
 }

@@ -54,7 +54,7 @@ impl<C> State<C> {
     /// Brings the child for which room was granted. Gives it back where it is not any more.
     ///
     /// It may need more than was granted, or come with another priority, where it was asked for
-    /// on that room; then it is queued, where it does not fit.
+    /// on that room; then it is queued, where it does not fit, and keeps the turn.
     pub(super) fn fill(&mut self, place: Place, load: Load<C>) -> Result<(), C> {
         let number = self.number(place);
         let room = self.inbox.get_mut(number).and_then(|slot| slot.awaited());
@@ -72,7 +72,9 @@ impl<C> State<C> {
         } else {
             self.give_back(place);
             self.note_queued(&load);
-            let place = Place { priority: load.priority(), ..place };
+            // Not behind those who stood behind whoever brings it: his next children among them,
+            // or he would ask for one after the other, all for the queue.
+            let place = Place { priority: load.priority().max(place.priority), ..place };
             self.line.insert(place, Entry::Queued(load));
         }
         Ok(())

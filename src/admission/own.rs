@@ -22,6 +22,7 @@ use crate::bell::Bell;
 use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
 use crate::lock::{Lazy, Lock};
+use crate::panic::{catch, discard};
 use crate::set::Set;
 use crate::spawned::Spawner;
 use crate::sync::waker;
@@ -303,7 +304,13 @@ impl<C: Kind> Admission<C> {
                     state.take_in(set, &self.bell);
                 }
             }
-            Access::Shared(shared) => shared.make(core::mem::take(&mut self.calls), Who::Owner),
+            Access::Shared(shared) => {
+                shared.make(core::mem::take(&mut self.calls), Who::Owner);
+                if shared.semaphore().is_some() {
+                    // The permits of those who have left, if nobody had use for them.
+                    shared.update(Who::Owner, |_| ());
+                }
+            }
         }
     }
 
@@ -378,6 +385,23 @@ impl<C: Kind> Admission<C> {
         self.with_permits(|_, permits| permits.begin_poll());
     }
 
+    pub(crate) fn end_poll(&mut self) {
+        self.with_permits(|_, permits| permits.end_poll());
+    }
+
+    /// Gives all permits back, when the children of a group that is closed are gone.
+    pub(crate) fn give_permits_back(&mut self) {
+        if let Access::Shared(shared) = self.access.get_mut() {
+            if shared.semaphore().is_some() {
+                shared.update(Who::Owner, |state| {
+                    if let Some(permits) = &mut state.permits {
+                        permits.free_all();
+                    }
+                });
+            }
+        }
+    }
+
     /// Waits for a permit in the stead of the first in line, if he lacks one; not for longer.
     pub(crate) fn acquire(&mut self) {
         // There may be more for those behind him: then the wait begins anew.
@@ -399,6 +423,13 @@ impl<C: Kind> Admission<C> {
         }
         // Whoever waits behind it in the semaphore's own line is told now.
         self.acquiring = None;
+    }
+
+    /// Leaves the semaphore's line, when nobody polls it any more: so who stands behind is told.
+    fn stop_acquiring(&mut self) {
+        let acquiring = self.acquiring.take();
+        // A foreign waker that panics is its executor's fault.
+        let _ = catch(|| drop(acquiring)).map_err(discard);
     }
 
     fn lacks_permit(&mut self) -> Option<Arc<Shared<C>>> {
@@ -524,13 +555,17 @@ impl<C: Kind> Admission<C> {
     /// Closes the group if nothing runs and nothing waits.
     pub(crate) fn try_close(&mut self) -> bool {
         let stopped = self.is_stopped();
-        self.with(|state| state.try_close(stopped))
+        let closed = self.with(|state| state.try_close(stopped));
+        if closed {
+            self.stop_acquiring();
+        }
+        closed
     }
 
     /// Closes the group whatever runs: admission ends here. What ran counts as dropped. Gives
     /// those who were admitted and are not in the set.
     pub(crate) fn close_now(&mut self) -> impl Iterator<Item = (Whose, C)> + use<C> {
-        self.acquiring = None;
+        self.stop_acquiring();
         let abroad = self.recall().map(|(index, child)| (Whose::Started(index), child));
         let (first, started, inbox) = match self.access.get_mut() {
             Access::Own(state) => state.close_now(),

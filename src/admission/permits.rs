@@ -2,17 +2,18 @@
 //!
 //! # Invariants
 //!
-//! - `held = spare +` the children of the group that have room, whenever the state is settled;
-//!   then `spare` is 0 too: what nobody in line can use has been given back.
+//! - `held = spare +` the children of the group that have room, whenever the state is settled.
+//!   Then nobody in line can use what is spare: it is given back at once; or, while children
+//!   are polled, after the round, so that those who come in the meantime find it.
 //! - `wanted` says that the first in line fits and lacks a permit alone. Then the group, whenever
 //!   it is polled, waits for one.
 //!
 //! # Fairness
 //!
 //! The permit of a child that ends goes to the group's own line, without the semaphore's
-//! knowing; but [`REUSE`] times a poll at most. Then all go back, and the group asks again in
-//! its next poll, behind the tasks that were woken meanwhile: so a group with much to do
-//! doesn't keep the permits from the others.
+//! knowing; but [`REUSE`] times in a row at most, over however many polls. Then what is spare
+//! goes back, and the group asks again in its next poll, behind the tasks that were woken
+//! meanwhile: so a group with much to do doesn't keep the permits from the others.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -26,7 +27,7 @@ use async_lock::futures::AcquireArc;
 use crate::bell::Bell;
 use crate::signal::Signal;
 
-/// How many permits a group takes over from its own children in one poll.
+/// How many permits a group takes over from its own children before it is the others' turn.
 const REUSE: usize = 32;
 
 pub(super) struct Permits {
@@ -34,8 +35,10 @@ pub(super) struct Permits {
     held: usize,
     /// Those of them that belong to nobody at the moment.
     spare: usize,
-    /// How many were used again since the last poll began.
+    /// How many were used again since it was the others' turn.
     reused: usize,
+    /// It is the others' turn, until the next poll.
+    paused: bool,
     pub(super) wanted: bool,
 }
 
@@ -50,7 +53,7 @@ pub(super) struct Acquiring {
 
 impl Permits {
     pub(super) fn new(semaphore: Arc<Semaphore>) -> Self {
-        Self { semaphore, held: 0, spare: 0, reused: 0, wanted: false }
+        Self { semaphore, held: 0, spare: 0, reused: 0, paused: false, wanted: false }
     }
 
     pub(super) fn semaphore(&self) -> &Arc<Semaphore> {
@@ -59,13 +62,16 @@ impl Permits {
 
     /// Takes one for a child. Wakes nobody.
     pub(super) fn take(&mut self) -> bool {
-        if self.reused >= REUSE {
-            return false;
-        }
         if self.spare > 0 {
-            self.spare -= 1;
-            self.reused += 1;
-            return true;
+            self.paused |= self.reused >= REUSE;
+            if !self.paused {
+                self.spare -= 1;
+                self.reused += 1;
+                return true;
+            }
+        }
+        if self.paused {
+            return false;
         }
         let Some(permit) = self.semaphore.try_acquire() else {
             return false;
@@ -77,12 +83,21 @@ impl Permits {
 
     /// A new poll begins: the others have had their turn.
     pub(super) fn begin_poll(&mut self) {
-        self.reused = 0;
+        if core::mem::take(&mut self.paused) {
+            self.reused = 0;
+        }
+    }
+
+    /// A poll ends. Who comes before the next need not wait for it, where nobody does.
+    pub(super) fn end_poll(&mut self) {
+        if !self.wanted {
+            self.begin_poll();
+        }
     }
 
     /// Whether the group may ask for one in this poll.
     pub(super) fn may_wait(&self) -> bool {
-        self.wanted && self.reused < REUSE
+        self.wanted && !self.paused
     }
 
     /// That many children who had one are gone.
@@ -94,6 +109,11 @@ impl Permits {
     pub(super) fn add(&mut self) {
         self.held += 1;
         self.spare += 1;
+    }
+
+    /// All children are gone.
+    pub(super) fn free_all(&mut self) {
+        self.spare = self.held;
     }
 
     /// How many are to be given back to the semaphore, once the lock is free.

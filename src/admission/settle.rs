@@ -48,7 +48,6 @@ impl<C> State<C> {
         if let Some(permits) = &mut self.permits {
             // The group waits for it from now on, or no longer.
             calls.ring |= core::mem::replace(&mut permits.wanted, lacks_permit) != lacks_permit;
-            calls.permits += permits.give_back();
         }
         // New children to poll, or an end to come to.
         let left = core::mem::take(&mut self.left);

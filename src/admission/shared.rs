@@ -24,7 +24,7 @@ use super::{End, Place, Reservation};
 use crate::bell::Bell;
 use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
-use crate::lock::Lock;
+use crate::lock::{Guard, Lock};
 use crate::panic::First;
 use crate::spawned::Spawner;
 use crate::task::Options;
@@ -161,13 +161,22 @@ impl<C: Kind> Shared<C> {
     /// Changes the state, settles the line, and tells whom it concerns.
     pub(super) fn update<R>(&self, who: Who, change: impl FnOnce(&mut State<C>) -> R) -> R {
         let mut calls = Calls::default();
-        let result = self.change(&mut calls, change);
+        let (mut state, result) = self.change(&mut calls, change);
+        if let Some(permits) = &mut state.permits {
+            calls.permits = permits.give_back();
+        }
+        drop(state);
         self.make(calls, who);
         result
     }
 
-    /// Changes the state and settles the line. Whoever did makes the calls.
-    fn change<R>(&self, calls: &mut Calls, change: impl FnOnce(&mut State<C>) -> R) -> R {
+    /// Changes the state and settles the line. Whoever did makes the calls; permits that are
+    /// left over stay with the group until its next [`update`](Self::update).
+    fn change<R>(
+        &self,
+        calls: &mut Calls,
+        change: impl FnOnce(&mut State<C>) -> R,
+    ) -> (Guard<'_, State<C>>, R) {
         let mut state = self.state.lock();
         self.log_stop(&mut state);
         let result = change(&mut state);
@@ -177,7 +186,7 @@ impl<C: Kind> Shared<C> {
             state.send(spawner, self.id(), &mut calls.starts);
         }
         self.note(&state);
-        result
+        (state, result)
     }
 
     /// Tells the observer of a stop, if it has not heard of it.
@@ -367,6 +376,20 @@ impl<C: Kind> Shared<C> {
         child.is_none()
     }
 
+    /// Admits a child that was asked for because there is room, or queues one that needs more;
+    /// false, and the child is dropped and counted so, where the group has stopped meanwhile.
+    pub(crate) fn bring<A: Child<C>>(&self, who: Who, child: A) -> bool {
+        let place = self.update(who, |state| {
+            let stopped = state.closed || self.is_stopped();
+            let room = !stopped && state.lets_in(Want::PLAIN);
+            room.then(|| state.grant_newcomer(Want::PLAIN))
+        });
+        match place {
+            Some(place) => self.fill(who, place, child),
+            None => self.queue(who, child),
+        }
+    }
+
     /// Gives up a place in the line, or the room that was granted there.
     pub(super) fn leave(&self, who: Who, place: Place) {
         let mut _dropped_unlocked = None;
@@ -448,7 +471,7 @@ impl<C: Kind> Shared<C> {
     /// poll of the group that makes room for many wakes them together, and each finds room for
     /// more than one child. The observer is [told](Self::report) before.
     pub(super) fn finish(&self, index: usize, outcome: Outcome, calls: &mut Calls) {
-        self.change(calls, |state| state.end(index, outcome));
+        drop(self.change(calls, |state| state.end(index, outcome)));
     }
 
     /// Tells the observer that a running child has ended, and of what came before.
@@ -491,7 +514,8 @@ impl<C: Kind> Shared<C> {
     /// Closes the group whatever runs.
     pub(super) fn close_now(&self) -> (usize, VecDeque<C>, Inbox<C>) {
         let mut calls = Calls::default();
-        let mailed = self.change(&mut calls, State::close_now);
+        let (state, mailed) = self.change(&mut calls, State::close_now);
+        drop(state);
         self.make(calls, Who::Owner);
         mailed
     }

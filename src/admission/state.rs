@@ -419,9 +419,7 @@ impl<C> State<C> {
         self.closed = true;
         self.quick = 0;
         self.stats.dropped += self.running();
-        if let Some(permits) = &mut self.permits {
-            permits.free(self.count);
-        }
+        // The permits are kept until the children are dropped.
         (self.count, self.heavy, self.granted) = (0, 0, 0);
         (self.held, self.daemons) = (0, 0);
         let mut started = VecDeque::new();

@@ -204,7 +204,7 @@ where
         };
         let accepted = match self.project().driver.desk_for(&mut child) {
             // One with options, which may need more room than there is.
-            Desk::Shared(shared) => shared.queue(D::WHO, child),
+            Desk::Shared(shared) => shared.bring(D::WHO, child),
             Desk::Own(mut own) => match own.room() {
                 Room::Yes => {
                     own.enter(child);

@@ -308,8 +308,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Fairness
     ///
-    /// As a child ends its permit goes to the next in the group's own line, but 32 times a poll
-    /// at most: then all that are free go back, and the group stands behind the others that wait.
+    /// As a child ends its permit goes to the next in the group's own line, but 32 times in a row
+    /// at most: then what is free goes back, and the group asks again in its next poll, when those
+    /// who waited have been woken.
+    ///
+    /// `async_lock` wakes who waits for a permit while it holds a lock of its own: wakers that poll
+    /// or drop a task that waits on the same semaphore, there and then, would deadlock.
     ///
     /// # Panics
     ///

@@ -287,6 +287,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if pending && left {
             self.admission.bell.ring();
         }
+        self.admission.end_poll();
         self.admission.bell.close(cx, pending);
     }
 
@@ -412,6 +413,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             }
         }
         self.drain();
+        self.panic.guard(|| self.admission.give_permits_back());
         self.dismiss();
         self.dismiss_observer();
         self.drop_policy();

@@ -73,7 +73,8 @@ impl Task {
     }
 }
 
-/// A door that children wait at, each behind a number of its own.
+/// A door that children wait at, each behind a number of its own: of two who wait at the same,
+/// the later alone is woken.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<std::sync::Mutex<GateState>>);
 

@@ -13,13 +13,51 @@
 mod common;
 mod promises;
 mod puppet;
+mod results;
 mod world;
 
 use proptest::prelude::*;
 
-use crate::promises::Outcome;
+use crate::promises::{Outcome, Traits};
 use crate::puppet::Order;
-use crate::world::{Step, World};
+use crate::results::Rule;
+use crate::world::{Kid, Plan, Step, World};
+
+/// What is asked for a child: mostly nothing.
+fn traits() -> impl Strategy<Value = Traits> {
+    let weight = prop_oneof![8 => Just(1_usize), 3 => 2..4_usize, 1 => 4..9_usize];
+    let priority = prop_oneof![6 => Just(0), 2 => -2..3_i32];
+    (weight, priority, prop::bool::weighted(0.1)).prop_map(|(weight, priority, daemon)| Traits {
+        weight,
+        priority,
+        daemon,
+    })
+}
+
+fn kid() -> impl Strategy<Value = Kid> {
+    (traits(), first()).prop_map(|(traits, order)| Kid { traits, order })
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    prop_oneof![
+        4 => Just(Rule::FirstErr),
+        1 => Just(Rule::Collect),
+        2 => Just(Rule::AllErrors),
+        1 => Just(Rule::Settle),
+        1 => Just(Rule::FirstOk),
+        1 => Just(Rule::FirstDone),
+    ]
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let permits = prop::option::weighted(0.3, 1..4_usize);
+    (limit(), rule(), any::<bool>(), permits).prop_map(|(limit, rule, grace, permits)| Plan {
+        limit,
+        rule,
+        grace,
+        permits,
+    })
+}
 
 fn order() -> impl Strategy<Value = Order> {
     prop_oneof![
@@ -27,7 +65,7 @@ fn order() -> impl Strategy<Value = Order> {
         1 => Just(Order::Finish(Outcome::Failed)),
         1 => Just(Order::Finish(Outcome::Panicked)),
         3 => Just(Order::Yield),
-        6 => Just(Order::Go),
+        6 => traits().prop_map(Order::Go),
         2 => Just(Order::Nothing),
     ]
 }
@@ -37,7 +75,7 @@ fn first() -> impl Strategy<Value = Option<Order>> {
     prop_oneof![
         6 => Just(None),
         1 => Just(Some(Order::Finish(Outcome::Ok))),
-        2 => Just(Some(Order::Go)),
+        2 => traits().prop_map(|traits| Some(Order::Go(traits))),
         1 => order().prop_map(Some),
     ]
 }
@@ -47,9 +85,9 @@ fn limit() -> impl Strategy<Value = Option<usize>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let own = (first(), prop::collection::vec(simple(), 0..12));
+    let own = (kid(), prop::collection::vec(simple(), 0..12));
     prop_oneof![
-        1 => own.prop_map(|(order, meanwhile)| Step::OwnGo { order, meanwhile }),
+        1 => own.prop_map(|(kid, meanwhile)| Step::OwnGo { kid, meanwhile }),
         20 => simple(),
     ]
 }
@@ -57,19 +95,22 @@ fn step() -> impl Strategy<Value = Step> {
 fn simple() -> impl Strategy<Value = Step> {
     let pick = 0..8_usize;
     prop_oneof![
-        4 => (any::<bool>(), first()).prop_map(|(own, order)| Step::TryGo { own, order }),
-        6 => (any::<bool>(), first()).prop_map(|(own, order)| Step::Queue { own, order }),
-        8 => first().prop_map(|order| Step::Go { order }),
-        3 => (prop::collection::vec(first(), 0..4), any::<bool>())
-            .prop_map(|(orders, ended)| Step::Feed { orders, ended }),
-        3 => (pick.clone(), prop::option::weighted(0.8, first()))
-            .prop_map(|(pick, order)| Step::Put { pick, order }),
+        4 => (any::<bool>(), kid()).prop_map(|(own, kid)| Step::TryGo { own, kid }),
+        6 => (any::<bool>(), kid()).prop_map(|(own, kid)| Step::Queue { own, kid }),
+        8 => kid().prop_map(|kid| Step::Go { kid }),
+        3 => (prop::collection::vec(kid(), 0..4), any::<bool>())
+            .prop_map(|(kids, ended)| Step::Feed { kids, ended }),
+        3 => (pick.clone(), prop::option::weighted(0.8, kid()))
+            .prop_map(|(pick, kid)| Step::Put { pick, kid }),
         8 => pick.clone().prop_map(|pick| Step::PollWaiter { pick }),
         3 => pick.clone().prop_map(|pick| Step::DropWaiter { pick }),
         14 => (pick.clone(), order()).prop_map(|(pick, order)| Step::Tell { pick, order }),
         2 => pick.prop_map(|pick| Step::WakeGone { pick }),
         4 => limit().prop_map(|limit| Step::Limit { limit }),
         1 => Just(Step::Cancel),
+        2 => Just(Step::Over),
+        2 => Just(Step::Take),
+        3 => Just(Step::Give),
         10 => Just(Step::Poll),
         6 => Just(Step::Run),
         1 => Just(Step::DropGroup),
@@ -86,10 +127,10 @@ proptest! {
 
     #[test]
     fn a_group_keeps_its_promises_under_any_schedule(
-        limit in limit(),
+        plan in plan(),
         steps in prop::collection::vec(step(), 1..80),
     ) {
-        let mut world = World::new(limit);
+        let mut world = World::new(&plan);
         for step in &steps {
             world.step(step);
         }

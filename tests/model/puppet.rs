@@ -7,9 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use errgroup::future::Go;
-use errgroup::{Boxed, Group, Handle, Policy, Reason, Verdict};
+use errgroup::{
+    AllErrors, Boxed, Collect, FirstDone, FirstErr, FirstOk, Group, Handle, Policy, Settle, Task,
+    Verdict, task,
+};
 
-use crate::promises::{Answer, Id, Outcome};
+use crate::promises::{Answer, Id, Outcome, Traits};
+use crate::results::{Output, Rule};
 
 /// What a child does when it is polled next.
 #[derive(Clone, Debug)]
@@ -18,7 +22,7 @@ pub enum Order {
     /// Wakes itself.
     Yield,
     /// Adds a child to its own group, and waits in `go`; it does one at a time.
-    Go,
+    Go(Traits),
     /// Nothing: it was woken for nothing.
     Nothing,
 }
@@ -26,17 +30,20 @@ pub enum Order {
 /// What a child has done.
 #[derive(Debug, PartialEq)]
 pub enum Event {
-    Polled(Id),
+    /// It is polled; whether the group had stopped then.
+    Polled(Id, bool),
     Yielded(Id),
     /// It has polled a `go`: for the first time, or again.
     Went(Id, Answer),
-    Asked(Id),
+    Asked(Id, Traits),
     /// It has given up what it waits for.
     GaveUp(Id),
     Panicked(Id),
     /// Its result has reached the policy, with its index.
     Finished(Id, usize, bool),
     Dropped(Id),
+    /// The grace has begun.
+    Grace,
 }
 
 type Returned = Result<Id, Id>;
@@ -54,7 +61,7 @@ pub struct Puppet {
     pub id: Id,
     wire: Arc<Mutex<Wire>>,
     maker: Maker,
-    go: Option<Box<Go<Handle<Kids>, Kids, Puppet>>>,
+    go: Option<Box<Go<Handle<Kids>, Kids, Task<Puppet>>>>,
 }
 
 impl Future for Puppet {
@@ -62,7 +69,8 @@ impl Future for Puppet {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Returned> {
         let this = &mut *self;
-        this.maker.note(Event::Polled(this.id));
+        let stopped = this.maker.handle().is_stopped();
+        this.maker.note(Event::Polled(this.id, stopped));
         let order = {
             let mut wire = this.wire.lock().unwrap();
             wire.waker = Some(cx.waker().clone());
@@ -87,12 +95,12 @@ impl Future for Puppet {
                 this.maker.note(Event::Yielded(this.id));
                 cx.waker().wake_by_ref();
             }
-            Some(Order::Go) if this.go.is_none() => {
-                let child = this.maker.make(None);
-                this.maker.note(Event::Asked(this.id));
+            Some(Order::Go(traits)) if this.go.is_none() => {
+                let child = dressed(this.maker.make(None), traits);
+                this.maker.note(Event::Asked(this.id, traits));
                 this.go = Some(Box::new(this.maker.handle().go(child)));
             }
-            Some(Order::Go | Order::Nothing) | None => {}
+            Some(Order::Go(_) | Order::Nothing) | None => {}
         }
         if let Some(go) = &mut this.go {
             let answer = answer(&Pin::new(go).poll(cx));
@@ -112,6 +120,13 @@ impl Drop for Puppet {
         self.go = None;
         self.maker.note(Event::Dropped(self.id));
     }
+}
+
+/// A child with what is asked for it.
+pub fn dressed(puppet: Puppet, traits: Traits) -> Task<Puppet> {
+    let Traits { weight, priority, daemon } = traits;
+    let child = task(puppet).weight(weight).priority(priority);
+    if daemon { child.daemon() } else { child }
 }
 
 pub fn answer<T, E>(poll: &Poll<Result<T, E>>) -> Answer {
@@ -160,7 +175,7 @@ impl Maker {
         std::mem::take(&mut self.0.lock().unwrap().events)
     }
 
-    fn note(&self, event: Event) {
+    pub fn note(&self, event: Event) {
         self.0.lock().unwrap().events.push(event);
     }
 
@@ -174,29 +189,61 @@ impl Maker {
     }
 }
 
-/// The first error, as by default; and notes what it hears.
-pub struct Hears(Maker, Option<Id>);
+/// A policy of the crate's; notes what it hears.
+pub struct Hears(Maker, Inner);
+
+enum Inner {
+    FirstErr(FirstErr<Id>),
+    Collect(Collect<Id, Id>),
+    AllErrors(AllErrors<Id>),
+    Settle(Settle<Id, Id>),
+    FirstOk(FirstOk<Id, Id>),
+    FirstDone(FirstDone<Id, Id>),
+}
 
 impl Hears {
-    pub fn new(maker: &Maker) -> Self {
-        Self(maker.clone(), None)
+    pub fn new(maker: &Maker, rule: Rule) -> Self {
+        let inner = match rule {
+            Rule::FirstErr => Inner::FirstErr(FirstErr::new()),
+            Rule::Collect => Inner::Collect(Collect::new()),
+            Rule::AllErrors => Inner::AllErrors(AllErrors::new()),
+            Rule::Settle => Inner::Settle(Settle::new()),
+            Rule::FirstOk => Inner::FirstOk(FirstOk::new()),
+            Rule::FirstDone => Inner::FirstDone(FirstDone::new()),
+        };
+        Self(maker.clone(), inner)
     }
 }
 
 impl Policy<Id, Id> for Hears {
-    type Output = Result<(), Id>;
+    type Output = Output;
 
     fn on_child(&mut self, index: usize, result: Returned) -> Verdict {
         let (Ok(id) | Err(id)) = result;
         self.0.note(Event::Finished(id, index, result.is_ok()));
-        if result.is_ok() {
-            return Verdict::Continue;
+        match &mut self.1 {
+            Inner::FirstErr(policy) => policy.on_child(index, result),
+            Inner::Collect(policy) => policy.on_child(index, result),
+            Inner::AllErrors(policy) => policy.on_child(index, result),
+            Inner::Settle(policy) => policy.on_child(index, result),
+            Inner::FirstOk(policy) => policy.on_child(index, result),
+            Inner::FirstDone(policy) => policy.on_child(index, result),
         }
-        self.1.get_or_insert(id);
-        Verdict::Stop(Reason::Failed)
     }
 
-    fn finish(&mut self) -> Self::Output {
-        self.1.take().map_or(Ok(()), Err)
+    fn finish(&mut self) -> Output {
+        match &mut self.1 {
+            Inner::FirstErr(policy) => Output::FirstErr(Policy::<Id, Id>::finish(policy)),
+            Inner::Collect(policy) => Output::Collect(policy.finish()),
+            Inner::AllErrors(policy) => {
+                let output = Policy::<Id, Id>::finish(policy);
+                Output::AllErrors(output.map_err(|errors| errors.into_vec()))
+            }
+            Inner::Settle(policy) => Output::Settle(policy.finish()),
+            Inner::FirstOk(policy) => {
+                Output::FirstOk(policy.finish().map_err(|errors| errors.into_vec()))
+            }
+            Inner::FirstDone(policy) => Output::FirstDone(policy.finish()),
+        }
     }
 }

@@ -2,34 +2,88 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Poll;
 
+use async_lock::{Semaphore, SemaphoreGuardArc};
 use errgroup::future::{Feed, Go};
 use errgroup::{Group, Handle, Reason, TryGoError};
 
-use crate::common::{Tap, Task};
-use crate::promises::{Answer, End, Id, Model, Outcome, Place, Ticket};
-use crate::puppet::{Event, Hears, Held, Kids, Maker, Order, Puppet, answer};
+use crate::common::{Gate, Tap, Task};
+use crate::promises::{Answer, End, Grace, Id, Model, Outcome, Place, Ticket, Traits};
+use crate::puppet::{Event, Hears, Held, Kids, Maker, Order, Puppet, answer, dressed};
+use crate::results::Rule;
+
+/// A child to be: what is asked for it, and what it does at its first poll.
+#[derive(Clone, Debug)]
+pub struct Kid {
+    pub traits: Traits,
+    pub order: Option<Order>,
+}
+
+/// How a group is made.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub limit: Option<usize>,
+    pub rule: Rule,
+    pub grace: bool,
+    pub permits: Option<usize>,
+}
 
 /// A step of a schedule. A `pick` chooses among those that there are.
 #[derive(Clone, Debug)]
 pub enum Step {
-    TryGo { own: bool, order: Option<Order> },
-    Queue { own: bool, order: Option<Order> },
-    OwnGo { order: Option<Order>, meanwhile: Vec<Step> },
-    Go { order: Option<Order> },
-    Feed { orders: Vec<Option<Order>>, ended: bool },
-    Put { pick: usize, order: Option<Option<Order>> },
-    PollWaiter { pick: usize },
-    DropWaiter { pick: usize },
-    Tell { pick: usize, order: Order },
-    WakeGone { pick: usize },
-    Limit { limit: Option<usize> },
+    TryGo {
+        own: bool,
+        kid: Kid,
+    },
+    Queue {
+        own: bool,
+        kid: Kid,
+    },
+    OwnGo {
+        kid: Kid,
+        meanwhile: Vec<Step>,
+    },
+    Go {
+        kid: Kid,
+    },
+    Feed {
+        kids: Vec<Kid>,
+        ended: bool,
+    },
+    Put {
+        pick: usize,
+        kid: Option<Kid>,
+    },
+    PollWaiter {
+        pick: usize,
+    },
+    DropWaiter {
+        pick: usize,
+    },
+    Tell {
+        pick: usize,
+        order: Order,
+    },
+    WakeGone {
+        pick: usize,
+    },
+    Limit {
+        limit: Option<usize>,
+    },
     Cancel,
+    /// The grace is over, if it has begun.
+    Over,
+    /// Somebody else takes a permit, or gives one back.
+    Take,
+    Give,
     Poll,
     Run,
     DropGroup,
 }
+
+type Child = errgroup::Task<Puppet>;
 
 /// Who waits outside of the group, each in a task of its own.
 struct Outside {
@@ -41,8 +95,8 @@ struct Outside {
 }
 
 enum Waiting {
-    Go(Go<Handle<Kids>, Kids, Puppet>),
-    Feed(Feed<Handle<Kids>, Kids, Tap<Puppet>>, Tap<Puppet>),
+    Go(Go<Handle<Kids>, Kids, Child>),
+    Feed(Feed<Handle<Kids>, Kids, Tap<Child>>, Tap<Child>),
 }
 
 pub struct World {
@@ -59,17 +113,38 @@ pub struct World {
     /// Where the group's task sleeps: its wake-ups when it was last polled, and whether
     /// there was any reason to wake it since.
     asleep: Option<(usize, bool)>,
+    /// Where the grace waits for its end.
+    gate: Gate,
+    semaphore: Option<Arc<Semaphore>>,
+    /// The permits that others hold.
+    taken: Vec<SemaphoreGuardArc>,
 }
 
 impl World {
-    pub fn new(limit: Option<usize>) -> Self {
-        let maker = Maker::default();
-        let group = Group::new().with_policy(Hears::new(&maker));
+    pub fn new(plan: &Plan) -> Self {
+        let &Plan { limit, rule, grace, permits } = plan;
+        let (maker, gate) = (Maker::default(), Gate::new());
+        let semaphore = permits.map(|permits| Arc::new(Semaphore::new(permits)));
+        let mut group = Group::new().with_policy(Hears::new(&maker, rule));
+        if grace {
+            let (maker, over) = (maker.clone(), gate.wait(0));
+            group = group.with_grace(move || {
+                maker.note(Event::Grace);
+                over
+            });
+        }
+        if let Some(semaphore) = &semaphore {
+            group = group.with_semaphore(Arc::clone(semaphore));
+        }
         let handle = group.handle();
         handle.set_limit(limit);
         maker.set_handle(Some(handle.clone()));
+        let grace = if grace { Grace::Waiting } else { Grace::Endless };
         Self {
-            model: Model { limit, ..Model::default() },
+            model: Model { limit, rule, grace, permits, ..Model::default() },
+            gate,
+            semaphore,
+            taken: Vec::new(),
             group: Some(group),
             own: None,
             handle,
@@ -81,20 +156,33 @@ impl World {
         }
     }
 
-    fn make(&mut self, order: Option<Order>) -> (Id, Puppet) {
-        let puppet = self.maker.make(order);
-        assert_eq!(self.model.make(), puppet.id);
-        (puppet.id, puppet)
+    fn make(&mut self, kid: Kid) -> (Id, Child) {
+        let puppet = self.maker.make(kid.order);
+        assert_eq!(self.model.make(kid.traits), puppet.id);
+        (puppet.id, dressed(puppet, kid.traits))
+    }
+
+    /// A group with a semaphore lets others have a turn when it has used a permit 32 times in
+    /// a row. The model does not say so; so there are too few children for that.
+    fn is_full(&self) -> bool {
+        self.semaphore.is_some() && self.model.places.len() >= 16
     }
 
     pub fn step(&mut self, step: &Step) {
         match step.clone() {
-            Step::TryGo { own, order } => self.try_go(own, order),
-            Step::Queue { own, order } => self.queue(own, order),
-            Step::OwnGo { order, meanwhile } => self.own_go(order, &meanwhile),
-            Step::Go { order } => self.go(order),
-            Step::Feed { orders, ended } => self.feed(orders, ended),
-            Step::Put { pick, order } => self.put(pick, order),
+            Step::TryGo { .. }
+            | Step::Queue { .. }
+            | Step::OwnGo { .. }
+            | Step::Go { .. }
+            | Step::Feed { .. }
+            | Step::Put { kid: Some(_), .. }
+                if self.is_full() => {}
+            Step::TryGo { own, kid } => self.try_go(own, kid),
+            Step::Queue { own, kid } => self.queue(own, kid),
+            Step::OwnGo { kid, meanwhile } => self.own_go(kid, &meanwhile),
+            Step::Go { kid } => self.go(kid),
+            Step::Feed { kids, ended } => self.feed(kids, ended),
+            Step::Put { pick, kid } => self.put(pick, kid),
             Step::PollWaiter { pick } => self.poll_waiter(pick),
             Step::DropWaiter { pick } => self.drop_waiter(pick),
             Step::Tell { pick, order } => self.tell(pick, order),
@@ -107,6 +195,19 @@ impl World {
                 let first = self.handle.token().cancel();
                 assert_eq!(first, !self.model.is_stopped());
                 self.model.stop(Reason::Cancelled);
+            }
+            Step::Over => {
+                if self.model.grace == Grace::Running {
+                    self.model.grace = Grace::Over;
+                    self.gate.open(0);
+                }
+            }
+            Step::Take => self.take(),
+            Step::Give => {
+                if let Some(permit) = self.taken.pop() {
+                    drop(permit);
+                    *self.model.permits.as_mut().unwrap() += 1;
+                }
             }
             Step::Poll => {
                 self.poll();
@@ -122,8 +223,21 @@ impl World {
         self.check();
     }
 
-    fn try_go(&mut self, own: bool, order: Option<Order>) {
-        let (id, puppet) = self.make(order);
+    /// Somebody else takes a permit, if there is one: **it is there** if the model says so.
+    fn take(&mut self) {
+        let Some(semaphore) = &self.semaphore else {
+            return;
+        };
+        let permit = semaphore.try_acquire_arc();
+        assert_eq!(permit.is_some(), self.model.has_permit(), "a permit is left");
+        if let Some(permit) = permit {
+            self.taken.push(permit);
+            *self.model.permits.as_mut().unwrap() -= 1;
+        }
+    }
+
+    fn try_go(&mut self, own: bool, kid: Kid) {
+        let (id, puppet) = self.make(kid);
         let answer = match &mut self.group {
             Some(group) if own => {
                 self.asleep = None;
@@ -140,8 +254,8 @@ impl World {
         }
     }
 
-    fn queue(&mut self, own: bool, order: Option<Order>) {
-        let (id, puppet) = self.make(order);
+    fn queue(&mut self, own: bool, kid: Kid) {
+        let (id, puppet) = self.make(kid);
         match &mut self.group {
             Some(group) if own => {
                 self.asleep = None;
@@ -154,11 +268,11 @@ impl World {
 
     /// A `go` of the group itself; while it waits, others take their steps, and a `Poll` or a
     /// `Run` polls it again. In the end it is dropped.
-    fn own_go(&mut self, order: Option<Order>, meanwhile: &[Step]) {
+    fn own_go(&mut self, kid: Kid, meanwhile: &[Step]) {
         let Some(mut group) = self.group.take() else {
             return;
         };
-        let (id, puppet) = self.make(order);
+        let (id, puppet) = self.make(kid);
         let ticket = self.model.go(id, None);
         let mut go = group.go(puppet);
         let mut waits = self.poll_own(&mut go, ticket);
@@ -181,7 +295,7 @@ impl World {
     }
 
     /// True where it still waits.
-    fn poll_own(&mut self, go: &mut Go<&mut Held, Kids, Puppet>, ticket: Ticket) -> bool {
+    fn poll_own(&mut self, go: &mut Go<&mut Held, Kids, Child>, ticket: Ticket) -> bool {
         let before = self.task.wakes();
         let real = answer(&self.task.poll(go));
         let mut expected = self.model.poll_go(ticket);
@@ -194,23 +308,26 @@ impl World {
         assert_eq!(real, expected);
         self.hear();
         let waits = expected == Answer::Wait;
+        if waits {
+            self.model.stands_for_permit = self.model.lacks_permit();
+        }
         self.own = waits.then_some(ticket);
         self.asleep = waits.then_some((before, false));
         waits
     }
 
-    fn go(&mut self, order: Option<Order>) {
-        let (id, puppet) = self.make(order);
+    fn go(&mut self, kid: Kid) {
+        let (id, puppet) = self.make(kid);
         let ticket = self.model.go(id, None);
         let go = self.handle.go(puppet);
         self.wait(ticket, Waiting::Go(go));
     }
 
-    fn feed(&mut self, orders: Vec<Option<Order>>, ended: bool) {
+    fn feed(&mut self, kids: Vec<Kid>, ended: bool) {
         let ticket = self.model.feed();
         let tap = Tap::new();
-        for order in orders {
-            let (id, puppet) = self.make(order);
+        for kid in kids {
+            let (id, puppet) = self.make(kid);
             tap.put(puppet);
             self.model.put(ticket, Some(id));
         }
@@ -227,7 +344,7 @@ impl World {
         self.poll_waiter(self.outside.len() - 1);
     }
 
-    fn put(&mut self, pick: usize, order: Option<Option<Order>>) {
+    fn put(&mut self, pick: usize, kid: Option<Kid>) {
         let feeds: Vec<_> = (0..self.outside.len())
             .filter(|&at| matches!(self.outside[at].future, Waiting::Feed(..)))
             .collect();
@@ -239,9 +356,9 @@ impl World {
             unreachable!("it is a feed");
         };
         let tap = tap.clone();
-        match order {
-            Some(order) => {
-                let (id, puppet) = self.make(order);
+        match kid {
+            Some(kid) => {
+                let (id, puppet) = self.make(kid);
                 self.model.put(ticket, Some(id));
                 tap.put(puppet);
             }
@@ -259,6 +376,7 @@ impl World {
         let at = pick % self.outside.len();
         let Outside { ticket, future, task, wakes } = &mut self.outside[at];
         *wakes = task.wakes();
+        self.model.comes(*ticket);
         let (ready, fits) = match future {
             Waiting::Go(go) => {
                 let real = answer(&task.poll(go));
@@ -306,12 +424,17 @@ impl World {
         let Some(group) = &mut self.group else {
             return true;
         };
-        let awake = self.model.awake.clone();
         let before = self.task.wakes();
         let real = catch_unwind(AssertUnwindSafe(|| self.task.poll(group)));
         self.model.driven();
+        let mut awake = self.model.awake.clone();
+        awake.retain(|id| self.model.running.contains(id));
         let polled = Self::hear_events(&mut self.model, &mut self.dropped, &self.maker);
         assert!(self.model.closed || awake.is_subset(&polled), "not all who were awake");
+        if self.model.has_daemons_only() {
+            self.model.stop(Reason::Finished);
+            self.model.driven();
+        }
         let expected = self.model.resolve();
         let real = match real {
             Ok(Poll::Pending) => None,
@@ -319,6 +442,7 @@ impl World {
             Err(payload) => Some(End::Panic(*payload.downcast_ref::<Id>().unwrap())),
         };
         assert_eq!(real, expected);
+        self.model.rests();
         self.asleep = Some((before, false));
         self.model.closed
     }
@@ -343,8 +467,16 @@ impl World {
     fn hear_events(model: &mut Model, dropped: &mut BTreeSet<Id>, maker: &Maker) -> BTreeSet<Id> {
         let mut polled = BTreeSet::new();
         for event in maker.events() {
+            // **Only daemons are left**: a stop that is seen now is theirs.
+            let seen = matches!(event, Event::Polled(_, true) | Event::Grace);
+            if seen && model.has_daemons_only() {
+                model.stop(Reason::Finished);
+                model.driven();
+            }
             match event {
-                Event::Polled(id) => {
+                Event::Grace => model.grace_begins(),
+                Event::Polled(id, stopped) => {
+                    assert_eq!(stopped, model.is_stopped());
                     all_gone_are_dropped(model, dropped);
                     model.polled(id);
                     polled.insert(id);
@@ -352,12 +484,13 @@ impl World {
                 Event::Yielded(id) => {
                     model.awake.insert(id);
                 }
-                Event::Asked(id) => {
-                    let child = model.make();
+                Event::Asked(id, traits) => {
+                    let child = model.make(traits);
                     model.go(child, Some(id));
                 }
                 Event::Went(id, answer) => {
                     let ticket = inside(model, id).unwrap();
+                    model.comes(ticket);
                     assert_eq!(answer, model.poll_go(ticket));
                 }
                 Event::GaveUp(id) => {
@@ -408,7 +541,8 @@ impl World {
         // **Woken when there is work, and only then.**
         if let Some((wakes, reason)) = &mut self.asleep {
             let work = model.has_work() || self.own.is_some_and(|own| model.waiters[&own].woken);
-            *reason |= work || model.stop_unseen;
+            let permits = model.lacks_permit() || model.stands_for_permit;
+            *reason |= work || model.stop_unseen || permits;
             let woken = self.task.wakes() > *wakes;
             assert!(woken || !work, "the group sleeps over its work");
             assert!(!woken || *reason, "the group was woken for nothing");
@@ -421,6 +555,9 @@ impl World {
 
     /// Lets everything come to its end: **it always does**.
     pub fn end(mut self) {
+        while !self.taken.is_empty() {
+            self.step(&Step::Give);
+        }
         if self.group.is_some() && self.model.limit == Some(0) {
             self.step(&Step::Limit { limit: Some(1) });
         }
@@ -445,6 +582,9 @@ impl World {
             self.step(&Step::PollWaiter { pick: 0 });
         }
         self.step(&Step::DropGroup);
+        while self.model.has_permit() && self.semaphore.is_some() {
+            self.step(&Step::Take);
+        }
         assert_eq!(self.dropped.len(), self.model.places.len(), "nobody is left");
         // A cycle of its own making.
         self.maker.set_handle(None);

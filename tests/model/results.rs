@@ -1,0 +1,71 @@
+//! What a group's results add up to: each policy's promise, over the results as they came.
+
+use errgroup::Reason;
+
+use crate::promises::Id;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Rule {
+    #[default]
+    FirstErr,
+    Collect,
+    AllErrors,
+    Settle,
+    FirstOk,
+    FirstDone,
+}
+
+/// A result, with the index of its child, in the order in which they came.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    pub index: usize,
+    pub result: Result<Id, Id>,
+}
+
+/// What comes out of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    FirstErr(Result<(), Id>),
+    Collect(Result<Vec<Id>, Id>),
+    AllErrors(Result<(), Vec<Id>>),
+    Settle(Vec<Result<Id, Id>>),
+    FirstOk(Result<Id, Vec<Id>>),
+    FirstDone(Option<Result<Id, Id>>),
+}
+
+impl Rule {
+    /// Whether the group stops, having heard this result.
+    pub fn stops(self, result: Result<Id, Id>) -> Option<Reason> {
+        match (self, result) {
+            (Self::FirstErr | Self::Collect | Self::FirstDone, Err(_)) => Some(Reason::Failed),
+            (Self::FirstOk | Self::FirstDone, Ok(_)) => Some(Reason::Done),
+            _ => None,
+        }
+    }
+
+    pub fn output(self, heard: &[Heard]) -> Output {
+        let came = || heard.iter().map(|heard| heard.result);
+        let first_error = came().find_map(Result::err);
+        let errors: Vec<Id> = came().filter_map(Result::err).collect();
+        let mut in_order = heard.to_vec();
+        in_order.sort_by_key(|heard| heard.index);
+        let in_order = in_order.iter().map(|heard| heard.result);
+        match self {
+            Self::FirstErr => Output::FirstErr(first_error.map_or(Ok(()), Err)),
+            Self::Collect => Output::Collect(in_order.collect()).with_first(first_error),
+            Self::AllErrors => {
+                Output::AllErrors(if errors.is_empty() { Ok(()) } else { Err(errors) })
+            }
+            Self::Settle => Output::Settle(in_order.collect()),
+            Self::FirstOk => Output::FirstOk(came().find_map(Result::ok).ok_or(errors)),
+            Self::FirstDone => Output::FirstDone(came().next()),
+        }
+    }
+}
+
+impl Output {
+    /// The first error is the first that came, not the first in order.
+    fn with_first(self, error: Option<Id>) -> Self {
+        error.map_or(self, |error| Self::Collect(Err(error)))
+    }
+}
