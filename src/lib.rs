@@ -266,7 +266,10 @@ pub use token::{CancelToken, DropGuard};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// What users of other systems know, beside what it is here: compiled and run.
+// What users of other systems know, beside what it is here: compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/coming-from/rust.md")]
 struct ComingFromRust;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/coming-from/elsewhere.md")]
+struct ComingFromElsewhere;
