@@ -312,3 +312,11 @@ pub use token::{CancelToken, DropGuard};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+// What users of other systems know, beside what it is here: compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/coming-from/rust.md")]
+struct ComingFromRust;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/coming-from/elsewhere.md")]
+struct ComingFromElsewhere;

@@ -5,6 +5,7 @@
 mod amend;
 mod build;
 mod company;
+mod extend;
 mod policies;
 mod results;
 pub(crate) mod run;
