@@ -265,3 +265,8 @@ pub use token::{CancelToken, DropGuard};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The snippets beside Go's, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/coming-from/go.md")]
+struct ComingFromGo;
