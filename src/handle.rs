@@ -311,30 +311,6 @@ impl<C: Children> Handle<C> {
     }
 }
 
-/// Queues each of them, as [`queue`](Handle::queue) does, in their order; what others add at
-/// the same time may come between.
-///
-/// # Examples
-///
-/// ```
-/// use errgroup::Group;
-///
-/// # futures::executor::block_on(async {
-/// let ((), output) = Group::new()
-///     .collect()
-///     .scope(async |mut handle| {
-///         handle.extend((1..=3).map(|n| async move { Ok::<_, ()>(n) }));
-///     })
-///     .await;
-/// assert_eq!(output, Ok(vec![1, 2, 3]));
-/// # });
-/// ```
-impl<A: Child<C>, C: Children> Extend<A> for Handle<C> {
-    fn extend<I: IntoIterator<Item = A>>(&mut self, children: I) {
-        children.into_iter().for_each(|child| self.queue(child));
-    }
-}
-
 impl<C: Kind> Clone for Handle<C> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }

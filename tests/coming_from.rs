@@ -1,66 +1,90 @@
-//! The index of `docs/coming-from` says how many lines a job takes: here they are counted again.
+//! The index of `docs/coming-from/` agrees with its pages: the sections are there, and so are
+//! functions of as many lines as it says.
 
-use std::fs;
+use std::collections::HashMap;
 
-/// The pages whose every section has a row of its own, with its lines.
-const COUNTED: [&str; 1] = ["coming-from/go.md"];
+const INDEX: &str = include_str!("../docs/coming-from.md");
+const PAGES: [(&str, &str); 1] = [("coming-from/go.md", include_str!("../docs/coming-from/go.md"))];
 
-#[test]
-fn every_row_leads_to_a_section_and_has_its_lines() {
-    let rows = rows(&read("coming-from.md"));
-    for (page, anchor, lines) in &rows {
-        let text = read(page);
-        let section = sections(&text).find(|(title, _)| slug(title) == *anchor);
-        let (_, section) = section.unwrap_or_else(|| panic!("{page} has no section #{anchor}"));
-        if COUNTED.contains(&&**page) {
-            assert_eq!(*lines, count(section), "lines of {page}#{anchor}");
-        }
-    }
-    for page in COUNTED {
-        let text = read(page);
-        for (title, _) in sections(&text) {
-            let has_row = rows.iter().any(|row| row.0 == page && row.1 == slug(title));
-            assert!(has_row, "{page}: {title:?} has no row");
-        }
-    }
-}
-
-fn read(page: &str) -> String {
-    let path = format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"));
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// The page and the anchor that a row links to, and its last cell.
-fn rows(index: &str) -> Vec<(String, String, String)> {
-    let row = |line: &str| {
-        let cells: Vec<_> = line.strip_prefix('|')?.split('|').map(str::trim).collect();
-        let link = line.split("](").nth(1)?.split(')').next()?;
-        let (page, anchor) = link.split_once('#')?;
-        Some((page.into(), anchor.into(), cells.iter().rev().nth(1)?.to_string()))
-    };
-    index.lines().filter_map(row).collect()
-}
-
-fn sections(page: &str) -> impl Iterator<Item = (&str, &str)> {
-    page.split("\n## ").skip(1).filter_map(|section| section.split_once('\n'))
-}
-
-/// What the anchor of a title is on GitHub.
-fn slug(title: &str) -> String {
-    let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+/// What a link to a heading says after the `#`.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
-/// As the column has it: theirs / ours, each the body of the first function of its snippet.
-fn count(section: &str) -> String {
-    let body = |language| {
-        let code = section.split(language).nth(1)?.split("```").next()?;
-        let is_head =
-            |line: &&str| ["func ", "fn ", "async fn "].iter().any(|f| line.starts_with(f));
-        let body = code.lines().skip_while(|line| !is_head(line)).skip_while(|l| !l.ends_with('{'));
-        let lines = body.skip(1).take_while(|line| !line.starts_with('}'));
-        Some(lines.filter(|line| line.contains(|c: char| !")]};, \t".contains(c))).count())
+/// How many lines of code there are in each item of the examples, by the page's sections.
+///
+/// In all the languages an item begins at the margin, and what is in it is indented.
+fn sections(page: &str) -> HashMap<String, Vec<usize>> {
+    let mut sections = HashMap::new();
+    let (mut heading, mut in_code) = (String::new(), false);
+    for line in page.lines() {
+        if line.starts_with("```") {
+            in_code = !in_code;
+        } else if let Some(text) = line.strip_prefix("## ").filter(|_| !in_code) {
+            heading = anchor(text);
+            sections.insert(heading.clone(), Vec::new());
+        } else if in_code && !line.trim().is_empty() {
+            let items = sections.get_mut(&heading).expect("code stands below a heading");
+            let is_comment = line.trim_start().starts_with("//");
+            match items.last_mut() {
+                Some(lines) if line.starts_with([' ', '\t']) => *lines += usize::from(!is_comment),
+                _ => items.push(0),
+            }
+        }
+    }
+    sections
+}
+
+/// The rows that link to a page: the anchor and the row's last cell.
+fn rows(page: &str) -> Vec<(&'static str, &'static str)> {
+    let link = format!("]({page}#");
+    let row = |line: &'static str| {
+        let (_, rest) = line.split_once(&link)?;
+        let (anchor, rest) = rest.split_once(')')?;
+        Some((anchor, rest.trim_matches([' ', '|'])))
     };
-    let count = |language| body(language).expect("a snippet in each language").to_string();
-    format!("{} / {}", count("```go\n"), count("```rust\n"))
+    INDEX.lines().filter_map(row).collect()
+}
+
+#[test]
+fn the_index_links_to_every_section_and_to_none_that_is_not_there() {
+    for (page, text) in PAGES {
+        let (sections, rows) = (sections(text), rows(page));
+        for (anchor, _) in &rows {
+            assert!(sections.contains_key(*anchor), "{page} has no section #{anchor}");
+        }
+        for anchor in sections.keys() {
+            assert!(rows.iter().any(|row| row.0 == anchor), "no row leads to {page}#{anchor}");
+        }
+    }
+}
+
+#[test]
+fn the_index_counts_the_lines_as_they_are() {
+    for (page, text) in PAGES {
+        let sections = sections(text);
+        for (anchor, lines) in rows(page) {
+            let counts = &sections[anchor];
+            for number in lines.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()) {
+                let number = number.parse().unwrap();
+                assert!(
+                    counts.contains(&number),
+                    "{page}#{anchor} has no function of {number} lines, but {counts:?}",
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pages_link_to_sections_of_their_own() {
+    for (page, text) in PAGES {
+        let sections = sections(text);
+        let inline = text.split("](#").skip(1).filter_map(|rest| rest.split(')').next());
+        let below = text.split("]: #").skip(1).filter_map(|rest| rest.lines().next());
+        for anchor in inline.chain(below) {
+            assert!(sections.contains_key(anchor), "{page} has no section #{anchor}");
+        }
+    }
 }

@@ -1,57 +1,48 @@
-//! What a group is extended by is queued, one after another, with nothing held meanwhile.
+//! Many children handed over at once.
 
-mod common;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use std::future::ready;
-use std::task::Poll;
+use errgroup::Group;
+use futures::executor::block_on;
+use futures::stream::{StreamExt, TryStreamExt};
 
-use common::{Job, Probe, Task, job, thrown};
-use errgroup::{Boxed, Group, task};
-use futures::stream::StreamExt;
-
-type Jobs = Group<Boxed<'static, usize, &'static str>>;
-
-#[test]
-fn all_are_queued_in_their_order_and_none_is_polled() {
-    let (task, probe) = (Task::new(), Probe::new());
-    let mut group = Group::unboxed().with_limit(2).collect();
-    group.extend((0..5).map(|n| probe.watch(ready(Ok(n)))));
-    group.handle().extend((5..7).map(|n| probe.watch(ready(Ok(n)))));
-    assert_eq!((group.stats().running, group.stats().queued, probe.polls()), (2, 5, 0));
-    assert_eq!(task.poll(&mut group), Poll::Ready(Ok((0..7).collect())));
+async fn job(n: u32) -> Result<u32, String> {
+    if n < 9 { Ok(n) } else { Err(format!("{n} is too much")) }
 }
 
 #[test]
-fn options_go_along_and_a_stream_of_results_is_extended_as_well() {
-    let mut results = Group::new().with_limit(1).results();
-    results.extend([0, 5, 1].map(|n| task(ready(Ok::<i32, ()>(n))).priority(n)));
-    assert_eq!(
-        Task::new().run(&mut results.collect::<Vec<_>>()),
-        Poll::Ready(vec![Ok(0), Ok(5), Ok(1)])
-    );
+fn who_is_handed_over_at_once_stands_in_line_as_if_queued_one_by_one() {
+    let mut group = Group::new().with_limit(2).collect();
+    group.queue(job(0));
+    group.extend((1..4).map(job));
+    group.handle().extend([job(4)]);
+    let stats = group.stats();
+    assert_eq!((stats.running, stats.queued), (2, 3));
+    assert_eq!(block_on(group), Ok(vec![0, 1, 2, 3, 4]));
 }
 
 #[test]
-fn after_a_stop_they_are_dropped_and_counted() {
-    let probe = Probe::new();
-    let mut group = Jobs::new();
+fn options_are_heard_of_each() {
+    let mut group = Group::new().with_limit(1).results();
+    group.queue(job(0));
+    group.extend((1..4).map(|n| errgroup::task(job(n)).priority(n as i32)));
+    assert_eq!(block_on(group.try_collect::<Vec<_>>()), Ok(vec![0, 3, 2, 1]));
+}
+
+#[test]
+fn a_stopped_group_drops_them_and_counts_them() {
+    let mut group = Group::unboxed();
     group.token().cancel();
-    group.extend((0..3).map(|n| probe.watch(ready(Ok(n)))));
-    assert_eq!((probe.polls(), probe.drops(), group.stats().dropped), (0, 3, 3));
+    group.extend((0..3).map(job));
+    assert_eq!(group.stats().dropped, 3);
+    assert_eq!(block_on(group), Ok(()));
 }
 
 #[test]
-fn an_iterator_may_use_the_group_and_one_that_panics_leaves_what_it_gave() {
-    let task = Task::new();
-    let mut group = Jobs::new().with_limit(1).collect();
-    let handle = group.handle();
-    let panic = thrown(|| {
-        group.extend((0..3).map(|n| -> Job {
-            assert!(n < 2, "no third");
-            handle.queue(job(ready(Ok(10 * n))));
-            job(ready(Ok(n)))
-        }));
-    });
-    assert_eq!(panic, "no third");
-    assert_eq!(task.poll(&mut group), Poll::Ready(Ok(vec![0, 0, 10, 1])));
+fn a_panic_of_the_iterator_leaves_those_that_it_had_made() {
+    let mut results = Group::new().results();
+    let children = (0..5).map(|n| if n < 3 { job(n) } else { panic!("no more") });
+    let panicked = catch_unwind(AssertUnwindSafe(|| results.extend(children)));
+    assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"no more"));
+    assert_eq!(block_on(results.collect::<Vec<_>>()), [Ok(0), Ok(1), Ok(2)]);
 }

@@ -5,6 +5,7 @@
 mod amend;
 mod build;
 mod company;
+mod extend;
 mod policies;
 mod results;
 pub(crate) mod run;
@@ -376,31 +377,6 @@ impl<C: Children, P, X> Group<C, P, Result<(), X>> {
         assert!(!self.resolved, "call `try_scope` before the group is awaited to its end");
         let body = body(self.handle());
         TryScope::new(self, body)
-    }
-}
-
-/// Queues each of them, as [`queue`](Group::queue) does: all at once, in their order.
-///
-/// All are made now and held in memory. Where they are many, or take long to make,
-/// [`feed`](Group::feed) makes each when there is room, and none after a stop.
-///
-/// # Examples
-///
-/// ```
-/// use errgroup::Group;
-///
-/// # async fn ping(host: &str) -> Result<(), std::io::Error> { Ok(()) }
-/// # futures::executor::block_on(async {
-/// let hosts = ["a.example", "b.example", "c.example"];
-/// let mut group = Group::new().with_limit(2);
-/// group.extend(hosts.iter().map(|host| ping(host)));
-/// assert_eq!((group.stats().running, group.stats().queued), (2, 1));
-/// group.await.unwrap();
-/// # });
-/// ```
-impl<A: Child<C>, C: Children, P, O> Extend<A> for Group<C, P, O> {
-    fn extend<I: IntoIterator<Item = A>>(&mut self, children: I) {
-        children.into_iter().for_each(|child| self.queue(child));
     }
 }
 

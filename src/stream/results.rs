@@ -457,26 +457,6 @@ impl<C: Kind, T, E> Results<C, T, E> {
 
 /// Its feed drives the children only until there is a result, and leaves it to the stream to
 /// begin a poll and to end it.
-/// Queues each of them, as [`queue`](Results::queue) does: all at once, in their order.
-///
-/// # Examples
-///
-/// ```
-/// use errgroup::Group;
-/// use futures::stream::TryStreamExt;
-///
-/// # futures::executor::block_on(async {
-/// let mut results = Group::new().with_limit(1).results();
-/// results.extend((1..=3).map(|n| async move { Ok::<_, ()>(n) }));
-/// assert_eq!(results.try_collect::<Vec<_>>().await, Ok(vec![1, 2, 3]));
-/// # });
-/// ```
-impl<A: Child<C>, C: Children> Extend<A> for Results<C, C::Ok, C::Err> {
-    fn extend<I: IntoIterator<Item = A>>(&mut self, children: I) {
-        children.into_iter().for_each(|child| self.queue(child));
-    }
-}
-
 impl<C: Kind, T, E> Drive<C> for Results<C, T, E> {
     const WHO: Who = Who::Owner;
 
