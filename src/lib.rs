@@ -315,6 +315,9 @@ struct Readme;
 
 // What users of other systems know, beside what it is here: compiled and run.
 #[cfg(doctest)]
+#[doc = include_str!("../docs/coming-from/go.md")]
+struct ComingFromGo;
+#[cfg(doctest)]
 #[doc = include_str!("../docs/coming-from/rust.md")]
 struct ComingFromRust;
 #[cfg(doctest)]

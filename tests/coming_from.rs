@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 const INDEX: &str = include_str!("../docs/coming-from.md");
-const PAGES: [(&str, &str); 2] = [
+const PAGES: [(&str, &str); 3] = [
+    ("coming-from/go.md", include_str!("../docs/coming-from/go.md")),
     ("coming-from/rust.md", include_str!("../docs/coming-from/rust.md")),
     ("coming-from/elsewhere.md", include_str!("../docs/coming-from/elsewhere.md")),
 ];
@@ -31,7 +32,7 @@ fn sections(page: &str) -> HashMap<String, Vec<usize>> {
             let items = sections.get_mut(&heading).expect("code stands below a heading");
             let is_comment = line.trim_start().starts_with("//");
             match items.last_mut() {
-                Some(lines) if line.starts_with(' ') => *lines += usize::from(!is_comment),
+                Some(lines) if line.starts_with([' ', '\t']) => *lines += usize::from(!is_comment),
                 _ => items.push(0),
             }
         }

@@ -183,6 +183,18 @@ fn the_last_child_may_queue_another_as_it_goes() {
 }
 
 #[test]
+fn an_iterator_that_extends_a_group_may_itself_use_its_handle() {
+    let task = Task::new();
+    let mut group = Jobs::new().with_limit(1).collect();
+    let handle = group.handle();
+    group.extend((0..3).map(|n| {
+        handle.queue(job(ready(Ok(10 + n))));
+        job(ready(Ok(n)))
+    }));
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![10, 0, 11, 1, 12, 2])));
+}
+
+#[test]
 fn a_hundred_thousand_queued_children_are_run_in_turn() {
     let (task, probe) = (Task::new(), Probe::new());
     let mut group = Jobs::new().with_limit(3);
