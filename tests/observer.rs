@@ -704,7 +704,7 @@ fn the_last_observer_that_is_set_holds() {
 fn an_observer_that_comes_after_a_handle_is_refused() {
     let group = Group0::new();
     let _handle = group.handle();
-    let _ = group.with_observer(|_: &Event| {});
+    drop(group.with_observer(|_: &Event| {}));
 }
 
 // === threads ===

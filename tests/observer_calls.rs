@@ -184,7 +184,7 @@ fn an_observer_that_panics_stops_the_group_and_hears_nothing_more() {
         assert_eq!(log.take().last().unwrap(), at);
         assert_eq!(drops.get(), 1, "{at}");
         assert_eq!(group.token().reason(), Some(Reason::Panicked));
-        assert!(!group.try_go(waits(&gate, 3)).is_ok());
+        assert!(group.try_go(waits(&gate, 3)).is_err());
         // The sibling is polled to its end.
         let (handle, mut group) = (group.handle(), group);
         gate.open(1);
