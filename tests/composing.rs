@@ -752,7 +752,12 @@ fn an_observed_group_is_send_whatever_its_observer_borrows() {
                 heard.push(format!("{event} of {}", names.len()))
             });
         for name in names {
-            group.queue(errgroup::task(async move { Ok(name.len()) }).name(name.clone()));
+            group.queue(
+                errgroup::task(async move {
+                    (name.len() == 1).then_some(()).ok_or_else(|| name.as_str().into())
+                })
+                .name(name.clone()),
+            );
         }
         group.await
     }

@@ -321,10 +321,20 @@ fn it_is_send_and_says_what_it_is() {
     send::<TracingObserver>();
     let observer = TracingObserver::default();
     assert!(format!("{observer:?}").starts_with("TracingObserver"));
-    // Beside other observers: one that passes on what it hears.
-    let mut inner = TracingObserver::default();
-    let group = Group0::new().with_observer(move |event: &Event| {
-        errgroup::Observer::on_event(&mut inner, event);
+}
+
+#[test]
+fn it_may_stand_beside_another_observer() {
+    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    scribe.watch(|| {
+        let mut heard = Vec::new();
+        let other = |event: &Event| heard.push(event.to_string());
+        let mut group = Group0::new().with_observer((other, TracingObserver::new(Span::none())));
+        gate.open(0);
+        group.queue(speaks(&gate, 0));
+        assert!(driver.run(&mut group).is_ready());
+        drop(group);
+        assert_eq!(heard.len(), 3);
+        assert_eq!(scribe.take()[1], "/child,index=0: INFO begins");
     });
-    assert!(futures::executor::block_on(group).is_ok());
 }

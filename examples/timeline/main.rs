@@ -5,9 +5,10 @@
 //! ```
 //!
 //! The work is real, the instants are measured: children digest files of this repository, a KiB
-//! at a time, at the pace of a slow line. They have weights, one a priority, one is a daemon; the limit is
-//! raised while they run; one finds that a file is not what it should be, and fails. The others
-//! are told, and have a grace to put away what they have; one that doesn't listen is cut off.
+//! at a time, at the pace of a slow line. Some weigh two, one has a priority, one is a daemon; the
+//! limit is raised while they run; one expects another digest than it finds, and fails. The
+//! others are told, and have a grace to put away what they have; one that doesn't listen is cut
+//! off.
 //!
 //! All that the picture shows, an [`Observer`](errgroup::Observer) has heard. `picture.rs` draws it.
 
@@ -31,7 +32,7 @@ const PACE: Duration = Duration::from_millis(10);
 /// How long children may run after the stop.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// A file to digest, or as much of it as makes a good picture.
+/// A file to digest, over and over, until that makes so many KiB.
 #[derive(Clone, Copy)]
 struct File {
     path: &'static str,

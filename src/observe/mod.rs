@@ -13,7 +13,7 @@ use crate::Reason;
 
 /// Hears what happens in a group; set by [`Group::with_observer`](crate::Group::with_observer).
 ///
-/// A closure is one: `|event: &Event| …`.
+/// A closure is one: `|event: &Event| …`. Two of them are one as well: `(one, other)`.
 ///
 /// # Order
 ///
@@ -73,6 +73,19 @@ pub trait Observer {
 impl<F: FnMut(&Event)> Observer for F {
     fn on_event(&mut self, event: &Event) {
         self(event);
+    }
+}
+
+/// Both hear of everything, the first one first.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn on_event(&mut self, event: &Event) {
+        self.0.on_event(event);
+        self.1.on_event(event);
+    }
+
+    fn around(&mut self, index: usize, poll: &mut dyn FnMut()) {
+        let (first, second) = self;
+        first.around(index, &mut || second.around(index, poll));
     }
 }
 

@@ -6,8 +6,8 @@ use ::tracing::{Level, Span, event, field, info_span};
 use super::{Event, Observer, Outcome};
 use crate::Reason;
 
-/// An [`Observer`] that tells [`tracing`](https://docs.rs/tracing): each child has a span of its own, below
-/// the group's.
+/// An [`Observer`] that tells [`tracing`](https://docs.rs/tracing): each child has a span of its
+/// own, below the group's.
 ///
 /// The group's span is the one that is passed to [`new`](Self::new), or, by `default()`, the one
 /// that is current where the observer is made: in a function with `#[instrument]`, its. (Where that
