@@ -10,6 +10,7 @@ use common::{Gate, Job, OnDrop, Tap, Task, job, thrown};
 use errgroup::{Child, Children, FirstErr, Group, TryGoError, task};
 use futures::stream;
 
+type Kids = errgroup::Boxed<'static, usize, &'static str>;
 type Heavy = errgroup::Task<Job>;
 
 /// Adds up the weights of those who run.
@@ -332,8 +333,7 @@ fn a_failure_that_stops_nobody_gives_all_the_weight_back() {
 fn panics_and_stops_and_drops_leave_the_numbers_right() {
     let driver = Task::new();
     // A granted heavy go, a heavy one that runs, a heavy one that is queued; then the end.
-    type End = fn(&mut Group<errgroup::Boxed<'static, usize, &'static str>>, &Gate);
-    let ends: [End; 3] = [
+    let ends: [fn(&mut Group<Kids>, &Gate); 3] = [
         |group, gate| {
             gate.open(1);
             assert_eq!(thrown(|| Task::new().run(group)), "the child's");

@@ -47,6 +47,7 @@ pub enum Event {
 }
 
 type Returned = Result<Id, Id>;
+type Waits = Go<Handle<Kids>, Kids, Task<Puppet>>;
 pub type Kids = Boxed<'static, Id, Id>;
 pub type Held = Group<Kids, Hears>;
 
@@ -61,7 +62,7 @@ pub struct Puppet {
     pub id: Id,
     wire: Arc<Mutex<Wire>>,
     maker: Maker,
-    go: Option<Box<Go<Handle<Kids>, Kids, Task<Puppet>>>>,
+    go: Option<Box<Waits>>,
 }
 
 impl Future for Puppet {
