@@ -6,8 +6,10 @@
 
 #[cfg(feature = "std")]
 std::thread_local! {
-    /// The children that are being polled, outermost first (a child may hold a group).
-    static STACK: core::cell::RefCell<alloc::vec::Vec<Current>> =
+    /// The child that is being polled.
+    static CURRENT: core::cell::Cell<Option<Current>> = const { core::cell::Cell::new(None) };
+    /// Those within whose polls that one is polled, outermost first (a child may hold a group).
+    static OUTER: core::cell::RefCell<alloc::vec::Vec<Current>> =
         const { core::cell::RefCell::new(alloc::vec::Vec::new()) };
 }
 
@@ -21,29 +23,38 @@ struct Current {
 /// Runs `f` as a part of the poll of a group's child.
 #[cfg(feature = "std")]
 pub(crate) fn inside<R>(group: usize, child: usize, f: impl FnOnce() -> R) -> R {
-    struct Leave;
+    struct Leave(Option<Current>);
     impl Drop for Leave {
         fn drop(&mut self) {
-            let _ = STACK.try_with(|stack| stack.borrow_mut().pop());
+            CURRENT.set(self.0);
+            if self.0.is_some() {
+                let _ = OUTER.try_with(|outer| outer.borrow_mut().pop());
+            }
         }
     }
-    // Where the thread ends and its locals are gone, nothing is noted, and nothing is lost
-    // but the rule for a nested `go`.
-    let entered = STACK.try_with(|stack| stack.borrow_mut().push(Current { group, child }));
-    let _leave = entered.is_ok().then_some(Leave);
+    let before = CURRENT.replace(Some(Current { group, child }));
+    if let Some(before) = before {
+        // Where the thread ends and its locals are gone, nothing is noted, and nothing is lost
+        // but the rule for a nested `go`.
+        let _ = OUTER.try_with(|outer| outer.borrow_mut().push(before));
+    }
+    let _leave = Leave(before);
     f()
 }
 
 /// The child of that group within whose poll the caller stands.
 #[cfg(feature = "std")]
 pub(crate) fn child_of(group: usize) -> Option<usize> {
-    STACK
-        .try_with(|stack| {
-            let stack = stack.borrow();
-            stack.iter().rev().find(|current| current.group == group).map(|current| current.child)
-        })
-        .ok()
-        .flatten()
+    let is_meant = |current: &Current| current.group == group;
+    // Nobody is outside where nobody is inside.
+    let current = CURRENT.get()?;
+    let found = if is_meant(&current) {
+        Some(current)
+    } else {
+        let find = |outer: &[Current]| outer.iter().copied().rfind(is_meant);
+        OUTER.try_with(|outer| find(&outer.borrow())).ok().flatten()
+    };
+    found.map(|current| current.child)
 }
 
 #[cfg(not(feature = "std"))]

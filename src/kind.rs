@@ -18,7 +18,10 @@ use crate::Observer;
 use crate::task::{Options, Task};
 
 mod sealed {
-    pub trait Sealed {}
+    pub trait Sealed {
+        /// Whether the children run elsewhere than in their group's polls.
+        const ELSEWHERE: bool = false;
+    }
 
     /// Nobody else can name it, so nobody else can write a method that takes it.
     #[derive(Debug)]

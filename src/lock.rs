@@ -4,22 +4,15 @@
 //! can't be poisoned by one and can't deadlock on one. With `std` it is the standard
 //! library's mutex; without, `async-lock`'s, taken by spinning.
 
-#[cfg(not(feature = "std"))]
-pub(crate) use async_lock::MutexGuard as Guard;
-#[cfg(feature = "std")]
-pub(crate) use std::sync::MutexGuard as Guard;
-
-#[cfg(not(feature = "std"))]
-use async_lock::Mutex;
-#[cfg(feature = "std")]
-use std::sync::Mutex;
+use crate::sync::Mutex;
+pub(crate) use crate::sync::MutexGuard as Guard;
 
 /// A mutex whose critical sections are short and never run user code.
 #[derive(Debug, Default)]
 pub(crate) struct Lock<T>(Mutex<T>);
 
 impl<T> Lock<T> {
-    pub(crate) const fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self(Mutex::new(value))
     }
 

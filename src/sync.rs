@@ -1,5 +1,10 @@
-//! The atomics and wakers of what wakes, in one place: so that a model checker can put its own
-//! there (`tests/loom` does).
+//! The atomics, wakers and locks of what wakes, in one place: so that a model checker can put its
+//! own there (`tests/loom` does).
+
+#[cfg(not(feature = "std"))]
+pub(crate) use async_lock::{Mutex, MutexGuard};
+#[cfg(feature = "std")]
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 pub(crate) use alloc::sync::Arc;
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};

@@ -3,11 +3,15 @@
 use std::env;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use errgroup::{Boxed, Child, Children, Event, Group, Handle, Kind, Task, task};
+use errgroup::{Boxed, Child, Children, Event, Group, Handle, Kind, Spawned, Task, task};
 use futures::executor::block_on;
 use futures::stream::{self, StreamExt};
+use tokio::runtime::Builder;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 const LIMIT: usize = 64;
 
@@ -99,6 +103,37 @@ where
     drop(handle);
 }
 
+/// Each child a task of its own.
+fn spawning() -> Group<Spawned<(), ()>> {
+    Group::on(|child| drop(tokio::spawn(child))).with_limit(LIMIT)
+}
+
+/// What the same is without a group.
+async fn join_set(count: usize) {
+    let room = Arc::new(Semaphore::new(LIMIT));
+    let mut set = JoinSet::new();
+    for _ in 0..count {
+        let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
+        set.spawn(async move {
+            let outcome = Yields(true).await;
+            drop(permit);
+            outcome
+        });
+        while let Some(outcome) = set.try_join_next() {
+            outcome.expect("no child panics").expect("no child fails");
+        }
+    }
+    while let Some(outcome) = set.join_next().await {
+        outcome.expect("no child panics").expect("no child fails");
+    }
+}
+
+/// On one thread, within a task.
+fn on_tokio(work: impl Future<Output = ()> + Send + 'static) {
+    let runtime = Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async { tokio::spawn(work).await }).expect("it does not panic");
+}
+
 fn main() {
     let mut args = env::args().skip(1);
     let (way, count) = (args.next().unwrap_or_default(), args.next().unwrap_or_default());
@@ -132,6 +167,10 @@ fn main() {
         "queue, a handle made" => block_on(with_queue(group(), count)),
         "queue, a weight of 2" => block_on(tasks(group(), count, |child| child.weight(2))),
         "queue, a priority" => block_on(tasks(group(), count, |child| child.priority(1))),
+        "on tokio, go" => on_tokio(go(spawning(), count)),
+        "on tokio, feed" => on_tokio(feed(spawning(), count)),
+        "on tokio, queue" => on_tokio(queue(spawning(), count)),
+        "tokio `JoinSet`, owned permits" => on_tokio(join_set(count)),
         "go of a scope's handle" => block_on(async {
             let group = Group::new().with_limit(LIMIT);
             let body = |handle: Handle<Boxed<'static, (), ()>>| async move {

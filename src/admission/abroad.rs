@@ -14,46 +14,54 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Shared;
 use super::row::{Row, shrink};
 use crate::Kind;
 use crate::bell::Bell;
 use crate::set::Set;
-use crate::spawned::Home;
+use crate::spawned::Spawner;
 
 pub(super) struct Abroad<C> {
+    pub(super) spawner: Spawner<C>,
     /// By their indices.
     children: Row<C>,
-    home: Arc<Home>,
     /// Holds the reports while they are gone through; empty between.
     done: Vec<usize>,
 }
 
 impl<C: Kind> Abroad<C> {
-    pub(super) fn new(home: Arc<Home>) -> Box<Self> {
-        Box::new(Self { children: Row::default(), home, done: Vec::new() })
+    pub(super) fn new(spawner: Spawner<C>) -> Box<Self> {
+        Box::new(Self { spawner, children: Row::default(), done: Vec::new() })
     }
 
     pub(super) fn has_reports(&self) -> bool {
-        self.home.has_reports()
+        self.spawner.home().has_reports()
     }
 
-    /// Takes those who were admitted; and moves into the set who has reported.
-    pub(super) fn take_in(
-        &mut self,
-        shared: &Shared<C>,
-        batch: &mut VecDeque<C>,
-        set: &mut Set<C>,
-        bell: &Arc<Bell>,
-    ) {
-        self.home.take(&mut self.done);
-        if shared.has_mail() {
-            let first = shared.take_outbox(batch);
-            for (index, child) in (first..).zip(batch.drain(..)) {
-                self.children.push(index as u64, child);
-            }
-            shrink(batch);
+    /// Takes one who was admitted, and starts it if nobody has. No lock is held.
+    pub(super) fn enter(&mut self, mut child: C, index: usize) {
+        let start = self.spawner.start(&mut child, index);
+        self.children.push(index as u64, child);
+        if let Some(start) = start {
+            self.spawner.launch(start);
         }
+    }
+
+    /// The same for all of a batch, of whom this is the first one's index.
+    pub(super) fn receive(&mut self, first: usize, batch: &mut VecDeque<C>) {
+        for (index, child) in (first..).zip(batch.drain(..)) {
+            self.enter(child, index);
+        }
+        shrink(batch);
+    }
+
+    /// Takes the reports. Those who are admitted by now are to be received before these are
+    /// [seated](Self::seat).
+    pub(super) fn hear(&mut self) {
+        self.spawner.home().take(&mut self.done);
+    }
+
+    /// Moves into the set who has reported.
+    pub(super) fn seat(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
         for index in self.done.drain(..) {
             if let Some(child) = self.children.remove(index as u64) {
                 set.insert(child, index, bell);

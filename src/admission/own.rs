@@ -24,7 +24,7 @@ use crate::kind::{Child, Kind, Seal};
 use crate::lock::{Lazy, Lock};
 use crate::panic::{catch, discard};
 use crate::set::Set;
-use crate::spawned::Spawner;
+use crate::spawned::{Spawner, Starts};
 use crate::sync::waker;
 use crate::task::Options;
 use crate::{CancelToken, Event, Outcome, Reason, Stats, TryGoError};
@@ -37,7 +37,7 @@ pub(crate) struct Admission<C: Kind> {
     /// Holds those who go from the outbox to the set; empty between.
     batch: VecDeque<C>,
     /// Where the children run, if not here; and those who do.
-    abroad: Option<(Spawner<C>, Box<Abroad<C>>)>,
+    abroad: Option<Box<Abroad<C>>>,
     /// Those to whom room was given while the children are polled, and who are told after.
     calls: Calls,
     /// Waits for a permit of the semaphore, where the first in line lacks one.
@@ -81,6 +81,7 @@ pub(crate) struct Own<'g, C: Kind> {
     bell: &'g Arc<Bell>,
     token: &'g Lazy<Leash>,
     stopped: &'g Option<Reason>,
+    abroad: &'g mut Option<Box<Abroad<C>>>,
 }
 
 pub(crate) enum Room {
@@ -95,6 +96,23 @@ fn is_stopped(token: &Lazy<Leash>, stopped: &Option<Reason>) -> bool {
         Some(leash) => leash.token.is_cancelled(),
         None => stopped.is_some(),
     }
+}
+
+/// Takes a batch of admitted children to where they belong.
+fn receive<C: Kind>(
+    first: usize,
+    batch: &mut VecDeque<C>,
+    set: &mut Set<C>,
+    bell: &Arc<Bell>,
+    abroad: &mut Option<Box<Abroad<C>>>,
+) {
+    if let Some(abroad) = abroad {
+        return abroad.receive(first, batch);
+    }
+    for (index, child) in (first..).zip(batch.drain(..)) {
+        set.insert(child, index, bell);
+    }
+    shrink(batch);
 }
 
 // === impl Leash ===
@@ -136,9 +154,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn spawning(spawner: impl FnOnce(Arc<Bell>) -> Spawner<C>) -> Self {
         let mut admission = Self::new();
         let spawner = spawner(Arc::clone(&admission.bell));
-        let abroad = Abroad::new(spawner.home());
-        admission.abroad = Some((spawner, abroad));
-        admission.share();
+        admission.abroad = Some(Abroad::new(spawner));
         admission
     }
 
@@ -191,7 +207,7 @@ impl<C: Kind> Admission<C> {
         }
         let changed = change(self);
         let shares = self.with(|state| state.permits.is_some() || state.log.is_some());
-        if shares || self.abroad.is_some() {
+        if shares {
             self.share();
         }
         changed
@@ -241,7 +257,7 @@ impl<C: Kind> Admission<C> {
             Access::Shared(shared) => Arc::clone(shared),
             Access::Own(state) => {
                 let state = core::mem::replace(state, State::new());
-                let spawner = self.abroad.as_ref().map(|(spawner, _)| spawner.clone());
+                let spawner = self.spawner().cloned();
                 let shared = Shared::new(token.clone(), Arc::clone(&self.bell), state, spawner);
                 *access = Access::Shared(Arc::clone(&shared));
                 shared
@@ -260,9 +276,9 @@ impl<C: Kind> Admission<C> {
 
     #[inline]
     pub(crate) fn desk<'g>(&'g mut self, set: &'g mut Set<C>) -> Desk<'g, C> {
-        let Self { bell, token, stopped, access, .. } = self;
+        let Self { bell, token, stopped, access, abroad, .. } = self;
         match access.get_mut() {
-            Access::Own(state) => Desk::Own(Own { state, set, bell, token, stopped }),
+            Access::Own(state) => Desk::Own(Own { state, set, bell, token, stopped, abroad }),
             Access::Shared(shared) => Desk::Shared(shared),
         }
     }
@@ -301,7 +317,7 @@ impl<C: Kind> Admission<C> {
                 if !state.line.is_empty() {
                     let stopped = is_stopped(&self.token, &self.stopped);
                     state.settle(stopped, &mut Calls::default());
-                    state.take_in(set, &self.bell);
+                    state.take_in(set, &self.bell, &mut self.abroad);
                 }
             }
             Access::Shared(shared) => {
@@ -335,27 +351,26 @@ impl<C: Kind> Admission<C> {
     /// Moves the admitted children into the set.
     #[inline]
     pub(crate) fn take_in(&mut self, set: &mut Set<C>) {
+        if C::ELSEWHERE {
+            self.abroad.iter_mut().for_each(|abroad| abroad.hear());
+        }
         match self.access.get_mut() {
-            Access::Own(state) => state.take_in(set, &self.bell),
+            Access::Own(state) => state.take_in(set, &self.bell, &mut self.abroad),
             Access::Shared(shared) => {
-                if let Some((_, abroad)) = &mut self.abroad {
-                    return abroad.take_in(shared, &mut self.batch, set, &self.bell);
+                if shared.has_mail() {
+                    let first = shared.take_outbox(&mut self.batch);
+                    receive(first, &mut self.batch, set, &self.bell, &mut self.abroad);
                 }
-                if !shared.has_mail() {
-                    return;
-                }
-                let first = shared.take_outbox(&mut self.batch);
-                for (index, child) in (first..).zip(self.batch.drain(..)) {
-                    set.insert(child, index, &self.bell);
-                }
-                shrink(&mut self.batch);
             }
+        }
+        if C::ELSEWHERE {
+            self.abroad.iter_mut().for_each(|abroad| abroad.seat(set, &self.bell));
         }
     }
 
     /// Whether there are children to be taken in.
     pub(crate) fn has_mail(&mut self) -> bool {
-        let reported = self.abroad.as_ref().is_some_and(|(_, abroad)| abroad.has_reports());
+        let reported = self.abroad.as_ref().is_some_and(|abroad| abroad.has_reports());
         reported
             || match self.access.get_mut() {
                 Access::Own(state) => state.has_mail(),
@@ -365,12 +380,12 @@ impl<C: Kind> Admission<C> {
 
     /// Whether there are children who are in the group's set neither yet nor any more.
     pub(crate) fn has_others(&mut self) -> bool {
-        self.has_mail() || self.abroad.as_ref().is_some_and(|(_, abroad)| !abroad.is_empty())
+        self.has_mail() || self.abroad.as_ref().is_some_and(|abroad| !abroad.is_empty())
     }
 
     /// Calls those back who run elsewhere, with their indices.
     pub(crate) fn recall(&mut self) -> impl Iterator<Item = (usize, C)> + use<C> {
-        self.abroad.as_mut().map(|(_, abroad)| abroad.leave()).into_iter().flatten()
+        self.abroad.as_mut().map(|abroad| abroad.leave()).into_iter().flatten()
     }
 
     // --- permits ---
@@ -515,11 +530,19 @@ impl<C: Kind> Admission<C> {
                 // Nobody is in line but queued children; whoever polls finds them admitted.
                 state.settle(self.is_stopped(), &mut Calls::default());
                 let ring = state.has_mail();
+                let mut starts = Starts::default();
+                let spawner = self.spawner();
+                if let Some(spawner) = spawner {
+                    state.send(spawner, &mut starts);
+                }
                 drop(access);
                 if ring {
                     // As from elsewhere: the group may be polled elsewhere than where `&self`
                     // came from.
                     self.bell.ring();
+                }
+                if let Some(spawner) = spawner {
+                    spawner.launch_all(starts);
                 }
             }
             Access::Shared(shared) => {
@@ -578,6 +601,10 @@ impl<C: Kind> Admission<C> {
         abroad.chain((first..).map(Whose::Started).zip(started)).chain(waiting)
     }
 
+    fn spawner(&self) -> Option<&Spawner<C>> {
+        self.abroad.as_ref().map(|abroad| &abroad.spawner)
+    }
+
     /// Tells those who wait in `closed`, after everything else of the end.
     pub(crate) fn announce_end(&mut self) {
         let end = self.with(|state| {
@@ -634,7 +661,7 @@ impl<C: Kind> Own<'_, C> {
         } else if self.state.quick != 0 {
             Room::Yes
         } else {
-            self.state.look_for_room(self.set, self.bell)
+            self.state.look_for_room(self.set, self.bell, self.abroad)
         }
     }
 
@@ -643,28 +670,37 @@ impl<C: Kind> Own<'_, C> {
     pub(crate) fn enter<A: Child<C>>(&mut self, child: A) {
         self.state.quick -= 1;
         let index = self.state.enter();
-        self.set.insert(child.into_child(Seal::new()), index, self.bell);
+        let child = child.into_child(Seal::new());
+        match self.abroad {
+            Some(abroad) if C::ELSEWHERE => abroad.enter(child, index),
+            _ => self.set.insert(child, index, self.bell),
+        }
     }
 }
 
 // === impl State ===
 
-impl<C> State<C> {
-    /// Moves the admitted children into the set.
+impl<C: Kind> State<C> {
+    /// Moves the admitted children to where they belong.
     #[inline]
-    fn take_in(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
+    fn take_in(&mut self, set: &mut Set<C>, bell: &Arc<Bell>, abroad: &mut Option<Box<Abroad<C>>>) {
         if self.has_mail() {
-            self.empty_outbox(set, bell);
+            self.empty_outbox(set, bell, abroad);
         }
     }
 
     /// Whether a newcomer may enter a group without handles, and how many may after it.
     #[inline(never)]
-    fn look_for_room(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) -> Room {
+    fn look_for_room(
+        &mut self,
+        set: &mut Set<C>,
+        bell: &Arc<Bell>,
+        abroad: &mut Option<Box<Abroad<C>>>,
+    ) -> Room {
         if self.closed {
             return Room::Stopped;
         }
-        self.take_in(set, bell);
+        self.take_in(set, bell, abroad);
         if !self.admits_newcomers() {
             return Room::No;
         }
@@ -673,13 +709,15 @@ impl<C> State<C> {
     }
 
     #[cold]
-    fn empty_outbox(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
+    fn empty_outbox(
+        &mut self,
+        set: &mut Set<C>,
+        bell: &Arc<Bell>,
+        abroad: &mut Option<Box<Abroad<C>>>,
+    ) {
         let mut batch = VecDeque::new();
         let first = self.take_outbox(&mut batch);
-        for (index, child) in (first..).zip(batch.drain(..)) {
-            set.insert(child, index, bell);
-        }
-        shrink(&mut batch);
+        receive(first, &mut batch, set, bell, abroad);
         // It keeps its room.
         self.take_outbox(&mut batch);
     }

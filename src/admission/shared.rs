@@ -155,7 +155,11 @@ impl<C: Kind> Shared<C> {
 
     /// What the group is known by while one of its children is polled.
     pub(crate) fn id(&self) -> usize {
-        core::ptr::from_ref(self).addr()
+        match &self.spawner {
+            None => core::ptr::from_ref(self).addr(),
+            // Their children have it with them from before the first handle was made.
+            Some(spawner) => spawner.home().id(),
+        }
     }
 
     /// Changes the state, settles the line, and tells whom it concerns.
@@ -183,7 +187,7 @@ impl<C: Kind> Shared<C> {
         self.log_stop(&mut state);
         state.settle(self.is_stopped(), calls);
         if let Some(spawner) = &self.spawner {
-            state.send(spawner, self.id(), &mut calls.starts);
+            state.send(spawner, &mut calls.starts);
         }
         self.note(&state);
         (state, result)
@@ -228,7 +232,7 @@ impl<C: Kind> Shared<C> {
         panic.discard();
         // Last: a spawner may run the child in the call, which may wait for who was woken.
         if let Some(spawner) = &self.spawner {
-            spawner.launch(calls.starts);
+            spawner.launch_all(calls.starts);
         }
     }
 

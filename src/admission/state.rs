@@ -292,10 +292,10 @@ impl<C> State<C> {
     }
 
     /// Takes from those in the outbox who were not asked before what runs elsewhere.
-    pub(super) fn send(&mut self, spawner: &Spawner<C>, group: usize, starts: &mut Starts) {
+    pub(super) fn send(&mut self, spawner: &Spawner<C>, starts: &mut Starts) {
         let first = self.next_index - self.outbox.len();
         for (at, child) in self.outbox.iter_mut().enumerate().skip(self.sent) {
-            if let Some(start) = spawner.start(child, group, first + at) {
+            if let Some(start) = spawner.start(child, first + at) {
                 starts.push(start);
             }
         }

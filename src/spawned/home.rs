@@ -1,11 +1,10 @@
 //! Where the children of a group that run elsewhere report that they are done.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bell::Bell;
 use crate::lock::Lock;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// The list of those who have reported since the group looked last; whoever is the first in it
 /// rings the group's bell.
@@ -16,13 +15,31 @@ pub(crate) struct Home {
     any: AtomicBool,
 }
 
+/// How a child reports: to whom, and as which of them.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) home: &'a Home,
+    pub(super) index: usize,
+}
+
+impl Way<'_> {
+    pub(super) fn report(self) {
+        self.home.report(self.index);
+    }
+}
+
 impl Home {
     pub(super) fn new(bell: Arc<Bell>) -> Arc<Self> {
         Arc::new(Self { bell, done: Lock::default(), any: AtomicBool::new(false) })
     }
 
+    /// What the group is known by while one of its children is polled.
+    pub(crate) fn id(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
     /// Reports the child of that index, once. The waker of the group's task may panic in here.
-    pub(super) fn report(&self, index: usize) {
+    fn report(&self, index: usize) {
         let is_first = {
             let mut done = self.done.lock();
             done.push(index);

@@ -24,18 +24,14 @@
 //! - The work looks for `OVER` after it has registered its waker, and the group wakes that one
 //!   after it has set `OVER`. So neither misses the other.
 //! - Nothing of the user's is polled, dropped or woken under the lock, which is around the
-//!   outcome and the way home alone.
+//!   outcome alone.
 
-use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use core::task::Waker;
 
-use futures_util::task::AtomicWaker;
-
-use super::Home;
-use crate::context;
+use super::home::Way;
 use crate::lock::Lock;
 use crate::panic::{Payload, catch, discard};
+use crate::sync::{AtomicU8, AtomicWaker, Ordering};
 
 const LAUNCHED: u8 = 1;
 const DONE: u8 = 2;
@@ -54,18 +50,9 @@ pub(super) enum Ending<T, E> {
 
 pub(super) struct Job<T, E> {
     state: AtomicU8,
-    slot: Lock<Slot<T, E>>,
+    outcome: Lock<Option<Ending<T, E>>>,
     /// The work's task.
     work: AtomicWaker,
-    /// Which child of which group it is; written before the work is handed to the spawner.
-    group: AtomicUsize,
-    index: AtomicUsize,
-}
-
-struct Slot<T, E> {
-    outcome: Option<Ending<T, E>>,
-    /// Where the work reports, once it has been started.
-    home: Option<Arc<Home>>,
 }
 
 /// Drops what nobody wants, with whatever panic comes of it.
@@ -81,24 +68,11 @@ fn bury<T, E>(outcome: Option<Ending<T, E>>) {
 
 impl<T, E> Job<T, E> {
     pub(super) fn new() -> Self {
-        Self {
-            state: AtomicU8::new(0),
-            slot: Lock::new(Slot { outcome: None, home: None }),
-            work: AtomicWaker::new(),
-            group: AtomicUsize::new(0),
-            index: AtomicUsize::new(0),
-        }
+        Self { state: AtomicU8::new(0), outcome: Lock::new(None), work: AtomicWaker::new() }
     }
 
     pub(super) fn take(&self) -> Option<Ending<T, E>> {
-        self.slot.lock().outcome.take()
-    }
-
-    /// Notes which child it is, before it is started.
-    pub(super) fn leave(&self, home: &Arc<Home>, group: usize, index: usize) {
-        self.slot.lock().home = Some(Arc::clone(home));
-        self.group.store(group, Ordering::Relaxed);
-        self.index.store(index, Ordering::Relaxed);
+        self.outcome.lock().take()
     }
 
     /// Whether the group has dropped the child.
@@ -107,7 +81,7 @@ impl<T, E> Job<T, E> {
     }
 
     /// Sets bits, and does what falls to the one who sets them.
-    fn mark(&self, bits: u8, home: Option<&Home>) {
+    fn mark(&self, bits: u8, way: Option<Way<'_>>) {
         // Release: who sees the bits sees the outcome. Acquire: who sets the later bit of two
         // sees what the other has done.
         let before = self.state.fetch_or(bits, Ordering::AcqRel);
@@ -119,18 +93,11 @@ impl<T, E> Job<T, E> {
         } else if now & SETTLED == SETTLED && before & SETTLED != SETTLED {
             // The waker of a task may panic, which is its executor's fault, and not to be a
             // panic of this one's.
-            let index = self.index.load(Ordering::Relaxed);
-            let _ = catch(|| home.map(|home| home.report(index))).map_err(discard);
+            let _ = catch(|| way.map(Way::report)).map_err(discard);
         }
     }
 
     // --- the work
-
-    /// Runs `f` as a part of the child's poll.
-    pub(super) fn inside<R>(&self, f: impl FnOnce() -> R) -> R {
-        let group = self.group.load(Ordering::Relaxed);
-        context::inside(group, self.index.load(Ordering::Relaxed), f)
-    }
 
     /// Leaves the waker of the work's task; false where the group has dropped the child.
     pub(super) fn wait(&self, waker: &Waker) -> bool {
@@ -138,30 +105,29 @@ impl<T, E> Job<T, E> {
         !self.is_over()
     }
 
-    /// The work is gone, and this is what came of it.
-    pub(super) fn finish(&self, outcome: Ending<T, E>) {
-        let (unwanted, home) = {
-            let mut slot = self.slot.lock();
-            let unwanted = match slot.outcome {
-                None => slot.outcome.replace(outcome),
+    /// The work is gone, and this is what came of it; told on that way, once it has started.
+    pub(super) fn finish(&self, outcome: Ending<T, E>, way: Option<Way<'_>>) {
+        let unwanted = {
+            let mut slot = self.outcome.lock();
+            match &*slot {
+                None => slot.replace(outcome),
                 Some(_) => Some(outcome),
-            };
-            (unwanted, slot.home.take())
+            }
         };
         bury(unwanted);
-        self.mark(DONE, home.as_deref());
+        self.mark(DONE, way);
     }
 
     // --- the launcher
 
     /// The call of the spawner is over, and this is what it has thrown.
-    pub(super) fn launched(&self, home: &Home, thrown: Option<Payload>) {
+    pub(super) fn launched(&self, way: Way<'_>, thrown: Option<Payload>) {
         match thrown {
-            None => self.mark(LAUNCHED, Some(home)),
+            None => self.mark(LAUNCHED, Some(way)),
             Some(payload) => {
-                let before = self.slot.lock().outcome.replace(Ending::Panicked(payload));
+                let before = self.outcome.lock().replace(Ending::Panicked(payload));
                 bury(before);
-                self.mark(LAUNCHED | DONE, Some(home));
+                self.mark(LAUNCHED | DONE, Some(way));
             }
         }
     }

@@ -12,7 +12,6 @@ mod start;
 mod work;
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -22,11 +21,13 @@ use futures_util::future::BoxFuture;
 
 pub(crate) use self::home::Home;
 use self::job::{Ending, Job};
+use self::start::Idle;
 pub(crate) use self::start::{Spawner, Start, Starts};
 use self::work::Work;
 use crate::Observer;
 use crate::kind::{Child, Children, Kind, Seal, Sealed};
 use crate::panic::{discard, resume, unwinding};
+use crate::sync::Arc;
 use crate::task::{Options, Task};
 
 /// Children of any type that run in parallel, each a task of an executor:
@@ -34,7 +35,7 @@ use crate::task::{Options, Task};
 pub struct Spawned<T, E> {
     job: Arc<Job<T, E>>,
     /// Until the child is admitted.
-    start: Option<Start>,
+    work: Option<Pin<Box<dyn Idle + Send>>>,
     /// The outcome has been taken: there is nobody to be told any more.
     taken: bool,
 }
@@ -43,13 +44,14 @@ pub struct Spawned<T, E> {
 
 impl<T, E> Spawned<T, E> {
     /// Lets go of the work, the child having been admitted.
-    pub(crate) fn start(&mut self, home: &Arc<Home>, group: usize, at: usize) -> Option<Start> {
-        self.job.leave(home, group, at);
-        self.start.take()
+    fn start(&mut self, home: &Arc<Home>, index: usize) -> Option<Start> {
+        Some(self.work.take()?.start(home, index))
     }
 }
 
-impl<T, E> Sealed for Spawned<T, E> {}
+impl<T, E> Sealed for Spawned<T, E> {
+    const ELSEWHERE: bool = true;
+}
 impl<T, E> Kind for Spawned<T, E> {
     type Timer = BoxFuture<'static, ()>;
     type Starter = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
@@ -89,8 +91,7 @@ where
     fn into_child(self, _: Seal) -> Spawned<T, E> {
         let job = Arc::new(Job::new());
         let work = Box::pin(Work::new(self, Arc::clone(&job)));
-        let start = Start::new(work, Arc::clone(&job));
-        Spawned { job, start: Some(start), taken: false }
+        Spawned { job, work: Some(work), taken: false }
     }
 }
 
@@ -112,10 +113,10 @@ where
 
 impl<T, E> Drop for Spawned<T, E> {
     fn drop(&mut self) {
-        if let Some(start) = self.start.take() {
+        if let Some(work) = self.work.take() {
             // It was never started, and goes as any future does, here and now; but its panic
             // is caught by the work.
-            drop(start);
+            drop(work);
             if let Some(Ending::Panicked(payload)) = self.job.take() {
                 if unwinding() { discard(payload) } else { resume(payload) }
             }

@@ -1,13 +1,18 @@
 //! How an admitted child gets to its executor.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::future::Future;
 use core::panic::{RefUnwindSafe, UnwindSafe};
+use core::pin::Pin;
 
 use futures_util::future::BoxFuture;
 
+use super::home::Way;
 use super::job::Job;
+use super::work::Work;
 use super::{Home, Spawned};
 use crate::bell::Bell;
 use crate::panic::{Payload, catch};
@@ -16,6 +21,13 @@ use crate::panic::{Payload, catch};
 pub(crate) struct Start {
     work: BoxFuture<'static, ()>,
     job: Arc<dyn Launch + Send + Sync>,
+    index: usize,
+}
+
+/// Work that nobody has started, whatever its future.
+pub(super) trait Idle {
+    /// Gets it ready to go, as that child of that group.
+    fn start(self: Pin<Box<Self>>, home: &Arc<Home>, index: usize) -> Start;
 }
 
 /// Those that one change has admitted, in order.
@@ -29,14 +41,14 @@ pub(crate) struct Starts {
 /// Hands the children of a group to their executor.
 pub(crate) struct Spawner<C> {
     spawn: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
-    start: fn(&mut C, &Arc<Home>, usize, usize) -> Option<Start>,
+    start: fn(&mut C, &Arc<Home>, usize) -> Option<Start>,
     home: Arc<Home>,
 }
 
 /// What a launcher knows of a job.
 trait Launch {
     fn is_over(&self) -> bool;
-    fn launched(&self, home: &Home, thrown: Option<Payload>);
+    fn launched(&self, way: Way<'_>, thrown: Option<Payload>);
 }
 
 impl<T, E> Launch for Job<T, E> {
@@ -44,20 +56,23 @@ impl<T, E> Launch for Job<T, E> {
         Self::is_over(self)
     }
 
-    fn launched(&self, home: &Home, thrown: Option<Payload>) {
-        Self::launched(self, home, thrown);
+    fn launched(&self, way: Way<'_>, thrown: Option<Payload>) {
+        Self::launched(self, way, thrown);
     }
 }
 
 // === impl Start ===
 
-impl Start {
-    pub(super) fn new<T, E>(work: BoxFuture<'static, ()>, job: Arc<Job<T, E>>) -> Self
-    where
-        T: Send + 'static,
-        E: Send + 'static,
-    {
-        Self { work, job }
+impl<F, T, E> Idle for Work<F, T, E>
+where
+    F: Future<Output = Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    fn start(mut self: Pin<Box<Self>>, home: &Arc<Home>, index: usize) -> Start {
+        self.as_mut().send_out(home, index);
+        let job = Arc::clone(self.job());
+        Start { work: self, job, index }
     }
 }
 
@@ -98,23 +113,27 @@ impl<C> Clone for Spawner<C> {
 
 impl<C> Spawner<C> {
     /// Where the children report.
-    pub(crate) fn home(&self) -> Arc<Home> {
-        Arc::clone(&self.home)
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
     }
 
-    /// Takes the work out of a child that has been admitted, as that one of that group.
-    pub(crate) fn start(&self, child: &mut C, group: usize, index: usize) -> Option<Start> {
-        (self.start)(child, &self.home, group, index)
+    /// Takes the work out of a child that has been admitted, as that one of the group; once.
+    pub(crate) fn start(&self, child: &mut C, index: usize) -> Option<Start> {
+        (self.start)(child, &self.home, index)
+    }
+
+    pub(crate) fn launch_all(&self, starts: Starts) {
+        let Starts { first, more } = starts;
+        first.into_iter().chain(more).for_each(|start| self.launch(start));
     }
 
     /// Hands over the work, under no lock. What the user's function panics with becomes the
     /// outcome of the child.
-    pub(crate) fn launch(&self, starts: Starts) {
-        for Start { work, job } in starts.first.into_iter().chain(starts.more) {
-            if !job.is_over() {
-                let thrown = catch(|| (self.spawn)(work)).err();
-                job.launched(&self.home, thrown);
-            }
+    pub(crate) fn launch(&self, start: Start) {
+        let Start { work, job, index } = start;
+        if !job.is_over() {
+            let thrown = catch(|| (self.spawn)(work)).err();
+            job.launched(Way { home: &self.home, index }, thrown);
         }
     }
 }

@@ -1,12 +1,14 @@
-use alloc::sync::Arc;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use super::home::{Home, Way};
 use super::job::{Ending, Job};
+use crate::context;
 use crate::panic::{catch, discard};
+use crate::sync::Arc;
 
 pin_project! {
     /// The half of a child that an executor polls.
@@ -18,6 +20,8 @@ pin_project! {
         #[pin]
         future: Option<F>,
         job: Arc<Job<T, E>>,
+        // Whose child it is, and which, once it has been started.
+        home: Option<(Arc<Home>, usize)>,
     }
 
     impl<F, T, E> PinnedDrop for Work<F, T, E> {
@@ -29,9 +33,22 @@ pin_project! {
     }
 }
 
+fn way(home: &Option<(Arc<Home>, usize)>) -> Option<Way<'_>> {
+    home.as_ref().map(|(home, index)| Way { home, index: *index })
+}
+
 impl<F, T, E> Work<F, T, E> {
     pub(super) fn new(future: F, job: Arc<Job<T, E>>) -> Self {
-        Self { future: Some(future), job }
+        Self { future: Some(future), job, home: None }
+    }
+
+    pub(super) fn job(&self) -> &Arc<Job<T, E>> {
+        &self.job
+    }
+
+    /// Says whose child it is, and which of them, before it is started.
+    pub(super) fn send_out(self: Pin<&mut Self>, home: &Arc<Home>, index: usize) {
+        *self.project().home = Some((Arc::clone(home), index));
     }
 
     /// Drops the future, then tells the outcome.
@@ -47,7 +64,7 @@ impl<F, T, E> Work<F, T, E> {
                 let _ = catch(|| drop(result)).map_err(discard);
             }
         }
-        this.job.finish(outcome);
+        this.job.finish(outcome, way(this.home));
     }
 }
 
@@ -66,7 +83,8 @@ where
         let outcome = if job.is_over() {
             Ending::Lost
         } else {
-            match catch(|| job.inside(|| future.poll(cx))) {
+            let (group, index) = way(this.home).map_or((0, 0), |way| (way.home.id(), way.index));
+            match catch(|| context::inside(group, index, || future.poll(cx))) {
                 Ok(Poll::Ready(result)) => Ending::Finished(result),
                 Ok(Poll::Pending) if job.wait(cx.waker()) => return Poll::Pending,
                 Ok(Poll::Pending) => Ending::Lost,

@@ -8,6 +8,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use loom::cell::UnsafeCell;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 
 /// An `Arc` whose count is an atomic of the model. (loom's own synchronizes where its count is
 /// looked at, which would hide a fence that is missing.)
