@@ -5,16 +5,16 @@
 //! cargo run --release --example adaptive
 //! ```
 //!
-//! A server on this machine answers at one speed as long as it has [`KNEE`] requests or fewer at a time, and
-//! gets slower the more it has beyond that: so more at a time means fewer answers. Nobody tells the client
-//! where the knee is.
+//! A server on this machine answers at one speed as long as it has [`KNEE`] requests or fewer at
+//! a time, and gets slower the more it has beyond that: so more at a time means fewer answers.
+//! Nobody tells the client where the knee is.
 //!
-//! The method is TCP's: additive increase, multiplicative decrease (Chiu and Jain, "Analysis of the
-//! Increase and Decrease Algorithms for Congestion Avoidance in Computer Networks", 1989), with delay
-//! as the signal, as in TCP Vegas (Brakmo, O'Malley and Peterson, 1994): where answers take
-//! longer than they did at best, somebody waits over there, and one more at a time makes it worse.
-//! A group does the rest: raised, the limit admits those who wait at once; lowered, it lets the
-//! running finish.
+//! The method is TCP's: additive increase, multiplicative decrease (Chiu and Jain, "Analysis of
+//! the Increase and Decrease Algorithms for Congestion Avoidance in Computer Networks", 1989),
+//! with delay as the signal, as in TCP Vegas (Brakmo, O'Malley and Peterson, 1994): where answers
+//! take longer than they did at best, somebody waits over there, and one more at a time makes it
+//! worse. A group does the rest: raised, the limit admits those who wait at once; lowered, it
+//! lets the running finish.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The children know nothing of the bar. It looks at [`Handle::stats`](errgroup::Handle::stats)
-//! ten times a second, beside the group, and ends with it. (The example `checksum` shows the other way: a
-//! bar that counts bytes, moved by the children themselves.)
+//! ten times a second, beside the group, and ends with it. (The example `checksum` shows the
+//! other way: a bar that counts bytes, moved by the children themselves.)
 
 use std::error::Error;
 use std::fs::File;

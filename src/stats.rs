@@ -7,9 +7,9 @@
 ///
 /// # A progress bar
 ///
-/// Whoever has a [`Handle`](crate::Handle) may look at any time, from any thread, without
-/// a word to the children: `ok + failed + dropped` are done, and `running + queued` are to come. A
-/// bar that looks ten times a second stands beside the group (`join!`), or is a
+/// Whoever has a [`Handle`](crate::Handle) may look at any time, from any thread, without a word
+/// to the children: `ok + failed + dropped` are done, and `running + queued` are to come. A bar
+/// that looks ten times a second stands beside the group (`join!`), or is a
 /// [daemon](crate::Task::daemon) in it, until [`closed`](crate::Handle::closed); see the example
 /// `progress`.
 ///

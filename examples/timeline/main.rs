@@ -10,7 +10,8 @@
 //! others are told, and have a grace to put away what they have; one that doesn't listen is cut
 //! off.
 //!
-//! All that the picture shows, an [`Observer`](errgroup::Observer) has heard. `picture.rs` draws it.
+//! All that the picture shows, an [`Observer`](errgroup::Observer) has heard. `picture.rs` draws
+//! it.
 
 mod picture;
 

@@ -17,17 +17,17 @@ use crate::Reason;
 ///
 /// # Order
 ///
-/// Events come in the order in which things happened, whichever thread did them. They are told
-/// on the thread that polls the group or drops it, at the latest by the group's next poll, and all of
-/// them before the poll that resolves the group returns, or the drop does. No lock is held
+/// Events come in the order in which things happened, whichever thread did them. They are told on
+/// the thread that polls the group or drops it, at the latest by the group's next poll, and all
+/// of them before the poll that resolves the group returns, or the drop does. No lock is held
 /// meanwhile, so an observer may hold a [`Handle`](crate::Handle), and call it. An event alone
 /// does not wake the group.
 ///
 /// A child's story is `Queued` (where it had to wait in the queue), `Started`, told before it is
-/// polled for the first time, and `Finished`. A child
-/// that fails has finished before the group has stopped; its siblings come after. Each child
-/// that was started finishes, or is dropped: there is a `Finished` for each `Started`. One that
-/// is dropped before it has started has a `Finished` without an index.
+/// polled for the first time, and `Finished`. A child that fails has finished before the group
+/// has stopped; its siblings come after. Each child that was started finishes, or is dropped:
+/// there is a `Finished` for each `Started`. One that is dropped before it has started has a
+/// `Finished` without an index.
 ///
 /// # A handle for an observer
 ///
