@@ -23,7 +23,9 @@ use crate::Reason;
 /// | the event `limit changed` | `DEBUG` | `limit`, where there is one |
 ///
 /// Their target is `errgroup`. The events stand in the group's span; what a child logs while it
-/// is polled, in the child's. (Its destructors run outside of it.)
+/// is polled, in the child's. (Its destructors run outside of it. A child of
+/// [`Group::on`](crate::Group::on) is polled elsewhere, and its span is not entered there:
+/// instrument the child itself.)
 ///
 /// # Cost
 ///
