@@ -137,7 +137,8 @@ impl<F> Task<F> {
     ///
     /// So a daemon has to listen to the group's token, or the group waits for it
     /// [for as long as the grace is](crate::Group::with_grace). It takes room as any child does:
-    /// under a limit of 1 it leaves none for anyone else. The stop comes when the group itself
+    /// under a limit of 1 it leaves none for anyone else. A daemon that waits in the queue holds
+    /// the group open no more than one that runs: the stop drops it. The stop comes when the group itself
     /// is polled; not while its [`go`](crate::Group::go) or [`feed`](crate::Group::feed)
     /// drives it, nor while a [scope](crate::Group::scope)'s body runs, as more children may come then.
     /// A daemon's result counts as any other's, after the stop too. What Trio's users

@@ -71,7 +71,7 @@ async fn groups_with_each_policy_are_spawned() {
         (any.await, text.await)
     });
     let (any, text) = outputs.await;
-    assert_eq!(any.unwrap_err().to_string(), "no such page");
+    assert_eq!(any.unwrap_err().to_string(), "1 error: no such page");
     assert_eq!(text.unwrap_err().first(), Some(&"no such page"));
 
     let outputs = spawned(async {

@@ -125,6 +125,49 @@ fn a_group_of_which_daemons_are_left_ends_when_it_is_polled() {
     assert_eq!(driver.run(&mut group), std::task::Poll::Ready(Err("the daemon's")));
 }
 
+/// One runs and takes all the room; that another waits behind it once kept the group for ever.
+#[test]
+fn a_daemon_in_the_queue_does_not_hold_the_group_open() {
+    let driver = Task::new();
+    for limit in [0, 1, 2] {
+        let mut group = Group::new();
+        group.set_limit(Some(limit));
+        for _ in 0..3 {
+            let token = group.token().clone();
+            let child = async move {
+                assert_eq!(token.cancelled().await, Reason::Finished);
+                Ok::<_, ()>(())
+            };
+            group.queue(task(child).daemon().priority(limit as i32));
+        }
+        assert_eq!(driver.run(&mut group), std::task::Poll::Ready(Ok(())));
+        assert_eq!((group.stats().ok, group.stats().dropped), (limit, 3 - limit));
+    }
+}
+
+#[test]
+fn one_who_waits_among_queued_daemons_holds_the_group_open_until_he_leaves() {
+    let (driver, other) = (Task::new(), Task::new());
+    let mut group = Group::new().with_limit(1);
+    let handle = group.handle();
+    for _ in 0..2 {
+        let token = group.token().clone();
+        let child = async move {
+            token.cancelled().await;
+            Ok::<_, ()>(())
+        };
+        group.queue(task(child).daemon());
+    }
+    let mut go = handle.go(async { Ok(()) });
+    assert!(other.poll(&mut go).is_pending());
+    assert!(driver.run(&mut group).is_pending());
+    assert!(!group.is_stopped());
+    let wakes = driver.wakes();
+    drop(go);
+    assert_eq!(driver.wakes(), wakes + 1);
+    assert!(driver.run(&mut group).is_ready());
+}
+
 #[test]
 fn a_fed_child_that_needs_more_than_there_is_waits_in_the_queue() {
     let (driver, gate) = (Task::new(), Gate::new());

@@ -166,6 +166,19 @@ impl<C> Line<C> {
         self.change(place.priority, |row| row.remove(place.came))
     }
 
+    /// Whether nobody waits but daemons in the queue.
+    pub(super) fn has_daemons_only(&self) -> bool {
+        let is_daemon = |entry: &Entry<C>| matches!(entry, Entry::Queued(load) if load.is_daemon());
+        self.rows().flat_map(Row::iter).all(is_daemon)
+    }
+
+    /// In order.
+    fn rows(&self) -> impl Iterator<Item = &Row<Entry<C>>> {
+        let before = self.ranked.range(..Reverse(0)).map(|(_, row)| row);
+        let after = self.ranked.range(Reverse(0)..).map(|(_, row)| row);
+        before.chain([&self.plain]).chain(after)
+    }
+
     /// The children of the queue, in order; the waiters are forgotten.
     pub(super) fn queued(mut self) -> impl Iterator<Item = Load<C>> {
         core::iter::from_fn(move || {
@@ -179,10 +192,7 @@ impl<C> Line<C> {
 
     /// The children of the queue, in order.
     pub(super) fn iter_queued(&self) -> impl Iterator<Item = &Load<C>> {
-        let before = self.ranked.range(..Reverse(0)).map(|(_, row)| row);
-        let after = self.ranked.range(Reverse(0)..).map(|(_, row)| row);
-        let rows = before.chain([&self.plain]).chain(after);
-        rows.flat_map(Row::iter).filter_map(|entry| match entry {
+        self.rows().flat_map(Row::iter).filter_map(|entry| match entry {
             Entry::Queued(load) => Some(load),
             Entry::Waiter(_) => None,
         })
@@ -230,6 +240,10 @@ impl<C> Load<C> {
 
     pub(super) fn priority(&self) -> i32 {
         self.options.as_ref().map_or(0, |options| options.priority)
+    }
+
+    fn is_daemon(&self) -> bool {
+        self.options.as_ref().is_some_and(|options| options.daemon)
     }
 }
 

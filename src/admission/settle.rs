@@ -51,7 +51,7 @@ impl<C> State<C> {
         }
         // New children to poll, or an end to come to.
         let left = core::mem::take(&mut self.left);
-        calls.ring |= self.has_mail() || (left && self.is_over(stopped));
+        calls.ring |= self.has_mail() || (left && self.may_end(stopped));
     }
 
     /// Gives room to those whose turn it is. Whether the first of those that are left lacks a

@@ -400,9 +400,16 @@ impl<C> State<C> {
         }
     }
 
-    /// Whether there are daemons and nobody else.
+    /// Whether there are daemons and nobody else; those in the queue hold nothing open either.
     pub(super) fn has_daemons_only(&self) -> bool {
-        self.daemons > 0 && self.is_over(false)
+        self.count - self.held == self.daemons
+            && (self.daemons > 0 || !self.line.is_empty())
+            && self.line.has_daemons_only()
+    }
+
+    /// Whether the group has an end to come to when it is polled.
+    pub(super) fn may_end(&self, stopped: bool) -> bool {
+        self.is_over(stopped) || (!stopped && self.has_daemons_only())
     }
 
     /// Closes the group if nothing runs and nothing waits.

@@ -14,7 +14,7 @@ use crate::CancelError;
 /// child finished; of a `hedge` that may attempt nothing. Others may be made of a `Vec`, or
 /// collected.
 ///
-/// Shown, it is on one line: one error as it is; several as their number, then each, as in
+/// Shown, it is on one line: how many they are, then each, as in `1 error: a` and
 /// `3 errors: a; b; c`, however many they are. `{:#}` shows each in its `{:#}` form. As an
 /// [`Error`], its [`source`](Error::source) is the first of them; iterate for each one's own
 /// chain. For that the children's error has to be an `Error` itself, which a `Box<dyn Error>`
@@ -196,7 +196,7 @@ impl<E> From<Vec<E>> for Errors<E> {
 /// assert_eq!(check(&token).await.unwrap_err().len(), 2);
 /// token.cancel();
 /// let errors = check(&token).await.unwrap_err();
-/// assert_eq!((errors.len(), errors.to_string()), (1, "cancelled".to_string()));
+/// assert_eq!((errors.len(), errors.to_string()), (1, "1 error: cancelled".to_string()));
 /// # });
 /// ```
 impl<E: From<CancelError>> From<CancelError> for Errors<E> {
@@ -227,7 +227,7 @@ impl<E: fmt::Display> fmt::Display for Errors<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.len() {
             0 => return f.write_str("no errors"),
-            1 => {}
+            1 => f.write_str("1 error: ")?,
             several => write!(f, "{several} errors: ")?,
         }
         for (n, error) in self.iter().enumerate() {
