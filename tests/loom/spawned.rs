@@ -100,8 +100,8 @@ impl Child {
                 _ => Poll::Ready(Ok(value.take().expect("polled after its end"))),
             }
         });
-        let mut work = Box::pin(Work::new(Box::pin(future) as Future_, Arc::clone(&job)));
-        work.as_mut().send_out(home, index);
+        let mut work = Box::pin(Work::new(Box::pin(future) as Future_));
+        work.as_mut().send_out(&job, home, index);
         Self { job, home: Arc::clone(home), index, work, does }
     }
 
