@@ -13,7 +13,7 @@ use common::{
     Bomb, Drops, Gate, Job, Log, Meter, OnDrop, Probe, Tap, Task, fails, job, thrown, waits,
     yield_now,
 };
-use errgroup::{CancelToken, Group, Reason, Spawned};
+use errgroup::{CancelToken, Group, Handle, Reason, Spawned};
 use futures::future::BoxFuture;
 use futures::stream;
 
@@ -142,6 +142,41 @@ fn a_raised_limit_spawns_at_once_from_any_thread() {
     assert_eq!(pool.spawned(), 3);
     group.set_limit(None);
     assert_eq!(pool.spawned(), 5);
+}
+
+#[test]
+fn a_raised_limit_spawns_at_once_in_a_group_without_a_handle() {
+    for shared_later in [false, true] {
+        let (pool, task, gate) = (Pool::new(), Task::new(), Gate::new());
+        let mut group = pool.group().with_limit(1).collect();
+        for n in 0..4 {
+            group.queue(waits(&gate, n));
+        }
+        assert!(task.poll(&mut group).is_pending());
+        group.set_limit(Some(3));
+        assert_eq!((pool.spawned(), task.wakes()), (3, 1));
+        // They report before the group has taken them in.
+        (0..4).for_each(|n| gate.open(n));
+        pool.poll_all();
+        let handle = shared_later.then(|| group.handle());
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!(pool.spawned(), 4);
+        pool.poll_all();
+        assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![0, 1, 2, 3])));
+        drop(handle);
+    }
+}
+
+#[test]
+fn a_spawner_that_panics_when_a_limit_is_raised_comes_out_of_the_group() {
+    let (pool, task) = (Pool::new(), Task::new());
+    let mut group = moody(&pool, |_| true, false).with_limit(1);
+    group.set_limit(Some(0));
+    group.queue(pending());
+    group.set_limit(Some(1));
+    assert_eq!(numbers(&group), [0, 1, 0, 0, 0], "nothing is locked");
+    assert_eq!(thrown(|| task.run(&mut group)), "no task for you");
+    assert_eq!(numbers(&group), [0, 0, 0, 0, 1]);
 }
 
 #[test]
@@ -820,6 +855,22 @@ fn a_spawned_child_that_waits_for_room_in_its_own_group_never_deadlocks() {
     }
     assert_eq!(finish(&pool, &task, &mut group), Ok(()));
     assert_eq!(numbers(&group), [0, 0, 16, 0, 0]);
+}
+
+#[test]
+fn a_child_that_ran_before_there_was_a_handle_is_known_by_it() {
+    let (pool, task) = (Pool::new(), Task::new());
+    let (send, receive) = futures::channel::oneshot::channel::<Handle<Spawned<_, _>>>();
+    let mut group = pool.group().with_limit(1);
+    group.queue(async move {
+        let handle = receive.await.expect("it is sent");
+        assert!(handle.go(async { Ok(2) }).await.is_ok());
+        Ok(1)
+    });
+    pool.poll_all();
+    assert!(send.send(group.handle()).is_ok());
+    assert_eq!(finish(&pool, &task, &mut group), Ok(()));
+    assert_eq!(numbers(&group), [0, 0, 2, 0, 0]);
 }
 
 #[test]

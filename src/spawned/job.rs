@@ -81,7 +81,7 @@ impl<T, E> Job<T, E> {
     }
 
     /// Sets bits, and does what falls to the one who sets them.
-    fn mark(&self, bits: u8, way: Option<Way<'_>>) {
+    fn mark(&self, bits: u8, way: Way<'_>) {
         // Release: who sees the bits sees the outcome. Acquire: who sets the later bit of two
         // sees what the other has done.
         let before = self.state.fetch_or(bits, Ordering::AcqRel);
@@ -93,7 +93,7 @@ impl<T, E> Job<T, E> {
         } else if now & SETTLED == SETTLED && before & SETTLED != SETTLED {
             // The waker of a task may panic, which is its executor's fault, and not to be a
             // panic of this one's.
-            let _ = catch(|| way.map(Way::report)).map_err(discard);
+            let _ = catch(|| way.report()).map_err(discard);
         }
     }
 
@@ -105,8 +105,8 @@ impl<T, E> Job<T, E> {
         !self.is_over()
     }
 
-    /// The work is gone, and this is what came of it; told on that way, once it has started.
-    pub(super) fn finish(&self, outcome: Ending<T, E>, way: Option<Way<'_>>) {
+    /// The work is gone, and this is what came of it.
+    pub(super) fn finish(&self, way: Way<'_>, outcome: Ending<T, E>) {
         let unwanted = {
             let mut slot = self.outcome.lock();
             match &*slot {
@@ -123,11 +123,11 @@ impl<T, E> Job<T, E> {
     /// The call of the spawner is over, and this is what it has thrown.
     pub(super) fn launched(&self, way: Way<'_>, thrown: Option<Payload>) {
         match thrown {
-            None => self.mark(LAUNCHED, Some(way)),
+            None => self.mark(LAUNCHED, way),
             Some(payload) => {
                 let before = self.outcome.lock().replace(Ending::Panicked(payload));
                 bury(before);
-                self.mark(LAUNCHED | DONE, Some(way));
+                self.mark(LAUNCHED | DONE, way);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Children that run as tasks of an executor, while their group waits for them.
 //!
-//! A child is made in two halves that meet in a [`Job`]: the [`Work`], a future that the
-//! executor polls, and the [`Spawned`], which stays with the group. The work waits in the other
-//! half until the child is admitted. Then it leaves as a [`Start`], which is run when no lock
-//! is held. When it is done it reports to its [`Home`]; and the group seats the other half in
+//! A child has two halves that meet in a [`Job`]: the [`Work`], a future that the executor
+//! polls, and the [`Spawned`], which stays with the group. The work waits in the other half
+//! until the child is admitted. Then it leaves as a [`Start`], which is run when no lock is
+//! held. When it is done it reports to its [`Home`]; and the group seats the other half in
 //! its set, polls it once, and has the result.
 
 mod home;
@@ -26,18 +26,23 @@ pub(crate) use self::start::{Spawner, Start, Starts};
 use self::work::Work;
 use crate::Observer;
 use crate::kind::{Child, Children, Kind, Seal, Sealed};
-use crate::panic::{discard, resume, unwinding};
+use crate::panic::resume;
 use crate::sync::Arc;
 use crate::task::{Options, Task};
 
 /// Children of any type that run in parallel, each a task of an executor:
 /// [`Group::on`](crate::Group::on).
 pub struct Spawned<T, E> {
-    job: Arc<Job<T, E>>,
-    /// Until the child is admitted.
-    work: Option<Pin<Box<dyn Idle + Send>>>,
+    stage: Stage<T, E>,
+}
+
+enum Stage<T, E> {
+    /// It waits to be admitted.
+    Idle(Pin<Box<dyn Idle<T, E> + Send>>),
+    /// It was handed to the executor.
+    Started(Arc<Job<T, E>>),
     /// The outcome has been taken: there is nobody to be told any more.
-    taken: bool,
+    Over,
 }
 
 // === impl Spawned ===
@@ -45,7 +50,16 @@ pub struct Spawned<T, E> {
 impl<T, E> Spawned<T, E> {
     /// Lets go of the work, the child having been admitted.
     fn start(&mut self, home: &Arc<Home>, index: usize) -> Option<Start> {
-        Some(self.work.take()?.start(home, index))
+        let work = match core::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Idle(work) => work,
+            stage => {
+                self.stage = stage;
+                return None;
+            }
+        };
+        let (start, job) = work.start(home, index);
+        self.stage = Stage::Started(job);
+        Some(start)
     }
 }
 
@@ -67,11 +81,14 @@ impl<T, E> Children for Spawned<T, E> {
     type Err = E;
 
     fn poll_child(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<T, E>> {
-        debug_assert!(self.job.is_settled(), "a child is polled that has not reported");
-        match self.job.take() {
+        let Stage::Started(job) = &self.stage else {
+            return Poll::Pending;
+        };
+        debug_assert!(job.is_settled(), "a child is polled that has not reported");
+        match job.take() {
             None => Poll::Pending,
             Some(Ending::Finished(result)) => {
-                self.taken = true;
+                self.stage = Stage::Over;
                 Poll::Ready(result)
             }
             Some(Ending::Panicked(payload)) => resume(payload),
@@ -89,9 +106,7 @@ where
     E: Send + 'static,
 {
     fn into_child(self, _: Seal) -> Spawned<T, E> {
-        let job = Arc::new(Job::new());
-        let work = Box::pin(Work::new(self, Arc::clone(&job)));
-        Spawned { job, work: Some(work), taken: false }
+        Spawned { stage: Stage::Idle(Box::pin(Work::new(self))) }
     }
 }
 
@@ -113,15 +128,8 @@ where
 
 impl<T, E> Drop for Spawned<T, E> {
     fn drop(&mut self) {
-        if let Some(work) = self.work.take() {
-            // It was never started, and goes as any future does, here and now; but its panic
-            // is caught by the work.
-            drop(work);
-            if let Some(Ending::Panicked(payload)) = self.job.take() {
-                if unwinding() { discard(payload) } else { resume(payload) }
-            }
-        } else if !self.taken {
-            self.job.give_up();
+        if let Stage::Started(job) = &self.stage {
+            job.give_up();
         }
     }
 }

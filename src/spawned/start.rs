@@ -25,9 +25,9 @@ pub(crate) struct Start {
 }
 
 /// Work that nobody has started, whatever its future.
-pub(super) trait Idle {
+pub(super) trait Idle<T, E> {
     /// Gets it ready to go, as that child of that group.
-    fn start(self: Pin<Box<Self>>, home: &Arc<Home>, index: usize) -> Start;
+    fn start(self: Pin<Box<Self>>, home: &Arc<Home>, index: usize) -> (Start, Arc<Job<T, E>>);
 }
 
 /// Those that one change has admitted, in order.
@@ -63,16 +63,16 @@ impl<T, E> Launch for Job<T, E> {
 
 // === impl Start ===
 
-impl<F, T, E> Idle for Work<F, T, E>
+impl<F, T, E> Idle<T, E> for Work<F, T, E>
 where
     F: Future<Output = Result<T, E>> + Send + 'static,
     T: Send + 'static,
     E: Send + 'static,
 {
-    fn start(mut self: Pin<Box<Self>>, home: &Arc<Home>, index: usize) -> Start {
-        self.as_mut().send_out(home, index);
-        let job = Arc::clone(self.job());
-        Start { work: self, job, index }
+    fn start(mut self: Pin<Box<Self>>, home: &Arc<Home>, index: usize) -> (Start, Arc<Job<T, E>>) {
+        let job = Arc::new(Job::new());
+        self.as_mut().send_out(&job, home, index);
+        (Start { work: self, job: Arc::clone(&job) as _, index }, job)
     }
 }
 

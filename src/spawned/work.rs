@@ -14,41 +14,46 @@ pin_project! {
     /// The half of a child that an executor polls.
     ///
     /// Whatever the future does, a panic of its is an outcome, and does not reach the
-    /// executor. The future is dropped before its outcome is told.
+    /// executor. The future is dropped before its outcome is told. Until it is started, it is
+    /// dropped as any future is.
     pub(super) struct Work<F, T, E> {
         // Gone once it is done, or was dropped on behalf of the group.
         #[pin]
         future: Option<F>,
-        job: Arc<Job<T, E>>,
-        // Whose child it is, and which, once it has been started.
-        home: Option<(Arc<Home>, usize)>,
+        // Once it has been started.
+        post: Option<Post<T, E>>,
     }
 
     impl<F, T, E> PinnedDrop for Work<F, T, E> {
         fn drop(this: Pin<&mut Self>) {
-            if this.future.is_some() {
+            if this.future.is_some() && this.post.is_some() {
                 this.end(Ending::Lost);
             }
         }
     }
 }
 
-fn way(home: &Option<(Arc<Home>, usize)>) -> Option<Way<'_>> {
-    home.as_ref().map(|(home, index)| Way { home, index: *index })
+/// Whose child it is, and which of them.
+struct Post<T, E> {
+    job: Arc<Job<T, E>>,
+    home: Arc<Home>,
+    index: usize,
 }
 
 impl<F, T, E> Work<F, T, E> {
-    pub(super) fn new(future: F, job: Arc<Job<T, E>>) -> Self {
-        Self { future: Some(future), job, home: None }
+    pub(super) fn new(future: F) -> Self {
+        Self { future: Some(future), post: None }
     }
 
-    pub(super) fn job(&self) -> &Arc<Job<T, E>> {
-        &self.job
-    }
-
-    /// Says whose child it is, and which of them, before it is started.
-    pub(super) fn send_out(self: Pin<&mut Self>, home: &Arc<Home>, index: usize) {
-        *self.project().home = Some((Arc::clone(home), index));
+    /// Tells it whose child it is, and which of them: before it goes to the spawner.
+    pub(super) fn send_out(
+        self: Pin<&mut Self>,
+        job: &Arc<Job<T, E>>,
+        home: &Arc<Home>,
+        index: usize,
+    ) {
+        let post = Post { job: Arc::clone(job), home: Arc::clone(home), index };
+        *self.project().post = Some(post);
     }
 
     /// Drops the future, then tells the outcome.
@@ -64,7 +69,9 @@ impl<F, T, E> Work<F, T, E> {
                 let _ = catch(|| drop(result)).map_err(discard);
             }
         }
-        this.job.finish(outcome, way(this.home));
+        if let Some(Post { job, home, index }) = this.post {
+            job.finish(Way { home, index: *index }, outcome);
+        }
     }
 }
 
@@ -76,15 +83,15 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
-        let Some(future) = this.future.as_pin_mut() else {
+        let (Some(future), Some(post)) = (this.future.as_pin_mut(), this.post) else {
             return Poll::Ready(());
         };
-        let job = this.job;
+        let job = &post.job;
         let outcome = if job.is_over() {
             Ending::Lost
         } else {
-            let (group, index) = way(this.home).map_or((0, 0), |way| (way.home.id(), way.index));
-            match catch(|| context::inside(group, index, || future.poll(cx))) {
+            let polled = || context::inside(post.home.id(), post.index, || future.poll(cx));
+            match catch(polled) {
                 Ok(Poll::Ready(result)) => Ending::Finished(result),
                 Ok(Poll::Pending) if job.wait(cx.waker()) => return Poll::Pending,
                 Ok(Poll::Pending) => Ending::Lost,

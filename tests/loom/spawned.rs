@@ -80,8 +80,27 @@ struct Child {
     job: Arc<Job<Value, ()>>,
     home: Arc<Home>,
     index: usize,
-    work: Pin<Box<Work<Future_, Value, ()>>>,
+    work: Kept,
     does: Does,
+}
+
+/// Work that is not dropped where its model has failed: its destructor is a part of that.
+struct Kept(Option<Pin<Box<Work<Future_, Value, ()>>>>);
+
+impl Kept {
+    fn run(&mut self) {
+        if let Some(work) = &mut self.0 {
+            run(|cx| work.as_mut().poll(cx));
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::mem::forget(self.0.take());
+        }
+    }
 }
 
 impl Child {
@@ -100,9 +119,9 @@ impl Child {
                 _ => Poll::Ready(Ok(value.take().expect("polled after its end"))),
             }
         });
-        let mut work = Box::pin(Work::new(Box::pin(future) as Future_, Arc::clone(&job)));
-        work.as_mut().send_out(home, index);
-        Self { job, home: Arc::clone(home), index, work, does }
+        let mut work = Box::pin(Work::new(Box::pin(future) as Future_));
+        work.as_mut().send_out(&job, home, index);
+        Self { job, home: Arc::clone(home), index, work: Kept(Some(work)), does }
     }
 
     fn job(&self) -> Arc<Job<Value, ()>> {
@@ -117,7 +136,7 @@ impl Child {
         let Self { job, home, index, mut work, does } = self;
         let executor = thread::spawn(move || {
             if !matches!(does, Does::Vanishes) {
-                run(|cx| work.as_mut().poll(cx));
+                work.run();
             }
         });
         let thrown = match spawner {
@@ -259,7 +278,7 @@ fn two_children_that_report_to_one_group() {
             thread::spawn(move || {
                 let Child { job, home, index, mut work, .. } = child;
                 job.launched(Way { home: &home, index }, None);
-                run(|cx| work.as_mut().poll(cx));
+                work.run();
             })
         });
         let outcomes = outcomes(&home, &bell, &jobs);
