@@ -158,7 +158,8 @@ impl<C: Kind> Handle<C> {
         self.shared.is_stopped()
     }
 
-    /// Waits until the group has resolved or is gone, and all its children with it.
+    /// Waits until the group has resolved or is gone, and all its children with it: those of
+    /// [`Group::on`](crate::Group::on) that a drop or a grace has ended are gone at their next poll.
     ///
     /// Any number may wait; the future borrows nothing.
     ///

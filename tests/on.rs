@@ -1051,3 +1051,22 @@ fn streams_feed_spawned_children_from_tasks() {
         assert_eq!(counts.into_iter().map(|count| count.unwrap()).sum::<usize>(), 400);
     });
 }
+
+#[test]
+fn a_dropped_group_is_closed_when_its_spawned_children_are_gone_too() {
+    let (pool, task) = (Pool::new(), Task::new());
+    let mut group = pool.group();
+    group.queue(std::future::pending());
+    group.queue(std::future::pending());
+    let handle = group.handle();
+    let mut closed = handle.closed();
+    assert!(task.run(&mut group).is_pending());
+    drop(group);
+    assert!(handle.is_stopped());
+    assert!(task.poll(&mut closed).is_pending() && !handle.is_closed());
+    pool.poll(0);
+    assert!(task.poll(&mut closed).is_pending() && !handle.is_closed());
+    pool.poll(1);
+    assert!(handle.is_closed());
+    assert!(task.run(&mut closed).is_ready());
+}

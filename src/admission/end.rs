@@ -40,7 +40,11 @@ struct Relay {
 }
 
 impl End {
-    pub(super) fn reach(&self) {
+    pub(super) fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn reach(&self) {
         // Release: who sees the end sees all that came before it.
         self.reached.store(true, Ordering::Release);
         self.event.notify(usize::MAX);
@@ -61,7 +65,7 @@ impl Future for EndWaiter {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         loop {
-            if this.end.reached.load(Ordering::Acquire) {
+            if this.end.is_reached() {
                 this.listener = None;
                 return Poll::Ready(());
             }

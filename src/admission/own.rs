@@ -17,7 +17,7 @@ use super::permits::{Acquiring, Permits};
 use super::row::shrink;
 use super::settle::Calls;
 use super::state::State;
-use super::{Shared, Who};
+use super::{End, Shared, Who};
 use crate::bell::Bell;
 use crate::future::Cancelled;
 use crate::kind::{Child, Kind, Seal};
@@ -151,9 +151,11 @@ impl<C: Kind> Admission<C> {
     }
 
     /// For a group whose children run elsewhere.
-    pub(crate) fn spawning(spawner: impl FnOnce(Arc<Bell>) -> Spawner<C>) -> Self {
+    pub(crate) fn spawning(spawner: impl FnOnce(Arc<Bell>, Arc<End>) -> Spawner<C>) -> Self {
         let mut admission = Self::new();
-        let spawner = spawner(Arc::clone(&admission.bell));
+        let end = Arc::<End>::default();
+        let spawner = spawner(Arc::clone(&admission.bell), Arc::clone(&end));
+        admission.with(|state| state.end = Some(end));
         admission.abroad = Some(Abroad::new(spawner));
         admission
     }
@@ -607,6 +609,10 @@ impl<C: Kind> Admission<C> {
 
     /// Tells those who wait in `closed`, after everything else of the end.
     pub(crate) fn announce_end(&mut self) {
+        if let Some(spawner) = self.spawner() {
+            // Whose children are gone when their futures are.
+            return spawner.home().leave();
+        }
         let end = self.with(|state| {
             state.ended = true;
             state.end.clone()

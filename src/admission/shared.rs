@@ -536,6 +536,7 @@ impl<C: Kind> Shared<C> {
     }
 
     pub(crate) fn is_ended(&self) -> bool {
-        self.state.lock().ended
+        let state = self.state.lock();
+        state.ended || state.end.as_ref().is_some_and(|end| end.is_reached())
     }
 }

@@ -207,7 +207,10 @@ impl<T, E> Group<Spawned<T, E>> {
     where
         S: Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
     {
-        Self::assemble(Admission::spawning(|bell| Spawner::new(spawn, bell)), FirstErr::new())
+        Self::assemble(
+            Admission::spawning(|bell, end| Spawner::new(spawn, bell, move || end.reach())),
+            FirstErr::new(),
+        )
     }
 }
 

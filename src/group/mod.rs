@@ -266,7 +266,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Fairness
     ///
-    /// The stream is asked only when there is room and it is this feed's turn in the line. A
+    /// The stream is asked only when there is room and it is this feed's turn in the line, in which
+    /// it stands with priority 0, whatever its children ask for. A
     /// stream that is pending holds neither; when it wakes, the feed stands in line anew. It
     /// is asked at most 4,096 times a poll. A stream must not itself wait for room in the
     /// group that it feeds: at the limit the two would wait for one another.

@@ -1,10 +1,11 @@
 //! Where the children of a group that run elsewhere report that they are done.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::bell::Bell;
 use crate::lock::Lock;
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 
 /// The list of those who have reported since the group looked last; whoever is the first in it
 /// rings the group's bell.
@@ -13,6 +14,10 @@ pub(crate) struct Home {
     done: Lock<Vec<usize>>,
     /// Whether there is anybody in it; written under the lock only.
     any: AtomicBool,
+    /// The group, until its end, and the children that were started and whose futures exist.
+    present: AtomicUsize,
+    /// Called when the last of these has left.
+    gone: Box<dyn Fn() + Send + Sync>,
 }
 
 /// How a child reports: to whom, and as which of them.
@@ -29,8 +34,27 @@ impl Way<'_> {
 }
 
 impl Home {
-    pub(super) fn new(bell: Arc<Bell>) -> Arc<Self> {
-        Arc::new(Self { bell, done: Lock::default(), any: AtomicBool::new(false) })
+    pub(super) fn new(bell: Arc<Bell>, gone: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            bell,
+            done: Lock::default(),
+            any: AtomicBool::new(false),
+            present: AtomicUsize::new(1),
+            gone: Box::new(gone),
+        })
+    }
+
+    /// A child is started; the group has not come to its end.
+    pub(super) fn enter(&self) {
+        self.present.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The group has come to its end, or the future of a child is gone.
+    pub(crate) fn leave(&self) {
+        // Release: what this one did is seen by the last. Acquire: by whom it is told.
+        if self.present.fetch_sub(1, Ordering::AcqRel) == 1 {
+            (self.gone)();
+        }
     }
 
     /// What the group is known by while one of its children is polled.

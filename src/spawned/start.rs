@@ -100,8 +100,9 @@ impl<T, E> Spawner<Spawned<T, E>> {
     pub(crate) fn new(
         spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
         bell: Arc<Bell>,
+        gone: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        Self { spawn: Arc::new(spawn), start: Spawned::start, home: Home::new(bell) }
+        Self { spawn: Arc::new(spawn), start: Spawned::start, home: Home::new(bell, gone) }
     }
 }
 

@@ -52,6 +52,7 @@ impl<F, T, E> Work<F, T, E> {
         home: &Arc<Home>,
         index: usize,
     ) {
+        home.enter();
         let post = Post { job: Arc::clone(job), home: Arc::clone(home), index };
         *self.project().post = Some(post);
     }
@@ -70,6 +71,9 @@ impl<F, T, E> Work<F, T, E> {
             }
         }
         if let Some(Post { job, home, index }) = this.post {
+            // Before the outcome is told: whoever has it finds the future gone. Foreign wakers may
+            // panic in here.
+            let _ = catch(|| home.leave()).map_err(discard);
             job.finish(Way { home, index: *index }, outcome);
         }
     }

@@ -191,7 +191,7 @@ fn outcomes(home: &Arc<Home>, bell: &Arc<Bell>, jobs: &[Arc<Job<Value, ()>>]) ->
 
 fn home() -> (Arc<Bell>, Arc<Home>) {
     let bell = Bell::new();
-    let home = Home::new(Arc::clone(&bell));
+    let home = Home::new(Arc::clone(&bell), || {});
     (bell, home)
 }
 
