@@ -368,6 +368,11 @@ impl<C: Kind> Admission<C> {
         self.has_mail() || self.abroad.as_ref().is_some_and(|(_, abroad)| !abroad.is_empty())
     }
 
+    /// Whether the children run elsewhere.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.abroad.is_some()
+    }
+
     /// Calls those back who run elsewhere, with their indices.
     pub(crate) fn recall(&mut self) -> impl Iterator<Item = (usize, C)> + use<C> {
         self.abroad.as_mut().map(|(_, abroad)| abroad.leave()).into_iter().flatten()

@@ -392,6 +392,10 @@ impl<C: Kind, T, E> Results<C, T, E> {
         let ended = if result.is_ok() { Outcome::Ok } else { Outcome::Failed };
         group.admission.finish(index, ended);
         group.admission.admit_next(&mut group.set);
+        if group.company.is_some() {
+            // Nobody is polled as long as results wait, and that may be long.
+            group.tell();
+        }
         Some(result)
     }
 
