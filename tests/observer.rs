@@ -880,3 +880,19 @@ fn what_is_told_adds_up_to_the_numbers_after_each_poll() {
         assert_eq!((replay.stops, replay.running.len(), replay.queued.len()), (1, 0, 0));
     }
 }
+
+#[test]
+fn it_is_told_at_the_latest_by_the_next_poll_of_a_stream_whose_results_wait() {
+    let (driver, log) = (Task::new(), Log::new());
+    let mut group = observed(&log).with_limit(2);
+    for n in 0..3 {
+        group.queue(async move { Ok(n) });
+    }
+    let mut results = group.results();
+    assert!(driver.poll(&mut results.next()).is_ready());
+    assert!(driver.poll(&mut results.next()).is_ready());
+    // Nobody was polled in the second: the result was there.
+    let told = log.take();
+    assert!(told.contains(&"#1 finished: Ok".into()), "{told:?}");
+    assert!(told.contains(&"#2 started".into()), "{told:?}");
+}

@@ -1070,3 +1070,35 @@ fn a_dropped_group_is_closed_when_its_spawned_children_are_gone_too() {
     assert!(handle.is_closed());
     assert!(task.run(&mut closed).is_ready());
 }
+
+// === the end of a grace ===
+
+#[test]
+fn a_panic_of_the_spawner_or_of_a_child_that_is_done_comes_out_though_the_grace_is_over() {
+    let (task, pool) = (Task::new(), Pool::new());
+    let mut group = moody(&pool, |_| true, false).with_grace(|| ready(()));
+    group.queue(job(ready(Ok(0))));
+    group.token().cancel();
+    assert_eq!(thrown(|| task.run(&mut group)), "no task for you");
+    let mut group = pool.group().with_grace(|| ready(()));
+    group.queue(job(poll_fn(|_| panic_any("at work"))));
+    group.queue(job(pending()));
+    pool.poll_all();
+    group.token().cancel();
+    assert_eq!(thrown(|| task.run(&mut group)), "at work");
+    assert_eq!(numbers(&group), [0, 0, 0, 0, 2]);
+}
+
+#[test]
+fn the_result_of_a_child_that_is_done_is_heard_of_though_the_grace_is_over() {
+    let (task, pool) = (Task::new(), Pool::new());
+    let mut group = pool.group().with_grace(|| ready(()));
+    group.queue(job(ready(Err("failed"))));
+    group.queue(job(pending()));
+    group.queue(job(ready(Ok(2))));
+    pool.poll_all();
+    group.token().cancel();
+    // It had failed before anybody stopped the group; only one still runs.
+    assert_eq!(task.run(&mut group), Poll::Ready(Err("failed")));
+    assert_eq!(numbers(&group), [0, 0, 1, 1, 1]);
+}

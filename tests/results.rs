@@ -16,7 +16,7 @@ use common::{
     Bomb, Drops, Gate, Job, Log, Meter, OnDrop, Probe, Task, counted, fails, job, thrown, visitor,
     waits, yield_now,
 };
-use errgroup::{Boxed, Child, Children, Group, Handle, Reason, TryGoError};
+use errgroup::{Boxed, Child, Children, Group, Handle, Reason, TryGoError, task};
 use futures::stream::{self, FusedStream, Stream, StreamExt, TryStreamExt};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -1070,4 +1070,22 @@ fn its_debug_says_what_waits() {
     assert!(shown.starts_with("Results { waiting: 2, group: Group {"), "{shown}");
     let shown = format!("{:?}", results.feed(stream::empty::<Job>()));
     assert!(shown.starts_with("FedResults { fed: false, waiting: 2, group"), "{shown}");
+}
+
+#[test]
+fn in_order_the_results_behind_a_daemon_that_panics_when_it_is_told_to_end_are_given() {
+    let driver = Task::new();
+    let group: Group<Boxed<'_, usize, &'static str>> = Group::new();
+    let token = group.token().clone();
+    let mut results = group.results().in_order();
+    results.queue(
+        task(async move {
+            token.cancelled().await;
+            panic_any("at the end")
+        })
+        .daemon(),
+    );
+    results.queue(async { Ok(1) });
+    assert_eq!(driver.run(&mut results.next()), Poll::Ready(Some(Ok(1))));
+    assert_eq!(thrown(|| driver.run(&mut results.next())), "at the end");
 }

@@ -648,3 +648,48 @@ fn a_group_lets_go_of_the_permit_it_waits_for_when_nobody_needs_it_any_more() {
     assert_eq!(other.wakes(), wakes + 1);
     assert!(other.poll(&mut behind).is_ready());
 }
+
+#[test]
+fn a_group_that_nobody_polls_leaves_the_semaphores_line_when_nobody_in_its_own_can_use_a_permit() {
+    // The permit comes before the one who waits is gone, or after.
+    for (early, case) in [false, true].into_iter().flat_map(|early| (0..4).map(move |n| (early, n)))
+    {
+        let (gate, cap) = (Gate::new(), semaphore(1));
+        let (mut one, mut two) = (group(&cap), group(&cap));
+        let (driver, waiter) = (Task::new(), Task::new());
+        let mut held = cap.try_acquire();
+        two.queue(waits(&gate, 1));
+        // Behind the first group, where the second is not at its head.
+        let wait = |two: &mut Group<Kids>, held: &mut Option<_>| {
+            assert!(driver.run(two).is_pending());
+            held.take_if(|_| early);
+        };
+        match case {
+            0 => {
+                let mut go = one.go(waits(&gate, 0));
+                assert!(driver.poll(&mut go).is_pending());
+                wait(&mut two, &mut held);
+            }
+            1 => {
+                let mut feed = Box::pin(one.feed(stream::iter([waits(&gate, 0)])));
+                assert!(driver.poll(&mut feed).is_pending());
+                wait(&mut two, &mut held);
+            }
+            2 => {
+                let mut go = one.handle().go(waits(&gate, 0));
+                assert!(waiter.poll(&mut go).is_pending());
+                assert!(driver.poll(&mut one).is_pending());
+                wait(&mut two, &mut held);
+            }
+            _ => {
+                one.queue(waits(&gate, 0));
+                assert!(driver.poll(&mut one).is_pending());
+                wait(&mut two, &mut held);
+                one.set_limit(Some(0));
+            }
+        }
+        drop(held);
+        assert!(driver.run(&mut two).is_pending());
+        assert_eq!(numbers(&two), (1, 0), "early: {early}, case {case}");
+    }
+}

@@ -13,7 +13,7 @@ use async_lock::Semaphore;
 use super::abroad::Abroad;
 use super::line::{Line, Load, Slot};
 use super::log::Log;
-use super::permits::{Acquiring, Permits};
+use super::permits::{Permits, Source};
 use super::row::shrink;
 use super::settle::Calls;
 use super::state::State;
@@ -40,8 +40,6 @@ pub(crate) struct Admission<C: Kind> {
     abroad: Option<Box<Abroad<C>>>,
     /// Those to whom room was given while the children are polled, and who are told after.
     calls: Calls,
-    /// Waits for a permit of the semaphore, where the first in line lacks one.
-    acquiring: Option<Acquiring>,
     /// The lock is for `&self` alone; whoever has the group to himself goes past it.
     access: Lock<Access<C>>,
 }
@@ -144,7 +142,6 @@ impl<C: Kind> Admission<C> {
             batch: VecDeque::new(),
             abroad: None,
             calls: Calls::default(),
-            acquiring: None,
             access: Lock::new(Access::Own(State::new())),
             bell,
         }
@@ -324,7 +321,7 @@ impl<C: Kind> Admission<C> {
             }
             Access::Shared(shared) => {
                 shared.make(core::mem::take(&mut self.calls), Who::Owner);
-                if shared.semaphore().is_some() {
+                if shared.source().is_some() {
                     // The permits of those who have left, if nobody had use for them.
                     shared.update(Who::Owner, |_| ());
                 }
@@ -385,6 +382,11 @@ impl<C: Kind> Admission<C> {
         self.has_mail() || self.abroad.as_ref().is_some_and(|abroad| !abroad.is_empty())
     }
 
+    /// Whether the children run elsewhere.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.abroad.is_some()
+    }
+
     /// Calls those back who run elsewhere, with their indices.
     pub(crate) fn recall(&mut self) -> impl Iterator<Item = (usize, C)> + use<C> {
         self.abroad.as_mut().map(|abroad| abroad.leave()).into_iter().flatten()
@@ -394,7 +396,7 @@ impl<C: Kind> Admission<C> {
 
     #[inline]
     pub(crate) fn has_semaphore(&mut self) -> bool {
-        self.shared().is_some_and(|shared| shared.semaphore().is_some())
+        self.shared().is_some_and(|shared| shared.source().is_some())
     }
 
     /// Begins a poll: where other groups share the semaphore, they have had their turn.
@@ -409,7 +411,7 @@ impl<C: Kind> Admission<C> {
     /// Gives all permits back, when the children of a group that is closed are gone.
     pub(crate) fn give_permits_back(&mut self) {
         if let Access::Shared(shared) = self.access.get_mut() {
-            if shared.semaphore().is_some() {
+            if shared.source().is_some() {
                 shared.update(Who::Owner, |state| {
                     if let Some(permits) = &mut state.permits {
                         permits.free_all();
@@ -423,30 +425,28 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn acquire(&mut self) {
         // There may be more for those behind him: then the wait begins anew.
         while let Some(shared) = self.lacks_permit() {
-            let Some(semaphore) = shared.semaphore() else {
+            let Some(source) = shared.source() else {
                 return;
             };
-            let acquiring =
-                self.acquiring.get_or_insert_with(|| Acquiring::new(semaphore, &self.bell));
-            if !acquiring.poll() {
+            if source.acquire(&self.bell) {
+                shared.update(Who::Owner, |state| {
+                    if let Some(permits) = &mut state.permits {
+                        permits.add();
+                    }
+                });
+            } else if self.lacks_permit().is_some() {
                 return;
             }
-            self.acquiring = None;
-            shared.update(Who::Owner, |state| {
-                if let Some(permits) = &mut state.permits {
-                    permits.add();
-                }
-            });
+            // Else he has left meanwhile, on another thread, which found nobody waiting.
         }
         // Whoever waits behind it in the semaphore's own line is told now.
-        self.acquiring = None;
+        self.with_source(|source| source.leave());
     }
 
     /// Leaves the semaphore's line, when nobody polls it any more: so who stands behind is told.
     fn stop_acquiring(&mut self) {
-        let acquiring = self.acquiring.take();
         // A foreign waker that panics is its executor's fault.
-        let _ = catch(|| drop(acquiring)).map_err(discard);
+        let _ = catch(|| self.with_source(|source| source.leave())).map_err(discard);
     }
 
     fn lacks_permit(&mut self) -> Option<Arc<Shared<C>>> {
@@ -455,14 +455,19 @@ impl<C: Kind> Admission<C> {
 
     /// Whether the first in line lacks a permit, and nobody waits for it in his stead.
     pub(crate) fn has_to_acquire(&mut self) -> bool {
-        self.acquiring.is_none() && self.with_permits(|_, it| it.wanted).unwrap_or(false)
+        let waits = self.with_source(|source| source.is_acquiring());
+        waits == Some(false) && self.shared().is_some_and(|shared| shared.lacks_permit())
+    }
+
+    fn with_source<R>(&mut self, f: impl FnOnce(&Source) -> R) -> Option<R> {
+        self.shared()?.source().map(f)
     }
 
     fn with_permits<R>(&mut self, f: impl FnOnce(&Arc<Shared<C>>, &mut Permits) -> R) -> Option<R> {
         let Access::Shared(shared) = self.access.get_mut() else {
             return None;
         };
-        shared.semaphore()?;
+        shared.source()?;
         shared.state.lock().permits.as_mut().map(|permits| f(shared, permits))
     }
 

@@ -25,6 +25,7 @@ use async_lock::Semaphore;
 use async_lock::futures::AcquireArc;
 
 use crate::bell::Bell;
+use crate::lock::Lock;
 use crate::signal::Signal;
 
 /// How many permits a group takes over from its own children before it is the others' turn.
@@ -42,8 +43,18 @@ pub(super) struct Permits {
     pub(super) wanted: bool,
 }
 
+/// Where the permits come from, and who stands in line there.
+///
+/// Whoever finds that the group lacks no permit any more leaves that line in its stead: it may
+/// not be polled for long, and whoever stands behind it would not hear of a permit.
+pub(super) struct Source {
+    semaphore: Arc<Semaphore>,
+    /// Not here while it is polled, which is not done under the lock, nor is its drop.
+    acquiring: Lock<Option<Acquiring>>,
+}
+
 /// Waits for a permit in the stead of the first in line.
-pub(super) struct Acquiring {
+struct Acquiring {
     future: Pin<Box<AcquireArc>>,
     signal: Arc<Signal>,
     waker: Waker,
@@ -123,16 +134,49 @@ impl Permits {
     }
 }
 
+// === impl Source ===
+
+impl Source {
+    pub(super) fn new(semaphore: &Arc<Semaphore>) -> Box<Self> {
+        Box::new(Self { semaphore: Arc::clone(semaphore), acquiring: Lock::default() })
+    }
+
+    pub(super) fn add_permits(&self, count: usize) {
+        self.semaphore.add_permits(count);
+    }
+
+    /// Waits for a permit. Whether one has come; it is the caller's then.
+    pub(super) fn acquire(&self, bell: &Arc<Bell>) -> bool {
+        let before = self.acquiring.lock().take();
+        let mut acquiring = before.unwrap_or_else(|| Acquiring::new(&self.semaphore, bell));
+        let has_come = acquiring.poll();
+        if !has_come {
+            *self.acquiring.lock() = Some(acquiring);
+        }
+        has_come
+    }
+
+    pub(super) fn is_acquiring(&self) -> bool {
+        self.acquiring.lock().is_some()
+    }
+
+    /// Waits no more. Whoever stands behind in the semaphore's line is told.
+    pub(super) fn leave(&self) {
+        let acquiring = self.acquiring.lock().take();
+        drop(acquiring);
+    }
+}
+
 // === impl Acquiring ===
 
 impl Acquiring {
-    pub(super) fn new(semaphore: &Arc<Semaphore>, bell: &Arc<Bell>) -> Self {
+    fn new(semaphore: &Arc<Semaphore>, bell: &Arc<Bell>) -> Self {
         let signal = Signal::new(Arc::clone(bell));
         Self { future: Box::pin(semaphore.acquire_arc()), waker: Signal::waker(&signal), signal }
     }
 
     /// Whether a permit has come; it is the caller's then.
-    pub(super) fn poll(&mut self) -> bool {
+    fn poll(&mut self) -> bool {
         if !self.signal.take() {
             return false;
         }

@@ -16,6 +16,8 @@ pub(super) struct Calls {
     pub(super) first: Option<Key>,
     pub(super) more: Vec<Key>,
     pub(super) ring: bool,
+    /// Nobody waits for a permit any more.
+    pub(super) leave: bool,
     /// So many permits go back to the semaphore.
     pub(super) permits: usize,
     /// Children that run elsewhere, and have started.
@@ -47,7 +49,9 @@ impl<C> State<C> {
         }
         if let Some(permits) = &mut self.permits {
             // The group waits for it from now on, or no longer.
-            calls.ring |= core::mem::replace(&mut permits.wanted, lacks_permit) != lacks_permit;
+            let before = core::mem::replace(&mut permits.wanted, lacks_permit);
+            calls.ring |= before != lacks_permit;
+            calls.leave |= before && !lacks_permit;
         }
         // New children to poll, or an end to come to.
         let left = core::mem::take(&mut self.left);

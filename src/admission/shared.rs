@@ -14,9 +14,8 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Waker};
 
-use async_lock::Semaphore;
-
 use super::line::{Entry, Inbox, Line, Load, Want};
+use super::permits::Source;
 use super::roll::{Key, Roll};
 use super::settle::Calls;
 use super::state::State;
@@ -42,7 +41,7 @@ pub(crate) struct Shared<C> {
     /// Whether an observer is told what happens.
     observed: bool,
     /// Where the state's permits come from.
-    semaphore: Option<Arc<Semaphore>>,
+    source: Option<Box<Source>>,
     roll: Arc<Roll>,
     /// Where the children run, if not where the group does.
     spawner: Option<Spawner<C>>,
@@ -105,7 +104,7 @@ impl<C: Kind> Shared<C> {
         let waker = Waker::from(Arc::clone(&roll));
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
         let observed = state.log.is_some();
-        let semaphore = state.permits.as_ref().map(|permits| Arc::clone(permits.semaphore()));
+        let source = state.permits.as_ref().map(|permits| Source::new(permits.semaphore()));
         let state = Lock::new(state);
         Arc::new(Self {
             token,
@@ -114,7 +113,7 @@ impl<C: Kind> Shared<C> {
             crowded,
             state,
             observed,
-            semaphore,
+            source,
             roll,
             spawner,
             _watch: watch,
@@ -126,8 +125,8 @@ impl<C: Kind> Shared<C> {
         Arc::try_unwrap(self).map(|shared| shared.state.into_inner())
     }
 
-    pub(super) fn semaphore(&self) -> Option<&Arc<Semaphore>> {
-        self.semaphore.as_ref()
+    pub(super) fn source(&self) -> Option<&Source> {
+        self.source.as_deref()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -213,12 +212,26 @@ impl<C: Kind> Shared<C> {
         }
     }
 
+    /// Whether the first in line lacks a permit alone.
+    pub(super) fn lacks_permit(&self) -> bool {
+        self.state.lock().permits.as_ref().is_some_and(|permits| permits.wanted)
+    }
+
     pub(super) fn make(&self, calls: Calls, who: Who) {
         // A waker that panics is its executor's fault, who has heard of it; it must not cost
         // anybody his child or his wake-up.
         let mut panic = First::default();
-        if let (Some(semaphore), 1..) = (&self.semaphore, calls.permits) {
-            panic.guard(|| semaphore.add_permits(calls.permits));
+        if let Some(source) = &self.source {
+            if calls.leave && !self.lacks_permit() {
+                panic.guard(|| source.leave());
+                if self.lacks_permit() {
+                    // Somebody has come in between, for whom the group has begun to wait.
+                    panic.guard(|| self.bell.ring());
+                }
+            }
+            if calls.permits > 0 {
+                panic.guard(|| source.add_permits(calls.permits));
+            }
         }
         if calls.ring && who == Who::Handle {
             panic.guard(|| self.bell.ring());

@@ -176,6 +176,20 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Drops the children that still run, after a stop.
     fn cut_off(&mut self) {
         self.admission.take_in(&mut self.set);
+        // Of those who run elsewhere, the set has who is done: they have a result to be heard of,
+        // or a panic.
+        if !self.admission.is_elsewhere() {
+            self.cut_off_here();
+        }
+        for (index, child) in self.admission.recall() {
+            self.discharge(child);
+            self.admission.report(index, Outcome::Dropped);
+            self.admission.finish(index, Outcome::Dropped);
+        }
+        self.admission.admit_next(&mut self.set);
+    }
+
+    fn cut_off_here(&mut self) {
         // A set of which somebody is in the midst of a round is not to be mended: the group goes
         // on with a new one, whose blocks the wakers of the old one may ring for nothing.
         let mut set = core::mem::replace(&mut self.set, Set::new());
@@ -186,12 +200,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
             }
             self.admission.finish(index, Outcome::Dropped);
         }
-        for (index, child) in self.admission.recall() {
-            self.discharge(child);
-            self.admission.report(index, Outcome::Dropped);
-            self.admission.finish(index, Outcome::Dropped);
-        }
-        self.admission.admit_next(&mut self.set);
     }
 
     /// Whether children run, be they taken in or not.

@@ -89,7 +89,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Tells the observer what has happened since the last call. Whether there was anything.
     ///
     /// What it does itself meanwhile it is told next time, or it could go on for ever.
-    pub(super) fn tell(&mut self) -> bool {
+    pub(crate) fn tell(&mut self) -> bool {
         let Some(company) = &mut self.company else {
             return false;
         };

@@ -392,6 +392,10 @@ impl<C: Kind, T, E> Results<C, T, E> {
         let ended = if result.is_ok() { Outcome::Ok } else { Outcome::Failed };
         group.admission.finish(index, ended);
         group.admission.admit_next(&mut group.set);
+        if group.company.is_some() {
+            // Nobody is polled as long as results wait, and that may be long.
+            group.tell();
+        }
         Some(result)
     }
 
@@ -423,6 +427,8 @@ impl<C: Kind, T, E> Results<C, T, E> {
                 return Poll::Ready(Some(result));
             }
             let ended = self.group.conclude(&mut budget);
+            // That may have polled daemons for the last time.
+            self.skip_missing();
             if ended.is_ready() || !self.has_next() {
                 return ended.map(|()| None);
             }
@@ -441,6 +447,14 @@ impl<C: Kind, T, E> Results<C, T, E> {
         }
         self.held = count;
         true
+    }
+
+    /// Where nobody runs any more, those that are missing were dropped, by a panic or at the end of
+    /// a grace.
+    fn skip_missing(&mut self) {
+        if !self.group.has_running() {
+            self.group.policy.iter_mut().for_each(Outlet::skip_missing);
+        }
     }
 
     /// The result has come for which others waited.
@@ -490,10 +504,7 @@ impl<C: Kind, T, E> Drive<C> for Results<C, T, E> {
         }
         let driven = self.group.advance(budget);
         self.left = *budget;
-        if !self.group.has_running() {
-            // Those that are missing were dropped, by a panic or at the end of a grace.
-            self.group.policy.iter_mut().for_each(Outlet::skip_missing);
-        }
+        self.skip_missing();
         if self.has_next() {
             return Driven::Idle;
         }
