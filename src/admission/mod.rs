@@ -31,22 +31,30 @@
 //!   needs no place of its own.
 
 mod abroad;
+mod acquire;
+mod come;
+mod desk;
 mod end;
 mod grants;
+mod leash;
 mod line;
 mod log;
+mod make;
 mod nested;
 mod own;
 mod permits;
 mod place;
+mod report;
 mod roll;
 mod row;
 mod settle;
 mod shared;
 mod state;
 
+pub(crate) use self::come::Answer;
+pub(crate) use self::desk::{Desk, Room};
 pub(crate) use self::end::{End, EndWaiter};
 pub(crate) use self::line::Place;
-pub(crate) use self::own::{Admission, Desk, Room, Whose};
+pub(crate) use self::own::{Admission, Whose};
 pub(crate) use self::place::{Reservation, Stand};
-pub(crate) use self::shared::{Answer, Shared, Who};
+pub(crate) use self::shared::{Shared, Who};

@@ -4,57 +4,41 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::future::Future;
-use core::pin::Pin;
-use core::task::Context;
-
-use async_lock::Semaphore;
 
 use super::abroad::Abroad;
-use super::line::{Line, Load, Slot};
-use super::log::Log;
-use super::permits::{Permits, Source};
-use super::row::shrink;
+use super::desk::{Desk, Own, receive};
+use super::leash::{Leash, is_stopped};
+use super::line::{Line, Slot};
 use super::settle::Calls;
 use super::state::State;
-use super::{End, Shared, Who};
+use super::{Shared, Who};
 use crate::bell::Bell;
-use crate::future::Cancelled;
-use crate::kind::{Child, Kind, Seal};
+use crate::kind::Kind;
 use crate::lock::{Lazy, Lock};
-use crate::panic::{catch, discard};
 use crate::set::Set;
 use crate::spawned::{Spawner, Starts};
-use crate::sync::waker;
 use crate::task::Options;
-use crate::{CancelToken, Event, Outcome, Reason, Stats, TryGoError};
+use crate::{CancelToken, Outcome, Reason, Stats};
 
 pub(crate) struct Admission<C: Kind> {
     pub(crate) bell: Arc<Bell>,
-    token: Lazy<Leash>,
+    pub(super) token: Lazy<Leash>,
     /// Why the group stopped, where it did so before anybody asked for its token.
-    stopped: Option<Reason>,
+    pub(super) stopped: Option<Reason>,
     /// Holds those who go from the outbox to the set; empty between.
-    batch: VecDeque<C>,
+    pub(super) batch: VecDeque<C>,
     /// Where the children run, if not here; and those who do.
-    abroad: Option<Box<Abroad<C>>>,
+    pub(super) abroad: Option<Box<Abroad<C>>>,
     /// Those to whom room was given while the children are polled, and who are told after.
-    calls: Calls,
+    pub(super) calls: Calls,
     /// The lock is for `&self` alone; whoever has the group to himself goes past it.
-    access: Lock<Access<C>>,
+    pub(super) access: Lock<Access<C>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a box would cost each small group one more")]
-enum Access<C: Kind> {
+pub(super) enum Access<C: Kind> {
     Own(State<C>),
     Shared(Arc<Shared<C>>),
-}
-
-/// A token on which its group hangs.
-struct Leash {
-    token: CancelToken,
-    /// Rings the bell when the token is cancelled.
-    _watch: Cancelled,
 }
 
 /// What is known of a child that is not in the set.
@@ -63,72 +47,6 @@ pub(crate) enum Whose {
     Started(usize),
     /// It has room, and stands behind one who is awaited.
     Waiting(Option<Box<Options>>),
-}
-
-/// Where a group's children are admitted.
-pub(crate) enum Desk<'g, C: Kind> {
-    /// By the group alone.
-    Own(Own<'g, C>),
-    /// By the group and its handles.
-    Shared(&'g Arc<Shared<C>>),
-}
-
-pub(crate) struct Own<'g, C: Kind> {
-    state: &'g mut State<C>,
-    set: &'g mut Set<C>,
-    bell: &'g Arc<Bell>,
-    token: &'g Lazy<Leash>,
-    stopped: &'g Option<Reason>,
-    abroad: &'g mut Option<Box<Abroad<C>>>,
-}
-
-pub(crate) enum Room {
-    Yes,
-    No,
-    Stopped,
-}
-
-#[inline]
-fn is_stopped(token: &Lazy<Leash>, stopped: &Option<Reason>) -> bool {
-    match token.get() {
-        Some(leash) => leash.token.is_cancelled(),
-        None => stopped.is_some(),
-    }
-}
-
-/// Takes a batch of admitted children to where they belong.
-fn receive<C: Kind>(
-    first: usize,
-    batch: &mut VecDeque<C>,
-    set: &mut Set<C>,
-    bell: &Arc<Bell>,
-    abroad: &mut Option<Box<Abroad<C>>>,
-) {
-    if let Some(abroad) = abroad {
-        return abroad.receive(first, batch);
-    }
-    for (index, child) in (first..).zip(batch.drain(..)) {
-        set.insert(child, index, bell);
-    }
-    shrink(batch);
-}
-
-// === impl Leash ===
-
-impl Leash {
-    fn new(token: CancelToken, bell: &Arc<Bell>) -> Self {
-        let mut watch = token.cancelled();
-        let waker = waker(Arc::clone(bell));
-        // Once registered it rings; what it says, `is_stopped` says as well.
-        let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
-        Self { token, _watch: watch }
-    }
-
-    /// Whether somebody else has the token, or had it and has cancelled it.
-    fn is_given_out(&self) -> bool {
-        // Two are the leash's own: the token and the watch.
-        self.token.references() > 2 || self.token.is_cancelled()
-    }
 }
 
 // === impl Admission ===
@@ -145,71 +63,6 @@ impl<C: Kind> Admission<C> {
             access: Lock::new(Access::Own(State::new())),
             bell,
         }
-    }
-
-    /// For a group whose children run elsewhere.
-    pub(crate) fn spawning(spawner: impl FnOnce(Arc<Bell>, Arc<End>) -> Spawner<C>) -> Self {
-        let mut admission = Self::new();
-        let end = Arc::<End>::default();
-        let spawner = spawner(Arc::clone(&admission.bell), Arc::clone(&end));
-        admission.with(|state| state.end = Some(end));
-        admission.abroad = Some(Abroad::new(spawner));
-        admission
-    }
-
-    /// Makes the group's token a child of `parent`; false where the group has children, or
-    /// somebody may have its token or a handle.
-    pub(crate) fn set_parent(&mut self, parent: &CancelToken) -> bool {
-        self.rebuild(|admission| {
-            let given_out = admission.token.get().is_some_and(Leash::is_given_out);
-            let untouched = !given_out && admission.stopped.is_none();
-            if untouched {
-                admission.token = Lazy::filled(Leash::new(parent.child(), &admission.bell));
-            }
-            untouched
-        })
-    }
-
-    /// Takes a permit of the semaphore for each child; false where the group has children or
-    /// handles.
-    pub(crate) fn set_semaphore(&mut self, semaphore: Arc<Semaphore>) -> bool {
-        self.rebuild(|admission| {
-            admission.with(|state| state.permits = Some(Permits::new(semaphore)));
-            true
-        })
-    }
-
-    /// Notes from now on what happens; false where the group has children or handles.
-    pub(crate) fn observe(&mut self) -> bool {
-        self.rebuild(|admission| {
-            admission.with(|state| state.log = Some(Log::new()));
-            true
-        })
-    }
-
-    /// Changes what is shared with handles; false where there are any, or children, or where
-    /// `change` says so.
-    fn rebuild(&mut self, change: impl FnOnce(&mut Self) -> bool) -> bool {
-        if self.has_accepted() {
-            return false;
-        }
-        let access = self.access.get_mut();
-        match core::mem::replace(access, Access::Own(State::new())) {
-            Access::Own(state) => *access = Access::Own(state),
-            Access::Shared(shared) => match shared.into_state() {
-                Ok(state) => *access = Access::Own(state),
-                Err(shared) => {
-                    *access = Access::Shared(shared);
-                    return false;
-                }
-            },
-        }
-        let changed = change(self);
-        let shares = self.with(|state| state.permits.is_some() || state.log.is_some());
-        if shares {
-            self.share();
-        }
-        changed
     }
 
     pub(crate) fn token(&self) -> &CancelToken {
@@ -289,21 +142,6 @@ impl<C: Kind> Admission<C> {
         match self.access.get_mut() {
             Access::Own(state) => state.end_plain(outcome),
             Access::Shared(shared) => shared.finish(index, outcome, &mut self.calls),
-        }
-    }
-
-    /// Notes for the observer how a running child has ended; before its room is given away, and
-    /// before a stop that comes of it.
-    pub(crate) fn report(&mut self, index: usize, outcome: Outcome) {
-        if let Some(shared) = self.shared() {
-            shared.report(index, outcome);
-        }
-    }
-
-    /// The same of a child that was admitted, and dropped before it started.
-    pub(crate) fn report_unstarted(&mut self, options: Option<Box<Options>>) {
-        if let Some(shared) = self.shared() {
-            shared.report_unstarted(options);
         }
     }
 
@@ -392,108 +230,6 @@ impl<C: Kind> Admission<C> {
         self.abroad.as_mut().map(|abroad| abroad.leave()).into_iter().flatten()
     }
 
-    // --- permits ---
-
-    #[inline]
-    pub(crate) fn has_semaphore(&mut self) -> bool {
-        self.shared().is_some_and(|shared| shared.source().is_some())
-    }
-
-    /// Begins a poll: where other groups share the semaphore, they have had their turn.
-    pub(crate) fn begin_poll(&mut self) {
-        self.with_permits(|_, permits| permits.begin_poll());
-    }
-
-    pub(crate) fn end_poll(&mut self) {
-        self.with_permits(|_, permits| permits.end_poll());
-    }
-
-    /// Gives all permits back, when the children of a group that is closed are gone.
-    pub(crate) fn give_permits_back(&mut self) {
-        if let Access::Shared(shared) = self.access.get_mut() {
-            if shared.source().is_some() {
-                shared.update(Who::Owner, |state| {
-                    if let Some(permits) = &mut state.permits {
-                        permits.free_all();
-                    }
-                });
-            }
-        }
-    }
-
-    /// Waits for a permit in the stead of the first in line, if he lacks one; not for longer.
-    pub(crate) fn acquire(&mut self) {
-        // There may be more for those behind him: then the wait begins anew.
-        while let Some(shared) = self.lacks_permit() {
-            let Some(source) = shared.source() else {
-                return;
-            };
-            if source.acquire(&self.bell) {
-                shared.update(Who::Owner, |state| {
-                    if let Some(permits) = &mut state.permits {
-                        permits.add();
-                    }
-                });
-            } else if self.lacks_permit().is_some() {
-                return;
-            }
-            // Else he has left meanwhile, on another thread, which found nobody waiting.
-        }
-        // Whoever waits behind it in the semaphore's own line is told now.
-        self.with_source(|source| source.leave());
-    }
-
-    /// Leaves the semaphore's line, when nobody polls it any more: so who stands behind is told.
-    fn stop_acquiring(&mut self) {
-        // A foreign waker that panics is its executor's fault.
-        let _ = catch(|| self.with_source(|source| source.leave())).map_err(discard);
-    }
-
-    fn lacks_permit(&mut self) -> Option<Arc<Shared<C>>> {
-        self.with_permits(|shared, permits| permits.may_wait().then(|| Arc::clone(shared)))?
-    }
-
-    /// Whether the first in line lacks a permit, and nobody waits for it in his stead.
-    pub(crate) fn has_to_acquire(&mut self) -> bool {
-        let waits = self.with_source(|source| source.is_acquiring());
-        waits == Some(false) && self.shared().is_some_and(|shared| shared.lacks_permit())
-    }
-
-    fn with_source<R>(&mut self, f: impl FnOnce(&Source) -> R) -> Option<R> {
-        self.shared()?.source().map(f)
-    }
-
-    fn with_permits<R>(&mut self, f: impl FnOnce(&Arc<Shared<C>>, &mut Permits) -> R) -> Option<R> {
-        let Access::Shared(shared) = self.access.get_mut() else {
-            return None;
-        };
-        shared.source()?;
-        shared.state.lock().permits.as_mut().map(|permits| f(shared, permits))
-    }
-
-    // --- the observer ---
-
-    /// Notes for the observer that the group has stopped.
-    pub(crate) fn report_stop(&mut self) {
-        if let Some(shared) = self.shared() {
-            shared.report_stop();
-        }
-    }
-
-    /// Swaps what the observer is to be told, oldest first, with `events`, which is empty.
-    pub(crate) fn take_events(&mut self, events: &mut VecDeque<Event>) {
-        if let Some(shared) = self.shared() {
-            shared.take_events(events);
-        }
-    }
-
-    /// Notes nothing more for the observer.
-    pub(crate) fn end_log(&mut self) {
-        if let Some(shared) = self.shared() {
-            shared.end_log();
-        }
-    }
-
     /// Whether only daemons are left.
     pub(crate) fn has_daemons_only(&mut self) -> bool {
         match self.access.get_mut() {
@@ -504,9 +240,7 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    // --- the rest ---
-
-    fn with<R>(&mut self, f: impl FnOnce(&mut State<C>) -> R) -> R {
+    pub(super) fn with<R>(&mut self, f: impl FnOnce(&mut State<C>) -> R) -> R {
         match self.access.get_mut() {
             Access::Own(state) => f(state),
             Access::Shared(shared) => f(&mut shared.state.lock()),
@@ -608,7 +342,7 @@ impl<C: Kind> Admission<C> {
         abroad.chain((first..).map(Whose::Started).zip(started)).chain(waiting)
     }
 
-    fn spawner(&self) -> Option<&Spawner<C>> {
+    pub(super) fn spawner(&self) -> Option<&Spawner<C>> {
         self.abroad.as_ref().map(|abroad| &abroad.spawner)
     }
 
@@ -625,111 +359,5 @@ impl<C: Kind> Admission<C> {
         if let Some(end) = end {
             end.reach();
         }
-    }
-}
-
-// === impl Desk ===
-
-impl<C: Kind> Desk<'_, C> {
-    pub(crate) fn try_go<A: Child<C>>(self, child: A) -> Result<(), TryGoError<A>> {
-        match self {
-            Self::Shared(shared) => shared.try_go(Who::Owner, child),
-            Self::Own(mut own) => match own.room() {
-                Room::Yes => {
-                    own.enter(child);
-                    Ok(())
-                }
-                Room::No => Err(TryGoError::AtLimit(child)),
-                Room::Stopped => Err(TryGoError::Stopped(child)),
-            },
-        }
-    }
-
-    pub(crate) fn queue<A: Child<C>>(self, child: A) {
-        match self {
-            Self::Shared(shared) => {
-                shared.queue(Who::Owner, child);
-            }
-            Self::Own(mut own) => match own.room() {
-                Room::Yes => own.enter(child),
-                Room::No => own.state.queue(Load::new(child)),
-                Room::Stopped => own.state.stats.dropped += 1,
-            },
-        }
-    }
-}
-
-impl<C: Kind> Own<'_, C> {
-    #[inline]
-    fn is_stopped(&self) -> bool {
-        is_stopped(self.token, self.stopped)
-    }
-
-    #[inline]
-    pub(crate) fn room(&mut self) -> Room {
-        if self.is_stopped() {
-            Room::Stopped
-        } else if self.state.quick != 0 {
-            Room::Yes
-        } else {
-            self.state.look_for_room(self.set, self.bell, self.abroad)
-        }
-    }
-
-    /// Admits a child for whom there is room.
-    #[inline(always)]
-    pub(crate) fn enter<A: Child<C>>(&mut self, child: A) {
-        self.state.quick -= 1;
-        let index = self.state.enter();
-        let child = child.into_child(Seal::new());
-        match self.abroad {
-            Some(abroad) if C::ELSEWHERE => abroad.enter(child, index),
-            _ => self.set.insert(child, index, self.bell),
-        }
-    }
-}
-
-// === impl State ===
-
-impl<C: Kind> State<C> {
-    /// Moves the admitted children to where they belong.
-    #[inline]
-    fn take_in(&mut self, set: &mut Set<C>, bell: &Arc<Bell>, abroad: &mut Option<Box<Abroad<C>>>) {
-        if self.has_mail() {
-            self.empty_outbox(set, bell, abroad);
-        }
-    }
-
-    /// Whether a newcomer may enter a group without handles, and how many may after it.
-    #[inline(never)]
-    fn look_for_room(
-        &mut self,
-        set: &mut Set<C>,
-        bell: &Arc<Bell>,
-        abroad: &mut Option<Box<Abroad<C>>>,
-    ) -> Room {
-        if self.closed {
-            return Room::Stopped;
-        }
-        self.take_in(set, bell, abroad);
-        if !self.admits_newcomers() {
-            return Room::No;
-        }
-        self.quick = self.room();
-        Room::Yes
-    }
-
-    #[cold]
-    fn empty_outbox(
-        &mut self,
-        set: &mut Set<C>,
-        bell: &Arc<Bell>,
-        abroad: &mut Option<Box<Abroad<C>>>,
-    ) {
-        let mut batch = VecDeque::new();
-        let first = self.take_outbox(&mut batch);
-        receive(first, &mut batch, set, bell, abroad);
-        // It keeps its room.
-        self.take_outbox(&mut batch);
     }
 }

@@ -1,0 +1,46 @@
+//! A group's token: made when somebody asks for it, and rings the bell when it is cancelled.
+
+use alloc::sync::Arc;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::Context;
+
+use crate::bell::Bell;
+use crate::future::Cancelled;
+use crate::lock::Lazy;
+use crate::sync::waker;
+use crate::{CancelToken, Reason};
+
+/// A token on which its group hangs.
+pub(super) struct Leash {
+    pub(super) token: CancelToken,
+    /// Rings the bell when the token is cancelled.
+    _watch: Cancelled,
+}
+
+// === impl Leash ===
+
+impl Leash {
+    pub(super) fn new(token: CancelToken, bell: &Arc<Bell>) -> Self {
+        let mut watch = token.cancelled();
+        let waker = waker(Arc::clone(bell));
+        // Once registered it rings; what it says, `is_stopped` says as well.
+        let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
+        Self { token, _watch: watch }
+    }
+
+    /// Whether somebody else has the token, or had it and has cancelled it.
+    pub(super) fn is_given_out(&self) -> bool {
+        // Two are the leash's own: the token and the watch.
+        self.token.references() > 2 || self.token.is_cancelled()
+    }
+}
+
+/// Whether a group has stopped: by its token, or, as long as it has none, by itself.
+#[inline]
+pub(super) fn is_stopped(token: &Lazy<Leash>, stopped: &Option<Reason>) -> bool {
+    match token.get() {
+        Some(leash) => leash.token.is_cancelled(),
+        None => stopped.is_some(),
+    }
+}
