@@ -4,7 +4,7 @@ mod common;
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 
 use async_lock::Semaphore;
@@ -659,7 +659,7 @@ fn a_group_that_nobody_polls_leaves_the_semaphores_line_when_nobody_in_its_own_c
         let (driver, waiter) = (Task::new(), Task::new());
         let mut held = cap.try_acquire();
         two.queue(waits(&gate, 1));
-        // Behind the first group, where the second is not at its head.
+        // Behind the first group in the semaphore's line.
         let wait = |two: &mut Group<Kids>, held: &mut Option<_>| {
             assert!(driver.run(two).is_pending());
             held.take_if(|_| early);
@@ -692,4 +692,45 @@ fn a_group_that_nobody_polls_leaves_the_semaphores_line_when_nobody_in_its_own_c
         assert!(driver.run(&mut two).is_pending());
         assert_eq!(numbers(&two), (1, 0), "early: {early}, case {case}");
     }
+}
+
+#[test]
+fn a_permit_that_comes_from_another_thread_in_the_midst_of_a_poll_is_noticed() {
+    const ROUNDS: usize = 20_000;
+    let (cap, driver) = (semaphore(1), Task::new());
+    let slot = std::sync::Mutex::new(None);
+    let (turn, released) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 1..=ROUNDS {
+                while turn.load(Ordering::SeqCst) < n {
+                    std::thread::yield_now();
+                }
+                for _ in 0..n % 97 {
+                    std::hint::spin_loop();
+                }
+                drop(slot.lock().unwrap().take());
+                released.store(n, Ordering::SeqCst);
+            }
+        });
+        for n in 1..=ROUNDS {
+            *slot.lock().unwrap() = cap.try_acquire();
+            let mut group = group(&cap);
+            group.queue(job(std::future::ready(Ok(n))));
+            let mut looks = driver.wakes();
+            turn.store(n, Ordering::SeqCst);
+            while driver.poll(&mut group).is_pending() {
+                while driver.wakes() == looks {
+                    let over = released.load(Ordering::SeqCst) == n;
+                    // Who has released it has woken everybody by then.
+                    if over && driver.wakes() == looks {
+                        turn.store(usize::MAX, Ordering::SeqCst);
+                        panic!("round {n}: nobody polls the group again");
+                    }
+                    std::thread::yield_now();
+                }
+                looks = driver.wakes();
+            }
+        }
+    });
 }

@@ -68,9 +68,11 @@ impl<C: Kind> Admission<C> {
         self.with_permits(|shared, permits| permits.may_wait().then(|| Arc::clone(shared)))?
     }
 
-    /// Whether the first in line lacks a permit, and nobody waits for it in his stead.
+    /// Whether the first in line lacks a permit, and nobody waits for it in his stead, or it may
+    /// have come.
     pub(crate) fn has_to_acquire(&mut self) -> bool {
-        let waits = self.with_source(|source| source.is_acquiring());
+        // A ring that came after the last look may have been taken with those for the children.
+        let waits = self.with_source(|source| source.is_waiting());
         waits == Some(false) && self.shared().is_some_and(|shared| shared.lacks_permit())
     }
 

@@ -156,8 +156,9 @@ impl Source {
         has_come
     }
 
-    pub(super) fn is_acquiring(&self) -> bool {
-        self.acquiring.lock().is_some()
+    /// Whether it waits, and nobody has told it to look since it last did.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.acquiring.lock().as_ref().is_some_and(|acquiring| !acquiring.signal.is_woken())
     }
 
     /// Waits no more. Whoever stands behind in the semaphore's line is told.

@@ -305,7 +305,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// A child that has room and no permit waits as one that has no room does: in its place, and
     /// [`try_go`](Self::try_go) says [`AtLimit`](crate::TryGoError::AtLimit). The group, whenever it is polled,
-    /// waits for the permit in its stead; a group that isn't polled takes none. A child holds one
+    /// waits for the permit in its stead. A group that isn't polled takes none; but, as
+    /// any future that waits for one, it stands in the semaphore's line, and who stands behind it
+    /// hears of a permit after it: poll such a group, or drop it. A child holds one
     /// permit whatever its [weight](crate::Task::weight). A permit that nobody in line can use
     /// goes back at once, and so do all when the group is dropped.
     ///
