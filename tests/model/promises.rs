@@ -245,14 +245,17 @@ impl Model {
         if self.is_stopped() {
             return self.running.is_empty();
         }
+        // Those that wait in the queue hold it open no more than those that run.
+        let is_daemon = |entry: &Entry| matches!(entry, Entry::Queued(id) if self.is_daemon(*id));
         self.running.iter().all(|id| self.is_daemon(*id))
-            && self.line.is_empty()
+            && self.line.values().all(is_daemon)
             && self.inbox.is_empty()
     }
 
     /// **Where only daemons are left**, they are told to end.
     pub fn has_daemons_only(&self) -> bool {
-        !self.is_stopped() && !self.running.is_empty() && self.is_over()
+        let nobody = self.running.is_empty() && self.line.is_empty();
+        !self.is_stopped() && !nobody && self.is_over()
     }
 
     /// Whether the first in line has room, and no permit.
