@@ -734,3 +734,19 @@ fn a_permit_that_comes_from_another_thread_in_the_midst_of_a_poll_is_noticed() {
         }
     });
 }
+
+#[test]
+fn who_comes_to_a_permit_that_is_free_has_it_in_that_poll_and_is_not_woken_for_it() {
+    let other = Task::new();
+    let cap = Arc::new(Semaphore::new(1));
+    let group = Group::new().with_semaphore(Arc::clone(&cap));
+    let handle = group.handle();
+    let held = cap.try_acquire().unwrap();
+    let mut go = Box::pin(handle.go(async { Ok::<_, ()>(()) }));
+    assert!(other.poll(&mut go).is_pending());
+    drop(held);
+    // Nobody has polled the group, so nobody was told.
+    assert_eq!(other.wakes(), 0);
+    assert!(other.poll(&mut go).is_ready());
+    assert_eq!(other.wakes(), 0);
+}

@@ -128,7 +128,11 @@ impl<C: Kind> Shared<C> {
                     // The stop or the end has cleared the line.
                     None | Some(Entry::Queued(_)) => Answer::Stopped,
                     Some(Entry::Waiter(waiter)) if waiter.to_queue => Answer::ToQueue(at),
-                    Some(Entry::Waiter(_)) if !ready => return None,
+                    Some(Entry::Waiter(waiter)) if !ready => {
+                        // He is here: need not be told, if it is his turn now.
+                        waiter.told = true;
+                        return None;
+                    }
                     Some(Entry::Waiter(waiter)) => {
                         old = core::mem::replace(&mut waiter.key, key.take());
                         waiter.told = false;
