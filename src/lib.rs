@@ -77,7 +77,7 @@
 //!   thread. A child may even wait for room in its own group; it never deadlocks on itself.
 //!
 //! All of them are one line: first come, first admitted. Wherever a child is taken, a
-//! [`task`] of one is too, which may have a [weight](Task::weight), a
+//! [`task`](task()) of one is too, which may have a [weight](Task::weight), a
 //! [priority](Task::priority) and a name, or be a [daemon](Task::daemon), for whom the group
 //! does not stay open. Several groups, and other code, may share one limit by a
 //! [semaphore](Group::with_semaphore).

@@ -1,6 +1,6 @@
 //! Who may run: the limit, the line, and the numbers.
 //!
-//! A group keeps its [`State`] to itself, without a lock, as long as nobody needs more of it than
+//! A group keeps its [`State`](state::State) to itself, without a lock, as long as nobody needs more of it than
 //! a number and a queue. It is [`Shared`] from its first handle on; and so it is with an
 //! observer or a semaphore, and from the first child that wants more than plain room.
 //!

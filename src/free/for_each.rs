@@ -51,7 +51,7 @@ where
     ForEach { each: Each::new(limit, inputs.into_iter(), f, Group::unboxed()) }
 }
 
-/// The future of [`for_each`](crate::for_each): done when all are, or at the first error.
+/// The future of [`for_each`]: done when all are, or at the first error.
 ///
 /// `I` is the iterator of the inputs, `F` the function, `Fut` what it makes.
 #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]

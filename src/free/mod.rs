@@ -3,7 +3,8 @@
 //! Nobody holds a token or a handle of such a group, so nobody could tell its children to come
 //! to an end. Where one of them decides, by its result or its panic, the others are dropped where
 //! they stand; waiting for them could take for ever. That is all that differs from other groups:
-//! the group [leaves at a stop](Group::leaves_at_stop), and is then [cut off](Group::cut_off).
+//! the group [leaves at a stop](Group::leaves_at_stop), and is then
+//! [finished as it is](Group::finish_now).
 
 mod each;
 mod for_each;

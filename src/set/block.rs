@@ -11,7 +11,7 @@ use crate::sync::{Arc, ArcWake, waker_ref};
 /// How many seats a block has: the bits of its word.
 pub(super) const SEATS: usize = usize::BITS as usize;
 
-/// No block: the end of a [`Chain`].
+/// No block: the end of a [`Chain`](super::chain::Chain).
 pub(super) const NONE: u32 = u32::MAX;
 
 /// The children of one block that are polled one after another.
