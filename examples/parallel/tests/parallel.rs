@@ -23,7 +23,8 @@ where
     let all = hash_all(spawn.clone(), 8, parts.clone()).await.unwrap();
     assert_eq!((one.len(), &one), (20, &all), "in the order of the parts");
 
-    let broken = [parts, vec![Vec::new(); 3]].concat();
+    // One that fails: of several, any may be the first.
+    let broken = [parts, vec![Vec::new()]].concat();
     assert_eq!(hash_all(spawn, 8, broken).await, Err("part 20 is empty".into()));
 }
 
