@@ -6,8 +6,11 @@ use core::fmt;
 use futures_util::Stream;
 
 use crate::admission::{Shared, Who};
+use crate::child::{Child, Children, Kind};
+use crate::error::TryGoError;
 use crate::future::{Closed, Feed, Go};
-use crate::{CancelToken, Child, Children, Kind, Stats, TryGoError};
+use crate::stats::Stats;
+use crate::token::CancelToken;
 
 /// Adds children to a [`Group`](crate::Group) from inside a child, from a scope's body, from
 /// another task or thread.

@@ -265,36 +265,28 @@
 extern crate alloc;
 
 mod admission;
-mod bell;
-mod beside;
-mod context;
+mod child;
 mod error;
-mod free;
 pub mod future;
 mod group;
 mod handle;
-mod kind;
-mod lock;
 mod observe;
-mod panic;
 mod policy;
 mod reason;
 mod set;
-mod signal;
-mod slab;
 mod spawned;
 mod stats;
 pub mod stream;
-mod sync;
-mod task;
 mod token;
+mod util;
 
-pub use beside::Beside;
+pub use child::attach::Attach;
+pub use child::task::{Task, task};
+pub use child::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
 pub use error::{Stopped, TryGoError};
-pub use free::{for_each, hedge, map};
+pub use future::{for_each, hedge, map};
 pub use group::Group;
 pub use handle::Handle;
-pub use kind::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use observe::TracingObserver;
@@ -305,7 +297,6 @@ pub use policy::{
 pub use reason::{CancelError, Reason};
 pub use spawned::Spawned;
 pub use stats::Stats;
-pub use task::{Task, task};
 pub use token::{CancelToken, DropGuard};
 
 /// The README's snippets, compiled and run.

@@ -5,8 +5,8 @@ use alloc::sync::Arc;
 use super::own::{Access, Admission};
 use super::permits::{Permits, Source};
 use super::{Shared, Who};
-use crate::kind::Kind;
-use crate::panic::{catch, discard};
+use crate::child::Kind;
+use crate::util::panic::{catch, discard};
 
 impl<C: Kind> Admission<C> {
     #[inline]
@@ -43,7 +43,7 @@ impl<C: Kind> Admission<C> {
             let Some(source) = shared.source() else {
                 return;
             };
-            if source.acquire(&self.bell) {
+            if source.acquire(&self.parent) {
                 shared.update(Who::Owner, |state| {
                     if let Some(permits) = &mut state.permits {
                         permits.add();

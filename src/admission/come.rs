@@ -4,12 +4,13 @@
 use core::sync::atomic::Ordering;
 use core::task::Context;
 
-use super::line::{Entry, Load, Want};
+use super::line::{Entry, QueuedChild, Request};
 use super::roll::Key;
 use super::state::State;
 use super::{Place, Reservation, Shared, Who};
-use crate::kind::{Child, Kind, Seal};
-use crate::{TryGoError, context};
+use crate::child::{Child, Kind, Seal};
+use crate::error::TryGoError;
+use crate::util::current;
 
 /// The answer to somebody who wants room.
 pub(crate) enum Answer<R> {
@@ -53,16 +54,16 @@ impl<C: Kind> Shared<C> {
     where
         A: Child<C>,
     {
-        let want = child.as_mut().map_or(Want::PLAIN, Want::of);
+        let want = child.as_mut().map_or(Request::PLAIN, Request::of);
         self.take_turn(who, want, place, cx, |state, turn| {
             let Some(child) = child.take() else {
                 return;
             };
             match turn {
-                Turn::Newcomer => state.admit(Load::new(child)),
+                Turn::Newcomer => state.admit(QueuedChild::new(child)),
                 // The room is his still.
                 Turn::Granted(at) => {
-                    let _ = state.fill(at, Load::new(child));
+                    let _ = state.fill(at, QueuedChild::new(child));
                 }
             }
         })
@@ -75,8 +76,8 @@ impl<C: Kind> Shared<C> {
         place: &mut Option<Place>,
         cx: &Context<'_>,
     ) -> Answer<Reservation<'_, C>> {
-        let answer = self.take_turn(who, Want::PLAIN, place, cx, |state, turn| match turn {
-            Turn::Newcomer => state.grant_newcomer(Want::PLAIN),
+        let answer = self.take_turn(who, Request::PLAIN, place, cx, |state, turn| match turn {
+            Turn::Newcomer => state.grant_newcomer(Request::PLAIN),
             Turn::Granted(at) => at,
         });
         answer.map(|at| Reservation { shared: self, who, place: Some(at) })
@@ -87,12 +88,12 @@ impl<C: Kind> Shared<C> {
     fn take_turn<R>(
         &self,
         who: Who,
-        want: Want,
+        want: Request,
         place: &mut Option<Place>,
         cx: &Context<'_>,
         mut take: impl FnMut(&mut State<C>, Turn) -> R,
     ) -> Answer<R> {
-        let child = context::child_of(self.id());
+        let child = current::current_child(self.id());
         // Its waker; and the one before it, whom nobody need wake any more once it has come.
         let (mut key, mut old) = (None, None);
         // Most who come have room, and need no waker: who stands in line has been woken for
@@ -160,7 +161,7 @@ impl<C: Kind> Shared<C> {
             if state.closed || self.is_stopped() || !state.awaits(place) {
                 return None;
             }
-            let load = Load::new(child.take()?);
+            let load = QueuedChild::new(child.take()?);
             if let Some(told) = state.take_grant(place) {
                 // Room has come since it was told to use the queue.
                 let _ = state.fill(place, load);
@@ -183,7 +184,7 @@ impl<C: Kind> Shared<C> {
                 let options = child.as_mut().and_then(|child| child.options(Seal::new()));
                 state.refuse(options);
             } else if let Some(child) = child.take() {
-                let _ = state.fill(place, Load::new(child));
+                let _ = state.fill(place, QueuedChild::new(child));
             }
         });
         // One that was refused is dropped here, unlocked.
@@ -195,8 +196,8 @@ impl<C: Kind> Shared<C> {
     pub(crate) fn bring<A: Child<C>>(&self, who: Who, child: A) -> bool {
         let place = self.update(who, |state| {
             let stopped = state.closed || self.is_stopped();
-            let room = !stopped && state.lets_in(Want::PLAIN);
-            room.then(|| state.grant_newcomer(Want::PLAIN))
+            let room = !stopped && state.lets_in(Request::PLAIN);
+            room.then(|| state.grant_newcomer(Request::PLAIN))
         });
         match place {
             Some(place) => self.fill(who, place, child),
@@ -225,12 +226,12 @@ impl<C: Kind> Shared<C> {
     }
 
     pub(crate) fn try_go<A: Child<C>>(&self, who: Who, mut child: A) -> Result<(), TryGoError<A>> {
-        let want = Want::of(&mut child);
+        let want = Request::of(&mut child);
         self.update(who, |state| {
             let stopped = state.closed || self.is_stopped();
             // It overtakes nobody, whatever its priority: it is not one of those who wait.
             if !stopped && state.line.is_empty() && state.lets_in(want) {
-                state.admit(Load::new(child));
+                state.admit(QueuedChild::new(child));
                 return Ok(());
             }
             state.reject(stopped, child.options(Seal::new()));
@@ -240,13 +241,13 @@ impl<C: Kind> Shared<C> {
 
     /// Whether the child was accepted.
     pub(crate) fn queue<A: Child<C>>(&self, who: Who, mut child: A) -> bool {
-        let want = Want::of(&mut child);
+        let want = Request::of(&mut child);
         let dropped_unlocked = self.update(who, |state| {
             if state.closed || self.is_stopped() {
                 state.refuse(child.options(Seal::new()));
                 return Some(child);
             }
-            let load = Load::new(child);
+            let load = QueuedChild::new(child);
             if state.lets_in(want) {
                 state.admit(load)
             } else {

@@ -4,17 +4,18 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
-use super::abroad::Abroad;
-use super::leash::{Leash, is_stopped};
-use super::line::Load;
-use super::row::shrink;
+use super::line::QueuedChild;
 use super::state::State;
+use super::stop::{StopSignal, is_stopped};
 use super::{Shared, Who};
-use crate::bell::Bell;
-use crate::kind::{Child, Kind, Seal};
-use crate::lock::Lazy;
-use crate::set::Set;
-use crate::{Reason, TryGoError};
+use crate::child::{Child, Kind, Seal};
+use crate::error::TryGoError;
+use crate::reason::Reason;
+use crate::set::BlockSet;
+use crate::spawned::SpawnedSet;
+use crate::util::lock::LazyInit;
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sparse_queue::shrink;
 
 /// Where a group's children are admitted.
 pub(crate) enum Desk<'g, C: Kind> {
@@ -26,11 +27,11 @@ pub(crate) enum Desk<'g, C: Kind> {
 
 pub(crate) struct Own<'g, C: Kind> {
     pub(super) state: &'g mut State<C>,
-    pub(super) set: &'g mut Set<C>,
-    pub(super) bell: &'g Arc<Bell>,
-    pub(super) token: &'g Lazy<Leash>,
+    pub(super) set: &'g mut BlockSet<C>,
+    pub(super) parent: &'g Arc<ParentWaker>,
+    pub(super) token: &'g LazyInit<StopSignal>,
     pub(super) stopped: &'g Option<Reason>,
-    pub(super) abroad: &'g mut Option<Box<Abroad<C>>>,
+    pub(super) spawned: &'g mut Option<Box<SpawnedSet<C>>>,
 }
 
 pub(crate) enum Room {
@@ -63,7 +64,7 @@ impl<C: Kind> Desk<'_, C> {
             }
             Self::Own(mut own) => match own.room() {
                 Room::Yes => own.enter(child),
-                Room::No => own.state.queue(Load::new(child)),
+                Room::No => own.state.queue(QueuedChild::new(child)),
                 Room::Stopped => own.state.stats.dropped += 1,
             },
         }
@@ -83,7 +84,7 @@ impl<C: Kind> Own<'_, C> {
         } else if self.state.quick != 0 {
             Room::Yes
         } else {
-            self.state.look_for_room(self.set, self.bell, self.abroad)
+            self.state.look_for_room(self.set, self.parent, self.spawned)
         }
     }
 
@@ -93,9 +94,9 @@ impl<C: Kind> Own<'_, C> {
         self.state.quick -= 1;
         let index = self.state.enter();
         let child = child.into_child(Seal::new());
-        match self.abroad {
-            Some(abroad) if C::ELSEWHERE => abroad.enter(child, index),
-            _ => self.set.insert(child, index, self.bell),
+        match self.spawned {
+            Some(spawned) if C::ELSEWHERE => spawned.enter(child, index),
+            _ => self.set.insert(child, index, self.parent),
         }
     }
 }
@@ -107,12 +108,12 @@ impl<C: Kind> State<C> {
     #[inline]
     pub(super) fn take_in(
         &mut self,
-        set: &mut Set<C>,
-        bell: &Arc<Bell>,
-        abroad: &mut Option<Box<Abroad<C>>>,
+        set: &mut BlockSet<C>,
+        parent: &Arc<ParentWaker>,
+        spawned: &mut Option<Box<SpawnedSet<C>>>,
     ) {
         if self.has_mail() {
-            self.empty_outbox(set, bell, abroad);
+            self.empty_outbox(set, parent, spawned);
         }
     }
 
@@ -120,14 +121,14 @@ impl<C: Kind> State<C> {
     #[inline(never)]
     fn look_for_room(
         &mut self,
-        set: &mut Set<C>,
-        bell: &Arc<Bell>,
-        abroad: &mut Option<Box<Abroad<C>>>,
+        set: &mut BlockSet<C>,
+        parent: &Arc<ParentWaker>,
+        spawned: &mut Option<Box<SpawnedSet<C>>>,
     ) -> Room {
         if self.closed {
             return Room::Stopped;
         }
-        self.take_in(set, bell, abroad);
+        self.take_in(set, parent, spawned);
         if !self.admits_newcomers() {
             return Room::No;
         }
@@ -138,13 +139,13 @@ impl<C: Kind> State<C> {
     #[cold]
     fn empty_outbox(
         &mut self,
-        set: &mut Set<C>,
-        bell: &Arc<Bell>,
-        abroad: &mut Option<Box<Abroad<C>>>,
+        set: &mut BlockSet<C>,
+        parent: &Arc<ParentWaker>,
+        spawned: &mut Option<Box<SpawnedSet<C>>>,
     ) {
         let mut batch = VecDeque::new();
         let first = self.take_outbox(&mut batch);
-        receive(first, &mut batch, set, bell, abroad);
+        receive(first, &mut batch, set, parent, spawned);
         // It keeps its room.
         self.take_outbox(&mut batch);
     }
@@ -154,15 +155,15 @@ impl<C: Kind> State<C> {
 pub(super) fn receive<C: Kind>(
     first: usize,
     batch: &mut VecDeque<C>,
-    set: &mut Set<C>,
-    bell: &Arc<Bell>,
-    abroad: &mut Option<Box<Abroad<C>>>,
+    set: &mut BlockSet<C>,
+    parent: &Arc<ParentWaker>,
+    spawned: &mut Option<Box<SpawnedSet<C>>>,
 ) {
-    if let Some(abroad) = abroad {
-        return abroad.receive(first, batch);
+    if let Some(spawned) = spawned {
+        return spawned.receive(first, batch);
     }
     for (index, child) in (first..).zip(batch.drain(..)) {
-        set.insert(child, index, bell);
+        set.insert(child, index, parent);
     }
     shrink(batch);
 }

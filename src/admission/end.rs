@@ -1,7 +1,7 @@
 //! The end of a group, seen from outside.
 //!
 //! `event-listener` wakes, clones and drops wakers under a lock of its own. So what it is
-//! given is not the user's waker but a [`Relay`], which only notes who is to be woken; that is
+//! given is not the user's waker but a [`WakerRelay`], which only notes who is to be woken; that is
 //! done when the event has told all, under no lock.
 
 use alloc::sync::Arc;
@@ -14,32 +14,32 @@ use core::task::{Context, Poll, Waker};
 use event_listener::{Event, EventListener};
 use futures_util::task::AtomicWaker;
 
-use crate::lock::Lock;
-use crate::slab::Slab;
 use crate::token::wake_all;
+use crate::util::lock::Mutex;
+use crate::util::slab::Slab;
 
 /// The end of a group, for those who wait for it.
 #[derive(Default)]
-pub(crate) struct End {
+pub(crate) struct ClosedEvent {
     reached: AtomicBool,
     event: Event,
     /// Those who were told of the end and are to be woken.
-    told: Lock<Slab<Waker>>,
+    told: Mutex<Slab<Waker>>,
 }
 
 /// One who waits for the end.
-pub(crate) struct EndWaiter {
-    end: Arc<End>,
-    listener: Option<(EventListener, Arc<Relay>)>,
+pub(crate) struct ClosedWaiter {
+    end: Arc<ClosedEvent>,
+    listener: Option<(EventListener, Arc<WakerRelay>)>,
 }
 
 /// The waker that an event is given.
-struct Relay {
-    end: Arc<End>,
+struct WakerRelay {
+    end: Arc<ClosedEvent>,
     task: AtomicWaker,
 }
 
-impl End {
+impl ClosedEvent {
     pub(super) fn is_reached(&self) -> bool {
         self.reached.load(Ordering::Acquire)
     }
@@ -53,13 +53,13 @@ impl End {
     }
 }
 
-impl EndWaiter {
-    pub(crate) fn new(end: Arc<End>) -> Self {
+impl ClosedWaiter {
+    pub(crate) fn new(end: Arc<ClosedEvent>) -> Self {
         Self { end, listener: None }
     }
 }
 
-impl Future for EndWaiter {
+impl Future for ClosedWaiter {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -71,7 +71,7 @@ impl Future for EndWaiter {
             }
             let Some((listener, relay)) = &mut this.listener else {
                 // Listen, then look again: the end may have come between.
-                let relay = Relay { end: Arc::clone(&this.end), task: AtomicWaker::new() };
+                let relay = WakerRelay { end: Arc::clone(&this.end), task: AtomicWaker::new() };
                 this.listener = Some((this.end.event.listen(), Arc::new(relay)));
                 continue;
             };
@@ -85,7 +85,7 @@ impl Future for EndWaiter {
     }
 }
 
-impl Wake for Relay {
+impl Wake for WakerRelay {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -1,13 +1,13 @@
 //! Room that is granted before its child has come: to one who waited in the line, or who has
 //! yet to ask for the child.
 
-use super::line::{Entry, Load, Place, Slot, Waiter, Want};
+use super::line::{Entry, Place, QueuedChild, Request, Slot, Waiter};
 use super::roll::Key;
 use super::state::State;
 
 impl<C> State<C> {
     /// Takes room for a newcomer who was let in and whose child is awaited.
-    pub(super) fn grant_newcomer(&mut self, want: Want) -> Place {
+    pub(super) fn grant_newcomer(&mut self, want: Request) -> Place {
         let place = Place { came: self.next(), priority: want.priority };
         self.grant(place, want.weight, Slot::Taken(want.weight));
         place
@@ -55,7 +55,7 @@ impl<C> State<C> {
     ///
     /// It may need more than was granted, or come with another priority, where it was asked for
     /// on that room; then it is queued, where it does not fit, and keeps the turn.
-    pub(super) fn fill(&mut self, place: Place, load: Load<C>) -> Result<(), C> {
+    pub(super) fn fill(&mut self, place: Place, load: QueuedChild<C>) -> Result<(), C> {
         let number = self.number(place);
         let room = self.inbox.get_mut(number).and_then(|slot| slot.awaited());
         let Some(room) = room else {

@@ -7,12 +7,12 @@ use alloc::collections::btree_map::Entry as Ranked;
 use core::cmp::Reverse;
 
 use super::roll::Key;
-use super::row::Row;
-use crate::kind::{Child, Kind, Seal};
-use crate::task::Options;
+use crate::child::task::Options;
+use crate::child::{Child, Kind, Seal};
+use crate::util::sparse_queue::SparseQueue;
 
 /// A place in the line. Who came earlier has the lower; whose turn is first, the
-/// [`Line`] knows.
+/// [`WaitQueue`] knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// Its number in the order of coming.
@@ -22,25 +22,25 @@ pub(crate) struct Place {
 
 /// Those who wait for room: children in the queue, and callers of `go` and `feed`. Higher
 /// priority first, then who came first.
-pub(super) struct Line<C> {
+pub(super) struct WaitQueue<C> {
     /// Those of priority 0, as most are.
-    plain: Row<Entry<C>>,
+    plain: SparseQueue<Entry<C>>,
     /// The others by their priority; no row is empty.
-    ranked: BTreeMap<Reverse<i32>, Row<Entry<C>>>,
+    ranked: BTreeMap<Reverse<i32>, SparseQueue<Entry<C>>>,
 }
 
 /// Those who have room, and somebody before them or themselves are awaited.
-pub(super) type Inbox<C> = Row<Slot<C>>;
+pub(super) type Inbox<C> = SparseQueue<Slot<C>>;
 
 pub(super) enum Entry<C> {
     /// A child that is admitted as soon as its turn comes.
-    Queued(Load<C>),
+    Queued(QueuedChild<C>),
     /// Somebody who is granted room when his turn comes, and then brings his child.
     Waiter(Waiter),
 }
 
 pub(super) enum Slot<C> {
-    Child(Load<C>),
+    Child(QueuedChild<C>),
     /// Room that is granted to one who waited, and who has not come yet.
     Granted(Waiter),
     /// Room, so much, of one who has come, and brings the child.
@@ -48,14 +48,14 @@ pub(super) enum Slot<C> {
 }
 
 /// A child on its way to the set, with what was asked for it.
-pub(super) struct Load<C> {
+pub(super) struct QueuedChild<C> {
     pub(super) child: C,
     pub(super) options: Option<Box<Options>>,
 }
 
 /// What somebody wants who wants room.
 #[derive(Clone, Copy)]
-pub(super) struct Want {
+pub(super) struct Request {
     pub(super) weight: usize,
     pub(super) priority: i32,
 }
@@ -77,13 +77,13 @@ pub(super) struct Waiter {
 
 // === impl Line ===
 
-impl<C> Default for Line<C> {
+impl<C> Default for WaitQueue<C> {
     fn default() -> Self {
-        Self { plain: Row::default(), ranked: BTreeMap::new() }
+        Self { plain: SparseQueue::default(), ranked: BTreeMap::new() }
     }
 }
 
-impl<C> Line<C> {
+impl<C> WaitQueue<C> {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.ranked.is_empty()
@@ -102,7 +102,7 @@ impl<C> Line<C> {
         self.is_empty() || self.next_priority() < priority
     }
 
-    fn row(&self, priority: i32) -> Option<&Row<Entry<C>>> {
+    fn row(&self, priority: i32) -> Option<&SparseQueue<Entry<C>>> {
         if priority == 0 { Some(&self.plain) } else { self.ranked.get(&Reverse(priority)) }
     }
 
@@ -113,7 +113,7 @@ impl<C> Line<C> {
 
     pub(super) fn pop(&mut self) -> Option<(Place, Entry<C>)> {
         let priority = self.next_priority();
-        let (came, entry) = self.change(priority, Row::pop)?;
+        let (came, entry) = self.change(priority, SparseQueue::pop)?;
         Some((Place { came, priority }, entry))
     }
 
@@ -121,7 +121,7 @@ impl<C> Line<C> {
     fn change<R>(
         &mut self,
         priority: i32,
-        change: impl FnOnce(&mut Row<Entry<C>>) -> Option<R>,
+        change: impl FnOnce(&mut SparseQueue<Entry<C>>) -> Option<R>,
     ) -> Option<R> {
         if priority == 0 {
             return change(&mut self.plain);
@@ -136,7 +136,7 @@ impl<C> Line<C> {
         result
     }
 
-    fn row_or_add(&mut self, priority: i32) -> &mut Row<Entry<C>> {
+    fn row_or_add(&mut self, priority: i32) -> &mut SparseQueue<Entry<C>> {
         if priority == 0 {
             &mut self.plain
         } else {
@@ -169,18 +169,18 @@ impl<C> Line<C> {
     /// Whether nobody waits but daemons in the queue.
     pub(super) fn has_daemons_only(&self) -> bool {
         let is_daemon = |entry: &Entry<C>| matches!(entry, Entry::Queued(load) if load.is_daemon());
-        self.rows().flat_map(Row::iter).all(is_daemon)
+        self.rows().flat_map(SparseQueue::iter).all(is_daemon)
     }
 
     /// In order.
-    fn rows(&self) -> impl Iterator<Item = &Row<Entry<C>>> {
+    fn rows(&self) -> impl Iterator<Item = &SparseQueue<Entry<C>>> {
         let before = self.ranked.range(..Reverse(0)).map(|(_, row)| row);
         let after = self.ranked.range(Reverse(0)..).map(|(_, row)| row);
         before.chain([&self.plain]).chain(after)
     }
 
     /// The children of the queue, in order; the waiters are forgotten.
-    pub(super) fn queued(mut self) -> impl Iterator<Item = Load<C>> {
+    pub(super) fn queued(mut self) -> impl Iterator<Item = QueuedChild<C>> {
         core::iter::from_fn(move || {
             loop {
                 if let (_, Entry::Queued(load)) = self.pop()? {
@@ -191,8 +191,8 @@ impl<C> Line<C> {
     }
 
     /// The children of the queue, in order.
-    pub(super) fn iter_queued(&self) -> impl Iterator<Item = &Load<C>> {
-        self.rows().flat_map(Row::iter).filter_map(|entry| match entry {
+    pub(super) fn iter_queued(&self) -> impl Iterator<Item = &QueuedChild<C>> {
+        self.rows().flat_map(SparseQueue::iter).filter_map(|entry| match entry {
             Entry::Queued(load) => Some(load),
             Entry::Waiter(_) => None,
         })
@@ -223,7 +223,7 @@ impl<C> Slot<C> {
     }
 }
 
-impl<C: Kind> Load<C> {
+impl<C: Kind> QueuedChild<C> {
     #[inline]
     pub(super) fn new<A: Child<C>>(mut child: A) -> Self {
         // A child that is no `Task` has none, and pays for none.
@@ -232,7 +232,7 @@ impl<C: Kind> Load<C> {
     }
 }
 
-impl<C> Load<C> {
+impl<C> QueuedChild<C> {
     #[inline]
     pub(super) fn weight(&self) -> usize {
         self.options.as_ref().map_or(1, |options| options.weight)
@@ -247,7 +247,7 @@ impl<C> Load<C> {
     }
 }
 
-impl Want {
+impl Request {
     /// Of somebody who does not know yet what child he brings.
     pub(super) const PLAIN: Self = Self { weight: 1, priority: 0 };
 

@@ -5,7 +5,8 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
-use crate::{Event, Outcome, Reason};
+use crate::observe::{Event, Outcome};
+use crate::reason::Reason;
 
 /// So many [`Event::Rejected`] are kept until the group is polled: a rejected child costs
 /// nothing, so there is no bound to how many there are.

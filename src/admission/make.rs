@@ -4,27 +4,29 @@ use alloc::sync::Arc;
 
 use async_lock::Semaphore;
 
-use super::End;
-use super::abroad::Abroad;
-use super::leash::Leash;
+use super::ClosedEvent;
 use super::log::Log;
 use super::own::{Access, Admission};
 use super::permits::Permits;
 use super::state::State;
-use crate::CancelToken;
-use crate::bell::Bell;
-use crate::kind::Kind;
-use crate::lock::Lazy;
+use super::stop::StopSignal;
+use crate::child::Kind;
+use crate::spawned::SpawnedSet;
 use crate::spawned::Spawner;
+use crate::token::CancelToken;
+use crate::util::lock::LazyInit;
+use crate::util::parent_waker::ParentWaker;
 
 impl<C: Kind> Admission<C> {
     /// For a group whose children run elsewhere.
-    pub(crate) fn spawning(spawner: impl FnOnce(Arc<Bell>, Arc<End>) -> Spawner<C>) -> Self {
+    pub(crate) fn spawning(
+        spawner: impl FnOnce(Arc<ParentWaker>, Arc<ClosedEvent>) -> Spawner<C>,
+    ) -> Self {
         let mut admission = Self::new();
-        let end = Arc::<End>::default();
-        let spawner = spawner(Arc::clone(&admission.bell), Arc::clone(&end));
+        let end = Arc::<ClosedEvent>::default();
+        let spawner = spawner(Arc::clone(&admission.parent), Arc::clone(&end));
         admission.with(|state| state.end = Some(end));
-        admission.abroad = Some(Abroad::new(spawner));
+        admission.spawned = Some(SpawnedSet::new(spawner));
         admission
     }
 
@@ -32,10 +34,11 @@ impl<C: Kind> Admission<C> {
     /// somebody may have its token or a handle.
     pub(crate) fn set_parent(&mut self, parent: &CancelToken) -> bool {
         self.rebuild(|admission| {
-            let given_out = admission.token.get().is_some_and(Leash::is_given_out);
+            let given_out = admission.token.get().is_some_and(StopSignal::is_given_out);
             let untouched = !given_out && admission.stopped.is_none();
             if untouched {
-                admission.token = Lazy::filled(Leash::new(parent.child(), &admission.bell));
+                admission.token =
+                    LazyInit::filled(StopSignal::new(parent.child(), &admission.parent));
             }
             untouched
         })

@@ -30,13 +30,11 @@
 //!   Its own `go` or `feed` that waits holds the group, so all of these came before it, and it
 //!   needs no place of its own.
 
-mod abroad;
 mod acquire;
 mod come;
 mod desk;
 mod end;
 mod grants;
-mod leash;
 mod line;
 mod log;
 mod make;
@@ -46,14 +44,14 @@ mod permits;
 mod place;
 mod report;
 mod roll;
-mod row;
 mod settle;
 mod shared;
 mod state;
+mod stop;
 
 pub(crate) use self::come::Answer;
 pub(crate) use self::desk::{Desk, Room};
-pub(crate) use self::end::{End, EndWaiter};
+pub(crate) use self::end::{ClosedEvent, ClosedWaiter};
 pub(crate) use self::line::Place;
 pub(crate) use self::own::{Admission, Whose};
 pub(crate) use self::place::{Reservation, Stand};

@@ -5,34 +5,37 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
-use super::abroad::Abroad;
 use super::desk::{Desk, Own, receive};
-use super::leash::{Leash, is_stopped};
-use super::line::{Line, Slot};
-use super::settle::Calls;
+use super::line::{Slot, WaitQueue};
+use super::settle::Effects;
 use super::state::State;
+use super::stop::{StopSignal, is_stopped};
 use super::{Shared, Who};
-use crate::bell::Bell;
-use crate::kind::Kind;
-use crate::lock::{Lazy, Lock};
-use crate::set::Set;
-use crate::spawned::{Spawner, Starts};
-use crate::task::Options;
-use crate::{CancelToken, Outcome, Reason, Stats};
+use crate::child::Kind;
+use crate::child::task::Options;
+use crate::observe::Outcome;
+use crate::reason::Reason;
+use crate::set::BlockSet;
+use crate::spawned::SpawnedSet;
+use crate::spawned::{Spawner, Spawns};
+use crate::stats::Stats;
+use crate::token::CancelToken;
+use crate::util::lock::{LazyInit, Mutex};
+use crate::util::parent_waker::ParentWaker;
 
 pub(crate) struct Admission<C: Kind> {
-    pub(crate) bell: Arc<Bell>,
-    pub(super) token: Lazy<Leash>,
+    pub(crate) parent: Arc<ParentWaker>,
+    pub(super) token: LazyInit<StopSignal>,
     /// Why the group stopped, where it did so before anybody asked for its token.
     pub(super) stopped: Option<Reason>,
     /// Holds those who go from the outbox to the set; empty between.
     pub(super) batch: VecDeque<C>,
     /// Where the children run, if not here; and those who do.
-    pub(super) abroad: Option<Box<Abroad<C>>>,
+    pub(super) spawned: Option<Box<SpawnedSet<C>>>,
     /// Those to whom room was given while the children are polled, and who are told after.
-    pub(super) calls: Calls,
+    pub(super) effects: Effects,
     /// The lock is for `&self` alone; whoever has the group to himself goes past it.
-    pub(super) access: Lock<Access<C>>,
+    pub(super) access: Mutex<Access<C>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a box would cost each small group one more")]
@@ -53,27 +56,27 @@ pub(crate) enum Whose {
 
 impl<C: Kind> Admission<C> {
     pub(crate) fn new() -> Self {
-        let bell = Bell::new();
+        let parent = ParentWaker::new();
         Self {
-            token: Lazy::new(|| Leash::new(CancelToken::new(), &bell)),
+            token: LazyInit::new(|| StopSignal::new(CancelToken::new(), &parent)),
             stopped: None,
             batch: VecDeque::new(),
-            abroad: None,
-            calls: Calls::default(),
-            access: Lock::new(Access::Own(State::new())),
-            bell,
+            spawned: None,
+            effects: Effects::default(),
+            access: Mutex::new(Access::Own(State::new())),
+            parent,
         }
     }
 
     pub(crate) fn token(&self) -> &CancelToken {
-        let leash = self.token.get_or_init(|| {
+        let stop = self.token.get_or_init(|| {
             let token = CancelToken::new();
             if let Some(reason) = &self.stopped {
                 token.cancel_with(reason.clone());
             }
-            Leash::new(token, &self.bell)
+            StopSignal::new(token, &self.parent)
         });
-        &leash.token
+        &stop.token
     }
 
     #[inline]
@@ -83,7 +86,7 @@ impl<C: Kind> Admission<C> {
 
     pub(crate) fn reason(&self) -> Option<Reason> {
         match self.token.get() {
-            Some(leash) => leash.token.reason(),
+            Some(stop) => stop.token.reason(),
             None => self.stopped.clone(),
         }
     }
@@ -92,7 +95,7 @@ impl<C: Kind> Admission<C> {
     /// here.
     pub(crate) fn cancel(&mut self, reason: Reason) -> bool {
         match self.token.get() {
-            Some(leash) => leash.token.cancel_with(reason),
+            Some(stop) => stop.token.cancel_with(reason),
             None => {
                 let first = self.stopped.is_none();
                 self.stopped.get_or_insert(reason);
@@ -110,7 +113,7 @@ impl<C: Kind> Admission<C> {
             Access::Own(state) => {
                 let state = core::mem::replace(state, State::new());
                 let spawner = self.spawner().cloned();
-                let shared = Shared::new(token.clone(), Arc::clone(&self.bell), state, spawner);
+                let shared = Shared::new(token.clone(), Arc::clone(&self.parent), state, spawner);
                 *access = Access::Shared(Arc::clone(&shared));
                 shared
             }
@@ -127,10 +130,10 @@ impl<C: Kind> Admission<C> {
     }
 
     #[inline]
-    pub(crate) fn desk<'g>(&'g mut self, set: &'g mut Set<C>) -> Desk<'g, C> {
-        let Self { bell, token, stopped, access, abroad, .. } = self;
+    pub(crate) fn desk<'g>(&'g mut self, set: &'g mut BlockSet<C>) -> Desk<'g, C> {
+        let Self { parent, token, stopped, access, spawned, .. } = self;
         match access.get_mut() {
-            Access::Own(state) => Desk::Own(Own { state, set, bell, token, stopped, abroad }),
+            Access::Own(state) => Desk::Own(Own { state, set, parent, token, stopped, spawned }),
             Access::Shared(shared) => Desk::Shared(shared),
         }
     }
@@ -141,24 +144,24 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
         match self.access.get_mut() {
             Access::Own(state) => state.end_plain(outcome),
-            Access::Shared(shared) => shared.finish(index, outcome, &mut self.calls),
+            Access::Shared(shared) => shared.finish(index, outcome, &mut self.effects),
         }
     }
 
     /// Admits those of the group's own queue for whom there is room now; or tells those who
     /// have been given room since.
     #[inline]
-    pub(crate) fn admit_next(&mut self, set: &mut Set<C>) {
+    pub(crate) fn admit_next(&mut self, set: &mut BlockSet<C>) {
         match self.access.get_mut() {
             Access::Own(state) => {
                 if !state.line.is_empty() {
                     let stopped = is_stopped(&self.token, &self.stopped);
-                    state.settle(stopped, &mut Calls::default());
-                    state.take_in(set, &self.bell, &mut self.abroad);
+                    state.settle(stopped, &mut Effects::default());
+                    state.take_in(set, &self.parent, &mut self.spawned);
                 }
             }
             Access::Shared(shared) => {
-                shared.make(core::mem::take(&mut self.calls), Who::Owner);
+                shared.make(core::mem::take(&mut self.effects), Who::Owner);
                 if shared.source().is_some() {
                     // The permits of those who have left, if nobody had use for them.
                     shared.update(Who::Owner, |_| ());
@@ -187,27 +190,27 @@ impl<C: Kind> Admission<C> {
 
     /// Moves the admitted children into the set.
     #[inline]
-    pub(crate) fn take_in(&mut self, set: &mut Set<C>) {
+    pub(crate) fn take_in(&mut self, set: &mut BlockSet<C>) {
         if C::ELSEWHERE {
-            self.abroad.iter_mut().for_each(|abroad| abroad.hear());
+            self.spawned.iter_mut().for_each(|spawned| spawned.hear());
         }
         match self.access.get_mut() {
-            Access::Own(state) => state.take_in(set, &self.bell, &mut self.abroad),
+            Access::Own(state) => state.take_in(set, &self.parent, &mut self.spawned),
             Access::Shared(shared) => {
                 if shared.has_mail() {
                     let first = shared.take_outbox(&mut self.batch);
-                    receive(first, &mut self.batch, set, &self.bell, &mut self.abroad);
+                    receive(first, &mut self.batch, set, &self.parent, &mut self.spawned);
                 }
             }
         }
         if C::ELSEWHERE {
-            self.abroad.iter_mut().for_each(|abroad| abroad.seat(set, &self.bell));
+            self.spawned.iter_mut().for_each(|spawned| spawned.seat(set, &self.parent));
         }
     }
 
     /// Whether there are children to be taken in.
     pub(crate) fn has_mail(&mut self) -> bool {
-        let reported = self.abroad.as_ref().is_some_and(|abroad| abroad.has_reports());
+        let reported = self.spawned.as_ref().is_some_and(|spawned| spawned.has_reports());
         reported
             || match self.access.get_mut() {
                 Access::Own(state) => state.has_mail(),
@@ -217,17 +220,17 @@ impl<C: Kind> Admission<C> {
 
     /// Whether there are children who are in the group's set neither yet nor any more.
     pub(crate) fn has_others(&mut self) -> bool {
-        self.has_mail() || self.abroad.as_ref().is_some_and(|abroad| !abroad.is_empty())
+        self.has_mail() || self.spawned.as_ref().is_some_and(|spawned| !spawned.is_empty())
     }
 
     /// Whether the children run elsewhere.
     pub(crate) fn is_elsewhere(&self) -> bool {
-        self.abroad.is_some()
+        self.spawned.is_some()
     }
 
     /// Calls those back who run elsewhere, with their indices.
     pub(crate) fn recall(&mut self) -> impl Iterator<Item = (usize, C)> + use<C> {
-        self.abroad.as_mut().map(|abroad| abroad.leave()).into_iter().flatten()
+        self.spawned.as_mut().map(|spawned| spawned.leave()).into_iter().flatten()
     }
 
     /// Whether only daemons are left.
@@ -269,9 +272,9 @@ impl<C: Kind> Admission<C> {
                 state.stats.limit = limit;
                 state.quick = 0;
                 // Nobody is in line but queued children; whoever polls finds them admitted.
-                state.settle(self.is_stopped(), &mut Calls::default());
+                state.settle(self.is_stopped(), &mut Effects::default());
                 let ring = state.has_mail();
-                let mut starts = Starts::default();
+                let mut starts = Spawns::default();
                 let spawner = self.spawner();
                 if let Some(spawner) = spawner {
                     state.send(spawner, &mut starts);
@@ -280,10 +283,10 @@ impl<C: Kind> Admission<C> {
                 if ring {
                     // As from elsewhere: the group may be polled elsewhere than where `&self`
                     // came from.
-                    self.bell.ring();
+                    self.parent.notify();
                 }
                 if let Some(spawner) = spawner {
-                    spawner.launch_all(starts);
+                    spawner.spawn_all(starts);
                 }
             }
             Access::Shared(shared) => {
@@ -309,7 +312,7 @@ impl<C: Kind> Admission<C> {
 
     /// Clears the line after a stop; the children that stood in it are to be dropped.
     pub(crate) fn clear_line(&mut self) -> impl Iterator<Item = C> + use<C> {
-        let line: Line<C> = match self.access.get_mut() {
+        let line: WaitQueue<C> = match self.access.get_mut() {
             Access::Own(state) => state.clear_line(),
             Access::Shared(shared) => shared.clear_line(),
         };
@@ -330,7 +333,7 @@ impl<C: Kind> Admission<C> {
     /// those who were admitted and are not in the set.
     pub(crate) fn close_now(&mut self) -> impl Iterator<Item = (Whose, C)> + use<C> {
         self.stop_acquiring();
-        let abroad = self.recall().map(|(index, child)| (Whose::Started(index), child));
+        let spawned = self.recall().map(|(index, child)| (Whose::Started(index), child));
         let (first, started, inbox) = match self.access.get_mut() {
             Access::Own(state) => state.close_now(),
             Access::Shared(shared) => shared.close_now(),
@@ -339,18 +342,18 @@ impl<C: Kind> Admission<C> {
             Slot::Child(load) => Some((Whose::Waiting(load.options), load.child)),
             Slot::Granted(_) | Slot::Taken(_) => None,
         });
-        abroad.chain((first..).map(Whose::Started).zip(started)).chain(waiting)
+        spawned.chain((first..).map(Whose::Started).zip(started)).chain(waiting)
     }
 
     pub(super) fn spawner(&self) -> Option<&Spawner<C>> {
-        self.abroad.as_ref().map(|abroad| &abroad.spawner)
+        self.spawned.as_ref().map(|spawned| &spawned.spawner)
     }
 
     /// Tells those who wait in `closed`, after everything else of the end.
     pub(crate) fn announce_end(&mut self) {
         if let Some(spawner) = self.spawner() {
             // Whose children are gone when their futures are.
-            return spawner.home().leave();
+            return spawner.completions().leave();
         }
         let end = self.with(|state| {
             state.ended = true;

@@ -24,9 +24,9 @@ use core::task::{Context, Poll, Waker};
 use async_lock::Semaphore;
 use async_lock::futures::AcquireArc;
 
-use crate::bell::Bell;
-use crate::lock::Lock;
-use crate::signal::Signal;
+use crate::util::lock::Mutex;
+use crate::util::parent_waker::ParentWaker;
+use crate::util::wake_flag::WakeFlag;
 
 /// How many permits a group takes over from its own children before it is the others' turn.
 const REUSE: usize = 32;
@@ -50,13 +50,13 @@ pub(super) struct Permits {
 pub(super) struct Source {
     semaphore: Arc<Semaphore>,
     /// Not here while it is polled, which is not done under the lock, nor is its drop.
-    acquiring: Lock<Option<Acquiring>>,
+    acquiring: Mutex<Option<Acquiring>>,
 }
 
 /// Waits for a permit in the stead of the first in line.
 struct Acquiring {
     future: Pin<Box<AcquireArc>>,
-    signal: Arc<Signal>,
+    signal: Arc<WakeFlag>,
     waker: Waker,
 }
 
@@ -138,7 +138,7 @@ impl Permits {
 
 impl Source {
     pub(super) fn new(semaphore: &Arc<Semaphore>) -> Box<Self> {
-        Box::new(Self { semaphore: Arc::clone(semaphore), acquiring: Lock::default() })
+        Box::new(Self { semaphore: Arc::clone(semaphore), acquiring: Mutex::default() })
     }
 
     pub(super) fn add_permits(&self, count: usize) {
@@ -146,9 +146,9 @@ impl Source {
     }
 
     /// Waits for a permit. Whether one has come; it is the caller's then.
-    pub(super) fn acquire(&self, bell: &Arc<Bell>) -> bool {
+    pub(super) fn acquire(&self, parent: &Arc<ParentWaker>) -> bool {
         let before = self.acquiring.lock().take();
-        let mut acquiring = before.unwrap_or_else(|| Acquiring::new(&self.semaphore, bell));
+        let mut acquiring = before.unwrap_or_else(|| Acquiring::new(&self.semaphore, parent));
         let has_come = acquiring.poll();
         if !has_come {
             *self.acquiring.lock() = Some(acquiring);
@@ -171,9 +171,9 @@ impl Source {
 // === impl Acquiring ===
 
 impl Acquiring {
-    fn new(semaphore: &Arc<Semaphore>, bell: &Arc<Bell>) -> Self {
-        let signal = Signal::new(Arc::clone(bell));
-        Self { future: Box::pin(semaphore.acquire_arc()), waker: Signal::waker(&signal), signal }
+    fn new(semaphore: &Arc<Semaphore>, parent: &Arc<ParentWaker>) -> Self {
+        let signal = WakeFlag::new(Arc::clone(parent));
+        Self { future: Box::pin(semaphore.acquire_arc()), waker: WakeFlag::waker(&signal), signal }
     }
 
     /// Whether a permit has come; it is the caller's then.

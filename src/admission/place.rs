@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use super::{Place, Shared, Who};
-use crate::kind::{Child, Kind};
+use crate::child::{Child, Kind};
 
 /// A place in the line, or room that was granted there; given up on drop.
 pub(crate) struct Stand<C: Kind> {

@@ -4,9 +4,9 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use super::own::Admission;
-use crate::kind::Kind;
-use crate::task::Options;
-use crate::{Event, Outcome};
+use crate::child::Kind;
+use crate::child::task::Options;
+use crate::observe::{Event, Outcome};
 
 impl<C: Kind> Admission<C> {
     /// Notes for the observer how a running child has ended; before its room is given away, and

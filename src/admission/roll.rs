@@ -8,10 +8,10 @@ use alloc::sync::Arc;
 use alloc::task::Wake;
 use core::task::Waker;
 
-use super::row::Row;
-use crate::lock::Lock;
-use crate::slab::Slab;
 use crate::token::wake_all;
+use crate::util::lock::Mutex;
+use crate::util::slab::Slab;
+use crate::util::sparse_queue::SparseQueue;
 
 /// A waker that is, or was, kept in a [`Roll`]; no other's is ever the same.
 #[derive(Clone, Copy)]
@@ -19,11 +19,11 @@ pub(super) struct Key(u64);
 
 /// Woken, it wakes all who stand in line.
 #[derive(Default)]
-pub(super) struct Roll(Lock<Wakers>);
+pub(super) struct Roll(Mutex<Wakers>);
 
 #[derive(Default)]
 struct Wakers {
-    row: Row<Waker>,
+    row: SparseQueue<Waker>,
     next: u64,
 }
 

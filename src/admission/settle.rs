@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use super::line::{Entry, Place, Slot, Waiter};
 use super::roll::Key;
 use super::state::State;
-use crate::spawned::Starts;
+use crate::spawned::Spawns;
 
 /// What is to be done for others once the lock is free.
 #[derive(Default)]
 #[must_use]
-pub(super) struct Calls {
+pub(super) struct Effects {
     /// Those to be told, each once, when room is granted to them, or when they are to use the
     /// queue. The first; mostly there is one.
     pub(super) first: Option<Key>,
@@ -21,14 +21,14 @@ pub(super) struct Calls {
     /// So many permits go back to the semaphore.
     pub(super) permits: usize,
     /// Children that run elsewhere, and have started.
-    pub(super) starts: Starts,
+    pub(super) starts: Spawns,
 }
 
 // === impl State ===
 
 impl<C> State<C> {
     /// Restores the invariants of the line after a change.
-    pub(super) fn settle(&mut self, stopped: bool, calls: &mut Calls) {
+    pub(super) fn settle(&mut self, stopped: bool, effects: &mut Effects) {
         let mut lacks_permit = false;
         let admits = !stopped && !self.closed;
         if admits {
@@ -36,7 +36,7 @@ impl<C> State<C> {
                 self.take_back();
             }
             if !self.line.is_empty() {
-                lacks_permit = self.admit_line(calls);
+                lacks_permit = self.admit_line(effects);
             }
         }
         while let Some(Slot::Child(_)) = self.inbox.first() {
@@ -45,22 +45,22 @@ impl<C> State<C> {
             }
         }
         if admits && self.nested.children() > 0 {
-            self.settle_nested(calls);
+            self.settle_nested(effects);
         }
         if let Some(permits) = &mut self.permits {
             // The group waits for it from now on, or no longer.
             let before = core::mem::replace(&mut permits.wanted, lacks_permit);
-            calls.ring |= before != lacks_permit;
-            calls.leave |= before && !lacks_permit;
+            effects.ring |= before != lacks_permit;
+            effects.leave |= before && !lacks_permit;
         }
         // New children to poll, or an end to come to.
         let left = core::mem::take(&mut self.left);
-        calls.ring |= self.has_mail() || (left && self.may_end(stopped));
+        effects.ring |= self.has_mail() || (left && self.may_end(stopped));
     }
 
     /// Gives room to those whose turn it is. Whether the first of those that are left lacks a
     /// permit alone.
-    fn admit_line(&mut self, calls: &mut Calls) -> bool {
+    fn admit_line(&mut self, effects: &mut Effects) -> bool {
         while let Some(weight) = self.line.first().map(Entry::weight) {
             if !self.fits(weight) {
                 return false;
@@ -81,7 +81,7 @@ impl<C> State<C> {
                 }
                 Some((place, Entry::Waiter(mut waiter))) => {
                     self.nested.remove(place);
-                    waiter.call(calls);
+                    waiter.call(effects);
                     self.grant(place, weight, Slot::Granted(waiter));
                 }
                 None => break,
@@ -103,7 +103,7 @@ impl<C> State<C> {
         self.nested.remove(place);
     }
 
-    fn settle_nested(&mut self, calls: &mut Calls) {
+    fn settle_nested(&mut self, effects: &mut Effects) {
         // Where somebody is awaited, it is not the end yet: he brings a child that may run, or
         // gives his room back.
         let stuck = self.nested.children() + self.daemons == self.running() - self.held
@@ -116,7 +116,7 @@ impl<C> State<C> {
             self.nested.remove(place);
             if let Some(Entry::Waiter(waiter)) = self.line.get_mut(place) {
                 waiter.to_queue = true;
-                waiter.call(calls);
+                waiter.call(effects);
             }
         }
     }
@@ -126,12 +126,12 @@ impl<C> State<C> {
 
 impl Waiter {
     /// Tells it, once, to come.
-    pub(super) fn call(&mut self, calls: &mut Calls) {
+    pub(super) fn call(&mut self, effects: &mut Effects) {
         if !core::mem::replace(&mut self.told, true) {
             match self.key {
-                None => calls.ring = true,
-                Some(key) if calls.first.is_none() => calls.first = Some(key),
-                Some(key) => calls.more.push(key),
+                None => effects.ring = true,
+                Some(key) if effects.first.is_none() => effects.first = Some(key),
+                Some(key) => effects.more.push(key),
             }
         }
     }

@@ -14,30 +14,32 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Waker};
 
-use super::End;
-use super::line::{Inbox, Line};
+use super::ClosedEvent;
+use super::line::{Inbox, WaitQueue};
 use super::permits::Source;
 use super::roll::Roll;
-use super::settle::Calls;
+use super::settle::Effects;
 use super::state::State;
-use crate::bell::Bell;
+use crate::child::Kind;
+use crate::child::task::Options;
 use crate::future::Cancelled;
-use crate::kind::Kind;
-use crate::lock::{Guard, Lock};
-use crate::panic::First;
+use crate::observe::{Event, Outcome};
 use crate::spawned::Spawner;
-use crate::task::Options;
-use crate::{CancelToken, Event, Outcome, Stats};
+use crate::stats::Stats;
+use crate::token::CancelToken;
+use crate::util::lock::{Mutex, MutexGuard};
+use crate::util::panic::FirstPanic;
+use crate::util::parent_waker::ParentWaker;
 
 /// What a group and its handles have in common.
 pub(crate) struct Shared<C> {
     pub(crate) token: CancelToken,
-    pub(super) bell: Arc<Bell>,
+    pub(super) parent: Arc<ParentWaker>,
     /// Whether there is a child that may go to the set; written under the lock only.
     mailed: AtomicBool,
     /// Whether a newcomer had to wait when the lock was free last; written under it only.
     pub(super) crowded: AtomicBool,
-    pub(super) state: Lock<State<C>>,
+    pub(super) state: Mutex<State<C>>,
     /// Whether an observer is told what happens.
     observed: bool,
     /// Where the state's permits come from.
@@ -64,7 +66,7 @@ impl<C: Kind> Shared<C> {
     /// `state` is a group's that had it to itself until now.
     pub(super) fn new(
         token: CancelToken,
-        bell: Arc<Bell>,
+        parent: Arc<ParentWaker>,
         state: State<C>,
         spawner: Option<Spawner<C>>,
     ) -> Arc<Self> {
@@ -77,10 +79,10 @@ impl<C: Kind> Shared<C> {
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
         let observed = state.log.is_some();
         let source = state.permits.as_ref().map(|permits| Source::new(permits.semaphore()));
-        let state = Lock::new(state);
+        let state = Mutex::new(state);
         Arc::new(Self {
             token,
-            bell,
+            parent,
             mailed,
             crowded,
             state,
@@ -129,19 +131,19 @@ impl<C: Kind> Shared<C> {
         match &self.spawner {
             None => core::ptr::from_ref(self).addr(),
             // Their children have it with them from before the first handle was made.
-            Some(spawner) => spawner.home().id(),
+            Some(spawner) => spawner.completions().id(),
         }
     }
 
     /// Changes the state, settles the line, and tells whom it concerns.
     pub(super) fn update<R>(&self, who: Who, change: impl FnOnce(&mut State<C>) -> R) -> R {
-        let mut calls = Calls::default();
-        let (mut state, result) = self.change(&mut calls, change);
+        let mut effects = Effects::default();
+        let (mut state, result) = self.change(&mut effects, change);
         if let Some(permits) = &mut state.permits {
-            calls.permits = permits.give_back();
+            effects.permits = permits.give_back();
         }
         drop(state);
-        self.make(calls, who);
+        self.make(effects, who);
         result
     }
 
@@ -149,16 +151,16 @@ impl<C: Kind> Shared<C> {
     /// left over stay with the group until its next [`update`](Self::update).
     fn change<R>(
         &self,
-        calls: &mut Calls,
+        effects: &mut Effects,
         change: impl FnOnce(&mut State<C>) -> R,
-    ) -> (Guard<'_, State<C>>, R) {
+    ) -> (MutexGuard<'_, State<C>>, R) {
         let mut state = self.state.lock();
         self.log_stop(&mut state);
         let result = change(&mut state);
         self.log_stop(&mut state);
-        state.settle(self.is_stopped(), calls);
+        state.settle(self.is_stopped(), effects);
         if let Some(spawner) = &self.spawner {
-            state.send(spawner, &mut calls.starts);
+            state.send(spawner, &mut effects.starts);
         }
         self.note(&state);
         (state, result)
@@ -189,35 +191,35 @@ impl<C: Kind> Shared<C> {
         self.state.lock().permits.as_ref().is_some_and(|permits| permits.wanted)
     }
 
-    pub(super) fn make(&self, calls: Calls, who: Who) {
+    pub(super) fn make(&self, effects: Effects, who: Who) {
         // A waker that panics is its executor's fault, who has heard of it; it must not cost
         // anybody his child or his wake-up.
-        let mut panic = First::default();
+        let mut panic = FirstPanic::default();
         if let Some(source) = &self.source {
-            if calls.leave && !self.lacks_permit() {
+            if effects.leave && !self.lacks_permit() {
                 panic.guard(|| source.leave());
                 if self.lacks_permit() {
                     // Somebody has come in between, for whom the group has begun to wait.
-                    panic.guard(|| self.bell.ring());
+                    panic.guard(|| self.parent.notify());
                 }
             }
-            if calls.permits > 0 {
-                panic.guard(|| source.add_permits(calls.permits));
+            if effects.permits > 0 {
+                panic.guard(|| source.add_permits(effects.permits));
             }
         }
-        if calls.ring && who == Who::Handle {
-            panic.guard(|| self.bell.ring());
+        if effects.ring && who == Who::Handle {
+            panic.guard(|| self.parent.notify());
         }
-        if let Some(waker) = calls.first.and_then(|key| self.roll.remove(key)) {
+        if let Some(waker) = effects.first.and_then(|key| self.roll.remove(key)) {
             panic.guard(|| waker.wake());
         }
-        if !calls.more.is_empty() {
-            panic.guard(|| self.roll.wake(calls.more));
+        if !effects.more.is_empty() {
+            panic.guard(|| self.roll.wake(effects.more));
         }
         panic.discard();
         // Last: a spawner may run the child in the call, which may wait for who was woken.
         if let Some(spawner) = &self.spawner {
-            spawner.launch_all(calls.starts);
+            spawner.spawn_all(effects.starts);
         }
     }
 
@@ -235,7 +237,7 @@ impl<C: Kind> Shared<C> {
     }
 
     /// Clears the line after a stop, and takes back what was granted.
-    pub(super) fn clear_line(&self) -> Line<C> {
+    pub(super) fn clear_line(&self) -> WaitQueue<C> {
         // Those who stood behind one who was awaited may start.
         self.update(Who::Owner, State::clear_line)
     }
@@ -243,8 +245,8 @@ impl<C: Kind> Shared<C> {
     /// A running child is gone; its room goes to the next in line, who are told later: so a
     /// poll of the group that makes room for many wakes them together, and each finds room for
     /// more than one child. The observer is [told](Self::report) before.
-    pub(super) fn finish(&self, index: usize, outcome: Outcome, calls: &mut Calls) {
-        drop(self.change(calls, |state| state.end(index, outcome)));
+    pub(super) fn finish(&self, index: usize, outcome: Outcome, effects: &mut Effects) {
+        drop(self.change(effects, |state| state.end(index, outcome)));
     }
 
     /// Tells the observer that a running child has ended, and of what came before.
@@ -286,14 +288,14 @@ impl<C: Kind> Shared<C> {
 
     /// Closes the group whatever runs.
     pub(super) fn close_now(&self) -> (usize, VecDeque<C>, Inbox<C>) {
-        let mut calls = Calls::default();
-        let (state, mailed) = self.change(&mut calls, State::close_now);
+        let mut effects = Effects::default();
+        let (state, mailed) = self.change(&mut effects, State::close_now);
         drop(state);
-        self.make(calls, Who::Owner);
+        self.make(effects, Who::Owner);
         mailed
     }
 
-    pub(crate) fn end(&self) -> Arc<End> {
+    pub(crate) fn end(&self) -> Arc<ClosedEvent> {
         let (end, ended) = {
             let mut state = self.state.lock();
             (Arc::clone(state.end.get_or_insert_default()), state.ended)

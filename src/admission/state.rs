@@ -5,16 +5,17 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 
-use super::end::End;
-use super::line::{Entry, Inbox, Line, Load, Place, Slot, Waiter, Want};
+use super::end::ClosedEvent;
+use super::line::{Entry, Inbox, Place, QueuedChild, Request, Slot, WaitQueue, Waiter};
 use super::log::{Log, Name};
 use super::nested::Nested;
 use super::permits::Permits;
 use super::roll::Key;
-use super::row::Row;
-use crate::spawned::{Spawner, Starts};
-use crate::task::Options;
-use crate::{Outcome, Stats};
+use crate::child::task::Options;
+use crate::observe::Outcome;
+use crate::spawned::{Spawner, Spawns};
+use crate::stats::Stats;
+use crate::util::sparse_queue::SparseQueue;
 
 pub(super) struct State<C> {
     /// `queued` to `dropped` and the limit, as users see them; but who runs is counted in
@@ -36,7 +37,7 @@ pub(super) struct State<C> {
     pub(super) next_index: usize,
     /// The next number in the order of coming.
     pub(super) next: u64,
-    pub(super) line: Line<C>,
+    pub(super) line: WaitQueue<C>,
     pub(super) nested: Nested,
     pub(super) inbox: Inbox<C>,
     /// The slots of the inbox whose owner was overtaken, by the number with which he came.
@@ -46,7 +47,7 @@ pub(super) struct State<C> {
     /// How many of the outbox, from its front, have been sent abroad.
     pub(super) sent: usize,
     /// What is to be known of the children that have started, by their index.
-    pub(super) marks: Row<Mark>,
+    pub(super) marks: SparseQueue<Mark>,
     /// How many daemons have started and run.
     pub(super) daemons: usize,
     pub(super) permits: Option<Permits>,
@@ -58,7 +59,7 @@ pub(super) struct State<C> {
     /// The end has been announced: the children are gone too.
     pub(super) ended: bool,
     /// Made for the first who waits for it.
-    pub(super) end: Option<Arc<End>>,
+    pub(super) end: Option<Arc<ClosedEvent>>,
 }
 
 /// A running child that isn't like most.
@@ -82,13 +83,13 @@ impl<C> State<C> {
             granted: 0,
             next_index: 0,
             next: 0,
-            line: Line::default(),
+            line: WaitQueue::default(),
             nested: Nested::default(),
             inbox: Inbox::default(),
             renamed: BTreeMap::new(),
             outbox: VecDeque::new(),
             sent: 0,
-            marks: Row::default(),
+            marks: SparseQueue::default(),
             daemons: 0,
             permits: None,
             log: None,
@@ -149,7 +150,7 @@ impl<C> State<C> {
     // --- coming ---
 
     /// Finds room for a newcomer, and a permit. He has it then, and is to be admitted.
-    pub(super) fn lets_in(&mut self, want: Want) -> bool {
+    pub(super) fn lets_in(&mut self, want: Request) -> bool {
         self.line.gives_way_to(want.priority) && self.fits(want.weight) && self.take_permit()
     }
 
@@ -165,20 +166,20 @@ impl<C> State<C> {
     }
 
     /// Puts one in line who brings a child when his turn comes.
-    pub(super) fn wait(&mut self, want: Want, key: Option<Key>) -> Place {
-        let Want { weight, priority } = want;
+    pub(super) fn wait(&mut self, want: Request, key: Option<Key>) -> Place {
+        let Request { weight, priority } = want;
         self.stand(priority, |place| {
             Entry::Waiter(Waiter { key, weight, place, told: false, to_queue: false })
         })
     }
 
     /// Puts a child into the queue.
-    pub(super) fn queue(&mut self, load: Load<C>) {
+    pub(super) fn queue(&mut self, load: QueuedChild<C>) {
         self.note_queued(&load);
         self.stand(load.priority(), |_| Entry::Queued(load));
     }
 
-    pub(super) fn note_queued(&mut self, load: &Load<C>) {
+    pub(super) fn note_queued(&mut self, load: &QueuedChild<C>) {
         self.stats.queued += 1;
         if let Some(log) = &mut self.log {
             log.queued(name(load.options.as_deref()));
@@ -193,7 +194,7 @@ impl<C> State<C> {
     }
 
     /// Puts a child into the queue at the place of its waiter, and gives the waiter's key.
-    pub(super) fn queue_at(&mut self, place: Place, load: Load<C>) -> Option<Key> {
+    pub(super) fn queue_at(&mut self, place: Place, load: QueuedChild<C>) -> Option<Key> {
         self.note_queued(&load);
         self.nested.remove(place);
         let waiter = self.line.remove(place);
@@ -241,7 +242,7 @@ impl<C> State<C> {
     }
 
     /// Admits one who was let in.
-    pub(super) fn admit(&mut self, load: Load<C>) {
+    pub(super) fn admit(&mut self, load: QueuedChild<C>) {
         self.take_room(load.weight());
         if self.inbox.is_empty() {
             self.start(load);
@@ -253,7 +254,7 @@ impl<C> State<C> {
     }
 
     /// Hands a child that has room over to the set.
-    pub(super) fn start(&mut self, load: Load<C>) {
+    pub(super) fn start(&mut self, load: QueuedChild<C>) {
         let index = self.next_index;
         self.next_index += 1;
         if load.options.is_some() || self.log.is_some() {
@@ -292,7 +293,7 @@ impl<C> State<C> {
     }
 
     /// Takes from those in the outbox who were not asked before what runs elsewhere.
-    pub(super) fn send(&mut self, spawner: &Spawner<C>, starts: &mut Starts) {
+    pub(super) fn send(&mut self, spawner: &Spawner<C>, starts: &mut Spawns) {
         let first = self.next_index - self.outbox.len();
         for (at, child) in self.outbox.iter_mut().enumerate().skip(self.sent) {
             if let Some(start) = spawner.start(child, first + at) {
@@ -362,7 +363,7 @@ impl<C> State<C> {
 
     /// Clears the line after a stop, and takes back what was granted; the children that stood
     /// in line are to be dropped.
-    pub(super) fn clear_line(&mut self) -> Line<C> {
+    pub(super) fn clear_line(&mut self) -> WaitQueue<C> {
         self.stats.dropped += core::mem::take(&mut self.stats.queued);
         if let Some(log) = &mut self.log {
             for load in self.line.iter_queued() {

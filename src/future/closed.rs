@@ -6,19 +6,19 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use crate::admission::{End, EndWaiter};
+use crate::admission::{ClosedEvent, ClosedWaiter};
 
 /// The future of [`Handle::closed`](crate::Handle::closed): resolves when the group has
 /// resolved or is gone, and its children with it.
 #[must_use = "a future does nothing unless it is polled: `.await` it"]
 pub struct Closed {
     /// Gone once it has resolved.
-    end: Option<EndWaiter>,
+    end: Option<ClosedWaiter>,
 }
 
 impl Closed {
-    pub(crate) fn new(end: Arc<End>) -> Self {
-        Self { end: Some(EndWaiter::new(end)) }
+    pub(crate) fn new(end: Arc<ClosedEvent>) -> Self {
+        Self { end: Some(ClosedWaiter::new(end)) }
     }
 }
 

@@ -8,13 +8,13 @@ use futures_util::Stream;
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
-use super::{Cancelled, Drive};
+use super::{Cancelled, Driver};
 use crate::admission::{Answer, Desk, Room, Shared, Stand, Who};
-use crate::bell::Bell;
+use crate::child::{Child, Kind};
 use crate::group::run::{Driven, POLLS};
-use crate::panic::{catch, discard, resume};
-use crate::signal::Signal;
-use crate::{Child, Kind};
+use crate::util::panic::{catch, discard, resume};
+use crate::util::parent_waker::ParentWaker;
+use crate::util::wake_flag::WakeFlag;
 
 /// How often a stream is asked in one poll, however ready it is.
 const ASKS: usize = 4096;
@@ -34,10 +34,10 @@ pin_project! {
         // The stream was pending when it was last asked: it holds no room and no place in
         // the line, and is left alone until it wakes.
         stalled: bool,
-        signal: Arc<Signal>,
+        signal: Arc<WakeFlag>,
         stream_waker: Waker,
         // What the stream's waker rings.
-        bell: Arc<Bell>,
+        parent: Arc<ParentWaker>,
         stand: Option<Stand<C>>,
         // Hears of a stop while a handle's feed waits for its stream. (A group's own hears by
         // its bell.)
@@ -51,7 +51,7 @@ pin_project! {
 enum Asked<A> {
     Child(A),
     Pending,
-    End,
+    ClosedEvent,
 }
 
 /// What came of a try to admit one child.
@@ -71,21 +71,21 @@ enum Tried {
 #[expect(private_bounds, reason = "made and driven by this crate alone")]
 impl<D, C, S> Feed<D, C, S>
 where
-    D: Drive<C>,
+    D: Driver<C>,
     C: Kind,
     S: Stream,
     S::Item: Child<C>,
 {
     pub(crate) fn new(driver: D, stream: S) -> Self {
-        let bell = driver.bell();
-        let signal = Signal::new(Arc::clone(&bell));
+        let parent = driver.parent();
+        let signal = WakeFlag::new(Arc::clone(&parent));
         Self {
             driver,
             stream: Some(stream),
             stalled: false,
-            stream_waker: Signal::waker(&signal),
+            stream_waker: WakeFlag::waker(&signal),
             signal,
-            bell,
+            parent,
             stand: None,
             watch: None,
             admitted: 0,
@@ -102,7 +102,7 @@ where
             Who::Owner => this.driver.begin(cx),
             Who::Handle => {
                 // What rang is seen by the signal.
-                this.bell.open(cx);
+                this.parent.begin_poll(cx);
             }
         }
         let outcome = match catch(|| self.as_mut().admit(cx)) {
@@ -180,7 +180,7 @@ where
             if quiet {
                 if yielded || asks == 0 {
                     // More to ask for, in the next poll.
-                    this.bell.ring();
+                    this.parent.notify();
                 }
                 return Poll::Pending;
             }
@@ -200,7 +200,7 @@ where
         let mut child = match self.as_mut().ask() {
             Asked::Child(child) => child,
             Asked::Pending => return Tried::Stalled,
-            Asked::End => return Tried::Over,
+            Asked::ClosedEvent => return Tried::Over,
         };
         let accepted = match self.project().driver.desk_for(&mut child) {
             // One with options, which may need more room than there is.
@@ -238,7 +238,7 @@ where
                     }
                 }
                 Asked::Pending => Tried::Stalled,
-                Asked::End => Tried::Over,
+                Asked::ClosedEvent => Tried::Over,
             },
             Answer::ToQueue(place) => match self.as_mut().ask() {
                 Asked::Child(child) => {
@@ -255,7 +255,7 @@ where
                     *self.project().stand = None;
                     Tried::Stalled
                 }
-                Asked::End => Tried::Over,
+                Asked::ClosedEvent => Tried::Over,
             },
         }
     }
@@ -265,11 +265,11 @@ where
         *this.stalled = false;
         this.signal.take();
         let Some(stream) = this.stream.as_pin_mut() else {
-            return Asked::End;
+            return Asked::ClosedEvent;
         };
         match stream.poll_next(&mut Context::from_waker(this.stream_waker)) {
             Poll::Ready(Some(child)) => Asked::Child(child),
-            Poll::Ready(None) => Asked::End,
+            Poll::Ready(None) => Asked::ClosedEvent,
             Poll::Pending => Asked::Pending,
         }
     }
@@ -278,7 +278,7 @@ where
         let this = self.project();
         match D::WHO {
             Who::Owner => this.driver.end(cx, pending),
-            Who::Handle => this.bell.close(cx, pending),
+            Who::Handle => this.parent.end_poll(cx, pending),
         }
     }
 }

@@ -5,10 +5,11 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::Drive;
+use super::Driver;
 use crate::admission::{Answer, Desk, Room, Stand, Who};
+use crate::child::{Child, Kind};
+use crate::error::Stopped;
 use crate::group::run::{Driven, POLLS};
-use crate::{Child, Kind, Stopped};
 
 /// Admitted, refused, or waiting.
 type Admission<A> = Poll<Result<(), Stopped<A>>>;
@@ -31,7 +32,7 @@ pub struct Go<D, C: Kind, A> {
 #[expect(private_bounds, reason = "made and driven by this crate alone")]
 impl<D, C, A> Go<D, C, A>
 where
-    D: Drive<C>,
+    D: Driver<C>,
     C: Kind,
     A: Child<C>,
 {

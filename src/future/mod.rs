@@ -4,15 +4,25 @@
 //! polled after completion it stays pending.
 
 mod closed;
-mod drive;
+mod driver;
 mod feed;
+mod for_each;
 mod go;
+mod hedge;
+mod map;
+mod map_driver;
 mod scope;
 
 pub use self::closed::Closed;
-pub(crate) use self::drive::Drive;
+pub(crate) use self::driver::Driver;
 pub use self::feed::Feed;
+pub use self::for_each::{ForEach, for_each};
 pub use self::go::Go;
+pub use self::hedge::{Hedge, hedge};
+pub use self::map::{Map, map};
 pub use self::scope::{Scope, TryScope};
-pub use crate::free::{ForEach, Hedge, Map};
+
 pub use crate::token::{Cancelled, Run};
+
+/// How often the user's code is asked for a future in one poll, however ready all of them are.
+pub(crate) const ASKS: usize = 4096;

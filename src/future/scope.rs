@@ -7,10 +7,12 @@ use core::task::{Context, Poll, Waker};
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
+use crate::child::Kind;
+use crate::group::Group;
 use crate::group::run::{Driven, POLLS};
-use crate::panic::catch;
-use crate::signal::Signal;
-use crate::{Group, Kind, Reason};
+use crate::reason::Reason;
+use crate::util::panic::catch;
+use crate::util::wake_flag::WakeFlag;
 
 pin_project! {
     /// The future of [`Group::scope`](crate::Group::scope): runs a body beside the children
@@ -20,7 +22,7 @@ pin_project! {
         group: Group<C, P, O>,
         #[pin]
         body: Option<B>,
-        signal: Arc<Signal>,
+        signal: Arc<WakeFlag>,
         body_waker: Waker,
         value: Option<R>,
         // Whether what the body returned stops the group.
@@ -46,11 +48,11 @@ where
     B: Future<Output = R>,
 {
     pub(crate) fn new(group: Group<C, P, O>, body: B, fails: fn(&R) -> bool) -> Self {
-        let signal = Signal::new(Arc::clone(&group.admission.bell));
+        let signal = WakeFlag::new(Arc::clone(&group.admission.parent));
         Self {
             group,
             body: Some(body),
-            body_waker: Signal::waker(&signal),
+            body_waker: WakeFlag::waker(&signal),
             signal,
             value: None,
             fails,
@@ -91,7 +93,7 @@ where
                     .map_or(Poll::Pending, |value| Poll::Ready((value, output)));
             }
         } else if this.signal.is_woken() {
-            this.group.admission.bell.ring();
+            this.group.admission.parent.notify();
         }
         this.group.end(cx, true);
         Poll::Pending

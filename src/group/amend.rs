@@ -1,7 +1,8 @@
 //! What a group whose token somebody else has cancelled resolves to.
 
 use super::Group;
-use crate::{CancelError, Children, Kind};
+use crate::child::{Children, Kind};
+use crate::reason::CancelError;
 
 impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
     /// Makes it an error that somebody else has cancelled the group's token: by itself, that

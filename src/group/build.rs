@@ -8,12 +8,14 @@ use futures_util::future::BoxFuture;
 
 use super::{Group, run};
 use crate::admission::Admission;
-use crate::bell::News;
-use crate::kind::{Boxed, LocalBoxed, Plain};
-use crate::panic::First;
-use crate::set::Set;
+use crate::child::Children;
+use crate::child::{Boxed, LocalBoxed, Plain};
+use crate::policy::{FirstErr, Policy};
+use crate::set::BlockSet;
 use crate::spawned::{Spawned, Spawner};
-use crate::{CancelToken, Children, FirstErr, Policy};
+use crate::token::CancelToken;
+use crate::util::panic::FirstPanic;
+use crate::util::parent_waker::ReadyBlocks;
 
 // === constructors ===
 
@@ -208,7 +210,7 @@ impl<T, E> Group<Spawned<T, E>> {
         S: Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
     {
         Self::assemble(
-            Admission::spawning(|bell, end| Spawner::new(spawn, bell, move || end.reach())),
+            Admission::spawning(|parent, end| Spawner::new(spawn, parent, move || end.reach())),
             FirstErr::new(),
         )
     }
@@ -226,11 +228,11 @@ where
     pub(super) fn assemble(admission: Admission<C>, policy: P) -> Self {
         Self {
             admission,
-            set: Set::new(),
-            news: News::default(),
+            set: BlockSet::new(),
+            news: ReadyBlocks::default(),
             policy: Some(policy),
-            panic: First::default(),
-            company: None,
+            panic: FirstPanic::default(),
+            timers: None,
             stopped_itself: false,
             amend: None,
             drained: false,
@@ -410,7 +412,7 @@ impl<C: Children, P, O> Group<C, P, O> {
         self.resolved = true;
         let admission = core::mem::replace(&mut self.admission, Admission::new());
         let mut group = Group::assemble(admission, policy);
-        group.company = self.company.take();
+        group.timers = self.timers.take();
         group
     }
 }

@@ -1,7 +1,9 @@
 //! Handing over many children at once.
 
+use crate::child::{Child, Children, Kind};
+use crate::group::Group;
+use crate::handle::Handle;
 use crate::stream::Results;
-use crate::{Child, Children, Group, Handle, Kind};
 
 /// [Queues](Self::queue) each child that the iterator makes, in its order.
 ///

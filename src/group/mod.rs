@@ -1,15 +1,15 @@
 //! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`,
 //! `policies.rs`, `time.rs`, `watch.rs` and `amend.rs`, how it runs in `run.rs`, what runs beside
-//! the children in `company.rs`, and how it becomes a stream in `results.rs`.
+//! the children in `timers.rs`, and how it becomes a stream in `results.rs`.
 
 mod amend;
 mod build;
-mod company;
 mod extend;
 mod policies;
 mod results;
 pub(crate) mod run;
 mod time;
+mod timers;
 mod watch;
 
 use alloc::boxed::Box;
@@ -18,16 +18,20 @@ use core::future::Future;
 
 use futures_util::Stream;
 
-use self::company::Company;
+use self::timers::Timers;
 use crate::admission::{Admission, Desk};
-use crate::bell::News;
+use crate::child::Seal;
+use crate::child::{Child, Children, Kind};
+use crate::error::TryGoError;
 use crate::future::{Feed, Go, Scope, TryScope};
-use crate::kind::Seal;
-use crate::panic::First;
-use crate::set::Set;
-use crate::{
-    CancelError, CancelToken, Child, Children, FirstErr, Handle, Kind, Policy, Stats, TryGoError,
-};
+use crate::handle::Handle;
+use crate::policy::{FirstErr, Policy};
+use crate::reason::CancelError;
+use crate::set::BlockSet;
+use crate::stats::Stats;
+use crate::token::CancelToken;
+use crate::util::panic::FirstPanic;
+use crate::util::parent_waker::ReadyBlocks;
 
 /// A bounded set of fallible futures that run together, in the task that awaits it.
 ///
@@ -117,15 +121,15 @@ pub struct Group<
 > {
     pub(crate) admission: Admission<C>,
     /// The running children.
-    pub(crate) set: Set<C>,
+    pub(crate) set: BlockSet<C>,
     /// What has rung before the poll that goes on.
-    pub(crate) news: News,
+    pub(crate) news: ReadyBlocks,
     /// Gone once it has panicked.
     pub(crate) policy: Option<P>,
     /// The first panic of a child or of the policy.
-    pub(crate) panic: First,
+    pub(crate) panic: FirstPanic,
     /// Who stands beside the children; in most groups nobody does.
-    pub(crate) company: Option<Box<Company<C>>>,
+    pub(crate) timers: Option<Box<Timers<C>>>,
     /// It was the group itself that cancelled its token, and not on its deadline's word.
     pub(crate) stopped_itself: bool,
     /// What becomes of the output where somebody else did.

@@ -1,7 +1,8 @@
 //! Builders for the policies that come with the crate.
 
 use super::Group;
-use crate::{AllErrors, Children, Collect, FirstDone, FirstOk, Settle};
+use crate::child::Children;
+use crate::policy::{AllErrors, Collect, FirstDone, FirstOk, Settle};
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Keeps the children's values: the group resolves to all of them, in the order of

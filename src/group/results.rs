@@ -1,10 +1,10 @@
 //! How a group becomes a stream of its children's results.
 
 use super::{Group, run};
-use crate::Children;
 use crate::admission::Admission;
-use crate::set::Set;
-use crate::stream::{Outlet, Results};
+use crate::child::Children;
+use crate::set::BlockSet;
+use crate::stream::{ResultBuffer, Results};
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Makes the group a stream of its children's results, in the order in which they finish;
@@ -50,16 +50,16 @@ impl<C: Children, P, O> Group<C, P, O> {
             "call `results` before the group's first child has finished",
         );
         let admission = core::mem::replace(&mut self.admission, Admission::new());
-        let mut group = Group::assemble(admission, Outlet::new());
+        let mut group = Group::assemble(admission, ResultBuffer::new());
         // A child keeps its room until its result has been fetched.
         group.advance = run::advance::<_, _, _, true>;
         // The group lives on in the new one: this one is to be dropped without a trace.
         self.resolved = true;
-        group.set = core::mem::replace(&mut self.set, Set::new());
+        group.set = core::mem::replace(&mut self.set, BlockSet::new());
         group.news = core::mem::take(&mut self.news);
         group.panic = core::mem::take(&mut self.panic);
         group.drained = self.drained;
-        group.company = self.company.take();
+        group.timers = self.timers.take();
         group.stopped_itself = self.stopped_itself;
         Results::new(group)
     }

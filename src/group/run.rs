@@ -20,8 +20,13 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 
 use crate::admission::Whose;
-use crate::panic::{First, Payload, catch, discard, resume};
-use crate::{Children, Group, Kind, Outcome, Policy, Reason, Verdict, context};
+use crate::child::{Children, Kind};
+use crate::group::Group;
+use crate::observe::Outcome;
+use crate::policy::{Policy, Verdict};
+use crate::reason::Reason;
+use crate::util::current;
+use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
 
 /// How many children one poll of a group polls, however many are ready.
 pub(crate) const POLLS: usize = 4096;
@@ -92,7 +97,7 @@ where
     // Rounds in a row without anybody to poll, though somebody rang.
     let mut empty = 0;
     while *budget != 0 {
-        if group.company.is_some() {
+        if group.timers.is_some() {
             group.attend();
         }
         if group.admission.is_stopped() {
@@ -103,9 +108,9 @@ where
             let _ = catch(|| group.admission.acquire()).map_err(discard);
         }
         if !group.set.is_in_round() {
-            let news = core::mem::take(&mut group.news).and(group.admission.bell.take());
+            let news = core::mem::take(&mut group.news).merge(group.admission.parent.take_ready());
             group.admission.take_in(&mut group.set);
-            if group.company.is_some() {
+            if group.timers.is_some() {
                 // Before anybody is polled whom it took in.
                 group.tell();
                 if group.admission.is_stopped() {
@@ -120,7 +125,7 @@ where
                 // A second look, for who rang meanwhile; not for ever, though others ring on:
                 // where the bell is rung at the end of a poll, the task is woken.
                 empty += 1;
-                if empty > 2 || !group.admission.bell.is_rung() {
+                if empty > 2 || !group.admission.parent.is_notified() {
                     return Driven::Idle;
                 }
                 continue;
@@ -147,9 +152,9 @@ where
     // Children of a group that has handles may ask for room in it, and are to be known then.
     let known = group.admission.shared().map(|shared| shared.id());
     loop {
-        let Group { set, admission, policy, company, .. } = &mut *group;
-        let mut company = company.as_deref_mut();
-        let observed = company.as_ref().is_some_and(|company| company.is_observed());
+        let Group { set, admission, policy, timers, .. } = &mut *group;
+        let mut timers = timers.as_deref_mut();
+        let observed = timers.as_ref().is_some_and(|timers| timers.is_observed());
         let Turn { stage, returned, stop } = &mut *turn;
         *stage = Stage::Child;
         let over = set.poll_round(
@@ -157,9 +162,9 @@ where
             returned,
             |child, index, cx| match known {
                 None => child.poll_child(cx),
-                Some(id) => context::inside(id, index, || match &mut company {
+                Some(id) => current::enter(id, index, || match &mut timers {
                     None => child.poll_child(cx),
-                    Some(company) => company.watch(index, || child.poll_child(cx)),
+                    Some(timers) => timers.watch(index, || child.poll_child(cx)),
                 }),
             },
             |index, result| {
@@ -249,11 +254,11 @@ fn recover<C: Kind, P, O, R>(
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Begins a poll of the group by the task of `cx`.
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
-        self.news = self.news.and(self.admission.bell.open(cx));
+        self.news = self.news.merge(self.admission.parent.begin_poll(cx));
         self.set.begin_turn();
         self.admission.begin_poll();
-        if let Some(company) = &mut self.company {
-            company.begin_turn();
+        if let Some(timers) = &mut self.timers {
+            timers.begin_turn();
         }
     }
 
@@ -283,12 +288,12 @@ impl<C: Kind, P, O> Group<C, P, O> {
             || self.admission.has_mail()
             || self.set.has_ready()
             || self.admission.has_to_acquire()
-            || (self.company.is_some() && self.is_to_attend());
+            || (self.timers.is_some() && self.is_to_attend());
         if pending && left {
-            self.admission.bell.ring();
+            self.admission.parent.notify();
         }
         self.admission.end_poll();
-        self.admission.bell.close(cx, pending);
+        self.admission.parent.end_poll(cx, pending);
     }
 
     /// Cancels the token, unless somebody has, and drops what is queued.
@@ -338,10 +343,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return Poll::Pending;
         }
         self.resolved = true;
-        self.panic.guard(|| self.admission.bell.mute());
+        self.panic.guard(|| self.admission.parent.disarm());
         // A cancel may have come just now.
         self.drain();
-        if self.company.is_some() {
+        if self.timers.is_some() {
             self.dismiss();
         }
         let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
@@ -389,14 +394,14 @@ impl<C: Kind, P, O> Unpin for Group<C, P, O> {}
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Ends a group that has not resolved: cancels its token, then drops its children. Gives
     /// back the first panic of their destructors.
-    pub(crate) fn shut(&mut self) -> First {
+    pub(crate) fn shut(&mut self) -> FirstPanic {
         if core::mem::replace(&mut self.resolved, true) {
-            return First::default();
+            return FirstPanic::default();
         }
         // A panic that was caught and never came out goes with the group; one of a destructor
         // that runs here is thrown when all have run.
         self.panic.discard();
-        self.panic.guard(|| self.admission.bell.mute());
+        self.panic.guard(|| self.admission.parent.disarm());
         self.cancel(Reason::Dropped);
         let mailed = self.admission.close_now();
         while let Some((index, dropped)) = self.set.drop_one() {
@@ -419,6 +424,30 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.drop_policy();
         self.panic.guard(|| self.admission.announce_end());
         core::mem::take(&mut self.panic)
+    }
+}
+
+impl<C: Kind, P, O> Group<C, P, O> {
+    /// Ends the group, whoever still runs: makes its output of what the policy has heard by now,
+    /// drops the children, then calls `leave`, which drops what stood beside them. The first panic
+    /// of it all, or the one that the group keeps, goes on when nobody is left.
+    pub(crate) fn finish_now(&mut self, leave: impl FnOnce(&mut FirstPanic)) -> Poll<O> {
+        let finish = self.finish;
+        let mut panic = core::mem::take(&mut self.panic);
+        let policy = self.policy.as_mut().filter(|_| !panic.is_some());
+        let output = policy.and_then(|policy| panic.guard(|| finish(policy)));
+        if let Some(payload) = self.shut().take() {
+            panic.keep(payload);
+        }
+        leave(&mut panic);
+        match panic.take() {
+            None => output.map_or(Poll::Pending, Poll::Ready),
+            Some(payload) => {
+                // Before the unwinding, in which a panic of its destructor would abort.
+                let _ = catch(|| drop(output)).map_err(discard);
+                resume(payload)
+            }
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use alloc::boxed::Box;
 use core::future::Future;
 
 use super::Group;
-use super::company::Company;
-use crate::kind::Seal;
-use crate::{Beside, Children};
+use super::timers::Timers;
+use crate::child::Children;
+use crate::child::Seal;
+use crate::child::attach::Attach;
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Stops the group when a future resolves before it, whatever to: cancels the token with
@@ -55,12 +56,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[track_caller]
     pub fn with_deadline<D>(mut self, deadline: D) -> Self
     where
-        D: Future + Beside<C>,
+        D: Future + Attach<C>,
     {
         assert!(self.is_new(), "call `with_deadline` before the group's first child");
         let deadline = deadline.into_timer(Seal::new());
-        let company = self.company.get_or_insert_with(|| Box::new(Company::new()));
-        company.set_deadline(deadline, &self.admission.bell);
+        let timers = self.timers.get_or_insert_with(|| Box::new(Timers::new()));
+        timers.set_deadline(deadline, &self.admission.parent);
         self
     }
 
@@ -119,13 +120,13 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[track_caller]
     pub fn with_grace<G, F>(mut self, f: G) -> Self
     where
-        G: FnOnce() -> F + Beside<C>,
-        F: Future + Beside<C>,
+        G: FnOnce() -> F + Attach<C>,
+        F: Future + Attach<C>,
     {
         assert!(self.is_new(), "call `with_grace` before the group's first child");
-        let grace = f.into_starter(Seal::new());
-        let company = self.company.get_or_insert_with(|| Box::new(Company::new()));
-        company.set_grace(grace);
+        let grace = f.into_grace(Seal::new());
+        let timers = self.timers.get_or_insert_with(|| Box::new(Timers::new()));
+        timers.set_grace(grace);
         self
     }
 

@@ -3,10 +3,13 @@
 use alloc::boxed::Box;
 
 use super::Group;
-use super::company::Company;
-use crate::kind::Seal;
-use crate::panic::catch;
-use crate::{Beside, Children, Kind, Observer, Reason};
+use super::timers::Timers;
+use crate::child::Seal;
+use crate::child::attach::Attach;
+use crate::child::{Children, Kind};
+use crate::observe::Observer;
+use crate::reason::Reason;
+use crate::util::panic::catch;
 
 /// How often an observer is told of what it has done itself, at the group's end.
 const ECHOES: usize = 8;
@@ -50,18 +53,18 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[track_caller]
     pub fn with_observer<W>(mut self, observer: W) -> Self
     where
-        W: Observer + Beside<C>,
+        W: Observer + Attach<C>,
     {
         let untouched = !self.resolved && self.admission.observe();
         assert!(untouched, "call `with_observer` before the group's first child or `handle`");
-        let observer = observer.into_watcher(Seal::new());
-        let company = self.company.get_or_insert_with(|| Box::new(Company::new()));
-        company.observer = Some(observer);
+        let observer = observer.into_observer(Seal::new());
+        let timers = self.timers.get_or_insert_with(|| Box::new(Timers::new()));
+        timers.observer = Some(observer);
         self
     }
 }
 
-impl<C: Kind> Company<C> {
+impl<C: Kind> Timers<C> {
     pub(super) fn is_observed(&self) -> bool {
         self.observer.is_some()
     }
@@ -90,10 +93,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
     ///
     /// What it does itself meanwhile it is told next time, or it could go on for ever.
     pub(crate) fn tell(&mut self) -> bool {
-        let Some(company) = &mut self.company else {
+        let Some(timers) = &mut self.timers else {
             return false;
         };
-        let Company { observer, events, .. } = &mut **company;
+        let Timers { observer, events, .. } = &mut **timers;
         let Some(watcher) = observer else {
             return false;
         };
@@ -125,8 +128,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
             }
         }
         self.admission.end_log();
-        if let Some(company) = &mut self.company {
-            let observer = company.observer.take();
+        if let Some(timers) = &mut self.timers {
+            let observer = timers.observer.take();
             self.panic.guard(|| drop(observer));
         }
     }

@@ -9,7 +9,7 @@ use core::fmt;
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;
 
-use crate::Reason;
+use crate::reason::Reason;
 
 /// Hears what happens in a group; set by [`Group::with_observer`](crate::Group::with_observer).
 ///

@@ -4,7 +4,7 @@ use core::fmt;
 use ::tracing::{Level, Span, event, field, info_span};
 
 use super::{Event, Observer, Outcome};
-use crate::Reason;
+use crate::reason::Reason;
 
 /// An [`Observer`] that tells [`tracing`](https://docs.rs/tracing): each child has a span of its
 /// own, below the group's.

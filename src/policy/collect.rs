@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::in_order::InOrder;
 use super::{Policy, Verdict};
-use crate::Reason;
+use crate::reason::Reason;
 
 /// Keeps the children's values, in the order of admission; stops at the first `Err`.
 ///

@@ -5,7 +5,7 @@ use core::error::Error;
 use core::fmt;
 use core::slice;
 
-use crate::CancelError;
+use crate::reason::CancelError;
 
 /// The errors of several children, in the order in which they came.
 ///

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Policy, Verdict};
-use crate::Reason;
+use crate::reason::Reason;
 
 /// Stops at the first child to finish, with `Ok` or with `Err`; its result is the group's.
 ///

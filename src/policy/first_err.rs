@@ -1,7 +1,7 @@
 //! The first error, or nothing.
 
 use super::{Policy, Verdict};
-use crate::Reason;
+use crate::reason::Reason;
 
 /// The default policy: stops at the first `Err`, which is the group's.
 ///

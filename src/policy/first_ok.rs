@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Errors, Policy, Verdict};
-use crate::Reason;
+use crate::reason::Reason;
 
 /// Stops at the first `Ok`, which is the group's; fails only where no child succeeds.
 ///

@@ -9,7 +9,7 @@ mod first_ok;
 mod in_order;
 mod settle;
 
-use crate::Reason;
+use crate::reason::Reason;
 
 pub use all_errors::AllErrors;
 pub use collect::Collect;

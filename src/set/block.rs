@@ -4,19 +4,19 @@ use core::mem::needs_drop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::flag::{Flag, Word};
-use super::seats::{Rows, SeatMut};
-use crate::sync::{Arc, ArcWake, waker_ref};
+use super::child_waker::{ChildWaker, ReadyBits};
+use super::slots::{SlotMut, Slots};
+use crate::util::sync::{Arc, ArcWake, waker_ref};
 
 /// How many seats a block has: the bits of its word.
-pub(super) const SEATS: usize = usize::BITS as usize;
+pub(super) const SLOTS: usize = usize::BITS as usize;
 
-/// No block: the end of a [`Chain`](super::chain::Chain).
+/// No block: the end of a [`BlockList`](super::lists::BlockList).
 pub(super) const NONE: u32 = u32::MAX;
 
 /// The children of one block that are polled one after another.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Bunch {
+pub(super) struct Batch {
     pub(super) block: usize,
     /// Whether they have never been polled.
     pub(super) fresh: bool,
@@ -36,11 +36,11 @@ pub(super) struct Bunch {
 }
 
 pub(super) struct Block<C> {
-    pub(super) word: Arc<Word>,
+    pub(super) bits: Arc<ReadyBits>,
     /// Lent to children for a poll who have no flag of their own, as most never keep a waker.
     /// One that does keeps it for good. Nobody else holds it between two polls.
-    spare: Arc<Flag>,
-    rows: Rows<C>,
+    spare: Arc<ChildWaker>,
+    rows: Slots<C>,
     /// Seats without a child.
     open: usize,
     /// Those of them that are behind all the children who were never polled, and so may take
@@ -67,11 +67,11 @@ pub(super) struct Block<C> {
 }
 
 impl<C> Block<C> {
-    pub(super) fn new(word: Arc<Word>) -> Self {
+    pub(super) fn new(bits: Arc<ReadyBits>) -> Self {
         Self {
-            spare: Flag::new(&word),
-            word,
-            rows: Rows::new(),
+            spare: ChildWaker::new(&bits),
+            bits,
+            rows: Slots::new(),
             open: usize::MAX,
             takes: usize::MAX,
             fresh: 0,
@@ -121,12 +121,12 @@ impl<C> Block<C> {
     #[inline]
     pub(super) fn poll<R>(
         &mut self,
-        bunch: &mut Bunch,
+        bunch: &mut Batch,
         returned: &mut Option<R>,
         poll: &mut impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
         ended: &mut impl FnMut(usize, R) -> bool,
     ) -> bool {
-        let Self { word, spare, rows, open, fresh, ready, late, .. } = self;
+        let Self { bits, spare, rows, open, fresh, ready, late, .. } = self;
         let todo = if bunch.fresh { fresh } else { ready };
         (bunch.todo, bunch.open) = (*todo, *open);
         // Kept in the block as well, where it outlasts a panic.
@@ -150,22 +150,22 @@ impl<C> Block<C> {
                     debug_assert!(false, "an open seat was to be polled");
                     continue;
                 };
-                let answer = match seat.flag {
+                let answer = match seat.waker {
                     None => {
                         spare.lend(at);
                         poll(child, *seat.index, &mut lent)
                     }
-                    Some(flag) => {
-                        Flag::begin_poll(flag);
-                        let waker = waker_ref(flag);
+                    Some(waker) => {
+                        ChildWaker::begin_poll(waker);
+                        let waker = waker_ref(waker);
                         poll(child, *seat.index, &mut Context::from_waker(&waker))
                     }
                 };
                 let Poll::Ready(value) = answer else {
                     // First who has the flag, then whether it was woken: once nobody else
                     // has it, nobody wakes it after the look.
-                    let keeps = seat.flag.is_none() && !Flag::is_sole(spare);
-                    if Flag::end_poll(seat.flag.as_ref().unwrap_or(spare)) {
+                    let keeps = seat.waker.is_none() && !ChildWaker::is_sole(spare);
+                    if ChildWaker::end_poll(seat.waker.as_ref().unwrap_or(spare)) {
                         *late |= bit;
                     }
                     if keeps {
@@ -187,17 +187,17 @@ impl<C> Block<C> {
                     freed += 1;
                     go_on = ended(index, value);
                 }
-                if !Flag::is_sole(spare) {
+                if !ChildWaker::is_sole(spare) {
                     // It has left it to somebody who must not reach the seat's next child.
-                    Flag::renew(spare);
+                    ChildWaker::renew(spare);
                     break;
                 }
             }
-            if kept.is_some() || !Flag::is_sole(spare) {
-                let spare = core::mem::replace(spare, Flag::new(word));
+            if kept.is_some() || !ChildWaker::is_sole(spare) {
+                let spare = core::mem::replace(spare, ChildWaker::new(bits));
                 if let Some(at) = kept {
                     // Whoever had it may have woken it and let go by now.
-                    *rows.seat(at).flag = Some(spare);
+                    *rows.seat(at).waker = Some(spare);
                 }
             }
         }
@@ -206,7 +206,7 @@ impl<C> Block<C> {
     }
 
     /// Tells how far a bunch had come when a panic ended it.
-    pub(super) fn interrupted(&mut self, bunch: &mut Bunch) {
+    pub(super) fn interrupted(&mut self, bunch: &mut Batch) {
         // The child may have left the lent flag to somebody.
         self.renew_spare();
         let todo = if bunch.fresh { self.fresh } else { self.ready };
@@ -227,39 +227,39 @@ impl<C> Block<C> {
     }
 
     fn renew_spare(&mut self) {
-        if !Flag::renew(&self.spare) {
-            self.spare = Flag::new(&self.word);
+        if !ChildWaker::renew(&self.spare) {
+            self.spare = ChildWaker::new(&self.bits);
         }
     }
 
     /// Takes the bits of the children who were woken since the last call, but for those who
     /// have yielded, and are polled again anyway. A bit may also come from a waker that outlived its child.
     pub(super) fn take_woken(&mut self) -> usize {
-        let set = self.word.take() & !(self.open | self.late | self.due);
+        let set = self.bits.take() & !(self.open | self.late | self.due);
         bits(set)
-            .filter(|&at| self.rows.seat(at).flag.as_ref().is_some_and(|flag| flag.is_woken()))
+            .filter(|&at| self.rows.seat(at).waker.as_ref().is_some_and(|waker| waker.is_woken()))
             .fold(0, |mask, at| mask | 1 << at)
     }
 }
 
-impl<C> SeatMut<'_, C> {
+impl<C> SlotMut<'_, C> {
     /// Drops the child, sees to it that wakers which it left somewhere don't reach the seat's
     /// next, and gives the child's index.
     #[inline]
     fn vacate(mut self) -> usize {
         // An assignment that unwinds from the old value's destructor has stored the new one.
         self.child.set(None);
-        if self.flag.as_ref().is_some_and(|flag| !Flag::renew(flag)) {
-            *self.flag = None;
+        if self.waker.as_ref().is_some_and(|waker| !ChildWaker::renew(waker)) {
+            *self.waker = None;
         }
         *self.index
     }
 }
 
-impl ArcWake for Flag {
+impl ArcWake for ChildWaker {
     #[inline]
-    fn wake_by_ref(flag: &Arc<Self>) {
-        Self::wake(flag);
+    fn wake_by_ref(waker: &Arc<Self>) {
+        Self::wake(waker);
     }
 }
 

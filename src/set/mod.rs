@@ -25,21 +25,21 @@
 //! - `ready`, `late`, `due` and `fresh` name occupied seats only, and no seat twice.
 
 mod block;
-mod chain;
-mod flag;
-mod region;
-mod seats;
+mod child_waker;
+mod lists;
+mod overflow;
+mod slots;
 
 use alloc::vec::Vec;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use self::block::{Block, Bunch, SEATS};
-use self::chain::{Chain, Runs};
-use self::region::Regions;
-use crate::bell::{Bell, News};
-use crate::panic::{Payload, catch};
-use crate::sync::Arc;
+use self::block::{Batch, Block, SLOTS};
+use self::lists::{BlockList, RunQueue};
+use self::overflow::Overflow;
+use crate::util::panic::{Payload, catch};
+use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
+use crate::util::sync::Arc;
 
 /// Blocks that an emptied set keeps for the children to come.
 const KEEP: usize = 16;
@@ -51,9 +51,9 @@ pub(crate) struct Place {
     seat: usize,
 }
 
-pub(crate) struct Set<C> {
+pub(crate) struct BlockSet<C> {
     blocks: Vec<Block<C>>,
-    regions: Regions,
+    regions: Overflow,
     /// The block that gets the next child, if it has a seat.
     roomy: usize,
     /// Other blocks that take children.
@@ -61,32 +61,32 @@ pub(crate) struct Set<C> {
     /// How many are in the set and have been polled.
     settled: usize,
     /// The blocks of those who were admitted and not yet polled, oldest first.
-    fresh: Runs,
+    fresh: RunQueue,
     /// Those of them who were there when the round began.
-    newcomers: Runs,
+    newcomers: RunQueue,
     /// The blocks that this round still has to visit.
-    round: Chain,
+    round: BlockList,
     /// The blocks with children that have yielded in this turn.
-    late: Chain,
+    late: BlockList,
     /// The blocks with children that had yielded when it began.
-    due: Chain,
-    bunch: Bunch,
+    due: BlockList,
+    bunch: Batch,
 }
 
-impl<C> Set<C> {
+impl<C> BlockSet<C> {
     pub(crate) fn new() -> Self {
         Self {
             blocks: Vec::new(),
-            regions: Regions::default(),
+            regions: Overflow::default(),
             roomy: 0,
             vacant: Vec::new(),
             settled: 0,
-            fresh: Runs::default(),
-            newcomers: Runs::default(),
-            round: Chain::default(),
-            late: Chain::default(),
-            due: Chain::default(),
-            bunch: Bunch::default(),
+            fresh: RunQueue::default(),
+            newcomers: RunQueue::default(),
+            round: BlockList::default(),
+            late: BlockList::default(),
+            due: BlockList::default(),
+            bunch: Batch::default(),
         }
     }
 
@@ -94,16 +94,16 @@ impl<C> Set<C> {
         self.settled == 0 && self.fresh.is_empty() && self.newcomers.is_empty()
     }
 
-    /// Admits a child; it is polled in the next round. Its wakers ring `bell`.
+    /// Admits a child; it is polled in the next round. Its wakers ring `parent`.
     #[inline(always)]
-    pub(crate) fn insert(&mut self, child: C, index: usize, bell: &Arc<Bell>) {
+    pub(crate) fn insert(&mut self, child: C, index: usize, parent: &Arc<ParentWaker>) {
         match self.blocks.get_mut(self.roomy) {
             Some(block) if block.has_room() => {
                 block.insert(child, index);
                 self.fresh.push(self.roomy);
             }
             _ => {
-                self.find_room(bell);
+                self.find_room(parent);
                 self.blocks[self.roomy].insert(child, index);
                 self.fresh.push(self.roomy);
             }
@@ -112,13 +112,13 @@ impl<C> Set<C> {
 
     /// Makes a block that takes a child the roomy one.
     #[cold]
-    fn find_room(&mut self, bell: &Arc<Bell>) {
+    fn find_room(&mut self, parent: &Arc<ParentWaker>) {
         self.roomy = self.vacant.pop().unwrap_or_else(|| {
             let number = self.blocks.len();
             if number == 0 {
                 self.blocks.reserve_exact(1);
             }
-            self.blocks.push(Block::new(self.regions.add(number, bell)));
+            self.blocks.push(Block::new(self.regions.add(number, parent)));
             number
         });
         self.blocks[self.roomy].vacant = false;
@@ -146,7 +146,7 @@ impl<C> Set<C> {
 
     /// Fixes the next round, after the last one is over. False where nobody is to be polled
     /// in this turn. `news` is what has rung since the last call.
-    pub(crate) fn start_round(&mut self, news: News) -> bool {
+    pub(crate) fn start_round(&mut self, news: ReadyBlocks) -> bool {
         debug_assert!(!self.is_in_round());
         while let Some(number) = self.due.pop(&mut self.blocks, |block| &mut block.next_due) {
             let block = &mut self.blocks[number];
@@ -161,7 +161,7 @@ impl<C> Set<C> {
     }
 
     /// Learns who has been woken.
-    fn gather(&mut self, news: News) {
+    fn gather(&mut self, news: ReadyBlocks) {
         let Self { blocks, round, regions, .. } = self;
         regions.gather(news, |number| {
             let Some(block) = blocks.get_mut(number) else {
@@ -202,10 +202,10 @@ impl<C> Set<C> {
             self.bunch = match (self.round.first(), self.newcomers.first()) {
                 (Some(block), _) => {
                     let count = self.blocks[block].ready.count_ones() as usize;
-                    Bunch { block, fresh: false, count, ..Bunch::default() }
+                    Batch { block, fresh: false, count, ..Batch::default() }
                 }
                 (None, Some((block, count))) => {
-                    Bunch { block, fresh: true, count, ..Bunch::default() }
+                    Batch { block, fresh: true, count, ..Batch::default() }
                 }
                 (None, None) => return true,
             };
@@ -231,7 +231,7 @@ impl<C> Set<C> {
     /// Brings the numbers up to date after a bunch of children was polled; gives how many.
     #[inline]
     fn settle(&mut self) -> usize {
-        let Bunch { block: number, fresh, polled, freed, .. } = self.bunch;
+        let Batch { block: number, fresh, polled, freed, .. } = self.bunch;
         let block = &mut self.blocks[number];
         let late = block.late != 0 && !block.is_late;
         block.is_late |= late;
@@ -275,7 +275,7 @@ impl<C> Set<C> {
     /// The child that was being polled or dropped when a panic came, and its index, which is
     /// known though the child be gone.
     pub(crate) fn current(&mut self) -> (Place, usize) {
-        let Bunch { block, seat, .. } = self.bunch;
+        let Batch { block, seat, .. } = self.bunch;
         (Place { block, seat }, self.blocks[block].index(seat))
     }
 
@@ -292,7 +292,7 @@ impl<C> Set<C> {
         while let Some(block) = self.blocks.last_mut() {
             let taken = block.taken();
             if taken != 0 {
-                let seat = SEATS - 1 - taken.leading_zeros() as usize;
+                let seat = SLOTS - 1 - taken.leading_zeros() as usize;
                 let dropped = catch(|| block.remove(seat));
                 if dropped.is_err() {
                     block.remove(seat);

@@ -1,15 +1,16 @@
 //! Children that run as tasks of an executor, while their group waits for them.
 //!
-//! A child has two halves that meet in a [`Job`]: the [`Work`], a future that the executor
+//! A child has two halves that meet in a [`TaskCell`]: the [`SpawnedFuture`], a future that the executor
 //! polls, and the [`Spawned`], which stays with the group. The work waits in the other half
-//! until the child is admitted. Then it leaves as a [`Start`], which is run when no lock is
-//! held. When it is done it reports to its [`Home`]; and the group seats the other half in
+//! until the child is admitted. Then it leaves as a [`Spawn`], which is run when no lock is
+//! held. When it is done it reports to its [`Completions`]; and the group seats the other half in
 //! its set, polls it once, and has the result.
 
-mod home;
-mod job;
-mod start;
-mod work;
+mod completions;
+mod future;
+mod set;
+mod spawner;
+mod task_cell;
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -19,16 +20,17 @@ use core::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
-pub(crate) use self::home::Home;
-use self::job::{Ending, Job};
-use self::start::Idle;
-pub(crate) use self::start::{Spawner, Start, Starts};
-use self::work::Work;
-use crate::Observer;
-use crate::kind::{Child, Children, Kind, Seal, Sealed};
-use crate::panic::resume;
-use crate::sync::Arc;
-use crate::task::{Options, Task};
+pub(crate) use self::completions::Completions;
+use self::future::SpawnedFuture;
+pub(crate) use self::set::SpawnedSet;
+use self::spawner::Unstarted;
+pub(crate) use self::spawner::{Spawn, Spawner, Spawns};
+use self::task_cell::{Completion, TaskCell};
+use crate::child::task::{Options, Task};
+use crate::child::{Child, Children, Kind, Seal, Sealed};
+use crate::observe::Observer;
+use crate::util::panic::resume;
+use crate::util::sync::Arc;
 
 /// Children of any type that run in parallel, each a task of an executor:
 /// [`Group::on`](crate::Group::on).
@@ -38,9 +40,9 @@ pub struct Spawned<T, E> {
 
 enum Stage<T, E> {
     /// It waits to be admitted.
-    Idle(Pin<Box<dyn Idle<T, E> + Send>>),
+    Unstarted(Pin<Box<dyn Unstarted<T, E> + Send>>),
     /// It was handed to the executor.
-    Started(Arc<Job<T, E>>),
+    Started(Arc<TaskCell<T, E>>),
     /// The outcome has been taken: there is nobody to be told any more.
     Over,
 }
@@ -49,15 +51,15 @@ enum Stage<T, E> {
 
 impl<T, E> Spawned<T, E> {
     /// Lets go of the work, the child having been admitted.
-    fn start(&mut self, home: &Arc<Home>, index: usize) -> Option<Start> {
+    fn start(&mut self, completions: &Arc<Completions>, index: usize) -> Option<Spawn> {
         let work = match core::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Idle(work) => work,
+            Stage::Unstarted(work) => work,
             stage => {
                 self.stage = stage;
                 return None;
             }
         };
-        let (start, job) = work.start(home, index);
+        let (start, job) = work.start(completions, index);
         self.stage = Stage::Started(job);
         Some(start)
     }
@@ -68,10 +70,10 @@ impl<T, E> Sealed for Spawned<T, E> {
 }
 impl<T, E> Kind for Spawned<T, E> {
     type Timer = BoxFuture<'static, ()>;
-    type Starter = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
-    type Watcher = Box<dyn Observer + Send>;
+    type GraceFn = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+    type ObserverBox = Box<dyn Observer + Send>;
 
-    fn observer(watcher: &mut Self::Watcher) -> &mut dyn Observer {
+    fn observer(watcher: &mut Self::ObserverBox) -> &mut dyn Observer {
         &mut **watcher
     }
 }
@@ -84,15 +86,15 @@ impl<T, E> Children for Spawned<T, E> {
         let Stage::Started(job) = &self.stage else {
             return Poll::Pending;
         };
-        debug_assert!(job.is_settled(), "a child is polled that has not reported");
+        debug_assert!(job.is_complete(), "a child is polled that has not reported");
         match job.take() {
             None => Poll::Pending,
-            Some(Ending::Finished(result)) => {
+            Some(Completion::Finished(result)) => {
                 self.stage = Stage::Over;
                 Poll::Ready(result)
             }
-            Some(Ending::Panicked(payload)) => resume(payload),
-            Some(Ending::Lost) => {
+            Some(Completion::Panicked(payload)) => resume(payload),
+            Some(Completion::Lost) => {
                 panic!("the executor dropped a child of `Group::on` before the child had finished")
             }
         }
@@ -106,7 +108,7 @@ where
     E: Send + 'static,
 {
     fn into_child(self, _: Seal) -> Spawned<T, E> {
-        Spawned { stage: Stage::Idle(Box::pin(Work::new(self))) }
+        Spawned { stage: Stage::Unstarted(Box::pin(SpawnedFuture::new(self))) }
     }
 }
 
@@ -129,7 +131,7 @@ where
 impl<T, E> Drop for Spawned<T, E> {
     fn drop(&mut self) {
         if let Stage::Started(job) = &self.stage {
-            job.give_up();
+            job.abandon();
         }
     }
 }

@@ -9,9 +9,12 @@ use futures_util::stream::FusedStream;
 use pin_project_lite::pin_project;
 
 use super::Results;
+use crate::child::{Child, Children, Kind};
 use crate::future::Feed;
-use crate::panic::{catch, resume};
-use crate::{CancelToken, Child, Children, Handle, Kind, Stats};
+use crate::handle::Handle;
+use crate::stats::Stats;
+use crate::token::CancelToken;
+use crate::util::panic::{catch, resume};
 
 pin_project! {
     /// [`Results`] that a stream feeds with children: [`Results::feed`].

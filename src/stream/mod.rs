@@ -3,10 +3,10 @@
 //! [`Group::results`](crate::Group::results) makes one. Each is `Send` when its parts are, may
 //! stand in any combinator, and is fused: after its end it gives `None`.
 
+mod buffer;
 mod fed;
-mod outlet;
 mod results;
 
+pub(crate) use self::buffer::ResultBuffer;
 pub use self::fed::FedResults;
-pub(crate) use self::outlet::Outlet;
 pub use self::results::Results;

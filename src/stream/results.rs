@@ -6,12 +6,18 @@ use core::task::{Context, Poll};
 use futures_util::Stream;
 use futures_util::stream::FusedStream;
 
-use super::{FedResults, Outlet};
+use super::{FedResults, ResultBuffer};
 use crate::admission::{Desk, Who};
-use crate::bell::Bell;
-use crate::future::Drive;
+use crate::child::{Child, Children, Kind};
+use crate::error::TryGoError;
+use crate::future::Driver;
+use crate::group::Group;
 use crate::group::run::{Driven, POLLS};
-use crate::{CancelToken, Child, Children, Group, Handle, Kind, Outcome, Stats, TryGoError};
+use crate::handle::Handle;
+use crate::observe::Outcome;
+use crate::stats::Stats;
+use crate::token::CancelToken;
+use crate::util::parent_waker::ParentWaker;
 
 /// A group as a stream of its children's results: [`Group::results`].
 ///
@@ -96,7 +102,7 @@ use crate::{CancelToken, Child, Children, Group, Handle, Kind, Outcome, Stats, T
 /// ```
 #[must_use = "the children are polled only while the stream is polled"]
 pub struct Results<C: Kind, T = <C as Children>::Ok, E = <C as Children>::Err> {
-    pub(super) group: Group<C, Outlet<T, E>, ()>,
+    pub(super) group: Group<C, ResultBuffer<T, E>, ()>,
     /// How many children wait for another one's result to be fetched, as the group was told.
     held: usize,
     /// How many children may still be polled in the poll that goes on.
@@ -104,7 +110,7 @@ pub struct Results<C: Kind, T = <C as Children>::Ok, E = <C as Children>::Err> {
 }
 
 impl<C: Kind, T, E> Results<C, T, E> {
-    pub(crate) fn new(group: Group<C, Outlet<T, E>, ()>) -> Self {
+    pub(crate) fn new(group: Group<C, ResultBuffer<T, E>, ()>) -> Self {
         Self { group, held: 0, left: 0 }
     }
 
@@ -136,12 +142,12 @@ impl<C: Kind, T, E> Results<C, T, E> {
     #[track_caller]
     pub fn in_order(mut self) -> Self {
         let Stats { ok, failed, .. } = self.stats();
-        let outlet = self.group.policy.as_mut();
+        let buffer = self.group.policy.as_mut();
         assert!(
-            ok == 0 && failed == 0 && outlet.as_ref().is_some_and(|outlet| outlet.len() == 0),
+            ok == 0 && failed == 0 && buffer.as_ref().is_some_and(|buffer| buffer.len() == 0),
             "call `in_order` before the first child has finished",
         );
-        outlet.into_iter().for_each(Outlet::in_order);
+        buffer.into_iter().for_each(ResultBuffer::in_order);
         self
     }
 
@@ -174,7 +180,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// # });
     /// ```
     pub fn fail_fast(mut self) -> Self {
-        self.group.policy.iter_mut().for_each(Outlet::fail_fast);
+        self.group.policy.iter_mut().for_each(ResultBuffer::fail_fast);
         self
     }
 
@@ -373,12 +379,12 @@ impl<C: Kind, T, E> Results<C, T, E> {
         self.group.is_stopped()
     }
 
-    fn outlet(&self) -> Option<&Outlet<T, E>> {
+    fn buffer(&self) -> Option<&ResultBuffer<T, E>> {
         self.group.policy.as_ref()
     }
 
     pub(super) fn has_next(&self) -> bool {
-        self.outlet().is_some_and(Outlet::has_next)
+        self.buffer().is_some_and(ResultBuffer::has_next)
     }
 
     /// Fetches a result that waits, and gives its child's room to the next in line.
@@ -392,7 +398,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
         let ended = if result.is_ok() { Outcome::Ok } else { Outcome::Failed };
         group.admission.finish(index, ended);
         group.admission.admit_next(&mut group.set);
-        if group.company.is_some() {
+        if group.timers.is_some() {
             // Nobody is polled as long as results wait, and that may be long.
             group.tell();
         }
@@ -438,11 +444,11 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// Says to the group, in which children may wait for room, that some have finished and keep
     /// theirs until another one has: that one must not wait for it. False where this is no news.
     fn hold(&mut self) -> bool {
-        let Some(outlet) = self.group.policy.as_ref().filter(|outlet| outlet.is_in_order()) else {
+        let Some(buffer) = self.group.policy.as_ref().filter(|buffer| buffer.is_in_order()) else {
             return false;
         };
-        let count = outlet.len();
-        if count == self.held || !self.group.admission.hold(count, outlet.held()) {
+        let count = buffer.len();
+        if count == self.held || !self.group.admission.hold(count, buffer.held()) {
             return false;
         }
         self.held = count;
@@ -453,7 +459,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// a grace.
     fn skip_missing(&mut self) {
         if !self.group.has_running() {
-            self.group.policy.iter_mut().for_each(Outlet::skip_missing);
+            self.group.policy.iter_mut().for_each(ResultBuffer::skip_missing);
         }
     }
 
@@ -465,13 +471,13 @@ impl<C: Kind, T, E> Results<C, T, E> {
     }
 
     pub(super) fn fmt_fields(&self, f: &mut fmt::DebugStruct<'_, '_>) {
-        f.field("waiting", &self.outlet().map_or(0, Outlet::len)).field("group", &self.group);
+        f.field("waiting", &self.buffer().map_or(0, ResultBuffer::len)).field("group", &self.group);
     }
 }
 
 /// Its feed drives the children only until there is a result, and leaves it to the stream to
 /// begin a poll and to end it.
-impl<C: Kind, T, E> Drive<C> for Results<C, T, E> {
+impl<C: Kind, T, E> Driver<C> for Results<C, T, E> {
     const WHO: Who = Who::Owner;
 
     #[inline]
@@ -492,8 +498,8 @@ impl<C: Kind, T, E> Drive<C> for Results<C, T, E> {
         Self::is_stopped(self)
     }
 
-    fn bell(&self) -> Arc<Bell> {
-        Arc::clone(&self.group.admission.bell)
+    fn parent(&self) -> Arc<ParentWaker> {
+        Arc::clone(&self.group.admission.parent)
     }
 
     fn begin(&mut self, _: &mut Context<'_>) {}
@@ -527,7 +533,7 @@ impl<C: Kind, T, E> Stream for Results<C, T, E> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let most = self.group.is_resolved().then_some(0);
-        (self.outlet().map_or(0, Outlet::len), most)
+        (self.buffer().map_or(0, ResultBuffer::len), most)
     }
 }
 

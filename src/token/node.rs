@@ -40,9 +40,9 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::Waker;
 
-use crate::lock::Lock;
 use crate::reason::Reason;
-use crate::slab::Slab;
+use crate::util::lock::Mutex;
+use crate::util::slab::Slab;
 
 use super::wake::wake_all;
 
@@ -57,7 +57,7 @@ pub(super) struct Node {
     /// Its key among the parent's children. Guarded by the parent's lock, which does
     /// the synchronizing; hence always `Relaxed`.
     key: AtomicUsize,
-    state: Lock<State>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use alloc::vec::{self, Vec};
 use core::task::Waker;
 
-use crate::slab::{self, Slab};
+use crate::util::slab::{self, Slab};
 
 /// Wakes all. If some panic, the others are woken nevertheless, and the first
 /// panic goes on from here.
@@ -38,7 +38,7 @@ impl Rest {
 #[cfg(feature = "std")]
 impl Rest {
     fn wake(&mut self) {
-        let mut panics = crate::panic::First::default();
+        let mut panics = crate::util::panic::FirstPanic::default();
         while panics.guard(|| self.wake_until_panic()).is_none() {}
         // A second panic in one thread would abort; the one under way is enough then.
         panics.throw();

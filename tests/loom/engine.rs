@@ -3,28 +3,28 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::bell::{Bell, News};
+use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 use crate::set::Set;
-use crate::sync::Arc;
+use crate::util::sync::Arc;
 
 /// What a child does when it is polled.
 pub(crate) type Child<'a> = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + 'a>;
 
 /// The part of a group that polls: the real set and the real bell, without admission.
 pub(crate) struct Engine<'a> {
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) parent: Arc<ParentWaker>,
     set: Set<Child<'a>>,
-    news: News,
+    news: ReadyBlocks,
     children: usize,
 }
 
 impl<'a> Engine<'a> {
     pub(crate) fn new() -> Self {
-        Self { bell: Bell::new(), set: Set::new(), news: News::default(), children: 0 }
+        Self { parent: ParentWaker::new(), set: Set::new(), news: ReadyBlocks::default(), children: 0 }
     }
 
     pub(crate) fn insert(&mut self, child: impl FnMut(&mut Context<'_>) -> Poll<()> + 'a) {
-        self.set.insert(Box::new(child), self.children, &self.bell);
+        self.set.insert(Box::new(child), self.children, &self.parent);
         self.children += 1;
     }
 
@@ -38,7 +38,7 @@ impl<'a> Engine<'a> {
     }
 
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
-        self.news = self.news.and(self.bell.open(cx));
+        self.news = self.news.merge(self.parent.begin_poll(cx));
         self.set.begin_turn();
     }
 
@@ -47,10 +47,10 @@ impl<'a> Engine<'a> {
         let mut empty = 0;
         loop {
             if !self.set.is_in_round() {
-                let news = core::mem::take(&mut self.news).and(self.bell.take());
+                let news = core::mem::take(&mut self.news).and(self.parent.take_ready());
                 if !self.set.start_round(news) {
                     empty += 1;
-                    if empty > 2 || !self.bell.is_rung() {
+                    if empty > 2 || !self.parent.is_notified() {
                         return;
                     }
                     continue;
@@ -65,8 +65,8 @@ impl<'a> Engine<'a> {
 
     pub(crate) fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
         if pending && self.set.has_ready() {
-            self.bell.ring();
+            self.parent.notify();
         }
-        self.bell.close(cx, pending);
+        self.parent.end_poll(cx, pending);
     }
 }

@@ -18,13 +18,13 @@ use std::task::{Context, Poll};
 
 use self::block::{Block, Bunch};
 use self::region::Regions;
-use crate::bell::{Bell, CORDS};
+use crate::util::parent_waker::{ParentWaker, DIRECT_BLOCKS};
 use crate::engine::Child;
-use crate::sync::Arc;
+use crate::util::sync::Arc;
 
 /// Blocks of one region, with a child in each.
 pub(crate) struct Far<'a> {
-    bell: Arc<Bell>,
+    parent: Arc<ParentWaker>,
     regions: Regions,
     blocks: Vec<Block<Child<'a>>>,
     fresh: bool,
@@ -33,31 +33,31 @@ pub(crate) struct Far<'a> {
 
 impl<'a> Far<'a> {
     pub(crate) fn new(children: Vec<Child<'a>>) -> Self {
-        let bell = Bell::new();
+        let parent = ParentWaker::new();
         let mut regions = Regions::default();
         let left = children.len();
-        let blocks = (CORDS..).zip(children).map(|(number, child)| {
-            let mut block = Block::new(regions.add(number, &bell));
+        let blocks = (DIRECT_BLOCKS..).zip(children).map(|(number, child)| {
+            let mut block = Block::new(regions.add(number, &parent));
             block.insert(child, number);
             block
         });
         let blocks = blocks.collect();
-        Self { bell, regions, blocks, fresh: true, left }
+        Self { parent, regions, blocks, fresh: true, left }
     }
 
     /// As the group's, with the set's `start_round` and `gather`.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut news = self.bell.open(cx);
+        let mut news = self.parent.begin_poll(cx);
         for block in &mut self.blocks {
             block.ready |= core::mem::take(&mut block.late);
         }
         loop {
-            news = news.and(self.bell.take());
+            news = news.merge(self.parent.take_ready());
             let fresh = core::mem::take(&mut self.fresh);
             if news.any() || self.regions.has_grown() {
                 let blocks = &mut self.blocks;
                 self.regions.gather(core::mem::take(&mut news), |number| {
-                    let block = &mut blocks[number - CORDS];
+                    let block = &mut blocks[number - DIRECT_BLOCKS];
                     block.ready |= block.take_woken();
                 });
             }
@@ -72,14 +72,14 @@ impl<'a> Far<'a> {
                 self.left -= bunch.freed;
                 polled |= count != 0;
             }
-            if !polled && !self.bell.is_rung() {
+            if !polled && !self.parent.is_notified() {
                 break;
             }
         }
         if self.blocks.iter().any(|block| block.late != 0) {
-            self.bell.ring();
+            self.parent.notify();
         }
-        self.bell.close(cx, self.left != 0);
+        self.parent.end_poll(cx, self.left != 0);
         if self.left != 0 { Poll::Pending } else { Poll::Ready(()) }
     }
 }

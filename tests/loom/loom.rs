@@ -57,8 +57,8 @@ mod task;
 mod tests;
 
 #[allow(dead_code)]
-#[path = "../../src/bell.rs"]
-mod bell;
+#[path = "../../src/parent.rs"]
+mod parent;
 /// The model's threads are one of the system's, whose locals they would share.
 mod context {
     pub(crate) fn inside<R>(_: usize, _: usize, f: impl FnOnce() -> R) -> R {

@@ -21,9 +21,9 @@ use loom::thread::{self, JoinHandle};
 use self::home::{Home, Way};
 use self::job::{Ending, Job};
 use self::work::Work;
-use crate::bell::Bell;
-use crate::sync::Arc;
-use crate::task::{check, run};
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sync::Arc;
+use crate::child::task::{check, run};
 
 type Future_ = Pin<Box<dyn Future<Output = Result<Value, ()>> + Send>>;
 type Outcome = Ending<Value, ()>;
@@ -157,15 +157,15 @@ fn join(thread: JoinHandle<()>) {
 }
 
 /// As a group, until all have reported.
-fn outcomes(home: &Arc<Home>, bell: &Arc<Bell>, jobs: &[Arc<Job<Value, ()>>]) -> Vec<Outcome> {
+fn outcomes(home: &Arc<Home>, parent: &Arc<ParentWaker>, jobs: &[Arc<Job<Value, ()>>]) -> Vec<Outcome> {
     let mut ended: Vec<Option<Outcome>> = jobs.iter().map(|_| None).collect();
     let mut done = Vec::new();
     run(|cx| {
-        bell.open(cx);
+        parent.begin_poll(cx);
         loop {
-            bell.take();
+            parent.take_ready();
             home.take(&mut done);
-            if done.is_empty() && !bell.is_rung() {
+            if done.is_empty() && !parent.is_notified() {
                 break;
             }
             for index in done.drain(..) {
@@ -181,28 +181,28 @@ fn outcomes(home: &Arc<Home>, bell: &Arc<Bell>, jobs: &[Arc<Job<Value, ()>>]) ->
         }
         let over = ended.iter().all(Option::is_some);
         if !over && home.has_reports() {
-            bell.ring();
+            parent.notify();
         }
-        bell.close(cx, !over);
+        parent.end_poll(cx, !over);
         if over { Poll::Ready(()) } else { Poll::Pending }
     });
     ended.into_iter().flatten().collect()
 }
 
-fn home() -> (Arc<Bell>, Arc<Home>) {
-    let bell = Bell::new();
-    let home = Home::new(Arc::clone(&bell), || {});
-    (bell, home)
+fn home() -> (Arc<ParentWaker>, Arc<Home>) {
+    let parent = ParentWaker::new();
+    let home = Home::new(Arc::clone(&parent), || {});
+    (parent, home)
 }
 
 /// One child whose outcome the group waits for.
 fn awaited(does: Does, spawner: Spawner, is_right: fn(&Outcome) -> bool) {
     check(3, move || {
-        let (count, (bell, home)) = (Count::new(), home());
+        let (count, (parent, home)) = (Count::new(), home());
         let child = Child::new(&home, 0, does, &count);
         let job = child.job();
         let launcher = child.launch_elsewhere(spawner);
-        let outcomes = outcomes(&home, &bell, &[Arc::clone(&job)]);
+        let outcomes = outcomes(&home, &parent, &[Arc::clone(&job)]);
         assert!(outcomes.iter().all(is_right));
         join(launcher);
         assert!(job.take().is_none(), "a second outcome");
@@ -271,7 +271,7 @@ fn a_spawner_that_panics_while_the_work_waits() {
 #[test]
 fn two_children_that_report_to_one_group() {
     check(2, || {
-        let (count, (bell, home)) = (Count::new(), home());
+        let (count, (parent, home)) = (Count::new(), home());
         let children = [0, 1].map(|index| Child::new(&home, index, Does::Ends, &count));
         let jobs = [children[0].job(), children[1].job()];
         let executors = children.map(|child| {
@@ -281,7 +281,7 @@ fn two_children_that_report_to_one_group() {
                 work.run();
             })
         });
-        let outcomes = outcomes(&home, &bell, &jobs);
+        let outcomes = outcomes(&home, &parent, &jobs);
         assert!(outcomes.iter().all(is_value));
         executors.into_iter().for_each(join);
         assert!(!home.has_reports());

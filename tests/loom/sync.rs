@@ -1,4 +1,4 @@
-//! What `crate::sync` is in the model: loom's atomics, and on top of them what the crate takes
+//! What `crate::util::sync` is in the model: loom's atomics, and on top of them what the crate takes
 //! from elsewhere, in the same steps and with the same orderings as the original.
 
 use std::mem::ManuallyDrop;

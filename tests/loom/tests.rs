@@ -4,12 +4,12 @@ use std::task::{Context, Poll, Waker};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::bell::Bell;
+use crate::util::parent_waker::ParentWaker;
 use crate::engine::{Child, Engine};
 use crate::far::Far;
-use crate::signal::Signal;
-use crate::sync;
-use crate::task::{Task, check, run};
+use crate::util::wake_flag::WakeFlag;
+use crate::util::sync;
+use crate::child::task::{Task, check, run};
 
 /// What a child waits for: somebody counts it up and wakes the child. No ordering of its own,
 /// so that a child sees it only where the wake-up carries it.
@@ -280,25 +280,25 @@ fn far_child(times: usize, data: Data) -> Child<'static> {
 #[test]
 fn a_bell_that_two_pull() {
     check(3, || {
-        let bell = Bell::new();
+        let parent = ParentWaker::new();
         let data = [Data::new(), Data::new()];
         for cord in 0..2 {
-            let (bell, data) = (sync::Arc::clone(&bell), data[cord].clone());
+            let (parent, data) = (sync::Arc::clone(&parent), data[cord].clone());
             thread::spawn(move || {
                 data.set(1);
-                bell.pull(cord as u8);
+                parent.notify_block(cord as u8);
             });
         }
         let mut heard = 0;
         let mut poll = |cx: &mut Context<'_>| {
-            let news = bell.open(cx).and(bell.take());
-            assert_eq!(news.any(), news.cords() != 0);
-            for cord in (0..2).filter(|cord| news.cords() & 1 << cord != 0) {
+            let news = parent.begin_poll(cx).and(parent.take_ready());
+            assert_eq!(news.any(), news.blocks() != 0);
+            for cord in (0..2).filter(|cord| news.blocks() & 1 << cord != 0) {
                 assert!(data[cord].is(1).is_ready(), "a ring without what was done before");
                 assert_eq!(heard & 1 << cord, 0, "heard twice");
             }
-            heard |= news.cords();
-            bell.close(cx, heard != 3);
+            heard |= news.blocks();
+            parent.end_poll(cx, heard != 3);
             if heard == 3 { Poll::Ready(()) } else { Poll::Pending }
         };
         let task = Task::new();
@@ -313,12 +313,12 @@ fn a_bell_that_two_pull() {
 fn a_signal() {
     check(3, || {
         let data = Data::new();
-        let bell = Bell::new();
-        let signal = Signal::new(sync::Arc::clone(&bell));
-        let waker = Signal::waker(&signal);
+        let parent = ParentWaker::new();
+        let signal = WakeFlag::new(sync::Arc::clone(&parent));
+        let waker = WakeFlag::waker(&signal);
         let mut polls = 0;
         run(|cx| {
-            bell.open(cx);
+            parent.begin_poll(cx);
             let mut done = Poll::Pending;
             let mut yielded = false;
             loop {
@@ -334,15 +334,15 @@ fn a_signal() {
                     done = data.is(2);
                     yielded = signal.is_woken();
                 }
-                bell.take();
+                parent.take_ready();
                 if done.is_ready() || yielded || !signal.is_woken() {
                     break;
                 }
             }
             if signal.is_woken() {
-                bell.ring();
+                parent.notify();
             }
-            bell.close(cx, done.is_pending());
+            parent.end_poll(cx, done.is_pending());
             done
         });
     });

@@ -2,12 +2,13 @@
 
 use alloc::collections::VecDeque;
 
-use crate::{Policy, Reason, Verdict};
+use crate::policy::{Policy, Verdict};
+use crate::reason::Reason;
 
 /// The policy of a group that is a stream: keeps each result until it is fetched.
 ///
 /// A child keeps its room until then; so there are never more results than may run.
-pub(crate) struct Outlet<T, E> {
+pub(crate) struct ResultBuffer<T, E> {
     results: Results<Result<T, E>>,
     fail_fast: bool,
 }
@@ -31,7 +32,7 @@ struct Window<R> {
 
 // === impl Outlet ===
 
-impl<T, E> Outlet<T, E> {
+impl<T, E> ResultBuffer<T, E> {
     pub(crate) fn new() -> Self {
         Self { results: Results::Finished(VecDeque::new()), fail_fast: false }
     }
@@ -98,7 +99,7 @@ impl<T, E> Outlet<T, E> {
     }
 }
 
-impl<T, E> Policy<T, E> for Outlet<T, E> {
+impl<T, E> Policy<T, E> for ResultBuffer<T, E> {
     type Output = ();
 
     #[inline]

@@ -6,18 +6,18 @@ use alloc::collections::VecDeque;
 use super::block::{Block, NONE};
 
 /// A queue of blocks, each with its link to the next; none stands in it twice.
-pub(super) struct Chain {
+pub(super) struct BlockList {
     head: u32,
     tail: u32,
 }
 
-impl Default for Chain {
+impl Default for BlockList {
     fn default() -> Self {
         Self { head: NONE, tail: NONE }
     }
 }
 
-impl Chain {
+impl BlockList {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.head == NONE
@@ -57,7 +57,7 @@ impl Chain {
 
 /// A queue of blocks in which the same may stand many times; in a row it counts as one run.
 #[derive(Default)]
-pub(super) struct Runs {
+pub(super) struct RunQueue {
     earlier: VecDeque<Run>,
     last: Run,
 }
@@ -68,7 +68,7 @@ struct Run {
     count: u32,
 }
 
-impl Runs {
+impl RunQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.last.count == 0 && self.earlier.is_empty()
     }

@@ -41,9 +41,9 @@ pub(crate) fn unwinding() -> bool {
 
 /// The first panic of several; the later ones give way to it.
 #[derive(Debug, Default)]
-pub(crate) struct First(Option<Payload>);
+pub(crate) struct FirstPanic(Option<Payload>);
 
-impl First {
+impl FirstPanic {
     /// Runs `f`, and keeps its panic if it is the first.
     pub(crate) fn guard<R>(&mut self, f: impl FnOnce() -> R) -> Option<R> {
         catch(f).map_err(|payload| self.keep(payload)).ok()

@@ -22,7 +22,7 @@ struct Current {
 
 /// Runs `f` as a part of the poll of a group's child.
 #[cfg(feature = "std")]
-pub(crate) fn inside<R>(group: usize, child: usize, f: impl FnOnce() -> R) -> R {
+pub(crate) fn enter<R>(group: usize, child: usize, f: impl FnOnce() -> R) -> R {
     struct Leave(Option<Current>);
     impl Drop for Leave {
         fn drop(&mut self) {
@@ -44,7 +44,7 @@ pub(crate) fn inside<R>(group: usize, child: usize, f: impl FnOnce() -> R) -> R 
 
 /// The child of that group within whose poll the caller stands.
 #[cfg(feature = "std")]
-pub(crate) fn child_of(group: usize) -> Option<usize> {
+pub(crate) fn current_child(group: usize) -> Option<usize> {
     let is_meant = |current: &Current| current.group == group;
     // Nobody is outside where nobody is inside.
     let current = CURRENT.get()?;
@@ -58,11 +58,11 @@ pub(crate) fn child_of(group: usize) -> Option<usize> {
 }
 
 #[cfg(not(feature = "std"))]
-pub(crate) fn inside<R>(_: usize, _: usize, f: impl FnOnce() -> R) -> R {
+pub(crate) fn enter<R>(_: usize, _: usize, f: impl FnOnce() -> R) -> R {
     f()
 }
 
 #[cfg(not(feature = "std"))]
-pub(crate) fn child_of(_: usize) -> Option<usize> {
+pub(crate) fn current_child(_: usize) -> Option<usize> {
     None
 }

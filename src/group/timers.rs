@@ -12,19 +12,22 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::Context;
 
-use crate::bell::Bell;
-use crate::panic::catch;
-use crate::set::Set;
-use crate::signal::Signal;
-use crate::sync::waker_ref;
-use crate::{Event, Group, Kind, Outcome, Reason};
+use crate::child::Kind;
+use crate::group::Group;
+use crate::observe::{Event, Outcome};
+use crate::reason::Reason;
+use crate::set::BlockSet;
+use crate::util::panic::catch;
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sync::waker_ref;
+use crate::util::wake_flag::WakeFlag;
 
-pub(crate) struct Company<C: Kind> {
+pub(crate) struct Timers<C: Kind> {
     /// Gone once it has passed, has panicked, or the group has stopped.
     deadline: Option<Timer<C::Timer>>,
     grace: Grace<C>,
     /// Gone once it has panicked.
-    pub(super) observer: Option<C::Watcher>,
+    pub(super) observer: Option<C::ObserverBox>,
     /// Holds what the observer is told; empty between.
     pub(super) events: VecDeque<Event>,
 }
@@ -34,7 +37,7 @@ enum Grace<C: Kind> {
     /// For as long as they like.
     Endless,
     /// The group has not stopped, or nobody has run since.
-    Waiting(C::Starter),
+    Waiting(C::GraceFn),
     Running(Timer<C::Timer>),
     /// No longer. (A child may come late: admitted on another thread while the token was
     /// being cancelled.)
@@ -44,23 +47,23 @@ enum Grace<C: Kind> {
 /// A future that is polled when it was woken.
 struct Timer<F> {
     future: F,
-    signal: Arc<Signal>,
+    signal: Arc<WakeFlag>,
     /// It woke itself while it was polled: not again in this turn.
     yielded: bool,
 }
 
 // === impl Company ===
 
-impl<C: Kind> Company<C> {
+impl<C: Kind> Timers<C> {
     pub(super) fn new() -> Self {
         Self { deadline: None, grace: Grace::Endless, observer: None, events: VecDeque::new() }
     }
 
-    pub(super) fn set_deadline(&mut self, deadline: C::Timer, bell: &Arc<Bell>) {
-        self.deadline = Some(Timer::new(deadline, bell));
+    pub(super) fn set_deadline(&mut self, deadline: C::Timer, parent: &Arc<ParentWaker>) {
+        self.deadline = Some(Timer::new(deadline, parent));
     }
 
-    pub(super) fn set_grace(&mut self, grace: C::Starter) {
+    pub(super) fn set_grace(&mut self, grace: C::GraceFn) {
         self.grace = Grace::Waiting(grace);
     }
 
@@ -78,8 +81,8 @@ impl<C: Kind> Company<C> {
 // === impl Timer ===
 
 impl<F> Timer<F> {
-    fn new(future: F, bell: &Arc<Bell>) -> Self {
-        Self { future, signal: Signal::new(Arc::clone(bell)), yielded: false }
+    fn new(future: F, parent: &Arc<ParentWaker>) -> Self {
+        Self { future, signal: WakeFlag::new(Arc::clone(parent)), yielded: false }
     }
 }
 
@@ -98,7 +101,7 @@ impl<F: Future<Output = ()> + Unpin> Timer<F> {
 
 impl<F> Drop for Timer<F> {
     fn drop(&mut self) {
-        self.signal.mute();
+        self.signal.disarm();
     }
 }
 
@@ -110,17 +113,17 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline(never)]
     pub(super) fn attend(&mut self) {
         // Apart from the group meanwhile, which may have to be stopped.
-        let Some(mut company) = self.company.take() else {
+        let Some(mut timers) = self.timers.take() else {
             return;
         };
-        let Company { deadline, grace, .. } = &mut *company;
+        let Timers { deadline, grace, .. } = &mut *timers;
         self.attend_deadline(deadline);
         if self.admission.is_stopped() {
             // So that who is left runs.
             self.drain();
             self.attend_grace(grace);
         }
-        self.company = Some(company);
+        self.timers = Some(timers);
     }
 
     fn attend_deadline(&mut self, deadline: &mut Option<Timer<C::Timer>>) {
@@ -144,7 +147,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if matches!(grace, Grace::Waiting(_)) && self.has_running() {
             if let Grace::Waiting(start) = core::mem::replace(grace, Grace::Endless) {
                 match catch(start) {
-                    Ok(timer) => *grace = Grace::Running(Timer::new(timer, &self.admission.bell)),
+                    Ok(timer) => *grace = Grace::Running(Timer::new(timer, &self.admission.parent)),
                     Err(payload) => self.panicked(payload),
                 }
             }
@@ -192,7 +195,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     fn cut_off_here(&mut self) {
         // A set of which somebody is in the midst of a round is not to be mended: the group goes
         // on with a new one, whose blocks the wakers of the old one may ring for nothing.
-        let mut set = core::mem::replace(&mut self.set, Set::new());
+        let mut set = core::mem::replace(&mut self.set, BlockSet::new());
         while let Some((index, dropped)) = set.drop_one() {
             self.admission.report(index, Outcome::Dropped);
             if let Err(payload) = dropped {
@@ -212,7 +215,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline(never)]
     pub(super) fn is_to_attend(&mut self) -> bool {
         let (stopped, running) = (self.admission.is_stopped(), self.has_running());
-        let Some(Company { deadline, grace, .. }) = self.company.as_deref() else {
+        let Some(Timers { deadline, grace, .. }) = self.timers.as_deref() else {
             return false;
         };
         let is_woken = |timer: &Timer<_>| timer.signal.is_woken();
@@ -226,10 +229,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Drops the deadline and the grace, when the children are gone.
     #[cold]
     pub(super) fn dismiss(&mut self) {
-        let Some(company) = &mut self.company else {
+        let Some(timers) = &mut self.timers else {
             return;
         };
-        let Company { deadline, grace, .. } = &mut **company;
+        let Timers { deadline, grace, .. } = &mut **timers;
         // Each by itself: one whose destructor panics keeps no other from being dropped.
         self.panic.guard(|| *deadline = None);
         self.panic.guard(|| *grace = Grace::Endless);

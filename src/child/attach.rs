@@ -1,6 +1,6 @@
 //! What a group takes that is no child and stands beside them: a deadline, a grace, an observer.
 //!
-//! As with children, the lifetime and `Send` are bound in one place, [`Beside`], and what a
+//! As with children, the lifetime and `Send` are bound in one place, [`Attach`], and what a
 //! group holds is a type of its [`Kind`], which needs no bound.
 
 use alloc::boxed::Box;
@@ -11,8 +11,10 @@ use core::task::{Context, Poll};
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
-use crate::kind::Seal;
-use crate::{Boxed, Kind, LocalBoxed, Observer, Plain, Spawned};
+use crate::child::Seal;
+use crate::child::{Boxed, Kind, LocalBoxed, Plain};
+use crate::observe::Observer;
+use crate::spawned::Spawned;
 
 /// What a group of kind `C` can hold beside its children: the future of
 /// [`with_deadline`](crate::Group::with_deadline), the closure and the future of
@@ -41,20 +43,20 @@ use crate::{Boxed, Kind, LocalBoxed, Observer, Plain, Spawned};
 /// }
 /// # let _ = bounded(Group::<errgroup::Boxed<'_, (), ()>>::new(), async {});
 /// ```
-pub trait Beside<C: Kind>: Sized {
+pub trait Attach<C: Kind>: Sized {
     #[doc(hidden)]
     fn into_timer(self, seal: Seal) -> C::Timer
     where
         Self: Future;
 
     #[doc(hidden)]
-    fn into_starter<F>(self, seal: Seal) -> C::Starter
+    fn into_grace<F>(self, seal: Seal) -> C::GraceFn
     where
         Self: FnOnce() -> F,
-        F: Future + Beside<C>;
+        F: Future + Attach<C>;
 
     #[doc(hidden)]
-    fn into_watcher(self, seal: Seal) -> C::Watcher
+    fn into_observer(self, seal: Seal) -> C::ObserverBox
     where
         Self: Observer;
 }
@@ -75,7 +77,7 @@ impl<F: Future> Future for Ended<F> {
     }
 }
 
-impl<'a, X, T, E> Beside<Boxed<'a, T, E>> for X
+impl<'a, X, T, E> Attach<Boxed<'a, T, E>> for X
 where
     X: Send + 'a,
 {
@@ -86,15 +88,15 @@ where
         Box::pin(Ended { future: self })
     }
 
-    fn into_starter<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>
+    fn into_grace<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>
     where
         X: FnOnce() -> F,
-        F: Future + Beside<Boxed<'a, T, E>>,
+        F: Future + Attach<Boxed<'a, T, E>>,
     {
         Box::new(move || self().into_timer(seal))
     }
 
-    fn into_watcher(self, _: Seal) -> Box<dyn Observer + Send + 'a>
+    fn into_observer(self, _: Seal) -> Box<dyn Observer + Send + 'a>
     where
         X: Observer,
     {
@@ -102,7 +104,7 @@ where
     }
 }
 
-impl<'a, X, T, E> Beside<LocalBoxed<'a, T, E>> for X
+impl<'a, X, T, E> Attach<LocalBoxed<'a, T, E>> for X
 where
     X: 'a,
 {
@@ -113,15 +115,15 @@ where
         Box::pin(Ended { future: self })
     }
 
-    fn into_starter<F>(self, seal: Seal) -> Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>
+    fn into_grace<F>(self, seal: Seal) -> Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>
     where
         X: FnOnce() -> F,
-        F: Future + Beside<LocalBoxed<'a, T, E>>,
+        F: Future + Attach<LocalBoxed<'a, T, E>>,
     {
         Box::new(move || self().into_timer(seal))
     }
 
-    fn into_watcher(self, _: Seal) -> Box<dyn Observer + 'a>
+    fn into_observer(self, _: Seal) -> Box<dyn Observer + 'a>
     where
         X: Observer,
     {
@@ -129,7 +131,7 @@ where
     }
 }
 
-impl<X, K> Beside<Plain<K>> for X
+impl<X, K> Attach<Plain<K>> for X
 where
     X: Send + 'static,
 {
@@ -140,15 +142,15 @@ where
         Box::pin(Ended { future: self })
     }
 
-    fn into_starter<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>
+    fn into_grace<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>
     where
         X: FnOnce() -> F,
-        F: Future + Beside<Plain<K>>,
+        F: Future + Attach<Plain<K>>,
     {
         Box::new(move || self().into_timer(seal))
     }
 
-    fn into_watcher(self, _: Seal) -> Box<dyn Observer + Send>
+    fn into_observer(self, _: Seal) -> Box<dyn Observer + Send>
     where
         X: Observer,
     {
@@ -156,7 +158,7 @@ where
     }
 }
 
-impl<X, T, E> Beside<Spawned<T, E>> for X
+impl<X, T, E> Attach<Spawned<T, E>> for X
 where
     X: Send + 'static,
 {
@@ -167,15 +169,15 @@ where
         Box::pin(Ended { future: self })
     }
 
-    fn into_starter<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>
+    fn into_grace<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>
     where
         X: FnOnce() -> F,
-        F: Future + Beside<Spawned<T, E>>,
+        F: Future + Attach<Spawned<T, E>>,
     {
         Box::new(move || self().into_timer(seal))
     }
 
-    fn into_watcher(self, _: Seal) -> Box<dyn Observer + Send>
+    fn into_observer(self, _: Seal) -> Box<dyn Observer + Send>
     where
         X: Observer,
     {

@@ -2,27 +2,27 @@
 
 use core::task::Waker;
 
-use crate::bell::Bell;
-use crate::sync::{Arc, ArcWake, AtomicBool, Ordering, waker};
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sync::{Arc, ArcWake, AtomicBool, Ordering, waker};
 
-impl ArcWake for Bell {
-    fn wake_by_ref(bell: &Arc<Self>) {
-        bell.ring();
+impl ArcWake for ParentWaker {
+    fn wake_by_ref(parent: &Arc<Self>) {
+        parent.notify();
     }
 }
 
 /// The waker of one future that stands beside the children (a scope's body, a feed's
 /// stream, a deadline): remembers that it was woken, so that it is polled only then.
 #[derive(Debug)]
-pub(crate) struct Signal {
+pub(crate) struct WakeFlag {
     woken: AtomicBool,
-    bell: Arc<Bell>,
+    parent: Arc<ParentWaker>,
 }
 
-impl Signal {
+impl WakeFlag {
     /// A signal that counts as woken, so that its future gets its first poll.
-    pub(crate) fn new(bell: Arc<Bell>) -> Arc<Self> {
-        Arc::new(Self { woken: AtomicBool::new(true), bell })
+    pub(crate) fn new(parent: Arc<ParentWaker>) -> Arc<Self> {
+        Arc::new(Self { woken: AtomicBool::new(true), parent })
     }
 
     /// Whether it was woken since the last call.
@@ -36,7 +36,7 @@ impl Signal {
     }
 
     /// Rings no more: what it was for is gone.
-    pub(crate) fn mute(&self) {
+    pub(crate) fn disarm(&self) {
         self.woken.store(true, Ordering::Relaxed);
     }
 
@@ -45,10 +45,10 @@ impl Signal {
     }
 }
 
-impl ArcWake for Signal {
+impl ArcWake for WakeFlag {
     fn wake_by_ref(signal: &Arc<Self>) {
         if !signal.woken.swap(true, Ordering::AcqRel) {
-            signal.bell.ring();
+            signal.parent.notify();
         }
     }
 }

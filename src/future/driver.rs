@@ -5,12 +5,15 @@ use alloc::sync::Arc;
 use core::task::Context;
 
 use crate::admission::{Desk, Who};
-use crate::bell::Bell;
+use crate::child::{Child, Kind};
+use crate::group::Group;
 use crate::group::run::Driven;
-use crate::{CancelToken, Child, Group, Handle, Kind};
+use crate::handle::Handle;
+use crate::token::CancelToken;
+use crate::util::parent_waker::ParentWaker;
 
 /// One who wants room in a group, and what he does while he waits.
-pub(crate) trait Drive<C: Kind> {
+pub(crate) trait Driver<C: Kind> {
     const WHO: Who;
 
     /// Where he asks for room.
@@ -24,7 +27,7 @@ pub(crate) trait Drive<C: Kind> {
     fn is_stopped(&self) -> bool;
 
     /// What rings for a stream that he asks for children.
-    fn bell(&self) -> Arc<Bell>;
+    fn parent(&self) -> Arc<ParentWaker>;
 
     /// Begins a poll.
     fn begin(&mut self, cx: &mut Context<'_>);
@@ -36,7 +39,7 @@ pub(crate) trait Drive<C: Kind> {
     fn end(&mut self, cx: &mut Context<'_>, pending: bool);
 }
 
-impl<C: Kind, P, O> Drive<C> for &mut Group<C, P, O> {
+impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     const WHO: Who = Who::Owner;
 
     #[inline]
@@ -57,8 +60,8 @@ impl<C: Kind, P, O> Drive<C> for &mut Group<C, P, O> {
         Group::is_stopped(self)
     }
 
-    fn bell(&self) -> Arc<Bell> {
-        Arc::clone(&self.admission.bell)
+    fn parent(&self) -> Arc<ParentWaker> {
+        Arc::clone(&self.admission.parent)
     }
 
     fn begin(&mut self, cx: &mut Context<'_>) {
@@ -74,7 +77,7 @@ impl<C: Kind, P, O> Drive<C> for &mut Group<C, P, O> {
     }
 }
 
-impl<C: Kind> Drive<C> for Handle<C> {
+impl<C: Kind> Driver<C> for Handle<C> {
     const WHO: Who = Who::Handle;
 
     fn desk(&mut self) -> Desk<'_, C> {
@@ -94,8 +97,8 @@ impl<C: Kind> Drive<C> for Handle<C> {
     }
 
     /// One of its own: what rings the group's is not for its task.
-    fn bell(&self) -> Arc<Bell> {
-        Bell::new()
+    fn parent(&self) -> Arc<ParentWaker> {
+        ParentWaker::new()
     }
 
     fn begin(&mut self, _: &mut Context<'_>) {}

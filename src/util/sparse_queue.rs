@@ -10,55 +10,55 @@ const KEPT: usize = 1024;
 
 /// A queue out of whose middle values are taken too: they leave a hole, and when most are
 /// holes it closes up. The first and the last are never holes.
-pub(super) struct Row<T> {
+pub(crate) struct SparseQueue<T> {
     values: VecDeque<(Place, Option<T>)>,
     holes: usize,
 }
 
-impl<T> Default for Row<T> {
+impl<T> Default for SparseQueue<T> {
     fn default() -> Self {
         Self { values: VecDeque::new(), holes: 0 }
     }
 }
 
-impl<T> Row<T> {
+impl<T> SparseQueue<T> {
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
     /// Adds a value at a place behind all others.
-    pub(super) fn push(&mut self, place: Place, value: T) {
+    pub(crate) fn push(&mut self, place: Place, value: T) {
         debug_assert!(self.values.back().is_none_or(|(last, _)| *last < place));
         self.values.push_back((place, Some(value)));
     }
 
     /// Adds a value at its place, mostly before all others.
-    pub(super) fn insert(&mut self, place: Place, value: T) {
+    pub(crate) fn insert(&mut self, place: Place, value: T) {
         let at = self.values.partition_point(|(at, _)| *at < place);
         self.values.insert(at, (place, Some(value)));
     }
 
-    pub(super) fn last(&self) -> Option<(Place, &T)> {
+    pub(crate) fn last(&self) -> Option<(Place, &T)> {
         self.values.back().and_then(|(place, value)| Some((*place, value.as_ref()?)))
     }
 
-    pub(super) fn first(&self) -> Option<&T> {
+    pub(crate) fn first(&self) -> Option<&T> {
         self.values.front().and_then(|(_, value)| value.as_ref())
     }
 
-    pub(super) fn pop(&mut self) -> Option<(Place, T)> {
+    pub(crate) fn pop(&mut self) -> Option<(Place, T)> {
         let (place, value) = self.values.pop_front()?;
         self.trim();
         value.map(|value| (place, value))
     }
 
-    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
         let at = self.find(place)?;
         self.values.get_mut(at).and_then(|(_, value)| value.as_mut())
     }
 
-    pub(super) fn remove(&mut self, place: Place) -> Option<T> {
+    pub(crate) fn remove(&mut self, place: Place) -> Option<T> {
         if self.values.front().is_some_and(|(first, _)| *first == place) {
             return self.pop().map(|(_, value)| value);
         }
@@ -72,21 +72,21 @@ impl<T> Row<T> {
     }
 
     /// Keeps only those for whom `keep` says so.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.values.retain(|(_, value)| value.as_ref().is_some_and(&mut keep));
         self.holes = 0;
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.values.iter().filter_map(|(_, value)| value.as_ref())
     }
 
-    pub(super) fn into_values(self) -> impl Iterator<Item = T> {
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
         self.into_places().map(|(_, value)| value)
     }
 
     /// The values, each with its place.
-    pub(super) fn into_places(self) -> impl Iterator<Item = (Place, T)> {
+    pub(crate) fn into_places(self) -> impl Iterator<Item = (Place, T)> {
         self.values.into_iter().filter_map(|(place, value)| Some((place, value?)))
     }
 
@@ -123,7 +123,7 @@ impl<T> Row<T> {
 }
 
 /// Gives back the room of a burst that is over.
-pub(super) fn shrink<T>(values: &mut VecDeque<T>) {
+pub(crate) fn shrink<T>(values: &mut VecDeque<T>) {
     if values.is_empty() && values.capacity() > KEPT {
         *values = VecDeque::new();
     }

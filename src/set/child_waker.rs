@@ -13,34 +13,34 @@
 //!   either taken too, or finds its word empty and is noted anew.
 //! - A bit says: look at the flag. It may be stale; a flag that is not `woken` has no news.
 
-use crate::bell::Bell;
-use crate::sync::{Arc, AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Ordering, fence};
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sync::{Arc, AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Ordering, fence};
 
 /// What the waker of a child points to.
-pub(super) struct Flag {
+pub(super) struct ChildWaker {
     woken: AtomicBool,
     /// The child woke itself in the poll that goes on, when nobody else had the flag. Apart
     /// from `woken`, so that this needs no read-modify-write: only the poll writes and reads it.
     yielded: AtomicBool,
     /// The child's bit in the word. Fixed before the poll in which others may get the flag.
     bit: AtomicU8,
-    word: Arc<Word>,
+    bits: Arc<ReadyBits>,
 }
 
 /// As many bits as a block has seats, or a region has blocks.
-pub(super) struct Word {
+pub(super) struct ReadyBits {
     bits: AtomicUsize,
-    up: Up,
+    up: Parent,
 }
 
 /// Who is told when a word has its first bit.
-pub(super) enum Up {
-    Bell {
-        bell: Arc<Bell>,
+pub(super) enum Parent {
+    ParentWaker {
+        parent: Arc<ParentWaker>,
         cord: u8,
     },
-    Word {
-        word: Arc<Word>,
+    ReadyBits {
+        bits: Arc<ReadyBits>,
         bit: u8,
     },
     /// The region's entry among the others.
@@ -49,13 +49,13 @@ pub(super) enum Up {
 
 // === impl Flag ===
 
-impl Flag {
-    pub(super) fn new(word: &Arc<Word>) -> Arc<Self> {
+impl ChildWaker {
+    pub(super) fn new(bits: &Arc<ReadyBits>) -> Arc<Self> {
         Arc::new(Self {
             woken: AtomicBool::new(false),
             yielded: AtomicBool::new(false),
             bit: AtomicU8::new(0),
-            word: Arc::clone(word),
+            bits: Arc::clone(bits),
         })
     }
 
@@ -136,19 +136,19 @@ impl Flag {
         }
         // First the flag, then the bit: whoever takes the bit sees the flag.
         if !this.woken.swap(true, Ordering::AcqRel) {
-            this.word.set(this.bit.load(Ordering::Relaxed));
+            this.bits.set(this.bit.load(Ordering::Relaxed));
         }
     }
 }
 
 // === impl Word ===
 
-impl Word {
-    pub(super) fn new(up: Up) -> Arc<Self> {
+impl ReadyBits {
+    pub(super) fn new(up: Parent) -> Arc<Self> {
         Arc::new(Self { bits: AtomicUsize::new(0), up })
     }
 
-    pub(super) fn up(&self) -> &Up {
+    pub(super) fn up(&self) -> &Parent {
         &self.up
     }
 
@@ -158,9 +158,9 @@ impl Word {
             return;
         }
         match &self.up {
-            Up::Bell { bell, cord } => bell.pull(*cord),
-            Up::Word { word, bit } => word.set(*bit),
-            Up::Entry(waker) => waker.wake(),
+            Parent::ParentWaker { parent, cord } => parent.notify_block(*cord),
+            Parent::ReadyBits { bits, bit } => bits.set(*bit),
+            Parent::Entry(waker) => waker.wake(),
         }
     }
 

@@ -5,14 +5,15 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::Context;
 
-use crate::bell::Bell;
 use crate::future::Cancelled;
-use crate::lock::Lazy;
-use crate::sync::waker;
-use crate::{CancelToken, Reason};
+use crate::reason::Reason;
+use crate::token::CancelToken;
+use crate::util::lock::LazyInit;
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sync::waker;
 
 /// A token on which its group hangs.
-pub(super) struct Leash {
+pub(super) struct StopSignal {
     pub(super) token: CancelToken,
     /// Rings the bell when the token is cancelled.
     _watch: Cancelled,
@@ -20,10 +21,10 @@ pub(super) struct Leash {
 
 // === impl Leash ===
 
-impl Leash {
-    pub(super) fn new(token: CancelToken, bell: &Arc<Bell>) -> Self {
+impl StopSignal {
+    pub(super) fn new(token: CancelToken, parent: &Arc<ParentWaker>) -> Self {
         let mut watch = token.cancelled();
-        let waker = waker(Arc::clone(bell));
+        let waker = waker(Arc::clone(parent));
         // Once registered it rings; what it says, `is_stopped` says as well.
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
         Self { token, _watch: watch }
@@ -38,9 +39,9 @@ impl Leash {
 
 /// Whether a group has stopped: by its token, or, as long as it has none, by itself.
 #[inline]
-pub(super) fn is_stopped(token: &Lazy<Leash>, stopped: &Option<Reason>) -> bool {
+pub(super) fn is_stopped(token: &LazyInit<StopSignal>, stopped: &Option<Reason>) -> bool {
     match token.get() {
-        Some(leash) => leash.token.is_cancelled(),
+        Some(stop) => stop.token.is_cancelled(),
         None => stopped.is_some(),
     }
 }

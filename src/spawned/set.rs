@@ -14,40 +14,40 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::row::{Row, shrink};
-use crate::Kind;
-use crate::bell::Bell;
-use crate::set::Set;
-use crate::spawned::Spawner;
+use super::Spawner;
+use crate::child::Kind;
+use crate::set::BlockSet;
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sparse_queue::{SparseQueue, shrink};
 
-pub(super) struct Abroad<C> {
-    pub(super) spawner: Spawner<C>,
+pub(crate) struct SpawnedSet<C> {
+    pub(crate) spawner: Spawner<C>,
     /// By their indices.
-    children: Row<C>,
+    children: SparseQueue<C>,
     /// Holds the reports while they are gone through; empty between.
     done: Vec<usize>,
 }
 
-impl<C: Kind> Abroad<C> {
-    pub(super) fn new(spawner: Spawner<C>) -> Box<Self> {
-        Box::new(Self { spawner, children: Row::default(), done: Vec::new() })
+impl<C: Kind> SpawnedSet<C> {
+    pub(crate) fn new(spawner: Spawner<C>) -> Box<Self> {
+        Box::new(Self { spawner, children: SparseQueue::default(), done: Vec::new() })
     }
 
-    pub(super) fn has_reports(&self) -> bool {
-        self.spawner.home().has_reports()
+    pub(crate) fn has_reports(&self) -> bool {
+        self.spawner.completions().has_reports()
     }
 
     /// Takes one who was admitted, and starts it if nobody has. No lock is held.
-    pub(super) fn enter(&mut self, mut child: C, index: usize) {
+    pub(crate) fn enter(&mut self, mut child: C, index: usize) {
         let start = self.spawner.start(&mut child, index);
         self.children.push(index as u64, child);
         if let Some(start) = start {
-            self.spawner.launch(start);
+            self.spawner.spawn(start);
         }
     }
 
     /// The same for all of a batch, of whom this is the first one's index.
-    pub(super) fn receive(&mut self, first: usize, batch: &mut VecDeque<C>) {
+    pub(crate) fn receive(&mut self, first: usize, batch: &mut VecDeque<C>) {
         for (index, child) in (first..).zip(batch.drain(..)) {
             self.enter(child, index);
         }
@@ -56,25 +56,25 @@ impl<C: Kind> Abroad<C> {
 
     /// Takes the reports. Those who are admitted by now are to be received before these are
     /// [seated](Self::seat).
-    pub(super) fn hear(&mut self) {
-        self.spawner.home().take(&mut self.done);
+    pub(crate) fn hear(&mut self) {
+        self.spawner.completions().take(&mut self.done);
     }
 
     /// Moves into the set who has reported.
-    pub(super) fn seat(&mut self, set: &mut Set<C>, bell: &Arc<Bell>) {
+    pub(crate) fn seat(&mut self, set: &mut BlockSet<C>, parent: &Arc<ParentWaker>) {
         for index in self.done.drain(..) {
             if let Some(child) = self.children.remove(index as u64) {
-                set.insert(child, index, bell);
+                set.insert(child, index, parent);
             }
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.children.is_empty()
     }
 
     /// Gives all who are here, with their indices.
-    pub(super) fn leave(&mut self) -> impl Iterator<Item = (usize, C)> + use<C> {
+    pub(crate) fn leave(&mut self) -> impl Iterator<Item = (usize, C)> + use<C> {
         let children = core::mem::take(&mut self.children);
         children.into_places().map(|(index, child)| (index as usize, child))
     }

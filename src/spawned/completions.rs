@@ -3,15 +3,15 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::bell::Bell;
-use crate::lock::Lock;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
+use crate::util::lock::Mutex;
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 
 /// The list of those who have reported since the group looked last; whoever is the first in it
 /// rings the group's bell.
-pub(crate) struct Home {
-    bell: Arc<Bell>,
-    done: Lock<Vec<usize>>,
+pub(crate) struct Completions {
+    parent: Arc<ParentWaker>,
+    done: Mutex<Vec<usize>>,
     /// Whether there is anybody in it; written under the lock only.
     any: AtomicBool,
     /// The group, until its end, and the children that were started and whose futures exist.
@@ -22,22 +22,25 @@ pub(crate) struct Home {
 
 /// How a child reports: to whom, and as which of them.
 #[derive(Clone, Copy)]
-pub(super) struct Way<'a> {
-    pub(super) home: &'a Home,
+pub(super) struct Reporter<'a> {
+    pub(super) completions: &'a Completions,
     pub(super) index: usize,
 }
 
-impl Way<'_> {
+impl Reporter<'_> {
     pub(super) fn report(self) {
-        self.home.report(self.index);
+        self.completions.report(self.index);
     }
 }
 
-impl Home {
-    pub(super) fn new(bell: Arc<Bell>, gone: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+impl Completions {
+    pub(super) fn new(
+        parent: Arc<ParentWaker>,
+        gone: impl Fn() + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            bell,
-            done: Lock::default(),
+            parent,
+            done: Mutex::default(),
             any: AtomicBool::new(false),
             present: AtomicUsize::new(1),
             gone: Box::new(gone),
@@ -75,7 +78,7 @@ impl Home {
         };
         // For those who come after it, the bell has been rung, or is about to be.
         if is_first {
-            self.bell.ring();
+            self.parent.notify();
         }
     }
 

@@ -5,8 +5,9 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::each::Each;
-use crate::{FirstErr, Group};
+use super::map_driver::Each;
+use crate::group::Group;
+use crate::policy::FirstErr;
 
 /// Runs a future for each input, at most `limit` at a time.
 ///

@@ -6,9 +6,10 @@ use core::task::{Context, Poll};
 
 use super::ASKS;
 use crate::admission::{Desk, Room};
+use crate::child::Plain;
+use crate::group::Group;
 use crate::group::run::{Driven, POLLS};
-use crate::panic::{First, catch};
-use crate::{Group, Plain};
+use crate::util::panic::{FirstPanic, catch};
 
 /// A group, and what its children are made of.
 pub(super) struct Each<I, F, Fut, P, O> {
@@ -67,7 +68,7 @@ where
                 Driven::Idle | Driven::Spent => {
                     if more {
                         // The rest is asked for in the next poll.
-                        self.group.admission.bell.ring();
+                        self.group.admission.parent.notify();
                     }
                     return self.source.is_none() && self.group.set.is_empty();
                 }
@@ -126,7 +127,7 @@ impl<I, F, Fut, P, O> Drop for Each<I, F, Fut, P, O> {
 }
 
 /// Drops the inputs and the function, each by itself: one that panics keeps no other from it.
-fn leave<I, F>(source: &mut Option<(I, F)>, panics: &mut First) {
+fn leave<I, F>(source: &mut Option<(I, F)>, panics: &mut FirstPanic) {
     if let Some((inputs, f)) = source.take() {
         panics.guard(|| drop(inputs));
         panics.guard(|| drop(f));

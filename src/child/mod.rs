@@ -3,7 +3,7 @@
 //! The shape of these impls is what lets a group stand in a spawned task whatever its
 //! children borrow: `Kind`'s have no `where` clause, [`Children`] bounds methods only, and
 //! the children's lifetime is bound in one place, [`Child`]; that of what stands beside them in
-//! another, [`Beside`](crate::Beside).
+//! another, [`Attach`](crate::Attach).
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -14,8 +14,11 @@ use core::task::{Context, Poll};
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
-use crate::Observer;
-use crate::task::{Options, Task};
+use crate::child::task::{Options, Task};
+use crate::observe::Observer;
+
+pub(crate) mod attach;
+pub(crate) mod task;
 
 mod sealed {
     pub trait Sealed {
@@ -45,12 +48,12 @@ pub trait Kind: Sealed + Sized {
     type Timer: Future<Output = ()> + Unpin;
     /// What makes one when its time has come.
     #[doc(hidden)]
-    type Starter: FnOnce() -> Self::Timer;
+    type GraceFn: FnOnce() -> Self::Timer;
     /// An observer.
     #[doc(hidden)]
-    type Watcher;
+    type ObserverBox;
     #[doc(hidden)]
-    fn observer(watcher: &mut Self::Watcher) -> &mut dyn Observer;
+    fn observer(watcher: &mut Self::ObserverBox) -> &mut dyn Observer;
 }
 
 /// A [`Kind`] whose children's results are known: what a group needs to poll them.
@@ -115,10 +118,10 @@ pin_project! {
 impl<'a, T, E> Sealed for Boxed<'a, T, E> {}
 impl<'a, T, E> Kind for Boxed<'a, T, E> {
     type Timer = BoxFuture<'a, ()>;
-    type Starter = Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>;
-    type Watcher = Box<dyn Observer + Send + 'a>;
+    type GraceFn = Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>;
+    type ObserverBox = Box<dyn Observer + Send + 'a>;
 
-    fn observer(watcher: &mut Self::Watcher) -> &mut dyn Observer {
+    fn observer(watcher: &mut Self::ObserverBox) -> &mut dyn Observer {
         &mut **watcher
     }
 }
@@ -166,10 +169,10 @@ impl<'a, T, E> fmt::Debug for Boxed<'a, T, E> {
 impl<'a, T, E> Sealed for LocalBoxed<'a, T, E> {}
 impl<'a, T, E> Kind for LocalBoxed<'a, T, E> {
     type Timer = LocalBoxFuture<'a, ()>;
-    type Starter = Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>;
-    type Watcher = Box<dyn Observer + 'a>;
+    type GraceFn = Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>;
+    type ObserverBox = Box<dyn Observer + 'a>;
 
-    fn observer(watcher: &mut Self::Watcher) -> &mut dyn Observer {
+    fn observer(watcher: &mut Self::ObserverBox) -> &mut dyn Observer {
         &mut **watcher
     }
 }
@@ -217,10 +220,10 @@ impl<'a, T, E> fmt::Debug for LocalBoxed<'a, T, E> {
 impl<F> Sealed for Plain<F> {}
 impl<F> Kind for Plain<F> {
     type Timer = BoxFuture<'static, ()>;
-    type Starter = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
-    type Watcher = Box<dyn Observer + Send>;
+    type GraceFn = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+    type ObserverBox = Box<dyn Observer + Send>;
 
-    fn observer(watcher: &mut Self::Watcher) -> &mut dyn Observer {
+    fn observer(watcher: &mut Self::ObserverBox) -> &mut dyn Observer {
         &mut **watcher
     }
 }

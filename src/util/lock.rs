@@ -4,26 +4,26 @@
 //! can't be poisoned by one and can't deadlock on one. With `std` it is the standard
 //! library's mutex; without, `async-lock`'s, taken by spinning.
 
-use crate::sync::Mutex;
-pub(crate) use crate::sync::MutexGuard as Guard;
+use crate::util::sync;
+pub(crate) use crate::util::sync::MutexGuard;
 
 /// A mutex whose critical sections are short and never run user code.
 #[derive(Debug, Default)]
-pub(crate) struct Lock<T>(Mutex<T>);
+pub(crate) struct Mutex<T>(sync::Mutex<T>);
 
-impl<T> Lock<T> {
+impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(Mutex::new(value))
+        Self(sync::Mutex::new(value))
     }
 
     #[cfg(feature = "std")]
-    pub(crate) fn lock(&self) -> Guard<'_, T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         // Poison would only say that memory ran out in there.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     #[cfg(not(feature = "std"))]
-    pub(crate) fn lock(&self) -> Guard<'_, T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         loop {
             if let Some(guard) = self.0.try_lock() {
                 return guard;
@@ -51,7 +51,7 @@ impl<T> Lock<T> {
 /// A value that is made when it is first asked for. (Without `std` there is no lock to wait
 /// on for whoever makes it at the same moment, so it is made at once.)
 #[derive(Debug)]
-pub(crate) struct Lazy<T> {
+pub(crate) struct LazyInit<T> {
     #[cfg(feature = "std")]
     value: std::sync::OnceLock<T>,
     #[cfg(not(feature = "std"))]
@@ -59,7 +59,7 @@ pub(crate) struct Lazy<T> {
 }
 
 #[cfg(feature = "std")]
-impl<T> Lazy<T> {
+impl<T> LazyInit<T> {
     pub(crate) fn new(_: impl FnOnce() -> T) -> Self {
         Self { value: std::sync::OnceLock::new() }
     }
@@ -80,7 +80,7 @@ impl<T> Lazy<T> {
 }
 
 #[cfg(not(feature = "std"))]
-impl<T> Lazy<T> {
+impl<T> LazyInit<T> {
     pub(crate) fn new(make: impl FnOnce() -> T) -> Self {
         Self { value: make() }
     }

@@ -7,40 +7,40 @@
 //!
 //! Three bits, which are set and never cleared:
 //!
-//! - `LAUNCHED`, by the launcher: the call of the spawner is over. It may have panicked.
+//! - `SPAWNED`, by the launcher: the call of the spawner is over. It may have panicked.
 //! - `DONE`, by the work, whose future is gone then, or by the launcher if the spawner has
 //!   panicked: there is an outcome.
-//! - `OVER`, by the group: it has dropped the child. The work is not polled on.
+//! - `ABANDONED`, by the group: it has dropped the child. The work is not polled on.
 //!
 //! # Invariants
 //!
-//! - The outcome is stored before `DONE` is set, and the group takes it only when `LAUNCHED` is
+//! - The outcome is stored before `DONE` is set, and the group takes it only when `SPAWNED` is
 //!   set too: by then it is known whether the spawner has panicked. Whoever sets the later of
 //!   the two reports to the group.
 //! - A spawner's panic takes the place of any other outcome, and no other takes its. (What
 //!   becomes of the work of a call that has panicked, nobody knows: mostly it is dropped, which
 //!   is an outcome too, before the panic is caught.)
-//! - Once `OVER` and `DONE` are set, the outcome is dropped by whoever set the later of them.
-//! - The work looks for `OVER` after it has registered its waker, and the group wakes that one
-//!   after it has set `OVER`. So neither misses the other.
+//! - Once `ABANDONED` and `DONE` are set, the outcome is dropped by whoever set the later of them.
+//! - The work looks for `ABANDONED` after it has registered its waker, and the group wakes that one
+//!   after it has set `ABANDONED`. So neither misses the other.
 //! - Nothing of the user's is polled, dropped or woken under the lock, which is around the
 //!   outcome alone.
 
 use core::task::Waker;
 
-use super::home::Way;
-use crate::lock::Lock;
-use crate::panic::{Payload, catch, discard};
-use crate::sync::{AtomicU8, AtomicWaker, Ordering};
+use super::completions::Reporter;
+use crate::util::lock::Mutex;
+use crate::util::panic::{Payload, catch, discard};
+use crate::util::sync::{AtomicU8, AtomicWaker, Ordering};
 
-const LAUNCHED: u8 = 1;
+const SPAWNED: u8 = 1;
 const DONE: u8 = 2;
-const OVER: u8 = 4;
+const ABANDONED: u8 = 4;
 
-const SETTLED: u8 = LAUNCHED | DONE;
+const COMPLETE: u8 = SPAWNED | DONE;
 
 /// How a spawned child has ended.
-pub(super) enum Ending<T, E> {
+pub(super) enum Completion<T, E> {
     Finished(Result<T, E>),
     /// The child has panicked, in its poll or its destructor; or the spawner has.
     Panicked(Payload),
@@ -48,49 +48,49 @@ pub(super) enum Ending<T, E> {
     Lost,
 }
 
-pub(super) struct Job<T, E> {
+pub(super) struct TaskCell<T, E> {
     state: AtomicU8,
-    outcome: Lock<Option<Ending<T, E>>>,
+    outcome: Mutex<Option<Completion<T, E>>>,
     /// The work's task.
     work: AtomicWaker,
 }
 
 /// Drops what nobody wants, with whatever panic comes of it.
-fn bury<T, E>(outcome: Option<Ending<T, E>>) {
+fn drop_quietly<T, E>(outcome: Option<Completion<T, E>>) {
     match outcome {
-        Some(Ending::Finished(result)) => {
+        Some(Completion::Finished(result)) => {
             let _ = catch(|| drop(result)).map_err(discard);
         }
-        Some(Ending::Panicked(payload)) => discard(payload),
-        Some(Ending::Lost) | None => {}
+        Some(Completion::Panicked(payload)) => discard(payload),
+        Some(Completion::Lost) | None => {}
     }
 }
 
-impl<T, E> Job<T, E> {
+impl<T, E> TaskCell<T, E> {
     pub(super) fn new() -> Self {
-        Self { state: AtomicU8::new(0), outcome: Lock::new(None), work: AtomicWaker::new() }
+        Self { state: AtomicU8::new(0), outcome: Mutex::new(None), work: AtomicWaker::new() }
     }
 
-    pub(super) fn take(&self) -> Option<Ending<T, E>> {
+    pub(super) fn take(&self) -> Option<Completion<T, E>> {
         self.outcome.lock().take()
     }
 
     /// Whether the group has dropped the child.
-    pub(super) fn is_over(&self) -> bool {
-        self.state.load(Ordering::Acquire) & OVER != 0
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.state.load(Ordering::Acquire) & ABANDONED != 0
     }
 
     /// Sets bits, and does what falls to the one who sets them.
-    fn mark(&self, bits: u8, way: Way<'_>) {
+    fn mark(&self, bits: u8, way: Reporter<'_>) {
         // Release: who sees the bits sees the outcome. Acquire: who sets the later bit of two
         // sees what the other has done.
         let before = self.state.fetch_or(bits, Ordering::AcqRel);
         let now = before | bits;
-        if now & OVER != 0 {
+        if now & ABANDONED != 0 {
             if now & DONE != 0 {
-                bury(self.take());
+                drop_quietly(self.take());
             }
-        } else if now & SETTLED == SETTLED && before & SETTLED != SETTLED {
+        } else if now & COMPLETE == COMPLETE && before & COMPLETE != COMPLETE {
             // The waker of a task may panic, which is its executor's fault, and not to be a
             // panic of this one's.
             let _ = catch(|| way.report()).map_err(discard);
@@ -102,11 +102,11 @@ impl<T, E> Job<T, E> {
     /// Leaves the waker of the work's task; false where the group has dropped the child.
     pub(super) fn wait(&self, waker: &Waker) -> bool {
         self.work.register(waker);
-        !self.is_over()
+        !self.is_abandoned()
     }
 
     /// The work is gone, and this is what came of it.
-    pub(super) fn finish(&self, way: Way<'_>, outcome: Ending<T, E>) {
+    pub(super) fn finish(&self, way: Reporter<'_>, outcome: Completion<T, E>) {
         let unwanted = {
             let mut slot = self.outcome.lock();
             match &*slot {
@@ -114,20 +114,20 @@ impl<T, E> Job<T, E> {
                 Some(_) => Some(outcome),
             }
         };
-        bury(unwanted);
+        drop_quietly(unwanted);
         self.mark(DONE, way);
     }
 
     // --- the launcher
 
     /// The call of the spawner is over, and this is what it has thrown.
-    pub(super) fn launched(&self, way: Way<'_>, thrown: Option<Payload>) {
+    pub(super) fn spawned(&self, way: Reporter<'_>, thrown: Option<Payload>) {
         match thrown {
-            None => self.mark(LAUNCHED, way),
+            None => self.mark(SPAWNED, way),
             Some(payload) => {
-                let before = self.outcome.lock().replace(Ending::Panicked(payload));
-                bury(before);
-                self.mark(LAUNCHED | DONE, way);
+                let before = self.outcome.lock().replace(Completion::Panicked(payload));
+                drop_quietly(before);
+                self.mark(SPAWNED | DONE, way);
             }
         }
     }
@@ -135,19 +135,19 @@ impl<T, E> Job<T, E> {
     // --- the group
 
     /// Whether the outcome may be taken.
-    pub(super) fn is_settled(&self) -> bool {
-        self.state.load(Ordering::Acquire) & SETTLED == SETTLED
+    pub(super) fn is_complete(&self) -> bool {
+        self.state.load(Ordering::Acquire) & COMPLETE == COMPLETE
     }
 
     /// The child is dropped, and nobody wants the outcome: tells the work.
-    pub(super) fn give_up(&self) {
-        let before = self.state.fetch_or(OVER, Ordering::AcqRel);
+    pub(super) fn abandon(&self) {
+        let before = self.state.fetch_or(ABANDONED, Ordering::AcqRel);
         let _ = catch(|| self.work.wake()).map_err(discard);
         if before & DONE != 0 {
             match self.take() {
                 // Its destructor's panic is the child's, and goes to the group.
-                Some(Ending::Finished(result)) => drop(result),
-                other => bury(other),
+                Some(Completion::Finished(result)) => drop(result),
+                other => drop_quietly(other),
             }
         }
     }

@@ -8,10 +8,12 @@ use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
 use super::ASKS;
+use crate::child::Plain;
+use crate::group::Group;
 use crate::group::run::{Driven, POLLS};
-use crate::panic::{First, catch};
-use crate::signal::Signal;
-use crate::{Errors, FirstOk, Group, Plain, Policy, Verdict};
+use crate::policy::{Errors, FirstOk, Policy, Verdict};
+use crate::util::panic::{FirstPanic, catch};
+use crate::util::wake_flag::WakeFlag;
 
 /// Starts another attempt where the last one takes long or fails; the first `Ok` wins.
 ///
@@ -70,7 +72,7 @@ where
     let race = Race { first_ok: FirstOk::new(), failed: None };
     let mut group = Group::unboxed().with_policy(race);
     group.leaves_at_stop = true;
-    let signal = Signal::new(Arc::clone(&group.admission.bell));
+    let signal = WakeFlag::new(Arc::clone(&group.admission.parent));
     let makers = Some((attempt, delay));
     Hedge { group, makers, max, started: 0, delay: None, elapsed: false, signal, step: Hedge::step }
 }
@@ -92,7 +94,7 @@ pin_project! {
         // It has resolved: the next attempt is due.
         elapsed: bool,
         // One for each delay.
-        signal: Arc<Signal>,
+        signal: Arc<WakeFlag>,
         step: fn(Pin<&mut Hedge<F, Fut, T, E, G, D>>, &mut Context<'_>)
             -> Poll<Result<T, Errors<E>>>,
     }
@@ -172,7 +174,7 @@ where
             if self.is_due() {
                 if asks == 0 {
                     // The rest is started in the next poll.
-                    self.group.admission.bell.ring();
+                    self.group.admission.parent.notify();
                     return false;
                 }
                 asks -= 1;
@@ -211,7 +213,7 @@ where
         this.group.queue(attempt(number));
         if *this.started < *this.max {
             // What is left of the last one's wakers is not for this one.
-            *this.signal = Signal::new(Arc::clone(&this.group.admission.bell));
+            *this.signal = WakeFlag::new(Arc::clone(&this.group.admission.parent));
             this.delay.set(Some(delay(number)));
         }
     }
@@ -223,7 +225,7 @@ where
         if !this.signal.take() {
             return false;
         }
-        let waker = Signal::waker(this.signal);
+        let waker = WakeFlag::waker(this.signal);
         *this.elapsed = delay.poll(&mut Context::from_waker(&waker)).is_ready();
         if *this.elapsed {
             this.delay.set(None);
@@ -233,7 +235,11 @@ where
 }
 
 /// Drops the delay and what makes them, each by itself: one that panics keeps no other from it.
-fn leave<F, G, D>(mut delay: Pin<&mut Option<D>>, makers: &mut Option<(F, G)>, panics: &mut First) {
+fn leave<F, G, D>(
+    mut delay: Pin<&mut Option<D>>,
+    makers: &mut Option<(F, G)>,
+    panics: &mut FirstPanic,
+) {
     panics.guard(|| delay.set(None));
     if let Some((attempt, delay)) = makers.take() {
         panics.guard(|| drop(attempt));

@@ -4,11 +4,11 @@ use core::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::home::{Home, Way};
-use super::job::{Ending, Job};
-use crate::context;
-use crate::panic::{catch, discard};
-use crate::sync::Arc;
+use super::completions::{Completions, Reporter};
+use super::task_cell::{Completion, TaskCell};
+use crate::util::current;
+use crate::util::panic::{catch, discard};
+use crate::util::sync::Arc;
 
 pin_project! {
     /// The half of a child that an executor polls.
@@ -16,31 +16,31 @@ pin_project! {
     /// Whatever the future does, a panic of its is an outcome, and does not reach the
     /// executor. The future is dropped before its outcome is told. Until it is started, it is
     /// dropped as any future is.
-    pub(super) struct Work<F, T, E> {
+    pub(super) struct SpawnedFuture<F, T, E> {
         // Gone once it is done, or was dropped on behalf of the group.
         #[pin]
         future: Option<F>,
         // Once it has been started.
-        post: Option<Post<T, E>>,
+        post: Option<Assignment<T, E>>,
     }
 
-    impl<F, T, E> PinnedDrop for Work<F, T, E> {
+    impl<F, T, E> PinnedDrop for SpawnedFuture<F, T, E> {
         fn drop(this: Pin<&mut Self>) {
             if this.future.is_some() && this.post.is_some() {
-                this.end(Ending::Lost);
+                this.end(Completion::Lost);
             }
         }
     }
 }
 
 /// Whose child it is, and which of them.
-struct Post<T, E> {
-    job: Arc<Job<T, E>>,
-    home: Arc<Home>,
+struct Assignment<T, E> {
+    job: Arc<TaskCell<T, E>>,
+    completions: Arc<Completions>,
     index: usize,
 }
 
-impl<F, T, E> Work<F, T, E> {
+impl<F, T, E> SpawnedFuture<F, T, E> {
     pub(super) fn new(future: F) -> Self {
         Self { future: Some(future), post: None }
     }
@@ -48,38 +48,38 @@ impl<F, T, E> Work<F, T, E> {
     /// Tells it whose child it is, and which of them: before it goes to the spawner.
     pub(super) fn send_out(
         self: Pin<&mut Self>,
-        job: &Arc<Job<T, E>>,
-        home: &Arc<Home>,
+        job: &Arc<TaskCell<T, E>>,
+        completions: &Arc<Completions>,
         index: usize,
     ) {
-        home.enter();
-        let post = Post { job: Arc::clone(job), home: Arc::clone(home), index };
+        completions.enter();
+        let post = Assignment { job: Arc::clone(job), completions: Arc::clone(completions), index };
         *self.project().post = Some(post);
     }
 
     /// Drops the future, then tells the outcome.
-    fn end(self: Pin<&mut Self>, mut outcome: Ending<T, E>) {
+    fn end(self: Pin<&mut Self>, mut outcome: Completion<T, E>) {
         let mut this = self.project();
         if let Err(payload) = catch(|| this.future.set(None)) {
             // The child's first panic is the one that counts.
-            if matches!(outcome, Ending::Panicked(_)) {
+            if matches!(outcome, Completion::Panicked(_)) {
                 discard(payload);
-            } else if let Ending::Finished(result) =
-                core::mem::replace(&mut outcome, Ending::Panicked(payload))
+            } else if let Completion::Finished(result) =
+                core::mem::replace(&mut outcome, Completion::Panicked(payload))
             {
                 let _ = catch(|| drop(result)).map_err(discard);
             }
         }
-        if let Some(Post { job, home, index }) = this.post {
+        if let Some(Assignment { job, completions, index }) = this.post {
             // Before the outcome is told: whoever has it finds the future gone. Foreign wakers may
             // panic in here.
-            let _ = catch(|| home.leave()).map_err(discard);
-            job.finish(Way { home, index: *index }, outcome);
+            let _ = catch(|| completions.leave()).map_err(discard);
+            job.finish(Reporter { completions, index: *index }, outcome);
         }
     }
 }
 
-impl<F, T, E> Future for Work<F, T, E>
+impl<F, T, E> Future for SpawnedFuture<F, T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
@@ -91,15 +91,15 @@ where
             return Poll::Ready(());
         };
         let job = &post.job;
-        let outcome = if job.is_over() {
-            Ending::Lost
+        let outcome = if job.is_abandoned() {
+            Completion::Lost
         } else {
-            let polled = || context::inside(post.home.id(), post.index, || future.poll(cx));
+            let polled = || current::enter(post.completions.id(), post.index, || future.poll(cx));
             match catch(polled) {
-                Ok(Poll::Ready(result)) => Ending::Finished(result),
+                Ok(Poll::Ready(result)) => Completion::Finished(result),
                 Ok(Poll::Pending) if job.wait(cx.waker()) => return Poll::Pending,
-                Ok(Poll::Pending) => Ending::Lost,
-                Err(payload) => Ending::Panicked(payload),
+                Ok(Poll::Pending) => Completion::Lost,
+                Err(payload) => Completion::Panicked(payload),
             }
         };
         self.end(outcome);

@@ -6,8 +6,9 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::each::Each;
-use crate::{Collect, Group};
+use super::map_driver::Each;
+use crate::group::Group;
+use crate::policy::Collect;
 
 /// Runs a future for each input, at most `limit` at a time, and gives their values in the order
 /// of the inputs.

@@ -1,0 +1,10 @@
+//! Small tools that know nothing of groups: locks, wakers, collections, caught panics.
+
+pub(crate) mod current;
+pub(crate) mod lock;
+pub(crate) mod panic;
+pub(crate) mod parent_waker;
+pub(crate) mod slab;
+pub(crate) mod sparse_queue;
+pub(crate) mod sync;
+pub(crate) mod wake_flag;
