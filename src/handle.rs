@@ -7,8 +7,7 @@ use futures_util::Stream;
 
 use crate::admission::{Shared, Who};
 use crate::child::{Child, Children, Kind};
-use crate::error::TryGoError;
-use crate::future::{Closed, Feed, Go};
+use crate::group::Group;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 
@@ -66,6 +65,29 @@ use crate::token::CancelToken;
 /// ```
 pub struct Handle<C: Kind> {
     pub(crate) shared: Arc<Shared<C>>,
+}
+
+impl<C: Kind, P, O> Group<C, P, O> {
+    /// Makes a handle, for adding children from elsewhere.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let handle = group.handle();
+    /// group.queue(async move {
+    ///     handle.queue(async { Err("from within") });
+    ///     Ok(())
+    /// });
+    /// assert_eq!(group.await, Err("from within"));
+    /// # });
+    /// ```
+    pub fn handle(&self) -> Handle<C> {
+        Handle::new(self.admission.share())
+    }
 }
 
 impl<C: Kind> Handle<C> {
@@ -159,160 +181,6 @@ impl<C: Kind> Handle<C> {
     /// ```
     pub fn is_stopped(&self) -> bool {
         self.shared.is_stopped()
-    }
-
-    /// Waits until the group has resolved or is gone, and all its children with it: those of
-    /// [`Group::on`](crate::Group::on) that a drop or a grace has ended are gone at their next poll.
-    ///
-    /// Any number may wait; the future borrows nothing.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::Group;
-    ///
-    /// # futures::executor::block_on(async {
-    /// let mut group = Group::new();
-    /// let closed = group.handle().closed();
-    /// group.queue(async { Ok::<(), ()>(()) });
-    /// let (output, ()) = futures::join!(group, closed);
-    /// assert_eq!(output, Ok(()));
-    /// # });
-    /// ```
-    pub fn closed(&self) -> Closed {
-        Closed::new(self.shared.end())
-    }
-
-    /// Whether the group has resolved or is gone, and all its children with it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use errgroup::{Boxed, Group};
-    /// let group = Group::<Boxed<'_, (), ()>>::new();
-    /// let handle = group.handle();
-    /// assert!(!handle.is_closed());
-    /// drop(group);
-    /// assert!(handle.is_closed());
-    /// ```
-    pub fn is_closed(&self) -> bool {
-        self.shared.is_ended()
-    }
-}
-
-impl<C: Children> Handle<C> {
-    /// Waits for room, then admits a child; the group, not this future, polls the children
-    /// meanwhile.
-    ///
-    /// The future borrows nothing of the handle. With room, the child is admitted at its
-    /// first poll.
-    ///
-    /// # Errors
-    ///
-    /// [`Stopped`](crate::Stopped), with the child, never polled, where the group has stopped
-    /// or is gone. A stop wakes those who wait.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before admission, it leaves no trace, and those behind it in line move up.
-    ///
-    /// # Fairness
-    ///
-    /// First come, first started, over everything that waits for the group. Room is kept for
-    /// a `go` whose turn has come; a child that comes later may be accepted before it is
-    /// polled, but does not start before its child. So a `go` that was polled once and is
-    /// never polled again holds up all who came after it, and holds the group open, until a
-    /// stop: drop it, or poll it on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::Group;
-    ///
-    /// # futures::executor::block_on(async {
-    /// let group = Group::new().with_limit(1);
-    /// let handle = group.handle();
-    /// let adding = async move {
-    ///     for n in 0..3 {
-    ///         let Ok(()) = handle.go(async move { Ok::<_, ()>(n) }).await else { break };
-    ///     }
-    /// };
-    /// let ((), output) = futures::join!(adding, group);
-    /// assert_eq!(output, Ok(()));
-    /// # });
-    /// ```
-    pub fn go<A: Child<C>>(&self, child: A) -> Go<Self, C, A> {
-        Go::new(self.clone(), child)
-    }
-
-    /// Admits a child if there is room and nobody waits for it; never waits.
-    ///
-    /// # Errors
-    ///
-    /// [`TryGoError`], with the child, never polled.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::{Group, TryGoError};
-    ///
-    /// let group = Group::new().with_limit(1);
-    /// let handle = group.handle();
-    /// assert!(handle.try_go(async { Ok::<(), ()>(()) }).is_ok());
-    /// let refused = handle.try_go(async { Ok(()) });
-    /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
-    /// ```
-    pub fn try_go<A: Child<C>>(&self, child: A) -> Result<(), TryGoError<A>> {
-        self.shared.try_go(Who::Handle, child)
-    }
-
-    /// Hands a child over: it is admitted now where there is room, else in its turn.
-    ///
-    /// Never waits and never fails. Where the group stops first, or has stopped, the child
-    /// is dropped without being polled, and counted in [`Stats::dropped`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use errgroup::Group;
-    /// # futures::executor::block_on(async {
-    /// let mut group = Group::new().with_limit(1);
-    /// let handle = group.handle();
-    /// group.queue(async move {
-    ///     handle.queue(async { Err("the child's child") });
-    ///     Ok(())
-    /// });
-    /// assert_eq!(group.await, Err("the child's child"));
-    /// # });
-    /// ```
-    pub fn queue<A: Child<C>>(&self, child: A) {
-        self.shared.queue(Who::Handle, child);
-    }
-
-    /// Admits the children of a stream, asked for one by one as there is room; resolves to
-    /// how many it has admitted, when the stream has ended or the group has stopped.
-    ///
-    /// As [`Group::feed`](crate::Group::feed), but the group, not this future, polls the
-    /// children meanwhile; and it borrows nothing of the handle.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::Group;
-    /// use futures::stream;
-    ///
-    /// # futures::executor::block_on(async {
-    /// let group = Group::new().with_limit(2);
-    /// let feed = group.handle().feed(stream::iter((0..9).map(|n| async move { Ok::<_, ()>(n) })));
-    /// assert_eq!(futures::join!(feed, group), (9, Ok(())));
-    /// # });
-    /// ```
-    pub fn feed<S>(&self, stream: S) -> Feed<Self, C, S>
-    where
-        S: Stream,
-        S::Item: Child<C>,
-    {
-        Feed::new(self.clone(), stream)
     }
 }
 

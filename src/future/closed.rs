@@ -7,6 +7,48 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 
 use crate::admission::{ClosedEvent, ClosedWaiter};
+use crate::child::Kind;
+use crate::handle::Handle;
+
+impl<C: Kind> Handle<C> {
+    /// Waits until the group has resolved or is gone, and all its children with it: those of
+    /// [`Group::on`](crate::Group::on) that a drop or a grace has ended are gone at their next poll.
+    ///
+    /// Any number may wait; the future borrows nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let closed = group.handle().closed();
+    /// group.queue(async { Ok::<(), ()>(()) });
+    /// let (output, ()) = futures::join!(group, closed);
+    /// assert_eq!(output, Ok(()));
+    /// # });
+    /// ```
+    pub fn closed(&self) -> Closed {
+        Closed::new(self.shared.end())
+    }
+
+    /// Whether the group has resolved or is gone, and all its children with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::{Boxed, Group};
+    /// let group = Group::<Boxed<'_, (), ()>>::new();
+    /// let handle = group.handle();
+    /// assert!(!handle.is_closed());
+    /// drop(group);
+    /// assert!(handle.is_closed());
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_ended()
+    }
+}
 
 /// The future of [`Handle::closed`](crate::Handle::closed): resolves when the group has
 /// resolved or is gone, and its children with it.

@@ -7,7 +7,7 @@ use core::task::Context;
 use crate::admission::{Desk, Who};
 use crate::child::{Child, Kind};
 use crate::group::Group;
-use crate::group::run::Driven;
+use crate::group::poll::Driven;
 use crate::handle::Handle;
 use crate::token::CancelToken;
 use crate::util::parent_waker::ParentWaker;

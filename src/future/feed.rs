@@ -10,14 +10,94 @@ use pin_project_lite::pin_project;
 
 use super::{Cancelled, Driver};
 use crate::admission::{Answer, Desk, Room, Shared, Stand, Who};
+use crate::child::Children;
 use crate::child::{Child, Kind};
-use crate::group::run::{Driven, POLLS};
+use crate::group::Group;
+use crate::group::poll::{Driven, POLLS};
+use crate::handle::Handle;
 use crate::util::panic::{catch, discard, resume};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::wake_flag::WakeFlag;
 
 /// How often a stream is asked in one poll, however ready it is.
 const ASKS: usize = 4096;
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Admits the children of a stream, asked for one by one as there is room, polling the
+    /// running ones meanwhile; resolves to how many it has admitted.
+    ///
+    /// At most as many children exist at a time as may run. It ends with the stream, or, at
+    /// once, when the group stops, though the stream be pending; then await the group. For an
+    /// iterator, wrap it in `futures::stream::iter`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it drops the stream; the children admitted so far stay. To keep the stream,
+    /// pass `&mut stream`.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the stream leaves `feed` at once; the group goes on.
+    ///
+    /// # Fairness
+    ///
+    /// The stream is asked only when there is room and it is this feed's turn in the line, in which
+    /// it stands with priority 0, whatever its children ask for. A
+    /// stream that is pending holds neither; when it wakes, the feed stands in line anew. It
+    /// is asked at most 4,096 times a poll. A stream must not itself wait for room in the
+    /// group that it feeds: at the limit the two would wait for one another.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream;
+    ///
+    /// # async fn fetch(url: &str) -> Result<(), std::io::Error> { Ok(()) }
+    /// # futures::executor::block_on(async {
+    /// let urls = ["/a", "/b", "/c"];
+    /// let mut group = Group::new().with_limit(2);
+    /// let admitted = group.feed(stream::iter(urls.iter().map(|url| fetch(url)))).await;
+    /// assert_eq!(admitted, 3);
+    /// group.await.unwrap();
+    /// # });
+    /// ```
+    pub fn feed<S>(&mut self, stream: S) -> Feed<&mut Self, C, S>
+    where
+        S: Stream,
+        S::Item: Child<C>,
+    {
+        Feed::new(self, stream)
+    }
+}
+
+impl<C: Children> Handle<C> {
+    /// Admits the children of a stream, asked for one by one as there is room; resolves to
+    /// how many it has admitted, when the stream has ended or the group has stopped.
+    ///
+    /// As [`Group::feed`](crate::Group::feed), but the group, not this future, polls the
+    /// children meanwhile; and it borrows nothing of the handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let group = Group::new().with_limit(2);
+    /// let feed = group.handle().feed(stream::iter((0..9).map(|n| async move { Ok::<_, ()>(n) })));
+    /// assert_eq!(futures::join!(feed, group), (9, Ok(())));
+    /// # });
+    /// ```
+    pub fn feed<S>(&self, stream: S) -> Feed<Self, C, S>
+    where
+        S: Stream,
+        S::Item: Child<C>,
+    {
+        Feed::new(self.clone(), stream)
+    }
+}
 
 pin_project! {
     /// The future of [`Group::feed`](crate::Group::feed) and

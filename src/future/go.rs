@@ -7,12 +7,259 @@ use futures_util::future::FusedFuture;
 
 use super::Driver;
 use crate::admission::{Answer, Desk, Room, Stand, Who};
+use crate::child::Children;
 use crate::child::{Child, Kind};
 use crate::error::Stopped;
-use crate::group::run::{Driven, POLLS};
+use crate::error::TryGoError;
+use crate::group::Group;
+use crate::group::poll::{Driven, POLLS};
+use crate::handle::Handle;
 
 /// Admitted, refused, or waiting.
 type Admission<A> = Poll<Result<(), Stopped<A>>>;
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Waits for room, polling the running children meanwhile, then admits a child.
+    ///
+    /// With room, it admits at its first poll, and polls nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`](crate::Stopped), with the child, never polled, where the group has stopped.
+    /// It says that there is no use in going on; *why* it stopped, the group tells when it is
+    /// awaited. Whoever throws this result away loses the child, and goes on making more for
+    /// nothing. Nor does `?` do, which makes this error the caller's in place of the child's, and
+    /// drops the group. Three ways that are right:
+    ///
+    /// ```
+    /// # use errgroup::Group;
+    /// # async fn work(n: u32) -> Result<(), String> { Ok(()) }
+    /// # futures::executor::block_on(async {
+    /// # let mut group = Group::new();
+    /// for n in 0..3 {
+    ///     if group.go(work(n)).await.is_err() {
+    ///         break;
+    ///     }
+    /// }
+    /// for n in 0..3 {
+    ///     let Ok(()) = group.go(work(n)).await else { break };
+    /// }
+    /// for n in 0..3 {
+    ///     group.queue(work(n)); // never waits: fine where all the work is in memory anyway
+    /// }
+    /// # group.await
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before admission, it leaves no trace: the child was never polled, and those
+    /// behind it in line move up.
+    ///
+    /// # Fairness
+    ///
+    /// First come, first admitted, over `go`, `queue`, `feed` and all handles.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_limit(1);
+    /// assert!(group.go(async { Err("broken") }).await.is_ok());
+    /// // The second waits for the first to finish; which stops the group.
+    /// let stopped = group.go(async { Ok(()) }).await.unwrap_err();
+    /// assert_eq!(stopped.into_inner().await, Ok(()));
+    /// assert_eq!(group.await, Err("broken"));
+    /// # });
+    /// ```
+    pub fn go<A: Child<C>>(&mut self, child: A) -> Go<&mut Self, C, A> {
+        Go::new(self, child)
+    }
+
+    /// Admits a child if there is room and nobody waits for it; never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`TryGoError`], with the child, never polled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    ///
+    /// let mut group = Group::new().with_limit(1);
+    /// assert!(group.try_go(async { Ok::<(), ()>(()) }).is_ok());
+    /// let refused = group.try_go(async { Ok(()) });
+    /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
+    /// ```
+    pub fn try_go<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
+        self.desk_for(&mut child).try_go(child)
+    }
+
+    /// Hands a child over: it is admitted now where there is room, else in its turn.
+    ///
+    /// Never waits and never fails. Where the group stops first, or has stopped, the child
+    /// is dropped without being polled, and counted in [`Stats::dropped`]. What is queued is
+    /// held in memory, at its full size: where children are made faster than they finish, [`go`](Self::go) and
+    /// [`feed`](Self::feed) hold their maker back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_limit(2);
+    /// for n in 0..100 {
+    ///     group.queue(async move { if n < 50 { Ok(()) } else { Err(n) } });
+    /// }
+    /// assert_eq!(group.await, Err(50));
+    /// # });
+    /// ```
+    pub fn queue<A: Child<C>>(&mut self, mut child: A) {
+        self.desk_for(&mut child).queue(child);
+    }
+}
+
+impl<C: Children> Handle<C> {
+    /// Waits for room, then admits a child; the group, not this future, polls the children
+    /// meanwhile.
+    ///
+    /// The future borrows nothing of the handle. With room, the child is admitted at its
+    /// first poll.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`](crate::Stopped), with the child, never polled, where the group has stopped
+    /// or is gone. A stop wakes those who wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before admission, it leaves no trace, and those behind it in line move up.
+    ///
+    /// # Fairness
+    ///
+    /// First come, first started, over everything that waits for the group. Room is kept for
+    /// a `go` whose turn has come; a child that comes later may be accepted before it is
+    /// polled, but does not start before its child. So a `go` that was polled once and is
+    /// never polled again holds up all who came after it, and holds the group open, until a
+    /// stop: drop it, or poll it on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let group = Group::new().with_limit(1);
+    /// let handle = group.handle();
+    /// let adding = async move {
+    ///     for n in 0..3 {
+    ///         let Ok(()) = handle.go(async move { Ok::<_, ()>(n) }).await else { break };
+    ///     }
+    /// };
+    /// let ((), output) = futures::join!(adding, group);
+    /// assert_eq!(output, Ok(()));
+    /// # });
+    /// ```
+    pub fn go<A: Child<C>>(&self, child: A) -> Go<Self, C, A> {
+        Go::new(self.clone(), child)
+    }
+
+    /// Admits a child if there is room and nobody waits for it; never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`TryGoError`], with the child, never polled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    ///
+    /// let group = Group::new().with_limit(1);
+    /// let handle = group.handle();
+    /// assert!(handle.try_go(async { Ok::<(), ()>(()) }).is_ok());
+    /// let refused = handle.try_go(async { Ok(()) });
+    /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
+    /// ```
+    pub fn try_go<A: Child<C>>(&self, child: A) -> Result<(), TryGoError<A>> {
+        self.shared.try_go(Who::Handle, child)
+    }
+
+    /// Hands a child over: it is admitted now where there is room, else in its turn.
+    ///
+    /// Never waits and never fails. Where the group stops first, or has stopped, the child
+    /// is dropped without being polled, and counted in [`Stats::dropped`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::Group;
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_limit(1);
+    /// let handle = group.handle();
+    /// group.queue(async move {
+    ///     handle.queue(async { Err("the child's child") });
+    ///     Ok(())
+    /// });
+    /// assert_eq!(group.await, Err("the child's child"));
+    /// # });
+    /// ```
+    pub fn queue<A: Child<C>>(&self, child: A) {
+        self.shared.queue(Who::Handle, child);
+    }
+}
+
+/// [Queues](Self::queue) each child that the iterator makes, in its order.
+///
+/// All of them are made here and now; where that is too much to hold in memory,
+/// [`feed`](Self::feed) makes each when there is room. A panic of the iterator leaves those queued
+/// that it had made.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Group;
+///
+/// # async fn length(url: &str) -> Result<usize, std::io::Error> { Ok(url.len()) }
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new().with_limit(2).collect();
+/// group.extend(["/a", "/bc", "/def"].map(length));
+/// assert_eq!(group.await.unwrap(), [2, 3, 4]);
+/// # });
+/// ```
+impl<C: Children, P, O, A: Child<C>> Extend<A> for Group<C, P, O> {
+    fn extend<I: IntoIterator<Item = A>>(&mut self, children: I) {
+        children.into_iter().for_each(|child| self.queue(child));
+    }
+}
+
+/// [Queues](Self::queue) each child that the iterator makes, in its order.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Group;
+///
+/// # async fn visit(page: u32) -> Result<u32, String> { Ok(page) }
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new().with_limit(2).collect();
+/// let mut handle = group.handle();
+/// group.queue(async move {
+///     handle.extend((1..4).map(visit)); // what it found
+///     Ok(0)
+/// });
+/// assert_eq!(group.await.unwrap(), [0, 1, 2, 3]);
+/// # });
+/// ```
+impl<C: Children, A: Child<C>> Extend<A> for Handle<C> {
+    fn extend<I: IntoIterator<Item = A>>(&mut self, children: I) {
+        children.into_iter().for_each(|child| self.queue(child));
+    }
+}
 
 /// The future of [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go):
 /// waits for room and admits a child.

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use super::ASKS;
 use crate::child::Plain;
 use crate::group::Group;
-use crate::group::run::{Driven, POLLS};
+use crate::group::poll::{Driven, POLLS};
 use crate::policy::{Errors, FirstOk, Policy, Verdict};
 use crate::util::panic::{FirstPanic, catch};
 use crate::util::wake_flag::WakeFlag;

@@ -8,7 +8,7 @@ use super::ASKS;
 use crate::admission::{Desk, Room};
 use crate::child::Plain;
 use crate::group::Group;
-use crate::group::run::{Driven, POLLS};
+use crate::group::poll::{Driven, POLLS};
 use crate::util::panic::{FirstPanic, catch};
 
 /// A group, and what its children are made of.

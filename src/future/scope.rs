@@ -7,12 +7,101 @@ use core::task::{Context, Poll, Waker};
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
+use crate::child::Children;
 use crate::child::Kind;
 use crate::group::Group;
-use crate::group::run::{Driven, POLLS};
+use crate::group::poll::{Driven, POLLS};
+use crate::handle::Handle;
 use crate::reason::Reason;
 use crate::util::panic::catch;
 use crate::util::wake_flag::WakeFlag;
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Runs `body` beside the children that it adds through the handle it is given; resolves
+    /// to the body's value and the group's output when all are done.
+    ///
+    /// The body does not count in the limit. The children go on while it awaits anything at
+    /// all, so that one that holds a lock which the body wants can't deadlock it. The group
+    /// stays open while the body runs. A panic of the body is treated as a child's.
+    ///
+    /// A stop does not drop the body; the scope waits for it. So where it awaits anything but
+    /// the handle's [`go`](Handle::go) and [`feed`](Handle::feed), which hear of a stop, it
+    /// awaits that within `handle.token().run(…)`, unless it shall come to its own end.
+    ///
+    /// Dropping the scope cancels the token, then drops the children, then the body.
+    ///
+    /// # Panics
+    ///
+    /// Where the group was awaited to its end before: there is nothing left to run beside.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let (added, output) = Group::new()
+    ///     .with_limit(2)
+    ///     .scope(async |handle| {
+    ///         let mut added = 0;
+    ///         while added < 10 && handle.go(async { Ok::<(), ()>(()) }).await.is_ok() {
+    ///             added += 1;
+    ///         }
+    ///         added
+    ///     })
+    ///     .await;
+    /// assert_eq!((added, output), (10, Ok(())));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn scope<B, Fut>(self, body: B) -> Scope<C, P, O, Fut, Fut::Output>
+    where
+        B: FnOnce(Handle<C>) -> Fut,
+        Fut: Future,
+    {
+        assert!(!self.resolved, "call `scope` before the group is awaited to its end");
+        let body = body(self.handle());
+        Scope::new(self, body, |_| false)
+    }
+}
+
+impl<C: Children, P, X> Group<C, P, Result<(), X>> {
+    /// Runs a `body` that may fail beside the children that it adds, as
+    /// [`scope`](Self::scope) does.
+    ///
+    /// # Errors
+    ///
+    /// An `Err` of the body stops the group ([`Reason::Failed`](crate::Reason::Failed)),
+    /// under any policy, and is the result; unless a child had failed before it and the
+    /// group's output is an `Err`, which then is. Where the body gives `Ok`, an `Err` of the
+    /// output is the result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let result: Result<(), &str> = Group::new()
+    ///     .try_scope(async |handle| {
+    ///         handle.queue(async { Ok(()) });
+    ///         Err("the body gave up")
+    ///     })
+    ///     .await;
+    /// assert_eq!(result, Err("the body gave up"));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn try_scope<B, Fut, R>(self, body: B) -> TryScope<C, P, X, Fut, R>
+    where
+        B: FnOnce(Handle<C>) -> Fut,
+        Fut: Future<Output = Result<R, X>>,
+    {
+        assert!(!self.resolved, "call `try_scope` before the group is awaited to its end");
+        let body = body(self.handle());
+        TryScope::new(self, body)
+    }
+}
 
 pin_project! {
     /// The future of [`Group::scope`](crate::Group::scope): runs a body beside the children

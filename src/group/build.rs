@@ -6,10 +6,14 @@ use core::future::Future;
 use async_lock::Semaphore;
 use futures_util::future::BoxFuture;
 
-use super::{Group, run};
+use super::timers::Timers;
+use super::{Group, poll};
 use crate::admission::Admission;
 use crate::child::Children;
+use crate::child::Seal;
+use crate::child::attach::Attach;
 use crate::child::{Boxed, LocalBoxed, Plain};
+use crate::observe::Observer;
 use crate::policy::{FirstErr, Policy};
 use crate::set::BlockSet;
 use crate::spawned::{Spawned, Spawner};
@@ -225,7 +229,7 @@ where
         Self::assemble(Admission::new(), policy)
     }
 
-    pub(super) fn assemble(admission: Admission<C>, policy: P) -> Self {
+    pub(crate) fn assemble(admission: Admission<C>, policy: P) -> Self {
         Self {
             admission,
             set: BlockSet::new(),
@@ -238,7 +242,7 @@ where
             drained: false,
             resolved: false,
             leaves_at_stop: false,
-            advance: run::advance::<C, P, O, false>,
+            advance: poll::advance::<C, P, O, false>,
             finish: P::finish,
         }
     }
@@ -414,5 +418,183 @@ impl<C: Children, P, O> Group<C, P, O> {
         let mut group = Group::assemble(admission, policy);
         group.timers = self.timers.take();
         group
+    }
+}
+
+// === time ===
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Stops the group when a future resolves before it, whatever to: cancels the token with
+    /// [`Reason::Deadline`](crate::Reason::Deadline).
+    ///
+    /// The future is any runtime's timer, or anything else: a signal, a channel that closes.
+    /// The group polls it beside its children, and only when it was woken; so do its
+    /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a
+    /// [`scope`](Self::scope). It is dropped when it has resolved, when the group has stopped,
+    /// or with the group.
+    ///
+    /// A deadline is a stop like any other: what runs is told by the token and polled on to
+    /// its end, unless [`with_grace`](Self::with_grace) bounds that too; and it is no error by
+    /// itself, unless [`err_on_cancel`](Self::err_on_cancel) makes it one. The last deadline
+    /// that is set holds; for several, `select` them.
+    ///
+    /// # Panics
+    ///
+    /// Where the group has children already.
+    ///
+    /// A panic of the future is treated as a child's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use errgroup::{CancelError, Group, Reason};
+    /// use tokio::time::sleep;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread()
+    /// #     .enable_time()
+    /// #     .start_paused(true)
+    /// #     .build()
+    /// #     .unwrap()
+    /// #     .block_on(async {
+    /// let mut group = Group::new().with_deadline(sleep(Duration::from_secs(30))).err_on_cancel();
+    /// let token = group.token().clone();
+    /// group.queue(async move {
+    ///     while token.run(sleep(Duration::from_secs(1))).await.is_ok() {}
+    ///     Ok::<(), CancelError>(())
+    /// });
+    /// assert_eq!(group.await.unwrap_err().reason(), &Reason::Deadline);
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_deadline<D>(mut self, deadline: D) -> Self
+    where
+        D: Future + Attach<C>,
+    {
+        assert!(self.is_new(), "call `with_deadline` before the group's first child");
+        let deadline = deadline.into_timer(Seal::new());
+        let timers = self.timers.get_or_insert_with(|| Box::new(Timers::new()));
+        timers.set_deadline(deadline, &self.admission.parent);
+        self
+    }
+
+    /// Bounds the time that the children have after a stop: once the group has stopped, for
+    /// whatever reason, and children still run, calls `f`; when the future that it gives
+    /// resolves, the children that still run are dropped where they stand, and the group
+    /// resolves as it would have.
+    ///
+    /// So a stop has two phases: a signal, by the token, after which a child may clean up; and
+    /// an end, for one that doesn't come to its own. Without a grace the second never comes.
+    /// With one that is ready at once (`|| async {}`), the first is gone: then a failure drops the
+    /// siblings, as `try_join_all` does.
+    ///
+    /// Children that are dropped count as [`dropped`](crate::Stats::dropped), and the policy
+    /// does not hear of them. The body of a [`scope`](Self::scope) is not cut off. `f` is not
+    /// called where nobody runs at the stop, and not more than once. The last grace that is
+    /// set holds.
+    ///
+    /// # Panics
+    ///
+    /// Where the group has children already.
+    ///
+    /// A panic of `f` or of its future is treated as a child's; the children that run are then
+    /// polled to their end, however long that takes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use errgroup::Group;
+    /// use tokio::time::sleep;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread()
+    /// #     .enable_time()
+    /// #     .start_paused(true)
+    /// #     .build()
+    /// #     .unwrap()
+    /// #     .block_on(async {
+    /// let mut group = Group::new().with_grace(|| sleep(Duration::from_secs(3)));
+    /// let (handle, token) = (group.handle(), group.token().clone());
+    /// group.queue(async move {
+    ///     token.cancelled().await;
+    ///     sleep(Duration::from_secs(1)).await; // cleans up
+    ///     Ok(())
+    /// });
+    /// group.queue(async {
+    ///     sleep(Duration::MAX).await; // doesn't listen
+    ///     Ok(())
+    /// });
+    /// group.queue(async { Err("the disk is full") });
+    /// assert_eq!(group.await, Err("the disk is full")); // after three seconds
+    /// assert_eq!((handle.stats().ok, handle.stats().dropped), (1, 1));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_grace<G, F>(mut self, f: G) -> Self
+    where
+        G: FnOnce() -> F + Attach<C>,
+        F: Future + Attach<C>,
+    {
+        assert!(self.is_new(), "call `with_grace` before the group's first child");
+        let grace = f.into_grace(Seal::new());
+        let timers = self.timers.get_or_insert_with(|| Box::new(Timers::new()));
+        timers.set_grace(grace);
+        self
+    }
+
+    /// Whether it never had a child, nor came to an end without one.
+    fn is_new(&self) -> bool {
+        !self.admission.has_accepted() && !self.resolved
+    }
+}
+
+// === observing ===
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Tells an observer what happens in the group: who is queued, starts, finishes, is
+    /// rejected; when the limit changes, and the stop. See [`Observer`].
+    ///
+    /// The last observer that is set holds. A group without one pays nothing for it.
+    ///
+    /// # Panics
+    ///
+    /// Where the group has children already, or a handle was made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Event, Group};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut running = 0;
+    /// let mut most = 0;
+    /// let mut group = Group::new().with_limit(3).with_observer(|event: &Event| {
+    ///     match event {
+    ///         Event::Started { .. } => running += 1,
+    ///         Event::Finished { index: Some(_), .. } => running -= 1,
+    ///         _ => {}
+    ///     }
+    ///     most = most.max(running);
+    /// });
+    /// for n in 0..10 {
+    ///     group.queue(async move { Ok::<_, ()>(n) });
+    /// }
+    /// group.await.unwrap();
+    /// assert_eq!((running, most), (0, 3));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_observer<W>(mut self, observer: W) -> Self
+    where
+        W: Observer + Attach<C>,
+    {
+        let untouched = !self.resolved && self.admission.observe();
+        assert!(untouched, "call `with_observer` before the group's first child or `handle`");
+        let observer = observer.into_observer(Seal::new());
+        let timers = self.timers.get_or_insert_with(|| Box::new(Timers::new()));
+        timers.observer = Some(observer);
+        self
     }
 }

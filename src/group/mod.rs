@@ -2,15 +2,11 @@
 //! `policies.rs`, `time.rs`, `watch.rs` and `amend.rs`, how it runs in `run.rs`, what runs beside
 //! the children in `timers.rs`, and how it becomes a stream in `results.rs`.
 
-mod amend;
 mod build;
-mod extend;
+mod observer;
 mod policies;
-mod results;
-pub(crate) mod run;
-mod time;
+pub(crate) mod poll;
 mod timers;
-mod watch;
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -22,9 +18,6 @@ use self::timers::Timers;
 use crate::admission::{Admission, Desk};
 use crate::child::Seal;
 use crate::child::{Child, Children, Kind};
-use crate::error::TryGoError;
-use crate::future::{Feed, Go, Scope, TryScope};
-use crate::handle::Handle;
 use crate::policy::{FirstErr, Policy};
 use crate::reason::CancelError;
 use crate::set::BlockSet;
@@ -142,273 +135,13 @@ pub struct Group<
     /// has the group is about to drop them.
     pub(crate) leaves_at_stop: bool,
     /// How the group is driven and ended, captured where the bounds were known.
-    pub(crate) advance: fn(&mut Self, &mut usize) -> run::Driven,
+    pub(crate) advance: fn(&mut Self, &mut usize) -> poll::Driven,
     pub(crate) finish: fn(&mut P) -> O,
-}
-
-// === children ===
-
-impl<C: Children, P, O> Group<C, P, O> {
-    /// Waits for room, polling the running children meanwhile, then admits a child.
-    ///
-    /// With room, it admits at its first poll, and polls nobody.
-    ///
-    /// # Errors
-    ///
-    /// [`Stopped`](crate::Stopped), with the child, never polled, where the group has stopped.
-    /// It says that there is no use in going on; *why* it stopped, the group tells when it is
-    /// awaited. Whoever throws this result away loses the child, and goes on making more for
-    /// nothing. Nor does `?` do, which makes this error the caller's in place of the child's, and
-    /// drops the group. Three ways that are right:
-    ///
-    /// ```
-    /// # use errgroup::Group;
-    /// # async fn work(n: u32) -> Result<(), String> { Ok(()) }
-    /// # futures::executor::block_on(async {
-    /// # let mut group = Group::new();
-    /// for n in 0..3 {
-    ///     if group.go(work(n)).await.is_err() {
-    ///         break;
-    ///     }
-    /// }
-    /// for n in 0..3 {
-    ///     let Ok(()) = group.go(work(n)).await else { break };
-    /// }
-    /// for n in 0..3 {
-    ///     group.queue(work(n)); // never waits: fine where all the work is in memory anyway
-    /// }
-    /// # group.await
-    /// # }).unwrap();
-    /// ```
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before admission, it leaves no trace: the child was never polled, and those
-    /// behind it in line move up.
-    ///
-    /// # Fairness
-    ///
-    /// First come, first admitted, over `go`, `queue`, `feed` and all handles.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::Group;
-    ///
-    /// # futures::executor::block_on(async {
-    /// let mut group = Group::new().with_limit(1);
-    /// assert!(group.go(async { Err("broken") }).await.is_ok());
-    /// // The second waits for the first to finish; which stops the group.
-    /// let stopped = group.go(async { Ok(()) }).await.unwrap_err();
-    /// assert_eq!(stopped.into_inner().await, Ok(()));
-    /// assert_eq!(group.await, Err("broken"));
-    /// # });
-    /// ```
-    pub fn go<A: Child<C>>(&mut self, child: A) -> Go<&mut Self, C, A> {
-        Go::new(self, child)
-    }
-
-    /// Admits a child if there is room and nobody waits for it; never waits.
-    ///
-    /// # Errors
-    ///
-    /// [`TryGoError`], with the child, never polled.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::{Group, TryGoError};
-    ///
-    /// let mut group = Group::new().with_limit(1);
-    /// assert!(group.try_go(async { Ok::<(), ()>(()) }).is_ok());
-    /// let refused = group.try_go(async { Ok(()) });
-    /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
-    /// ```
-    pub fn try_go<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
-        self.desk_for(&mut child).try_go(child)
-    }
-
-    /// Hands a child over: it is admitted now where there is room, else in its turn.
-    ///
-    /// Never waits and never fails. Where the group stops first, or has stopped, the child
-    /// is dropped without being polled, and counted in [`Stats::dropped`]. What is queued is
-    /// held in memory, at its full size: where children are made faster than they finish, [`go`](Self::go) and
-    /// [`feed`](Self::feed) hold their maker back.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::Group;
-    ///
-    /// # futures::executor::block_on(async {
-    /// let mut group = Group::new().with_limit(2);
-    /// for n in 0..100 {
-    ///     group.queue(async move { if n < 50 { Ok(()) } else { Err(n) } });
-    /// }
-    /// assert_eq!(group.await, Err(50));
-    /// # });
-    /// ```
-    pub fn queue<A: Child<C>>(&mut self, mut child: A) {
-        self.desk_for(&mut child).queue(child);
-    }
-
-    /// Admits the children of a stream, asked for one by one as there is room, polling the
-    /// running ones meanwhile; resolves to how many it has admitted.
-    ///
-    /// At most as many children exist at a time as may run. It ends with the stream, or, at
-    /// once, when the group stops, though the stream be pending; then await the group. For an
-    /// iterator, wrap it in `futures::stream::iter`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, it drops the stream; the children admitted so far stay. To keep the stream,
-    /// pass `&mut stream`.
-    ///
-    /// # Panics
-    ///
-    /// A panic of the stream leaves `feed` at once; the group goes on.
-    ///
-    /// # Fairness
-    ///
-    /// The stream is asked only when there is room and it is this feed's turn in the line, in which
-    /// it stands with priority 0, whatever its children ask for. A
-    /// stream that is pending holds neither; when it wakes, the feed stands in line anew. It
-    /// is asked at most 4,096 times a poll. A stream must not itself wait for room in the
-    /// group that it feeds: at the limit the two would wait for one another.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::Group;
-    /// use futures::stream;
-    ///
-    /// # async fn fetch(url: &str) -> Result<(), std::io::Error> { Ok(()) }
-    /// # futures::executor::block_on(async {
-    /// let urls = ["/a", "/b", "/c"];
-    /// let mut group = Group::new().with_limit(2);
-    /// let admitted = group.feed(stream::iter(urls.iter().map(|url| fetch(url)))).await;
-    /// assert_eq!(admitted, 3);
-    /// group.await.unwrap();
-    /// # });
-    /// ```
-    pub fn feed<S>(&mut self, stream: S) -> Feed<&mut Self, C, S>
-    where
-        S: Stream,
-        S::Item: Child<C>,
-    {
-        Feed::new(self, stream)
-    }
-
-    /// Runs `body` beside the children that it adds through the handle it is given; resolves
-    /// to the body's value and the group's output when all are done.
-    ///
-    /// The body does not count in the limit. The children go on while it awaits anything at
-    /// all, so that one that holds a lock which the body wants can't deadlock it. The group
-    /// stays open while the body runs. A panic of the body is treated as a child's.
-    ///
-    /// A stop does not drop the body; the scope waits for it. So where it awaits anything but
-    /// the handle's [`go`](Handle::go) and [`feed`](Handle::feed), which hear of a stop, it
-    /// awaits that within `handle.token().run(…)`, unless it shall come to its own end.
-    ///
-    /// Dropping the scope cancels the token, then drops the children, then the body.
-    ///
-    /// # Panics
-    ///
-    /// Where the group was awaited to its end before: there is nothing left to run beside.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::Group;
-    ///
-    /// # futures::executor::block_on(async {
-    /// let (added, output) = Group::new()
-    ///     .with_limit(2)
-    ///     .scope(async |handle| {
-    ///         let mut added = 0;
-    ///         while added < 10 && handle.go(async { Ok::<(), ()>(()) }).await.is_ok() {
-    ///             added += 1;
-    ///         }
-    ///         added
-    ///     })
-    ///     .await;
-    /// assert_eq!((added, output), (10, Ok(())));
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn scope<B, Fut>(self, body: B) -> Scope<C, P, O, Fut, Fut::Output>
-    where
-        B: FnOnce(Handle<C>) -> Fut,
-        Fut: Future,
-    {
-        assert!(!self.resolved, "call `scope` before the group is awaited to its end");
-        let body = body(self.handle());
-        Scope::new(self, body, |_| false)
-    }
-}
-
-impl<C: Children, P, X> Group<C, P, Result<(), X>> {
-    /// Runs a `body` that may fail beside the children that it adds, as
-    /// [`scope`](Self::scope) does.
-    ///
-    /// # Errors
-    ///
-    /// An `Err` of the body stops the group ([`Reason::Failed`](crate::Reason::Failed)),
-    /// under any policy, and is the result; unless a child had failed before it and the
-    /// group's output is an `Err`, which then is. Where the body gives `Ok`, an `Err` of the
-    /// output is the result.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::Group;
-    ///
-    /// # futures::executor::block_on(async {
-    /// let result: Result<(), &str> = Group::new()
-    ///     .try_scope(async |handle| {
-    ///         handle.queue(async { Ok(()) });
-    ///         Err("the body gave up")
-    ///     })
-    ///     .await;
-    /// assert_eq!(result, Err("the body gave up"));
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn try_scope<B, Fut, R>(self, body: B) -> TryScope<C, P, X, Fut, R>
-    where
-        B: FnOnce(Handle<C>) -> Fut,
-        Fut: Future<Output = Result<R, X>>,
-    {
-        assert!(!self.resolved, "call `try_scope` before the group is awaited to its end");
-        let body = body(self.handle());
-        TryScope::new(self, body)
-    }
 }
 
 // === what can be asked of any group ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Makes a handle, for adding children from elsewhere.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::Group;
-    ///
-    /// # futures::executor::block_on(async {
-    /// let mut group = Group::new();
-    /// let handle = group.handle();
-    /// group.queue(async move {
-    ///     handle.queue(async { Err("from within") });
-    ///     Ok(())
-    /// });
-    /// assert_eq!(group.await, Err("from within"));
-    /// # });
-    /// ```
-    pub fn handle(&self) -> Handle<C> {
-        Handle::new(self.admission.share())
-    }
-
     /// The group's cancel token: cancelled when the group stops, resolves or is dropped, and
     /// whoever cancels it stops the group.
     ///

@@ -1,12 +1,8 @@
 //! The observer: set by a builder, told before each round and at each poll's end.
 
-use alloc::boxed::Box;
-
 use super::Group;
 use super::timers::Timers;
-use crate::child::Seal;
-use crate::child::attach::Attach;
-use crate::child::{Children, Kind};
+use crate::child::Kind;
 use crate::observe::Observer;
 use crate::reason::Reason;
 use crate::util::panic::catch;
@@ -16,53 +12,6 @@ const ECHOES: usize = 8;
 
 /// Room for so many events is kept from one time to the next.
 const KEPT: usize = 1024;
-
-impl<C: Children, P, O> Group<C, P, O> {
-    /// Tells an observer what happens in the group: who is queued, starts, finishes, is
-    /// rejected; when the limit changes, and the stop. See [`Observer`].
-    ///
-    /// The last observer that is set holds. A group without one pays nothing for it.
-    ///
-    /// # Panics
-    ///
-    /// Where the group has children already, or a handle was made.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use errgroup::{Event, Group};
-    ///
-    /// # futures::executor::block_on(async {
-    /// let mut running = 0;
-    /// let mut most = 0;
-    /// let mut group = Group::new().with_limit(3).with_observer(|event: &Event| {
-    ///     match event {
-    ///         Event::Started { .. } => running += 1,
-    ///         Event::Finished { index: Some(_), .. } => running -= 1,
-    ///         _ => {}
-    ///     }
-    ///     most = most.max(running);
-    /// });
-    /// for n in 0..10 {
-    ///     group.queue(async move { Ok::<_, ()>(n) });
-    /// }
-    /// group.await.unwrap();
-    /// assert_eq!((running, most), (0, 3));
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn with_observer<W>(mut self, observer: W) -> Self
-    where
-        W: Observer + Attach<C>,
-    {
-        let untouched = !self.resolved && self.admission.observe();
-        assert!(untouched, "call `with_observer` before the group's first child or `handle`");
-        let observer = observer.into_observer(Seal::new());
-        let timers = self.timers.get_or_insert_with(|| Box::new(Timers::new()));
-        timers.observer = Some(observer);
-        self
-    }
-}
 
 impl<C: Kind> Timers<C> {
     pub(super) fn is_observed(&self) -> bool {
