@@ -3,10 +3,8 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use futures_util::Stream;
-
 use crate::admission::{Shared, Who};
-use crate::child::{Child, Children, Kind};
+use crate::child::Kind;
 use crate::group::Group;
 use crate::stats::Stats;
 use crate::token::CancelToken;

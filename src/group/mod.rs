@@ -10,9 +10,6 @@ mod timers;
 
 use alloc::boxed::Box;
 use core::fmt;
-use core::future::Future;
-
-use futures_util::Stream;
 
 use self::timers::Timers;
 use crate::admission::{Admission, Desk};

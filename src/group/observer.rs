@@ -3,7 +3,7 @@
 use super::Group;
 use super::timers::Timers;
 use crate::child::Kind;
-use crate::observe::Observer;
+
 use crate::reason::Reason;
 use crate::util::panic::catch;
 
