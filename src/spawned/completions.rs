@@ -15,9 +15,9 @@ pub(crate) struct Completions {
     /// Whether there is anybody in it; written under the lock only.
     any: AtomicBool,
     /// The group, until its end, and the children that were started and whose futures exist.
-    present: AtomicUsize,
+    alive: AtomicUsize,
     /// Called when the last of these has left.
-    gone: Box<dyn Fn() + Send + Sync>,
+    on_empty: Box<dyn Fn() + Send + Sync>,
 }
 
 /// How a child reports: to whom, and as which of them.
@@ -36,27 +36,27 @@ impl Reporter<'_> {
 impl Completions {
     pub(super) fn new(
         parent: Arc<ParentWaker>,
-        gone: impl Fn() + Send + Sync + 'static,
+        on_empty: impl Fn() + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             parent,
             done: Mutex::default(),
             any: AtomicBool::new(false),
-            present: AtomicUsize::new(1),
-            gone: Box::new(gone),
+            alive: AtomicUsize::new(1),
+            on_empty: Box::new(on_empty),
         })
     }
 
     /// A child is started; the group has not come to its end.
-    pub(super) fn enter(&self) {
-        self.present.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn add(&self) {
+        self.alive.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The group has come to its end, or the future of a child is gone.
-    pub(crate) fn leave(&self) {
+    /// The group has come to its end, or the future of a child is on_empty.
+    pub(crate) fn remove(&self) {
         // Release: what this one did is seen by the last. Acquire: by whom it is told.
-        if self.present.fetch_sub(1, Ordering::AcqRel) == 1 {
-            (self.gone)();
+        if self.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
+            (self.on_empty)();
         }
     }
 
@@ -88,7 +88,7 @@ impl Completions {
     }
 
     /// Takes the reports, in exchange for an empty list.
-    pub(crate) fn take(&self, done: &mut Vec<usize>) {
+    pub(crate) fn take_reports(&self, done: &mut Vec<usize>) {
         debug_assert!(done.is_empty());
         if self.has_reports() {
             let mut reported = self.done.lock();

@@ -1,7 +1,7 @@
 //! What the two halves of a spawned child have in common.
 //!
 //! Three meet here, each on whatever thread it is: the *work*, which an executor polls; the
-//! *launcher*, who calls the spawner; and the *group*, which waits for the outcome.
+//! *launcher*, who calls the spawner; and the *group*, which waits for the completion.
 //!
 //! # States
 //!
@@ -9,22 +9,22 @@
 //!
 //! - `SPAWNED`, by the launcher: the call of the spawner is over. It may have panicked.
 //! - `DONE`, by the work, whose future is gone then, or by the launcher if the spawner has
-//!   panicked: there is an outcome.
+//!   panicked: there is an completion.
 //! - `ABANDONED`, by the group: it has dropped the child. The work is not polled on.
 //!
 //! # Invariants
 //!
-//! - The outcome is stored before `DONE` is set, and the group takes it only when `SPAWNED` is
+//! - The completion is stored before `DONE` is set, and the group takes it only when `SPAWNED` is
 //!   set too: by then it is known whether the spawner has panicked. Whoever sets the later of
 //!   the two reports to the group.
-//! - A spawner's panic takes the place of any other outcome, and no other takes its. (What
+//! - A spawner's panic takes the place of any other completion, and no other takes its. (What
 //!   becomes of the work of a call that has panicked, nobody knows: mostly it is dropped, which
-//!   is an outcome too, before the panic is caught.)
-//! - Once `ABANDONED` and `DONE` are set, the outcome is dropped by whoever set the later of them.
+//!   is an completion too, before the panic is caught.)
+//! - Once `ABANDONED` and `DONE` are set, the completion is dropped by whoever set the later of them.
 //! - The work looks for `ABANDONED` after it has registered its waker, and the group wakes that one
 //!   after it has set `ABANDONED`. So neither misses the other.
 //! - Nothing of the user's is polled, dropped or woken under the lock, which is around the
-//!   outcome alone.
+//!   completion alone.
 
 use core::task::Waker;
 
@@ -50,14 +50,14 @@ pub(super) enum Completion<T, E> {
 
 pub(super) struct TaskCell<T, E> {
     state: AtomicU8,
-    outcome: Mutex<Option<Completion<T, E>>>,
+    completion: Mutex<Option<Completion<T, E>>>,
     /// The work's task.
-    work: AtomicWaker,
+    task: AtomicWaker,
 }
 
 /// Drops what nobody wants, with whatever panic comes of it.
-fn drop_quietly<T, E>(outcome: Option<Completion<T, E>>) {
-    match outcome {
+fn drop_quietly<T, E>(completion: Option<Completion<T, E>>) {
+    match completion {
         Some(Completion::Finished(result)) => {
             let _ = catch(|| drop(result)).map_err(discard);
         }
@@ -68,11 +68,11 @@ fn drop_quietly<T, E>(outcome: Option<Completion<T, E>>) {
 
 impl<T, E> TaskCell<T, E> {
     pub(super) fn new() -> Self {
-        Self { state: AtomicU8::new(0), outcome: Mutex::new(None), work: AtomicWaker::new() }
+        Self { state: AtomicU8::new(0), completion: Mutex::new(None), task: AtomicWaker::new() }
     }
 
-    pub(super) fn take(&self) -> Option<Completion<T, E>> {
-        self.outcome.lock().take()
+    pub(super) fn take_completion(&self) -> Option<Completion<T, E>> {
+        self.completion.lock().take()
     }
 
     /// Whether the group has dropped the child.
@@ -81,70 +81,70 @@ impl<T, E> TaskCell<T, E> {
     }
 
     /// Sets bits, and does what falls to the one who sets them.
-    fn mark(&self, bits: u8, way: Reporter<'_>) {
-        // Release: who sees the bits sees the outcome. Acquire: who sets the later bit of two
+    fn set(&self, bits: u8, reporter: Reporter<'_>) {
+        // Release: who sees the bits sees the completion. Acquire: who sets the later bit of two
         // sees what the other has done.
         let before = self.state.fetch_or(bits, Ordering::AcqRel);
         let now = before | bits;
         if now & ABANDONED != 0 {
             if now & DONE != 0 {
-                drop_quietly(self.take());
+                drop_quietly(self.take_completion());
             }
         } else if now & COMPLETE == COMPLETE && before & COMPLETE != COMPLETE {
             // The waker of a task may panic, which is its executor's fault, and not to be a
             // panic of this one's.
-            let _ = catch(|| way.report()).map_err(discard);
+            let _ = catch(|| reporter.report()).map_err(discard);
         }
     }
 
     // --- the work
 
     /// Leaves the waker of the work's task; false where the group has dropped the child.
-    pub(super) fn wait(&self, waker: &Waker) -> bool {
-        self.work.register(waker);
+    pub(super) fn register(&self, waker: &Waker) -> bool {
+        self.task.register(waker);
         !self.is_abandoned()
     }
 
     /// The work is gone, and this is what came of it.
-    pub(super) fn finish(&self, way: Reporter<'_>, outcome: Completion<T, E>) {
+    pub(super) fn complete(&self, reporter: Reporter<'_>, completion: Completion<T, E>) {
         let unwanted = {
-            let mut slot = self.outcome.lock();
+            let mut slot = self.completion.lock();
             match &*slot {
-                None => slot.replace(outcome),
-                Some(_) => Some(outcome),
+                None => slot.replace(completion),
+                Some(_) => Some(completion),
             }
         };
         drop_quietly(unwanted);
-        self.mark(DONE, way);
+        self.set(DONE, reporter);
     }
 
     // --- the launcher
 
-    /// The call of the spawner is over, and this is what it has thrown.
-    pub(super) fn spawned(&self, way: Reporter<'_>, thrown: Option<Payload>) {
-        match thrown {
-            None => self.mark(SPAWNED, way),
+    /// The call of the spawner is over, and this is what it has panic.
+    pub(super) fn spawned(&self, reporter: Reporter<'_>, panic: Option<Payload>) {
+        match panic {
+            None => self.set(SPAWNED, reporter),
             Some(payload) => {
-                let before = self.outcome.lock().replace(Completion::Panicked(payload));
+                let before = self.completion.lock().replace(Completion::Panicked(payload));
                 drop_quietly(before);
-                self.mark(SPAWNED | DONE, way);
+                self.set(SPAWNED | DONE, reporter);
             }
         }
     }
 
     // --- the group
 
-    /// Whether the outcome may be taken.
+    /// Whether the completion may be taken.
     pub(super) fn is_complete(&self) -> bool {
         self.state.load(Ordering::Acquire) & COMPLETE == COMPLETE
     }
 
-    /// The child is dropped, and nobody wants the outcome: tells the work.
+    /// The child is dropped, and nobody wants the completion: tells the work.
     pub(super) fn abandon(&self) {
         let before = self.state.fetch_or(ABANDONED, Ordering::AcqRel);
-        let _ = catch(|| self.work.wake()).map_err(discard);
+        let _ = catch(|| self.task.wake()).map_err(discard);
         if before & DONE != 0 {
-            match self.take() {
+            match self.take_completion() {
                 // Its destructor's panic is the child's, and goes to the group.
                 Some(Completion::Finished(result)) => drop(result),
                 other => drop_quietly(other),

@@ -64,7 +64,7 @@ impl<T> LazyInit<T> {
         Self { value: std::sync::OnceLock::new() }
     }
 
-    pub(crate) fn filled(value: T) -> Self {
+    pub(crate) fn with_value(value: T) -> Self {
         Self { value: value.into() }
     }
 
@@ -85,7 +85,7 @@ impl<T> LazyInit<T> {
         Self { value: make() }
     }
 
-    pub(crate) fn filled(value: T) -> Self {
+    pub(crate) fn with_value(value: T) -> Self {
         Self { value }
     }
 

@@ -20,13 +20,13 @@ pub(crate) struct WakeFlag {
 }
 
 impl WakeFlag {
-    /// A signal that counts as woken, so that its future gets its first poll.
+    /// A flag that counts as woken, so that its future gets its first poll.
     pub(crate) fn new(parent: Arc<ParentWaker>) -> Arc<Self> {
         Arc::new(Self { woken: AtomicBool::new(true), parent })
     }
 
     /// Whether it was woken since the last call.
-    pub(crate) fn take(&self) -> bool {
+    pub(crate) fn take_woken(&self) -> bool {
         // Acquire pairs with the release of the wake.
         self.woken.load(Ordering::Acquire) && self.woken.swap(false, Ordering::AcqRel)
     }
@@ -46,9 +46,9 @@ impl WakeFlag {
 }
 
 impl ArcWake for WakeFlag {
-    fn wake_by_ref(signal: &Arc<Self>) {
-        if !signal.woken.swap(true, Ordering::AcqRel) {
-            signal.parent.notify();
+    fn wake_by_ref(flag: &Arc<Self>) {
+        if !flag.woken.swap(true, Ordering::AcqRel) {
+            flag.parent.notify();
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::set::BlockSet;
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
-use crate::set::Set;
 use crate::util::sync::Arc;
 
 /// What a child does when it is polled.
@@ -13,14 +13,19 @@ pub(crate) type Child<'a> = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + 'a>;
 /// The part of a group that polls: the real set and the real bell, without admission.
 pub(crate) struct Engine<'a> {
     pub(crate) parent: Arc<ParentWaker>,
-    set: Set<Child<'a>>,
-    news: ReadyBlocks,
+    set: BlockSet<Child<'a>>,
+    ready: ReadyBlocks,
     children: usize,
 }
 
 impl<'a> Engine<'a> {
     pub(crate) fn new() -> Self {
-        Self { parent: ParentWaker::new(), set: Set::new(), news: ReadyBlocks::default(), children: 0 }
+        Self {
+            parent: ParentWaker::new(),
+            set: BlockSet::new(),
+            ready: ReadyBlocks::default(),
+            children: 0,
+        }
     }
 
     pub(crate) fn insert(&mut self, child: impl FnMut(&mut Context<'_>) -> Poll<()> + 'a) {
@@ -38,7 +43,7 @@ impl<'a> Engine<'a> {
     }
 
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
-        self.news = self.news.merge(self.parent.begin_poll(cx));
+        self.ready = self.ready.merge(self.parent.begin_poll(cx));
         self.set.begin_turn();
     }
 
@@ -47,8 +52,8 @@ impl<'a> Engine<'a> {
         let mut empty = 0;
         loop {
             if !self.set.is_in_round() {
-                let news = core::mem::take(&mut self.news).and(self.parent.take_ready());
-                if !self.set.start_round(news) {
+                let ready = core::mem::take(&mut self.ready).merge(self.parent.take_ready());
+                if !self.set.start_round(ready) {
                     empty += 1;
                     if empty > 2 || !self.parent.is_notified() {
                         return;

@@ -44,37 +44,18 @@
 //! - More than loom models: a load never sees a store that is yet to come, and `SeqCst`, which
 //!   none of these sources use, is not stronger than acquire and release.
 
-// The parts of the set are there twice, see `far`.
+// The parts of the set are there twice, see `overflow`.
 #![allow(clippy::duplicate_mod)]
 
 extern crate alloc;
 
 mod engine;
-mod far;
+mod overflow;
 mod spawned;
-mod sync;
 mod task;
 mod tests;
+mod util;
 
-#[allow(dead_code)]
-#[path = "../../src/parent.rs"]
-mod parent;
-/// The model's threads are one of the system's, whose locals they would share.
-mod context {
-    pub(crate) fn inside<R>(_: usize, _: usize, f: impl FnOnce() -> R) -> R {
-        f()
-    }
-}
-
-#[allow(dead_code)]
-#[path = "../../src/lock.rs"]
-mod lock;
-#[allow(dead_code)]
-#[path = "../../src/panic.rs"]
-mod panic;
 #[allow(dead_code)]
 #[path = "../../src/set/mod.rs"]
 mod set;
-#[allow(dead_code)]
-#[path = "../../src/signal.rs"]
-mod signal;

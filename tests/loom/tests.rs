@@ -4,12 +4,12 @@ use std::task::{Context, Poll, Waker};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::util::parent_waker::ParentWaker;
 use crate::engine::{Child, Engine};
-use crate::far::Far;
-use crate::util::wake_flag::WakeFlag;
+use crate::overflow::OverflowBlocks;
+use crate::task::{Task, check, run};
+use crate::util::parent_waker::ParentWaker;
 use crate::util::sync;
-use crate::child::task::{Task, check, run};
+use crate::util::wake_flag::WakeFlag;
 
 /// What a child waits for: somebody counts it up and wakes the child. No ordering of its own,
 /// so that a child sees it only where the wake-up carries it.
@@ -248,7 +248,7 @@ fn a_child_that_is_woken_and_yields() {
 fn a_child_of_a_far_block() {
     check(3, || {
         let data = Data::new();
-        let mut far = Far::new(vec![far_child(2, data)]);
+        let mut far = OverflowBlocks::new(vec![far_child(2, data)]);
         run(|cx| far.poll(cx));
     });
 }
@@ -257,7 +257,7 @@ fn a_child_of_a_far_block() {
 fn children_of_two_far_blocks() {
     check(2, || {
         let (one, other) = (Data::new(), Data::new());
-        let mut far = Far::new(vec![far_child(1, one), far_child(1, other)]);
+        let mut far = OverflowBlocks::new(vec![far_child(1, one), far_child(1, other)]);
         run(|cx| far.poll(cx));
     });
 }
@@ -291,7 +291,7 @@ fn a_bell_that_two_pull() {
         }
         let mut heard = 0;
         let mut poll = |cx: &mut Context<'_>| {
-            let news = parent.begin_poll(cx).and(parent.take_ready());
+            let news = parent.begin_poll(cx).merge(parent.take_ready());
             assert_eq!(news.any(), news.blocks() != 0);
             for cord in (0..2).filter(|cord| news.blocks() & 1 << cord != 0) {
                 assert!(data[cord].is(1).is_ready(), "a ring without what was done before");
@@ -322,7 +322,7 @@ fn a_signal() {
             let mut done = Poll::Pending;
             let mut yielded = false;
             loop {
-                if !yielded && signal.take() {
+                if !yielded && signal.take_woken() {
                     polls += 1;
                     let cx = Context::from_waker(&waker);
                     match polls {

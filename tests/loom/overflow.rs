@@ -5,78 +5,79 @@
 #[path = "../../src/set/block.rs"]
 mod block;
 #[allow(dead_code)]
-#[path = "../../src/set/flag.rs"]
-mod flag;
+#[path = "../../src/set/child_waker.rs"]
+mod child_waker;
 #[allow(dead_code)]
-#[path = "../../src/set/region.rs"]
-mod region;
+#[path = "../../src/set/overflow.rs"]
+#[allow(clippy::module_inception)]
+mod overflow;
 #[allow(dead_code)]
-#[path = "../../src/set/seats.rs"]
-mod seats;
+#[path = "../../src/set/slots.rs"]
+mod slots;
 
 use std::task::{Context, Poll};
 
-use self::block::{Block, Bunch};
-use self::region::Regions;
-use crate::util::parent_waker::{ParentWaker, DIRECT_BLOCKS};
+use self::block::{Batch, Block};
+use self::overflow::Overflow;
 use crate::engine::Child;
+use crate::util::parent_waker::{DIRECT_BLOCKS, ParentWaker};
 use crate::util::sync::Arc;
 
 /// Blocks of one region, with a child in each.
-pub(crate) struct Far<'a> {
+pub(crate) struct OverflowBlocks<'a> {
     parent: Arc<ParentWaker>,
-    regions: Regions,
+    overflow: Overflow,
     blocks: Vec<Block<Child<'a>>>,
-    fresh: bool,
+    unpolled: bool,
     left: usize,
 }
 
-impl<'a> Far<'a> {
+impl<'a> OverflowBlocks<'a> {
     pub(crate) fn new(children: Vec<Child<'a>>) -> Self {
         let parent = ParentWaker::new();
-        let mut regions = Regions::default();
+        let mut overflow = Overflow::default();
         let left = children.len();
         let blocks = (DIRECT_BLOCKS..).zip(children).map(|(number, child)| {
-            let mut block = Block::new(regions.add(number, &parent));
+            let mut block = Block::new(overflow.add(number, &parent));
             block.insert(child, number);
             block
         });
         let blocks = blocks.collect();
-        Self { parent, regions, blocks, fresh: true, left }
+        Self { parent, overflow, blocks, unpolled: true, left }
     }
 
     /// As the group's, with the set's `start_round` and `gather`.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut news = self.parent.begin_poll(cx);
+        let mut ready = self.parent.begin_poll(cx);
         for block in &mut self.blocks {
-            block.ready |= core::mem::take(&mut block.late);
+            block.ready |= core::mem::take(&mut block.yielded);
         }
         loop {
-            news = news.merge(self.parent.take_ready());
-            let fresh = core::mem::take(&mut self.fresh);
-            if news.any() || self.regions.has_grown() {
+            ready = ready.merge(self.parent.take_ready());
+            let unpolled = core::mem::take(&mut self.unpolled);
+            if ready.any() || self.overflow.has_grown() {
                 let blocks = &mut self.blocks;
-                self.regions.gather(core::mem::take(&mut news), |number| {
+                self.overflow.gather(core::mem::take(&mut ready), |number| {
                     let block = &mut blocks[number - DIRECT_BLOCKS];
                     block.ready |= block.take_woken();
                 });
             }
-            let mut polled = fresh;
+            let mut polled = unpolled;
             for block in &mut self.blocks {
-                let count = if fresh { 1 } else { block.ready.count_ones() as usize };
-                let mut bunch = Bunch { fresh, count, ..Bunch::default() };
+                let count = if unpolled { 1 } else { block.ready.count_ones() as usize };
+                let mut batch = Batch { unpolled, count, ..Batch::default() };
                 let poll = &mut |child: core::pin::Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| {
                     child.get_mut()(cx)
                 };
-                block.poll(&mut bunch, &mut None, poll, &mut |_, ()| true);
-                self.left -= bunch.freed;
+                block.poll(&mut batch, &mut None, poll, &mut |_, ()| true);
+                self.left -= batch.freed;
                 polled |= count != 0;
             }
             if !polled && !self.parent.is_notified() {
                 break;
             }
         }
-        if self.blocks.iter().any(|block| block.late != 0) {
+        if self.blocks.iter().any(|block| block.yielded != 0) {
             self.parent.notify();
         }
         self.parent.end_poll(cx, self.left != 0);
