@@ -12,7 +12,7 @@ use crate::util::sync::{Arc, ArcWake, waker_ref};
 pub(super) const SLOTS: usize = usize::BITS as usize;
 
 /// No block: the end of a [`BlockList`](super::lists::BlockList).
-pub(super) const NONE: u32 = u32::MAX;
+pub(super) const NO_BLOCK: u32 = u32::MAX;
 
 /// The children of one block that are polled one after another.
 #[derive(Clone, Copy, Default)]
@@ -78,9 +78,9 @@ impl<C> Block<C> {
             ready: 0,
             yielded: 0,
             deferred: 0,
-            next: NONE,
-            next_yielded: NONE,
-            next_deferred: NONE,
+            next: NO_BLOCK,
+            next_yielded: NO_BLOCK,
+            next_deferred: NO_BLOCK,
             in_yielded: false,
             in_with_room: false,
         }

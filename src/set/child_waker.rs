@@ -45,8 +45,8 @@ pub(super) enum Parent {
         bits: Arc<ReadyBits>,
         bit: u8,
     },
-    /// The region's entry among the others.
-    Entry(AtomicWaker),
+    /// The waker of the region's future.
+    Region(AtomicWaker),
 }
 
 // === impl ChildWaker ===
@@ -165,7 +165,7 @@ impl ReadyBits {
         match &self.parent {
             Parent::ParentWaker { waker, block } => waker.notify_block(*block),
             Parent::ReadyBits { bits, bit } => bits.set(*bit),
-            Parent::Entry(waker) => waker.wake(),
+            Parent::Region(waker) => waker.wake(),
         }
     }
 

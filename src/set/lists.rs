@@ -3,7 +3,7 @@
 
 use alloc::collections::VecDeque;
 
-use super::block::{Block, NONE};
+use super::block::{Block, NO_BLOCK};
 
 /// A queue of blocks, each of which links to the next; none is in it twice.
 pub(super) struct BlockList {
@@ -13,19 +13,19 @@ pub(super) struct BlockList {
 
 impl Default for BlockList {
     fn default() -> Self {
-        Self { head: NONE, tail: NONE }
+        Self { head: NO_BLOCK, tail: NO_BLOCK }
     }
 }
 
 impl BlockList {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.head == NONE
+        self.head == NO_BLOCK
     }
 
     #[inline]
     pub(super) fn first(&self) -> Option<usize> {
-        (self.head != NONE).then_some(self.head as usize)
+        (self.head != NO_BLOCK).then_some(self.head as usize)
     }
 
     #[inline]
@@ -35,7 +35,7 @@ impl BlockList {
         number: usize,
         link: impl Fn(&mut Block<C>) -> &mut u32,
     ) {
-        *link(&mut blocks[number]) = NONE;
+        *link(&mut blocks[number]) = NO_BLOCK;
         match self.first() {
             None => self.head = number as u32,
             Some(_) => *link(&mut blocks[self.tail as usize]) = number as u32,

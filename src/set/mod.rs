@@ -4,7 +4,7 @@
 //! the set owns; a slot holds one child after another, and so does its waker. A child's
 //! waker sets a bit in the ready bits of its block. The first 62 blocks have a bit of their own
 //! in the group's [`ParentWaker`]; the others have one in the ready bits of their *region*, which
-//! is an entry of a `FuturesUnordered`. So the search for woken children costs as much as there
+//! is a future in a `FuturesUnordered`. So the search for woken children costs as much as there
 //! are woken children, however many there are besides.
 //!
 //! Children are polled in *turns* and *rounds*. A turn is one poll of the set's owner. A round is
@@ -195,8 +195,9 @@ impl<C> BlockSet<C> {
     /// child that is done and what it returned, after the child has been dropped. Returns `true`
     /// when the round is over.
     ///
-    /// A child that panics, in its poll or its destructor, is [`interrupted`](Self::interrupted), and must
-    /// be [removed](Self::remove). If its destructor panicked, `returned` holds its value.
+    /// A child that panics, in its poll or its destructor, is the
+    /// [`interrupted`](Self::interrupted) one, and must be [removed](Self::remove). If its
+    /// destructor panicked, `returned` holds its value.
     #[inline]
     pub(crate) fn poll_round<R>(
         &mut self,

@@ -1,7 +1,7 @@
 //! Which blocks have children that were woken.
 //!
 //! The first [`DIRECT_BLOCKS`] blocks have a bit of their own in the [`ParentWaker`]. The others
-//! are in *regions*, each of as many blocks as a `usize` has bits. A region is an entry of a
+//! are in *regions*, each of as many blocks as a `usize` has bits. A region is a future in a
 //! `FuturesUnordered`, which takes any number of them.
 
 use alloc::vec::Vec;
@@ -28,16 +28,16 @@ pub(super) struct Overflow {
 struct Regions {
     /// The ready bits of each region, which has one for each of its blocks.
     bits: Vec<Arc<ReadyBits>>,
-    entries: FuturesUnordered<Entry>,
-    /// The regions whose entry was woken.
+    futures: FuturesUnordered<RegionFuture>,
+    /// The regions whose future was woken.
     woken: Arc<Mutex<Vec<usize>>>,
-    /// An entry was added that has not been polled yet.
+    /// A future was added that has not been polled yet.
     has_grown: bool,
     parent: Waker,
 }
 
-/// A region's entry. It is never ready; when it is polled, it records that its region was woken.
-struct Entry {
+/// Stands for a region. It is never ready; when it is polled, it records that its region was woken.
+struct RegionFuture {
     bits: Arc<ReadyBits>,
     region: usize,
     woken: Arc<Mutex<Vec<usize>>>,
@@ -76,7 +76,7 @@ impl Regions {
     fn new(parent: &Arc<ParentWaker>) -> Self {
         Self {
             bits: Vec::new(),
-            entries: FuturesUnordered::new(),
+            futures: FuturesUnordered::new(),
             woken: Arc::default(),
             has_grown: false,
             parent: waker(Arc::clone(parent)),
@@ -85,9 +85,9 @@ impl Regions {
 
     fn bits_or_add(&mut self, region: usize) -> &Arc<ReadyBits> {
         if region == self.bits.len() {
-            let bits = ReadyBits::new(Parent::Entry(AtomicWaker::new()));
+            let bits = ReadyBits::new(Parent::Region(AtomicWaker::new()));
             self.bits.push(Arc::clone(&bits));
-            self.entries.push(Entry { bits, region, woken: Arc::clone(&self.woken) });
+            self.futures.push(RegionFuture { bits, region, woken: Arc::clone(&self.woken) });
             self.has_grown = true;
         }
         &self.bits[region]
@@ -95,9 +95,9 @@ impl Regions {
 
     fn gather(&mut self, mut visit: impl FnMut(usize)) {
         self.has_grown = false;
-        // Never ready, and it ends: an entry does not wake itself. (It may wake the parent for
-        // nothing, after it has polled as many entries as there are; the next call is cheap.)
-        let _ = self.entries.poll_next_unpin(&mut Context::from_waker(&self.parent));
+        // Never ready, and it ends: such a future does not wake itself. (It may wake the parent for
+        // nothing, after it has polled as many of them as there are; the next call is cheap.)
+        let _ = self.futures.poll_next_unpin(&mut Context::from_waker(&self.parent));
         let mut woken = self.woken.lock();
         for region in woken.drain(..) {
             let first = DIRECT_BLOCKS + region * SLOTS;
@@ -106,13 +106,13 @@ impl Regions {
     }
 }
 
-impl Future for Entry {
+impl Future for RegionFuture {
     type Output = Infallible;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Infallible> {
-        if let Parent::Entry(waker) = self.bits.parent() {
+        if let Parent::Region(waker) = self.bits.parent() {
             // Registered before the bits are taken: a bit that is set in between is taken, one
-            // that is set after wakes the entry. Here the registration must be an exchange, as
+            // that is set after wakes the future. Here the registration must be an exchange, as
             // the `AtomicWaker`'s is: a load of the bits may overtake a plain store.
             waker.register(cx.waker());
         }

@@ -1,3 +1,5 @@
+//! The half of a spawned child that runs on its executor.
+
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -13,14 +15,14 @@ use crate::util::sync::Arc;
 pin_project! {
     /// The half of a child that an executor polls.
     ///
-    /// Whatever the future does, a panic of its is an completion, and does not reach the
-    /// executor. The future is dropped before its completion is told. Until it is started, it is
-    /// dropped as any future is.
+    /// A panic of the user's future is a completion, and does not reach the executor. The user's
+    /// future is dropped before its completion is stored. Until this is assigned, its drop does
+    /// nothing else.
     pub(super) struct SpawnedFuture<F, T, E> {
-        // Gone once it is done, or was dropped on behalf of the group.
+        // The user's; `None` once it is done, or was dropped on behalf of the group.
         #[pin]
         future: Option<F>,
-        // Once it has been started.
+        // `Some` once it has been admitted.
         assignment: Option<Assignment<T, E>>,
     }
 
@@ -33,7 +35,7 @@ pin_project! {
     }
 }
 
-/// Whose child it is, and which of them.
+/// The group's side of the child, where it reports, and its index.
 struct Assignment<T, E> {
     cell: Arc<TaskCell<T, E>>,
     completions: Arc<Completions>,
@@ -45,7 +47,7 @@ impl<F, T, E> SpawnedFuture<F, T, E> {
         Self { future: Some(future), assignment: None }
     }
 
-    /// Tells it whose child it is, and which of them: before it goes to the spawner.
+    /// Assigns it to a group, as its child of that index: before it goes to the spawner.
     pub(super) fn assign(
         self: Pin<&mut Self>,
         cell: &Arc<TaskCell<T, E>>,
@@ -58,7 +60,7 @@ impl<F, T, E> SpawnedFuture<F, T, E> {
         *self.project().assignment = Some(assignment);
     }
 
-    /// Drops the future, then tells the completion.
+    /// Drops the user's future, then stores the completion.
     fn complete(self: Pin<&mut Self>, mut completion: Completion<T, E>) {
         let mut this = self.project();
         if let Err(payload) = catch(|| this.future.set(None)) {
@@ -72,8 +74,8 @@ impl<F, T, E> SpawnedFuture<F, T, E> {
             }
         }
         if let Some(Assignment { cell, completions, index }) = this.assignment {
-            // Before the completion is told: whoever has it finds the future gone. Foreign wakers may
-            // panic in here.
+            // Before the completion is stored: once the group has it, the future is no longer
+            // counted. Foreign wakers may panic in here.
             let _ = catch(|| completions.remove()).map_err(discard);
             cell.complete(Reporter { completions, index: *index }, completion);
         }
@@ -91,13 +93,11 @@ where
         let (Some(future), Some(assignment)) = (this.future.as_pin_mut(), this.assignment) else {
             return Poll::Ready(());
         };
-        let cell = &assignment.cell;
+        let Assignment { cell, completions, index } = assignment;
         let completion = if cell.is_abandoned() {
             Completion::Lost
         } else {
-            let polled = || {
-                current::enter(assignment.completions.id(), assignment.index, || future.poll(cx))
-            };
+            let polled = || current::enter(completions.id(), *index, || future.poll(cx));
             match catch(polled) {
                 Ok(Poll::Ready(result)) => Completion::Finished(result),
                 Ok(Poll::Pending) if cell.register(cx.waker()) => return Poll::Pending,

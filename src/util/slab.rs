@@ -1,23 +1,23 @@
-//! Values kept under small keys, which are used again once they are free.
+//! Values under small keys, which are used again once they are free.
 
 use alloc::vec::{self, Vec};
 use core::mem;
 
-/// So many entries are kept for later when the last value goes; more are given back.
+/// An empty slab with a capacity of more entries than this gives its memory back.
 const RETAINED_ENTRIES: usize = 32;
 
-/// Ends the list of free entries.
-const NONE: usize = usize::MAX;
+/// The end of the list of free entries.
+const NO_ENTRY: usize = usize::MAX;
 
-/// A vector with holes, and the list of the holes.
+/// A vector with free entries, and the list of these.
 ///
-/// Inserting and removing take constant time. A slab that empties gives back what room
-/// it has beyond a few entries, so that a crowd long gone costs nothing, and a value that
-/// comes and goes allocates once.
+/// Inserting and removing take constant time. A slab that becomes empty gives its memory back if
+/// it is large, so that many values that are long gone cost nothing. It keeps a small one, so that
+/// a value that is inserted and removed again and again allocates once.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     entries: Vec<Entry<T>>,
-    /// The newest hole; each hole knows the one before.
+    /// The entry that was freed last; each free entry links to the one that was freed before it.
     free: usize,
     len: usize,
 }
@@ -30,7 +30,7 @@ enum Entry<T> {
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
-        Self { entries: Vec::new(), free: NONE, len: 0 }
+        Self { entries: Vec::new(), free: NO_ENTRY, len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -41,9 +41,9 @@ impl<T> Slab<T> {
         self.len == 0
     }
 
-    /// The key that the next insertion will give.
+    /// Returns the key that the next insertion will return.
     pub(crate) fn next_key(&self) -> usize {
-        if self.free == NONE { self.entries.len() } else { self.free }
+        if self.free == NO_ENTRY { self.entries.len() } else { self.free }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> usize {
@@ -85,9 +85,9 @@ impl<T> Slab<T> {
         self.free = key;
         self.len -= 1;
         if self.len == 0 && self.entries.capacity() > RETAINED_ENTRIES {
-            // Only holes are left: nothing of the user's is dropped here.
+            // Only free entries are left: no value of the user's is dropped here.
             self.entries = Vec::new();
-            self.free = NONE;
+            self.free = NO_ENTRY;
         }
         Some(value)
     }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slab_that_empties_gives_its_room_back_but_for_a_little() {
+    fn an_empty_slab_keeps_little_memory() {
         let mut slab = Slab::new();
         for n in 0..1_000 {
             slab.insert(n);
@@ -166,11 +166,11 @@ mod tests {
         assert_eq!(slab.entries.capacity(), 0);
 
         slab.insert(0);
-        let room = slab.entries.capacity();
+        let capacity = slab.entries.capacity();
         for _ in 0..10 {
             assert_eq!(slab.remove(0), Some(0));
             assert_eq!(slab.insert(0), 0);
         }
-        assert_eq!(slab.entries.capacity(), room);
+        assert_eq!(slab.entries.capacity(), capacity);
     }
 }

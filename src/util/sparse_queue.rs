@@ -1,15 +1,15 @@
-//! Values in the order of their places, some of which have gone.
+//! A queue of values in the order of their keys, from whose middle values are removed.
 
 use alloc::collections::VecDeque;
 
-/// A key in the order of coming; the lower came earlier.
+/// A position in the order of arrival: the lower the earlier.
 type Key = u64;
 
-/// So much room is kept when the last value goes.
+/// An empty queue with a capacity of more values than this gives its memory back.
 const RETAINED_CAPACITY: usize = 1024;
 
-/// A queue out of whose middle values are taken too: they leave a hole, and when most are
-/// holes it closes up. The first and the last are never holes.
+/// A queue in which a value that is removed from the middle leaves a hole. It is compacted when
+/// more than half of it are holes. The first and the last are never holes.
 pub(crate) struct SparseQueue<T> {
     values: VecDeque<(Key, Option<T>)>,
     holes: usize,
@@ -27,13 +27,13 @@ impl<T> SparseQueue<T> {
         self.values.is_empty()
     }
 
-    /// Adds a value at a key behind all others.
+    /// Adds a value whose key is higher than all others.
     pub(crate) fn push(&mut self, key: Key, value: T) {
         debug_assert!(self.values.back().is_none_or(|(last, _)| *last < key));
         self.values.push_back((key, Some(value)));
     }
 
-    /// Adds a value at its key, mostly before all others.
+    /// Inserts a value in the order of the keys. Mostly its key is the lowest.
     pub(crate) fn insert(&mut self, key: Key, value: T) {
         let at = self.values.partition_point(|(at, _)| *at < key);
         self.values.insert(at, (key, Some(value)));
@@ -71,7 +71,7 @@ impl<T> SparseQueue<T> {
         value
     }
 
-    /// Keeps only those for whom `keep` says so.
+    /// Retains only the values for which `keep` returns `true`.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.values.retain(|(_, value)| value.as_ref().is_some_and(&mut keep));
         self.holes = 0;
@@ -85,7 +85,7 @@ impl<T> SparseQueue<T> {
         self.into_entries().map(|(_, value)| value)
     }
 
-    /// The values, each with its key.
+    /// Returns the values, each with its key.
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (Key, T)> {
         self.values.into_iter().filter_map(|(key, value)| Some((key, value?)))
     }
@@ -93,7 +93,7 @@ impl<T> SparseQueue<T> {
     fn find(&self, key: Key) -> Option<usize> {
         let (first, _) = self.values.front()?;
         let ahead = usize::try_from(key.checked_sub(*first)?).ok()?;
-        // Mostly nobody is missing between them.
+        // Mostly no key is missing between the two.
         match self.values.get(ahead) {
             Some((at, _)) if *at == key => Some(ahead),
             _ => self.values.binary_search_by_key(&key, |(at, _)| *at).ok(),
@@ -122,7 +122,7 @@ impl<T> SparseQueue<T> {
     }
 }
 
-/// Gives back the room of a burst that is over.
+/// Gives the memory of an empty queue back, if a burst has made it large.
 pub(crate) fn shrink<T>(values: &mut VecDeque<T>) {
     if values.is_empty() && values.capacity() > RETAINED_CAPACITY {
         *values = VecDeque::new();
