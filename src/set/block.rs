@@ -92,8 +92,8 @@ impl<C> Block<C> {
         self.insertable != 0
     }
 
-    /// Makes every vacant slot insertable again, if no unpolled child is left whose order must be
-    /// kept.
+    /// Makes every vacant slot insertable again, if no unpolled child is left, so that there is no
+    /// order to keep.
     pub(super) fn reset_insertable(&mut self) {
         if self.unpolled == 0 {
             self.insertable = self.vacant;
@@ -176,7 +176,7 @@ impl<C> Block<C> {
                     continue;
                 };
                 if needs_drop::<C>() {
-                    // What it returned must outlast a panic of its destructor.
+                    // The value must outlast a panic of the child's destructor.
                     *returned = Some(value);
                     let index = slot.vacate();
                     *vacant |= bit;

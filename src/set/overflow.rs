@@ -29,7 +29,7 @@ struct Regions {
     /// The ready bits of each region, which has one for each of its blocks.
     bits: Vec<Arc<ReadyBits>>,
     futures: FuturesUnordered<RegionFuture>,
-    /// The regions whose future was woken.
+    /// The regions that were woken: their future has been polled since.
     woken: Arc<Mutex<Vec<usize>>>,
     /// A future was added that has not been polled yet.
     has_grown: bool,

@@ -27,8 +27,8 @@ pin_project! {
 }
 
 pin_project! {
-    /// Two values side by side. Nested, they are an array of pinned values, whose index selects
-    /// a half bit by bit. (A real array can't be projected without `unsafe`.)
+    /// Two values side by side. Nested pairs are an array of pinned values; each bit of an index
+    /// selects a half. (A pinned array can't be projected to its elements without `unsafe`.)
     pub(super) struct Pair<T> {
         #[pin]
         low: T,
@@ -85,7 +85,7 @@ impl<C> Slots<C> {
         Self { first: Chunk::new(), others: Vec::new() }
     }
 
-    /// Returns a slot whose chunk exists.
+    /// Returns a slot of a chunk that exists.
     #[inline]
     pub(super) fn slot(&mut self, at: usize) -> SlotMut<'_, C> {
         match (at / Chunk::<C>::LEN).checked_sub(1) {

@@ -14,9 +14,10 @@ pub(crate) struct Completions {
     reports: Mutex<Vec<usize>>,
     /// There are reports; written under the lock only.
     has_reports: AtomicBool,
-    /// Counts the group, until its end, and the children that were started and whose futures exist.
+    /// Counts the group, until its end, and the futures of the children that were started, until
+    /// they are dropped.
     alive: AtomicUsize,
-    /// Called when the last of these is gone.
+    /// Called when none of these is left.
     on_empty: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -52,10 +53,10 @@ impl Completions {
         self.alive.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts no longer: a child, whose future is gone, or the group, which has come to its end.
+    /// Counts one less: a child's future is dropped, or the group has come to its end.
     pub(crate) fn remove(&self) {
-        // Release: the last one to be removed sees what this one did before. Acquire: so it does,
-        // and so does `on_empty`.
+        // Release: what this one did before is seen by the call of `on_empty`, which the last one
+        // makes after an acquire.
         if self.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
             (self.on_empty)();
         }

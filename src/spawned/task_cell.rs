@@ -20,8 +20,8 @@
 //!   set too: then it is known whether the spawner has panicked. The party that sets the later of
 //!   the two reports to the group.
 //! - A spawner's panic replaces any other completion, and is not replaced by any. (What becomes of
-//!   the spawned future if the spawner panics is not known. Mostly it is dropped, which is a completion
-//!   too, before the panic is caught.)
+//!   the spawned future if the spawner panics is not known. Mostly it is dropped before the panic
+//!   is caught, which is a completion too.)
 //! - Once `ABANDONED` and `DONE` are set, the party that set the later of the two drops the
 //!   completion.
 //! - The spawned future looks at `ABANDONED` after it has registered its task's waker, and the

@@ -8,8 +8,7 @@
 std::thread_local! {
     /// The child that is being polled.
     static CURRENT: core::cell::Cell<Option<Current>> = const { core::cell::Cell::new(None) };
-    /// The children within whose polls that child is polled, outermost first (a child may poll
-    /// a group).
+    /// The children that are being polled further out, outermost first (a child may poll a group).
     static OUTER: core::cell::RefCell<alloc::vec::Vec<Current>> =
         const { core::cell::RefCell::new(alloc::vec::Vec::new()) };
 }

@@ -7,7 +7,7 @@
 use crate::util::sync;
 pub(crate) use crate::util::sync::MutexGuard;
 
-/// A mutex whose critical sections are short and never run user code.
+/// A mutex that is locked only for a short time, and never while user code runs.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(sync::Mutex<T>);
 

@@ -1,4 +1,4 @@
-//! Catching panics of the user's code, which takes `std`.
+//! Catching panics of the user's code, which needs `std`.
 
 use alloc::boxed::Box;
 use core::any::Any;
@@ -83,7 +83,7 @@ impl FirstPanic {
 /// Drops a payload that will not be thrown again. If its destructor panics, the payload of that
 /// panic is leaked, since its own destructor might panic again.
 pub(crate) fn discard(payload: Payload) {
-    if let Err(thrown) = catch(|| drop(payload)) {
-        core::mem::forget(thrown);
+    if let Err(second) = catch(|| drop(payload)) {
+        core::mem::forget(second);
     }
 }

@@ -48,7 +48,7 @@ impl ParentWaker {
         self.set(NOTIFIED);
     }
 
-    /// Notifies of work in a block, whose number is below [`DIRECT_BLOCKS`].
+    /// Notifies of work in a block; its number is below [`DIRECT_BLOCKS`].
     pub(crate) fn notify_block(&self, block: u8) {
         self.set(NOTIFIED | 1 << (block + 2));
     }

@@ -1,4 +1,4 @@
-//! A queue of values in the order of their keys, from whose middle values are removed.
+//! A queue of values in the order of their keys, from which any of them can be removed.
 
 use alloc::collections::VecDeque;
 
@@ -27,7 +27,7 @@ impl<T> SparseQueue<T> {
         self.values.is_empty()
     }
 
-    /// Adds a value whose key is higher than all others.
+    /// Adds a value at the end: its key is higher than all others.
     pub(crate) fn push(&mut self, key: Key, value: T) {
         debug_assert!(self.values.back().is_none_or(|(last, _)| *last < key));
         self.values.push_back((key, Some(value)));

@@ -1,4 +1,4 @@
-//! The children of a group, and how it drives them.
+//! The children of a group, and the loop that polls them.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ use crate::util::sync::Arc;
 /// What a child does when it is polled.
 pub(crate) type Child<'a> = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + 'a>;
 
-/// The part of a group that polls: the real set and the real bell, without admission.
+/// The part of a group that polls: the real set and the real `ParentWaker`, without admission.
 pub(crate) struct Engine<'a> {
     pub(crate) parent: Arc<ParentWaker>,
     set: BlockSet<Child<'a>>,
@@ -33,7 +33,7 @@ impl<'a> Engine<'a> {
         self.children += 1;
     }
 
-    /// As the group's `poll`; the group is over when its children are.
+    /// Polls as a group does; the group resolves when it has no child left.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.begin(cx);
         self.advance();
@@ -47,7 +47,7 @@ impl<'a> Engine<'a> {
         self.set.begin_turn();
     }
 
-    /// As `drive` in `group/run.rs`, until nobody is ready.
+    /// Polls the children as the group's loop does, until none is ready.
     pub(crate) fn advance(&mut self) {
         let mut empty = 0;
         loop {
@@ -64,7 +64,7 @@ impl<'a> Engine<'a> {
             empty = 0;
             let poll = |child: Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| child.get_mut()(cx);
             let over = self.set.poll_round(&mut { usize::MAX }, &mut None, poll, |_, ()| true);
-            assert!(over, "nobody ended it");
+            assert!(over, "the round ended early");
         }
     }
 

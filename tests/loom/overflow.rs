@@ -1,5 +1,5 @@
-//! The blocks that have no cord. Built from the parts, since a set has its first one after
-//! some four thousand children.
+//! The blocks without a bit in the `ParentWaker`. Built from the parts, since a set has the first
+//! of them after some four thousand children.
 
 #[allow(dead_code)]
 #[path = "../../src/set/block.rs"]
@@ -46,7 +46,7 @@ impl<'a> OverflowBlocks<'a> {
         Self { parent, overflow, blocks, unpolled: true, left }
     }
 
-    /// As the group's, with the set's `start_round` and `gather`.
+    /// Polls as a group does, with the set's `start_round` and `gather` written again.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut ready = self.parent.begin_poll(cx);
         for block in &mut self.blocks {

@@ -177,8 +177,8 @@ fn await_all(
             for index in reports.drain(..) {
                 assert!(cells[index].is_complete(), "too early");
                 let completion = cells[index].take_completion().expect("it was reported");
-                // A panic is resumed, and leaves a child that is dropped: a future whose spawner
-                // has panicked may end after that.
+                // A group resumes a panic, and drops the child. If the spawner has panicked, the
+                // future may end after that.
                 if !is_value(&completion) {
                     cells[index].abandon();
                 }
@@ -201,7 +201,7 @@ fn completions() -> (Arc<ParentWaker>, Arc<Completions>) {
     (parent, completions)
 }
 
-/// One child whose completion the group waits for.
+/// The group waits for the completion of one child.
 fn awaited(does: Does, spawner: Spawner, is_right: fn(&Completion<Value, ()>) -> bool) {
     check(3, move || {
         let (count, (parent, completions)) = (Count::new(), completions());
@@ -229,7 +229,7 @@ fn is_spawners_panic(completion: &Completion<Value, ()>) -> bool {
     }
 }
 
-/// One child that the group drops at any moment.
+/// The group drops its one child, at any moment.
 fn dropped(does: Does, spawner: Spawner) {
     check(3, move || {
         let (count, (_parent, completions)) = (Count::new(), completions());

@@ -14,7 +14,7 @@ pub(crate) mod sync;
 #[path = "../../src/util/wake_flag.rs"]
 pub(crate) mod wake_flag;
 
-/// The threads of the model are one thread of the system, whose thread-locals they would share.
+/// The threads of the model are one thread of the system, and would share its thread-locals.
 pub(crate) mod current {
     pub(crate) fn enter<R>(_: usize, _: usize, f: impl FnOnce() -> R) -> R {
         f()
