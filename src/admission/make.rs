@@ -38,7 +38,7 @@ impl<C: Kind> Admission<C> {
             let untouched = !given_out && admission.stopped.is_none();
             if untouched {
                 admission.token =
-                    LazyInit::filled(StopSignal::new(parent.child(), &admission.parent));
+                    LazyInit::with_value(StopSignal::new(parent.child(), &admission.parent));
             }
             untouched
         })

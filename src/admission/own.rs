@@ -353,7 +353,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn announce_end(&mut self) {
         if let Some(spawner) = self.spawner() {
             // Whose children are gone when their futures are.
-            return spawner.completions().leave();
+            return spawner.completions().remove();
         }
         let end = self.with(|state| {
             state.ended = true;

@@ -178,7 +178,7 @@ impl Acquiring {
 
     /// Whether a permit has come; it is the caller's then.
     fn poll(&mut self) -> bool {
-        if !self.signal.take() {
+        if !self.signal.take_woken() {
             return false;
         }
         match self.future.as_mut().poll(&mut Context::from_waker(&self.waker)) {

@@ -343,7 +343,7 @@ where
     fn ask(self: Pin<&mut Self>) -> Asked<S::Item> {
         let this = self.project();
         *this.stalled = false;
-        this.signal.take();
+        this.signal.take_woken();
         let Some(stream) = this.stream.as_pin_mut() else {
             return Asked::ClosedEvent;
         };

@@ -222,7 +222,7 @@ where
     fn poll_delay(self: Pin<&mut Self>) -> bool {
         let mut this = self.project();
         let Some(delay) = this.delay.as_mut().as_pin_mut() else { return false };
-        if !this.signal.take() {
+        if !this.signal.take_woken() {
             return false;
         }
         let waker = WakeFlag::waker(this.signal);

@@ -160,7 +160,7 @@ where
         // A body that wakes itself while it is polled has yielded: not again in this poll.
         let mut yielded = false;
         loop {
-            if !yielded && budget > 0 && self.body.is_some() && self.signal.take() {
+            if !yielded && budget > 0 && self.body.is_some() && self.signal.take_woken() {
                 budget -= 1;
                 self.as_mut().poll_body();
                 yielded = self.signal.is_woken();

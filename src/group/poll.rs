@@ -229,8 +229,8 @@ fn recover<C: Kind, P, O, R>(
         // Not by any user's code: the group is broken, and says so.
         Stage::Ours => resume(payload),
     };
-    let (place, index) = group.set.current();
-    *budget -= group.set.settle_interrupted();
+    let (place, index) = group.set.interrupted();
+    *budget -= group.set.recover_counts();
     if heard.is_none() {
         // The value goes with the destructor's panic, which may be its own.
         let _ = catch(|| drop(turn.returned)).map_err(discard);

@@ -89,7 +89,7 @@ impl<F> Timer<F> {
 impl<F: Future<Output = ()> + Unpin> Timer<F> {
     /// Polls it if it was woken; whether it is done.
     fn poll(&mut self) -> bool {
-        if self.yielded || !self.signal.take() {
+        if self.yielded || !self.signal.take_woken() {
             return false;
         }
         let waker = waker_ref(&self.signal);

@@ -1,4 +1,4 @@
-//! As many seats for children as a word has bits (64, mostly), and what is known of each.
+//! A block: as many slots for children as a `usize` has bits (64, mostly), and the state of each.
 
 use core::mem::needs_drop;
 use core::pin::Pin;
@@ -8,248 +8,250 @@ use super::child_waker::{ChildWaker, ReadyBits};
 use super::slots::{SlotMut, Slots};
 use crate::util::sync::{Arc, ArcWake, waker_ref};
 
-/// How many seats a block has: the bits of its word.
+/// How many slots a block has: one for each of its ready bits.
 pub(super) const SLOTS: usize = usize::BITS as usize;
 
 /// No block: the end of a [`BlockList`](super::lists::BlockList).
-pub(super) const NONE: u32 = u32::MAX;
+pub(super) const NO_BLOCK: u32 = u32::MAX;
 
 /// The children of one block that are polled one after another.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Batch {
     pub(super) block: usize,
-    /// Whether they have never been polled.
-    pub(super) fresh: bool,
+    /// These children have never been polled.
+    pub(super) unpolled: bool,
     /// How many there are.
     pub(super) count: usize,
-    /// Whose turn it is.
-    pub(super) seat: usize,
-    /// How many have been polled. This and the next are told at the end; where that does not
-    /// come, because of a panic, by [`interrupted`](Block::interrupted).
+    /// The slot of the child that is being polled.
+    pub(super) slot: usize,
+    /// How many have been polled. This and `freed` are stored at the end; if a panic comes
+    /// before, [`recover`](Block::recover) stores them.
     pub(super) polled: usize,
     /// How many of these have left the block.
     pub(super) freed: usize,
-    /// The block's `fresh` or `ready`, before the first of them was polled.
+    /// The block's `unpolled` or `ready`, before the first of them was polled.
     pub(super) todo: usize,
-    /// The block's `open`, likewise.
-    pub(super) open: usize,
+    /// The block's `vacant`, likewise.
+    pub(super) vacant: usize,
 }
 
 pub(super) struct Block<C> {
     pub(super) bits: Arc<ReadyBits>,
-    /// Lent to children for a poll who have no flag of their own, as most never keep a waker.
-    /// One that does keeps it for good. Nobody else holds it between two polls.
-    spare: Arc<ChildWaker>,
-    rows: Slots<C>,
-    /// Seats without a child.
-    open: usize,
-    /// Those of them that are behind all the children who were never polled, and so may take
-    /// the next: it is polled after them then.
-    takes: usize,
-    /// Children who were never polled.
-    fresh: usize,
+    /// Borrowed, for one poll, by each child without a waker of its own; most never keep a clone.
+    /// A child that does gets this one for good. Between two polls there is no clone of it.
+    shared_waker: Arc<ChildWaker>,
+    slots: Slots<C>,
+    /// Slots without a child.
+    vacant: usize,
+    /// Those of them that are behind all children that were never polled, and so may take the
+    /// next one: then it is polled after them.
+    insertable: usize,
+    /// Children that were never polled.
+    unpolled: usize,
     /// Children that this round still polls.
     pub(super) ready: usize,
     /// Children that were woken in their own poll in this turn, and wait for the next.
-    pub(super) late: usize,
+    pub(super) yielded: usize,
     /// The next block of the round.
     pub(super) next: u32,
     /// Children that had yielded when this turn began, for the next round.
-    pub(super) due: usize,
-    /// The next block with `late` children.
-    pub(super) next_late: u32,
-    /// The next block with `due` children.
-    pub(super) next_due: u32,
-    /// Stands among those with `late` children.
-    pub(super) is_late: bool,
-    /// Stands among those that take children.
-    pub(super) vacant: bool,
+    pub(super) deferred: usize,
+    /// The next block with `yielded` children.
+    pub(super) next_yielded: u32,
+    /// The next block with `deferred` children.
+    pub(super) next_deferred: u32,
+    /// The block is in the set's `yielded`.
+    pub(super) in_yielded: bool,
+    /// The block is in the set's `with_room`.
+    pub(super) in_with_room: bool,
 }
 
 impl<C> Block<C> {
     pub(super) fn new(bits: Arc<ReadyBits>) -> Self {
         Self {
-            spare: ChildWaker::new(&bits),
+            shared_waker: ChildWaker::new(&bits),
             bits,
-            rows: Slots::new(),
-            open: usize::MAX,
-            takes: usize::MAX,
-            fresh: 0,
+            slots: Slots::new(),
+            vacant: usize::MAX,
+            insertable: usize::MAX,
+            unpolled: 0,
             ready: 0,
-            late: 0,
-            due: 0,
-            next: NONE,
-            next_late: NONE,
-            next_due: NONE,
-            is_late: false,
-            vacant: false,
+            yielded: 0,
+            deferred: 0,
+            next: NO_BLOCK,
+            next_yielded: NO_BLOCK,
+            next_deferred: NO_BLOCK,
+            in_yielded: false,
+            in_with_room: false,
         }
     }
 
-    /// Whether there is a seat that takes a child.
+    /// Returns `true` if there is a slot that takes a child.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.takes != 0
+        self.insertable != 0
     }
 
-    /// Lets all open seats take children again, if nobody has to be behind anybody.
-    pub(super) fn make_room(&mut self) {
-        if self.fresh == 0 {
-            self.takes = self.open;
+    /// Makes every vacant slot insertable again, if no unpolled child is left, so that there is no
+    /// order to keep.
+    pub(super) fn reset_insertable(&mut self) {
+        if self.unpolled == 0 {
+            self.insertable = self.vacant;
         }
     }
 
-    /// The seats in which somebody sits.
-    pub(super) fn taken(&self) -> usize {
-        !self.open
+    /// Returns the slots that hold a child.
+    pub(super) fn occupied(&self) -> usize {
+        !self.vacant
     }
 
-    /// Seats a child; there is a seat that takes one.
+    /// Puts a child into a slot; there is one that takes it.
     #[inline]
     pub(super) fn insert(&mut self, child: C, index: usize) {
-        let at = self.takes.trailing_zeros() as usize;
-        let seat = self.takes & self.takes.wrapping_neg();
-        self.takes ^= seat;
-        self.open ^= seat;
-        self.fresh |= seat;
-        let mut seat = self.rows.seat_or_add(at);
-        seat.child.set(Some(child));
-        *seat.index = index;
+        let at = self.insertable.trailing_zeros() as usize;
+        let bit = self.insertable & self.insertable.wrapping_neg();
+        self.insertable ^= bit;
+        self.vacant ^= bit;
+        self.unpolled |= bit;
+        let mut slot = self.slots.slot_or_add(at);
+        slot.child.set(Some(child));
+        *slot.index = index;
     }
 
-    /// Goes on with a bunch until it is over or `ended` says so; true in the first case.
+    /// Goes on with a batch. Returns `true` when it is over, `false` if `on_done` ended it.
     #[inline]
     pub(super) fn poll<R>(
         &mut self,
-        bunch: &mut Batch,
+        batch: &mut Batch,
         returned: &mut Option<R>,
         poll: &mut impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
-        ended: &mut impl FnMut(usize, R) -> bool,
+        on_done: &mut impl FnMut(usize, R) -> bool,
     ) -> bool {
-        let Self { bits, spare, rows, open, fresh, ready, late, .. } = self;
-        let todo = if bunch.fresh { fresh } else { ready };
-        (bunch.todo, bunch.open) = (*todo, *open);
-        // Kept in the block as well, where it outlasts a panic.
+        let Self { bits, shared_waker, slots, vacant, unpolled, ready, yielded, .. } = self;
+        let todo = if batch.unpolled { unpolled } else { ready };
+        (batch.todo, batch.vacant) = (*todo, *vacant);
+        // What is left to do; the block's own copy, `todo`, outlasts a panic.
         let mut left = *todo;
-        let (mut count, mut freed) = (bunch.count, 0);
+        let (mut count, mut freed) = (batch.count, 0);
         let mut go_on = true;
         while go_on && count != 0 {
-            let waker = waker_ref(spare);
-            let mut lent = Context::from_waker(&waker);
-            // The seat whose child has kept the waker that it was lent, once one does.
-            let mut kept = None;
+            let waker = waker_ref(shared_waker);
+            let mut shared_cx = Context::from_waker(&waker);
+            // The slot of a child that has kept a clone of the shared waker.
+            let mut kept_by = None;
             while go_on && count != 0 {
                 count -= 1;
                 let at = left.trailing_zeros() as usize;
                 let bit = left & left.wrapping_neg();
                 left ^= bit;
                 *todo = left;
-                bunch.seat = at;
-                let mut seat = rows.seat(at);
-                let Some(child) = seat.child.as_mut().as_pin_mut() else {
-                    debug_assert!(false, "an open seat was to be polled");
+                batch.slot = at;
+                let mut slot = slots.slot(at);
+                let Some(child) = slot.child.as_mut().as_pin_mut() else {
+                    debug_assert!(false, "a vacant slot was to be polled");
                     continue;
                 };
-                let answer = match seat.waker {
+                let answer = match slot.waker {
                     None => {
-                        spare.lend(at);
-                        poll(child, *seat.index, &mut lent)
+                        shared_waker.reset_for(at);
+                        poll(child, *slot.index, &mut shared_cx)
                     }
                     Some(waker) => {
                         ChildWaker::begin_poll(waker);
                         let waker = waker_ref(waker);
-                        poll(child, *seat.index, &mut Context::from_waker(&waker))
+                        poll(child, *slot.index, &mut Context::from_waker(&waker))
                     }
                 };
                 let Poll::Ready(value) = answer else {
-                    // First who has the flag, then whether it was woken: once nobody else
-                    // has it, nobody wakes it after the look.
-                    let keeps = seat.waker.is_none() && !ChildWaker::is_sole(spare);
-                    if ChildWaker::end_poll(seat.waker.as_ref().unwrap_or(spare)) {
-                        *late |= bit;
+                    // First whether there is a clone, then whether it was woken: if there is none,
+                    // nothing can wake it after the look.
+                    let keeps = slot.waker.is_none() && !ChildWaker::is_unique(shared_waker);
+                    if ChildWaker::end_poll(slot.waker.as_ref().unwrap_or(shared_waker)) {
+                        *yielded |= bit;
                     }
                     if keeps {
-                        kept = Some(at);
+                        kept_by = Some(at);
                         break;
                     }
                     continue;
                 };
                 if needs_drop::<C>() {
-                    // What it returned must outlast a panic of its destructor.
+                    // The value must outlast a panic of the child's destructor.
                     *returned = Some(value);
-                    let index = seat.vacate();
-                    *open |= bit;
+                    let index = slot.vacate();
+                    *vacant |= bit;
                     freed += 1;
-                    go_on = returned.take().is_none_or(|value| ended(index, value));
+                    go_on = returned.take().is_none_or(|value| on_done(index, value));
                 } else {
-                    let index = seat.vacate();
-                    *open |= bit;
+                    let index = slot.vacate();
+                    *vacant |= bit;
                     freed += 1;
-                    go_on = ended(index, value);
+                    go_on = on_done(index, value);
                 }
-                if !ChildWaker::is_sole(spare) {
-                    // It has left it to somebody who must not reach the seat's next child.
-                    ChildWaker::renew(spare);
+                if !ChildWaker::is_unique(shared_waker) {
+                    // The child has left a clone, which must not reach the slot's next child.
+                    ChildWaker::recycle(shared_waker);
                     break;
                 }
             }
-            if kept.is_some() || !ChildWaker::is_sole(spare) {
-                let spare = core::mem::replace(spare, ChildWaker::new(bits));
-                if let Some(at) = kept {
-                    // Whoever had it may have woken it and let go by now.
-                    *rows.seat(at).waker = Some(spare);
+            if kept_by.is_some() || !ChildWaker::is_unique(shared_waker) {
+                let shared_waker = core::mem::replace(shared_waker, ChildWaker::new(bits));
+                if let Some(at) = kept_by {
+                    // By now the clone may have been woken and dropped.
+                    *slots.slot(at).waker = Some(shared_waker);
                 }
             }
         }
-        (bunch.polled, bunch.freed) = (bunch.count - count, freed);
+        (batch.polled, batch.freed) = (batch.count - count, freed);
         go_on
     }
 
-    /// Tells how far a bunch had come when a panic ended it.
-    pub(super) fn interrupted(&mut self, bunch: &mut Batch) {
-        // The child may have left the lent flag to somebody.
-        self.renew_spare();
-        let todo = if bunch.fresh { self.fresh } else { self.ready };
-        bunch.polled = (bunch.todo & !todo).count_ones() as usize;
-        bunch.freed = (self.open & !bunch.open).count_ones() as usize;
+    /// Stores how far a batch had come when a panic ended it.
+    pub(super) fn recover(&mut self, batch: &mut Batch) {
+        // The child may have left a clone of the shared waker.
+        self.recycle_shared_waker();
+        let todo = if batch.unpolled { self.unpolled } else { self.ready };
+        batch.polled = (batch.todo & !todo).count_ones() as usize;
+        batch.freed = (self.vacant & !batch.vacant).count_ones() as usize;
     }
 
-    /// The index of the child that sits there, or was the last to.
-    pub(super) fn index(&mut self, at: usize) -> usize {
-        *self.rows.seat(at).index
+    /// Returns the index of the child in that slot, or of the last one that was there.
+    pub(super) fn child_index(&mut self, at: usize) -> usize {
+        *self.slots.slot(at).index
     }
 
     /// Drops a child.
     pub(super) fn remove(&mut self, at: usize) {
-        self.rows.seat(at).vacate();
-        self.open |= 1 << at;
-        self.renew_spare();
+        self.slots.slot(at).vacate();
+        self.vacant |= 1 << at;
+        self.recycle_shared_waker();
     }
 
-    fn renew_spare(&mut self) {
-        if !ChildWaker::renew(&self.spare) {
-            self.spare = ChildWaker::new(&self.bits);
+    fn recycle_shared_waker(&mut self) {
+        if !ChildWaker::recycle(&self.shared_waker) {
+            self.shared_waker = ChildWaker::new(&self.bits);
         }
     }
 
-    /// Takes the bits of the children who were woken since the last call, but for those who
-    /// have yielded, and are polled again anyway. A bit may also come from a waker that outlived its child.
+    /// Takes the bits of the children that were woken since the last call, except of those that
+    /// have yielded, which are polled again anyway. A bit may also come from a clone of a waker
+    /// that outlived its child.
     pub(super) fn take_woken(&mut self) -> usize {
-        let set = self.bits.take() & !(self.open | self.late | self.due);
+        let set = self.bits.take_bits() & !(self.vacant | self.yielded | self.deferred);
         bits(set)
-            .filter(|&at| self.rows.seat(at).waker.as_ref().is_some_and(|waker| waker.is_woken()))
+            .filter(|&at| self.slots.slot(at).waker.as_ref().is_some_and(|waker| waker.is_woken()))
             .fold(0, |mask, at| mask | 1 << at)
     }
 }
 
 impl<C> SlotMut<'_, C> {
-    /// Drops the child, sees to it that wakers which it left somewhere don't reach the seat's
-    /// next, and gives the child's index.
+    /// Drops the child, and returns its index. If clones of its waker are left, the slot gives
+    /// that waker up, so that they don't reach the slot's next child.
     #[inline]
     fn vacate(mut self) -> usize {
         // An assignment that unwinds from the old value's destructor has stored the new one.
         self.child.set(None);
-        if self.waker.as_ref().is_some_and(|waker| !ChildWaker::renew(waker)) {
+        if self.waker.as_ref().is_some_and(|waker| !ChildWaker::recycle(waker)) {
             *self.waker = None;
         }
         *self.index
@@ -263,7 +265,7 @@ impl ArcWake for ChildWaker {
     }
 }
 
-/// The places of the bits that are set in `mask`, lowest first.
+/// Returns the positions of the bits that are set in `mask`, lowest first.
 pub(super) fn bits(mut mask: usize) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let bit = mask.trailing_zeros();

@@ -1,17 +1,19 @@
-//! How a child that is woken makes itself known: a flag of its own, a bit in its block's
-//! word, a bit for the block one level up, and at the top the group's bell.
+//! How a child that is woken makes itself known: its waker is marked, a bit is set in its block's
+//! ready bits, a bit for the block one level up, and at the top the task of the group is woken.
 //!
-//! A bit wakes the next level only where it is the first of its word, so that what many
-//! wake-ups cost is shared, and nobody has to be searched for.
+//! A bit is reported one level up only if it is the first among its bits. So many wake-ups share
+//! the cost of one report, and no child has to be searched for.
 //!
 //! # Invariants
 //!
-//! - A flag is `woken` from a wake until the next poll of its child begins. Who sets it sets
-//!   the bit next; while it is set, further wakes do nothing.
-//! - A word that is not 0 has been noted one level up, or its first setter is about to: bits
-//!   are set from below, and taken from above. So one that is set while they are taken is
-//!   either taken too, or finds its word empty and is noted anew.
-//! - A bit says: look at the flag. It may be stale; a flag that is not `woken` has no news.
+//! - A waker is `woken` from a wake-up until the next poll of its child begins. The thread that
+//!   sets `woken` sets the bit next; while it is set, further wake-ups do nothing.
+//! - Ready bits that are not 0 have been reported one level up, or the thread that set the first
+//!   of them is about to report them: bits are set from below, and taken from above. So a bit
+//!   that is set while they are taken is either taken too, or is the first again and reported
+//!   anew.
+//! - A bit means: look at the waker. It may be stale: a waker that is not `woken` has nothing to
+//!   tell.
 
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::{Arc, AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Ordering, fence};
@@ -19,35 +21,35 @@ use crate::util::sync::{Arc, AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Ord
 /// What the waker of a child points to.
 pub(super) struct ChildWaker {
     woken: AtomicBool,
-    /// The child woke itself in the poll that goes on, when nobody else had the flag. Apart
+    /// The child woke itself in the poll that goes on, when there was no clone of its waker. Apart
     /// from `woken`, so that this needs no read-modify-write: only the poll writes and reads it.
     yielded: AtomicBool,
-    /// The child's bit in the word. Fixed before the poll in which others may get the flag.
+    /// The child's bit in `bits`. Fixed before the poll in which a clone may be made.
     bit: AtomicU8,
     bits: Arc<ReadyBits>,
 }
 
-/// As many bits as a block has seats, or a region has blocks.
+/// A bit for each slot of a block, or for each block of a region.
 pub(super) struct ReadyBits {
     bits: AtomicUsize,
-    up: Parent,
+    parent: Parent,
 }
 
-/// Who is told when a word has its first bit.
+/// What is told of the first bit that is set.
 pub(super) enum Parent {
     ParentWaker {
-        parent: Arc<ParentWaker>,
-        cord: u8,
+        waker: Arc<ParentWaker>,
+        block: u8,
     },
     ReadyBits {
         bits: Arc<ReadyBits>,
         bit: u8,
     },
-    /// The region's entry among the others.
-    Entry(AtomicWaker),
+    /// The waker of the region's future.
+    Region(AtomicWaker),
 }
 
-// === impl Flag ===
+// === impl ChildWaker ===
 
 impl ChildWaker {
     pub(super) fn new(bits: &Arc<ReadyBits>) -> Arc<Self> {
@@ -59,55 +61,56 @@ impl ChildWaker {
         })
     }
 
-    /// Begins a poll of whichever child it is lent to. Nobody else holds it.
+    /// Begins a poll of the child with that bit, for which this waker is borrowed. There is no
+    /// clone of it.
     #[inline]
-    pub(super) fn lend(&self, bit: usize) {
-        // Relaxed: whoever gets a clone gets it after this, in the poll that follows.
+    pub(super) fn reset_for(&self, bit: usize) {
+        // Relaxed: a clone is made after this, in the poll that follows.
         self.bit.store(bit as u8, Ordering::Relaxed);
         self.woken.store(false, Ordering::Relaxed);
         self.yielded.store(false, Ordering::Relaxed);
     }
 
-    /// Begins a poll of the child that has kept it: from here on a wake is news.
+    /// Begins a poll of the child that owns this waker: a wake-up from here on counts anew.
     #[inline]
     pub(super) fn begin_poll(this: &Arc<Self>) {
-        if Self::is_sole(this) {
+        if Self::is_unique(this) {
             this.woken.store(false, Ordering::Relaxed);
         } else {
             // Acquire: the child sees what was done before it was woken. An exchange, since
-            // it must be the last wake that it reads from.
+            // it must be the last wake-up that it reads from.
             this.woken.swap(false, Ordering::AcqRel);
         }
     }
 
-    /// Ends a poll that was pending, and tells whether the child was woken meanwhile; then it
+    /// Ends a poll that was pending. Returns `true` if the child was woken meanwhile; it then
     /// counts as woken.
     #[inline]
     pub(super) fn end_poll(this: &Arc<Self>) -> bool {
-        // Relaxed: who is woken is polled again, and that begins with an acquire.
+        // Relaxed: a child that is woken is polled again, and that begins with an acquire.
         if !this.yielded.load(Ordering::Relaxed) {
             return this.woken.load(Ordering::Relaxed);
         }
         this.yielded.store(false, Ordering::Relaxed);
-        if Self::is_sole(this) {
+        if Self::is_unique(this) {
             this.woken.store(true, Ordering::Relaxed);
         } else {
-            // An exchange: it must not hide what another wake has released.
+            // An exchange: it must not hide what another wake-up has released.
             this.woken.swap(true, Ordering::AcqRel);
         }
         true
     }
 
-    /// Whether nobody has a clone, so that nobody can wake it.
+    /// Returns `true` if there is no clone, so that no other thread can wake the child.
     #[inline]
-    pub(super) fn is_sole(this: &Arc<Self>) -> bool {
-        let sole = Arc::strong_count(this) == 1;
-        if sole {
-            // Pairs with the release by which the last of the others let go, so that its
-            // wake, if it made one, lies before what follows.
+    pub(super) fn is_unique(this: &Arc<Self>) -> bool {
+        let unique = Arc::strong_count(this) == 1;
+        if unique {
+            // Pairs with the release by which the last clone was dropped, so that its wake-up,
+            // if it made one, lies before what follows.
             fence(Ordering::Acquire);
         }
-        sole
+        unique
     }
 
     #[inline]
@@ -115,59 +118,61 @@ impl ChildWaker {
         self.woken.load(Ordering::Relaxed)
     }
 
-    /// Makes the flag fit for the next child; false where somebody still has a clone.
+    /// Makes the waker fit for the next child. Returns `false` if a clone is left: then it must
+    /// not be used again.
     #[inline]
-    pub(super) fn renew(this: &Arc<Self>) -> bool {
-        let sole = Self::is_sole(this);
+    pub(super) fn recycle(this: &Arc<Self>) -> bool {
+        let unique = Self::is_unique(this);
         this.yielded.store(false, Ordering::Relaxed);
-        // Woken for good, if it can't be used again: a wake stops there and rings for nobody.
-        this.woken.store(!sole, Ordering::Relaxed);
-        sole
+        // Woken for good if it can't be used again: a wake-up by a clone stops there, and wakes
+        // no task.
+        this.woken.store(!unique, Ordering::Relaxed);
+        unique
     }
 
-    /// What its waker does.
+    /// Does what the `Waker` is to do.
     #[inline]
     pub(super) fn wake(this: &Arc<Self>) {
         if Arc::strong_count(this) == 1 {
-            // Whoever has a clone counts at least two. So this is the waker that was lent to
-            // the child for the poll that goes on: it looks there when the poll ends.
+            // A clone would make the count two at least. So this is the waker that the child was
+            // given for the poll that goes on, which looks at `yielded` when it ends.
             this.yielded.store(true, Ordering::Relaxed);
             return;
         }
-        // First the flag, then the bit: whoever takes the bit sees the flag.
+        // First `woken`, then the bit: a thread that takes the bit sees `woken`.
         if !this.woken.swap(true, Ordering::AcqRel) {
             this.bits.set(this.bit.load(Ordering::Relaxed));
         }
     }
 }
 
-// === impl Word ===
+// === impl ReadyBits ===
 
 impl ReadyBits {
-    pub(super) fn new(up: Parent) -> Arc<Self> {
-        Arc::new(Self { bits: AtomicUsize::new(0), up })
+    pub(super) fn new(parent: Parent) -> Arc<Self> {
+        Arc::new(Self { bits: AtomicUsize::new(0), parent })
     }
 
-    pub(super) fn up(&self) -> &Parent {
-        &self.up
+    pub(super) fn parent(&self) -> &Parent {
+        &self.parent
     }
 
     fn set(&self, bit: u8) {
-        // Release: whoever takes the bit sees the flag, or the word below.
+        // Release: a thread that takes the bit sees the waker's `woken`, or the bits below.
         if self.bits.fetch_or(1 << bit, Ordering::AcqRel) != 0 {
             return;
         }
-        match &self.up {
-            Parent::ParentWaker { parent, cord } => parent.notify_block(*cord),
+        match &self.parent {
+            Parent::ParentWaker { waker, block } => waker.notify_block(*block),
             Parent::ReadyBits { bits, bit } => bits.set(*bit),
-            Parent::Entry(waker) => waker.wake(),
+            Parent::Region(waker) => waker.wake(),
         }
     }
 
     /// Takes the bits that were set since the last call.
-    pub(super) fn take(&self) -> usize {
-        // The load first: a word without bits needs no exclusive cache line. Relaxed, since a
-        // bit that it misses was set after the level above was taken, and is noted there.
+    pub(super) fn take_bits(&self) -> usize {
+        // The load first: if no bit is set, no exclusive cache line is needed. Relaxed, since a
+        // bit that it misses was set after the level above was taken, and is reported there.
         match self.bits.load(Ordering::Relaxed) {
             0 => 0,
             // Acquire pairs with the release in `set`.

@@ -1,11 +1,11 @@
-//! Blocks in a row, without an allocation: queues that are linked through the blocks, and
-//! one that counts.
+//! Queues of blocks: one that is linked through the blocks, and needs no allocation, and one that
+//! counts repetitions.
 
 use alloc::collections::VecDeque;
 
-use super::block::{Block, NONE};
+use super::block::{Block, NO_BLOCK};
 
-/// A queue of blocks, each with its link to the next; none stands in it twice.
+/// A queue of blocks, each of which links to the next; none is in it twice.
 pub(super) struct BlockList {
     head: u32,
     tail: u32,
@@ -13,19 +13,19 @@ pub(super) struct BlockList {
 
 impl Default for BlockList {
     fn default() -> Self {
-        Self { head: NONE, tail: NONE }
+        Self { head: NO_BLOCK, tail: NO_BLOCK }
     }
 }
 
 impl BlockList {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.head == NONE
+        self.head == NO_BLOCK
     }
 
     #[inline]
     pub(super) fn first(&self) -> Option<usize> {
-        (self.head != NONE).then_some(self.head as usize)
+        (self.head != NO_BLOCK).then_some(self.head as usize)
     }
 
     #[inline]
@@ -35,7 +35,7 @@ impl BlockList {
         number: usize,
         link: impl Fn(&mut Block<C>) -> &mut u32,
     ) {
-        *link(&mut blocks[number]) = NONE;
+        *link(&mut blocks[number]) = NO_BLOCK;
         match self.first() {
             None => self.head = number as u32,
             Some(_) => *link(&mut blocks[self.tail as usize]) = number as u32,
@@ -55,7 +55,7 @@ impl BlockList {
     }
 }
 
-/// A queue of blocks in which the same may stand many times; in a row it counts as one run.
+/// A queue of blocks that may contain a block many times. Equal neighbours are stored as one run.
 #[derive(Default)]
 pub(super) struct RunQueue {
     earlier: VecDeque<Run>,
@@ -77,28 +77,28 @@ impl RunQueue {
     pub(super) fn push(&mut self, block: usize) {
         let block = block as u32;
         if self.last.block != block {
-            self.begin(block);
+            self.start_run(block);
         }
         self.last.count += 1;
     }
 
     #[cold]
-    fn begin(&mut self, block: u32) {
+    fn start_run(&mut self, block: u32) {
         if self.last.count != 0 {
             self.earlier.push_back(self.last);
         }
         self.last = Run { block, count: 0 };
     }
 
-    /// The block at the front, and how often it stands there.
+    /// Returns the block of the first run and the run's length, or `None` if the queue is empty.
     #[inline]
     pub(super) fn first(&self) -> Option<(usize, usize)> {
         let run = self.earlier.front().unwrap_or(&self.last);
         (run.count != 0).then_some((run.block as usize, run.count as usize))
     }
 
-    /// Takes the front block out that often.
-    pub(super) fn take(&mut self, count: usize) {
+    /// Removes `count` entries, no more than the first run has.
+    pub(super) fn pop_many(&mut self, count: usize) {
         let Some(run) = self.earlier.front_mut() else {
             self.last.count -= count as u32;
             return;

@@ -1,28 +1,31 @@
-//! The engine: holds the children, polls those that were woken, tells who has finished.
+//! The engine: holds the children, polls those that were woken, and hands out what they return.
 //!
-//! It knows nothing of limits, policies or tokens. Children sit in blocks of 64 seats that
-//! the set owns; a seat serves one child after another, and so does its waker. A child's
-//! waker sets a bit in its block's word. The first 62 blocks ring the group's bell by name;
-//! the others are noted in the word of their *region*, which is an entry of a
-//! `FuturesUnordered`. So finding who is awake costs only what is awake.
+//! It knows nothing of limits, policies or tokens. Children are in blocks of 64 slots that
+//! the set owns; a slot holds one child after another, and so does its waker. A child's
+//! waker sets a bit in the ready bits of its block. The first 62 blocks have a bit of their own
+//! in the group's [`ParentWaker`]; the others have one in the ready bits of their *region*, which
+//! is a future in a `FuturesUnordered`. So the search for woken children costs as much as there
+//! are woken children, however many there are besides.
 //!
-//! Polling goes in *turns* and *rounds*. A turn is one poll of the set's owner. A round is
-//! fixed when it starts: all who have been woken by then, then all who were admitted and
-//! never polled, in order of admission; each is polled once. A turn has as many rounds as
-//! there is news for, except that a child that was woken while it was polled has yielded:
-//! it comes up again in the next turn. A turn may end within a round; the next goes on there.
+//! Children are polled in *turns* and *rounds*. A turn is one poll of the set's owner. A round is
+//! fixed when it starts: all children that have been woken by then, then all that were inserted
+//! and never polled, in the order of insertion; each is polled once. A turn goes on with rounds as
+//! long as children are woken or inserted, except that a child that was woken while it was polled
+//! has *yielded*: it is polled again in the next turn. A turn may end within a round; the next
+//! turn goes on there.
 //!
 //! # Invariants
 //!
-//! - A seat is occupied exactly where its block's `open` has no bit for it; its `child` is
-//!   then `Some`. `settled` counts those whose child has been polled.
-//! - The children of a block that were never polled sit in the order in which they came: it
-//!   takes one only into a seat behind them all. Each block that takes one is the `roomy` one
-//!   or stands in `vacant`, once, and says so; or it has come to do so in the bunch that is
-//!   being polled.
-//! - A block stands in `round` exactly while its `ready` is not 0, and so with `late` and
-//!   `due`.
-//! - `ready`, `late`, `due` and `fresh` name occupied seats only, and no seat twice.
+//! - A slot has a child exactly if its block's `vacant` has no bit for it; its `child` is
+//!   then `Some`. `polled_len` counts the children that have been polled.
+//! - The unpolled children of a block are in slots in the order in which they came: a block takes
+//!   a child only into a slot behind them all. Each block that takes a child is the `current` one
+//!   or in `with_room`, once, and then its `in_with_room` is set; or it has come to take one in the
+//!   batch that is being polled.
+//! - A block is in `round` exactly while its `ready` is not 0; likewise with `yielded` and
+//!   `deferred`.
+//! - `ready`, `yielded`, `deferred` and `unpolled` have bits of occupied slots only, and no two of
+//!   them the same.
 
 mod block;
 mod child_waker;
@@ -41,129 +44,132 @@ use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 use crate::util::sync::Arc;
 
-/// Blocks that an emptied set keeps for the children to come.
-const KEEP: usize = 16;
+/// How many blocks an emptied set retains for the children to come.
+const RETAINED_BLOCKS: usize = 16;
 
-/// Where a child sits, for as long as it is in the set.
+/// Names a child's slot, for as long as the child is in the set.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct SlotKey {
     block: usize,
-    seat: usize,
+    slot: usize,
 }
 
 pub(crate) struct BlockSet<C> {
     blocks: Vec<Block<C>>,
-    regions: Overflow,
-    /// The block that gets the next child, if it has a seat.
-    roomy: usize,
+    overflow: Overflow,
+    /// The block that gets the next child, if it takes one.
+    current: usize,
     /// Other blocks that take children.
-    vacant: Vec<usize>,
-    /// How many are in the set and have been polled.
-    settled: usize,
-    /// The blocks of those who were admitted and not yet polled, oldest first.
-    fresh: RunQueue,
-    /// Those of them who were there when the round began.
-    newcomers: RunQueue,
+    with_room: Vec<usize>,
+    /// How many children have been polled and are still in the set.
+    polled_len: usize,
+    /// The blocks of the children that were inserted and not yet polled, oldest first.
+    unpolled: RunQueue,
+    /// Those of them that were there when the round began.
+    unpolled_in_round: RunQueue,
     /// The blocks that this round still has to visit.
     round: BlockList,
     /// The blocks with children that have yielded in this turn.
-    late: BlockList,
-    /// The blocks with children that had yielded when it began.
-    due: BlockList,
-    bunch: Batch,
+    yielded: BlockList,
+    /// The blocks with children that had yielded when this turn began.
+    deferred: BlockList,
+    batch: Batch,
 }
 
 impl<C> BlockSet<C> {
     pub(crate) fn new() -> Self {
         Self {
             blocks: Vec::new(),
-            regions: Overflow::default(),
-            roomy: 0,
-            vacant: Vec::new(),
-            settled: 0,
-            fresh: RunQueue::default(),
-            newcomers: RunQueue::default(),
+            overflow: Overflow::default(),
+            current: 0,
+            with_room: Vec::new(),
+            polled_len: 0,
+            unpolled: RunQueue::default(),
+            unpolled_in_round: RunQueue::default(),
             round: BlockList::default(),
-            late: BlockList::default(),
-            due: BlockList::default(),
-            bunch: Batch::default(),
+            yielded: BlockList::default(),
+            deferred: BlockList::default(),
+            batch: Batch::default(),
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.settled == 0 && self.fresh.is_empty() && self.newcomers.is_empty()
+        self.polled_len == 0 && self.unpolled.is_empty() && self.unpolled_in_round.is_empty()
     }
 
-    /// Admits a child; it is polled in the next round. Its wakers ring `parent`.
+    /// Inserts a child; it is polled in the next round. Its wakers wake `parent`.
     #[inline(always)]
     pub(crate) fn insert(&mut self, child: C, index: usize, parent: &Arc<ParentWaker>) {
-        match self.blocks.get_mut(self.roomy) {
+        match self.blocks.get_mut(self.current) {
             Some(block) if block.has_room() => {
                 block.insert(child, index);
-                self.fresh.push(self.roomy);
+                self.unpolled.push(self.current);
             }
             _ => {
                 self.find_room(parent);
-                self.blocks[self.roomy].insert(child, index);
-                self.fresh.push(self.roomy);
+                self.blocks[self.current].insert(child, index);
+                self.unpolled.push(self.current);
             }
         }
     }
 
-    /// Makes a block that takes a child the roomy one.
+    /// Makes a block that takes a child the current one.
     #[cold]
     fn find_room(&mut self, parent: &Arc<ParentWaker>) {
-        self.roomy = self.vacant.pop().unwrap_or_else(|| {
+        self.current = self.with_room.pop().unwrap_or_else(|| {
             let number = self.blocks.len();
             if number == 0 {
                 self.blocks.reserve_exact(1);
             }
-            self.blocks.push(Block::new(self.regions.add(number, parent)));
+            self.blocks.push(Block::new(self.overflow.add(number, parent)));
             number
         });
-        self.blocks[self.roomy].vacant = false;
+        self.blocks[self.current].in_with_room = false;
     }
 
-    /// Begins a turn: who yielded in the last one is to be polled again, in the next round
-    /// that begins.
+    /// Begins a turn: the children that yielded in the last one are polled again in the next
+    /// round that begins.
     pub(crate) fn begin_turn(&mut self) {
-        while let Some(number) = self.late.pop(&mut self.blocks, |block| &mut block.next_late) {
+        while let Some(number) = self.yielded.pop(&mut self.blocks, |block| &mut block.next_yielded)
+        {
             let block = &mut self.blocks[number];
-            let before = block.due;
-            block.due |= core::mem::take(&mut block.late);
-            block.is_late = false;
+            let before = block.deferred;
+            block.deferred |= core::mem::take(&mut block.yielded);
+            block.in_yielded = false;
             if before == 0 {
-                self.due.push(&mut self.blocks, number, |block| &mut block.next_due);
+                self.deferred.push(&mut self.blocks, number, |block| &mut block.next_deferred);
             }
         }
     }
 
-    /// Whether a round was begun that is not over.
+    /// Returns `true` if a round was begun that is not over.
     #[inline]
     pub(crate) fn is_in_round(&self) -> bool {
-        !self.round.is_empty() || !self.newcomers.is_empty()
+        !self.round.is_empty() || !self.unpolled_in_round.is_empty()
     }
 
-    /// Fixes the next round, after the last one is over. False where nobody is to be polled
-    /// in this turn. `news` is what has rung since the last call.
-    pub(crate) fn start_round(&mut self, news: ReadyBlocks) -> bool {
+    /// Fixes the next round, after the last one is over. Returns `false` if no child is to be
+    /// polled in this turn. `ready` is what was taken from the `ParentWaker` since the last call.
+    pub(crate) fn start_round(&mut self, ready: ReadyBlocks) -> bool {
         debug_assert!(!self.is_in_round());
-        while let Some(number) = self.due.pop(&mut self.blocks, |block| &mut block.next_due) {
+        while let Some(number) =
+            self.deferred.pop(&mut self.blocks, |block| &mut block.next_deferred)
+        {
             let block = &mut self.blocks[number];
-            block.ready = core::mem::take(&mut block.due);
+            block.ready = core::mem::take(&mut block.deferred);
             self.round.push(&mut self.blocks, number, |block| &mut block.next);
         }
-        if news.any() || self.regions.has_grown() {
-            self.gather(news);
+        if ready.any() || self.overflow.has_grown() {
+            self.gather(ready);
         }
-        core::mem::swap(&mut self.fresh, &mut self.newcomers);
+        core::mem::swap(&mut self.unpolled, &mut self.unpolled_in_round);
         self.is_in_round()
     }
 
-    /// Learns who has been woken.
-    fn gather(&mut self, news: ReadyBlocks) {
-        let Self { blocks, round, regions, .. } = self;
-        regions.gather(news, |number| {
+    /// Adds the children that have been woken to the round.
+    fn gather(&mut self, ready: ReadyBlocks) {
+        let Self { blocks, round, overflow, .. } = self;
+        overflow.gather(ready, |number| {
             let Some(block) = blocks.get_mut(number) else {
                 return;
             };
@@ -175,129 +181,131 @@ impl<C> BlockSet<C> {
         });
     }
 
-    /// Whether some child is known to be ready: left over from this turn's rounds, never
-    /// polled, or has yielded.
+    /// Returns `true` if some child is known to be ready: left over from this turn's rounds,
+    /// never polled, or yielded.
     pub(crate) fn has_ready(&self) -> bool {
         self.is_in_round()
-            || !self.late.is_empty()
-            || !self.due.is_empty()
-            || !self.fresh.is_empty()
+            || !self.yielded.is_empty()
+            || !self.deferred.is_empty()
+            || !self.unpolled.is_empty()
     }
 
-    /// Goes on with the round, until it is over, the budget, one for each child polled, is
-    /// spent, or `ended` says so: it is called with the index of each child that is done and
-    /// what it returned, when the child has been dropped. True when the round is over.
+    /// Goes on with the round, until it is over, the budget, of which each poll of a child takes
+    /// one, is spent, or `on_done` returns `false`. `on_done` is called with the index of each
+    /// child that is done and what it returned, after the child has been dropped. Returns `true`
+    /// when the round is over.
     ///
-    /// A child that panics, in its poll or its destructor, is [current](Self::current), and to
-    /// be [removed](Self::remove). `returned` holds the value of one that did the latter.
+    /// A child that panics, in its poll or its destructor, is the
+    /// [`interrupted`](Self::interrupted) one, and must be [removed](Self::remove). If its
+    /// destructor panicked, `returned` holds its value.
     #[inline]
     pub(crate) fn poll_round<R>(
         &mut self,
         budget: &mut usize,
         returned: &mut Option<R>,
         mut poll: impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
-        mut ended: impl FnMut(usize, R) -> bool,
+        mut on_done: impl FnMut(usize, R) -> bool,
     ) -> bool {
         loop {
-            self.bunch = match (self.round.first(), self.newcomers.first()) {
+            self.batch = match (self.round.first(), self.unpolled_in_round.first()) {
                 (Some(block), _) => {
                     let count = self.blocks[block].ready.count_ones() as usize;
-                    Batch { block, fresh: false, count, ..Batch::default() }
+                    Batch { block, unpolled: false, count, ..Batch::default() }
                 }
                 (None, Some((block, count))) => {
-                    Batch { block, fresh: true, count, ..Batch::default() }
+                    Batch { block, unpolled: true, count, ..Batch::default() }
                 }
                 (None, None) => return true,
             };
-            self.bunch.count = self.bunch.count.min(*budget);
-            if self.bunch.count == 0 {
+            self.batch.count = self.batch.count.min(*budget);
+            if self.batch.count == 0 {
                 return false;
             }
-            let block = &mut self.blocks[self.bunch.block];
-            let go_on = block.poll(&mut self.bunch, returned, &mut poll, &mut ended);
-            *budget -= self.settle();
+            let block = &mut self.blocks[self.batch.block];
+            let go_on = block.poll(&mut self.batch, returned, &mut poll, &mut on_done);
+            *budget -= self.update_counts();
             if !go_on {
                 return false;
             }
         }
     }
 
-    /// Brings the numbers up to date after a panic; gives how many children were polled.
-    pub(crate) fn settle_interrupted(&mut self) -> usize {
-        self.blocks[self.bunch.block].interrupted(&mut self.bunch);
-        self.settle()
+    /// Updates the counts after a panic. Returns how many children were polled.
+    pub(crate) fn recover_counts(&mut self) -> usize {
+        self.blocks[self.batch.block].recover(&mut self.batch);
+        self.update_counts()
     }
 
-    /// Brings the numbers up to date after a bunch of children was polled; gives how many.
+    /// Updates the counts after a batch of children was polled. Returns how many were polled.
     #[inline]
-    fn settle(&mut self) -> usize {
-        let Batch { block: number, fresh, polled, freed, .. } = self.bunch;
+    fn update_counts(&mut self) -> usize {
+        let Batch { block: number, unpolled, polled, freed, .. } = self.batch;
         let block = &mut self.blocks[number];
-        let late = block.late != 0 && !block.is_late;
-        block.is_late |= late;
-        if fresh {
-            self.newcomers.take(polled);
-            self.settled += polled;
+        let has_yielded = block.yielded != 0 && !block.in_yielded;
+        block.in_yielded |= has_yielded;
+        if unpolled {
+            self.unpolled_in_round.pop_many(polled);
+            self.polled_len += polled;
         } else if block.ready == 0 {
             self.round.pop(&mut self.blocks, |block| &mut block.next);
         }
-        if late {
-            self.late.push(&mut self.blocks, number, |block| &mut block.next_late);
+        if has_yielded {
+            self.yielded.push(&mut self.blocks, number, |block| &mut block.next_yielded);
         }
-        // Where fresh children were polled, seats before them may take children again.
-        if fresh || freed != 0 {
-            self.vacate(number, freed);
+        // When unpolled children were polled, slots before them may take children again.
+        if unpolled || freed != 0 {
+            self.free_slots(number, freed);
         }
         polled
     }
 
-    /// Notes that children have left a block.
+    /// Records that `count` children have left a block.
     #[inline]
-    fn vacate(&mut self, number: usize, count: usize) {
+    fn free_slots(&mut self, number: usize, count: usize) {
         let block = &mut self.blocks[number];
-        block.make_room();
-        if !block.vacant && number != self.roomy && block.has_room() {
-            block.vacant = true;
-            self.vacant.push(number);
+        block.reset_insertable();
+        if !block.in_with_room && number != self.current && block.has_room() {
+            block.in_with_room = true;
+            self.with_room.push(number);
         }
-        self.settled -= count;
-        if self.blocks.len() > KEEP && self.is_empty() {
+        self.polled_len -= count;
+        if self.blocks.len() > RETAINED_BLOCKS && self.is_empty() {
             self.shrink();
         }
     }
 
-    /// Gives all memory back. Nobody is in the set.
+    /// Gives all memory back. The set has no child.
     #[cold]
     fn shrink(&mut self) {
         *self = Self::new();
     }
 
-    /// The child that was being polled or dropped when a panic came, and its index, which is
-    /// known though the child be gone.
-    pub(crate) fn current(&mut self) -> (Place, usize) {
-        let Batch { block, seat, .. } = self.bunch;
-        (Place { block, seat }, self.blocks[block].index(seat))
+    /// Returns the slot of the child that was being polled or dropped when a panic came, and its
+    /// index, which is known even if the child is gone.
+    pub(crate) fn interrupted(&mut self) -> (SlotKey, usize) {
+        let Batch { block, slot, .. } = self.batch;
+        (SlotKey { block, slot }, self.blocks[block].child_index(slot))
     }
 
-    /// Drops a child. Where its destructor panics, call it again: the child is gone then, the
-    /// seat not yet free.
-    pub(crate) fn remove(&mut self, place: Place) {
-        self.blocks[place.block].remove(place.seat);
-        self.vacate(place.block, 1);
+    /// Drops a child. If its destructor panics, call this again: the child is gone then, but its
+    /// slot is not yet free.
+    pub(crate) fn remove(&mut self, key: SlotKey) {
+        self.blocks[key.block].remove(key.slot);
+        self.free_slots(key.block, 1);
     }
 
-    /// Drops one of the children, whoever it is; gives its index, and what its destructor
-    /// panicked with. For a set that is not used any more.
+    /// Drops any one of the children. Returns its index, and the panic of its destructor, or
+    /// `None` if there is no child. For a set that is not used any more.
     pub(crate) fn drop_one(&mut self) -> Option<(usize, Result<(), Payload>)> {
         while let Some(block) = self.blocks.last_mut() {
-            let taken = block.taken();
-            if taken != 0 {
-                let seat = SLOTS - 1 - taken.leading_zeros() as usize;
-                let dropped = catch(|| block.remove(seat));
+            let occupied = block.occupied();
+            if occupied != 0 {
+                let slot = SLOTS - 1 - occupied.leading_zeros() as usize;
+                let dropped = catch(|| block.remove(slot));
                 if dropped.is_err() {
-                    block.remove(seat);
+                    block.remove(slot);
                 }
-                return Some((block.index(seat), dropped));
+                return Some((block.child_index(slot), dropped));
             }
             self.blocks.pop();
         }

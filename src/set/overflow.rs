@@ -1,7 +1,8 @@
-//! Which blocks have somebody awake.
+//! Which blocks have children that were woken.
 //!
-//! The first blocks ring the bell by name. The others are in regions, each as many as a word
-//! has bits; a region is an entry in a `FuturesUnordered`, which holds any number of them.
+//! The first [`DIRECT_BLOCKS`] blocks have a bit of their own in the [`ParentWaker`]. The others
+//! are in *regions*, each of as many blocks as a `usize` has bits. A region is a future in a
+//! `FuturesUnordered`, which takes any number of them.
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -20,100 +21,102 @@ use crate::util::sync::{Arc, AtomicWaker, waker};
 
 #[derive(Default)]
 pub(super) struct Overflow {
-    /// Those of the blocks that have no cord.
-    far: Option<Region>,
+    /// `None` until there is a block without a bit in the `ParentWaker`.
+    regions: Option<Regions>,
 }
 
-struct Region {
-    words: Vec<Arc<ReadyBits>>,
-    entries: FuturesUnordered<Entry>,
-    /// The regions whose entry was woken.
+struct Regions {
+    /// The ready bits of each region, which has one for each of its blocks.
+    bits: Vec<Arc<ReadyBits>>,
+    futures: FuturesUnordered<RegionFuture>,
+    /// The regions that were woken: their future has been polled since.
     woken: Arc<Mutex<Vec<usize>>>,
-    /// An entry was added that has not been polled yet.
-    grown: bool,
+    /// A future was added that has not been polled yet.
+    has_grown: bool,
     parent: Waker,
 }
 
-/// A region's entry: never ready; when it is polled, it notes that its region has news.
-struct Entry {
+/// Stands for a region. It is never ready; when it is polled, it records that its region was woken.
+struct RegionFuture {
     bits: Arc<ReadyBits>,
-    overflow: usize,
+    region: usize,
     woken: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Overflow {
-    /// The word for a new block, the next in number.
+    /// Returns the ready bits for the new block of that number, which is one more than the last
+    /// one's.
     pub(super) fn add(&mut self, number: usize, parent: &Arc<ParentWaker>) -> Arc<ReadyBits> {
         let Some(number) = number.checked_sub(DIRECT_BLOCKS) else {
             return ReadyBits::new(Parent::ParentWaker {
-                parent: Arc::clone(parent),
-                cord: number as u8,
+                waker: Arc::clone(parent),
+                block: number as u8,
             });
         };
-        let far = self.far.get_or_insert_with(|| Region::new(parent));
-        let bits = Arc::clone(far.bits(number / SLOTS));
+        let regions = self.regions.get_or_insert_with(|| Regions::new(parent));
+        let bits = Arc::clone(regions.bits_or_add(number / SLOTS));
         ReadyBits::new(Parent::ReadyBits { bits, bit: (number % SLOTS) as u8 })
     }
 
-    /// Whether there is something to gather that no ring of the bell tells of.
+    /// Returns `true` if there is something to gather of which the `ParentWaker` does not tell.
     pub(super) fn has_grown(&self) -> bool {
-        self.far.as_ref().is_some_and(|far| far.grown)
+        self.regions.as_ref().is_some_and(|regions| regions.has_grown)
     }
 
-    /// Calls `visit` with each block that may have somebody awake, by what has rung.
-    pub(super) fn gather(&mut self, news: ReadyBlocks, mut visit: impl FnMut(usize)) {
-        bits(news.blocks()).for_each(&mut visit);
-        if let Some(far) = &mut self.far {
-            far.gather(visit);
+    /// Calls `visit` with each block that may have woken children.
+    pub(super) fn gather(&mut self, ready: ReadyBlocks, mut visit: impl FnMut(usize)) {
+        bits(ready.blocks()).for_each(&mut visit);
+        if let Some(regions) = &mut self.regions {
+            regions.gather(visit);
         }
     }
 }
 
-impl Region {
+impl Regions {
     fn new(parent: &Arc<ParentWaker>) -> Self {
         Self {
-            words: Vec::new(),
-            entries: FuturesUnordered::new(),
+            bits: Vec::new(),
+            futures: FuturesUnordered::new(),
             woken: Arc::default(),
-            grown: false,
+            has_grown: false,
             parent: waker(Arc::clone(parent)),
         }
     }
 
-    fn bits(&mut self, overflow: usize) -> &Arc<ReadyBits> {
-        if overflow == self.words.len() {
-            let bits = ReadyBits::new(Parent::Entry(AtomicWaker::new()));
-            self.words.push(Arc::clone(&bits));
-            self.entries.push(Entry { bits, overflow, woken: Arc::clone(&self.woken) });
-            self.grown = true;
+    fn bits_or_add(&mut self, region: usize) -> &Arc<ReadyBits> {
+        if region == self.bits.len() {
+            let bits = ReadyBits::new(Parent::Region(AtomicWaker::new()));
+            self.bits.push(Arc::clone(&bits));
+            self.futures.push(RegionFuture { bits, region, woken: Arc::clone(&self.woken) });
+            self.has_grown = true;
         }
-        &self.words[overflow]
+        &self.bits[region]
     }
 
     fn gather(&mut self, mut visit: impl FnMut(usize)) {
-        self.grown = false;
-        // Never ready, and it ends: an entry does not wake itself. (It may ring the bell for
-        // nothing, after it has polled as many entries as there are; the next call is cheap.)
-        let _ = self.entries.poll_next_unpin(&mut Context::from_waker(&self.parent));
+        self.has_grown = false;
+        // Never ready, and it ends: such a future does not wake itself. (It may wake the parent for
+        // nothing, after it has polled as many of them as there are; the next call is cheap.)
+        let _ = self.futures.poll_next_unpin(&mut Context::from_waker(&self.parent));
         let mut woken = self.woken.lock();
-        for overflow in woken.drain(..) {
-            let first = DIRECT_BLOCKS + overflow * SLOTS;
-            bits(self.words[overflow].take()).for_each(|block| visit(first + block));
+        for region in woken.drain(..) {
+            let first = DIRECT_BLOCKS + region * SLOTS;
+            bits(self.bits[region].take_bits()).for_each(|block| visit(first + block));
         }
     }
 }
 
-impl Future for Entry {
+impl Future for RegionFuture {
     type Output = Infallible;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Infallible> {
-        if let Parent::Entry(waker) = self.bits.up() {
+        if let Parent::Region(waker) = self.bits.parent() {
             // Registered before the bits are taken: a bit that is set in between is taken, one
-            // that is set after wakes the entry. Here the registration must be an exchange, as
+            // that is set after wakes the future. Here the registration must be an exchange, as
             // the `AtomicWaker`'s is: a load of the bits may overtake a plain store.
             waker.register(cx.waker());
         }
-        self.woken.lock().push(self.overflow);
+        self.woken.lock().push(self.region);
         Poll::Pending
     }
 }

@@ -1,4 +1,4 @@
-//! Where children sit: pinned in a box, eight together where they are small.
+//! The storage of children: pinned in boxes, eight together if they are small.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -10,25 +10,25 @@ use super::child_waker::ChildWaker;
 use crate::util::sync::Arc;
 
 /// Children up to this size, in bytes, share a box with seven others. Larger ones gain
-/// little, and a group that holds one of them should not pay for eight.
+/// little, and a group with a single one of them should not pay for eight.
 const SMALL: usize = 512;
 
 pin_project! {
-    /// A place for one child after another.
+    /// Storage for one child after another.
     #[project = SlotMut]
     pub(super) struct Slot<C> {
         #[pin]
         pub(super) child: Option<C>,
-        // The child's place in the order of admission.
+        // The child's number in the order of admission.
         pub(super) index: usize,
-        // What wakes the child; `None` as long as no child here has kept a waker.
+        // What wakes the child; `None` until a child in this slot has kept a waker.
         pub(super) waker: Option<Arc<ChildWaker>>,
     }
 }
 
 pin_project! {
-    /// Two side by side: pinned places that are found by number, bit for bit. (There is no
-    /// way into a pinned array without `unsafe`.)
+    /// Two values side by side. Nested pairs are an array of pinned values; each bit of an index
+    /// selects a half. (A pinned array can't be projected to its elements without `unsafe`.)
     pub(super) struct Pair<T> {
         #[pin]
         low: T,
@@ -39,15 +39,15 @@ pin_project! {
 
 type Eight<C> = Pair<Pair<Pair<Slot<C>>>>;
 
-/// Seats that were allocated together.
+/// Slots that were allocated together.
 enum Chunk<C> {
     One(Pin<Box<Slot<C>>>),
     Eight(Pin<Box<Eight<C>>>),
 }
 
-/// The seats of a block, as many as were needed so far.
+/// The slots of a block, as many as were needed so far.
 pub(super) struct Slots<C> {
-    /// By itself, so that a small group allocates no list of them.
+    /// Apart from the others, so that a small group allocates no list of them.
     first: Chunk<C>,
     others: Vec<Chunk<C>>,
 }
@@ -59,24 +59,24 @@ impl<C> Slot<C> {
 }
 
 impl<C> Chunk<C> {
-    /// How many seats a row of this kind of children has.
-    const SLOTS: usize = if size_of::<C>() <= SMALL { 8 } else { 1 };
+    /// How many slots a chunk has, for children of this size.
+    const LEN: usize = if size_of::<C>() <= SMALL { 8 } else { 1 };
 
     fn new() -> Self {
-        if Self::SLOTS == 1 {
+        if Self::LEN == 1 {
             return Self::One(Box::pin(Slot::new()));
         }
         Self::Eight(Box::pin(Pair::new(|| Pair::new(|| Pair::new(Slot::new)))))
     }
 
-    /// The seat whose number ends like that.
+    /// Returns the slot of that number in the block, of which only the last three bits count.
     #[inline]
-    fn seat(&mut self, at: usize) -> SlotMut<'_, C> {
-        let seat = match self {
-            Self::One(seat) => seat.as_mut(),
+    fn slot(&mut self, at: usize) -> SlotMut<'_, C> {
+        let slot = match self {
+            Self::One(slot) => slot.as_mut(),
             Self::Eight(slots) => slots.as_mut().half(at & 4).half(at & 2).half(at & 1),
         };
-        seat.project()
+        slot.project()
     }
 }
 
@@ -85,33 +85,33 @@ impl<C> Slots<C> {
         Self { first: Chunk::new(), others: Vec::new() }
     }
 
-    /// A seat that has been made.
+    /// Returns a slot of a chunk that exists.
     #[inline]
-    pub(super) fn seat(&mut self, at: usize) -> SlotMut<'_, C> {
-        match (at / Chunk::<C>::SLOTS).checked_sub(1) {
-            None => self.first.seat(at),
-            Some(row) => self.others[row].seat(at),
+    pub(super) fn slot(&mut self, at: usize) -> SlotMut<'_, C> {
+        match (at / Chunk::<C>::LEN).checked_sub(1) {
+            None => self.first.slot(at),
+            Some(chunk) => self.others[chunk].slot(at),
         }
     }
 
-    /// A seat, made now if it is the first of its row.
+    /// Returns a slot, and allocates its chunk if it is the first used one of it.
     #[inline]
-    pub(super) fn seat_or_add(&mut self, at: usize) -> SlotMut<'_, C> {
-        match (at / Chunk::<C>::SLOTS).checked_sub(1) {
-            None => self.first.seat(at),
-            Some(row) => {
-                if row >= self.others.len() {
-                    self.add(row);
+    pub(super) fn slot_or_add(&mut self, at: usize) -> SlotMut<'_, C> {
+        match (at / Chunk::<C>::LEN).checked_sub(1) {
+            None => self.first.slot(at),
+            Some(chunk) => {
+                if chunk >= self.others.len() {
+                    self.add(chunk);
                 }
-                self.others[row].seat(at)
+                self.others[chunk].slot(at)
             }
         }
     }
 
-    /// Makes the rows up to that one.
+    /// Allocates the chunks up to that one.
     #[cold]
-    fn add(&mut self, row: usize) {
-        while row >= self.others.len() {
+    fn add(&mut self, chunk: usize) {
+        while chunk >= self.others.len() {
             self.others.push(Chunk::new());
         }
     }

@@ -7,20 +7,21 @@ use crate::util::lock::Mutex;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 
-/// The list of those who have reported since the group looked last; whoever is the first in it
-/// rings the group's bell.
+/// The indices of the children that have reported since the group looked last. The first report
+/// notifies the group.
 pub(crate) struct Completions {
     parent: Arc<ParentWaker>,
-    done: Mutex<Vec<usize>>,
-    /// Whether there is anybody in it; written under the lock only.
-    any: AtomicBool,
-    /// The group, until its end, and the children that were started and whose futures exist.
-    present: AtomicUsize,
-    /// Called when the last of these has left.
-    gone: Box<dyn Fn() + Send + Sync>,
+    reports: Mutex<Vec<usize>>,
+    /// There are reports; written under the lock only.
+    has_reports: AtomicBool,
+    /// Counts the group, until its end, and the futures of the children that were started, until
+    /// they are dropped.
+    alive: AtomicUsize,
+    /// Called when none of these is left.
+    on_empty: Box<dyn Fn() + Send + Sync>,
 }
 
-/// How a child reports: to whom, and as which of them.
+/// Where a child reports that it is done, and its index.
 #[derive(Clone, Copy)]
 pub(super) struct Reporter<'a> {
     pub(super) completions: &'a Completions,
@@ -36,31 +37,32 @@ impl Reporter<'_> {
 impl Completions {
     pub(super) fn new(
         parent: Arc<ParentWaker>,
-        gone: impl Fn() + Send + Sync + 'static,
+        on_empty: impl Fn() + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             parent,
-            done: Mutex::default(),
-            any: AtomicBool::new(false),
-            present: AtomicUsize::new(1),
-            gone: Box::new(gone),
+            reports: Mutex::default(),
+            has_reports: AtomicBool::new(false),
+            alive: AtomicUsize::new(1),
+            on_empty: Box::new(on_empty),
         })
     }
 
-    /// A child is started; the group has not come to its end.
-    pub(super) fn enter(&self) {
-        self.present.fetch_add(1, Ordering::Relaxed);
+    /// Counts a child that is started. The group has not come to its end.
+    pub(super) fn add(&self) {
+        self.alive.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The group has come to its end, or the future of a child is gone.
-    pub(crate) fn leave(&self) {
-        // Release: what this one did is seen by the last. Acquire: by whom it is told.
-        if self.present.fetch_sub(1, Ordering::AcqRel) == 1 {
-            (self.gone)();
+    /// Counts one less: a child's future is dropped, or the group has come to its end.
+    pub(crate) fn remove(&self) {
+        // Release: what this one did before is seen by the call of `on_empty`, which the last one
+        // makes after an acquire.
+        if self.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
+            (self.on_empty)();
         }
     }
 
-    /// What the group is known by while one of its children is polled.
+    /// Returns what identifies the group while one of its children is polled.
     pub(crate) fn id(&self) -> usize {
         core::ptr::from_ref(self).addr()
     }
@@ -68,32 +70,32 @@ impl Completions {
     /// Reports the child of that index, once. The waker of the group's task may panic in here.
     fn report(&self, index: usize) {
         let is_first = {
-            let mut done = self.done.lock();
-            done.push(index);
-            let is_first = done.len() == 1;
+            let mut reports = self.reports.lock();
+            reports.push(index);
+            let is_first = reports.len() == 1;
             if is_first {
-                self.any.store(true, Ordering::Relaxed);
+                self.has_reports.store(true, Ordering::Relaxed);
             }
             is_first
         };
-        // For those who come after it, the bell has been rung, or is about to be.
+        // For a later report the group has been notified, or is about to be.
         if is_first {
             self.parent.notify();
         }
     }
 
     pub(crate) fn has_reports(&self) -> bool {
-        // Whoever looks too early is rung for after the store.
-        self.any.load(Ordering::Relaxed)
+        // If the group looks too early, it is notified after the store.
+        self.has_reports.load(Ordering::Relaxed)
     }
 
     /// Takes the reports, in exchange for an empty list.
-    pub(crate) fn take(&self, done: &mut Vec<usize>) {
-        debug_assert!(done.is_empty());
+    pub(crate) fn take_reports(&self, list: &mut Vec<usize>) {
+        debug_assert!(list.is_empty());
         if self.has_reports() {
-            let mut reported = self.done.lock();
-            self.any.store(false, Ordering::Relaxed);
-            core::mem::swap(done, &mut *reported);
+            let mut reports = self.reports.lock();
+            self.has_reports.store(false, Ordering::Relaxed);
+            core::mem::swap(list, &mut *reports);
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The half of a spawned child that runs on its executor.
+
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -13,68 +15,69 @@ use crate::util::sync::Arc;
 pin_project! {
     /// The half of a child that an executor polls.
     ///
-    /// Whatever the future does, a panic of its is an outcome, and does not reach the
-    /// executor. The future is dropped before its outcome is told. Until it is started, it is
-    /// dropped as any future is.
+    /// A panic of the user's future is a completion, and does not reach the executor. The user's
+    /// future is dropped before its completion is stored. Until this is assigned, its drop does
+    /// nothing else.
     pub(super) struct SpawnedFuture<F, T, E> {
-        // Gone once it is done, or was dropped on behalf of the group.
+        // The user's; `None` once it is done, or was dropped on behalf of the group.
         #[pin]
         future: Option<F>,
-        // Once it has been started.
-        post: Option<Assignment<T, E>>,
+        // `Some` once it has been admitted.
+        assignment: Option<Assignment<T, E>>,
     }
 
     impl<F, T, E> PinnedDrop for SpawnedFuture<F, T, E> {
         fn drop(this: Pin<&mut Self>) {
-            if this.future.is_some() && this.post.is_some() {
-                this.end(Completion::Lost);
+            if this.future.is_some() && this.assignment.is_some() {
+                this.complete(Completion::Lost);
             }
         }
     }
 }
 
-/// Whose child it is, and which of them.
+/// The group's side of the child, where it reports, and its index.
 struct Assignment<T, E> {
-    job: Arc<TaskCell<T, E>>,
+    cell: Arc<TaskCell<T, E>>,
     completions: Arc<Completions>,
     index: usize,
 }
 
 impl<F, T, E> SpawnedFuture<F, T, E> {
     pub(super) fn new(future: F) -> Self {
-        Self { future: Some(future), post: None }
+        Self { future: Some(future), assignment: None }
     }
 
-    /// Tells it whose child it is, and which of them: before it goes to the spawner.
-    pub(super) fn send_out(
+    /// Assigns it to a group, as its child of that index: before it goes to the spawner.
+    pub(super) fn assign(
         self: Pin<&mut Self>,
-        job: &Arc<TaskCell<T, E>>,
+        cell: &Arc<TaskCell<T, E>>,
         completions: &Arc<Completions>,
         index: usize,
     ) {
-        completions.enter();
-        let post = Assignment { job: Arc::clone(job), completions: Arc::clone(completions), index };
-        *self.project().post = Some(post);
+        completions.add();
+        let assignment =
+            Assignment { cell: Arc::clone(cell), completions: Arc::clone(completions), index };
+        *self.project().assignment = Some(assignment);
     }
 
-    /// Drops the future, then tells the outcome.
-    fn end(self: Pin<&mut Self>, mut outcome: Completion<T, E>) {
+    /// Drops the user's future, then stores the completion.
+    fn complete(self: Pin<&mut Self>, mut completion: Completion<T, E>) {
         let mut this = self.project();
         if let Err(payload) = catch(|| this.future.set(None)) {
             // The child's first panic is the one that counts.
-            if matches!(outcome, Completion::Panicked(_)) {
+            if matches!(completion, Completion::Panicked(_)) {
                 discard(payload);
             } else if let Completion::Finished(result) =
-                core::mem::replace(&mut outcome, Completion::Panicked(payload))
+                core::mem::replace(&mut completion, Completion::Panicked(payload))
             {
                 let _ = catch(|| drop(result)).map_err(discard);
             }
         }
-        if let Some(Assignment { job, completions, index }) = this.post {
-            // Before the outcome is told: whoever has it finds the future gone. Foreign wakers may
-            // panic in here.
-            let _ = catch(|| completions.leave()).map_err(discard);
-            job.finish(Reporter { completions, index: *index }, outcome);
+        if let Some(Assignment { cell, completions, index }) = this.assignment {
+            // Before the completion is stored: once the group has it, the future is no longer
+            // counted. Foreign wakers may panic in here.
+            let _ = catch(|| completions.remove()).map_err(discard);
+            cell.complete(Reporter { completions, index: *index }, completion);
         }
     }
 }
@@ -87,22 +90,22 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.as_mut().project();
-        let (Some(future), Some(post)) = (this.future.as_pin_mut(), this.post) else {
+        let (Some(future), Some(assignment)) = (this.future.as_pin_mut(), this.assignment) else {
             return Poll::Ready(());
         };
-        let job = &post.job;
-        let outcome = if job.is_abandoned() {
+        let Assignment { cell, completions, index } = assignment;
+        let completion = if cell.is_abandoned() {
             Completion::Lost
         } else {
-            let polled = || current::enter(post.completions.id(), post.index, || future.poll(cx));
+            let polled = || current::enter(completions.id(), *index, || future.poll(cx));
             match catch(polled) {
                 Ok(Poll::Ready(result)) => Completion::Finished(result),
-                Ok(Poll::Pending) if job.wait(cx.waker()) => return Poll::Pending,
+                Ok(Poll::Pending) if cell.register(cx.waker()) => return Poll::Pending,
                 Ok(Poll::Pending) => Completion::Lost,
                 Err(payload) => Completion::Panicked(payload),
             }
         };
-        self.end(outcome);
+        self.complete(completion);
         Poll::Ready(())
     }
 }

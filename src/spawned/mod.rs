@@ -87,7 +87,7 @@ impl<T, E> Children for Spawned<T, E> {
             return Poll::Pending;
         };
         debug_assert!(job.is_complete(), "a child is polled that has not reported");
-        match job.take() {
+        match job.take_completion() {
             None => Poll::Pending,
             Some(Completion::Finished(result)) => {
                 self.stage = Stage::Over;

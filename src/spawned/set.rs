@@ -57,7 +57,7 @@ impl<C: Kind> SpawnedSet<C> {
     /// Takes the reports. Those who are admitted by now are to be received before these are
     /// [seated](Self::seat).
     pub(crate) fn hear(&mut self) {
-        self.spawner.completions().take(&mut self.done);
+        self.spawner.completions().take_reports(&mut self.done);
     }
 
     /// Moves into the set who has reported.
@@ -76,6 +76,6 @@ impl<C: Kind> SpawnedSet<C> {
     /// Gives all who are here, with their indices.
     pub(crate) fn leave(&mut self) -> impl Iterator<Item = (usize, C)> + use<C> {
         let children = core::mem::take(&mut self.children);
-        children.into_places().map(|(index, child)| (index as usize, child))
+        children.into_entries().map(|(index, child)| (index as usize, child))
     }
 }

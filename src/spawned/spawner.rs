@@ -79,7 +79,7 @@ where
         index: usize,
     ) -> (Spawn, Arc<TaskCell<T, E>>) {
         let job = Arc::new(TaskCell::new());
-        self.as_mut().send_out(&job, completions, index);
+        self.as_mut().assign(&job, completions, index);
         (Spawn { work: self, job: Arc::clone(&job) as _, index }, job)
     }
 }

@@ -1,30 +1,33 @@
-//! What the two halves of a spawned child have in common.
+//! What the two halves of a spawned child share.
 //!
-//! Three meet here, each on whatever thread it is: the *work*, which an executor polls; the
-//! *launcher*, who calls the spawner; and the *group*, which waits for the outcome.
+//! Three parties meet here, each on any thread: the *spawned future*, which an executor polls and
+//! which holds the user's; the *spawning thread*, which calls the spawner; and the *group*, which
+//! waits for the completion.
 //!
 //! # States
 //!
 //! Three bits, which are set and never cleared:
 //!
-//! - `SPAWNED`, by the launcher: the call of the spawner is over. It may have panicked.
-//! - `DONE`, by the work, whose future is gone then, or by the launcher if the spawner has
-//!   panicked: there is an outcome.
-//! - `ABANDONED`, by the group: it has dropped the child. The work is not polled on.
+//! - `SPAWNED`, set by the spawning thread: the call of the spawner is over. It may have panicked.
+//! - `DONE`, set by the spawned future after it has dropped the user's future, or by the spawning
+//!   thread if the spawner has panicked: there is a completion.
+//! - `ABANDONED`, set by the group: it has dropped the child. The user's future is not polled any
+//!   more.
 //!
 //! # Invariants
 //!
-//! - The outcome is stored before `DONE` is set, and the group takes it only when `SPAWNED` is
-//!   set too: by then it is known whether the spawner has panicked. Whoever sets the later of
+//! - The completion is stored before `DONE` is set, and the group takes it only if `SPAWNED` is
+//!   set too: then it is known whether the spawner has panicked. The party that sets the later of
 //!   the two reports to the group.
-//! - A spawner's panic takes the place of any other outcome, and no other takes its. (What
-//!   becomes of the work of a call that has panicked, nobody knows: mostly it is dropped, which
-//!   is an outcome too, before the panic is caught.)
-//! - Once `ABANDONED` and `DONE` are set, the outcome is dropped by whoever set the later of them.
-//! - The work looks for `ABANDONED` after it has registered its waker, and the group wakes that one
-//!   after it has set `ABANDONED`. So neither misses the other.
-//! - Nothing of the user's is polled, dropped or woken under the lock, which is around the
-//!   outcome alone.
+//! - A spawner's panic replaces any other completion, and is not replaced by any. (What becomes of
+//!   the spawned future if the spawner panics is not known. Mostly it is dropped before the panic
+//!   is caught, which is a completion too.)
+//! - Once `ABANDONED` and `DONE` are set, the party that set the later of the two drops the
+//!   completion.
+//! - The spawned future looks at `ABANDONED` after it has registered its task's waker, and the
+//!   group wakes the task after it has set `ABANDONED`. So neither misses the other.
+//! - No value, future or waker of the user's is dropped, polled or woken under the lock, which
+//!   protects only the completion.
 
 use core::task::Waker;
 
@@ -44,20 +47,20 @@ pub(super) enum Completion<T, E> {
     Finished(Result<T, E>),
     /// The child has panicked, in its poll or its destructor; or the spawner has.
     Panicked(Payload),
-    /// The executor has dropped it before it was done.
+    /// The executor has dropped the child before it was done.
     Lost,
 }
 
 pub(super) struct TaskCell<T, E> {
     state: AtomicU8,
-    outcome: Mutex<Option<Completion<T, E>>>,
-    /// The work's task.
-    work: AtomicWaker,
+    completion: Mutex<Option<Completion<T, E>>>,
+    /// The task that polls the spawned future.
+    task: AtomicWaker,
 }
 
-/// Drops what nobody wants, with whatever panic comes of it.
-fn drop_quietly<T, E>(outcome: Option<Completion<T, E>>) {
-    match outcome {
+/// Drops an unwanted completion, and discards the panic of its destructor.
+fn drop_quietly<T, E>(completion: Option<Completion<T, E>>) {
+    match completion {
         Some(Completion::Finished(result)) => {
             let _ = catch(|| drop(result)).map_err(discard);
         }
@@ -68,84 +71,85 @@ fn drop_quietly<T, E>(outcome: Option<Completion<T, E>>) {
 
 impl<T, E> TaskCell<T, E> {
     pub(super) fn new() -> Self {
-        Self { state: AtomicU8::new(0), outcome: Mutex::new(None), work: AtomicWaker::new() }
+        Self { state: AtomicU8::new(0), completion: Mutex::new(None), task: AtomicWaker::new() }
     }
 
-    pub(super) fn take(&self) -> Option<Completion<T, E>> {
-        self.outcome.lock().take()
+    pub(super) fn take_completion(&self) -> Option<Completion<T, E>> {
+        self.completion.lock().take()
     }
 
-    /// Whether the group has dropped the child.
+    /// Returns `true` if the group has dropped the child.
     pub(super) fn is_abandoned(&self) -> bool {
         self.state.load(Ordering::Acquire) & ABANDONED != 0
     }
 
-    /// Sets bits, and does what falls to the one who sets them.
-    fn mark(&self, bits: u8, way: Reporter<'_>) {
-        // Release: who sees the bits sees the outcome. Acquire: who sets the later bit of two
-        // sees what the other has done.
+    /// Sets bits. If they are the last ones that were missing, reports or drops the completion.
+    fn set(&self, bits: u8, reporter: Reporter<'_>) {
+        // Release: a party that sees the bits sees the completion. Acquire: the party that sets
+        // the later bit of two sees what the other one has done.
         let before = self.state.fetch_or(bits, Ordering::AcqRel);
         let now = before | bits;
         if now & ABANDONED != 0 {
             if now & DONE != 0 {
-                drop_quietly(self.take());
+                drop_quietly(self.take_completion());
             }
         } else if now & COMPLETE == COMPLETE && before & COMPLETE != COMPLETE {
-            // The waker of a task may panic, which is its executor's fault, and not to be a
-            // panic of this one's.
-            let _ = catch(|| way.report()).map_err(discard);
+            // The waker of a task may panic. That is its executor's fault, and is not to become a
+            // panic of this executor's, or of the spawning thread.
+            let _ = catch(|| reporter.report()).map_err(discard);
         }
     }
 
-    // --- the work
+    // --- called by the spawned future
 
-    /// Leaves the waker of the work's task; false where the group has dropped the child.
-    pub(super) fn wait(&self, waker: &Waker) -> bool {
-        self.work.register(waker);
+    /// Registers the waker of the task. Returns `false` if the group has dropped the child.
+    pub(super) fn register(&self, waker: &Waker) -> bool {
+        self.task.register(waker);
         !self.is_abandoned()
     }
 
-    /// The work is gone, and this is what came of it.
-    pub(super) fn finish(&self, way: Reporter<'_>, outcome: Completion<T, E>) {
+    /// Stores the completion. The user's future has been dropped.
+    pub(super) fn complete(&self, reporter: Reporter<'_>, completion: Completion<T, E>) {
         let unwanted = {
-            let mut slot = self.outcome.lock();
-            match &*slot {
-                None => slot.replace(outcome),
-                Some(_) => Some(outcome),
+            let mut stored = self.completion.lock();
+            match &*stored {
+                None => stored.replace(completion),
+                Some(_) => Some(completion),
             }
         };
         drop_quietly(unwanted);
-        self.mark(DONE, way);
+        self.set(DONE, reporter);
     }
 
-    // --- the launcher
+    // --- called by the spawning thread
 
-    /// The call of the spawner is over, and this is what it has thrown.
-    pub(super) fn spawned(&self, way: Reporter<'_>, thrown: Option<Payload>) {
-        match thrown {
-            None => self.mark(SPAWNED, way),
+    /// Records that the call of the spawner is over, and its panic.
+    pub(super) fn spawned(&self, reporter: Reporter<'_>, panic: Option<Payload>) {
+        match panic {
+            None => self.set(SPAWNED, reporter),
             Some(payload) => {
-                let before = self.outcome.lock().replace(Completion::Panicked(payload));
+                let before = self.completion.lock().replace(Completion::Panicked(payload));
                 drop_quietly(before);
-                self.mark(SPAWNED | DONE, way);
+                self.set(SPAWNED | DONE, reporter);
             }
         }
     }
 
-    // --- the group
+    // --- called by the group
 
-    /// Whether the outcome may be taken.
+    /// Returns `true` if the completion may be taken.
     pub(super) fn is_complete(&self) -> bool {
         self.state.load(Ordering::Acquire) & COMPLETE == COMPLETE
     }
 
-    /// The child is dropped, and nobody wants the outcome: tells the work.
+    /// Tells the spawned future that the group has dropped the child, and has no use for the
+    /// completion.
     pub(super) fn abandon(&self) {
         let before = self.state.fetch_or(ABANDONED, Ordering::AcqRel);
-        let _ = catch(|| self.work.wake()).map_err(discard);
+        let _ = catch(|| self.task.wake()).map_err(discard);
         if before & DONE != 0 {
-            match self.take() {
-                // Its destructor's panic is the child's, and goes to the group.
+            match self.take_completion() {
+                // A panic of the result's destructor is the child's, and goes to the group.
                 Some(Completion::Finished(result)) => drop(result),
                 other => drop_quietly(other),
             }

@@ -1,14 +1,14 @@
-//! Which children this thread polls at the moment: so a `go` can know that it stands inside
-//! a child of the very group that it waits for.
+//! Which children this thread is polling: so that a `go` can tell that it is polled by a child of
+//! the very group in which it waits for room.
 //!
 //! (A task that a waker polls inline, within the poll of a child, is taken for a part of that
-//! child. The worst that comes of it is a child in the queue whose maker could have waited.)
+//! child. The worst consequence is that its child is queued although it could have waited.)
 
 #[cfg(feature = "std")]
 std::thread_local! {
     /// The child that is being polled.
     static CURRENT: core::cell::Cell<Option<Current>> = const { core::cell::Cell::new(None) };
-    /// Those within whose polls that one is polled, outermost first (a child may hold a group).
+    /// The children that are being polled further out, outermost first (a child may poll a group).
     static OUTER: core::cell::RefCell<alloc::vec::Vec<Current>> =
         const { core::cell::RefCell::new(alloc::vec::Vec::new()) };
 }
@@ -20,11 +20,11 @@ struct Current {
     child: usize,
 }
 
-/// Runs `f` as a part of the poll of a group's child.
+/// Runs `f` as a part of the poll of that child of that group.
 #[cfg(feature = "std")]
 pub(crate) fn enter<R>(group: usize, child: usize, f: impl FnOnce() -> R) -> R {
-    struct Leave(Option<Current>);
-    impl Drop for Leave {
+    struct Restore(Option<Current>);
+    impl Drop for Restore {
         fn drop(&mut self) {
             CURRENT.set(self.0);
             if self.0.is_some() {
@@ -34,19 +34,19 @@ pub(crate) fn enter<R>(group: usize, child: usize, f: impl FnOnce() -> R) -> R {
     }
     let before = CURRENT.replace(Some(Current { group, child }));
     if let Some(before) = before {
-        // Where the thread ends and its locals are gone, nothing is noted, and nothing is lost
-        // but the rule for a nested `go`.
+        // When the thread ends and its locals are gone, nothing is recorded. Then only the rule
+        // for a nested `go` is lost.
         let _ = OUTER.try_with(|outer| outer.borrow_mut().push(before));
     }
-    let _leave = Leave(before);
+    let _restore = Restore(before);
     f()
 }
 
-/// The child of that group within whose poll the caller stands.
+/// Returns the child of that group that this thread is polling, or `None` if there is none.
 #[cfg(feature = "std")]
 pub(crate) fn current_child(group: usize) -> Option<usize> {
     let is_meant = |current: &Current| current.group == group;
-    // Nobody is outside where nobody is inside.
+    // If there is no innermost child, there is none at all.
     let current = CURRENT.get()?;
     let found = if is_meant(&current) {
         Some(current)

@@ -1,13 +1,13 @@
-//! The one lock of the crate, for a few instructions at a time.
+//! The one kind of lock of the crate, which is locked for a few instructions at a time.
 //!
-//! No user code (a waker, a destructor, a policy, a child) runs while it is held, so it
-//! can't be poisoned by one and can't deadlock on one. With `std` it is the standard
-//! library's mutex; without, `async-lock`'s, taken by spinning.
+//! No user code (a waker, a destructor, a policy, a child) runs while it is locked, so no user
+//! code can poison it or deadlock on it. With `std` it is the standard library's mutex; without,
+//! `async-lock`'s, for which threads spin.
 
 use crate::util::sync;
 pub(crate) use crate::util::sync::MutexGuard;
 
-/// A mutex whose critical sections are short and never run user code.
+/// A mutex that is locked only for a short time, and never while user code runs.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(sync::Mutex<T>);
 
@@ -18,7 +18,7 @@ impl<T> Mutex<T> {
 
     #[cfg(feature = "std")]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        // Poison would only say that memory ran out in there.
+        // Poison would only mean that memory ran out while it was locked.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -39,7 +39,7 @@ impl<T> Mutex<T> {
         return self.0.into_inner();
     }
 
-    /// The value, without locking, for whoever owns the lock.
+    /// Returns the value, without locking: the caller has the only reference.
     pub(crate) fn get_mut(&mut self) -> &mut T {
         #[cfg(feature = "std")]
         return self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -48,8 +48,8 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A value that is made when it is first asked for. (Without `std` there is no lock to wait
-/// on for whoever makes it at the same moment, so it is made at once.)
+/// A value that is made when it is first asked for. (Without `std` there is nothing on which a
+/// thread could wait while another one makes it, so it is made at once.)
 #[derive(Debug)]
 pub(crate) struct LazyInit<T> {
     #[cfg(feature = "std")]
@@ -64,11 +64,11 @@ impl<T> LazyInit<T> {
         Self { value: std::sync::OnceLock::new() }
     }
 
-    pub(crate) fn filled(value: T) -> Self {
+    pub(crate) fn with_value(value: T) -> Self {
         Self { value: value.into() }
     }
 
-    /// The value, if it has been asked for.
+    /// Returns the value, or `None` if it has not been asked for.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         self.value.get()
@@ -85,7 +85,7 @@ impl<T> LazyInit<T> {
         Self { value: make() }
     }
 
-    pub(crate) fn filled(value: T) -> Self {
+    pub(crate) fn with_value(value: T) -> Self {
         Self { value }
     }
 

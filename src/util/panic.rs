@@ -1,15 +1,15 @@
-//! Catching panics of the user's code, where there is a `std` to catch them with.
+//! Catching panics of the user's code, which needs `std`.
 
 use alloc::boxed::Box;
 use core::any::Any;
 
-/// What a panic was thrown with.
+/// The value with which a panic unwinds.
 pub(crate) type Payload = Box<dyn Any + Send + 'static>;
 
-/// Runs `f`; a panic of its comes back as a value.
+/// Runs `f`, and returns its panic as a value.
 ///
-/// The caller keeps no state that a panic in `f` could leave half changed, which is why
-/// unwind safety is asserted here for all of them.
+/// No caller has state that a panic in `f` could leave half changed, which is why unwind safety
+/// is asserted here for all of them.
 #[cfg(feature = "std")]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(f))
@@ -20,7 +20,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     Ok(f())
 }
 
-/// Throws a caught panic again, with its own payload and without a second message.
+/// Throws a caught panic again, with the same payload and without a second message.
 #[cfg(feature = "std")]
 pub(crate) fn resume(payload: Payload) -> ! {
     std::panic::resume_unwind(payload)
@@ -31,7 +31,7 @@ pub(crate) fn resume(_: Payload) -> ! {
     unreachable!("nothing is caught without `std`")
 }
 
-/// Whether the thread unwinds already, so that another panic would abort the process.
+/// Returns `true` if the thread unwinds already, so that another panic would abort the process.
 pub(crate) fn unwinding() -> bool {
     #[cfg(feature = "std")]
     return std::thread::panicking();
@@ -39,7 +39,7 @@ pub(crate) fn unwinding() -> bool {
     return false;
 }
 
-/// The first panic of several; the later ones give way to it.
+/// The first panic of several; later ones are discarded.
 #[derive(Debug, Default)]
 pub(crate) struct FirstPanic(Option<Payload>);
 
@@ -65,14 +65,14 @@ impl FirstPanic {
         self.0.take()
     }
 
-    /// Forgets what was kept.
+    /// Drops the panic that was kept.
     pub(crate) fn discard(&mut self) {
         if let Some(payload) = self.0.take() {
             discard(payload);
         }
     }
 
-    /// Throws what was kept, unless the thread unwinds already: for destructors.
+    /// Throws the panic that was kept, unless the thread unwinds already: for destructors.
     pub(crate) fn throw(&mut self) {
         if let Some(payload) = self.0.take() {
             if unwinding() { discard(payload) } else { resume(payload) }
@@ -80,10 +80,10 @@ impl FirstPanic {
     }
 }
 
-/// Drops a payload that nobody will see; one whose own destructor panics can't be dropped
-/// in peace, and what that throws is leaked.
+/// Drops a payload that will not be thrown again. If its destructor panics, the payload of that
+/// panic is leaked, since its own destructor might panic again.
 pub(crate) fn discard(payload: Payload) {
-    if let Err(thrown) = catch(|| drop(payload)) {
-        core::mem::forget(thrown);
+    if let Err(second) = catch(|| drop(payload)) {
+        core::mem::forget(second);
     }
 }

@@ -1,28 +1,28 @@
-//! How the task that polls a group (or a handle's `feed`) is told that there is work, and by
-//! which of the first blocks of children.
+//! The waker of the task that polls a group (or a handle's `feed`), which also tells which of the
+//! first blocks of children have something to do.
 //!
 //! # Invariants
 //!
-//! - `NOTIFIED` is set from the moment somebody rings until the one who polls takes it. While
-//!   it is set, further rings wake nobody: the task knows already. A block is never set
-//!   without it.
-//! - `POLLING` is set while the task is inside its poll. A ring then only sets `NOTIFIED`, since
-//!   the poll looks once more before it ends, or wakes its task as it ends; so work that a
-//!   poll makes for itself (a child that wakes its neighbour) costs the task no wake-up.
-//! - A bell that is muted stays `POLLING`: a group that has resolved or is being dropped.
-//! - Whoever ends a poll with `Pending` while `NOTIFIED` is set wakes its own task. So a set
-//!   `NOTIFIED` outside of a poll means: the task has been woken, or will poll anyway.
+//! - `NOTIFIED` is set from a notification until the poll takes it. While it is set, further
+//!   notifications wake no task, since the task is woken already or is polling. A block's bit is
+//!   never set without it.
+//! - `POLLING` is set while the task is inside its poll. A notification then only sets `NOTIFIED`,
+//!   since the poll looks once more before it ends, or wakes its task as it ends. So work that a
+//!   poll makes for itself (a child that wakes another one) costs the task no wake-up.
+//! - A disarmed waker stays `POLLING`: that of a group that has resolved or is being dropped.
+//! - A poll that ends with `Pending` while `NOTIFIED` is set wakes its own task. So if `NOTIFIED`
+//!   is set outside of a poll, the task has been woken, or will poll anyway.
 
 use core::task::Context;
 
 use crate::util::sync::{Arc, AtomicUsize, AtomicWaker, Ordering};
 
-/// Set by a ring, cleared by the poll that answers it.
+/// Set by a notification, cleared by the poll that takes it.
 const NOTIFIED: usize = 1;
 /// Set while the task polls.
 const POLLING: usize = 2;
 
-/// How many blocks can ring by name.
+/// How many blocks have a bit of their own.
 pub(crate) const DIRECT_BLOCKS: usize = usize::BITS as usize - 2;
 
 #[derive(Debug)]
@@ -32,51 +32,52 @@ pub(crate) struct ParentWaker {
     task: AtomicWaker,
 }
 
-/// What has rung.
+/// What a poll has taken of the state: `NOTIFIED`, and the bits of the blocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ReadyBlocks(usize);
 
-// === impl Bell ===
+// === impl ParentWaker ===
 
 impl ParentWaker {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { state: AtomicUsize::new(0), task: AtomicWaker::new() })
     }
 
-    /// Says that there is work; wakes the task unless it polls now or was woken before.
+    /// Notifies of work. Wakes the task unless it is polling or has been woken already.
     pub(crate) fn notify(&self) {
         self.set(NOTIFIED);
     }
 
-    /// Rings for a block, which is below [`DIRECT_BLOCKS`].
+    /// Notifies of work in a block; its number is below [`DIRECT_BLOCKS`].
     pub(crate) fn notify_block(&self, block: u8) {
         self.set(NOTIFIED | 1 << (block + 2));
     }
 
     fn set(&self, bits: usize) {
-        // Release: what was done before the ring is seen by the poll that takes it.
+        // Release: the poll that takes the bits sees what was done before they were set.
         if self.state.fetch_or(bits, Ordering::AcqRel) & (NOTIFIED | POLLING) == 0 {
             self.task.wake();
         }
     }
 
-    /// Begins a poll: later rings reach the task of `cx`. Takes what has rung before.
+    /// Begins a poll: later notifications reach the task of `cx`. Takes the earlier ones.
     pub(crate) fn begin_poll(&self, cx: &Context<'_>) -> ReadyBlocks {
-        // It is this exchange that loses no ring, whatever the registration is made of: a ring
-        // before it is taken here, and acquired; one after it finds `POLLING` and is seen by the
-        // close at the latest; one after the close sees by that who is registered.
+        // It is this exchange that loses no notification, however the task is registered: one
+        // before it is taken here, and acquired; one after it finds `POLLING`, and is seen by
+        // `end_poll` at the latest; one after `end_poll` thereby sees the task that is
+        // registered here.
         let before = self.state.swap(POLLING, Ordering::AcqRel);
         self.task.register(cx.waker());
         ReadyBlocks(before & !POLLING)
     }
 
-    /// Lets no ring through any more, and lets go of the task: there will be no work.
+    /// Lets no notification through any more, and drops the task's waker: there will be no work.
     pub(crate) fn disarm(&self) {
         self.state.fetch_or(POLLING, Ordering::Relaxed);
         drop(self.task.take());
     }
 
-    /// Takes what has rung since the last call.
+    /// Takes the notifications since the last call.
     pub(crate) fn take_ready(&self) -> ReadyBlocks {
         // The load first: most calls find nothing and need no exclusive cache line.
         if !self.is_notified() {
@@ -86,13 +87,13 @@ impl ParentWaker {
         ReadyBlocks(self.state.fetch_and(POLLING, Ordering::AcqRel) & !POLLING)
     }
 
-    /// Whether somebody has rung since the last [`take`](Self::take).
+    /// Returns `true` if there was a notification since the last [`take_ready`](Self::take_ready).
     pub(crate) fn is_notified(&self) -> bool {
         self.state.load(Ordering::Relaxed) & NOTIFIED != 0
     }
 
-    /// Ends a poll. Where it ends with `Pending` and somebody rang after the last look, the
-    /// task is woken.
+    /// Ends a poll. If it ends with `Pending` and there was a notification after the last look,
+    /// wakes the task.
     pub(crate) fn end_poll(&self, cx: &Context<'_>, pending: bool) {
         if self.state.fetch_and(!POLLING, Ordering::AcqRel) & NOTIFIED != 0 && pending {
             cx.waker().wake_by_ref();
@@ -100,15 +101,15 @@ impl ParentWaker {
     }
 }
 
-// === impl News ===
+// === impl ReadyBlocks ===
 
 impl ReadyBlocks {
-    /// Whether anybody rang.
+    /// Returns `true` if there was a notification, of a block or without one.
     pub(crate) fn any(self) -> bool {
         self.0 != 0
     }
 
-    /// The blocks that rang by name, a bit each.
+    /// Returns the blocks that have work, a bit each.
     pub(crate) fn blocks(self) -> usize {
         self.0 >> 2
     }

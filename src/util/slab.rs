@@ -1,36 +1,36 @@
-//! Values kept under small keys, which are used again once they are free.
+//! Values under small keys, which are used again once they are free.
 
 use alloc::vec::{self, Vec};
 use core::mem;
 
-/// So many places are kept for later when the last value goes; more are given back.
-const KEPT: usize = 32;
+/// An empty slab with a capacity of more entries than this gives its memory back.
+const RETAINED_ENTRIES: usize = 32;
 
-/// Ends the list of free places.
-const NONE: usize = usize::MAX;
+/// The end of the list of free entries.
+const NO_ENTRY: usize = usize::MAX;
 
-/// A vector with holes, and the list of the holes.
+/// A vector with free entries, and the list of these.
 ///
-/// Inserting and removing take constant time. A slab that empties gives back what room
-/// it has beyond a few places, so that a crowd long gone costs nothing, and a value that
-/// comes and goes allocates once.
+/// Inserting and removing take constant time. A slab that becomes empty gives its memory back if
+/// it is large, so that many values that are long gone cost nothing. It keeps a small one, so that
+/// a value that is inserted and removed again and again allocates once.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    places: Vec<Place<T>>,
-    /// The newest hole; each hole knows the one before.
+    entries: Vec<Entry<T>>,
+    /// The entry that was freed last; each free entry links to the one that was freed before it.
     free: usize,
     len: usize,
 }
 
 #[derive(Debug)]
-enum Place<T> {
+enum Entry<T> {
     Full(T),
     Free(usize),
 }
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
-        Self { places: Vec::new(), free: NONE, len: 0 }
+        Self { entries: Vec::new(), free: NO_ENTRY, len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -41,17 +41,17 @@ impl<T> Slab<T> {
         self.len == 0
     }
 
-    /// The key that the next insertion will give.
+    /// Returns the key that the next insertion will return.
     pub(crate) fn next_key(&self) -> usize {
-        if self.free == NONE { self.places.len() } else { self.free }
+        if self.free == NO_ENTRY { self.entries.len() } else { self.free }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> usize {
         let key = self.next_key();
-        match self.places.get_mut(key) {
-            None => self.places.push(Place::Full(value)),
-            Some(place) => {
-                if let Place::Free(before) = mem::replace(place, Place::Full(value)) {
+        match self.entries.get_mut(key) {
+            None => self.entries.push(Entry::Full(value)),
+            Some(entry) => {
+                if let Entry::Free(before) = mem::replace(entry, Entry::Full(value)) {
                     self.free = before;
                 }
             }
@@ -61,41 +61,41 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn get(&self, key: usize) -> Option<&T> {
-        match self.places.get(key) {
-            Some(Place::Full(value)) => Some(value),
+        match self.entries.get(key) {
+            Some(Entry::Full(value)) => Some(value),
             _ => None,
         }
     }
 
     pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
-        match self.places.get_mut(key) {
-            Some(Place::Full(value)) => Some(value),
+        match self.entries.get_mut(key) {
+            Some(Entry::Full(value)) => Some(value),
             _ => None,
         }
     }
 
     pub(crate) fn remove(&mut self, key: usize) -> Option<T> {
-        let place = self.places.get_mut(key)?;
-        if matches!(place, Place::Free(_)) {
+        let entry = self.entries.get_mut(key)?;
+        if matches!(entry, Entry::Free(_)) {
             return None;
         }
-        let Place::Full(value) = mem::replace(place, Place::Free(self.free)) else {
+        let Entry::Full(value) = mem::replace(entry, Entry::Free(self.free)) else {
             return None;
         };
         self.free = key;
         self.len -= 1;
-        if self.len == 0 && self.places.capacity() > KEPT {
-            // Only holes are left: nothing of the user's is dropped here.
-            self.places = Vec::new();
-            self.free = NONE;
+        if self.len == 0 && self.entries.capacity() > RETAINED_ENTRIES {
+            // Only free entries are left: no value of the user's is dropped here.
+            self.entries = Vec::new();
+            self.free = NO_ENTRY;
         }
         Some(value)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().filter_map(|place| match place {
-            Place::Full(value) => Some(value),
-            Place::Free(_) => None,
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Full(value) => Some(value),
+            Entry::Free(_) => None,
         })
     }
 }
@@ -111,20 +111,20 @@ impl<T> IntoIterator for Slab<T> {
     type IntoIter = IntoIter<T>;
 
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter(self.places.into_iter())
+        IntoIter(self.entries.into_iter())
     }
 }
 
 /// The values of a slab, in the order of their keys.
 #[derive(Debug)]
-pub(crate) struct IntoIter<T>(vec::IntoIter<Place<T>>);
+pub(crate) struct IntoIter<T>(vec::IntoIter<Entry<T>>);
 
 impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
         loop {
-            if let Place::Full(value) = self.0.next()? {
+            if let Entry::Full(value) = self.0.next()? {
                 return Some(value);
             }
         }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slab_that_empties_gives_its_room_back_but_for_a_little() {
+    fn an_empty_slab_keeps_little_memory() {
         let mut slab = Slab::new();
         for n in 0..1_000 {
             slab.insert(n);
@@ -163,14 +163,14 @@ mod tests {
         for n in 0..1_000 {
             assert_eq!(slab.remove(n), Some(n));
         }
-        assert_eq!(slab.places.capacity(), 0);
+        assert_eq!(slab.entries.capacity(), 0);
 
         slab.insert(0);
-        let room = slab.places.capacity();
+        let capacity = slab.entries.capacity();
         for _ in 0..10 {
             assert_eq!(slab.remove(0), Some(0));
             assert_eq!(slab.insert(0), 0);
         }
-        assert_eq!(slab.places.capacity(), room);
+        assert_eq!(slab.entries.capacity(), capacity);
     }
 }

@@ -1,17 +1,17 @@
-//! Values in the order of their places, some of which have gone.
+//! A queue of values in the order of their keys, from which any of them can be removed.
 
 use alloc::collections::VecDeque;
 
-/// A place in the order of coming; the lower came earlier.
-type Place = u64;
+/// A position in the order of arrival: the lower the earlier.
+type Key = u64;
 
-/// So much room is kept when the last value goes.
-const KEPT: usize = 1024;
+/// An empty queue with a capacity of more values than this gives its memory back.
+const RETAINED_CAPACITY: usize = 1024;
 
-/// A queue out of whose middle values are taken too: they leave a hole, and when most are
-/// holes it closes up. The first and the last are never holes.
+/// A queue in which a value that is removed from the middle leaves a hole. It is compacted when
+/// more than half of it are holes. The first and the last are never holes.
 pub(crate) struct SparseQueue<T> {
-    values: VecDeque<(Place, Option<T>)>,
+    values: VecDeque<(Key, Option<T>)>,
     holes: usize,
 }
 
@@ -27,42 +27,42 @@ impl<T> SparseQueue<T> {
         self.values.is_empty()
     }
 
-    /// Adds a value at a place behind all others.
-    pub(crate) fn push(&mut self, place: Place, value: T) {
-        debug_assert!(self.values.back().is_none_or(|(last, _)| *last < place));
-        self.values.push_back((place, Some(value)));
+    /// Adds a value at the end: its key is higher than all others.
+    pub(crate) fn push(&mut self, key: Key, value: T) {
+        debug_assert!(self.values.back().is_none_or(|(last, _)| *last < key));
+        self.values.push_back((key, Some(value)));
     }
 
-    /// Adds a value at its place, mostly before all others.
-    pub(crate) fn insert(&mut self, place: Place, value: T) {
-        let at = self.values.partition_point(|(at, _)| *at < place);
-        self.values.insert(at, (place, Some(value)));
+    /// Inserts a value in the order of the keys. Mostly its key is the lowest.
+    pub(crate) fn insert(&mut self, key: Key, value: T) {
+        let at = self.values.partition_point(|(at, _)| *at < key);
+        self.values.insert(at, (key, Some(value)));
     }
 
-    pub(crate) fn last(&self) -> Option<(Place, &T)> {
-        self.values.back().and_then(|(place, value)| Some((*place, value.as_ref()?)))
+    pub(crate) fn last(&self) -> Option<(Key, &T)> {
+        self.values.back().and_then(|(key, value)| Some((*key, value.as_ref()?)))
     }
 
     pub(crate) fn first(&self) -> Option<&T> {
         self.values.front().and_then(|(_, value)| value.as_ref())
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(Place, T)> {
-        let (place, value) = self.values.pop_front()?;
+    pub(crate) fn pop(&mut self) -> Option<(Key, T)> {
+        let (key, value) = self.values.pop_front()?;
         self.trim();
-        value.map(|value| (place, value))
+        value.map(|value| (key, value))
     }
 
-    pub(crate) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
-        let at = self.find(place)?;
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let at = self.find(key)?;
         self.values.get_mut(at).and_then(|(_, value)| value.as_mut())
     }
 
-    pub(crate) fn remove(&mut self, place: Place) -> Option<T> {
-        if self.values.front().is_some_and(|(first, _)| *first == place) {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        if self.values.front().is_some_and(|(first, _)| *first == key) {
             return self.pop().map(|(_, value)| value);
         }
-        let at = self.find(place)?;
+        let at = self.find(key)?;
         let value = self.values.get_mut(at).and_then(|(_, value)| value.take());
         if value.is_some() {
             self.holes += 1;
@@ -71,7 +71,7 @@ impl<T> SparseQueue<T> {
         value
     }
 
-    /// Keeps only those for whom `keep` says so.
+    /// Retains only the values for which `keep` returns `true`.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.values.retain(|(_, value)| value.as_ref().is_some_and(&mut keep));
         self.holes = 0;
@@ -82,32 +82,32 @@ impl<T> SparseQueue<T> {
     }
 
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        self.into_places().map(|(_, value)| value)
+        self.into_entries().map(|(_, value)| value)
     }
 
-    /// The values, each with its place.
-    pub(crate) fn into_places(self) -> impl Iterator<Item = (Place, T)> {
-        self.values.into_iter().filter_map(|(place, value)| Some((place, value?)))
+    /// Returns the values, each with its key.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (Key, T)> {
+        self.values.into_iter().filter_map(|(key, value)| Some((key, value?)))
     }
 
-    fn find(&self, place: Place) -> Option<usize> {
+    fn find(&self, key: Key) -> Option<usize> {
         let (first, _) = self.values.front()?;
-        let ahead = usize::try_from(place.checked_sub(*first)?).ok()?;
-        // Mostly nobody is missing between them.
+        let ahead = usize::try_from(key.checked_sub(*first)?).ok()?;
+        // Mostly no key is missing between the two.
         match self.values.get(ahead) {
-            Some((at, _)) if *at == place => Some(ahead),
-            _ => self.values.binary_search_by_key(&place, |(at, _)| *at).ok(),
+            Some((at, _)) if *at == key => Some(ahead),
+            _ => self.values.binary_search_by_key(&key, |(at, _)| *at).ok(),
         }
     }
 
     fn trim(&mut self) {
         if self.holes > 0 {
-            self.close_up();
+            self.compact();
         }
         shrink(&mut self.values);
     }
 
-    fn close_up(&mut self) {
+    fn compact(&mut self) {
         while let Some((_, None)) = self.values.front() {
             self.values.pop_front();
             self.holes -= 1;
@@ -122,9 +122,9 @@ impl<T> SparseQueue<T> {
     }
 }
 
-/// Gives back the room of a burst that is over.
+/// Gives the memory of an empty queue back, if a burst has made it large.
 pub(crate) fn shrink<T>(values: &mut VecDeque<T>) {
-    if values.is_empty() && values.capacity() > KEPT {
+    if values.is_empty() && values.capacity() > RETAINED_CAPACITY {
         *values = VecDeque::new();
     }
 }

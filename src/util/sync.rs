@@ -1,5 +1,5 @@
-//! The atomics, wakers and locks of what wakes, in one place: so that a model checker can put its
-//! own there (`tests/loom` does).
+//! The atomics, wakers and locks that take part in wake-ups, in one place, so that a model checker
+//! can replace them by its own (`tests/loom` does).
 
 #[cfg(not(feature = "std"))]
 pub(crate) use async_lock::{Mutex, MutexGuard};

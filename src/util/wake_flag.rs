@@ -1,4 +1,4 @@
-//! Wakers that end in a bell.
+//! Wakers that end in a [`ParentWaker`].
 
 use core::task::Waker;
 
@@ -11,8 +11,8 @@ impl ArcWake for ParentWaker {
     }
 }
 
-/// The waker of one future that stands beside the children (a scope's body, a feed's
-/// stream, a deadline): remembers that it was woken, so that it is polled only then.
+/// The waker of one future that is polled besides the children (a scope's body, a feed's
+/// stream, a deadline). It remembers that it was woken, so that the future is polled only then.
 #[derive(Debug)]
 pub(crate) struct WakeFlag {
     woken: AtomicBool,
@@ -20,14 +20,14 @@ pub(crate) struct WakeFlag {
 }
 
 impl WakeFlag {
-    /// A signal that counts as woken, so that its future gets its first poll.
+    /// Returns a flag that counts as woken, so that its future gets its first poll.
     pub(crate) fn new(parent: Arc<ParentWaker>) -> Arc<Self> {
         Arc::new(Self { woken: AtomicBool::new(true), parent })
     }
 
-    /// Whether it was woken since the last call.
-    pub(crate) fn take(&self) -> bool {
-        // Acquire pairs with the release of the wake.
+    /// Returns `true` if it was woken since the last call.
+    pub(crate) fn take_woken(&self) -> bool {
+        // Acquire pairs with the release of the wake-up.
         self.woken.load(Ordering::Acquire) && self.woken.swap(false, Ordering::AcqRel)
     }
 
@@ -35,7 +35,7 @@ impl WakeFlag {
         self.woken.load(Ordering::Acquire)
     }
 
-    /// Rings no more: what it was for is gone.
+    /// Notifies the parent no more: the future is gone.
     pub(crate) fn disarm(&self) {
         self.woken.store(true, Ordering::Relaxed);
     }
@@ -46,9 +46,9 @@ impl WakeFlag {
 }
 
 impl ArcWake for WakeFlag {
-    fn wake_by_ref(signal: &Arc<Self>) {
-        if !signal.woken.swap(true, Ordering::AcqRel) {
-            signal.parent.notify();
+    fn wake_by_ref(flag: &Arc<Self>) {
+        if !flag.woken.swap(true, Ordering::AcqRel) {
+            flag.parent.notify();
         }
     }
 }

@@ -1,26 +1,31 @@
-//! The children of a group, and how it drives them.
+//! The children of a group, and the loop that polls them.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::set::BlockSet;
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
-use crate::set::Set;
 use crate::util::sync::Arc;
 
 /// What a child does when it is polled.
 pub(crate) type Child<'a> = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + 'a>;
 
-/// The part of a group that polls: the real set and the real bell, without admission.
+/// The part of a group that polls: the real set and the real `ParentWaker`, without admission.
 pub(crate) struct Engine<'a> {
     pub(crate) parent: Arc<ParentWaker>,
-    set: Set<Child<'a>>,
-    news: ReadyBlocks,
+    set: BlockSet<Child<'a>>,
+    ready: ReadyBlocks,
     children: usize,
 }
 
 impl<'a> Engine<'a> {
     pub(crate) fn new() -> Self {
-        Self { parent: ParentWaker::new(), set: Set::new(), news: ReadyBlocks::default(), children: 0 }
+        Self {
+            parent: ParentWaker::new(),
+            set: BlockSet::new(),
+            ready: ReadyBlocks::default(),
+            children: 0,
+        }
     }
 
     pub(crate) fn insert(&mut self, child: impl FnMut(&mut Context<'_>) -> Poll<()> + 'a) {
@@ -28,7 +33,7 @@ impl<'a> Engine<'a> {
         self.children += 1;
     }
 
-    /// As the group's `poll`; the group is over when its children are.
+    /// Polls as a group does; the group resolves when it has no child left.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.begin(cx);
         self.advance();
@@ -38,17 +43,17 @@ impl<'a> Engine<'a> {
     }
 
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
-        self.news = self.news.merge(self.parent.begin_poll(cx));
+        self.ready = self.ready.merge(self.parent.begin_poll(cx));
         self.set.begin_turn();
     }
 
-    /// As `drive` in `group/run.rs`, until nobody is ready.
+    /// Polls the children as the group's loop does, until none is ready.
     pub(crate) fn advance(&mut self) {
         let mut empty = 0;
         loop {
             if !self.set.is_in_round() {
-                let news = core::mem::take(&mut self.news).and(self.parent.take_ready());
-                if !self.set.start_round(news) {
+                let ready = core::mem::take(&mut self.ready).merge(self.parent.take_ready());
+                if !self.set.start_round(ready) {
                     empty += 1;
                     if empty > 2 || !self.parent.is_notified() {
                         return;
@@ -59,7 +64,7 @@ impl<'a> Engine<'a> {
             empty = 0;
             let poll = |child: Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| child.get_mut()(cx);
             let over = self.set.poll_round(&mut { usize::MAX }, &mut None, poll, |_, ()| true);
-            assert!(over, "nobody ended it");
+            assert!(over, "the round ended early");
         }
     }
 

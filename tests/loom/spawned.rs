@@ -1,15 +1,15 @@
 //! Children that run elsewhere: the halves of one, and how they report. The spawner's call and the
-//! group's loop are written again, after `spawned/start.rs` and `admission/abroad.rs`.
+//! group's loop are written again, after `spawned/spawner.rs` and `spawned/set.rs`.
 
 #[allow(dead_code)]
-#[path = "../../src/spawned/home.rs"]
-mod home;
+#[path = "../../src/spawned/completions.rs"]
+mod completions;
 #[allow(dead_code)]
-#[path = "../../src/spawned/job.rs"]
-mod job;
+#[path = "../../src/spawned/future.rs"]
+mod future;
 #[allow(dead_code)]
-#[path = "../../src/spawned/work.rs"]
-mod work;
+#[path = "../../src/spawned/task_cell.rs"]
+mod task_cell;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -18,18 +18,17 @@ use std::task::Poll;
 
 use loom::thread::{self, JoinHandle};
 
-use self::home::{Home, Way};
-use self::job::{Ending, Job};
-use self::work::Work;
+use self::completions::{Completions, Reporter};
+use self::future::SpawnedFuture;
+use self::task_cell::{Completion, TaskCell};
+use crate::task::{check, run};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::Arc;
-use crate::child::task::{check, run};
 
-type Future_ = Pin<Box<dyn Future<Output = Result<Value, ()>> + Send>>;
-type Outcome = Ending<Value, ()>;
+type BoxFuture = Pin<Box<dyn Future<Output = Result<Value, ()>> + Send>>;
 type Payload = &'static str;
 
-/// Counts, beside the model, how many there are.
+/// Counts, beside the model, how many values there are.
 struct Count(std::sync::Arc<AtomicUsize>);
 
 impl Count {
@@ -59,16 +58,17 @@ impl Drop for Value {
 /// What a child does.
 #[derive(Clone, Copy)]
 enum Does {
+    /// It is done at its first poll.
     Ends,
-    /// It is woken by itself once.
+    /// It wakes itself once.
     Yields,
-    /// Until somebody else ends it.
+    /// It is pending until it is dropped.
     Waits,
     /// Its executor drops it without a poll.
     Vanishes,
 }
 
-/// What the spawner does with it, beside what it does itself.
+/// What the spawner's call does besides running the child.
 #[derive(Clone, Copy)]
 enum Spawner {
     Returns,
@@ -77,25 +77,25 @@ enum Spawner {
 
 /// A child that has been admitted.
 struct Child {
-    job: Arc<Job<Value, ()>>,
-    home: Arc<Home>,
+    cell: Arc<TaskCell<Value, ()>>,
+    completions: Arc<Completions>,
     index: usize,
-    work: Kept,
+    future: ModelFuture,
     does: Does,
 }
 
-/// Work that is not dropped where its model has failed: its destructor is a part of that.
-struct Kept(Option<Pin<Box<Work<Future_, Value, ()>>>>);
+/// A child's future. It is leaked if its model has failed, since its destructor uses the model.
+struct ModelFuture(Option<Pin<Box<SpawnedFuture<BoxFuture, Value, ()>>>>);
 
-impl Kept {
+impl ModelFuture {
     fn run(&mut self) {
-        if let Some(work) = &mut self.0 {
-            run(|cx| work.as_mut().poll(cx));
+        if let Some(future) = &mut self.0 {
+            run(|cx| future.as_mut().poll(cx));
         }
     }
 }
 
-impl Drop for Kept {
+impl Drop for ModelFuture {
     fn drop(&mut self) {
         if std::thread::panicking() {
             std::mem::forget(self.0.take());
@@ -104,9 +104,9 @@ impl Drop for Kept {
 }
 
 impl Child {
-    fn new(home: &Arc<Home>, index: usize, does: Does, count: &Count) -> Self {
-        let job = Arc::new(Job::new());
-        // One in the future, which is its value when it ends.
+    fn new(completions: &Arc<Completions>, index: usize, does: Does, count: &Count) -> Self {
+        let cell = Arc::new(TaskCell::new());
+        // The future holds one value, and returns it when it is done.
         let mut value = Some(count.value());
         let mut yields = matches!(does, Does::Yields);
         let future = poll_fn(move |cx| {
@@ -119,36 +119,38 @@ impl Child {
                 _ => Poll::Ready(Ok(value.take().expect("polled after its end"))),
             }
         });
-        let mut work = Box::pin(Work::new(Box::pin(future) as Future_));
-        work.as_mut().send_out(&job, home, index);
-        Self { job, home: Arc::clone(home), index, work: Kept(Some(work)), does }
+        let mut future = Box::pin(SpawnedFuture::new(Box::pin(future) as BoxFuture));
+        future.as_mut().assign(&cell, completions, index);
+        let completions = Arc::clone(completions);
+        Self { cell, completions, index, future: ModelFuture(Some(future)), does }
     }
 
-    fn job(&self) -> Arc<Job<Value, ()>> {
-        Arc::clone(&self.job)
+    fn cell(&self) -> Arc<TaskCell<Value, ()>> {
+        Arc::clone(&self.cell)
     }
 
-    /// The call of the spawner, with the work on a thread of its own.
-    fn launch(self, spawner: Spawner) {
-        if self.job.is_over() {
+    /// Calls the spawner, which runs the future on a thread of its own.
+    fn spawn(self, spawner: Spawner) {
+        if self.cell.is_abandoned() {
             return;
         }
-        let Self { job, home, index, mut work, does } = self;
+        let Self { cell, completions, index, mut future, does } = self;
         let executor = thread::spawn(move || {
             if !matches!(does, Does::Vanishes) {
-                work.run();
+                future.run();
             }
         });
-        let thrown = match spawner {
+        let panic = match spawner {
             Spawner::Returns => None,
             Spawner::Panics => Some(Box::new("the spawner's") as _),
         };
-        job.launched(Way { home: &home, index }, thrown);
+        cell.spawned(Reporter { completions: &completions, index }, panic);
         join(executor);
     }
 
-    fn launch_elsewhere(self, spawner: Spawner) -> JoinHandle<()> {
-        thread::spawn(move || self.launch(spawner))
+    /// Calls the spawner on another thread.
+    fn spawn_elsewhere(self, spawner: Spawner) -> JoinHandle<()> {
+        thread::spawn(move || self.spawn(spawner))
     }
 }
 
@@ -156,82 +158,88 @@ fn join(thread: JoinHandle<()>) {
     thread.join().expect("it does not panic");
 }
 
-/// As a group, until all have reported.
-fn outcomes(home: &Arc<Home>, parent: &Arc<ParentWaker>, jobs: &[Arc<Job<Value, ()>>]) -> Vec<Outcome> {
-    let mut ended: Vec<Option<Outcome>> = jobs.iter().map(|_| None).collect();
-    let mut done = Vec::new();
+/// Waits as a group does, until all children have reported.
+fn await_all(
+    completions: &Arc<Completions>,
+    parent: &Arc<ParentWaker>,
+    cells: &[Arc<TaskCell<Value, ()>>],
+) -> Vec<Completion<Value, ()>> {
+    let mut taken: Vec<Option<Completion<Value, ()>>> = cells.iter().map(|_| None).collect();
+    let mut reports = Vec::new();
     run(|cx| {
         parent.begin_poll(cx);
         loop {
             parent.take_ready();
-            home.take(&mut done);
-            if done.is_empty() && !parent.is_notified() {
+            completions.take_reports(&mut reports);
+            if reports.is_empty() && !parent.is_notified() {
                 break;
             }
-            for index in done.drain(..) {
-                assert!(jobs[index].is_settled(), "too early");
-                let outcome = jobs[index].take().expect("it was told");
-                // Thrown, it leaves a child that is dropped: work whose spawner has panicked
-                // may end after that.
-                if !is_value(&outcome) {
-                    jobs[index].give_up();
+            for index in reports.drain(..) {
+                assert!(cells[index].is_complete(), "too early");
+                let completion = cells[index].take_completion().expect("it was reported");
+                // A group resumes a panic, and drops the child. If the spawner has panicked, the
+                // future may end after that.
+                if !is_value(&completion) {
+                    cells[index].abandon();
                 }
-                assert!(ended[index].replace(outcome).is_none(), "told twice");
+                assert!(taken[index].replace(completion).is_none(), "reported twice");
             }
         }
-        let over = ended.iter().all(Option::is_some);
-        if !over && home.has_reports() {
+        let over = taken.iter().all(Option::is_some);
+        if !over && completions.has_reports() {
             parent.notify();
         }
         parent.end_poll(cx, !over);
         if over { Poll::Ready(()) } else { Poll::Pending }
     });
-    ended.into_iter().flatten().collect()
+    taken.into_iter().flatten().collect()
 }
 
-fn home() -> (Arc<ParentWaker>, Arc<Home>) {
+fn completions() -> (Arc<ParentWaker>, Arc<Completions>) {
     let parent = ParentWaker::new();
-    let home = Home::new(Arc::clone(&parent), || {});
-    (parent, home)
+    let completions = Completions::new(Arc::clone(&parent), || {});
+    (parent, completions)
 }
 
-/// One child whose outcome the group waits for.
-fn awaited(does: Does, spawner: Spawner, is_right: fn(&Outcome) -> bool) {
+/// The group waits for the completion of one child.
+fn awaited(does: Does, spawner: Spawner, is_right: fn(&Completion<Value, ()>) -> bool) {
     check(3, move || {
-        let (count, (parent, home)) = (Count::new(), home());
-        let child = Child::new(&home, 0, does, &count);
-        let job = child.job();
-        let launcher = child.launch_elsewhere(spawner);
-        let outcomes = outcomes(&home, &parent, &[Arc::clone(&job)]);
-        assert!(outcomes.iter().all(is_right));
-        join(launcher);
-        assert!(job.take().is_none(), "a second outcome");
-        assert_eq!(count.left(), outcomes.iter().filter(|outcome| is_value(outcome)).count());
+        let (count, (parent, completions)) = (Count::new(), completions());
+        let child = Child::new(&completions, 0, does, &count);
+        let cell = child.cell();
+        let spawning = child.spawn_elsewhere(spawner);
+        let taken = await_all(&completions, &parent, &[Arc::clone(&cell)]);
+        assert!(taken.iter().all(is_right));
+        join(spawning);
+        assert!(cell.take_completion().is_none(), "a second completion");
+        assert_eq!(count.left(), taken.iter().filter(|completion| is_value(completion)).count());
     });
 }
 
-fn is_value(outcome: &Outcome) -> bool {
-    matches!(outcome, Ending::Finished(Ok(_)))
+fn is_value(completion: &Completion<Value, ()>) -> bool {
+    matches!(completion, Completion::Finished(Ok(_)))
 }
 
-fn is_thrown(outcome: &Outcome) -> bool {
-    match outcome {
-        Ending::Panicked(payload) => payload.downcast_ref() == Some(&("the spawner's" as Payload)),
+fn is_spawners_panic(completion: &Completion<Value, ()>) -> bool {
+    match completion {
+        Completion::Panicked(payload) => {
+            payload.downcast_ref() == Some(&("the spawner's" as Payload))
+        }
         _ => false,
     }
 }
 
-/// One child that the group drops, whatever it has come to.
+/// The group drops its one child, at any moment.
 fn dropped(does: Does, spawner: Spawner) {
     check(3, move || {
-        let (count, (_bell, home)) = (Count::new(), home());
-        let child = Child::new(&home, 0, does, &count);
-        let job = child.job();
-        let launcher = child.launch_elsewhere(spawner);
-        job.give_up();
-        // The work is over, with nobody else to end it.
-        join(launcher);
-        assert!(job.take().is_none(), "an outcome that nobody drops");
+        let (count, (_parent, completions)) = (Count::new(), completions());
+        let child = Child::new(&completions, 0, does, &count);
+        let cell = child.cell();
+        let spawning = child.spawn_elsewhere(spawner);
+        cell.abandon();
+        // The future ends, though nothing else ends it.
+        join(spawning);
+        assert!(cell.take_completion().is_none(), "a completion that is not dropped");
         assert_eq!(count.left(), 0);
     });
 }
@@ -239,52 +247,53 @@ fn dropped(does: Does, spawner: Spawner) {
 // === a child that is awaited ===
 
 #[test]
-fn work_that_ends_while_the_spawner_is_called() {
+fn a_future_that_ends_while_the_spawner_is_called() {
     awaited(Does::Ends, Spawner::Returns, is_value);
 }
 
 #[test]
-fn work_that_is_polled_twice_while_the_spawner_is_called() {
+fn a_future_that_is_polled_twice_while_the_spawner_is_called() {
     awaited(Does::Yields, Spawner::Returns, is_value);
 }
 
 #[test]
-fn work_that_is_dropped_while_the_spawner_is_called() {
-    awaited(Does::Vanishes, Spawner::Returns, |outcome| matches!(outcome, Ending::Lost));
+fn a_future_that_is_dropped_while_the_spawner_is_called() {
+    let is_lost = |completion: &_| matches!(completion, Completion::Lost);
+    awaited(Does::Vanishes, Spawner::Returns, is_lost);
 }
 
 #[test]
-fn a_spawner_that_panics_while_the_work_ends() {
-    awaited(Does::Ends, Spawner::Panics, is_thrown);
+fn a_spawner_that_panics_while_the_future_ends() {
+    awaited(Does::Ends, Spawner::Panics, is_spawners_panic);
 }
 
 #[test]
-fn a_spawner_that_panics_while_the_work_is_dropped() {
-    awaited(Does::Vanishes, Spawner::Panics, is_thrown);
+fn a_spawner_that_panics_while_the_future_is_dropped() {
+    awaited(Does::Vanishes, Spawner::Panics, is_spawners_panic);
 }
 
 #[test]
-fn a_spawner_that_panics_while_the_work_waits() {
-    awaited(Does::Waits, Spawner::Panics, is_thrown);
+fn a_spawner_that_panics_while_the_future_waits() {
+    awaited(Does::Waits, Spawner::Panics, is_spawners_panic);
 }
 
 #[test]
 fn two_children_that_report_to_one_group() {
     check(2, || {
-        let (count, (parent, home)) = (Count::new(), home());
-        let children = [0, 1].map(|index| Child::new(&home, index, Does::Ends, &count));
-        let jobs = [children[0].job(), children[1].job()];
+        let (count, (parent, completions)) = (Count::new(), completions());
+        let children = [0, 1].map(|index| Child::new(&completions, index, Does::Ends, &count));
+        let cells = [children[0].cell(), children[1].cell()];
         let executors = children.map(|child| {
             thread::spawn(move || {
-                let Child { job, home, index, mut work, .. } = child;
-                job.launched(Way { home: &home, index }, None);
-                work.run();
+                let Child { cell, completions, index, mut future, .. } = child;
+                cell.spawned(Reporter { completions: &completions, index }, None);
+                future.run();
             })
         });
-        let outcomes = outcomes(&home, &parent, &jobs);
-        assert!(outcomes.iter().all(is_value));
+        let taken = await_all(&completions, &parent, &cells);
+        assert!(taken.iter().all(is_value));
         executors.into_iter().for_each(join);
-        assert!(!home.has_reports());
+        assert!(!completions.has_reports());
         assert_eq!(count.left(), 2);
     });
 }

@@ -1,11 +1,12 @@
-//! The task that polls, and the runtime below it.
+//! The task that polls, and its runtime.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use loom::sync::Notify;
 
-/// A task that sleeps until it is woken. If nobody is left to wake it, loom reports a deadlock.
+/// A task that blocks its thread until it is woken. If no thread is left that can wake it, loom
+/// reports a deadlock.
 pub(crate) struct Task(Notify);
 
 impl Wake for Task {
@@ -27,7 +28,7 @@ impl Task {
         Waker::from(Arc::clone(self))
     }
 
-    /// Polls until it is over, and only when woken.
+    /// Polls until `poll` is ready, and only when woken.
     pub(crate) fn run(self: &Arc<Self>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>) {
         let waker = self.waker();
         while poll(&mut Context::from_waker(&waker)).is_pending() {
@@ -40,8 +41,8 @@ pub(crate) fn run(poll: impl FnMut(&mut Context<'_>) -> Poll<()>) {
     Task::new().run(poll);
 }
 
-/// All interleavings with at most so many switches away from a thread that could go on; all
-/// there are, without a number.
+/// Checks all interleavings in which at most `switches` times a thread is left that could go on;
+/// with `None`, all interleavings.
 pub(crate) fn check(switches: impl Into<Option<usize>>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = switches.into();

@@ -4,15 +4,15 @@ use std::task::{Context, Poll, Waker};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::util::parent_waker::ParentWaker;
 use crate::engine::{Child, Engine};
-use crate::far::Far;
-use crate::util::wake_flag::WakeFlag;
+use crate::overflow::OverflowBlocks;
+use crate::task::{Task, check, run};
+use crate::util::parent_waker::ParentWaker;
 use crate::util::sync;
-use crate::child::task::{Task, check, run};
+use crate::util::wake_flag::WakeFlag;
 
-/// What a child waits for: somebody counts it up and wakes the child. No ordering of its own,
-/// so that a child sees it only where the wake-up carries it.
+/// What a child waits for: another thread counts it up and wakes the child. It has no ordering of
+/// its own, so a child sees it only if the wake-up carries it.
 #[derive(Clone)]
 struct Data(Arc<AtomicUsize>);
 
@@ -30,8 +30,9 @@ impl Data {
     }
 }
 
-/// A thread that sets the data and wakes, so many times; the last time it gives the waker away.
-fn wakes(times: usize, data: &Data, cx: &Context<'_>) {
+/// Spawns a thread that sets the data and wakes the child, `times` times; the last time it
+/// consumes the waker.
+fn wake_from_thread(times: usize, data: &Data, cx: &Context<'_>) {
     let (data, waker) = (data.clone(), cx.waker().clone());
     thread::spawn(move || {
         for value in 1..times {
@@ -43,7 +44,7 @@ fn wakes(times: usize, data: &Data, cx: &Context<'_>) {
     });
 }
 
-/// Runs an engine with these children, which are told how often they were polled.
+/// Runs an engine with these children. Each is told how many polls it has had, this one included.
 macro_rules! children {
     ($($child:expr),*) => {{
         let mut engine = Engine::new();
@@ -60,7 +61,7 @@ macro_rules! children {
     }};
 }
 
-// === kept wakers ===
+// === wakers that a child has kept ===
 
 #[test]
 fn a_waker_that_a_child_has_kept() {
@@ -69,12 +70,12 @@ fn a_waker_that_a_child_has_kept() {
         let mut kept: Option<Waker> = None;
         children!(|cx: &mut Context<'_>, polls| {
             match polls {
-                // Polled again, with a flag of its own.
+                // It is polled again, with a waker of its own.
                 1 => {
                     kept = Some(cx.waker().clone());
                     cx.waker().wake_by_ref();
                 }
-                2 => wakes(2, &data, cx),
+                2 => wake_from_thread(2, &data, cx),
                 _ => {}
             }
             assert!(polls <= 4, "polled without a wake");
@@ -90,7 +91,7 @@ fn two_children_of_one_block() {
         let child = |data: Data| {
             move |cx: &mut Context<'_>, polls| {
                 if polls == 1 {
-                    wakes(1, &data, cx);
+                    wake_from_thread(1, &data, cx);
                 }
                 assert!(polls <= 2, "polled without a wake");
                 data.is(1)
@@ -100,15 +101,15 @@ fn two_children_of_one_block() {
     });
 }
 
-// === the waker that is lent ===
+// === the shared waker ===
 
 #[test]
-fn a_lent_waker_that_is_woken_and_dropped() {
+fn a_shared_waker_that_is_woken_and_dropped() {
     check(None, || {
         let data = Data::new();
         children!(|cx: &mut Context<'_>, polls| {
             if polls == 1 {
-                wakes(1, &data, cx);
+                wake_from_thread(1, &data, cx);
             }
             assert!(polls <= 2, "polled without a wake");
             data.is(1)
@@ -117,12 +118,12 @@ fn a_lent_waker_that_is_woken_and_dropped() {
 }
 
 #[test]
-fn a_lent_waker_that_is_woken_twice() {
+fn a_shared_waker_that_is_woken_twice() {
     check(3, || {
         let data = Data::new();
         children!(|cx: &mut Context<'_>, polls| {
             if polls == 1 {
-                wakes(2, &data, cx);
+                wake_from_thread(2, &data, cx);
             }
             assert!(polls <= 3, "polled without a wake");
             data.is(2)
@@ -131,13 +132,13 @@ fn a_lent_waker_that_is_woken_twice() {
 }
 
 #[test]
-fn two_lent_wakers_of_one_child() {
+fn two_clones_of_the_shared_waker() {
     check(2, || {
         let (one, other) = (Data::new(), Data::new());
         children!(|cx: &mut Context<'_>, polls| {
             if polls == 1 {
-                wakes(1, &one, cx);
-                wakes(1, &other, cx);
+                wake_from_thread(1, &one, cx);
+                wake_from_thread(1, &other, cx);
             }
             assert!(polls <= 3, "polled without a wake");
             if one.is(1).is_ready() { other.is(1) } else { Poll::Pending }
@@ -145,25 +146,25 @@ fn two_lent_wakers_of_one_child() {
     });
 }
 
-// === stale wakers ===
+// === clones that outlive their child ===
 
-/// A child that is done at its first poll, and leaves a clone of the waker it was lent.
+/// The child is done at its first poll, and leaves a clone of the shared waker.
 #[test]
-fn a_waker_that_was_lent_to_an_earlier_tenant() {
+fn a_clone_of_the_shared_waker_that_an_earlier_child_left() {
     check(3, || {
         let (stale, data) = (Data::new(), Data::new());
         let mut engine = Engine::new();
         engine.insert(|cx| {
-            wakes(1, &stale, cx);
+            wake_from_thread(1, &stale, cx);
             Poll::Ready(())
         });
-        tenant_after(engine, 1, &data);
+        next_child_after(engine, 1, &data);
     });
 }
 
-/// A child with a flag of its own, which is done at its second poll and leaves a clone.
+/// The child has a waker of its own, is done at its second poll, and leaves a clone.
 #[test]
-fn a_waker_that_an_earlier_tenant_has_kept() {
+fn a_clone_of_its_own_waker_that_an_earlier_child_left() {
     check(3, || {
         let (stale, data) = (Data::new(), Data::new());
         let (mut polls, mut kept) = (0, None);
@@ -176,15 +177,16 @@ fn a_waker_that_an_earlier_tenant_has_kept() {
                 return Poll::Pending;
             }
             kept = None;
-            wakes(2, &stale, cx);
+            wake_from_thread(2, &stale, cx);
             Poll::Ready(())
         });
-        tenant_after(engine, 2, &data);
+        next_child_after(engine, 2, &data);
     });
 }
 
-/// Lets the engine's only child be done after so many polls, then seats another one there.
-fn tenant_after<'a>(mut engine: Engine<'a>, polls: usize, data: &'a Data) {
+/// Polls the engine's only child, which is done after `polls` polls, then another one in the same
+/// slot.
+fn next_child_after<'a>(mut engine: Engine<'a>, polls: usize, data: &'a Data) {
     for polled in 1..=polls {
         let poll = engine.poll(&mut Context::from_waker(Waker::noop()));
         assert_eq!(poll.is_ready(), polled == polls);
@@ -193,9 +195,9 @@ fn tenant_after<'a>(mut engine: Engine<'a>, polls: usize, data: &'a Data) {
     engine.insert(move |cx| {
         polls += 1;
         if polls == 1 {
-            wakes(1, data, cx);
+            wake_from_thread(1, data, cx);
         }
-        assert!(polls <= 2, "woken by the waker of another");
+        assert!(polls <= 2, "woken by the waker of another child");
         data.is(1)
     });
     run(|cx| engine.poll(cx));
@@ -208,11 +210,11 @@ fn a_child_that_yields_and_is_woken() {
     check(3, || {
         let data = Data::new();
         children!(|cx: &mut Context<'_>, polls| {
-            // Once by the lent waker, once by its own, while the thread wakes.
+            // Once by the shared waker, once by its own, while the thread wakes it.
             match polls {
                 1 => {
                     cx.waker().wake_by_ref();
-                    wakes(2, &data, cx);
+                    wake_from_thread(2, &data, cx);
                 }
                 2 => cx.waker().wake_by_ref(),
                 _ => {}
@@ -223,14 +225,14 @@ fn a_child_that_yields_and_is_woken() {
     });
 }
 
-/// The same the other way round, so that the wake comes while the thread may have let go.
+/// The same the other way round: the child wakes itself when the thread may have dropped its clone.
 #[test]
 fn a_child_that_is_woken_and_yields() {
     check(3, || {
         let data = Data::new();
         children!(|cx: &mut Context<'_>, polls| {
             if polls == 1 {
-                wakes(1, &data, cx);
+                wake_from_thread(1, &data, cx);
             }
             if polls <= 2 {
                 cx.waker().wake_by_ref();
@@ -241,65 +243,65 @@ fn a_child_that_is_woken_and_yields() {
     });
 }
 
-// === the far way ===
+// === blocks in regions ===
 
-/// The entry of the region stands in a `FuturesUnordered` whose own steps are not explored.
+/// The region's future is in a `FuturesUnordered`, the inside of which is not explored.
 #[test]
-fn a_child_of_a_far_block() {
+fn a_child_of_a_block_in_a_region() {
     check(3, || {
         let data = Data::new();
-        let mut far = Far::new(vec![far_child(2, data)]);
-        run(|cx| far.poll(cx));
+        let mut blocks = OverflowBlocks::new(vec![region_child(2, data)]);
+        run(|cx| blocks.poll(cx));
     });
 }
 
 #[test]
-fn children_of_two_far_blocks() {
+fn children_of_two_blocks_in_a_region() {
     check(2, || {
         let (one, other) = (Data::new(), Data::new());
-        let mut far = Far::new(vec![far_child(1, one), far_child(1, other)]);
-        run(|cx| far.poll(cx));
+        let mut blocks = OverflowBlocks::new(vec![region_child(1, one), region_child(1, other)]);
+        run(|cx| blocks.poll(cx));
     });
 }
 
-fn far_child(times: usize, data: Data) -> Child<'static> {
+fn region_child(times: usize, data: Data) -> Child<'static> {
     let mut polls = 0;
     Box::new(move |cx| {
         polls += 1;
         if polls == 1 {
-            wakes(times, &data, cx);
+            wake_from_thread(times, &data, cx);
         }
         assert!(polls <= times + 1, "polled without a wake");
         data.is(times)
     })
 }
 
-// === the bell alone ===
+// === the parent's waker, and the flag of another future ===
 
-/// Two ring by name. The first poll is by another task than the later ones.
+/// Two threads notify, each of its block. The first poll is by another task than the later ones.
 #[test]
-fn a_bell_that_two_pull() {
+fn a_parent_that_is_notified_of_two_blocks() {
     check(3, || {
         let parent = ParentWaker::new();
         let data = [Data::new(), Data::new()];
-        for cord in 0..2 {
-            let (parent, data) = (sync::Arc::clone(&parent), data[cord].clone());
+        for block in 0..2 {
+            let (parent, data) = (sync::Arc::clone(&parent), data[block].clone());
             thread::spawn(move || {
                 data.set(1);
-                parent.notify_block(cord as u8);
+                parent.notify_block(block as u8);
             });
         }
-        let mut heard = 0;
+        let mut seen = 0;
         let mut poll = |cx: &mut Context<'_>| {
-            let news = parent.begin_poll(cx).and(parent.take_ready());
-            assert_eq!(news.any(), news.blocks() != 0);
-            for cord in (0..2).filter(|cord| news.blocks() & 1 << cord != 0) {
-                assert!(data[cord].is(1).is_ready(), "a ring without what was done before");
-                assert_eq!(heard & 1 << cord, 0, "heard twice");
+            let ready = parent.begin_poll(cx).merge(parent.take_ready());
+            assert_eq!(ready.any(), ready.blocks() != 0);
+            for block in (0..2).filter(|block| ready.blocks() & 1 << block != 0) {
+                assert!(data[block].is(1).is_ready(), "does not carry what was done before");
+                assert_eq!(seen & 1 << block, 0, "taken twice");
             }
-            heard |= news.blocks();
-            parent.end_poll(cx, heard != 3);
-            if heard == 3 { Poll::Ready(()) } else { Poll::Pending }
+            seen |= ready.blocks();
+            parent.end_poll(cx, seen != 3);
+            if seen == 3 { Poll::Ready(()) } else { Poll::Pending }
         };
         let task = Task::new();
         if poll(&mut Context::from_waker(&Task::new().waker())).is_pending() {
@@ -308,38 +310,38 @@ fn a_bell_that_two_pull() {
     });
 }
 
-/// The waker of a scope's body, polled as the scope does.
+/// The waker of a scope's body, which is polled as the scope polls it.
 #[test]
-fn a_signal() {
+fn a_wake_flag() {
     check(3, || {
         let data = Data::new();
         let parent = ParentWaker::new();
-        let signal = WakeFlag::new(sync::Arc::clone(&parent));
-        let waker = WakeFlag::waker(&signal);
+        let flag = WakeFlag::new(sync::Arc::clone(&parent));
+        let waker = WakeFlag::waker(&flag);
         let mut polls = 0;
         run(|cx| {
             parent.begin_poll(cx);
             let mut done = Poll::Pending;
             let mut yielded = false;
             loop {
-                if !yielded && signal.take() {
+                if !yielded && flag.take_woken() {
                     polls += 1;
                     let cx = Context::from_waker(&waker);
                     match polls {
-                        1 => wakes(2, &data, &cx),
+                        1 => wake_from_thread(2, &data, &cx),
                         2 => cx.waker().wake_by_ref(),
                         _ => {}
                     }
                     assert!(polls <= 4, "polled without a wake");
                     done = data.is(2);
-                    yielded = signal.is_woken();
+                    yielded = flag.is_woken();
                 }
                 parent.take_ready();
-                if done.is_ready() || yielded || !signal.is_woken() {
+                if done.is_ready() || yielded || !flag.is_woken() {
                     break;
                 }
             }
-            if signal.is_woken() {
+            if flag.is_woken() {
                 parent.notify();
             }
             parent.end_poll(cx, done.is_pending());
@@ -348,9 +350,9 @@ fn a_signal() {
     });
 }
 
-// === what loom finds ===
+// === what loom itself finds ===
 
-/// Looks for work and says whom to wake, in that order or the other one.
+/// Looks for work and registers the task, in that order or the other one.
 fn register_and_look(look_first: bool) {
     check(None, move || {
         let shared = Arc::new((AtomicUsize::new(0), sync::AtomicWaker::new()));
@@ -383,10 +385,10 @@ fn to_look_and_then_register() {
     register_and_look(true);
 }
 
-/// The same with a mere flag in place of the waker's registration. The look may come before
-/// the store then, for all the others see; not before an exchange of what the other exchanges
-/// too, since one of the two comes second and sees the first.
-fn note_and_look(exchange: bool) {
+/// The same with a flag in place of the waker's registration. To the other thread, the look may
+/// then come before a store of the flag. It can't come before an exchange, if the other thread exchanges
+/// the flag too: one of the two exchanges is the second and sees the first.
+fn set_and_look(exchange: bool) {
     check(None, move || {
         let shared = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
         let other = Arc::clone(&shared);
@@ -406,11 +408,11 @@ fn note_and_look(exchange: bool) {
 
 #[test]
 fn to_register_by_an_exchange() {
-    note_and_look(true);
+    set_and_look(true);
 }
 
 #[test]
 #[should_panic(expected = "a lost wake-up")]
 fn to_register_by_a_store() {
-    note_and_look(false);
+    set_and_look(false);
 }

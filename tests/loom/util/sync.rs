@@ -1,5 +1,5 @@
-//! What `crate::util::sync` is in the model: loom's atomics, and on top of them what the crate takes
-//! from elsewhere, in the same steps and with the same orderings as the original.
+//! The model's `crate::util::sync`: loom's atomics, and on top of them what the crate takes from
+//! other crates, in the same steps and with the same orderings as the original.
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
@@ -10,11 +10,11 @@ use loom::cell::UnsafeCell;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
-/// An `Arc` whose count is an atomic of the model. (loom's own synchronizes where its count is
-/// looked at, which would hide a fence that is missing.)
+/// An `Arc` with an atomic of the model as its count. (loom's own synchronizes when its count is
+/// read, which would hide a missing fence.)
 #[derive(Debug, Default)]
 pub(crate) struct Arc<T> {
-    /// The memory, and who frees it; its count is none of the model's.
+    /// Owns the memory, and frees it; its own count is outside of the model.
     inner: std::sync::Arc<Inner<T>>,
 }
 
@@ -72,7 +72,7 @@ impl<T> Clone for Arc<T> {
 
 impl<T> Drop for Arc<T> {
     fn drop(&mut self) {
-        // A model that has failed is over, and its atomics are out of use.
+        // A model that has failed is over, and its atomics must not be used.
         if std::thread::panicking() {
             return;
         }
@@ -126,7 +126,7 @@ pub(crate) fn waker<W: ArcWake>(arc: Arc<W>) -> Waker {
     unsafe { Waker::new(Arc::into_raw(arc), &Table::<W>::TABLE) }
 }
 
-/// As `futures_util::task::waker_ref`: a waker that counts for nobody.
+/// As `futures_util::task::waker_ref`: a waker that is not counted.
 pub(crate) fn waker_ref<W: ArcWake>(arc: &Arc<W>) -> WakerRef<'_, W> {
     let data = std::sync::Arc::as_ptr(&arc.inner).cast();
     // SAFETY: as above, and it is not dropped.
@@ -160,7 +160,8 @@ pub(crate) struct AtomicWaker {
     waker: UnsafeCell<Option<Waker>>,
 }
 
-// SAFETY: who has left `WAITING` has the waker to himself, until he comes back to it.
+// SAFETY: the thread that has changed the state from `WAITING` has exclusive access to the waker,
+// until it changes the state back.
 unsafe impl Send for AtomicWaker {}
 unsafe impl Sync for AtomicWaker {}
 
@@ -192,7 +193,8 @@ impl AtomicWaker {
             }
             Err(WAKING) => {
                 waker.wake_by_ref();
-                // So it spins until the other has woken; loom is to let the other go on.
+                // So the task polls again, until the other thread has left `WAKING`; loom must let that
+                // thread go on.
                 loom::thread::yield_now();
             }
             Err(_) => unreachable!("two register at a time"),

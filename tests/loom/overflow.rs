@@ -1,0 +1,86 @@
+//! The blocks without a bit in the `ParentWaker`. Built from the parts, since a set has the first
+//! of them after some four thousand children.
+
+#[allow(dead_code)]
+#[path = "../../src/set/block.rs"]
+mod block;
+#[allow(dead_code)]
+#[path = "../../src/set/child_waker.rs"]
+mod child_waker;
+#[allow(dead_code)]
+#[path = "../../src/set/overflow.rs"]
+#[allow(clippy::module_inception)]
+mod overflow;
+#[allow(dead_code)]
+#[path = "../../src/set/slots.rs"]
+mod slots;
+
+use std::task::{Context, Poll};
+
+use self::block::{Batch, Block};
+use self::overflow::Overflow;
+use crate::engine::Child;
+use crate::util::parent_waker::{DIRECT_BLOCKS, ParentWaker};
+use crate::util::sync::Arc;
+
+/// Blocks of one region, with a child in each.
+pub(crate) struct OverflowBlocks<'a> {
+    parent: Arc<ParentWaker>,
+    overflow: Overflow,
+    blocks: Vec<Block<Child<'a>>>,
+    unpolled: bool,
+    left: usize,
+}
+
+impl<'a> OverflowBlocks<'a> {
+    pub(crate) fn new(children: Vec<Child<'a>>) -> Self {
+        let parent = ParentWaker::new();
+        let mut overflow = Overflow::default();
+        let left = children.len();
+        let blocks = (DIRECT_BLOCKS..).zip(children).map(|(number, child)| {
+            let mut block = Block::new(overflow.add(number, &parent));
+            block.insert(child, number);
+            block
+        });
+        let blocks = blocks.collect();
+        Self { parent, overflow, blocks, unpolled: true, left }
+    }
+
+    /// Polls as a group does, with the set's `start_round` and `gather` written again.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ready = self.parent.begin_poll(cx);
+        for block in &mut self.blocks {
+            block.ready |= core::mem::take(&mut block.yielded);
+        }
+        loop {
+            ready = ready.merge(self.parent.take_ready());
+            let unpolled = core::mem::take(&mut self.unpolled);
+            if ready.any() || self.overflow.has_grown() {
+                let blocks = &mut self.blocks;
+                self.overflow.gather(core::mem::take(&mut ready), |number| {
+                    let block = &mut blocks[number - DIRECT_BLOCKS];
+                    block.ready |= block.take_woken();
+                });
+            }
+            let mut polled = unpolled;
+            for block in &mut self.blocks {
+                let count = if unpolled { 1 } else { block.ready.count_ones() as usize };
+                let mut batch = Batch { unpolled, count, ..Batch::default() };
+                let poll = &mut |child: core::pin::Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| {
+                    child.get_mut()(cx)
+                };
+                block.poll(&mut batch, &mut None, poll, &mut |_, ()| true);
+                self.left -= batch.freed;
+                polled |= count != 0;
+            }
+            if !polled && !self.parent.is_notified() {
+                break;
+            }
+        }
+        if self.blocks.iter().any(|block| block.yielded != 0) {
+            self.parent.notify();
+        }
+        self.parent.end_poll(cx, self.left != 0);
+        if self.left != 0 { Poll::Pending } else { Poll::Ready(()) }
+    }
+}

@@ -1,0 +1,22 @@
+//! The crate's `util`, with the model's own [`sync`] below it.
+
+#[allow(dead_code)]
+#[path = "../../src/util/lock.rs"]
+pub(crate) mod lock;
+#[allow(dead_code)]
+#[path = "../../src/util/panic.rs"]
+pub(crate) mod panic;
+#[allow(dead_code)]
+#[path = "../../src/util/parent_waker.rs"]
+pub(crate) mod parent_waker;
+pub(crate) mod sync;
+#[allow(dead_code)]
+#[path = "../../src/util/wake_flag.rs"]
+pub(crate) mod wake_flag;
+
+/// The threads of the model are one thread of the system, and would share its thread-locals.
+pub(crate) mod current {
+    pub(crate) fn enter<R>(_: usize, _: usize, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+}
