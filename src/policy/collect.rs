@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::in_order::InOrder;
 use super::{Policy, Verdict};
 use crate::reason::Reason;
+use crate::util::in_order::InOrder;
 
 /// Keeps the children's values, in the order of admission; stops at the first `Err`.
 ///
@@ -90,7 +90,7 @@ impl<T, E> Policy<T, E> for Collect<T, E> {
     fn finish(&mut self) -> Self::Output {
         match self.first.take() {
             Some(error) => Err(error),
-            None => Ok(self.values.take()),
+            None => Ok(self.values.take_all()),
         }
     }
 }

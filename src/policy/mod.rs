@@ -6,7 +6,6 @@ mod errors;
 mod first_done;
 mod first_err;
 mod first_ok;
-mod in_order;
 mod settle;
 
 use crate::reason::Reason;

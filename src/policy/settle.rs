@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::in_order::InOrder;
 use super::{Policy, Verdict};
+use crate::util::in_order::InOrder;
 
 /// Keeps every child's result, in the order of admission; an `Err` stops nobody.
 ///
@@ -69,7 +69,7 @@ impl<T, E> Policy<T, E> for Settle<T, E> {
     }
 
     fn finish(&mut self) -> Self::Output {
-        self.results.take()
+        self.results.take_all()
     }
 }
 
