@@ -1,17 +1,17 @@
-//! All errors there are.
+//! The policy that keeps all errors.
 
 use core::fmt;
 
 use super::{Errors, Policy, Verdict};
 
-/// Keeps every error; an `Err` stops nobody.
+/// Keeps every error, and never stops the group.
 ///
-/// Set by [`Group::all_errors`](crate::Group::all_errors). All children run to their end,
-/// whatever becomes of the others, and the group gives `Ok(())` where none failed, else all the
-/// [`Errors`], in the order in which they came. conc's `ErrorPool` does so in Go by default. The
-/// `Ok` values are dropped; [`Settle`](crate::Settle) keeps both.
+/// Set by [`Group::all_errors`](crate::Group::all_errors). All children run to their end. The
+/// group resolves to `Ok(())` if none failed, and otherwise to all the [`Errors`], in the order in
+/// which they came. The `Ok` values are dropped; [`Settle`](crate::Settle) keeps both. In Go, an
+/// `ErrorPool` of conc does the same by default.
 ///
-/// The group still stops where its token is cancelled, or a child panics.
+/// The group still stops if its token is cancelled or a child panics.
 ///
 /// # Examples
 ///
@@ -36,7 +36,7 @@ pub struct AllErrors<E> {
 }
 
 impl<E> AllErrors<E> {
-    /// Makes the policy, with no error seen.
+    /// Creates the policy, with no error seen.
     ///
     /// # Examples
     ///

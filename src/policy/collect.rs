@@ -1,22 +1,24 @@
-//! All values, or the first error.
+//! The policy that keeps all values, or the first error.
 
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::in_order::InOrder;
 use super::{Policy, Verdict};
 use crate::reason::Reason;
+use crate::util::in_order::InOrder;
 
-/// Keeps the children's values, in the order of admission; stops at the first `Err`.
+/// Keeps the children's values in the order of admission, and stops the group at the first `Err`.
 ///
-/// Set by [`Group::collect`](crate::Group::collect). The first child to finish with an error
-/// decides, and its error is the group's; the values kept so far are dropped then, and those of
-/// the children that still run as they come. `try_join_all` gives the same, but drops the
-/// siblings where they stand; here they are told, and polled to their end.
+/// Set by [`Group::collect`](crate::Group::collect). The group resolves to the error of the first
+/// child that finishes with one, or else to all values. At that error the values kept so far are
+/// dropped; those that come later are dropped as they come. `try_join_all` of `futures` gives the
+/// same result, but drops the siblings at the first error. Here the token is cancelled, and the
+/// siblings are drained: polled on to their end.
 ///
-/// A group that was cancelled without any child's returning an error gives the values of the
-/// children that finished, without gaps. It may have fewer values than it was given children;
-/// the token, or [`Stats`](crate::Stats), tells whether it was.
+/// If the group is cancelled and no child returns an error, the values are those of the children
+/// that finished, without gaps. There may be fewer values than children then; the token and
+/// [`Stats`](crate::Stats) tell whether there are. With
+/// [`err_on_cancel`](crate::Group::err_on_cancel) such a cancel is an error.
 ///
 /// # Examples
 ///
@@ -43,7 +45,7 @@ pub struct Collect<T, E> {
 }
 
 impl<T, E> Collect<T, E> {
-    /// Makes the policy, with nothing seen.
+    /// Creates the policy, with no result seen.
     ///
     /// # Examples
     ///
@@ -90,7 +92,7 @@ impl<T, E> Policy<T, E> for Collect<T, E> {
     fn finish(&mut self) -> Self::Output {
         match self.first.take() {
             Some(error) => Err(error),
-            None => Ok(self.values.take()),
+            None => Ok(self.values.take_all()),
         }
     }
 }

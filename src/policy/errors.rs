@@ -9,16 +9,16 @@ use crate::reason::CancelError;
 
 /// The errors of several children, in the order in which they came.
 ///
-/// What a group with [`AllErrors`](crate::AllErrors) or [`FirstOk`](crate::FirstOk) fails with,
-/// and [`hedge`](crate::hedge). It is empty only where nothing failed: with `FirstOk`, where no
-/// child finished; of a `hedge` that may attempt nothing. Others may be made of a `Vec`, or
-/// collected.
+/// A group with [`AllErrors`](crate::AllErrors) or [`FirstOk`](crate::FirstOk) fails with it, and
+/// so does [`hedge`](crate::hedge). It is empty only if nothing failed: if no child of a group with
+/// `FirstOk` finished, or if a `hedge` may make no attempt. You can also make one from a `Vec`, or
+/// collect one.
 ///
-/// Shown, it is on one line: how many they are, then each, as in `1 error: a` and
-/// `3 errors: a; b; c`, however many they are. `{:#}` shows each in its `{:#}` form. As an
-/// [`Error`], its [`source`](Error::source) is the first of them; iterate for each one's own
-/// chain. For that the children's error has to be an `Error` itself, which a `Box<dyn Error>`
-/// is not.
+/// `Display` writes one line, however many errors there are: their number, then each of them, as
+/// in `1 error: a` and `3 errors: a; b; c`. `{:#}` writes each error in its own `{:#}` form.
+///
+/// `Errors<E>` is an [`Error`] if `E` is one, which a `Box<dyn Error>` is not. Its
+/// [`source`](Error::source) is the first error; iterate to reach the sources of the others.
 ///
 /// # Examples
 ///
@@ -56,7 +56,7 @@ impl<E> Errors<E> {
         core::mem::replace(self, Self::none())
     }
 
-    /// How many there are.
+    /// Returns how many errors there are.
     ///
     /// # Examples
     ///
@@ -72,14 +72,14 @@ impl<E> Errors<E> {
         self.0.len()
     }
 
-    /// Whether there is none: nothing failed.
+    /// Returns `true` if there is no error, so nothing failed.
     ///
     /// # Examples
     ///
     /// ```
     /// # futures::executor::block_on(async {
     /// let group = errgroup::Group::<errgroup::Boxed<'_, (), &str>>::new().first_ok();
-    /// // Nobody succeeded, and nobody failed: there were no children.
+    /// // There were no children: none succeeded, and none failed.
     /// assert!(group.await.unwrap_err().is_empty());
     /// # });
     /// ```
@@ -87,7 +87,7 @@ impl<E> Errors<E> {
         self.0.is_empty()
     }
 
-    /// The one that came first.
+    /// Returns the error that came first, or `None` if there is none.
     ///
     /// # Examples
     ///
@@ -103,7 +103,7 @@ impl<E> Errors<E> {
         self.0.first()
     }
 
-    /// Goes through them, in the order in which they came.
+    /// Returns an iterator over the errors, in the order in which they came.
     ///
     /// # Examples
     ///
@@ -120,7 +120,7 @@ impl<E> Errors<E> {
         self.0.iter()
     }
 
-    /// Gives them out as they are kept.
+    /// Returns the errors as the `Vec` that holds them, in the order in which they came.
     ///
     /// # Examples
     ///
@@ -137,11 +137,11 @@ impl<E> Errors<E> {
     }
 }
 
-/// Takes them in the order in which they come.
+/// Collects errors in the order of the iterator.
 ///
 /// # Examples
 ///
-/// All that is wrong with some inputs:
+/// A check that returns all that is wrong with its inputs:
 ///
 /// ```
 /// use errgroup::Errors;
@@ -161,7 +161,7 @@ impl<E> FromIterator<E> for Errors<E> {
     }
 }
 
-/// Takes them in their order, and as they are kept: [`Errors::into_vec`] gives them back.
+/// Wraps a `Vec` of errors as it is; [`Errors::into_vec`] returns it.
 ///
 /// # Examples
 ///
@@ -176,8 +176,8 @@ impl<E> From<Vec<E>> for Errors<E> {
     }
 }
 
-/// One error, made of the cancel: so that "it was cancelled" can stand wherever a group's errors
-/// can.
+/// Converts the cancellation to one error, so that a function that returns `Errors` can return it
+/// by `?`.
 ///
 /// # Examples
 ///
@@ -187,7 +187,7 @@ impl<E> From<Vec<E>> for Errors<E> {
 /// type AnyError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// async fn check(token: &CancelToken) -> Result<(), Errors<AnyError>> {
-///     // `?` makes an `Errors` of a `CancelError`.
+///     // `?` turns a `CancelError` into an `Errors`.
 ///     token.run(async { Err(Errors::from(vec!["one".into(), "two".into()])) }).await?
 /// }
 ///

@@ -1,19 +1,21 @@
-//! Whoever finishes first.
+//! The policy that keeps the first result.
 
 use core::fmt;
 
 use super::{Policy, Verdict};
 use crate::reason::Reason;
 
-/// Stops at the first child to finish, with `Ok` or with `Err`; its result is the group's.
+/// Stops the group at the first child to finish, with `Ok` or with `Err`, and keeps its result.
 ///
-/// Set by [`Group::first_done`](crate::Group::first_done). For parts of which none is to go on
-/// without the others: a server, its signals, its worker. The first to finish decides, and the
-/// group stops, with [`Reason::Done`] for an `Ok` and [`Reason::Failed`] for an `Err`; the others
-/// are told, polled to their end, and their results dropped. oklog/run does so for Go's actors;
-/// JavaScript's `Promise.race` gives the same result, but leaves the losers to themselves.
+/// Set by [`Group::first_done`](crate::Group::first_done). Use it for parts of a program none of
+/// which should go on without the others: a server, its signal handler, its worker.
 ///
-/// `None` is where no child finished: the group had none, or all were dropped in the queue.
+/// The group stops with [`Reason::Done`] for an `Ok`, and with [`Reason::Failed`] for an `Err`.
+/// The siblings are drained (polled on to their end), and their results are dropped. In Go,
+/// oklog/run treats its actors so. JavaScript's `Promise.race` gives the same result, but does not
+/// wait for the others.
+///
+/// The group resolves to `None` if no child finished: it had none, or all were dropped.
 ///
 /// # Examples
 ///
@@ -39,7 +41,7 @@ pub struct FirstDone<T, E> {
 }
 
 impl<T, E> FirstDone<T, E> {
-    /// Makes the policy, with nothing seen.
+    /// Creates the policy, with no result seen.
     ///
     /// # Examples
     ///

@@ -1,13 +1,16 @@
-//! The first error, or nothing.
+//! The default policy, which keeps the first error.
 
 use super::{Policy, Verdict};
 use crate::reason::Reason;
 
-/// The default policy: stops at the first `Err`, which is the group's.
+/// Stops the group at the first `Err`, and keeps that error. This is the default policy.
 ///
-/// What Go's `errgroup` does with a context: the first child to finish with an error decides,
-/// the later ones' results are dropped. A group that was cancelled without any child's
-/// returning an error gives `Ok(())`.
+/// The group resolves to the error of the first child that finishes with one, or else to
+/// `Ok(())`. All other results are dropped. Go's `errgroup` does the same if it is made by
+/// `WithContext`.
+///
+/// A group that is cancelled while no child returns an error resolves to `Ok(())`. With
+/// [`err_on_cancel`](crate::Group::err_on_cancel) such a cancel is an error.
 ///
 /// # Examples
 ///
@@ -28,7 +31,7 @@ pub struct FirstErr<E> {
 }
 
 impl<E> FirstErr<E> {
-    /// Makes the policy, with no error seen.
+    /// Creates the policy, with no error seen.
     ///
     /// # Examples
     ///

@@ -1,20 +1,19 @@
-//! The first value, or all errors.
+//! The policy that keeps the first value, or all errors.
 
 use core::fmt;
 
 use super::{Errors, Policy, Verdict};
 use crate::reason::Reason;
 
-/// Stops at the first `Ok`, which is the group's; fails only where no child succeeds.
+/// Stops the group at the first `Ok`, and keeps that value; fails only if no child succeeds.
 ///
-/// Set by [`Group::first_ok`](crate::Group::first_ok). An `Err` stops nobody. The first child to
-/// finish with `Ok` decides: the group stops with [`Reason::Done`], its other children are told
-/// and polled to their end, and their results are dropped, as are the errors that came before.
-/// Where no child succeeds, the group gives all the [`Errors`], in the order in which they came.
-/// What JavaScript's `Promise.any` does, with the losers waited for.
+/// Set by [`Group::first_ok`](crate::Group::first_ok). An `Err` does not stop the group. At the
+/// first `Ok` the group stops with [`Reason::Done`], and the errors that came before are dropped.
+/// The siblings are drained (polled on to their end), and their results are dropped. JavaScript's
+/// `Promise.any` gives the same result, but does not wait for the others.
 ///
-/// The [`Errors`] are empty where no child finished at all: the group had none, or was
-/// cancelled first.
+/// If no child succeeds, the group resolves to all the [`Errors`], in the order in which they
+/// came. They are empty if no child finished: the group had none, or was cancelled first.
 ///
 /// # Examples
 ///
@@ -29,7 +28,7 @@ use crate::reason::Reason;
 ///         match mirror {
 ///             "down" => Err("no answer"),
 ///             "up" => Ok("the file"),
-///             // It hears that it is no longer needed.
+///             // Ends when the token is cancelled.
 ///             _ => token.run(std::future::pending()).await.unwrap_or(Err("cancelled")),
 ///         }
 ///     });
@@ -44,7 +43,7 @@ pub struct FirstOk<T, E> {
 }
 
 impl<T, E> FirstOk<T, E> {
-    /// Makes the policy, with nothing seen.
+    /// Creates the policy, with no result seen.
     ///
     /// # Examples
     ///

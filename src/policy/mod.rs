@@ -1,4 +1,4 @@
-//! What the children's results add up to: the trait, and the policies that come with the crate.
+//! Policies: what a group resolves to, and which results stop it.
 
 mod all_errors;
 mod collect;
@@ -6,7 +6,6 @@ mod errors;
 mod first_done;
 mod first_err;
 mod first_ok;
-mod in_order;
 mod settle;
 
 use crate::reason::Reason;
@@ -19,30 +18,41 @@ pub use first_err::FirstErr;
 pub use first_ok::FirstOk;
 pub use settle::Settle;
 
-/// Says what a group makes of its children's results, and when it has seen enough.
+/// Decides what a group resolves to, and which of its children's results stop it.
 ///
-/// A group calls [`on_child`](Self::on_child) for each child that finishes, in the order in
-/// which they do, and [`finish`](Self::finish) once at its end. Both run on whichever thread
-/// polls the group, under no lock.
+/// A group calls [`on_child`](Self::on_child) for each child that finishes, in the order in which
+/// they finish, and [`finish`](Self::finish) once at its end. It calls both on the thread that
+/// polls it, and holds no lock meanwhile.
 ///
-/// These come with the crate, each with a builder of its own:
+/// # The built-in policies
 ///
-/// | policy | set by | the group resolves to | stops at |
+/// Children return a `Result<T, E>`. `Vec`s are in the order of admission, [`Errors`] in the order
+/// in which the errors came.
+///
+/// | policy | set by | the group resolves to | the group stops at |
 /// | --- | --- | --- | --- |
-/// | [`FirstErr`] | the default | `Result<(), E>` | the first `Err` |
-/// | [`Collect`] | [`collect`](crate::Group::collect) | `Result<Vec<T>, E>`, in the order of admission | the first `Err` |
-/// | [`AllErrors`] | [`all_errors`](crate::Group::all_errors) | `Result<(), Errors<E>>` | no result |
-/// | [`Settle`] | [`settle`](crate::Group::settle) | `Vec<Result<T, E>>`, in the order of admission | no result |
-/// | [`FirstOk`] | [`first_ok`](crate::Group::first_ok) | `Result<T, Errors<E>>` | the first `Ok` |
-/// | [`FirstDone`] | [`first_done`](crate::Group::first_done) | `Option<Result<T, E>>` | the first child to finish |
+/// | [`FirstErr`] | (the default) | `Result<(), E>` | the first `Err` |
+/// | [`Collect`] | [`collect`] | `Result<Vec<T>, E>` | the first `Err` |
+/// | [`AllErrors`] | [`all_errors`] | `Result<(), Errors<E>>` | no result |
+/// | [`Settle`] | [`settle`] | `Vec<Result<T, E>>` | no result |
+/// | [`FirstOk`] | [`first_ok`] | `Result<T, Errors<E>>` | the first `Ok` |
+/// | [`FirstDone`] | [`first_done`] | `Option<Result<T, E>>` | the first result |
 ///
-/// A policy of your own is set by [`with_policy`](crate::Group::with_policy).
+/// [`with_policy`] sets a policy of your own. Whatever the policy, a cancelled token or a panic
+/// stops the group.
+///
+/// [`collect`]: crate::Group::collect
+/// [`all_errors`]: crate::Group::all_errors
+/// [`settle`]: crate::Group::settle
+/// [`first_ok`]: crate::Group::first_ok
+/// [`first_done`]: crate::Group::first_done
+/// [`with_policy`]: crate::Group::with_policy
 ///
 /// # Panics
 ///
-/// A panic of a policy is treated as a child's: the group stops, its children are polled to
-/// their end, and the panic resumes out of the group's poll. A policy that has panicked is
-/// called no more.
+/// A panic of a policy is treated as a child's: the group stops, its children are drained (polled
+/// on to their end), and the panic resumes out of the group's poll. A policy that has panicked is
+/// not called again.
 ///
 /// # Examples
 ///
@@ -83,18 +93,21 @@ pub trait Policy<T, E> {
     /// What the group resolves to.
     type Output;
 
-    /// Hears how a child ended; `index` is its place in the order of admission, from 0.
+    /// Takes the result of a child that has finished, and returns whether the group goes on.
     ///
-    /// After a stop it is called still, for the children that were running; its verdict is
-    /// no longer heard then. Children that are dropped are never reported.
+    /// `index` is the child's position in the order of admission, from 0. After a stop this is
+    /// still called for the children that were running, but the verdict is ignored. It is not
+    /// called for a child that panicked or was dropped.
     fn on_child(&mut self, index: usize, result: Result<T, E>) -> Verdict;
 
-    /// Makes the group's output. Called once, when nothing runs any more; not after a panic,
-    /// nor where the group is dropped.
+    /// Returns the group's output.
+    ///
+    /// It is called once, when no child runs any more. It is not called after a panic, nor if the
+    /// group is dropped before it resolves.
     fn finish(&mut self) -> Self::Output;
 }
 
-/// Whether a group goes on after a child has finished.
+/// Whether a group goes on after a child has finished: what [`Policy::on_child`] returns.
 ///
 /// # Examples
 ///
@@ -110,7 +123,7 @@ pub trait Policy<T, E> {
 pub enum Verdict {
     /// The group goes on.
     Continue,
-    /// The group stops: its token is cancelled with this reason, nothing more is admitted,
-    /// and what runs is polled to its end.
+    /// The group stops: its token is cancelled with this reason, it admits no more children, and
+    /// it drains those that run (polls them on to their end).
     Stop(Reason),
 }

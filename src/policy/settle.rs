@@ -1,18 +1,18 @@
-//! All results, good or bad.
+//! The policy that keeps all results.
 
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::in_order::InOrder;
 use super::{Policy, Verdict};
+use crate::util::in_order::InOrder;
 
-/// Keeps every child's result, in the order of admission; an `Err` stops nobody.
+/// Keeps every child's result in the order of admission, and never stops the group.
 ///
-/// Set by [`Group::settle`](crate::Group::settle). All children run to their end, whatever
-/// becomes of the others: what JavaScript's `Promise.allSettled` does.
+/// Set by [`Group::settle`](crate::Group::settle). All children run to their end, as with
+/// JavaScript's `Promise.allSettled`.
 ///
-/// The group still stops where its token is cancelled, or a child panics. Cancelled, it gives
-/// the results of the children that finished, without gaps; those that were never admitted have
+/// The group still stops if its token is cancelled or a child panics. If it is cancelled, the
+/// results are those of the children that finished, without gaps; a child that was dropped has
 /// none.
 ///
 /// # Examples
@@ -34,7 +34,7 @@ pub struct Settle<T, E> {
 }
 
 impl<T, E> Settle<T, E> {
-    /// Makes the policy, with nothing seen.
+    /// Creates the policy, with no result seen.
     ///
     /// # Examples
     ///
@@ -69,7 +69,7 @@ impl<T, E> Policy<T, E> for Settle<T, E> {
     }
 
     fn finish(&mut self) -> Self::Output {
-        self.results.take()
+        self.results.take_all()
     }
 }
 

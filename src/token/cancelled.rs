@@ -9,12 +9,31 @@ use crate::reason::Reason;
 
 /// The future of [`CancelToken::cancelled`].
 ///
-/// Resolves to the reason. Polled after that, it stays pending.
+/// Resolves to the [`Reason`] once the token is cancelled. If polled after that, it stays pending.
+///
+/// It owns a clone of the token, so it borrows nothing.
+///
+/// # Drop
+///
+/// Dropping it removes its waker from the token.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::future::Cancelled;
+/// use errgroup::{CancelToken, Reason};
+/// use futures::executor::block_on;
+///
+/// let token = CancelToken::new();
+/// let cancelled: Cancelled = token.cancelled();
+/// token.cancel();
+/// assert_eq!(block_on(cancelled), Reason::Cancelled);
+/// ```
 #[must_use = "a future does nothing unless it is polled: `.await` it"]
 pub struct Cancelled {
     /// `None` once it has resolved.
     token: Option<CancelToken>,
-    /// Its place among the token's wakers, if it has been pending before.
+    /// The key of its waker in the token, once it has been pending.
     key: Option<usize>,
 }
 
@@ -23,13 +42,13 @@ impl Cancelled {
         Self { token: Some(token), key: None }
     }
 
-    /// Says whether a poll would resolve it now.
+    /// Returns `true` if a poll would resolve it now.
     pub(super) fn is_ready(&self) -> bool {
         self.token.as_ref().is_some_and(CancelToken::is_cancelled)
     }
 
-    /// Deregisters and ends it; the same as dropping it.
-    pub(super) fn end(&mut self) {
+    /// Removes its waker from the token and terminates it, as a drop does.
+    pub(super) fn terminate(&mut self) {
         let Some(token) = self.token.take() else {
             return;
         };
@@ -51,7 +70,7 @@ impl Future for Cancelled {
             return Poll::Pending;
         }
         let reason = token.reason();
-        // The canceller has taken the waker out: no place to give back.
+        // The canceller has taken the waker out, so there is no key to give back.
         this.key = None;
         this.token = None;
         reason.map_or(Poll::Pending, Poll::Ready)
@@ -66,7 +85,7 @@ impl FusedFuture for Cancelled {
 
 impl Drop for Cancelled {
     fn drop(&mut self) {
-        self.end();
+        self.terminate();
     }
 }
 

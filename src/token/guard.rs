@@ -1,9 +1,15 @@
 use super::CancelToken;
 use crate::reason::Reason;
 
-/// Cancels its token when dropped, with [`Reason::Dropped`].
+/// Cancels its token with [`Reason::Dropped`] when it is dropped.
 ///
-/// Made by [`CancelToken::drop_guard`].
+/// Made by [`CancelToken::drop_guard`]. tokio-util's guard of that name does the same.
+///
+/// # Drop
+///
+/// Cancels the token, unless it is cancelled already. As with
+/// [`cancel_with`](CancelToken::cancel_with), wakers run within the call, and the panic of one
+/// comes out of it.
 ///
 /// # Examples
 ///
@@ -15,7 +21,7 @@ use crate::reason::Reason;
 /// assert!(!token.is_cancelled());
 /// ```
 #[derive(Debug)]
-#[must_use = "dropped at once, it cancels the token at once: bind it to a name"]
+#[must_use = "a guard that is dropped at once cancels the token at once: bind it to a name"]
 pub struct DropGuard {
     /// `None` once it is disarmed.
     token: Option<CancelToken>,
@@ -26,7 +32,7 @@ impl DropGuard {
         Self { token: Some(token) }
     }
 
-    /// Gives the token back, without cancelling it.
+    /// Returns the token without cancelling it.
     ///
     /// # Examples
     ///
@@ -40,7 +46,7 @@ impl DropGuard {
     /// assert!(!open().unwrap().is_cancelled());
     /// ```
     pub fn disarm(mut self) -> CancelToken {
-        // Full until now: only this method empties it, and takes the guard away.
+        // `Some` until here: only this method takes the token, and it consumes the guard.
         self.token.take().unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! A token that tells many, at once, to stop.
+//! Cancellation: the token, its tree, and the futures that wait for it.
 
 mod cancelled;
 mod guard;
@@ -19,19 +19,24 @@ pub(crate) use self::wake::wake_all;
 use self::node::Node;
 use crate::reason::Reason;
 
-/// Tells whoever holds a clone of it, or of one made by [`child`](Self::child), to stop.
+/// Signals cancellation to all its clones and to all its descendants.
 ///
-/// Cancelling is a signal, given once and never taken back: [`is_cancelled`] looks at
-/// it, [`cancelled`] waits for it, [`run`] drops a future when it comes. It goes down the
-/// tree of tokens, never up.
+/// A token is cancelled once and stays so. [`is_cancelled`] tests for it, [`cancelled`] waits for
+/// it, and [`run`] drops a future when it comes. [`child`] makes a token below this one.
+/// Cancelling a token cancels its descendants, never its ancestors.
 ///
-/// Clones are one token: equal, and cancelled together. A clone costs one reference count.
-/// Dropping a token says nothing to the others (see [`drop_guard`] for that), and a
-/// descendant is reached although the tokens between have been dropped. Tokens may be
-/// dropped in any order, on any thread; each frees its memory, and its place in the tree,
-/// when the last clone goes. If it has children then, they are handed to its parent one by
-/// one.
+/// Clones are one token: they are equal, and they are cancelled together. A clone costs one
+/// reference count. The model is `CancellationToken` of tokio-util, to which this adds a
+/// [`Reason`].
 ///
+/// # Drop
+///
+/// Dropping a token cancels nothing; [`drop_guard`] makes a guard that does. Tokens may be dropped
+/// in any order and on any thread. Dropping the last clone frees the token's memory and its entry
+/// in its parent. If it has children, they move to its parent, one by one, so a cancelled ancestor
+/// still reaches them.
+///
+/// [`child`]: Self::child
 /// [`is_cancelled`]: Self::is_cancelled
 /// [`cancelled`]: Self::cancelled
 /// [`run`]: Self::run
@@ -57,7 +62,7 @@ use crate::reason::Reason;
 pub struct CancelToken(Arc<Node>);
 
 impl CancelToken {
-    /// Makes a token without a parent.
+    /// Creates a token without a parent.
     ///
     /// # Examples
     ///
@@ -69,14 +74,15 @@ impl CancelToken {
         Self(Node::root())
     }
 
-    /// How many there are: clones, children, futures that wait for it, and this one.
+    /// Returns how many references there are: from its clones (this one included), its children,
+    /// and the futures that wait for it.
     pub(crate) fn references(&self) -> usize {
         self.0.references()
     }
 
-    /// Makes a token that is cancelled when this one is, and can be cancelled by itself.
+    /// Creates a token that is cancelled when this one is, and that can be cancelled by itself.
     ///
-    /// The child of a cancelled token is born cancelled, with its reason.
+    /// The child of a cancelled token is cancelled from the start, with the same reason.
     ///
     /// # Examples
     ///
@@ -90,18 +96,19 @@ impl CancelToken {
     /// parent.cancel();
     /// assert!(two.is_cancelled() && parent.child().is_cancelled());
     /// ```
-    #[must_use = "a child is of use only to whoever holds it"]
+    #[must_use = "a child token that is dropped has no effect"]
     pub fn child(&self) -> Self {
         Self(self.0.child())
     }
 
-    /// Cancels this token and its descendants, with [`Reason::Cancelled`].
+    /// Cancels this token and its descendants with [`Reason::Cancelled`].
     ///
-    /// The same as [`cancel_with`](Self::cancel_with), for when there is no more to say.
+    /// Returns `true` if this call cancelled the token, or `false` if it was cancelled before. For
+    /// another reason, and for what this guarantees, see [`cancel_with`](Self::cancel_with).
     ///
     /// # Panics
     ///
-    /// If a waker panics, after all have been woken.
+    /// Panics if a waker panics, after all have been woken.
     ///
     /// # Examples
     ///
@@ -114,20 +121,21 @@ impl CancelToken {
         self.cancel_with(Reason::Cancelled)
     }
 
-    /// Cancels this token and its descendants, and says why; true for the one call that
-    /// did it.
+    /// Cancels this token and its descendants with the given reason.
     ///
-    /// The first reason wins, for each token: descendants that were cancelled before keep
-    /// theirs. When this returns, true or false, all descendants are cancelled. They are so
-    /// before the first waker runs; then everyone who waits for one of them is woken, once,
-    /// on this thread. No lock is held meanwhile, so a waker may do what it likes with
-    /// the tokens, such as polling its task at once.
+    /// Returns `true` if this call cancelled the token, or `false` if it was cancelled before. The
+    /// first reason wins, for each token: descendants that were cancelled before keep theirs.
+    ///
+    /// Whatever this returns, all descendants are cancelled by then. All are cancelled before the
+    /// first waker is woken. Then the waker of each future that waits for a token which this call
+    /// has cancelled is woken, once, on this thread. No lock is held meanwhile, so a waker may use
+    /// the tokens, or poll its task at once.
     ///
     /// # Panics
     ///
-    /// If a waker panics, after all have been woken. If several do, the first panic goes
-    /// on; if the thread is panicking already, none does. (Without `std`, a second panic
-    /// aborts.)
+    /// Panics if a waker panics, after all have been woken. If several wakers panic, the first
+    /// panic resumes; if the thread is unwinding already, none does. (Without `std`, a second
+    /// panic aborts.)
     ///
     /// # Examples
     ///
@@ -145,10 +153,10 @@ impl CancelToken {
         self.0.cancel(reason)
     }
 
-    /// Says whether the token is cancelled.
+    /// Returns `true` if the token is cancelled.
     ///
-    /// One atomic load, however deep in the tree: cheap enough for a loop's every turn.
-    /// What the canceller did before is visible to whoever sees true.
+    /// This is one atomic load at any depth of the tree, cheap enough for each iteration of a
+    /// loop. It is an acquire load: a caller that gets `true` sees what the canceller did before.
     ///
     /// # Examples
     ///
@@ -168,10 +176,10 @@ impl CancelToken {
         self.0.is_cancelled()
     }
 
-    /// Says why the token was cancelled; `None` if it is not.
+    /// Returns the reason why the token was cancelled, or `None` if it is not cancelled.
     ///
-    /// Once [`is_cancelled`](Self::is_cancelled) is true, this is `Some`, and always
-    /// the same. A token that an ancestor's cancelling reached has that ancestor's reason.
+    /// Once [`is_cancelled`](Self::is_cancelled) has returned `true`, this is `Some`, and always
+    /// the same. A token that was cancelled through an ancestor has that ancestor's reason.
     ///
     /// # Examples
     ///
@@ -187,14 +195,15 @@ impl CancelToken {
         self.0.reason()
     }
 
-    /// Waits until the token is cancelled, and gives the reason.
+    /// Waits until the token is cancelled, and returns the reason.
     ///
-    /// The future borrows nothing. Making it allocates nothing; it is registered with
-    /// the token from its first poll until it is dropped or done.
+    /// The future borrows nothing. Creating it allocates nothing. Its waker is registered with the
+    /// token from its first pending poll until the future resolves or is dropped.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: whoever waits again sees the same.
+    /// This method is cancel safe: a new call waits for the same event and returns the same
+    /// reason.
     ///
     /// # Examples
     ///
@@ -210,21 +219,23 @@ impl CancelToken {
         Cancelled::new(self.clone())
     }
 
-    /// Runs a future until it is done or the token is cancelled, whichever comes first.
+    /// Runs a future until it completes or the token is cancelled, whichever comes first.
     ///
-    /// A token that is cancelled already never polls the future. After that, the future
-    /// is asked first at each poll, and if it is done then its output counts, cancelled or
-    /// not. If it isn't, it is dropped in the poll that sees the token cancelled.
-    /// What is returned borrows nothing of the token.
+    /// If the token is cancelled before the first poll, the future is never polled. From then on,
+    /// each poll polls the future first: if it completes, its output is returned even if the token
+    /// is cancelled. Otherwise it is dropped in the poll that finds the token cancelled. The rules
+    /// are those of tokio-util's `run_until_cancelled`.
     ///
-    /// # Cancel safety
-    ///
-    /// As that of the future.
+    /// The returned future borrows nothing from the token.
     ///
     /// # Errors
     ///
-    /// [`CancelError`](crate::CancelError), with the token's reason, if it is cancelled
-    /// first.
+    /// Returns a [`CancelError`](crate::CancelError) with the token's reason if the token is
+    /// cancelled first.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe if the future is.
     ///
     /// # Examples
     ///
@@ -243,10 +254,10 @@ impl CancelToken {
         Run::new(self.cancelled(), future)
     }
 
-    /// Makes a guard that cancels the token when dropped, with [`Reason::Dropped`].
+    /// Creates a guard that cancels the token with [`Reason::Dropped`] when it is dropped.
     ///
-    /// For a scope that may be left in many ways: by `?`, by a panic, by its
-    /// future being dropped.
+    /// Use it if a scope can be left in several ways: by `?`, by a panic, or because its future is
+    /// dropped.
     ///
     /// # Examples
     ///
@@ -282,7 +293,7 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// By identity: a token equals its clones.
+/// Compares by identity: a token equals its clones and no other token.
 impl PartialEq for CancelToken {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -297,6 +308,6 @@ impl Hash for CancelToken {
     }
 }
 
-// Nothing of the user's runs under its locks, so a panic leaves nothing half done.
+// No user code runs under a node's lock, so a panic leaves no node half changed.
 impl UnwindSafe for CancelToken {}
 impl RefUnwindSafe for CancelToken {}

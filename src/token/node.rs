@@ -1,37 +1,38 @@
 //! The tree of tokens.
 //!
-//! A token is a reference to a [`Node`]. Children hold their parent; a parent knows its
-//! children, but does not hold them. So a node is freed when neither a token nor a child
-//! of it is left, and one of which only children are left is taken out of the tree: nobody
-//! can cancel it by itself any more, and its children go to its parent.
+//! A token is a reference to a [`Node`]. A child node holds its parent; a parent lists its
+//! children, but does not hold them. So a node is freed when no token and no child of it is left.
+//! A node that has children but no token is *tokenless*: it can no longer be cancelled by itself.
+//! Such a node is *unlinked*: its children move to its parent, and it leaves the tree.
 //!
 //! # Invariants
 //!
-//! 1. `cancelled` is true if and only if `reason` is `Some`, whenever the lock is free.
-//!    Both are set once, by the one who marks the node, and never taken back.
-//! 2. While neither of the two is cancelled or being freed, a node is in its parent's
-//!    `children`, under its `key`, if and only if its `parent` is that parent.
-//! 3. Each entry of `children` stands for a reference that the child holds: made before the
-//!    entry, given up after it. (Unless the node is cancelled; then nobody counts.) So a node
-//!    with no more references than entries has no token, and never will again, as tokens
-//!    are made from tokens only; and whoever counts one reference too many (a token just
-//!    being dropped on another thread) takes an orphan for a token's node, never the reverse.
-//! 4. Nothing is added to the `children` or `wakers` of a cancelled node, and none of its
-//!    children that has children itself leaves the list, until every descendant
-//!    is marked and the list is cleared as a whole. So a cancelled node without children has
-//!    no unmarked descendant, and a walk that meets one with children goes on through them.
-//! 5. An orphan that was missed (by 3) is found by the next of its children that makes a
-//!    child, so chains of such never grow.
+//! 1. Whenever the lock is free, `cancelled` is true if and only if `reason` is `Some`. Both are
+//!    set once, by the call that marks the node, and are never reset.
+//! 2. While neither of the two is cancelled or being freed, a node is in its parent's `children`,
+//!    under its `key`, if and only if its `parent` is that parent.
+//! 3. Each entry of `children` stands for a reference that the child holds. The reference is made
+//!    before the entry, and given up after the entry is removed. (If the node is cancelled this
+//!    need not hold, and references are not counted.) So a node with no more references than
+//!    entries has no token. It never has one again, since tokens are made from tokens only. A
+//!    count may include one reference too many, of a token that another thread is just dropping.
+//!    Then a tokenless node passes for one that has a token, never the reverse.
+//! 4. Nothing is added to the `children` or `wakers` of a cancelled node. None of its children
+//!    that has children itself leaves the list until every descendant is marked and the list is
+//!    cleared as a whole. So a cancelled node without children has no unmarked descendant, and a
+//!    walk that meets a cancelled node with children continues through them.
+//! 5. A tokenless node that was missed (by 3) is found by the next of its children that makes a
+//!    child. So chains of tokenless nodes never grow.
 //!
 //! # Lock order
 //!
-//! A parent before its child, at most one of each generation: parent, orphan and child
-//! when an orphan leaves the tree; nothing else takes two. Parents are older than their
-//! children, and what a node gets for a parent later is older still: the order is that of
-//! age, and the same for all threads.
+//! A parent is locked before its child, and at most one node of each generation. Unlinking a node
+//! locks its parent, the node, and one child at a time; nothing else holds two locks. Parents are
+//! older than their children, and a node's later parents are older still. So the order is that of
+//! age, and it is the same for all threads.
 //!
-//! Under a lock no waker is cloned, woken or dropped, no reason is dropped, and no node
-//! is released but where someone is known to hold it besides.
+//! Under a lock no waker is cloned, woken or dropped, and no reason is dropped. No reference to a
+//! node is dropped unless another one is known to exist.
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -48,14 +49,14 @@ use super::wake::wake_all;
 
 #[derive(Default)]
 pub(super) struct Node {
-    /// Stored with `Release` after the reason, loaded with `Acquire`: what its canceller
-    /// did before is seen by those who see the flag.
+    /// Stored with `Release` after the reason, and loaded with `Acquire`: a thread that sees the
+    /// flag set sees what the canceller did before.
     cancelled: AtomicBool,
-    /// The length of `children`, stored under the lock. Read without it as a hint, hence
-    /// always `Relaxed`.
-    kids: AtomicUsize,
-    /// Its key among the parent's children. Guarded by the parent's lock, which does
-    /// the synchronizing; hence always `Relaxed`.
+    /// The length of `children`, stored under the lock. It is also read without the lock, as a
+    /// hint; hence always `Relaxed`.
+    child_count: AtomicUsize,
+    /// Its key in the parent's `children`. It is guarded by the parent's lock, which
+    /// synchronizes; hence always `Relaxed`.
     key: AtomicUsize,
     state: Mutex<State>,
 }
@@ -68,10 +69,10 @@ struct State {
     wakers: Slab<Waker>,
 }
 
-// === What tokens do ===
+// === The operations of a token ===
 
 impl Node {
-    /// A node with nothing above it, that was cancelled before it was born.
+    /// Creates a node without a parent, cancelled from the start if there is a reason.
     fn cancelled(reason: Option<Reason>) -> Arc<Self> {
         let mut node = Arc::<Self>::default();
         if let Some(node) = Arc::get_mut(&mut node) {
@@ -82,7 +83,7 @@ impl Node {
     }
 
     pub(super) fn root() -> Arc<Self> {
-        // Made where it is to stay: `Arc::new` would make it on the stack and move it.
+        // Built in its allocation: `Arc::new` would build it on the stack and move it.
         Arc::default()
     }
 
@@ -90,7 +91,7 @@ impl Node {
         if self.is_cancelled() {
             return Self::cancelled(self.reason());
         }
-        // Whole before it can be found: a canceller needs nothing more of it.
+        // Complete before the parent lists it, since a canceller may find it from then on.
         let mut node = Self::root();
         if let Some(node) = Arc::get_mut(&mut node) {
             node.state.get_mut().parent = Some(self.clone());
@@ -103,11 +104,11 @@ impl Node {
         }
         let key = state.children.insert(Arc::downgrade(&node));
         node.key.store(key, Ordering::Relaxed);
-        self.kids.store(state.children.len(), Ordering::Relaxed);
-        let orphan = state.parent.as_ref().filter(|parent| parent.seems_orphan(0)).cloned();
+        self.child_count.store(state.children.len(), Ordering::Relaxed);
+        let tokenless = state.parent.as_ref().filter(|parent| parent.seems_tokenless(0)).cloned();
         drop(state);
-        if let Some(orphan) = orphan {
-            self.tidy(orphan);
+        if let Some(parent) = tokenless {
+            self.unlink_ancestors(parent);
         }
         node
     }
@@ -118,7 +119,7 @@ impl Node {
     }
 
     pub(super) fn reason(&self) -> Option<Reason> {
-        // A token not cancelled needs no lock to say so.
+        // A token that is not cancelled takes no lock.
         if !self.is_cancelled() {
             return None;
         }
@@ -129,13 +130,15 @@ impl Node {
         Walk::default().run(self, reason)
     }
 
-    /// How many tokens and children hold the node.
+    /// Returns how many tokens and children hold the node.
     pub(super) fn references(self: &Arc<Self>) -> usize {
         Arc::strong_count(self)
     }
 
-    /// Sees to it that `waker` is woken when the token is cancelled; false if it is already.
-    /// `key` is this waiter's place, from its first registration on.
+    /// Registers `waker` to be woken when the token is cancelled.
+    ///
+    /// Returns `false` if the token is cancelled already. `key` is the waiter's key, which its
+    /// first registration sets; a later one replaces the waker.
     pub(super) fn register(&self, key: &mut Option<usize>, waker: &Waker) -> bool {
         if let Some(key) = *key {
             let state = self.state.lock();
@@ -150,25 +153,25 @@ impl Node {
         let waker = waker.clone();
         let mut state = self.state.lock();
         if state.reason.is_some() {
-            // The lock goes first, then the waker.
+            // The lock is released before the waker is dropped.
             drop(state);
             return false;
         }
         match key.and_then(|key| state.wakers.get_mut(key)) {
-            Some(place) => {
-                let before = mem::replace(place, waker);
+            Some(registered) => {
+                let replaced = mem::replace(registered, waker);
                 drop(state);
-                drop(before);
+                drop(replaced);
             }
             None => *key = Some(state.wakers.insert(waker)),
         }
         true
     }
 
-    /// Undoes a registration. Nothing happens if the token was cancelled since.
+    /// Removes a registered waker. Does nothing if the token was cancelled since.
     pub(super) fn deregister(&self, key: usize) {
         let mut state = self.state.lock();
-        // A canceller has taken all wakers out: the list is empty.
+        // A canceller has taken all wakers out: after it the list stays empty.
         let waker = state.wakers.remove(key);
         drop(state);
         drop(waker);
@@ -178,51 +181,52 @@ impl Node {
 // === Leaving the tree ===
 
 impl Node {
-    /// Whether there are as many references as children, and `own` besides.
-    fn seems_orphan(self: &Arc<Self>, own: usize) -> bool {
-        Arc::strong_count(self) == self.kids.load(Ordering::Relaxed) + own
+    /// Returns `true` if all references are those of children, but for `own` of the caller.
+    fn seems_tokenless(self: &Arc<Self>, own: usize) -> bool {
+        Arc::strong_count(self) == self.child_count.load(Ordering::Relaxed) + own
     }
 
-    /// Called for each token that is dropped, while it still counts.
+    /// Unlinks the node if the caller's token is the last. The token is about to be dropped, and
+    /// still counts.
     #[inline]
     pub(super) fn release(self: &Arc<Self>) {
-        // Childless, for most: then it has only to be freed.
-        if self.kids.load(Ordering::Relaxed) != 0 && self.seems_orphan(1) {
-            self.step_out();
+        // Most nodes have no children, and need only be freed.
+        if self.child_count.load(Ordering::Relaxed) != 0 && self.seems_tokenless(1) {
+            self.unlink();
         }
     }
 
-    /// Takes the orphans above this node out, the nearest first.
+    /// Unlinks the tokenless ancestors of this node, from its `parent` upwards.
     #[cold]
-    fn tidy(&self, mut orphan: Arc<Self>) {
-        while orphan.step_out() {
+    fn unlink_ancestors(&self, mut parent: Arc<Self>) {
+        while parent.unlink() {
             let state = self.state.lock();
-            let Some(next) = state.parent.as_ref().filter(|parent| parent.seems_orphan(0)) else {
+            let Some(next) = state.parent.as_ref().filter(|next| next.seems_tokenless(0)) else {
                 break;
             };
             let next = next.clone();
             drop(state);
-            orphan = next;
+            parent = next;
         }
     }
 
-    /// Hands the children of an orphan to its parent. The caller holds one reference.
+    /// Moves the children of a tokenless node to its parent, and takes it out of the tree.
     ///
-    /// Returns false, and does nothing, if the node is no orphan (or there is one more to
-    /// count it just now), or if it or its parent is cancelled.
-    fn step_out(self: &Arc<Self>) -> bool {
+    /// The caller holds one reference. Returns `false`, and does nothing, if the node has a token
+    /// (or another thread holds a reference just now), or if it or its parent is cancelled.
+    fn unlink(self: &Arc<Self>) -> bool {
         loop {
             let mut state = self.state.lock();
-            if state.reason.is_some() || !self.seems_orphan(1) {
+            if state.reason.is_some() || !self.seems_tokenless(1) {
                 return false;
             }
             let Some(parent) = state.parent.clone() else {
-                // A root: nobody can come by it any more, from above or by a token.
+                // A root: it can be reached neither from a parent nor by a token.
                 let children = mem::take(&mut state.children);
-                self.kids.store(0, Ordering::Relaxed);
+                self.child_count.store(0, Ordering::Relaxed);
                 drop(state);
                 for child in children {
-                    // One that is being freed needs nothing.
+                    // A child that is being freed needs no change.
                     if let Some(child) = child.upgrade() {
                         let link = child.state.lock().parent.take();
                         drop(link);
@@ -234,27 +238,27 @@ impl Node {
 
             let mut above = parent.state.lock();
             if above.reason.is_some() {
-                // A canceller has this node on its list, or is done with it.
+                // A canceller has found this node, or is done with it.
                 return false;
             }
             let key = self.key.load(Ordering::Relaxed);
             if !above.children.get(key).is_some_and(|node| ptr::eq(node.as_ptr(), &**self)) {
-                // The parent left before, and this node has another by now, or none.
+                // The parent was unlinked meanwhile: the node has another by now, or none.
                 continue;
             }
-            // Held until all have their new parent: whoever walks through the tree, or
-            // looks for its entry here, sees all of this or nothing.
+            // Both locks are held until all children have their new parent. So a walk through
+            // the tree, or a child that looks for its entry, sees the whole move or none of it.
             let mut state = self.state.lock();
-            if state.reason.is_some() || !self.seems_orphan(1) {
+            if state.reason.is_some() || !self.seems_tokenless(1) {
                 return false;
             }
             let entry = above.children.remove(key);
             let link = state.parent.take();
             let children = mem::take(&mut state.children);
-            self.kids.store(0, Ordering::Relaxed);
+            self.child_count.store(0, Ordering::Relaxed);
             let mut moved = Vec::new();
             for entry in children {
-                // One that is being freed has no children: nobody needs to find it.
+                // A child that is being freed has no children, so no walk needs to find it.
                 let Some(child) = entry.upgrade() else {
                     continue;
                 };
@@ -262,10 +266,10 @@ impl Node {
                 child.key.store(above.children.insert(entry), Ordering::Relaxed);
                 moved.push((child, link));
             }
-            parent.kids.store(above.children.len(), Ordering::Relaxed);
+            parent.child_count.store(above.children.len(), Ordering::Relaxed);
             drop(state);
             drop(above);
-            // Possibly the last to hold them.
+            // These may be the last references.
             drop((entry, link, moved));
             return true;
         }
@@ -273,18 +277,18 @@ impl Node {
 }
 
 impl Drop for Node {
-    /// Leaves the parent's list, and frees the ancestors that only this node held: in a
-    /// loop, as there may be many.
+    /// Leaves the parent's list, and frees the ancestors that only this node held. There may be
+    /// many, so this loops and does not recurse.
     fn drop(&mut self) {
         let mut node: *const Self = self;
         let mut key = *self.key.get_mut();
         let mut parent = self.state.get_mut().parent.take();
         while let Some(above) = parent {
             let mut state = above.state.lock();
-            // Gone already if the parent stepped out, or is cancelled.
+            // The entry is gone already if the parent was unlinked or is cancelled.
             if state.children.get(key).is_some_and(|entry| ptr::eq(entry.as_ptr(), node)) {
                 let entry = state.children.remove(key);
-                above.kids.store(state.children.len(), Ordering::Relaxed);
+                above.child_count.store(state.children.len(), Ordering::Relaxed);
                 drop(state);
                 drop(entry);
             } else {
@@ -296,7 +300,7 @@ impl Drop for Node {
                 return;
             };
             key = *above.key.get_mut();
-            // So that its own drop, at the end of this turn, has nothing to do.
+            // Taken, so that its own drop, at the end of this iteration, has nothing to do.
             parent = above.state.get_mut().parent.take();
         }
     }
@@ -304,13 +308,13 @@ impl Drop for Node {
 
 // === Cancelling ===
 
-/// The way of one canceller through the tree, one lock at a time.
+/// One canceller's walk through the tree, which holds one lock at a time.
 #[derive(Default)]
 struct Walk {
-    /// Those found below, in the order in which they are visited. Released last: it may be a
-    /// reason's last use, and run the destructor of a user's error.
+    /// The descendants found, in the order in which they are visited. They are released at the
+    /// end: that may drop the last reference to a reason, and so run a user's destructor.
     found: Vec<Found>,
-    /// Why: one entry for this walk, and one for each other's that it has run into.
+    /// The reason of this walk, then those of the cancelled nodes with children that it has met.
     reasons: Vec<Reason>,
     /// The wakers of the nodes that this walk has marked.
     wakers: Vec<Slab<Waker>>,
@@ -318,17 +322,17 @@ struct Walk {
 
 struct Found {
     node: Arc<Node>,
-    /// The place of its parent's reason.
+    /// The index of its parent's reason in [`Walk::reasons`].
     reason: usize,
-    /// It has children itself.
+    /// Whether it has children itself.
     is_branch: bool,
 }
 
 impl Walk {
-    /// Cancels `top` and all below; true if `top` was not before.
+    /// Cancels `top` and its descendants. Returns `true` if `top` was not cancelled before.
     ///
-    /// If it was, someone else may be at it still. Then this walk does the same
-    /// work beside that one, so that after either's return every descendant is marked.
+    /// If it was, another thread may still be walking. Then this walk does the same work beside
+    /// that one, so that every descendant is marked when either of them returns.
     fn run(mut self, top: &Arc<Node>, reason: Reason) -> bool {
         self.reasons.push(reason);
         let won = self.visit(top, 0);
@@ -340,12 +344,12 @@ impl Walk {
             next += 1;
         }
 
-        // All are marked, so nobody needs the lists any more.
+        // All are marked, so no walk needs the lists any more.
         let branches = self.found.iter().filter(|found| found.is_branch).map(|found| &found.node);
         for node in branches.chain([top]) {
             let mut state = node.state.lock();
             let children = mem::take(&mut state.children);
-            node.kids.store(0, Ordering::Relaxed);
+            node.child_count.store(0, Ordering::Relaxed);
             drop(state);
             drop(children);
         }
@@ -353,8 +357,8 @@ impl Walk {
         won
     }
 
-    /// Marks one node, unless it is; notes its wakers and children. Says whether this
-    /// call marked it.
+    /// Marks one node, unless it is marked, and collects its wakers and its children. Returns
+    /// `true` if this call marked it.
     fn visit(&mut self, node: &Arc<Node>, reason: usize) -> bool {
         let mut guard = node.state.lock();
         let state = &mut *guard;
@@ -363,7 +367,7 @@ impl Walk {
         if won {
             wakers = mem::take(&mut state.wakers);
         }
-        // The nearest ancestor's reason counts below, which is not always this walk's.
+        // The children get this node's reason, which need not be this walk's.
         let own = state.reason.get_or_insert_with(|| self.reasons[reason].clone());
         // Pairs with the load in `is_cancelled`.
         node.cancelled.store(true, Ordering::Release);
@@ -390,19 +394,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orphans_that_were_missed_leave_when_their_child_makes_a_child() {
+    fn missed_tokenless_nodes_are_unlinked_when_their_child_makes_a_child() {
         let root = Node::root();
         let top = root.child();
         let middle = top.child();
         let low = middle.child();
-        let orphans = [Arc::downgrade(&top), Arc::downgrade(&middle)];
-        // No `release`: as if, each time, another thread's token had still counted.
+        let tokenless = [Arc::downgrade(&top), Arc::downgrade(&middle)];
+        // Without `release`: as if, each time, a token on another thread had still counted.
         drop((top, middle));
-        assert!(orphans.iter().all(|node| node.strong_count() == 1));
+        assert!(tokenless.iter().all(|node| node.strong_count() == 1));
 
         let lowest = low.child();
-        assert!(orphans.iter().all(|node| node.strong_count() == 0));
-        assert_eq!(root.kids.load(Ordering::Relaxed), 1);
+        assert!(tokenless.iter().all(|node| node.strong_count() == 0));
+        assert_eq!(root.child_count.load(Ordering::Relaxed), 1);
         assert!(root.cancel(Reason::Done));
         assert_eq!(lowest.reason(), Some(Reason::Done));
     }

@@ -11,7 +11,23 @@ use crate::reason::CancelError;
 pin_project! {
     /// The future of [`CancelToken::run`](crate::CancelToken::run).
     ///
-    /// Polled after it has resolved, it stays pending.
+    /// If polled after it has resolved, it stays pending.
+    ///
+    /// # Drop
+    ///
+    /// Dropping it drops the inner future and removes its waker from the token.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::CancelToken;
+    /// use errgroup::future::Run;
+    /// use futures::executor::block_on;
+    /// use std::future::{Ready, ready};
+    ///
+    /// let run: Run<Ready<u32>> = CancelToken::new().run(ready(7));
+    /// assert_eq!(block_on(run), Ok(7));
+    /// ```
     #[must_use = "a future does nothing unless it is polled: `.await` it"]
     pub struct Run<F> {
         // `None` once it has resolved.
@@ -36,11 +52,11 @@ impl<F: Future> Future for Run<F> {
         let Some(future) = this.future.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        // Cancelled before the start: the future is not to be polled at all.
+        // If the token is cancelled before the first poll, the future is never polled.
         if *this.polled || !this.cancelled.is_ready() {
             *this.polled = true;
             if let Poll::Ready(output) = future.poll(cx) {
-                this.cancelled.end();
+                this.cancelled.terminate();
                 this.future.set(None);
                 return Poll::Ready(Ok(output));
             }

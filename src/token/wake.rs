@@ -1,34 +1,36 @@
-//! Waking many, of whom some may panic.
+//! Waking many wakers, some of which may panic.
 
 use alloc::vec::{self, Vec};
 use core::task::Waker;
 
 use crate::util::slab::{self, Slab};
 
-/// Wakes all. If some panic, the others are woken nevertheless, and the first
-/// panic goes on from here.
+/// Wakes all wakers.
+///
+/// A waker that panics does not keep the others from being woken. The first panic resumes once
+/// all have been woken.
 pub(crate) fn wake_all(wakers: Vec<Slab<Waker>>) {
     if !wakers.is_empty() {
-        let mut rest = Rest { now: Slab::new().into_iter(), later: wakers.into_iter() };
-        rest.wake();
+        let mut list = WakeList { current: Slab::new().into_iter(), rest: wakers.into_iter() };
+        list.wake();
     }
 }
 
-/// Who is still to be woken.
-struct Rest {
-    now: slab::IntoIter<Waker>,
-    later: vec::IntoIter<Slab<Waker>>,
+/// The wakers still to be woken.
+struct WakeList {
+    current: slab::IntoIter<Waker>,
+    rest: vec::IntoIter<Slab<Waker>>,
 }
 
-impl Rest {
+impl WakeList {
     fn wake_until_panic(&mut self) {
         loop {
-            // Taken out first, so that one that panics isn't woken again.
-            for waker in self.now.by_ref() {
+            // Each waker is taken out before it is woken, so one that panics is not woken again.
+            for waker in self.current.by_ref() {
                 waker.wake();
             }
-            match self.later.next() {
-                Some(next) => self.now = next.into_iter(),
+            match self.rest.next() {
+                Some(next) => self.current = next.into_iter(),
                 None => return,
             }
         }
@@ -36,25 +38,25 @@ impl Rest {
 }
 
 #[cfg(feature = "std")]
-impl Rest {
+impl WakeList {
     fn wake(&mut self) {
         let mut panics = crate::util::panic::FirstPanic::default();
         while panics.guard(|| self.wake_until_panic()).is_none() {}
-        // A second panic in one thread would abort; the one under way is enough then.
+        // Throws nothing if the thread is unwinding already: a second panic would abort.
         panics.throw();
     }
 }
 
 #[cfg(not(feature = "std"))]
-impl Rest {
+impl WakeList {
     fn wake(&mut self) {
         self.wake_until_panic();
     }
 }
 
-/// Goes on where a panic broke off, as nothing can catch it.
+/// Wakes what a panic left over: without `std` nothing catches it.
 #[cfg(not(feature = "std"))]
-impl Drop for Rest {
+impl Drop for WakeList {
     fn drop(&mut self) {
         self.wake_until_panic();
     }

@@ -1,0 +1,157 @@
+//! A reorder buffer.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
+
+/// Values that come in any order and are taken in the order of their indexes.
+///
+/// Indexes count from 0 without gaps. If a value of a higher index has come, each missing one
+/// leaves a hole. The last entry is never a hole, so there are never more entries than indexes up
+/// to the highest that has come.
+#[derive(Clone)]
+pub(crate) struct InOrder<V> {
+    /// The entries from the index `next` on.
+    values: VecDeque<Option<V>>,
+    /// The index of the first entry; those below it were taken or skipped.
+    next: usize,
+    /// How many entries are not holes.
+    len: usize,
+}
+
+// The policies never call what only a stream needs.
+#[cfg_attr(not(test), expect(dead_code))]
+impl<V> InOrder<V> {
+    pub(crate) const fn new() -> Self {
+        Self { values: VecDeque::new(), next: 0, len: 0 }
+    }
+
+    /// Adds the value of an index that was neither taken nor skipped; one that was is dropped.
+    ///
+    /// Replaces the value that is held for the index, if there is one.
+    #[inline]
+    pub(crate) fn put(&mut self, index: usize, value: V) {
+        debug_assert!(index >= self.next);
+        let Some(at) = index.checked_sub(self.next) else {
+            return;
+        };
+        // Mostly the next to come is the next in order.
+        if at == self.values.len() {
+            self.values.push_back(Some(value));
+            self.len += 1;
+            return;
+        }
+        if at > self.values.len() {
+            self.values.resize_with(at.saturating_add(1), || None);
+        }
+        if let Some(entry) = self.values.get_mut(at) {
+            self.len += usize::from(entry.replace(value).is_none());
+        }
+    }
+
+    /// Takes the next value in order, with its index, or returns `None` if it has not come.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<(usize, V)> {
+        let value = self.values.front_mut()?.take()?;
+        self.values.pop_front();
+        self.len -= 1;
+        let index = self.next;
+        self.next += 1;
+        Some((index, value))
+    }
+
+    /// Returns `true` if the next value in order has come.
+    #[inline]
+    pub(crate) fn has_next(&self) -> bool {
+        matches!(self.values.front(), Some(Some(_)))
+    }
+
+    /// Returns how many values are held.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Drops the holes before the first value held, which becomes the next in order.
+    pub(crate) fn skip_missing(&mut self) {
+        while let Some(None) = self.values.front() {
+            self.values.pop_front();
+            self.next += 1;
+        }
+    }
+
+    /// Returns the indexes of the values held, in order.
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = usize> + '_ {
+        let entries = (self.next..).zip(&self.values);
+        entries.filter(|(_, entry)| entry.is_some()).map(|(index, _)| index)
+    }
+
+    /// Takes all values, in order and without the holes. The buffer is then as new.
+    pub(crate) fn take_all(&mut self) -> Vec<V> {
+        let entries = mem::replace(self, Self::new()).values;
+        // By way of a vector, whose memory the collected one can take over.
+        Vec::from(entries).into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer(values: &[(usize, char)]) -> InOrder<char> {
+        let mut buffer = InOrder::new();
+        for &(index, value) in values {
+            buffer.put(index, value);
+        }
+        buffer
+    }
+
+    #[test]
+    fn values_are_taken_in_the_order_of_their_indexes() {
+        let mut buffer = buffer(&[(2, 'c'), (0, 'a')]);
+        assert_eq!((buffer.len(), buffer.has_next()), (2, true));
+        assert_eq!(buffer.next(), Some((0, 'a')));
+        // The value of 1 has not come.
+        assert_eq!((buffer.len(), buffer.has_next()), (1, false));
+        assert_eq!(buffer.next(), None);
+        buffer.put(1, 'b');
+        buffer.put(3, 'd');
+        assert_eq!(buffer.next(), Some((1, 'b')));
+        assert_eq!(buffer.next(), Some((2, 'c')));
+        assert_eq!(buffer.next(), Some((3, 'd')));
+        assert_eq!((buffer.next(), buffer.len()), (None, 0));
+        buffer.put(4, 'e');
+        assert_eq!(buffer.next(), Some((4, 'e')));
+    }
+
+    #[test]
+    fn a_missing_value_is_skipped_up_to_the_next_one_held() {
+        let mut buffer = buffer(&[(1, 'b'), (4, 'e')]);
+        assert_eq!(buffer.indexes().collect::<Vec<_>>(), [1, 4]);
+        buffer.skip_missing();
+        assert_eq!(buffer.next(), Some((1, 'b')));
+        assert_eq!(buffer.indexes().collect::<Vec<_>>(), [4]);
+        assert!(!buffer.has_next());
+        buffer.skip_missing();
+        assert_eq!(buffer.next(), Some((4, 'e')));
+        buffer.skip_missing();
+        assert_eq!((buffer.next(), buffer.len()), (None, 0));
+        assert_eq!(buffer.indexes().count(), 0);
+    }
+
+    #[test]
+    fn all_values_are_taken_without_the_holes() {
+        let mut buffer = buffer(&[(3, 'd'), (0, 'a'), (1, 'b')]);
+        assert_eq!(buffer.next(), Some((0, 'a')));
+        assert_eq!(buffer.take_all(), ['b', 'd']);
+        assert_eq!((buffer.len(), buffer.has_next()), (0, false));
+        buffer.put(0, 'e');
+        assert_eq!(buffer.next(), Some((0, 'e')));
+    }
+
+    #[test]
+    fn a_second_value_of_an_index_replaces_the_first() {
+        let mut buffer = buffer(&[(1, 'b'), (1, 'c')]);
+        assert_eq!(buffer.len(), 1);
+        assert_eq!(buffer.take_all(), ['c']);
+    }
+}
