@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use crate::admission::{Shared, Who};
+use crate::admission::Shared;
 use crate::child::Kind;
 use crate::group::Group;
 use crate::stats::Stats;
@@ -84,15 +84,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn handle(&self) -> Handle<C> {
-        Handle::new(self.admission.share())
+        Handle { shared: self.share() }
     }
 }
 
 impl<C: Kind> Handle<C> {
-    pub(crate) fn new(shared: Arc<Shared<C>>) -> Self {
-        Self { shared }
-    }
-
     /// The group's token; the same as [`Group::token`](crate::Group::token).
     ///
     /// # Examples
@@ -113,7 +109,7 @@ impl<C: Kind> Handle<C> {
     /// # });
     /// ```
     pub fn token(&self) -> &CancelToken {
-        &self.shared.token
+        &self.shared.core.token
     }
 
     /// How many children may run at a time; `None` is no limit.
@@ -125,7 +121,7 @@ impl<C: Kind> Handle<C> {
     /// assert_eq!(group.handle().limit(), Some(4));
     /// ```
     pub fn limit(&self) -> Option<usize> {
-        self.shared.limit()
+        self.shared.core.read(|state| state.limit())
     }
 
     /// Changes the limit, at any time and from any task: raised, it admits those who wait at
@@ -145,7 +141,7 @@ impl<C: Kind> Handle<C> {
     /// assert_eq!(handle.stats().running, 4);
     /// ```
     pub fn set_limit(&self, limit: Option<usize>) {
-        self.shared.set_limit(limit, Who::Handle);
+        self.shared.set_limit(limit);
     }
 
     /// The group's numbers, taken at one moment; after its end, the last ones. For a progress
@@ -162,7 +158,7 @@ impl<C: Kind> Handle<C> {
     /// assert_eq!(handle.stats().dropped, 1);
     /// ```
     pub fn stats(&self) -> Stats {
-        self.shared.stats()
+        self.shared.core.read(|state| state.stats())
     }
 
     /// Whether the group admits no more children: its token is cancelled.
@@ -178,7 +174,7 @@ impl<C: Kind> Handle<C> {
     /// assert!(handle.is_stopped());
     /// ```
     pub fn is_stopped(&self) -> bool {
-        self.shared.is_stopped()
+        self.shared.core.is_stopped()
     }
 }
 

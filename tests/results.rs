@@ -1069,7 +1069,7 @@ fn its_debug_says_what_waits() {
     let shown = format!("{results:?}");
     assert!(shown.starts_with("Results { waiting: 2, group: Group {"), "{shown}");
     let shown = format!("{:?}", results.feed(stream::empty::<Job>()));
-    assert!(shown.starts_with("FedResults { fed: false, waiting: 2, group"), "{shown}");
+    assert!(shown.starts_with("Results { fed: false, waiting: 2, group"), "{shown}");
 }
 
 #[test]

@@ -1,58 +1,644 @@
-//! Who may run: the limit, the line, and the numbers.
+//! Which children may run: the limit, the queue, and the counts.
 //!
-//! A group keeps its [`State`](state::State) to itself, without a lock, as long as nobody needs more of it than
-//! a number and a queue. It is [`Shared`] from its first handle on; and so it is with an
-//! observer or a semaphore, and from the first child that wants more than plain room.
+//! All decisions are made by a [`State`], which is plain data. A group keeps it to itself, without
+//! a lock, as long as it needs no more than a limit and a queue. From its first handle on it is
+//! [`Shared`]; likewise with an observer or a semaphore, and from the first child with a weight,
+//! a priority or that is a daemon. Either way the state is changed by one function,
+//! [`Admission::with`] or [`Shared::with`].
 //!
 //! # Invariants
 //!
-//! - Everybody gets a number as he comes. Those who have no room stand in the `line`: higher
-//!   priority first, then by their numbers. Those who have room go through the `inbox` to the
-//!   `outbox` and so to the set, in the order in which they got it.
-//! - The line is *settled* whenever nobody is changing the state: it is empty, or its first
-//!   does not fit or lacks a permit. A newcomer gets room past the line only where all in it are
-//!   of a lower priority.
-//! - A waiter whose turn comes is *granted* room: he moves to the inbox, where his slot is
-//!   awaited until he brings his child, or leaves. Children leave the inbox from the front, up
-//!   to the first slot that is awaited; so children start in the order in which they (or those
-//!   who brought them) got room. The index is given then, and has no gaps.
-//! - `count = running + granted`, where `granted` counts the slots that are awaited; `heavy` is
-//!   what these take beyond one each. Of the children that count as `running`, those in the inbox
-//!   and the outbox are not yet with the group's set.
-//! - With a semaphore, each of `count` has a permit.
-//! - Where every running child but the daemons waits in the line, and nobody is awaited,
-//!   one waiter has been told to put its child into the queue.
-//! - Once `closed` is set, nothing is admitted and the line stays empty: the group has
-//!   resolved or is gone.
-//! - A cancelled token admits nothing either. What still is in the line then is dropped, and
-//!   what is awaited is taken back, by the group's next poll, or by its drop.
-//! - A group that keeps its state to itself has plain children only, and queued ones in its line.
-//!   Its own `go` or `feed` that waits holds the group, so all of these came before it, and it
-//!   needs no place of its own.
+//! - A group that keeps its state to itself has plain children only. Its own `go` or `feed` that
+//!   waits holds the group, so all queued children came before it, and it needs no waiter.
+//! - A cancelled token admits nothing. Children that are queued then are dropped, and reservations
+//!   taken back, by the group's next poll, or by its drop.
 
-mod acquire;
-mod come;
-mod desk;
-mod end;
-mod grants;
-mod line;
-mod log;
-mod make;
+mod closed;
+mod events;
 mod nested;
-mod own;
 mod permits;
-mod place;
-mod report;
-mod roll;
-mod settle;
+mod queue;
 mod shared;
 mod state;
 mod stop;
 
-pub(crate) use self::come::Answer;
-pub(crate) use self::desk::{Desk, Room};
-pub(crate) use self::end::{ClosedEvent, ClosedWaiter};
-pub(crate) use self::line::Place;
-pub(crate) use self::own::{Admission, Whose};
-pub(crate) use self::place::{Reservation, Stand};
-pub(crate) use self::shared::{Shared, Who};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use async_lock::Semaphore;
+
+pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
+use self::events::EventLog;
+use self::permits::Permits;
+pub(crate) use self::shared::{Access, Shared, Ticket};
+use self::shared::{Spawner, start_unspawned};
+pub(crate) use self::state::{Caller, Phase};
+use self::state::{Effects, State, Unpolled};
+use self::stop::StopSignal;
+use crate::child::set::{ChildSet, SpawnChild};
+use crate::child::task::Options;
+use crate::child::{Child, Kind, Seal};
+use crate::observe::{Event, Outcome};
+use crate::reason::Reason;
+use crate::stats::Stats;
+use crate::token::CancelToken;
+use crate::util::lock::Mutex;
+use crate::util::panic::{catch, discard};
+use crate::util::parent_waker::ParentWaker;
+use crate::util::slab::Slab;
+use crate::util::sparse_queue::shrink;
+
+/// The group's side of admission.
+pub(crate) struct Admission<C: Kind> {
+    pub(crate) parent: Arc<ParentWaker>,
+    stop: StopSignal,
+    /// How far the group has come. [`State`] has a copy for the handles.
+    phase: Phase,
+    /// The lock is for `&self` alone; the group's own task goes past it.
+    storage: Mutex<Storage<C>>,
+    /// The effects of children that have ended in the round that goes on. They are applied after
+    /// it, so that waiters are woken together and each finds room for more than one child.
+    deferred: Effects,
+    /// Holds the children on their way from the state to the set; empty between.
+    batch: VecDeque<C>,
+    spawner: Spawner<C>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a box would cost each small group an allocation")]
+enum Storage<C: Kind> {
+    Local(Local<C>),
+    Shared(Arc<Shared<C>>),
+}
+
+/// What a group without handles has to itself.
+struct Local<C> {
+    state: State,
+    /// The children that wait.
+    children: Slab<C>,
+}
+
+/// Room for a plain child in a group without handles.
+pub(crate) struct Vacancy<'g, C: Kind> {
+    state: &'g mut State,
+    set: &'g mut C::Set,
+    parent: &'g Arc<ParentWaker>,
+}
+
+/// A child of a group that is dropped, which is not in the set.
+pub(crate) enum Dropped {
+    /// It has started, and has this index.
+    Started(usize),
+    /// It had room, and waited for a child before it to start.
+    Unstarted(Option<Box<Options>>),
+}
+
+// === impl Vacancy ===
+
+impl<C: Kind> Vacancy<'_, C> {
+    /// Starts a plain child.
+    #[inline(always)]
+    pub(crate) fn insert<A: Child<C>>(self, child: A) {
+        self.state.fast_credit -= 1;
+        let index = self.state.start_plain();
+        self.set.insert(child.into_child(Seal::new()), index, self.parent);
+    }
+}
+
+// === impl Local ===
+
+impl<C> Local<C> {
+    fn new() -> Self {
+        Self { state: State::new(), children: Slab::new() }
+    }
+
+    /// Changes the state and processes the queue. There is no other task, so no effects.
+    fn with<R>(&mut self, stopped: bool, change: impl FnOnce(&mut Access<'_, C>) -> R) -> R {
+        let mut effects = Effects::default();
+        let Self { state, children } = self;
+        let result = change(&mut Access { state, children, stopped, effects: &mut effects });
+        self.state.process_queue(stopped, &mut effects);
+        result
+    }
+}
+
+// === impl Admission ===
+
+impl<C: Kind> Admission<C> {
+    pub(crate) fn new(spawner: Spawner<C>, parent: Arc<ParentWaker>) -> Self {
+        Self {
+            stop: StopSignal::new(&parent),
+            phase: Phase::Open,
+            storage: Mutex::new(Storage::Local(Local::new())),
+            deferred: Effects::default(),
+            batch: VecDeque::new(),
+            spawner,
+            parent,
+        }
+    }
+
+    /// Changes the state and processes the queue; with handles, carries out the effects.
+    pub(crate) fn with<R>(&mut self, change: impl FnOnce(&mut Access<'_, C>) -> R) -> R {
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.with(self.stop.is_set(), change),
+            Storage::Shared(shared) => shared.with(Caller::Group, change),
+        }
+    }
+
+    /// Reads the state, or makes a change that the queue does not depend on.
+    fn read<R>(&self, read: impl FnOnce(&mut State) -> R) -> R {
+        match &mut *self.storage.lock() {
+            Storage::Local(local) => read(&mut local.state),
+            Storage::Shared(shared) => shared.core.read(read),
+        }
+    }
+
+    /// The state that it shares with its handles, if it has any.
+    #[inline]
+    pub(crate) fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
+        match self.storage.get_mut() {
+            Storage::Shared(shared) => Some(shared),
+            Storage::Local(_) => None,
+        }
+    }
+
+    /// Returns what handles share with the group, from now on if it had it to itself.
+    pub(crate) fn share(&self) -> Arc<Shared<C>> {
+        let token = self.token();
+        let mut storage = self.storage.lock();
+        let local = match &mut *storage {
+            Storage::Shared(shared) => return Arc::clone(shared),
+            Storage::Local(local) => core::mem::replace(local, Local::new()),
+        };
+        let (parent, spawner) = (Arc::clone(&self.parent), self.spawner.clone());
+        let shared = Shared::new(token.clone(), parent, local.state, local.children, spawner);
+        *storage = Storage::Shared(Arc::clone(&shared));
+        shared
+    }
+
+    /// Shares the state if a child needs more than plain room.
+    #[inline(always)]
+    pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) {
+        if child.options(Seal::new()).is_some_and(|options| !options.is_plain()) {
+            self.share();
+        }
+    }
+
+    // --- the token
+
+    pub(crate) fn token(&self) -> &CancelToken {
+        self.stop.token(&self.parent)
+    }
+
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_set()
+    }
+
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.stop.reason()
+    }
+
+    /// Cancels the token. Returns `true` if it was not cancelled before. A waker may panic in
+    /// here.
+    pub(crate) fn cancel(&mut self, reason: Reason) -> bool {
+        self.stop.set(reason)
+    }
+
+    // --- building
+
+    /// Sets the limit of a group that is being made.
+    pub(crate) fn start_with_limit(&mut self, limit: usize) {
+        self.read(|state| state.start_with_limit(limit));
+    }
+
+    /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
+    /// other code may have its token or a handle.
+    pub(crate) fn set_parent(&mut self, token: &CancelToken) -> bool {
+        self.rebuild(|admission| admission.stop.set_parent(token, &admission.parent))
+    }
+
+    /// Takes a permit of the semaphore for each child. Returns `false` if the group has children
+    /// or handles.
+    pub(crate) fn set_semaphore(&mut self, semaphore: Arc<Semaphore>) -> bool {
+        self.rebuild(|admission| {
+            admission.read(|state| *state.permits() = Some(Permits::new(semaphore)));
+            true
+        })
+    }
+
+    /// Records events from now on. Returns `false` if the group has children or handles.
+    pub(crate) fn observe(&mut self) -> bool {
+        self.rebuild(|admission| {
+            admission.read(|state| *state.log() = Some(EventLog::new()));
+            true
+        })
+    }
+
+    /// Sets the event of the group's end, which is otherwise made on demand.
+    pub(crate) fn set_closed_event(&mut self, event: Arc<ClosedEvent>) {
+        self.read(|state| *state.closed_event() = Some(event));
+    }
+
+    /// Changes what is shared with handles. Returns `false` if there are any, or children, or if
+    /// `change` does.
+    fn rebuild(&mut self, change: impl FnOnce(&mut Self) -> bool) -> bool {
+        if self.has_accepted() {
+            return false;
+        }
+        let storage = self.storage.get_mut();
+        match core::mem::replace(storage, Storage::Local(Local::new())) {
+            Storage::Local(local) => *storage = Storage::Local(local),
+            Storage::Shared(shared) => match shared.into_inner() {
+                Ok((state, children)) => *storage = Storage::Local(Local { state, children }),
+                Err(shared) => {
+                    *storage = Storage::Shared(shared);
+                    return false;
+                }
+            },
+        }
+        let changed = change(self);
+        if self.read(|state| state.permits().is_some() || state.log().is_some()) {
+            self.share();
+        }
+        changed
+    }
+
+    // --- adding children
+
+    /// Returns the room that there is for a plain child. A group that has handles has none to
+    /// offer here: other tasks may want it.
+    #[inline]
+    pub(crate) fn vacancy<'g>(&'g mut self, set: &'g mut C::Set) -> Option<Vacancy<'g, C>> {
+        let Storage::Local(Local { state, children }) = self.storage.get_mut() else {
+            return None;
+        };
+        let parent = &self.parent;
+        if self.stop.is_set() {
+            return None;
+        }
+        if state.fast_credit == 0 && !look_for_room::<C>(state, children, set, parent) {
+            return None;
+        }
+        Some(Vacancy { state, set, parent })
+    }
+
+    /// Changes the limit at any time.
+    pub(crate) fn set_limit(&self, limit: Option<usize>) {
+        let mut storage = self.storage.lock();
+        let local = match &mut *storage {
+            Storage::Local(local) => local,
+            Storage::Shared(shared) => {
+                let shared = Arc::clone(shared);
+                drop(storage);
+                return shared.set_limit(limit);
+            }
+        };
+        local.with(self.is_stopped(), |access| access.state.set_limit(limit));
+        let mut spawns = Default::default();
+        start_unspawned(&self.spawner, &mut local.state, &mut local.children, &mut spawns);
+        let has_ready = local.state.has_ready();
+        drop(storage);
+        if has_ready {
+            // The group may be polled by another task than the one that `&self` came from.
+            self.parent.notify();
+        }
+        self.spawner.spawn_all(spawns);
+    }
+
+    // --- moving children to the set
+
+    /// Moves the children that have started into the set.
+    #[inline]
+    pub(crate) fn take_in(&mut self, set: &mut C::Set) {
+        if <Spawner<C>>::SPAWNS {
+            set.take_completed();
+        }
+        match self.storage.get_mut() {
+            Storage::Local(Local { state, children }) => {
+                if state.has_ready() {
+                    insert_ready::<C>(state, children, set, &self.parent);
+                }
+            }
+            Storage::Shared(shared) => {
+                if shared.core.has_ready() {
+                    let first = shared.take_ready(&mut self.batch);
+                    for (index, child) in (first..).zip(self.batch.drain(..)) {
+                        set.insert(child, index, &self.parent);
+                    }
+                    shrink(&mut self.batch);
+                }
+            }
+        }
+        if <Spawner<C>>::SPAWNS {
+            set.collect_completed(&self.parent);
+        }
+    }
+
+    /// Returns `true` if there are children to be taken in.
+    pub(crate) fn has_ready(&mut self, set: &C::Set) -> bool {
+        set.has_completed()
+            || match self.storage.get_mut() {
+                Storage::Local(local) => local.state.has_ready(),
+                Storage::Shared(shared) => shared.core.has_ready(),
+            }
+    }
+
+    // --- ends of children
+
+    /// Counts a running child that is gone, and frees its room. Waiting children and waiters get
+    /// the room by [`admit_next`](Self::admit_next), at once for all that end in a round.
+    #[inline]
+    pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.state.finish_plain(outcome),
+            Storage::Shared(shared) => {
+                shared.core.change(&mut self.deferred, |state| state.finish(index, outcome));
+            }
+        }
+    }
+
+    /// Records a child that has finished and keeps its room until its result is fetched.
+    #[inline]
+    pub(crate) fn finish_unfetched(&mut self, index: usize) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.core.read(|state| state.finish_unfetched(index));
+        }
+    }
+
+    /// Records how many finished children keep their room until an earlier result is fetched.
+    /// Returns `false` if the group has no handle: no running child can wait for room then.
+    pub(crate) fn set_blocked_results(&mut self, count: usize) -> bool {
+        let Storage::Shared(shared) = self.storage.get_mut() else {
+            return false;
+        };
+        shared.core.update(|state| state.set_blocked_results(count));
+        true
+    }
+
+    /// Admits queued children for which there is room now, and wakes the waiters that have got
+    /// their turn.
+    #[inline]
+    pub(crate) fn admit_next(&mut self, set: &mut C::Set) {
+        match self.storage.get_mut() {
+            Storage::Local(local) => {
+                if !local.state.has_empty_queue() {
+                    local.with(self.stop.is_set(), |_| ());
+                    let Local { state, children } = local;
+                    insert_ready::<C>(state, children, set, &self.parent);
+                }
+            }
+            Storage::Shared(shared) => {
+                shared.core.apply_deferred(&mut self.deferred);
+                if <Spawner<C>>::SPAWNS && shared.core.has_ready() {
+                    self.take_in(set);
+                }
+            }
+        }
+    }
+
+    // --- permits
+
+    #[inline]
+    pub(crate) fn has_semaphore(&mut self) -> bool {
+        self.shared().is_some_and(|shared| shared.core.has_semaphore())
+    }
+
+    /// Waits for a permit on behalf of the head of the queue, if it lacks one.
+    pub(crate) fn acquire_permits(&mut self) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            // A foreign waker that panics is its executor's fault.
+            let _ = catch(|| shared.core.acquire_permits()).map_err(discard);
+        }
+    }
+
+    /// Gives all permits back, when the children of a closed group are gone.
+    pub(crate) fn give_permits_back(&mut self) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.core.give_permits_back();
+        }
+    }
+
+    fn cancel_acquire(&mut self) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            // A foreign waker that panics is its executor's fault.
+            let _ = catch(|| shared.core.cancel_acquire()).map_err(discard);
+        }
+    }
+
+    // --- polls
+
+    #[inline]
+    pub(crate) fn begin_poll(&mut self) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.core.begin_poll();
+        }
+    }
+
+    /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
+    #[inline]
+    pub(crate) fn end_poll(&mut self) -> bool {
+        let Storage::Shared(shared) = self.storage.get_mut() else {
+            return false;
+        };
+        let left = shared.core.has_group_turn() || shared.core.must_acquire();
+        shared.core.end_poll();
+        left
+    }
+
+    // --- numbers
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.read(|state| state.stats())
+    }
+
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.read(|state| state.limit())
+    }
+
+    pub(crate) fn has_accepted(&self) -> bool {
+        self.read(|state| state.has_accepted())
+    }
+
+    /// Returns `true` if nothing but daemons is left.
+    pub(crate) fn has_only_daemons(&mut self) -> bool {
+        match self.storage.get_mut() {
+            Storage::Local(_) => false,
+            Storage::Shared(shared) => {
+                !shared.core.is_stopped() && shared.core.read(|state| state.has_only_daemons())
+            }
+        }
+    }
+
+    // --- the end
+
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Returns the admission of a group whose parts another one takes over: the group is dropped
+    /// without a trace.
+    pub(crate) fn retired(&self) -> Self {
+        let retired = Self::new(self.spawner.clone(), Arc::clone(&self.parent));
+        Self { phase: Phase::Ended, ..retired }
+    }
+
+    /// Drops the queue after a stop; returns the children that were queued, for the caller to
+    /// drop.
+    pub(crate) fn drop_queue(&mut self) -> VecDeque<C> {
+        self.phase = self.phase.max(Phase::Stopped);
+        match self.storage.get_mut() {
+            Storage::Local(local) if local.state.has_empty_queue() => VecDeque::new(),
+            Storage::Local(Local { state, children }) => {
+                let keys = state.stop();
+                keys.into_iter().filter_map(|key| children.remove(key)).collect()
+            }
+            Storage::Shared(shared) => {
+                // Children behind a reservation that is taken back may start.
+                let keys = shared.core.update(State::stop);
+                shared.take_children(keys.into_iter())
+            }
+        }
+    }
+
+    /// Closes the group if nothing runs and nothing waits.
+    pub(crate) fn try_close(&mut self) -> bool {
+        let stopped = self.is_stopped();
+        let closed = match self.storage.get_mut() {
+            Storage::Local(local) => local.state.try_close(stopped),
+            Storage::Shared(shared) => shared.core.read(|state| state.try_close(stopped)),
+        };
+        if closed {
+            self.phase = Phase::Closed;
+            self.cancel_acquire();
+        }
+        closed
+    }
+
+    /// Closes the group whatever runs; it counts as dropped. Returns the children that are not in
+    /// the blocks of the set, for the caller to drop.
+    pub(crate) fn abort(
+        &mut self,
+        set: &mut C::Set,
+    ) -> impl Iterator<Item = (Dropped, C)> + use<C> {
+        self.phase = Phase::Closed;
+        self.cancel_acquire();
+        let spawned = set.drain_spawned().map(|(index, child)| (Dropped::Started(index), child));
+        let unpolled = match self.storage.get_mut() {
+            Storage::Local(local) => local.state.abort(),
+            Storage::Shared(shared) => shared.core.update(State::abort),
+        };
+        let Unpolled { first_index, started, starting } = unpolled;
+        let (keys, options): (VecDeque<_>, VecDeque<_>) =
+            starting.into_iter().map(|child| (child.key, child.options)).unzip();
+        let keys = started.iter().copied().chain(keys);
+        let children = match self.storage.get_mut() {
+            Storage::Local(local) => keys.filter_map(|key| local.children.remove(key)).collect(),
+            Storage::Shared(shared) => shared.take_children(keys),
+        };
+        let whose = (first_index..first_index + started.len()).map(Dropped::Started);
+        let whose = whose.chain(options.into_iter().map(Dropped::Unstarted));
+        spawned.chain(whose.zip(children))
+    }
+
+    /// Announces the end to callers of `closed`, after everything else.
+    pub(crate) fn announce_end(&mut self) {
+        if self.spawner.group_ended() {
+            return;
+        }
+        self.phase = Phase::Ended;
+        let event = self.read(|state| {
+            state.set_phase(Phase::Ended);
+            state.closed_event().clone()
+        });
+        if let Some(event) = event {
+            event.set();
+        }
+    }
+
+    // --- observing
+
+    /// Records how a running child has ended, before its room is given away, and before a stop
+    /// that comes of it.
+    pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
+        self.record(|state| state.log_finished(index, outcome));
+    }
+
+    /// Records that a child was dropped which was not in the set.
+    pub(crate) fn log_dropped(&mut self, child: &Dropped) {
+        self.record(|state| match child {
+            Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
+            Dropped::Unstarted(options) => state.log_unstarted(options.as_deref()),
+        });
+    }
+
+    /// Records that the group has stopped.
+    pub(crate) fn log_stop(&mut self) {
+        self.record(|_| ());
+    }
+
+    /// Swaps the recorded events, oldest first, with `events`, which is empty.
+    pub(crate) fn take_events(&mut self, events: &mut VecDeque<Event>) {
+        self.record(|state| state.log().iter_mut().for_each(|log| log.take(events)));
+    }
+
+    /// Records no more events.
+    pub(crate) fn end_log(&mut self) {
+        let log = self.read(|state| state.log().take());
+        drop(log);
+    }
+
+    fn record(&mut self, record: impl FnOnce(&mut State)) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.core.record(record);
+        }
+    }
+}
+
+impl<C: Kind> Shared<C> {
+    pub(crate) fn set_limit(&self, limit: Option<usize>) {
+        self.with(Caller::Handle, |access| access.state.set_limit(limit));
+    }
+}
+
+/// Looks whether a newcomer may enter a group without handles, and how many may after it.
+#[inline(never)]
+fn look_for_room<C: Kind>(
+    state: &mut State,
+    children: &mut Slab<C>,
+    set: &mut C::Set,
+    parent: &Arc<ParentWaker>,
+) -> bool {
+    if state.phase() >= Phase::Closed {
+        return false;
+    }
+    if state.has_ready() {
+        insert_ready::<C>(state, children, set, parent);
+    }
+    if !state.admits_newcomers() {
+        return false;
+    }
+    state.fast_credit = state.room();
+    true
+}
+
+/// Moves the children that have started into the set.
+#[inline(never)]
+fn insert_ready<C: Kind>(
+    state: &mut State,
+    children: &mut Slab<C>,
+    set: &mut C::Set,
+    parent: &Arc<ParentWaker>,
+) {
+    let mut keys = VecDeque::new();
+    let first = state.take_ready(&mut keys);
+    for (index, key) in (first..).zip(keys.drain(..)) {
+        if let Some(child) = children.remove(key) {
+            set.insert(child, index, parent);
+        }
+    }
+    // The list is kept for the next children.
+    shrink(&mut keys);
+    state.take_ready(&mut keys);
+}

@@ -1,59 +1,69 @@
-//! Children that wait for room in their own group: who they are, and when all do.
+//! Waiters that are polled inside a running child of their own group: once every running child
+//! contains one, waiting could never end.
 
 use alloc::collections::BTreeMap;
 
-use super::line::Place;
+use super::queue::WaiterKey;
 
-/// The waiters in the line that stand inside a running child of the group.
+/// The waiters in the queue that are inside running children.
+///
+/// A child that ends is forgotten at once, while a waiter that it leaves to other code stays in
+/// `waiters` until it is [the oldest](Self::oldest).
 #[derive(Default)]
-pub(super) struct Nested {
-    /// Which child (by its index) each of these waiters stands in.
-    waiters: BTreeMap<Place, usize>,
-    /// How many of them each waiting child holds; never 0.
-    children: BTreeMap<usize, usize>,
+pub(crate) struct Nested {
+    /// The waiters, by their arrival.
+    waiters: BTreeMap<u64, WaiterKey>,
+    /// How many of them each running child contains, by its index; never 0.
+    children: BTreeMap<u64, usize>,
 }
 
 impl Nested {
-    /// How many children wait.
-    pub(super) fn children(&self) -> usize {
+    /// Returns how many running children contain a waiter.
+    #[inline]
+    pub(crate) fn blocked_children(&self) -> usize {
         self.children.len()
     }
 
-    /// Notes that the waiter stands in that child, or in none any more.
-    pub(super) fn set(&mut self, place: Place, child: Option<usize>) {
-        if self.waiters.get(&place).copied() == child {
-            return;
-        }
-        self.remove(place);
-        if let Some(child) = child {
-            self.waiters.insert(place, child);
-            *self.children.entry(child).or_default() += 1;
-        }
+    /// Records that a waiter is inside that child.
+    pub(crate) fn insert(&mut self, arrival: u64, key: WaiterKey, child: usize) {
+        self.waiters.insert(arrival, key);
+        *self.children.entry(child as u64).or_default() += 1;
     }
 
-    /// The waiter has left the line, or waits no more.
-    pub(super) fn remove(&mut self, place: Place) {
-        let Some(child) = self.waiters.remove(&place) else {
-            return;
-        };
-        if let Some(count) = self.children.get_mut(&child) {
+    /// Records that a waiter is inside that child no longer.
+    pub(crate) fn remove(&mut self, arrival: u64, child: usize) {
+        self.waiters.remove(&arrival);
+        if let Some(count) = self.children.get_mut(&(child as u64)) {
             *count -= 1;
             if *count == 0 {
-                self.children.remove(&child);
+                self.children.remove(&(child as u64));
             }
         }
     }
 
-    /// The child runs no more; a waiter that it has left to somebody else stands in none.
+    /// Records that a child runs no more.
     #[inline]
-    pub(super) fn forget(&mut self, child: usize) {
-        if !self.children.is_empty() && self.children.remove(&child).is_some() {
-            self.waiters.retain(|_, of| *of != child);
+    pub(crate) fn forget_child(&mut self, child: usize) {
+        if !self.children.is_empty() {
+            self.children.remove(&(child as u64));
         }
     }
 
-    /// The waiter that came first.
-    pub(super) fn oldest(&self) -> Option<Place> {
-        self.waiters.first_key_value().map(|(&place, _)| place)
+    /// Returns the oldest waiter; `child_of` names the child in which a waiter was last polled.
+    pub(crate) fn oldest(
+        &mut self,
+        child_of: impl Fn(WaiterKey) -> Option<usize>,
+    ) -> Option<WaiterKey> {
+        loop {
+            let (&arrival, &key) = self.waiters.first_key_value()?;
+            if child_of(key).is_some_and(|child| self.children.contains_key(&(child as u64))) {
+                return Some(key);
+            }
+            self.waiters.remove(&arrival);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 }

@@ -2,18 +2,18 @@
 //!
 //! # Invariants
 //!
-//! - `held = spare +` the children of the group that have room, whenever the state is settled.
-//!   Then nobody in line can use what is spare: it is given back at once; or, while children
-//!   are polled, after the round, so that those who come in the meantime find it.
-//! - `wanted` says that the first in line fits and lacks a permit alone. Then the group, whenever
-//!   it is polled, waits for one.
+//! - `held` is `spare` plus the number of the group's children and reservations that have room,
+//!   whenever the queue has been processed. The queue has no use for what is spare then, so it is
+//!   given back: at once, or after the round while children are polled, for newcomers to find.
+//! - `wanted` says that the head of the queue fits and lacks only a permit. Then the group,
+//!   whenever it is polled, waits for one.
 //!
 //! # Fairness
 //!
-//! The permit of a child that ends goes to the group's own line, without the semaphore's
-//! knowing; but [`REUSE`] times in a row at most, over however many polls. Then what is spare
-//! goes back, and the group asks again in its next poll, behind the tasks that were woken
-//! meanwhile: so a group with much to do doesn't keep the permits from the others.
+//! The permit of a child that ends goes to the group's own queue, unknown to the semaphore; but
+//! at most [`REUSE`] times in a row, over however many polls. Then the spare permits go back, and
+//! the group asks again in its next poll, behind the tasks that were woken meanwhile. So a group
+//! with much to do does not keep the permits from other groups.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -28,51 +28,51 @@ use crate::util::lock::Mutex;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::wake_flag::WakeFlag;
 
-/// How many permits a group takes over from its own children before it is the others' turn.
+/// How many permits a group takes over from its own children before other groups have a turn.
 const REUSE: usize = 32;
 
-pub(super) struct Permits {
+pub(crate) struct Permits {
     semaphore: Arc<Semaphore>,
     held: usize,
-    /// Those of them that belong to nobody at the moment.
+    /// The permits among `held` that no child has at the moment.
     spare: usize,
-    /// How many were used again since it was the others' turn.
+    /// How many were used again since other groups had a turn.
     reused: usize,
-    /// It is the others' turn, until the next poll.
+    /// Other groups have their turn, until the next poll.
     paused: bool,
-    pub(super) wanted: bool,
+    pub(crate) wanted: bool,
 }
 
-/// Where the permits come from, and who stands in line there.
+/// Where the permits come from, and the wait for one.
 ///
-/// Whoever finds that the group lacks no permit any more leaves that line in its stead: it may
-/// not be polled for long, and whoever stands behind it would not hear of a permit.
-pub(super) struct Source {
+/// A caller that finds that the group lacks no permit any more cancels the wait on its behalf:
+/// the group may not be polled for long, and waiters behind it would not hear of a permit.
+pub(crate) struct PermitSource {
     semaphore: Arc<Semaphore>,
-    /// Not here while it is polled, which is not done under the lock, nor is its drop.
-    acquiring: Mutex<Option<Acquiring>>,
+    /// Taken out while it is polled or dropped, which is not done under the lock.
+    pending: Mutex<Option<PendingAcquire>>,
 }
 
-/// Waits for a permit in the stead of the first in line.
-struct Acquiring {
+/// A wait for a permit on behalf of the head of the queue.
+struct PendingAcquire {
     future: Pin<Box<AcquireArc>>,
-    signal: Arc<WakeFlag>,
+    flag: Arc<WakeFlag>,
     waker: Waker,
 }
 
 // === impl Permits ===
 
 impl Permits {
-    pub(super) fn new(semaphore: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(semaphore: Arc<Semaphore>) -> Self {
         Self { semaphore, held: 0, spare: 0, reused: 0, paused: false, wanted: false }
     }
 
-    pub(super) fn semaphore(&self) -> &Arc<Semaphore> {
+    pub(crate) fn semaphore(&self) -> &Arc<Semaphore> {
         &self.semaphore
     }
 
-    /// Takes one for a child. Wakes nobody.
-    pub(super) fn take(&mut self) -> bool {
+    /// Takes one for a child, if there is one. Wakes no task.
+    pub(crate) fn try_take(&mut self) -> bool {
         if self.spare > 0 {
             self.paused |= self.reused >= REUSE;
             if !self.paused {
@@ -92,93 +92,93 @@ impl Permits {
         true
     }
 
-    /// A new poll begins: the others have had their turn.
-    pub(super) fn begin_poll(&mut self) {
+    /// Begins a poll: other groups have had their turn.
+    pub(crate) fn begin_poll(&mut self) {
         if core::mem::take(&mut self.paused) {
             self.reused = 0;
         }
     }
 
-    /// A poll ends. Who comes before the next need not wait for it, where nobody does.
-    pub(super) fn end_poll(&mut self) {
+    /// Ends a poll. A newcomer before the next poll need not wait for it if no child waits.
+    pub(crate) fn end_poll(&mut self) {
         if !self.wanted {
             self.begin_poll();
         }
     }
 
-    /// Whether the group may ask for one in this poll.
-    pub(super) fn may_wait(&self) -> bool {
+    /// Returns `true` if the group is to wait for a permit in this poll.
+    pub(crate) fn may_wait(&self) -> bool {
         self.wanted && !self.paused
     }
 
-    /// That many children who had one are gone.
-    pub(super) fn free(&mut self, count: usize) {
+    /// Takes over the permits of so many children, which are gone.
+    pub(crate) fn free(&mut self, count: usize) {
         self.spare += count;
     }
 
-    /// One more has come.
-    pub(super) fn add(&mut self) {
+    /// Takes over the permits of all children.
+    pub(crate) fn free_all(&mut self) {
+        self.spare = self.held;
+    }
+
+    /// Takes over a permit that was acquired.
+    pub(crate) fn add(&mut self) {
         self.held += 1;
         self.spare += 1;
     }
 
-    /// All children are gone.
-    pub(super) fn free_all(&mut self) {
-        self.spare = self.held;
-    }
-
-    /// How many are to be given back to the semaphore, once the lock is free.
-    pub(super) fn give_back(&mut self) -> usize {
+    /// Takes out what is spare; returns how many are to be given back to the semaphore.
+    pub(crate) fn take_spare(&mut self) -> usize {
         self.held -= self.spare;
         core::mem::take(&mut self.spare)
     }
 }
 
-// === impl Source ===
+// === impl PermitSource ===
 
-impl Source {
-    pub(super) fn new(semaphore: &Arc<Semaphore>) -> Box<Self> {
-        Box::new(Self { semaphore: Arc::clone(semaphore), acquiring: Mutex::default() })
+impl PermitSource {
+    pub(crate) fn new(semaphore: &Arc<Semaphore>) -> Box<Self> {
+        Box::new(Self { semaphore: Arc::clone(semaphore), pending: Mutex::default() })
     }
 
-    pub(super) fn add_permits(&self, count: usize) {
+    pub(crate) fn add_permits(&self, count: usize) {
         self.semaphore.add_permits(count);
     }
 
-    /// Waits for a permit. Whether one has come; it is the caller's then.
-    pub(super) fn acquire(&self, parent: &Arc<ParentWaker>) -> bool {
-        let before = self.acquiring.lock().take();
-        let mut acquiring = before.unwrap_or_else(|| Acquiring::new(&self.semaphore, parent));
-        let has_come = acquiring.poll();
-        if !has_come {
-            *self.acquiring.lock() = Some(acquiring);
+    /// Waits for a permit. Returns `true` if it has come; it is the caller's then.
+    pub(crate) fn poll_acquire(&self, parent: &Arc<ParentWaker>) -> bool {
+        let before = self.pending.lock().take();
+        let mut pending = before.unwrap_or_else(|| PendingAcquire::new(&self.semaphore, parent));
+        let acquired = pending.poll();
+        if !acquired {
+            *self.pending.lock() = Some(pending);
         }
-        has_come
+        acquired
     }
 
-    /// Whether it waits, and nobody has told it to look since it last did.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.acquiring.lock().as_ref().is_some_and(|acquiring| !acquiring.signal.is_woken())
+    /// Returns `true` if it waits, and was not woken since it was polled last.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.pending.lock().as_ref().is_some_and(|pending| !pending.flag.is_woken())
     }
 
-    /// Waits no more. Whoever stands behind in the semaphore's line is told.
-    pub(super) fn leave(&self) {
-        let acquiring = self.acquiring.lock().take();
-        drop(acquiring);
+    /// Waits no more. The next waiter of the semaphore is told.
+    pub(crate) fn cancel(&self) {
+        let pending = self.pending.lock().take();
+        drop(pending);
     }
 }
 
-// === impl Acquiring ===
+// === impl PendingAcquire ===
 
-impl Acquiring {
+impl PendingAcquire {
     fn new(semaphore: &Arc<Semaphore>, parent: &Arc<ParentWaker>) -> Self {
-        let signal = WakeFlag::new(Arc::clone(parent));
-        Self { future: Box::pin(semaphore.acquire_arc()), waker: WakeFlag::waker(&signal), signal }
+        let flag = WakeFlag::new(Arc::clone(parent));
+        Self { future: Box::pin(semaphore.acquire_arc()), waker: WakeFlag::waker(&flag), flag }
     }
 
-    /// Whether a permit has come; it is the caller's then.
+    /// Returns `true` if a permit has come; it is the caller's then.
     fn poll(&mut self) -> bool {
-        if !self.signal.take_woken() {
+        if !self.flag.take_woken() {
             return false;
         }
         match self.future.as_mut().poll(&mut Context::from_waker(&self.waker)) {

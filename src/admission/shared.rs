@@ -1,313 +1,662 @@
 //! The state behind its lock, for a group that has handles, an observer or a semaphore, or
 //! children with options.
 //!
-//! No waker is woken, cloned or dropped, no child dropped or polled, no permit given back while
-//! the lock is held: what is to be woken, dropped or given back is carried out of it. The token's
-//! own lock is taken inside it only to read the reason of a stop, for an observer; nothing is
-//! ever taken inside that one.
+//! # Locks
+//!
+//! Two: one around the children that wait, one around the [`State`]; the second is taken inside
+//! the first, never the other way. No user code runs while one is held: no waker is woken, cloned
+//! or dropped, no child dropped or polled, no permit given back. What is to be done for others
+//! comes out as [`Effects`], which [`Core::apply`] carries out. The token's own lock is taken
+//! inside them only to read the reason of a stop, for an observer; nothing is taken inside that
+//! one.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::task::Wake;
 use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Waker};
+use core::task::{Context, Poll, Waker};
 
-use super::ClosedEvent;
-use super::line::{Inbox, WaitQueue};
-use super::permits::Source;
-use super::roll::Roll;
-use super::settle::Effects;
-use super::state::State;
-use crate::child::Kind;
-use crate::child::task::Options;
-use crate::future::Cancelled;
-use crate::observe::{Event, Outcome};
-use crate::spawned::Spawner;
-use crate::stats::Stats;
-use crate::token::CancelToken;
+use super::closed::ClosedEvent;
+use super::permits::{PermitSource, Permits};
+use super::queue::{ChildKey, QueuedChild, Request, WaiterKey};
+use super::state::{Acquire, Caller, Effects, Phase, Poller, State, Wakers};
+use crate::child::set::{ChildSet, SpawnChild};
+use crate::child::{Child, Kind, Seal};
+use crate::error::TryGoError;
+use crate::token::{CancelToken, Cancelled, wake_all};
+use crate::util::current::current_child;
 use crate::util::lock::{Mutex, MutexGuard};
 use crate::util::panic::FirstPanic;
 use crate::util::parent_waker::ParentWaker;
+use crate::util::slab::Slab;
+
+pub(crate) type Spawner<C> = <<C as Kind>::Set as ChildSet<C>>::Spawner;
 
 /// What a group and its handles have in common.
-pub(crate) struct Shared<C> {
-    pub(crate) token: CancelToken,
-    pub(super) parent: Arc<ParentWaker>,
-    /// Whether there is a child that may go to the set; written under the lock only.
-    mailed: AtomicBool,
-    /// Whether a newcomer had to wait when the lock was free last; written under it only.
-    pub(super) crowded: AtomicBool,
-    pub(super) state: Mutex<State<C>>,
-    /// Whether an observer is told what happens.
-    observed: bool,
-    /// Where the state's permits come from.
-    source: Option<Box<Source>>,
-    pub(super) roll: Arc<Roll>,
-    /// Where the children run, if not where the group does.
-    spawner: Option<Spawner<C>>,
-    /// Wakes those who stand in line when the token is cancelled.
+pub(crate) struct Shared<C: Kind> {
+    pub(crate) core: Arc<Core>,
+    /// The children that wait: for room, or to go to the set.
+    children: Mutex<Slab<C>>,
+    spawner: Spawner<C>,
+    /// Wakes all waiters when the token is cancelled.
     _watch: Cancelled,
 }
 
-/// On whose behalf the state is changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Who {
-    /// The group's own task, which looks into the inbox by itself.
-    Owner,
-    /// A handle, which has to ring.
-    Handle,
+/// The part of [`Shared`] that does not depend on the type of the children.
+pub(crate) struct Core {
+    pub(crate) token: CancelToken,
+    parent: Arc<ParentWaker>,
+    /// Whether a child may go to the set; written under the lock only.
+    has_ready: AtomicBool,
+    /// Whether a newcomer had to wait when the lock was last free; written under it only.
+    must_wait: AtomicBool,
+    /// Whether a waiter of the group's own task has its turn; written under the lock only.
+    group_turn: AtomicBool,
+    state: Mutex<State>,
+    /// Whether an observer is told of events.
+    observed: bool,
+    source: Option<Box<PermitSource>>,
+}
+
+/// The state and the children that wait, both unlocked or owned: all operations on children, for
+/// a group and its handles alike.
+pub(crate) struct Access<'a, C> {
+    pub(crate) state: &'a mut State,
+    pub(crate) children: &'a mut Slab<C>,
+    pub(crate) stopped: bool,
+    pub(crate) effects: &'a mut Effects,
+}
+
+/// A waiter's registration; dropped, it gives up the place in the queue or the reserved room.
+pub(crate) struct Ticket<C: Kind> {
+    shared: Arc<Shared<C>>,
+    /// `None` while it does not wait.
+    key: Option<WaiterKey>,
+}
+
+// === impl Access ===
+
+impl<C: Kind> Access<'_, C> {
+    fn refuses(&self) -> bool {
+        self.stopped || self.state.phase() >= Phase::Closed
+    }
+
+    /// Takes a child in.
+    fn store<A: Child<C>>(&mut self, mut child: A) -> QueuedChild {
+        // A child that is no `Task` has no options, and pays for none.
+        let options = child.options(Seal::new()).map(|options| Box::new(core::mem::take(options)));
+        QueuedChild { key: self.children.insert(child.into_child(Seal::new())), options }
+    }
+
+    /// Admits a child if it need not wait. It overtakes no entry of the queue, whatever its
+    /// priority: it is not one of those that wait.
+    pub(crate) fn try_go<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
+        let stopped = self.refuses();
+        let request = Request::new(child.options(Seal::new()).as_deref());
+        if !stopped && self.state.has_empty_queue() && self.state.try_take_room(request) {
+            let child = self.store(child);
+            self.state.admit(child);
+            return Ok(());
+        }
+        self.state.reject(stopped, child.options(Seal::new()).as_deref());
+        Err(if stopped { TryGoError::Stopped(child) } else { TryGoError::AtLimit(child) })
+    }
+
+    /// Admits a child, now or in its turn. One that comes too late is given back, to be dropped.
+    pub(crate) fn queue<A: Child<C>>(&mut self, mut child: A) -> Result<(), A> {
+        let options = child.options(Seal::new());
+        if self.refuses() {
+            self.state.refuse(options.as_deref());
+            return Err(child);
+        }
+        let room = self.state.try_take_room(Request::new(options.as_deref()));
+        let child = self.store(child);
+        if room {
+            self.state.admit(child)
+        } else {
+            self.state.enqueue(child)
+        }
+        Ok(())
+    }
+
+    /// Admits the child of a `go`, or registers it as a waiter.
+    fn poll_go<A: Child<C>>(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        child: &mut Option<A>,
+        poller: &mut Poller<'_>,
+    ) -> Acquire {
+        let options = child.as_mut().and_then(|child| child.options(Seal::new()));
+        let request = Request::new(options.as_deref());
+        let answer = self.poll_turn(key, request, poller);
+        if answer == Acquire::Stopped {
+            self.state.reject(true, options.as_deref());
+        }
+        if answer == Acquire::Ready {
+            if let Some(child) = child.take() {
+                let child = self.store(child);
+                match key.take() {
+                    None => self.state.admit(child),
+                    Some(key) => self.state.fill(key, child, self.effects),
+                }
+            }
+        }
+        answer
+    }
+
+    /// Reserves room for a child that is yet to be asked for, or registers a waiter.
+    fn poll_reserve(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
+        let answer = self.poll_turn(key, Request::PLAIN, poller);
+        if answer == Acquire::Ready && key.is_none() {
+            *key = Some(self.state.reserve_newcomer(Request::PLAIN, poller.caller));
+        }
+        answer
+    }
+
+    /// Looks for room. A newcomer that is `Ready` has taken it; one that is not stands in the
+    /// queue from now on, under `key`.
+    fn poll_turn(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        request: Request,
+        poller: &mut Poller<'_>,
+    ) -> Acquire {
+        if self.refuses() {
+            return Acquire::Stopped;
+        }
+        if let Some(key) = *key {
+            if !self.state.has_turn(key) {
+                // A permit may have come, of which the state cannot know.
+                self.state.process_queue(self.stopped, self.effects);
+            }
+            return self.state.poll_waiter(key, poller);
+        }
+        if self.state.try_take_room(request) {
+            return Acquire::Ready;
+        }
+        *key = self.state.wait(request, poller);
+        if key.is_some() { Acquire::Pending } else { Acquire::NeedsWaker }
+    }
+
+    /// Accepts the child of a waiter that has had its turn; it may be queued if it needs more
+    /// room. One that comes too late is given back, to be dropped.
+    fn fill<A: Child<C>>(&mut self, key: WaiterKey, mut child: A) -> Result<(), A> {
+        if self.refuses() || !self.state.has_turn(key) {
+            self.state.abandon(key, self.effects);
+            self.state.refuse(child.options(Seal::new()).as_deref());
+            return Err(child);
+        }
+        let child = self.store(child);
+        self.state.fill(key, child, self.effects);
+        Ok(())
+    }
+
+    /// Accepts a child that was asked for because there was room for a plain one; it may be
+    /// queued if it needs more. One that comes too late is given back, to be dropped.
+    pub(crate) fn accept<A: Child<C>>(&mut self, child: A) -> Result<(), A> {
+        if !self.refuses() && self.state.try_take_room(Request::PLAIN) {
+            let key = self.state.reserve_newcomer(Request::PLAIN, Caller::Group);
+            return self.fill(key, child);
+        }
+        self.queue(child)
+    }
 }
 
 // === impl Shared ===
 
 impl<C: Kind> Shared<C> {
-    /// `state` is a group's that had it to itself until now.
+    /// Shares what a group had to itself until now.
     pub(super) fn new(
         token: CancelToken,
         parent: Arc<ParentWaker>,
-        state: State<C>,
-        spawner: Option<Spawner<C>>,
+        mut state: State,
+        children: Slab<C>,
+        spawner: Spawner<C>,
     ) -> Arc<Self> {
-        let mailed = AtomicBool::new(state.has_mail());
-        let crowded = AtomicBool::new(!state.admits_newcomers());
-        let roll = Arc::<Roll>::default();
-        let mut watch = token.cancelled();
-        // Should the stop come just now: nobody stands in line yet, and who comes sees it.
-        let waker = Waker::from(Arc::clone(&roll));
-        let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
-        let observed = state.log.is_some();
-        let source = state.permits.as_ref().map(|permits| Source::new(permits.semaphore()));
-        let state = Mutex::new(state);
-        Arc::new(Self {
+        let source = state.permits().as_ref().map(|permits| PermitSource::new(permits.semaphore()));
+        let core = Arc::new(Core {
             token,
             parent,
-            mailed,
-            crowded,
-            state,
-            observed,
+            has_ready: AtomicBool::new(state.has_ready()),
+            must_wait: AtomicBool::new(!state.admits_newcomers()),
+            group_turn: AtomicBool::new(false),
+            observed: state.log().is_some(),
+            state: Mutex::new(state),
             source,
-            roll,
-            spawner,
-            _watch: watch,
+        });
+        let mut watch = core.token.cancelled();
+        // If the stop comes just now: there is no waiter yet, and a newcomer sees it.
+        let waker = Waker::from(Arc::clone(&core));
+        let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
+        Arc::new(Self { core, children: Mutex::new(children), spawner, _watch: watch })
+    }
+
+    /// Returns the state and the children if no handle has them.
+    pub(super) fn into_inner(self: Arc<Self>) -> Result<(State, Slab<C>), Arc<Self>> {
+        let Self { core, children, _watch, .. } = Arc::try_unwrap(self)?;
+        drop(_watch);
+        match Arc::try_unwrap(core) {
+            Ok(core) => Ok((core.state.into_inner(), children.into_inner())),
+            // A stop is waking its waiters, of which there are none.
+            Err(core) => {
+                let state = core::mem::replace(&mut *core.state.lock(), State::new());
+                Ok((state, children.into_inner()))
+            }
+        }
+    }
+
+    /// Changes the state and the children that wait, processes the queue, and carries out the
+    /// effects.
+    pub(crate) fn with<R>(
+        &self,
+        caller: Caller,
+        change: impl FnOnce(&mut Access<'_, C>) -> R,
+    ) -> R {
+        let mut effects = Effects::default();
+        let mut spawns = Default::default();
+        let result = {
+            let mut children = self.children.lock();
+            let mut state = self.core.begin();
+            let mut access = Access {
+                state: &mut state,
+                children: &mut children,
+                stopped: self.core.is_stopped(),
+                effects: &mut effects,
+            };
+            let result = change(&mut access);
+            self.core.finish(&mut state, &mut effects);
+            state.take_told(&mut effects);
+            effects.permits = state.permits().as_mut().map_or(0, Permits::take_spare);
+            if <Spawner<C>>::SPAWNS {
+                start_unspawned(&self.spawner, &mut state, &mut children, &mut spawns);
+            }
+            result
+        };
+        self.core.apply(effects, caller);
+        // Last: the executor may run a child in this call, which may wait for a task woken here.
+        self.spawner.spawn_all(spawns);
+        result
+    }
+
+    /// Admits a child as [`Access::try_go`] does.
+    pub(crate) fn try_go<A: Child<C>>(
+        &self,
+        caller: Caller,
+        child: A,
+    ) -> Result<(), TryGoError<A>> {
+        self.with(caller, |access| access.try_go(child))
+    }
+
+    /// Admits a child, now or in its turn; drops one that comes too late.
+    pub(crate) fn queue<A: Child<C>>(&self, caller: Caller, child: A) {
+        // Unlocked by now.
+        drop(self.with(caller, |access| access.queue(child)));
+    }
+
+    /// Looks for room for the child of a `go`, and admits it; `Err` after a stop.
+    pub(crate) fn poll_go<A: Child<C>>(
+        self: &Arc<Self>,
+        caller: Caller,
+        ticket: &mut Option<Ticket<C>>,
+        child: &mut Option<A>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), ()>> {
+        self.poll_ticket(caller, ticket, cx, |access, key, poller| {
+            access.poll_go(key, child, poller)
         })
     }
 
-    /// The state, where nobody else has it.
-    pub(super) fn into_state(self: Arc<Self>) -> Result<State<C>, Arc<Self>> {
-        Arc::try_unwrap(self).map(|shared| shared.state.into_inner())
+    /// Looks for room for a child that is yet to be asked for, and reserves it in `ticket`; `Err`
+    /// after a stop.
+    pub(crate) fn poll_reserve(
+        self: &Arc<Self>,
+        caller: Caller,
+        ticket: &mut Option<Ticket<C>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), ()>> {
+        self.poll_ticket(caller, ticket, cx, |access, key, poller| access.poll_reserve(key, poller))
     }
 
-    pub(super) fn source(&self) -> Option<&Source> {
-        self.source.as_deref()
+    fn poll_ticket(
+        self: &Arc<Self>,
+        caller: Caller,
+        ticket: &mut Option<Ticket<C>>,
+        cx: &Context<'_>,
+        mut poll: impl FnMut(&mut Access<'_, C>, &mut Option<WaiterKey>, &mut Poller<'_>) -> Acquire,
+    ) -> Poll<Result<(), ()>> {
+        let mut key = ticket.as_ref().and_then(|ticket| ticket.key);
+        let mut poller =
+            Poller { caller, task: cx.waker(), clone: None, inside: current_child(self.core.id()) };
+        // Most newcomers find room and need no waker: they look without a clone, unless there was
+        // no room a moment ago.
+        if caller == Caller::Handle && key.is_none() && self.core.must_wait.load(Ordering::Relaxed)
+        {
+            poller.clone = Some(cx.waker().clone());
+        }
+        let answer = loop {
+            match self.with(caller, |access| poll(access, &mut key, &mut poller)) {
+                Acquire::NeedsWaker => poller.clone = Some(cx.waker().clone()),
+                answer => break answer,
+            }
+        };
+        match ticket {
+            Some(ticket) => ticket.key = key,
+            None if key.is_some() => *ticket = Some(Ticket { shared: Arc::clone(self), key }),
+            None => {}
+        }
+        match answer {
+            Acquire::Ready => Poll::Ready(Ok(())),
+            Acquire::Stopped => Poll::Ready(Err(())),
+            Acquire::Pending | Acquire::NeedsWaker => Poll::Pending,
+        }
     }
 
+    /// Moves the children that may go to the set to `batch`, which is empty; returns the index of
+    /// the first.
+    pub(super) fn take_ready(&self, batch: &mut VecDeque<C>) -> usize {
+        let mut keys = VecDeque::new();
+        let mut children = self.children.lock();
+        let mut state = self.core.state.lock();
+        self.core.has_ready.store(false, Ordering::Release);
+        let first = state.take_ready(&mut keys);
+        batch.extend(keys.drain(..).filter_map(|key| children.remove(key)));
+        // The list is kept for the next children.
+        state.take_ready(&mut keys);
+        first
+    }
+
+    /// Takes children that the state has given out; the caller drops them.
+    pub(super) fn take_children(&self, keys: impl Iterator<Item = ChildKey>) -> VecDeque<C> {
+        let mut children = self.children.lock();
+        keys.filter_map(|key| children.remove(key)).collect()
+    }
+}
+
+/// Takes the futures out of the children that have started.
+pub(super) fn start_unspawned<C, S: SpawnChild<C>>(
+    spawner: &S,
+    state: &mut State,
+    children: &mut Slab<C>,
+    spawns: &mut S::Spawns,
+) {
+    for (index, key) in state.take_unspawned() {
+        if let Some(child) = children.get_mut(key) {
+            spawner.start(child, index, spawns);
+        }
+    }
+}
+
+// === impl Core ===
+
+impl Core {
     pub(crate) fn is_stopped(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    pub(crate) fn stats(&self) -> Stats {
-        self.state.lock().stats()
-    }
-
-    pub(crate) fn limit(&self) -> Option<usize> {
-        self.state.lock().stats.limit
-    }
-
-    pub(crate) fn set_limit(&self, limit: Option<usize>, who: Who) {
-        self.update(who, |state| {
-            let before = core::mem::replace(&mut state.stats.limit, limit);
-            if before != limit {
-                if let Some(log) = &mut state.log {
-                    log.limit_changed(limit);
-                }
-            }
-        });
-    }
-
-    /// What the group is known by while one of its children is polled.
+    /// Returns what the group is known by while one of its children is polled.
     pub(crate) fn id(&self) -> usize {
-        match &self.spawner {
-            None => core::ptr::from_ref(self).addr(),
-            // Their children have it with them from before the first handle was made.
-            Some(spawner) => spawner.completions().id(),
+        self.parent.id()
+    }
+
+    /// Reads the state.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&mut State) -> R) -> R {
+        read(&mut self.state.lock())
+    }
+
+    #[inline(never)]
+    fn begin(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        self.log_stop(&mut state);
+        state
+    }
+
+    /// Processes the queue after a change, and updates the hints for readers without the lock.
+    #[inline(never)]
+    fn finish(&self, state: &mut State, effects: &mut Effects) {
+        self.log_stop(state);
+        state.process_queue(self.is_stopped(), effects);
+        if state.has_ready() && !self.has_ready.load(Ordering::Relaxed) {
+            self.has_ready.store(true, Ordering::Release);
+        }
+        for (hint, value) in [
+            (&self.must_wait, !state.admits_newcomers()),
+            (&self.group_turn, state.has_group_turn()),
+        ] {
+            if value != hint.load(Ordering::Relaxed) {
+                hint.store(value, Ordering::Relaxed);
+            }
         }
     }
 
-    /// Changes the state, settles the line, and tells whom it concerns.
-    pub(super) fn update<R>(&self, who: Who, change: impl FnOnce(&mut State<C>) -> R) -> R {
-        let mut effects = Effects::default();
-        let (mut state, result) = self.change(&mut effects, change);
-        if let Some(permits) = &mut state.permits {
-            effects.permits = permits.give_back();
-        }
-        drop(state);
-        self.make(effects, who);
+    /// Changes the state and processes the queue. The caller [applies](Self::apply_deferred) the
+    /// effects later. Waiters are not woken before, and spare permits stay with the group.
+    pub(super) fn change<R>(
+        &self,
+        effects: &mut Effects,
+        change: impl FnOnce(&mut State) -> R,
+    ) -> R {
+        let mut state = self.begin();
+        let result = change(&mut state);
+        self.finish(&mut state, effects);
         result
     }
 
-    /// Changes the state and settles the line. Whoever did makes the calls; permits that are
-    /// left over stay with the group until its next [`update`](Self::update).
-    fn change<R>(
-        &self,
-        effects: &mut Effects,
-        change: impl FnOnce(&mut State<C>) -> R,
-    ) -> (MutexGuard<'_, State<C>>, R) {
-        let mut state = self.state.lock();
-        self.log_stop(&mut state);
+    /// Changes the state, processes the queue, and carries out the effects. For changes by the
+    /// group's task, which takes in the children that start.
+    pub(super) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut effects = Effects::default();
+        let mut state = self.begin();
         let result = change(&mut state);
-        self.log_stop(&mut state);
-        state.settle(self.is_stopped(), effects);
-        if let Some(spawner) = &self.spawner {
-            state.send(spawner, &mut effects.starts);
-        }
-        self.note(&state);
-        (state, result)
+        self.finish(&mut state, &mut effects);
+        state.take_told(&mut effects);
+        effects.permits = state.permits().as_mut().map_or(0, Permits::take_spare);
+        drop(state);
+        self.apply(effects, Caller::Group);
+        result
     }
 
-    /// Tells the observer of a stop, if it has not heard of it.
-    fn log_stop(&self, state: &mut State<C>) {
-        if let Some(log) = &mut state.log {
-            if self.is_stopped() {
+    /// Carries out the effects of [changes](Self::change), and wakes the waiters that have got
+    /// their turn by them and were not polled since.
+    pub(super) fn apply_deferred(&self, effects: &mut Effects) {
+        let mut effects = core::mem::take(effects);
+        let mut state = self.state.lock();
+        state.take_told(&mut effects);
+        // Permits of children that are gone, if there is no use for them.
+        effects.permits = state.permits().as_mut().map_or(0, Permits::take_spare);
+        drop(state);
+        self.apply(effects, Caller::Group);
+    }
+
+    /// Records the stop for the observer, if it has not been recorded.
+    fn log_stop(&self, state: &mut State) {
+        if self.observed {
+            if let Some(log) = state.log().as_mut().filter(|_| self.is_stopped()) {
                 log.stopped(|| self.token.reason());
             }
         }
     }
 
-    /// Says to those who look without the lock what they may find.
-    fn note(&self, state: &State<C>) {
-        if state.has_mail() && !self.mailed.load(Ordering::Relaxed) {
-            self.mailed.store(true, Ordering::Release);
-        }
-        let crowded = !state.admits_newcomers();
-        if crowded != self.crowded.load(Ordering::Relaxed) {
-            self.crowded.store(crowded, Ordering::Relaxed);
+    /// Records events for the observer; changes nothing else.
+    pub(super) fn record(&self, record: impl FnOnce(&mut State)) {
+        if self.observed {
+            record(&mut self.begin());
         }
     }
 
-    /// Whether the first in line lacks a permit alone.
-    pub(super) fn lacks_permit(&self) -> bool {
-        self.state.lock().permits.as_ref().is_some_and(|permits| permits.wanted)
-    }
-
-    pub(super) fn make(&self, effects: Effects, who: Who) {
-        // A waker that panics is its executor's fault, who has heard of it; it must not cost
-        // anybody his child or his wake-up.
+    /// Carries out the effects of a change. No lock is held.
+    #[inline(never)]
+    pub(super) fn apply(&self, effects: Effects, caller: Caller) {
+        let Effects { wake: Wakers { first, more }, discard, notify, cancel_acquire, permits } =
+            effects;
+        // A waker that panics is its executor's fault, and the executor has heard of it. It must
+        // not cost a caller its child, or another task its wake-up.
         let mut panic = FirstPanic::default();
         if let Some(source) = &self.source {
-            if effects.leave && !self.lacks_permit() {
-                panic.guard(|| source.leave());
+            if cancel_acquire && !self.lacks_permit() {
+                panic.guard(|| source.cancel());
                 if self.lacks_permit() {
-                    // Somebody has come in between, for whom the group has begun to wait.
+                    // A child has come in between, on whose behalf the group has begun to wait.
                     panic.guard(|| self.parent.notify());
                 }
             }
-            if effects.permits > 0 {
-                panic.guard(|| source.add_permits(effects.permits));
+            if permits > 0 {
+                panic.guard(|| source.add_permits(permits));
             }
         }
-        if effects.ring && who == Who::Handle {
+        if notify && caller == Caller::Handle {
             panic.guard(|| self.parent.notify());
         }
-        if let Some(waker) = effects.first.and_then(|key| self.roll.remove(key)) {
+        if let Some(waker) = first {
             panic.guard(|| waker.wake());
         }
-        if !effects.more.is_empty() {
-            panic.guard(|| self.roll.wake(effects.more));
+        if !more.is_empty() {
+            panic.guard(|| wake_all([more].into()));
         }
+        panic.guard(|| drop(discard));
         panic.discard();
-        // Last: a spawner may run the child in the call, which may wait for who was woken.
-        if let Some(spawner) = &self.spawner {
-            spawner.spawn_all(effects.starts);
-        }
     }
 
-    /// Whether there are children that may go to the set.
-    pub(crate) fn has_mail(&self) -> bool {
-        // Acquire: who rang for them did so after the store.
-        self.mailed.load(Ordering::Acquire)
+    // --- the group's side
+
+    pub(crate) fn has_ready(&self) -> bool {
+        // Acquire: the task that notified of the children did so after the store.
+        self.has_ready.load(Ordering::Acquire)
     }
 
-    /// Swaps the children that may go to the set with `batch`; gives the index of the first.
-    pub(super) fn take_outbox(&self, batch: &mut VecDeque<C>) -> usize {
-        let mut state = self.state.lock();
-        self.mailed.store(false, Ordering::Release);
-        state.take_outbox(batch)
+    /// Returns `true` if a waiter of the group's own task has its turn and was not polled since.
+    pub(crate) fn has_group_turn(&self) -> bool {
+        self.group_turn.load(Ordering::Relaxed)
     }
 
-    /// Clears the line after a stop, and takes back what was granted.
-    pub(super) fn clear_line(&self) -> WaitQueue<C> {
-        // Those who stood behind one who was awaited may start.
-        self.update(Who::Owner, State::clear_line)
+    pub(crate) fn has_semaphore(&self) -> bool {
+        self.source.is_some()
     }
 
-    /// A running child is gone; its room goes to the next in line, who are told later: so a
-    /// poll of the group that makes room for many wakes them together, and each finds room for
-    /// more than one child. The observer is [told](Self::report) before.
-    pub(super) fn finish(&self, index: usize, outcome: Outcome, effects: &mut Effects) {
-        drop(self.change(effects, |state| state.end(index, outcome)));
+    fn with_permits<R>(&self, f: impl FnOnce(&mut Permits) -> R) -> Option<R> {
+        self.source.as_ref()?;
+        self.state.lock().permits().as_mut().map(f)
     }
 
-    /// Tells the observer that a running child has ended, and of what came before.
-    pub(super) fn report(&self, index: usize, outcome: Outcome) {
-        self.report_with(|state| state.report(index, outcome));
+    fn lacks_permit(&self) -> bool {
+        self.state.lock().lacks_permit()
     }
 
-    /// Tells the observer of a child that was admitted, and dropped before it started.
-    pub(super) fn report_unstarted(&self, options: Option<Box<Options>>) {
-        self.report_with(|state| state.report_unstarted(options.as_deref()));
+    pub(super) fn begin_poll(&self) {
+        self.with_permits(Permits::begin_poll);
     }
 
-    /// Changes what the observer is to be told, and nothing else.
-    pub(super) fn report_with(&self, report: impl FnOnce(&mut State<C>)) {
-        if self.observed {
-            let mut state = self.state.lock();
-            self.log_stop(&mut state);
-            report(&mut state);
-        }
+    pub(super) fn end_poll(&self) {
+        self.with_permits(Permits::end_poll);
     }
 
-    /// Tells the observer of a stop that has just come.
-    pub(super) fn report_stop(&self) {
-        self.report_with(|_| {});
-    }
-
-    /// Swaps what the observer is to be told, oldest first, with `events`, which is empty.
-    pub(super) fn take_events(&self, events: &mut VecDeque<Event>) {
-        if let Some(log) = &mut self.state.lock().log {
-            log.take(events);
-        }
-    }
-
-    /// Tells the observer nothing more.
-    pub(super) fn end_log(&self) {
-        let log = self.state.lock().log.take();
-        drop(log);
-    }
-
-    /// Closes the group whatever runs.
-    pub(super) fn close_now(&self) -> (usize, VecDeque<C>, Inbox<C>) {
-        let mut effects = Effects::default();
-        let (state, mailed) = self.change(&mut effects, State::close_now);
-        drop(state);
-        self.make(effects, Who::Owner);
-        mailed
-    }
-
-    pub(crate) fn end(&self) -> Arc<ClosedEvent> {
-        let (end, ended) = {
-            let mut state = self.state.lock();
-            (Arc::clone(state.end.get_or_insert_default()), state.ended)
+    /// Waits for a permit on behalf of the head of the queue, for as long as the head lacks only
+    /// a permit.
+    pub(super) fn acquire_permits(&self) {
+        let Some(source) = &self.source else {
+            return;
         };
-        if ended {
-            end.reach();
+        let may_wait = || self.with_permits(|permits| permits.may_wait()).unwrap_or(false);
+        // The entries behind the head may lack one, too: then the wait begins anew.
+        while may_wait() {
+            if source.poll_acquire(&self.parent) {
+                self.update(|state| state.permits().iter_mut().for_each(Permits::add));
+            } else if may_wait() {
+                return;
+            }
+            // Else the head has left meanwhile, on another thread, which found nothing to cancel.
         }
-        end
+        // The next waiter of the semaphore is told now.
+        source.cancel();
     }
 
-    pub(crate) fn is_ended(&self) -> bool {
-        let state = self.state.lock();
-        state.ended || state.end.as_ref().is_some_and(|end| end.is_reached())
+    /// Returns `true` if the head of the queue lacks only a permit, and the wait for it has not
+    /// begun, or was woken.
+    pub(super) fn must_acquire(&self) -> bool {
+        // A wake-up after the last look may have been taken together with those for children.
+        let source = self.source.as_ref().filter(|source| !source.is_waiting());
+        source.is_some() && self.lacks_permit()
+    }
+
+    /// Cancels the wait for a permit: the group is not polled any more.
+    pub(super) fn cancel_acquire(&self) {
+        if let Some(source) = &self.source {
+            source.cancel();
+        }
+    }
+
+    /// Gives all permits back, when the children of a closed group are gone.
+    pub(super) fn give_permits_back(&self) {
+        if self.source.is_some() {
+            self.update(|state| state.permits().iter_mut().for_each(Permits::free_all));
+        }
+    }
+
+    // --- the end
+
+    /// Returns the event of the group's end.
+    pub(crate) fn closed_event(&self) -> Arc<ClosedEvent> {
+        let (event, ended) = self.read(|state| {
+            let event = Arc::clone(state.closed_event().get_or_insert_default());
+            (event, state.phase() == Phase::Ended)
+        });
+        if ended {
+            event.set();
+        }
+        event
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.read(|state| {
+            state.phase() == Phase::Ended
+                || state.closed_event().as_ref().is_some_and(|event| event.is_set())
+        })
+    }
+}
+
+/// Woken by a stop, it wakes all waiters, though the group's children may belong to one thread.
+impl Wake for Core {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut effects = Effects::default();
+        self.state.lock().take_wakers(&mut effects);
+        let Wakers { first, mut more } = effects.wake;
+        first.into_iter().for_each(|waker| _ = more.insert(waker));
+        wake_all([more].into());
+    }
+}
+
+// === impl Ticket ===
+
+impl<C: Kind> Ticket<C> {
+    pub(crate) fn is_waiting(ticket: &Option<Self>) -> bool {
+        ticket.as_ref().is_some_and(|ticket| ticket.key.is_some())
+    }
+
+    /// Delivers the child for which room was reserved. Returns `false` if it came too late; it is
+    /// dropped then, and counts as dropped.
+    pub(crate) fn fill<A: Child<C>>(&mut self, caller: Caller, child: A) -> bool {
+        let Some(key) = self.key.take() else {
+            return false;
+        };
+        let refused = self.shared.with(caller, |access| access.fill(key, child));
+        // Unlocked by now.
+        refused.is_ok()
+    }
+}
+
+impl<C: Kind> Drop for Ticket<C> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            // As by a handle: the group's task is told, since a `go` may be dropped at any time.
+            self.shared.with(Caller::Handle, |access| {
+                access.state.abandon(key, access.effects);
+            });
+        }
     }
 }

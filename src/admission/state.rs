@@ -1,270 +1,439 @@
-//! The numbers, the line and the inbox of a group, and what keeps them settled: its own, or
-//! behind the lock that it shares with its handles.
+//! The children that run, the ones that wait, and which of them is next.
+//!
+//! A [`State`] is plain data: nothing is locked, woken, spawned or dropped in here, and it does
+//! not depend on the type of the children, which are known by their keys. Callers change it
+//! through one function, `with`, which then [processes the queue](State::process_queue) and
+//! carries out the [`Effects`].
+//!
+//! # Invariants, whenever the queue has been processed
+//!
+//! - The head of `queue` does not fit, or lacks only a permit; or `queue` is empty.
+//! - `starting` is empty, or its head is `Reserved`: children start in the order in which they
+//!   got room. A child's index is given when it starts, so the indexes have no gaps.
+//! - `occupied` is the number of running children and of reservations; `extra_weight` is the
+//!   room that they take beyond one each. With a semaphore, each of `occupied` has a permit.
+//! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
+//!   exactly while it is `Reserved`.
+//! - If every running child but the daemons contains a waiter, and nothing is reserved, the
+//!   oldest of these waiters is `MustQueue`.
+//! - From `Phase::Closed` on nothing is admitted, and the queue stays empty.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::task::Waker;
 
-use super::end::ClosedEvent;
-use super::line::{Entry, Inbox, Place, QueuedChild, Request, Slot, WaitQueue, Waiter};
-use super::log::{Log, Name};
+use super::closed::ClosedEvent;
+use super::events::{EventLog, Name};
 use super::nested::Nested;
 use super::permits::Permits;
-use super::roll::Key;
+use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
 use crate::child::task::Options;
 use crate::observe::Outcome;
-use crate::spawned::{Spawner, Spawns};
 use crate::stats::Stats;
+use crate::util::slab::Slab;
 use crate::util::sparse_queue::SparseQueue;
 
-pub(super) struct State<C> {
-    /// `queued` to `dropped` and the limit, as users see them; but who runs is counted in
-    /// `count`.
-    pub(super) stats: Stats,
-    /// How many have room: the running children, and those who are awaited.
-    pub(super) count: usize,
-    /// Room that they take beyond one each.
-    pub(super) heavy: u128,
-    /// How many may enter a group without handles with no further look; there may be room for
-    /// more.
-    pub(super) quick: usize,
-    /// How many of those who run have finished, and keep their room until another child's
-    /// result has been fetched.
-    pub(super) held: usize,
-    /// How many slots of the inbox are awaited.
-    pub(super) granted: usize,
-    /// The index of the next child to start.
-    pub(super) next_index: usize,
-    /// The next number in the order of coming.
-    pub(super) next: u64,
-    pub(super) line: WaitQueue<C>,
-    pub(super) nested: Nested,
-    pub(super) inbox: Inbox<C>,
-    /// The slots of the inbox whose owner was overtaken, by the number with which he came.
-    pub(super) renamed: BTreeMap<u64, u64>,
-    /// Those who have started and are not yet in the set; their indexes are the last ones given.
-    pub(super) outbox: VecDeque<C>,
-    /// How many of the outbox, from its front, have been sent abroad.
-    pub(super) sent: usize,
-    /// What is to be known of the children that have started, by their index.
-    pub(super) marks: SparseQueue<Mark>,
-    /// How many daemons have started and run.
-    pub(super) daemons: usize,
-    pub(super) permits: Option<Permits>,
-    /// For an observer.
-    pub(super) log: Option<Box<Log>>,
-    /// Somebody who held the group open may have gone; for `settle` to look at.
-    pub(super) left: bool,
-    pub(super) closed: bool,
-    /// The end has been announced: the children are gone too.
-    pub(super) ended: bool,
-    /// Made for the first who waits for it.
-    pub(super) end: Option<Arc<ClosedEvent>>,
+pub(crate) struct State {
+    limit: Option<usize>,
+    queued: usize,
+    ok: usize,
+    failed: usize,
+    dropped: usize,
+    /// How many running children and reservations have room.
+    occupied: usize,
+    /// The room that they take beyond one each.
+    extra_weight: u128,
+    reserved: usize,
+    /// How many finished children keep their room until an earlier result has been fetched.
+    blocked_results: usize,
+    /// How many plain children may start without a further look, in a group without handles. A
+    /// cache: there may be room for more.
+    pub(crate) fast_credit: usize,
+    next_index: usize,
+    queue: WaitQueue,
+    waiters: Slab<Waiter>,
+    nested: Nested,
+    /// Waiters that have got their turn and are to be woken.
+    told: Vec<WaiterKey>,
+    /// Children and reservations that have room, behind a reservation.
+    starting: VecDeque<Slot>,
+    /// The number of the first slot of `starting`.
+    first_slot: u64,
+    /// Children that have started and are not in the set yet; their indexes are the last given.
+    ready: VecDeque<ChildKey>,
+    /// How many of `ready`, from its front, were passed to the executor.
+    spawned: usize,
+    /// What is known of running children, by their index; of plain ones nothing.
+    running: SparseQueue<Running>,
+    daemons: usize,
+    permits: Option<Permits>,
+    /// Kept for an observer.
+    log: Option<Box<EventLog>>,
+    /// A waiter has gone that may have held the group open.
+    recheck_end: bool,
+    /// A waiter of the group's own task has its turn, and has not been polled since.
+    group_turn: bool,
+    phase: Phase,
+    /// Made when it is first asked for.
+    closed: Option<Arc<ClosedEvent>>,
 }
 
-/// A running child that isn't like most.
-pub(super) struct Mark {
+/// How far a group has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// It admits children, unless its token is cancelled.
+    Open,
+    /// Its token is cancelled, and its queue has been dropped.
+    Stopped,
+    /// It has resolved, or is being dropped.
+    Closed,
+    /// Its children are gone, too.
+    Ended,
+}
+
+/// A caller of `go` or `feed` that waits for room, or has it reserved, and then delivers a child.
+struct Waiter {
+    stage: Stage,
     weight: usize,
-    pub(super) daemon: bool,
+    caller: Caller,
+    /// `None` once it has been woken, and for the group's own task.
+    waker: Option<Waker>,
+    /// The running child inside which it was polled last.
+    inside: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Waiting(Position),
+    /// It is to put its child into the queue, since waiting could never end.
+    MustQueue(Position),
+    /// Room is reserved, in that slot. `claimed`: its owner has been told so.
+    Reserved {
+        slot: u64,
+        position: Position,
+        claimed: bool,
+    },
+    /// The group has stopped.
+    Stopped,
+}
+
+/// A place in the order of starts.
+enum Slot {
+    Child(QueuedChild),
+    Reserved(WaiterKey),
+    Free,
+}
+
+/// A running child that is not like most.
+struct Running {
+    weight: usize,
+    daemon: bool,
     /// Kept for an observer only.
     name: Name,
 }
 
-// === impl State ===
+/// The task on whose behalf the state is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// The group's own, which looks for its work itself.
+    Group,
+    /// Any other, by a handle.
+    Handle,
+}
 
-impl<C> State<C> {
-    pub(super) fn new() -> Self {
+/// A poll of a `go` or a `feed`.
+pub(crate) struct Poller<'a> {
+    pub(crate) caller: Caller,
+    pub(crate) task: &'a Waker,
+    /// A clone of `task` for the waiter to keep; afterwards the one that it has replaced.
+    pub(crate) clone: Option<Waker>,
+    /// The running child inside which this poll happens.
+    pub(crate) inside: Option<usize>,
+}
+
+/// The answer to a waiter that is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquire {
+    /// It has its turn: [`fill`](State::fill) accepts its child.
+    Ready,
+    Pending,
+    /// It has to wait, with a [clone](Poller::clone) of its waker.
+    NeedsWaker,
+    Stopped,
+}
+
+/// What is to be done once the state is unlocked.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Effects {
+    /// The wakers of waiters that have their turn.
+    pub(crate) wake: Wakers,
+    /// A waker that is not needed any more.
+    pub(crate) discard: Option<Waker>,
+    /// The group's task has children to take in, an end to come to, or a permit to wait for.
+    pub(crate) notify: bool,
+    /// The group need not wait for a permit any more.
+    pub(crate) cancel_acquire: bool,
+    /// How many permits go back to the semaphore.
+    pub(crate) permits: usize,
+}
+
+/// Wakers; mostly there is at most one.
+#[derive(Default)]
+pub(crate) struct Wakers {
+    pub(crate) first: Option<Waker>,
+    pub(crate) more: Slab<Waker>,
+}
+
+/// The children of a group that is dropped which are not in its set.
+pub(crate) struct Unpolled {
+    /// The index of the first of `started`.
+    pub(crate) first_index: usize,
+    pub(crate) started: VecDeque<ChildKey>,
+    pub(crate) starting: VecDeque<QueuedChild>,
+}
+
+// === impl Poller, Wakers ===
+
+impl Poller<'_> {
+    /// Returns `true` if a waiter can be told of its turn from now on.
+    fn is_registered(&mut self, waiter: &mut Waiter) -> bool {
+        if self.caller == Caller::Group
+            || waiter.waker.as_ref().is_some_and(|waker| waker.will_wake(self.task))
+        {
+            return true;
+        }
+        let Some(clone) = self.clone.take() else { return false };
+        self.clone = waiter.waker.replace(clone);
+        true
+    }
+}
+
+impl Wakers {
+    fn push(&mut self, waker: Waker) {
+        if self.first.is_none() {
+            self.first = Some(waker);
+        } else {
+            self.more.insert(waker);
+        }
+    }
+}
+
+// === numbers ===
+
+impl State {
+    pub(crate) fn new() -> Self {
         Self {
-            stats: Stats::default(),
-            count: 0,
-            heavy: 0,
-            quick: 0,
-            held: 0,
-            granted: 0,
+            limit: None,
+            queued: 0,
+            ok: 0,
+            failed: 0,
+            dropped: 0,
+            occupied: 0,
+            extra_weight: 0,
+            reserved: 0,
+            blocked_results: 0,
+            fast_credit: 0,
             next_index: 0,
-            next: 0,
-            line: WaitQueue::default(),
+            queue: WaitQueue::default(),
+            waiters: Slab::new(),
             nested: Nested::default(),
-            inbox: Inbox::default(),
-            renamed: BTreeMap::new(),
-            outbox: VecDeque::new(),
-            sent: 0,
-            marks: SparseQueue::default(),
+            told: Vec::new(),
+            starting: VecDeque::new(),
+            first_slot: 0,
+            ready: VecDeque::new(),
+            spawned: 0,
+            running: SparseQueue::default(),
             daemons: 0,
             permits: None,
             log: None,
-            left: false,
-            closed: false,
-            ended: false,
-            end: None,
+            recheck_end: false,
+            group_turn: false,
+            phase: Phase::Open,
+            closed: None,
         }
     }
 
-    // --- numbers ---
-
-    /// How many run.
-    pub(super) fn running(&self) -> usize {
-        self.count - self.granted
+    fn running(&self) -> usize {
+        self.occupied - self.reserved
     }
 
-    /// The numbers for users.
-    pub(super) fn stats(&self) -> Stats {
-        Stats { running: self.running(), ..self.stats }
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.limit
     }
 
-    /// How many plain children may still be admitted.
-    pub(super) fn room(&self) -> usize {
-        self.stats.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.count))
+    pub(crate) fn stats(&self) -> Stats {
+        let Self { limit, queued, ok, failed, dropped, .. } = *self;
+        Stats { limit, queued, running: self.running(), ok, failed, dropped }
     }
 
-    /// Whether there is room for one of that weight.
+    /// Returns `true` if a child was ever accepted.
+    pub(crate) fn has_accepted(&self) -> bool {
+        self.next_index > 0 || self.running() > 0 || self.queued > 0 || self.dropped > 0
+    }
+
+    /// Sets the limit of a group that is being made.
+    pub(crate) fn start_with_limit(&mut self, limit: usize) {
+        self.limit = Some(limit);
+        self.fast_credit = 0;
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
+        if core::mem::replace(&mut self.limit, limit) != limit {
+            if let Some(log) = &mut self.log {
+                log.limit_changed(limit);
+            }
+        }
+    }
+
+    /// Returns how many plain children may still be admitted.
+    pub(crate) fn room(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.occupied))
+    }
+
     #[inline]
-    pub(super) fn fits(&self, weight: usize) -> bool {
-        let Some(limit) = self.stats.limit else {
+    fn fits(&self, weight: usize) -> bool {
+        let Some(limit) = self.limit else {
             return true;
         };
-        if self.heavy == 0 && weight == 1 {
-            return self.count < limit;
+        if self.extra_weight == 0 && weight == 1 {
+            return self.occupied < limit;
         }
-        let taken = self.count as u128 + self.heavy + weight as u128;
-        // One that is heavier than the limit runs alone.
-        taken <= limit as u128 || (self.count == 0 && limit > 0)
+        let needed = self.occupied as u128 + self.extra_weight + weight as u128;
+        // A child that is heavier than the limit runs alone.
+        needed <= limit as u128 || (self.occupied == 0 && limit > 0)
     }
 
-    /// Whether a plain newcomer need not wait for room.
-    pub(super) fn admits_newcomers(&self) -> bool {
-        self.line.is_empty() && self.fits(1)
+    /// Returns `true` if more room is taken than there is, but for a child that runs alone.
+    fn is_over_limit(&self) -> bool {
+        let taken = self.occupied as u128 + self.extra_weight;
+        self.limit.is_some_and(|limit| taken > limit as u128 && (self.occupied > 1 || limit == 0))
     }
 
-    /// Whether a child was ever accepted.
-    pub(super) fn has_accepted(&self) -> bool {
-        let Stats { queued, dropped, .. } = self.stats;
-        self.next_index > 0 || self.running() > 0 || queued > 0 || dropped > 0
+    /// Returns `true` if a plain newcomer need not wait for room.
+    pub(crate) fn admits_newcomers(&self) -> bool {
+        self.queue.is_empty() && self.fits(1)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    pub(crate) fn has_empty_queue(&self) -> bool {
+        self.queue.is_empty()
     }
 
-    // --- coming ---
-
-    /// Finds room for a newcomer, and a permit. He has it then, and is to be admitted.
-    pub(super) fn lets_in(&mut self, want: Request) -> bool {
-        self.line.gives_way_to(want.priority) && self.fits(want.weight) && self.take_permit()
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
     }
 
-    pub(super) fn take_permit(&mut self) -> bool {
-        self.permits.as_mut().is_none_or(Permits::take)
+    pub(crate) fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
     }
 
-    /// Puts one who waits in line, behind those of his priority.
-    fn stand(&mut self, priority: i32, entry: impl FnOnce(Place) -> Entry<C>) -> Place {
-        let place = Place { came: self.next(), priority };
-        self.line.push(place, entry(place));
-        place
+    /// Returns the event of the group's end, made now if it is first asked for.
+    pub(crate) fn closed_event(&mut self) -> &mut Option<Arc<ClosedEvent>> {
+        &mut self.closed
     }
 
-    /// Puts one in line who brings a child when his turn comes.
-    pub(super) fn wait(&mut self, want: Request, key: Option<Key>) -> Place {
-        let Request { weight, priority } = want;
-        self.stand(priority, |place| {
-            Entry::Waiter(Waiter { key, weight, place, told: false, to_queue: false })
-        })
+    pub(crate) fn permits(&mut self) -> &mut Option<Permits> {
+        &mut self.permits
     }
 
-    /// Puts a child into the queue.
-    pub(super) fn queue(&mut self, load: QueuedChild<C>) {
-        self.note_queued(&load);
-        self.stand(load.priority(), |_| Entry::Queued(load));
+    pub(crate) fn lacks_permit(&self) -> bool {
+        self.permits.as_ref().is_some_and(|permits| permits.wanted)
     }
 
-    pub(super) fn note_queued(&mut self, load: &QueuedChild<C>) {
-        self.stats.queued += 1;
-        if let Some(log) = &mut self.log {
-            log.queued(name(load.options.as_deref()));
-        }
+    pub(crate) fn has_group_turn(&self) -> bool {
+        self.group_turn
     }
 
-    /// Whether somebody waits there, or has been granted room.
-    pub(super) fn awaits(&mut self, place: Place) -> bool {
-        let slot = self.inbox.get_mut(self.number(place));
-        slot.is_some_and(|slot| slot.awaited().is_some())
-            || matches!(self.line.get_mut(place), Some(Entry::Waiter(_)))
+    fn take_permit(&mut self) -> bool {
+        self.permits.as_mut().is_none_or(Permits::try_take)
     }
 
-    /// Puts a child into the queue at the place of its waiter, and gives the waiter's key.
-    pub(super) fn queue_at(&mut self, place: Place, load: QueuedChild<C>) -> Option<Key> {
-        self.note_queued(&load);
-        self.nested.remove(place);
-        let waiter = self.line.remove(place);
-        let place = Place { priority: load.priority(), ..place };
-        self.line.insert(place, Entry::Queued(load));
-        match waiter {
-            Some(Entry::Waiter(waiter)) => waiter.key,
-            _ => None,
+    fn take_room(&mut self, weight: usize) {
+        self.occupied += 1;
+        self.extra_weight += weight as u128 - 1;
+    }
+
+    fn free_room(&mut self, weight: usize) {
+        self.occupied -= 1;
+        self.extra_weight -= weight as u128 - 1;
+        if let Some(permits) = &mut self.permits {
+            permits.free(1);
         }
     }
+}
 
-    /// Counts a child that comes after a stop, and tells the observer.
-    pub(super) fn refuse(&mut self, options: Option<&mut Options>) {
-        self.stats.dropped += 1;
-        self.reject(true, options);
-    }
+// === accepting children ===
 
-    /// Tells the observer of a child that was not accepted.
-    pub(super) fn reject(&mut self, stopped: bool, options: Option<&mut Options>) {
-        if let Some(log) = &mut self.log {
-            log.rejected(stopped, || name(options.as_deref()));
+impl State {
+    /// Takes room, and a permit, for a newcomer, if no entry of the queue comes before it.
+    pub(crate) fn try_take_room(&mut self, request: Request) -> bool {
+        let free = self.queue.yields_to(request.priority)
+            && self.fits(request.weight)
+            && self.take_permit();
+        if free {
+            self.take_room(request.weight);
         }
+        free
     }
 
-    /// Takes room for a plain child that goes to the set at once; gives its index.
+    /// Starts a plain child that goes to the set at once, and returns its index.
     #[inline]
-    pub(super) fn enter(&mut self) -> usize {
-        self.count += 1;
+    pub(crate) fn start_plain(&mut self) -> usize {
+        self.occupied += 1;
         let index = self.next_index;
         self.next_index += 1;
         index
     }
 
-    pub(super) fn take_room(&mut self, weight: usize) {
-        self.count += 1;
-        self.heavy += weight as u128 - 1;
-    }
-
-    pub(super) fn free_room(&mut self, weight: usize) {
-        self.count -= 1;
-        self.heavy -= weight as u128 - 1;
-        if let Some(permits) = &mut self.permits {
-            permits.free(1);
-        }
-    }
-
-    /// Admits one who was let in.
-    pub(super) fn admit(&mut self, load: QueuedChild<C>) {
-        self.take_room(load.weight());
-        if self.inbox.is_empty() {
-            self.start(load);
+    /// Admits a child that has room; it starts once the children before it have.
+    pub(crate) fn admit(&mut self, child: QueuedChild) {
+        if self.starting.is_empty() {
+            self.start(child);
         } else {
-            // Not before the child of one who is awaited.
-            let came = self.next();
-            self.inbox.push(came, Slot::Child(load));
+            self.starting.push_back(Slot::Child(child));
         }
     }
 
-    /// Hands a child that has room over to the set.
-    pub(super) fn start(&mut self, load: QueuedChild<C>) {
+    /// Queues a child behind all others of its priority.
+    pub(crate) fn enqueue(&mut self, child: QueuedChild) {
+        let position = self.queue.next_position(child.request().priority);
+        self.enqueue_at(position, child);
+    }
+
+    fn enqueue_at(&mut self, position: Position, child: QueuedChild) {
+        self.queued += 1;
+        if let Some(log) = &mut self.log {
+            log.queued(name(child.options.as_deref()));
+        }
+        self.queue.insert(position, Entry::Child(child));
+    }
+
+    /// Counts and records a child that `queue` or a `feed` brings after a stop.
+    pub(crate) fn refuse(&mut self, options: Option<&Options>) {
+        self.dropped += 1;
+        self.reject(true, options);
+    }
+
+    /// Records a child that is given back.
+    pub(crate) fn reject(&mut self, stopped: bool, options: Option<&Options>) {
+        if let Some(log) = &mut self.log {
+            log.rejected(stopped, || name(options));
+        }
+    }
+
+    fn start(&mut self, child: QueuedChild) {
         let index = self.next_index;
         self.next_index += 1;
-        if load.options.is_some() || self.log.is_some() {
-            self.mark(index, load.options);
+        if child.options.is_some() || self.log.is_some() {
+            self.remember(index, child.options);
         }
-        self.outbox.push_back(load.child);
+        self.ready.push_back(child.key);
     }
 
     #[cold]
-    fn mark(&mut self, index: usize, options: Option<Box<Options>>) {
+    fn remember(&mut self, index: usize, options: Option<Box<Options>>) {
         let (weight, daemon) = options.as_ref().map_or((1, false), |it| (it.weight, it.daemon));
         let name = self.log.as_mut().and_then(|log| {
             let name = name(options.as_deref());
@@ -272,171 +441,496 @@ impl<C> State<C> {
             name
         });
         self.daemons += usize::from(daemon);
-        if weight > 1 || daemon || name.is_some() {
-            self.marks.push(index as u64, Mark { weight, daemon, name });
+        if weight != 1 || daemon || name.is_some() {
+            self.running.push(index as u64, Running { weight, daemon, name });
         }
     }
 
-    // --- going to the set ---
-
-    /// Whether there are children that may go to the set.
-    pub(super) fn has_mail(&self) -> bool {
-        !self.outbox.is_empty()
+    #[inline]
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
-    /// Swaps the children that may go to the set with `batch`, which is empty; gives the index
-    /// of the first.
-    pub(super) fn take_outbox(&mut self, batch: &mut VecDeque<C>) -> usize {
-        core::mem::swap(&mut self.outbox, batch);
-        self.sent = 0;
-        self.next_index - batch.len()
+    /// Swaps the keys of the started children with `keys`, which is empty; returns the index of
+    /// the first.
+    pub(crate) fn take_ready(&mut self, keys: &mut VecDeque<ChildKey>) -> usize {
+        core::mem::swap(&mut self.ready, keys);
+        self.spawned = 0;
+        self.next_index - keys.len()
     }
 
-    /// Takes from those in the outbox who were not asked before what runs elsewhere.
-    pub(super) fn send(&mut self, spawner: &Spawner<C>, starts: &mut Spawns) {
-        let first = self.next_index - self.outbox.len();
-        for (at, child) in self.outbox.iter_mut().enumerate().skip(self.sent) {
-            if let Some(start) = spawner.start(child, first + at) {
-                starts.push(start);
+    /// Returns the started children that were not returned before: their indexes and keys.
+    pub(crate) fn take_unspawned(&mut self) -> impl Iterator<Item = (usize, ChildKey)> + '_ {
+        let first = self.next_index - self.ready.len();
+        let spawned = core::mem::replace(&mut self.spawned, self.ready.len());
+        (first..).zip(self.ready.iter().copied()).skip(spawned)
+    }
+}
+
+// === waiting for room ===
+
+impl State {
+    /// Returns `true` if a newcomer that has to wait can be told of its turn.
+    pub(crate) fn wait(&mut self, request: Request, poller: &mut Poller<'_>) -> Option<WaiterKey> {
+        let Request { weight, priority } = request;
+        let caller = poller.caller;
+        let position = self.queue.next_position(priority);
+        let stage = Stage::Waiting(position);
+        let mut waiter = Waiter { stage, weight, caller, waker: None, inside: None };
+        if !poller.is_registered(&mut waiter) {
+            return None;
+        }
+        let key = self.waiters.insert(waiter);
+        self.queue.insert(position, Entry::Waiter { key, weight });
+        self.set_inside(key, poller.inside);
+        Some(key)
+    }
+
+    /// Reserves the room that a newcomer has taken for a child that it does not have yet.
+    pub(crate) fn reserve_newcomer(&mut self, request: Request, caller: Caller) -> WaiterKey {
+        let Request { weight, priority } = request;
+        let position = self.queue.next_position(priority);
+        let stage = Stage::Stopped;
+        let waiter = Waiter { stage, weight, caller, waker: None, inside: None };
+        let key = self.waiters.insert(waiter);
+        self.reserve(key, position, true);
+        key
+    }
+
+    /// Looks whether a waiter has its turn; if not, registers its task.
+    pub(crate) fn poll_waiter(&mut self, key: WaiterKey, poller: &mut Poller<'_>) -> Acquire {
+        let Some(waiter) = self.waiters.get_mut(key) else {
+            debug_assert!(false, "a waiter is polled that has gone");
+            return Acquire::Stopped;
+        };
+        match &mut waiter.stage {
+            Stage::Stopped => return Acquire::Stopped,
+            Stage::MustQueue(_) => {}
+            Stage::Reserved { claimed, .. } => *claimed = true,
+            Stage::Waiting(_) => {
+                if !poller.is_registered(waiter) {
+                    return Acquire::NeedsWaker;
+                }
+                self.set_inside(key, poller.inside);
+                return Acquire::Pending;
             }
         }
-        self.sent = self.outbox.len();
+        self.group_turn &= poller.caller != Caller::Group;
+        Acquire::Ready
     }
 
-    // --- ending ---
+    /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
+    pub(crate) fn has_turn(&self, key: WaiterKey) -> bool {
+        let stage = self.waiters.get(key).map(|waiter| waiter.stage);
+        matches!(stage, Some(Stage::Reserved { .. } | Stage::MustQueue(_)))
+    }
 
-    /// A running child that was like most is gone; its room is free.
+    /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
+    /// needs more room than was reserved and does not fit is queued, at the waiter's position.
+    pub(crate) fn fill(&mut self, key: WaiterKey, child: QueuedChild, effects: &mut Effects) {
+        self.set_inside(key, None);
+        let Some(Waiter { stage, weight, waker, .. }) = self.waiters.remove(key) else {
+            debug_assert!(false, "a child comes of a waiter that has gone");
+            return self.enqueue(child);
+        };
+        effects.discard = waker;
+        let request = child.request();
+        match stage {
+            Stage::Waiting(position) | Stage::MustQueue(position) => {
+                self.queue.remove(position);
+                self.enqueue_at(position.with_priority(request.priority), child);
+            }
+            Stage::Reserved { slot, position, .. } => {
+                self.reserved -= 1;
+                self.occupied -= 1;
+                self.extra_weight -= weight as u128 - 1;
+                if request.weight <= weight || self.fits(request.weight) {
+                    self.take_room(request.weight);
+                    *self.slot(slot) = Slot::Child(child);
+                    return;
+                }
+                *self.slot(slot) = Slot::Free;
+                if let Some(permits) = &mut self.permits {
+                    permits.free(1);
+                }
+                // It keeps the position. Behind the next waiters of the same feed, each of its
+                // children would find room reserved, and go to the queue.
+                let priority = request.priority.max(position.priority());
+                self.enqueue_at(position.with_priority(priority), child);
+            }
+            Stage::Stopped => {
+                debug_assert!(false, "a child comes of a waiter that has stopped");
+                self.enqueue(child);
+            }
+        }
+    }
+
+    /// Forgets a waiter that has gone; room that is reserved for it is free.
+    pub(crate) fn abandon(&mut self, key: WaiterKey, effects: &mut Effects) {
+        self.set_inside(key, None);
+        let Some(waiter) = self.waiters.remove(key) else {
+            return;
+        };
+        effects.discard = waiter.waker;
+        match waiter.stage {
+            Stage::Waiting(position) | Stage::MustQueue(position) => {
+                self.queue.remove(position);
+            }
+            Stage::Reserved { slot, .. } => {
+                *self.slot(slot) = Slot::Free;
+                self.reserved -= 1;
+                self.free_room(waiter.weight);
+            }
+            Stage::Stopped => {}
+        }
+        self.group_turn &= waiter.caller != Caller::Group;
+        self.recheck_end = true;
+    }
+
+    /// Reserves room that has been taken: the waiter starts its child in this order.
+    fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
+        let slot = self.first_slot + self.starting.len() as u64;
+        self.starting.push_back(Slot::Reserved(key));
+        self.reserved += 1;
+        if let Some(waiter) = self.waiters.get_mut(key) {
+            waiter.stage = Stage::Reserved { slot, position, claimed };
+        }
+    }
+
+    fn slot(&mut self, slot: u64) -> &mut Slot {
+        &mut self.starting[(slot - self.first_slot) as usize]
+    }
+
+    /// Records inside which running child a waiter in the queue is polled; daemons do not count.
+    fn set_inside(&mut self, key: WaiterKey, inside: Option<usize>) {
+        let Some(waiter) = self.waiters.get_mut(key) else {
+            return;
+        };
+        let (Stage::Waiting(position) | Stage::MustQueue(position)) = waiter.stage else {
+            return;
+        };
+        let running = &mut self.running;
+        let inside = inside
+            .filter(|&index| !running.get_mut(index as u64).is_some_and(|child| child.daemon));
+        let before = core::mem::replace(&mut waiter.inside, inside);
+        if before == inside {
+            return;
+        }
+        if let Some(child) = before {
+            self.nested.remove(position.arrival, child);
+        }
+        if let Some(child) = inside {
+            self.nested.insert(position.arrival, key, child);
+        }
+    }
+
+    /// Takes the wakers of all waiters: the group has stopped.
+    pub(crate) fn take_wakers(&mut self, effects: &mut Effects) {
+        for waiter in self.waiters.iter_mut() {
+            waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
+        }
+    }
+}
+
+// === ending ===
+
+impl State {
+    /// Counts a running child that was plain, and frees its room.
     #[inline]
-    pub(super) fn end_plain(&mut self, outcome: Outcome) {
-        self.count -= 1;
-        self.note(outcome);
+    pub(crate) fn finish_plain(&mut self, outcome: Outcome) {
+        self.occupied -= 1;
+        self.count(outcome);
     }
 
     #[inline]
-    fn note(&mut self, outcome: Outcome) {
+    fn count(&mut self, outcome: Outcome) {
         *match outcome {
-            Outcome::Ok => &mut self.stats.ok,
-            Outcome::Failed => &mut self.stats.failed,
-            Outcome::Panicked | Outcome::Dropped => &mut self.stats.dropped,
+            Outcome::Ok => &mut self.ok,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Panicked | Outcome::Dropped => &mut self.dropped,
         } += 1;
     }
 
-    /// A running child is gone; its room is free.
-    pub(super) fn end(&mut self, index: usize, outcome: Outcome) {
-        self.note(outcome);
-        self.nested.forget(index);
-        let mark = if self.marks.is_empty() { None } else { self.marks.remove(index as u64) };
-        self.daemons -= usize::from(mark.as_ref().is_some_and(|mark| mark.daemon));
-        self.free_room(mark.map_or(1, |mark| mark.weight));
+    /// Counts a running child that is gone, and frees its room.
+    pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
+        self.count(outcome);
+        self.nested.forget_child(index);
+        let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
+        let (weight, daemon) = child.map_or((1, false), |child| (child.weight, child.daemon));
+        self.daemons -= usize::from(daemon);
+        self.free_room(weight);
     }
 
-    /// Notes for the observer how a running child has ended.
-    pub(super) fn report(&mut self, index: usize, outcome: Outcome) {
+    /// Records a child that has finished and keeps its room until its result is fetched. It holds
+    /// nothing up any more: no waiter is inside it, and a daemon counts as any other child.
+    pub(crate) fn finish_unfetched(&mut self, index: usize) {
+        self.nested.forget_child(index);
+        if let Some(child) = self.running.get_mut(index as u64) {
+            self.daemons -= usize::from(core::mem::take(&mut child.daemon));
+        }
+    }
+
+    /// Records how many finished children keep their room until an earlier result is fetched.
+    pub(crate) fn set_blocked_results(&mut self, count: usize) {
+        self.blocked_results = count;
+    }
+
+    /// Drops the queue after a stop, and takes back what is reserved. Returns the children that
+    /// were queued, for the caller to drop.
+    pub(crate) fn stop(&mut self) -> VecDeque<ChildKey> {
+        self.phase = self.phase.max(Phase::Stopped);
+        self.dropped += core::mem::take(&mut self.queued);
+        let mut keys = VecDeque::new();
+        let Self { queue, log, .. } = self;
+        keys.extend(queue.take_children().map(|child| {
+            if let Some(log) = log {
+                log.finished(None, name(child.options.as_deref()), Outcome::Dropped);
+            }
+            child.key
+        }));
+        for waiter in self.waiters.iter_mut() {
+            if let Stage::Reserved { slot, .. } = waiter.stage {
+                self.starting[(slot - self.first_slot) as usize] = Slot::Free;
+                self.occupied -= 1;
+                self.extra_weight -= waiter.weight as u128 - 1;
+            }
+            (waiter.stage, waiter.inside) = (Stage::Stopped, None);
+        }
+        if let Some(permits) = &mut self.permits {
+            permits.free(self.reserved);
+        }
+        self.reserved = 0;
+        self.group_turn = false;
+        self.nested.clear();
+        keys
+    }
+
+    /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
+    /// it waits for daemons, too, and for no waiter.
+    fn is_over(&self, stopped: bool) -> bool {
+        if stopped {
+            self.running() == 0
+        } else {
+            self.occupied - self.blocked_results == self.daemons && self.queue.is_empty()
+        }
+    }
+
+    /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
+    pub(crate) fn has_only_daemons(&self) -> bool {
+        self.occupied - self.blocked_results == self.daemons
+            && (self.daemons > 0 || !self.queue.is_empty())
+            && self.queue.has_only_daemons()
+    }
+
+    /// Closes the group if nothing runs and nothing waits.
+    pub(crate) fn try_close(&mut self, stopped: bool) -> bool {
+        let over = self.running() == 0 && self.is_over(stopped);
+        if over {
+            self.phase = Phase::Closed;
+        }
+        over
+    }
+
+    /// Closes the group whatever runs; it counts as dropped. Returns the children that have room
+    /// and are not in the set.
+    pub(crate) fn abort(&mut self) -> Unpolled {
+        self.phase = Phase::Closed;
+        self.dropped += self.running();
+        for waiter in self.waiters.iter_mut() {
+            if let Stage::Reserved { .. } = waiter.stage {
+                (waiter.stage, waiter.inside) = (Stage::Stopped, None);
+            }
+        }
+        // The permits are kept until the children are dropped.
+        (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
+        (self.blocked_results, self.daemons) = (0, 0);
+        let mut started = VecDeque::new();
+        let first_index = self.take_ready(&mut started);
+        let starting = core::mem::take(&mut self.starting);
+        let starting = starting.into_iter().filter_map(|slot| match slot {
+            Slot::Child(child) => Some(child),
+            Slot::Reserved(_) | Slot::Free => None,
+        });
+        Unpolled { first_index, started, starting: starting.collect() }
+    }
+}
+
+// === observing ===
+
+impl State {
+    pub(crate) fn log(&mut self) -> &mut Option<Box<EventLog>> {
+        &mut self.log
+    }
+
+    /// Records how a running child has ended.
+    pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
         if let Some(log) = &mut self.log {
-            let name = self.marks.get_mut(index as u64).and_then(|mark| mark.name.take());
+            let name = self.running.get_mut(index as u64).and_then(|child| child.name.take());
             log.finished(Some(index), name, outcome);
         }
     }
 
-    /// A child has finished that keeps its room: the group need not end on its behalf.
-    pub(super) fn keep(&mut self, index: usize) {
-        if let Some(mark) = self.marks.get_mut(index as u64) {
-            self.daemons -= usize::from(core::mem::take(&mut mark.daemon));
-        }
-    }
-
-    /// Notes who has finished, and keeps his room until another one's result has been fetched:
-    /// so many, these. Nobody can wait for that room within this other one.
-    pub(super) fn hold(&mut self, count: usize, indexes: impl Iterator<Item = usize>) {
-        self.held = count;
-        if self.nested.children() > 0 {
-            indexes.for_each(|index| self.nested.forget(index));
-        }
-    }
-
-    /// Notes for the observer that one who was admitted was dropped before it started.
-    pub(super) fn report_unstarted(&mut self, options: Option<&Options>) {
+    /// Records that a child which had room was dropped before it started.
+    pub(crate) fn log_unstarted(&mut self, options: Option<&Options>) {
         if let Some(log) = &mut self.log {
             log.finished(None, name(options), Outcome::Dropped);
         }
     }
-
-    /// Clears the line after a stop, and takes back what was granted; the children that stood
-    /// in line are to be dropped.
-    pub(super) fn clear_line(&mut self) -> WaitQueue<C> {
-        self.stats.dropped += core::mem::take(&mut self.stats.queued);
-        if let Some(log) = &mut self.log {
-            for load in self.line.iter_queued() {
-                log.finished(None, name(load.options.as_deref()), Outcome::Dropped);
-            }
-        }
-        self.nested = Nested::default();
-        if self.granted > 0 {
-            let mut room = 0;
-            self.inbox.retain(|slot| match slot.awaited() {
-                None => true,
-                Some(weight) => {
-                    room += weight as u128 - 1;
-                    false
-                }
-            });
-            self.renamed.clear();
-            self.heavy -= room;
-            self.count -= self.granted;
-            if let Some(permits) = &mut self.permits {
-                permits.free(self.granted);
-            }
-            self.granted = 0;
-        }
-        core::mem::take(&mut self.line)
-    }
-
-    /// Whether nothing runs that the group waits for, and nobody waits; after a stop, nobody is
-    /// waited for, but daemons are.
-    pub(super) fn is_over(&self, stopped: bool) -> bool {
-        if stopped {
-            self.running() == 0
-        } else {
-            self.count - self.held == self.daemons && self.line.is_empty()
-        }
-    }
-
-    /// Whether there are daemons and nobody else; those in the queue hold nothing open either.
-    pub(super) fn has_daemons_only(&self) -> bool {
-        self.count - self.held == self.daemons
-            && (self.daemons > 0 || !self.line.is_empty())
-            && self.line.has_daemons_only()
-    }
-
-    /// Whether the group has an end to come to when it is polled.
-    pub(super) fn may_end(&self, stopped: bool) -> bool {
-        self.is_over(stopped) || (!stopped && self.has_daemons_only())
-    }
-
-    /// Closes the group if nothing runs and nothing waits.
-    pub(super) fn try_close(&mut self, stopped: bool) -> bool {
-        self.closed = self.running() == 0 && self.is_over(stopped);
-        self.quick = 0;
-        self.closed
-    }
-
-    /// Closes the group whatever runs: admission ends here. What ran counts as dropped. Gives
-    /// those who were admitted and are not in the set: who have started, and their first index,
-    /// and who have not.
-    pub(super) fn close_now(&mut self) -> (usize, VecDeque<C>, Inbox<C>) {
-        self.closed = true;
-        self.quick = 0;
-        self.stats.dropped += self.running();
-        // The permits are kept until the children are dropped.
-        (self.count, self.heavy, self.granted) = (0, 0, 0);
-        (self.held, self.daemons) = (0, 0);
-        let mut started = VecDeque::new();
-        let first = self.take_outbox(&mut started);
-        (first, started, core::mem::take(&mut self.inbox))
-    }
 }
 
-/// The name that was given to a child.
+/// Returns the name that a child was given.
 fn name(options: Option<&Options>) -> Name {
     options?.name.as_deref().map(Arc::from)
+}
+
+// === processing the queue ===
+
+impl State {
+    /// Restores the invariants after a change.
+    pub(crate) fn process_queue(&mut self, stopped: bool, effects: &mut Effects) {
+        self.fast_credit = 0;
+        let mut lacks_permit = false;
+        let admits = !stopped && self.phase < Phase::Closed;
+        if admits {
+            if self.reserved > 0 {
+                self.revoke();
+            }
+            if !self.queue.is_empty() {
+                lacks_permit = self.admit_queue(effects);
+            }
+        }
+        if !self.starting.is_empty() {
+            self.start_front();
+        }
+        if admits && self.nested.blocked_children() > 0 {
+            self.unblock(effects);
+        }
+        if let Some(permits) = &mut self.permits {
+            // The group waits for a permit from now on, or no longer.
+            let before = core::mem::replace(&mut permits.wanted, lacks_permit);
+            effects.notify |= before != lacks_permit;
+            effects.cancel_acquire |= before && !lacks_permit;
+        }
+        let recheck_end = core::mem::take(&mut self.recheck_end);
+        let may_end = || self.is_over(stopped) || (!stopped && self.has_only_daemons());
+        effects.notify |= self.has_ready() || (recheck_end && may_end());
+    }
+
+    /// Gives room to the head of the queue while it fits. Returns `true` if the head then lacks
+    /// only a permit.
+    fn admit_queue(&mut self, effects: &mut Effects) -> bool {
+        while let Some(weight) = self.queue.first().map(Entry::weight) {
+            if !self.fits(weight) {
+                return false;
+            }
+            if !self.take_permit() {
+                return true;
+            }
+            match self.queue.pop() {
+                Some((_, Entry::Child(child))) => {
+                    self.queued -= 1;
+                    self.take_room(weight);
+                    self.admit(child);
+                }
+                Some((position, Entry::Waiter { key, .. })) => {
+                    self.take_room(weight);
+                    self.leave_child(key, position);
+                    self.tell(key, effects);
+                    self.reserve(key, position, false);
+                }
+                None => break,
+            }
+        }
+        false
+    }
+
+    /// Starts the children at the front of `starting`, up to the first reservation.
+    fn start_front(&mut self) {
+        while let Some(Slot::Child(_) | Slot::Free) = self.starting.front() {
+            self.first_slot += 1;
+            if let Some(Slot::Child(child)) = self.starting.pop_front() {
+                self.start(child);
+            }
+        }
+    }
+
+    /// Takes room back after the limit was lowered: from reservations that are not claimed yet,
+    /// the newest first, up to one that a child is behind. The waiters return to their positions.
+    fn revoke(&mut self) {
+        while self.reserved > 0 && self.is_over_limit() {
+            let key = match self.starting.back() {
+                Some(Slot::Reserved(key)) => *key,
+                Some(Slot::Free) => {
+                    self.starting.pop_back();
+                    continue;
+                }
+                Some(Slot::Child(_)) | None => return,
+            };
+            let Some(waiter) = self.waiters.get_mut(key) else {
+                return;
+            };
+            let Stage::Reserved { position, claimed: false, .. } = waiter.stage else {
+                return;
+            };
+            waiter.stage = Stage::Waiting(position);
+            let weight = waiter.weight;
+            self.starting.pop_back();
+            self.reserved -= 1;
+            self.free_room(weight);
+            self.queue.insert(position, Entry::Waiter { key, weight });
+        }
+    }
+
+    /// Lets the oldest nested waiter put its child into the queue, if waiting could never end:
+    /// every running child contains a waiter.
+    fn unblock(&mut self, effects: &mut Effects) {
+        // A reservation's owner brings a child that may run, or gives the room back.
+        let stuck = self.reserved == 0
+            && self.nested.blocked_children() + self.daemons
+                == self.running() - self.blocked_results;
+        if !stuck {
+            return;
+        }
+        let Self { nested, waiters, .. } = self;
+        let oldest = nested.oldest(|key| waiters.get(key).and_then(|waiter| waiter.inside));
+        let Some(key) = oldest else { return };
+        if let Some(Stage::Waiting(position)) = self.waiters.get(key).map(|waiter| waiter.stage) {
+            // Its child goes on, so it counts as blocked no longer.
+            self.leave_child(key, position);
+            if let Some(waiter) = self.waiters.get_mut(key) {
+                waiter.stage = Stage::MustQueue(position);
+            }
+            self.tell(key, effects);
+        }
+    }
+
+    /// Records that a waiter blocks the child that contains it no longer.
+    fn leave_child(&mut self, key: WaiterKey, position: Position) {
+        let inside = self.waiters.get_mut(key).and_then(|waiter| waiter.inside.take());
+        if let Some(child) = inside {
+            self.nested.remove(position.arrival, child);
+        }
+    }
+
+    /// Tells a waiter that it has its turn; no other function does.
+    fn tell(&mut self, key: WaiterKey, effects: &mut Effects) {
+        if self.waiters.get(key).is_some_and(|waiter| waiter.caller == Caller::Group) {
+            self.group_turn = true;
+            effects.notify = true;
+        } else {
+            self.told.push(key);
+        }
+    }
+
+    /// Takes the wakers of the waiters that have got their turn, but for those that have been
+    /// polled since.
+    pub(crate) fn take_told(&mut self, effects: &mut Effects) {
+        let Self { told, waiters, .. } = self;
+        for key in told.drain(..) {
+            let Some(waiter) = waiters.get_mut(key) else { continue };
+            if let Stage::MustQueue(_) | Stage::Reserved { claimed: false, .. } = waiter.stage {
+                waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
+            }
+        }
+    }
 }

@@ -1,47 +1,101 @@
-//! A group's token: made when somebody asks for it, and rings the bell when it is cancelled.
+//! A group's token: made when it is first asked for; cancelled, it wakes the group's task.
 
 use alloc::sync::Arc;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::Context;
 
-use crate::future::Cancelled;
 use crate::reason::Reason;
-use crate::token::CancelToken;
+use crate::token::{CancelToken, Cancelled};
 use crate::util::lock::LazyInit;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::waker;
 
-/// A token on which its group hangs.
+/// Says that a group has stopped: by its token or, as long as it has none, by itself.
 pub(super) struct StopSignal {
-    pub(super) token: CancelToken,
-    /// Rings the bell when the token is cancelled.
+    token: LazyInit<GroupToken>,
+    /// Why the group stopped, if it did so before its token was asked for.
+    reason: Option<Reason>,
+}
+
+struct GroupToken {
+    token: CancelToken,
+    /// Wakes the group's task when the token is cancelled.
     _watch: Cancelled,
 }
 
-// === impl Leash ===
+// === impl StopSignal ===
 
 impl StopSignal {
-    pub(super) fn new(token: CancelToken, parent: &Arc<ParentWaker>) -> Self {
+    pub(super) fn new(parent: &Arc<ParentWaker>) -> Self {
+        let make = || GroupToken::new(CancelToken::new(), parent);
+        Self { token: LazyInit::new(make), reason: None }
+    }
+
+    /// Makes the token a child of another one. Returns `false` if it has been given out.
+    pub(super) fn set_parent(&mut self, token: &CancelToken, parent: &Arc<ParentWaker>) -> bool {
+        let untouched =
+            self.reason.is_none() && !self.token.get().is_some_and(GroupToken::is_given_out);
+        if untouched {
+            self.token = LazyInit::with_value(GroupToken::new(token.child(), parent));
+        }
+        untouched
+    }
+
+    pub(super) fn token(&self, parent: &Arc<ParentWaker>) -> &CancelToken {
+        let made = self.token.get_or_init(|| {
+            let token = CancelToken::new();
+            if let Some(reason) = &self.reason {
+                token.cancel_with(reason.clone());
+            }
+            GroupToken::new(token, parent)
+        });
+        &made.token
+    }
+
+    #[inline]
+    pub(super) fn is_set(&self) -> bool {
+        match self.token.get() {
+            Some(made) => made.token.is_cancelled(),
+            None => self.reason.is_some(),
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<Reason> {
+        match self.token.get() {
+            Some(made) => made.token.reason(),
+            None => self.reason.clone(),
+        }
+    }
+
+    /// Cancels the token. Returns `true` if it was not cancelled before. A waker may panic in
+    /// here.
+    pub(super) fn set(&mut self, reason: Reason) -> bool {
+        match self.token.get() {
+            Some(made) => made.token.cancel_with(reason),
+            None => {
+                let first = self.reason.is_none();
+                self.reason.get_or_insert(reason);
+                first
+            }
+        }
+    }
+}
+
+// === impl GroupToken ===
+
+impl GroupToken {
+    fn new(token: CancelToken, parent: &Arc<ParentWaker>) -> Self {
         let mut watch = token.cancelled();
         let waker = waker(Arc::clone(parent));
-        // Once registered it rings; what it says, `is_stopped` says as well.
+        // Only registers the waker: whether the token is cancelled, `is_set` says.
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
         Self { token, _watch: watch }
     }
 
-    /// Whether somebody else has the token, or had it and has cancelled it.
-    pub(super) fn is_given_out(&self) -> bool {
-        // Two are the leash's own: the token and the watch.
+    /// Returns `true` if other code has the token, or has cancelled it.
+    fn is_given_out(&self) -> bool {
+        // Two references are its own: the token and the watch.
         self.token.references() > 2 || self.token.is_cancelled()
-    }
-}
-
-/// Whether a group has stopped: by its token, or, as long as it has none, by itself.
-#[inline]
-pub(super) fn is_stopped(token: &LazyInit<StopSignal>, stopped: &Option<Reason>) -> bool {
-    match token.get() {
-        Some(stop) => stop.token.is_cancelled(),
-        None => stopped.is_some(),
     }
 }

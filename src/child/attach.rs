@@ -1,20 +1,19 @@
-//! What a group takes that is no child and stands beside them: a deadline, a grace, an observer.
+//! What a group owns beside its children: a deadline, a grace, an observer.
 //!
-//! As with children, the lifetime and `Send` are bound in one place, [`Attach`], and what a
-//! group holds is a type of its [`Kind`], which needs no bound.
+//! The lifetime and `Send` are bound in one place for each of the two scopes, [`Within`]. What a
+//! group holds is a type of its [`Scope`], which needs no bound.
 
 use alloc::boxed::Box;
 use core::future::Future;
+use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
-use crate::child::Seal;
-use crate::child::{Boxed, Kind, LocalBoxed, Plain};
+use super::{Kind, Seal};
 use crate::observe::Observer;
-use crate::spawned::Spawned;
 
 /// What a group of kind `C` can hold beside its children: the future of
 /// [`with_deadline`](crate::Group::with_deadline), the closure and the future of
@@ -26,50 +25,77 @@ use crate::spawned::Spawned;
 ///
 /// | kind | takes what is |
 /// | --- | --- |
-/// | [`Boxed<'a, T, E>`](Boxed), of [`Group::new`](crate::Group::new) | `Send + 'a` |
-/// | [`LocalBoxed<'a, T, E>`](LocalBoxed), of [`Group::local`](crate::Group::local) | `'a` |
-/// | [`Plain<F>`](Plain), of [`Group::unboxed`](crate::Group::unboxed) | `Send + 'static` |
-/// | [`Spawned<T, E>`](Spawned), of [`Group::on`](crate::Group::on) | `Send + 'static` |
+/// | [`Boxed<'a, T, E>`](crate::Boxed), of [`Group::new`](crate::Group::new) | `Send + 'a` |
+/// | [`LocalBoxed<'a, T, E>`](crate::LocalBoxed), of [`Group::local`](crate::Group::local) | `'a` |
+/// | [`Plain<F>`](crate::Plain), of [`Group::unboxed`](crate::Group::unboxed) | `Send + 'static` |
+/// | [`Spawned<T, E>`](crate::Spawned), of [`Group::on`](crate::Group::on) | `Send + 'static` |
 ///
 /// # Examples
 ///
 /// A function that takes what `with_deadline` takes:
 ///
 /// ```
-/// use errgroup::{Beside, Children, Group};
+/// use errgroup::{Attach, Children, Group};
 ///
-/// fn bounded<C: Children>(group: Group<C>, time: impl Future + Beside<C>) -> Group<C> {
+/// fn bounded<C: Children>(group: Group<C>, time: impl Future + Attach<C>) -> Group<C> {
 ///     group.with_limit(8).with_deadline(time)
 /// }
 /// # let _ = bounded(Group::<errgroup::Boxed<'_, (), ()>>::new(), async {});
 /// ```
-pub trait Attach<C: Kind>: Sized {
+pub trait Attach<C: Kind>: Within<C::Scope> {}
+
+impl<C: Kind, X: Within<C::Scope>> Attach<C> for X {}
+
+/// How long what a group owns beside its children lives, and whether it is `Send`.
+pub trait Scope {
+    /// A future without an output.
+    type Timer: Future<Output = ()> + Unpin;
+    /// Makes the future of a grace.
+    type GraceFn: FnOnce() -> Self::Timer;
+    type Observer: AsObserver;
+}
+
+/// A boxed observer.
+pub trait AsObserver {
+    fn as_observer(&mut self) -> &mut dyn Observer;
+}
+
+/// The scope of children that are `Send` and may borrow for `'a`.
+#[derive(Debug)]
+pub struct SendScope<'a>(PhantomData<&'a ()>);
+
+/// The scope of children that may borrow for `'a` and need not be `Send`.
+#[derive(Debug)]
+pub struct LocalScope<'a>(PhantomData<&'a ()>);
+
+/// A type that a group of scope `S` can own.
+pub trait Within<S: Scope>: Sized {
     #[doc(hidden)]
-    fn into_timer(self, seal: Seal) -> C::Timer
+    fn into_timer(self, seal: Seal) -> S::Timer
     where
         Self: Future;
 
     #[doc(hidden)]
-    fn into_grace<F>(self, seal: Seal) -> C::GraceFn
+    fn into_grace_fn<F>(self, seal: Seal) -> S::GraceFn
     where
         Self: FnOnce() -> F,
-        F: Future + Attach<C>;
+        F: Future + Within<S>;
 
     #[doc(hidden)]
-    fn into_observer(self, seal: Seal) -> C::ObserverBox
+    fn into_observer(self, seal: Seal) -> S::Observer
     where
         Self: Observer;
 }
 
 pin_project! {
     /// A future without its output.
-    struct Ended<F> {
+    struct WithoutOutput<F> {
         #[pin]
         future: F,
     }
 }
 
-impl<F: Future> Future for Ended<F> {
+impl<F: Future> Future for WithoutOutput<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -77,26 +103,43 @@ impl<F: Future> Future for Ended<F> {
     }
 }
 
-impl<'a, X, T, E> Attach<Boxed<'a, T, E>> for X
-where
-    X: Send + 'a,
-{
+impl<'a> AsObserver for Box<dyn Observer + Send + 'a> {
+    fn as_observer(&mut self) -> &mut dyn Observer {
+        &mut **self
+    }
+}
+
+impl<'a> AsObserver for Box<dyn Observer + 'a> {
+    fn as_observer(&mut self) -> &mut dyn Observer {
+        &mut **self
+    }
+}
+
+// === impl SendScope ===
+
+impl<'a> Scope for SendScope<'a> {
+    type Timer = BoxFuture<'a, ()>;
+    type GraceFn = Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>;
+    type Observer = Box<dyn Observer + Send + 'a>;
+}
+
+impl<'a, X: Send + 'a> Within<SendScope<'a>> for X {
     fn into_timer(self, _: Seal) -> BoxFuture<'a, ()>
     where
         X: Future,
     {
-        Box::pin(Ended { future: self })
+        Box::pin(WithoutOutput { future: self })
     }
 
-    fn into_grace<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>
+    fn into_grace_fn<F>(self, seal: Seal) -> <SendScope<'a> as Scope>::GraceFn
     where
         X: FnOnce() -> F,
-        F: Future + Attach<Boxed<'a, T, E>>,
+        F: Future + Within<SendScope<'a>>,
     {
         Box::new(move || self().into_timer(seal))
     }
 
-    fn into_observer(self, _: Seal) -> Box<dyn Observer + Send + 'a>
+    fn into_observer(self, _: Seal) -> <SendScope<'a> as Scope>::Observer
     where
         X: Observer,
     {
@@ -104,80 +147,31 @@ where
     }
 }
 
-impl<'a, X, T, E> Attach<LocalBoxed<'a, T, E>> for X
-where
-    X: 'a,
-{
+// === impl LocalScope ===
+
+impl<'a> Scope for LocalScope<'a> {
+    type Timer = LocalBoxFuture<'a, ()>;
+    type GraceFn = Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>;
+    type Observer = Box<dyn Observer + 'a>;
+}
+
+impl<'a, X: 'a> Within<LocalScope<'a>> for X {
     fn into_timer(self, _: Seal) -> LocalBoxFuture<'a, ()>
     where
         X: Future,
     {
-        Box::pin(Ended { future: self })
+        Box::pin(WithoutOutput { future: self })
     }
 
-    fn into_grace<F>(self, seal: Seal) -> Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>
+    fn into_grace_fn<F>(self, seal: Seal) -> <LocalScope<'a> as Scope>::GraceFn
     where
         X: FnOnce() -> F,
-        F: Future + Attach<LocalBoxed<'a, T, E>>,
+        F: Future + Within<LocalScope<'a>>,
     {
         Box::new(move || self().into_timer(seal))
     }
 
-    fn into_observer(self, _: Seal) -> Box<dyn Observer + 'a>
-    where
-        X: Observer,
-    {
-        Box::new(self)
-    }
-}
-
-impl<X, K> Attach<Plain<K>> for X
-where
-    X: Send + 'static,
-{
-    fn into_timer(self, _: Seal) -> BoxFuture<'static, ()>
-    where
-        X: Future,
-    {
-        Box::pin(Ended { future: self })
-    }
-
-    fn into_grace<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>
-    where
-        X: FnOnce() -> F,
-        F: Future + Attach<Plain<K>>,
-    {
-        Box::new(move || self().into_timer(seal))
-    }
-
-    fn into_observer(self, _: Seal) -> Box<dyn Observer + Send>
-    where
-        X: Observer,
-    {
-        Box::new(self)
-    }
-}
-
-impl<X, T, E> Attach<Spawned<T, E>> for X
-where
-    X: Send + 'static,
-{
-    fn into_timer(self, _: Seal) -> BoxFuture<'static, ()>
-    where
-        X: Future,
-    {
-        Box::pin(Ended { future: self })
-    }
-
-    fn into_grace<F>(self, seal: Seal) -> Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>
-    where
-        X: FnOnce() -> F,
-        F: Future + Attach<Spawned<T, E>>,
-    {
-        Box::new(move || self().into_timer(seal))
-    }
-
-    fn into_observer(self, _: Seal) -> Box<dyn Observer + Send>
+    fn into_observer(self, _: Seal) -> <LocalScope<'a> as Scope>::Observer
     where
         X: Observer,
     {

@@ -14,19 +14,19 @@ use core::task::{Context, Poll};
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
-use crate::child::task::{Options, Task};
-use crate::observe::Observer;
+use self::attach::{LocalScope, Scope, SendScope};
+use self::set::ChildSet;
+use self::task::{Options, Task};
+use crate::set::BlockSet;
 
 pub(crate) mod attach;
+pub(crate) mod set;
 pub(crate) mod task;
 
 mod sealed {
-    pub trait Sealed {
-        /// Whether the children run elsewhere than in their group's polls.
-        const ELSEWHERE: bool = false;
-    }
+    pub trait Sealed {}
 
-    /// Nobody else can name it, so nobody else can write a method that takes it.
+    /// Keeps a method uncallable from outside: no other crate can name this type.
     #[derive(Debug)]
     pub struct Seal(());
 
@@ -43,17 +43,12 @@ pub(crate) use sealed::{Seal, Sealed};
 /// Sealed: a group's constructors choose among them. Bounds of your own want [`Children`] for
 /// the kind, and [`Child`] for what it takes.
 pub trait Kind: Sealed + Sized {
-    /// A future that stands beside the children.
+    /// What a group may own beside its children.
     #[doc(hidden)]
-    type Timer: Future<Output = ()> + Unpin;
-    /// What makes one when its time has come.
+    type Scope: Scope;
+    /// The container of the children.
     #[doc(hidden)]
-    type GraceFn: FnOnce() -> Self::Timer;
-    /// An observer.
-    #[doc(hidden)]
-    type ObserverBox;
-    #[doc(hidden)]
-    fn observer(watcher: &mut Self::ObserverBox) -> &mut dyn Observer;
+    type Set: ChildSet<Self>;
 }
 
 /// A [`Kind`] whose children's results are known: what a group needs to poll them.
@@ -113,17 +108,26 @@ pin_project! {
     }
 }
 
+// === impl Task ===
+
+impl<C: Kind, F: Future + Child<C>> Child<C> for Task<F> {
+    #[inline(always)]
+    fn into_child(self, seal: Seal) -> C {
+        self.into_inner().into_child(seal)
+    }
+
+    #[inline(always)]
+    fn options(&mut self, _: Seal) -> Option<&mut Options> {
+        Some(self.options())
+    }
+}
+
 // === impl Boxed ===
 
 impl<'a, T, E> Sealed for Boxed<'a, T, E> {}
 impl<'a, T, E> Kind for Boxed<'a, T, E> {
-    type Timer = BoxFuture<'a, ()>;
-    type GraceFn = Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>;
-    type ObserverBox = Box<dyn Observer + Send + 'a>;
-
-    fn observer(watcher: &mut Self::ObserverBox) -> &mut dyn Observer {
-        &mut **watcher
-    }
+    type Scope = SendScope<'a>;
+    type Set = BlockSet<Self>;
 }
 
 impl<'a, T, E> Children for Boxed<'a, T, E> {
@@ -144,20 +148,6 @@ where
     }
 }
 
-impl<'a, F, T, E> Child<Boxed<'a, T, E>> for Task<F>
-where
-    F: Future<Output = Result<T, E>> + Send + 'a,
-{
-    fn into_child(self, seal: Seal) -> Boxed<'a, T, E> {
-        self.into_inner().into_child(seal)
-    }
-
-    #[inline(always)]
-    fn options(&mut self, _: Seal) -> Option<&mut Options> {
-        Some(self.options())
-    }
-}
-
 impl<'a, T, E> fmt::Debug for Boxed<'a, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Boxed(..)")
@@ -168,13 +158,8 @@ impl<'a, T, E> fmt::Debug for Boxed<'a, T, E> {
 
 impl<'a, T, E> Sealed for LocalBoxed<'a, T, E> {}
 impl<'a, T, E> Kind for LocalBoxed<'a, T, E> {
-    type Timer = LocalBoxFuture<'a, ()>;
-    type GraceFn = Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>;
-    type ObserverBox = Box<dyn Observer + 'a>;
-
-    fn observer(watcher: &mut Self::ObserverBox) -> &mut dyn Observer {
-        &mut **watcher
-    }
+    type Scope = LocalScope<'a>;
+    type Set = BlockSet<Self>;
 }
 
 impl<'a, T, E> Children for LocalBoxed<'a, T, E> {
@@ -195,20 +180,6 @@ where
     }
 }
 
-impl<'a, F, T, E> Child<LocalBoxed<'a, T, E>> for Task<F>
-where
-    F: Future<Output = Result<T, E>> + 'a,
-{
-    fn into_child(self, seal: Seal) -> LocalBoxed<'a, T, E> {
-        self.into_inner().into_child(seal)
-    }
-
-    #[inline(always)]
-    fn options(&mut self, _: Seal) -> Option<&mut Options> {
-        Some(self.options())
-    }
-}
-
 impl<'a, T, E> fmt::Debug for LocalBoxed<'a, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LocalBoxed(..)")
@@ -219,13 +190,8 @@ impl<'a, T, E> fmt::Debug for LocalBoxed<'a, T, E> {
 
 impl<F> Sealed for Plain<F> {}
 impl<F> Kind for Plain<F> {
-    type Timer = BoxFuture<'static, ()>;
-    type GraceFn = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
-    type ObserverBox = Box<dyn Observer + Send>;
-
-    fn observer(watcher: &mut Self::ObserverBox) -> &mut dyn Observer {
-        &mut **watcher
-    }
+    type Scope = SendScope<'static>;
+    type Set = BlockSet<Self>;
 }
 
 impl<F, T, E> Children for Plain<F>
@@ -246,20 +212,6 @@ where
 {
     fn into_child(self, _: Seal) -> Plain<F> {
         Plain { future: self }
-    }
-}
-
-impl<F, T, E> Child<Plain<F>> for Task<F>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    fn into_child(self, seal: Seal) -> Plain<F> {
-        self.into_inner().into_child(seal)
-    }
-
-    #[inline(always)]
-    fn options(&mut self, _: Seal) -> Option<&mut Options> {
-        Some(self.options())
     }
 }
 

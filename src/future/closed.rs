@@ -30,7 +30,7 @@ impl<C: Kind> Handle<C> {
     /// # });
     /// ```
     pub fn closed(&self) -> Closed {
-        Closed::new(self.shared.end())
+        Closed::new(self.shared.core.closed_event())
     }
 
     /// Whether the group has resolved or is gone, and all its children with it.
@@ -46,7 +46,7 @@ impl<C: Kind> Handle<C> {
     /// assert!(handle.is_closed());
     /// ```
     pub fn is_closed(&self) -> bool {
-        self.shared.is_ended()
+        self.shared.core.is_closed()
     }
 }
 
@@ -55,12 +55,12 @@ impl<C: Kind> Handle<C> {
 #[must_use = "a future does nothing unless it is polled: `.await` it"]
 pub struct Closed {
     /// Gone once it has resolved.
-    end: Option<ClosedWaiter>,
+    waiter: Option<ClosedWaiter>,
 }
 
 impl Closed {
-    pub(crate) fn new(end: Arc<ClosedEvent>) -> Self {
-        Self { end: Some(ClosedWaiter::new(end)) }
+    pub(crate) fn new(event: Arc<ClosedEvent>) -> Self {
+        Self { waiter: Some(ClosedWaiter::new(event)) }
     }
 }
 
@@ -68,10 +68,10 @@ impl Future for Closed {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(end) = &mut self.end else { return Poll::Pending };
-        let closed = Pin::new(end).poll(cx);
+        let Some(waiter) = &mut self.waiter else { return Poll::Pending };
+        let closed = Pin::new(waiter).poll(cx);
         if closed.is_ready() {
-            self.end = None;
+            self.waiter = None;
         }
         closed
     }
@@ -79,12 +79,12 @@ impl Future for Closed {
 
 impl FusedFuture for Closed {
     fn is_terminated(&self) -> bool {
-        self.end.is_none()
+        self.waiter.is_none()
     }
 }
 
 impl fmt::Debug for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Closed").field("done", &self.end.is_none()).finish_non_exhaustive()
+        f.debug_struct("Closed").field("done", &self.waiter.is_none()).finish_non_exhaustive()
     }
 }

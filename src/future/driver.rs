@@ -1,10 +1,10 @@
-//! What differs between a `go` (or `feed`) of a group and one of a handle: the group's polls
-//! the children while it waits, the handle's only waits.
+//! What differs between a `go` (or `feed`) of a group and one of a handle: the group's polls the
+//! children while it waits, the handle's only waits.
 
 use alloc::sync::Arc;
-use core::task::Context;
+use core::task::{Context, Poll};
 
-use crate::admission::{Desk, Who};
+use crate::admission::{Caller, Shared, Vacancy};
 use crate::child::{Child, Kind};
 use crate::group::Group;
 use crate::group::poll::Driven;
@@ -12,80 +12,108 @@ use crate::handle::Handle;
 use crate::token::CancelToken;
 use crate::util::parent_waker::ParentWaker;
 
-/// One who wants room in a group, and what he does while he waits.
+/// What a `go` or a `feed` was called on.
 pub(crate) trait Driver<C: Kind> {
-    const WHO: Who;
+    const CALLER: Caller;
 
-    /// Where he asks for room.
-    fn desk(&mut self) -> Desk<'_, C>;
+    /// Sees to it that the child's options are heeded.
+    fn prepare<A: Child<C>>(&mut self, child: &mut A);
 
-    /// Where he asks for room for that child.
-    fn desk_for<A: Child<C>>(&mut self, child: &mut A) -> Desk<'_, C>;
+    /// Returns the room that there is for a plain child, if the group has no handles.
+    fn vacancy(&mut self) -> Option<Vacancy<'_, C>>;
+
+    /// Accepts a child that was asked for because there was room. Returns `false` if the group has
+    /// stopped; the child is dropped then, and counts as dropped.
+    fn accept<A: Child<C>>(&mut self, child: A) -> bool;
+
+    /// Returns what the group shares with its handles, if there are any.
+    fn shared(&mut self) -> Option<&Arc<Shared<C>>>;
 
     fn token(&self) -> &CancelToken;
 
     fn is_stopped(&self) -> bool;
 
-    /// What rings for a stream that he asks for children.
+    /// Returns what wakes this task when a stream of children is woken.
     fn parent(&self) -> Arc<ParentWaker>;
 
-    /// Begins a poll.
-    fn begin(&mut self, cx: &mut Context<'_>);
+    /// Polls by the task of `cx`; `poll` gets a budget for the children.
+    fn poll_with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+    ) -> Poll<R>;
 
     /// Polls the children until some of them finish or nothing is left to do.
     fn advance(&mut self, budget: &mut usize) -> Driven;
-
-    /// Ends a poll.
-    fn end(&mut self, cx: &mut Context<'_>, pending: bool);
 }
 
 impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
-    const WHO: Who = Who::Owner;
+    const CALLER: Caller = Caller::Group;
 
-    #[inline]
-    fn desk(&mut self) -> Desk<'_, C> {
-        Group::desk(self)
+    #[inline(always)]
+    fn prepare<A: Child<C>>(&mut self, child: &mut A) {
+        self.admission().prepare(child);
+    }
+
+    #[inline(always)]
+    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        Group::vacancy(self)
+    }
+
+    fn accept<A: Child<C>>(&mut self, child: A) -> bool {
+        self.admission().with(|access| access.accept(child)).is_ok()
     }
 
     #[inline]
-    fn desk_for<A: Child<C>>(&mut self, child: &mut A) -> Desk<'_, C> {
-        Group::desk_for(self, child)
+    fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
+        self.admission().shared()
     }
 
     fn token(&self) -> &CancelToken {
         Group::token(self)
     }
 
+    #[inline]
     fn is_stopped(&self) -> bool {
         Group::is_stopped(self)
     }
 
     fn parent(&self) -> Arc<ParentWaker> {
-        Arc::clone(&self.admission.parent)
+        Arc::clone(Group::parent(self))
     }
 
-    fn begin(&mut self, cx: &mut Context<'_>) {
-        Group::begin(self, cx);
+    fn poll_with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+    ) -> Poll<R> {
+        Group::poll_through(self, |group| &mut **group, cx, poll)
     }
 
+    #[inline]
     fn advance(&mut self, budget: &mut usize) -> Driven {
         Group::advance(self, budget)
-    }
-
-    fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
-        Group::end(self, cx, pending);
     }
 }
 
 impl<C: Kind> Driver<C> for Handle<C> {
-    const WHO: Who = Who::Handle;
+    const CALLER: Caller = Caller::Handle;
 
-    fn desk(&mut self) -> Desk<'_, C> {
-        Desk::Shared(&self.shared)
+    #[inline(always)]
+    fn prepare<A: Child<C>>(&mut self, _: &mut A) {}
+
+    #[inline(always)]
+    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        None
     }
 
-    fn desk_for<A: Child<C>>(&mut self, _: &mut A) -> Desk<'_, C> {
-        self.desk()
+    fn accept<A: Child<C>>(&mut self, child: A) -> bool {
+        self.shared.with(Caller::Handle, |access| access.accept(child)).is_ok()
+    }
+
+    #[inline(always)]
+    fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
+        Some(&self.shared)
     }
 
     fn token(&self) -> &CancelToken {
@@ -96,16 +124,20 @@ impl<C: Kind> Driver<C> for Handle<C> {
         Handle::is_stopped(self)
     }
 
-    /// One of its own: what rings the group's is not for its task.
+    /// Returns a new one: the group's wakes another task.
     fn parent(&self) -> Arc<ParentWaker> {
         ParentWaker::new()
     }
 
-    fn begin(&mut self, _: &mut Context<'_>) {}
+    fn poll_with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+    ) -> Poll<R> {
+        poll(self, cx, &mut 0)
+    }
 
     fn advance(&mut self, _: &mut usize) -> Driven {
         Driven::Idle
     }
-
-    fn end(&mut self, _: &mut Context<'_>, _: bool) {}
 }

@@ -9,13 +9,13 @@ use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
 use super::{Cancelled, Driver};
-use crate::admission::{Answer, Desk, Room, Shared, Stand, Who};
+use crate::admission::{Caller, Shared, Ticket};
 use crate::child::Children;
 use crate::child::{Child, Kind};
 use crate::group::Group;
-use crate::group::poll::{Driven, POLLS};
+use crate::group::poll::Driven;
 use crate::handle::Handle;
-use crate::util::panic::{catch, discard, resume};
+use crate::util::panic::{Payload, catch, discard, resume};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::wake_flag::WakeFlag;
 
@@ -108,42 +108,41 @@ pin_project! {
     #[must_use = "the stream is only asked when this is polled: `.await` it"]
     pub struct Feed<D, C: Kind, S> {
         driver: D,
-        // Gone once it has ended.
         #[pin]
-        stream: Option<S>,
-        // The stream was pending when it was last asked: it holds no room and no place in
-        // the line, and is left alone until it wakes.
-        stalled: bool,
-        signal: Arc<WakeFlag>,
-        stream_waker: Waker,
-        // What the stream's waker rings.
-        parent: Arc<ParentWaker>,
-        stand: Option<Stand<C>>,
-        // Hears of a stop while a handle's feed waits for its stream. (A group's own hears by
-        // its bell.)
-        watch: Option<Cancelled>,
-        admitted: usize,
+        source: Source<C, S>,
         step: fn(Pin<&mut Feed<D, C, S>>, &mut Context<'_>) -> Poll<usize>,
     }
 }
 
-/// What the stream said.
-enum Asked<A> {
-    Child(A),
-    Pending,
-    ClosedEvent,
+pin_project! {
+    /// A stream of children, on its way into a group.
+    pub(crate) struct Source<C: Kind, S> {
+        // Gone once it has ended.
+        #[pin]
+        stream: Option<S>,
+        // The stream was pending when it was last asked: it holds no room and no place in the
+        // queue, and is left alone until it wakes.
+        stream_pending: bool,
+        flag: Arc<WakeFlag>,
+        stream_waker: Waker,
+        // What the stream's waker notifies.
+        parent: Arc<ParentWaker>,
+        ticket: Option<Ticket<C>>,
+        // Is woken by a stop while a handle's feed waits for its stream. (A group's own is woken
+        // by its parent's waker.)
+        watch: Option<Cancelled>,
+        admitted: usize,
+    }
 }
 
 /// What came of a try to admit one child.
-enum Tried {
-    /// It is admitted.
-    Admitted,
-    /// The group has stopped while the stream was asked; the child is dropped.
-    Refused,
+enum Step {
+    /// The child is accepted, or dropped since the group stopped while the stream was asked.
+    Child { accepted: bool },
     /// There is no room.
-    Waits,
+    NoRoom,
     /// The stream is pending.
-    Stalled,
+    StreamPending,
     /// The stream has ended, or the group has stopped.
     Over,
 }
@@ -157,228 +156,218 @@ where
     S::Item: Child<C>,
 {
     pub(crate) fn new(driver: D, stream: S) -> Self {
-        let parent = driver.parent();
-        let signal = WakeFlag::new(Arc::clone(&parent));
-        Self {
-            driver,
-            stream: Some(stream),
-            stalled: false,
-            stream_waker: WakeFlag::waker(&signal),
-            signal,
-            parent,
-            stand: None,
-            watch: None,
-            admitted: 0,
-            step: Self::step,
-        }
+        let source = Source::new(driver.parent(), stream);
+        Self { driver, source, step: Self::step }
     }
 
-    fn step(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
-        if self.stream.is_none() {
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut this = self.project();
+        if this.source.is_over() {
             return Poll::Pending;
         }
-        let this = self.as_mut().project();
-        match D::WHO {
-            Who::Owner => this.driver.begin(cx),
-            Who::Handle => {
-                // What rang is seen by the signal.
-                this.parent.begin_poll(cx);
-            }
-        }
-        let outcome = match catch(|| self.as_mut().admit(cx)) {
-            Ok(outcome) => outcome,
-            Err(payload) => {
-                // A stream that has panicked is not asked again.
-                let _ = catch(|| self.as_mut().leave()).map_err(discard);
-                self.as_mut().close(cx, false);
-                resume(payload)
-            }
-        };
-        let this = self.as_mut().project();
-        let mut ended = outcome.is_ready();
-        if Stand::place(this.stand).is_some() {
-            // Who stands in line hears of a stop there.
-            *this.watch = None;
-        } else if !ended && D::WHO == Who::Handle {
-            let watch = this.watch.get_or_insert_with(|| this.driver.token().cancelled());
-            ended = Pin::new(watch).poll(cx).is_ready();
-        }
-        let admitted = *this.admitted;
-        let left = if ended { catch(|| self.as_mut().leave()) } else { Ok(()) };
-        self.close(cx, !ended);
-        if let Err(payload) = left {
-            resume(payload);
-        }
-        if ended { Poll::Ready(admitted) } else { Poll::Pending }
-    }
-
-    /// Admits what can be admitted, and drives the children meanwhile.
-    fn admit(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut budget = POLLS;
-        let mut asks = ASKS;
-        // A stream that wakes itself while it is asked has yielded: not again in this poll.
-        let mut yielded = false;
-        // Once it is among others, it stays so.
-        let mut shared = None;
-        // Nobody was left to poll, or to be polled by a handle. What was polled before may have
-        // made it this feed's turn; so it looks once more, last.
-        let mut quiet = D::WHO == Who::Handle;
-        loop {
-            let this = self.as_mut().project();
-            if this.driver.is_stopped() {
-                return Poll::Ready(());
-            }
-            let may_ask = asks > 0 && !yielded && (!*this.stalled || this.signal.is_woken());
-            if may_ask {
-                if let (None, Desk::Shared(desk)) = (&shared, this.driver.desk()) {
-                    shared = Some(Arc::clone(desk));
-                }
-                let tried = match &shared {
-                    None => self.as_mut().admit_own(),
-                    Some(shared) => self.as_mut().admit_shared(shared, cx),
-                };
-                match tried {
-                    Tried::Admitted => {
-                        asks -= 1;
-                        *self.as_mut().project().admitted += 1;
-                        quiet = D::WHO == Who::Handle;
-                        continue;
-                    }
-                    Tried::Refused => continue,
-                    // Once there is room, or it has its turn in line, it asks.
-                    Tried::Waits => *self.as_mut().project().stalled = false,
-                    Tried::Stalled => {
-                        asks -= 1;
-                        let this = self.as_mut().project();
-                        *this.stalled = true;
-                        yielded = this.signal.is_woken();
-                    }
-                    Tried::Over => return Poll::Ready(()),
-                }
-            }
-            let this = self.as_mut().project();
-            if quiet {
-                if yielded || asks == 0 {
-                    // More to ask for, in the next poll.
-                    this.parent.notify();
-                }
-                return Poll::Pending;
-            }
-            quiet = this.driver.advance(&mut budget) != Driven::Progress;
-        }
-    }
-
-    /// Admits one child to a group that has no handle.
-    fn admit_own(mut self: Pin<&mut Self>) -> Tried {
-        if let Desk::Own(mut own) = self.as_mut().project().driver.desk() {
-            match own.room() {
-                Room::Yes => {}
-                Room::No => return Tried::Waits,
-                Room::Stopped => return Tried::Over,
-            }
-        }
-        let mut child = match self.as_mut().ask() {
-            Asked::Child(child) => child,
-            Asked::Pending => return Tried::Stalled,
-            Asked::ClosedEvent => return Tried::Over,
-        };
-        let accepted = match self.project().driver.desk_for(&mut child) {
-            // One with options, which may need more room than there is.
-            Desk::Shared(shared) => shared.bring(D::WHO, child),
-            Desk::Own(mut own) => match own.room() {
-                Room::Yes => {
-                    own.enter(child);
-                    true
-                }
-                // The stream has stopped the group.
-                Room::No | Room::Stopped => {
-                    Desk::Own(own).queue(child);
-                    false
-                }
-            },
-        };
-        if accepted { Tried::Admitted } else { Tried::Refused }
-    }
-
-    /// Admits one child beside others who may want room.
-    fn admit_shared(mut self: Pin<&mut Self>, shared: &Arc<Shared<C>>, cx: &Context<'_>) -> Tried {
-        let this = self.as_mut().project();
-        let mut place = Stand::place(this.stand);
-        let answer = shared.reserve(D::WHO, &mut place, cx);
-        Stand::set(this.stand, shared, place);
-        match answer {
-            Answer::Stopped => Tried::Over,
-            Answer::Wait => Tried::Waits,
-            Answer::Yes(room) => match self.ask() {
-                Asked::Child(child) => {
-                    if room.admit(child) {
-                        Tried::Admitted
-                    } else {
-                        Tried::Refused
-                    }
-                }
-                Asked::Pending => Tried::Stalled,
-                Asked::ClosedEvent => Tried::Over,
-            },
-            Answer::ToQueue(place) => match self.as_mut().ask() {
-                Asked::Child(child) => {
-                    if let Err(child) = shared.queue_at(D::WHO, place, child) {
-                        // The stop came between; it is dropped, and counted.
-                        shared.queue(D::WHO, child);
-                        return Tried::Over;
-                    }
-                    Stand::set(self.project().stand, shared, None);
-                    Tried::Admitted
-                }
-                // Neither room nor a place is held for a child that isn't there.
-                Asked::Pending => {
-                    *self.project().stand = None;
-                    Tried::Stalled
-                }
-                Asked::ClosedEvent => Tried::Over,
-            },
-        }
-    }
-
-    fn ask(self: Pin<&mut Self>) -> Asked<S::Item> {
-        let this = self.project();
-        *this.stalled = false;
-        this.signal.take_woken();
-        let Some(stream) = this.stream.as_pin_mut() else {
-            return Asked::ClosedEvent;
-        };
-        match stream.poll_next(&mut Context::from_waker(this.stream_waker)) {
-            Poll::Ready(Some(child)) => Asked::Child(child),
-            Poll::Ready(None) => Asked::ClosedEvent,
-            Poll::Pending => Asked::Pending,
-        }
-    }
-
-    fn close(self: Pin<&mut Self>, cx: &mut Context<'_>, pending: bool) {
-        let this = self.project();
-        match D::WHO {
-            Who::Owner => this.driver.end(cx, pending),
-            Who::Handle => this.parent.end_poll(cx, pending),
+        let mut source = this.source.as_mut();
+        let fed = this
+            .driver
+            .poll_with(cx, |driver, cx, budget| source.as_mut().poll(driver, cx, budget));
+        match fed {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => Poll::Ready(*source.project().admitted),
+            Poll::Ready(Err(payload)) => resume(payload),
         }
     }
 }
 
-impl<D, C: Kind, S> Feed<D, C, S> {
-    /// What it feeds.
-    pub(crate) fn driver(&self) -> &D {
-        &self.driver
+impl<C: Kind, S> Source<C, S> {
+    pub(crate) fn new(parent: Arc<ParentWaker>, stream: S) -> Self {
+        let flag = WakeFlag::new(Arc::clone(&parent));
+        Self {
+            stream: Some(stream),
+            stream_pending: false,
+            stream_waker: WakeFlag::waker(&flag),
+            flag,
+            parent,
+            ticket: None,
+            watch: None,
+            admitted: 0,
+        }
     }
 
-    pub(crate) fn driver_mut(self: Pin<&mut Self>) -> &mut D {
-        self.project().driver
+    /// Returns `true` if the stream has ended, or the group has stopped.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stream.is_none()
     }
 
-    /// Ends for good.
-    pub(crate) fn leave(self: Pin<&mut Self>) {
+    /// Drops the stream, and gives up its place in the queue.
+    pub(crate) fn end(self: Pin<&mut Self>) {
         let mut this = self.project();
-        *this.stand = None;
+        *this.ticket = None;
         *this.watch = None;
         this.stream.set(None);
+    }
+}
+
+impl<C, S> Source<C, S>
+where
+    C: Kind,
+    S: Stream,
+    S::Item: Child<C>,
+{
+    /// Admits children until the stream is over; a panic of the stream comes out as a value.
+    pub(crate) fn poll<D: Driver<C>>(
+        mut self: Pin<&mut Self>,
+        driver: &mut D,
+        cx: &mut Context<'_>,
+        budget: &mut usize,
+    ) -> Poll<Result<(), Payload>> {
+        if D::CALLER == Caller::Handle {
+            // What notified it before is seen by the flag.
+            self.parent.begin_poll(cx);
+        }
+        let mut fed = match catch(|| self.as_mut().admit(driver, cx, budget)) {
+            Ok(fed) => fed.map(Ok),
+            Err(payload) => Poll::Ready(Err(payload)),
+        };
+        let this = self.as_mut().project();
+        if Ticket::is_waiting(this.ticket) {
+            // A waiter in the queue is woken by a stop.
+            *this.watch = None;
+        } else if fed.is_pending() && D::CALLER == Caller::Handle {
+            let watch = this.watch.get_or_insert_with(|| driver.token().cancelled());
+            fed = Pin::new(watch).poll(cx).map(|_| Ok(()));
+        }
+        if fed.is_ready() {
+            // A stream that has panicked is not asked again; its first panic counts.
+            let ended = catch(|| self.as_mut().end());
+            fed = match (fed, ended) {
+                (Poll::Ready(Ok(())), Err(payload)) => Poll::Ready(Err(payload)),
+                (fed, ended) => {
+                    let _ = ended.map_err(discard);
+                    fed
+                }
+            };
+        }
+        if D::CALLER == Caller::Handle {
+            self.parent.end_poll(cx, fed.is_pending());
+        }
+        fed
+    }
+
+    /// Admits what can be admitted, and polls the children meanwhile.
+    fn admit<D: Driver<C>>(
+        mut self: Pin<&mut Self>,
+        driver: &mut D,
+        cx: &mut Context<'_>,
+        budget: &mut usize,
+    ) -> Poll<()> {
+        let mut asks = ASKS;
+        // A stream that wakes itself while it is asked has yielded: not again in this poll.
+        let mut yielded = false;
+        // No child is left to poll. The children polled before may have made it this feed's turn,
+        // so it looks once more, last.
+        let mut idle = D::CALLER == Caller::Handle;
+        loop {
+            if driver.is_stopped() {
+                return Poll::Ready(());
+            }
+            let may_ask = asks > 0 && !yielded && (!self.stream_pending || self.flag.is_woken());
+            if may_ask {
+                match self.as_mut().admit_one(driver, cx) {
+                    Step::Child { accepted: true } => {
+                        asks -= 1;
+                        *self.as_mut().project().admitted += 1;
+                        idle = D::CALLER == Caller::Handle;
+                        continue;
+                    }
+                    Step::Child { accepted: false } => continue,
+                    // Once there is room, or it has its turn in the queue, it asks.
+                    Step::NoRoom => *self.as_mut().project().stream_pending = false,
+                    Step::StreamPending => {
+                        asks -= 1;
+                        *self.as_mut().project().stream_pending = true;
+                        yielded = self.flag.is_woken();
+                    }
+                    Step::Over => return Poll::Ready(()),
+                }
+            }
+            if idle {
+                if yielded || asks == 0 {
+                    // More to ask for, in the next poll.
+                    self.parent.notify();
+                }
+                return Poll::Pending;
+            }
+            idle = driver.advance(budget) != Driven::Progress;
+        }
+    }
+
+    #[inline]
+    fn admit_one<D: Driver<C>>(self: Pin<&mut Self>, driver: &mut D, cx: &Context<'_>) -> Step {
+        match driver.shared() {
+            None => self.admit_local(driver),
+            Some(shared) => {
+                let shared = Arc::clone(shared);
+                self.admit_shared(&shared, D::CALLER, cx)
+            }
+        }
+    }
+
+    /// Admits one child to a group that has no handle.
+    fn admit_local<D: Driver<C>>(self: Pin<&mut Self>, driver: &mut D) -> Step {
+        if driver.vacancy().is_none() {
+            return if driver.is_stopped() { Step::Over } else { Step::NoRoom };
+        }
+        let mut child = match self.ask() {
+            Poll::Ready(Some(child)) => child,
+            Poll::Ready(None) => return Step::Over,
+            Poll::Pending => return Step::StreamPending,
+        };
+        driver.prepare(&mut child);
+        let accepted = match driver.vacancy() {
+            Some(vacancy) => {
+                vacancy.insert(child);
+                true
+            }
+            // A child with options, which may need more room than there is; or the stream has
+            // stopped the group.
+            None => driver.accept(child),
+        };
+        Step::Child { accepted }
+    }
+
+    /// Admits one child beside other tasks that may want room.
+    fn admit_shared(
+        mut self: Pin<&mut Self>,
+        shared: &Arc<Shared<C>>,
+        caller: Caller,
+        cx: &Context<'_>,
+    ) -> Step {
+        match shared.poll_reserve(caller, self.as_mut().project().ticket, cx) {
+            Poll::Ready(Err(())) => return Step::Over,
+            Poll::Pending => return Step::NoRoom,
+            Poll::Ready(Ok(())) => {}
+        }
+        let asked = self.as_mut().ask();
+        match (asked, self.project().ticket) {
+            (Poll::Ready(Some(child)), Some(ticket)) => {
+                Step::Child { accepted: ticket.fill(caller, child) }
+            }
+            (Poll::Ready(_), _) => Step::Over,
+            // No room is held for a child that isn't there.
+            (Poll::Pending, ticket) => {
+                *ticket = None;
+                Step::StreamPending
+            }
+        }
+    }
+
+    fn ask(self: Pin<&mut Self>) -> Poll<Option<S::Item>> {
+        let this = self.project();
+        *this.stream_pending = false;
+        this.flag.take_woken();
+        match this.stream.as_pin_mut() {
+            Some(stream) => stream.poll_next(&mut Context::from_waker(this.stream_waker)),
+            None => Poll::Ready(None),
+        }
     }
 }
 
@@ -392,15 +381,15 @@ impl<D, C: Kind, S> Future for Feed<D, C, S> {
 
 impl<D, C: Kind, S> FusedFuture for Feed<D, C, S> {
     fn is_terminated(&self) -> bool {
-        self.stream.is_none()
+        self.source.is_over()
     }
 }
 
 impl<D, C: Kind, S> fmt::Debug for Feed<D, C, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Feed")
-            .field("admitted", &self.admitted)
-            .field("done", &self.stream.is_none())
+            .field("admitted", &self.source.admitted)
+            .field("done", &self.source.is_over())
             .finish_non_exhaustive()
     }
 }

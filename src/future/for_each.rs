@@ -5,7 +5,7 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::map_driver::Each;
+use super::map_driver::MapDriver;
 use crate::group::Group;
 use crate::policy::FirstErr;
 
@@ -49,7 +49,7 @@ where
     F: FnMut(I::Item) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    ForEach { each: Each::new(limit, inputs.into_iter(), f, Group::unboxed()) }
+    ForEach { driver: MapDriver::new(limit, inputs.into_iter(), f, Group::unboxed()) }
 }
 
 /// The future of [`for_each`]: done when all are, or at the first error.
@@ -57,25 +57,25 @@ where
 /// `I` is the iterator of the inputs, `F` the function, `Fut` what it makes.
 #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
 pub struct ForEach<I, F, Fut, E> {
-    each: Each<I, F, Fut, FirstErr<E>, Result<(), E>>,
+    driver: MapDriver<I, F, Fut, FirstErr<E>, Result<(), E>>,
 }
 
 impl<I, F, Fut, E> Future for ForEach<I, F, Fut, E> {
     type Output = Result<(), E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.each.poll(cx)
+        self.driver.poll(cx)
     }
 }
 
 impl<I, F, Fut, E> FusedFuture for ForEach<I, F, Fut, E> {
     fn is_terminated(&self) -> bool {
-        self.each.is_terminated()
+        self.driver.is_terminated()
     }
 }
 
 impl<I, F, Fut, E> fmt::Debug for ForEach<I, F, Fut, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.each.fmt("ForEach", f)
+        self.driver.fmt("ForEach", f)
     }
 }

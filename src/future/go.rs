@@ -6,17 +6,14 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 
 use super::Driver;
-use crate::admission::{Answer, Desk, Room, Stand, Who};
+use crate::admission::{Caller, Ticket};
 use crate::child::Children;
 use crate::child::{Child, Kind};
 use crate::error::Stopped;
 use crate::error::TryGoError;
 use crate::group::Group;
-use crate::group::poll::{Driven, POLLS};
+use crate::group::poll::Driven;
 use crate::handle::Handle;
-
-/// Admitted, refused, or waiting.
-type Admission<A> = Poll<Result<(), Stopped<A>>>;
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Waits for room, polling the running children meanwhile, then admits a child.
@@ -94,8 +91,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// let refused = group.try_go(async { Ok(()) });
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// ```
-    pub fn try_go<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
-        self.desk_for(&mut child).try_go(child)
+    pub fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
+        self.admit(child)
     }
 
     /// Hands a child over: it is admitted now where there is room, else in its turn.
@@ -118,8 +115,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.await, Err(50));
     /// # });
     /// ```
-    pub fn queue<A: Child<C>>(&mut self, mut child: A) {
-        self.desk_for(&mut child).queue(child);
+    pub fn queue<A: Child<C>>(&mut self, child: A) {
+        self.enqueue(child);
     }
 }
 
@@ -186,7 +183,7 @@ impl<C: Children> Handle<C> {
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// ```
     pub fn try_go<A: Child<C>>(&self, child: A) -> Result<(), TryGoError<A>> {
-        self.shared.try_go(Who::Handle, child)
+        self.shared.try_go(Caller::Handle, child)
     }
 
     /// Hands a child over: it is admitted now where there is room, else in its turn.
@@ -209,7 +206,7 @@ impl<C: Children> Handle<C> {
     /// # });
     /// ```
     pub fn queue<A: Child<C>>(&self, child: A) {
-        self.shared.queue(Who::Handle, child);
+        self.shared.queue(Caller::Handle, child);
     }
 }
 
@@ -271,9 +268,9 @@ pub struct Go<D, C: Kind, A> {
     driver: D,
     /// Gone once admitted or given back.
     child: Option<A>,
-    /// Its place in the line, where it has to wait.
-    stand: Option<Stand<C>>,
-    step: fn(&mut Self, &mut Context<'_>) -> Admission<A>,
+    /// Its place in the queue, if it has to wait.
+    ticket: Option<Ticket<C>>,
+    step: fn(&mut Self, &mut Context<'_>) -> Poll<Result<(), Stopped<A>>>,
 }
 
 #[expect(private_bounds, reason = "made and driven by this crate alone")]
@@ -284,119 +281,96 @@ where
     A: Child<C>,
 {
     pub(crate) fn new(driver: D, child: A) -> Self {
-        Self { driver, child: Some(child), stand: None, step: Self::step }
+        Self { driver, child: Some(child), ticket: None, step: Self::step }
     }
 
-    fn step(&mut self, cx: &mut Context<'_>) -> Admission<A> {
+    #[inline]
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped<A>>> {
         if self.enter() {
             return Poll::Ready(Ok(()));
         }
         self.ask_and_wait(cx)
     }
 
-    /// Admits the child where that takes no more than a look: there is room, and nobody but
-    /// the group itself could want it.
+    /// Admits the child if that takes no more than a look: there is room, and no other task
+    /// could want it.
     #[inline(always)]
     fn enter(&mut self) -> bool {
         let Some(child) = &mut self.child else {
             return false;
         };
-        if let Desk::Own(mut own) = self.driver.desk_for(child) {
-            if let Room::Yes = own.room() {
-                if let Some(child) = self.child.take() {
-                    own.enter(child);
-                    return true;
-                }
-            }
+        self.driver.prepare(child);
+        let Some(vacancy) = self.driver.vacancy() else {
+            return false;
+        };
+        if let Some(child) = self.child.take() {
+            vacancy.insert(child);
         }
-        false
+        true
     }
 
     #[inline(never)]
-    fn ask_and_wait(&mut self, cx: &mut Context<'_>) -> Admission<A> {
+    fn ask_and_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped<A>>> {
         if self.child.is_none() {
             return Poll::Pending;
         }
-        let mut admission = self.ask(cx);
-        if admission.is_pending() {
-            admission = self.wait(cx);
+        let mut answer = self.ask(cx);
+        if answer.is_pending() && D::CALLER == Caller::Group {
+            answer = self.wait(cx);
         }
-        if admission.is_ready() {
-            self.stand = None;
-        }
-        admission
-    }
-
-    /// There is no room yet.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Admission<A> {
-        let mut answer = Poll::Pending;
-        if D::WHO == Who::Owner {
-            self.driver.begin(cx);
-            let mut budget = POLLS;
-            while answer.is_pending() {
-                let driven = self.driver.advance(&mut budget);
-                // Whom it polled before may have made room; so it asks once more, last.
-                answer = self.ask(cx);
-                if driven != Driven::Progress {
-                    break;
-                }
-            }
-            self.driver.end(cx, answer.is_pending());
+        if answer.is_ready() {
+            self.ticket = None;
         }
         answer
     }
 
-    fn ask(&mut self, cx: &mut Context<'_>) -> Admission<A> {
-        match self.driver.desk() {
-            Desk::Own(mut own) => match own.room() {
-                Room::Stopped => self.refused(),
-                Room::No => Poll::Pending,
-                Room::Yes => {
-                    let _ = self.enter();
-                    Poll::Ready(Ok(()))
-                }
-            },
-            Desk::Shared(_) => self.ask_among_others(cx),
-        }
-    }
-
-    /// Where others may want room too.
-    #[inline(never)]
-    fn ask_among_others(&mut self, cx: &mut Context<'_>) -> Admission<A> {
-        let Desk::Shared(shared) = self.driver.desk() else {
-            return Poll::Pending;
-        };
-        let mut place = Stand::place(&self.stand);
-        let answer = shared.go(D::WHO, &mut place, cx, &mut self.child);
-        Stand::set(&mut self.stand, shared, place);
-        match answer {
-            Answer::Wait => Poll::Pending,
-            Answer::Yes(()) => Poll::Ready(Ok(())),
-            Answer::Stopped => self.refused(),
-            Answer::ToQueue(place) => {
-                let Some(child) = self.child.take() else {
-                    return Poll::Pending;
-                };
-                match shared.queue_at(D::WHO, place, child) {
-                    Ok(()) => {
-                        // The place is the child's now.
-                        Stand::set(&mut self.stand, shared, None);
-                        Poll::Ready(Ok(()))
-                    }
-                    Err(child) => {
-                        self.child = Some(child);
-                        self.refused()
-                    }
+    /// Polls the children until there is room.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped<A>>> {
+        let Self { driver, child, ticket, .. } = self;
+        driver.poll_with(cx, |driver, cx, budget| {
+            loop {
+                let driven = driver.advance(budget);
+                // The children that were polled may have made room, so it asks again, last.
+                let answer = ask(driver, child, ticket, cx);
+                if answer.is_ready() || driven != Driven::Progress {
+                    return answer;
                 }
             }
-        }
+        })
     }
 
-    fn refused(&mut self) -> Admission<A> {
-        if let (Some(child), Desk::Shared(shared)) = (&mut self.child, self.driver.desk()) {
-            shared.note_refused(child);
+    #[inline(always)]
+    fn ask(&mut self, cx: &Context<'_>) -> Poll<Result<(), Stopped<A>>> {
+        ask(&mut self.driver, &mut self.child, &mut self.ticket, cx)
+    }
+}
+
+/// Looks for room once, and admits the child if there is some.
+fn ask<D: Driver<C>, C: Kind, A: Child<C>>(
+    driver: &mut D,
+    child: &mut Option<A>,
+    ticket: &mut Option<Ticket<C>>,
+    cx: &Context<'_>,
+) -> Poll<Result<(), Stopped<A>>> {
+    if let Some(vacancy) = driver.vacancy() {
+        if let Some(child) = child.take() {
+            vacancy.insert(child);
         }
-        self.child.take().map_or(Poll::Pending, |child| Poll::Ready(Err(Stopped(child))))
+        return Poll::Ready(Ok(()));
+    }
+    let stopped = driver.is_stopped();
+    let answer = match driver.shared() {
+        Some(shared) => shared.poll_go(D::CALLER, ticket, child, cx),
+        // The caller has the group: it needs no place in the queue.
+        None if stopped => Poll::Ready(Err(())),
+        None => Poll::Pending,
+    };
+    match answer {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+        Poll::Ready(Err(())) => {
+            child.take().map_or(Poll::Pending, |child| Poll::Ready(Err(Stopped(child))))
+        }
     }
 }
 
@@ -420,7 +394,7 @@ impl<D, C: Kind, A> FusedFuture for Go<D, C, A> {
 impl<D, C: Kind, A> fmt::Debug for Go<D, C, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Go")
-            .field("waits", &Stand::place(&self.stand).is_some())
+            .field("waits", &Ticket::is_waiting(&self.ticket))
             .field("done", &self.child.is_none())
             .finish_non_exhaustive()
     }

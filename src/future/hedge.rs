@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use super::ASKS;
 use crate::child::Plain;
 use crate::group::Group;
-use crate::group::poll::{Driven, POLLS};
+use crate::group::poll::Driven;
 use crate::policy::{Errors, FirstOk, Policy, Verdict};
 use crate::util::panic::{FirstPanic, catch};
 use crate::util::wake_flag::WakeFlag;
@@ -70,11 +70,10 @@ where
     D: Future,
 {
     let race = Race { first_ok: FirstOk::new(), failed: None };
-    let mut group = Group::unboxed().with_policy(race);
-    group.leaves_at_stop = true;
-    let signal = WakeFlag::new(Arc::clone(&group.admission.parent));
+    let group = Group::unboxed().with_policy(race).abort_on_stop();
+    let flag = WakeFlag::new(Arc::clone(group.parent()));
     let makers = Some((attempt, delay));
-    Hedge { group, makers, max, started: 0, delay: None, elapsed: false, signal, step: Hedge::step }
+    Hedge { group, makers, max, started: 0, delay: None, elapsed: false, flag, step: Hedge::step }
 }
 
 pin_project! {
@@ -83,7 +82,7 @@ pin_project! {
     /// `F` makes the attempts, which are `Fut`; `G` the delays, which are `D`.
     #[must_use = "nothing is attempted unless this is polled: `.await` it"]
     pub struct Hedge<F, Fut, T, E, G, D> {
-        group: Group<Plain<Fut>, Race<T, E>, Result<T, Errors<E>>>,
+        group: RaceGroup<Fut, T, E>,
         // What makes the attempts and the delays. Gone at the end.
         makers: Option<(F, G)>,
         max: usize,
@@ -94,7 +93,7 @@ pin_project! {
         // It has resolved: the next attempt is due.
         elapsed: bool,
         // One for each delay.
-        signal: Arc<WakeFlag>,
+        flag: Arc<WakeFlag>,
         step: fn(Pin<&mut Hedge<F, Fut, T, E, G, D>>, &mut Context<'_>)
             -> Poll<Result<T, Errors<E>>>,
     }
@@ -103,8 +102,8 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             // First the attempts; and one panic of all.
             let this = this.project();
-            let mut panics = this.group.shut();
-            leave(this.delay, this.makers, &mut panics);
+            let mut panics = this.group.abort();
+            drop_makers(this.delay, this.makers, &mut panics);
             panics.throw();
         }
     }
@@ -148,94 +147,125 @@ where
         if self.is_terminated() {
             return Poll::Pending;
         }
-        self.as_mut().project().group.begin(cx);
-        let over = catch(|| self.as_mut().run());
-        let this = self.project();
-        let over = match over {
-            Ok(over) => over,
-            // A delay's, or that of who makes attempts and delays.
-            Err(payload) => {
-                this.group.panic.keep(payload);
-                true
-            }
+        let this = self.as_mut().project();
+        let mut attempts = Attempts {
+            makers: this.makers,
+            max: *this.max,
+            started: this.started,
+            delay: this.delay,
+            elapsed: this.elapsed,
+            flag: this.flag,
         };
-        if over {
-            let (group, delay, makers) = (this.group, this.delay, this.makers);
-            return group.finish_now(|panics| leave(delay, makers, panics));
-        }
-        this.group.end(cx, true);
-        Poll::Pending
-    }
-
-    /// Starts the attempts that are due, and drives them. Whether it is over.
-    fn run(mut self: Pin<&mut Self>) -> bool {
-        let (mut budget, mut asks) = (POLLS, ASKS);
-        loop {
-            if self.is_due() {
-                if asks == 0 {
-                    // The rest is started in the next poll.
-                    self.group.admission.parent.notify();
-                    return false;
-                }
-                asks -= 1;
-                self.as_mut().start();
+        this.group.poll_with(cx, |group, _, budget| {
+            let over = catch(|| attempts.run(group, budget)).unwrap_or_else(|payload| {
+                // A delay's, or that of a function that makes attempts or delays.
+                group.panics().keep(payload);
+                true
+            });
+            let Attempts { delay, makers, .. } = attempts;
+            if over {
+                group.finish_now(|panics| drop_makers(delay, makers, panics))
+            } else {
+                Poll::Pending
             }
-            let this = self.as_mut().project();
-            match this.group.advance(&mut budget) {
-                Driven::Progress if this.group.is_stopped() => return true,
-                Driven::Progress => continue,
-                Driven::Idle | Driven::Spent => {}
-            }
-            // The attempts come first: one that is done needs no other. What a delay that yields
-            // rings stays in the bell, for the next poll.
-            if !self.as_mut().poll_delay() {
-                break;
-            }
-        }
-        self.started == self.max && self.group.set.is_empty()
-    }
-
-    /// Whether the next attempt is to be started.
-    fn is_due(&self) -> bool {
-        let failed = self.group.policy.as_ref().and_then(|race| race.failed);
-        let newest = self.started.checked_sub(1);
-        // At the beginning both are none.
-        self.started < self.max && (self.elapsed || failed == newest)
-    }
-
-    fn start(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        let Some((attempt, delay)) = this.makers else { return };
-        let number = *this.started;
-        *this.started += 1;
-        *this.elapsed = false;
-        this.delay.set(None);
-        this.group.queue(attempt(number));
-        if *this.started < *this.max {
-            // What is left of the last one's wakers is not for this one.
-            *this.signal = WakeFlag::new(Arc::clone(&this.group.admission.parent));
-            this.delay.set(Some(delay(number)));
-        }
-    }
-
-    /// Polls the delay, if it was woken. Whether it has resolved.
-    fn poll_delay(self: Pin<&mut Self>) -> bool {
-        let mut this = self.project();
-        let Some(delay) = this.delay.as_mut().as_pin_mut() else { return false };
-        if !this.signal.take_woken() {
-            return false;
-        }
-        let waker = WakeFlag::waker(this.signal);
-        *this.elapsed = delay.poll(&mut Context::from_waker(&waker)).is_ready();
-        if *this.elapsed {
-            this.delay.set(None);
-        }
-        *this.elapsed
+        })
     }
 }
 
-/// Drops the delay and what makes them, each by itself: one that panics keeps no other from it.
-fn leave<F, G, D>(
+type RaceGroup<Fut, T, E> = Group<Plain<Fut>, Race<T, E>, Result<T, Errors<E>>>;
+
+/// The parts of a [`Hedge`] that is being polled, but for its group.
+struct Attempts<'h, F, G, D> {
+    makers: &'h mut Option<(F, G)>,
+    max: usize,
+    started: &'h mut usize,
+    delay: Pin<&'h mut Option<D>>,
+    elapsed: &'h mut bool,
+    flag: &'h mut Arc<WakeFlag>,
+}
+
+impl<F, G, D> Attempts<'_, F, G, D> {
+    /// Starts the attempts that are due, and polls them. Returns `true` when all is done, or the
+    /// group is to be dropped.
+    fn run<Fut, T, E>(&mut self, group: &mut RaceGroup<Fut, T, E>, budget: &mut usize) -> bool
+    where
+        F: FnMut(usize) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        G: FnMut(usize) -> D,
+        D: Future,
+    {
+        let mut asks = ASKS;
+        loop {
+            if self.is_due(group) {
+                if asks == 0 {
+                    // The rest is started in the next poll.
+                    group.parent().notify();
+                    return false;
+                }
+                asks -= 1;
+                self.start(group);
+            }
+            match group.advance(budget) {
+                Driven::Progress if group.is_stopped() => return true,
+                Driven::Progress => continue,
+                Driven::Idle | Driven::Spent => {}
+            }
+            // The attempts come first: one that is done needs no other. The wake-up of a delay
+            // that yields stays with the parent's waker, for the next poll.
+            if !self.poll_delay() {
+                break;
+            }
+        }
+        *self.started == self.max && !group.has_running()
+    }
+
+    /// Returns `true` if the next attempt is to be started.
+    fn is_due<Fut, T, E>(&self, group: &RaceGroup<Fut, T, E>) -> bool {
+        let failed = group.policy().and_then(|race| race.failed);
+        let newest = self.started.checked_sub(1);
+        // At the beginning both are none.
+        *self.started < self.max && (*self.elapsed || failed == newest)
+    }
+
+    fn start<Fut, T, E>(&mut self, group: &mut RaceGroup<Fut, T, E>)
+    where
+        F: FnMut(usize) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        G: FnMut(usize) -> D,
+    {
+        let Some((attempt, delay)) = self.makers else { return };
+        let number = *self.started;
+        *self.started += 1;
+        *self.elapsed = false;
+        self.delay.set(None);
+        group.enqueue(attempt(number));
+        if *self.started < self.max {
+            // What is left of the last one's wakers is not for this one.
+            *self.flag = WakeFlag::new(Arc::clone(group.parent()));
+            self.delay.set(Some(delay(number)));
+        }
+    }
+
+    /// Polls the delay, if it was woken. Returns `true` if it has resolved.
+    fn poll_delay(&mut self) -> bool
+    where
+        D: Future,
+    {
+        let Some(delay) = self.delay.as_mut().as_pin_mut() else { return false };
+        if !self.flag.take_woken() {
+            return false;
+        }
+        let waker = WakeFlag::waker(self.flag);
+        *self.elapsed = delay.poll(&mut Context::from_waker(&waker)).is_ready();
+        if *self.elapsed {
+            self.delay.set(None);
+        }
+        *self.elapsed
+    }
+}
+
+/// Drops the delay, then the functions, even if one of these drops panics.
+fn drop_makers<F, G, D>(
     mut delay: Pin<&mut Option<D>>,
     makers: &mut Option<(F, G)>,
     panics: &mut FirstPanic,

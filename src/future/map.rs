@@ -6,7 +6,7 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::map_driver::Each;
+use super::map_driver::MapDriver;
 use crate::group::Group;
 use crate::policy::Collect;
 
@@ -75,7 +75,7 @@ where
     F: FnMut(I::Item) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    Map { each: Each::new(limit, inputs.into_iter(), f, Group::unboxed().collect()) }
+    Map { driver: MapDriver::new(limit, inputs.into_iter(), f, Group::unboxed().collect()) }
 }
 
 /// The future of [`map`](crate::map()): the values of all inputs, or the first error.
@@ -83,7 +83,7 @@ where
 /// `I` is the iterator of the inputs, `F` the function, `Fut` what it makes.
 #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
 pub struct Map<I, F, Fut, T, E> {
-    each: Each<I, F, Fut, Collect<T, E>, Values<T, E>>,
+    driver: MapDriver<I, F, Fut, Collect<T, E>, Values<T, E>>,
 }
 
 type Values<T, E> = Result<Vec<T>, E>;
@@ -92,18 +92,18 @@ impl<I, F, Fut, T, E> Future for Map<I, F, Fut, T, E> {
     type Output = Values<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.each.poll(cx)
+        self.driver.poll(cx)
     }
 }
 
 impl<I, F, Fut, T, E> FusedFuture for Map<I, F, Fut, T, E> {
     fn is_terminated(&self) -> bool {
-        self.each.is_terminated()
+        self.driver.is_terminated()
     }
 }
 
 impl<I, F, Fut, T, E> fmt::Debug for Map<I, F, Fut, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.each.fmt("Map", f)
+        self.driver.fmt("Map", f)
     }
 }

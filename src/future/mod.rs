@@ -16,6 +16,7 @@ mod scope;
 pub use self::closed::Closed;
 pub(crate) use self::driver::Driver;
 pub use self::feed::Feed;
+pub(crate) use self::feed::Source;
 pub use self::for_each::{ForEach, for_each};
 pub use self::go::Go;
 pub use self::hedge::{Hedge, hedge};

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use crate::child::Children;
 use crate::child::Kind;
 use crate::group::Group;
-use crate::group::poll::{Driven, POLLS};
+use crate::group::poll::Driven;
 use crate::handle::Handle;
 use crate::reason::Reason;
 use crate::util::panic::catch;
@@ -59,7 +59,7 @@ impl<C: Children, P, O> Group<C, P, O> {
         B: FnOnce(Handle<C>) -> Fut,
         Fut: Future,
     {
-        assert!(!self.resolved, "call `scope` before the group is awaited to its end");
+        assert!(!self.is_resolved(), "call `scope` before the group is awaited to its end");
         let body = body(self.handle());
         Scope::new(self, body, |_| false)
     }
@@ -97,7 +97,7 @@ impl<C: Children, P, X> Group<C, P, Result<(), X>> {
         B: FnOnce(Handle<C>) -> Fut,
         Fut: Future<Output = Result<R, X>>,
     {
-        assert!(!self.resolved, "call `try_scope` before the group is awaited to its end");
+        assert!(!self.is_resolved(), "call `try_scope` before the group is awaited to its end");
         let body = body(self.handle());
         TryScope::new(self, body)
     }
@@ -111,7 +111,7 @@ pin_project! {
         group: Group<C, P, O>,
         #[pin]
         body: Option<B>,
-        signal: Arc<WakeFlag>,
+        flag: Arc<WakeFlag>,
         body_waker: Waker,
         value: Option<R>,
         // Whether what the body returned stops the group.
@@ -125,7 +125,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             // First the token and the children, then the body; and one panic of them all.
             let mut this = this.project();
-            let mut panics = this.group.shut();
+            let mut panics = this.group.abort();
             panics.guard(|| this.body.set(None));
             panics.throw();
         }
@@ -137,12 +137,12 @@ where
     B: Future<Output = R>,
 {
     pub(crate) fn new(group: Group<C, P, O>, body: B, fails: fn(&R) -> bool) -> Self {
-        let signal = WakeFlag::new(Arc::clone(&group.admission.parent));
+        let flag = WakeFlag::new(Arc::clone(group.parent()));
         Self {
             group,
             body: Some(body),
-            body_waker: WakeFlag::waker(&signal),
-            signal,
+            body_waker: WakeFlag::waker(&flag),
+            flag,
             value: None,
             fails,
             child_failed_first: false,
@@ -151,65 +151,68 @@ where
     }
 
     fn step(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(R, O)> {
-        let this = self.as_mut().project();
-        if this.group.is_resolved() {
+        if self.group.is_resolved() {
             return Poll::Pending;
         }
-        this.group.begin(cx);
-        let mut budget = POLLS;
-        // A body that wakes itself while it is polled has yielded: not again in this poll.
-        let mut yielded = false;
-        loop {
-            if !yielded && budget > 0 && self.body.is_some() && self.signal.take_woken() {
-                budget -= 1;
-                self.as_mut().poll_body();
-                yielded = self.signal.is_woken();
-            }
-            let this = self.as_mut().project();
-            match this.group.advance(&mut budget) {
-                Driven::Progress => {}
-                Driven::Idle if this.body.is_some() && !yielded && this.signal.is_woken() => {}
-                Driven::Idle | Driven::Spent => break,
-            }
-        }
-        let this = self.as_mut().project();
-        if this.body.is_none() {
-            if let Poll::Ready(output) = this.group.conclude(&mut budget) {
-                this.group.end(cx, false);
-                return this
-                    .value
-                    .take()
-                    .map_or(Poll::Pending, |value| Poll::Ready((value, output)));
-            }
-        } else if this.signal.is_woken() {
-            this.group.admission.parent.notify();
-        }
-        this.group.end(cx, true);
-        Poll::Pending
-    }
-
-    fn poll_body(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        let Some(body) = this.body.as_mut().as_pin_mut() else {
-            return;
-        };
-        let mut cx = Context::from_waker(this.body_waker);
-        match catch(|| body.poll(&mut cx)) {
-            Ok(Poll::Pending) => return,
-            Ok(Poll::Ready(value)) => {
-                if (this.fails)(&value) {
-                    *this.child_failed_first = this.group.stats().failed > 0;
-                    this.group.stop(Reason::Failed);
+        let mut this = self.as_mut().project();
+        let polled = this.group.poll_with(cx, |group, _, budget| {
+            // A body that wakes itself while it is polled has yielded: not again in this poll.
+            let mut yielded = false;
+            loop {
+                if !yielded && *budget > 0 && this.body.is_some() && this.flag.take_woken() {
+                    *budget -= 1;
+                    let mut cx = Context::from_waker(this.body_waker);
+                    if let Some(value) = poll_body(group, this.body.as_mut(), &mut cx) {
+                        if (this.fails)(&value) {
+                            *this.child_failed_first = group.stats().failed > 0;
+                            group.stop(Reason::Failed);
+                        }
+                        *this.value = Some(value);
+                    }
+                    yielded = this.flag.is_woken();
                 }
-                *this.value = Some(value);
+                match group.advance(budget) {
+                    Driven::Progress => {}
+                    Driven::Idle if this.body.is_some() && !yielded && this.flag.is_woken() => {}
+                    Driven::Idle | Driven::Spent => break,
+                }
             }
-            Err(payload) => this.group.panicked(payload),
-        }
-        let body = &mut this.body;
-        if let Err(payload) = catch(|| body.set(None)) {
-            this.group.panicked(payload);
+            if this.body.is_none() {
+                return group.conclude(budget);
+            }
+            if this.flag.is_woken() {
+                group.parent().notify();
+            }
+            Poll::Pending
+        });
+        match polled {
+            Poll::Ready(output) => {
+                this.value.take().map_or(Poll::Pending, |value| Poll::Ready((value, output)))
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
+}
+
+/// Polls a scope's body, and drops it when it is done. A panic of it is as a child's.
+fn poll_body<C: Kind, P, O, B: Future>(
+    group: &mut Group<C, P, O>,
+    mut body: Pin<&mut Option<B>>,
+    cx: &mut Context<'_>,
+) -> Option<B::Output> {
+    let polled = catch(|| body.as_mut().as_pin_mut().map(|body| body.poll(cx)));
+    let value = match polled {
+        Ok(Some(Poll::Pending) | None) => return None,
+        Ok(Some(Poll::Ready(value))) => Some(value),
+        Err(payload) => {
+            group.panicked(payload);
+            None
+        }
+    };
+    if let Err(payload) = catch(|| body.set(None)) {
+        group.panicked(payload);
+    }
+    value
 }
 
 impl<C: Kind, P, O, B, R> Future for Scope<C, P, O, B, R> {

@@ -6,9 +6,9 @@ use core::future::Future;
 use async_lock::Semaphore;
 use futures_util::future::BoxFuture;
 
-use super::timers::Timers;
+use super::hooks::Hooks;
 use super::{Group, poll};
-use crate::admission::Admission;
+use crate::admission::{Admission, ClosedEvent};
 use crate::child::Children;
 use crate::child::Seal;
 use crate::child::attach::Attach;
@@ -16,10 +16,10 @@ use crate::child::{Boxed, LocalBoxed, Plain};
 use crate::observe::Observer;
 use crate::policy::{FirstErr, Policy};
 use crate::set::BlockSet;
-use crate::spawned::{Spawned, Spawner};
+use crate::spawned::{Spawned, SpawnedSet, Spawner};
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
-use crate::util::parent_waker::ReadyBlocks;
+use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 
 // === constructors ===
 
@@ -43,7 +43,7 @@ impl<'a, T, E> Group<Boxed<'a, T, E>> {
     /// # });
     /// ```
     pub fn new() -> Self {
-        Self::with(FirstErr::new())
+        Self::polled(FirstErr::new())
     }
 }
 
@@ -79,7 +79,7 @@ impl<'a, T, E> Group<LocalBoxed<'a, T, E>> {
     /// # });
     /// ```
     pub fn local() -> Self {
-        Self::with(FirstErr::new())
+        Self::polled(FirstErr::new())
     }
 }
 
@@ -113,7 +113,7 @@ where
     /// # });
     /// ```
     pub fn unboxed() -> Self {
-        Self::with(FirstErr::new())
+        Self::polled(FirstErr::new())
     }
 }
 
@@ -213,10 +213,26 @@ impl<T, E> Group<Spawned<T, E>> {
     where
         S: Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
     {
-        Self::assemble(
-            Admission::spawning(|parent, end| Spawner::new(spawn, parent, move || end.reach())),
-            FirstErr::new(),
-        )
+        let (parent, event) = (ParentWaker::new(), Arc::<ClosedEvent>::default());
+        let on_empty = {
+            let event = Arc::clone(&event);
+            move || event.set()
+        };
+        let spawner = Spawner::new(spawn, Arc::clone(&parent), on_empty);
+        let mut admission = Admission::new(spawner.clone(), parent);
+        admission.set_closed_event(event);
+        Self::assemble(admission, SpawnedSet::new(spawner), FirstErr::new())
+    }
+}
+
+impl<C, P, O> Group<C, P, O>
+where
+    C: Children<Set = BlockSet<C>>,
+    P: Policy<C::Ok, C::Err, Output = O>,
+{
+    /// Makes a group that polls its children itself.
+    fn polled(policy: P) -> Self {
+        Self::assemble(Admission::new((), ParentWaker::new()), BlockSet::new(), policy)
     }
 }
 
@@ -225,23 +241,17 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    fn with(policy: P) -> Self {
-        Self::assemble(Admission::new(), policy)
-    }
-
-    pub(crate) fn assemble(admission: Admission<C>, policy: P) -> Self {
+    fn assemble(admission: Admission<C>, set: C::Set, policy: P) -> Self {
         Self {
             admission,
-            set: BlockSet::new(),
-            news: ReadyBlocks::default(),
+            set,
+            ready: ReadyBlocks::default(),
             policy: Some(policy),
             panic: FirstPanic::default(),
-            timers: None,
-            stopped_itself: false,
-            amend: None,
-            drained: false,
-            resolved: false,
-            leaves_at_stop: false,
+            hooks: None,
+            stopped_by_group: false,
+            on_cancel: None,
+            abort_on_stop: false,
             advance: poll::advance::<C, P, O, false>,
             finish: P::finish,
         }
@@ -404,20 +414,15 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     #[track_caller]
-    pub fn with_policy<Q>(mut self, policy: Q) -> Group<C, Q, Q::Output>
+    pub fn with_policy<Q>(self, policy: Q) -> Group<C, Q, Q::Output>
     where
         Q: Policy<C::Ok, C::Err>,
     {
         assert!(
-            !self.admission.has_accepted() && !self.resolved,
+            self.is_new(),
             "set the policy (`with_policy`, `collect`, ...) before the group's first child",
         );
-        // The group lives on in the new one: this one is to be dropped without a trace.
-        self.resolved = true;
-        let admission = core::mem::replace(&mut self.admission, Admission::new());
-        let mut group = Group::assemble(admission, policy);
-        group.timers = self.timers.take();
-        group
+        self.replace_policy(policy, poll::advance::<C, Q, Q::Output, false>, Q::finish)
     }
 }
 
@@ -474,8 +479,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(self.is_new(), "call `with_deadline` before the group's first child");
         let deadline = deadline.into_timer(Seal::new());
-        let timers = self.timers.get_or_insert_with(|| Box::new(Timers::new()));
-        timers.set_deadline(deadline, &self.admission.parent);
+        let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        hooks.set_deadline(deadline, &self.admission.parent);
         self
     }
 
@@ -538,15 +543,15 @@ impl<C: Children, P, O> Group<C, P, O> {
         F: Future + Attach<C>,
     {
         assert!(self.is_new(), "call `with_grace` before the group's first child");
-        let grace = f.into_grace(Seal::new());
-        let timers = self.timers.get_or_insert_with(|| Box::new(Timers::new()));
-        timers.set_grace(grace);
+        let grace = f.into_grace_fn(Seal::new());
+        let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        hooks.set_grace(grace);
         self
     }
 
-    /// Whether it never had a child, nor came to an end without one.
+    /// Returns `true` if the group never had a child, and has not resolved.
     fn is_new(&self) -> bool {
-        !self.admission.has_accepted() && !self.resolved
+        !self.admission.has_accepted() && !self.is_resolved()
     }
 }
 
@@ -590,11 +595,11 @@ impl<C: Children, P, O> Group<C, P, O> {
     where
         W: Observer + Attach<C>,
     {
-        let untouched = !self.resolved && self.admission.observe();
+        let untouched = !self.is_resolved() && self.admission.observe();
         assert!(untouched, "call `with_observer` before the group's first child or `handle`");
         let observer = observer.into_observer(Seal::new());
-        let timers = self.timers.get_or_insert_with(|| Box::new(Timers::new()));
-        timers.observer = Some(observer);
+        let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        hooks.observer = Some(observer);
         self
     }
 }

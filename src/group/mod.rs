@@ -1,27 +1,29 @@
-//! The group: what it takes, and what can be asked of it. How one is made is in `build.rs`,
-//! `policies.rs`, `time.rs`, `watch.rs` and `amend.rs`, how it runs in `run.rs`, what runs beside
-//! the children in `timers.rs`, and how it becomes a stream in `results.rs`.
+//! The group, and what can be asked of it. How one is made is in `build.rs` and `policies.rs`, how
+//! it runs in `poll.rs`, what it polls and tells beside the children in `hooks.rs` and
+//! `observer.rs`. The methods that return futures are beside these, in `future/`.
 
 mod build;
+mod hooks;
 mod observer;
 mod policies;
 pub(crate) mod poll;
-mod timers;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt;
 
-use self::timers::Timers;
-use crate::admission::{Admission, Desk};
-use crate::child::Seal;
+use self::hooks::Hooks;
+use crate::admission::{Admission, Shared, Vacancy};
+use crate::child::set::ChildSet;
 use crate::child::{Child, Children, Kind};
+use crate::error::TryGoError;
+use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
 use crate::reason::CancelError;
-use crate::set::BlockSet;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
-use crate::util::parent_waker::ReadyBlocks;
+use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 
 /// A bounded set of fallible futures that run together, in the task that awaits it.
 ///
@@ -109,31 +111,27 @@ pub struct Group<
     P = FirstErr<<C as Children>::Err>,
     O = <P as Policy<<C as Children>::Ok, <C as Children>::Err>>::Output,
 > {
-    pub(crate) admission: Admission<C>,
+    admission: Admission<C>,
     /// The running children.
-    pub(crate) set: BlockSet<C>,
-    /// What has rung before the poll that goes on.
-    pub(crate) news: ReadyBlocks,
+    set: C::Set,
+    /// The blocks with woken children that the poll in progress has not looked at.
+    ready: ReadyBlocks,
     /// Gone once it has panicked.
-    pub(crate) policy: Option<P>,
-    /// The first panic of a child or of the policy.
-    pub(crate) panic: FirstPanic,
-    /// Who stands beside the children; in most groups nobody does.
-    pub(crate) timers: Option<Box<Timers<C>>>,
-    /// It was the group itself that cancelled its token, and not on its deadline's word.
-    pub(crate) stopped_itself: bool,
-    /// What becomes of the output where somebody else did.
-    pub(crate) amend: Option<fn(O, CancelError) -> O>,
-    /// The queue has been dropped after a stop.
-    pub(crate) drained: bool,
-    /// The output, or the panic, has been given out, or the group is gone.
-    pub(crate) resolved: bool,
-    /// Where the policy stops it, its poll ends there, and siblings are polled no more: whoever
-    /// has the group is about to drop them.
-    pub(crate) leaves_at_stop: bool,
-    /// How the group is driven and ended, captured where the bounds were known.
-    pub(crate) advance: fn(&mut Self, &mut usize) -> poll::Driven,
-    pub(crate) finish: fn(&mut P) -> O,
+    policy: Option<P>,
+    /// The first panic of user code.
+    panic: FirstPanic,
+    /// The deadline, the grace and the observer, if there are any.
+    hooks: Option<Box<Hooks<C>>>,
+    /// It was the group itself that cancelled its token, and not for its deadline.
+    stopped_by_group: bool,
+    /// Maps the output if other code did.
+    on_cancel: Option<fn(O, CancelError) -> O>,
+    /// If the policy stops the group, its poll ends there, and siblings are polled no more: the
+    /// owner of the group is about to drop them.
+    abort_on_stop: bool,
+    /// How the group is polled and finished, captured where the bounds were known.
+    advance: fn(&mut Self, &mut usize) -> poll::Driven,
+    finish: fn(&mut P) -> O,
 }
 
 // === what can be asked of any group ===
@@ -172,7 +170,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert_eq!(group.with_limit(3).limit(), Some(3));
     /// ```
     pub fn limit(&self) -> Option<usize> {
-        self.admission.stats().limit
+        self.admission.limit()
     }
 
     /// Changes the limit at any time: raised, it admits those who wait at once; lowered, it
@@ -227,20 +225,115 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 }
 
+// === what its futures need of it ===
+
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Where children are admitted.
-    #[inline]
-    pub(crate) fn desk(&mut self) -> Desk<'_, C> {
-        self.admission.desk(&mut self.set)
+    pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
+        &self.admission.parent
     }
 
-    /// Where that child is admitted: among others, if it wants more than plain room.
+    pub(crate) fn admission(&mut self) -> &mut Admission<C> {
+        &mut self.admission
+    }
+
+    /// Returns what the group shares with its handles.
+    pub(crate) fn share(&self) -> Arc<Shared<C>> {
+        self.admission.share()
+    }
+
+    /// Returns the room that there is for a plain child, if the group has no handles.
+    #[inline(always)]
+    pub(crate) fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        self.admission.vacancy(&mut self.set)
+    }
+
+    /// Admits a child if it need not wait.
     #[inline]
-    pub(crate) fn desk_for<A: Child<C>>(&mut self, child: &mut A) -> Desk<'_, C> {
-        if child.options(Seal::new()).is_some_and(|options| !options.is_plain()) {
-            self.admission.share();
+    pub(crate) fn admit<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
+        self.admission.prepare(&mut child);
+        match self.vacancy() {
+            Some(vacancy) => {
+                vacancy.insert(child);
+                Ok(())
+            }
+            None => self.admission.with(|access| access.try_go(child)),
         }
-        self.desk()
+    }
+
+    /// Admits a child, now or in its turn; drops one that comes too late.
+    #[inline]
+    pub(crate) fn enqueue<A: Child<C>>(&mut self, mut child: A) {
+        self.admission.prepare(&mut child);
+        match self.vacancy() {
+            Some(vacancy) => vacancy.insert(child),
+            None => drop(self.admission.with(|access| access.queue(child))),
+        }
+    }
+
+    /// Frees the room of a finished child whose result was fetched.
+    pub(crate) fn release(&mut self, index: usize, outcome: Outcome) {
+        self.admission.finish(index, outcome);
+        self.admission.admit_next(&mut self.set);
+        if self.hooks.is_some() {
+            // No child is polled as long as there are results to fetch, which may be long.
+            self.deliver_events();
+        }
+    }
+
+    pub(crate) fn policy(&self) -> Option<&P> {
+        self.policy.as_ref()
+    }
+
+    pub(crate) fn policy_mut(&mut self) -> Option<&mut P> {
+        self.policy.as_mut()
+    }
+
+    /// Returns where panics of user code are kept, for the end.
+    pub(crate) fn panics(&mut self) -> &mut FirstPanic {
+        &mut self.panic
+    }
+
+    /// Lets the policy's stop end the poll; see [`finish_now`](Self::finish_now).
+    pub(crate) fn abort_on_stop(mut self) -> Self {
+        self.abort_on_stop = true;
+        self
+    }
+
+    /// Takes the group out; what is left in its place is dropped without a trace.
+    pub(crate) fn take(&mut self) -> Self {
+        let retired = Self {
+            admission: self.admission.retired(),
+            set: self.set.empty(),
+            ready: ReadyBlocks::default(),
+            policy: None,
+            panic: FirstPanic::default(),
+            hooks: None,
+            ..*self
+        };
+        core::mem::replace(self, retired)
+    }
+
+    /// Returns the group with another policy, and the way to poll it that goes with it.
+    pub(crate) fn replace_policy<Q, R>(
+        mut self,
+        policy: Q,
+        advance: fn(&mut Group<C, Q, R>, &mut usize) -> poll::Driven,
+        finish: fn(&mut Q) -> R,
+    ) -> Group<C, Q, R> {
+        let (retired, empty) = (self.admission.retired(), self.set.empty());
+        Group {
+            admission: core::mem::replace(&mut self.admission, retired),
+            set: core::mem::replace(&mut self.set, empty),
+            ready: self.ready,
+            policy: Some(policy),
+            panic: core::mem::take(&mut self.panic),
+            hooks: self.hooks.take(),
+            stopped_by_group: self.stopped_by_group,
+            on_cancel: None,
+            abort_on_stop: false,
+            advance,
+            finish,
+        }
     }
 }
 

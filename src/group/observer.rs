@@ -1,30 +1,30 @@
-//! The observer: set by a builder, told before each round and at each poll's end.
+//! Delivers events to the observer: before each round, and at each poll's end.
 
 use super::Group;
-use super::timers::Timers;
+use super::hooks::Hooks;
 use crate::child::Kind;
-
+use crate::child::attach::AsObserver;
 use crate::reason::Reason;
 use crate::util::panic::catch;
 
-/// How often an observer is told of what it has done itself, at the group's end.
-const ECHOES: usize = 8;
+/// How many times an observer is told, at the group's end, of what it has just caused itself.
+const MAX_ECHOES: usize = 8;
 
-/// Room for so many events is kept from one time to the next.
-const KEPT: usize = 1024;
+/// Capacity for this many events is kept from one delivery to the next.
+const KEPT_EVENTS: usize = 1024;
 
-impl<C: Kind> Timers<C> {
+impl<C: Kind> Hooks<C> {
     pub(super) fn is_observed(&self) -> bool {
         self.observer.is_some()
     }
 
-    /// Lets the observer, if there is one, stand around the poll of a child.
-    pub(super) fn watch<R>(&mut self, index: usize, poll: impl FnOnce() -> R) -> R {
-        let Some(watcher) = &mut self.observer else {
+    /// Polls a child, surrounded by the observer if there is one.
+    pub(super) fn around_poll<R>(&mut self, index: usize, poll: impl FnOnce() -> R) -> R {
+        let Some(observer) = &mut self.observer else {
             return poll();
         };
         let (mut poll, mut answer) = (Some(poll), None);
-        C::observer(watcher).around(index, &mut || {
+        observer.as_observer().around(index, &mut || {
             if let Some(poll) = poll.take() {
                 answer = Some(poll());
             }
@@ -38,15 +38,15 @@ impl<C: Kind> Timers<C> {
 }
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Tells the observer what has happened since the last call. Whether there was anything.
+    /// Tells the observer the events since the last call. Returns `true` if there were any.
     ///
-    /// What it does itself meanwhile it is told next time, or it could go on for ever.
-    pub(crate) fn tell(&mut self) -> bool {
-        let Some(timers) = &mut self.timers else {
+    /// Events that it causes meanwhile are told next time, or this could go on for ever.
+    pub(crate) fn deliver_events(&mut self) -> bool {
+        let Some(hooks) = &mut self.hooks else {
             return false;
         };
-        let Timers { observer, events, .. } = &mut **timers;
-        let Some(watcher) = observer else {
+        let Hooks { observer, events, .. } = &mut **hooks;
+        let Some(boxed) = observer else {
             return false;
         };
         self.admission.take_events(events);
@@ -54,11 +54,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return false;
         }
         let told = catch(|| {
-            let observer = C::observer(watcher);
+            let observer = boxed.as_observer();
             events.iter().for_each(|event| observer.on_event(event));
         });
         events.clear();
-        events.shrink_to(KEPT);
+        events.shrink_to(KEPT_EVENTS);
         if let Err(payload) = told {
             self.admission.end_log();
             let observer = observer.take();
@@ -69,16 +69,16 @@ impl<C: Kind, P, O> Group<C, P, O> {
         true
     }
 
-    /// Tells the observer the rest, and drops it.
-    pub(super) fn dismiss_observer(&mut self) {
-        for _ in 0..ECHOES {
-            if !self.tell() {
+    /// Tells the observer the remaining events, and drops it.
+    pub(super) fn drop_observer(&mut self) {
+        for _ in 0..MAX_ECHOES {
+            if !self.deliver_events() {
                 break;
             }
         }
         self.admission.end_log();
-        if let Some(timers) = &mut self.timers {
-            let observer = timers.observer.take();
+        if let Some(hooks) = &mut self.hooks {
+            let observer = hooks.observer.take();
             self.panic.guard(|| drop(observer));
         }
     }

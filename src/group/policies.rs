@@ -174,20 +174,20 @@ impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
     where
         X: From<CancelError>,
     {
-        self.amend = Some(|output, error| output.and_then(|_| Err(X::from(error))));
+        self.on_cancel = Some(|output, error| output.and_then(|_| Err(X::from(error))));
         self
     }
 }
 
 impl<C: Kind, P, O> Group<C, P, O> {
     /// The output, now that the token is cancelled; `None` where that panicked.
-    pub(super) fn amended(&mut self, output: O) -> Option<O> {
-        let Some(amend) = self.amend else {
+    pub(super) fn apply_on_cancel(&mut self, output: O) -> Option<O> {
+        let Some(on_cancel) = self.on_cancel else {
             return Some(output);
         };
         match self.admission.reason() {
-            Some(reason) if !self.stopped_itself && self.stats().failed == 0 => {
-                self.panic.guard(|| amend(output, CancelError::new(reason)))
+            Some(reason) if !self.stopped_by_group && self.stats().failed == 0 => {
+                self.panic.guard(|| on_cancel(output, CancelError::new(reason)))
             }
             _ => Some(output),
         }

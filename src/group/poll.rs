@@ -1,17 +1,18 @@
-//! How a group runs: the one place where the set, admission, the policy and the token meet.
+//! How a group runs: the one place in which the set, admission, the policy and the token meet.
 //!
-//! # States
+//! # Phases
 //!
-//! A group is *open* while its token is not cancelled; then it admits. It has *stopped* once
-//! the token is, by whomever; then it admits no more, has dropped its queue (by the next poll
-//! at the latest), and polls on what runs. It is *resolved* once it has given its output or
-//! thrown its panic, with nobody left in the set, in the inbox or in line; after that it only
-//! stays pending.
+//! A group is [`Open`](Phase::Open) while its token is not cancelled; then it admits. Once the
+//! token is cancelled, whatever cancelled it, the group has *stopped*: it admits no more, and
+//! polls on the children that run. Its queue is dropped by the next poll at the latest; then it is
+//! [`Stopped`](Phase::Stopped). It is [`Closed`](Phase::Closed) when no child is left in the set,
+//! in the queue or on its way, and [`Ended`](Phase::Ended) once it has given its output or resumed
+//! its panic; after that it stays pending.
 //!
 //! # Order at a child's end
 //!
-//! The child is dropped, the policy hears its result, a stop cancels the token and clears the
-//! line, and only then is its room given away; so a failure admits nobody.
+//! The child is dropped, the policy is told its result, a stop cancels the token and drops the
+//! queue, and only then is the child's room given away; so a failure admits no other child.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -19,9 +20,10 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use crate::admission::Whose;
+use super::Group;
+use crate::admission::Phase;
+use crate::child::set::ChildSet;
 use crate::child::{Children, Kind};
-use crate::group::Group;
 use crate::observe::Outcome;
 use crate::policy::{Policy, Verdict};
 use crate::reason::Reason;
@@ -31,42 +33,42 @@ use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
 /// How many children one poll of a group polls, however many are ready.
 pub(crate) const POLLS: usize = 4096;
 
-/// What came of driving the children.
+/// What came of polling the children.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Driven {
     /// Children have finished: there may be room.
     Progress,
-    /// Nobody is to be polled before somebody wakes.
+    /// No child is to be polled before one is woken.
     Idle,
     /// The budget is spent.
     Spent,
 }
 
-/// Whose code runs at the moment; so, who has panicked.
+/// Whose code runs at the moment; a panic is its.
 #[derive(Clone, Copy)]
 enum Stage {
-    Ours,
+    Group,
     /// The poll or the destructor of the set's current child.
     Child,
-    /// The policy's, which hears of a child that is gone: the current one.
+    /// The policy, which is told of the current child; the child is gone.
     Policy(Outcome),
 }
 
-/// How far the children's turns have come, kept where a panic doesn't reach.
+/// How far a round has come, kept outside of what a panic unwinds.
 struct Turn<R> {
     stage: Stage,
     /// What the current child has returned, while its destructor runs.
     returned: Option<R>,
-    /// The policy wants a stop, having heard of that child.
+    /// The policy's verdict on that child is to stop.
     stop: Option<(Reason, usize, Outcome)>,
 }
 
-/// Polls the children until some have finished, nobody is ready, or the budget is spent. A
-/// round that was begun is gone through to its end.
+/// Polls the children until some have finished, none is ready, or the budget is spent. A round
+/// that was begun is gone through to its end.
 ///
-/// With `KEEP`, a child that has finished keeps its room: whoever fetches its result from the
-/// policy gives it back.
-pub(crate) fn advance<C, P, O, const KEEP: bool>(
+/// With `FETCHED`, a child that has finished keeps its room until its result is fetched from the
+/// policy and [`Group::release`] is called.
+pub(crate) fn advance<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut usize,
 ) -> Driven
@@ -74,9 +76,9 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    let mut turn = Turn { stage: Stage::Ours, returned: None, stop: None };
+    let mut turn = Turn { stage: Stage::Group, returned: None, stop: None };
     // One guard for all the children of the poll; the stage tells whose panic it was.
-    match catch(|| drive::<C, P, O, KEEP>(group, budget, &mut turn)) {
+    match catch(|| drive::<C, P, O, FETCHED>(group, budget, &mut turn)) {
         Ok(driven) => driven,
         Err(payload) => {
             recover(group, budget, turn, payload);
@@ -85,7 +87,7 @@ where
     }
 }
 
-fn drive<C, P, O, const KEEP: bool>(
+fn drive<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut usize,
     turn: &mut Turn<Result<C::Ok, C::Err>>,
@@ -94,52 +96,34 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    // Rounds in a row without anybody to poll, though somebody rang.
+    // Rounds in a row without a child to poll, though the task was notified.
     let mut empty = 0;
     while *budget != 0 {
-        if group.timers.is_some() {
-            group.attend();
-        }
-        if group.admission.is_stopped() {
-            group.drain();
-        }
-        if group.admission.has_semaphore() {
-            // A foreign waker that panics is its executor's fault.
-            let _ = catch(|| group.admission.acquire()).map_err(discard);
-        }
-        if !group.set.is_in_round() {
-            let news = core::mem::take(&mut group.news).merge(group.admission.parent.take_ready());
-            group.admission.take_in(&mut group.set);
-            if group.timers.is_some() {
-                // Before anybody is polled whom it took in.
-                group.tell();
-                if group.admission.is_stopped() {
-                    group.drain();
-                }
-            }
-            if !group.set.start_round(news) {
-                // The ring may have been a cancel's: then the queue goes, and wakes who it may.
-                if group.admission.is_stopped() && !group.drained {
-                    continue;
-                }
-                // A second look, for who rang meanwhile; not for ever, though others ring on:
-                // where the bell is rung at the end of a poll, the task is woken.
-                empty += 1;
-                if empty > 2 || !group.admission.parent.is_notified() {
-                    return Driven::Idle;
-                }
+        group.prepare_round();
+        if !group.set.blocks().is_in_round() && !group.start_round() {
+            // The notification may have been a cancel's: then the queue is dropped, and wakes
+            // what it may.
+            if group.is_stopped() && group.admission.phase() == Phase::Open {
                 continue;
             }
+            // A second look, for notifications meanwhile; not for ever, though others come: the
+            // task is woken if there is one at the end of a poll.
+            empty += 1;
+            if empty > 2 || !group.admission.parent.is_notified() {
+                return Driven::Idle;
+            }
+            continue;
         }
-        if drive_round::<C, P, O, KEEP>(group, budget, turn) {
+        if drive_round::<C, P, O, FETCHED>(group, budget, turn) {
             return Driven::Progress;
         }
     }
     Driven::Spent
 }
 
-/// Goes on with the round to its end, or until the budget is spent. Whether some have finished.
-fn drive_round<C, P, O, const KEEP: bool>(
+/// Goes on with the round to its end, or until the budget is spent. Returns `true` if children
+/// have finished.
+fn drive_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut usize,
     turn: &mut Turn<Result<C::Ok, C::Err>>,
@@ -149,62 +133,62 @@ where
     P: Policy<C::Ok, C::Err, Output = O>,
 {
     let mut progress = false;
-    // Children of a group that has handles may ask for room in it, and are to be known then.
-    let known = group.admission.shared().map(|shared| shared.id());
+    // Children of a group that has handles may ask for room in it; they are recognized by this.
+    let id = group.admission.shared().map(|shared| shared.core.id());
     loop {
-        let Group { set, admission, policy, timers, .. } = &mut *group;
-        let mut timers = timers.as_deref_mut();
-        let observed = timers.as_ref().is_some_and(|timers| timers.is_observed());
+        let Group { set, admission, policy, hooks, .. } = &mut *group;
+        let mut hooks = hooks.as_deref_mut();
+        let observed = hooks.as_ref().is_some_and(|hooks| hooks.is_observed());
         let Turn { stage, returned, stop } = &mut *turn;
         *stage = Stage::Child;
-        let over = set.poll_round(
+        let over = set.blocks().poll_round(
             budget,
             returned,
-            |child, index, cx| match known {
+            |child, index, cx| match id {
                 None => child.poll_child(cx),
-                Some(id) => current::enter(id, index, || match &mut timers {
+                Some(id) => current::enter(id, index, || match &mut hooks {
                     None => child.poll_child(cx),
-                    Some(timers) => timers.watch(index, || child.poll_child(cx)),
+                    Some(hooks) => hooks.around_poll(index, || child.poll_child(cx)),
                 }),
             },
             |index, result| {
                 progress = true;
-                let ended = if result.is_ok() { Outcome::Ok } else { Outcome::Failed };
+                let outcome = Outcome::of(&result);
                 if observed {
                     // First: the policy may stop the group.
-                    admission.report(index, ended);
+                    admission.log_finished(index, outcome);
                 }
-                *stage = Stage::Policy(ended);
+                *stage = Stage::Policy(outcome);
                 let verdict = match policy {
                     Some(policy) => policy.on_child(index, result),
-                    // It has panicked, and hears of nobody; the result goes as any value.
+                    // It has panicked, and is told nothing more; the result is dropped.
                     None => {
                         drop(result);
                         Verdict::Continue
                     }
                 };
                 if let Verdict::Stop(reason) = verdict {
-                    *stop = Some((reason, index, ended));
+                    *stop = Some((reason, index, outcome));
                     return false;
                 }
                 *stage = Stage::Child;
-                if KEEP {
-                    admission.keep(index);
+                if FETCHED {
+                    admission.finish_unfetched(index);
                 } else {
-                    admission.finish(index, ended);
+                    admission.finish(index, outcome);
                 }
                 true
             },
         );
-        turn.stage = Stage::Ours;
-        if let Some((reason, index, ended)) = turn.stop.take() {
+        turn.stage = Stage::Group;
+        if let Some((reason, index, outcome)) = turn.stop.take() {
             group.stop(reason);
-            if KEEP {
-                group.admission.keep(index);
+            if FETCHED {
+                group.admission.finish_unfetched(index);
             } else {
-                group.admission.finish(index, ended);
+                group.admission.finish(index, outcome);
             }
-            if group.leaves_at_stop {
+            if group.abort_on_stop {
                 return true;
             }
         }
@@ -215,7 +199,7 @@ where
     }
 }
 
-/// Puts a group in order in which somebody has panicked.
+/// Restores the group's invariants after user code panicked.
 #[cold]
 fn recover<C: Kind, P, O, R>(
     group: &mut Group<C, P, O>,
@@ -223,105 +207,156 @@ fn recover<C: Kind, P, O, R>(
     turn: Turn<R>,
     payload: Payload,
 ) {
-    let heard = match turn.stage {
+    let told = match turn.stage {
         Stage::Child => None,
-        Stage::Policy(ended) => Some(ended),
-        // Not by any user's code: the group is broken, and says so.
-        Stage::Ours => resume(payload),
+        Stage::Policy(outcome) => Some(outcome),
+        // No user code has panicked: the group is broken, and says so.
+        Stage::Group => resume(payload),
     };
-    let (place, index) = group.set.interrupted();
-    *budget -= group.set.recover_counts();
-    if heard.is_none() {
+    let blocks = group.set.blocks();
+    let (key, index) = blocks.interrupted();
+    *budget -= blocks.recover_counts();
+    if told.is_none() {
         // The value goes with the destructor's panic, which may be its own.
         let _ = catch(|| drop(turn.returned)).map_err(discard);
-        if let Err(second) = catch(|| group.set.remove(place)) {
+        if let Err(second) = catch(|| blocks.remove(key)) {
             discard(second);
-            group.set.remove(place);
+            blocks.remove(key);
         }
-    }
-    let ended = heard.unwrap_or(Outcome::Panicked);
-    if heard.is_none() {
-        group.admission.report(index, ended);
+        group.admission.log_finished(index, Outcome::Panicked);
     }
     group.panicked(payload);
-    if heard.is_some() {
+    if told.is_some() {
         group.drop_policy();
     }
-    group.admission.finish(index, ended);
+    group.admission.finish(index, told.unwrap_or(Outcome::Panicked));
     group.admission.admit_next(&mut group.set);
 }
 
+// === polling ===
+
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Begins a poll of the group by the task of `cx`.
-    pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
-        self.news = self.news.merge(self.admission.parent.begin_poll(cx));
-        self.set.begin_turn();
+    /// Polls the group by the task of `cx`, with a new budget.
+    pub(crate) fn poll_with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+    ) -> Poll<R> {
+        Self::poll_through(self, |group| group, cx, poll)
+    }
+
+    /// Does the same for a type that owns a group.
+    pub(crate) fn poll_through<X, R>(
+        owner: &mut X,
+        group: impl Fn(&mut X) -> &mut Self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut X, &mut Context<'_>, &mut usize) -> Poll<R>,
+    ) -> Poll<R> {
+        group(owner).begin_poll(cx);
+        let answer = poll(owner, cx, &mut { POLLS });
+        group(owner).end_poll(cx, answer.is_pending());
+        answer
+    }
+
+    fn begin_poll(&mut self, cx: &mut Context<'_>) {
+        self.ready = self.ready.merge(self.admission.parent.begin_poll(cx));
+        self.set.blocks().begin_turn();
         self.admission.begin_poll();
-        if let Some(timers) = &mut self.timers {
-            timers.begin_turn();
+        if let Some(hooks) = &mut self.hooks {
+            hooks.begin_poll();
         }
     }
 
-    /// Polls the children until some have finished, nobody is ready, or the budget is spent.
+    /// Polls the children until some have finished, none is ready, or the budget is spent.
     pub(crate) fn advance(&mut self, budget: &mut usize) -> Driven {
         (self.advance)(self, budget)
     }
 
-    /// Resolves, after the children were polled, if that was the end. Where only daemons are
-    /// left, it is time for them to end.
+    /// Does what comes before a round: timers, a stop, a permit.
+    fn prepare_round(&mut self) {
+        if self.hooks.is_some() {
+            self.poll_timers();
+        }
+        if self.is_stopped() {
+            self.drop_queued();
+        }
+        if self.admission.has_semaphore() {
+            self.admission.acquire_permits();
+        }
+    }
+
+    /// Starts the next round. Returns `false` if no child is to be polled.
+    fn start_round(&mut self) -> bool {
+        let ready = core::mem::take(&mut self.ready).merge(self.admission.parent.take_ready());
+        self.admission.take_in(&mut self.set);
+        if self.hooks.is_some() {
+            // Before the children that were taken in are polled.
+            self.deliver_events();
+            if self.is_stopped() {
+                self.drop_queued();
+            }
+        }
+        self.set.blocks().start_round(ready)
+    }
+
+    /// Resolves, after the children were polled, if that was the end. If only daemons are left,
+    /// ends them.
     pub(crate) fn conclude(&mut self, budget: &mut usize) -> Poll<O> {
-        self.tell();
-        if self.admission.has_daemons_only() {
+        self.deliver_events();
+        if self.admission.has_only_daemons() {
             self.stop(Reason::Finished);
             while self.advance(budget) == Driven::Progress {}
         }
         self.try_resolve()
     }
 
-    /// Ends a poll; one that ends pending with work left wakes its task.
-    pub(crate) fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
-        if self.resolved {
+    /// Ends a poll. One that ends pending with work left wakes its task.
+    fn end_poll(&mut self, cx: &mut Context<'_>, pending: bool) {
+        if self.is_resolved() {
             return;
         }
-        // News that came before a round which took the whole poll are still to be looked at.
-        let left = self.news.any()
-            || self.admission.has_mail()
-            || self.set.has_ready()
-            || self.admission.has_to_acquire()
-            || (self.timers.is_some() && self.is_to_attend());
+        // A notification before a round that took the whole poll is still to be looked at.
+        let left = self.admission.end_poll()
+            || self.ready.any()
+            || self.admission.has_ready(&self.set)
+            || self.set.blocks().has_ready()
+            || (self.hooks.is_some() && self.must_poll_timers());
         if pending && left {
             self.admission.parent.notify();
         }
-        self.admission.end_poll();
         self.admission.parent.end_poll(cx, pending);
     }
+}
 
-    /// Cancels the token, unless somebody has, and drops what is queued.
+// === stopping ===
+
+impl<C: Kind, P, O> Group<C, P, O> {
+    /// Cancels the token, unless that has been done, and drops what is queued.
     pub(crate) fn stop(&mut self, reason: Reason) {
         self.cancel(reason);
-        self.drain();
+        self.drop_queued();
     }
 
-    /// Cancels the token, unless somebody has.
+    /// Cancels the token, unless that has been done.
     fn cancel(&mut self, reason: Reason) {
         let cancelled = self.panic.guard(|| self.admission.cancel(reason));
-        self.stopped_itself |= cancelled == Some(true);
-        self.admission.report_stop();
+        self.stopped_by_group |= cancelled == Some(true);
+        self.admission.log_stop();
     }
 
-    /// Notes a panic, and stops.
+    /// Keeps a panic of user code, and stops.
     pub(crate) fn panicked(&mut self, payload: Payload) {
         self.panic.keep(payload);
         self.stop(Reason::Panicked);
     }
 
-    /// Drops what is queued, once, after a stop.
-    pub(super) fn drain(&mut self) {
-        if core::mem::replace(&mut self.drained, true) || self.admission.has_no_line() {
+    /// Drops what is queued after a stop, unless that has been done.
+    pub(super) fn drop_queued(&mut self) {
+        if self.admission.phase() == Phase::Stopped {
             return;
         }
-        let mut queued = self.admission.clear_line();
-        // Each by itself: a destructor that panics keeps no other from running.
+        let mut queued = self.admission.drop_queue().into_iter();
+        // One at a time: a destructor that panics keeps no other from running.
         while !matches!(self.panic.guard(|| queued.next().map(drop)), Some(None)) {}
         if self.panic.is_some() {
             self.cancel(Reason::Panicked);
@@ -332,36 +367,92 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let policy = self.policy.take();
         self.panic.guard(|| drop(policy));
     }
+}
 
+// === ending ===
+
+impl<C: Kind, P, O> Group<C, P, O> {
+    /// Returns `true` if the group has given its output or its panic, or is gone.
     pub(crate) fn is_resolved(&self) -> bool {
-        self.resolved
+        self.admission.phase() >= Phase::Closed
     }
 
-    /// Resolves if nothing runs and nothing waits: with the output, or the panic.
-    pub(crate) fn try_resolve(&mut self) -> Poll<O> {
-        if self.resolved || !self.set.is_empty() || !self.admission.try_close() {
+    /// Resolves if nothing runs and nothing waits: to the output, or by the panic.
+    fn try_resolve(&mut self) -> Poll<O> {
+        if self.is_resolved() || !self.set.blocks().is_empty() || !self.admission.try_close() {
             return Poll::Pending;
         }
-        self.resolved = true;
         self.panic.guard(|| self.admission.parent.disarm());
         // A cancel may have come just now.
-        self.drain();
-        if self.timers.is_some() {
-            self.dismiss();
+        self.drop_queued();
+        if self.hooks.is_some() {
+            self.drop_timers();
         }
         let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
         let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy)));
         let panicked = self.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
-        let output = output.and_then(|output| self.amended(output));
-        self.dismiss_observer();
+        let output = output.and_then(|output| self.apply_on_cancel(output));
+        self.drop_observer();
         self.panic.guard(|| self.admission.announce_end());
+        self.give_out(output)
+    }
+
+    /// Resolves to the output, or resumes the panic that the group keeps.
+    fn give_out(&mut self, output: Option<O>) -> Poll<O> {
         if let Some(payload) = self.panic.take() {
-            // By itself: thrown while another unwinds, a panic of its destructor would abort.
+            // Before the unwinding, in which a panic of its destructor would abort.
             let _ = catch(|| drop(output)).map_err(discard);
             resume(payload);
         }
         output.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Ends the group, whatever runs: makes its output of what the policy was told by now, drops
+    /// the children, then calls `drop_rest`, which drops what is beside them. The first panic of
+    /// all that, or the one that the group keeps, resumes when nothing is left.
+    pub(crate) fn finish_now(&mut self, drop_rest: impl FnOnce(&mut FirstPanic)) -> Poll<O> {
+        let finish = self.finish;
+        let mut panic = core::mem::take(&mut self.panic);
+        let policy = self.policy.as_mut().filter(|_| !panic.is_some());
+        let output = policy.and_then(|policy| panic.guard(|| finish(policy)));
+        if let Some(payload) = self.abort().take() {
+            panic.keep(payload);
+        }
+        drop_rest(&mut panic);
+        self.panic = panic;
+        self.give_out(output)
+    }
+
+    /// Ends a group that has not resolved: cancels its token, then drops its children. Returns
+    /// the first panic of their destructors.
+    pub(crate) fn abort(&mut self) -> FirstPanic {
+        if self.is_resolved() {
+            return FirstPanic::default();
+        }
+        // A panic that was caught and never came out goes with the group. One of a destructor
+        // that runs here is resumed when all have run.
+        self.panic.discard();
+        self.panic.guard(|| self.admission.parent.disarm());
+        self.cancel(Reason::Dropped);
+        let unpolled = self.admission.abort(&mut self.set);
+        while let Some((index, dropped)) = self.set.blocks().drop_one() {
+            if let Err(payload) = dropped {
+                self.panic.keep(payload);
+            }
+            self.admission.log_finished(index, Outcome::Dropped);
+        }
+        for (whose, child) in unpolled {
+            self.panic.guard(|| drop(child));
+            self.admission.log_dropped(&whose);
+        }
+        self.drop_queued();
+        self.panic.guard(|| self.admission.give_permits_back());
+        self.drop_timers();
+        self.drop_observer();
+        self.drop_policy();
+        self.panic.guard(|| self.admission.announce_end());
+        core::mem::take(&mut self.panic)
     }
 }
 
@@ -369,90 +460,27 @@ impl<C: Kind, P, O> Future for Group<C, P, O> {
     type Output = O;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O> {
-        let group = &mut *self;
-        if group.resolved {
+        if self.is_resolved() {
             return Poll::Pending;
         }
-        group.begin(cx);
-        let mut budget = POLLS;
-        while group.advance(&mut budget) == Driven::Progress {}
-        let output = group.conclude(&mut budget);
-        group.end(cx, output.is_pending());
-        output
+        self.poll_with(cx, |group, _, budget| {
+            while group.advance(budget) == Driven::Progress {}
+            group.conclude(budget)
+        })
     }
 }
 
 impl<C: Kind, P, O> FusedFuture for Group<C, P, O> {
     fn is_terminated(&self) -> bool {
-        self.resolved
+        self.is_resolved()
     }
 }
 
 // The children are pinned in the set, which does not move them; the policy is not pinned.
 impl<C: Kind, P, O> Unpin for Group<C, P, O> {}
 
-impl<C: Kind, P, O> Group<C, P, O> {
-    /// Ends a group that has not resolved: cancels its token, then drops its children. Gives
-    /// back the first panic of their destructors.
-    pub(crate) fn shut(&mut self) -> FirstPanic {
-        if core::mem::replace(&mut self.resolved, true) {
-            return FirstPanic::default();
-        }
-        // A panic that was caught and never came out goes with the group; one of a destructor
-        // that runs here is thrown when all have run.
-        self.panic.discard();
-        self.panic.guard(|| self.admission.parent.disarm());
-        self.cancel(Reason::Dropped);
-        let mailed = self.admission.close_now();
-        while let Some((index, dropped)) = self.set.drop_one() {
-            if let Err(payload) = dropped {
-                self.panic.keep(payload);
-            }
-            self.admission.report(index, Outcome::Dropped);
-        }
-        for (whose, child) in mailed {
-            self.panic.guard(|| drop(child));
-            match whose {
-                Whose::Started(index) => self.admission.report(index, Outcome::Dropped),
-                Whose::Waiting(options) => self.admission.report_unstarted(options),
-            }
-        }
-        self.drain();
-        self.panic.guard(|| self.admission.give_permits_back());
-        self.dismiss();
-        self.dismiss_observer();
-        self.drop_policy();
-        self.panic.guard(|| self.admission.announce_end());
-        core::mem::take(&mut self.panic)
-    }
-}
-
-impl<C: Kind, P, O> Group<C, P, O> {
-    /// Ends the group, whoever still runs: makes its output of what the policy has heard by now,
-    /// drops the children, then calls `leave`, which drops what stood beside them. The first panic
-    /// of it all, or the one that the group keeps, goes on when nobody is left.
-    pub(crate) fn finish_now(&mut self, leave: impl FnOnce(&mut FirstPanic)) -> Poll<O> {
-        let finish = self.finish;
-        let mut panic = core::mem::take(&mut self.panic);
-        let policy = self.policy.as_mut().filter(|_| !panic.is_some());
-        let output = policy.and_then(|policy| panic.guard(|| finish(policy)));
-        if let Some(payload) = self.shut().take() {
-            panic.keep(payload);
-        }
-        leave(&mut panic);
-        match panic.take() {
-            None => output.map_or(Poll::Pending, Poll::Ready),
-            Some(payload) => {
-                // Before the unwinding, in which a panic of its destructor would abort.
-                let _ = catch(|| drop(output)).map_err(discard);
-                resume(payload)
-            }
-        }
-    }
-}
-
 impl<C: Kind, P, O> Drop for Group<C, P, O> {
     fn drop(&mut self) {
-        self.shut().throw();
+        self.abort().throw();
     }
 }

@@ -172,6 +172,13 @@ pub enum Outcome {
     Dropped,
 }
 
+impl Outcome {
+    /// Returns how a child has ended that returned `result`.
+    pub(crate) fn of<T, E>(result: &Result<T, E>) -> Self {
+        if result.is_ok() { Self::Ok } else { Self::Failed }
+    }
+}
+
 impl Event {
     /// The child's place in the order of admission, from 0; `None` where it wasn't admitted, and
     /// where the event is not a child's.

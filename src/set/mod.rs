@@ -34,6 +34,7 @@ mod overflow;
 mod slots;
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -54,7 +55,7 @@ pub(crate) struct SlotKey {
     slot: usize,
 }
 
-pub(crate) struct BlockSet<C> {
+pub struct BlockSet<C> {
     blocks: Vec<Block<C>>,
     overflow: Overflow,
     /// The block that gets the next child, if it takes one.
@@ -74,6 +75,12 @@ pub(crate) struct BlockSet<C> {
     /// The blocks with children that had yielded when this turn began.
     deferred: BlockList,
     batch: Batch,
+}
+
+impl<C> fmt::Debug for BlockSet<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BlockSet(..)")
+    }
 }
 
 impl<C> BlockSet<C> {

@@ -64,7 +64,7 @@ impl Completions {
 
     /// Returns what identifies the group while one of its children is polled.
     pub(crate) fn id(&self) -> usize {
-        core::ptr::from_ref(self).addr()
+        self.parent.id()
     }
 
     /// Reports the child of that index, once. The waker of the group's task may panic in here.

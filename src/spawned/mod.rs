@@ -1,10 +1,10 @@
 //! Children that run as tasks of an executor, while their group waits for them.
 //!
-//! A child has two halves that meet in a [`TaskCell`]: the [`SpawnedFuture`], a future that the executor
-//! polls, and the [`Spawned`], which stays with the group. The work waits in the other half
-//! until the child is admitted. Then it leaves as a [`Spawn`], which is run when no lock is
-//! held. When it is done it reports to its [`Completions`]; and the group seats the other half in
-//! its set, polls it once, and has the result.
+//! A child has two halves that meet in a [`TaskCell`]: the [`SpawnedFuture`], which the executor
+//! polls, and the [`Spawned`], which stays with the group. The future waits in the other half until
+//! the child is admitted. Then it leaves as a [`Spawn`], which is handed to the executor when no
+//! lock is held. When it is done it reports to the group's [`Completions`]. The group then moves
+//! the other half into its set, polls it once, and has the result.
 
 mod completions;
 mod future;
@@ -18,17 +18,14 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use futures_util::future::BoxFuture;
-
 pub(crate) use self::completions::Completions;
 use self::future::SpawnedFuture;
 pub(crate) use self::set::SpawnedSet;
 use self::spawner::Unstarted;
-pub(crate) use self::spawner::{Spawn, Spawner, Spawns};
+pub(crate) use self::spawner::{Spawn, Spawner};
 use self::task_cell::{Completion, TaskCell};
-use crate::child::task::{Options, Task};
+use crate::child::attach::SendScope;
 use crate::child::{Child, Children, Kind, Seal, Sealed};
-use crate::observe::Observer;
 use crate::util::panic::resume;
 use crate::util::sync::Arc;
 
@@ -41,41 +38,34 @@ pub struct Spawned<T, E> {
 enum Stage<T, E> {
     /// It waits to be admitted.
     Unstarted(Pin<Box<dyn Unstarted<T, E> + Send>>),
-    /// It was handed to the executor.
+    /// Its future was handed to the executor.
     Started(Arc<TaskCell<T, E>>),
-    /// The outcome has been taken: there is nobody to be told any more.
-    Over,
+    /// Its result has been taken: there is no future to tell any more.
+    Taken,
 }
 
 // === impl Spawned ===
 
 impl<T, E> Spawned<T, E> {
-    /// Lets go of the work, the child having been admitted.
+    /// Takes the future out, once the child is admitted; `None` if that has been done.
     fn start(&mut self, completions: &Arc<Completions>, index: usize) -> Option<Spawn> {
-        let work = match core::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Unstarted(work) => work,
+        let future = match core::mem::replace(&mut self.stage, Stage::Taken) {
+            Stage::Unstarted(future) => future,
             stage => {
                 self.stage = stage;
                 return None;
             }
         };
-        let (start, job) = work.start(completions, index);
-        self.stage = Stage::Started(job);
-        Some(start)
+        let (spawn, cell) = future.start(completions, index);
+        self.stage = Stage::Started(cell);
+        Some(spawn)
     }
 }
 
-impl<T, E> Sealed for Spawned<T, E> {
-    const ELSEWHERE: bool = true;
-}
+impl<T, E> Sealed for Spawned<T, E> {}
 impl<T, E> Kind for Spawned<T, E> {
-    type Timer = BoxFuture<'static, ()>;
-    type GraceFn = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
-    type ObserverBox = Box<dyn Observer + Send>;
-
-    fn observer(watcher: &mut Self::ObserverBox) -> &mut dyn Observer {
-        &mut **watcher
-    }
+    type Scope = SendScope<'static>;
+    type Set = SpawnedSet<T, E>;
 }
 
 impl<T, E> Children for Spawned<T, E> {
@@ -83,14 +73,14 @@ impl<T, E> Children for Spawned<T, E> {
     type Err = E;
 
     fn poll_child(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let Stage::Started(job) = &self.stage else {
+        let Stage::Started(cell) = &self.stage else {
             return Poll::Pending;
         };
-        debug_assert!(job.is_complete(), "a child is polled that has not reported");
-        match job.take_completion() {
+        debug_assert!(cell.is_complete(), "a child is polled that has not reported");
+        match cell.take_completion() {
             None => Poll::Pending,
             Some(Completion::Finished(result)) => {
-                self.stage = Stage::Over;
+                self.stage = Stage::Taken;
                 Poll::Ready(result)
             }
             Some(Completion::Panicked(payload)) => resume(payload),
@@ -112,26 +102,10 @@ where
     }
 }
 
-impl<F, T, E> Child<Spawned<T, E>> for Task<F>
-where
-    F: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
-    E: Send + 'static,
-{
-    fn into_child(self, seal: Seal) -> Spawned<T, E> {
-        self.into_inner().into_child(seal)
-    }
-
-    #[inline(always)]
-    fn options(&mut self, _: Seal) -> Option<&mut Options> {
-        Some(self.options())
-    }
-}
-
 impl<T, E> Drop for Spawned<T, E> {
     fn drop(&mut self) {
-        if let Stage::Started(job) = &self.stage {
-            job.abandon();
+        if let Stage::Started(cell) = &self.stage {
+            cell.abandon();
         }
     }
 }

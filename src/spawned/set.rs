@@ -1,81 +1,88 @@
-//! Children that run elsewhere, while they do.
+//! The children of a group that run as tasks of an executor.
 //!
-//! They need no polls before they are done; so they come into the group's set only then, and
-//! leave it at their first poll. Nobody needs a waker for them: their reports ring the bell.
+//! They need no polls before they are done. So a child comes into the blocks only then, and leaves
+//! them at its first poll. No waker is needed for it: its report notifies the group's task.
 //!
 //! # Invariants
 //!
-//! - Each child that has started is in the outbox, here, or in the set; and in the outbox or here
-//!   before it reports.
-//! - The reports are taken before the outbox is: so whoever has reported is found.
+//! - Each child that has started is on its way to this set, in `children`, or in `blocks`; and
+//!   on its way or in `children` before it reports.
+//! - Reports are taken before the children on their way are. So the child of a report is found.
 
-use alloc::boxed::Box;
-use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
-use super::Spawner;
-use crate::child::Kind;
+use super::{Spawned, Spawner};
+use crate::child::set::{ChildSet, SpawnChild};
 use crate::set::BlockSet;
 use crate::util::parent_waker::ParentWaker;
-use crate::util::sparse_queue::{SparseQueue, shrink};
+use crate::util::sparse_queue::SparseQueue;
+use crate::util::sync::Arc;
 
-pub(crate) struct SpawnedSet<C> {
-    pub(crate) spawner: Spawner<C>,
-    /// By their indices.
-    children: SparseQueue<C>,
-    /// Holds the reports while they are gone through; empty between.
-    done: Vec<usize>,
+pub struct SpawnedSet<T, E> {
+    spawner: Spawner,
+    /// The children that run, by their indexes.
+    children: SparseQueue<Spawned<T, E>>,
+    /// The children that have reported.
+    blocks: BlockSet<Spawned<T, E>>,
+    /// Holds the reports that were taken, until they are collected.
+    reports: Vec<usize>,
 }
 
-impl<C: Kind> SpawnedSet<C> {
-    pub(crate) fn new(spawner: Spawner<C>) -> Box<Self> {
-        Box::new(Self { spawner, children: SparseQueue::default(), done: Vec::new() })
+impl<T, E> SpawnedSet<T, E> {
+    pub(crate) fn new(spawner: Spawner) -> Self {
+        let (children, blocks) = (SparseQueue::default(), BlockSet::new());
+        Self { spawner, children, blocks, reports: Vec::new() }
+    }
+}
+
+impl<T, E> ChildSet<Spawned<T, E>> for SpawnedSet<T, E> {
+    type Spawner = Spawner;
+
+    fn empty(&self) -> Self {
+        Self::new(self.spawner.clone())
     }
 
-    pub(crate) fn has_reports(&self) -> bool {
+    fn blocks(&mut self) -> &mut BlockSet<Spawned<T, E>> {
+        &mut self.blocks
+    }
+
+    /// Takes a child, and spawns it if that has not been done. No lock is held.
+    fn insert(&mut self, mut child: Spawned<T, E>, index: usize, _: &Arc<ParentWaker>) {
+        let mut spawns = Default::default();
+        self.spawner.start(&mut child, index, &mut spawns);
+        self.children.push(index as u64, child);
+        SpawnChild::<Spawned<T, E>>::spawn_all(&self.spawner, spawns);
+    }
+
+    fn has_completed(&self) -> bool {
         self.spawner.completions().has_reports()
     }
 
-    /// Takes one who was admitted, and starts it if nobody has. No lock is held.
-    pub(crate) fn enter(&mut self, mut child: C, index: usize) {
-        let start = self.spawner.start(&mut child, index);
-        self.children.push(index as u64, child);
-        if let Some(start) = start {
-            self.spawner.spawn(start);
-        }
+    fn take_completed(&mut self) {
+        self.spawner.completions().take_reports(&mut self.reports);
     }
 
-    /// The same for all of a batch, of whom this is the first one's index.
-    pub(crate) fn receive(&mut self, first: usize, batch: &mut VecDeque<C>) {
-        for (index, child) in (first..).zip(batch.drain(..)) {
-            self.enter(child, index);
-        }
-        shrink(batch);
-    }
-
-    /// Takes the reports. Those who are admitted by now are to be received before these are
-    /// [seated](Self::seat).
-    pub(crate) fn hear(&mut self) {
-        self.spawner.completions().take_reports(&mut self.done);
-    }
-
-    /// Moves into the set who has reported.
-    pub(crate) fn seat(&mut self, set: &mut BlockSet<C>, parent: &Arc<ParentWaker>) {
-        for index in self.done.drain(..) {
+    fn collect_completed(&mut self, parent: &Arc<ParentWaker>) {
+        for index in self.reports.drain(..) {
             if let Some(child) = self.children.remove(index as u64) {
-                set.insert(child, index, parent);
+                self.blocks.insert(child, index, parent);
             }
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.children.is_empty()
+    fn has_spawned(&self) -> bool {
+        !self.children.is_empty()
     }
 
-    /// Gives all who are here, with their indices.
-    pub(crate) fn leave(&mut self) -> impl Iterator<Item = (usize, C)> + use<C> {
+    fn drain_spawned(&mut self) -> impl Iterator<Item = (usize, Spawned<T, E>)> + use<T, E> {
         let children = core::mem::take(&mut self.children);
         children.into_entries().map(|(index, child)| (index as usize, child))
+    }
+}
+
+impl<T, E> fmt::Debug for SpawnedSet<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SpawnedSet(..)")
     }
 }

@@ -10,23 +10,39 @@ use core::pin::Pin;
 
 use futures_util::future::BoxFuture;
 
-use super::completions::Reporter;
+use super::Spawned;
+use super::completions::{Completions, Reporter};
 use super::future::SpawnedFuture;
 use super::task_cell::TaskCell;
-use super::{Completions, Spawned};
+use crate::child::set::SpawnChild;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::ParentWaker;
 
-/// The work of a child that has been admitted, on its way to the executor.
+/// The future of a child that has been admitted, on its way to the executor.
 pub(crate) struct Spawn {
-    work: BoxFuture<'static, ()>,
-    job: Arc<dyn SpawnReport + Send + Sync>,
+    future: BoxFuture<'static, ()>,
+    cell: Arc<dyn SpawnReport + Send + Sync>,
     index: usize,
 }
 
-/// Work that nobody has started, whatever its future.
+/// The children of one change that are to be spawned, in order.
+#[derive(Debug, Default)]
+pub struct Spawns {
+    /// Mostly there is at most one.
+    first: Option<Spawn>,
+    more: Vec<Spawn>,
+}
+
+/// Hands the children of a group to their executor.
+#[derive(Clone)]
+pub struct Spawner {
+    spawn: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
+    completions: Arc<Completions>,
+}
+
+/// A future that has not been started, whatever its type.
 pub(super) trait Unstarted<T, E> {
-    /// Gets it ready to go, as that child of that group.
+    /// Assigns the future to a child of a group.
     fn start(
         self: Pin<Box<Self>>,
         completions: &Arc<Completions>,
@@ -34,25 +50,10 @@ pub(super) trait Unstarted<T, E> {
     ) -> (Spawn, Arc<TaskCell<T, E>>);
 }
 
-/// Those that one change has admitted, in order.
-#[derive(Default)]
-pub(crate) struct Spawns {
-    /// The first; mostly there is one.
-    first: Option<Spawn>,
-    more: Vec<Spawn>,
-}
-
-/// Hands the children of a group to their executor.
-pub(crate) struct Spawner<C> {
-    spawn: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
-    start: fn(&mut C, &Arc<Completions>, usize) -> Option<Spawn>,
-    completions: Arc<Completions>,
-}
-
-/// What a launcher knows of a job.
+/// What a spawner does with the cell of a child.
 trait SpawnReport {
     fn is_abandoned(&self) -> bool;
-    fn spawned(&self, way: Reporter<'_>, thrown: Option<Payload>);
+    fn spawned(&self, reporter: Reporter<'_>, panic: Option<Payload>);
 }
 
 impl<T, E> SpawnReport for TaskCell<T, E> {
@@ -60,12 +61,12 @@ impl<T, E> SpawnReport for TaskCell<T, E> {
         Self::is_abandoned(self)
     }
 
-    fn spawned(&self, way: Reporter<'_>, thrown: Option<Payload>) {
-        Self::spawned(self, way, thrown);
+    fn spawned(&self, reporter: Reporter<'_>, panic: Option<Payload>) {
+        Self::spawned(self, reporter, panic);
     }
 }
 
-// === impl Start ===
+// === impl Spawn ===
 
 impl<F, T, E> Unstarted<T, E> for SpawnedFuture<F, T, E>
 where
@@ -78,9 +79,9 @@ where
         completions: &Arc<Completions>,
         index: usize,
     ) -> (Spawn, Arc<TaskCell<T, E>>) {
-        let job = Arc::new(TaskCell::new());
-        self.as_mut().assign(&job, completions, index);
-        (Spawn { work: self, job: Arc::clone(&job) as _, index }, job)
+        let cell = Arc::new(TaskCell::new());
+        self.as_mut().assign(&cell, completions, index);
+        (Spawn { future: self, cell: Arc::clone(&cell) as _, index }, cell)
     }
 }
 
@@ -90,71 +91,65 @@ impl fmt::Debug for Spawn {
     }
 }
 
-// === impl Starts ===
-
-impl Spawns {
-    pub(crate) fn push(&mut self, start: Spawn) {
-        if self.first.is_none() && self.more.is_empty() {
-            self.first = Some(start);
-        } else {
-            self.more.push(start);
-        }
-    }
-}
-
 // === impl Spawner ===
 
-impl<T, E> Spawner<Spawned<T, E>> {
+impl Spawner {
     pub(crate) fn new(
         spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
         parent: Arc<ParentWaker>,
-        gone: impl Fn() + Send + Sync + 'static,
+        on_empty: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            spawn: Arc::new(spawn),
-            start: Spawned::start,
-            completions: Completions::new(parent, gone),
-        }
+        Self { spawn: Arc::new(spawn), completions: Completions::new(parent, on_empty) }
     }
-}
 
-impl<C> Clone for Spawner<C> {
-    fn clone(&self) -> Self {
-        Self {
-            spawn: Arc::clone(&self.spawn),
-            start: self.start,
-            completions: Arc::clone(&self.completions),
-        }
-    }
-}
-
-impl<C> Spawner<C> {
-    /// Where the children report.
-    pub(crate) fn completions(&self) -> &Arc<Completions> {
+    pub(super) fn completions(&self) -> &Completions {
         &self.completions
     }
 
-    /// Takes the work out of a child that has been admitted, as that one of the group; once.
-    pub(crate) fn start(&self, child: &mut C, index: usize) -> Option<Spawn> {
-        (self.start)(child, &self.completions, index)
-    }
-
-    pub(crate) fn spawn_all(&self, starts: Spawns) {
-        let Spawns { first, more } = starts;
-        first.into_iter().chain(more).for_each(|start| self.spawn(start));
-    }
-
-    /// Hands over the work, under no lock. What the user's function panics with becomes the
-    /// outcome of the child.
-    pub(crate) fn spawn(&self, start: Spawn) {
-        let Spawn { work, job, index } = start;
-        if !job.is_abandoned() {
-            let thrown = catch(|| (self.spawn)(work)).err();
-            job.spawned(Reporter { completions: &self.completions, index }, thrown);
+    /// Hands a future to the executor. What the user's function panics with becomes the
+    /// completion of the child.
+    fn spawn(&self, spawn: Spawn) {
+        let Spawn { future, cell, index } = spawn;
+        if !cell.is_abandoned() {
+            let panic = catch(|| (self.spawn)(future)).err();
+            cell.spawned(Reporter { completions: &self.completions, index }, panic);
         }
+    }
+}
+
+impl<T, E> SpawnChild<Spawned<T, E>> for Spawner {
+    const SPAWNS: bool = true;
+    type Spawns = Spawns;
+
+    fn start(&self, child: &mut Spawned<T, E>, index: usize, spawns: &mut Spawns) {
+        let Some(spawn) = child.start(&self.completions, index) else {
+            return;
+        };
+        if spawns.first.is_none() {
+            spawns.first = Some(spawn);
+        } else {
+            spawns.more.push(spawn);
+        }
+    }
+
+    fn spawn_all(&self, spawns: Spawns) {
+        let Spawns { first, more } = spawns;
+        first.into_iter().chain(more).for_each(|spawn| self.spawn(spawn));
+    }
+
+    /// The children are gone when their futures are, which the executor drops.
+    fn group_ended(&self) -> bool {
+        self.completions.remove();
+        true
+    }
+}
+
+impl fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spawner(..)")
     }
 }
 
 // Its panics are caught, and nothing of the group is under way while it runs.
-impl<C> UnwindSafe for Spawner<C> {}
-impl<C> RefUnwindSafe for Spawner<C> {}
+impl UnwindSafe for Spawner {}
+impl RefUnwindSafe for Spawner {}

@@ -4,9 +4,8 @@
 //! stand in any combinator, and is fused: after its end it gives `None`.
 
 mod buffer;
-mod fed;
 mod results;
 
 pub(crate) use self::buffer::ResultBuffer;
-pub use self::fed::FedResults;
+pub use self::results::NoFeed;
 pub use self::results::Results;

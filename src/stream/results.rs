@@ -5,21 +5,21 @@ use core::task::{Context, Poll};
 
 use futures_util::Stream;
 use futures_util::stream::FusedStream;
+use pin_project_lite::pin_project;
 
-use super::{FedResults, ResultBuffer};
-use crate::admission::Admission;
-use crate::admission::{Desk, Who};
+use super::ResultBuffer;
+use crate::admission::{Caller, Shared, Vacancy};
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
-use crate::future::Driver;
+use crate::future::{Driver, Source};
 use crate::group::Group;
-use crate::group::poll;
-use crate::group::poll::{Driven, POLLS};
+use crate::group::poll::{self, Driven};
 use crate::handle::Handle;
 use crate::observe::Outcome;
-use crate::set::BlockSet;
+use crate::policy::Policy;
 use crate::stats::Stats;
 use crate::token::CancelToken;
+use crate::util::panic::resume;
 use crate::util::parent_waker::ParentWaker;
 
 impl<C: Children, P, O> Group<C, P, O> {
@@ -59,123 +59,139 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # futures::executor::block_on(run()).unwrap();
     /// ```
     #[track_caller]
-    pub fn results(mut self) -> Results<C, C::Ok, C::Err> {
+    pub fn results(self) -> Results<C, C::Ok, C::Err> {
         let stats = self.stats();
         assert!(
-            !self.resolved && stats.ok == 0 && stats.failed == 0,
+            !self.is_resolved() && stats.ok == 0 && stats.failed == 0,
             "call `results` before the group's first child has finished",
         );
-        let admission = core::mem::replace(&mut self.admission, Admission::new());
-        let mut group = Group::assemble(admission, ResultBuffer::new());
         // A child keeps its room until its result has been fetched.
-        group.advance = poll::advance::<_, _, _, true>;
-        // The group lives on in the new one: this one is to be dropped without a trace.
-        self.resolved = true;
-        group.set = core::mem::replace(&mut self.set, BlockSet::new());
-        group.news = core::mem::take(&mut self.news);
-        group.panic = core::mem::take(&mut self.panic);
-        group.drained = self.drained;
-        group.timers = self.timers.take();
-        group.stopped_itself = self.stopped_itself;
-        Results::new(group)
+        let advance = poll::advance::<C, ResultBuffer<C::Ok, C::Err>, (), true>;
+        let finish = <ResultBuffer<C::Ok, C::Err> as Policy<C::Ok, C::Err>>::finish;
+        let group = self.replace_policy(ResultBuffer::new(), advance, finish);
+        let inner = ResultGroup { group, blocked_results: 0 };
+        Results { inner, source: None, step: Results::step }
+    }
+}
+pin_project! {
+    /// A group as a stream of its children's results: [`Group::results`].
+    ///
+    /// It gives each child's `Result` as it finishes, or [in the order of
+    /// admission](Self::in_order), and `None` when nothing runs and nothing waits: what a group's
+    /// end is. Who waits in a handle's `go` holds it open, as he holds a group open; a handle by
+    /// itself does not. It can be fed from [within](Self::feed): then it gives what futures'
+    /// `buffer_unordered` or `buffered` gives, but stops, drains and keeps count as a group.
+    ///
+    /// # Backpressure
+    ///
+    /// A child keeps its room from its admission until its result has been fetched. So at most as
+    /// many children and results exist at a time as the limit says, and who does not fetch starts
+    /// nobody; and in [`stats`](Self::stats) a child whose result waits still counts as running.
+    ///
+    /// # Errors
+    ///
+    /// An `Err` is an item like any other, and stops nobody; unless the stream shall
+    /// [fail fast](Self::fail_fast).
+    ///
+    /// # Cancellation
+    ///
+    /// Who cancels the token stops the stream as he stops a group: nothing more is admitted, what
+    /// was queued is dropped, what runs is polled to its end, and its results are given still.
+    ///
+    /// # Drop
+    ///
+    /// Dropping the stream is dropping the group: its token is cancelled, then the children are
+    /// dropped, then the results that were not fetched; these children count as dropped.
+    /// So `?` in a loop over the stream drops the other children where they stand; to let them
+    /// clean up, [fail fast](Self::fail_fast) and go on to the `None`.
+    ///
+    /// # Panics
+    ///
+    /// A child's panic stops the group; its siblings are polled to their end, their results are
+    /// given, and then, in place of the `None`, the panic resumes out of `poll_next`. After it the
+    /// stream gives `None`. In the order of admission, the results behind the child that panicked
+    /// come when all children have ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// `next` (of `StreamExt`) may be dropped at any time, as in a `select!`: no result is lost.
+    ///
+    /// # Fairness
+    ///
+    /// Where a result waits, it is given, and nobody is polled; where none does, each woken child is
+    /// polled once, at most 4,096 in all, and so on until there is a result. So all the results that
+    /// a round gave, at most as many as may run, are given before the children are polled again,
+    /// those among them that were admitted meanwhile.
+    ///
+    /// # Hazards
+    ///
+    /// Children go on only while the stream is polled, not while the loop over it awaits anything
+    /// else. Where that takes long, let it be a child, or a task that is sent the results.
+    ///
+    /// # Examples
+    ///
+    /// A crawl: what one child finds, others fetch.
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::StreamExt;
+    ///
+    /// async fn divisors(n: u32) -> Result<Vec<u32>, String> {
+    ///     if n == 0 { Err("no zero".into()) } else { Ok((1..n).filter(|d| n % d == 0).collect()) }
+    /// }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut found = Vec::new();
+    /// let mut results = Group::new().with_limit(4).results();
+    /// results.queue(divisors(12));
+    /// while let Some(result) = results.next().await {
+    ///     for divisor in result.expect("no zero is found") {
+    ///         if !found.contains(&divisor) {
+    ///             found.push(divisor);
+    ///             results.queue(divisors(divisor));
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(found, [1, 2, 3, 4, 6]);
+    /// # });
+    /// ```
+    #[must_use = "the children are polled only while the stream is polled"]
+    pub struct Results<
+        C: Kind,
+        T = <C as Children>::Ok,
+        E = <C as Children>::Err,
+        S = NoFeed,
+    > {
+        inner: ResultGroup<C, T, E>,
+        // The stream of children, if there is one.
+        #[pin]
+        source: Option<Source<C, S>>,
+        step: fn(Pin<&mut Results<C, T, E, S>>, &mut Context<'_>) -> Poll<Option<Result<T, E>>>,
+    }
+
+    impl<C: Kind, T, E, S> PinnedDrop for Results<C, T, E, S> {
+        fn drop(this: Pin<&mut Self>) {
+            // First the token and the children, then the stream; and one panic of them all.
+            let mut this = this.project();
+            let mut panics = this.inner.group.abort();
+            panics.guard(|| this.source.set(None));
+            panics.throw();
+        }
     }
 }
 
-/// A group as a stream of its children's results: [`Group::results`].
-///
-/// It gives each child's `Result` as it finishes, or [in the order of
-/// admission](Self::in_order), and `None` when nothing runs and nothing waits: what a group's
-/// end is. Who waits in a handle's `go` holds it open, as he holds a group open; a handle by
-/// itself does not. It can be fed from [within](Self::feed): then it gives what futures'
-/// `buffer_unordered` or `buffered` gives, but stops, drains and keeps count as a group.
-///
-/// # Backpressure
-///
-/// A child keeps its room from its admission until its result has been fetched. So at most as
-/// many children and results exist at a time as the limit says, and who does not fetch starts
-/// nobody; and in [`stats`](Self::stats) a child whose result waits still counts as running.
-///
-/// # Errors
-///
-/// An `Err` is an item like any other, and stops nobody; unless the stream shall
-/// [fail fast](Self::fail_fast).
-///
-/// # Cancellation
-///
-/// Who cancels the token stops the stream as he stops a group: nothing more is admitted, what
-/// was queued is dropped, what runs is polled to its end, and its results are given still.
-///
-/// # Drop
-///
-/// Dropping the stream is dropping the group: its token is cancelled, then the children are
-/// dropped, then the results that were not fetched; these children count as dropped.
-/// So `?` in a loop over the stream drops the other children where they stand; to let them
-/// clean up, [fail fast](Self::fail_fast) and go on to the `None`.
-///
-/// # Panics
-///
-/// A child's panic stops the group; its siblings are polled to their end, their results are
-/// given, and then, in place of the `None`, the panic resumes out of `poll_next`. After it the
-/// stream gives `None`. In the order of admission, the results behind the child that panicked
-/// come when all children have ended.
-///
-/// # Cancel safety
-///
-/// `next` (of `StreamExt`) may be dropped at any time, as in a `select!`: no result is lost.
-///
-/// # Fairness
-///
-/// Where a result waits, it is given, and nobody is polled; where none does, each woken child is
-/// polled once, at most 4,096 in all, and so on until there is a result. So all the results that
-/// a round gave, at most as many as may run, are given before the children are polled again,
-/// those among them that were admitted meanwhile.
-///
-/// # Hazards
-///
-/// Children go on only while the stream is polled, not while the loop over it awaits anything
-/// else. Where that takes long, let it be a child, or a task that is sent the results.
-///
-/// # Examples
-///
-/// A crawl: what one child finds, others fetch.
-///
-/// ```
-/// use errgroup::Group;
-/// use futures::stream::StreamExt;
-///
-/// async fn divisors(n: u32) -> Result<Vec<u32>, String> {
-///     if n == 0 { Err("no zero".into()) } else { Ok((1..n).filter(|d| n % d == 0).collect()) }
-/// }
-///
-/// # futures::executor::block_on(async {
-/// let mut found = Vec::new();
-/// let mut results = Group::new().with_limit(4).results();
-/// results.queue(divisors(12));
-/// while let Some(result) = results.next().await {
-///     for divisor in result.expect("no zero is found") {
-///         if !found.contains(&divisor) {
-///             found.push(divisor);
-///             results.queue(divisors(divisor));
-///         }
-///     }
-/// }
-/// assert_eq!(found, [1, 2, 3, 4, 6]);
-/// # });
-/// ```
-#[must_use = "the children are polled only while the stream is polled"]
-pub struct Results<C: Kind, T = <C as Children>::Ok, E = <C as Children>::Err> {
-    pub(super) group: Group<C, ResultBuffer<T, E>, ()>,
-    /// How many children wait for another one's result to be fetched, as the group was told.
-    held: usize,
-    /// How many children may still be polled in the poll that goes on.
-    left: usize,
+/// The absence of a stream that feeds [`Results`].
+#[derive(Debug)]
+pub struct NoFeed(());
+
+/// The group of [`Results`], which keeps results until they are fetched.
+struct ResultGroup<C: Kind, T, E> {
+    group: Group<C, ResultBuffer<T, E>, ()>,
+    /// How many results the group knows to wait behind a missing one.
+    blocked_results: usize,
 }
 
 impl<C: Kind, T, E> Results<C, T, E> {
-    pub(crate) fn new(group: Group<C, ResultBuffer<T, E>, ()>) -> Self {
-        Self { group, held: 0, left: 0 }
-    }
-
     /// Gives the results in the order in which the children were admitted.
     ///
     /// A result waits for those before it, and keeps its child's room meanwhile; so where one
@@ -204,7 +220,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     #[track_caller]
     pub fn in_order(mut self) -> Self {
         let Stats { ok, failed, .. } = self.stats();
-        let buffer = self.group.policy.as_mut();
+        let buffer = self.inner.group.policy_mut();
         assert!(
             ok == 0 && failed == 0 && buffer.as_ref().is_some_and(|buffer| buffer.len() == 0),
             "call `in_order` before the first child has finished",
@@ -242,7 +258,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// # });
     /// ```
     pub fn fail_fast(mut self) -> Self {
-        self.group.policy.iter_mut().for_each(ResultBuffer::fail_fast);
+        self.inner.group.policy_mut().into_iter().for_each(ResultBuffer::fail_fast);
         self
     }
 
@@ -273,14 +289,18 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// # }
     /// # futures::executor::block_on(run()).unwrap();
     /// ```
-    pub fn feed<S>(self, stream: S) -> FedResults<C, S, T, E>
+    pub fn feed<S>(mut self, stream: S) -> Results<C, T, E, S>
     where
         S: Stream,
         S::Item: Child<C>,
     {
-        FedResults::new(self, stream)
+        let source = Some(Source::new(Arc::clone(self.inner.group.parent()), stream));
+        let inner = ResultGroup { group: self.inner.group.take(), ..self.inner };
+        Results { inner, source, step: Results::step_fed }
     }
+}
 
+impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// Admits a child if there is room and nobody waits for it; never waits. See
     /// [`Group::try_go`].
     ///
@@ -302,8 +322,8 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// assert!(results.try_go(async { Ok(3) }).is_ok());
     /// # });
     /// ```
-    pub fn try_go<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
-        self.group.desk_for(&mut child).try_go(child)
+    pub fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
+        self.inner.group.admit(child)
     }
 
     /// Hands a child over: it is admitted now where there is room, else in its turn. See
@@ -328,8 +348,8 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// assert_eq!(sum, 6);
     /// # });
     /// ```
-    pub fn queue<A: Child<C>>(&mut self, mut child: A) {
-        self.group.desk_for(&mut child).queue(child);
+    pub fn queue<A: Child<C>>(&mut self, child: A) {
+        self.inner.group.enqueue(child);
     }
 
     /// Makes a handle, for adding children from elsewhere. See [`Group::handle`].
@@ -352,7 +372,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// # });
     /// ```
     pub fn handle(&self) -> Handle<C> {
-        self.group.handle()
+        self.inner.group.handle()
     }
 
     /// The group's token. See [`Group::token`].
@@ -373,7 +393,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// # });
     /// ```
     pub fn token(&self) -> &CancelToken {
-        self.group.token()
+        self.inner.group.token()
     }
 
     /// How many children may run at a time; `None` is no limit.
@@ -386,7 +406,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// assert_eq!(results.limit(), Some(3));
     /// ```
     pub fn limit(&self) -> Option<usize> {
-        self.group.limit()
+        self.inner.group.limit()
     }
 
     /// Changes the limit at any time. See [`Group::set_limit`].
@@ -402,7 +422,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// assert_eq!(results.stats().running, 2);
     /// ```
     pub fn set_limit(&self, limit: Option<usize>) {
-        self.group.set_limit(limit);
+        self.inner.group.set_limit(limit);
     }
 
     /// The group's numbers, taken at one moment; a child counts as `running` until its result
@@ -423,7 +443,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// # });
     /// ```
     pub fn stats(&self) -> Stats {
-        self.group.stats()
+        self.inner.group.stats()
     }
 
     /// Whether the group admits no more children: its token is cancelled.
@@ -438,63 +458,79 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// assert!(results.is_stopped());
     /// ```
     pub fn is_stopped(&self) -> bool {
-        self.group.is_stopped()
+        self.inner.group.is_stopped()
     }
 
+    /// Polls the children: no result is there to fetch.
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T, E>>> {
+        let inner = self.project().inner;
+        if inner.group.is_resolved() {
+            return Poll::Ready(None);
+        }
+        inner.poll_with(cx, |inner, _, budget| inner.poll_result(budget))
+    }
+}
+
+impl<C, T, E, S> Results<C, T, E, S>
+where
+    C: Kind,
+    S: Stream,
+    S::Item: Child<C>,
+{
+    /// Asks the stream for children, and polls them: no result is there to fetch.
+    fn step_fed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T, E>>> {
+        let mut this = self.project();
+        if this.inner.group.is_resolved() {
+            return Poll::Ready(None);
+        }
+        let next = this.inner.poll_with(cx, |inner, cx, budget| {
+            if let Some(source) = this.source.as_mut().as_pin_mut().filter(|it| !it.is_over()) {
+                match source.poll(inner, cx, budget) {
+                    Poll::Ready(Err(payload)) => return Poll::Ready(Err(payload)),
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Pending => {
+                        return inner.fetch().map_or(Poll::Pending, |it| Poll::Ready(Ok(Some(it))));
+                    }
+                }
+            }
+            inner.poll_result(budget).map(Ok)
+        });
+        match next {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(next)) => Poll::Ready(next),
+            Poll::Ready(Err(payload)) => resume(payload),
+        }
+    }
+}
+
+impl<C: Kind, T, E> ResultGroup<C, T, E> {
     fn buffer(&self) -> Option<&ResultBuffer<T, E>> {
-        self.group.policy.as_ref()
+        self.group.policy()
     }
 
-    pub(super) fn has_next(&self) -> bool {
+    fn has_next(&self) -> bool {
         self.buffer().is_some_and(ResultBuffer::has_next)
     }
 
-    /// Fetches a result that waits, and gives its child's room to the next in line.
+    /// Fetches the next result, and gives its child's room away.
     #[inline]
-    pub(super) fn fetch(&mut self) -> Option<Result<T, E>> {
-        let (index, result) = self.group.policy.as_mut()?.next()?;
-        if self.held != 0 {
-            self.release();
+    fn fetch(&mut self) -> Option<Result<T, E>> {
+        let (index, result) = self.group.policy_mut()?.next()?;
+        if self.blocked_results != 0 {
+            self.unblock_results();
         }
-        let group = &mut self.group;
-        let ended = if result.is_ok() { Outcome::Ok } else { Outcome::Failed };
-        group.admission.finish(index, ended);
-        group.admission.admit_next(&mut group.set);
-        if group.timers.is_some() {
-            // Nobody is polled as long as results wait, and that may be long.
-            group.tell();
-        }
+        self.group.release(index, Outcome::of(&result));
         Some(result)
     }
 
-    /// Polls the children: no result waits.
-    #[inline(never)]
-    fn poll_children(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, E>>> {
-        if self.group.is_resolved() {
-            return Poll::Ready(None);
-        }
-        self.begin_poll(cx);
-        let next = self.drive();
-        self.group.end(cx, next.is_pending());
-        next
-    }
-
-    /// Begins a poll by the task of `cx`.
-    pub(super) fn begin_poll(&mut self, cx: &mut Context<'_>) {
-        self.group.begin(cx);
-        self.left = POLLS;
-    }
-
-    /// Polls the children until one of them gives the next result, or as far as it goes in this
-    /// poll.
-    pub(super) fn drive(&mut self) -> Poll<Option<Result<T, E>>> {
-        let mut budget = self.left;
+    /// Polls the children until there is a result to fetch, or the group ends.
+    fn poll_result(&mut self, budget: &mut usize) -> Poll<Option<Result<T, E>>> {
         loop {
-            while self.advance(&mut budget) == Driven::Progress {}
+            while self.advance(budget) == Driven::Progress {}
             if let Some(result) = self.fetch() {
                 return Poll::Ready(Some(result));
             }
-            let ended = self.group.conclude(&mut budget);
+            let ended = self.group.conclude(budget);
             // That may have polled daemons for the last time.
             self.skip_missing();
             if ended.is_ready() || !self.has_next() {
@@ -503,37 +539,31 @@ impl<C: Kind, T, E> Results<C, T, E> {
         }
     }
 
-    /// Says to the group, in which children may wait for room, that some have finished and keep
-    /// theirs until another one has: that one must not wait for it. False where this is no news.
-    fn hold(&mut self) -> bool {
-        let Some(buffer) = self.group.policy.as_ref().filter(|buffer| buffer.is_in_order()) else {
+    /// Tells the group how many results wait behind one that is missing. Returns `true` if that
+    /// is news to it: then a child that waits in a nested `go` may go on.
+    fn block_results(&mut self) -> bool {
+        let Some(buffer) = self.group.policy().filter(|buffer| buffer.is_in_order()) else {
             return false;
         };
         let count = buffer.len();
-        if count == self.held || !self.group.admission.hold(count, buffer.held()) {
+        if count == self.blocked_results || !self.group.admission().set_blocked_results(count) {
             return false;
         }
-        self.held = count;
+        self.blocked_results = count;
         true
     }
 
-    /// Where nobody runs any more, those that are missing were dropped, by a panic or at the end of
-    /// a grace.
+    #[cold]
+    fn unblock_results(&mut self) {
+        self.blocked_results = 0;
+        self.group.admission().set_blocked_results(0);
+    }
+
+    /// Waits no more for results of children that were dropped, once no child runs.
     fn skip_missing(&mut self) {
         if !self.group.has_running() {
-            self.group.policy.iter_mut().for_each(ResultBuffer::skip_missing);
+            self.group.policy_mut().into_iter().for_each(ResultBuffer::skip_missing);
         }
-    }
-
-    /// The result has come for which others waited.
-    #[cold]
-    fn release(&mut self) {
-        self.held = 0;
-        self.group.admission.hold(0, core::iter::empty());
-    }
-
-    pub(super) fn fmt_fields(&self, f: &mut fmt::DebugStruct<'_, '_>) {
-        f.field("waiting", &self.buffer().map_or(0, ResultBuffer::len)).field("group", &self.group);
     }
 }
 
@@ -554,82 +584,100 @@ impl<C: Kind, T, E> Results<C, T, E> {
 /// assert_eq!(results.try_collect::<Vec<_>>().await.unwrap(), [2, 3]);
 /// # });
 /// ```
-impl<C: Kind, T, E, A: Child<C>> Extend<A> for Results<C, T, E> {
+impl<C: Kind, T, E, S, A: Child<C>> Extend<A> for Results<C, T, E, S> {
     fn extend<I: IntoIterator<Item = A>>(&mut self, children: I) {
         children.into_iter().for_each(|child| self.queue(child));
     }
 }
 
-impl<C: Kind, T, E> Driver<C> for Results<C, T, E> {
-    const WHO: Who = Who::Owner;
+impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
+    const CALLER: Caller = Caller::Group;
 
-    #[inline]
-    fn desk(&mut self) -> Desk<'_, C> {
-        self.group.desk()
+    #[inline(always)]
+    fn prepare<A: Child<C>>(&mut self, child: &mut A) {
+        self.group.admission().prepare(child);
+    }
+
+    #[inline(always)]
+    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        self.group.vacancy()
+    }
+
+    fn accept<A: Child<C>>(&mut self, child: A) -> bool {
+        self.group.admission().with(|access| access.accept(child)).is_ok()
     }
 
     #[inline]
-    fn desk_for<A: Child<C>>(&mut self, child: &mut A) -> Desk<'_, C> {
-        self.group.desk_for(child)
+    fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
+        self.group.admission().shared()
     }
 
     fn token(&self) -> &CancelToken {
-        Self::token(self)
+        self.group.token()
     }
 
+    #[inline]
     fn is_stopped(&self) -> bool {
-        Self::is_stopped(self)
+        self.group.is_stopped()
     }
 
     fn parent(&self) -> Arc<ParentWaker> {
-        Arc::clone(&self.group.admission.parent)
+        Arc::clone(self.group.parent())
     }
 
-    fn begin(&mut self, _: &mut Context<'_>) {}
+    fn poll_with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+    ) -> Poll<R> {
+        Group::poll_through(self, |inner| &mut inner.group, cx, poll)
+    }
 
     fn advance(&mut self, budget: &mut usize) -> Driven {
         if self.has_next() {
             return Driven::Idle;
         }
         let driven = self.group.advance(budget);
-        self.left = *budget;
         self.skip_missing();
         if self.has_next() {
             return Driven::Idle;
         }
-        if driven == Driven::Idle && self.hold() { Driven::Progress } else { driven }
+        if driven == Driven::Idle && self.block_results() { Driven::Progress } else { driven }
     }
-
-    fn end(&mut self, _: &mut Context<'_>, _: bool) {}
 }
 
-impl<C: Kind, T, E> Stream for Results<C, T, E> {
+impl<C: Kind, T, E, S> Stream for Results<C, T, E, S> {
     type Item = Result<T, E>;
 
     #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.fetch() {
-            None => self.poll_children(cx),
+        match self.as_mut().project().inner.fetch() {
+            None => (self.step)(self, cx),
             result => Poll::Ready(result),
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let most = self.group.is_resolved().then_some(0);
-        (self.buffer().map_or(0, ResultBuffer::len), most)
+        let most = self.inner.group.is_resolved().then_some(0);
+        (self.inner.buffer().map_or(0, ResultBuffer::len), most)
     }
 }
 
-impl<C: Kind, T, E> FusedStream for Results<C, T, E> {
+impl<C: Kind, T, E, S> FusedStream for Results<C, T, E, S> {
     fn is_terminated(&self) -> bool {
-        self.group.is_resolved()
+        self.inner.group.is_resolved()
     }
 }
 
-impl<C: Kind, T, E> fmt::Debug for Results<C, T, E> {
+impl<C: Kind, T, E, S> fmt::Debug for Results<C, T, E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Results");
-        self.fmt_fields(&mut fields);
-        fields.finish()
+        if let Some(source) = &self.source {
+            fields.field("fed", &source.is_over());
+        }
+        fields
+            .field("waiting", &self.inner.buffer().map_or(0, ResultBuffer::len))
+            .field("group", &self.inner.group)
+            .finish()
     }
 }

@@ -19,8 +19,6 @@ pub(crate) struct InOrder<V> {
     len: usize,
 }
 
-// The policies never call what only a stream needs.
-#[cfg_attr(not(test), expect(dead_code))]
 impl<V> InOrder<V> {
     pub(crate) const fn new() -> Self {
         Self { values: VecDeque::new(), next: 0, len: 0 }
@@ -79,12 +77,6 @@ impl<V> InOrder<V> {
         }
     }
 
-    /// Returns the indexes of the values held, in order.
-    pub(crate) fn indexes(&self) -> impl Iterator<Item = usize> + '_ {
-        let entries = (self.next..).zip(&self.values);
-        entries.filter(|(_, entry)| entry.is_some()).map(|(index, _)| index)
-    }
-
     /// Takes all values, in order and without the holes. The buffer is then as new.
     pub(crate) fn take_all(&mut self) -> Vec<V> {
         let entries = mem::replace(self, Self::new()).values;
@@ -126,16 +118,13 @@ mod tests {
     #[test]
     fn a_missing_value_is_skipped_up_to_the_next_one_held() {
         let mut buffer = buffer(&[(1, 'b'), (4, 'e')]);
-        assert_eq!(buffer.indexes().collect::<Vec<_>>(), [1, 4]);
         buffer.skip_missing();
         assert_eq!(buffer.next(), Some((1, 'b')));
-        assert_eq!(buffer.indexes().collect::<Vec<_>>(), [4]);
         assert!(!buffer.has_next());
         buffer.skip_missing();
         assert_eq!(buffer.next(), Some((4, 'e')));
         buffer.skip_missing();
         assert_eq!((buffer.next(), buffer.len()), (None, 0));
-        assert_eq!(buffer.indexes().count(), 0);
     }
 
     #[test]

@@ -26,7 +26,7 @@ const POLLING: usize = 2;
 pub(crate) const DIRECT_BLOCKS: usize = usize::BITS as usize - 2;
 
 #[derive(Debug)]
-pub(crate) struct ParentWaker {
+pub struct ParentWaker {
     /// `NOTIFIED`, `POLLING`, and a bit for each block.
     state: AtomicUsize,
     task: AtomicWaker,
@@ -41,6 +41,11 @@ pub(crate) struct ReadyBlocks(usize);
 impl ParentWaker {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { state: AtomicUsize::new(0), task: AtomicWaker::new() })
+    }
+
+    /// Returns what a group is known by while one of its children is polled.
+    pub(crate) fn id(&self) -> usize {
+        core::ptr::from_ref(self).addr()
     }
 
     /// Notifies of work. Wakes the task unless it is polling or has been woken already.

@@ -98,6 +98,13 @@ impl<T> Slab<T> {
             Entry::Free(_) => None,
         })
     }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().filter_map(|entry| match entry {
+            Entry::Full(value) => Some(value),
+            Entry::Free(_) => None,
+        })
+    }
 }
 
 impl<T> Default for Slab<T> {

@@ -39,10 +39,6 @@ impl<T> SparseQueue<T> {
         self.values.insert(at, (key, Some(value)));
     }
 
-    pub(crate) fn last(&self) -> Option<(Key, &T)> {
-        self.values.back().and_then(|(key, value)| Some((*key, value.as_ref()?)))
-    }
-
     pub(crate) fn first(&self) -> Option<&T> {
         self.values.front().and_then(|(_, value)| value.as_ref())
     }
@@ -75,14 +71,6 @@ impl<T> SparseQueue<T> {
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.values.retain(|(_, value)| value.as_ref().is_some_and(&mut keep));
         self.holes = 0;
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.values.iter().filter_map(|(_, value)| value.as_ref())
-    }
-
-    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        self.into_entries().map(|(_, value)| value)
     }
 
     /// Returns the values, each with its key.

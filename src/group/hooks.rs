@@ -1,10 +1,10 @@
-//! Who stands beside a group's children while it runs: the deadline, the grace and the observer
-//! (of whom more in `watch.rs`).
+//! What a group polls and tells beside its children: the deadline, the grace, and the observer
+//! (whose events `observer.rs` delivers).
 //!
-//! Each of the first two is polled only when it was woken, once a poll of the group where it wakes itself; so
-//! each has a signal of its own that rings the group's bell. They are looked after at the head
-//! of each round, and gone, with whatever their destructors throw, before the group's policy
-//! is asked for the output, or after the children where the group is dropped.
+//! A timer is polled only when it was woken, and once a poll of the group if it wakes itself; so
+//! each has a flag of its own that notifies the group's task. Timers are polled before each round.
+//! They are dropped before the policy is asked for the output, or after the children if the group
+//! is dropped.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -12,8 +12,10 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::Context;
 
+use super::Group;
 use crate::child::Kind;
-use crate::group::Group;
+use crate::child::attach::Scope;
+use crate::child::set::{ChildSet, SpawnChild};
 use crate::observe::{Event, Outcome};
 use crate::reason::Reason;
 use crate::set::BlockSet;
@@ -22,53 +24,57 @@ use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::waker_ref;
 use crate::util::wake_flag::WakeFlag;
 
-pub(crate) struct Timers<C: Kind> {
+type TimerOf<C> = <<C as Kind>::Scope as Scope>::Timer;
+type GraceFnOf<C> = <<C as Kind>::Scope as Scope>::GraceFn;
+type ObserverOf<C> = <<C as Kind>::Scope as Scope>::Observer;
+
+pub(crate) struct Hooks<C: Kind> {
     /// Gone once it has passed, has panicked, or the group has stopped.
-    deadline: Option<Timer<C::Timer>>,
+    deadline: Option<Timer<TimerOf<C>>>,
     grace: Grace<C>,
     /// Gone once it has panicked.
-    pub(super) observer: Option<C::ObserverBox>,
-    /// Holds what the observer is told; empty between.
+    pub(super) observer: Option<ObserverOf<C>>,
+    /// Holds the events that are being delivered; empty between.
     pub(super) events: VecDeque<Event>,
 }
 
-/// How long children may go on after a stop.
+/// How long children may run on after a stop.
 enum Grace<C: Kind> {
-    /// For as long as they like.
+    /// Without a bound.
     Endless,
-    /// The group has not stopped, or nobody has run since.
-    Waiting(C::GraceFn),
-    Running(Timer<C::Timer>),
-    /// No longer. (A child may come late: admitted on another thread while the token was
-    /// being cancelled.)
+    /// The group has not stopped, or no child has run since.
+    Waiting(GraceFnOf<C>),
+    Running(Timer<TimerOf<C>>),
+    /// No longer. (A child may come late, admitted on another thread while the token was being
+    /// cancelled.)
     Over,
 }
 
 /// A future that is polled when it was woken.
 struct Timer<F> {
     future: F,
-    signal: Arc<WakeFlag>,
-    /// It woke itself while it was polled: not again in this turn.
+    flag: Arc<WakeFlag>,
+    /// It woke itself while it was polled: it is not polled again in this poll.
     yielded: bool,
 }
 
-// === impl Company ===
+// === impl Hooks ===
 
-impl<C: Kind> Timers<C> {
+impl<C: Kind> Hooks<C> {
     pub(super) fn new() -> Self {
         Self { deadline: None, grace: Grace::Endless, observer: None, events: VecDeque::new() }
     }
 
-    pub(super) fn set_deadline(&mut self, deadline: C::Timer, parent: &Arc<ParentWaker>) {
+    pub(super) fn set_deadline(&mut self, deadline: TimerOf<C>, parent: &Arc<ParentWaker>) {
         self.deadline = Some(Timer::new(deadline, parent));
     }
 
-    pub(super) fn set_grace(&mut self, grace: C::GraceFn) {
+    pub(super) fn set_grace(&mut self, grace: GraceFnOf<C>) {
         self.grace = Grace::Waiting(grace);
     }
 
     /// Begins a poll of the group.
-    pub(super) fn begin_turn(&mut self) {
+    pub(super) fn begin_poll(&mut self) {
         if let Some(deadline) = &mut self.deadline {
             deadline.yielded = false;
         }
@@ -82,51 +88,51 @@ impl<C: Kind> Timers<C> {
 
 impl<F> Timer<F> {
     fn new(future: F, parent: &Arc<ParentWaker>) -> Self {
-        Self { future, signal: WakeFlag::new(Arc::clone(parent)), yielded: false }
+        Self { future, flag: WakeFlag::new(Arc::clone(parent)), yielded: false }
     }
 }
 
 impl<F: Future<Output = ()> + Unpin> Timer<F> {
-    /// Polls it if it was woken; whether it is done.
+    /// Polls it if it was woken. Returns `true` if it is done.
     fn poll(&mut self) -> bool {
-        if self.yielded || !self.signal.take_woken() {
+        if self.yielded || !self.flag.take_woken() {
             return false;
         }
-        let waker = waker_ref(&self.signal);
+        let waker = waker_ref(&self.flag);
         let done = Pin::new(&mut self.future).poll(&mut Context::from_waker(&waker)).is_ready();
-        self.yielded = self.signal.is_woken();
+        self.yielded = self.flag.is_woken();
         done
     }
 }
 
 impl<F> Drop for Timer<F> {
     fn drop(&mut self) {
-        self.signal.disarm();
+        self.flag.disarm();
     }
 }
 
 // === impl Group ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Looks after who stands beside the children.
+    /// Polls the deadline, and after a stop the grace.
     #[cold]
     #[inline(never)]
-    pub(super) fn attend(&mut self) {
+    pub(super) fn poll_timers(&mut self) {
         // Apart from the group meanwhile, which may have to be stopped.
-        let Some(mut timers) = self.timers.take() else {
+        let Some(mut hooks) = self.hooks.take() else {
             return;
         };
-        let Timers { deadline, grace, .. } = &mut *timers;
-        self.attend_deadline(deadline);
+        let Hooks { deadline, grace, .. } = &mut *hooks;
+        self.poll_deadline(deadline);
         if self.admission.is_stopped() {
-            // So that who is left runs.
-            self.drain();
-            self.attend_grace(grace);
+            // What is left then runs.
+            self.drop_queued();
+            self.poll_grace(grace);
         }
-        self.timers = Some(timers);
+        self.hooks = Some(hooks);
     }
 
-    fn attend_deadline(&mut self, deadline: &mut Option<Timer<C::Timer>>) {
+    fn poll_deadline(&mut self, deadline: &mut Option<Timer<TimerOf<C>>>) {
         let Some(timer) = deadline else {
             return;
         };
@@ -135,15 +141,15 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 Ok(false) => return,
                 Ok(true) => {
                     self.panic.guard(|| self.admission.cancel(Reason::Deadline));
-                    self.admission.report_stop();
+                    self.admission.log_stop();
                 }
                 Err(payload) => self.panicked(payload),
             }
         }
-        self.discharge(deadline.take());
+        self.drop_part(deadline.take());
     }
 
-    fn attend_grace(&mut self, grace: &mut Grace<C>) {
+    fn poll_grace(&mut self, grace: &mut Grace<C>) {
         if matches!(grace, Grace::Waiting(_)) && self.has_running() {
             if let Grace::Waiting(start) = core::mem::replace(grace, Grace::Endless) {
                 match catch(start) {
@@ -162,42 +168,42 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 }
             };
             let before = core::mem::replace(grace, after);
-            self.discharge(before);
+            self.drop_part(before);
         }
         if matches!(grace, Grace::Over) && self.has_running() {
-            self.cut_off();
+            self.abort_running();
         }
     }
 
-    /// Drops what has done its part.
-    fn discharge<T>(&mut self, part: T) {
+    /// Drops a part of the group; its panic is as a child's.
+    fn drop_part<T>(&mut self, part: T) {
         if let Err(payload) = catch(|| drop(part)) {
             self.panicked(payload);
         }
     }
 
     /// Drops the children that still run, after a stop.
-    fn cut_off(&mut self) {
+    fn abort_running(&mut self) {
         self.admission.take_in(&mut self.set);
-        // Of those who run elsewhere, the set has who is done: they have a result to be heard of,
-        // or a panic.
-        if !self.admission.is_elsewhere() {
-            self.cut_off_here();
+        // Children that run as tasks are in the blocks only when they are done: their results, or
+        // panics, are still to be told.
+        if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            self.abort_polled();
         }
-        for (index, child) in self.admission.recall() {
-            self.discharge(child);
-            self.admission.report(index, Outcome::Dropped);
+        for (index, child) in self.set.drain_spawned() {
+            self.drop_part(child);
+            self.admission.log_finished(index, Outcome::Dropped);
             self.admission.finish(index, Outcome::Dropped);
         }
         self.admission.admit_next(&mut self.set);
     }
 
-    fn cut_off_here(&mut self) {
-        // A set of which somebody is in the midst of a round is not to be mended: the group goes
-        // on with a new one, whose blocks the wakers of the old one may ring for nothing.
-        let mut set = core::mem::replace(&mut self.set, BlockSet::new());
-        while let Some((index, dropped)) = set.drop_one() {
-            self.admission.report(index, Outcome::Dropped);
+    fn abort_polled(&mut self) {
+        // The blocks may be in the middle of a round, so they are replaced rather than repaired.
+        // Stale wakers of the old ones may cause a spurious wake-up.
+        let mut blocks = core::mem::replace(self.set.blocks(), BlockSet::new());
+        while let Some((index, dropped)) = blocks.drop_one() {
+            self.admission.log_finished(index, Outcome::Dropped);
             if let Err(payload) = dropped {
                 self.panicked(payload);
             }
@@ -205,20 +211,22 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 
-    /// Whether children run, be they taken in or not.
+    /// Returns `true` if children run, taken in or not.
     pub(crate) fn has_running(&mut self) -> bool {
-        !self.set.is_empty() || self.admission.has_others()
+        !self.set.blocks().is_empty()
+            || self.set.has_spawned()
+            || self.admission.has_ready(&self.set)
     }
 
-    /// Whether the next poll has to [`attend`](Self::attend), though nobody ring.
+    /// Returns `true` if a timer must be polled even without a wake-up.
     #[cold]
     #[inline(never)]
-    pub(super) fn is_to_attend(&mut self) -> bool {
+    pub(super) fn must_poll_timers(&mut self) -> bool {
         let (stopped, running) = (self.admission.is_stopped(), self.has_running());
-        let Some(Timers { deadline, grace, .. }) = self.timers.as_deref() else {
+        let Some(Hooks { deadline, grace, .. }) = self.hooks.as_deref() else {
             return false;
         };
-        let is_woken = |timer: &Timer<_>| timer.signal.is_woken();
+        let is_woken = |timer: &Timer<_>| timer.flag.is_woken();
         match grace {
             Grace::Waiting(_) | Grace::Over if stopped => running,
             Grace::Running(timer) => is_woken(timer),
@@ -228,12 +236,12 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Drops the deadline and the grace, when the children are gone.
     #[cold]
-    pub(super) fn dismiss(&mut self) {
-        let Some(timers) = &mut self.timers else {
+    pub(super) fn drop_timers(&mut self) {
+        let Some(hooks) = &mut self.hooks else {
             return;
         };
-        let Timers { deadline, grace, .. } = &mut **timers;
-        // Each by itself: one whose destructor panics keeps no other from being dropped.
+        let Hooks { deadline, grace, .. } = &mut **hooks;
+        // One at a time: a destructor that panics keeps no other from running.
         self.panic.guard(|| *deadline = None);
         self.panic.guard(|| *grace = Grace::Endless);
     }

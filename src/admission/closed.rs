@@ -1,8 +1,8 @@
 //! The end of a group, seen from outside.
 //!
-//! `event-listener` wakes, clones and drops wakers under a lock of its own. So what it is
-//! given is not the user's waker but a [`WakerRelay`], which only notes who is to be woken; that is
-//! done when the event has told all, under no lock.
+//! `event-listener` wakes, clones and drops wakers under a lock of its own. So it is not given the
+//! user's waker but a [`WakerRelay`], which only records the waker that is to be woken. It is woken
+//! once the event has notified all listeners, under no lock.
 
 use alloc::sync::Arc;
 use alloc::task::Wake;
@@ -18,44 +18,44 @@ use crate::token::wake_all;
 use crate::util::lock::Mutex;
 use crate::util::slab::Slab;
 
-/// The end of a group, for those who wait for it.
+/// The event of a group's end.
 #[derive(Default)]
 pub(crate) struct ClosedEvent {
-    reached: AtomicBool,
+    is_set: AtomicBool,
     event: Event,
-    /// Those who were told of the end and are to be woken.
-    told: Mutex<Slab<Waker>>,
+    /// The wakers of the listeners that were notified.
+    to_wake: Mutex<Slab<Waker>>,
 }
 
-/// One who waits for the end.
+/// A future that waits for the end.
 pub(crate) struct ClosedWaiter {
-    end: Arc<ClosedEvent>,
+    event: Arc<ClosedEvent>,
     listener: Option<(EventListener, Arc<WakerRelay>)>,
 }
 
-/// The waker that an event is given.
+/// The waker that the event is given.
 struct WakerRelay {
-    end: Arc<ClosedEvent>,
+    event: Arc<ClosedEvent>,
     task: AtomicWaker,
 }
 
 impl ClosedEvent {
-    pub(super) fn is_reached(&self) -> bool {
-        self.reached.load(Ordering::Acquire)
+    pub(crate) fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Acquire)
     }
 
-    pub(crate) fn reach(&self) {
-        // Release: who sees the end sees all that came before it.
-        self.reached.store(true, Ordering::Release);
+    pub(crate) fn set(&self) {
+        // Release: code that sees the end sees all that came before it.
+        self.is_set.store(true, Ordering::Release);
         self.event.notify(usize::MAX);
-        let told = core::mem::take(&mut *self.told.lock());
-        wake_all([told].into());
+        let wakers = core::mem::take(&mut *self.to_wake.lock());
+        wake_all([wakers].into());
     }
 }
 
 impl ClosedWaiter {
-    pub(crate) fn new(end: Arc<ClosedEvent>) -> Self {
-        Self { end, listener: None }
+    pub(crate) fn new(event: Arc<ClosedEvent>) -> Self {
+        Self { event, listener: None }
     }
 }
 
@@ -65,14 +65,14 @@ impl Future for ClosedWaiter {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         loop {
-            if this.end.is_reached() {
+            if this.event.is_set() {
                 this.listener = None;
                 return Poll::Ready(());
             }
             let Some((listener, relay)) = &mut this.listener else {
                 // Listen, then look again: the end may have come between.
-                let relay = WakerRelay { end: Arc::clone(&this.end), task: AtomicWaker::new() };
-                this.listener = Some((this.end.event.listen(), Arc::new(relay)));
+                let relay = WakerRelay { event: Arc::clone(&this.event), task: AtomicWaker::new() };
+                this.listener = Some((this.event.event.listen(), Arc::new(relay)));
                 continue;
             };
             relay.task.register(cx.waker());
@@ -92,7 +92,7 @@ impl Wake for WakerRelay {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(waker) = self.task.take() {
-            self.end.told.lock().insert(waker);
+            self.event.to_wake.lock().insert(waker);
         }
     }
 }
