@@ -35,18 +35,14 @@ pub(super) struct ReadyBits {
     parent: Parent,
 }
 
-/// What is told of the first bit that is set.
+/// What is told when the first bit is set.
 pub(super) enum Parent {
-    ParentWaker {
-        waker: Arc<ParentWaker>,
-        block: u8,
-    },
-    ReadyBits {
-        bits: Arc<ReadyBits>,
-        bit: u8,
-    },
-    /// The waker of the region's future.
-    Region(AtomicWaker),
+    /// Of a block's bits: the task of the group.
+    Task { waker: Arc<ParentWaker>, block: u8 },
+    /// Of a block's bits: those of its region.
+    Region { bits: Arc<ReadyBits>, bit: u8 },
+    /// Of a region's bits: the region's future.
+    Future(AtomicWaker),
 }
 
 // === impl ChildWaker ===
@@ -163,9 +159,9 @@ impl ReadyBits {
             return;
         }
         match &self.parent {
-            Parent::ParentWaker { waker, block } => waker.notify_block(*block),
-            Parent::ReadyBits { bits, bit } => bits.set(*bit),
-            Parent::Region(waker) => waker.wake(),
+            Parent::Task { waker, block } => waker.notify_block(*block),
+            Parent::Region { bits, bit } => bits.set(*bit),
+            Parent::Future(waker) => waker.wake(),
         }
     }
 
