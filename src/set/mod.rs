@@ -259,7 +259,7 @@ impl<C> BlockSet<C> {
         polled
     }
 
-    /// Records that `count` children have left a block.
+    /// Records that `count` slots of a block have been freed.
     #[inline]
     fn free_slots(&mut self, number: usize, count: usize) {
         let block = &mut self.blocks[number];
