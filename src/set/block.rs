@@ -27,7 +27,7 @@ pub(super) struct Batch {
     /// How many have been polled. This and `freed` are stored at the end; if a panic comes
     /// before, [`recover`](Block::recover) stores them.
     pub(super) polled: usize,
-    /// How many of these have left the block.
+    /// How many of these were done, and have freed their slot.
     pub(super) freed: usize,
     /// The block's `unpolled` or `ready`, before the first of them was polled.
     pub(super) todo: usize,
@@ -130,8 +130,8 @@ impl<C> Block<C> {
         let Self { bits, shared_waker, slots, vacant, unpolled, ready, yielded, .. } = self;
         let todo = if batch.unpolled { unpolled } else { ready };
         (batch.todo, batch.vacant) = (*todo, *vacant);
-        // What is left to do; the block's own copy, `todo`, outlasts a panic.
-        let mut left = *todo;
+        // The children still to be polled; the copy in the block, `todo`, outlasts a panic.
+        let mut remaining = *todo;
         let (mut count, mut freed) = (batch.count, 0);
         let mut go_on = true;
         while go_on && count != 0 {
@@ -141,10 +141,10 @@ impl<C> Block<C> {
             let mut kept_by = None;
             while go_on && count != 0 {
                 count -= 1;
-                let at = left.trailing_zeros() as usize;
-                let bit = left & left.wrapping_neg();
-                left ^= bit;
-                *todo = left;
+                let at = remaining.trailing_zeros() as usize;
+                let bit = remaining & remaining.wrapping_neg();
+                remaining ^= bit;
+                *todo = remaining;
                 batch.slot = at;
                 let mut slot = slots.slot(at);
                 let Some(child) = slot.child.as_mut().as_pin_mut() else {

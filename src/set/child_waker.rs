@@ -1,19 +1,18 @@
-//! How a child that is woken makes itself known: its waker is marked, a bit is set in its block's
-//! ready bits, a bit for the block one level up, and at the top the task of the group is woken.
+//! How a child that is woken makes itself known: its waker is marked, its bit is set in the ready
+//! bits of its block, the block's bit one level up, and at the top the task of the group is woken.
 //!
-//! A bit is reported one level up only if it is the first among its bits. So many wake-ups share
-//! the cost of one report, and no child has to be searched for.
+//! The level above is notified only when the first bit is set. So many wake-ups share the cost of
+//! one notification, and no child has to be searched for.
 //!
 //! # Invariants
 //!
 //! - A waker is `woken` from a wake-up until the next poll of its child begins. The thread that
 //!   sets `woken` sets the bit next; while it is set, further wake-ups do nothing.
-//! - Ready bits that are not 0 have been reported one level up, or the thread that set the first
-//!   of them is about to report them: bits are set from below, and taken from above. So a bit
-//!   that is set while they are taken is either taken too, or is the first again and reported
-//!   anew.
-//! - A bit means: look at the waker. It may be stale: a waker that is not `woken` has nothing to
-//!   tell.
+//! - If ready bits are not 0, the level above has been notified, or the thread that set the first
+//!   of them is about to notify it: bits are set from below, and taken from above. So a bit that
+//!   is set while they are taken is either taken too, or is the first again, and notified of anew.
+//! - A bit means: look at the waker. It may be stale: if the waker is not `woken`, its child has
+//!   nothing to do.
 
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::{Arc, AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Ordering, fence};
@@ -35,18 +34,14 @@ pub(super) struct ReadyBits {
     parent: Parent,
 }
 
-/// What is told of the first bit that is set.
+/// What is notified when the first bit is set.
 pub(super) enum Parent {
-    ParentWaker {
-        waker: Arc<ParentWaker>,
-        block: u8,
-    },
-    ReadyBits {
-        bits: Arc<ReadyBits>,
-        bit: u8,
-    },
-    /// The waker of the region's future.
-    Region(AtomicWaker),
+    /// Of a block's bits: the task of the group.
+    Task { waker: Arc<ParentWaker>, block: u8 },
+    /// Of a block's bits: those of its region.
+    Region { bits: Arc<ReadyBits>, bit: u8 },
+    /// Of a region's bits: the region's future.
+    Future(AtomicWaker),
 }
 
 // === impl ChildWaker ===
@@ -101,7 +96,7 @@ impl ChildWaker {
         true
     }
 
-    /// Returns `true` if there is no clone, so that no other thread can wake the child.
+    /// Returns `true` if there is no clone, so that nothing can wake the child outside of its poll.
     #[inline]
     pub(super) fn is_unique(this: &Arc<Self>) -> bool {
         let unique = Arc::strong_count(this) == 1;
@@ -163,16 +158,16 @@ impl ReadyBits {
             return;
         }
         match &self.parent {
-            Parent::ParentWaker { waker, block } => waker.notify_block(*block),
-            Parent::ReadyBits { bits, bit } => bits.set(*bit),
-            Parent::Region(waker) => waker.wake(),
+            Parent::Task { waker, block } => waker.notify_block(*block),
+            Parent::Region { bits, bit } => bits.set(*bit),
+            Parent::Future(waker) => waker.wake(),
         }
     }
 
     /// Takes the bits that were set since the last call.
     pub(super) fn take_bits(&self) -> usize {
         // The load first: if no bit is set, no exclusive cache line is needed. Relaxed, since a
-        // bit that it misses was set after the level above was taken, and is reported there.
+        // bit that it misses was set after the level above was taken, and is notified of there.
         match self.bits.load(Ordering::Relaxed) {
             0 => 0,
             // Acquire pairs with the release in `set`.

@@ -1,11 +1,11 @@
 //! The engine: holds the children, polls those that were woken, and hands out what they return.
 //!
-//! It knows nothing of limits, policies or tokens. Children are in blocks of 64 slots that
-//! the set owns; a slot holds one child after another, and so does its waker. A child's
-//! waker sets a bit in the ready bits of its block. The first 62 blocks have a bit of their own
-//! in the group's [`ParentWaker`]; the others have one in the ready bits of their *region*, which
-//! is a future in a `FuturesUnordered`. So the search for woken children costs as much as there
-//! are woken children, however many there are besides.
+//! It knows nothing of limits, policies or tokens. Children are in blocks of 64 slots (a machine
+//! word's bits) that the set owns. A slot holds one child after another, and its waker serves them
+//! one after another. A child's waker sets a bit in the ready bits of its block. Each of the first
+//! 62 blocks has a bit in the group's [`ParentWaker`]. Each of the others has one in the ready bits
+//! of its *region*, and each region is a future in a `FuturesUnordered`. So the cost of finding the
+//! woken children depends only on how many were woken.
 //!
 //! Children are polled in *turns* and *rounds*. A turn is one poll of the set's owner. A round is
 //! fixed when it starts: all children that have been woken by then, then all that were inserted
@@ -20,7 +20,7 @@
 //!   then `Some`. `polled_len` counts the children that have been polled.
 //! - The unpolled children of a block are in slots in the order in which they came: a block takes
 //!   a child only into a slot behind them all. Each block that takes a child is the `current` one
-//!   or in `with_room`, once, and then its `in_with_room` is set; or it has come to take one in the
+//!   or in `with_room`, once, and then its `in_with_room` is set; or it takes one only since the
 //!   batch that is being polled.
 //! - A block is in `round` exactly while its `ready` is not 0; likewise with `yielded` and
 //!   `deferred`.
@@ -266,7 +266,7 @@ impl<C> BlockSet<C> {
         polled
     }
 
-    /// Records that `count` children have left a block.
+    /// Records that `count` slots of a block have been freed.
     #[inline]
     fn free_slots(&mut self, number: usize, count: usize) {
         let block = &mut self.blocks[number];

@@ -48,14 +48,11 @@ impl Overflow {
     /// one's.
     pub(super) fn add(&mut self, number: usize, parent: &Arc<ParentWaker>) -> Arc<ReadyBits> {
         let Some(number) = number.checked_sub(DIRECT_BLOCKS) else {
-            return ReadyBits::new(Parent::ParentWaker {
-                waker: Arc::clone(parent),
-                block: number as u8,
-            });
+            return ReadyBits::new(Parent::Task { waker: Arc::clone(parent), block: number as u8 });
         };
         let regions = self.regions.get_or_insert_with(|| Regions::new(parent));
         let bits = Arc::clone(regions.bits_or_add(number / SLOTS));
-        ReadyBits::new(Parent::ReadyBits { bits, bit: (number % SLOTS) as u8 })
+        ReadyBits::new(Parent::Region { bits, bit: (number % SLOTS) as u8 })
     }
 
     /// Returns `true` if there is something to gather of which the `ParentWaker` does not tell.
@@ -85,7 +82,7 @@ impl Regions {
 
     fn bits_or_add(&mut self, region: usize) -> &Arc<ReadyBits> {
         if region == self.bits.len() {
-            let bits = ReadyBits::new(Parent::Region(AtomicWaker::new()));
+            let bits = ReadyBits::new(Parent::Future(AtomicWaker::new()));
             self.bits.push(Arc::clone(&bits));
             self.futures.push(RegionFuture { bits, region, woken: Arc::clone(&self.woken) });
             self.has_grown = true;
@@ -110,7 +107,7 @@ impl Future for RegionFuture {
     type Output = Infallible;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Infallible> {
-        if let Parent::Region(waker) = self.bits.parent() {
+        if let Parent::Future(waker) = self.bits.parent() {
             // Registered before the bits are taken: a bit that is set in between is taken, one
             // that is set after wakes the future. Here the registration must be an exchange, as
             // the `AtomicWaker`'s is: a load of the bits may overtake a plain store.

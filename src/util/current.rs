@@ -45,13 +45,13 @@ pub(crate) fn enter<R>(group: usize, child: usize, f: impl FnOnce() -> R) -> R {
 /// Returns the child of that group that this thread is polling, or `None` if there is none.
 #[cfg(feature = "std")]
 pub(crate) fn current_child(group: usize) -> Option<usize> {
-    let is_meant = |current: &Current| current.group == group;
+    let is_in_group = |current: &Current| current.group == group;
     // If there is no innermost child, there is none at all.
     let current = CURRENT.get()?;
-    let found = if is_meant(&current) {
+    let found = if is_in_group(&current) {
         Some(current)
     } else {
-        let find = |outer: &[Current]| outer.iter().copied().rfind(is_meant);
+        let find = |outer: &[Current]| outer.iter().copied().rfind(is_in_group);
         OUTER.try_with(|outer| find(&outer.borrow())).ok().flatten()
     };
     found.map(|current| current.child)

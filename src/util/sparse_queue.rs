@@ -116,3 +116,68 @@ pub(crate) fn shrink<T>(values: &mut VecDeque<T>) {
         *values = VecDeque::new();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn queue(keys: impl IntoIterator<Item = Key>) -> SparseQueue<Key> {
+        let mut queue = SparseQueue::default();
+        keys.into_iter().for_each(|key| queue.push(key, key));
+        queue
+    }
+
+    #[test]
+    fn any_value_can_be_removed_once() {
+        let mut queue = queue([2, 3, 5, 8, 9]);
+        assert_eq!(queue.remove(5), Some(5));
+        assert_eq!(queue.remove(5), None);
+        assert_eq!(queue.remove(4), None);
+        assert_eq!(queue.remove(1), None);
+        assert_eq!(queue.get_mut(8), Some(&mut 8));
+        queue.insert(1, 1);
+        assert_eq!(queue.iter().copied().collect::<Vec<_>>(), [1, 2, 3, 8, 9]);
+        assert_eq!(queue.pop(), Some((1, 1)));
+        queue.retain(|value| *value != 3);
+        assert_eq!(queue.into_entries().collect::<Vec<_>>(), [(2, 2), (8, 8), (9, 9)]);
+    }
+
+    #[test]
+    fn no_hole_is_first_or_last() {
+        let mut queue = queue(0..9);
+        for key in [1, 2, 7, 0] {
+            queue.remove(key);
+            assert!(queue.first().is_some() && queue.last().is_some());
+        }
+        assert_eq!(queue.first(), Some(&3));
+        queue.remove(8);
+        assert_eq!(queue.last(), Some((6, &6)));
+        (3..7).rev().for_each(|key| assert_eq!(queue.remove(key), Some(key)));
+        assert!(queue.is_empty());
+        assert_eq!(queue.holes, 0);
+    }
+
+    #[test]
+    fn holes_are_never_most_of_a_queue() {
+        let mut queue = queue(0..1_000);
+        for key in 1..999 {
+            assert_eq!(queue.remove(key), Some(key));
+            assert!(queue.holes <= queue.values.len() / 2);
+        }
+        assert_eq!(queue.into_values().collect::<Vec<_>>(), [0, 999]);
+    }
+
+    #[test]
+    fn an_empty_queue_gives_much_memory_back() {
+        let mut many = queue(0..RETAINED_CAPACITY as Key + 1);
+        while many.pop().is_some() {}
+        assert_eq!(many.values.capacity(), 0);
+
+        let mut few = queue(0..4);
+        let capacity = few.values.capacity();
+        while few.pop().is_some() {}
+        assert_eq!(few.values.capacity(), capacity);
+    }
+}

@@ -386,8 +386,8 @@ fn to_look_and_then_register() {
 }
 
 /// The same with a flag in place of the waker's registration. To the other thread, the look may
-/// then come before a store of the flag. It can't come before an exchange, if the other thread exchanges
-/// the flag too: one of the two exchanges is the second and sees the first.
+/// then come before a store of the flag. It can't come before an exchange, if the other thread
+/// exchanges the flag too: one of the two exchanges is the second and sees the first.
 fn set_and_look(exchange: bool) {
     check(None, move || {
         let shared = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));

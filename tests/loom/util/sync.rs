@@ -193,8 +193,8 @@ impl AtomicWaker {
             }
             Err(WAKING) => {
                 waker.wake_by_ref();
-                // So the task polls again, until the other thread has left `WAKING`; loom must let that
-                // thread go on.
+                // So the task polls again, until the other thread has left `WAKING`; loom must let
+                // that thread go on.
                 loom::thread::yield_now();
             }
             Err(_) => unreachable!("two register at a time"),
