@@ -132,7 +132,7 @@
 //! - [`first_done`](Group::first_done): the first result, be it a value or an error;
 //! - [`with_policy`](Group::with_policy): whatever a policy of your own makes of them.
 //!
-//! A table of their outputs stands at [`Policy`].
+//! [`Policy`] has a table of their outputs.
 //!
 //! ```
 //! use errgroup::Group;
