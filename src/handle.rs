@@ -9,33 +9,36 @@ use crate::group::Group;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 
-/// Adds children to a [`Group`](crate::Group) from inside a child, from a scope's body, from
-/// another task or thread.
+/// Adds children to a [`Group`](crate::Group) from elsewhere: from inside a child, from the body of
+/// a scope, or from another task or thread.
 ///
-/// Made by [`Group::handle`](crate::Group::handle), and passed to the body of a
-/// [`scope`](crate::Group::scope). Clones are handles to the same group. A handle does not
-/// poll the group and does not keep it open: a group without children resolves though there
-/// are handles, and after that each answers [`Stopped`](crate::Stopped). What does keep it
-/// open, until a stop, is somebody who waits for room in a `go` or `feed` that was polled.
+/// [`Group::handle`](crate::Group::handle) makes one, and a [`scope`](crate::Group::scope) passes
+/// one to its body. Its clones are handles to the same group. A handle is `Send + Sync` if the
+/// group's children are `Send`.
 ///
-/// # Waiting within a child
+/// A handle does not poll the group, and it does not keep the group open: a group without children
+/// resolves even if there are handles. After that, each handle answers [`Stopped`](crate::Stopped).
+/// A [`go`](Self::go) or [`feed`](Self::feed) that was polled and waits for room does keep the
+/// group open, until a stop.
 ///
-/// A child may wait in [`go`](Self::go) for room in its own group. Where all the running
-/// children do, none could ever get any; so the one that has waited longest is let go on:
-/// its child is put into the queue, as by [`queue`](Self::queue), and its `go` returns `Ok`.
-/// The limit is kept, and the group never deadlocks on itself. (This needs the feature
-/// `std`. Without it, children use `queue`.)
+/// # Waiting inside a child
 ///
-/// A child that waits keeps the room that it takes itself. Where children do little but add
-/// others, [`queue`](Self::queue) leaves more of the limit to those that work; and a function
-/// that awaits a `go` of its own future has to box that one, as any recursion of an
-/// `async fn`: `handle.go(Box::pin(visit(…)))`.
+/// A child may wait in [`go`](Self::go) for room in its own group. If all running children did, the
+/// group would be deadlocked. So when every running child, apart from
+/// [daemons](crate::Task::daemon), waits for room, the oldest of these waiters goes on: its child
+/// is moved to the queue, as [`queue`](Self::queue) would put it there, and its `go` returns `Ok`.
+/// The limit is still kept, and the group never deadlocks on itself. (This needs the feature `std`.
+/// Without it, children use `queue`.)
+///
+/// A child that waits keeps the room that it takes itself. If children do little but add others,
+/// `queue` leaves more of the limit to those that work. An `async fn` that awaits a `go` of its own
+/// future has to box that future, like any recursive `async fn`: `handle.go(Box::pin(visit(…)))`.
 ///
 /// # Examples
 ///
-/// A crawl: children that add children. (A function whose future adds its like says that it
-/// is `Send`; from an `async fn` the compiler can't find out: "cannot satisfy … `Send`". With
-/// [`Group::local`](crate::Group::local) a plain `async fn` does.)
+/// A crawl, in which children add children. A function whose future adds futures of its own type
+/// has to declare that it is `Send`. For an `async fn` the compiler cannot find that out ("cannot
+/// satisfy … `Send`"). With [`Group::local`](crate::Group::local), a plain `async fn` works.
 ///
 /// ```
 /// use errgroup::{Boxed, Group, Handle};
@@ -66,7 +69,7 @@ pub struct Handle<C: Kind> {
 }
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Makes a handle, for adding children from elsewhere.
+    /// Returns a handle, which adds children from elsewhere.
     ///
     /// # Examples
     ///
@@ -89,7 +92,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 }
 
 impl<C: Kind> Handle<C> {
-    /// The group's token; the same as [`Group::token`](crate::Group::token).
+    /// Returns the group's token: the same as [`Group::token`](crate::Group::token).
     ///
     /// # Examples
     ///
@@ -112,7 +115,7 @@ impl<C: Kind> Handle<C> {
         &self.shared.core.token
     }
 
-    /// How many children may run at a time; `None` is no limit.
+    /// Returns how many children may run at a time, or `None` if there is no limit.
     ///
     /// # Examples
     ///
@@ -124,9 +127,13 @@ impl<C: Kind> Handle<C> {
         self.shared.core.read(|state| state.limit())
     }
 
-    /// Changes the limit, at any time and from any task: raised, it admits those who wait at
-    /// once; lowered, it lets the running finish. `Some(0)` pauses admission. (Room that is
-    /// kept for one whose turn had come is taken back, unless a child was accepted behind it.)
+    /// Changes the limit, at any time and from any task.
+    ///
+    /// A higher limit admits children that wait at once. A lower one lets the running children
+    /// finish. `Some(0)` pauses admission, and `None` takes the limit away.
+    ///
+    /// A lower limit also takes back room that was reserved for a waiting `go` or `feed` and is not
+    /// used yet. The newest reservation goes first. One with an accepted child behind it is kept.
     ///
     /// # Examples
     ///
@@ -144,8 +151,9 @@ impl<C: Kind> Handle<C> {
         self.shared.set_limit(limit);
     }
 
-    /// The group's numbers, taken at one moment; after its end, the last ones. For a progress
-    /// bar, say: see [`Stats`](crate::Stats#a-progress-bar).
+    /// Returns the group's numbers, taken at one moment; after the group's end, the last ones.
+    ///
+    /// For a progress bar, see [`Stats`](crate::Stats#a-progress-bar).
     ///
     /// # Examples
     ///
@@ -161,7 +169,8 @@ impl<C: Kind> Handle<C> {
         self.shared.core.read(|state| state.stats())
     }
 
-    /// Whether the group admits no more children: its token is cancelled.
+    /// Returns `true` if the group has stopped: its token is cancelled, and it admits no more
+    /// children.
     ///
     /// # Examples
     ///

@@ -1,9 +1,8 @@
 //! Run a bounded set of fallible futures together, on any executor.
 //!
-//! A [`Group`] is a future that holds other futures, its children. Awaiting it drives them:
-//! it polls those that are woken, admits new ones only while fewer than its limit run, and
-//! resolves when all are done, to the first error or `Ok(())`, unless it is asked for
-//! [something else](#what-comes-out).
+//! A [`Group`] is a future that holds other futures, its *children*. While it is awaited, it polls
+//! the children that were woken, and it admits new ones as long as fewer than its limit run. It
+//! resolves when all of them are done: by default to the first error, or to `Ok(())`.
 //!
 //! ```
 //! use errgroup::Group;
@@ -22,19 +21,26 @@
 //! # futures::executor::block_on(run(&["/a", "/b"])).unwrap();
 //! ```
 //!
-//! It knows no runtime, no timer but the one it is given, and spawns only
-//! [where you tell it](Group::on), so it works under tokio, smol, async-std or a `block_on` of
-//! your own, within other combinators, and in libraries that must not pick a runtime. Children
-//! may borrow from the caller's stack. Nothing outlives the group: when it resolves all its children are gone, and dropping it drops them.
+//! At the first error the other children are not dropped. They are told through the group's
+//! [token](CancelToken), polled until they finish, and waited for: see [When a child
+//! fails](#when-a-child-fails).
+//!
+//! The crate has no runtime and no timer of its own, and it spawns nothing unless you [give it a
+//! spawner](Group::on). So it works under tokio, smol, async-std or a `block_on` of your own,
+//! inside other combinators, and in libraries that must not pick a runtime. Children may borrow
+//! from the caller's stack. Nothing outlives the group: when it resolves, its children are gone,
+//! and dropping it drops them.
 //!
 //! # When a child fails
 //!
-//! The first child to finish with an `Err` decides, unless another [policy](#what-comes-out)
-//! is set; its error comes out as it is. At that
-//! moment the group *stops*: nothing more is admitted, what was queued is dropped, and the
-//! group's [token](CancelToken) is cancelled. Its other children are not dropped where they
-//! stand: they are told, and polled on until they finish, so that they can clean up. One
-//! that wants to end early listens to the token:
+//! By default the first child to finish with an `Err` decides, and its error is returned as it is.
+//! At that moment the group *stops*:
+//!
+//! - it admits no more children, and drops those in its queue without polling them;
+//! - its [token](CancelToken) is cancelled, with a [`Reason`];
+//! - the children that run are *drained*: polled until they finish, so that they can clean up.
+//!
+//! A child that should end early listens to the token:
 //!
 //! ```
 //! use errgroup::{Group, Reason};
@@ -43,7 +49,7 @@
 //! let mut group = Group::new();
 //! let token = group.token().clone();
 //! group.queue(async move {
-//!     // Runs until somebody else fails.
+//!     // Runs until another child fails.
 //!     let why = token.cancelled().await;
 //!     assert_eq!(why, Reason::Failed);
 //!     Ok(())
@@ -53,39 +59,42 @@
 //! # });
 //! ```
 //!
-//! [`CancelToken::run`] does the same around any future. Whoever else holds the token may
-//! cancel it too, and stops the group by that; which is no error by itself. With
-//! [`with_parent`](Group::with_parent) a group's token hangs below another: tokens are
-//! trees, and each knows the [`Reason`] why it was cancelled. With
-//! [`err_on_cancel`](Group::err_on_cancel) a cancel is an error after all.
+//! [`CancelToken::run`] wraps any future so that it ends when the token is cancelled.
 //!
-//! [`with_deadline`](Group::with_deadline) stops a group when a future resolves: any runtime's
-//! timer. And [`with_grace`](Group::with_grace) bounds the time after a stop: first a signal,
-//! then, for those who don't heed it, the end.
+//! Besides a child's result, three things stop a group:
 //!
-//! A child that panics stops the group as well. The siblings are polled to their end, and
-//! then the panic goes on out of the group, with its own payload.
+//! - **A cancel.** Any holder of the token may cancel it. With [`with_parent`](Group::with_parent),
+//!   a cancel of the parent token cancels it too: tokens form a tree. A cancel by itself is no
+//!   error, unless [`err_on_cancel`](Group::err_on_cancel) makes it one.
+//! - **A deadline.** [`with_deadline`](Group::with_deadline) stops the group when a future
+//!   resolves, such as the timer of any runtime.
+//! - **A panic** of a child. The siblings are drained, and then the panic resumes out of the
+//!   group's poll, with its own payload.
+//!
+//! [`with_grace`](Group::with_grace) bounds the time that children have after a stop: when it is
+//! over, those that still run are dropped. With a grace that is ready at once, the group drops the
+//! siblings at the first error, as `try_join_all` does.
 //!
 //! # Adding children
 //!
-//! - [`go`](Group::go) waits for room, and drives the running children meanwhile:
-//!   backpressure for whoever makes the work.
-//! - [`try_go`](Group::try_go) never waits; without room it gives the child back.
-//! - [`queue`](Group::queue) never waits either; without room the child stands in line.
-//! - [`feed`](Group::feed) takes a stream and asks it for a child when there is room.
-//! - A [`Handle`] does all four from elsewhere: from within a child, from another task or
-//!   thread. A child may even wait for room in its own group; it never deadlocks on itself.
+//! - [`go`](Group::go) waits for room, and polls the running children meanwhile. This is
+//!   backpressure for the code that makes the work.
+//! - [`try_go`](Group::try_go) never waits. Without room it gives the child back.
+//! - [`queue`](Group::queue) never waits either. Without room the child waits in the group's queue.
+//! - [`feed`](Group::feed) takes a stream, and asks it for the next child when there is room.
+//! - A [`Handle`] does all four from inside a child, from another task or from another thread. A
+//!   child may even [wait for room in its own group](Handle#waiting-inside-a-child).
 //!
-//! All of them are one line: first come, first admitted. Wherever a child is taken, a
-//! [`task`](task()) of one is too, which may have a [weight](Task::weight), a
-//! [priority](Task::priority) and a name, or be a [daemon](Task::daemon), for whom the group
-//! does not stay open. Several groups, and other code, may share one limit by a
+//! All of them share one queue: first come, first admitted. Each takes a [`task`](task()) in place
+//! of a future: a future with options, such as a [weight](Task::weight), a
+//! [priority](Task::priority) or a name. A [daemon](Task::daemon) is a child that does not hold the
+//! group open. Several groups, and other code, can share one limit through a
 //! [semaphore](Group::with_semaphore).
 //!
 //! # A body beside its children
 //!
-//! Between two calls of `go`, nobody polls the children. Where the code that adds them does
-//! other things as well, let it be the body of a [`scope`](Group::scope): it runs beside the
+//! Between two calls of `go`, no child is polled. If the code that adds the children awaits other
+//! things as well, make it the body of a [`scope`](Group::scope). The body runs beside the
 //! children, and they go on whatever it awaits.
 //!
 //! ```
@@ -112,18 +121,18 @@
 //!
 //! # What comes out
 //!
-//! By default a group's output is the first `Err` or `Ok(())`, and the children's `Ok` values are
-//! dropped. One call, before the first child, sets another *policy*:
+//! A [`Policy`] decides what the children's results add up to, and which results stop the group.
+//! [`FirstErr`], the default, gives the first `Err` or `Ok(())`, and drops the `Ok` values. One
+//! builder, called before the first child, sets another:
 //!
-//! | builder | the group resolves to | a child's result stops it |
-//! | --- | --- | --- |
-//! | (the default, [`FirstErr`]) | `Result<(), E>` | at the first `Err` |
-//! | [`collect`](Group::collect) | `Result<Vec<T>, E>`, in the order of admission | at the first `Err` |
-//! | [`all_errors`](Group::all_errors) | `Result<(), Errors<E>>` | never |
-//! | [`settle`](Group::settle) | `Vec<Result<T, E>>`, in the order of admission | never |
-//! | [`first_ok`](Group::first_ok) | `Result<T, Errors<E>>` | at the first `Ok` |
-//! | [`first_done`](Group::first_done) | `Option<Result<T, E>>` | at the first to finish |
-//! | [`with_policy`](Group::with_policy) | what your [`Policy`] makes | when it says so |
+//! - [`collect`](Group::collect): all values, in the order of admission, or the first error;
+//! - [`all_errors`](Group::all_errors): every error; no result stops the group;
+//! - [`settle`](Group::settle): every result; no result stops the group;
+//! - [`first_ok`](Group::first_ok): the first value, or all errors;
+//! - [`first_done`](Group::first_done): the first result, be it a value or an error;
+//! - [`with_policy`](Group::with_policy): whatever a policy of your own makes of them.
+//!
+//! [`Policy`] has a table of their outputs.
 //!
 //! ```
 //! use errgroup::Group;
@@ -136,20 +145,19 @@
 //!         break;
 //!     }
 //! }
-//! let lengths: Vec<usize> = group.await?; // as the urls are, whoever was first
+//! let lengths: Vec<usize> = group.await?; // in the order of the urls
 //! # assert_eq!(lengths, [2, 3]);
 //! # Ok(())
 //! # }
 //! # futures::executor::block_on(run(&["/a", "/bc"])).unwrap();
 //! ```
 //!
-//! Whatever the policy, a cancelled token or a panic stops the group, and what runs is polled to
-//! its end.
+//! Under any policy, a cancelled token or a panic stops the group, and the running children are
+//! drained.
 //!
-//! Where the results are wanted one by one, as they come, the group becomes a stream of them,
-//! by [`results`](Group::results): in the order in which children finish, or
-//! [in the order of admission](stream::Results::in_order); and it may be
-//! [fed](stream::Results::feed) with a stream of children.
+//! [`results`](Group::results) turns the group into a stream of its children's results: in the
+//! order in which they finish, or [in the order of admission](stream::Results::in_order). The
+//! stream can be [fed](stream::Results::feed) by a stream of children.
 //!
 //! ```
 //! use errgroup::Group;
@@ -169,25 +177,27 @@
 //!
 //! # Watching
 //!
-//! [`stats`](Group::stats) are the numbers of one moment: enough for a progress bar. An
-//! [`Observer`] hears each [`Event`], in order: who is queued, starts and finishes, and how. It
-//! may hold a [`Handle`] and act on what it hears; so a limit can follow the load.
+//! [`stats`](Group::stats) returns the group's numbers at one moment, which is enough for a
+//! progress bar. An [`Observer`] is told every [`Event`] in order: which child is queued, starts or
+//! finishes, and how. It may hold a [`Handle`] and act on what it is told, so a limit can follow
+//! the load.
 //!
 //! # In parallel
 //!
-//! The children of [`Group::on`] run as tasks of an executor, on all its threads; the group
-//! waits for them. All else is the same.
+//! The children of [`Group::on`] run as tasks of an executor, on all its threads, and the group
+//! waits for them. Limits, policies, tokens and handles work as in any other group.
 //!
 //! # Without a group
 //!
-//! Where all that is wanted is the values, [`map`](map()) and [`for_each`] run a future for each
-//! input, and [`hedge`] makes another attempt where one takes long. Nobody holds a token of
-//! theirs; so at the first error, or at `hedge`'s first value, they drop those that still run.
+//! If only the values are wanted, [`map`](map()) and [`for_each`] run a future for each input, and
+//! [`hedge`] starts another attempt when one takes long. They have no token that other code could
+//! hold. So they drop the futures that still run: at the first error, or, for `hedge`, at the first
+//! value.
 //!
 //! ```
 //! # async fn length(url: &str) -> Result<usize, std::io::Error> { Ok(url.len()) }
 //! # async fn run(urls: &[&str]) -> Result<(), std::io::Error> {
-//! let lengths: Vec<usize> = errgroup::map(8, urls, |url| length(url)).await?; // as the urls are
+//! let lengths: Vec<usize> = errgroup::map(8, urls, |url| length(url)).await?; // in order
 //! # assert_eq!(lengths, [2, 3]);
 //! # Ok(())
 //! # }
@@ -196,10 +206,10 @@
 //!
 //! # Naming the types
 //!
-//! Inference finds the types where the group's output is used. Where it doesn't (`E0282`), say
-//! one of them: `Ok::<_, MyError>(())` in a child, or `Group::<Boxed<(), MyError>>::new()`. As
-//! a field or an argument a group is a `Group<Boxed<'a, T, E>>`, its handle a
-//! `Handle<Boxed<'a, T, E>>`, and what either takes an `impl Child<Boxed<'a, T, E>>`.
+//! The types are inferred if the group's output is used. If they are not (`E0282`), name one of
+//! them: `Ok::<_, MyError>(())` in a child, or `Group::<Boxed<(), MyError>>::new()`. As a field or
+//! an argument, a group is a `Group<Boxed<'a, T, E>>` and its handle a `Handle<Boxed<'a, T, E>>`. A
+//! function that passes children on to either takes an `impl Child<Boxed<'a, T, E>>`.
 //!
 //! ```
 //! use errgroup::{Boxed, Group};
@@ -218,46 +228,49 @@
 //! # futures::executor::block_on(uploads.group).unwrap();
 //! ```
 //!
-//! # What to watch out for
+//! # Hazards
 //!
-//! - **The children share one task.** They run concurrently, not in parallel: all on the
-//!   thread that polls the group at the moment. For more cores there is [`Group::on`], whose
-//!   children are tasks of an executor.
-//! - **Blocking code blocks them all.** A child that computes for long or calls blocking I/O
-//!   holds up its siblings and the group. Hand such work to threads (`spawn_blocking`,
-//!   `unblock`) and let the child await the answer.
-//! - **A group that is not polled does nothing**, as any future. Held across an `.await` of
-//!   something else, its children stand still, with the locks and connections that they
-//!   hold; if that something needs one of these, it is a deadlock. Use
-//!   [`scope`](Group::scope), or `join!` the two.
-//! - **`let _ = group.go(child);`** without `.await` drops the child, never polled. And
-//!   `let _ = group.go(child).await;` throws away the child that a stopped group gives back,
-//!   and the news that it has stopped. [`go`](Group::go) shows three ways that don't.
+//! - **A group that is not polled does nothing**, like any future. Its children run while the group
+//!   itself is awaited, or a [`go`](Group::go), [`feed`](Group::feed) or [`scope`](Group::scope) of
+//!   it. While the caller awaits anything else, they stand still, with the locks and connections
+//!   that they hold. If the caller waits for one of these, it waits forever. Use a `scope`, or
+//!   `join!` the two.
+//! - **`let _ = group.go(child);`** without `.await` drops the child, never polled. With `.await`,
+//!   `let _ =` loses the child that a stopped group gives back, and the news that it has stopped.
+//!   [`go`](Group::go) shows three ways to write it.
 //! - **`group.go(child).await?`** makes "the group has stopped" the error of your function, in
-//!   place of the child's, and drops the group. Leave the loop, and await the group.
-//! - **A stop does not cut off a scope's body.** Let it await what may take long within
-//!   `handle.token().run(…)`.
-//! - **What children borrow is declared before the group**, which is dropped first. For the
-//!   token, clone it into each child.
-//! - **A `go` of a handle that was polled once and is never polled again** holds up all who
-//!   came after it, and holds the group open, until a stop. Drop it, or poll it on.
-//! - **A daemon takes room as any child does**; under a limit of 1 it leaves none for anyone.
-//! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to
-//!   its own end, and the group waits for it. To cut it off, set a
-//!   [grace](Group::with_grace), or drop the group.
+//!   place of the child's error, and drops the group with its children. Leave the loop instead, and
+//!   await the group.
+//! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to its own
+//!   end, and the group waits for it. A [grace](Group::with_grace) bounds that time; dropping the
+//!   group ends it.
+//! - **A stop does not end the body of a scope.** The body should await whatever may take long
+//!   within `handle.token().run(…)`.
+//! - **The children share one task.** They run concurrently, not in parallel: all on the thread
+//!   that polls the group. For more cores, use [`Group::on`].
+//! - **Blocking code blocks all of them.** A child that computes for long, or calls blocking I/O,
+//!   holds up its siblings. Hand such work to threads (`spawn_blocking`, `unblock`), and let the
+//!   child await the answer.
+//! - **What the children borrow must be declared before the group**, because variables are dropped
+//!   in reverse order. The group's token counts: move a clone of it into each child.
+//! - **A handle's `go` that was polled once must be polled on or dropped.** Until then, or until a
+//!   stop, it holds up every child that came after it, and holds the group open. See
+//!   [`Handle::go`](Handle::go).
+//! - **A daemon takes room like any child.** Under a limit of 1 it leaves none for others.
+//! - **A resolved group is over.** It takes no more children, and awaited again it stays pending.
 //!
 //! # Features
 //!
-//! - `std` (default): panics of children are caught, siblings drained, the panic resumed; a
-//!   child may wait in `go` for its own group. Without it the crate is `no_std` with
-//!   `alloc`: a panic unwinds where it happens, and children add others by `queue`.
+//! - `std` (default): panics of children are caught, the siblings are drained, and the panic
+//!   resumes. A child may wait in `go` for room in its own group. Without `std`, the crate is
+//!   `no_std` with `alloc`: a panic unwinds where it happens, and children add others by `queue`.
 //! - `tracing`: `TracingObserver`, which gives each child a span of the crate `tracing`.
 //!
 //! # Coming from elsewhere
 //!
-//! `docs/coming-from.md` in the repository sets Go's `errgroup` and its relatives, tokio's
-//! `JoinSet`, the combinators of `futures`, Trio's nurseries, Java's `StructuredTaskScope` and
-//! others side by side with what answers them here.
+//! `docs/coming-from.md` in the repository compares this crate with Go's `errgroup` and its
+//! relatives, tokio's `JoinSet`, the combinators of `futures`, Trio's nurseries, Java's
+//! `StructuredTaskScope` and others.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

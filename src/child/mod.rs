@@ -40,8 +40,29 @@ pub(crate) use sealed::{Seal, Sealed};
 
 /// A way to hold children: [`Boxed`], [`LocalBoxed`], [`Plain`] or [`Spawned`](crate::Spawned).
 ///
-/// Sealed: a group's constructors choose among them. Bounds of your own want [`Children`] for
-/// the kind, and [`Child`] for what it takes.
+/// A group's constructor chooses one of them. A bound of your own is usually [`Children`], which is
+/// this trait with the type of the children's results. The trait is sealed.
+///
+/// # Examples
+///
+/// A type that holds a handle to any group:
+///
+/// ```
+/// use errgroup::{Handle, Kind};
+///
+/// struct Pool<C: Kind> {
+///     handle: Handle<C>,
+/// }
+///
+/// impl<C: Kind> Pool<C> {
+///     fn shrink(&self) {
+///         self.handle.set_limit(Some(1));
+///     }
+/// }
+/// # let group = errgroup::Group::<errgroup::Boxed<'_, (), ()>>::new();
+/// # Pool { handle: group.handle() }.shrink();
+/// # assert_eq!(group.limit(), Some(1));
+/// ```
 pub trait Kind: Sealed + Sized {
     /// What a group may own beside its children.
     #[doc(hidden)]
@@ -51,11 +72,27 @@ pub trait Kind: Sealed + Sized {
     type Set: ChildSet<Self>;
 }
 
-/// A [`Kind`] whose children's results are known: what a group needs to poll them.
+/// A [`Kind`] with `Ok` and `Err`, the types of its children's results: what a group needs to poll
+/// them.
+///
+/// # Examples
+///
+/// A function that takes a handle to any group:
+///
+/// ```
+/// use errgroup::{Children, Handle};
+///
+/// fn busy<C: Children>(handle: &Handle<C>) -> bool {
+///     handle.stats().running > 0
+/// }
+/// # let mut group = errgroup::Group::new();
+/// # group.queue(async { Ok::<(), ()>(()) });
+/// # assert!(busy(&group.handle()));
+/// ```
 pub trait Children: Kind {
-    /// What a child returns when all went well.
+    /// What a child returns if it succeeds.
     type Ok;
-    /// What a child fails with.
+    /// What a child returns if it fails.
     type Err;
 
     #[doc(hidden)]
@@ -65,7 +102,7 @@ pub trait Children: Kind {
 /// What a group of kind `C` takes as a child: a future of a `Result` that `C` can hold, or a
 /// [`Task`] of one.
 ///
-/// Sealed: it holds for all of these.
+/// It is implemented for all of these, and sealed.
 ///
 /// # Examples
 ///
@@ -92,16 +129,58 @@ pub trait Child<C: Kind>: Sized {
     }
 }
 
-/// Children of any type, each in a box, that may borrow for `'a` and are `Send`:
+/// Children of any type that are `Send` and may borrow for `'a`, each in a box:
 /// [`Group::new`](crate::Group::new).
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::{Boxed, Group};
+///
+/// fn checks<'a>(names: &'a [String]) -> Group<Boxed<'a, (), &'a str>> {
+///     let mut group = Group::new();
+///     for name in names {
+///         group.queue(async move { if name.is_empty() { Err("no name") } else { Ok(()) } });
+///     }
+///     group
+/// }
+/// # assert_eq!(futures::executor::block_on(checks(&[String::new()])), Err("no name"));
+/// ```
 pub struct Boxed<'a, T, E>(BoxFuture<'a, Result<T, E>>);
 
-/// Children of any type, each in a box, that may borrow for `'a` and need not be `Send`:
+/// Children of any type, `Send` or not, that may borrow for `'a`, each in a box:
 /// [`Group::local`](crate::Group::local).
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::RefCell;
+///
+/// use errgroup::{Group, LocalBoxed};
+///
+/// fn lines<'a>(text: &'a RefCell<String>) -> Group<LocalBoxed<'a, (), String>> {
+///     let mut group = Group::local();
+///     group.queue(async { Ok(text.borrow_mut().push('\n')) });
+///     group
+/// }
+/// # assert_eq!(futures::executor::block_on(lines(&RefCell::default())), Ok(()));
+/// ```
 pub struct LocalBoxed<'a, T, E>(LocalBoxFuture<'a, Result<T, E>>);
 
 pin_project! {
-    /// Children of one type, held as they are: [`Group::unboxed`](crate::Group::unboxed).
+    /// Children of one type `F`, held without a box: [`Group::unboxed`](crate::Group::unboxed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::{Ready, ready};
+    ///
+    /// use errgroup::{Group, Plain};
+    ///
+    /// let mut group: Group<Plain<Ready<Result<(), String>>>> = Group::unboxed();
+    /// group.queue(ready(Ok(())));
+    /// # assert_eq!(futures::executor::block_on(group), Ok(()));
+    /// ```
     pub struct Plain<F> {
         #[pin]
         future: F,

@@ -11,10 +11,11 @@ use crate::child::Kind;
 use crate::handle::Handle;
 
 impl<C: Kind> Handle<C> {
-    /// Waits until the group has resolved or is gone, and all its children with it: those of
-    /// [`Group::on`](crate::Group::on) that a drop or a grace has ended are gone at their next poll.
+    /// Waits until the group has resolved or is gone, and all its children with it.
     ///
-    /// Any number may wait; the future borrows nothing.
+    /// Any number of tasks may wait. The future borrows nothing of the handle. It also waits for
+    /// children of [`Group::on`](crate::Group::on) that a drop or a grace has ended, which are gone
+    /// at their next poll.
     ///
     /// # Examples
     ///
@@ -33,7 +34,7 @@ impl<C: Kind> Handle<C> {
         Closed::new(self.shared.core.closed_event())
     }
 
-    /// Whether the group has resolved or is gone, and all its children with it.
+    /// Returns `true` if the group has resolved or is gone, and all its children with it.
     ///
     /// # Examples
     ///
@@ -50,8 +51,25 @@ impl<C: Kind> Handle<C> {
     }
 }
 
-/// The future of [`Handle::closed`](crate::Handle::closed): resolves when the group has
-/// resolved or is gone, and its children with it.
+/// Future for [`Handle::closed`](crate::Handle::closed): resolves when the group has resolved or is
+/// gone, and its children with it.
+///
+/// It is `'static` and `Send`.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Group;
+/// use errgroup::future::Closed;
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new();
+/// group.queue(async { Ok::<(), ()>(()) });
+/// let closed: Closed = group.handle().closed();
+/// drop(group);
+/// closed.await;
+/// # });
+/// ```
 #[must_use = "a future does nothing unless it is polled: `.await` it"]
 pub struct Closed {
     /// Gone once it has resolved.

@@ -23,29 +23,38 @@ use crate::util::wake_flag::WakeFlag;
 const ASKS: usize = 4096;
 
 impl<C: Children, P, O> Group<C, P, O> {
-    /// Admits the children of a stream, asked for one by one as there is room, polling the
-    /// running ones meanwhile; resolves to how many it has admitted.
+    /// Admits the children of a stream, which is asked for the next one when there is room, and
+    /// polls the running children meanwhile.
     ///
-    /// At most as many children exist at a time as may run. It ends with the stream, or, at
-    /// once, when the group stops, though the stream be pending; then await the group. For an
-    /// iterator, wrap it in `futures::stream::iter`.
+    /// It resolves to the number of children that the group accepted. It ends with the stream, or
+    /// at once when the group stops, even if the stream is pending; then await the group. At most
+    /// as many children of the stream exist at a time as may run. To feed an iterator, wrap it in
+    /// `futures::stream::iter`.
+    ///
+    /// (`SinkExt::feed` of `futures` is another thing: it sends one item.)
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it drops the stream; the children admitted so far stay. To keep the stream,
-    /// pass `&mut stream`.
+    /// If the future is dropped, so is the stream. The children admitted so far stay. To keep the
+    /// stream, pass `&mut stream`.
     ///
     /// # Panics
     ///
-    /// A panic of the stream leaves `feed` at once; the group goes on.
+    /// A panic of the stream leaves `feed` at once. The group goes on.
     ///
     /// # Fairness
     ///
-    /// The stream is asked only when there is room and it is this feed's turn in the line, in which
-    /// it stands with priority 0, whatever its children ask for. A
-    /// stream that is pending holds neither; when it wakes, the feed stands in line anew. It
-    /// is asked at most 4,096 times a poll. A stream must not itself wait for room in the
-    /// group that it feeds: at the limit the two would wait for one another.
+    /// The stream is asked only if there is room and it is the turn of this `feed`. The `feed`
+    /// waits in the group's queue with priority 0, whatever its children ask for. It asks at most
+    /// 4,096 times a poll.
+    ///
+    /// A stream that is pending holds neither room nor a position in the queue. When it wakes, the
+    /// `feed` queues as a newcomer.
+    ///
+    /// # Hazards
+    ///
+    /// The stream must not itself wait for room in the group that it feeds. At the limit, the two
+    /// would wait for one another.
     ///
     /// # Examples
     ///
@@ -72,11 +81,10 @@ impl<C: Children, P, O> Group<C, P, O> {
 }
 
 impl<C: Children> Handle<C> {
-    /// Admits the children of a stream, asked for one by one as there is room; resolves to
-    /// how many it has admitted, when the stream has ended or the group has stopped.
+    /// Admits the children of a stream, which is asked for the next one when there is room.
     ///
-    /// As [`Group::feed`](crate::Group::feed), but the group, not this future, polls the
-    /// children meanwhile; and it borrows nothing of the handle.
+    /// The group, not this future, polls the children meanwhile. The future borrows nothing of the
+    /// handle. All else is as in [`Group::feed`](crate::Group::feed).
     ///
     /// # Examples
     ///
@@ -100,11 +108,29 @@ impl<C: Children> Handle<C> {
 }
 
 pin_project! {
-    /// The future of [`Group::feed`](crate::Group::feed) and
-    /// [`Handle::feed`](crate::Handle::feed): admits the children of a stream.
+    /// Future for [`Group::feed`](crate::Group::feed) and [`Handle::feed`](crate::Handle::feed):
+    /// admits the children of a stream.
     ///
-    /// `D` is what it was called on, `&mut Group` or [`Handle`](crate::Handle); `S` the
-    /// stream.
+    /// `D` is what it was called on, `&mut Group` or [`Handle`](crate::Handle). `S` is the stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::future::Feed;
+    /// use errgroup::{Boxed, Group, Handle};
+    /// use futures::future::BoxFuture;
+    /// use futures::stream::{self, BoxStream, StreamExt};
+    ///
+    /// type Kind = Boxed<'static, (), String>;
+    /// type Children = BoxStream<'static, BoxFuture<'static, Result<(), String>>>;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let group: Group<Kind> = Group::new();
+    /// let children: Children = stream::empty().boxed();
+    /// let feeding: Feed<Handle<Kind>, Kind, Children> = group.handle().feed(children);
+    /// assert_eq!(feeding.await, 0);
+    /// # });
+    /// ```
     #[must_use = "the stream is only asked when this is polled: `.await` it"]
     pub struct Feed<D, C: Kind, S> {
         driver: D,

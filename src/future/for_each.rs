@@ -11,18 +11,19 @@ use crate::policy::FirstErr;
 
 /// Runs a future for each input, at most `limit` at a time.
 ///
-/// As [`map`](crate::map()), but the values, of any type, are dropped as they come.
+/// It is [`map`](crate::map()), except that the values, of any type, are dropped as they come.
 ///
 /// # Errors
 ///
-/// The error of the first future to finish with one; the others are dropped before it comes
-/// out, as with [`map`](crate::map()).
+/// Returns the error of the first future to finish with one. The other futures are dropped before
+/// it is returned, as with [`map`](crate::map()).
 ///
 /// # Panics
 ///
-/// Where `limit` is 0, at the call. And where one of the futures panics, `f`, the inputs or a
-/// destructor: the futures that run are dropped, then the panic goes on out of the poll, as with
-/// [`map`](crate::map()).
+/// Panics if `limit` is 0, during the call.
+///
+/// If a future, `f`, the inputs or a destructor panics, the futures that run are dropped. Then the
+/// panic resumes out of the poll, as with [`map`](crate::map()).
 ///
 /// # Examples
 ///
@@ -52,9 +53,25 @@ where
     ForEach { driver: MapDriver::new(limit, inputs.into_iter(), f, Group::unboxed()) }
 }
 
-/// The future of [`for_each`]: done when all are, or at the first error.
+/// Future for [`for_each`]: resolves when all futures are done, or at the first error.
 ///
-/// `I` is the iterator of the inputs, `F` the function, `Fut` what it makes.
+/// `I` is the iterator of the inputs, `F` the function, and `Fut` the future that it makes.
+///
+/// # Examples
+///
+/// ```
+/// use std::future::{Ready, ready};
+///
+/// use errgroup::future::ForEach;
+///
+/// type Made = Ready<Result<(), String>>;
+/// type Checking = ForEach<std::ops::Range<u32>, fn(u32) -> Made, Made, String>;
+///
+/// # futures::executor::block_on(async {
+/// let checking: Checking = errgroup::for_each(2, 0..3, |_| ready(Ok(())));
+/// assert_eq!(checking.await, Ok(()));
+/// # });
+/// ```
 #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
 pub struct ForEach<I, F, Fut, E> {
     driver: MapDriver<I, F, Fut, FirstErr<E>, Result<(), E>>,

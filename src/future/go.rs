@@ -18,15 +18,18 @@ use crate::handle::Handle;
 impl<C: Children, P, O> Group<C, P, O> {
     /// Waits for room, polling the running children meanwhile, then admits a child.
     ///
-    /// With room, it admits at its first poll, and polls nobody.
+    /// If there is room, it admits the child at its first poll, and polls no child. At the limit it
+    /// waits, as `Go` of Go's `errgroup` does after `SetLimit`.
     ///
     /// # Errors
     ///
-    /// [`Stopped`](crate::Stopped), with the child, never polled, where the group has stopped.
-    /// It says that there is no use in going on; *why* it stopped, the group tells when it is
-    /// awaited. Whoever throws this result away loses the child, and goes on making more for
-    /// nothing. Nor does `?` do, which makes this error the caller's in place of the child's, and
-    /// drops the group. Three ways that are right:
+    /// Returns [`Stopped`](crate::Stopped) if the group has stopped, with the child, which was
+    /// never polled. The error says that there is no use in adding more children. *Why* the group
+    /// stopped is what the group itself resolves to.
+    ///
+    /// Code that ignores this result loses the child, and goes on making children for nothing. With
+    /// `?`, the error becomes the caller's, in place of the child's error, and the group is
+    /// dropped. These three ways are right:
     ///
     /// ```
     /// # use errgroup::Group;
@@ -42,7 +45,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///     let Ok(()) = group.go(work(n)).await else { break };
     /// }
     /// for n in 0..3 {
-    ///     group.queue(work(n)); // never waits: fine where all the work is in memory anyway
+    ///     group.queue(work(n)); // never waits: fine if all the work is in memory anyway
     /// }
     /// # group.await
     /// # }).unwrap();
@@ -50,8 +53,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before admission, it leaves no trace: the child was never polled, and those
-    /// behind it in line move up.
+    /// If the future is dropped before it has admitted its child, the child is dropped, never
+    /// polled. It leaves no trace in the group, and those behind it in the queue move up.
     ///
     /// # Fairness
     ///
@@ -75,11 +78,14 @@ impl<C: Children, P, O> Group<C, P, O> {
         Go::new(self, child)
     }
 
-    /// Admits a child if there is room and nobody waits for it; never waits.
+    /// Admits a child if there is room and nothing else waits for it, as `TryGo` of Go's `errgroup`
+    /// does.
+    ///
+    /// It never waits, and it never overtakes a child or a `go` that waits.
     ///
     /// # Errors
     ///
-    /// [`TryGoError`], with the child, never polled.
+    /// Returns [`TryGoError`] with the child, which was never polled.
     ///
     /// # Examples
     ///
@@ -95,12 +101,15 @@ impl<C: Children, P, O> Group<C, P, O> {
         self.admit(child)
     }
 
-    /// Hands a child over: it is admitted now where there is room, else in its turn.
+    /// Adds a child: it is admitted at once if there is room, else when its turn comes.
     ///
-    /// Never waits and never fails. Where the group stops first, or has stopped, the child
-    /// is dropped without being polled, and counted in [`Stats::dropped`]. What is queued is
-    /// held in memory, at its full size: where children are made faster than they finish, [`go`](Self::go) and
-    /// [`feed`](Self::feed) hold their maker back.
+    /// It never waits and never fails. If the group has stopped, or stops before the child is
+    /// admitted, the child is dropped without being polled, and counted in
+    /// [`Stats::dropped`](crate::Stats::dropped).
+    ///
+    /// A queued child is held in memory at its full size. If children are made faster than they
+    /// finish, use [`go`](Self::go) or [`feed`](Self::feed), which slow down the code that makes
+    /// them.
     ///
     /// # Examples
     ///
@@ -121,28 +130,30 @@ impl<C: Children, P, O> Group<C, P, O> {
 }
 
 impl<C: Children> Handle<C> {
-    /// Waits for room, then admits a child; the group, not this future, polls the children
+    /// Waits for room, then admits a child. The group, not this future, polls the children
     /// meanwhile.
     ///
-    /// The future borrows nothing of the handle. With room, the child is admitted at its
-    /// first poll.
+    /// The future borrows nothing of the handle, so it can be spawned as a task. If there is room,
+    /// it admits the child at its first poll.
     ///
     /// # Errors
     ///
-    /// [`Stopped`](crate::Stopped), with the child, never polled, where the group has stopped
-    /// or is gone. A stop wakes those who wait.
+    /// Returns [`Stopped`](crate::Stopped) if the group has stopped or is gone, with the child,
+    /// which was never polled. A stop wakes every `go` that waits.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before admission, it leaves no trace, and those behind it in line move up.
+    /// If the future is dropped before it has admitted its child, the child is dropped, never
+    /// polled. It leaves no trace in the group, and those behind it in the queue move up.
     ///
     /// # Fairness
     ///
-    /// First come, first started, over everything that waits for the group. Room is kept for
-    /// a `go` whose turn has come; a child that comes later may be accepted before it is
-    /// polled, but does not start before its child. So a `go` that was polled once and is
-    /// never polled again holds up all who came after it, and holds the group open, until a
-    /// stop: drop it, or poll it on.
+    /// First come, first started, over everything that waits for the group.
+    ///
+    /// When the turn of a waiting `go` comes, room is reserved for it until it is polled. A child
+    /// that comes later may be accepted before that, but it does not start before the child of this
+    /// `go`. So a `go` that was polled once and is never polled again holds up all that came after
+    /// it, and holds the group open, until a stop. Poll it on, or drop it.
     ///
     /// # Examples
     ///
@@ -165,11 +176,11 @@ impl<C: Children> Handle<C> {
         Go::new(self.clone(), child)
     }
 
-    /// Admits a child if there is room and nobody waits for it; never waits.
+    /// Admits a child if there is room and nothing else waits for it. See [`Group::try_go`].
     ///
     /// # Errors
     ///
-    /// [`TryGoError`], with the child, never polled.
+    /// Returns [`TryGoError`] with the child, which was never polled.
     ///
     /// # Examples
     ///
@@ -186,10 +197,8 @@ impl<C: Children> Handle<C> {
         self.shared.try_go(Caller::Handle, child)
     }
 
-    /// Hands a child over: it is admitted now where there is room, else in its turn.
-    ///
-    /// Never waits and never fails. Where the group stops first, or has stopped, the child
-    /// is dropped without being polled, and counted in [`Stats::dropped`].
+    /// Adds a child: it is admitted at once if there is room, else when its turn comes. See
+    /// [`Group::queue`].
     ///
     /// # Examples
     ///
@@ -212,9 +221,9 @@ impl<C: Children> Handle<C> {
 
 /// [Queues](Self::queue) each child that the iterator makes, in its order.
 ///
-/// All of them are made here and now; where that is too much to hold in memory,
-/// [`feed`](Self::feed) makes each when there is room. A panic of the iterator leaves those queued
-/// that it had made.
+/// All children are made during the call. If that is too much to hold in memory,
+/// [`feed`](Self::feed) makes each one when there is room. If the iterator panics, the children
+/// that it made before stay queued.
 ///
 /// # Examples
 ///
@@ -258,11 +267,29 @@ impl<C: Children, A: Child<C>> Extend<A> for Handle<C> {
     }
 }
 
-/// The future of [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go):
-/// waits for room and admits a child.
+/// Future for [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go): waits for room
+/// and admits a child.
 ///
-/// `D` is what it was called on, `&mut Group` or [`Handle`](crate::Handle); `A` the child as
-/// it was passed in.
+/// `D` is what it was called on, `&mut Group` or [`Handle`](crate::Handle). `A` is the child as it
+/// was passed in.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::future::Go;
+/// use errgroup::{Boxed, Group, Handle};
+/// use futures::future::BoxFuture;
+///
+/// type Kind = Boxed<'static, (), String>;
+/// type Child = BoxFuture<'static, Result<(), String>>;
+///
+/// # futures::executor::block_on(async {
+/// let group: Group<Kind> = Group::new();
+/// let adding: Go<Handle<Kind>, Kind, Child> = group.handle().go(Box::pin(async { Ok(()) }));
+/// assert!(adding.await.is_ok());
+/// assert_eq!(group.await, Ok(()));
+/// # });
+/// ```
 #[must_use = "the child is only admitted when this is polled: `.await` it, or use `queue`, which never waits"]
 pub struct Go<D, C: Kind, A> {
     driver: D,

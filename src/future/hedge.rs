@@ -15,32 +15,37 @@ use crate::policy::{Errors, FirstOk, Policy, Verdict};
 use crate::util::panic::{FirstPanic, catch};
 use crate::util::wake_flag::WakeFlag;
 
-/// Starts another attempt where the last one takes long or fails; the first `Ok` wins.
+/// Starts another attempt when the last one takes long or fails; the first `Ok` wins.
 ///
-/// Starts `attempt(0)`. Whenever `delay(n)` resolves, to whatever it does, or attempt `n`
-/// fails, while it is the newest, attempt `n + 1` is started beside those that run, up to `max`
-/// in all. `delay(n)` is asked for as attempt `n` starts, except for the last one, after which
-/// nobody comes. The first attempt to finish with `Ok` wins; the others and the delay are
-/// dropped before its value comes out. One that is done wins over a delay that has resolved.
+/// It starts `attempt(0)`, and beside it `delay(0)`. When `delay(n)` resolves, or when attempt `n`
+/// fails while it is the newest, attempt `n + 1` is started beside those that run, up to `max` in
+/// all. `delay(n)` is called when attempt `n` starts, except for the last attempt. The output of a
+/// delay is dropped.
 ///
-/// With a delay such as the 95th percentile of what an attempt takes, the slowest few answers
-/// are replaced by quick ones for some 5 % more load: the *hedged requests* of Dean and Barroso,
-/// "The Tail at Scale", Communications of the ACM 56(2), 2013. What is attempted should
-/// do no harm if it is done twice. A delay that never resolves makes it a plain retry.
+/// The first attempt to finish with `Ok` wins. The others and the delay are dropped before its
+/// value is returned. An attempt that has finished wins over a delay that has resolved.
 ///
-/// Nothing is started before the first poll; one poll starts at most 4,096 attempts. Dropped, it
-/// drops the attempts that run, then the delay.
+/// With a delay such as the 95th percentile of what an attempt takes, the slowest few answers are
+/// replaced by quick ones for some 5 % more load. These are the *hedged requests* of Dean and
+/// Barroso, "The Tail at Scale", Communications of the ACM 56(2), 2013. An attempt should do no
+/// harm if it is made twice. With a delay that never resolves, it is a plain retry.
+///
+/// No attempt is started before the first poll. One poll starts at most 4,096 attempts.
 ///
 /// # Errors
 ///
-/// Where all `max` attempts fail, all their [`Errors`], in the order in which they came. They are
-/// empty where `max` is 0.
+/// Returns the [`Errors`] of all `max` attempts, in the order in which they came, if all of them
+/// fail. It is empty if `max` is 0.
 ///
 /// # Panics
 ///
-/// Where an attempt panics, or a delay, `attempt` or `delay` itself, or a destructor: the
-/// attempts that run are dropped, since nobody can tell them to come to an end, then the panic
-/// goes on out of the poll, as with [`map`](crate::map()).
+/// If an attempt, a delay, `attempt`, `delay` or a destructor panics, the attempts that run are
+/// dropped, since there is no token to tell them of it. Then the panic resumes out of the poll, as
+/// with [`map`](crate::map()).
+///
+/// # Drop
+///
+/// Dropping it drops the attempts that run, then the delay.
 ///
 /// # Examples
 ///
@@ -77,9 +82,28 @@ where
 }
 
 pin_project! {
-    /// The future of [`hedge`](crate::hedge): the first value, or the errors of all attempts.
+    /// Future for [`hedge`](crate::hedge): gives the first value, or the errors of all attempts.
     ///
-    /// `F` makes the attempts, which are `Fut`; `G` the delays, which are `D`.
+    /// `F` makes the attempts, which are `Fut`. `G` makes the delays, which are `D`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::{Pending, Ready, pending, ready};
+    ///
+    /// use errgroup::future::Hedge;
+    ///
+    /// type Attempt = Ready<Result<&'static str, String>>;
+    /// type Delay = Pending<()>;
+    /// type Attempts = fn(usize) -> Attempt;
+    /// type Delays = fn(usize) -> Delay;
+    /// type Asking = Hedge<Attempts, Attempt, &'static str, String, Delays, Delay>;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let asking: Asking = errgroup::hedge(2, |_| ready(Ok("the answer")), |_| pending());
+    /// assert_eq!(asking.await, Ok("the answer"));
+    /// # });
+    /// ```
     #[must_use = "nothing is attempted unless this is polled: `.await` it"]
     pub struct Hedge<F, Fut, T, E, G, D> {
         group: RaceGroup<Fut, T, E>,

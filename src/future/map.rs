@@ -10,40 +10,41 @@ use super::map_driver::MapDriver;
 use crate::group::Group;
 use crate::policy::Collect;
 
-/// Runs a future for each input, at most `limit` at a time, and gives their values in the order
+/// Runs a future for each input, at most `limit` at a time, and returns their values in the order
 /// of the inputs.
 ///
-/// The future of an input is made only when there is room for it, so that no more than `limit`
-/// exist at a time; the inputs are asked for the next one then, at most 4,096 times a poll.
-/// Nothing is made before the first poll. The futures may borrow, are of one type, and are not
-/// boxed.
-///
-/// Dropped, it drops the futures that run, then the inputs.
+/// The future of an input is made only when there is room for it, so no more than `limit` of them
+/// exist at a time. Only then is the next input taken, at most 4,096 of them a poll. No future is
+/// made before the first poll. The futures may borrow, are of one type, and are not boxed.
 ///
 /// # Errors
 ///
-/// The error of the first future to finish with one, in the order of polling. The others are
-/// dropped where they stand, before the error comes out, and no more are made: as with
-/// `try_join_all`, and other than with a [`Group`], whose children are told by its token and
-/// polled to their end. Work that has to clean up wants a group, with
-/// [`collect`](Group::collect) and [`feed`](Group::feed).
+/// Returns the error of the first future to finish with one, in the order of polling. The other
+/// futures are dropped before the error is returned, and no more are made, as with `try_join_all`.
+///
+/// The children of a [`Group`] are told through its token and drained instead. If the work has to
+/// clean up, use a group, with [`collect`](Group::collect) and [`feed`](Group::feed).
 ///
 /// # Panics
 ///
-/// Where `limit` is 0, at the call.
+/// Panics if `limit` is 0, during the call.
 ///
-/// A panic of one of the futures is as an error: nobody can tell the others to come to an end, and
-/// one that runs for ever would hide it, so they are dropped where they stand, and then it
-/// goes on, with its own payload, out of the poll. So does a panic of `f`, of the inputs, or of a
-/// destructor. (With the feature `std`; without it a panic unwinds where it happens.)
+/// A panic of a future is treated like an error: there is no token to tell the others of it, and
+/// one that runs forever would hide it. So the others are dropped, and then the panic resumes out
+/// of the poll, with its own payload. A panic of `f`, of the inputs or of a destructor is treated
+/// in the same way. (With the feature `std`; without it, a panic unwinds where it happens.)
 ///
 /// # Cancel safety
 ///
-/// Dropped before it is done, it loses the values that it has.
+/// If it is dropped before it is done, the values that it has are lost.
 ///
 /// # Fairness
 ///
-/// As of a [`Group`]: each woken future once a round, at most 4,096 a poll.
+/// As of a [`Group`]: one poll polls each woken future once a round, and at most 4,096 in all.
+///
+/// # Drop
+///
+/// Dropping it drops the futures that run, then the inputs.
 ///
 /// # Examples
 ///
@@ -78,9 +79,25 @@ where
     Map { driver: MapDriver::new(limit, inputs.into_iter(), f, Group::unboxed().collect()) }
 }
 
-/// The future of [`map`](crate::map()): the values of all inputs, or the first error.
+/// Future for [`map`](crate::map()): gives the values of all inputs, or the first error.
 ///
-/// `I` is the iterator of the inputs, `F` the function, `Fut` what it makes.
+/// `I` is the iterator of the inputs, `F` the function, and `Fut` the future that it makes.
+///
+/// # Examples
+///
+/// ```
+/// use std::future::{Ready, ready};
+///
+/// use errgroup::future::Map;
+///
+/// type Made = Ready<Result<u32, String>>;
+/// type Doubling = Map<std::ops::Range<u32>, fn(u32) -> Made, Made, u32, String>;
+///
+/// # futures::executor::block_on(async {
+/// let doubling: Doubling = errgroup::map(2, 0..3, |n| ready(Ok(2 * n)));
+/// assert_eq!(doubling.await, Ok(vec![0, 2, 4]));
+/// # });
+/// ```
 #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
 pub struct Map<I, F, Fut, T, E> {
     driver: MapDriver<I, F, Fut, Collect<T, E>, Values<T, E>>,

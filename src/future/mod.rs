@@ -1,7 +1,7 @@
-//! The futures that this crate's methods return, for those who must name them.
+//! The futures that this crate's methods return, for code that has to name them.
 //!
-//! Each is `Send` when its parts are, may stand in any combinator, and is fused in effect:
-//! polled after completion it stays pending.
+//! Each of them is `Send` if its parts are, and works in any combinator. Polled after completion,
+//! it stays pending.
 
 mod closed;
 mod driver;

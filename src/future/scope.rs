@@ -17,22 +17,26 @@ use crate::util::panic::catch;
 use crate::util::wake_flag::WakeFlag;
 
 impl<C: Children, P, O> Group<C, P, O> {
-    /// Runs `body` beside the children that it adds through the handle it is given; resolves
-    /// to the body's value and the group's output when all are done.
+    /// Runs `body` beside the children, and resolves to its value and the group's output when all
+    /// of them are done. What Trio calls a nursery.
     ///
-    /// The body does not count in the limit. The children go on while it awaits anything at
-    /// all, so that one that holds a lock which the body wants can't deadlock it. The group
-    /// stays open while the body runs. A panic of the body is treated as a child's.
+    /// `body` gets a handle, through which it adds children. It does not count in the limit. The
+    /// children go on whatever it awaits, so a child that holds a lock which the body wants can't
+    /// deadlock it. The group stays open while the body runs.
     ///
-    /// A stop does not drop the body; the scope waits for it. So where it awaits anything but
-    /// the handle's [`go`](Handle::go) and [`feed`](Handle::feed), which hear of a stop, it
-    /// awaits that within `handle.token().run(…)`, unless it shall come to its own end.
+    /// A stop does not drop the body: the scope waits for it. The handle's [`go`](Handle::go) and
+    /// [`feed`](Handle::feed) end at a stop. For any other wait, unless it ends by itself, the body
+    /// uses `handle.token().run(…)`.
+    ///
+    /// # Drop
     ///
     /// Dropping the scope cancels the token, then drops the children, then the body.
     ///
     /// # Panics
     ///
-    /// Where the group was awaited to its end before: there is nothing left to run beside.
+    /// Panics if the group has resolved before.
+    ///
+    /// A panic of the body is treated like a child's.
     ///
     /// # Examples
     ///
@@ -66,15 +70,20 @@ impl<C: Children, P, O> Group<C, P, O> {
 }
 
 impl<C: Children, P, X> Group<C, P, Result<(), X>> {
-    /// Runs a `body` that may fail beside the children that it adds, as
-    /// [`scope`](Self::scope) does.
+    /// Runs a `body` that may fail beside the children, and resolves to its value. See
+    /// [`scope`](Self::scope).
     ///
     /// # Errors
     ///
-    /// An `Err` of the body stops the group ([`Reason::Failed`](crate::Reason::Failed)),
-    /// under any policy, and is the result; unless a child had failed before it and the
-    /// group's output is an `Err`, which then is. Where the body gives `Ok`, an `Err` of the
-    /// output is the result.
+    /// Returns the `Err` of the body, which stops the group
+    /// ([`Reason::Failed`](crate::Reason::Failed)) under any policy. If a child had failed before
+    /// the body did, and the group's output is an `Err`, returns that one instead.
+    ///
+    /// If the body returns `Ok`, returns the `Err` of the group's output, if it is one.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has resolved before.
     ///
     /// # Examples
     ///
@@ -104,8 +113,38 @@ impl<C: Children, P, X> Group<C, P, Result<(), X>> {
 }
 
 pin_project! {
-    /// The future of [`Group::scope`](crate::Group::scope): runs a body beside the children
-    /// that it adds.
+    /// Future for [`Group::scope`](crate::Group::scope): runs a body beside the children that it
+    /// adds.
+    ///
+    /// `B` is the body's future and `R` its value. `C`, `P` and `O` are the group's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::future::Scope;
+    /// use errgroup::{Boxed, FirstErr, Group};
+    /// use futures::future::{BoxFuture, FutureExt};
+    ///
+    /// type Output = Result<(), String>;
+    /// type Counting = Scope<
+    ///     Boxed<'static, (), String>,
+    ///     FirstErr<String>,
+    ///     Output,
+    ///     BoxFuture<'static, usize>,
+    ///     usize,
+    /// >;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let counting: Counting = Group::new().scope(|handle| {
+    ///     async move {
+    ///         handle.queue(async { Ok(()) });
+    ///         1
+    ///     }
+    ///     .boxed()
+    /// });
+    /// assert_eq!(counting.await, (1, Ok(())));
+    /// # });
+    /// ```
     #[must_use = "neither the body nor the children run unless this is polled: `.await` it"]
     pub struct Scope<C: Kind, P, O, B, R> {
         group: Group<C, P, O>,
@@ -239,8 +278,30 @@ impl<C: Kind, P, O, B, R> fmt::Debug for Scope<C, P, O, B, R> {
 }
 
 pin_project! {
-    /// The future of [`Group::try_scope`](crate::Group::try_scope): a [`Scope`] whose body
-    /// may fail.
+    /// Future for [`Group::try_scope`](crate::Group::try_scope): a [`Scope`] whose body may fail.
+    ///
+    /// `B` is the body's future, which gives a `Result<R, X>`. `C` and `P` are the group's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::future::TryScope;
+    /// use errgroup::{Boxed, FirstErr, Group};
+    /// use futures::future::{BoxFuture, FutureExt};
+    ///
+    /// type Serving = TryScope<
+    ///     Boxed<'static, (), String>,
+    ///     FirstErr<String>,
+    ///     String,
+    ///     BoxFuture<'static, Result<u32, String>>,
+    ///     u32,
+    /// >;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let serving: Serving = Group::new().try_scope(|_| async { Ok(7) }.boxed());
+    /// assert_eq!(serving.await, Ok(7));
+    /// # });
+    /// ```
     #[must_use = "neither the body nor the children run unless this is polled: `.await` it"]
     pub struct TryScope<C: Kind, P, X, B, R> {
         #[pin]

@@ -24,8 +24,9 @@ use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 // === constructors ===
 
 impl<'a, T, E> Group<Boxed<'a, T, E>> {
-    /// Makes a group for futures of any type that are `Send` and may borrow for `'a`; each
-    /// is boxed.
+    /// Makes a group for futures of any type that are `Send`; each is boxed.
+    ///
+    /// The futures may borrow for `'a`.
     ///
     /// # Examples
     ///
@@ -54,8 +55,9 @@ impl<'a, T, E> Default for Group<Boxed<'a, T, E>> {
 }
 
 impl<'a, T, E> Group<LocalBoxed<'a, T, E>> {
-    /// Makes a group for futures that need not be `Send`; each is boxed, and the group isn't
-    /// `Send` either.
+    /// Makes a group for futures of any type, `Send` or not; each is boxed.
+    ///
+    /// The futures may borrow for `'a`. The group is not `Send` either.
     ///
     /// # Examples
     ///
@@ -87,11 +89,11 @@ impl<F, T, E> Group<Plain<F>>
 where
     F: Future<Output = Result<T, E>>,
 {
-    /// Makes a group for futures of one type, held without a box a child.
+    /// Makes a group for futures of one type, which are held without a box.
     ///
-    /// What one `async fn` returns is of one type; so is what one closure makes. A child
-    /// can't hold a [`Handle`](crate::Handle) of this very group (its type would contain itself): such
-    /// children need [`new`](Self::new).
+    /// All futures that one `async fn` returns are of one type; so are those of one closure. A
+    /// child can't hold a [`Handle`](crate::Handle) of this very group, because its type would
+    /// contain itself. Such children need [`new`](Self::new).
     ///
     /// # Examples
     ///
@@ -118,46 +120,53 @@ where
 }
 
 impl<T, E> Group<Spawned<T, E>> {
-    /// Makes a group whose children run in parallel: each is spawned as a task of an executor,
-    /// and the group waits for it.
+    /// Makes a group whose children run in parallel: each is spawned as a task of an executor, and
+    /// the group waits for it.
     ///
-    /// `spawn` is called with a future for each child, when the child is admitted, and runs it
-    /// to its end, on whatever thread: it spawns it, or sends it to threads of its own. It is
-    /// called by whoever admits: by `go`, `try_go` or `queue` where there is room, on a
-    /// handle's thread too; else mostly by the group's poll, which hears of those who finish.
-    /// All else is as in any group: the limit and the order of admission, the policy, the
-    /// token, handles, scopes. As the children live on their own, they are `'static`, and so
-    /// are their values and errors.
+    /// `spawn` is called with a future for each child, when the child is admitted. It runs that
+    /// future to its end on any thread: it spawns it, or sends it to threads of its own. It is
+    /// called by the code that admits the child. If there is room, that is `go`, `try_go`, `queue`
+    /// or `feed`, on the thread of a handle too. Otherwise it is usually the group's poll, which
+    /// learns which children have finished.
     ///
-    /// A group that is not polled gives no room away, but what has been admitted runs on. When
-    /// the group resolves, all its children are gone. When it is *dropped* before, its token is
-    /// cancelled, and those who run are woken and gone at their next poll, without being polled
-    /// on. The drop does not wait for that, nor can it interrupt a child that is being polled.
-    /// Who wants to see the end of them cancels the token, and awaits the group.
+    /// Limits, the order of admission, policies, tokens, handles and scopes work as in any other
+    /// group. The children live on their own, so they are `'static`, and so are their values and
+    /// errors.
+    ///
+    /// While the group is not polled, the children that were admitted run on, but the room of those
+    /// that finish is not given to others.
+    ///
+    /// # Drop
+    ///
+    /// When the group resolves by itself, all its children are gone. Children that a drop of the
+    /// group or a [grace](Self::with_grace) ends are woken, and are gone at their next poll,
+    /// without being polled on. Neither waits for that, and neither can interrupt a child that is
+    /// being polled. To wait for the children's end, cancel the token and await the group, or await
+    /// [`closed`](crate::Handle::closed).
     ///
     /// # Blocking work
     ///
-    /// A child that computes for long holds up a thread of the executor, not its siblings on
-    /// other threads: so a group uses all cores. What *waits* in blocking calls, for files or a
-    /// database, belongs on threads for that: let a child await
-    /// `tokio::task::spawn_blocking(…)` or `smol::unblock(…)`, in a group of any kind. The
-    /// limit then holds for these as well.
+    /// A child that computes for long holds up one thread of the executor, not its siblings on
+    /// other threads. So a group can use all cores. Code that *waits* in blocking calls, for files
+    /// or a database, belongs on threads for that purpose: let a child await
+    /// `tokio::task::spawn_blocking(…)` or `smol::unblock(…)`, in a group of any kind. The limit
+    /// then holds for these calls as well.
     ///
     /// # Panics
     ///
-    /// A panic of a child does not reach the executor; it comes out of the group, as in any
-    /// other. So does one of `spawn`, whose child then counts as
-    /// [dropped](crate::Stats::dropped); and a child that the executor drops before it was
-    /// done, because it shuts down, is taken for one that has panicked. After the group has
-    /// been dropped, nobody hears of panics.
+    /// A panic of a child does not reach the executor. It resumes out of the group, as in any other
+    /// group. So does a panic of `spawn`, and its child counts as [dropped](crate::Stats::dropped).
+    /// If the executor drops a child before it has finished, because it shuts down for example, the
+    /// child counts as one that has panicked. After the group was dropped, panics of its children
+    /// are discarded.
     ///
     /// Without `std` nothing is caught: a child's panic unwinds into the executor.
     ///
     /// # Hazards
     ///
-    /// A `spawn` that runs the future in the call (`block_on`) works; but its children run one
-    /// after another then, and one that waits for a sibling which was admitted after it waits
-    /// for ever.
+    /// A `spawn` that runs the future during the call (`block_on`) works, but then the children run
+    /// one after another. A child that waits for a sibling which was admitted after it waits
+    /// forever.
     ///
     /// # Examples
     ///
@@ -261,11 +270,13 @@ where
 // === builders ===
 
 impl<C: Children, P, O> Group<C, P, O> {
-    /// Lets at most `limit` children run at a time. Without it there is no limit.
+    /// Sets how many children may run at a time, as `SetLimit` of Go's `errgroup` does.
+    ///
+    /// Without it there is no limit.
     ///
     /// # Panics
     ///
-    /// Where `limit` is 0, which would let nobody run.
+    /// Panics if `limit` is 0: no child could ever run.
     ///
     /// # Examples
     ///
@@ -285,12 +296,14 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Makes the group's token a child of `token`: who cancels that one stops this group.
+    /// Makes the group's token a child of `token`, so that a cancel of `token` stops the group.
+    ///
+    /// Cancelling the group's own token does not cancel `token`.
     ///
     /// # Panics
     ///
-    /// Where the group has children already, or its own token or a handle was given out:
-    /// they would belong to another token than the group's.
+    /// Panics if the group has accepted a child already, or if its own token or a handle was given
+    /// out: these would not belong to `token`.
     ///
     /// # Examples
     ///
@@ -316,29 +329,32 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Lets each running child hold a permit of a semaphore, which other groups and other code
-    /// may share, beside the group's own limit.
+    /// Shares a semaphore with other groups and other code: each running child holds one permit of
+    /// it, beside the group's own limit.
     ///
-    /// A child that has room and no permit waits as one that has no room does: in its place, and
-    /// [`try_go`](Self::try_go) says [`AtLimit`](crate::TryGoError::AtLimit). The group, whenever it is polled,
-    /// waits for the permit in its stead. A group that isn't polled takes none; but, as
-    /// any future that waits for one, it stands in the semaphore's line, and who stands behind it
-    /// hears of a permit after it: poll such a group, or drop it. A child holds one
-    /// permit whatever its [weight](crate::Task::weight). A permit that nobody in line can use
-    /// goes back at once, and so do all when the group is dropped.
+    /// A child that has room but no permit waits as it would for room, at its position in the
+    /// queue, and [`try_go`](Self::try_go) says [`AtLimit`](crate::TryGoError::AtLimit). The group,
+    /// when it is polled, waits for the permit on the child's behalf. A child holds one permit
+    /// whatever its [weight](crate::Task::weight). A permit that no waiting child can use goes back
+    /// at once. All permits go back when the group is dropped.
+    ///
+    /// While the group waits for a permit, it holds a position in the semaphore's queue, like any
+    /// future that waits for one. If the group is not polled then, tasks behind it are not woken.
+    /// Poll such a group, or drop it.
+    ///
+    /// `async_lock` wakes the tasks that wait for a permit while it holds a lock of its own. A
+    /// waker that polls or drops its task inline deadlocks if that task waits for the same
+    /// semaphore.
     ///
     /// # Fairness
     ///
-    /// As a child ends its permit goes to the next in the group's own line, but 32 times in a row
-    /// at most: then what is free goes back, and the group asks again in its next poll, when those
-    /// who waited have been woken.
-    ///
-    /// `async_lock` wakes who waits for a permit while it holds a lock of its own: wakers that poll
-    /// or drop a task that waits on the same semaphore, there and then, would deadlock.
+    /// When a child ends, its permit goes to the next child in the group's own queue, but at most
+    /// 32 times in a row. Then the free permits go back, and the group asks again in its next poll,
+    /// when the tasks that waited have been woken.
     ///
     /// # Panics
     ///
-    /// Where the group has children already, or a handle was made.
+    /// Panics if the group has accepted a child already, or if a handle was made.
     ///
     /// # Examples
     ///
@@ -373,16 +389,17 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Sets what the children's results add up to, instead of [`FirstErr`].
+    /// Sets the policy: what the children's results add up to, instead of [`FirstErr`].
     ///
-    /// For the policies that come with the crate there are builders: [`collect`](Self::collect),
-    /// [`all_errors`](Self::all_errors), [`settle`](Self::settle),
-    /// [`first_ok`](Self::first_ok), [`first_done`](Self::first_done). The last policy that is
-    /// set holds.
+    /// The policies that come with the crate have builders of their own:
+    /// [`collect`](Self::collect), [`all_errors`](Self::all_errors), [`settle`](Self::settle),
+    /// [`first_ok`](Self::first_ok) and [`first_done`](Self::first_done). If several policies are
+    /// set, the last one holds.
     ///
     /// # Panics
     ///
-    /// Where the group has children already: the policy has to hear of all of them.
+    /// Panics if the group has accepted a child already, since the policy has to be told of all of
+    /// them, or if it has resolved.
     ///
     /// # Examples
     ///
@@ -429,25 +446,30 @@ impl<C: Children, P, O> Group<C, P, O> {
 // === time ===
 
 impl<C: Children, P, O> Group<C, P, O> {
-    /// Stops the group when a future resolves before it, whatever to: cancels the token with
-    /// [`Reason::Deadline`](crate::Reason::Deadline).
+    /// Stops the group when `deadline` resolves, if the group has not resolved before, as
+    /// `context.WithDeadline` does in Go.
     ///
-    /// The future is any runtime's timer, or anything else: a signal, a channel that closes.
-    /// The group polls it beside its children, and only when it was woken; so do its
-    /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a
-    /// [`scope`](Self::scope). It is dropped when it has resolved, when the group has stopped,
-    /// or with the group.
+    /// The token is cancelled with [`Reason::Deadline`](crate::Reason::Deadline). `deadline` is the
+    /// timer of any runtime or any other future, such as a signal or a channel that closes; its
+    /// output is dropped.
     ///
-    /// A deadline is a stop like any other: what runs is told by the token and polled on to
-    /// its end, unless [`with_grace`](Self::with_grace) bounds that too; and it is no error by
-    /// itself, unless [`err_on_cancel`](Self::err_on_cancel) makes it one. The last deadline
-    /// that is set holds; for several, `select` them.
+    /// A deadline is a stop like any other. The running children are told through the token and
+    /// drained, unless [`with_grace`](Self::with_grace) bounds that time too. It is no error by
+    /// itself, unless [`err_on_cancel`](Self::err_on_cancel) makes it one. If several deadlines are
+    /// set, the last one holds; to have several, `select` them.
+    ///
+    /// The group polls `deadline` beside its children, and only if it was woken. So do
+    /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a [`scope`](Self::scope).
+    ///
+    /// # Drop
+    ///
+    /// `deadline` is dropped when it has resolved, when the group has stopped, or with the group.
     ///
     /// # Panics
     ///
-    /// Where the group has children already.
+    /// Panics if the group has accepted a child already, or has resolved.
     ///
-    /// A panic of the future is treated as a child's.
+    /// A panic of the future is treated like a child's.
     ///
     /// # Examples
     ///
@@ -484,27 +506,28 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Bounds the time that the children have after a stop: once the group has stopped, for
-    /// whatever reason, and children still run, calls `f`; when the future that it gives
-    /// resolves, the children that still run are dropped where they stand, and the group
+    /// Bounds the time that children have after a stop.
+    ///
+    /// Once the group has stopped, for any reason, and children still run, `f` is called. When the
+    /// future that it returns resolves, the children that still run are dropped. Then the group
     /// resolves as it would have.
     ///
-    /// So a stop has two phases: a signal, by the token, after which a child may clean up; and
-    /// an end, for one that doesn't come to its own. Without a grace the second never comes.
-    /// With one that is ready at once (`|| async {}`), the first is gone: then a failure drops the
-    /// siblings, as `try_join_all` does.
+    /// So a stop has two phases. The first is a signal through the token, after which a child may
+    /// clean up. The second is the end of the children that have not finished. Without a grace,
+    /// there is no second phase. With a grace that is ready at once (`|| async {}`), there is no
+    /// first: a failure drops the siblings, as `try_join_all` does.
     ///
-    /// Children that are dropped count as [`dropped`](crate::Stats::dropped), and the policy
-    /// does not hear of them. The body of a [`scope`](Self::scope) is not cut off. `f` is not
-    /// called where nobody runs at the stop, and not more than once. The last grace that is
-    /// set holds.
+    /// Children that are dropped count as [`dropped`](crate::Stats::dropped), and the policy is not
+    /// told of them. The body of a [`scope`](Self::scope) is not dropped. `f` is called at most
+    /// once, and only if children run after the stop. If several graces are set, the last one
+    /// holds.
     ///
     /// # Panics
     ///
-    /// Where the group has children already.
+    /// Panics if the group has accepted a child already, or has resolved.
     ///
-    /// A panic of `f` or of its future is treated as a child's; the children that run are then
-    /// polled to their end, however long that takes.
+    /// A panic of `f` or of its future is treated like a child's. The running children are then
+    /// drained, however long that takes.
     ///
     /// # Examples
     ///
@@ -558,14 +581,17 @@ impl<C: Children, P, O> Group<C, P, O> {
 // === observing ===
 
 impl<C: Children, P, O> Group<C, P, O> {
-    /// Tells an observer what happens in the group: who is queued, starts, finishes, is
-    /// rejected; when the limit changes, and the stop. See [`Observer`].
+    /// Sets an observer, which is told what happens in the group. See [`Observer`].
     ///
-    /// The last observer that is set holds. A group without one pays nothing for it.
+    /// It is told which children are queued, start, finish or are rejected, when the limit changes,
+    /// and when the group stops. If several observers are set, the last one holds. A group without
+    /// an observer has no cost for it.
     ///
     /// # Panics
     ///
-    /// Where the group has children already, or a handle was made.
+    /// Panics if the group has accepted a child already or has resolved, or if a handle was made.
+    ///
+    /// A panic of the observer is treated like a child's.
     ///
     /// # Examples
     ///

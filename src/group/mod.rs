@@ -27,66 +27,68 @@ use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 
 /// A bounded set of fallible futures that run together, in the task that awaits it.
 ///
-/// A group is a future. It holds its children, polls those that are woken, admits new ones
-/// only while fewer than its [limit](Self::with_limit) run, and resolves when nothing runs
-/// and nothing waits, to what its [policy](Policy) makes of the children's results: by
-/// default the first `Err`, or `Ok(())`; the children's `Ok` values are dropped then
-/// ([`collect`](Self::collect) keeps them). It spawns nothing and needs no runtime.
+/// A group is a future. It holds its children and polls those that were woken. It admits new ones
+/// only while fewer than its [limit](Self::with_limit) run. It resolves when nothing runs and
+/// nothing waits, to what its [policy](Policy) makes of the children's results. By default that is
+/// the first `Err`, or `Ok(())`; the children's `Ok` values are dropped ([`collect`](Self::collect)
+/// keeps them). Awaited by `(&mut group).await`, it can still be asked for its
+/// [`stats`](Self::stats) afterwards.
 ///
-/// `C` says how children are held: [`Boxed`](crate::Boxed) for [`new`](Self::new),
-/// [`LocalBoxed`](crate::LocalBoxed) for [`local`](Self::local), [`Plain`](crate::Plain) for
-/// [`unboxed`](Self::unboxed), [`Spawned`](crate::Spawned) for [`on`](Self::on). `P` is the policy, `O` its output; both have defaults, so that a
-/// type is `Group<Boxed<'a, T, E>>`.
+/// `C` says how the children are held. It follows from the constructor:
+///
+/// | constructor | `C` | children | cost of a child |
+/// | --- | --- | --- | --- |
+/// | [`new`](Self::new) | [`Boxed`](crate::Boxed) | any futures that are `Send` | a box |
+/// | [`local`](Self::local) | [`LocalBoxed`](crate::LocalBoxed) | any futures | a box |
+/// | [`unboxed`](Self::unboxed) | [`Plain`](crate::Plain) | futures of one type | none |
+/// | [`on`](Self::on) | [`Spawned`](crate::Spawned) | `Send + 'static` | a spawn |
+///
+/// `P` is the policy and `O` its output. Both have defaults, so a group's type is `Group<Boxed<'a,
+/// T, E>>`. Except for `on`, a group spawns nothing; it needs no runtime.
+///
+/// See [Hazards](crate#hazards) for what to watch out for.
 ///
 /// # Errors
 ///
-/// By default the first child to finish with an `Err`, in the order of polling, decides, and its
-/// error is returned untouched. At that moment the group *stops*: its [token](Self::token) is
-/// cancelled, nothing more is admitted, what was queued is dropped without being polled. The
-/// children that run are not dropped; they are told, by the token, and polled to their end,
-/// so that they can clean up. [`all_errors`](Self::all_errors), [`settle`](Self::settle),
-/// [`first_ok`](Self::first_ok) and [`first_done`](Self::first_done) decide otherwise.
+/// By default the first child to finish with an `Err` decides (in the order in which children are
+/// polled), and its error is returned as it is. At that moment the group *stops*. Its
+/// [token](Self::token) is cancelled, nothing more is admitted, and what was queued is dropped
+/// without being polled. The children that run are not dropped. They are told through the token and
+/// *drained*: polled until they finish, so that they can clean up.
+///
+/// Other policies stop at other results, or at none: [`all_errors`](Self::all_errors),
+/// [`settle`](Self::settle), [`first_ok`](Self::first_ok), [`first_done`](Self::first_done).
 ///
 /// # Cancellation
 ///
-/// Whoever cancels the token stops the group; a [deadline](Self::with_deadline) may be he. That
-/// alone is no error, unless [`err_on_cancel`](Self::err_on_cancel) makes it one. How long the
-/// children that run may go on after a stop, [`with_grace`](Self::with_grace) says.
+/// A cancel of the token stops the group, whether it comes from a clone of the token, from a
+/// [parent](Self::with_parent) or from the [deadline](Self::with_deadline). That by itself is no
+/// error, unless [`err_on_cancel`](Self::err_on_cancel) makes it one.
+/// [`with_grace`](Self::with_grace) bounds how long the running children may go on after a stop.
 ///
 /// # Drop
 ///
-/// Dropping a group cancels its token ([`Reason::Dropped`](crate::Reason::Dropped)) and then
-/// drops the children. Nothing outlives it.
+/// Dropping a group cancels its token ([`Reason::Dropped`](crate::Reason::Dropped)) and then drops
+/// the children. A panic that the group has caught, and that has not resumed yet, is dropped too.
 ///
 /// # Panics
 ///
-/// A child's panic stops the group ([`Reason::Panicked`](crate::Reason::Panicked)); its
-/// siblings are polled to their end, then the panic resumes, with its own payload, out of the
-/// group's poll. It outranks an `Err`. The same holds for a panic of a child's destructor and
-/// of the policy. (With the feature `std`; without it a panic is not caught.)
+/// With the feature `std`, a panic of a child stops the group
+/// ([`Reason::Panicked`](crate::Reason::Panicked)). Its siblings are drained, and then the panic
+/// resumes out of the group's poll, with its own payload. It outranks an `Err`. Of several panics
+/// the first one resumes.
+///
+/// A panic of a child's destructor is treated in the same way, and so is one of the policy, the
+/// deadline, the grace or the observer. A group whose panic has resumed has resolved.
+///
+/// Without `std`, a panic is not caught.
 ///
 /// # Fairness
 ///
-/// One poll polls each woken child once a round and at most 4,096 children in all, then wakes
-/// itself and yields. A child that wakes itself while it is polled comes up again in the
-/// group's next poll. No child is polled that was not woken.
-///
-/// # Hazards
-///
-/// - **A group that is not polled does nothing.** Its children go on while somebody awaits
-///   the group, or a [`go`](Self::go), [`feed`](Self::feed) or [`scope`](Self::scope) of it;
-///   not while the caller awaits anything else between two `go`s. A child that holds a lock
-///   which the caller wants then deadlocks it; [`scope`](Self::scope) can't.
-/// - **The children share one task**: they run concurrently, not in parallel, and one that
-///   blocks the thread blocks them all.
-/// - **`let _ = group.go(child)`** without `.await` drops the child unpolled; and with
-///   `.await`, a result that is thrown away loses the child that a stopped group gave back.
-///   **`group.go(child).await?`** returns from the function with "the group has stopped" in
-///   place of the error, and drops the group with its children. See [`go`](Self::go).
-/// - **What the children borrow must be declared before the group**, its token among it: give
-///   each child a clone.
-/// - **A resolved group is over**: it takes no more children, and awaited again it stays
-///   pending.
+/// One poll of a group polls each woken child once a round, and at most 4,096 children in all. Then
+/// it wakes its own task and yields. A child that wakes itself while it is polled has yielded: it
+/// is polled again in the group's next poll. After its first poll, a child is polled only if it was
+/// woken.
 ///
 /// # Examples
 ///
@@ -137,8 +139,10 @@ pub struct Group<
 // === what can be asked of any group ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// The group's cancel token: cancelled when the group stops, resolves or is dropped, and
-    /// whoever cancels it stops the group.
+    /// Returns the group's cancel token.
+    ///
+    /// The token is cancelled when the group stops, resolves or is dropped. Cancelling it stops the
+    /// group. Other code, and the children themselves, hold clones of it.
     ///
     /// # Examples
     ///
@@ -159,7 +163,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.token()
     }
 
-    /// How many children may run at a time; `None` is no limit.
+    /// Returns how many children may run at a time, or `None` if there is no limit.
     ///
     /// # Examples
     ///
@@ -173,8 +177,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.limit()
     }
 
-    /// Changes the limit at any time: raised, it admits those who wait at once; lowered, it
-    /// lets the running finish. `Some(0)` pauses admission, `None` takes the limit away.
+    /// Changes the limit, at any time.
+    ///
+    /// A higher limit admits children that wait at once. A lower one lets the running children
+    /// finish. `Some(0)` pauses admission, and `None` takes the limit away.
     ///
     /// # Examples
     ///
@@ -192,7 +198,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.set_limit(limit);
     }
 
-    /// The group's numbers, taken at one moment.
+    /// Returns the group's numbers, taken at one moment.
     ///
     /// # Examples
     ///
@@ -209,7 +215,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.stats()
     }
 
-    /// Whether the group admits no more children: its token is cancelled.
+    /// Returns `true` if the group has stopped: its token is cancelled, and it admits no more
+    /// children.
+    ///
+    /// This is `true` at once after a cancel of the token, without a poll of the group.
     ///
     /// # Examples
     ///

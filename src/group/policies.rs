@@ -7,12 +7,14 @@ use crate::policy::{AllErrors, Collect, FirstDone, FirstOk, Settle};
 use crate::reason::CancelError;
 
 impl<C: Children, P, O> Group<C, P, O> {
-    /// Keeps the children's values: the group resolves to all of them, in the order of
-    /// admission, or to the first `Err`, at which it stops. See [`Collect`].
+    /// Collects the children's values. See [`Collect`].
+    ///
+    /// The group resolves to all values in the order of admission, or to the first `Err`, at which
+    /// it stops: the output of `try_join_all`.
     ///
     /// # Panics
     ///
-    /// Where the group has children already, as [`with_policy`](Self::with_policy).
+    /// Panics if the group has accepted a child already, like [`with_policy`](Self::with_policy).
     ///
     /// # Examples
     ///
@@ -32,12 +34,13 @@ impl<C: Children, P, O> Group<C, P, O> {
         self.with_policy(Collect::new())
     }
 
-    /// Keeps every error, and stops at none: the group resolves to `Ok(())`, or to all the
-    /// errors in the order in which they came. See [`AllErrors`].
+    /// Collects every error, and stops at none. See [`AllErrors`].
+    ///
+    /// The group resolves to `Ok(())`, or to all errors in the order in which they came.
     ///
     /// # Panics
     ///
-    /// Where the group has children already, as [`with_policy`](Self::with_policy).
+    /// Panics if the group has accepted a child already, like [`with_policy`](Self::with_policy).
     ///
     /// # Examples
     ///
@@ -57,12 +60,14 @@ impl<C: Children, P, O> Group<C, P, O> {
         self.with_policy(AllErrors::new())
     }
 
-    /// Keeps every child's result, and stops at none: the group resolves to all of them, in
-    /// the order of admission. See [`Settle`].
+    /// Collects every child's result, and stops at none, as JavaScript's `Promise.allSettled` does.
+    /// See [`Settle`].
+    ///
+    /// The group resolves to all results in the order of admission.
     ///
     /// # Panics
     ///
-    /// Where the group has children already, as [`with_policy`](Self::with_policy).
+    /// Panics if the group has accepted a child already, like [`with_policy`](Self::with_policy).
     ///
     /// # Examples
     ///
@@ -82,12 +87,13 @@ impl<C: Children, P, O> Group<C, P, O> {
         self.with_policy(Settle::new())
     }
 
-    /// Stops at the first `Ok`, to which the group resolves; where no child succeeds, to all
-    /// the errors. See [`FirstOk`].
+    /// Stops at the first `Ok`, as JavaScript's `Promise.any` does. See [`FirstOk`].
+    ///
+    /// The group resolves to that value, or, if no child succeeds, to all errors.
     ///
     /// # Panics
     ///
-    /// Where the group has children already, as [`with_policy`](Self::with_policy).
+    /// Panics if the group has accepted a child already, like [`with_policy`](Self::with_policy).
     ///
     /// # Examples
     ///
@@ -107,12 +113,13 @@ impl<C: Children, P, O> Group<C, P, O> {
         self.with_policy(FirstOk::new())
     }
 
-    /// Stops at the first child to finish, to whose result the group resolves; to `None` where
-    /// none finished. See [`FirstDone`].
+    /// Stops at the first child to finish, be its result `Ok` or `Err`. See [`FirstDone`].
+    ///
+    /// The group resolves to that result, or to `None` if no child finished.
     ///
     /// # Panics
     ///
-    /// Where the group has children already, as [`with_policy`](Self::with_policy).
+    /// Panics if the group has accepted a child already, like [`with_policy`](Self::with_policy).
     ///
     /// # Examples
     ///
@@ -137,19 +144,24 @@ impl<C: Children, P, O> Group<C, P, O> {
 }
 
 impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
-    /// Makes it an error that somebody else has cancelled the group's token: by itself, that
-    /// is none, and the output is what the children's results make, though some children were
-    /// never started and others came to an early end.
+    /// Turns a cancel from outside into an error.
     ///
-    /// With it, where the token was cancelled before the group resolved, from outside, by a
-    /// parent, by a child or by the [deadline](Self::with_deadline), and no child has returned
-    /// an `Err`, an output that is `Ok` gives way to `Err(X::from(CancelError))`; and
-    /// [`CancelError::reason`] says why. An output that is an `Err` stays, and so does the
-    /// output of a group that stopped by itself: because a child failed, or the policy has
-    /// what it wants.
+    /// By itself, a cancel of the group's token is no error. The output is what the children's
+    /// results make, even if some children never started and others ended early.
     ///
-    /// It goes with any policy whose output is a `Result`. Call it after the policy's builder:
-    /// a policy that is set later takes it away.
+    /// With this builder, an output that is `Ok` becomes `Err(X::from(CancelError))` under two
+    /// conditions:
+    ///
+    /// - the token was cancelled before the group resolved, by other code, a parent, a child or the
+    ///   [deadline](Self::with_deadline);
+    /// - no child returned an `Err`.
+    ///
+    /// [`CancelError::reason`] then says why. An output that is an `Err` stays as it is. So does
+    /// the output of a group that stopped by itself, because a child failed or the policy has what
+    /// it wants.
+    ///
+    /// It works with any policy whose output is a `Result`. Call it after the policy's builder: a
+    /// policy that is set later removes it.
     ///
     /// # Examples
     ///

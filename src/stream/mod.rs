@@ -1,7 +1,7 @@
 //! Streams of the results of a group's children, as they come.
 //!
-//! [`Group::results`](crate::Group::results) makes one. Each is `Send` when its parts are, may
-//! stand in any combinator, and is fused: after its end it gives `None`.
+//! [`Group::results`](crate::Group::results) makes one. Each of them is `Send` if its parts are,
+//! and works in any combinator. It is fused: after its end, it gives `None`.
 
 mod buffer;
 mod results;

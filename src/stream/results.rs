@@ -23,19 +23,19 @@ use crate::util::panic::resume;
 use crate::util::parent_waker::ParentWaker;
 
 impl<C: Children, P, O> Group<C, P, O> {
-    /// Makes the group a stream of its children's results, in the order in which they finish;
+    /// Turns the group into a stream of its children's results, in the order in which they finish
     /// or [in the order of admission](Results::in_order).
     ///
-    /// The stream takes the place of the policy. It stops at no result unless it is told to
-    /// [fail fast](Results::fail_fast). Children that were queued or admitted before are among
-    /// those whose results it gives.
+    /// The stream replaces the policy. No result stops it, unless it is told to [fail
+    /// fast](Results::fail_fast). Children that were queued or admitted before are among those
+    /// whose results it gives.
     ///
     /// # Panics
     ///
-    /// Where a child has finished already (its result is the policy's, and would be missing), or
-    /// the group was awaited to its end. So add children before only by what polls nobody, as
-    /// [`queue`](Self::queue) does; or after, by [`Results::queue`], a [`Handle`](crate::Handle),
-    /// or [`Results::feed`].
+    /// Panics if a child has finished already, since its result went to the policy, or if the group
+    /// has resolved. So before this call, add children only by a method that polls none, such as
+    /// [`queue`](Self::queue). Afterwards, use [`Results::queue`], [`Results::feed`] or a
+    /// [`Handle`](crate::Handle).
     ///
     /// # Examples
     ///
@@ -76,57 +76,90 @@ impl<C: Children, P, O> Group<C, P, O> {
 pin_project! {
     /// A group as a stream of its children's results: [`Group::results`].
     ///
-    /// It gives each child's `Result` as it finishes, or [in the order of
-    /// admission](Self::in_order), and `None` when nothing runs and nothing waits: what a group's
-    /// end is. Who waits in a handle's `go` holds it open, as he holds a group open; a handle by
-    /// itself does not. It can be fed from [within](Self::feed): then it gives what futures'
-    /// `buffer_unordered` or `buffered` gives, but stops, drains and keeps count as a group.
+    /// It gives each child's `Result` as it finishes, or [in the order of admission](Self::in_order).
+    /// It gives `None` when a group would resolve: when nothing runs and nothing waits. A
+    /// [`go`](Handle::go) of a handle that was polled and waits for room keeps the stream open, as it
+    /// does a group. A handle by itself does not.
+    ///
+    /// The [hazards](crate#hazards) of a group are those of the stream too.
+    ///
+    /// # Hazards
+    ///
+    /// The children go on only while the stream is polled, not while the loop over it awaits anything
+    /// else. If that takes long, make it a child, or send the results to another task.
     ///
     /// # Backpressure
     ///
-    /// A child keeps its room from its admission until its result has been fetched. So at most as
-    /// many children and results exist at a time as the limit says, and who does not fetch starts
-    /// nobody; and in [`stats`](Self::stats) a child whose result waits still counts as running.
+    /// A child keeps its room from its admission until its result has been fetched. So at most as many
+    /// children and results exist at a time as the limit says, and no child starts while no result is
+    /// fetched. In [`stats`](Self::stats), a child whose result waits to be fetched still counts as
+    /// running.
+    ///
+    /// # Feeding it
+    ///
+    /// [`feed`](Self::feed) adds the children of a stream, which is `S` then. Then it gives what `buffer_unordered` of
+    /// `futures` gives, or `buffered` if it is [in order](Self::in_order); but it stops, drains and
+    /// counts as a group does.
+    ///
+    /// The stream of children is asked as in [`Group::feed`](crate::Group::feed): only when there is
+    /// room, which is when results have been fetched and nothing else waits. It is dropped at its end,
+    /// or when the group stops. When the results are dropped, it is dropped after the group.
+    ///
+    /// If the stream of children panics, the panic leaves `poll_next` at once, and that stream is
+    /// dropped. The children go on, and further polls give their results.
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::{self, StreamExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let children = (0..9).map(|n| async move { if n % 3 == 0 { Err(n) } else { Ok(n) } });
+    /// let mut results = Group::unboxed().with_limit(2).results().feed(stream::iter(children));
+    /// let (mut ok, mut failed) = (0, 0);
+    /// while let Some(result) = results.next().await {
+    ///     match result {
+    ///         Ok(_) => ok += 1,
+    ///         Err(_) => failed += 1,
+    ///     }
+    /// }
+    /// assert_eq!((ok, failed), (6, 3));
+    /// # });
+    /// ```
     ///
     /// # Errors
     ///
-    /// An `Err` is an item like any other, and stops nobody; unless the stream shall
+    /// An `Err` is an item like any other, and does not stop the group, unless the stream is told to
     /// [fail fast](Self::fail_fast).
     ///
     /// # Cancellation
     ///
-    /// Who cancels the token stops the stream as he stops a group: nothing more is admitted, what
-    /// was queued is dropped, what runs is polled to its end, and its results are given still.
+    /// A cancel of the token stops the stream as it stops a group. Nothing more is admitted, and what
+    /// was queued is dropped. The running children are drained, and their results are still given.
     ///
     /// # Drop
     ///
-    /// Dropping the stream is dropping the group: its token is cancelled, then the children are
-    /// dropped, then the results that were not fetched; these children count as dropped.
-    /// So `?` in a loop over the stream drops the other children where they stand; to let them
-    /// clean up, [fail fast](Self::fail_fast) and go on to the `None`.
+    /// Dropping the stream drops the group: its token is cancelled, then the children are dropped, then
+    /// the results that were not fetched. The children of these results count as dropped.
+    ///
+    /// So `?` in a loop over the stream drops the other children. To let them clean up, [fail
+    /// fast](Self::fail_fast), and go on until the `None`.
     ///
     /// # Panics
     ///
-    /// A child's panic stops the group; its siblings are polled to their end, their results are
-    /// given, and then, in place of the `None`, the panic resumes out of `poll_next`. After it the
-    /// stream gives `None`. In the order of admission, the results behind the child that panicked
-    /// come when all children have ended.
+    /// A panic of a child stops the group. Its siblings are drained, and their results are given. Then,
+    /// in place of the `None`, the panic resumes out of `poll_next`. After that, the stream gives
+    /// `None`. In the order of admission, the results behind a child that panicked come when all
+    /// children have ended.
     ///
     /// # Cancel safety
     ///
-    /// `next` (of `StreamExt`) may be dropped at any time, as in a `select!`: no result is lost.
+    /// `next` (of `StreamExt`) may be dropped at any time, for example in `select!`: no result is lost.
     ///
     /// # Fairness
     ///
-    /// Where a result waits, it is given, and nobody is polled; where none does, each woken child is
-    /// polled once, at most 4,096 in all, and so on until there is a result. So all the results that
-    /// a round gave, at most as many as may run, are given before the children are polled again,
-    /// those among them that were admitted meanwhile.
-    ///
-    /// # Hazards
-    ///
-    /// Children go on only while the stream is polled, not while the loop over it awaits anything
-    /// else. Where that takes long, let it be a child, or a task that is sent the results.
+    /// If a result is ready, it is given, and no child is polled. Otherwise one poll polls each woken
+    /// child once a round, at most 4,096 in all, until there is a result. So all results of a round, at
+    /// most as many as may run, are given before any child is polled again, or for the first time.
     ///
     /// # Examples
     ///
@@ -194,13 +227,13 @@ struct ResultGroup<C: Kind, T, E> {
 impl<C: Kind, T, E> Results<C, T, E> {
     /// Gives the results in the order in which the children were admitted.
     ///
-    /// A result waits for those before it, and keeps its child's room meanwhile; so where one
-    /// child takes long, no more than the limit go ahead of it, and then all wait for it. A child
-    /// must not wait for something that one admitted after it does.
+    /// A result waits for those before it, and its child keeps its room meanwhile. So if one child
+    /// takes long, at most as many as the limit go ahead of it, and then all wait for it. A child
+    /// must not wait for something that a child admitted after it does.
     ///
     /// # Panics
     ///
-    /// Where a child has finished already.
+    /// Panics if a child has finished already.
     ///
     /// # Examples
     ///
@@ -232,9 +265,9 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// Stops the group at the first `Err`.
     ///
     /// Its token is cancelled ([`Reason::Failed`](crate::Reason::Failed)), nothing more is
-    /// admitted, and what was queued is dropped. What runs is told, and polled to its end. The
-    /// `Err` is given, as is whatever the others still return, before it or after; then comes
-    /// `None`.
+    /// admitted, and what was queued is dropped. The running children are told through the token,
+    /// and drained. The `Err` is given, and so is every result that the others return, before it or
+    /// after it. Then comes `None`.
     ///
     /// # Examples
     ///
@@ -262,11 +295,10 @@ impl<C: Kind, T, E> Results<C, T, E> {
         self
     }
 
-    /// Adds the children of a stream, asked for one by one as there is room; the results stay
-    /// a stream.
+    /// Adds the children of a stream, which is asked for the next one when there is room.
     ///
-    /// It ends when that stream has ended and no child is left. The stream is dropped at its
-    /// end, and when the group stops. What makes room is the fetching of results.
+    /// The result is still a stream of results: see [Feeding it](Self#feeding-it). It ends when the
+    /// stream of children has ended and no child is left. Fetching results makes room.
     ///
     /// # Examples
     ///
@@ -301,12 +333,12 @@ impl<C: Kind, T, E> Results<C, T, E> {
 }
 
 impl<C: Kind, T, E, S> Results<C, T, E, S> {
-    /// Admits a child if there is room and nobody waits for it; never waits. See
+    /// Admits a child if there is room and nothing else waits for it; never waits. See
     /// [`Group::try_go`].
     ///
     /// # Errors
     ///
-    /// [`TryGoError`], with the child, never polled.
+    /// Returns [`TryGoError`] with the child, which was never polled.
     ///
     /// # Examples
     ///
@@ -326,7 +358,7 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
         self.inner.group.admit(child)
     }
 
-    /// Hands a child over: it is admitted now where there is room, else in its turn. See
+    /// Adds a child: it is admitted at once if there is room, else when its turn comes. See
     /// [`Group::queue`].
     ///
     /// # Examples
@@ -352,7 +384,7 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
         self.inner.group.enqueue(child);
     }
 
-    /// Makes a handle, for adding children from elsewhere. See [`Group::handle`].
+    /// Returns a handle, which adds children from elsewhere. See [`Group::handle`].
     ///
     /// # Examples
     ///
@@ -375,7 +407,7 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
         self.inner.group.handle()
     }
 
-    /// The group's token. See [`Group::token`].
+    /// Returns the group's token. See [`Group::token`].
     ///
     /// # Examples
     ///
@@ -396,7 +428,7 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
         self.inner.group.token()
     }
 
-    /// How many children may run at a time; `None` is no limit.
+    /// Returns how many children may run at a time, or `None` if there is no limit.
     ///
     /// # Examples
     ///
@@ -409,7 +441,7 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
         self.inner.group.limit()
     }
 
-    /// Changes the limit at any time. See [`Group::set_limit`].
+    /// Changes the limit, at any time. See [`Group::set_limit`].
     ///
     /// # Examples
     ///
@@ -425,8 +457,9 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
         self.inner.group.set_limit(limit);
     }
 
-    /// The group's numbers, taken at one moment; a child counts as `running` until its result
-    /// has been fetched.
+    /// Returns the group's numbers, taken at one moment.
+    ///
+    /// A child counts as `running` until its result has been fetched.
     ///
     /// # Examples
     ///
@@ -446,7 +479,8 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
         self.inner.group.stats()
     }
 
-    /// Whether the group admits no more children: its token is cancelled.
+    /// Returns `true` if the group has stopped: its token is cancelled, and it admits no more
+    /// children.
     ///
     /// # Examples
     ///
@@ -567,8 +601,6 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
     }
 }
 
-/// Its feed drives the children only until there is a result, and leaves it to the stream to
-/// begin a poll and to end it.
 /// [Queues](Self::queue) each child that the iterator makes, in its order.
 ///
 /// # Examples
