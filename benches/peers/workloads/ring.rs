@@ -1,4 +1,4 @@
-//! Many children that wait, of whom one wakes at a time.
+//! Many waiting children, of which one is woken at a time.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -10,33 +10,34 @@ use futures::task::AtomicWaker;
 use super::crowd::{self, Plan};
 use crate::common::block_on::when_idle;
 use crate::common::children::Outcome;
-use crate::common::work::Work;
+use crate::common::workload::Workload;
 
 const SEATS: usize = 1_000;
 const WAKES: usize = 100_000;
-/// Those who wake one after the other are not side by side in memory.
+/// The distance between children that are woken one after another, so that they are not
+/// neighbours in memory.
 const STEP: usize = 389;
 
-pub(crate) fn works() -> Vec<Work> {
-    let passing = "1,000 children that wait; whoever is woken wakes another, 100,000 times";
+pub(crate) fn workloads() -> Vec<Workload> {
+    let passing = "1,000 children that wait; each one woken wakes another, 100,000 times";
     let passing = Plan::new("none1000/ring", passing, None, SEATS);
-    let waiting = "1,000 children that wait; when nobody is awake one is woken, 100,000 times";
+    let waiting = "1,000 children that wait; one is woken when none is awake, 100,000 times";
     let waiting = Plan::new("none1000/event", waiting, None, SEATS);
-    // The thread that is idle wakes the next, and there should be one such.
+    // An idle thread wakes the next child, and there should be one such thread.
     let waiting = Plan { parallel: false, ..waiting };
-    [crowd::work(passing, passed_on), crowd::work(waiting, woken_when_idle)]
-        .map(|mut work| {
-            work.units = WAKES;
-            work.per("wake")
+    [crowd::workload(passing, passed_on), crowd::workload(waiting, woken_when_idle)]
+        .map(|mut workload| {
+            workload.units = WAKES;
+            workload.per("wake")
         })
         .into()
 }
 
 struct Ring {
     seats: Vec<Seat>,
-    /// Whose turn it is.
+    /// The child that was woken last.
     at: AtomicUsize,
-    /// How often somebody is yet to be woken.
+    /// How many wake-ups are left.
     left: AtomicUsize,
 }
 
@@ -70,7 +71,7 @@ impl Ring {
         })
     }
 
-    /// Wakes the next, or all when it is over; nobody else does meanwhile.
+    /// Wakes the next child, or all of them at the end. Only one caller runs at a time.
     fn go_on(&self) {
         let left = self.left.load(Ordering::Relaxed) - 1;
         self.left.store(left, Ordering::Relaxed);
