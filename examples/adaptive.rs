@@ -1,20 +1,20 @@
-//! Finds the limit at which a server answers most, and holds it there, with nothing but
+//! Finds the limit at which a server answers the most requests, and stays there, with nothing but
 //! `set_limit` and an observer.
 //!
 //! ```sh
 //! cargo run --release --example adaptive
 //! ```
 //!
-//! A server on this machine answers at one speed as long as it has [`KNEE`] requests or fewer at
-//! a time, and gets slower the more it has beyond that: so more at a time means fewer answers.
-//! Nobody tells the client where the knee is.
+//! A server on this machine answers at one speed as long as it has at most [`KNEE`] requests at a
+//! time. The more it has beyond that, the slower it gets, so more requests at a time mean fewer
+//! answers. The client does not know this knee.
 //!
 //! The method is TCP's: additive increase, multiplicative decrease (Chiu and Jain, "Analysis of
 //! the Increase and Decrease Algorithms for Congestion Avoidance in Computer Networks", 1989),
-//! with delay as the signal, as in TCP Vegas (Brakmo, O'Malley and Peterson, 1994): where answers
-//! take longer than they did at best, somebody waits over there, and one more at a time makes it
-//! worse. A group does the rest: raised, the limit admits those who wait at once; lowered, it
-//! lets the running finish.
+//! with delay as the signal, as in TCP Vegas (Brakmo, O'Malley and Peterson, 1994): if answers take
+//! longer than at best, requests wait in the server, and one more at a time makes it worse. The
+//! group does the rest: a raised limit admits waiting children at once, a lowered one lets the
+//! running ones finish.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,25 +30,25 @@ use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 use smol::{LocalExecutor, Timer};
 
-/// So many at a time the server can bear.
+/// How many requests at a time the server can handle at full speed.
 const KNEE: usize = 10;
 
-/// How long it takes for an answer then.
+/// How long an answer takes then.
 const SERVICE: Duration = Duration::from_millis(40);
 
 type Requests = Boxed<'static, (), io::Error>;
 
 // === the client ===
 
-/// Sets the group's limit by how long its children take.
+/// Sets the group's limit according to how long its children take.
 struct Aimd {
-    /// Comes when the group is there.
+    /// Set when the group exists.
     group: Arc<OnceLock<Handle<Requests>>>,
     begin: Instant,
     began: BTreeMap<usize, Instant>,
-    /// The shortest time that any took.
+    /// The shortest time that any child took.
     best: Duration,
-    /// What those took that began after the last change.
+    /// The times of the children that began after the last change.
     window: Vec<Duration>,
     since: Instant,
     record: Arc<Mutex<Record>>,
@@ -62,8 +62,8 @@ struct Record {
 }
 
 impl Aimd {
-    /// An answer has come: what that means for the limit, once as many have come as are
-    /// asked for at a time.
+    /// Records an answer, and returns the new limit. It changes once as many answers have come as
+    /// are requested at a time.
     fn learn(&mut self, took: Duration, limit: usize) -> usize {
         self.best = self.best.min(took);
         self.window.push(took);
@@ -115,7 +115,7 @@ async fn ask(server: SocketAddr) -> io::Result<()> {
     stream.read_exact(&mut answer).await
 }
 
-/// Asks without end, for as long as `time`.
+/// Asks again and again, for as long as `time`.
 async fn ask_adaptively(server: SocketAddr, time: Duration) -> io::Result<Record> {
     let (slot, record) = (Arc::new(OnceLock::new()), Arc::<Mutex<Record>>::default());
     let now = Instant::now();
@@ -136,7 +136,7 @@ async fn ask_adaptively(server: SocketAddr, time: Duration) -> io::Result<Record
     Ok(std::mem::take(&mut *record))
 }
 
-/// The same with a limit that somebody has set; gives the answers a second.
+/// Does the same with a fixed limit; returns the answers per second.
 async fn ask_at(limit: usize, server: SocketAddr, time: Duration) -> io::Result<f64> {
     let mut group = Group::new().with_limit(limit).with_deadline(Timer::after(time));
     group.feed(stream::repeat_with(|| ask(server))).await;
@@ -147,7 +147,7 @@ async fn ask_at(limit: usize, server: SocketAddr, time: Duration) -> io::Result<
 
 // === the server ===
 
-/// Answers on a thread of its own.
+/// Answers requests on a thread of its own.
 fn serve() -> io::Result<SocketAddr> {
     let listener = smol::block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
@@ -166,7 +166,7 @@ fn serve() -> io::Result<SocketAddr> {
 async fn answer(mut stream: TcpStream, busy: &AtomicUsize) -> io::Result<()> {
     stream.read_exact(&mut [0]).await?;
     let count = busy.fetch_add(1, Ordering::Relaxed) + 1;
-    // Beyond the knee they hinder one another.
+    // Beyond the knee, requests slow one another down.
     let load = (count as f64 / KNEE as f64).max(1.0);
     Timer::after(SERVICE.mul_f64(load * load)).await;
     busy.fetch_sub(1, Ordering::Relaxed);
@@ -175,7 +175,7 @@ async fn answer(mut stream: TcpStream, busy: &AtomicUsize) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let server = serve()?;
-    println!("the server bears {KNEE} at a time\n");
+    println!("the server handles {KNEE} at a time\n");
     let mut best = 0.0_f64;
     for limit in [KNEE / 2, KNEE, 2 * KNEE] {
         let rate = smol::block_on(ask_at(limit, server, Duration::from_millis(600)))?;

@@ -1,13 +1,13 @@
-//! A progress bar from a group's numbers.
+//! A progress bar made of a group's statistics.
 //!
 //! ```sh
 //! cargo run --release --example progress           # digests this crate's own sources
 //! cargo run --release --example progress -- DIR
 //! ```
 //!
-//! The children know nothing of the bar. It looks at [`Handle::stats`](errgroup::Handle::stats)
-//! ten times a second, beside the group, and ends with it. (The example `checksum` shows the
-//! other way: a bar that counts bytes, moved by the children themselves.)
+//! The children know nothing of the bar. It reads [`Handle::stats`](errgroup::Handle::stats) ten
+//! times a second, beside the group, and ends with it. (The example `checksum` shows the other
+//! way: a bar that counts bytes, moved by the children themselves.)
 
 use std::error::Error;
 use std::fs::File;
@@ -22,7 +22,7 @@ use smol::Timer;
 use smol::future::{or, zip};
 use walkdir::WalkDir;
 
-/// Shows how far a group is, until it is at its end.
+/// Shows the progress of a group until its end.
 async fn show<C: Kind + Children>(handle: Handle<C>, bar: ProgressBar) {
     while !handle.is_closed() {
         update(&handle, &bar);
@@ -38,7 +38,7 @@ async fn show<C: Kind + Children>(handle: Handle<C>, bar: ProgressBar) {
 fn update<C: Kind + Children>(handle: &Handle<C>, bar: &ProgressBar) {
     let stats = handle.stats();
     let done = stats.ok + stats.failed + stats.dropped;
-    // What is accepted so far: it may become more while the bar runs.
+    // The children accepted so far; there may be more while the bar runs.
     bar.set_length((done + stats.running + stats.queued) as u64);
     bar.set_position(done as u64);
     bar.set_message(format!(
@@ -47,7 +47,7 @@ fn update<C: Kind + Children>(handle: &Handle<C>, bar: &ProgressBar) {
     ));
 }
 
-/// Digests a file, on another thread.
+/// Digests a file on another thread.
 async fn digest(path: PathBuf) -> io::Result<()> {
     let digest = smol::unblock(move || {
         let mut hasher = Sha256::new();

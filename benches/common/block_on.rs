@@ -1,4 +1,4 @@
-//! The least that can run a future: all peers that need no runtime are polled by it.
+//! A minimal executor. All peers that need no runtime are polled by it.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -26,7 +26,7 @@ impl Wake for Parker {
 }
 
 thread_local! {
-    // Made once a thread: making it is no part of anybody's work.
+    // Made once for each thread, so that no workload pays for it.
     static PARKER: Arc<Parker> =
         Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false) });
 }
@@ -48,14 +48,14 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Does something while nobody is awake, and says whether it did.
+/// Does something while no task is awake. Returns `true` if it did.
 type Hook = Box<dyn FnMut() -> bool>;
 
 thread_local! {
     static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
 }
 
-/// Has this thread call a hook, as a reactor is asked for events, before it parks.
+/// Sets a hook that this thread calls before it parks, as a reactor is asked for events.
 pub(crate) fn when_idle(hook: impl FnMut() -> bool + 'static) {
     HOOK.set(Some(Box::new(hook)));
 }

@@ -1,4 +1,4 @@
-//! The children that several works share.
+//! The children that several workloads share.
 
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
@@ -10,7 +10,7 @@ pub(crate) type Failure = usize;
 pub(crate) type Outcome = Result<(), Failure>;
 pub(crate) type BoxedChild = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// A child that is pending so many times, and wakes itself each time.
+/// A child that is pending `times` times, and wakes itself each time.
 pub(crate) async fn yields(times: u32) -> Outcome {
     let mut left = black_box(times);
     poll_fn(|cx| {

@@ -1,5 +1,5 @@
-//! How often contenders allocate, and how much, as another process has counted it: an
-//! allocator that counts would slow down those that allocate while the clock runs.
+//! How often contenders allocate, and how much. Another process counts that: an allocator that
+//! counts would slow down contenders that allocate while the clock runs.
 
 use std::collections::HashMap;
 use std::env;
@@ -14,19 +14,19 @@ pub(crate) struct Count {
     pub(crate) live: i64,
 }
 
-/// The counts by work and contender.
+/// The counts by workload and contender.
 #[derive(Default)]
 pub(crate) struct Counts(HashMap<(String, String), Count>);
 
 impl Counts {
-    pub(crate) fn get(&self, work: &str, contender: &str) -> Option<Count> {
-        self.0.get(&(work.to_string(), contender.to_string())).copied()
+    pub(crate) fn get(&self, workload: &str, contender: &str) -> Option<Count> {
+        self.0.get(&(workload.to_string(), contender.to_string())).copied()
     }
 }
 
 /// What the counting process prints for a contender.
-pub(crate) fn line(work: &str, contender: &str, count: Count) -> String {
-    format!("{work}\t{contender}\t{}\t{}\t{}", count.allocations, count.peak, count.live)
+pub(crate) fn line(workload: &str, contender: &str, count: Count) -> String {
+    format!("{workload}\t{contender}\t{}\t{}\t{}", count.allocations, count.peak, count.live)
 }
 
 fn parse(line: &str) -> Option<((String, String), Count)> {
@@ -41,7 +41,7 @@ fn parse(line: &str) -> Option<((String, String), Count)> {
     Some((key, count))
 }
 
-/// Counts the works whose name contains `only`. Without a cargo that can do it there are none.
+/// Counts the workloads with `only` in their names. Returns no counts if cargo can't run.
 pub(crate) fn count(only: &str) -> Counts {
     eprintln!("counting allocations, in another process");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

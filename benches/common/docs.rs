@@ -1,4 +1,4 @@
-//! Where `--docs` writes to.
+//! The files that `--docs` writes.
 
 use std::fs;
 use std::path::PathBuf;

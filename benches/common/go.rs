@@ -1,10 +1,10 @@
-//! Go's figures for the same work, from the program in `benches/go`.
+//! Go's figures for the same workloads, from the program in `benches/go`.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
-/// The figures by their names: `limit64/ready/1cpu`, nanoseconds a child.
+/// The figures by name, such as `limit64/ready/1cpu`, in nanoseconds for each child.
 #[derive(Default)]
 pub(crate) struct Figures {
     figures: HashMap<String, f64>,
@@ -16,13 +16,13 @@ impl Figures {
         self.figures.get(name).copied()
     }
 
-    /// Says whose figures they are, where there are any: the end of a line of Markdown.
+    /// Returns Go's version as the end of a line of Markdown, or nothing without figures.
     pub(crate) fn version(&self) -> String {
         self.version.as_ref().map(|version| format!(" Go: {version}.")).unwrap_or_default()
     }
 }
 
-/// Runs Go's program, where it and Go are there. It never installs anything.
+/// Runs Go's program if it and Go are there. It never installs anything.
 pub(crate) fn run() -> Figures {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/go/run");
     if !script.exists() {

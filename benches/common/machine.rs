@@ -1,4 +1,4 @@
-//! What the numbers were measured on.
+//! The machine that the numbers were measured on.
 
 use std::env::consts;
 use std::fs;
@@ -32,7 +32,7 @@ fn compiler() -> Option<String> {
     Some(String::from_utf8(output.stdout).ok()?.trim().to_string())
 }
 
-/// How many bytes of the process are in memory, where the system tells.
+/// Returns how many bytes of the process are in memory, or `None` if the system does not tell.
 pub(crate) fn resident() -> Option<u64> {
     let line = field("/proc/self/status", "VmRSS", ':')?;
     let kibibytes: u64 = line.strip_suffix("kB")?.trim().parse().ok()?;

@@ -1,10 +1,10 @@
-//! Who is how fast: all contenders in turn, round after round.
+//! Measures time: all contenders in turn, round after round.
 
 use std::time::{Duration, Instant};
 
-use super::work::{Contender, Meter, Work};
+use super::workload::{Contender, Meter, Workload};
 
-/// How long to measure a work.
+/// How long to measure a workload.
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
     time: Duration,
@@ -21,14 +21,14 @@ impl Effort {
         }
     }
 
-    /// How many rounds fit in, if one takes so long.
+    /// Returns how many rounds fit in, if one takes `round`.
     fn rounds(self, round: Duration) -> usize {
         let rounds = self.time.as_nanos() / round.as_nanos().max(1);
         rounds.clamp(self.least.into(), self.most.into()) as usize
     }
 }
 
-/// A contender's nanoseconds a unit of the work.
+/// A contender's nanoseconds for each unit of the workload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub(crate) min: f64,
@@ -52,15 +52,15 @@ fn time(contender: &mut Contender) -> Duration {
     clock.0
 }
 
-/// Times each contender of a work; the answer is in their order.
+/// Times each contender of a workload, and returns the times in their order.
 ///
-/// A round runs each of them once, and each round begins with another one: what disturbs the
-/// machine for a while disturbs them all.
-pub(crate) fn measure(work: &mut Work, effort: Effort) -> Vec<Times> {
-    let contenders = &mut work.contenders;
+/// A round runs each of them once, and each round begins with another one. So a disturbance of
+/// the machine affects all of them.
+pub(crate) fn measure(workload: &mut Workload, effort: Effort) -> Vec<Times> {
+    let contenders = &mut workload.contenders;
     let count = contenders.len();
     let warm_up: Vec<_> = contenders.iter_mut().map(time).collect();
-    // Whoever is far too slow is not run again, not to take the time of all.
+    // A contender that is far too slow is not run again, so that it does not take the time of all.
     let fit: Vec<_> = (0..count).filter(|&at| warm_up[at] < effort.time).collect();
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); count];
     for at in (0..count).filter(|at| !fit.contains(at)) {
@@ -72,7 +72,7 @@ pub(crate) fn measure(work: &mut Work, effort: Effort) -> Vec<Times> {
             times[at].push(time(&mut contenders[at]));
         }
     }
-    times.into_iter().map(|times| summary(times, work.units)).collect()
+    times.into_iter().map(|times| summary(times, workload.units)).collect()
 }
 
 fn summary(mut times: Vec<Duration>, units: usize) -> Times {

@@ -1,4 +1,4 @@
-//! What the benchmarks share.
+//! Code that the benchmarks share.
 
 pub(crate) mod args;
 pub(crate) mod block_on;
@@ -11,4 +11,4 @@ pub(crate) mod machine;
 pub(crate) mod measure;
 pub(crate) mod runtime;
 pub(crate) mod table;
-pub(crate) mod work;
+pub(crate) mod workload;

@@ -1,14 +1,14 @@
 //! The numbers as Markdown.
 
-use super::work::{FLOOR, is_ours};
+use super::workload::{FLOOR, is_ours};
 
-/// A contender's line.
+/// A contender's row.
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) min: f64,
-    /// Unknown of what another program has measured.
+    /// `None` if another program measured it.
     pub(crate) median: Option<f64>,
-    /// Allocations a unit, if they were counted.
+    /// Allocations for each unit, if they were counted.
     pub(crate) allocations: Option<f64>,
 }
 
@@ -18,7 +18,7 @@ impl Row {
     }
 }
 
-/// A work's numbers.
+/// The numbers of a workload.
 pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) title: String,
@@ -28,12 +28,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// How long our contender takes, the one the peers are compared with.
+    /// Returns the time of our contender that the peers are compared with.
     pub(crate) fn ours(&self) -> Option<f64> {
         self.rows.iter().find(|row| row.name == self.reference).map(|row| row.min)
     }
 
-    /// What our contender takes for one nanosecond of this one.
+    /// Returns the time of our contender, divided by this one's.
     pub(crate) fn ratio(&self, row: &Row) -> Option<f64> {
         Some(self.ours()? / row.min)
     }
@@ -59,7 +59,7 @@ impl Table {
     }
 }
 
-/// Our lines are to be found at a glance.
+/// Makes our rows bold, so that they are found at a glance.
 pub(crate) fn bold_if_ours(name: &str) -> String {
     if is_ours(name) { format!("**{name}**") } else { name.to_string() }
 }
@@ -68,7 +68,7 @@ pub(crate) fn dash() -> String {
     "–".into()
 }
 
-/// Writes a number with three digits that count, or all before the point.
+/// Writes a number with three significant digits, or with all digits before the point.
 pub(crate) fn number(number: f64) -> String {
     match number {
         n if n < 10.0 => format!("{n:.2}"),
@@ -77,7 +77,7 @@ pub(crate) fn number(number: f64) -> String {
     }
 }
 
-/// Writes a number that may be nothing, and is seldom large.
+/// Writes a number that may be 0 and is seldom large.
 pub(crate) fn few(number: f64) -> String {
     if number < 100.0 { format!("{number:.2}") } else { thousands(number.round() as usize) }
 }
@@ -95,7 +95,7 @@ pub(crate) fn thousands(number: usize) -> String {
     text
 }
 
-/// Lays out a table whose first line is the heading; but for the first, columns are numbers.
+/// Lays out a table. Its first line is the heading; all columns but the first are numbers.
 pub(crate) fn grid(lines: &[impl AsRef<[String]>]) -> String {
     let columns = lines.first().map_or(0, |line| line.as_ref().len());
     let cells = |column: usize| lines.iter().map(move |line| line.as_ref()[column].chars().count());
@@ -124,9 +124,9 @@ pub(crate) fn grid(lines: &[impl AsRef<[String]>]) -> String {
     text
 }
 
-/// One line for each table: our contender beside the fastest peer.
+/// Makes a table with a row for each table: our contender beside the fastest peer.
 pub(crate) fn summary(tables: &[Table]) -> String {
-    let heading = ["work", "ours, ns", "the fastest peer", "its ns", "ours ÷ it"];
+    let heading = ["workload", "ours, ns", "the fastest peer", "its ns", "ours ÷ it"];
     let mut lines = vec![heading.map(String::from)];
     for table in tables {
         let peers = table.rows.iter().filter(|row| !row.is_ours() && row.name != FLOOR);
@@ -140,5 +140,5 @@ pub(crate) fn summary(tables: &[Table]) -> String {
             format!("{:.2}", ours / fastest.min),
         ]);
     }
-    format!("### Each work's fastest peer\n\n{}", grid(&lines))
+    format!("### The fastest peer of each workload\n\n{}", grid(&lines))
 }

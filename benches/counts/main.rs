@@ -1,12 +1,13 @@
-//! Counts the allocations of the other benchmarks' work, for them to print. Lines of work,
-//! contender, allocations, the most bytes live at a time, the bytes live at the end.
+//! Counts the allocations of the other benchmarks' workloads, which print them. Each line has a
+//! workload, a contender, the allocations, the most bytes live at a time, and the bytes live at
+//! the end.
 
-// This one needs a part only of what they share.
+// This benchmark needs only a part of the shared code.
 #[allow(dead_code)]
 #[path = "../common/mod.rs"]
 mod common;
 #[allow(dead_code)]
-#[path = "../peers/works/mod.rs"]
+#[path = "../peers/workloads/mod.rs"]
 mod peers;
 #[allow(dead_code)]
 #[path = "../growth/series.rs"]
@@ -17,7 +18,7 @@ use clap::Parser;
 
 use common::args::Args;
 use common::counts::{Count, line};
-use common::work::{Meter, Work};
+use common::workload::{Meter, Workload};
 
 #[derive(Default)]
 struct Counter(AllocationInfo);
@@ -31,21 +32,23 @@ impl Meter for Counter {
 fn main() {
     let args = Args::parse();
     let growing = series::all().into_iter().flat_map(|series| series.points);
-    let works = peers::timed().chain([peers::memory::work()]).chain(growing.map(|(_, work)| work));
-    for mut work in works.filter(|work| args.wants(&work.name)) {
-        count(&mut work);
+    let workloads = peers::timed()
+        .chain([peers::memory::workload()])
+        .chain(growing.map(|(_, workload)| workload));
+    for mut workload in workloads.filter(|workload| args.wants(&workload.name)) {
+        count(&mut workload);
     }
 }
 
-fn count(work: &mut Work) {
-    for contender in &mut work.contenders {
-        // Once before: what is allocated once for ever is nobody's.
+fn count(workload: &mut Workload) {
+    for contender in &mut workload.contenders {
+        // Once before, for what is allocated once in the life of the process.
         (contender.run)(&mut Counter::default());
         let mut counter = Counter::default();
         (contender.run)(&mut counter);
         let info = counter.0;
         let count =
             Count { allocations: info.count_total, peak: info.bytes_max, live: info.bytes_current };
-        println!("{}", line(&work.name, &contender.name, count));
+        println!("{}", line(&workload.name, &contender.name, count));
     }
 }

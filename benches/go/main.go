@@ -1,20 +1,20 @@
-// This program does the work of this crate's benchmarks with Go's errgroup, so that people who
-// know Go can compare. The script `run` beside it gets what is missing, builds it and runs it:
+// This program runs workloads of this crate's benchmarks with Go's errgroup, so that people who
+// know Go can compare. The script `run` beside it fetches what is missing, builds it and runs it:
 //
 //	benches/go/run               fetches Go and the module into benches/go/.tools first
-//	benches/go/run --no-install  fetches nothing, and fails where something is missing
+//	benches/go/run --no-install  fetches nothing, and fails if something is missing
 //
-// It prints lines of a name, a tab and a number, among them:
+// It prints lines with a name, a tab and a number, among them:
 //
-//	limit64/yield1/2cpu  nanoseconds a child, with a limit of 64 and GOMAXPROCS=2
-//	none20000/ready/1cpu nanoseconds a child, with 20,000 of them and no limit
-//	small3/ready/1cpu    nanoseconds a group of 3 children, made and awaited
-//	firsterror/1cpu      nanoseconds until Wait returns the error of child 10 of 100,000; there
-//	                     is no limit, but in limit64/firsterror/1cpu
-//	parked/bytes         bytes of memory a goroutine that waits
+//	limit64/yield1/2cpu  nanoseconds for each child, with a limit of 64 and GOMAXPROCS=2
+//	none20000/ready/1cpu nanoseconds for each child, with 20,000 of them and no limit
+//	small3/ready/1cpu    nanoseconds for a group of 3 children, made and awaited
+//	firsterror/1cpu      nanoseconds until Wait returns the error of child 10 of 100,000,
+//	                     without a limit; limit64/firsterror/1cpu has one
+//	parked/bytes         bytes of memory for each goroutine that waits
 //
-// Times are the minimum of several rounds. Go's settings are its defaults but for GOMAXPROCS, so
-// the collector runs when it likes.
+// Times are the minimum of several rounds. All of Go's settings but GOMAXPROCS are its defaults,
+// so the collector runs when it likes.
 package main
 
 import (
@@ -64,15 +64,15 @@ type work struct {
 	name string
 	// The values of GOMAXPROCS to run it with.
 	cpus []int
-	// By how much a round's time is divided.
+	// A round's time is divided by this.
 	units int
 	run   func()
 }
 
-// measure returns the nanoseconds a unit of the fastest round.
+// measure returns the nanoseconds for each unit, in the fastest round.
 func (w work) measure(cpus int) float64 {
 	runtime.GOMAXPROCS(cpus)
-	// No round pays for what the work before has left, nor for warming up.
+	// No round pays for what the previous workload left, nor for warming up.
 	runtime.GC()
 	w.run()
 	var total, fastest time.Duration
@@ -100,7 +100,7 @@ func works() []work {
 		works = append(works, work{
 			name:  fmt.Sprintf("small%d/ready", size),
 			cpus:  []int{1},
-			units: groups, // nanoseconds a group, not a child
+			units: groups, // nanoseconds for each group, not each child
 			run: func() {
 				for range groups {
 					crowd(-1, size, child)
@@ -116,8 +116,8 @@ func works() []work {
 			run:   func() { firstError(limit.most, limit.count) },
 		})
 	}
-	// These come last: the runtime keeps what so many goroutines have taken, and its collector
-	// has more to look through from then on.
+	// These come last: the runtime keeps the memory of so many goroutines, and its collector has
+	// more to look through from then on.
 	return limitWorks(works, []limit{
 		{"none20000", -1, 20_000},
 		{"none200000", -1, 200_000},
@@ -129,7 +129,7 @@ type limit struct {
 	most, count int
 }
 
-// limitWorks appends the works of many children, under each of the limits.
+// limitWorks appends the workloads of many children, under each of the limits.
 func limitWorks(works []work, limits []limit) []work {
 	kinds := []struct {
 		name  string
@@ -153,8 +153,8 @@ func limitWorks(works []work, limits []limit) []work {
 	return works
 }
 
-// yields returns a child that lets others run so many times. One function serves all children
-// of a work: none of them is allocated but for what the group itself allocates.
+// yields returns a child that yields this many times. One function serves all children of a
+// workload, so only the group allocates.
 func yields(times int) func() error {
 	return func() error {
 		for range times {
@@ -164,7 +164,7 @@ func yields(times int) func() error {
 	}
 }
 
-// crowd runs so many children in a group; a negative limit is none, as SetLimit has it.
+// crowd runs count children in a group; a negative limit is none, as in SetLimit.
 func crowd(limit, count int, child func() error) {
 	var group errgroup.Group
 	group.SetLimit(limit)
@@ -178,10 +178,10 @@ func crowd(limit, count int, child func() error) {
 
 var errChild = errors.New("a child has failed")
 
-// firstError runs children of which one fails; the loop starts no more of them once it sees that.
+// firstError runs children of which one fails; once the loop sees that, it starts no more.
 //
-// On one CPU and without a limit nothing makes the loop wait, so it starts thousands of children
-// before the runtime takes the CPU from it and one of them can run.
+// On one CPU and without a limit the loop never waits, so it starts thousands of children before
+// the runtime preempts it and one of them can run.
 func firstError(limit, count int) {
 	group, ctx := errgroup.WithContext(context.Background())
 	group.SetLimit(limit)
@@ -201,8 +201,8 @@ func firstError(limit, count int) {
 	}
 }
 
-// startParked runs printParked in a process of its own, where nobody has left memory that would
-// be used again.
+// startParked runs printParked in a process of its own, so that no memory of the other workloads
+// is reused.
 func startParked() error {
 	program, err := os.Executable()
 	if err != nil {
@@ -214,12 +214,12 @@ func startParked() error {
 	return command.Run()
 }
 
-// printParked prints by how many bytes a goroutine the process grows while all goroutines of a
-// group are blocked on one channel.
+// printParked prints by how many bytes the process grows for each goroutine, while all goroutines
+// of a group are blocked on one channel.
 //
-// What counts is the memory that is resident, as the benchmark in Rust counts it, too. HeapSys
-// and StackSys of runtime.MemStats would leave out what the runtime keeps outside the heap, and
-// would count pages that were reserved and never touched.
+// It counts resident memory, as the benchmark in Rust does. HeapSys and StackSys of
+// runtime.MemStats would leave out what the runtime keeps outside the heap, and would count pages
+// that were reserved and never touched.
 func printParked() {
 	runtime.GC()
 	before, err := resident()
@@ -249,7 +249,7 @@ func printParked() {
 	fmt.Printf("parked/bytes\t%.1f\n", float64(after-before)/waiting)
 }
 
-// resident returns how many bytes of this process are in memory; Linux alone tells.
+// resident returns how many bytes of this process are in memory; only Linux tells.
 func resident() (int, error) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

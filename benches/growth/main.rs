@@ -1,8 +1,8 @@
-//! How the cost of a child, and the memory, go with the size of the work.
+//! How the cost of a child, and the memory, grow with the size of the workload.
 //!
 //! `cargo bench --bench growth`, with the flags of `peers`.
 
-// This one needs a part only of what they share.
+// This benchmark needs only a part of the shared code.
 #[allow(dead_code)]
 #[path = "../common/mod.rs"]
 mod common;
@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
     let effort = Effort::new(args.quick);
     let mut panels = Vec::new();
     for mut series in series::all() {
-        series.points.retain(|(_, work)| args.wants(&work.name));
+        series.points.retain(|(_, workload)| args.wants(&workload.name));
         if series.points.is_empty() {
             continue;
         }
@@ -57,14 +57,14 @@ fn main() -> anyhow::Result<()> {
 
 fn grow(series: &mut Series, effort: Effort, counts: &Counts) -> Vec<Growth> {
     let mut growth: Vec<Growth> = Vec::new();
-    for (_, work) in &mut series.points {
-        let times = measure(work, effort);
-        for (at, (contender, times)) in work.contenders.iter().zip(times).enumerate() {
+    for (_, workload) in &mut series.points {
+        let times = measure(workload, effort);
+        for (at, (contender, times)) in workload.contenders.iter().zip(times).enumerate() {
             if growth.len() == at {
                 let contender = contender.name.clone();
                 growth.push(Growth { contender, times: Vec::new(), peaks: Vec::new() });
             }
-            let count = counts.get(&work.name, &contender.name);
+            let count = counts.get(&workload.name, &contender.name);
             growth[at].times.push(times);
             growth[at].peaks.push(count.map(|count| count.peak));
         }

@@ -1,4 +1,4 @@
-//! The works, each in several sizes.
+//! The workloads, each in several sizes.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use tokio_util::sync::CancellationToken;
 use crate::common::block_on::block_on;
 use crate::common::children::{Outcome, yields};
 use crate::common::table::thousands;
-use crate::common::work::{Work, measured};
+use crate::common::workload::{Workload, measured};
 
-/// A work that grows.
+/// A workload that grows.
 pub(crate) struct Series {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     /// What grows.
     pub(crate) size: &'static str,
     pub(crate) unit: &'static str,
-    pub(crate) points: Vec<(usize, Work)>,
+    pub(crate) points: Vec<(usize, Workload)>,
 }
 
 pub(crate) fn all() -> Vec<Series> {
@@ -32,7 +32,7 @@ pub(crate) fn all() -> Vec<Series> {
 
 fn children() -> Series {
     let size = |count: usize| {
-        (count, work("children", count, count, Some(64), move || (0..count).map(|_| yields(1))))
+        (count, workload("children", count, count, Some(64), move || (0..count).map(|_| yields(1))))
     };
     Series {
         name: "children",
@@ -46,7 +46,7 @@ fn children() -> Series {
 fn limit() -> Series {
     const COUNT: usize = 100_000;
     let size = |limit: usize| {
-        (limit, work("limit", limit, COUNT, Some(limit), || (0..COUNT).map(|_| yields(1))))
+        (limit, workload("limit", limit, COUNT, Some(limit), || (0..COUNT).map(|_| yields(1))))
     };
     Series {
         name: "limit",
@@ -58,7 +58,8 @@ fn limit() -> Series {
 }
 
 fn mutex() -> Series {
-    let size = |count: usize| (count, work("mutex", count, count, None, move || contend(count)));
+    let size =
+        |count: usize| (count, workload("mutex", count, count, None, move || contend(count)));
     Series {
         name: "mutex",
         title: "Children that contend for one mutex, all at once",
@@ -68,7 +69,7 @@ fn mutex() -> Series {
     }
 }
 
-/// Children of which the first holds the mutex until the last has come.
+/// Makes children of which the first holds the mutex until the last one runs.
 fn contend(count: usize) -> impl Iterator<Item = impl Future<Output = Outcome> + Send> + Send {
     let sum = Arc::new(Mutex::new(0));
     let (sender, receiver) = oneshot::channel();
@@ -93,22 +94,22 @@ fn contend(count: usize) -> impl Iterator<Item = impl Future<Output = Outcome> +
 
 fn depth() -> Series {
     let size = |depth: usize| {
-        let mut work = named("depth", depth, depth);
-        work.add_parts("errgroup `CancelToken`", move |meter| {
+        let mut workload = named("depth", depth, depth);
+        workload.add_parts("errgroup `CancelToken`", move |meter| {
             let root = CancelToken::new();
             let mut tree = vec![root.clone()];
             (1..depth).for_each(|above| tree.push(tree[above - 1].child()));
             measured(meter, || root.cancel());
             assert!(tree[depth - 1].is_cancelled());
         });
-        work.add_parts("tokio-util `CancellationToken`", move |meter| {
+        workload.add_parts("tokio-util `CancellationToken`", move |meter| {
             let root = CancellationToken::new();
             let mut tree = vec![root.clone()];
             (1..depth).for_each(|above| tree.push(tree[above - 1].child_token()));
             measured(meter, || root.cancel());
             assert!(tree[depth - 1].is_cancelled());
         });
-        (depth, work)
+        (depth, workload)
     };
     Series {
         name: "depth",
@@ -119,20 +120,26 @@ fn depth() -> Series {
     }
 }
 
-fn named(series: &str, size: usize, units: usize) -> Work {
-    Work::new(format!("{series}/{size}"), thousands(size), units, "")
+fn named(series: &str, size: usize, units: usize) -> Workload {
+    Workload::new(format!("{series}/{size}"), thousands(size), units, "")
 }
 
-/// Adds who contends in running the children of `source`.
-fn work<S, I>(series: &str, size: usize, units: usize, limit: Option<usize>, source: S) -> Work
+/// Adds the contenders that run the children of `source`.
+fn workload<S, I>(
+    series: &str,
+    size: usize,
+    units: usize,
+    limit: Option<usize>,
+    source: S,
+) -> Workload
 where
     S: Fn() -> I + Clone + 'static,
     I: Iterator + Send + 'static,
     I::Item: Future<Output = Outcome> + Send + 'static,
 {
-    let mut work = named(series, size, units);
+    let mut workload = named(series, size, units);
     let mut add = |name: &str, run: fn(I, Option<usize>) -> Outcome| {
-        work.add_prepared(name, source.clone(), move |children| run(children, limit), Ok(()));
+        workload.add_prepared(name, source.clone(), move |children| run(children, limit), Ok(()));
     };
     add("errgroup unboxed", |children, limit| {
         let mut group = Group::unboxed();
@@ -176,5 +183,5 @@ where
             block_on(set.try_for_each(|()| std::future::ready(Ok(()))))
         });
     }
-    work
+    workload
 }

@@ -1,4 +1,4 @@
-//! Children of one kind, for a program that counts instructions: `benches/instructions/run`.
+//! Children of one kind; `benches/instructions/run` counts their instructions.
 
 use std::env;
 use std::future::Future;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 const LIMIT: usize = 64;
 
-/// Yields once, then is done.
+/// Yields once, then is ready.
 struct Yields(bool);
 
 impl Future for Yields {
@@ -72,7 +72,7 @@ where
     group.await.expect("no child fails");
 }
 
-/// With somebody who could watch, stop or add: what that costs the children.
+/// Runs the children while `extra` lives, which could watch the group, stop it or add to it.
 async fn with<C, T>(group: Group<C>, count: usize, extra: impl FnOnce(&Group<C>) -> T)
 where
     C: Kind + Children<Ok = (), Err = ()>,
@@ -83,7 +83,7 @@ where
     drop(extra);
 }
 
-/// Children with options.
+/// Queues children with options.
 async fn tasks<C>(mut group: Group<C>, count: usize, options: fn(Task<Yields>) -> Task<Yields>)
 where
     C: Children<Ok = (), Err = ()>,
@@ -103,17 +103,17 @@ where
     drop(handle);
 }
 
-/// Each child a task of its own.
+/// Makes a group in which each child is a task.
 fn spawning() -> Group<Spawned<(), ()>> {
     Group::on(|child| drop(tokio::spawn(child))).with_limit(LIMIT)
 }
 
-/// What the same is without a group.
+/// Does the same without a group.
 async fn join_set(count: usize) {
     let room = Arc::new(Semaphore::new(LIMIT));
     let mut set = JoinSet::new();
     for _ in 0..count {
-        let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
+        let permit = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
         set.spawn(async move {
             let outcome = Yields(true).await;
             drop(permit);
@@ -128,7 +128,7 @@ async fn join_set(count: usize) {
     }
 }
 
-/// On one thread, within a task.
+/// Runs a future on one thread, within a task.
 fn on_tokio(work: impl Future<Output = ()> + Send + 'static) {
     let runtime = Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async { tokio::spawn(work).await }).expect("it does not panic");

@@ -1,15 +1,15 @@
-//! This crate beside its peers, on the same work, in the same process.
+//! This crate beside its peers, on the same workloads, in the same process.
 //!
-//! `cargo bench --bench peers`, with `-- --quick` for rough numbers, `-- --only limit64` for
-//! some of the works, `-- --docs` to write `docs/`.
+//! `cargo bench --bench peers`, with `-- --quick` for rough numbers, `-- --only limit64` for some
+//! of the workloads, and `-- --docs` to write `docs/`.
 
-// This one needs a part only of what they share.
+// This benchmark needs only a part of the shared code.
 #[allow(dead_code)]
 #[path = "../common/mod.rs"]
 mod common;
 mod memory;
 mod pictures;
-mod works;
+mod workloads;
 
 use clap::Parser;
 
@@ -18,13 +18,13 @@ use common::counts::{self, Counts};
 use common::go::{self, Figures};
 use common::measure::{Effort, measure};
 use common::table::{Row, Table, summary};
-use common::work::Work;
+use common::workload::Workload;
 use common::{docs, machine};
 
 const HEADING: &str = "\
-**ours ÷ it** is the minimum of our contender, the one whose ratio is 1.00, over that of the
-line's: below 1 we are faster. All contenders of a table did the same work in one process, in
-turn, round after round. Allocations are those of the thread that runs the work, counted in
+**ours ÷ it** is the minimum time of our contender, the one with the ratio 1.00, divided by that of
+the row: below 1 we are faster. All contenders of a table did the same work in one process, in
+turn, round after round. Allocations are those of the thread that runs the workload, counted in
 another process.";
 
 const PICTURES: &str = "\
@@ -35,11 +35,11 @@ const PICTURES: &str = "\
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(contender) = &args.resident {
-        memory::print_resident(works::memory::work(), contender);
+        memory::print_resident(workloads::memory::workload(), contender);
         return Ok(());
     }
     let counts = counts::count(&args.only);
-    // Go's program takes most of a minute, and does all of its works.
+    // Go's program takes most of a minute, and always does all of its workloads.
     let go = if args.quick || !args.only.is_empty() { Figures::default() } else { go::run() };
     let machine = machine::description();
     let head = format!("# This crate beside its peers\n\n{HEADING}\n\n{machine}{}\n", go.version());
@@ -47,17 +47,17 @@ fn main() -> anyhow::Result<()> {
 
     let effort = Effort::new(args.quick);
     let mut tables = Vec::new();
-    for mut work in works::timed().filter(|work| args.wants(&work.name)) {
-        let table = table(&mut work, effort, &counts, &go);
+    for mut workload in workloads::timed().filter(|workload| args.wants(&workload.name)) {
+        let table = table(&mut workload, effort, &counts, &go);
         println!("{}", table.markdown());
         tables.push(table);
     }
     let mut parked = Vec::new();
     let mut parked_table = String::new();
-    let work = works::memory::work();
-    if args.wants(&work.name) {
-        parked = memory::measure(&work, &counts, &go);
-        parked_table = memory::markdown(&work, &parked);
+    let workload = workloads::memory::workload();
+    if args.wants(&workload.name) {
+        parked = memory::measure(&workload, &counts, &go);
+        parked_table = memory::markdown(&workload, &parked);
         println!("{parked_table}");
     }
     println!("{}", summary(&tables));
@@ -74,30 +74,30 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn table(work: &mut Work, effort: Effort, counts: &Counts, go: &Figures) -> Table {
-    let times = measure(work, effort);
+fn table(workload: &mut Workload, effort: Effort, counts: &Counts, go: &Figures) -> Table {
+    let times = measure(workload, effort);
     let mut rows = Vec::new();
-    for (contender, times) in work.contenders.iter().zip(times) {
-        let count = counts.get(&work.name, &contender.name);
+    for (contender, times) in workload.contenders.iter().zip(times) {
+        let count = counts.get(&workload.name, &contender.name);
         rows.push(Row {
             name: contender.name.clone(),
             min: times.min,
             median: Some(times.median),
-            allocations: count.map(|count| count.allocations as f64 / work.units as f64),
+            allocations: count.map(|count| count.allocations as f64 / workload.units as f64),
         });
     }
     for (suffix, name) in [("1cpu", "Go `errgroup`, 1 CPU"), ("2cpu", "Go `errgroup`, 2 CPUs")] {
-        let (figure, units) = &work.go;
+        let (figure, units) = &workload.go;
         if let Some(figure) = go.get(&format!("{figure}/{suffix}")) {
             let min = figure / *units as f64;
             rows.push(Row { name: name.into(), min, median: None, allocations: None });
         }
     }
     Table {
-        name: work.name.clone(),
-        title: work.title.clone(),
-        unit: work.unit,
-        reference: work.reference,
+        name: workload.name.clone(),
+        title: workload.title.clone(),
+        unit: workload.unit,
+        reference: workload.reference,
         rows,
     }
 }

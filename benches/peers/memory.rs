@@ -1,4 +1,4 @@
-//! The table of what waiting children cost in memory.
+//! The table of the memory that waiting children take.
 
 use std::env;
 use std::process::Command;
@@ -7,27 +7,27 @@ use crate::common::counts::Counts;
 use crate::common::go::Figures;
 use crate::common::machine;
 use crate::common::table::{bold_if_ours, dash, few, grid, number};
-use crate::common::work::{Meter, Work};
-use crate::works::memory::CHILD;
+use crate::common::workload::{Meter, Workload};
+use crate::workloads::memory::CHILD;
 
-/// A contender's bytes a child, beyond the child itself.
+/// A contender's bytes for each child, beyond the child itself.
 pub(crate) struct Bytes {
     pub(crate) name: String,
-    /// As they were asked for.
+    /// The bytes that were asked of the allocator.
     pub(crate) asked: Option<f64>,
-    /// The most at a time, while the set grew.
+    /// The most of them at a time, while the set grew.
     pub(crate) peak: Option<f64>,
-    /// As the process has grown.
+    /// The bytes by which the process has grown.
     pub(crate) resident: Option<f64>,
     pub(crate) allocations: Option<f64>,
 }
 
-pub(crate) fn measure(work: &Work, counts: &Counts, go: &Figures) -> Vec<Bytes> {
-    let each = |bytes: f64| bytes / work.units as f64;
+pub(crate) fn measure(workload: &Workload, counts: &Counts, go: &Figures) -> Vec<Bytes> {
+    let each = |bytes: f64| bytes / workload.units as f64;
     let beyond = |bytes: f64| each(bytes) - CHILD as f64;
-    let mut rows: Vec<_> = (work.contenders.iter())
+    let mut rows: Vec<_> = (workload.contenders.iter())
         .map(|contender| {
-            let count = counts.get(&work.name, &contender.name);
+            let count = counts.get(&workload.name, &contender.name);
             Bytes {
                 name: contender.name.clone(),
                 asked: count.map(|count| beyond(count.live as f64)),
@@ -47,7 +47,7 @@ pub(crate) fn measure(work: &Work, counts: &Counts, go: &Figures) -> Vec<Bytes> 
     rows
 }
 
-pub(crate) fn markdown(work: &Work, rows: &[Bytes]) -> String {
+pub(crate) fn markdown(workload: &Workload, rows: &[Bytes]) -> String {
     let mut lines = vec![
         ["", "resident", "asked for", "asked for, at the peak", "allocations a child"]
             .map(String::from),
@@ -58,20 +58,20 @@ pub(crate) fn markdown(work: &Work, rows: &[Bytes]) -> String {
         let allocations = row.allocations.map_or_else(dash, few);
         lines.push([name, cell(row.resident), cell(row.asked), cell(row.peak), allocations]);
     }
-    format!("### {}: {}\n\n{}", work.name, work.title, grid(&lines))
+    format!("### {}: {}\n\n{}", workload.name, workload.title, grid(&lines))
 }
 
-/// Starts this program anew for a contender, so that nobody else's memory is used again.
+/// Starts this program anew for a contender, so that no other contender's memory is reused.
 fn in_another_process(contender: &str) -> Option<f64> {
     let program = env::current_exe().ok()?;
     let output = Command::new(program).args(["--resident", contender]).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// What that process does: it prints by how many bytes it has grown.
-pub(crate) fn print_resident(mut work: Work, contender: &str) {
+/// Runs a contender in that process, and prints by how many bytes it has grown.
+pub(crate) fn print_resident(mut workload: Workload, contender: &str) {
     let mut growth = Growth(None);
-    for found in work.contenders.iter_mut().filter(|found| found.name == contender) {
+    for found in workload.contenders.iter_mut().filter(|found| found.name == contender) {
         (found.run)(&mut growth);
     }
     if let Some(bytes) = growth.0 {

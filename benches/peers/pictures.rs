@@ -2,10 +2,10 @@
 
 use crate::common::chart::bars::{Bar, Bars, bars};
 use crate::common::table::Table;
-use crate::common::work::FLOOR;
+use crate::common::workload::FLOOR;
 use crate::memory::Bytes;
 
-/// The works that are shown, and what to call them.
+/// The workloads that are shown, and their titles.
 const SHOWN: [(&str, &str); 6] = [
     ("limit64/ready", "64 at a time, children that are ready"),
     ("none20000/ready", "all at once, children that are ready"),
@@ -26,7 +26,7 @@ pub(crate) fn times(tables: &[Table]) -> String {
     bars("What a child costs", note, 2, panels.collect())
 }
 
-/// One thread's contenders, without the floor.
+/// Returns `true` for the contenders that use one thread, but not for the floor.
 fn is_shown(name: &str) -> bool {
     name != FLOOR && !name.ends_with("2 threads") && !name.ends_with("2 CPUs")
 }

@@ -1,4 +1,4 @@
-//! Finding the files, and writing their names.
+//! Finds the files, and writes their names.
 
 use std::borrow::Cow;
 use std::fs::Metadata;
@@ -13,25 +13,25 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::report;
 
-/// How many files may be ahead of the one whose line is to be printed next. However long that
-/// one takes, what is kept of the others is bounded.
+/// How many files may be ahead of the file of the next line. However long that file takes, what is
+/// kept of the others is bounded.
 const AHEAD: usize = 1 << 16;
 
 /// How many files the walk may be ahead of the group.
 const WALKED: usize = 256;
 
-/// A file to digest, and its place among those that may be ahead.
+/// A file to digest, and its permit to be ahead.
 pub(crate) struct FoundFile {
     pub(crate) path: PathBuf,
-    /// Dropped when its line is printed.
-    pub(crate) place: SemaphoreGuardArc,
+    /// Dropped when the file's line is printed.
+    pub(crate) permit: SemaphoreGuardArc,
 }
 
-/// The files below `root`, or `root` itself where it is no folder, in the order of their
-/// paths, with an error in the place of each folder that can't be read.
+/// Returns the files below `root`, or `root` itself if it is no folder, in path order. An error
+/// takes the place of each folder that can't be read.
 ///
-/// A thread does the walking. Of the tree it keeps the folders from `root` down to where it
-/// stands, each with its entries, which have to be sorted.
+/// A thread walks the tree. It keeps the folders from `root` down to the current one, each with
+/// its entries, which have to be sorted.
 pub(crate) fn below(root: PathBuf) -> impl Stream<Item = anyhow::Result<FoundFile>> {
     let output = report::output_file();
     let entries = WalkDir::new(root).sort_by(|a, b| rank(a).cmp(rank(b)));
@@ -41,20 +41,20 @@ pub(crate) fn below(root: PathBuf) -> impl Stream<Item = anyhow::Result<FoundFil
     });
     let ahead = Arc::new(Semaphore::new(AHEAD));
     Unblock::with_capacity(WALKED, paths).then(move |path| {
-        let place = ahead.acquire_arc();
-        async move { Ok(FoundFile { path: path?, place: place.await }) }
+        let permit = ahead.acquire_arc();
+        async move { Ok(FoundFile { path: path?, permit: permit.await }) }
     })
 }
 
-/// What orders the entries of a folder so that the paths of all files come out in order: a
-/// folder ranks as the paths below it do, in which a slash follows its name.
+/// Returns what orders the entries of a folder, so that all files come out in path order. A folder
+/// ranks as the paths below it do, in which a slash follows its name.
 fn rank(entry: &DirEntry) -> impl Iterator<Item = &u8> {
     let slash: &[u8] = if entry.file_type().is_dir() { b"/" } else { b"" };
     entry.file_name().as_encoded_bytes().iter().chain(slash)
 }
 
-/// Whether to digest it. What is named on the command line is, unless it is a folder; of what
-/// is found, regular files, but not the one that is being written.
+/// Returns `true` if the entry is to be digested: the path of the command line unless it is a
+/// folder, and regular files below it, but not the file that the output goes to.
 fn is_wanted(entry: &DirEntry, output: Option<&Metadata>) -> bool {
     if entry.depth() == 0 {
         return !entry.path().is_dir();
@@ -69,7 +69,7 @@ fn unreadable(error: walkdir::Error) -> anyhow::Error {
     anyhow::Error::from(cause).context(path)
 }
 
-/// A path's bytes as `sha256sum` writes them; owned where any had to be escaped.
+/// Returns a path's bytes as `sha256sum` writes them; owned if any had to be escaped.
 pub(crate) fn escaped(path: &Path) -> Cow<'_, [u8]> {
     let bytes = path.as_os_str().as_encoded_bytes();
     let escape = |byte| match byte {
@@ -91,7 +91,7 @@ pub(crate) fn escaped(path: &Path) -> Cow<'_, [u8]> {
     Cow::Owned(written)
 }
 
-/// A path for a message: on one line, whatever its name.
+/// Returns a path for a message, on one line whatever its name.
 pub(crate) fn shown(path: &Path) -> String {
     String::from_utf8_lossy(&escaped(path)).into_owned()
 }

@@ -1,5 +1,5 @@
 //! Digests every file below a folder, a few at a time on all processors, and prints what
-//! `sha256sum` prints, in the order of the paths.
+//! `sha256sum` prints, in path order.
 //!
 //! ```sh
 //! cargo run --release --example checksum                # this crate's own folder
@@ -7,21 +7,21 @@
 //! cargo run --release --example checksum -- DIR | sha256sum --check --quiet
 //! ```
 //!
-//! What it shows of errgroup is all in [`digest_all`]. A group with a limit is fed a stream,
-//! which is asked for a child only when there is room for it, so that a tree of any size is
-//! never in memory. The children share one task: what blocks, each hands to a thread. The
-//! first that fails stops the group, and its token tells the threads.
+//! [`digest_all`] is the part that uses errgroup. A group with a limit is fed a stream. It asks
+//! the stream for a child only when there is room for it, so a tree of any size is never in
+//! memory. The children share one task, so each moves its blocking calls to a thread. The first
+//! child that fails stops the group, and the group's token tells the threads.
 //!
-//! `report.rs` shows a [`Policy`](errgroup::Policy): it hears how each child ended, prints
+//! `report.rs` shows a [`Policy`](errgroup::Policy): it receives the result of each child, prints
 //! the lines in order, and says when to stop. `files.rs` finds the files.
 //!
-//! Of what is below a folder, regular files are digested, links are not followed, and
-//! devices, sockets and pipes are passed over; so is the file that the output goes to. Paths
-//! are ordered by their bytes, as `LC_ALL=C sort` does, and written as by coreutils 9: a
-//! backslash in front of the line says that `\\`, `\n` and `\r` stand for such bytes.
+//! Below a folder, regular files are digested. Links are not followed, and devices, sockets and
+//! pipes are skipped, as is the file that the output goes to. Paths are ordered by their bytes, as
+//! `LC_ALL=C sort` does, and written as by coreutils 9: a backslash in front of the line says that
+//! `\\`, `\n` and `\r` stand for such bytes.
 //!
-//! The exit code is 0, or 1 where a file or a folder could not be read, or 2 for arguments
-//! that make no sense. Whoever closes the pipe has seen enough: that is no error.
+//! The exit code is 0; 1 if a file or a folder could not be read; or 2 for arguments that make no
+//! sense. A reader that closes the pipe early is no error.
 
 mod files;
 mod report;
@@ -75,11 +75,11 @@ async fn digest_all(root: PathBuf, limit: usize, report: Report) -> Vec<anyhow::
     });
 
     group.feed(children).await; // to the last file, or until the group stops
-    group.await // what the report makes of it: the errors
+    group.await // the errors, as the report collected them
 }
 
-/// Digests a file into a line of output. Blocks its thread, and looks at the token meanwhile:
-/// nobody waits for the rest of a large file when the group has stopped.
+/// Digests a file into a line of output. Blocks its thread, and looks at the token meanwhile, so
+/// that a stopped group does not wait for the rest of a large file.
 fn digest(file: FoundFile, token: &CancelToken, bar: &ProgressBar) -> anyhow::Result<Line> {
     let mut content = File::open(&file.path).with_context(|| files::shown(&file.path))?;
     let mut hasher = Sha256::new();
@@ -120,7 +120,7 @@ fn main() -> ExitCode {
     code
 }
 
-/// Writes a line to stderr; a reader who has closed that too does not matter.
+/// Writes a line to stderr; it does not matter if that is closed too.
 fn complain(what: impl std::fmt::Display, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "checksum: {what}");
     ExitCode::from(code)

@@ -1,4 +1,4 @@
-//! What becomes of the digests: lines in the order of the paths, and errors.
+//! Turns the digests into lines in path order, and collects the errors.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,10 +12,10 @@ use smol::lock::SemaphoreGuardArc;
 
 use crate::files::{self, FoundFile};
 
-/// A line of output, and the place of its file.
+/// A line of output, and its file's permit to be ahead.
 pub(crate) struct Line {
     text: Vec<u8>,
-    _place: SemaphoreGuardArc,
+    _permit: SemaphoreGuardArc,
 }
 
 impl Line {
@@ -26,22 +26,22 @@ impl Line {
             Cow::Borrowed(_) => b"",
         };
         let text = [mark, digest.as_bytes(), b"  ", &name, b"\n"].concat();
-        Self { text, _place: file.place }
+        Self { text, _permit: file.permit }
     }
 }
 
-/// The group's policy: prints each file's line when those of the files before it are printed,
-/// and stops the group at the first error, unless it is to keep going.
+/// The group's policy: prints each file's line when the lines before it are printed, and stops the
+/// group at the first error, unless it is to keep going.
 ///
-/// The files are admitted in path order, so a child's index is its line's place. Writing may
-/// block the group, which is meant: a reader who is slow holds back the digesting.
+/// The files are admitted in path order, so a child's index is the number of its line. Writing may
+/// block the group. That is intended: a slow reader holds back the digesting.
 pub(crate) struct Report {
     keep_going: bool,
     stopped: bool,
     bar: ProgressBar,
-    /// The index of the line that is to be printed next.
+    /// The index of the next line to print.
     next: usize,
-    /// The lines behind it that are there already; nothing for a file that has failed.
+    /// The later lines that exist already; `None` for a file that has failed.
     waiting: BTreeMap<usize, Option<Line>>,
     errors: BTreeMap<usize, anyhow::Error>,
 }
@@ -58,12 +58,12 @@ impl Report {
         }
     }
 
-    /// The bar, which counts the bytes that are digested.
+    /// Returns the bar, which counts the digested bytes.
     pub(crate) fn bar(&self) -> ProgressBar {
         self.bar.clone()
     }
 
-    /// Prints the lines whose turn it is.
+    /// Prints the lines that are next in order.
     fn print(&mut self) -> io::Result<()> {
         let mut text = Vec::new();
         while let Some(line) = self.waiting.remove(&self.next) {
@@ -87,7 +87,7 @@ impl Policy<Line, anyhow::Error> for Report {
 
     fn on_child(&mut self, index: usize, result: Result<Line, anyhow::Error>) -> Verdict {
         if self.stopped {
-            return Verdict::Continue; // whoever was still running has been cut short
+            return Verdict::Continue; // this child was cut short by the stop
         }
         match result {
             Ok(line) => {
@@ -105,7 +105,7 @@ impl Policy<Line, anyhow::Error> for Report {
         match self.print() {
             Ok(()) => Verdict::Continue,
             Err(error) => {
-                // Who reads has seen enough, which is fine; a disk that is full is not.
+                // A reader that closes the pipe early is no error; a full disk is.
                 if error.kind() != io::ErrorKind::BrokenPipe {
                     let error = anyhow::Error::from(error).context("the output");
                     self.errors.insert(usize::MAX, error);
@@ -116,14 +116,14 @@ impl Policy<Line, anyhow::Error> for Report {
         }
     }
 
-    /// The errors, in path order.
+    /// Returns the errors, in path order.
     fn finish(&mut self) -> Self::Output {
         self.bar.finish_and_clear();
         std::mem::take(&mut self.errors).into_values().collect()
     }
 }
 
-/// A bar on stderr where that is a terminal and the output isn't piped into something.
+/// Returns a bar on stderr if that is a terminal and the output isn't piped into a program.
 fn progress_bar() -> ProgressBar {
     if !io::stderr().is_terminal() || !(io::stdout().is_terminal() || output_file().is_some()) {
         return ProgressBar::hidden();
@@ -139,7 +139,7 @@ fn progress_bar() -> ProgressBar {
     bar
 }
 
-/// The file that the output goes to, if it is a file.
+/// Returns the file that the output goes to, or `None` if it is no file.
 #[cfg(unix)]
 pub(crate) fn output_file() -> Option<Metadata> {
     use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! A server of files, and its client: as little HTTP as will do.
+//! A server of files and its client, with a minimum of HTTP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,20 +12,20 @@ use smol::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use smol::net::{TcpListener, TcpStream};
 use walkdir::WalkDir;
 
-/// How far away a server is.
+/// How long a server takes to begin its answer, as if it were far away.
 const DISTANCE: Duration = Duration::from_millis(2);
 
 /// A server that serves a folder of this crate.
 pub(crate) struct Host {
     pub(crate) folder: &'static str,
     pub(crate) address: SocketAddr,
-    /// What it has, and how much that is.
+    /// The files it has, and their bytes in all.
     pub(crate) paths: Vec<String>,
     pub(crate) bytes: u64,
     pub(crate) gauge: Gauge,
 }
 
-/// Counts how many there are at a time.
+/// Counts requests at a time.
 #[derive(Clone, Default)]
 pub(crate) struct Gauge(Arc<[AtomicUsize; 2]>);
 
@@ -38,7 +38,7 @@ impl Gauge {
         Self::default()
     }
 
-    /// The most that there were at a time.
+    /// Returns the most requests that there were at a time.
     pub(crate) fn most(&self) -> usize {
         self.0[1].load(Ordering::SeqCst)
     }
@@ -59,7 +59,7 @@ impl Drop for Entered {
 // === impl Host ===
 
 impl Host {
-    /// Starts a server that counts its requests for itself and, with `all`, for all of them.
+    /// Starts a server that counts its requests for itself and, in `all`, for all servers.
     pub(crate) async fn start(folder: &'static str, all: &Gauge) -> io::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (mut paths, mut bytes) = (Vec::new(), 0);
@@ -77,7 +77,7 @@ impl Host {
         let gauge = gauges[0].clone();
         smol::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // Who does not get his answer will say so.
+                // A client that gets no answer reports that itself.
                 smol::spawn(serve(stream, root, gauges.clone())).detach();
             }
         })
@@ -97,7 +97,7 @@ async fn serve(mut stream: TcpStream, root: &Path, gauges: [Gauge; 2]) -> io::Re
         Some(path) => smol::fs::read(path).await,
         None => Err(io::ErrorKind::InvalidInput.into()),
     };
-    // It is done with it before the client can know.
+    // The request counts no longer when the client gets its answer.
     drop(entered);
     match content {
         Ok(content) => {
@@ -112,7 +112,7 @@ async fn serve(mut stream: TcpStream, root: &Path, gauges: [Gauge; 2]) -> io::Re
     stream.close().await
 }
 
-/// Fetches a file; gives its length.
+/// Fetches a file, and returns its length.
 pub(crate) async fn fetch(address: SocketAddr, path: &str) -> io::Result<u64> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;

@@ -1,16 +1,16 @@
-//! Fetches all that five servers have: at most 4 files at a time of each of them, and at most 8
-//! at a time in all.
+//! Fetches all files of five servers: at most 4 at a time from each of them, and at most 8 at a
+//! time in all.
 //!
 //! ```sh
 //! cargo run --release --example nested
 //! ```
 //!
-//! What it shows of errgroup is in [`fetch_all`] and [`fetch_host`]: groups in a group. Each
-//! server has a group with a limit, and all these share a semaphore. A server that fails stops
-//! the others, as their tokens are children of one.
+//! [`fetch_all`] and [`fetch_host`] are the part that uses errgroup: groups in a group. Each server
+//! has a group with a limit, and all of these share a semaphore. A server that fails stops the
+//! others, since their tokens are children of one token.
 //!
-//! The servers are real, on the loopback; each serves a folder of this crate. `host.rs` is one
-//! of them, and counts how many it is asked for at a time.
+//! The servers are real, on loopback; each serves a folder of this crate. `host.rs` is such a
+//! server, and counts its requests at a time.
 
 mod host;
 
@@ -22,12 +22,12 @@ use smol::lock::Semaphore;
 
 use crate::host::{Gauge, Host, fetch};
 
-/// At most so many files at a time of one server.
+/// The most files at a time from one server.
 const OF_EACH: usize = 4;
-/// At most so many at a time of all of them.
+/// The most files at a time from all of them.
 const IN_ALL: usize = 8;
 
-/// Fetches all that the servers have; gives the bytes of each.
+/// Fetches all files of all servers; returns the number of bytes of each server.
 async fn fetch_all(hosts: &[Host]) -> io::Result<Vec<u64>> {
     let cap = Arc::new(Semaphore::new(IN_ALL));
     let mut group = Group::new().collect();
@@ -37,7 +37,7 @@ async fn fetch_all(hosts: &[Host]) -> io::Result<Vec<u64>> {
     group.await
 }
 
-/// Fetches all that a server has; gives the bytes.
+/// Fetches all files of a server; returns the number of bytes.
 async fn fetch_host(host: &Host, cap: &Arc<Semaphore>, all: CancelToken) -> io::Result<u64> {
     let mut group = Group::unboxed()
         .with_parent(&all) // stops when another server fails

@@ -1,5 +1,5 @@
-//! The picture: below the limit's line those who run, as high as they are heavy; above it those
-//! who wait.
+//! The picture: running children below the line of the limit, each as high as its weight, and
+//! waiting children above it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use errgroup::{Event, Outcome};
 
-/// What was heard, and when.
+/// An event, and when it was delivered.
 pub(crate) struct Moment {
     pub(crate) at: Duration,
     pub(crate) event: Event,
 }
 
-/// What the events don't say.
+/// What the events don't tell.
 pub(crate) struct Legend<'a> {
-    /// The limit at the beginning.
+    /// The first limit.
     pub(crate) limit: usize,
     pub(crate) grace: Duration,
     pub(crate) weight: &'a dyn Fn(&str) -> usize,
@@ -23,12 +23,12 @@ pub(crate) struct Legend<'a> {
     pub(crate) urgent: &'a str,
 }
 
-/// A child that runs, or has run.
+/// A child that runs or has run.
 struct Block {
     name: String,
     start: f64,
     end: f64,
-    /// How many units of room it has, and which is drawn as the lowest.
+    /// How many units of room it takes, and the lowest that it is drawn at.
     weight: usize,
     lowest: usize,
     /// The limit when it started.
@@ -36,16 +36,16 @@ struct Block {
     outcome: Outcome,
 }
 
-/// A stretch of time for which one who waits stands at one place.
+/// A stretch of time in which a waiting child keeps its position.
 struct Wait {
     name: String,
     start: f64,
     end: f64,
-    /// How many wait before it.
+    /// How many children wait ahead of it.
     rank: usize,
     limit: usize,
     first: bool,
-    /// It goes no further: the stop has come.
+    /// It was dropped by the stop.
     dropped: bool,
 }
 
@@ -53,7 +53,7 @@ struct Wait {
 struct Story {
     blocks: Vec<Block>,
     waits: Vec<Wait>,
-    /// From when on which limit holds.
+    /// The limits, and since when each holds.
     limits: Vec<(f64, usize)>,
     stop: Option<f64>,
     end: f64,
@@ -65,12 +65,12 @@ const RIGHT: f64 = 18.0;
 const TOP: f64 = 40.0;
 /// The height of a unit of room.
 const UNIT: f64 = 34.0;
-/// The height of one who waits.
+/// The height of a waiting child.
 const ROW: f64 = 17.0;
-/// The width of a letter, roughly.
+/// The approximate width of a letter.
 const LETTER: f64 = 6.6;
 
-/// And of a small one.
+/// That of a small letter.
 const SMALL: f64 = 5.9;
 
 // === impl Story ===
@@ -79,19 +79,19 @@ impl Story {
     fn of(moments: &[Moment], legend: &Legend<'_>) -> Self {
         let mut story = Self { limits: vec![(0.0, legend.limit)], ..Self::default() };
         let mut limit = legend.limit;
-        let mut line: Vec<(String, f64, bool)> = Vec::new();
+        let mut queue: Vec<(String, f64, bool)> = Vec::new();
         let mut running = BTreeMap::<usize, Block>::new();
         for Moment { at, event } in moments {
             let at = at.as_secs_f64() * 1000.0;
             let name = event.name().unwrap_or_default().to_string();
             match event {
                 Event::Queued { .. } => {
-                    let place = if name == legend.urgent { 0 } else { line.len() };
-                    story.close(&mut line, at, limit);
-                    line.insert(place, (name, at, true));
+                    let place = if name == legend.urgent { 0 } else { queue.len() };
+                    story.close(&mut queue, at, limit);
+                    queue.insert(place, (name, at, true));
                 }
                 Event::Started { index, .. } => {
-                    story.leave(&mut line, &name, at, limit, false);
+                    story.leave(&mut queue, &name, at, limit, false);
                     let (weight, outcome) = ((legend.weight)(&name), Outcome::Dropped);
                     let (start, end, lowest) = (at, at, 0);
                     let block = Block { name, start, end, weight, lowest, limit, outcome };
@@ -104,10 +104,10 @@ impl Story {
                     }
                 }
                 Event::Finished { index: None, .. } => {
-                    story.leave(&mut line, &name, at, limit, true);
+                    story.leave(&mut queue, &name, at, limit, true);
                 }
                 Event::LimitChanged { limit: Some(to), .. } => {
-                    story.close(&mut line, at, limit);
+                    story.close(&mut queue, at, limit);
                     limit = *to;
                     story.limits.push((at, limit));
                 }
@@ -121,10 +121,10 @@ impl Story {
         story
     }
 
-    /// Ends the stretches of all who wait: their places change.
-    fn close(&mut self, line: &mut [(String, f64, bool)], at: f64, limit: usize) {
-        for (rank, (name, since, first)) in line.iter_mut().enumerate() {
-            // What lasts no time was never to be seen.
+    /// Ends the current stretches of all waiting children, since their positions change.
+    fn close(&mut self, queue: &mut [(String, f64, bool)], at: f64, limit: usize) {
+        for (rank, (name, since, first)) in queue.iter_mut().enumerate() {
+            // A stretch of no length can't be seen.
             if at - *since > 0.5 {
                 let (start, end, name) = (*since, at, name.clone());
                 let wait = Wait { name, start, end, rank, limit, first: *first, dropped: false };
@@ -137,15 +137,15 @@ impl Story {
 
     fn leave(
         &mut self,
-        line: &mut Vec<(String, f64, bool)>,
+        queue: &mut Vec<(String, f64, bool)>,
         name: &str,
         at: f64,
         limit: usize,
         dropped: bool,
     ) {
-        if let Some(place) = line.iter().position(|(waits, ..)| waits == name) {
-            self.close(line, at, limit);
-            line.remove(place);
+        if let Some(place) = queue.iter().position(|(waits, ..)| waits == name) {
+            self.close(queue, at, limit);
+            queue.remove(place);
             let own = self.waits.iter_mut().rev().find(|wait| wait.name == name);
             if let Some(wait) = own {
                 wait.dropped |= dropped;
@@ -154,8 +154,8 @@ impl Story {
     }
 }
 
-/// Finds a place for each block from the `next` on, so that none covers another, and all are
-/// below the limit. (The group counts units; it does not keep them side by side.)
+/// Finds a position for each block from `next` on, so that no two overlap and all are below the
+/// limit. Returns `true` if there is one. (The group only counts units of room.)
 fn place(blocks: &mut [Block], next: usize) -> bool {
     let Some(Block { start, weight, limit, .. }) = blocks.get(next) else {
         return true;
@@ -181,7 +181,7 @@ fn place(blocks: &mut [Block], next: usize) -> bool {
 
 struct Scale {
     per_ms: f64,
-    /// Where the room begins, at the bottom.
+    /// The bottom of the running children.
     floor: f64,
 }
 
@@ -190,13 +190,13 @@ impl Scale {
         LEFT + at * self.per_ms
     }
 
-    /// The upper edge of so many units.
+    /// Returns the upper edge of this many units.
     fn y(&self, units: usize) -> f64 {
         self.floor - units as f64 * UNIT
     }
 }
 
-/// Draws what was heard.
+/// Draws the events.
 pub(crate) fn draw(moments: &[Moment], legend: &Legend<'_>) -> String {
     let story = Story::of(moments, legend);
     let highest =
@@ -210,13 +210,13 @@ pub(crate) fn draw(moments: &[Moment], legend: &Legend<'_>) -> String {
         svg,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
          width=\"{WIDTH}\" height=\"{height:.0}\" role=\"img\" \
-         aria-label=\"Who ran when in a group: below the line of the limit those who run, above \
-         it those who wait\">\n{STYLE}\
+         aria-label=\"Which children of a group ran when: the running ones below the line of the \
+         limit, the waiting ones above it\">\n{STYLE}\
          <rect class=\"paper\" width=\"{WIDTH}\" height=\"{height:.0}\" rx=\"10\"/>\n"
     );
     draw_grace(&mut svg, &story, &scale, legend);
     story.waits.iter().for_each(|wait| draw_wait(&mut svg, wait, &scale, legend));
-    // Names stand above all lines.
+    // The names are drawn last, above all lines.
     let mut names = String::new();
     for block in &story.blocks {
         draw_block(&mut svg, &mut names, block, &scale, legend);
@@ -377,7 +377,7 @@ fn draw_marks(svg: &mut String, story: &Story, scale: &Scale, legend: &Legend<'_
     let _ = writeln!(
         svg,
         "<text class=\"middle\" x=\"{x:.1}\" y=\"{y:.1}\">the others are told,</text>\n\
-         <text class=\"middle\" x=\"{x:.1}\" y=\"{:.1}\">and put their things away</text>",
+         <text class=\"middle\" x=\"{x:.1}\" y=\"{:.1}\">and clean up</text>",
         y + 15.0
     );
 }
@@ -423,7 +423,7 @@ fn draw_axis(svg: &mut String, story: &Story, scale: &Scale) {
     );
 }
 
-/// Colours for paper and for the dark.
+/// The colours for a light page and for a dark one.
 const STYLE: &str = "<style>
 text { font: 12px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #3d4650 }
 .left { text-anchor: end }

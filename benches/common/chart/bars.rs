@@ -1,4 +1,4 @@
-//! Bars that lie, each with its name before it and its number behind.
+//! Horizontal bars, each with its name before it and its number behind it.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -22,11 +22,11 @@ const TOP: i32 = 72;
 const HEAD: i32 = 34;
 const BAR: i32 = 18;
 const GAP: i32 = 26;
-/// The names' width, and that of the numbers.
+/// The width of the names, and that of the numbers.
 const NAMES: i32 = 290;
 const NUMBERS: i32 = 70;
 
-/// Draws panels, so many side by side.
+/// Draws panels, `columns` of them side by side.
 pub(crate) fn bars(heading: &str, note: &str, columns: usize, mut panels: Vec<Bars>) -> String {
     for panel in &mut panels {
         panel.bars.sort_by(|one, other| one.value.total_cmp(&other.value));
@@ -45,7 +45,7 @@ pub(crate) fn bars(heading: &str, note: &str, columns: usize, mut panels: Vec<Ba
     })
 }
 
-/// How high a row of panels is: as its highest.
+/// Returns the height of a row of panels: that of its highest.
 fn height(row: &[Bars]) -> i32 {
     let most = row.iter().map(|panel| panel.bars.len()).max().unwrap_or(0);
     HEAD + BAR * most as i32 + GAP
@@ -64,7 +64,7 @@ fn draw(area: &Area<'_>, panel: &Bars, (left, top): (i32, i32)) -> Drawn {
         let shape = [(start, y + 3), (end, y + BAR - 3)];
         area.draw(&Rectangle::new(shape, colour(&bar.name).filled()))?;
         if bar.value > most {
-            // Two strokes through it tell that it is longer than is drawn.
+            // Two strokes through it say that it is longer than drawn.
             for x in [end - 26, end - 20] {
                 let stroke = vec![(x, y + BAR - 1), (x + 6, y + 1)];
                 area.draw(&PathElement::new(stroke, WHITE.stroke_width(3)))?;
@@ -75,8 +75,8 @@ fn draw(area: &Area<'_>, panel: &Bars, (left, top): (i32, i32)) -> Drawn {
     Ok(())
 }
 
-/// The value of the longest bar that is drawn whole: one far longer than all others would leave
-/// nothing of them.
+/// Returns the value of the longest bar that is drawn whole. A bar far longer than all others is
+/// cut, or nothing would be left of them.
 fn scale(sorted: &[Bar]) -> f64 {
     match sorted {
         [.., second, longest] if longest.value > 3.0 * second.value => second.value * 1.25,

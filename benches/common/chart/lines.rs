@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::{Area, Drawn, FAINT, FONT, RULE, colour, ink, picture, plain, text, title};
-use crate::common::work::is_ours;
+use crate::common::workload::is_ours;
 
 pub(crate) struct Line {
     pub(crate) name: String,
@@ -23,7 +23,7 @@ pub(crate) struct Lines {
 
 const SIZE: (u32, u32) = (1_140, 940);
 const TOP: u32 = 72;
-/// A panel's title, and below it what the lines are.
+/// The heights of a panel's title and of a line of the key below it.
 const HEAD: i32 = 24;
 const KEY: i32 = 17;
 const KEYS_WIDTH: i32 = 262;
@@ -46,7 +46,7 @@ fn draw(area: &Area<'_>, panel: &Lines) -> Drawn {
         let (column, row) = (at as i32 / rows, at as i32 % rows);
         let (x, y) = (24 + KEYS_WIDTH * column, HEAD + 14 + KEY * row);
         stroke(&line.name, |style, dashed| {
-            // The end of a dashed line is a dash, too.
+            // The key of a dashed line has a gap, and ends with a dash.
             let middle = if dashed { [8, 14] } else { [11, 11] };
             area.draw(&PathElement::new(vec![(x, y), (x + middle[0], y)], style))?;
             area.draw(&PathElement::new(vec![(x + middle[1], y), (x + 22, y)], style))
@@ -59,7 +59,7 @@ fn draw(area: &Area<'_>, panel: &Lines) -> Drawn {
     sizes.sort_by(f64::total_cmp);
     sizes.dedup();
     let (Some(&least), Some(&most)) = (sizes.first(), sizes.last()) else { return Ok(()) };
-    // The end of a range is not of it.
+    // The end of a range does not belong to it.
     let across = (least..most * 1.001).log_scale().with_key_points(sizes);
     let highest = all().map(|point| point.1).fold(0.0, f64::max) * 1.1;
     let mut chart = ChartBuilder::on(area)
@@ -99,15 +99,15 @@ fn draw(area: &Area<'_>, panel: &Lines) -> Drawn {
     Ok(())
 }
 
-/// How a contender's line is drawn: its style, and whether it is dashed. A crate has one colour,
-/// so its second line is dashed.
+/// Draws a contender's line in its style; `true` says dashed. A crate has one colour, so its
+/// second line is dashed.
 fn stroke(name: &str, draw: impl FnOnce(ShapeStyle, bool) -> Drawn) -> Drawn {
     let width = if is_ours(name) { 3 } else { 2 };
     let dashed = name.contains(" boxed") || name.contains("try_for_each_concurrent");
     draw(colour(name).stroke_width(width), dashed)
 }
 
-/// So that ours lie above them.
+/// Returns the peers before our lines, so that ours are drawn above them.
 fn peers_first(lines: &[Line]) -> impl Iterator<Item = &Line> {
     let (ours, peers): (Vec<_>, Vec<_>) = lines.iter().partition(|line| is_ours(&line.name));
     peers.into_iter().chain(ours)

@@ -1,5 +1,5 @@
-//! The numbers as pictures, which are to be read on a light page and on a dark one: so they
-//! bring their own white ground.
+//! The numbers as pictures. They are readable on a light page and on a dark one, since they have
+//! a white background of their own.
 
 pub(crate) mod bars;
 pub(crate) mod lines;
@@ -8,7 +8,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::work::is_ours;
+use super::workload::is_ours;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
@@ -19,7 +19,7 @@ const FAINT: RGBColor = RGBColor(0x6b, 0x74, 0x80);
 const RULE: RGBColor = RGBColor(0xdd, 0xe1, 0xe6);
 const OURS: RGBColor = RGBColor(0xd9, 0x48, 0x0f);
 
-/// The crates of the peers, in colours that don't stand out.
+/// The crates of the peers, in muted colours.
 const MUTED: [(&str, RGBColor); 5] = [
     ("futures-buffered", RGBColor(0x8f, 0xa9, 0xc4)),
     ("futures-concurrency", RGBColor(0x9b, 0xb8, 0xa5)),
@@ -36,7 +36,7 @@ fn colour(contender: &str) -> RGBColor {
     muted.map_or(FAINT, |&(_, colour)| colour)
 }
 
-/// Writes a picture of this size, with a title, and lets `draw` fill the rest.
+/// Draws a picture of this size with a title, and lets `draw` fill the rest.
 fn picture(
     size: (u32, u32),
     heading: &str,
@@ -60,7 +60,7 @@ fn picture(
     svg
 }
 
-/// What a contender's name is written in.
+/// Returns the colour of a contender's name.
 fn ink(contender: &str) -> RGBColor {
     if is_ours(contender) { OURS } else { INK }
 }
@@ -72,7 +72,7 @@ fn title(area: &Area<'_>, title: &str, at: (i32, i32), size: f64) -> Drawn {
     area.draw(&Text::new(title.to_string(), at, style))
 }
 
-/// Writes a text whose middle is on the line of `at`.
+/// Writes a text that is centred vertically at `at`.
 fn text(
     area: &Area<'_>,
     text: &str,
@@ -85,7 +85,7 @@ fn text(
     area.draw(&Text::new(text.to_string(), at, style))
 }
 
-/// A contender's name without the marks of Markdown.
+/// Returns a contender's name without Markdown.
 fn plain(name: &str) -> String {
     name.replace('`', "")
 }

@@ -1,4 +1,4 @@
-//! The crawl: which pages there are, who links to them, and the group that visits them.
+//! The crawl: the pages found so far, the links to them, and the group that visits them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::btree_map::Entry;
@@ -11,18 +11,18 @@ use url::{Position, Url};
 
 use crate::fetch::{Fetcher, Page};
 
-/// What a visit adds further visits through. The visits borrow the [`Crawl`] for `'a`.
+/// The handle by which a visit adds further visits. They borrow the [`Crawl`] for `'a`.
 type Visits<'a> = Handle<LocalBoxed<'a, (), anyhow::Error>>;
 
 /// A crawl of one site.
 ///
-/// The children of its group share it by reference. They run in one task, one at a time, so
-/// that a `RefCell` that is never borrowed across an `.await` is all they need.
+/// The children of its group share it by reference. They run in one task, one at a time, so all
+/// they need is a `RefCell` that is never borrowed across an `.await`.
 pub(crate) struct Crawl {
     start: Url,
     fetcher: Fetcher,
-    /// Every link of the site that was ever found, by its normalized URL; one that is no URL
-    /// at all, as it was written, in quotes.
+    /// Every link of the site that was ever found, by its normalized URL. One that is no URL is
+    /// there as it was written, in quotes.
     found: RefCell<BTreeMap<String, Link>>,
     pages: Cell<usize>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Crawl {
 struct Link {
     /// The pages it is on.
     on: BTreeSet<String>,
-    /// Why it leads nowhere.
+    /// Why it is dead, if it is.
     dead: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Crawl {
         Self { start, fetcher, found: found.into(), pages: Cell::new(0) }
     }
 
-    /// Visits all pages that the start page leads to, at most `limit` at a time.
+    /// Visits the start page and all pages that it leads to, at most `limit` at a time.
     pub(crate) async fn run(&self, limit: usize) -> Result<()> {
         // `local`: the visits share a `RefCell`, so they aren't `Send` and need not be.
         let mut group = Group::local().with_limit(limit);
@@ -51,14 +51,14 @@ impl Crawl {
         group.await
     }
 
-    /// Reads one page and queues a visit for each of its links that is new.
+    /// Reads one page, and queues a visit for each of its links that is new.
     ///
-    /// `queue`, not `go`: a visit that waited in `go` would occupy one of the `limit` places
-    /// while it requests nothing. (It would not deadlock, though all of them waited so: a
-    /// group lets the longest waiting go on.) Backpressure would save nothing here either:
-    /// each page is remembered anyway, and a visit that waits is little more than its URL.
+    /// It uses `queue`, not `go`: a visit that waited in `go` would take one of the `limit` slots
+    /// while it requests nothing. (It would not deadlock, even if all visits waited: a group lets
+    /// the oldest waiter go on.) Backpressure would save nothing here either: each page is
+    /// remembered anyway, and a queued visit is little more than its URL.
     async fn visit<'a>(&'a self, visits: Visits<'a>, url: Url) -> Result<()> {
-        // Boxed, so that a visit is small until its turn comes.
+        // Boxed, so that a visit is small while it is queued.
         let page = match Box::pin(self.fetcher.get(&url)).await {
             Ok(page) => page,
             // This stops the group: nothing else has been found yet.
@@ -66,7 +66,7 @@ impl Crawl {
                 return Err(error.context(format!("cannot read {url}")));
             }
             Err(error) => {
-                self.bury(&url, format!("{error:#}"));
+                self.mark_dead(&url, format!("{error:#}"));
                 return Ok(());
             }
         };
@@ -80,8 +80,8 @@ impl Crawl {
         Ok(())
     }
 
-    /// Writes a page's line. That this fails, as where the output is a pipe that was closed,
-    /// is an error of the group: what is the use of going on?
+    /// Writes a page's line. A failure, as when the output is a closed pipe, is an error of the
+    /// group: there is no use in going on.
     fn report(&self, url: &Url, page: &Page) -> io::Result<()> {
         let url = short(url);
         match page.redirect() {
@@ -90,8 +90,8 @@ impl Crawl {
         }
     }
 
-    /// Notes a link that is `on` a page; gives its URL, to be visited, where it is on this
-    /// site and was not found before.
+    /// Records a link that is `on` a page. Returns its URL, which is to be visited, or `None` if it
+    /// is on another site or was found before.
     fn discover(&self, on: &Url, base: &Url, link: &str) -> Option<Url> {
         let (key, url, dead) = match base.join(link) {
             Ok(url) if url.origin() != self.start.origin() => return None,
@@ -114,17 +114,17 @@ impl Crawl {
         next
     }
 
-    fn bury(&self, url: &Url, why: String) {
+    fn mark_dead(&self, url: &Url, why: String) {
         let mut found = self.found.borrow_mut();
         found.entry(url.to_string()).or_default().dead = Some(why);
     }
 
-    /// How many pages were read, redirects among them.
+    /// Returns how many pages were read, including redirects.
     pub(crate) fn pages(&self) -> usize {
         self.pages.get()
     }
 
-    /// A line for each link that leads nowhere: which, why, and the pages it is on.
+    /// Returns a line for each dead link: its URL, why it is dead, and the pages it is on.
     pub(crate) fn dead_links(&self) -> Vec<String> {
         let found = self.found.borrow();
         let line = |(url, link): (&String, &Link)| {
@@ -137,18 +137,18 @@ impl Crawl {
     }
 }
 
-/// One spelling for what a server is asked for in one way: `url` has resolved the dots, the
-/// case of the host and the default port; fragment and credentials are never sent.
+/// Returns the one spelling of all URLs that make the same request. `url` has already resolved the
+/// dots, the case of the host and the default port; fragment and credentials are never sent.
 fn normalized(mut url: Url) -> Url {
     url.set_fragment(None);
-    // These fail for a URL without a host; the start page's has one, and so have all others
-    // of its origin.
+    // These fail for a URL without a host. The start page has one, and so have all others of its
+    // origin.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url
 }
 
-/// A page within its site: path and query.
+/// Returns a page's path and query.
 fn short(url: &Url) -> &str {
     &url[Position::BeforePath..]
 }

@@ -1,4 +1,4 @@
-//! Fetching one page.
+//! Fetches one page.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -15,21 +15,21 @@ use url::Url;
 
 use crate::links::{Links, links};
 
-/// As much of a body is read; nothing that is linked after it is found.
+/// How much of a body is read. Links behind that are not found.
 const MOST_BYTES: usize = 1 << 20;
 
-/// A client with a pool of connections, and how long it waits for a page.
+/// A client with a pool of connections, and the time that a page may take.
 pub(crate) struct Fetcher {
     client: Client<HttpConnector, Empty<Bytes>>,
     timeout: Duration,
 }
 
-/// A page that was read, or a redirect, which is a page with one link.
+/// A page that was read. A redirect is a page with one link.
 pub(crate) struct Page {
     status: StatusCode,
     bytes: usize,
     took: Duration,
-    /// As they are written on the page, relative to `base`.
+    /// The links as they are written on the page, relative to `base`.
     pub(crate) links: Vec<String>,
     pub(crate) base: Url,
 }
@@ -40,8 +40,8 @@ impl Fetcher {
         Self { client, timeout }
     }
 
-    /// Gets a page with its links. Any answer that is neither a success nor a redirect is an
-    /// error, as none is.
+    /// Gets a page with its links. An answer that is neither a success nor a redirect is an error,
+    /// as no answer is.
     pub(crate) async fn get(&self, url: &Url) -> Result<Page> {
         let began = Instant::now();
         let mut page = tokio::time::timeout(self.timeout, self.read(url))
@@ -87,7 +87,7 @@ impl Fetcher {
 }
 
 impl Page {
-    /// Where a redirect leads, as the server says it.
+    /// Returns where a redirect leads, as the server says it, or `None` if it is no redirect.
     pub(crate) fn redirect(&self) -> Option<&str> {
         let target = self.links.first().filter(|_| self.status.is_redirection());
         target.map(String::as_str)
@@ -111,7 +111,7 @@ fn is_html(response: &Response<Incoming>) -> bool {
 async fn first_bytes(mut body: Incoming) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        // What is no data is trailers.
+        // A frame that is no data is a trailer.
         let data = frame?.into_data().unwrap_or_default();
         let room = MOST_BYTES - bytes.len();
         if data.len() > room {

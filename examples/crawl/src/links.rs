@@ -3,10 +3,10 @@
 use html5gum::emitters::default::DefaultEmitter;
 use html5gum::{StartTag, Token, Tokenizer};
 
-/// What a page links to, as it is written there.
+/// The links of a page, as they are written there.
 #[derive(Default)]
 pub(crate) struct Links {
-    /// What they are relative to, where the page says so.
+    /// The URL they are relative to, if the page has one.
     pub(crate) base: Option<String>,
     pub(crate) hrefs: Vec<String>,
 }
@@ -14,7 +14,7 @@ pub(crate) struct Links {
 /// Finds the `href` of each `<a>` and `<area>`, and of the first `<base>`.
 pub(crate) fn links(html: &[u8]) -> Links {
     let mut emitter = DefaultEmitter::default();
-    // What looks like a tag within a script is none.
+    // Text within a script is no tag, even if it looks like one.
     emitter.naively_switch_states(true);
     let mut links = Links::default();
     for Ok(token) in Tokenizer::new_with_emitter(html, emitter) {

@@ -1,14 +1,14 @@
 //! Crawls a site over HTTP: children of a group that add children to it.
 //!
-//! Every page is a child. One that has been read queues a child for each link that nobody
-//! has found before, and the group ends when none runs and none waits. Shown on the way:
+//! Every page is a child. Once it has been read, it queues a child for each link that is new. The
+//! group ends when no child runs and none waits. On the way it shows:
 //!
 //! - a [`Handle`](errgroup::Handle) inside the children, and the group's limit as the limit
 //!   on requests ([`crawl`]);
-//! - children that borrow from their caller and share a `RefCell`: they all run in one task,
-//!   so nothing needs a lock or an `Arc`;
-//! - which failure is an error of the group and which is not: a dead link is a finding, a
-//!   start page that can't be read or an output that can't be written ends the crawl.
+//! - children that borrow from their caller and share a `RefCell`: they all run in one task, so
+//!   nothing needs a lock or an `Arc`;
+//! - which failures are errors of the group and which are not: a dead link is a result; a start
+//!   page that can't be read, or an output that can't be written, ends the crawl.
 //!
 //! ```sh
 //! cargo run -p crawl                   # a site that the example itself serves on loopback
@@ -16,8 +16,8 @@
 //! cargo run -p crawl -- --url http://127.0.0.1:8000/
 //! ```
 //!
-//! It stays on the scheme, host and port of the start page. Exit code 0: crawled, dead links
-//! or not; 1: the start page could not be read; 2: bad arguments.
+//! It stays on the scheme, host and port of the start page. The exit code is 0 after a crawl, with
+//! dead links or without; 1 if the start page could not be read; 2 for bad arguments.
 #![forbid(unsafe_code)]
 
 mod crawl;
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) if error.use_stderr() => {
-            // The first line says what is wrong; the usage after it only buries that.
+            // The first line says what is wrong; the usage after it would only hide that.
             eprintln!("{}", error.to_string().lines().next().unwrap_or_default());
             return ExitCode::from(2);
         }
@@ -94,7 +94,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         writeln!(out, "  {link}")?;
     }
     write!(out, "{pages} pages, {} dead links", dead.len())?;
-    // A site elsewhere doesn't say what it saw.
+    // Another site doesn't say which requests it saw.
     if let Some(site) = site {
         let seen = site.seen();
         writeln!(out, ", most requests at once: {} (limit {limit})", seen.most)?;

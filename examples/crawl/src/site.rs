@@ -1,5 +1,5 @@
-//! A site to crawl, served on loopback: cycles, links to itself and in many spellings, slow
-//! pages, redirects, dead links, and traps for who follows what is no link of this site.
+//! A site to crawl, served on loopback: cycles, links of pages to themselves, many spellings, slow
+//! pages, redirects, dead links, and traps for a crawler that follows what is no link of the site.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -32,12 +32,12 @@ pub(crate) struct Site {
     log: Log,
 }
 
-/// What a site has seen.
+/// The requests that a site has seen.
 pub(crate) struct Seen {
     pub(crate) requests: usize,
     /// How many different pages were asked for.
     pub(crate) different: usize,
-    /// The most requests that were in work at once.
+    /// The most requests that were in progress at once.
     pub(crate) most: usize,
 }
 
@@ -51,8 +51,8 @@ struct Entries {
     most: usize,
 }
 
-/// A request in work, counted until it is dropped: before its answer is sent, so never
-/// longer than its sender waits.
+/// A request in progress. It is counted until it is dropped: before its answer is sent, so never
+/// longer than the client waits.
 struct InWork(Log);
 
 enum Answer {
@@ -100,7 +100,7 @@ async fn accept(listener: TcpListener, url: Url, log: Log) -> io::Result<Infalli
 async fn converse(stream: TcpStream, url: Url, log: Log) {
     let service = service_fn(|request| respond(request, &url, &log));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // It ends with an error where a page hangs up, as it should.
+    // It ends with an error if a page hangs up, as it should.
     let _ = connection.await;
 }
 
@@ -212,7 +212,7 @@ fn index() -> String {
         "http://[::1",
         "http://elsewhere.invalid/trap",
         "https://127.0.0.1/trap",
-        "mailto:somebody@elsewhere.invalid",
+        "mailto:someone@elsewhere.invalid",
     ];
     links.extend(others.map(str::to_owned));
     html("Index", &links)
@@ -222,7 +222,7 @@ fn slow(n: u32) -> String {
     html(&format!("Slow page {n}"), &["/".to_owned()])
 }
 
-/// A post links to both its neighbours, in a ring, and to itself, in many spellings.
+/// A post links to both neighbours in a ring and to itself, in many spellings.
 fn post(n: u32, url: &Url) -> Answer {
     let (next, last) = (n % POSTS + 1, (n + POSTS - 2) % POSTS + 1);
     let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
@@ -243,7 +243,7 @@ fn post(n: u32, url: &Url) -> Answer {
     Answer::Page(html(&format!("Post {n}"), &links))
 }
 
-/// A chapter links to the two below it, in a tree, and to the one above.
+/// A chapter links to the two below it in a tree, and to the one above.
 fn chapter(n: u32) -> Answer {
     let below = [2 * n, 2 * n + 1].into_iter().filter(|&n| n <= CHAPTERS);
     let mut links = Vec::from_iter(below.map(|n| n.to_string()));

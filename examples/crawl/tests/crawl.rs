@@ -1,4 +1,4 @@
-//! The program as it is run: over its own site, and over sites that these tests serve.
+//! Runs the program over its own site, and over sites that these tests serve.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -25,8 +25,8 @@ fn own_site_with_limit_64() {
     assert!((4..=64).contains(&most), "{most}");
 }
 
-/// Crawls the program's own site, checks what is found, and returns the most requests that
-/// the site saw at once.
+/// Crawls the program's own site and checks the pages and dead links. Returns the most requests
+/// that the site saw at once.
 fn crawl_own_site(limit: usize) -> usize {
     let output = crawl(&["--limit", &limit.to_string()]);
     let crawl = Crawl::read(&output);
@@ -66,7 +66,7 @@ fn crawl_own_site(limit: usize) -> usize {
         ]
     );
 
-    // The pages, and the dead links but the one that nobody can be asked for.
+    // The pages and the dead links, except the link that is no URL.
     let asked = pages.len() + crawl.dead.len() - 1;
     assert_eq!(
         crawl.last[1],
@@ -79,7 +79,7 @@ fn crawl_own_site(limit: usize) -> usize {
     most.expect(&crawl.last[0]).parse().unwrap()
 }
 
-// === a site of the test's ===
+// === a site that the test serves ===
 
 #[test]
 fn stays_on_its_site_and_asks_for_each_page_once() {
@@ -121,7 +121,7 @@ fn stays_on_its_site_and_asks_for_each_page_once() {
 
 #[test]
 fn as_many_requests_as_the_limit_are_in_flight() {
-    // Each of the three is answered when all have been asked for.
+    // Each of the three is answered when all three have been requested.
     let three = Arc::new(Barrier::new(3));
     let site = Site::serve([
         ("/", html("<a href=1><a href=2><a href=3>")),
@@ -214,7 +214,7 @@ fn an_output_that_is_closed_ends_it() {
         assert!(line.starts_with(starts), "{line}");
     }
     drop(output);
-    // On a thread: a program that ended too early is to fail the test, not to hang it.
+    // On a thread, so that a program that ended too early fails the test and does not hang it.
     thread::spawn(move || closed.wait());
 
     let output = child.wait_with_output().unwrap();
@@ -254,7 +254,7 @@ fn crawl(args: &[&str]) -> Output {
     command(args).output().unwrap()
 }
 
-/// The one line that a run which failed says.
+/// Returns the one line of a failed run.
 fn failure(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     let error = String::from_utf8(output.stderr.clone()).unwrap();
@@ -263,9 +263,9 @@ fn failure(output: &Output, code: i32) -> String {
     line.to_owned()
 }
 
-/// What a run that succeeded has printed.
+/// The output of a successful run.
 struct Crawl {
-    /// What stands after status, size and time; sorted.
+    /// The part after status, size and time; sorted.
     pages: Vec<String>,
     dead: Vec<String>,
     last: Vec<String>,
@@ -320,9 +320,9 @@ struct Site {
 #[derive(Clone)]
 enum Answer {
     Raw(String),
-    /// When so many have been asked for as the barrier says.
+    /// An answer that comes when as many requests have come as the barrier says.
     Together(Arc<Barrier>),
-    /// Nothing, until the client gives up.
+    /// No answer, until the client gives up.
     Silence,
 }
 
@@ -345,8 +345,8 @@ fn redirect(target: &str) -> Answer {
     response("302 Found", &format!("Location: {target}"), "")
 }
 
-/// The URL of a port that nobody listens on, and nobody can while the stream is kept: it is
-/// the client's end of a connection.
+/// Returns the URL of a port that refuses connections. No program can listen there while the
+/// stream is kept: it is the client's end of a connection.
 fn refused_url() -> (TcpStream, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -389,7 +389,7 @@ fn answer(stream: TcpStream, pages: &BTreeMap<String, Answer>, log: &Mutex<Vec<S
     let mut request = String::new();
     reader.read_line(&mut request).unwrap();
     let Some(path) = request.split(' ').nth(1) else {
-        return; // a connection that was opened in reserve
+        return; // the client opened a connection that it did not use
     };
     log.lock().unwrap().push(path.to_owned());
     let mut line = String::new();
@@ -411,6 +411,6 @@ fn answer(stream: TcpStream, pages: &BTreeMap<String, Answer>, log: &Mutex<Vec<S
             "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned()
         }
     };
-    // Who has read enough closes before all is written.
+    // A client that has read enough closes before everything is written.
     let _ = (&stream).write_all(reply.as_bytes());
 }

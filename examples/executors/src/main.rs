@@ -4,14 +4,14 @@
 //! cargo run -p executors
 //! ```
 //!
-//! The group knows none of them: whoever awaits it drives it. `tests/executors.rs` holds all
-//! of them to the same longer scenario.
+//! The group knows none of them; the task that awaits it polls it. `tests/executors.rs` runs a
+//! longer scenario on each of them.
 
 use std::thread;
 
 use errgroup::Group;
 
-/// Looks for the first word that is no number, a few at a time.
+/// Looks for the first word that is no number, two at a time.
 async fn parse(words: &[&str]) -> Result<(), String> {
     let mut group = Group::new().with_limit(2);
     for word in words {

@@ -1,4 +1,4 @@
-//! One scenario, the same on every executor: nothing here needs a runtime of its own.
+//! One scenario on every executor. Nothing in it needs a certain runtime.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ async fn yields(count: usize) {
     }
 }
 
-/// How many are at it at a time.
+/// Counts children at work.
 #[derive(Default)]
 struct Marks {
     now: AtomicUsize,
@@ -61,7 +61,7 @@ async fn work(marks: &Marks, n: usize) -> Result<usize, String> {
     Ok(n)
 }
 
-/// All of it; `spawn` runs a future as a task of its own.
+/// Runs all parts; `spawn` runs a future as a task of its own.
 async fn scenario(spawn: impl Fn(Job)) {
     fan_out_keeps_the_limit().await;
     an_error_stops_the_others_which_clean_up().await;
@@ -137,7 +137,7 @@ async fn children_come_from_other_tasks(spawn: &impl Fn(Job)) {
     assert_eq!(handle.token().reason(), Some(Reason::Finished));
 }
 
-/// Opens when so many have said that they are done.
+/// Makes a door that opens when [`Done::done`] was called `count` times.
 fn door_for(count: usize) -> (Done, impl Future<Output = ()> + Send) {
     let token = errgroup::CancelToken::new();
     let cancelled = token.cancelled();
@@ -168,7 +168,7 @@ async fn a_scope_runs_beside_its_children(spawn: &impl Fn(Job)) {
     let (value, output) = Group::<Boxed<'static, (), String>>::new()
         .with_limit(2)
         .scope(async |handle| {
-            // A child that holds what the body wants.
+            // A child that holds a lock which the body wants.
             let held = Arc::clone(&inner);
             handle.queue(async move {
                 let mut value = held.lock().await;
@@ -179,7 +179,7 @@ async fn a_scope_runs_beside_its_children(spawn: &impl Fn(Job)) {
             yields(1).await;
             let value = *inner.lock().await;
 
-            // A child that adds to its own group, and another task that does.
+            // A child that adds to its own group, and another task that does so.
             let within = handle.clone();
             let adding = async move {
                 for _ in 0..10 {
@@ -221,7 +221,7 @@ async fn a_scope_runs_beside_its_children(spawn: &impl Fn(Job)) {
 
 async fn a_group_moves_to_another_task(spawn: &impl Fn(Job)) {
     let mut group = Group::<Boxed<'static, (), String>>::new().with_limit(1);
-    // Driven a little here, then elsewhere.
+    // Polled a little here, then in another task.
     for n in 0..5 {
         let child = async move {
             yields(n).await;
@@ -237,13 +237,13 @@ async fn a_group_moves_to_another_task(spawn: &impl Fn(Job)) {
     assert_eq!(handle.stats().ok, 5);
 }
 
-/// For executors that have no tasks: each on a thread.
+/// Runs a job on a thread of its own, for executors that have no tasks.
 fn on_a_thread(job: Job) {
     std::thread::spawn(|| futures::executor::block_on(job));
 }
 
 #[test]
-fn on_tokio_s_current_thread() {
+fn on_tokio_current_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(scenario(|job| {
         tokio::spawn(job);
@@ -251,7 +251,7 @@ fn on_tokio_s_current_thread() {
 }
 
 #[test]
-fn on_tokio_s_threads_within_a_task() {
+fn on_tokio_threads_within_a_task() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     // Within a task: it has to be `Send`.
     let task = runtime.spawn(scenario(|job| {

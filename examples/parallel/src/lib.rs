@@ -1,4 +1,4 @@
-//! Work that keeps a core busy, spread over several; and calls that block.
+//! Work that keeps a core busy, spread over several cores; and calls that block.
 
 use std::future::Future;
 use std::io;
@@ -9,11 +9,11 @@ use futures::future::BoxFuture;
 use futures::stream;
 use sha2::{Digest, Sha256};
 
-/// A file's, or a part's.
+/// The hash of a part.
 pub type Hash = [u8; 32];
 
 /// Hashes each part, at most `limit` of them at a time, each as a task of the executor behind
-/// `spawn`; the hashes come in the order of the parts.
+/// `spawn`. Returns the hashes in the order of the parts.
 pub async fn hash_all(
     spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
     limit: usize,
@@ -27,7 +27,7 @@ pub async fn hash_all(
             }
             Ok(Sha256::digest(&part).into())
         };
-        // Waits for room, and hears of a part that was empty.
+        // It waits for room, and fails once a part was empty.
         if group.go(child).await.is_err() {
             break;
         }
@@ -35,8 +35,8 @@ pub async fn hash_all(
     group.await
 }
 
-/// How long each file is, at most `limit` being looked at. Asking the system blocks, so `read`
-/// says where: on threads that may.
+/// Returns the length of each file, and reads at most `limit` of them at a time. Reading blocks, so
+/// `read` does it on threads that may block.
 ///
 /// The children only wait, so they need no tasks of their own; a group of any kind will do.
 pub async fn lengths<F>(
@@ -52,13 +52,13 @@ where
     group.await
 }
 
-/// The call that blocks.
+/// Returns the length of a file. It blocks.
 pub fn length(file: PathBuf) -> io::Result<u64> {
     Ok(std::fs::read(file)?.len() as u64)
 }
 
-/// `length` on tokio's threads for such calls. A panic comes out where it is awaited.
-pub async fn on_tokio_s_blocking_threads(file: PathBuf) -> io::Result<u64> {
+/// Calls `length` on tokio's threads for blocking calls. A panic resumes in the awaiting task.
+pub async fn length_on_tokio(file: PathBuf) -> io::Result<u64> {
     match tokio::task::spawn_blocking(|| length(file)).await {
         Ok(length) => length,
         Err(error) => match error.try_into_panic() {
@@ -68,12 +68,12 @@ pub async fn on_tokio_s_blocking_threads(file: PathBuf) -> io::Result<u64> {
     }
 }
 
-/// `length` on smol's.
-pub async fn on_smol_s_blocking_threads(file: PathBuf) -> io::Result<u64> {
+/// Calls `length` on smol's threads for blocking calls.
+pub async fn length_on_smol(file: PathBuf) -> io::Result<u64> {
     smol::unblock(|| length(file)).await
 }
 
-/// A group whose children are tasks of tokio.
+/// Makes a group whose children are tasks of tokio.
 pub fn on_tokio<T, E>() -> Group<Spawned<T, E>> {
     Group::on(|child| drop(tokio::spawn(child)))
 }

@@ -1,4 +1,4 @@
-//! One group on several executors, on one core's worth of children and on more.
+//! One group on several executors, with one child at a time and with one for each core.
 //!
 //! ```sh
 //! cargo run --release -p parallel
@@ -12,9 +12,9 @@ use std::time::Instant;
 use futures::executor::ThreadPool;
 use futures::future::BoxFuture;
 use futures::task::Spawn;
-use parallel::{Hash, hash_all, lengths, on_smol_s_blocking_threads, on_tokio_s_blocking_threads};
+use parallel::{Hash, hash_all, length_on_smol, length_on_tokio, lengths};
 
-/// Hashes the same parts one after another, then with as many children as there are cores.
+/// Hashes the same parts one after another, then with one child at a time for each core.
 async fn compare<S>(executor: &str, spawn: impl Fn() -> S, cores: usize)
 where
     S: Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
@@ -37,8 +37,8 @@ where
 
 fn main() -> std::io::Result<()> {
     let cores = available_parallelism()?.get();
-    // smol's global executor has one thread, unless it is told otherwise; it asks once.
-    // (Safe code can't set it from within: SMOL_THREADS=4 cargo run ...)
+    // smol's global executor has one thread, unless the variable SMOL_THREADS says otherwise. Safe
+    // code can't set that from within: SMOL_THREADS=4 cargo run ...
     let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
     runtime.block_on(compare("tokio", || |child| drop(tokio::spawn(child)), cores));
     smol::block_on(compare("smol", || |child| smol::spawn(child).detach(), cores));
@@ -52,9 +52,9 @@ fn main() -> std::io::Result<()> {
     futures::executor::block_on(compare("the pool of futures", spawn, cores));
 
     let files = || ["Cargo.toml", "README.md"].map(PathBuf::from).to_vec();
-    let on_tokio = runtime.block_on(lengths(4, files(), on_tokio_s_blocking_threads))?;
-    let on_smol = smol::block_on(lengths(4, files(), on_smol_s_blocking_threads))?;
-    assert_eq!(on_tokio, on_smol);
-    println!("blocking calls on threads for them: {} files", on_tokio.len());
+    let by_tokio = runtime.block_on(lengths(4, files(), length_on_tokio))?;
+    let by_smol = smol::block_on(lengths(4, files(), length_on_smol))?;
+    assert_eq!(by_tokio, by_smol);
+    println!("blocking calls on threads for them: {} files", by_tokio.len());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The same on every executor.
+//! The same scenario on every executor.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -8,9 +8,7 @@ use errgroup::Group;
 use futures::executor::ThreadPool;
 use futures::future::BoxFuture;
 use futures::task::Spawn;
-use parallel::{
-    hash_all, length, lengths, on_smol_s_blocking_threads, on_tokio, on_tokio_s_blocking_threads,
-};
+use parallel::{hash_all, length, length_on_smol, length_on_tokio, lengths, on_tokio};
 
 type Work = BoxFuture<'static, ()>;
 
@@ -23,12 +21,13 @@ where
     let all = hash_all(spawn.clone(), 8, parts.clone()).await.unwrap();
     assert_eq!((one.len(), &one), (20, &all), "in the order of the parts");
 
-    // One that fails: of several, any may be the first.
+    // Only one part fails: if several did, any of them could be the first.
     let broken = [parts, vec![Vec::new()]].concat();
     assert_eq!(hash_all(spawn, 8, broken).await, Err("part 20 is empty".into()));
 }
 
-/// Two children that wait for one another, each holding up its thread: they must run at once.
+/// Runs children that wait for one another in pairs, each blocking its thread: two of them must
+/// run at once.
 async fn two_at_once(spawn: impl Fn(Work) + Send + Sync + 'static) {
     let both = Arc::new(Barrier::new(2));
     let mut group = Group::on(spawn).with_limit(2);
@@ -47,7 +46,7 @@ fn tokio() -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn on_tokio_s_threads() {
+fn on_tokio_threads() {
     let spawn = |child| drop(tokio::spawn(child));
     tokio().block_on(scenario(spawn));
     tokio().block_on(two_at_once(spawn));
@@ -104,8 +103,8 @@ fn blocking_calls_wait_on_threads_of_their_own() {
         let missing = vec![PathBuf::from("no such file")];
         assert!(lengths(2, missing, read).await.is_err());
     }
-    tokio().block_on(check(on_tokio_s_blocking_threads));
-    smol::block_on(check(on_smol_s_blocking_threads));
+    tokio().block_on(check(length_on_tokio));
+    smol::block_on(check(length_on_smol));
 }
 
 #[test]

@@ -1,37 +1,36 @@
-//! A server, a signal listener and a worker in one group: whoever ends first ends the others.
+//! A server, a signal listener and a worker in one group: the first to end ends the others.
 //!
 //! ```text
 //! cargo run -p shutdown -- --port 8080 --grace 5000
 //! ```
 //!
-//! and, in another terminal, two requests, the first of which is answered though the second
-//! ends it:
+//! and, in another terminal, two requests. The first is answered although the second ends the
+//! program:
 //!
 //! ```text
 //! curl 'http://127.0.0.1:8080/slow?ms=3000' & sleep 1
 //! curl http://127.0.0.1:8080/shutdown
 //! ```
 //!
-//! The three are children of one [`Group`], and nothing is spawned: all of it runs in the
-//! task of `main`. It ends
+//! The three are children of one [`Group`], and nothing is spawned: all of it runs in the task of
+//! `main`. The program ends
 //!
-//! - with exit code 0 when `GET /shutdown`, SIGINT or SIGTERM asks for it. Who hears that
-//!   cancels the group's token, with a [`Reason::Cause`] that says so.
-//! - with exit code 1 when the worker fails, which `--worker-fails-after MS` makes it do. It
-//!   just returns its error: the group's policy, [`TellFirstErr`], cancels the token with it.
+//! - with exit code 0 after `GET /shutdown`, SIGINT or SIGTERM. The child that receives it cancels
+//!   the group's token, with a [`Reason::Cause`] that says so.
+//! - with exit code 1 when the worker fails, which `--worker-fails-after MS` makes it do. It just
+//!   returns its error; the group's policy, [`TellFirstErr`], cancels the token with it.
 //!
-//! The first reason wins, so that the token says who it was. All three watch the token, and
-//! end in their own ways. The server closes its port and the idle connections, and lets
-//! requests that are being answered have their whole answer, for at most `--grace MS`. It can,
-//! because its connections are children of a second group, bounded, whose token is a child of
-//! the first one's: when the time is up it drops that group, and what is still open is cut.
+//! The first reason wins, so the token says what ended the program. All three children watch the
+//! token, and each ends in its own way. The server closes its port and the idle connections, and
+//! finishes the answers that it has begun, for at most `--grace MS`. To that end its connections
+//! are children of a second, bounded group, whose token is a child of the first one's. When the
+//! time is up it drops that group, and the connections that are still open are cut.
 //!
-//! A signal that comes while it ends cuts everything at once, by dropping the whole group,
-//! with the exit code of a program that the signal killed: 130 for SIGINT, 143 for SIGTERM.
+//! A second signal cuts everything at once, by dropping the whole group. The exit code is that of
+//! a program that the signal killed: 130 for SIGINT, 143 for SIGTERM.
 //!
-//! The first line on stdout says where it listens, the last one who ended it and why. What
-//! can't be started, a port that is in use or a bad flag, is one line on stderr and exit
-//! code 2.
+//! The first line on stdout says where it listens, the last one what ended it. If it can't start,
+//! as with a bad flag or a port in use, it prints one line on stderr, and the exit code is 2.
 
 mod server;
 mod signals;
@@ -55,15 +54,15 @@ use signals::{Signal, Signals};
 
 /// A server, a signal listener and a worker that shut one another down.
 #[derive(Parser)]
-#[command(allow_negative_numbers = true)] // they are bad values then, not unknown flags
+#[command(allow_negative_numbers = true)] // so they are bad values, not unknown flags
 struct Options {
     /// The port on 127.0.0.1 to listen on; 0 takes a free one.
     #[arg(long, value_name = "P", default_value_t = 0)]
     port: u16,
-    /// For how many milliseconds requests may go on when it ends.
+    /// How many milliseconds requests may take once the program ends.
     #[arg(long, value_name = "MS", default_value = "5000", value_parser = milliseconds)]
     grace: Duration,
-    /// Makes the worker fail after so many milliseconds.
+    /// Makes the worker fail after this many milliseconds.
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     worker_fails_after: Option<Duration>,
 }
@@ -82,7 +81,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
         Err(help) => {
-            // Whoever has closed stdout wants no help.
+            // If stdout is closed, no help is wanted.
             let _ = help.print();
             return ExitCode::SUCCESS;
         }
@@ -93,17 +92,17 @@ async fn main() -> ExitCode {
     })
 }
 
-/// Runs until somebody ends it; fails only where it can't start.
+/// Runs until a child, a request or a signal ends it; fails only if it can't start.
 async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let listener = server::listen(options.port).await?;
-    // Before the first line: who has read it may send a signal.
+    // Before the first line, since a program that has read it may send a signal.
     let signals = Signals::install().context("cannot listen for signals")?;
     say(format_args!("listening on http://{}", listener.local_addr()?));
 
     let mut group = Group::new().with_policy(TellFirstErr(Ok(())));
     let token = group.token().clone();
     let connections = Connections::new().with_limit(server::MOST_CONNECTIONS).with_parent(&token);
-    // Tells the connections' numbers, now and when the group is long gone.
+    // For the connections' numbers, even when their group is gone.
     let open = connections.handle();
     group.queue(server::run(connections, listener, token.clone(), options.grace));
     group.queue(signals::run(signals, token.clone()));
@@ -114,7 +113,7 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
         result = &mut group => (result, None),
         signal = signal_while_ending(&token, options.grace) => (Ok(()), Some(signal)),
     };
-    // After a second signal, children are left. They end here.
+    // After a second signal there are children left. They end here.
     drop(group);
 
     let reason = token.reason().unwrap_or(Reason::Finished);
@@ -144,7 +143,7 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
 /// Waits for the group to be stopped, and then for a signal.
 async fn signal_while_ending(token: &CancelToken, grace: Duration) -> Signal {
     let reason = token.cancelled().await;
-    // A new listener hears nothing of the signal that was first.
+    // A new listener does not receive the first signal.
     let Ok(mut signals) = Signals::install() else {
         return std::future::pending().await;
     };
@@ -155,17 +154,17 @@ async fn signal_while_ending(token: &CancelToken, grace: Duration) -> Signal {
     signals.next().await
 }
 
-/// Who ends the program, and why.
+/// What ends the program.
 #[derive(Debug)]
 enum Cause {
     Signal(Signal),
     Request(SocketAddr),
-    /// The worker's failure: the one that is an error.
+    /// The worker's failure, the only one that is an error.
     Worker(Duration),
 }
 
 impl Cause {
-    /// Ends the program by its group's token, unless somebody was faster.
+    /// Ends the program by its group's token, unless another cause was first.
     fn cancel(self, token: &CancelToken) {
         token.cancel_with(Reason::Cause(Arc::new(self)));
     }
@@ -183,8 +182,8 @@ impl fmt::Display for Cause {
 
 impl Error for Cause {}
 
-/// Stops at the first `Err`, as the default policy does; but the reason that all who watch
-/// the token are given is the error itself, not just that there was one.
+/// Stops at the first `Err`, as the default policy does. But the reason that the token gives is the
+/// error itself, not just that there was one.
 struct TellFirstErr(Result<(), Arc<Cause>>);
 
 impl Policy<(), Cause> for TellFirstErr {
@@ -206,7 +205,7 @@ impl Policy<(), Cause> for TellFirstErr {
     }
 }
 
-/// Prints a line at once. That nobody reads it is no reason to end.
+/// Prints a line at once. A closed stdout is no reason to end.
 fn say(line: fmt::Arguments<'_>) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());

@@ -1,4 +1,4 @@
-//! The HTTP server: one child of the program's group, with a group of its own inside.
+//! The HTTP server: a child of the program's group, with a group of its own.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,14 +20,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::{Cause, complain, say};
 
-/// How many connections may be open. Those beyond wait in the kernel's queue, unaccepted.
+/// How many connections may be open. Further ones wait in the kernel's queue, unaccepted.
 pub(crate) const MOST_CONNECTIONS: usize = 256;
 
-/// How long a client may take for a request's head: one that says nothing holds no room.
+/// How long a client may take for a request's head, so that a silent one does not keep its room.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// A group whose children are connections. None fails: what goes wrong with one is no reason
-/// to stop the others.
+/// The group of the connections. They never fail: an error of one is no reason to stop the others.
 pub(crate) type Connections = Group<Boxed<'static, (), Infallible>>;
 
 pub(crate) async fn listen(port: u16) -> anyhow::Result<TcpListener> {
@@ -42,15 +41,15 @@ pub(crate) async fn run(
     token: CancelToken,
     grace: Duration,
 ) -> Result<(), Cause> {
-    // Ends when the group is stopped, by the token; the listener goes with it.
+    // Ends when the token stops the group; the listener is dropped with the stream.
     connections.feed(accept(listener, token)).await;
-    // Each connection now ends as soon as it may. When the time is up the group is dropped,
-    // and with it the connections that are left; its numbers tell how many.
+    // Each connection now ends as soon as it can. When the time is up, the group is dropped with
+    // the connections that are left; its statistics tell how many.
     let _ = timeout(grace, connections).await;
     Ok(())
 }
 
-/// Accepts connections: a stream of children, which is asked only when there is room for one.
+/// Accepts connections: a stream of children, which the group asks only when it has room.
 fn accept(
     listener: TcpListener,
     token: CancelToken,
@@ -64,7 +63,7 @@ fn accept(
                 }
                 // The client was gone before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                // Such as too many open files: it may pass.
+                // An error such as too many open files; it may pass.
                 Err(error) => {
                     complain(&format!("cannot accept: {error}"));
                     sleep(Duration::from_secs(1)).await;
@@ -89,7 +88,7 @@ async fn connection(
     );
     let result = match token.run(connection.as_mut()).await {
         Ok(result) => result,
-        // One that is idle ends at once, another after its answer.
+        // An idle connection ends at once, another one after its answer.
         Err(_cancelled) => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -129,7 +128,7 @@ async fn answer(
     Ok(response)
 }
 
-/// The `ms=N` of a query.
+/// Returns the `N` of `ms=N` in a query, or `None` if there is none.
 fn milliseconds(query: Option<&str>) -> Option<u64> {
     let mut pairs = query?.split('&');
     pairs.find_map(|pair| pair.strip_prefix("ms="))?.parse().ok()

@@ -7,7 +7,7 @@ use errgroup::CancelToken;
 
 use crate::Cause;
 
-/// Ends the program at the first signal. Where somebody else ends it, there is none to come.
+/// Ends the program at the first signal, or returns when something else ends it.
 pub(crate) async fn run(mut signals: Signals, token: CancelToken) -> Result<(), Cause> {
     if let Ok(signal) = token.run(signals.next()).await {
         Cause::Signal(signal).cancel(&token);
@@ -23,7 +23,8 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
-    /// What a shell tells of a program that was killed by it: 128 and its number.
+    /// Returns the exit code that a shell shows for a program killed by this signal: 128 plus its
+    /// number.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
@@ -43,7 +44,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// The signals that come from its making on.
+/// The signals that arrive after this is made.
 #[cfg(unix)]
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
@@ -68,7 +69,7 @@ impl Signals {
     }
 }
 
-/// The Ctrl-Cs that come from its making on.
+/// The Ctrl-Cs that arrive after this is made.
 #[cfg(windows)]
 pub(crate) struct Signals(tokio::signal::windows::CtrlC);
 

@@ -12,7 +12,7 @@ use crate::{Cause, say};
 ///
 /// # Errors
 ///
-/// Where it is told to fail, after that time.
+/// If it is told to fail, after that time.
 pub(crate) async fn run(
     open: Handle<Boxed<'static, (), Infallible>>,
     token: CancelToken,
@@ -30,10 +30,10 @@ pub(crate) async fn run(
     };
     let work = timeout(fails_after.unwrap_or(Duration::MAX), work);
     if token.run(work).await.is_ok() {
-        // The work has no end of its own: its time was up.
+        // The work has no end of its own, so its time was up.
         return Err(Cause::Worker(fails_after.unwrap_or_default()));
     }
-    // Here it would clean up.
+    // A real worker would clean up here.
     say(format_args!("worker: stopped; rounds done: {rounds}"));
     Ok(())
 }

@@ -1,7 +1,6 @@
-//! Starts the program, talks to it, and ends it in all its ways.
+//! Starts the program, sends it requests, and ends it in every way.
 //!
-//! Nothing here waits for a while and hopes: a test waits for a line of the program, or for
-//! an answer.
+//! No test sleeps: each waits for a line of the program, or for an answer.
 #![cfg(unix)]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -13,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Nothing takes that long, except where something hangs.
+/// Nothing takes this long unless it hangs.
 const HANGS: Duration = Duration::from_secs(60);
 
-/// Longer than a test waits for anything.
+/// Longer than any test waits, in milliseconds.
 const HOURS: &str = "10000000";
 
 // === the program ===
@@ -29,7 +28,7 @@ struct Program {
     address: SocketAddr,
 }
 
-/// What a program that has ended leaves.
+/// The code and the output of a program that has ended.
 #[derive(Debug)]
 struct End {
     code: Option<i32>,
@@ -54,7 +53,7 @@ impl Program {
         Client::connect(self.address).unwrap()
     }
 
-    /// Begins a request on a new connection; when this returns, it is being answered.
+    /// Begins a request on a new connection. The program is answering it when this returns.
     fn begin(&mut self, path: &str) -> Client {
         let mut client = self.connect();
         client.get(path);
@@ -72,7 +71,7 @@ impl Program {
         self.lines.wait_for(|line| line.starts_with("ending "))
     }
 
-    /// Waits for its end, which somebody has brought about.
+    /// Waits for the end, which the test has caused.
     fn wait(mut self) -> End {
         let last_line = self.lines.last();
         let code = self.child.wait().unwrap().code();
@@ -84,7 +83,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It has ended already, unless the test fails.
+        // It has ended already unless the test fails.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -96,7 +95,7 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
-/// A program that can't start: its output.
+/// Returns the output of a program that can't start.
 fn refused(args: &[&str]) -> Output {
     command(args).output().unwrap()
 }
@@ -121,7 +120,7 @@ impl Lines {
         Self { lines, seen }
     }
 
-    /// The next line; `None` when stdout is closed.
+    /// Returns the next line, or `None` if stdout is closed.
     fn next(&mut self, deadline: Instant) -> Option<String> {
         let left = deadline.saturating_duration_since(Instant::now());
         match self.lines.recv_timeout(left) {
@@ -144,7 +143,7 @@ impl Lines {
         panic!("no such line in {:#?}", self.seen);
     }
 
-    /// The last line before stdout is closed.
+    /// Returns the last line before stdout is closed.
     fn last(&mut self) -> String {
         let deadline = Instant::now() + HANGS;
         while self.next(deadline).is_some() {}
@@ -171,7 +170,7 @@ impl Client {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Its own address, as the program sees it.
+    /// Returns this client's address, as the program sees it.
     fn address(&self) -> SocketAddr {
         self.0.get_ref().local_addr().unwrap()
     }
@@ -213,7 +212,7 @@ impl Client {
         line.map(String::from).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Whether the program closes the connection without saying anything more.
+    /// Returns `true` if the program closes the connection and sends nothing more.
     fn is_closed(&mut self) -> bool {
         match self.0.read(&mut [0]) {
             Ok(read) => read == 0,
@@ -349,10 +348,9 @@ fn a_failing_worker_ends_it_with_exit_code_1() {
     assert_eq!(end.stderr, "");
 }
 
-// === what is being answered is answered ===
+// === requests in progress are answered ===
 
-/// Brings about the end by `end` while a slow request is being answered, and looks at the
-/// answer.
+/// Ends the program by `end` while a slow request is being answered, and checks the answer.
 fn slow_is_answered_when_ended_by(args: &[&str], end: impl FnOnce(&Program)) -> End {
     let mut program = Program::start(args);
     let mut slow = program.begin("/slow?ms=3000");
@@ -360,14 +358,14 @@ fn slow_is_answered_when_ended_by(args: &[&str], end: impl FnOnce(&Program)) -> 
     program.wait_until_ending();
     let answer = slow.answer().unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (200, "after 3000 ms\n"));
-    // As it was ending: its client is told not to ask again.
+    // The program was ending, so the client is told not to ask again.
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(slow.is_closed());
     program.wait()
 }
 
 #[test]
-fn what_is_being_answered_is_answered_whole_after_sigint() {
+fn a_request_in_progress_is_answered_after_sigint() {
     let end = slow_is_answered_when_ended_by(&["--grace", HOURS], |program| {
         program.signal(Signal::INT);
     });
@@ -375,7 +373,7 @@ fn what_is_being_answered_is_answered_whole_after_sigint() {
 }
 
 #[test]
-fn what_is_being_answered_is_answered_whole_after_sigterm() {
+fn a_request_in_progress_is_answered_after_sigterm() {
     let end = slow_is_answered_when_ended_by(&["--grace", HOURS], |program| {
         program.signal(Signal::TERM);
     });
@@ -383,7 +381,7 @@ fn what_is_being_answered_is_answered_whole_after_sigterm() {
 }
 
 #[test]
-fn what_is_being_answered_is_answered_whole_after_a_request_to_end() {
+fn a_request_in_progress_is_answered_after_a_request_to_end() {
     let end = slow_is_answered_when_ended_by(&["--grace", HOURS], |program| {
         let mut other = program.connect();
         other.get("/shutdown");
@@ -395,8 +393,8 @@ fn what_is_being_answered_is_answered_whole_after_a_request_to_end() {
 }
 
 #[test]
-fn what_is_being_answered_is_answered_whole_after_the_worker_failed() {
-    // The one end that a test can't call for: it comes within the three seconds.
+fn a_request_in_progress_is_answered_after_the_worker_failed() {
+    // A test can't cause this end at a certain moment: it comes within the three seconds.
     let args = ["--grace", HOURS, "--worker-fails-after", "2000"];
     let end = slow_is_answered_when_ended_by(&args, |_| {});
     let by = "ended by the worker: it failed after 2s";
@@ -404,7 +402,7 @@ fn what_is_being_answered_is_answered_whole_after_the_worker_failed() {
 }
 
 #[test]
-fn whoever_watches_the_end_is_told_the_cause_at_once() {
+fn the_cause_is_printed_as_soon_as_the_end_begins() {
     for (args, signal, cause) in [
         (&[][..], Some(Signal::INT), "SIGINT"),
         (&["--worker-fails-after", "2000"], None, "the worker: it failed after 2s"),
@@ -422,23 +420,23 @@ fn whoever_watches_the_end_is_told_the_cause_at_once() {
 }
 
 #[test]
-fn nobody_new_is_served_while_it_ends() {
+fn no_new_client_is_served_while_it_ends() {
     let mut program = Program::start(&["--grace", HOURS]);
     let slow = program.begin(&format!("/slow?ms={HOURS}"));
     program.signal(Signal::TERM);
     program.wait_until_ending();
-    // One that was in the kernel's queue when the port was closed is reset, or closed.
+    // A connection that was in the kernel's queue when the port closed is reset or closed.
     while let Ok(mut client) = Client::connect(program.address) {
         assert!(client.is_closed());
     }
-    // Its last client goes, and nothing is left to wait for.
+    // The last client leaves, and nothing is left to wait for.
     drop(slow);
     let end = program.wait();
     assert_eq!((end.code, end.last_line.as_str()), (Some(0), "ended by SIGTERM"));
 }
 
 #[test]
-fn idle_connections_do_not_hold_it_up() {
+fn idle_connections_do_not_delay_the_end() {
     let mut program = Program::start(&["--grace", HOURS]);
     let mut kept_alive = program.connect();
     kept_alive.get("/");
@@ -452,10 +450,10 @@ fn idle_connections_do_not_hold_it_up() {
     assert_eq!((end.code, end.last_line.as_str()), (Some(0), "ended by SIGTERM"));
 }
 
-// === but not for ever ===
+// === the grace ===
 
 #[test]
-fn what_is_too_slow_is_cut_when_the_grace_is_over() {
+fn slow_requests_are_cut_when_the_grace_is_over() {
     let mut program = Program::start(&["--grace", "50"]);
     let mut one = program.begin(&format!("/slow?ms={HOURS}"));
     let mut two = program.begin(&format!("/slow?ms={HOURS}"));
@@ -469,7 +467,7 @@ fn what_is_too_slow_is_cut_when_the_grace_is_over() {
 }
 
 #[test]
-fn a_failed_workers_grace_is_over_some_time_too() {
+fn the_grace_after_a_failed_worker_ends_too() {
     let mut program = Program::start(&["--grace", "50", "--worker-fails-after", "2000"]);
     let mut slow = program.begin(&format!("/slow?ms={HOURS}"));
     assert!(slow.is_closed());
@@ -569,7 +567,7 @@ fn a_bad_flag_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn the_longest_times_are_no_trouble() {
+fn the_longest_times_are_accepted() {
     let longest = u64::MAX.to_string();
     let mut program = Program::start(&["--grace", &longest, "--worker-fails-after", &longest]);
     let slow = program.begin(&format!("/slow?ms={longest}"));
@@ -581,7 +579,7 @@ fn the_longest_times_are_no_trouble() {
 }
 
 #[test]
-fn it_works_on_when_nobody_reads_its_lines() {
+fn it_goes_on_when_its_stdout_is_closed() {
     let mut child = command(&[]).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut first = String::new();
@@ -600,7 +598,7 @@ fn it_works_on_when_nobody_reads_its_lines() {
 }
 
 #[test]
-fn garbage_ends_its_connection_only() {
+fn garbage_ends_only_its_connection() {
     let mut program = Program::start(&[]);
     let mut garbage = program.connect();
     garbage.0.get_mut().write_all(b"\x16\x03\x01 hello\r\n\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! Who contends where many children of one type run, under a limit or without one.
+//! The contenders that run many children of one type, under a limit or without one.
 
 mod ours;
 mod sets;
@@ -9,18 +9,18 @@ use std::future::Future;
 
 use crate::common::children::Outcome;
 use crate::common::table::thousands;
-use crate::common::work::Work;
+use crate::common::workload::Workload;
 
 pub(crate) use ours::limited;
 pub(crate) use tasks::{join_set, join_set_with_permits, tracker_with_permits};
 
-/// What is to be done.
+/// The description of a workload.
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) what: String,
     pub(crate) limit: Option<usize>,
     pub(crate) count: usize,
-    /// Whether a second thread may take part.
+    /// `true` if a second thread may take part.
     pub(crate) parallel: bool,
     pub(crate) expected: Outcome,
 }
@@ -32,14 +32,14 @@ impl Plan {
         limit: Option<usize>,
         count: usize,
     ) -> Self {
-        // One at a time, a second thread does nothing but wake the first.
+        // With one child at a time, a second thread only wakes the first.
         let parallel = limit != Some(1);
         Self { name: name.into(), what: what.into(), limit, count, parallel, expected: Ok(()) }
     }
 }
 
-/// Makes the work of running all children of `source`, which makes the same ones each time.
-pub(crate) fn work<S, I>(plan: Plan, source: S) -> Work
+/// Makes the workload of running all children of `source`, which makes equal ones each time.
+pub(crate) fn workload<S, I>(plan: Plan, source: S) -> Workload
 where
     S: Fn() -> I + Clone + 'static,
     I: Iterator + Send + 'static,
@@ -48,7 +48,7 @@ where
     let mut crowd = Crowd::new(&plan, source);
     ours::add(&mut crowd, plan.limit);
     peers(&mut crowd, &plan);
-    crowd.work
+    crowd.workload
 }
 
 /// Adds the peers.
@@ -64,7 +64,7 @@ where
 }
 
 pub(crate) struct Crowd<S> {
-    pub(crate) work: Work,
+    pub(crate) workload: Workload,
     source: S,
     expected: Outcome,
 }
@@ -84,12 +84,12 @@ where
             Some(_) => "errgroup unboxed, `feed`",
             None => "errgroup unboxed, `queue`",
         };
-        let work = Work::new(&plan.name, title, plan.count, reference);
-        Self { work, source, expected: plan.expected }
+        let workload = Workload::new(&plan.name, title, plan.count, reference);
+        Self { workload, source, expected: plan.expected }
     }
 
-    /// Adds a contender: what it makes of the children.
+    /// Adds a contender: a function that runs the children.
     pub(crate) fn add(&mut self, name: &str, run: impl Fn(I) -> Outcome + 'static) {
-        self.work.add_prepared(name, self.source.clone(), run, self.expected);
+        self.workload.add_prepared(name, self.source.clone(), run, self.expected);
     }
 }

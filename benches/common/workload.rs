@@ -1,13 +1,13 @@
-//! A piece of work, and who contends in it.
+//! A workload, and the contenders that do it.
 
 use std::fmt::Debug;
 
-/// Measures the part of a contender's run that counts: its time, or its memory.
+/// Measures the part of a contender's run that counts: its time or its memory.
 pub(crate) trait Meter {
     fn measure(&mut self, part: &mut dyn FnMut());
 }
 
-/// Runs `part` under the meter, and passes on what it returns.
+/// Runs `part` under the meter, and returns its value.
 pub(crate) fn measured<R>(meter: &mut dyn Meter, part: impl FnOnce() -> R) -> R {
     let mut part = Some(part);
     let mut output = None;
@@ -15,7 +15,7 @@ pub(crate) fn measured<R>(meter: &mut dyn Meter, part: impl FnOnce() -> R) -> R 
     output.expect("a meter runs its part once")
 }
 
-/// Does the work once.
+/// Does the workload once.
 type Run = Box<dyn FnMut(&mut dyn Meter)>;
 
 pub(crate) struct Contender {
@@ -23,30 +23,30 @@ pub(crate) struct Contender {
     pub(crate) run: Run,
 }
 
-/// The children by themselves, which no contender can be faster than.
+/// The children polled without a set; no contender can be faster.
 pub(crate) const FLOOR: &str = "no set: one after another";
 
-/// Whether a contender is this crate, or one of its peers.
+/// Returns `true` if a contender is this crate, not one of its peers.
 pub(crate) fn is_ours(name: &str) -> bool {
     name.starts_with("errgroup")
 }
 
-pub(crate) struct Work {
+pub(crate) struct Workload {
     /// What `--only` looks at.
     pub(crate) name: String,
     pub(crate) title: String,
-    /// By how much a run is divided.
+    /// A run's result is divided by this.
     pub(crate) units: usize,
-    /// What it is divided into.
+    /// The name of a unit.
     pub(crate) unit: &'static str,
-    /// Go's figure for it, and how many units that is for.
+    /// The name of Go's figure, and for how many units that is.
     pub(crate) go: (String, usize),
-    /// The contender of ours that the peers are compared with.
+    /// Our contender that the peers are compared with.
     pub(crate) reference: &'static str,
     pub(crate) contenders: Vec<Contender>,
 }
 
-impl Work {
+impl Workload {
     pub(crate) fn new(
         name: impl Into<String>,
         title: impl Into<String>,
@@ -75,7 +75,7 @@ impl Work {
         self.add_parts(name, move |meter| drop(measured(meter, &mut run)));
     }
 
-    /// Adds a contender that gets something ready first, which does not count.
+    /// Adds a contender that prepares something first, which does not count.
     pub(crate) fn add_prepared<T, R>(
         &mut self,
         name: &str,
@@ -93,7 +93,7 @@ impl Work {
         });
     }
 
-    /// Adds a contender that says itself which part of its run counts.
+    /// Adds a contender that measures the part of its run that counts.
     pub(crate) fn add_parts(&mut self, name: &str, run: impl FnMut(&mut dyn Meter) + 'static) {
         self.contenders.push(Contender { name: name.to_string(), run: Box::new(run) });
     }

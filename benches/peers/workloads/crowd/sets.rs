@@ -68,7 +68,7 @@ where
                 if group.len() == limit {
                     group.next().await.expect("it is full")?;
                 }
-                group.insert(Box::pin(child)); // takes none that can't be moved
+                group.insert(Box::pin(child)); // it takes only futures that are `Unpin`
             }
             while let Some(outcome) = group.next().await {
                 outcome?;

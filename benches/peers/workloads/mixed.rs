@@ -7,7 +7,7 @@ use errgroup::{Boxed, Child, Group};
 use super::crowd::{self, Crowd, Plan, limited};
 use crate::common::block_on::block_on;
 use crate::common::children::{BoxedChild, Failure, Outcome, yields};
-use crate::common::work::{FLOOR, Work};
+use crate::common::workload::{FLOOR, Workload};
 
 const COUNT: usize = 20_000;
 
@@ -26,7 +26,7 @@ async fn counts_down(mut left: u32) -> Outcome {
     Ok(())
 }
 
-/// The child of this index, in a box: what whoever holds futures of one type has to make.
+/// Returns the child of this index in a box, for sets that hold futures of one type.
 fn boxed(index: usize) -> BoxedChild {
     match index % 4 {
         0 => Box::pin(yields(1)),
@@ -36,12 +36,12 @@ fn boxed(index: usize) -> BoxedChild {
     }
 }
 
-pub(crate) fn works() -> Vec<Work> {
+pub(crate) fn workloads() -> Vec<Workload> {
     [("limit64/mixed", Some(64)), ("none20000/mixed", None)]
         .map(|(name, limit)| {
             let plan = Plan::new(name, "20,000 boxed children of four types", limit, COUNT);
             let mut crowd = Crowd::new(&plan, || (0..COUNT).map(boxed));
-            crowd.work.reference = match limit {
+            crowd.workload.reference = match limit {
                 Some(_) => "errgroup boxed, `go`",
                 None => "errgroup boxed, `queue`",
             };
@@ -63,14 +63,14 @@ pub(crate) fn works() -> Vec<Work> {
                     Ok(())
                 })
             });
-            crowd.work
+            crowd.workload
         })
         .into()
 }
 
 type Mixed = Boxed<'static, (), Failure>;
 
-/// Our `new` boxes the children itself, so it is given them as they are.
+/// Adds the children as they are, since a group made by `new` boxes them itself.
 async fn go(limit: Option<usize>) -> Outcome {
     async fn add(group: &mut Group<Mixed>, child: impl Child<Mixed>) -> bool {
         group.go(child).await.is_ok()

@@ -1,4 +1,4 @@
-//! Many children that wait, of whom one wakes at a time.
+//! Many waiting children, of which one is woken at a time.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -10,43 +10,44 @@ use futures::task::AtomicWaker;
 use super::crowd::{self, Plan};
 use crate::common::block_on::when_idle;
 use crate::common::children::Outcome;
-use crate::common::work::Work;
+use crate::common::workload::Workload;
 
-const SEATS: usize = 1_000;
+const MEMBERS: usize = 1_000;
 const WAKES: usize = 100_000;
-/// Those who wake one after the other are not side by side in memory.
+/// The distance between children that are woken one after another, so that they are not
+/// neighbours in memory.
 const STEP: usize = 389;
 
-pub(crate) fn works() -> Vec<Work> {
-    let passing = "1,000 children that wait; whoever is woken wakes another, 100,000 times";
-    let passing = Plan::new("none1000/ring", passing, None, SEATS);
-    let waiting = "1,000 children that wait; when nobody is awake one is woken, 100,000 times";
-    let waiting = Plan::new("none1000/event", waiting, None, SEATS);
-    // The thread that is idle wakes the next, and there should be one such.
+pub(crate) fn workloads() -> Vec<Workload> {
+    let passing = "1,000 children that wait; each one woken wakes another, 100,000 times";
+    let passing = Plan::new("none1000/ring", passing, None, MEMBERS);
+    let waiting = "1,000 children that wait; one is woken when none is awake, 100,000 times";
+    let waiting = Plan::new("none1000/event", waiting, None, MEMBERS);
+    // An idle thread wakes the next child, and there should be one such thread.
     let waiting = Plan { parallel: false, ..waiting };
-    [crowd::work(passing, passed_on), crowd::work(waiting, woken_when_idle)]
-        .map(|mut work| {
-            work.units = WAKES;
-            work.per("wake")
+    [crowd::workload(passing, passed_on), crowd::workload(waiting, woken_when_idle)]
+        .map(|mut workload| {
+            workload.units = WAKES;
+            workload.per("wake")
         })
         .into()
 }
 
 struct Ring {
-    seats: Vec<Seat>,
-    /// Whose turn it is.
+    members: Vec<Member>,
+    /// The child that was woken last.
     at: AtomicUsize,
-    /// How often somebody is yet to be woken.
+    /// How many wake-ups are left.
     left: AtomicUsize,
 }
 
 #[derive(Default)]
-struct Seat {
+struct Member {
     turn: AtomicBool,
     waker: AtomicWaker,
 }
 
-impl Seat {
+impl Member {
     fn wake(&self) {
         self.turn.store(true, Ordering::Release);
         self.waker.wake();
@@ -64,22 +65,22 @@ impl Seat {
 impl Ring {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            seats: (0..SEATS).map(|_| Seat::default()).collect(),
+            members: (0..MEMBERS).map(|_| Member::default()).collect(),
             at: AtomicUsize::new(0),
             left: AtomicUsize::new(WAKES),
         })
     }
 
-    /// Wakes the next, or all when it is over; nobody else does meanwhile.
+    /// Wakes the next child, or all of them at the end. Only one caller runs at a time.
     fn go_on(&self) {
         let left = self.left.load(Ordering::Relaxed) - 1;
         self.left.store(left, Ordering::Relaxed);
         if left == 0 {
-            self.seats.iter().for_each(Seat::wake);
+            self.members.iter().for_each(Member::wake);
         } else {
-            let next = (self.at.load(Ordering::Relaxed) + STEP) % SEATS;
+            let next = (self.at.load(Ordering::Relaxed) + STEP) % MEMBERS;
             self.at.store(next, Ordering::Relaxed);
-            self.seats[next].wake();
+            self.members[next].wake();
         }
     }
 
@@ -91,11 +92,11 @@ impl Ring {
 fn passed_on() -> impl Iterator<Item = impl Future<Output = Outcome> + Send> + Send {
     let ring = Ring::new();
     ring.go_on();
-    (0..SEATS).map(move |at| {
+    (0..MEMBERS).map(move |at| {
         let ring = Arc::clone(&ring);
         async move {
             loop {
-                ring.seats[at].turn().await;
+                ring.members[at].turn().await;
                 if ring.is_over() {
                     return Ok(());
                 }
@@ -115,11 +116,11 @@ fn woken_when_idle() -> impl Iterator<Item = impl Future<Output = Outcome> + Sen
         }
         wakes
     });
-    (0..SEATS).map(move |at| {
+    (0..MEMBERS).map(move |at| {
         let ring = Arc::clone(&ring);
         async move {
             while !ring.is_over() {
-                ring.seats[at].turn().await;
+                ring.members[at].turn().await;
             }
             Ok(())
         }

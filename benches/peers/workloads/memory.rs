@@ -14,14 +14,14 @@ use tokio::task::JoinSet;
 
 use crate::common::children::Outcome;
 use crate::common::runtime::ONE_THREAD;
-use crate::common::work::{Work, measured};
+use crate::common::workload::{Workload, measured};
 
 const COUNT: usize = 1_000_000;
 
-/// The bytes that are the child's own.
+/// The bytes of the child itself.
 pub(crate) const CHILD: usize = size_of::<Parked>();
 
-/// A child that keeps its waker, as one does that waits for a socket, and is never woken.
+/// A child that keeps its waker, as one that waits for a socket does, and is never woken.
 struct Parked {
     waker: Option<Waker>,
     _state: [u64; 6],
@@ -46,11 +46,11 @@ impl Future for Parked {
     }
 }
 
-pub(crate) fn work() -> Work {
+pub(crate) fn workload() -> Workload {
     let title = "1,000,000 children that wait: bytes a child, beyond the child itself";
-    let mut work = Work::new("parked/bytes", title, COUNT, "errgroup unboxed");
+    let mut workload = Workload::new("parked/bytes", title, COUNT, "errgroup unboxed");
     park(
-        &mut work,
+        &mut workload,
         "errgroup unboxed",
         |children| {
             let mut group = Group::unboxed();
@@ -60,7 +60,7 @@ pub(crate) fn work() -> Work {
         |group, cx| group.as_mut().poll(cx).is_pending(),
     );
     park(
-        &mut work,
+        &mut workload,
         "errgroup boxed",
         |children| {
             let mut group = Group::new();
@@ -70,13 +70,13 @@ pub(crate) fn work() -> Work {
         |group, cx| group.as_mut().poll(cx).is_pending(),
     );
     park(
-        &mut work,
+        &mut workload,
         "futures `FuturesUnordered`",
         |children| children.collect::<FuturesUnordered<_>>(),
         |set, cx| set.poll_next_unpin(cx).is_pending(),
     );
     park(
-        &mut work,
+        &mut workload,
         "futures-buffered `FuturesUnorderedBounded`",
         |children| {
             let mut set = FuturesUnorderedBounded::new(COUNT);
@@ -86,18 +86,18 @@ pub(crate) fn work() -> Work {
         |set, cx| set.poll_next_unpin(cx).is_pending(),
     );
     park(
-        &mut work,
+        &mut workload,
         "futures-buffered `FuturesUnordered`",
         |children| children.collect::<futures_buffered::FuturesUnordered<_>>(),
         |set, cx| set.poll_next_unpin(cx).is_pending(),
     );
     park(
-        &mut work,
+        &mut workload,
         "futures-concurrency `FutureGroup`",
         |children| children.collect::<FutureGroup<_>>(),
         |group, cx| group.poll_next_unpin(cx).is_pending(),
     );
-    work.add_parts("tokio `JoinSet`", |meter| {
+    workload.add_parts("tokio `JoinSet`", |meter| {
         drop(measured(meter, || {
             WAITING.store(0, Ordering::Relaxed);
             let mut set = JoinSet::new();
@@ -111,24 +111,24 @@ pub(crate) fn work() -> Work {
             });
             set
         }));
-        // Their memory goes when the runtime sees that they were aborted.
+        // Their memory is freed when the runtime sees that they were aborted.
         ONE_THREAD.block_on(async {
             while ONE_THREAD.metrics().num_alive_tasks() > 0 {
                 tokio::task::yield_now().await;
             }
         });
     });
-    work
+    workload
 }
 
-/// Adds a set: how it is filled, and how it is polled; `poll` says whether it is pending.
+/// Adds a set: `fill` makes it, and `poll` returns `true` if it is pending.
 fn park<T>(
-    work: &mut Work,
+    workload: &mut Workload,
     name: &str,
     fill: impl Fn(&mut dyn Iterator<Item = Parked>) -> T + 'static,
     poll: impl Fn(&mut T, &mut Context<'_>) -> bool + 'static,
 ) {
-    work.add_parts(name, move |meter| {
+    workload.add_parts(name, move |meter| {
         let mut cx = Context::from_waker(Waker::noop());
         drop(measured(meter, || {
             WAITING.store(0, Ordering::Relaxed);

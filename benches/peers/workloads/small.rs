@@ -1,4 +1,4 @@
-//! A few children: made, awaited, gone.
+//! Groups of a few children, made and awaited.
 
 use std::hint::black_box;
 
@@ -14,13 +14,13 @@ use crate::common::block_on::block_on;
 use crate::common::children::{Outcome, yields};
 use crate::common::runtime::ONE_THREAD;
 use crate::common::table::thousands;
-use crate::common::work::{FLOOR, Work};
+use crate::common::workload::{FLOOR, Workload};
 
 /// How many groups are made in a run, one after the other.
 const GROUPS: usize = 2_000;
 
-pub(crate) fn works() -> Vec<Work> {
-    let mut works = Vec::new();
+pub(crate) fn workloads() -> Vec<Workload> {
+    let mut workloads = Vec::new();
     for size in [1, 3, 8] {
         for (kind, what, times) in [("ready", "ready", 0), ("yield1", "yielding once", 1)] {
             let title = format!(
@@ -28,33 +28,34 @@ pub(crate) fn works() -> Vec<Work> {
                 thousands(GROUPS),
             );
             let name = format!("small{size}/{kind}");
-            let mut work = Work::new(&name, title, GROUPS * size, "errgroup unboxed, `queue`");
-            work.go = (name, size);
-            let mut small = Small { work, size };
+            let mut workload =
+                Workload::new(&name, title, GROUPS * size, "errgroup unboxed, `queue`");
+            workload.go = (name, size);
+            let mut small = Small { workload, size };
             ours(&mut small, times);
             peers(&mut small, times);
             joined(&mut small, times);
-            works.push(small.work);
+            workloads.push(small.workload);
         }
     }
-    works
+    workloads
 }
 
 struct Small {
-    work: Work,
+    workload: Workload,
     size: usize,
 }
 
 impl Small {
-    /// Adds a contender: how it runs one group of so many children.
+    /// Adds a contender: a function that runs one group of this many children.
     fn add(&mut self, name: &str, group: impl AsyncFn(usize) -> Outcome + 'static) {
         let size = self.size;
-        self.work.add(name, move || block_on(repeat(size, &group)));
+        self.workload.add(name, move || block_on(repeat(size, &group)));
     }
 
     fn add_under_tokio(&mut self, name: &str, group: impl AsyncFn(usize) -> Outcome + 'static) {
         let size = self.size;
-        self.work.add(name, move || ONE_THREAD.block_on(repeat(size, &group)));
+        self.workload.add(name, move || ONE_THREAD.block_on(repeat(size, &group)));
     }
 }
 
@@ -158,7 +159,7 @@ fn peers(small: &mut Small, times: u32) {
     });
 }
 
-/// Those whose size stands in the source.
+/// Adds the contenders that have their size in the source.
 fn joined(small: &mut Small, times: u32) {
     let child = move || yields(times);
     let (try_join, array) = ("futures `try_join!`", "futures-concurrency `try_join` of an array");

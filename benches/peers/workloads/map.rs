@@ -1,4 +1,4 @@
-//! A future for each input, and their values in the order of the inputs.
+//! A future for each input, and the values in the order of the inputs.
 
 use errgroup::Group;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -6,7 +6,7 @@ use futures_buffered::BufferedTryStreamExt;
 
 use crate::common::block_on::block_on;
 use crate::common::children::{Failure, yields};
-use crate::common::work::Work;
+use crate::common::workload::Workload;
 
 const COUNT: usize = 20_000;
 const LIMIT: usize = 64;
@@ -16,39 +16,39 @@ const KINDS: [(&str, &str, u32); 2] =
 
 type Values = Result<Vec<usize>, Failure>;
 
-pub(crate) fn works() -> Vec<Work> {
-    KINDS.map(|(kind, what, times)| work(kind, what, times)).into()
+pub(crate) fn workloads() -> Vec<Workload> {
+    KINDS.map(|(kind, what, times)| workload(kind, what, times)).into()
 }
 
-fn work(kind: &str, what: &str, times: u32) -> Work {
+fn workload(kind: &str, what: &str, times: u32) -> Workload {
     let make = move |input| child(input, times);
     let name = format!("map64/{kind}");
-    let title = format!("20,000 inputs, whose futures give a value, {what}, at most 64 at a time");
-    let mut work = Work::new(name, title, COUNT, "errgroup `map`");
-    add(&mut work, "errgroup `map`", move || block_on(errgroup::map(LIMIT, 0..COUNT, make)));
-    add(&mut work, "errgroup unboxed, `collect`, `feed`", move || {
+    let title = format!("20,000 futures {what}, each with a value, at most 64 at a time");
+    let mut workload = Workload::new(name, title, COUNT, "errgroup `map`");
+    add(&mut workload, "errgroup `map`", move || block_on(errgroup::map(LIMIT, 0..COUNT, make)));
+    add(&mut workload, "errgroup unboxed, `collect`, `feed`", move || {
         block_on(async {
             let mut group = Group::unboxed().with_limit(LIMIT).collect();
             group.feed(stream::iter((0..COUNT).map(make))).await;
             group.await
         })
     });
-    add(&mut work, "futures `buffered`, `try_collect`", move || {
+    add(&mut workload, "futures `buffered`, `try_collect`", move || {
         block_on(stream::iter(0..COUNT).map(make).buffered(LIMIT).try_collect())
     });
-    add(&mut work, "futures `try_buffered`, `try_collect`", move || {
+    add(&mut workload, "futures `try_buffered`, `try_collect`", move || {
         let futures = stream::iter((0..COUNT).map(|input| Ok(make(input))));
         block_on(futures.try_buffered(LIMIT).try_collect())
     });
-    add(&mut work, "futures-buffered `try_buffered_ordered`", move || {
+    add(&mut workload, "futures-buffered `try_buffered_ordered`", move || {
         let futures = stream::iter((0..COUNT).map(|input| Ok(make(input))));
         block_on(futures.try_buffered_ordered(LIMIT).try_collect())
     });
-    // Those without values, for what the values cost.
-    work.add("errgroup `for_each`, no values", move || {
+    // The same without values, to show what the values cost.
+    workload.add("errgroup `for_each`, no values", move || {
         block_on(errgroup::for_each(LIMIT, 0..COUNT, make)).expect("none fails");
     });
-    work.add("errgroup unboxed, `feed`, no values", move || {
+    workload.add("errgroup unboxed, `feed`, no values", move || {
         let fed = block_on(async {
             let mut group = Group::unboxed().with_limit(LIMIT);
             group.feed(stream::iter((0..COUNT).map(make))).await;
@@ -56,7 +56,7 @@ fn work(kind: &str, what: &str, times: u32) -> Work {
         });
         fed.expect("none fails");
     });
-    work
+    workload
 }
 
 async fn child(input: usize, times: u32) -> Result<usize, Failure> {
@@ -64,7 +64,7 @@ async fn child(input: usize, times: u32) -> Result<usize, Failure> {
     Ok(input)
 }
 
-/// Adds a contender, whose values are looked at after the clock has stopped.
-fn add(work: &mut Work, name: &str, run: impl Fn() -> Values + 'static) {
-    work.add_prepared(name, || (), move |()| run(), Ok((0..COUNT).collect()));
+/// Adds a contender. Its values are checked after the clock has stopped.
+fn add(workload: &mut Workload, name: &str, run: impl Fn() -> Values + 'static) {
+    workload.add_prepared(name, || (), move |()| run(), Ok((0..COUNT).collect()));
 }

@@ -4,9 +4,9 @@ use super::crowd::{self, Plan};
 use crate::common::block_on::block_on;
 use crate::common::children::yields;
 use crate::common::table::thousands;
-use crate::common::work::{FLOOR, Work};
+use crate::common::workload::{FLOOR, Workload};
 
-/// The names are those of Go's program, too.
+/// Go's program has the same names.
 const LIMITS: [(&str, Option<usize>, usize); 5] = [
     ("limit1", Some(1), 20_000),
     ("limit64", Some(64), 20_000),
@@ -21,22 +21,23 @@ const KINDS: [(&str, &str, u32); 3] = [
     ("yield4", "that yield four times", 4),
 ];
 
-pub(crate) fn works() -> Vec<Work> {
-    let mut works = Vec::new();
+pub(crate) fn workloads() -> Vec<Workload> {
+    let mut workloads = Vec::new();
     for (key, limit, count) in LIMITS {
         for (kind, what, times) in KINDS {
             let title = format!("{} children {what}", thousands(count));
             let plan = Plan::new(format!("{key}/{kind}"), title, limit, count);
-            let mut work = crowd::work(plan, move || (0..count).map(move |_| yields(times)));
-            work.add(FLOOR, move || {
+            let mut workload =
+                crowd::workload(plan, move || (0..count).map(move |_| yields(times)));
+            workload.add(FLOOR, move || {
                 block_on(async {
                     for _ in 0..count {
                         yields(times).await.expect("it does not fail");
                     }
                 });
             });
-            works.push(work);
+            workloads.push(workload);
         }
     }
-    works
+    workloads
 }

@@ -1,4 +1,4 @@
-//! Cancel tokens: ours, and that of tokio-util.
+//! Cancel tokens: ours and tokio-util's.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -10,37 +10,49 @@ use tokio_util::sync::CancellationToken;
 
 use crate::common::block_on::block_on;
 use crate::common::children::yields;
-use crate::common::work::{Meter, Work, measured};
+use crate::common::workload::{Meter, Workload, measured};
 
-/// How often a run does a thing.
+/// How often a run does its operation.
 const TIMES: usize = 10_000;
 const DEPTH: usize = 1_000;
 
 const OURS: &str = "errgroup `CancelToken`";
 const THEIRS: &str = "tokio-util `CancellationToken`";
 
-pub(crate) fn works() -> Vec<Work> {
-    macro_rules! work {
+pub(crate) fn workloads() -> Vec<Workload> {
+    macro_rules! workload {
         ($name:literal, $title:literal, $times:expr, $unit:literal, $run:ident) => {{
-            let mut work = Work::new($name, $title, $times, OURS).per($unit);
-            work.add_parts(OURS, $run::<CancelToken>);
-            work.add_parts(THEIRS, $run::<CancellationToken>);
-            work
+            let mut workload = Workload::new($name, $title, $times, OURS).per($unit);
+            workload.add_parts(OURS, $run::<CancelToken>);
+            workload.add_parts(THEIRS, $run::<CancellationToken>);
+            workload
         }};
     }
     vec![
-        work!("token/look", "`is_cancelled`", TIMES, "call", look),
-        work!("token/clone", "a clone made and dropped", TIMES, "clone", clone),
-        work!("token/child", "a child made and dropped", TIMES, "child", child),
-        work!("token/wait", "a wait registered and dropped", TIMES, "wait", wait),
-        work!("token/cancel", "10,000 waiters cancelled", TIMES, "waiter", cancel),
-        work!("token/run-ready", "`run` around a future that is ready", TIMES, "run", run_ready),
-        work!("token/run-yield1", "`run` around one that yields once", TIMES, "run", run_yielding),
-        work!("token/tree", "a tree 1,000 deep cancelled at its root", DEPTH, "token", tree),
+        workload!("token/look", "`is_cancelled`", TIMES, "call", look),
+        workload!("token/clone", "a clone made and dropped", TIMES, "clone", clone),
+        workload!("token/child", "a child made and dropped", TIMES, "child", child),
+        workload!("token/wait", "a wait registered and dropped", TIMES, "wait", wait),
+        workload!("token/cancel", "10,000 waiters cancelled", TIMES, "waiter", cancel),
+        workload!(
+            "token/run-ready",
+            "`run` around a future that is ready",
+            TIMES,
+            "run",
+            run_ready
+        ),
+        workload!(
+            "token/run-yield1",
+            "`run` around one that yields once",
+            TIMES,
+            "run",
+            run_yielding
+        ),
+        workload!("token/tree", "a tree 1,000 deep cancelled at its root", DEPTH, "token", tree),
     ]
 }
 
-/// What both can do.
+/// The operations that both tokens have.
 trait Token: Clone + 'static {
     fn new() -> Self;
     fn child(&self) -> Self;

@@ -17,50 +17,51 @@ use crate::common::block_on::block_on;
 use crate::common::children::{Failure, Outcome, yields};
 use crate::common::runtime::{ONE_THREAD, TWO_THREADS};
 use crate::common::table::thousands;
-use crate::common::work::{Meter, Work, measured};
+use crate::common::workload::{Meter, Workload, measured};
 
 const THREADS: usize = 4;
 const EACH: usize = 5_000;
 
-pub(crate) fn works() -> Vec<Work> {
+pub(crate) fn workloads() -> Vec<Workload> {
     [("limit64/handles", 64), ("limit1000/handles", 1_000)]
         .map(|(name, limit)| {
             let title = format!(
                 "4 threads add 5,000 children each, that yield once, at most {} at a time",
                 thousands(limit),
             );
-            let work = Work::new(name, title, THREADS * EACH, "errgroup unboxed, `go` of a handle");
-            contenders(work, limit)
+            let workload =
+                Workload::new(name, title, THREADS * EACH, "errgroup unboxed, `go` of a handle");
+            contenders(workload, limit)
         })
         .into()
 }
 
-fn contenders(mut work: Work, limit: usize) -> Work {
-    work.add_parts("errgroup unboxed, `go` of a handle", move |meter| {
+fn contenders(mut workload: Workload, limit: usize) -> Workload {
+    workload.add_parts("errgroup unboxed, `go` of a handle", move |meter| {
         ours(meter, Group::unboxed().with_limit(limit), || yields(1));
     });
-    work.add_parts("errgroup boxed, `go` of a handle", move |meter| {
+    workload.add_parts("errgroup boxed, `go` of a handle", move |meter| {
         ours(meter, Group::new().with_limit(limit), || yields(1));
     });
-    work.add_parts("futures `mpsc`, `try_for_each_concurrent`", move |meter| {
+    workload.add_parts("futures `mpsc`, `try_for_each_concurrent`", move |meter| {
         channel(meter, limit);
     });
-    work.add_parts("async-lock `Semaphore`, tokio `JoinSet`", move |meter| {
+    workload.add_parts("async-lock `Semaphore`, tokio `JoinSet`", move |meter| {
         join_set(meter, limit, &ONE_THREAD);
     });
-    work.add_parts("async-lock `Semaphore`, tokio `JoinSet`, 2 threads", move |meter| {
+    workload.add_parts("async-lock `Semaphore`, tokio `JoinSet`, 2 threads", move |meter| {
         join_set(meter, limit, &TWO_THREADS);
     });
-    work.add_parts("tokio `Semaphore`, tokio-util `TaskTracker`", move |meter| {
+    workload.add_parts("tokio `Semaphore`, tokio-util `TaskTracker`", move |meter| {
         tracker(meter, limit, &ONE_THREAD);
     });
-    work.add_parts("tokio `Semaphore`, tokio-util `TaskTracker`, 2 threads", move |meter| {
+    workload.add_parts("tokio `Semaphore`, tokio-util `TaskTracker`, 2 threads", move |meter| {
         tracker(meter, limit, &TWO_THREADS);
     });
-    work
+    workload
 }
 
-/// The threads, which wait for the start.
+/// Threads that wait for the start.
 struct Adders {
     start: Arc<Barrier>,
     done: Vec<oneshot::Receiver<()>>,
@@ -68,7 +69,7 @@ struct Adders {
 }
 
 impl Adders {
-    /// Makes threads that each run what `adder` makes.
+    /// Makes threads, each of which runs a future that `adder` makes.
     fn new<F>(adder: impl Fn() -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -82,14 +83,14 @@ impl Adders {
             threads.push(thread::spawn(move || {
                 start.wait();
                 block_on(adder);
-                // Whoever does not wait for it waits for the children.
+                // A contender that does not wait for this waits for the children.
                 let _ = sender.send(());
             }));
         }
         Self { start, done, threads }
     }
 
-    /// Lets the threads begin, and waits until they are done.
+    /// Starts the threads, and waits until they are done.
     async fn run(&mut self) {
         self.start.wait();
         join_all(self.done.drain(..)).await;
@@ -121,7 +122,7 @@ where
     adders.join();
 }
 
-/// The other way without a runtime: the children go through a channel.
+/// The other way without a runtime: a channel carries the children.
 fn channel(meter: &mut dyn Meter, limit: usize) {
     let (sender, receiver) = mpsc::channel(0);
     let mut adders = Adders::new(|| {
@@ -157,7 +158,7 @@ fn join_set(meter: &mut dyn Meter, limit: usize, runtime: &'static Runtime) {
                     drop(permit);
                     outcome
                 };
-                let mut set = set.lock().expect("nobody panics");
+                let mut set = set.lock().expect("no thread panics");
                 set.spawn_on(child, runtime.handle());
                 while let Some(outcome) = set.try_join_next() {
                     assert_eq!(outcome.expect("no child panics"), Ok(()));
@@ -168,7 +169,7 @@ fn join_set(meter: &mut dyn Meter, limit: usize, runtime: &'static Runtime) {
     measured(meter, || {
         runtime.block_on(async {
             adders.run().await;
-            let set = std::mem::take(&mut *set.lock().expect("nobody panics"));
+            let set = std::mem::take(&mut *set.lock().expect("no thread panics"));
             for outcome in set.join_all().await {
                 assert_eq!(outcome, Ok(()));
             }
@@ -184,7 +185,7 @@ fn tracker(meter: &mut dyn Meter, limit: usize, runtime: &'static Runtime) {
         let (room, tracker) = (Arc::clone(&room), tracker.clone());
         async move {
             for _ in 0..EACH {
-                let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
+                let permit = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
                 let child = async move {
                     let outcome = yields(1).await;
                     drop(permit);

@@ -31,7 +31,7 @@ where
         let children = stream::iter(children).co().limit(limit.and_then(NonZero::new));
         block_on(children.try_for_each(async |child| child.await))
     });
-    // The next makes room for all of its limit beforehand, and the last needs one.
+    // The first of these allocates for its whole limit beforehand; the second needs a limit.
     if let Some(limit) = limit {
         crowd.add("futures-buffered `try_buffered_unordered`", move |children| {
             let children = stream::iter(children.map(Ok));

@@ -24,7 +24,7 @@ where
             TWO_THREADS.block_on(join_set(children, limit))
         });
     }
-    // Without a limit nobody would take a permit.
+    // Without a limit there are no permits.
     let Some(limit) = limit else { return };
     crowd.add("tokio `JoinSet`, owned permits", move |children| {
         ONE_THREAD.block_on(join_set_with_permits(children, limit))
@@ -67,13 +67,13 @@ where
     let mut set: JoinSet<Outcome> = JoinSet::new();
     let room = Arc::new(Semaphore::new(limit));
     for child in children {
-        let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
+        let permit = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
         set.spawn(async move {
             let outcome = child.await;
             drop(permit);
             outcome
         });
-        // Those that have ended would pile up else, and their errors.
+        // Otherwise the tasks that have ended would pile up, and errors be seen late.
         while let Some(outcome) = set.try_join_next() {
             let outcome = outcome.expect("no child panics");
             if outcome.is_err() {
@@ -85,7 +85,7 @@ where
     join_all(set).await
 }
 
-/// Joins them to the first error. As elsewhere, no child is left then.
+/// Joins the tasks up to the first error. As with the other contenders, no child is left then.
 async fn join_all(mut set: JoinSet<Outcome>) -> Outcome {
     while let Some(outcome) = set.join_next().await {
         let outcome = outcome.expect("no child panics");
@@ -109,7 +109,7 @@ where
     let token = CancellationToken::new();
     let first = Arc::new(OnceLock::new());
     for child in children {
-        let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
+        let permit = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
         if token.is_cancelled() {
             break;
         }

@@ -1,0 +1,46 @@
+# Shortcuts, for https://just.systems; CONTRIBUTING.md says what each does and how long it takes.
+
+# List the recipes.
+default:
+    @just --list
+
+# The tests of the crate; `just test nested::` runs one module.
+test *filter:
+    cargo test {{ if filter == "" { "" } else { "--test it " + filter } }}
+
+# The wake-ups, in all interleavings.
+loom:
+    cargo test -p loom-model
+
+# Random schedules against a model of the promises; `just model 20000` for more of them.
+model cases="400":
+    PROPTEST_CASES={{ cases }} cargo test --release -p model
+
+# All tests: of the crate, the models, every executor and the larger examples.
+all:
+    cargo test --workspace
+
+# Rough figures beside the peers; `just bench-quick limit64` for some of the workloads.
+bench-quick only="":
+    cargo bench --bench peers -- --quick --only '{{ only }}'
+
+# What a child costs, in instructions; needs valgrind.
+instructions:
+    benches/instructions/run
+
+# The crate's documentation, in a browser.
+docs:
+    cargo doc --no-deps --all-features --open
+
+# Measure everything, and write the tables and pictures of docs/.
+figures:
+    cargo bench -- --docs
+    cargo run --release --example timeline docs/timeline.svg
+
+# The words that the texts do without.
+words:
+    bash .ci/words
+
+# The gate.
+gate:
+    bash .ci/run
