@@ -1,12 +1,14 @@
 //! What a subscriber of `tracing` sees of a group.
 
+#[path = "it/common.rs"]
+#[allow(dead_code)]
 mod common;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use common::{Gate, Task, fails, job, thrown, waits};
+use crate::common::{Gate, MockTask, fails, job, panic_message, waits};
 use errgroup::{Boxed, Event, Group, TracingObserver, task};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -149,7 +151,7 @@ impl Subscriber for Scribe {
 }
 
 /// A child that says something whenever it is polled: at once, and behind a gate.
-fn speaks(gate: &Gate, number: usize) -> common::Job {
+fn speaks(gate: &Gate, number: usize) -> crate::common::Job {
     let wait = gate.wait(number);
     job(async move {
         info!("begins");
@@ -161,7 +163,7 @@ fn speaks(gate: &Gate, number: usize) -> common::Job {
 
 #[test]
 fn each_child_has_a_span_below_the_groups_from_its_start_to_its_end() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.watch(|| {
         let observer = TracingObserver::new(info_span!("download", host = 7));
         let mut group = Group0::new().with_limit(1).with_observer(observer);
@@ -203,7 +205,7 @@ fn each_child_has_a_span_below_the_groups_from_its_start_to_its_end() {
 
 #[test]
 fn by_default_the_span_is_the_one_in_which_the_observer_is_made() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.watch(|| {
         let mut group = info_span!("request")
             .in_scope(|| Group0::new().with_limit(1).with_observer(TracingObserver::default()));
@@ -233,7 +235,7 @@ fn by_default_the_span_is_the_one_in_which_the_observer_is_made() {
 
 #[test]
 fn without_a_span_of_the_groups_the_current_one_takes_its_place() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.watch(|| {
         let mut group = Group0::new().with_observer(TracingObserver::new(Span::none()));
         gate.open(0);
@@ -254,11 +256,11 @@ fn without_a_span_of_the_groups_the_current_one_takes_its_place() {
 
 #[test]
 fn a_child_that_panics_leaves_its_span() {
-    let (scribe, driver) = (Scribe::default(), Task::new());
+    let (scribe, driver) = (Scribe::default(), MockTask::new());
     scribe.watch(|| {
         let mut group = Group0::new().with_observer(TracingObserver::new(info_span!("group")));
         group.queue(job(async { std::panic::panic_any("child") }));
-        assert_eq!(thrown(|| driver.run(&mut group)), "child");
+        assert_eq!(panic_message(|| driver.run(&mut group)), "child");
         assert_eq!(
             scribe.take()[2..],
             [
@@ -274,7 +276,7 @@ fn a_child_that_panics_leaves_its_span() {
 
 #[test]
 fn a_child_of_a_group_within_a_child_stands_below_it() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.watch(|| {
         let mut outer = Group0::new().with_observer(TracingObserver::new(info_span!("outer")));
         gate.open(0);
@@ -295,7 +297,7 @@ fn a_child_of_a_group_within_a_child_stands_below_it() {
 
 #[test]
 fn spans_that_nobody_wants_are_not_made() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.0.lock().unwrap().level = Some(Level::WARN);
     scribe.watch(|| {
         let mut group = Group0::new().with_observer(TracingObserver::default());
@@ -308,7 +310,7 @@ fn spans_that_nobody_wants_are_not_made() {
 
 #[test]
 fn with_a_subscriber_or_without_the_group_does_the_same() {
-    let (driver, gate) = (Task::new(), Gate::new());
+    let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group0::new().with_limit(1).with_observer(TracingObserver::default()).collect();
     (0..3).for_each(|n| group.queue(waits(&gate, n)));
     (0..3).for_each(|n| gate.open(n));
@@ -325,7 +327,7 @@ fn it_is_send_and_says_what_it_is() {
 
 #[test]
 fn it_may_stand_beside_another_observer() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
+    let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.watch(|| {
         let mut heard = Vec::new();
         let other = |event: &Event| heard.push(event.to_string());
