@@ -72,7 +72,7 @@ fn a_boxed_child_that_follows_another_allocates_its_box() {
 }
 
 #[test]
-fn memory_does_not_grow_with_the_children_that_have_been() {
+fn memory_does_not_grow_with_the_number_of_finished_children() {
     let peak = |count: usize| {
         let counted = measure(|| {
             let mut group = Group::unboxed().with_limit(64);
@@ -92,7 +92,7 @@ fn memory_does_not_grow_with_the_children_that_have_been() {
 }
 
 #[test]
-fn a_seat_left_before_one_who_was_never_polled_is_used_again() {
+fn a_slot_freed_before_an_unpolled_child_is_used_again() {
     let mut group = Group::unboxed();
     let doors: Vec<_> = (0..66).map(|_| Arc::<Mutex<_>>::default()).collect();
     let open = |number: usize| {
@@ -124,7 +124,7 @@ fn a_seat_left_before_one_who_was_never_polled_is_used_again() {
 }
 
 #[test]
-fn results_as_they_come_allocate_nothing_a_child() {
+fn results_allocate_nothing_per_child() {
     for (yields, in_order) in [(0, false), (1, false), (4, false), (0, true), (1, true)] {
         let mut results = Group::unboxed().with_limit(64).results();
         if in_order {

@@ -42,13 +42,13 @@ fn does_not_grow_in(turns: usize, mut turn: impl FnMut()) {
 }
 
 #[test]
-fn a_million_children_of_one_token() {
+fn a_million_children_of_one_token_use_no_memory() {
     let root = CancelToken::new();
     does_not_grow(|| drop(root.child()));
 }
 
 #[test]
-fn a_million_children_of_which_some_live_on_for_a_while() {
+fn a_million_children_of_which_some_live_on_use_no_memory() {
     let root = CancelToken::new();
     let mut living = std::collections::VecDeque::new();
     does_not_grow(|| {
@@ -60,7 +60,7 @@ fn a_million_children_of_which_some_live_on_for_a_while() {
 }
 
 #[test]
-fn a_million_children_cancelled_one_by_one() {
+fn cancelling_a_million_children_one_by_one_uses_no_memory() {
     let root = CancelToken::new();
     does_not_grow(|| {
         let child = root.child();
@@ -71,7 +71,7 @@ fn a_million_children_cancelled_one_by_one() {
 }
 
 #[test]
-fn a_million_waits() {
+fn a_million_waits_use_no_memory() {
     let root = CancelToken::new();
     does_not_grow(|| {
         let mut wait = root.cancelled();
@@ -80,7 +80,7 @@ fn a_million_waits() {
 }
 
 #[test]
-fn a_token_replaced_by_its_child_a_million_times() {
+fn replacing_a_token_by_its_child_uses_no_memory() {
     let root = CancelToken::new();
     let mut token = root.child();
     does_not_grow(|| token = token.child());
@@ -104,13 +104,13 @@ fn a_leaf_does_not_keep_the_thousand_tokens_above_it() {
 }
 
 #[test]
-fn a_root_replaced_by_its_child_a_million_times() {
+fn replacing_a_root_by_its_child_uses_no_memory() {
     let mut token = CancelToken::new();
     does_not_grow(|| token = token.child());
 }
 
 #[test]
-fn a_token_with_a_leaf_replaced_by_its_child_a_million_times() {
+fn replacing_a_token_with_a_leaf_by_its_child_uses_no_memory() {
     let mut token = CancelToken::new();
     let mut leaf = token.child();
     does_not_grow(|| {
@@ -122,7 +122,7 @@ fn a_token_with_a_leaf_replaced_by_its_child_a_million_times() {
 }
 
 #[test]
-fn a_cancelled_token_replaced_by_its_child_a_million_times() {
+fn replacing_a_cancelled_token_by_its_child_uses_no_memory() {
     let mut token = CancelToken::new();
     token.cancel();
     does_not_grow(|| token = token.child());

@@ -204,7 +204,7 @@ fn each_child_has_a_span_below_the_groups_from_its_start_to_its_end() {
 }
 
 #[test]
-fn by_default_the_span_is_the_one_in_which_the_observer_is_made() {
+fn the_default_span_is_the_current_one_when_the_observer_is_made() {
     let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.watch(|| {
         let mut group = info_span!("request")
@@ -234,7 +234,7 @@ fn by_default_the_span_is_the_one_in_which_the_observer_is_made() {
 }
 
 #[test]
-fn without_a_span_of_the_groups_the_current_one_takes_its_place() {
+fn without_a_group_span_the_current_one_is_the_parent() {
     let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.watch(|| {
         let mut group = Group0::new().with_observer(TracingObserver::new(Span::none()));
@@ -275,7 +275,7 @@ fn a_child_that_panics_leaves_its_span() {
 }
 
 #[test]
-fn a_child_of_a_group_within_a_child_stands_below_it() {
+fn a_child_of_a_nested_group_has_its_span_below_the_outer_child() {
     let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.watch(|| {
         let mut outer = Group0::new().with_observer(TracingObserver::new(info_span!("outer")));
@@ -296,7 +296,7 @@ fn a_child_of_a_group_within_a_child_stands_below_it() {
 }
 
 #[test]
-fn spans_that_nobody_wants_are_not_made() {
+fn spans_that_no_subscriber_wants_are_not_made() {
     let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.0.lock().unwrap().level = Some(Level::WARN);
     scribe.watch(|| {
@@ -309,7 +309,7 @@ fn spans_that_nobody_wants_are_not_made() {
 }
 
 #[test]
-fn with_a_subscriber_or_without_the_group_does_the_same() {
+fn a_group_does_the_same_with_or_without_a_subscriber() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group0::new().with_limit(1).with_observer(TracingObserver::default()).collect();
     (0..3).for_each(|n| group.queue(waits(&gate, n)));
@@ -318,7 +318,7 @@ fn with_a_subscriber_or_without_the_group_does_the_same() {
 }
 
 #[test]
-fn it_is_send_and_says_what_it_is() {
+fn the_observer_is_send_and_has_a_debug_form() {
     fn send<T: Send + Sync + 'static>() {}
     send::<TracingObserver>();
     let observer = TracingObserver::default();
@@ -326,7 +326,7 @@ fn it_is_send_and_says_what_it_is() {
 }
 
 #[test]
-fn it_may_stand_beside_another_observer() {
+fn the_observer_works_beside_another_observer() {
     let (scribe, driver, gate) = (Scribe::default(), MockTask::new(), Gate::new());
     scribe.watch(|| {
         let mut heard = Vec::new();

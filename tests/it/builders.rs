@@ -32,7 +32,7 @@ impl<T, E> Policy<T, E> for Count {
 }
 
 #[test]
-fn the_builders_stand_in_any_order_and_keep_what_the_others_said() {
+fn the_builders_work_in_any_order_and_keep_what_was_set() {
     fn check<C>(mut group: Group<C, Count, usize>, parent: &CancelToken)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -83,13 +83,13 @@ fn each_kind_refuses_a_limit_of_zero() {
 }
 
 #[test]
-fn the_last_of_two_limits_holds() {
+fn the_last_limit_set_holds() {
     let group = Group::<Boxed<'_, (), ()>>::new().with_limit(2).with_limit(5);
     assert_eq!(group.limit(), Some(5));
 }
 
 #[test]
-fn new_takes_children_of_any_type_mixed_that_may_borrow() {
+fn new_takes_mixed_children_that_may_borrow() {
     let task = MockTask::new();
     let log = Log::new();
     let text = String::from("borrowed");
@@ -157,14 +157,14 @@ fn unboxed_takes_futures_of_one_type_and_does_not_move_them() {
 }
 
 #[test]
-fn a_group_whose_children_can_not_fail_needs_no_annotation_but_theirs() {
+fn a_group_of_infallible_children_needs_only_their_annotation() {
     let mut group = Group::new();
     group.queue(async { Ok::<_, Infallible>(()) });
     let Ok(()) = MockTask::new().finish(group);
 }
 
 #[test]
-fn groups_and_handles_may_cross_threads_where_their_children_may() {
+fn groups_and_handles_cross_threads_if_their_children_may() {
     fn send<T: Send>(_: &T) {}
     fn sync<T: Sync>(_: &T) {}
     fn driven<T: Unpin + FusedFuture>(_: &T) {}
@@ -221,7 +221,7 @@ fn a_group_goes_to_another_thread_with_its_running_children() {
 }
 
 #[test]
-fn all_has_a_debug_form() {
+fn everything_has_a_debug_form() {
     let mut group = Group::new().with_limit(1);
     group.queue(ready(Ok::<_, ()>(())));
     let handle = group.handle();
@@ -238,7 +238,7 @@ fn all_has_a_debug_form() {
 }
 
 #[test]
-fn with_parent_takes_back_no_cancel_and_cuts_off_no_token() {
+fn with_parent_undoes_no_cancel_and_detaches_no_token() {
     let parent = errgroup::CancelToken::new();
     let cancelled = Group::<errgroup::Boxed<'static, (), ()>>::new();
     cancelled.token().cancel();

@@ -23,7 +23,7 @@ fn group() -> (Group<Kids>, Handle<Kids>) {
 }
 
 #[test]
-fn it_resolves_when_the_group_has_resolved() {
+fn closed_resolves_when_the_group_has_resolved() {
     let (mut group, handle) = group();
     let gate = Gate::new();
     handle.queue(logged_child(0, &gate, &Log::new()));
@@ -41,7 +41,7 @@ fn it_resolves_when_the_group_has_resolved() {
 }
 
 #[test]
-fn it_resolves_when_the_group_is_gone() {
+fn closed_resolves_when_the_group_is_dropped() {
     let (mut group, handle) = group();
     handle.queue(pending());
     let (task, waits) = (MockTask::new(), MockTask::new());
@@ -55,7 +55,7 @@ fn it_resolves_when_the_group_is_gone() {
 }
 
 #[test]
-fn a_group_that_was_never_polled_closes_by_its_drop() {
+fn a_group_that_was_never_polled_is_closed_by_its_drop() {
     let (group, handle) = group();
     let waits = MockTask::new();
     let mut closed = handle.closed();
@@ -66,7 +66,7 @@ fn a_group_that_was_never_polled_closes_by_its_drop() {
 }
 
 #[test]
-fn any_number_may_wait_each_is_woken_once() {
+fn each_of_many_waiters_is_woken_once() {
     let (group, handle) = group();
     let waits: Vec<_> = (0..50).map(|_| MockTask::new()).collect();
     let mut closed: Vec<_> = waits.iter().map(|_| handle.clone().closed()).collect();
@@ -86,7 +86,7 @@ fn any_number_may_wait_each_is_woken_once() {
 }
 
 #[test]
-fn asked_for_after_the_end_it_is_ready_at_once() {
+fn closed_is_ready_at_once_after_the_end() {
     let (group, handle) = group();
     let early = handle.closed();
     assert_eq!(MockTask::new().finish(group), Ok(()));
@@ -101,7 +101,7 @@ fn asked_for_after_the_end_it_is_ready_at_once() {
 }
 
 #[test]
-fn it_neither_holds_the_group_open_nor_needs_its_handle() {
+fn closed_neither_holds_the_group_open_nor_needs_its_handle() {
     let (group, handle) = group();
     let task = MockTask::new();
     let mut closed = handle.closed();
@@ -112,7 +112,7 @@ fn it_neither_holds_the_group_open_nor_needs_its_handle() {
 }
 
 #[test]
-fn it_wakes_the_task_that_polled_it_last() {
+fn closed_wakes_the_task_that_polled_it_last() {
     let (group, handle) = group();
     let (first, second) = (MockTask::new(), MockTask::new());
     let mut closed = handle.closed();
@@ -123,7 +123,7 @@ fn it_wakes_the_task_that_polled_it_last() {
 }
 
 #[test]
-fn it_is_fused() {
+fn closed_is_fused() {
     let (group, handle) = group();
     let task = MockTask::new();
     let mut closed = handle.closed();
@@ -136,7 +136,7 @@ fn it_is_fused() {
 }
 
 #[test]
-fn a_stop_alone_does_not_close() {
+fn a_stop_alone_does_not_close_the_group() {
     let (mut group, handle) = group();
     let gate = Gate::new();
     handle.queue(logged_child(0, &gate, &Log::new()));
@@ -164,7 +164,7 @@ impl Drop for Witness {
 }
 
 #[test]
-fn it_resolves_only_after_all_children_are_dropped() {
+fn closed_resolves_only_after_all_children_are_dropped() {
     // How the group ends: resolved, stopped, dropped.
     for end in 0..3 {
         let (group, handle) = group();
@@ -214,7 +214,7 @@ impl WithLimitOf for Group<Kids> {
 
 #[cfg(feature = "std")]
 #[test]
-fn an_end_that_panics_closes_too() {
+fn a_group_that_ends_in_a_panic_is_closed() {
     let (mut group, handle) = group();
     let (gate, log) = (Gate::new(), Log::new());
     handle.queue(async { panic!("broken") });
@@ -240,7 +240,7 @@ fn an_end_that_panics_closes_too() {
 
 #[cfg(feature = "std")]
 #[test]
-fn a_drop_in_which_a_destructor_panics_closes_too() {
+fn a_drop_in_which_a_destructor_panics_closes_the_group() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -269,7 +269,7 @@ fn a_drop_in_which_a_destructor_panics_closes_too() {
 }
 
 #[test]
-fn after_it_nothing_of_the_group_is_left_to_be_seen() {
+fn the_group_is_closed_and_stopped_before_closed_wakes() {
     let (mut group, handle) = group();
     handle.queue(ready(Ok(1)));
     let stats = Arc::new(std::sync::Mutex::new(None));
@@ -305,7 +305,7 @@ fn a_scope_closes_when_its_body_and_its_children_are_done() {
 }
 
 #[test]
-fn threads_that_wait_hear_of_the_end_whenever_they_come() {
+fn threads_that_wait_from_any_moment_see_the_end() {
     for round in 0..200 {
         let (group, handle) = group();
         let (sender, done) = mpsc::channel();

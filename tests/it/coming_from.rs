@@ -52,7 +52,7 @@ fn rows(page: &str) -> Vec<(&'static str, &'static str)> {
 }
 
 #[test]
-fn the_index_links_to_every_section_and_to_none_that_is_not_there() {
+fn the_index_links_to_every_section_and_to_no_missing_one() {
     for (page, text) in PAGES {
         let (sections, rows) = (sections(text), rows(page));
         for (anchor, _) in &rows {
@@ -65,7 +65,7 @@ fn the_index_links_to_every_section_and_to_none_that_is_not_there() {
 }
 
 #[test]
-fn the_index_counts_the_lines_as_they_are() {
+fn the_index_counts_the_lines_of_the_pages() {
     for (page, text) in PAGES {
         let sections = sections(text);
         for (anchor, lines) in rows(page) {
@@ -82,7 +82,7 @@ fn the_index_counts_the_lines_as_they_are() {
 }
 
 #[test]
-fn the_pages_link_to_sections_of_their_own() {
+fn the_pages_link_to_their_own_sections() {
     for (page, text) in PAGES {
         let sections = sections(text);
         let inline = text.split("](#").skip(1).filter_map(|rest| rest.split(')').next());

@@ -115,7 +115,7 @@ async fn groups_with_each_policy_are_spawned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_groups_stand_in_join_and_try_join() {
+async fn two_groups_work_in_join_and_try_join() {
     let output = spawned(async {
         let urls = urls();
         let (mut first, mut second) = (Group::new(), Group::new());
@@ -150,7 +150,7 @@ async fn a_feed_of_a_closure_over_borrowed_inputs_is_send() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_feed_stands_in_join_with_the_other_groups() {
+async fn a_feed_works_in_join_with_the_other_groups() {
     let admitted = spawned(async {
         let urls = urls();
         let (mut first, mut second) = (Group::new(), Group::unboxed().with_limit(2));
@@ -203,7 +203,7 @@ async fn scopes_with_a_static_str_error_are_send() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scopes_stand_in_join_and_select() {
+async fn scopes_work_in_join_and_select() {
     spawned(async {
         let urls = urls();
         let scope = |url| {
@@ -233,7 +233,7 @@ async fn scopes_stand_in_join_and_select() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn groups_and_scopes_stand_in_futures_unordered_and_buffer_unordered() {
+async fn groups_and_scopes_work_in_futures_unordered_and_buffer_unordered() {
     let total: usize = spawned(async {
         let urls = urls();
         let group = |url| {
@@ -356,7 +356,7 @@ async fn a_map_of_borrowed_inputs_is_spawned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_map_stands_in_the_combinators() {
+async fn a_map_works_in_the_combinators() {
     spawned(async {
         let urls = urls();
         let page = |url| fetch(url);
@@ -413,7 +413,7 @@ async fn a_map_stands_in_the_combinators() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hedges_are_spawned_and_stand_in_the_combinators() {
+async fn hedges_are_spawned_and_work_in_the_combinators() {
     spawned(async {
         let urls = urls();
         let urls = &urls;
@@ -445,7 +445,7 @@ async fn hedges_are_spawned_and_stand_in_the_combinators() {
 }
 
 #[test]
-fn a_map_of_what_is_not_send_runs_where_it_is() {
+fn a_map_that_is_not_send_runs_on_its_own_thread() {
     let shared = std::rc::Rc::new(std::cell::Cell::new(0));
     let output = futures::executor::block_on(errgroup::map(2, 0..5, |n| {
         let shared = std::rc::Rc::clone(&shared);
@@ -458,7 +458,7 @@ fn a_map_of_what_is_not_send_runs_where_it_is() {
 }
 
 #[test]
-fn a_group_with_a_local_child_runs_where_it_is() {
+fn a_group_with_a_local_child_runs_on_its_own_thread() {
     let shared = std::rc::Rc::new(std::cell::Cell::new(0));
     let output = futures::executor::block_on(async {
         let mut group = Group::local().with_limit(2);
@@ -507,7 +507,7 @@ fn auto_traits_are_those_of_the_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_stands_beside_the_children_may_borrow_as_they_do() {
+async fn what_a_group_owns_besides_its_children_may_borrow_as_they_do() {
     async fn never(url: &str) -> Result<usize, AnyError> {
         std::future::pending::<()>().await;
         Ok(url.len())
@@ -619,7 +619,7 @@ async fn a_local_groups_deadline_and_grace_may_borrow_and_need_not_be_send() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_whose_children_are_spawned_is_itself_driven_in_a_spawned_task() {
+async fn a_group_of_spawned_children_is_itself_driven_in_a_spawned_task() {
     fn on<T: Send + 'static, E: Send + 'static>() -> Group<errgroup::Spawned<T, E>> {
         Group::on(|child| drop(tokio::spawn(child)))
     }
@@ -706,7 +706,7 @@ async fn streams_of_results_are_spawned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_of_results_stand_in_the_combinators() {
+async fn streams_of_results_work_in_the_combinators() {
     let total = spawned(async {
         let urls = urls();
         let urls = &urls;
@@ -778,7 +778,7 @@ fn an_observed_group_is_send_whatever_its_observer_borrows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn children_with_options_are_taken_everywhere_and_borrow_as_others_do() {
+async fn children_with_options_are_taken_everywhere_and_may_borrow() {
     let output = spawned(async {
         let urls = urls();
         let cap = Arc::new(async_lock::Semaphore::new(3));

@@ -46,7 +46,7 @@ fn of_twenty_thousand_parked_children_only_the_woken_one_is_polled() {
 }
 
 #[test]
-fn all_of_twenty_thousand_woken_at_once_are_polled_once() {
+fn twenty_thousand_children_woken_at_once_are_polled_once() {
     let count = 20_000;
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Group::unboxed();
@@ -64,7 +64,7 @@ fn all_of_twenty_thousand_woken_at_once_are_polled_once() {
 }
 
 #[test]
-fn newcomers_take_the_seats_of_others_and_start_in_order() {
+fn newcomers_reuse_slots_and_start_in_order() {
     fn scenario<C>(group: Group<C>, limit: usize)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -106,7 +106,7 @@ fn newcomers_take_the_seats_of_others_and_start_in_order() {
 }
 
 #[test]
-fn small_and_large_children_are_held_alike() {
+fn small_and_large_children_are_stored_alike() {
     async fn child<const SIZE: usize>(wait: impl Future<Output = ()>) -> Result<usize, ()> {
         let before = [1_u8; SIZE];
         wait.await;
@@ -133,7 +133,7 @@ fn small_and_large_children_are_held_alike() {
 }
 
 #[test]
-fn a_waker_kept_for_a_moment_by_another_thread_is_heard() {
+fn a_waker_kept_briefly_by_another_thread_still_wakes() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -170,7 +170,7 @@ fn a_waker_kept_for_a_moment_by_another_thread_is_heard() {
 }
 
 #[test]
-fn children_that_yield_beside_parked_ones_cost_these_no_poll() {
+fn children_that_yield_cost_parked_siblings_no_poll() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Group::new();
     for n in 0..300 {

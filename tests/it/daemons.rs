@@ -29,7 +29,7 @@ fn daemon(f: &Fixture) -> errgroup::Task<Job> {
 }
 
 #[test]
-fn a_daemon_alone_is_polled_and_told_to_end_by_the_first_poll_of_its_group() {
+fn a_lone_daemon_is_polled_and_stopped_by_the_first_poll_of_its_group() {
     let mut f = Fixture::of(Group::new());
     f.group.queue(daemon(&f));
     f.group.queue(daemon(&f));
@@ -40,7 +40,7 @@ fn a_daemon_alone_is_polled_and_told_to_end_by_the_first_poll_of_its_group() {
 }
 
 #[test]
-fn several_daemons_end_with_the_last_of_the_others() {
+fn several_daemons_end_with_the_last_other_child() {
     let mut f = Fixture::of(Group::new());
     f.group.queue(waits(&f.gate, 0));
     f.group.queue(daemon(&f));
@@ -110,7 +110,7 @@ fn a_scope_ends_its_daemons_when_its_body_and_the_others_are_done() {
 }
 
 #[test]
-fn who_waits_at_a_handle_holds_the_group_beside_a_daemon() {
+fn a_waiter_at_a_handle_holds_the_group_open_beside_a_daemon() {
     let mut f = Fixture::of(Group::new().with_limit(2));
     f.group.queue(daemon(&f));
     f.group.queue(waits(&f.gate, 0));
@@ -129,7 +129,7 @@ fn who_waits_at_a_handle_holds_the_group_beside_a_daemon() {
 }
 
 #[test]
-fn a_queue_that_is_paused_holds_the_group_beside_a_daemon() {
+fn a_paused_queue_holds_the_group_open_beside_a_daemon() {
     let mut f = Fixture::of(Group::new());
     f.group.queue(daemon(&f));
     f.group.set_limit(Some(0));
@@ -144,7 +144,7 @@ fn a_queue_that_is_paused_holds_the_group_beside_a_daemon() {
 }
 
 #[test]
-fn a_queued_daemon_is_admitted_and_told_before_the_group_ends() {
+fn a_queued_daemon_is_admitted_and_stopped_before_the_group_ends() {
     let mut f = Fixture::of(Group::new().with_limit(1));
     f.group.queue(waits(&f.gate, 0));
     f.group.queue(daemon(&f));
@@ -156,7 +156,7 @@ fn a_queued_daemon_is_admitted_and_told_before_the_group_ends() {
 }
 
 #[test]
-fn a_daemon_adds_children_and_the_group_goes_on_as_long_as_it_does() {
+fn the_group_runs_as_long_as_its_daemon_adds_children() {
     let mut f = Fixture::of(Group::new());
     let (handle, gate) = (f.handle.clone(), f.gate.clone());
     let token = f.handle.token().clone();
@@ -188,7 +188,7 @@ fn a_daemon_adds_children_and_the_group_goes_on_as_long_as_it_does() {
 }
 
 #[test]
-fn the_stop_that_ends_a_daemon_cannot_be_too_early_for_what_it_adds_in_the_same_poll() {
+fn the_stop_that_ends_a_daemon_spares_what_it_adds_in_the_same_poll() {
     // The last child finishes, and the daemon is woken by it in the same poll.
     let mut f = Fixture::of(Group::new());
     let (handle, gate) = (f.handle.clone(), f.gate.clone());
@@ -218,7 +218,7 @@ fn the_stop_that_ends_a_daemon_cannot_be_too_early_for_what_it_adds_in_the_same_
 }
 
 #[test]
-fn children_beside_a_daemon_never_wait_for_each_other_for_ever() {
+fn children_beside_a_daemon_never_deadlock() {
     for limit in 2..5 {
         let mut f = Fixture::of(Group::new().with_limit(limit));
         f.group.queue(daemon(&f));
@@ -236,7 +236,7 @@ fn children_beside_a_daemon_never_wait_for_each_other_for_ever() {
 }
 
 #[test]
-fn a_daemon_that_waits_in_go_is_not_counted_among_those_who_can_go_on() {
+fn a_daemon_that_waits_in_go_does_not_count_as_able_to_go_on() {
     // Nor is it told to use the queue: it gets its room when a child has finished.
     let mut f = Fixture::of(Group::new().with_limit(2));
     let (handle, gate, log) = (f.handle.clone(), f.gate.clone(), f.log.clone());
@@ -274,7 +274,7 @@ fn a_daemon_that_waits_in_go_is_not_counted_among_those_who_can_go_on() {
 }
 
 #[test]
-fn a_daemon_under_limit_1_leaves_no_room_until_it_ends_or_somebody_stops_the_group() {
+fn a_daemon_under_limit_1_holds_the_room_until_it_ends_or_the_group_stops() {
     let mut f = Fixture::of(Group::new().with_limit(1));
     let open = f.gate.wait(0);
     f.group.queue(
@@ -334,7 +334,7 @@ fn a_daemon_that_fails_while_others_run_stops_them() {
 }
 
 #[test]
-fn a_daemon_that_ends_by_itself_holds_nothing() {
+fn a_daemon_that_ends_by_itself_holds_no_room() {
     let mut f = Fixture::of(Group::new());
     f.group.queue(task(waits(&f.gate, 0)).daemon());
     f.group.queue(waits(&f.gate, 1));
@@ -347,7 +347,7 @@ fn a_daemon_that_ends_by_itself_holds_nothing() {
 }
 
 #[test]
-fn a_daemon_that_does_not_listen_is_waited_for_as_long_as_the_grace_is() {
+fn a_daemon_that_ignores_the_stop_is_waited_for_as_long_as_the_grace_lasts() {
     let gate = Gate::new();
     let over = gate.wait(9);
     let mut f = Fixture::of(Group::new().with_grace(move || over));
@@ -362,7 +362,7 @@ fn a_daemon_that_does_not_listen_is_waited_for_as_long_as_the_grace_is() {
 }
 
 #[test]
-fn a_stalled_feed_of_a_handle_does_not_hold_a_group_of_daemons() {
+fn a_stalled_feed_of_a_handle_does_not_hold_a_group_of_daemons_open() {
     let mut f = Fixture::of(Group::new());
     f.group.queue(daemon(&f));
     let mut feed = f.handle.feed(stream::pending::<Job>());
@@ -373,7 +373,7 @@ fn a_stalled_feed_of_a_handle_does_not_hold_a_group_of_daemons() {
 }
 
 #[test]
-fn a_heavy_daemon_of_high_priority_is_all_three() {
+fn a_daemon_may_be_heavy_and_of_high_priority() {
     let mut f = Fixture::of(Group::new().with_limit(3));
     f.group.queue(waits(&f.gate, 0));
     f.group.queue(task(waits(&f.gate, 1)).weight(3));

@@ -37,7 +37,7 @@ fn a_deadline_that_passes_stops_the_group_with_its_reason() {
 }
 
 #[test]
-fn a_group_that_is_done_before_its_deadline_has_not_heard_of_it() {
+fn a_group_that_ends_first_ignores_its_deadline() {
     let (gate, task, drops) = (Gate::new(), MockTask::new(), DropCounter::default());
     let (time, kept) = (gate.wait(TIME), drops.guard());
     let mut group = Group::new().with_deadline(async move {
@@ -57,7 +57,7 @@ fn a_group_that_is_done_before_its_deadline_has_not_heard_of_it() {
 }
 
 #[test]
-fn a_pending_deadline_is_polled_once_until_it_is_woken_and_costs_no_wake_up() {
+fn a_pending_deadline_is_polled_only_when_woken_and_costs_no_wake_up() {
     let (gate, task, polls) = (Gate::new(), MockTask::new(), Arc::<AtomicUsize>::default());
     let mut group = Group::new().with_deadline(count_polls(&polls, gate.wait(TIME)));
     for number in 0..3 {
@@ -83,7 +83,7 @@ fn a_pending_deadline_is_polled_once_until_it_is_woken_and_costs_no_wake_up() {
 }
 
 #[test]
-fn it_is_polled_with_the_waker_of_the_task_that_polled_last() {
+fn the_deadline_is_polled_with_the_waker_of_the_task_that_polled_last() {
     let (gate, first, second) = (Gate::new(), MockTask::new(), MockTask::new());
     let mut group = Group::new().with_deadline(gate.wait(TIME));
     group.queue(job(pending()));
@@ -94,7 +94,7 @@ fn it_is_polled_with_the_waker_of_the_task_that_polled_last() {
 }
 
 #[test]
-fn a_deadline_that_wakes_itself_comes_up_again_in_the_next_poll() {
+fn a_deadline_that_wakes_itself_is_polled_again_in_the_next_poll() {
     let (task, polls) = (MockTask::new(), Arc::<AtomicUsize>::default());
     let mut group = Group::new().with_deadline(count_polls(&polls, async {
         for _ in 0..3 {
@@ -117,7 +117,7 @@ fn a_deadline_that_wakes_itself_comes_up_again_in_the_next_poll() {
 }
 
 #[test]
-fn a_child_may_bring_the_deadline_about_within_one_poll() {
+fn a_child_may_trigger_the_deadline_within_one_poll() {
     let (gate, task) = (Gate::new(), MockTask::new());
     let mut group = Group::new().with_deadline(gate.wait(TIME));
     let token = group.token().clone();
@@ -166,7 +166,7 @@ fn once_the_group_has_stopped_the_deadline_is_dropped_unpolled() {
 }
 
 #[test]
-fn a_deadline_that_has_passed_before_starts_no_queued_child() {
+fn a_deadline_that_has_already_passed_starts_no_queued_child() {
     let task = MockTask::new();
     let mut group = Group::new().with_limit(1).with_deadline(ready("any output"));
     let probe = Probe::new();
@@ -181,7 +181,7 @@ fn a_deadline_that_has_passed_before_starts_no_queued_child() {
 }
 
 #[test]
-fn a_go_that_waits_hears_of_the_deadline() {
+fn a_waiting_go_ends_at_the_deadline() {
     for with_handle in [false, true] {
         let (gate, task) = (Gate::new(), MockTask::new());
         let mut group = Group::new().with_limit(1).with_deadline(gate.wait(TIME));
@@ -199,7 +199,7 @@ fn a_go_that_waits_hears_of_the_deadline() {
 }
 
 #[test]
-fn a_handles_go_hears_of_the_deadline_when_the_group_is_polled() {
+fn a_handles_go_ends_at_the_deadline_when_the_group_is_polled() {
     let (gate, task, other) = (Gate::new(), MockTask::new(), MockTask::new());
     let mut group = Group::new().with_limit(1).with_deadline(gate.wait(TIME));
     group.queue(waits(&gate, 0));
@@ -214,7 +214,7 @@ fn a_handles_go_hears_of_the_deadline_when_the_group_is_polled() {
 }
 
 #[test]
-fn a_feed_ends_at_the_deadline_though_its_stream_is_pending() {
+fn a_feed_ends_at_the_deadline_even_if_its_stream_is_pending() {
     let (gate, task, tap) = (Gate::new(), MockTask::new(), Tap::new());
     let mut group = Group::new().with_deadline(gate.wait(TIME));
     tap.put(waits(&gate, 0));
@@ -226,7 +226,7 @@ fn a_feed_ends_at_the_deadline_though_its_stream_is_pending() {
 }
 
 #[test]
-fn a_scope_hears_of_the_deadline_with_no_child_at_all() {
+fn a_deadline_stops_a_scope_without_children() {
     let (gate, task) = (Gate::new(), MockTask::new());
     let scope = Group::new().with_deadline(gate.wait(TIME)).scope(async |handle| {
         handle.queue(job(ready(Ok(0))));
@@ -241,7 +241,7 @@ fn a_scope_hears_of_the_deadline_with_no_child_at_all() {
 }
 
 #[test]
-fn a_round_that_takes_many_polls_is_stopped_in_its_midst() {
+fn a_round_of_many_polls_is_stopped_midway() {
     let (gate, task) = (Gate::new(), MockTask::new());
     let mut group = Group::new().with_deadline(gate.wait(TIME));
     let (opener, token) = (gate.clone(), group.token().clone());
@@ -263,7 +263,7 @@ fn a_round_that_takes_many_polls_is_stopped_in_its_midst() {
 }
 
 #[test]
-fn a_panic_of_the_deadline_is_as_a_childs() {
+fn a_panic_of_the_deadline_counts_as_a_childs() {
     let (gate, task, time) = (Gate::new(), MockTask::new(), Gate::new());
     let wait = time.wait(TIME);
     let mut group = Group::new().with_deadline(async move {
@@ -350,7 +350,7 @@ fn the_deadline_is_dropped_with_the_group_after_the_children() {
 }
 
 #[test]
-fn it_may_be_set_before_or_after_the_other_builders() {
+fn with_deadline_works_before_or_after_the_other_builders() {
     let parent = CancelToken::new();
     let early = Group::new().with_deadline(ready(())).collect().with_limit(2).with_parent(&parent);
     let late = Group::new().collect().with_limit(2).with_parent(&parent).with_deadline(ready(()));
@@ -370,7 +370,7 @@ fn it_may_be_set_before_or_after_the_other_builders() {
 }
 
 #[test]
-fn the_last_deadline_that_is_set_holds() {
+fn the_last_deadline_set_holds() {
     let drops = DropCounter::default();
     let kept = drops.guard();
     let group = Group::new().with_deadline(async move { drop(kept) });
@@ -383,7 +383,7 @@ fn the_last_deadline_that_is_set_holds() {
 }
 
 #[test]
-fn it_says_where_it_belongs_when_it_comes_too_late() {
+fn with_deadline_called_too_late_says_where_it_belongs() {
     let call = || {
         let mut group = Group::new();
         group.queue(job(ready(Ok(7))));

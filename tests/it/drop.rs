@@ -41,7 +41,7 @@ fn every_child_is_dropped_as_soon_as_it_finishes() {
 }
 
 #[test]
-fn a_finished_child_is_gone_before_the_next_one_is_polled() {
+fn a_finished_child_is_dropped_before_the_next_one_is_polled() {
     let (task, log) = (MockTask::new(), Log::new());
     let mut group = Jobs::new();
     for n in 0..3 {
@@ -127,7 +127,7 @@ fn a_dropped_group_drops_each_child_once_and_polls_none() {
 }
 
 #[test]
-fn a_dropped_group_gives_those_who_wait_their_children_back() {
+fn a_dropped_group_gives_waiters_their_children_back() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -160,7 +160,7 @@ fn a_dropped_group_gives_those_who_wait_their_children_back() {
 }
 
 #[test]
-fn with_the_output_everybody_is_gone() {
+fn every_child_is_dropped_when_the_output_comes() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new().with_limit(2);
     group.queue(probe.watch(waits(&gate, 0)));
@@ -187,7 +187,7 @@ fn a_group_dropped_without_a_poll_never_polls_its_children() {
 }
 
 #[test]
-fn a_group_dropped_while_its_go_waited_drops_all() {
+fn a_group_dropped_while_its_go_waited_drops_all_children() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new().with_limit(1);
     group.queue(probe.watch(waits(&gate, 0)));
@@ -198,7 +198,7 @@ fn a_group_dropped_while_its_go_waited_drops_all() {
 }
 
 #[test]
-fn children_may_borrow_and_are_gone_when_the_borrow_ends() {
+fn children_may_borrow_and_are_dropped_when_the_borrow_ends() {
     let task = MockTask::new();
     let log = Log::new();
     let mut names = vec![String::from("a"), String::from("b")];

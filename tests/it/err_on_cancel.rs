@@ -40,7 +40,7 @@ fn reason<R: std::fmt::Debug>(output: Result<R, Error>) -> Reason {
 }
 
 #[test]
-fn whoever_else_cancels_makes_it_an_error_with_his_reason() {
+fn any_cancel_from_outside_becomes_an_error_with_its_reason() {
     let task = MockTask::new();
     let cause = Reason::cause("SIGTERM");
     for why in [Reason::Cancelled, Reason::Failed, Reason::Finished, Reason::Dropped, cause] {
@@ -70,7 +70,7 @@ fn whoever_else_cancels_makes_it_an_error_with_his_reason() {
 }
 
 #[test]
-fn the_deadline_counts_as_somebody_else() {
+fn the_deadline_counts_as_a_cancel_from_outside() {
     for with_token in [false, true] {
         let (gate, task) = (Gate::new(), MockTask::new());
         let mut group = Group1::new().with_deadline(gate.wait(0)).err_on_cancel();
@@ -90,7 +90,7 @@ fn the_deadline_counts_as_somebody_else() {
 }
 
 #[test]
-fn a_group_that_nobody_cancels_gives_what_its_children_make() {
+fn a_group_that_is_not_cancelled_gives_its_policys_output() {
     let task = MockTask::new();
     let mut group = Group1::new().collect().err_on_cancel();
     group.queue(number(1));
@@ -109,7 +109,7 @@ fn a_group_that_nobody_cancels_gives_what_its_children_make() {
 }
 
 #[test]
-fn without_it_a_cancel_is_no_error() {
+fn without_err_on_cancel_a_cancel_is_no_error() {
     let mut group = Group1::new().collect();
     group.queue(number(1));
     group.token().cancel();
@@ -117,7 +117,7 @@ fn without_it_a_cancel_is_no_error() {
 }
 
 #[test]
-fn a_childs_error_is_told_before_or_after_the_cancel() {
+fn a_childs_error_comes_out_whether_before_or_after_the_cancel() {
     for before in [true, false] {
         let task = MockTask::new();
         let mut group = Group1::new().err_on_cancel();
@@ -140,7 +140,7 @@ fn a_childs_error_is_told_before_or_after_the_cancel() {
 }
 
 #[test]
-fn a_stop_of_the_groups_own_is_none_of_somebody_elses() {
+fn a_stop_by_the_group_itself_is_no_cancel() {
     /// Has enough after one.
     struct One;
     impl Policy<usize, Error> for One {
@@ -221,7 +221,7 @@ fn a_policy_that_forgives_a_failed_child_is_left_alone() {
 }
 
 #[test]
-fn the_value_that_gives_way_is_dropped_and_a_panic_of_the_conversion_comes_out() {
+fn the_replaced_value_is_dropped_and_a_panic_of_the_conversion_comes_out() {
     #[derive(Debug)]
     struct Grumpy;
     impl From<CancelError> for Grumpy {
@@ -243,7 +243,7 @@ fn the_value_that_gives_way_is_dropped_and_a_panic_of_the_conversion_comes_out()
 }
 
 #[test]
-fn a_panic_outranks_it() {
+fn a_panic_outranks_the_cancel_error() {
     let mut group = Group1::new().err_on_cancel();
     group.queue(async { std::panic::panic_any("a child") });
     group.token().cancel();
@@ -251,7 +251,7 @@ fn a_panic_outranks_it() {
 }
 
 #[test]
-fn a_scope_that_somebody_cancels_gives_the_error_beside_the_bodys_value() {
+fn a_cancelled_scope_gives_the_error_beside_the_bodys_value() {
     let scope = Group1::new().err_on_cancel().scope(async |handle| {
         handle.queue(number(1));
         handle.token().cancel();
@@ -263,7 +263,7 @@ fn a_scope_that_somebody_cancels_gives_the_error_beside_the_bodys_value() {
 }
 
 #[test]
-fn a_try_scope_gives_the_bodys_error_else_the_cancels() {
+fn a_try_scope_gives_the_bodys_error_or_else_the_cancels() {
     let parent = CancelToken::new();
     let cancels = parent.clone();
     let scope = Group1::new().with_parent(&parent).err_on_cancel().try_scope(async |handle| {
@@ -298,7 +298,7 @@ fn a_try_scope_gives_the_bodys_error_else_the_cancels() {
 }
 
 #[test]
-fn a_child_that_a_grace_cut_off_is_missed() {
+fn a_child_that_the_grace_cut_off_makes_the_cancel_an_error() {
     let (gate, task) = (Gate::new(), MockTask::new());
     let mut group = Group1::new()
         .with_grace(|| ready(()))
@@ -314,7 +314,7 @@ fn a_child_that_a_grace_cut_off_is_missed() {
 }
 
 #[test]
-fn a_policy_that_is_set_later_takes_it_away() {
+fn a_policy_set_later_takes_err_on_cancel_away() {
     let mut group = Group1::new().err_on_cancel().collect();
     group.queue(number(1));
     group.token().cancel();
@@ -322,7 +322,7 @@ fn a_policy_that_is_set_later_takes_it_away() {
 }
 
 #[test]
-fn it_works_with_boxed_errors_and_says_why() {
+fn err_on_cancel_works_with_boxed_errors_and_gives_the_reason() {
     type AnyError = Box<dyn std::error::Error + Send + Sync>;
     let mut group = Group::new().err_on_cancel();
     group.queue(async { Ok::<_, AnyError>(1) });

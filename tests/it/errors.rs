@@ -42,7 +42,7 @@ fn stopped() -> Stopped<Mute> {
 }
 
 #[test]
-fn stopped_gives_the_child_back_and_says_so() {
+fn stopped_returns_the_child_and_says_so() {
     let stopped = stopped();
     reads_well(&stopped);
     assert!(stopped.source().is_none());
@@ -50,7 +50,7 @@ fn stopped_gives_the_child_back_and_says_so() {
 }
 
 #[test]
-fn try_go_says_whether_there_is_no_room_or_no_use() {
+fn try_go_says_whether_the_group_is_full_or_stopped() {
     let mut group = Jobs::new().with_limit(1);
     assert!(group.try_go(mute(0)).is_ok());
     let at_limit = group.try_go(mute(1)).unwrap_err();
@@ -67,7 +67,7 @@ fn try_go_says_whether_there_is_no_room_or_no_use() {
 }
 
 #[test]
-fn they_go_into_a_boxed_error() {
+fn errors_convert_into_a_boxed_error() {
     fn one() -> Result<(), Box<dyn Error>> {
         Err(stopped())?;
         Ok(())
@@ -83,7 +83,7 @@ fn they_go_into_a_boxed_error() {
 }
 
 #[test]
-fn an_error_takes_no_more_than_the_child() {
+fn an_error_is_no_larger_than_the_child() {
     assert_eq!(size_of::<Stopped<Mute>>(), size_of::<Mute>());
     assert!(size_of::<TryGoError<u64>>() <= 2 * size_of::<u64>());
 }

@@ -11,7 +11,7 @@ async fn job(n: u32) -> Result<u32, String> {
 }
 
 #[test]
-fn who_is_handed_over_at_once_stands_in_line_as_if_queued_one_by_one() {
+fn extend_queues_in_order() {
     let mut group = Group::new().with_limit(2).collect();
     group.queue(job(0));
     group.extend((1..4).map(job));
@@ -22,7 +22,7 @@ fn who_is_handed_over_at_once_stands_in_line_as_if_queued_one_by_one() {
 }
 
 #[test]
-fn options_are_heard_of_each() {
+fn extend_keeps_the_options_of_each_child() {
     let mut group = Group::new().with_limit(1).results();
     group.queue(job(0));
     group.extend((1..4).map(|n| errgroup::task(job(n)).priority(n as i32)));
@@ -30,7 +30,7 @@ fn options_are_heard_of_each() {
 }
 
 #[test]
-fn a_stopped_group_drops_them_and_counts_them() {
+fn extend_drops_and_counts_the_children_if_the_group_has_stopped() {
     let mut group = Group::unboxed();
     group.token().cancel();
     group.extend((0..3).map(job));
@@ -39,7 +39,7 @@ fn a_stopped_group_drops_them_and_counts_them() {
 }
 
 #[test]
-fn a_panic_of_the_iterator_leaves_those_that_it_had_made() {
+fn a_panic_of_the_iterator_keeps_the_children_made_before() {
     let mut results = Group::new().results();
     let children = (0..5).map(|n| if n < 3 { job(n) } else { panic!("no more") });
     let panicked = catch_unwind(AssertUnwindSafe(|| results.extend(children)));

@@ -52,7 +52,7 @@ fn ten_thousand_ready_children_take_three_polls() {
 }
 
 #[test]
-fn ten_thousand_in_the_places_of_others_take_three_polls_as_well() {
+fn ten_thousand_newcomers_in_reused_slots_take_three_polls_too() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new();
     group.queue(pending());
@@ -99,7 +99,7 @@ fn five_thousand_woken_children_take_two_polls() {
 }
 
 #[test]
-fn as_many_children_as_one_poll_polls_take_one() {
+fn as_many_children_as_the_budget_take_one_poll() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new();
     for n in 0..MOST {
@@ -110,7 +110,7 @@ fn as_many_children_as_one_poll_polls_take_one() {
 }
 
 #[test]
-fn a_poll_of_go_polls_no_more_than_that_either() {
+fn a_poll_of_go_is_bounded_too() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new().with_limit(1);
     for n in 0..10_000 {
@@ -127,7 +127,7 @@ fn a_poll_of_go_polls_no_more_than_that_either() {
 }
 
 #[test]
-fn a_poll_of_feed_polls_no_more_than_that_either() {
+fn a_poll_of_feed_is_bounded_too() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new().with_limit(1);
     let children = (0..10_000).map(|n| probe.watch(ready(Ok(n))));
@@ -147,7 +147,7 @@ fn a_poll_of_feed_polls_no_more_than_that_either() {
 }
 
 #[test]
-fn a_poll_of_feed_whose_stream_is_pending_polls_no_more_than_that_either() {
+fn a_poll_of_feed_with_a_pending_stream_is_bounded_too() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new();
     (0..10_000).for_each(|n| group.queue(probe.watch(ready(Ok(n)))));
@@ -159,7 +159,7 @@ fn a_poll_of_feed_whose_stream_is_pending_polls_no_more_than_that_either() {
 }
 
 #[test]
-fn a_poll_of_a_scope_polls_no_more_than_that_either() {
+fn a_poll_of_a_scope_is_bounded_too() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let adds = probe.clone();
     let mut scope = pin!(Jobs::new().with_limit(1).scope(|handle| async move {
@@ -179,7 +179,7 @@ fn a_poll_of_a_scope_polls_no_more_than_that_either() {
 }
 
 #[test]
-fn children_that_wake_themselves_for_ever_end_no_later_than_that() {
+fn a_poll_is_bounded_with_children_that_wake_themselves_for_ever() {
     fn scenario<C>(group: Group<C>, count: usize)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -205,7 +205,7 @@ fn children_that_wake_themselves_for_ever_end_no_later_than_that() {
 }
 
 #[test]
-fn a_child_that_wakes_itself_for_ever_starves_nobody() {
+fn a_child_that_wakes_itself_for_ever_starves_no_sibling() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -232,7 +232,7 @@ fn a_child_that_wakes_itself_for_ever_starves_nobody() {
 }
 
 #[test]
-fn five_thousand_restless_children_starve_nobody() {
+fn five_thousand_restless_children_starve_no_sibling() {
     let (task, gate, calm) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new();
     for _ in 0..5000 {
@@ -316,7 +316,7 @@ fn no_child_is_polled_that_was_not_woken() {
 }
 
 #[test]
-fn a_group_polled_without_a_wake_polls_nobody() {
+fn a_group_polled_without_a_wake_up_polls_no_child() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new();
     for n in 0..100 {
@@ -350,7 +350,7 @@ fn ping_pong(polls: &Probe) -> [Job; 2] {
 }
 
 #[test]
-fn children_that_wake_each_other_for_ever_starve_nobody() {
+fn children_that_wake_each_other_for_ever_starve_no_sibling() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -378,7 +378,7 @@ fn children_that_wake_each_other_for_ever_starve_nobody() {
 }
 
 #[test]
-fn children_that_add_children_for_ever_do_not_hold_up_the_task() {
+fn children_that_add_children_for_ever_do_not_block_the_task() {
     fn add(handle: errgroup::Handle<Boxed<'static, usize, &'static str>>, probe: Probe) -> Job {
         let more = probe.clone();
         probe.watch(async move {
@@ -401,7 +401,7 @@ fn children_that_add_children_for_ever_do_not_hold_up_the_task() {
 }
 
 #[test]
-fn a_thread_that_wakes_a_child_without_end_does_not_hold_up_the_task() {
+fn a_thread_that_wakes_a_child_without_end_does_not_block_the_task() {
     let probe = Probe::new();
     let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
     let (set, stop) = (Arc::clone(&waker), AtomicBool::new(false));
@@ -429,7 +429,7 @@ fn a_thread_that_wakes_a_child_without_end_does_not_hold_up_the_task() {
 }
 
 #[test]
-fn a_siblings_turn_comes_while_one_child_is_done_over_and_over() {
+fn a_sibling_has_its_turn_while_other_children_replace_each_other() {
     // Limit 2: one place changes hands all the time, the other's child is woken now and then.
     let (task, gate, calm) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new().with_limit(2);
@@ -450,7 +450,7 @@ fn a_siblings_turn_comes_while_one_child_is_done_over_and_over() {
 }
 
 #[test]
-fn a_wake_before_a_poll_that_spends_all_it_has_on_the_rest_of_a_round_is_not_lost() {
+fn a_wake_up_before_a_poll_that_spends_its_budget_on_an_old_round_is_not_lost() {
     for extra in [MOST - 1, MOST, MOST + 1] {
         let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
         let mut group = Group::new();
@@ -467,7 +467,7 @@ fn a_wake_before_a_poll_that_spends_all_it_has_on_the_rest_of_a_round_is_not_los
 }
 
 #[test]
-fn a_child_that_yields_in_a_round_of_an_earlier_poll_is_polled_once_in_this_one() {
+fn a_child_that_yields_in_an_earlier_polls_round_is_polled_once_in_this_one() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Group::new();
     for _ in 0..MOST {

@@ -42,7 +42,7 @@ fn all_of_a_streams_children_are_admitted_and_counted() {
 }
 
 #[test]
-fn an_empty_stream_feeds_nobody() {
+fn an_empty_stream_feeds_no_child() {
     let task = MockTask::new();
     let mut group = Jobs::new();
     assert_eq!(task.finish(group.feed(stream::empty::<Job>())), 0);
@@ -51,7 +51,7 @@ fn an_empty_stream_feeds_nobody() {
 }
 
 #[test]
-fn the_stream_is_asked_only_when_there_is_room() {
+fn the_stream_is_polled_only_when_there_is_room() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -81,7 +81,7 @@ fn the_stream_is_asked_only_when_there_is_room() {
 }
 
 #[test]
-fn an_end_is_seen_only_with_room() {
+fn the_end_of_a_stream_is_seen_only_with_room() {
     let (task, feeding, gate, tap) = (MockTask::new(), MockTask::new(), Gate::new(), Tap::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -160,7 +160,7 @@ fn a_pending_stream_holds_no_room() {
 }
 
 #[test]
-fn a_stream_that_wakes_stands_in_line_as_a_newcomer() {
+fn a_feed_woken_by_its_stream_queues_as_a_newcomer() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -240,7 +240,7 @@ fn the_groups_own_feed_drives_the_children_while_its_stream_is_pending() {
 }
 
 #[test]
-fn a_feed_ends_at_once_when_the_group_stops_though_its_stream_be_pending() {
+fn a_feed_ends_at_once_when_the_group_stops_even_if_its_stream_is_pending() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -271,7 +271,7 @@ fn a_feed_ends_at_once_when_the_group_stops_though_its_stream_be_pending() {
 }
 
 #[test]
-fn a_feed_of_a_stopped_group_never_asks() {
+fn a_feed_of_a_stopped_group_never_polls_its_stream() {
     let (task, tap) = (MockTask::new(), Tap::new());
     let mut group = Jobs::new();
     group.token().cancel();
@@ -281,7 +281,7 @@ fn a_feed_of_a_stopped_group_never_asks() {
 }
 
 #[test]
-fn a_child_given_while_the_group_stops_is_dropped_unpolled_and_not_counted() {
+fn a_child_produced_while_the_group_stops_is_dropped_unpolled_and_not_counted() {
     fn scenario<C>(group: Group<C>, own: bool)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -315,7 +315,7 @@ fn a_child_given_while_the_group_stops_is_dropped_unpolled_and_not_counted() {
 }
 
 #[test]
-fn a_stream_is_asked_no_more_than_4096_times_a_poll() {
+fn a_stream_is_polled_at_most_4096_times_a_poll() {
     fn scenario<C>(group: Group<C>, own: bool)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -346,7 +346,7 @@ fn a_stream_is_asked_no_more_than_4096_times_a_poll() {
 }
 
 #[test]
-fn a_stream_that_wakes_itself_and_stays_pending_starves_nobody() {
+fn a_stream_that_wakes_itself_and_stays_pending_starves_no_child() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut asked = 0;
     let restless = stream::poll_fn(|cx| {
@@ -382,7 +382,7 @@ fn a_stream_that_wakes_itself_and_stays_pending_starves_nobody() {
 }
 
 #[test]
-fn a_stream_that_was_not_woken_is_not_asked() {
+fn a_stream_that_was_not_woken_is_not_polled() {
     let (task, tap, feeding) = (MockTask::new(), Tap::new(), MockTask::new());
     let group = Jobs::new();
     let handle = group.handle();
@@ -399,7 +399,7 @@ fn a_stream_that_was_not_woken_is_not_asked() {
 }
 
 #[test]
-fn a_stream_that_has_ended_is_asked_no_more() {
+fn a_stream_that_has_ended_is_not_polled_again() {
     let (task, tap) = (MockTask::new(), Tap::new());
     let mut group = Jobs::new();
     tap.end();
@@ -412,7 +412,7 @@ fn a_stream_that_has_ended_is_asked_no_more() {
 }
 
 #[test]
-fn a_streams_panic_leaves_feed_at_once_and_the_group_goes_on() {
+fn a_streams_panic_leaves_feed_at_once_and_the_group_runs_on() {
     fn scenario<C>(group: Group<C>, own: bool)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -460,7 +460,7 @@ fn a_streams_panic_leaves_feed_at_once_and_the_group_goes_on() {
 }
 
 #[test]
-fn after_a_streams_panic_those_behind_it_in_line_move_up() {
+fn the_waiters_behind_a_streams_panic_move_up() {
     let (task, feeding, going, gate) =
         (MockTask::new(), MockTask::new(), MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(1);
@@ -483,7 +483,7 @@ fn after_a_streams_panic_those_behind_it_in_line_move_up() {
 }
 
 #[test]
-fn a_dropped_feed_drops_its_stream_and_the_children_stay() {
+fn a_dropped_feed_drops_its_stream_and_keeps_the_children() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -516,7 +516,7 @@ fn a_dropped_feed_drops_its_stream_and_the_children_stay() {
 }
 
 #[test]
-fn a_feed_that_is_dropped_while_it_waits_lets_those_behind_move_up() {
+fn a_dropped_feed_lets_the_waiters_behind_it_move_up() {
     let (task, feeding, going, gate) =
         (MockTask::new(), MockTask::new(), MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(1);
@@ -558,7 +558,7 @@ fn a_feed_that_waits_for_room_holds_the_group_open() {
 }
 
 #[test]
-fn a_group_that_is_polled_while_a_feed_asks_its_stream_stays_open() {
+fn a_group_polled_while_a_feed_polls_its_stream_stays_open() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let group = std::cell::RefCell::new(Jobs::new().with_limit(1));
     let handle = group.borrow().handle();

@@ -11,7 +11,7 @@ use errgroup::{Boxed, Child, Children, Group, Reason, TryGoError};
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
 #[test]
-fn the_first_to_finish_with_an_error_decides() {
+fn the_first_child_to_finish_with_an_error_decides() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -36,7 +36,7 @@ fn the_first_to_finish_with_an_error_decides() {
 }
 
 #[test]
-fn of_two_that_fail_in_one_poll_the_one_polled_first_decides() {
+fn of_two_errors_in_one_poll_the_one_polled_first_decides() {
     let task = MockTask::new();
     for failing in [10, 70, 130] {
         let mut group = Jobs::new();
@@ -81,7 +81,7 @@ fn the_error_is_returned_as_it_is() {
 }
 
 #[test]
-fn at_that_moment_the_group_stops() {
+fn the_group_stops_at_the_first_error() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -136,7 +136,7 @@ fn at_that_moment_the_group_stops() {
 }
 
 #[test]
-fn a_failure_admits_nobody_into_the_room_it_leaves() {
+fn a_failure_admits_no_child_into_the_room_it_leaves() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -163,7 +163,7 @@ fn a_failure_admits_nobody_into_the_room_it_leaves() {
 }
 
 #[test]
-fn the_groups_own_go_gets_its_child_back_when_one_fails_while_it_waits() {
+fn the_groups_own_go_gets_its_child_back_when_a_sibling_fails() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -205,7 +205,7 @@ fn an_error_seen_while_go_drives_comes_out_of_the_group() {
 }
 
 #[test]
-fn what_the_other_children_return_is_dropped_once_and_in_time() {
+fn the_other_childrens_results_are_dropped_once_and_in_time() {
     let (values, errors, gate, task) =
         (DropCounter::default(), DropCounter::default(), Gate::new(), MockTask::new());
     let mut group = Group::new();

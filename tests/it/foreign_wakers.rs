@@ -53,7 +53,7 @@ fn ends<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
 }
 
 #[test]
-fn who_waits_for_the_end_may_be_polled_where_he_is_woken() {
+fn closed_may_be_polled_from_within_its_waker() {
     ends(|| {
         let group = Jobs::new();
         let handle = group.handle();
@@ -78,7 +78,7 @@ fn a_waker_that_panics_at_the_end_keeps_no_other_from_being_woken() {
 }
 
 #[test]
-fn a_waiter_whose_waker_panics_costs_the_one_before_it_nothing() {
+fn a_waiter_with_a_panicking_waker_costs_the_one_before_it_nothing() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();

@@ -38,7 +38,7 @@ fn begun(count: &AtomicUsize) -> usize {
 }
 
 #[test]
-fn when_the_grace_is_over_those_who_still_run_are_dropped() {
+fn children_that_still_run_when_the_grace_is_over_are_dropped() {
     let (gate, task, probe) = (Gate::new(), MockTask::new(), Probe::new());
     let (mut group, count) = graced(&gate);
     let handle = group.handle();
@@ -64,7 +64,7 @@ fn when_the_grace_is_over_those_who_still_run_are_dropped() {
 }
 
 #[test]
-fn it_begins_at_a_stop_of_whatever_reason() {
+fn the_grace_begins_at_a_stop_for_any_reason() {
     type Stop = fn(Group<Jobs>, &CancelToken) -> Group<Jobs>;
     let stops: [(Reason, Stop); 5] = [
         (Reason::Failed, |mut group, _| {
@@ -116,7 +116,7 @@ fn it_begins_at_a_stop_of_whatever_reason() {
 }
 
 #[test]
-fn it_begins_when_the_deadline_passes_or_the_policy_has_what_it_wants() {
+fn the_grace_begins_when_the_deadline_passes_or_the_policy_stops() {
     let (gate, task, probe) = (Gate::new(), MockTask::new(), Probe::new());
     let mut group =
         Group::new().with_deadline(gate.wait(0)).with_grace(|| gate.wait(GRACE)).settle();
@@ -137,7 +137,7 @@ fn it_begins_when_the_deadline_passes_or_the_policy_has_what_it_wants() {
 }
 
 #[test]
-fn where_nobody_runs_at_the_stop_it_never_begins() {
+fn the_grace_never_begins_if_no_child_runs_at_the_stop() {
     let (gate, task) = (Gate::new(), MockTask::new());
     let (mut group, count) = graced(&gate);
     group.queue(job(ready(Ok(0))));
@@ -159,7 +159,7 @@ fn where_nobody_runs_at_the_stop_it_never_begins() {
 }
 
 #[test]
-fn when_the_children_are_done_first_the_grace_is_dropped() {
+fn the_grace_is_dropped_when_the_children_end_first() {
     let (gate, task, drops) = (Gate::new(), MockTask::new(), DropCounter::default());
     let kept = drops.guard();
     let wait = gate.wait(GRACE);
@@ -205,7 +205,7 @@ fn a_grace_is_polled_only_when_it_was_woken() {
 }
 
 #[test]
-fn a_grace_that_wakes_itself_comes_up_again_in_the_next_poll() {
+fn a_grace_that_wakes_itself_is_polled_again_in_the_next_poll() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Group::new().with_grace(async || {
         yield_now().await;
@@ -222,7 +222,7 @@ fn a_grace_that_wakes_itself_comes_up_again_in_the_next_poll() {
 }
 
 #[test]
-fn with_no_time_at_all_those_never_polled_are_dropped_unpolled() {
+fn a_grace_of_no_time_drops_unpolled_children() {
     for with_handle in [false, true] {
         let (task, probe) = (MockTask::new(), Probe::new());
         let mut group = Group::new().with_limit(2).with_grace(|| ready(()));
@@ -239,7 +239,7 @@ fn with_no_time_at_all_those_never_polled_are_dropped_unpolled() {
 }
 
 #[test]
-fn those_admitted_and_not_yet_taken_in_are_dropped_too() {
+fn admitted_children_not_yet_in_the_set_are_dropped_too() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Group::new().with_grace(|| ready(()));
     let handle = group.handle();
@@ -256,7 +256,7 @@ fn those_admitted_and_not_yet_taken_in_are_dropped_too() {
 }
 
 #[test]
-fn a_round_that_was_cut_off_by_the_budget_is_not_gone_on_with() {
+fn a_round_cut_short_by_the_budget_is_not_resumed_after_the_grace() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Group::new().with_grace(|| ready(()));
     let token = group.token().clone();
@@ -301,7 +301,7 @@ fn a_stop_at_the_very_end_of_the_budget_begins_the_grace_too() {
 }
 
 #[test]
-fn those_behind_one_who_had_room_and_has_not_come_are_dropped_unpolled() {
+fn children_behind_an_unclaimed_reservation_are_dropped_unpolled() {
     let (gate, task, probe) = (Gate::new(), MockTask::new(), Probe::new());
     let mut group = Group::new().with_limit(2).with_grace(|| ready(()));
     let handle = group.handle();
@@ -337,7 +337,7 @@ fn a_child_may_end_the_grace_within_one_poll() {
 }
 
 #[test]
-fn wakers_of_those_dropped_wake_nobody_who_comes_later() {
+fn wakers_of_dropped_children_wake_no_newcomer() {
     // A scope's group lives on after its children were cut off.
     let (gate, task) = (Gate::new(), MockTask::new());
     let scope = Group::new().with_grace(|| ready(())).scope(async |handle: Handle<Jobs>| {
@@ -393,7 +393,7 @@ fn a_body_that_fails_begins_the_grace() {
 }
 
 #[test]
-fn a_go_that_waits_cuts_off_nobody_but_the_group_after_it_does() {
+fn a_waiting_go_cuts_off_no_child_but_the_group_after_it_does() {
     let (gate, task, probe) = (Gate::new(), MockTask::new(), Probe::new());
     let (group, count) = graced(&gate);
     let mut group = group.with_limit(1);
@@ -434,7 +434,7 @@ fn a_child_that_waits_in_its_own_group_is_cut_off_too() {
 }
 
 #[test]
-fn a_destructor_that_panics_when_it_is_cut_off_loses_no_other_child() {
+fn a_destructor_that_panics_at_the_cut_off_loses_no_other_child() {
     for bombs in [vec![1], vec![0, 2], vec![0, 1, 2]] {
         let (task, probe) = (MockTask::new(), Probe::new());
         let mut group = Group::new().with_grace(|| ready(()));
@@ -481,7 +481,7 @@ fn a_destructor_may_use_the_handle_when_its_child_is_cut_off() {
 }
 
 #[test]
-fn a_panic_of_the_closure_or_its_future_is_as_a_childs_and_the_rest_is_drained() {
+fn a_panic_of_the_closure_or_its_future_counts_as_a_childs_and_the_siblings_are_drained() {
     type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
     let panics: [fn() -> Wait; 3] = [
         || panic_any("the grace"),
@@ -513,7 +513,7 @@ fn a_panic_of_the_closure_or_its_future_is_as_a_childs_and_the_rest_is_drained()
 }
 
 #[test]
-fn a_destructor_of_a_grace_that_is_over_panics_and_the_children_are_cut_off_still() {
+fn a_panic_of_the_expired_graces_destructor_still_cuts_off_the_children() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Group::new().with_grace(|| async {
         let _bomb = Bomb("the grace");
@@ -572,7 +572,7 @@ fn a_closure_that_is_never_called_is_dropped_with_its_panic() {
 }
 
 #[test]
-fn of_many_panics_at_the_end_the_first_comes_out_and_all_is_dropped() {
+fn of_many_panics_at_the_end_the_first_comes_out_and_all_children_are_dropped() {
     let probe = Probe::new();
     let bombed = || {
         let (deadline, grace) = (Bomb("the deadline"), Bomb("the grace"));
@@ -599,7 +599,7 @@ fn of_many_panics_at_the_end_the_first_comes_out_and_all_is_dropped() {
 }
 
 #[test]
-fn the_last_grace_that_is_set_holds_and_it_outlives_a_new_policy() {
+fn the_last_grace_set_holds_and_outlives_a_new_policy() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let group = Group::new().with_grace(pending::<()>).with_grace(|| ready(()));
     let mut group = group.collect().with_limit(2);
@@ -612,7 +612,7 @@ fn the_last_grace_that_is_set_holds_and_it_outlives_a_new_policy() {
 }
 
 #[test]
-fn it_says_where_it_belongs_when_it_comes_too_late() {
+fn with_grace_called_too_late_says_where_it_belongs() {
     let call = || {
         let mut group = Group::new();
         group.queue(job(ready(Ok(7))));
@@ -640,7 +640,7 @@ fn a_local_groups_grace_need_not_be_send() {
 }
 
 #[test]
-fn children_of_one_type_are_cut_off_where_they_are_held() {
+fn children_of_one_type_are_cut_off_in_place() {
     // More than a block holds, of which some yield, some wait, and some were never polled.
     let (gate, task, drops) = (Gate::new(), MockTask::new(), DropCounter::default());
     let wait = gate.wait(GRACE);

@@ -22,7 +22,7 @@ type Ready = std::future::Ready<Result<usize, &'static str>>;
 // === what it is ===
 
 #[test]
-fn a_handle_is_clone_and_goes_to_other_threads_where_children_do() {
+fn a_handle_is_clone_and_crosses_threads_if_its_children_may() {
     fn anywhere<T: Clone + Send + Sync + 'static>(_: &T) {}
     fn clone<T: Clone>(_: &T) {}
 
@@ -87,7 +87,7 @@ fn children_that_borrow_are_added_through_a_handle_of_a_local_group() {
 // === go ===
 
 #[test]
-fn with_room_a_go_admits_at_its_first_poll_and_polls_nobody() {
+fn with_room_a_go_admits_at_its_first_poll_and_polls_no_child() {
     let mut f = Fixture::new(2);
     let mut go = f.handle.go(f.child(0));
     assert_eq!(f.running(), 0);
@@ -116,7 +116,7 @@ fn the_group_is_woken_once_for_a_child_that_a_handle_admits() {
 }
 
 #[test]
-fn the_group_is_not_woken_by_those_who_only_wait_or_ask() {
+fn waiters_and_queries_do_not_wake_the_group() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     assert!(f.poll().is_pending());
@@ -140,7 +140,7 @@ fn the_group_is_not_woken_by_those_who_only_wait_or_ask() {
 }
 
 #[test]
-fn one_who_waits_in_go_is_not_accepted_yet() {
+fn the_child_of_a_waiting_go_is_not_accepted_yet() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let mut go = f.handle.go(f.child(1));
@@ -174,7 +174,7 @@ fn a_go_that_was_never_polled_leaves_no_trace() {
 }
 
 #[test]
-fn room_wakes_the_first_who_waits_and_nobody_else() {
+fn room_wakes_the_first_waiter_and_no_other() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let tasks = [MockTask::new(), MockTask::new(), MockTask::new()];
@@ -193,7 +193,7 @@ fn room_wakes_the_first_who_waits_and_nobody_else() {
 }
 
 #[test]
-fn room_for_several_reaches_all_of_them() {
+fn room_for_several_waiters_reaches_all_of_them() {
     let mut f = Fixture::new(3);
     for n in 0..3 {
         f.handle.queue(f.child(n));
@@ -230,7 +230,7 @@ fn a_go_that_moves_to_another_task_wakes_the_one_that_polled_it_last() {
 }
 
 #[test]
-fn a_go_that_was_told_to_come_and_moves_to_another_task_is_admitted_there() {
+fn a_go_with_a_reservation_that_moves_to_another_task_is_admitted_there() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let mut go = f.handle.go(f.child(1));
@@ -241,7 +241,7 @@ fn a_go_that_was_told_to_come_and_moves_to_another_task_is_admitted_there() {
 }
 
 #[test]
-fn one_who_was_told_to_come_and_finds_the_room_gone_is_told_again() {
+fn a_waiter_with_a_revoked_reservation_is_woken_again() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let task = MockTask::new();
@@ -304,7 +304,7 @@ fn a_go_is_fused() {
 // === try_go and queue ===
 
 #[test]
-fn a_try_go_gives_back_what_has_no_room() {
+fn try_go_gives_the_child_back_if_there_is_no_room() {
     let mut f = Fixture::new(1);
     assert!(f.handle.try_go(f.child(0)).is_ok());
     let Err(TryGoError::AtLimit(child)) = f.handle.try_go(f.child(1)) else {
@@ -317,7 +317,7 @@ fn a_try_go_gives_back_what_has_no_room() {
 }
 
 #[test]
-fn neither_try_go_nor_go_overtakes_one_who_waits() {
+fn neither_try_go_nor_go_overtakes_a_waiter() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let task = MockTask::new();
@@ -336,7 +336,7 @@ fn neither_try_go_nor_go_overtakes_one_who_waits() {
 }
 
 #[test]
-fn a_queue_does_not_overtake_one_who_waits() {
+fn queue_does_not_overtake_a_waiter() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let task = MockTask::new();
@@ -354,7 +354,7 @@ fn a_queue_does_not_overtake_one_who_waits() {
 }
 
 #[test]
-fn a_queue_admits_at_the_call_where_there_is_room() {
+fn queue_admits_at_the_call_if_there_is_room() {
     let f = Fixture::new(2);
     for n in 0..3 {
         f.handle.queue(f.child(n));
@@ -363,7 +363,7 @@ fn a_queue_admits_at_the_call_where_there_is_room() {
 }
 
 #[test]
-fn what_is_queued_when_the_group_stops_is_dropped_unpolled_and_counted() {
+fn children_queued_when_the_group_stops_are_dropped_unpolled_and_counted() {
     let mut f = Fixture::new(1);
     for n in 0..3 {
         f.handle.queue(f.child(n));
@@ -384,7 +384,7 @@ fn what_is_queued_when_the_group_stops_is_dropped_unpolled_and_counted() {
 // === feed ===
 
 #[test]
-fn a_feed_asks_only_when_there_is_room() {
+fn a_feed_polls_its_stream_only_when_there_is_room() {
     let mut f = Fixture::new(2);
     let made = AtomicUsize::new(0);
     let (gate, log) = (&f.gate, &f.log);
@@ -420,7 +420,7 @@ fn a_feed_asks_only_when_there_is_room() {
 }
 
 #[test]
-fn a_feed_whose_stream_is_pending_holds_no_room_and_no_place() {
+fn a_feed_with_a_pending_stream_holds_no_room_and_no_position() {
     let mut f = Fixture::new(1);
     let task = MockTask::new();
     let tap = Tap::new();
@@ -445,7 +445,7 @@ fn a_feed_whose_stream_is_pending_holds_no_room_and_no_place() {
 }
 
 #[test]
-fn an_end_that_comes_late_is_seen_with_room_only() {
+fn a_stream_that_ends_late_is_seen_to_end_only_with_room() {
     let mut f = Fixture::new(1);
     let task = MockTask::new();
     let tap = Tap::<Ready>::new();
@@ -463,7 +463,7 @@ fn an_end_that_comes_late_is_seen_with_room_only() {
 }
 
 #[test]
-fn a_feed_is_not_asked_again_before_its_stream_wakes() {
+fn a_feed_does_not_poll_its_stream_again_before_a_wake_up() {
     let f = Fixture::new(1);
     let task = MockTask::new();
     let tap = Tap::<Ready>::new();
@@ -475,7 +475,7 @@ fn a_feed_is_not_asked_again_before_its_stream_wakes() {
 }
 
 #[test]
-fn a_feed_asks_its_stream_a_bounded_number_of_times_a_poll() {
+fn a_feed_polls_its_stream_a_bounded_number_of_times_a_poll() {
     let group = Group::unboxed();
     let handle = group.handle();
     let asked = Arc::new(AtomicUsize::new(0));
@@ -496,7 +496,7 @@ fn a_feed_asks_its_stream_a_bounded_number_of_times_a_poll() {
 }
 
 #[test]
-fn a_stop_ends_a_feed_though_its_stream_be_pending() {
+fn a_stop_ends_a_feed_even_if_its_stream_is_pending() {
     for waits in [false, true] {
         let mut f = Fixture::new(1);
         let drops = DropCounter::default();
@@ -576,7 +576,7 @@ fn a_handle_by_itself_does_not_keep_its_group_open() {
 }
 
 #[test]
-fn one_who_waits_in_a_polled_go_keeps_the_group_open() {
+fn a_waiter_in_a_polled_go_holds_the_group_open() {
     let mut f = Fixture::new(1);
     let task = MockTask::new();
     f.handle.queue(f.child(0));
@@ -592,7 +592,7 @@ fn one_who_waits_in_a_polled_go_keeps_the_group_open() {
 }
 
 #[test]
-fn one_who_waits_for_room_in_a_polled_feed_keeps_the_group_open() {
+fn a_waiter_in_a_polled_feed_holds_the_group_open() {
     let mut f = Fixture::new(1);
     let task = MockTask::new();
     f.handle.queue(f.child(0));
@@ -609,7 +609,7 @@ fn one_who_waits_for_room_in_a_polled_feed_keeps_the_group_open() {
 }
 
 #[test]
-fn a_feed_whose_stream_is_pending_does_not_keep_the_group_open() {
+fn a_feed_with_a_pending_stream_does_not_hold_the_group_open() {
     let mut f = Fixture::new(1);
     let task = MockTask::new();
     let tap = Tap::<Ready>::new();
@@ -622,7 +622,7 @@ fn a_feed_whose_stream_is_pending_does_not_keep_the_group_open() {
 }
 
 #[test]
-fn a_paused_group_is_kept_open_by_one_who_waits_until_a_stop() {
+fn a_waiter_holds_a_paused_group_open_until_a_stop() {
     let mut f = Fixture::new(1);
     f.handle.set_limit(Some(0));
     let task = MockTask::new();
@@ -637,7 +637,7 @@ fn a_paused_group_is_kept_open_by_one_who_waits_until_a_stop() {
 }
 
 #[test]
-fn a_queue_keeps_a_paused_group_open() {
+fn a_queued_child_holds_a_paused_group_open() {
     let mut f = Fixture::new(1);
     f.handle.set_limit(Some(0));
     f.handle.queue(f.child(0));
@@ -649,7 +649,7 @@ fn a_queue_keeps_a_paused_group_open() {
 }
 
 #[test]
-fn the_last_that_held_the_group_open_wakes_it_when_it_is_dropped() {
+fn the_last_waiter_that_held_the_group_open_wakes_it_when_it_is_dropped() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let tasks = [MockTask::new(), MockTask::new()];
@@ -669,7 +669,7 @@ fn the_last_that_held_the_group_open_wakes_it_when_it_is_dropped() {
 }
 
 #[test]
-fn a_feed_that_waits_and_is_dropped_wakes_the_group_it_held_open() {
+fn a_waiting_feed_that_is_dropped_wakes_the_group_it_held_open() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let task = MockTask::new();
@@ -745,7 +745,7 @@ fn admission_is_in_order_over_the_group_and_its_handles() {
 }
 
 #[test]
-fn a_feed_s_child_is_admitted_before_those_who_came_later() {
+fn a_feeds_child_is_admitted_before_later_waiters() {
     let mut f = Fixture::new(2);
     let task = MockTask::new();
     f.handle.queue(f.child(0));
@@ -765,7 +765,7 @@ fn a_feed_s_child_is_admitted_before_those_who_came_later() {
 }
 
 #[test]
-fn one_who_comes_while_a_feed_before_him_asks_starts_after_its_child() {
+fn a_child_that_claims_while_an_earlier_feed_polls_its_stream_starts_after_the_feeds_child() {
     let mut f = Fixture::new(2);
     let (task, other) = (MockTask::new(), Arc::new(MockTask::new()));
     f.handle.queue(f.child(0));
@@ -795,7 +795,7 @@ fn one_who_comes_while_a_feed_before_him_asks_starts_after_its_child() {
 }
 
 #[test]
-fn the_index_is_the_place_in_the_order_of_admission() {
+fn the_index_is_the_position_in_the_order_of_admission() {
     struct Indices(Log);
     impl Policy<usize, &'static str> for Indices {
         type Output = ();
@@ -833,7 +833,7 @@ fn the_index_is_the_place_in_the_order_of_admission() {
 }
 
 #[test]
-fn a_waiter_that_is_dropped_lets_those_behind_move_up() {
+fn a_dropped_waiter_lets_those_behind_it_move_up() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let tasks = [MockTask::new(), MockTask::new()];
@@ -857,7 +857,7 @@ fn a_waiter_that_is_dropped_lets_those_behind_move_up() {
 }
 
 #[test]
-fn a_waiter_that_is_dropped_in_the_middle_of_the_line_wakes_nobody() {
+fn a_waiter_dropped_from_the_middle_of_the_queue_wakes_no_other() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     assert!(f.poll().is_pending());
@@ -878,7 +878,7 @@ fn a_waiter_that_is_dropped_in_the_middle_of_the_line_wakes_nobody() {
 }
 
 #[test]
-fn a_group_s_own_go_that_is_dropped_lets_a_handle_s_move_up() {
+fn a_dropped_go_of_the_group_lets_a_handles_go_move_up() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let other = MockTask::new();
@@ -896,7 +896,7 @@ fn a_group_s_own_go_that_is_dropped_lets_a_handle_s_move_up() {
 }
 
 #[test]
-fn a_go_of_the_group_waits_behind_a_handle_s_and_is_woken_in_its_turn() {
+fn a_go_of_the_group_queues_behind_a_handles_go_and_is_woken_in_its_turn() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     let other = MockTask::new();
@@ -916,7 +916,7 @@ fn a_go_of_the_group_waits_behind_a_handle_s_and_is_woken_in_its_turn() {
 // === the limit ===
 
 #[test]
-fn a_raised_limit_admits_those_who_wait_at_once() {
+fn a_raised_limit_admits_waiters_at_once() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     f.handle.queue(f.child(1));
@@ -938,7 +938,7 @@ fn a_raised_limit_admits_those_who_wait_at_once() {
 }
 
 #[test]
-fn a_lowered_limit_lets_the_running_finish() {
+fn a_lowered_limit_lets_running_children_finish() {
     let mut f = Fixture::new(3);
     for n in 0..5 {
         f.handle.queue(f.child(n));
@@ -974,7 +974,7 @@ fn a_limit_of_0_pauses_admission() {
 }
 
 #[test]
-fn a_child_that_raises_the_limit_lets_the_group_s_own_go_through() {
+fn a_child_that_raises_the_limit_lets_the_groups_own_go_through() {
     let mut f = Fixture::new(1);
     let (handle, gate) = (f.handle.clone(), f.gate.clone());
     f.group.queue(async move {
@@ -990,7 +990,7 @@ fn a_child_that_raises_the_limit_lets_the_group_s_own_go_through() {
 }
 
 #[test]
-fn a_child_that_raises_the_limit_lets_the_group_s_own_feed_go_on() {
+fn a_child_that_raises_the_limit_lets_the_groups_own_feed_go_on() {
     let mut f = Fixture::new(1);
     let (handle, gate) = (f.handle.clone(), f.gate.clone());
     f.group.queue(async move {
@@ -1006,7 +1006,7 @@ fn a_child_that_raises_the_limit_lets_the_group_s_own_feed_go_on() {
 }
 
 #[test]
-fn a_child_that_gives_up_a_place_in_line_lets_the_group_s_own_go_through() {
+fn a_child_that_drops_a_waiter_lets_the_groups_own_go_through() {
     let mut f = Fixture::new(1);
     let mut ahead = f.handle.go(ready(Ok(9)));
     f.handle.set_limit(Some(0));
@@ -1037,7 +1037,7 @@ fn a_child_that_gives_up_a_place_in_line_lets_the_group_s_own_go_through() {
 // === a stop ===
 
 #[test]
-fn a_cancel_alone_wakes_all_who_wait() {
+fn a_cancel_alone_wakes_all_waiters() {
     let mut f = Fixture::new(1);
     f.handle.queue(f.child(0));
     assert!(f.poll().is_pending());
@@ -1075,7 +1075,7 @@ fn a_cancel_alone_wakes_all_who_wait() {
 }
 
 #[test]
-fn an_error_stops_those_who_wait_before_its_room_is_given_away() {
+fn an_error_stops_the_waiters_before_its_room_is_given_away() {
     let mut f = Fixture::new(1);
     let gate = f.gate.clone();
     f.handle.queue(async move {
@@ -1098,7 +1098,7 @@ fn an_error_stops_those_who_wait_before_its_room_is_given_away() {
 }
 
 #[test]
-fn a_stopped_handle_says_so_at_once() {
+fn a_handle_of_a_stopped_group_answers_at_once() {
     let f = Fixture::new(1);
     assert!(!f.handle.is_stopped());
     f.handle.token().cancel();
@@ -1170,7 +1170,7 @@ fn assert_answers_stopped(handle: &Handle<Kids>) {
 }
 
 #[test]
-fn children_that_hold_handles_go_with_their_group() {
+fn children_that_hold_handles_are_dropped_with_their_group() {
     let drops = DropCounter::default();
     let mut f = Fixture::new(1);
     for _ in 0..3 {
@@ -1257,7 +1257,7 @@ fn a_destructor_of_a_child_may_use_the_handle() {
 }
 
 #[test]
-fn children_that_yield_go_on_while_handles_add_more() {
+fn children_that_yield_run_on_while_handles_add_more() {
     let mut f = Fixture::new(2);
     for n in 0..20 {
         let handle = f.handle.clone();

@@ -121,7 +121,7 @@ impl Keeper {
 const THREADS: usize = 4;
 
 #[test]
-fn nothing_is_lost_and_the_limit_holds_whichever_way_children_come() {
+fn no_child_is_lost_and_the_limit_holds_however_children_are_added() {
     ends(|| {
         for round in 0..60 {
             let each = 50;
@@ -190,7 +190,7 @@ fn add(way: usize, count: usize, handle: &Handle<Kids>, water: &Water) {
 }
 
 #[test]
-fn a_limit_that_changes_all_the_time_loses_nobody() {
+fn a_limit_that_keeps_changing_loses_no_child() {
     ends(|| {
         for _ in 0..40 {
             let most = 5;
@@ -260,7 +260,7 @@ fn a_raised_limit_reaches_a_group_that_waits_in_its_own_go_or_feed() {
 }
 
 #[test]
-fn a_cancel_from_elsewhere_ends_all_who_wait_and_every_child_is_accounted_for() {
+fn a_cancel_from_another_thread_ends_all_waiters_and_every_child_is_accounted_for() {
     ends(|| {
         for round in 0..50 {
             let group = Group::<Kids>::new().with_limit(2);
@@ -311,7 +311,7 @@ fn a_cancel_from_elsewhere_ends_all_who_wait_and_every_child_is_accounted_for() 
 }
 
 #[test]
-fn a_group_that_is_dropped_under_those_who_add_lets_them_go() {
+fn a_group_dropped_while_threads_add_children_lets_them_go() {
     ends(|| {
         for round in 0..100 {
             let group = Group::<Kids>::new().with_limit(1);
@@ -348,7 +348,7 @@ fn a_group_that_is_dropped_under_those_who_add_lets_them_go() {
 }
 
 #[test]
-fn waiters_that_are_dropped_from_elsewhere_leave_the_line_to_the_others() {
+fn waiters_dropped_on_other_threads_leave_the_queue_to_the_rest() {
     ends(|| {
         for _ in 0..100 {
             let mut group = Group::<Kids>::new().with_limit(2);
@@ -387,7 +387,7 @@ fn waiters_that_are_dropped_from_elsewhere_leave_the_line_to_the_others() {
 }
 
 #[test]
-fn the_last_who_holds_the_group_open_wakes_it_from_whichever_thread_he_leaves() {
+fn the_last_waiter_that_holds_the_group_open_wakes_it_from_any_thread() {
     ends(|| {
         for round in 0..300 {
             let group = Group::<Kids>::new();
@@ -413,7 +413,7 @@ fn the_last_who_holds_the_group_open_wakes_it_from_whichever_thread_he_leaves() 
 
 #[cfg(feature = "std")]
 #[test]
-fn children_that_go_on_their_own_group_come_to_their_end_beside_other_threads() {
+fn children_that_go_on_their_own_group_end_beside_other_threads() {
     fn node(handle: Handle<Kids>, water: Water, depth: usize) -> BoxedChild {
         Box::pin(async move {
             water.child(1).await?;

@@ -79,7 +79,7 @@ fn an_attempt_that_succeeds_needs_no_other() {
 }
 
 #[test]
-fn a_delay_that_resolves_starts_the_next_beside_the_last() {
+fn a_delay_that_resolves_starts_the_next_attempt_beside_the_last() {
     let (task, scene) = (MockTask::new(), Scene::default());
     pinned!(hedge = scene.hedge(3));
     assert!(task.poll(&mut hedge).is_pending());
@@ -100,7 +100,7 @@ fn a_delay_that_resolves_starts_the_next_beside_the_last() {
 }
 
 #[test]
-fn the_newest_ones_failure_starts_the_next_at_once_and_an_older_ones_does_not() {
+fn the_newest_attempts_failure_starts_the_next_at_once_and_an_older_ones_does_not() {
     let (task, scene) = (MockTask::new(), Scene::default());
     pinned!(hedge = scene.hedge(4));
     assert!(task.poll(&mut hedge).is_pending());
@@ -124,7 +124,7 @@ fn the_newest_ones_failure_starts_the_next_at_once_and_an_older_ones_does_not() 
 }
 
 #[test]
-fn an_older_one_that_fails_after_the_newest_in_the_same_poll_hides_nothing() {
+fn an_older_failure_after_the_newest_in_the_same_poll_hides_nothing() {
     // Whichever of the two is polled first.
     for (older, newest) in [(1, 2), (2, 3)] {
         let (task, scene) = (MockTask::new(), Scene::default());
@@ -147,7 +147,7 @@ fn an_older_one_that_fails_after_the_newest_in_the_same_poll_hides_nothing() {
 }
 
 #[test]
-fn all_errors_come_out_in_the_order_in_which_they_came() {
+fn all_errors_come_out_in_the_order_of_the_failures() {
     let (task, gate, delays) = (MockTask::new(), Gate::new(), Gate::new());
     let errors = ["zero", "one", "two"];
     let mut all = Box::pin(hedge(3, |n| fails(&gate, n, errors[n]), |n| delays.wait(n)));
@@ -225,7 +225,7 @@ fn an_attempt_that_is_done_wins_over_a_delay_that_has_resolved() {
 }
 
 #[test]
-fn who_wins_is_not_outdone_by_who_comes_in_the_same_round() {
+fn the_winner_is_not_outdone_in_the_same_round() {
     let (task, scene) = (MockTask::new(), Scene::default());
     pinned!(hedge = scene.hedge(3));
     scene.delays.open(0);
@@ -321,7 +321,7 @@ fn one_poll_starts_4096_attempts_at_most_then_yields() {
 }
 
 #[test]
-fn dropped_it_drops_attempts_then_the_delay_then_what_makes_them() {
+fn a_dropped_hedge_drops_the_attempts_then_the_delay_then_the_closures() {
     let (task, log) = (MockTask::new(), Log::new());
     let gone = OnDrop(|| log.add("makers"));
     let log = &log;
@@ -368,7 +368,7 @@ fn destructors_that_panic_together_are_one_panic() {
 }
 
 #[test]
-fn a_panic_of_any_part_drops_the_attempts_and_goes_on() {
+fn a_panic_of_any_part_drops_the_attempts_and_goes_on_to_the_caller() {
     #[derive(Clone, Copy, PartialEq)]
     enum Who {
         Attempt,

@@ -27,7 +27,7 @@ fn ok(result: Result<(), Stopped<Job>>) -> bool {
 }
 
 #[test]
-fn never_are_more_alive_than_the_limit() {
+fn no_more_children_are_alive_than_the_limit() {
     fn scenario<C>(group: Group<C>, limit: usize)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -49,7 +49,7 @@ fn never_are_more_alive_than_the_limit() {
 }
 
 #[test]
-fn the_limit_is_one_for_go_queue_feed_and_handles() {
+fn one_limit_holds_for_go_queue_feed_and_handles() {
     let meter = Meter::new();
     let group = Jobs::new().with_limit(2);
     let (first, second) = (group.handle(), group.handle());
@@ -83,7 +83,7 @@ fn go_and_feed_of_the_group_itself_keep_the_limit() {
 }
 
 #[test]
-fn without_a_limit_all_run_at_once() {
+fn without_a_limit_all_children_run_at_once() {
     let (task, meter) = (MockTask::new(), Meter::new());
     let mut group = Jobs::new();
     assert_eq!(group.limit(), None);
@@ -103,7 +103,7 @@ fn a_limit_of_zero_is_refused_and_the_message_says_what_to_do() {
 }
 
 #[test]
-fn a_newcomer_is_polled_only_when_the_one_before_it_is_gone() {
+fn a_newcomer_is_polled_only_when_the_child_before_it_is_dropped() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -132,7 +132,7 @@ fn a_newcomer_is_polled_only_when_the_one_before_it_is_gone() {
 }
 
 #[test]
-fn with_room_go_admits_at_its_first_poll_and_polls_nobody() {
+fn with_room_go_admits_at_its_first_poll_and_polls_no_child() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -155,7 +155,7 @@ fn with_room_go_admits_at_its_first_poll_and_polls_nobody() {
 }
 
 #[test]
-fn a_go_that_is_not_polled_admits_nobody() {
+fn a_go_that_is_not_polled_admits_no_child() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new();
     drop(group.go(probe.watch(ready(Ok(1)))));
@@ -203,7 +203,7 @@ fn without_room_go_drives_the_running_children() {
 }
 
 #[test]
-fn what_go_polled_goes_on_in_the_groups_own_poll() {
+fn a_child_that_go_polled_runs_on_in_the_groups_own_poll() {
     let (driver, task, gate) = (MockTask::new(), MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(1);
     group.queue(waits(&gate, 0));
@@ -271,7 +271,7 @@ fn a_raised_limit_admits_waiters_at_once() {
 }
 
 #[test]
-fn a_raised_limit_wakes_those_who_wait_in_go_and_feed() {
+fn a_raised_limit_wakes_waiters_in_go_and_feed() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -294,7 +294,7 @@ fn a_raised_limit_wakes_those_who_wait_in_go_and_feed() {
 }
 
 #[test]
-fn a_lowered_limit_lets_the_running_finish_and_admits_when_there_is_room_again() {
+fn a_lowered_limit_lets_running_children_finish_and_admits_when_there_is_room_again() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -367,7 +367,7 @@ fn a_limit_of_some_zero_pauses_admission() {
 }
 
 #[test]
-fn a_paused_group_that_nobody_waits_for_resolves() {
+fn a_paused_group_without_waiters_resolves() {
     let task = MockTask::new();
     let mut group = Jobs::new();
     group.set_limit(Some(0));
@@ -375,7 +375,7 @@ fn a_paused_group_that_nobody_waits_for_resolves() {
 }
 
 #[test]
-fn room_that_was_promised_is_taken_back_by_a_lowered_limit() {
+fn a_lowered_limit_revokes_reserved_room() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -440,7 +440,7 @@ fn a_child_may_change_its_groups_limit() {
 }
 
 #[test]
-fn a_child_that_raises_the_limit_lets_in_who_waits_in_the_groups_own_go_or_feed() {
+fn a_child_that_raises_the_limit_admits_a_waiter_in_the_groups_own_go_or_feed() {
     fn raises(gate: &Gate, handle: &errgroup::Handle<Boxed<'static, usize, &'static str>>) -> Job {
         let (wait, handle) = (gate.wait(0), handle.clone());
         job(async move {

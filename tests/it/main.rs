@@ -30,7 +30,6 @@ mod first_error;
 #[cfg(feature = "std")]
 mod foreign_wakers;
 mod grace;
-mod grants;
 mod handle;
 mod handle_threads;
 mod hedge;
@@ -47,6 +46,7 @@ mod policies;
 mod policy;
 mod priorities;
 mod queue;
+mod reservations;
 mod results;
 mod scope;
 mod semaphore;

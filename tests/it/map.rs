@@ -19,7 +19,7 @@ use futures::future::FusedFuture;
 // === what comes out ===
 
 #[test]
-fn values_come_in_the_order_of_the_inputs_whoever_is_first() {
+fn values_come_in_the_order_of_the_inputs_whichever_is_first() {
     for limit in [3, 5, 100, usize::MAX] {
         let (task, gate) = (MockTask::new(), Gate::new());
         let mut all = map(limit, 0..5, |n| waits(&gate, n));
@@ -33,7 +33,7 @@ fn values_come_in_the_order_of_the_inputs_whoever_is_first() {
 }
 
 #[test]
-fn nothing_one_and_a_crowd() {
+fn map_works_for_none_one_and_many_inputs() {
     let task = MockTask::new();
     for limit in [1, 2, 64, 1000, usize::MAX] {
         for count in [0, 1, 2, 63, 64, 65, 1000, 10_000] {
@@ -118,7 +118,7 @@ fn the_error_drops_the_others_before_it_comes_out_and_polls_them_no_more() {
 }
 
 #[test]
-fn an_error_at_once_makes_no_more_than_the_limit() {
+fn an_immediate_error_makes_no_more_futures_than_the_limit() {
     let (task, made) = (MockTask::new(), Cell::new(0));
     let all = map(3, 0.., |n| {
         made.set(made.get() + 1);
@@ -147,7 +147,7 @@ fn values_and_results_are_dropped_exactly_once() {
 // === when futures are made ===
 
 #[test]
-fn nothing_is_made_before_the_first_poll() {
+fn no_future_is_made_before_the_first_poll() {
     let (task, log) = (MockTask::new(), Log::new());
     let inputs = (0..2).inspect(|n| log.add(format!("asked {n}")));
     let mut all = map(2, inputs, |n| {
@@ -163,7 +163,7 @@ fn nothing_is_made_before_the_first_poll() {
 }
 
 #[test]
-fn never_more_futures_exist_than_the_limit_says() {
+fn no_more_futures_exist_than_the_limit() {
     for limit in [1, 2, 7, 64, 65] {
         let (task, made) = (MockTask::new(), Meter::new());
         let all = map(limit, 0..500, |n| {
@@ -182,7 +182,7 @@ fn never_more_futures_exist_than_the_limit_says() {
 }
 
 #[test]
-fn the_next_is_made_when_one_has_finished_and_is_gone() {
+fn the_next_future_is_made_when_one_has_finished_and_is_dropped() {
     let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut all = map(2, 0..4, |n| logged_child::<()>(n, &gate, &log));
     assert!(task.poll(&mut all).is_pending());
@@ -200,7 +200,7 @@ fn the_next_is_made_when_one_has_finished_and_is_gone() {
 }
 
 #[test]
-fn the_inputs_are_asked_with_room_only_and_not_after_their_end() {
+fn the_inputs_are_advanced_only_with_room_and_never_after_their_end() {
     let (task, gate, asked) = (MockTask::new(), Gate::new(), Cell::new(0));
     let mut left = 3_i32;
     let inputs = std::iter::from_fn(|| {
@@ -223,7 +223,7 @@ fn the_inputs_are_asked_with_room_only_and_not_after_their_end() {
 }
 
 #[test]
-fn one_poll_asks_and_polls_4096_times_at_most_then_yields() {
+fn one_poll_takes_at_most_4096_inputs_and_makes_at_most_4096_polls_then_yields() {
     let (task, asked) = (MockTask::new(), Cell::new(0));
     let polls = Arc::new(AtomicUsize::new(0));
     let inputs = (0..10_000).inspect(|_| asked.set(asked.get() + 1));
@@ -258,7 +258,7 @@ fn at_the_limit_the_task_is_not_woken_for_nothing() {
 }
 
 #[test]
-fn only_who_was_woken_is_polled() {
+fn only_a_woken_future_is_polled() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut all = map(100, 0..100, |n| probe.watch(waits(&gate, n)));
     assert!(task.poll(&mut all).is_pending());
@@ -272,7 +272,7 @@ fn only_who_was_woken_is_polled() {
 // === drop ===
 
 #[test]
-fn dropped_it_drops_who_runs_then_the_inputs_and_the_function() {
+fn a_dropped_map_drops_its_futures_then_the_inputs_and_the_function() {
     let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let inputs_gone = OnDrop(|| log.add("inputs"));
     let function_gone = OnDrop(|| log.add("function"));
@@ -294,7 +294,7 @@ fn dropped_it_drops_who_runs_then_the_inputs_and_the_function() {
 }
 
 #[test]
-fn destructors_that_panic_together_are_one_panic_and_lose_nobody() {
+fn destructors_that_panic_together_are_one_panic_and_lose_no_future() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let inputs_bomb = Bomb("inputs");
     let function_bomb = Bomb("function");
@@ -315,7 +315,7 @@ fn destructors_that_panic_together_are_one_panic_and_lose_nobody() {
 }
 
 #[test]
-fn an_error_drops_who_runs_then_the_inputs_and_the_function_before_it_comes_out() {
+fn an_error_drops_the_running_futures_then_the_inputs_and_the_function_before_it_comes_out() {
     let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let inputs_gone = OnDrop(|| log.add("inputs"));
     let function_gone = OnDrop(|| log.add("function"));
@@ -335,7 +335,7 @@ fn an_error_drops_who_runs_then_the_inputs_and_the_function_before_it_comes_out(
 }
 
 #[test]
-fn inputs_and_function_go_with_their_last_future() {
+fn the_inputs_and_the_function_are_dropped_with_their_last_future() {
     let (task, log) = (MockTask::new(), Log::new());
     let gone = OnDrop(|| log.add("function"));
     let mut all = map(9, 0..1, move |_| {
@@ -365,7 +365,7 @@ fn inputs_and_function_go_with_their_last_future() {
 // === panics ===
 
 #[test]
-fn a_panic_of_one_drops_the_others_and_goes_on() {
+fn a_panic_of_one_future_drops_the_others_and_goes_on_to_the_caller() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let made = Cell::new(0);
     let mut all = map(3, 0..9, |n| {
@@ -438,7 +438,7 @@ fn a_panic_among_the_dropped_siblings_outranks_the_error_once() {
 }
 
 #[test]
-fn a_panic_of_one_outranks_the_siblings_and_the_errors_own() {
+fn a_panic_of_a_future_outranks_those_of_the_siblings_and_of_the_error() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut all = map(3, 0..3, |n| {
         let wait = gate.wait(n);
@@ -467,18 +467,18 @@ fn a_panic_of_one_outranks_the_siblings_and_the_errors_own() {
 
 #[test]
 #[should_panic = "the limit must be at least 1"]
-fn a_limit_of_nothing_is_refused_by_map() {
+fn a_limit_of_zero_is_refused_by_map() {
     drop(map(0, [1], |n| ready(Ok::<_, ()>(n))));
 }
 
 #[test]
 #[should_panic = "the limit must be at least 1"]
-fn a_limit_of_nothing_is_refused_by_for_each() {
+fn a_limit_of_zero_is_refused_by_for_each() {
     drop(for_each(0, [1], |n| ready(Ok::<_, ()>(n))));
 }
 
 #[test]
-fn a_limit_of_nothing_is_refused_where_it_was_written() {
+fn the_refusal_of_a_limit_of_zero_names_the_line_of_the_call() {
     let (here, line) = (std::thread::current().id(), Arc::new(AtomicU32::new(0)));
     let hook: Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync> = std::panic::take_hook().into();
     std::panic::set_hook(Box::new({

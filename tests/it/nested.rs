@@ -79,7 +79,7 @@ fn a_child_may_go_on_its_own_group_at_any_limit() {
 }
 
 #[test]
-fn a_tree_of_thousands_comes_to_its_end_within_the_limit() {
+fn a_tree_of_thousands_of_children_ends_within_the_limit() {
     for (limit, fan, depth, nodes) in [(1, 2, 11, 4095), (2, 3, 7, 3280), (3, 8, 4, 4681)] {
         let (mut group, handle) = group(limit);
         let alive = Alive::default();
@@ -91,7 +91,7 @@ fn a_tree_of_thousands_comes_to_its_end_within_the_limit() {
 }
 
 #[test]
-fn a_chain_of_thousands_comes_to_its_end() {
+fn a_chain_of_thousands_of_children_ends() {
     let (mut group, handle) = group(1);
     let alive = Alive::default();
     group.queue(node(handle.clone(), alive.clone(), 1, 5000));
@@ -101,7 +101,7 @@ fn a_chain_of_thousands_comes_to_its_end() {
 }
 
 #[test]
-fn a_go_within_a_child_that_has_room_admits_as_any() {
+fn a_go_within_a_child_admits_at_once_if_there_is_room() {
     let (mut group, handle) = group(2);
     let log = Log::new();
     let (inner, gate) = (log.clone(), Gate::new());
@@ -122,7 +122,7 @@ fn a_go_within_a_child_that_has_room_admits_as_any() {
 }
 
 #[test]
-fn a_child_waits_as_anybody_while_another_child_can_still_make_room() {
+fn a_child_waits_like_an_outsider_while_a_sibling_can_still_make_room() {
     let (mut group, handle) = group(2);
     let (gate, log) = (Gate::new(), Log::new());
     group.queue(logged_child(0, &gate, &log));
@@ -144,7 +144,7 @@ fn a_child_waits_as_anybody_while_another_child_can_still_make_room() {
 }
 
 #[test]
-fn where_all_children_wait_the_oldest_waiter_goes_on_with_its_child_in_the_queue() {
+fn if_all_children_wait_the_oldest_goes_on_and_its_child_is_queued() {
     let (mut group, handle) = group(2);
     let (gate, log) = (Gate::new(), Log::new());
     for n in [0, 1] {
@@ -183,7 +183,7 @@ fn where_all_children_wait_the_oldest_waiter_goes_on_with_its_child_in_the_queue
 }
 
 #[test]
-fn the_oldest_waiter_among_the_children_goes_on_though_an_outsider_is_first_in_line() {
+fn the_oldest_waiting_child_goes_on_even_if_an_outsider_is_first_in_the_queue() {
     let (mut group, handle) = group(1);
     let (gate, log) = (Gate::new(), Log::new());
     let (at, door, diary) = (handle.clone(), gate.clone(), log.clone());
@@ -216,7 +216,7 @@ fn the_oldest_waiter_among_the_children_goes_on_though_an_outsider_is_first_in_l
 }
 
 #[test]
-fn an_outsider_alone_in_line_is_never_put_into_the_queue() {
+fn a_lone_outsider_is_never_put_into_the_queue() {
     let (mut group, handle) = group(1);
     let gate = Gate::new();
     let door = gate.clone();
@@ -328,7 +328,7 @@ fn a_stop_between_the_rule_and_the_next_poll_gives_the_child_back() {
 // === feed ===
 
 #[test]
-fn a_feed_within_a_child_moves_its_stream_on_child_by_child() {
+fn a_feed_within_a_child_advances_its_stream_child_by_child() {
     for limit in 1..=3 {
         let (mut group, handle) = group(limit);
         let (at, alive) = (handle.clone(), Alive::default());
@@ -353,7 +353,7 @@ fn a_feed_within_a_child_moves_its_stream_on_child_by_child() {
 }
 
 #[test]
-fn a_feed_that_all_wait_for_asks_for_one_child_and_queues_it() {
+fn a_feed_that_all_children_wait_for_takes_one_child_and_queues_it() {
     let (mut group, handle) = group(1);
     let tap = Tap::new();
     let (at, source) = (handle.clone(), tap.clone());
@@ -377,7 +377,7 @@ fn a_feed_that_all_wait_for_asks_for_one_child_and_queues_it() {
 }
 
 #[test]
-fn a_feed_that_is_asked_to_use_the_queue_and_has_nothing_holds_no_place() {
+fn a_feed_that_has_no_child_for_the_queue_holds_no_position() {
     let (mut group, handle) = group(1);
     let tap = Tap::new();
     let (at, source) = (handle.clone(), tap.clone());
@@ -395,7 +395,7 @@ fn a_feed_that_is_asked_to_use_the_queue_and_has_nothing_holds_no_place() {
 }
 
 #[test]
-fn a_child_that_a_feed_asks_for_while_the_group_is_stopped_is_dropped_unpolled() {
+fn a_child_that_a_feed_makes_while_the_group_is_stopped_is_dropped_unpolled() {
     // By a stream that stops the group; with room, and where all who run wait.
     for limit in [1, 2] {
         let (mut group, handle) = group(limit);
@@ -417,7 +417,7 @@ fn a_child_that_a_feed_asks_for_while_the_group_is_stopped_is_dropped_unpolled()
 }
 
 #[test]
-fn feeds_within_feeds_come_to_their_end() {
+fn feeds_within_feeds_end() {
     fn branch(
         handle: Handle<Kids>,
         alive: Alive,
@@ -446,7 +446,7 @@ fn feeds_within_feeds_come_to_their_end() {
 }
 
 #[test]
-fn a_child_that_waits_for_a_stream_is_not_one_that_waits_for_room() {
+fn a_child_that_waits_for_a_stream_does_not_wait_for_room() {
     // Two run: one waits in `go`, the other for its stream. That one can still go on, so
     // nothing is put into the queue.
     let (mut group, handle) = group(2);
@@ -468,7 +468,7 @@ fn a_child_that_waits_for_a_stream_is_not_one_that_waits_for_room() {
 // === who waits in which child ===
 
 #[test]
-fn a_child_that_joins_two_goes_comes_to_its_end() {
+fn a_child_that_joins_two_goes_ends() {
     for limit in 1..=3 {
         let (mut group, handle) = group(limit);
         for _ in 0..3 {
@@ -491,7 +491,7 @@ fn a_child_that_joins_two_goes_comes_to_its_end() {
 }
 
 #[test]
-fn a_child_that_waits_in_many_goes_is_one_child() {
+fn a_child_that_waits_in_many_goes_counts_once() {
     // One child with ten waits is not two children: the other can still make room.
     let (mut group, handle) = group(2);
     let (gate, log) = (Gate::new(), Log::new());
@@ -511,7 +511,7 @@ fn a_child_that_waits_in_many_goes_is_one_child() {
 }
 
 #[test]
-fn a_child_that_selects_between_two_goes_loses_the_other_without_a_trace() {
+fn a_child_that_selects_between_two_goes_drops_the_other_without_a_trace() {
     let (mut group, handle) = group(1);
     let (at, drops) = (handle.clone(), DropCounter::default());
     let (first, second) = (drops.guard(), drops.guard());
@@ -566,7 +566,7 @@ fn a_child_that_gives_up_waiting_lets_the_others_wait_on() {
 }
 
 #[test]
-fn a_child_that_gave_up_and_waits_again_is_seen_to_wait() {
+fn a_child_that_gave_up_and_waits_again_counts_as_waiting() {
     let (mut group, handle) = group(2);
     let gate = Gate::new();
     let (at, door) = (handle.clone(), gate.clone());
@@ -591,7 +591,7 @@ fn a_child_that_gave_up_and_waits_again_is_seen_to_wait() {
 }
 
 #[test]
-fn a_child_that_ends_leaves_the_others_all_waiting() {
+fn a_child_that_ends_may_leave_only_waiting_siblings() {
     // The third child is the only one that does not wait; when it ends with no room left
     // by a lowered limit, one of the others has to go on.
     let (mut group, handle) = group(3);
@@ -615,7 +615,7 @@ fn a_child_that_ends_leaves_the_others_all_waiting() {
 }
 
 #[test]
-fn a_limit_lowered_to_0_while_children_wait_pauses_and_no_more() {
+fn a_limit_lowered_to_0_while_children_wait_only_pauses() {
     let (mut group, handle) = group(1);
     let (gate, log) = (Gate::new(), Log::new());
     let (at, door, diary) = (handle.clone(), gate.clone(), log.clone());
@@ -640,7 +640,7 @@ fn a_limit_lowered_to_0_while_children_wait_pauses_and_no_more() {
 }
 
 #[test]
-fn a_limit_lowered_below_the_number_that_run_and_wait_is_seen() {
+fn a_limit_lowered_below_the_number_of_running_waiters_is_noticed() {
     let (mut group, handle) = group(3);
     let gate = Gate::new();
     for n in 0..3 {
@@ -721,7 +721,7 @@ fn a_go_that_waited_in_a_child_and_moves_out_waits_as_an_outsider() {
 }
 
 #[test]
-fn a_go_whose_child_has_ended_waits_as_an_outsider() {
+fn a_go_that_outlives_its_child_waits_as_an_outsider() {
     let (mut group, handle) = group(2);
     let (gate, log) = (Gate::new(), Log::new());
     group.queue(logged_child(0, &gate, &log));
@@ -772,7 +772,7 @@ fn a_go_that_outlives_its_child_is_not_put_into_the_queue() {
 }
 
 #[test]
-fn a_go_that_outlives_its_child_does_not_hide_that_all_the_others_wait() {
+fn a_go_that_outlives_its_child_does_not_hide_that_all_other_children_wait() {
     let (mut group, handle) = group(2);
     let gate = Gate::new();
     let slot = Arc::new(Mutex::new(None));
@@ -836,7 +836,7 @@ fn a_group_within_a_child_may_go_on_the_outer_one() {
 }
 
 #[test]
-fn a_child_of_the_inner_group_that_goes_on_its_own_is_no_waiter_of_the_outer() {
+fn a_waiter_within_a_child_of_the_inner_group_is_no_waiter_of_the_outer() {
     let (mut group, handle) = group(1);
     group.queue(async {
         let (mut within, at) = self::group(1);
@@ -851,7 +851,7 @@ fn a_child_of_the_inner_group_that_goes_on_its_own_is_no_waiter_of_the_outer() {
 }
 
 #[test]
-fn a_body_of_a_scope_is_no_child_and_waits_as_an_outsider() {
+fn a_scopes_body_is_no_child_and_waits_as_an_outsider() {
     let (gate, log) = (Gate::new(), Log::new());
     let (door, diary) = (&gate, &log);
     let mut scope = pin!(Group::<Kids>::new().with_limit(1).scope(async |handle| {
@@ -872,7 +872,7 @@ fn a_body_of_a_scope_is_no_child_and_waits_as_an_outsider() {
 }
 
 #[test]
-fn a_body_that_waits_ahead_does_not_hinder_the_children() {
+fn a_body_that_waits_first_does_not_block_the_children() {
     // The body is first in line, and all children wait behind it.
     let scope = Group::<Kids>::new().with_limit(1).try_scope(async |handle| {
         let at = handle.clone();
@@ -906,7 +906,7 @@ fn a_scope_within_a_child_waits_for_the_outer_group_as_its_child() {
 }
 
 #[test]
-fn children_that_wait_behind_a_go_of_the_group_itself_go_on() {
+fn children_that_wait_behind_the_groups_own_go_go_on() {
     let (mut group, handle) = group(1);
     let gate = Gate::new();
     let (at, door) = (handle.clone(), gate.clone());
@@ -961,7 +961,7 @@ fn a_local_group_and_one_that_borrows_follow_the_same_rule() {
 }
 
 #[test]
-fn a_panic_within_a_child_that_waits_leaves_nothing_behind() {
+fn a_panic_within_a_waiting_child_leaves_nothing_behind() {
     let (mut group, handle) = group(1);
     let at = handle.clone();
     group.queue(async move {

@@ -25,7 +25,7 @@ fn observed<'a>(log: &Log) -> Group0<'a> {
 // === a child's story ===
 
 #[test]
-fn events_come_in_the_order_of_what_happened() {
+fn events_come_in_the_order_in_which_they_happened() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(2);
     for n in 0..4 {
@@ -64,7 +64,7 @@ fn events_come_in_the_order_of_what_happened() {
 }
 
 #[test]
-fn a_start_is_told_before_the_child_is_polled_and_its_end_when_it_is_dropped() {
+fn a_start_is_reported_before_the_first_poll_and_the_end_when_the_child_is_dropped() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(1);
     group.queue(logged_child(0, &gate, &log));
@@ -90,7 +90,7 @@ fn a_start_is_told_before_the_child_is_polled_and_its_end_when_it_is_dropped() {
 }
 
 #[test]
-fn a_start_is_told_before_the_child_is_polled_though_it_waited_for_a_permit() {
+fn a_start_is_reported_before_the_first_poll_even_after_a_wait_for_a_permit() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let semaphore = Arc::new(Semaphore::new(1));
     let held = semaphore.try_acquire_arc();
@@ -103,7 +103,7 @@ fn a_start_is_told_before_the_child_is_polled_though_it_waited_for_a_permit() {
 }
 
 #[test]
-fn a_go_that_waits_is_not_told_of_before_its_child_starts() {
+fn a_waiting_go_is_not_reported_before_its_child_starts() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(1);
     assert!(driver.finish(group.go(task(waits(&gate, 0)).name("a"))).is_ok());
@@ -128,7 +128,7 @@ fn a_go_that_waits_is_not_told_of_before_its_child_starts() {
 }
 
 #[test]
-fn children_of_a_feed_start_without_a_queue_but_for_a_heavy_one_that_does_not_fit() {
+fn a_feeds_children_start_without_being_queued_unless_one_is_too_heavy() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(2);
     let children = [(0, 1), (1, 2), (2, 1)]
@@ -158,7 +158,7 @@ fn children_of_a_feed_start_without_a_queue_but_for_a_heavy_one_that_does_not_fi
 }
 
 #[test]
-fn a_child_that_a_stream_brings_after_its_own_stop_is_rejected() {
+fn a_child_that_a_stream_yields_after_its_own_stop_is_rejected() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = observed(&log).with_limit(2);
     let handle = group.handle();
@@ -174,7 +174,7 @@ fn a_child_that_a_stream_brings_after_its_own_stop_is_rejected() {
 }
 
 #[test]
-fn a_go_within_a_child_that_can_never_have_room_is_told_as_queued() {
+fn a_go_within_a_child_that_can_never_have_room_is_reported_as_queued() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = observed(&log).with_limit(1);
     let handle = group.handle();
@@ -216,7 +216,7 @@ fn weights_and_priorities_show_in_the_order_of_starts() {
 }
 
 #[test]
-fn the_body_of_a_scope_is_no_child() {
+fn the_body_of_a_scope_is_not_reported() {
     let (driver, log) = (MockTask::new(), Log::new());
     let scope = observed(&log).scope(async |handle: Handle<_>| {
         let _ = handle.go(job(async { Ok(1) })).await;
@@ -226,7 +226,7 @@ fn the_body_of_a_scope_is_no_child() {
 }
 
 #[test]
-fn a_daemon_is_told_of_the_stop_before_its_end() {
+fn the_stop_is_reported_before_a_daemons_end() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = observed(&log);
     let token = group.token().clone();
@@ -281,7 +281,7 @@ fn after_a_failure_come_the_stop_then_the_queue_then_the_siblings() {
 }
 
 #[test]
-fn a_stop_from_outside_is_told_once_at_the_next_poll() {
+fn a_stop_from_outside_is_reported_once_at_the_next_poll() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(1);
     group.queue(waits(&gate, 0));
@@ -330,7 +330,7 @@ impl Policy<usize, &'static str> for Enough {
 }
 
 #[test]
-fn a_stop_of_the_policy_comes_after_the_end_that_it_heard_of() {
+fn a_stop_of_the_policy_is_reported_after_the_end_that_caused_it() {
     for by_token in [false, true] {
         let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
         let token = CancelToken::new();
@@ -376,7 +376,7 @@ fn a_deadline_stops_and_the_grace_drops() {
 }
 
 #[test]
-fn a_panic_is_told_before_the_stop_that_comes_of_it() {
+fn a_panic_is_reported_before_the_stop_that_it_causes() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log);
     let dies = gate.wait(0);
@@ -414,7 +414,7 @@ fn a_panic_of_a_destructor_after_a_result_is_a_childs_panic() {
 }
 
 #[test]
-fn a_policy_that_panics_has_heard_of_a_child_that_is_told_as_it_ended() {
+fn a_child_is_reported_as_it_ended_even_if_the_policy_panics() {
     struct Panics;
     impl Policy<usize, &'static str> for Panics {
         type Output = ();
@@ -441,7 +441,7 @@ fn a_policy_that_panics_has_heard_of_a_child_that_is_told_as_it_ended() {
 }
 
 #[test]
-fn a_group_that_was_born_stopped_says_so() {
+fn a_group_that_was_born_stopped_reports_the_stop() {
     let (driver, log, parent) = (MockTask::new(), Log::new(), CancelToken::new());
     parent.cancel_with(Reason::Deadline);
     let mut group = observed(&log).with_parent(&parent);
@@ -454,7 +454,7 @@ fn a_group_that_was_born_stopped_says_so() {
 }
 
 #[test]
-fn a_dropped_group_tells_of_all_who_go_with_it() {
+fn a_dropped_group_reports_all_children_that_are_dropped_with_it() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(1);
     group.queue(waits(&gate, 0));
@@ -474,7 +474,7 @@ fn a_dropped_group_tells_of_all_who_go_with_it() {
 }
 
 #[test]
-fn a_dropped_group_tells_of_those_too_who_had_room_and_stood_behind_one_who_is_awaited() {
+fn a_dropped_group_reports_children_behind_an_unclaimed_reservation_too() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(2);
     let handle = group.handle();
@@ -504,7 +504,7 @@ fn a_dropped_group_tells_of_those_too_who_had_room_and_stood_behind_one_who_is_a
 }
 
 #[test]
-fn a_group_that_never_ran_tells_of_its_end() {
+fn a_group_that_never_ran_reports_its_end() {
     let log = Log::new();
     drop(observed(&log));
     assert_eq!(log.take(), ["stopped: the owner was dropped"]);
@@ -521,7 +521,7 @@ fn a_group_that_never_ran_tells_of_its_end() {
 }
 
 #[test]
-fn a_group_that_has_resolved_tells_nothing_more() {
+fn a_resolved_group_reports_nothing_more() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = observed(&log);
     let handle = group.handle();
@@ -539,7 +539,7 @@ fn a_group_that_has_resolved_tells_nothing_more() {
 // === rejected, limit changed ===
 
 #[test]
-fn who_is_rejected_is_told_with_the_reason() {
+fn a_rejected_child_is_reported_with_the_reason() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(1);
     let handle = group.handle();
@@ -573,7 +573,7 @@ fn who_is_rejected_is_told_with_the_reason() {
 }
 
 #[test]
-fn a_go_that_waits_when_the_stop_comes_is_rejected() {
+fn a_go_that_waits_at_the_stop_is_rejected() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(1);
     let handle = group.handle();
@@ -597,7 +597,7 @@ fn a_go_that_waits_when_the_stop_comes_is_rejected() {
 }
 
 #[test]
-fn of_more_than_1024_rejected_between_two_polls_the_rest_is_not_told() {
+fn of_more_than_1024_rejections_between_two_polls_the_rest_is_not_reported() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(1);
     group.queue(waits(&gate, 0));
@@ -613,7 +613,7 @@ fn of_more_than_1024_rejected_between_two_polls_the_rest_is_not_told() {
 }
 
 #[test]
-fn a_limit_that_is_set_to_what_it_was_is_no_change() {
+fn a_limit_set_to_its_old_value_is_no_change() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = observed(&log).with_limit(3);
     group.queue(waits(&gate, 0));
@@ -648,7 +648,7 @@ fn an_event_alone_does_not_wake_the_group() {
 // === kinds of observers ===
 
 #[test]
-fn an_observer_of_a_local_group_may_be_of_one_thread_and_borrow() {
+fn an_observer_of_a_local_group_need_not_be_send_and_may_borrow() {
     let seen = Rc::new(RefCell::new(Vec::new()));
     let mut count = 0;
     let watch = Rc::clone(&seen);
@@ -665,7 +665,7 @@ fn an_observer_of_a_local_group_may_be_of_one_thread_and_borrow() {
 }
 
 #[test]
-fn groups_of_any_kind_and_policy_are_observed_whatever_builder_comes_first() {
+fn groups_of_any_kind_and_policy_are_observed_whichever_builder_comes_first() {
     let log = Log::new();
     let observer = |log: &Log| {
         let log = log.clone();
@@ -688,7 +688,7 @@ fn groups_of_any_kind_and_policy_are_observed_whatever_builder_comes_first() {
 }
 
 #[test]
-fn the_last_observer_that_is_set_holds() {
+fn the_last_observer_set_holds() {
     let (first, last) = (Log::new(), Log::new());
     let log = last.clone();
     let group = observed(&first).with_observer(move |event: &Event| log.add(event.to_string()));
@@ -699,7 +699,7 @@ fn the_last_observer_that_is_set_holds() {
 
 #[test]
 #[should_panic = "call `with_observer` before the group's first child or `handle`"]
-fn an_observer_that_comes_after_a_handle_is_refused() {
+fn an_observer_set_after_a_handle_is_refused() {
     let group = Group0::new();
     let _handle = group.handle();
     drop(group.with_observer(|_: &Event| {}));
@@ -708,7 +708,7 @@ fn an_observer_that_comes_after_a_handle_is_refused() {
 // === threads ===
 
 #[test]
-fn none_is_lost_with_threads_and_all_are_told_where_the_group_is_polled() {
+fn no_event_is_lost_with_threads_and_all_are_reported_where_the_group_is_polled() {
     const THREADS: usize = 4;
     const CHILDREN: usize = 500;
     let told = Arc::new(Mutex::new(Vec::<(ThreadId, Event)>::new()));
@@ -812,7 +812,7 @@ impl Replay {
 }
 
 #[test]
-fn what_is_told_adds_up_to_the_numbers_after_each_poll() {
+fn the_events_add_up_to_the_stats_after_each_poll() {
     for seed in 0..300u64 {
         let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut pick = |count: usize| {
@@ -880,7 +880,7 @@ fn what_is_told_adds_up_to_the_numbers_after_each_poll() {
 }
 
 #[test]
-fn it_is_told_at_the_latest_by_the_next_poll_of_a_stream_whose_results_wait() {
+fn a_stream_with_unfetched_results_reports_at_its_next_poll() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = observed(&log).with_limit(2);
     for n in 0..3 {

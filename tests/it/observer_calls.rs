@@ -33,7 +33,7 @@ fn calling(
 // === it calls the handle ===
 
 #[test]
-fn an_observer_may_raise_the_limit_and_is_told_of_it_next() {
+fn an_observer_may_raise_the_limit_and_sees_that_event_next() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let mut group = calling(&log, 1, |event, handle| {
         if let Event::Queued { .. } = event {
@@ -72,7 +72,7 @@ fn an_observer_may_queue_a_child_at_the_last_moment() {
 }
 
 #[test]
-fn an_observer_that_adds_a_child_after_the_stop_is_told_that_it_is_rejected() {
+fn an_observer_that_adds_a_child_after_the_stop_sees_its_rejection() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = calling(&log, 1, |event, handle| {
         if let Event::Stopped(_) = event {
@@ -88,7 +88,7 @@ fn an_observer_that_adds_a_child_after_the_stop_is_told_that_it_is_rejected() {
 }
 
 #[test]
-fn an_observer_that_answers_every_event_does_not_hold_the_end_up() {
+fn an_observer_that_answers_every_event_does_not_delay_the_end() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = calling(&log, 1, |_, handle| {
         let limit = handle.limit().unwrap_or_default();
@@ -127,7 +127,7 @@ fn an_observer_may_cancel_the_token() {
 }
 
 #[test]
-fn an_observer_that_cancels_at_the_last_child_stops_the_group_by_that() {
+fn an_observer_that_cancels_at_the_last_child_stops_the_group() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = calling(&log, 1, |event, handle| {
         if let Event::Finished { .. } = event {
@@ -140,7 +140,7 @@ fn an_observer_that_cancels_at_the_last_child_stops_the_group_by_that() {
 }
 
 #[test]
-fn an_observer_may_look_at_the_numbers_while_the_group_is_dropped() {
+fn an_observer_may_read_the_stats_while_the_group_is_dropped() {
     let (gate, log) = (Gate::new(), Log::new());
     let notes = log.clone();
     let mut group = calling(&Log::new(), 1, move |event, handle| {
@@ -172,7 +172,7 @@ fn panicking(log: &Log, limit: usize, at: &'static str) -> (Group0<'static>, Dro
 }
 
 #[test]
-fn an_observer_that_panics_stops_the_group_and_hears_nothing_more() {
+fn an_observer_that_panics_stops_the_group_and_is_not_called_again() {
     for at in ["#0 started", "queued", "#0 finished: Ok"] {
         let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
         let (mut group, drops) = panicking(&log, 2, at);
@@ -224,7 +224,7 @@ fn an_observer_that_panics_outranks_an_error() {
 }
 
 #[test]
-fn a_childs_panic_that_came_first_is_thrown_though_the_observer_panics_at_it() {
+fn a_childs_earlier_panic_outranks_the_observers() {
     let (driver, log) = (MockTask::new(), Log::new());
     let (mut group, drops) = panicking(&log, 1, "#0 finished: Panicked");
     group.queue(job(async { panic_any("child") }));
@@ -249,7 +249,7 @@ fn an_observer_may_panic_while_the_group_is_dropped() {
 }
 
 #[test]
-fn an_output_whose_destructor_panics_does_not_abort_what_the_observer_throws() {
+fn a_panic_of_the_outputs_destructor_does_not_turn_the_observers_into_an_abort() {
     struct Sum;
     impl errgroup::Policy<usize, &'static str> for Sum {
         type Output = Bomb;
@@ -269,7 +269,7 @@ fn an_output_whose_destructor_panics_does_not_abort_what_the_observer_throws() {
 // === it is dropped ===
 
 #[test]
-fn a_destructor_of_an_observer_that_panics_is_thrown_at_the_groups_end() {
+fn a_panic_of_an_observers_destructor_comes_out_at_the_groups_end() {
     let (driver, bomb) = (MockTask::new(), Bomb("observer"));
     let mut group = Group0::new().with_observer(move |_: &Event| {
         let _held = &bomb;
@@ -288,7 +288,7 @@ fn a_destructor_of_an_observer_that_panics_is_thrown_at_the_groups_end() {
 }
 
 #[test]
-fn an_observer_is_dropped_before_those_who_wait_for_the_end_are_told() {
+fn an_observer_is_dropped_before_closed_resolves() {
     let (driver, drops) = (MockTask::new(), DropCounter::default());
     let held = drops.guard();
     let mut group = Group0::new().with_observer(move |_: &Event| {
@@ -302,7 +302,7 @@ fn an_observer_is_dropped_before_those_who_wait_for_the_end_are_told() {
 }
 
 #[test]
-fn an_observer_of_a_scope_is_told_and_dropped_with_it() {
+fn an_observer_of_a_scope_is_called_and_dropped_with_it() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     let (group, drops) = panicking(&log, 1, "nothing");
     let child = waits(&gate, 0);

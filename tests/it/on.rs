@@ -178,7 +178,7 @@ fn a_spawner_that_panics_when_a_limit_is_raised_comes_out_of_the_group() {
 }
 
 #[test]
-fn a_child_behind_one_who_was_granted_room_starts_when_he_has_come_or_gone() {
+fn a_child_behind_a_reservation_starts_when_it_is_claimed_or_dropped() {
     for comes in [true, false] {
         let (pool, task, gate) = (Pool::new(), MockTask::new(), Gate::new());
         let mut group = pool.group().with_limit(1);
@@ -205,7 +205,7 @@ fn a_child_behind_one_who_was_granted_room_starts_when_he_has_come_or_gone() {
 }
 
 #[test]
-fn a_child_that_a_stop_finds_behind_one_who_was_granted_room_is_started_and_drained() {
+fn a_child_that_a_stop_finds_behind_a_reservation_is_spawned_and_drained() {
     let (pool, task, gate) = (Pool::new(), MockTask::new(), Gate::new());
     let mut group = pool.group().with_limit(1);
     let handle = group.handle();
@@ -224,7 +224,7 @@ fn a_child_that_a_stop_finds_behind_one_who_was_granted_room_is_started_and_drai
 }
 
 #[test]
-fn children_are_spawned_in_the_order_of_coming() {
+fn children_are_spawned_in_the_order_in_which_they_were_added() {
     let (pool, task, log) = (Pool::new(), MockTask::new(), Log::new());
     let mut group = pool.group().with_limit(2).collect();
     for n in 0..6 {
@@ -240,7 +240,7 @@ fn children_are_spawned_in_the_order_of_coming() {
 }
 
 #[test]
-fn a_feed_asks_its_stream_only_where_there_is_room_to_spawn() {
+fn a_feed_polls_its_stream_only_when_there_is_room_to_spawn() {
     let (pool, task, tap) = (Pool::new(), MockTask::new(), Tap::new());
     let mut group = pool.group().with_limit(2);
     for n in 0..5 {
@@ -260,7 +260,7 @@ fn a_feed_asks_its_stream_only_where_there_is_room_to_spawn() {
 }
 
 #[test]
-fn the_room_of_a_child_is_given_away_when_it_is_gone() {
+fn the_room_of_a_child_is_given_away_when_it_is_dropped() {
     let (pool, task, meter) = (Pool::new(), MockTask::new(), Meter::new());
     let mut group = pool.group().with_limit(3);
     for n in 0..20 {
@@ -278,7 +278,7 @@ fn the_room_of_a_child_is_given_away_when_it_is_gone() {
 }
 
 #[test]
-fn a_group_is_woken_once_for_all_who_end_between_two_polls() {
+fn a_group_is_woken_once_for_all_children_that_end_between_two_polls() {
     let (pool, task, gate) = (Pool::new(), MockTask::new(), Gate::new());
     let mut group = pool.group();
     for n in 0..100 {
@@ -343,7 +343,7 @@ fn a_stop_drops_what_is_queued_without_spawning_it() {
 }
 
 #[test]
-fn a_child_is_gone_before_its_result_is_heard_of() {
+fn a_child_is_dropped_before_the_policy_sees_its_result() {
     let (pool, task, log) = (Pool::new(), MockTask::new(), Log::new());
     let mut group = pool.group();
     let left = OnDrop({
@@ -424,7 +424,7 @@ fn panics(call: impl FnOnce()) -> bool {
 // === dropping ===
 
 #[test]
-fn a_dropped_group_s_children_are_woken_and_gone_at_their_next_poll_without_being_polled_on() {
+fn a_dropped_groups_children_are_woken_and_dropped_without_another_poll() {
     let (pool, task, probe) = (Pool::new(), MockTask::new(), Probe::new());
     let mut group = pool.group().with_limit(2);
     let token = group.token().clone();
@@ -443,7 +443,7 @@ fn a_dropped_group_s_children_are_woken_and_gone_at_their_next_poll_without_bein
 }
 
 #[test]
-fn a_child_that_drops_its_own_group_is_gone_at_the_end_of_that_poll() {
+fn a_child_that_drops_its_own_group_is_dropped_at_the_end_of_that_poll() {
     let (pool, probe) = (Pool::new(), Probe::new());
     let group = Arc::new(Mutex::new(Some(pool.group())));
     let mine = Arc::clone(&group);
@@ -457,7 +457,7 @@ fn a_child_that_drops_its_own_group_is_gone_at_the_end_of_that_poll() {
 }
 
 #[test]
-fn what_was_returned_to_a_group_that_is_dropped_is_dropped_with_it() {
+fn a_result_returned_to_a_dropped_group_is_dropped_with_it() {
     let (pool, task, drops) = (Pool::new(), MockTask::new(), DropCounter::default());
     for poll_it in [true, false] {
         let mut group: Group<Spawned<_, ()>> = Group::on(pool.spawn());
@@ -535,7 +535,7 @@ fn a_panic_of_a_destructor_comes_out_too() {
 }
 
 #[test]
-fn a_queued_child_whose_destructor_panics_is_heard_of() {
+fn a_panic_of_a_queued_childs_destructor_comes_out() {
     let (pool, task) = (Pool::new(), MockTask::new());
     let mut group = pool.group().with_limit(1);
     let gate = Gate::new();
@@ -560,7 +560,7 @@ fn a_queued_child_whose_destructor_panics_is_heard_of() {
 }
 
 #[test]
-fn panics_after_the_group_is_gone_stay_away_from_the_executor() {
+fn panics_after_the_group_is_dropped_do_not_reach_the_executor() {
     let (pool, task) = (Pool::new(), MockTask::new());
     let mut group: Group<Spawned<Bomb, ()>> = Group::on(pool.spawn());
     let bomb = Bomb("a future's");
@@ -585,7 +585,7 @@ fn panics_after_the_group_is_gone_stay_away_from_the_executor() {
 // === panics of the executor ===
 
 #[test]
-fn an_executor_that_drops_a_child_unfinished_is_a_child_s_panic() {
+fn an_executor_that_drops_an_unfinished_child_counts_as_its_panic() {
     for polled in [true, false] {
         let (pool, task, probe) = (Pool::new(), MockTask::new(), Probe::new());
         let mut group = pool.group().with_limit(2);
@@ -665,7 +665,7 @@ fn a_spawner_that_panics_when_the_group_gives_room_is_caught_there() {
 }
 
 #[test]
-fn a_spawner_that_panics_in_a_handle_s_call_on_another_thread_does_not_panic_there() {
+fn a_spawner_that_panics_in_a_handles_call_on_another_thread_does_not_panic_there() {
     let (pool, task) = (Pool::new(), MockTask::new());
     let mut group = moody(&pool, |_| true, false);
     let handle = group.handle();
@@ -686,7 +686,7 @@ fn a_spawner_that_panics_in_a_handle_s_call_on_another_thread_does_not_panic_the
 }
 
 #[test]
-fn a_spawner_that_panics_after_it_ran_the_child_wins_over_the_child_s_result() {
+fn a_spawner_that_panics_after_it_ran_the_child_wins_over_the_childs_result() {
     let task = MockTask::new();
     let mut group: Spawns = Group::on(|work| {
         futures::executor::block_on(work);
@@ -698,7 +698,7 @@ fn a_spawner_that_panics_after_it_ran_the_child_wins_over_the_child_s_result() {
 }
 
 #[test]
-fn a_child_whose_spawner_is_still_at_it_has_not_ended() {
+fn a_child_still_in_its_spawners_call_has_not_ended() {
     let meet = Arc::new(std::sync::Barrier::new(2));
     let there = Arc::clone(&meet);
     let mut group: Spawns = Group::on(move |work| {
@@ -718,7 +718,7 @@ fn a_child_whose_spawner_is_still_at_it_has_not_ended() {
 }
 
 #[test]
-fn work_that_goes_on_after_its_spawner_has_panicked_changes_nothing() {
+fn work_that_runs_on_after_its_spawner_panicked_changes_nothing() {
     let (pool, task) = (Pool::new(), MockTask::new());
     let mut group = moody(&pool, |_| true, true);
     group.queue(ready(Ok(1)));
@@ -728,7 +728,7 @@ fn work_that_goes_on_after_its_spawner_has_panicked_changes_nothing() {
 }
 
 #[test]
-fn a_spawner_that_drops_the_group_is_given_no_more_children() {
+fn a_spawner_that_drops_the_group_gets_no_more_children() {
     let (probe, calls) = (Probe::new(), Arc::new(AtomicUsize::new(0)));
     let group: Arc<Mutex<Option<Spawns>>> = Arc::default();
     let (mine, called) = (Arc::clone(&group), Arc::clone(&calls));
@@ -748,7 +748,7 @@ fn a_spawner_that_drops_the_group_is_given_no_more_children() {
 }
 
 #[test]
-fn a_spawner_s_panic_whose_group_is_dropped_goes_with_it() {
+fn a_spawners_panic_is_dropped_with_its_group() {
     let pool = Pool::new();
     let mut group = moody(&pool, |_| true, true);
     group.queue(pending());
@@ -788,7 +788,7 @@ fn a_spawner_that_runs_the_child_in_the_call_does_not_deadlock() {
 }
 
 #[test]
-fn whoever_is_woken_is_woken_before_a_spawner_blocks() {
+fn wake_ups_come_before_a_spawner_blocks() {
     // The spawner waits for the waiter, who has been given room in the same change.
     let came = Arc::new((Mutex::new(false), std::sync::Condvar::new()));
     let blocks = Arc::clone(&came);
@@ -857,7 +857,7 @@ fn a_spawned_child_that_waits_for_room_in_its_own_group_never_deadlocks() {
 }
 
 #[test]
-fn a_child_that_ran_before_there_was_a_handle_is_known_by_it() {
+fn a_child_that_ran_before_there_was_a_handle_is_known_to_it() {
     let (pool, task) = (Pool::new(), MockTask::new());
     let (send, receive) = futures::channel::oneshot::channel::<Handle<Spawned<_, _>>>();
     let mut group = pool.group().with_limit(1);
@@ -978,7 +978,7 @@ fn on_plain_threads() {
 }
 
 #[test]
-fn tokio_that_shuts_down_is_heard_of() {
+fn a_shutdown_of_tokio_is_noticed() {
     let runtime = runtime(1);
     let spawner = runtime.handle().clone();
     let mut group: Spawns = Group::on(move |work| drop(spawner.spawn(work)));
@@ -1052,7 +1052,7 @@ fn streams_feed_spawned_children_from_tasks() {
 }
 
 #[test]
-fn a_dropped_group_is_closed_when_its_spawned_children_are_gone_too() {
+fn a_dropped_group_is_closed_when_its_spawned_children_are_dropped_too() {
     let (pool, task) = (Pool::new(), MockTask::new());
     let mut group = pool.group();
     group.queue(std::future::pending());
@@ -1073,7 +1073,7 @@ fn a_dropped_group_is_closed_when_its_spawned_children_are_gone_too() {
 // === the end of a grace ===
 
 #[test]
-fn a_panic_of_the_spawner_or_of_a_child_that_is_done_comes_out_though_the_grace_is_over() {
+fn a_panic_of_the_spawner_or_of_a_finished_child_comes_out_even_if_the_grace_is_over() {
     let (task, pool) = (MockTask::new(), Pool::new());
     let mut group = moody(&pool, |_| true, false).with_grace(|| ready(()));
     group.queue(job(ready(Ok(0))));
@@ -1089,7 +1089,7 @@ fn a_panic_of_the_spawner_or_of_a_child_that_is_done_comes_out_though_the_grace_
 }
 
 #[test]
-fn the_result_of_a_child_that_is_done_is_heard_of_though_the_grace_is_over() {
+fn the_result_of_a_finished_child_counts_even_if_the_grace_is_over() {
     let (task, pool) = (MockTask::new(), Pool::new());
     let mut group = pool.group().with_grace(|| ready(()));
     group.queue(job(ready(Err("failed"))));

@@ -48,7 +48,7 @@ fn children_are_first_polled_in_the_order_in_which_they_were_admitted() {
 }
 
 #[test]
-fn whoever_admits_them_children_are_first_polled_in_the_order_of_admission() {
+fn however_they_are_added_children_are_first_polled_in_the_order_of_admission() {
     let (task, log) = (MockTask::new(), Log::new());
     let mut group = Jobs::new();
     let handle = group.handle();
@@ -76,7 +76,7 @@ fn whoever_admits_them_children_are_first_polled_in_the_order_of_admission() {
 }
 
 #[test]
-fn one_line_for_go_queue_feed_and_handles() {
+fn one_queue_serves_go_queue_feed_and_handles() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -132,7 +132,7 @@ fn one_line_for_go_queue_feed_and_handles() {
 }
 
 #[test]
-fn the_groups_own_go_stands_behind_what_was_queued() {
+fn the_groups_own_go_queues_behind_the_queued_children() {
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(1);
     group.queue(waits(&gate, 0));
@@ -150,7 +150,7 @@ fn the_groups_own_go_stands_behind_what_was_queued() {
 }
 
 #[test]
-fn a_feed_stands_in_line_for_each_of_its_children() {
+fn a_feed_queues_for_each_of_its_children() {
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -166,7 +166,7 @@ fn a_feed_stands_in_line_for_each_of_its_children() {
 }
 
 #[test]
-fn nobody_overtakes_one_whose_turn_it_is() {
+fn no_newcomer_overtakes_a_waiter_with_a_reservation() {
     let (log, gate, task, going) = (Log::new(), Gate::new(), MockTask::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -192,7 +192,7 @@ fn nobody_overtakes_one_whose_turn_it_is() {
 }
 
 #[test]
-fn with_room_left_a_queued_child_behind_a_waiter_waits_for_it() {
+fn a_queued_child_behind_a_waiter_waits_for_it_even_with_room_left() {
     let (log, gate, task, going) = (Log::new(), Gate::new(), MockTask::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -243,7 +243,7 @@ fn a_go_dropped_while_it_waits_lets_those_behind_it_move_up() {
 }
 
 #[test]
-fn a_go_dropped_when_its_turn_had_come_passes_the_room_on() {
+fn a_go_dropped_with_its_reservation_passes_the_room_on() {
     let (gate, task) = (Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -268,7 +268,7 @@ fn a_go_dropped_when_its_turn_had_come_passes_the_room_on() {
 }
 
 #[test]
-fn the_last_waiter_who_gives_up_lets_the_group_resolve() {
+fn the_last_waiter_that_gives_up_lets_the_group_resolve() {
     let (gate, task, going) = (Gate::new(), MockTask::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -327,7 +327,7 @@ fn a_go_that_moves_to_another_task_is_woken_there() {
 }
 
 #[test]
-fn a_waiter_who_is_polled_again_keeps_its_place() {
+fn a_waiter_that_is_polled_again_keeps_its_position() {
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();

@@ -134,7 +134,7 @@ fn a_panic_outranks_an_error_whichever_came_first() {
 }
 
 #[test]
-fn a_child_that_panicked_is_never_polled_again_though_it_is_woken() {
+fn a_child_that_panicked_is_never_polled_again_even_if_it_is_woken() {
     let (task, gate, sibling) = (MockTask::new(), Gate::new(), Gate::new());
     let mut group = Jobs::new();
     let polls = Arc::new(AtomicUsize::new(0));
@@ -156,7 +156,7 @@ fn a_child_that_panicked_is_never_polled_again_though_it_is_woken() {
 }
 
 #[test]
-fn a_panic_of_the_only_child_comes_out_of_that_very_poll() {
+fn a_panic_of_the_only_child_comes_out_of_the_same_poll() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -240,7 +240,7 @@ fn waiters_get_their_children_back_when_a_child_panics() {
 }
 
 #[test]
-fn a_destructor_that_panics_when_its_child_finishes_is_as_a_childs_panic() {
+fn a_destructor_that_panics_when_its_child_finishes_counts_as_the_childs_panic() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -269,7 +269,7 @@ fn a_destructor_that_panics_when_its_child_finishes_is_as_a_childs_panic() {
 }
 
 #[test]
-fn a_child_that_panics_in_its_poll_and_in_its_destructor_is_gone_after_all() {
+fn a_child_that_panics_in_its_poll_and_in_its_destructor_is_removed_all_the_same() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
     let mut group = Jobs::new();
     let (bomb, dropped) = (Bomb("in the destructor"), drops.guard());
@@ -284,7 +284,7 @@ fn a_child_that_panics_in_its_poll_and_in_its_destructor_is_gone_after_all() {
 }
 
 #[test]
-fn a_destructor_of_a_queued_child_that_panics_loses_no_other() {
+fn a_queued_childs_destructor_that_panics_loses_no_other_child() {
     fn scenario<C>(group: Group<C>, how: Reason)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -322,7 +322,7 @@ fn a_destructor_of_a_queued_child_that_panics_loses_no_other() {
 }
 
 #[test]
-fn a_destructor_that_panics_in_a_queue_after_the_stop_loses_nobody() {
+fn a_destructor_that_panics_in_a_queue_after_the_stop_loses_no_child() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new();
     let handle = group.handle();
@@ -430,7 +430,7 @@ impl Policy<usize, &'static str> for Nervous {
 }
 
 #[test]
-fn a_policys_panic_is_as_a_childs() {
+fn a_policys_panic_counts_as_a_childs() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -494,7 +494,7 @@ fn finish_is_not_called_after_a_childs_panic() {
 }
 
 #[test]
-fn a_caught_panic_goes_with_a_group_that_is_dropped() {
+fn a_caught_panic_is_dropped_with_its_group() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -515,7 +515,7 @@ fn a_caught_panic_goes_with_a_group_that_is_dropped() {
 }
 
 #[test]
-fn destructors_that_panic_when_the_group_is_dropped_lose_nobody_and_one_comes_out() {
+fn destructors_that_panic_when_the_group_is_dropped_lose_no_child_and_one_panic_comes_out() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -561,7 +561,7 @@ fn a_group_dropped_by_a_panic_does_not_panic_again() {
 }
 
 #[test]
-fn a_caught_panic_and_a_destructors_at_the_drop() {
+fn a_destructors_panic_at_the_drop_comes_out_and_the_caught_one_does_not() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new();
     group.queue(panics(&gate, 0, "oh no"));
@@ -574,7 +574,7 @@ fn a_caught_panic_and_a_destructors_at_the_drop() {
 }
 
 #[test]
-fn a_payload_that_panics_when_it_is_dropped_harms_nobody() {
+fn a_payload_that_panics_when_it_is_dropped_harms_no_child() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     // As the second panic, which nobody gets:
     let mut group = Jobs::new();
@@ -613,7 +613,7 @@ fn a_result_that_panics_when_it_is_dropped_is_not_swallowed() {
 }
 
 #[test]
-fn a_child_and_its_result_that_both_panic_when_they_are_dropped_are_one_panic() {
+fn a_child_and_its_result_that_both_panic_when_dropped_are_one_panic() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Group::new();
     let bomb = Bomb("of the child");
@@ -642,7 +642,7 @@ fn one_hundred_panics_at_once_are_one() {
 }
 
 #[test]
-fn a_panic_in_another_groups_child_stays_where_it_belongs() {
+fn a_panic_in_another_groups_child_stays_there() {
     let task = MockTask::new();
     let mut outer = Group::new();
     let mut inner = Jobs::new();
@@ -653,7 +653,7 @@ fn a_panic_in_another_groups_child_stays_where_it_belongs() {
 }
 
 #[test]
-fn a_panic_comes_out_of_a_poll_in_a_thread_that_unwinds() {
+fn a_panic_comes_out_of_a_poll_in_an_unwinding_thread() {
     struct Cleanup<'a>(&'a mut Option<&'static str>);
 
     impl Drop for Cleanup<'_> {
@@ -677,7 +677,7 @@ fn a_panic_comes_out_of_a_poll_in_a_thread_that_unwinds() {
 }
 
 #[test]
-fn a_dropped_group_throws_once_though_its_policy_panics_as_well() {
+fn a_dropped_group_throws_once_even_if_its_policy_panics_as_well() {
     struct Grudge(#[allow(dead_code)] Bomb);
 
     impl Policy<usize, &'static str> for Grudge {
@@ -737,7 +737,7 @@ impl<T, E> Policy<T, E> for Faints {
 }
 
 #[test]
-fn results_that_panic_after_the_policy_has_are_counted_once() {
+fn results_that_panic_after_the_policy_panicked_are_counted_once() {
     for (count, handed_out) in [(2, false), (3, true), (64 * 20, false)] {
         let (task, drops) = (MockTask::new(), DropCounter::default());
         let mut group = Group::new().with_policy(Faints);
@@ -758,7 +758,7 @@ fn results_that_panic_after_the_policy_has_are_counted_once() {
 }
 
 #[test]
-fn a_waker_left_behind_when_the_policy_panics_wakes_nobody_else() {
+fn a_waker_left_behind_by_a_policys_panic_wakes_no_other_child() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let kept = Arc::new(std::sync::Mutex::new(None));
     let mut group = Group::new().with_policy(Faints);

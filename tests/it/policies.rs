@@ -52,7 +52,7 @@ fn collect_gives_the_values_in_the_order_of_admission() {
 }
 
 #[test]
-fn collect_gives_nothing_one_and_a_crowd() {
+fn collect_works_for_none_one_and_many_children() {
     let task = MockTask::new();
     assert_eq!(task.finish(Jobs::new().collect()), Ok(vec![]));
     let mut one = Jobs::new().collect();
@@ -138,7 +138,7 @@ fn collect_drops_its_values_at_the_err_and_later_ones_as_they_come() {
 }
 
 #[test]
-fn collect_after_a_cancel_gives_those_that_finished() {
+fn collect_after_a_cancel_gives_the_values_of_finished_children() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(2).collect();
     for n in 0..4 {
@@ -179,7 +179,7 @@ fn a_destructor_that_panics_among_the_dropped_values_stops_the_group_once() {
 // === AllErrors ===
 
 #[test]
-fn all_errors_lets_all_run_and_gives_the_errors_as_they_came() {
+fn all_errors_runs_all_children_and_gives_the_errors_as_they_came() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -207,7 +207,7 @@ fn all_errors_lets_all_run_and_gives_the_errors_as_they_came() {
 }
 
 #[test]
-fn all_errors_is_ok_where_none_failed() {
+fn all_errors_is_ok_if_no_child_failed() {
     let task = MockTask::new();
     assert_eq!(task.finish(Jobs::new().all_errors()), Ok(()));
     let mut group = Jobs::new().all_errors();
@@ -252,7 +252,7 @@ fn settle_gives_every_result_in_the_order_of_admission() {
 }
 
 #[test]
-fn settle_gives_nothing_one_and_those_that_finished_before_a_cancel_drained_the_rest() {
+fn settle_gives_no_result_one_result_and_the_results_after_a_cancel() {
     let (task, gate) = (MockTask::new(), Gate::new());
     assert_eq!(task.finish(Jobs::new().settle()), []);
     let mut one = Jobs::new().settle();
@@ -305,7 +305,7 @@ fn first_ok_stops_at_the_first_ok_and_drains_the_siblings() {
 }
 
 #[test]
-fn first_ok_gives_all_errors_where_nobody_succeeds() {
+fn first_ok_gives_all_errors_if_no_child_succeeds() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(2).first_ok();
     for (n, error) in ["zero", "one", "two"].into_iter().enumerate() {
@@ -328,7 +328,7 @@ fn first_ok_gives_all_errors_where_nobody_succeeds() {
 }
 
 #[test]
-fn first_ok_hears_of_a_success_after_a_cancel() {
+fn first_ok_counts_a_success_after_a_cancel() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().first_ok();
     group.queue(waits(&gate, 0));
@@ -375,7 +375,7 @@ fn first_ok_drops_the_errors_at_the_ok_and_later_results_as_they_come() {
 // === FirstDone ===
 
 #[test]
-fn first_done_stops_at_whoever_finishes_first_and_drains_the_siblings() {
+fn first_done_stops_at_the_first_child_that_finishes_and_drains_the_siblings() {
     fn scenario<C>(group: Group<C>, first: usize)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -411,7 +411,7 @@ fn first_done_stops_at_whoever_finishes_first_and_drains_the_siblings() {
 }
 
 #[test]
-fn first_done_gives_none_where_nobody_finished() {
+fn first_done_gives_none_if_no_child_finished() {
     let (task, probe) = (MockTask::new(), Probe::new());
     assert_eq!(task.finish(Jobs::new().first_done()), None);
     let mut group = Jobs::new().with_limit(1).first_done();
@@ -426,7 +426,7 @@ fn first_done_gives_none_where_nobody_finished() {
 }
 
 #[test]
-fn first_done_hears_of_one_that_finishes_after_a_cancel() {
+fn first_done_counts_a_child_that_finishes_after_a_cancel() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().first_done();
     group.queue(fails(&gate, 0, "late"));
@@ -503,7 +503,7 @@ fn children_and_their_errors_may_borrow() {
 }
 
 #[test]
-fn each_may_be_named_and_keeps_what_the_other_builders_said() {
+fn each_policy_may_be_named_and_keeps_what_the_other_builders_set() {
     struct Named {
         collect: Group<Boxed<'static, usize, String>, Collect<usize, String>>,
         all: Group<Boxed<'static, usize, String>, AllErrors<String>>,
@@ -526,7 +526,7 @@ fn each_may_be_named_and_keeps_what_the_other_builders_said() {
 }
 
 #[test]
-fn a_body_beside_the_children_works_with_each() {
+fn a_scopes_body_works_with_each_policy() {
     let task = MockTask::new();
     let scope = Jobs::new().collect().scope(async |handle| {
         handle.go(ready(Ok(1))).await.unwrap();
@@ -542,7 +542,7 @@ fn a_body_beside_the_children_works_with_each() {
 }
 
 #[test]
-fn none_is_set_behind_a_child() {
+fn no_policy_is_set_after_a_child() {
     fn busy() -> Jobs {
         let mut group = Jobs::new();
         group.queue(job(ready(Ok(1))));
@@ -561,7 +561,7 @@ fn none_is_set_behind_a_child() {
 }
 
 #[test]
-fn on_their_own_what_decided_stays() {
+fn a_policy_used_by_itself_keeps_what_decided() {
     let failed = Verdict::Stop(Reason::Failed);
     let done = Verdict::Stop(Reason::Done);
 
@@ -601,7 +601,7 @@ fn on_their_own_what_decided_stays() {
 }
 
 #[test]
-fn all_have_a_debug_form_whatever_they_hold() {
+fn all_policies_have_a_debug_form_whatever_they_hold() {
     struct Mute;
     let (mut collect, mut settle) = (Collect::new(), Settle::new());
     let _ = collect.on_child(1, Ok::<_, Mute>(Mute));
@@ -628,7 +628,7 @@ fn all_have_a_debug_form_whatever_they_hold() {
 }
 
 #[test]
-fn they_are_send_and_sync_where_what_they_keep_is() {
+fn policies_are_send_and_sync_if_what_they_keep_is() {
     fn both<T: Send + Sync>() {}
     both::<Collect<usize, String>>();
     both::<AllErrors<String>>();
@@ -665,7 +665,7 @@ impl Error for Caused {
 }
 
 #[test]
-fn errors_say_how_many_they_are_and_show_each() {
+fn errors_display_their_number_and_each_error() {
     assert_eq!(errors::<&str>([]).to_string(), "no errors");
     assert_eq!(errors(["broken"]).to_string(), "1 error: broken");
     assert_eq!(errors(["a", "b"]).to_string(), "2 errors: a; b");
@@ -682,7 +682,7 @@ fn errors_say_how_many_they_are_and_show_each() {
 }
 
 #[test]
-fn errors_are_gone_through_in_order_owned_and_borrowed() {
+fn errors_are_iterated_in_order_owned_and_borrowed() {
     let some = errors(["a", "b", "c"]);
     assert_eq!((some.len(), some.is_empty(), some.first()), (3, false, Some(&"a")));
     assert!(some.iter().eq(["a", "b", "c"].iter()));
@@ -698,7 +698,7 @@ fn errors_are_gone_through_in_order_owned_and_borrowed() {
 }
 
 #[test]
-fn errors_are_made_of_a_vec_or_of_what_comes() {
+fn errors_are_made_from_a_vec_or_an_iterator() {
     assert_eq!(Errors::from(vec!["a", "b"]), errors(["a", "b"]));
     let collected: Errors<_> = (0..1000).collect();
     assert_eq!(collected, errors(0..1000));
@@ -710,7 +710,7 @@ fn errors_are_made_of_a_vec_or_of_what_comes() {
 }
 
 #[test]
-fn a_cancel_is_one_error_of_any_type_that_takes_it() {
+fn a_cancel_is_one_error_of_any_type_that_converts() {
     fn cancel(token: &CancelToken) -> CancelError {
         token.cancel_with(Reason::Deadline);
         MockTask::new().finish(token.run(std::future::pending::<()>())).unwrap_err()
@@ -730,7 +730,7 @@ fn a_cancel_is_one_error_of_any_type_that_takes_it() {
 }
 
 #[test]
-fn errors_are_an_error_whose_source_is_the_first() {
+fn errors_are_an_error_with_the_first_as_its_source() {
     let some = errors([Caused("a", fmt::Error), Caused("b", fmt::Error)]);
     let source = some.source().and_then(|source| source.downcast_ref::<Caused>());
     assert_eq!(source, Some(&Caused("a", fmt::Error)));

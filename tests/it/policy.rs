@@ -51,7 +51,7 @@ impl Policy<usize, &'static str> for Scribe {
 }
 
 #[test]
-fn it_hears_of_each_child_as_it_finishes_by_its_place_in_the_order_of_admission() {
+fn the_policy_sees_each_child_as_it_finishes_with_its_index() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -87,7 +87,7 @@ fn it_hears_of_each_child_as_it_finishes_by_its_place_in_the_order_of_admission(
 }
 
 #[test]
-fn the_index_counts_admissions_from_wherever_they_come() {
+fn the_index_counts_admissions_from_every_source() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let scribe = Scribe::patient();
     let heard = Arc::clone(&scribe.heard);
@@ -114,7 +114,7 @@ fn the_index_counts_admissions_from_wherever_they_come() {
 }
 
 #[test]
-fn after_a_stop_it_is_told_and_no_longer_heard() {
+fn after_a_stop_the_policy_sees_the_children_and_its_verdict_is_ignored() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -153,7 +153,7 @@ fn after_a_stop_it_is_told_and_no_longer_heard() {
 }
 
 #[test]
-fn after_a_cancel_its_verdict_is_no_longer_heard_either() {
+fn after_a_cancel_the_policys_verdict_is_ignored_too() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let scribe = Scribe::new(|_| Verdict::Stop(Reason::Done));
     let mut group = Jobs::new().with_policy(scribe);
@@ -181,7 +181,7 @@ fn a_reason_of_its_own_reaches_the_token() {
 }
 
 #[test]
-fn finish_is_called_once_when_nothing_runs_any_more() {
+fn finish_is_called_once_when_no_child_runs_any_more() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let scribe = Scribe::patient();
     let finished = Arc::clone(&scribe.finished);
@@ -324,7 +324,7 @@ fn first_err_is_the_default_and_may_be_named() {
 }
 
 #[test]
-fn a_verdict_heard_while_go_drives_gives_the_child_back() {
+fn a_verdict_while_go_drives_gives_the_child_back() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let scribe = Scribe::new(|_| Verdict::Stop(Reason::Done));
     let mut group = Jobs::new().with_limit(1).with_policy(scribe);

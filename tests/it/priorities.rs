@@ -22,7 +22,7 @@ fn finish(f: &mut Fixture, numbers: impl IntoIterator<Item = usize>) -> Vec<Stri
 }
 
 #[test]
-fn the_queue_goes_by_priority_and_among_equals_by_coming() {
+fn the_queue_is_ordered_by_priority_and_then_by_arrival() {
     let mut f = Fixture::new(1);
     for (n, priority) in [0, i32::MIN, 3, 0, 3, -1, i32::MAX, 0].into_iter().enumerate() {
         f.handle.queue(child(&f, n, priority));
@@ -33,7 +33,7 @@ fn the_queue_goes_by_priority_and_among_equals_by_coming() {
 }
 
 #[test]
-fn gos_of_handles_and_feeds_and_the_queue_stand_in_one_line() {
+fn gos_feeds_and_queued_children_share_one_queue() {
     let mut f = Fixture::new(1);
     f.handle.queue(child(&f, 0, 0));
     assert!(f.run().is_pending());
@@ -64,7 +64,7 @@ fn gos_of_handles_and_feeds_and_the_queue_stand_in_one_line() {
 }
 
 #[test]
-fn the_groups_own_go_stands_in_the_line_by_its_priority() {
+fn the_groups_own_go_queues_by_its_priority() {
     for (priority, turn) in [(-1, 3), (0, 2), (1, 1)] {
         let mut f = Fixture::new(1);
         for (n, priority) in [(0, 0), (1, 0), (2, -1)] {
@@ -89,7 +89,7 @@ fn the_groups_own_go_stands_in_the_line_by_its_priority() {
 }
 
 #[test]
-fn a_newcomer_of_higher_priority_finds_room_that_is_kept_for_a_heavy_one() {
+fn a_newcomer_of_higher_priority_takes_room_kept_for_a_heavy_child() {
     let mut f = Fixture::new(3);
     f.handle.queue(child(&f, 0, 0));
     f.handle.queue(child(&f, 1, 0));
@@ -119,7 +119,7 @@ fn a_newcomer_of_higher_priority_finds_room_that_is_kept_for_a_heavy_one() {
 }
 
 #[test]
-fn try_go_never_overtakes_one_who_waits() {
+fn try_go_never_overtakes_a_waiter() {
     let mut f = Fixture::new(2);
     f.handle.queue(child(&f, 0, 0));
     f.handle.queue(child(&f, 1, i32::MIN).weight(2));
@@ -131,7 +131,7 @@ fn try_go_never_overtakes_one_who_waits() {
 }
 
 #[test]
-fn one_who_was_overtaken_and_granted_room_later_gives_it_up_or_brings_his_child() {
+fn an_overtaken_waiter_with_a_later_reservation_releases_or_claims_it() {
     for comes in [true, false] {
         let mut f = Fixture::new(1);
         f.handle.queue(child(&f, 0, 0));
@@ -169,7 +169,7 @@ fn one_who_was_overtaken_and_granted_room_later_gives_it_up_or_brings_his_child(
 }
 
 #[test]
-fn grants_out_of_order_are_taken_back_and_given_again_by_priority() {
+fn reservations_out_of_order_are_revoked_and_made_again_by_priority() {
     let mut f = Fixture::new(1);
     f.handle.queue(child(&f, 0, 0));
     assert!(f.run().is_pending());
@@ -208,7 +208,7 @@ fn grants_out_of_order_are_taken_back_and_given_again_by_priority() {
 }
 
 #[test]
-fn who_leaves_from_the_middle_of_the_line_leaves_no_hole() {
+fn a_waiter_that_leaves_the_middle_of_the_queue_leaves_no_hole() {
     let mut f = Fixture::new(1);
     f.handle.queue(child(&f, 0, 0));
     let mut gos: Vec<_> = (1..=9)
@@ -241,7 +241,7 @@ fn who_leaves_from_the_middle_of_the_line_leaves_no_hole() {
 }
 
 #[test]
-fn a_stop_clears_the_line_whatever_the_priorities() {
+fn a_stop_empties_the_queue_whatever_the_priorities() {
     let mut f = Fixture::new(1);
     f.handle.queue(child(&f, 0, 0));
     assert!(f.run().is_pending());
@@ -268,7 +268,7 @@ fn a_stop_clears_the_line_whatever_the_priorities() {
 }
 
 #[test]
-fn a_feed_brings_a_child_of_any_priority_at_its_own_turn() {
+fn a_feed_adds_a_child_of_any_priority_at_its_own_turn() {
     let mut f = Fixture::new(1);
     let tap = Tap::new();
     for (n, priority) in [(0, -9), (1, 9), (2, 0)] {
@@ -290,7 +290,7 @@ fn a_feed_brings_a_child_of_any_priority_at_its_own_turn() {
 }
 
 #[test]
-fn nested_gos_of_any_priority_never_wait_for_ever() {
+fn nested_gos_of_any_priority_never_deadlock() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::new().with_limit(2);
     let log = Log::new();

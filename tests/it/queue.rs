@@ -32,7 +32,7 @@ fn with_room_a_child_is_admitted_at_the_call_and_polled_by_the_group() {
 }
 
 #[test]
-fn room_that_is_left_in_a_poll_is_used_in_that_poll() {
+fn room_left_in_a_poll_is_used_in_that_poll() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -59,7 +59,7 @@ fn room_that_is_left_in_a_poll_is_used_in_that_poll() {
 }
 
 #[test]
-fn a_stop_drops_what_is_queued_unpolled_and_counts_it() {
+fn a_stop_drops_queued_children_unpolled_and_counts_them() {
     fn scenario<C>(group: Group<C>, how: &str)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -105,7 +105,7 @@ fn a_stop_drops_what_is_queued_unpolled_and_counts_it() {
 }
 
 #[test]
-fn queued_after_a_stop_it_is_dropped_at_the_call_and_counted() {
+fn a_child_queued_after_a_stop_is_dropped_at_the_call_and_counted() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -137,7 +137,7 @@ fn queued_after_a_stop_it_is_dropped_at_the_call_and_counted() {
 }
 
 #[test]
-fn what_a_child_queues_is_run() {
+fn a_child_queued_by_a_child_is_run() {
     let (task, log) = (MockTask::new(), Log::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -166,7 +166,7 @@ fn what_a_child_queues_is_run() {
 }
 
 #[test]
-fn the_last_child_may_queue_another_as_it_goes() {
+fn the_last_child_may_queue_another_as_it_ends() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new();
     let handle = group.handle();
@@ -181,7 +181,7 @@ fn the_last_child_may_queue_another_as_it_goes() {
 }
 
 #[test]
-fn an_iterator_that_extends_a_group_may_itself_use_its_handle() {
+fn an_iterator_that_extends_a_group_may_use_its_handle() {
     let task = MockTask::new();
     let mut group = Jobs::new().with_limit(1).collect();
     let handle = group.handle();
@@ -193,7 +193,7 @@ fn an_iterator_that_extends_a_group_may_itself_use_its_handle() {
 }
 
 #[test]
-fn a_hundred_thousand_queued_children_are_run_in_turn() {
+fn a_hundred_thousand_queued_children_run_in_turn() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new().with_limit(3);
     for n in 0..100_000 {

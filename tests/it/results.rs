@@ -63,7 +63,7 @@ fn results_come_in_the_order_in_which_children_finish() {
 }
 
 #[test]
-fn results_in_order_wait_for_those_before_them() {
+fn results_in_order_wait_for_earlier_ones() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -128,7 +128,7 @@ fn many_children_give_each_result_once() {
 // === the end ===
 
 #[test]
-fn an_empty_group_gives_none_and_stays_at_its_end() {
+fn an_empty_group_gives_no_result_and_stays_at_its_end() {
     let task = MockTask::new();
     let mut results = Jobs::new().results();
     let token = results.token().clone();
@@ -148,7 +148,7 @@ fn an_empty_group_gives_none_and_stays_at_its_end() {
 }
 
 #[test]
-fn who_waits_in_a_handle_holds_the_stream_open() {
+fn a_waiter_at_a_handle_holds_the_stream_open() {
     let (task, adder, gate) = (MockTask::new(), MockTask::new(), Gate::new());
     let mut results = Jobs::new().with_limit(1).results();
     let handle = results.handle();
@@ -168,7 +168,7 @@ fn who_waits_in_a_handle_holds_the_stream_open() {
 }
 
 #[test]
-fn the_end_leaves_the_loop_that_adds_as_it_goes() {
+fn the_end_of_the_results_ends_a_loop_that_adds_children() {
     let task = MockTask::new();
     let mut results = Jobs::new().with_limit(2).results();
     results.queue(job(ready(Ok(6))));
@@ -188,7 +188,7 @@ fn the_end_leaves_the_loop_that_adds_as_it_goes() {
 // === errors ===
 
 #[test]
-fn no_result_stops_the_group_unless_told() {
+fn no_result_stops_the_group_unless_it_fails_fast() {
     let task = MockTask::new();
     let children = (0..10).map(|n| async move { if n % 2 == 0 { Err(n) } else { Ok(n) } });
     let mut results = Group::unboxed().with_limit(2).results().feed(stream::iter(children));
@@ -199,7 +199,7 @@ fn no_result_stops_the_group_unless_told() {
 }
 
 #[test]
-fn failing_fast_tells_the_running_and_gives_what_they_return() {
+fn failing_fast_stops_the_running_children_and_gives_their_results() {
     for in_order in [false, true] {
         let (task, adder, gate, probe) =
             (MockTask::new(), MockTask::new(), Gate::new(), Probe::new());
@@ -305,7 +305,7 @@ fn no_more_children_and_results_exist_than_may_run() {
 }
 
 #[test]
-fn who_does_not_fetch_starts_nobody() {
+fn without_a_fetch_no_further_child_starts() {
     for with_handle in [false, true] {
         let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
         (0..6).for_each(|n| gate.open(n));
@@ -326,7 +326,7 @@ fn who_does_not_fetch_starts_nobody() {
 }
 
 #[test]
-fn in_order_no_more_go_ahead_of_one_than_may_run() {
+fn in_order_no_more_children_run_ahead_than_the_limit() {
     let (task, gate, tap) = (MockTask::new(), Gate::new(), Tap::new());
     (0..8).for_each(|n| tap.put(waits(&gate, n)));
     tap.end();
@@ -388,7 +388,7 @@ fn a_child_adds_others_and_never_waits_for_itself() {
 }
 
 #[test]
-fn in_order_a_child_does_not_wait_for_room_of_one_whose_result_waits_for_its() {
+fn in_order_a_waiting_child_is_not_queued_while_a_sibling_may_make_room() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut results = Jobs::new().with_limit(3).results().in_order();
     let handle = results.handle();
@@ -411,7 +411,7 @@ fn in_order_a_child_does_not_wait_for_room_of_one_whose_result_waits_for_its() {
 }
 
 #[test]
-fn once_a_result_that_was_waited_for_has_come_children_wait_for_room_again() {
+fn once_an_awaited_result_has_come_children_wait_for_room_again() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut results = Jobs::new().with_limit(3).results().in_order();
     let handle = results.handle();
@@ -434,7 +434,7 @@ fn once_a_result_that_was_waited_for_has_come_children_wait_for_room_again() {
 }
 
 #[test]
-fn in_order_one_who_comes_to_wait_later_is_let_go_on_too() {
+fn in_order_a_later_waiter_goes_on_too() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut results = Jobs::new().with_limit(2).results().in_order();
     let handle = results.handle();
@@ -455,7 +455,7 @@ fn in_order_one_who_comes_to_wait_later_is_let_go_on_too() {
 }
 
 #[test]
-fn another_thread_adds_while_the_results_are_taken() {
+fn another_thread_adds_children_while_the_results_are_taken() {
     for in_order in [false, true] {
         let mut results = Group::<Boxed<'_, usize, ()>>::new().with_limit(3).results();
         if in_order {
@@ -492,7 +492,7 @@ fn another_thread_adds_while_the_results_are_taken() {
 // === the stream of children ===
 
 #[test]
-fn a_stream_that_is_pending_holds_nothing_up_but_the_end() {
+fn a_pending_stream_delays_only_the_end() {
     let (task, tap, gate) = (MockTask::new(), Tap::new(), Gate::new());
     let mut results = Jobs::new().with_limit(2).results().feed(tap.clone());
     assert!(next(&task, &mut results).is_pending());
@@ -529,7 +529,7 @@ fn after_the_stream_has_ended_the_children_are_polled_on() {
 }
 
 #[test]
-fn a_streams_panic_leaves_at_once_and_its_children_go_on() {
+fn a_streams_panic_leaves_at_once_and_its_children_run_on() {
     for with_handle in [false, true] {
         let (task, gate) = (MockTask::new(), Gate::new());
         let children = stream::iter(0..).map({
@@ -587,7 +587,7 @@ fn a_streams_panic_loses_no_result_of_the_same_poll() {
 // === stops, panics, drops ===
 
 #[test]
-fn a_cancel_stops_it_and_the_results_still_come() {
+fn a_cancel_stops_the_group_and_the_results_still_come() {
     for in_order in [false, true] {
         let (task, gate, probe, tap) = (MockTask::new(), Gate::new(), Probe::new(), Tap::new());
         let mut results = Jobs::new().with_limit(3).results();
@@ -620,7 +620,7 @@ fn a_cancel_stops_it_and_the_results_still_come() {
 }
 
 #[test]
-fn a_cancel_ends_it_though_the_stream_of_children_be_pending() {
+fn a_cancel_ends_the_results_even_if_the_stream_of_children_is_pending() {
     let (task, tap) = (MockTask::new(), Tap::new());
     let mut results = Jobs::new().results().feed(tap.clone());
     let token = results.token().clone();
@@ -675,7 +675,7 @@ fn a_panic_comes_after_the_siblings_results() {
 }
 
 #[test]
-fn in_order_several_that_panic_leave_gaps_that_hold_nobody_up() {
+fn in_order_several_panics_leave_gaps_that_delay_no_result() {
     let task = MockTask::new();
     let mut results = Jobs::new().results().in_order();
     for n in 0..8 {
@@ -721,7 +721,7 @@ fn a_panic_of_a_childs_destructor_takes_its_result_with_it() {
 }
 
 #[test]
-fn a_panic_that_came_before_it_was_a_stream_is_not_lost() {
+fn a_panic_before_the_group_became_a_stream_is_not_lost() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new();
     group.queue(job(async { panic_any("early") }));
@@ -777,7 +777,7 @@ fn dropping_the_stream_drops_children_and_results_once() {
 }
 
 #[test]
-fn dropping_a_fed_stream_tells_the_token_then_drops_children_then_the_stream() {
+fn dropping_a_fed_stream_cancels_the_token_then_drops_the_children_then_the_stream() {
     let (task, log) = (MockTask::new(), Log::new());
     let tap = Tap::new();
     let (first, second) = (log.clone(), log.clone());
@@ -798,7 +798,7 @@ fn dropping_a_fed_stream_tells_the_token_then_drops_children_then_the_stream() {
 }
 
 #[test]
-fn a_fed_stream_whose_child_and_stream_panic_in_their_destructors_throws_the_first() {
+fn a_fed_stream_throws_the_first_panic_of_its_childs_and_its_streams_destructors() {
     let (task, tap) = (MockTask::new(), Tap::new());
     let bomb = Bomb("the stream");
     let children = tap.clone().map(move |child| {
@@ -815,7 +815,7 @@ fn a_fed_stream_whose_child_and_stream_panic_in_their_destructors_throws_the_fir
 }
 
 #[test]
-fn each_fetched_result_is_the_takers() {
+fn each_returned_result_belongs_to_the_caller() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
     let mut results = Group::<Boxed<'_, crate::common::CountOnDrop, ()>>::new().results();
     for _ in 0..3 {
@@ -856,7 +856,7 @@ fn each_wake_up_is_for_work_and_none_is_lost() {
 }
 
 #[test]
-fn who_comes_while_results_are_taken_is_not_forgotten() {
+fn a_waiter_that_comes_while_results_are_taken_is_not_forgotten() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut results = Jobs::new().results();
     let handle = results.handle();
@@ -925,7 +925,7 @@ fn one_poll_polls_at_most_4096_children() {
 }
 
 #[test]
-fn a_result_that_is_given_wakes_nobody_for_the_work_that_is_left() {
+fn a_returned_result_causes_no_wake_up_for_the_work_that_is_left() {
     let yields = || async {
         yield_now().await;
         Ok(1)
@@ -945,7 +945,7 @@ fn a_result_that_is_given_wakes_nobody_for_the_work_that_is_left() {
 }
 
 #[test]
-fn a_round_is_taken_before_the_next_begins() {
+fn a_rounds_results_are_returned_before_the_next_round_begins() {
     let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
     (0..4).for_each(|n| gate.open(n));
     let mut results = Group::<Boxed<'_, usize, ()>>::new().results();
@@ -981,7 +981,7 @@ fn next_may_be_dropped_in_a_select_and_loses_nothing() {
 // === when it is made ===
 
 #[test]
-fn children_of_a_group_that_was_polled_are_the_streams() {
+fn children_of_a_group_that_was_polled_yield_their_results() {
     let (before, task, gate) = (MockTask::new(), MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(2).settle();
     let handle = group.handle();
@@ -999,7 +999,7 @@ fn children_of_a_group_that_was_polled_are_the_streams() {
 }
 
 #[test]
-fn a_wake_up_that_the_group_has_heard_of_is_the_streams() {
+fn a_wake_up_that_the_group_has_received_counts_for_the_stream() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new();
     group.queue(waits(&gate, 0));
@@ -1034,7 +1034,7 @@ fn the_policy_that_was_set_is_dropped_and_the_children_are_not() {
 
 #[test]
 #[should_panic(expected = "call `results` before the group's first child has finished")]
-fn a_group_of_which_a_child_has_finished_is_no_stream() {
+fn a_group_with_a_finished_child_is_refused_as_a_stream() {
     let mut group = Jobs::new();
     group.queue(job(ready(Ok(1))));
     group.queue(job(pending()));
@@ -1044,7 +1044,7 @@ fn a_group_of_which_a_child_has_finished_is_no_stream() {
 
 #[test]
 #[should_panic(expected = "call `results` before")]
-fn a_group_that_has_resolved_is_no_stream() {
+fn a_resolved_group_is_refused_as_a_stream() {
     let mut group = Jobs::new();
     assert!(MockTask::new().poll(&mut group).is_ready());
     drop(group.results());
@@ -1052,7 +1052,7 @@ fn a_group_that_has_resolved_is_no_stream() {
 
 #[test]
 #[should_panic(expected = "call `in_order` before the first child has finished")]
-fn results_that_came_are_not_put_in_order_after() {
+fn results_that_came_before_are_not_put_in_order() {
     let mut results = Jobs::new().results();
     (0..2).for_each(|n| results.queue(job(ready(Ok(n)))));
     assert!(next(&MockTask::new(), &mut results).is_ready());
@@ -1060,7 +1060,7 @@ fn results_that_came_are_not_put_in_order_after() {
 }
 
 #[test]
-fn its_debug_says_what_waits() {
+fn the_debug_form_says_what_waits() {
     let task = MockTask::new();
     let mut results = Jobs::new().results();
     (0..3).for_each(|n| results.queue(job(ready(Ok(n)))));
@@ -1072,7 +1072,7 @@ fn its_debug_says_what_waits() {
 }
 
 #[test]
-fn in_order_the_results_behind_a_daemon_that_panics_when_it_is_told_to_end_are_given() {
+fn in_order_the_results_behind_a_daemon_that_panics_at_the_stop_are_given() {
     let driver = MockTask::new();
     let group: Group<Boxed<'_, usize, &'static str>> = Group::new();
     let token = group.token().clone();

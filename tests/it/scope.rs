@@ -21,7 +21,7 @@ fn group() -> Group<Kids> {
 }
 
 #[test]
-fn it_gives_the_body_s_value_and_the_group_s_output() {
+fn a_scope_gives_the_bodys_value_and_the_groups_output() {
     let scope = group().scope(async |handle| {
         handle.queue(ready(Ok(1)));
         "value"
@@ -56,7 +56,7 @@ fn a_closure_that_returns_a_future_is_a_body_too() {
 }
 
 #[test]
-fn a_scope_is_send_where_its_parts_are() {
+fn a_scope_is_send_if_its_parts_are() {
     fn send<F: Future + Send>(future: F) -> F {
         future
     }
@@ -206,7 +206,7 @@ fn a_stop_does_not_end_the_body() {
 }
 
 #[test]
-fn it_waits_for_the_children_after_its_body_is_done() {
+fn a_scope_waits_for_the_children_after_its_body_is_done() {
     let (gate, log) = (Gate::new(), Log::new());
     let mut scope = pin!(group().with_limit(1).scope(async |handle| {
         handle.queue(logged_child(0, &gate, &log));
@@ -223,7 +223,7 @@ fn it_waits_for_the_children_after_its_body_is_done() {
 }
 
 #[test]
-fn it_waits_for_those_who_wait_in_a_handle_s_go_after_its_body_is_done() {
+fn a_scope_waits_for_waiters_in_a_handles_go_after_its_body_is_done() {
     let (gate, log) = (Gate::new(), Log::new());
     let keep = RefCell::new(None);
     let mut scope = pin!(group().with_limit(1).scope(async |handle| {
@@ -277,7 +277,7 @@ fn a_scope_is_fused() {
 // === wake-ups ===
 
 #[test]
-fn the_body_is_polled_only_when_it_was_woken() {
+fn the_body_is_polled_only_when_woken() {
     let gate = Gate::new();
     let polls = Arc::new(AtomicUsize::new(0));
     let body = Arc::clone(&polls);
@@ -310,7 +310,7 @@ fn the_body_is_polled_only_when_it_was_woken() {
 }
 
 #[test]
-fn children_are_polled_only_when_they_were_woken_though_the_body_is() {
+fn children_are_polled_only_when_woken_even_if_the_body_is_polled() {
     let gate = Gate::new();
     let polls = Arc::new(AtomicUsize::new(0));
     let child = count_polls(&polls, gate.wait(0));
@@ -337,7 +337,7 @@ fn children_are_polled_only_when_they_were_woken_though_the_body_is() {
 }
 
 #[test]
-fn a_body_that_yields_comes_up_again_in_the_next_poll() {
+fn a_body_that_yields_is_polled_again_in_the_next_poll() {
     let log = Log::new();
     let mut scope = pin!(group().scope(async |handle| {
         for n in 0..3 {
@@ -360,7 +360,7 @@ fn a_body_that_yields_comes_up_again_in_the_next_poll() {
 }
 
 #[test]
-fn what_the_body_and_the_children_do_for_each_other_costs_no_wake_up() {
+fn the_body_and_the_children_serve_each_other_without_a_wake_up() {
     let gate = Gate::new();
     let door = gate.clone();
     let scope = group().with_limit(1).scope(async |handle| {
@@ -471,7 +471,7 @@ fn a_panic_of_the_body_outranks_an_error() {
 
 #[cfg(feature = "std")]
 #[test]
-fn the_first_panic_resumes_be_it_a_child_s_or_the_body_s() {
+fn the_first_panic_resumes_whether_a_childs_or_the_bodys() {
     let mut scope = pin!(group().scope(async |handle| {
         handle.queue(async { panic!("the child is broken") });
         handle.token().cancelled().await;
@@ -500,7 +500,7 @@ fn a_panic_of_a_child_waits_for_the_body() {
 
 #[cfg(feature = "std")]
 #[test]
-fn a_panic_of_the_body_s_destructor_is_the_body_s() {
+fn a_panic_of_the_bodys_destructor_counts_as_the_bodys() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -559,7 +559,7 @@ fn a_dropped_scope_drops_children_and_body_with_the_token_cancelled_first() {
 }
 
 #[test]
-fn a_scope_that_was_never_polled_drops_its_body_and_what_it_added() {
+fn a_scope_that_was_never_polled_drops_its_body_and_the_children_it_added() {
     let drops = DropCounter::default();
     let (first, second) = (drops.guard(), drops.guard());
     let mut handles = None;
@@ -621,7 +621,7 @@ fn scopes_nest() {
 
 #[cfg(feature = "std")]
 #[test]
-fn a_dropped_scope_throws_once_though_a_child_and_the_body_panic_in_their_destructors() {
+fn a_dropped_scope_throws_once_even_if_a_child_and_the_body_panic_in_their_destructors() {
     struct Bomb(&'static str);
 
     impl Drop for Bomb {

@@ -102,7 +102,7 @@ fn a_permit_goes_back_when_its_child_finishes_fails_or_panics() {
 }
 
 #[test]
-fn a_dropped_group_gives_each_permit_back_when_its_child_is_gone_and_no_sooner() {
+fn a_dropped_group_gives_each_permit_back_when_its_child_is_dropped_and_no_sooner() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(3));
     let least = Arc::new(Semaphore::new(0));
     let mut group = group(&cap);
@@ -125,7 +125,7 @@ fn a_dropped_group_gives_each_permit_back_when_its_child_is_gone_and_no_sooner()
 }
 
 #[test]
-fn a_stop_gives_back_what_was_granted_and_a_grace_what_it_cuts_off() {
+fn a_stop_gives_back_reserved_permits_and_a_grace_those_it_cuts_off() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(2));
     let over = gate.wait(9);
     let mut group = group(&cap).with_grace(move || over);
@@ -148,7 +148,7 @@ fn a_stop_gives_back_what_was_granted_and_a_grace_what_it_cuts_off() {
 }
 
 #[test]
-fn a_granted_go_that_is_dropped_gives_its_permit_to_the_next_or_back() {
+fn a_go_dropped_with_its_reservation_gives_its_permit_to_the_next_or_back() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(1));
     let mut group = group(&cap);
     let handle = group.handle();
@@ -169,7 +169,7 @@ fn a_granted_go_that_is_dropped_gives_its_permit_to_the_next_or_back() {
 }
 
 #[test]
-fn a_permit_that_comes_when_nobody_needs_it_goes_to_another_group_at_once() {
+fn a_permit_that_is_not_needed_goes_to_another_group_at_once() {
     // The one who waits in the first group leaves, before the permit comes or when it has come.
     for late in [false, true] {
         let (gate, cap) = (Gate::new(), semaphore(1));
@@ -205,7 +205,7 @@ fn a_permit_that_comes_when_nobody_needs_it_goes_to_another_group_at_once() {
 }
 
 #[test]
-fn a_group_stands_in_the_semaphores_line_only_while_somebody_of_its_own_needs_a_permit() {
+fn a_group_waits_at_the_semaphore_only_while_it_needs_a_permit() {
     let (gate, cap) = (Gate::new(), semaphore(1));
     let (mut one, mut two) = (group(&cap), group(&cap));
     let drivers = [MockTask::new(), MockTask::new()];
@@ -244,7 +244,7 @@ fn a_group_that_is_dropped_while_it_waits_passes_the_permit_on() {
 }
 
 #[test]
-fn the_line_keeps_its_order_while_it_waits_for_permits() {
+fn the_queue_keeps_its_order_while_it_waits_for_permits() {
     let (driver, gate, log, cap) = (MockTask::new(), Gate::new(), Log::new(), semaphore(1));
     let mut group = group(&cap).with_limit(2);
     let child = |n| logged_child::<&'static str>(n, &gate, &log) as Job;
@@ -267,7 +267,7 @@ fn the_line_keeps_its_order_while_it_waits_for_permits() {
 }
 
 #[test]
-fn a_heavy_child_takes_one_permit_only_and_waits_for_none_until_it_has_room() {
+fn a_heavy_child_takes_one_permit_and_waits_for_it_only_with_room() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(2));
     let mut group = group(&cap).with_limit(3);
     group.queue(waits(&gate, 0));
@@ -283,7 +283,7 @@ fn a_heavy_child_takes_one_permit_only_and_waits_for_none_until_it_has_room() {
 }
 
 #[test]
-fn permits_that_are_added_or_forgotten_from_outside_count() {
+fn permits_added_or_forgotten_from_outside_count() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(0));
     let mut group = group(&cap);
     for n in 0..4 {
@@ -306,7 +306,7 @@ fn permits_that_are_added_or_forgotten_from_outside_count() {
 }
 
 #[test]
-fn the_group_is_woken_once_for_each_permit_and_by_nobody_it_can_not_use() {
+fn the_group_is_woken_once_for_each_permit_that_it_can_use() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(0));
     let mut group = group(&cap);
     group.queue(waits(&gate, 0));
@@ -386,7 +386,7 @@ fn a_go_and_a_feed_of_a_handle_wait_for_the_permit_while_the_group_is_polled() {
 }
 
 #[test]
-fn a_scopes_children_take_permits_and_its_body_none() {
+fn a_scopes_children_take_permits_and_its_body_takes_none() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(1));
     let kids: Vec<_> = (0..3).map(|n| waits(&gate, n)).collect();
     let seen = Arc::clone(&cap);
@@ -405,7 +405,7 @@ fn a_scopes_children_take_permits_and_its_body_none() {
 }
 
 #[test]
-fn children_that_wait_for_each_other_hold_their_permits_and_go_on() {
+fn children_that_wait_for_each_other_keep_their_permits_and_go_on() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(2));
     let mut group = group(&cap);
     for n in 0..2 {
@@ -451,7 +451,7 @@ fn two_busy_groups_take_turns() {
 }
 
 #[test]
-fn two_groups_whose_children_take_their_time_take_turns() {
+fn two_groups_of_slow_children_take_turns() {
     // Each round one child finishes, and another of its group could have its permit.
     for ways in [[true, true], [true, false], [false, false]] {
         let cap = semaphore(1);
@@ -489,7 +489,7 @@ fn two_groups_whose_children_take_their_time_take_turns() {
 }
 
 #[test]
-fn a_busy_group_lets_others_have_a_permit_between_its_polls() {
+fn a_busy_group_lets_other_groups_have_a_permit_between_its_polls() {
     let cap = semaphore(1);
     let (driver, other) = (MockTask::new(), MockTask::new());
     let mut group = busy(&cap, 1000);
@@ -510,7 +510,7 @@ fn a_busy_group_lets_others_have_a_permit_between_its_polls() {
 }
 
 #[test]
-fn who_comes_after_a_busy_poll_finds_the_permits_that_are_there() {
+fn a_newcomer_after_a_busy_poll_finds_the_free_permits() {
     // However many permits it has taken over from its own children by then.
     for children in 0..100 {
         let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(2));
@@ -591,7 +591,7 @@ fn two_groups_on_two_threads_fed_by_handles_on_others_never_lose_a_permit() {
 }
 
 #[test]
-fn a_child_finds_the_permit_of_one_who_finished_before_it_in_the_same_round() {
+fn a_child_gets_the_permit_of_one_that_finished_before_it_in_the_same_round() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(2));
     let mut group = group(&cap);
     let (handle, third) = (group.handle(), waits(&gate, 0));
@@ -608,7 +608,7 @@ fn a_child_finds_the_permit_of_one_who_finished_before_it_in_the_same_round() {
 }
 
 #[test]
-fn a_group_that_sleeps_is_woken_to_wait_for_the_permit_of_one_who_comes() {
+fn a_sleeping_group_is_woken_to_wait_for_a_newcomers_permit() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(2));
     let mut group = group(&cap);
     let handle = group.handle();
@@ -629,7 +629,7 @@ fn a_group_that_sleeps_is_woken_to_wait_for_the_permit_of_one_who_comes() {
 }
 
 #[test]
-fn a_group_lets_go_of_the_permit_it_waits_for_when_nobody_needs_it_any_more() {
+fn a_group_drops_its_wait_for_a_permit_when_no_child_needs_it_any_more() {
     let (driver, other) = (MockTask::new(), MockTask::new());
     let cap = Arc::new(Semaphore::new(1));
     let mut group = Group::new().with_semaphore(Arc::clone(&cap));
@@ -650,7 +650,7 @@ fn a_group_lets_go_of_the_permit_it_waits_for_when_nobody_needs_it_any_more() {
 }
 
 #[test]
-fn a_group_that_nobody_polls_leaves_the_semaphores_line_when_nobody_in_its_own_can_use_a_permit() {
+fn a_group_that_is_not_polled_leaves_the_semaphores_queue_when_it_can_use_no_permit() {
     // The permit comes before the one who waits is gone, or after.
     for (early, case) in [false, true].into_iter().flat_map(|early| (0..4).map(move |n| (early, n)))
     {
@@ -695,7 +695,7 @@ fn a_group_that_nobody_polls_leaves_the_semaphores_line_when_nobody_in_its_own_c
 }
 
 #[test]
-fn a_permit_that_comes_from_another_thread_in_the_midst_of_a_poll_is_noticed() {
+fn a_permit_released_on_another_thread_during_a_poll_is_noticed() {
     const ROUNDS: usize = 20_000;
     let (cap, driver) = (semaphore(1), MockTask::new());
     let slot = std::sync::Mutex::new(None);
@@ -736,7 +736,7 @@ fn a_permit_that_comes_from_another_thread_in_the_midst_of_a_poll_is_noticed() {
 }
 
 #[test]
-fn who_comes_to_a_permit_that_is_free_has_it_in_that_poll_and_is_not_woken_for_it() {
+fn a_newcomer_takes_a_free_permit_in_the_same_poll_and_is_not_woken_for_it() {
     let other = MockTask::new();
     let cap = Arc::new(Semaphore::new(1));
     let group = Group::new().with_semaphore(Arc::clone(&cap));

@@ -17,7 +17,7 @@ fn numbers(stats: Stats) -> [usize; 5] {
 }
 
 #[test]
-fn a_new_group_has_none() {
+fn a_new_group_counts_no_children() {
     let group = Jobs::new();
     let none = Stats { limit: None, queued: 0, running: 0, ok: 0, failed: 0, dropped: 0 };
     assert_eq!(group.stats(), none);
@@ -65,7 +65,7 @@ fn a_child_goes_from_queued_to_running_to_its_end() {
 }
 
 #[test]
-fn one_that_waits_in_go_is_not_accepted_yet() {
+fn the_child_of_a_waiting_go_is_not_accepted_yet() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -88,7 +88,7 @@ fn one_that_waits_in_go_is_not_accepted_yet() {
 }
 
 #[test]
-fn one_that_panicked_counts_as_dropped() {
+fn a_child_that_panicked_counts_as_dropped() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -108,7 +108,7 @@ fn one_that_panicked_counts_as_dropped() {
 }
 
 #[test]
-fn what_a_drop_of_the_group_ends_counts_as_dropped() {
+fn children_that_a_drop_of_the_group_ends_count_as_dropped() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(3);
     let handle = group.handle();
@@ -145,7 +145,7 @@ fn a_child_counts_as_running_while_it_is_polled() {
 }
 
 #[test]
-fn the_numbers_are_taken_at_one_moment() {
+fn the_stats_are_taken_at_one_moment() {
     let mut group = Jobs::new().with_limit(4);
     let handle = group.handle();
     for n in 0..3000 {
@@ -171,7 +171,7 @@ fn the_numbers_are_taken_at_one_moment() {
 }
 
 #[test]
-fn a_child_that_a_feed_was_given_counts_where_it_was_admitted() {
+fn a_feeds_child_counts_where_it_was_admitted() {
     let task = MockTask::new();
     let mut group = Jobs::new().with_limit(2);
     let children = stream::iter((0..2).map(|_| pending()));

@@ -47,7 +47,7 @@ fn after_a_failure_the_running_children_are_polled_to_their_end() {
 }
 
 #[test]
-fn one_admitted_and_not_yet_polled_is_polled_after_the_stop() {
+fn a_child_admitted_and_not_yet_polled_is_polled_after_the_stop() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -120,7 +120,7 @@ fn a_child_that_fails_after_a_cancel_is_an_error() {
 }
 
 #[test]
-fn who_waits_in_go_or_feed_is_woken_by_the_cancel_itself() {
+fn a_waiter_in_go_or_feed_is_woken_by_the_cancel_itself() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -162,7 +162,7 @@ fn who_waits_in_go_or_feed_is_woken_by_the_cancel_itself() {
 }
 
 #[test]
-fn a_feed_that_waits_for_room_is_woken_by_the_cancel_and_drops_nothing_it_has_not_asked_for() {
+fn a_waiting_feed_is_woken_by_the_cancel_and_drops_no_child_it_has_not_taken() {
     let (gate, feeding) = (Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -275,7 +275,7 @@ fn a_child_may_cancel_its_own_group() {
 }
 
 #[test]
-fn the_token_says_why() {
+fn the_token_gives_the_reason() {
     let task = MockTask::new();
     let mut group = Jobs::new();
     let token = group.token().clone();
@@ -364,7 +364,7 @@ fn a_group_of_a_cancelled_parent_is_born_stopped() {
 }
 
 #[test]
-fn stopped_gives_back_the_very_child_never_polled() {
+fn stopped_gives_back_the_same_child_unpolled() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -435,7 +435,7 @@ fn a_resolved_group_admits_no_more() {
 }
 
 #[test]
-fn polled_after_completion_it_stays_pending() {
+fn a_group_polled_after_completion_stays_pending() {
     let task = MockTask::new();
     let mut group = Jobs::new();
     assert!(!group.is_terminated());
@@ -463,7 +463,7 @@ fn a_group_is_awaited_by_reference() {
 }
 
 #[test]
-fn a_group_stands_in_select_until_it_is_over() {
+fn a_group_works_in_select_until_it_is_over() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new();
     group.queue(waits(&gate, 0));
@@ -486,7 +486,7 @@ fn a_group_stands_in_select_until_it_is_over() {
 }
 
 #[test]
-fn a_child_that_starts_others_when_it_is_told_to_stop_has_them_refused() {
+fn a_child_that_adds_others_after_the_stop_has_them_refused() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new();
     let handle = group.handle();
@@ -506,7 +506,7 @@ fn a_child_that_starts_others_when_it_is_told_to_stop_has_them_refused() {
 }
 
 #[test]
-fn a_child_that_does_not_listen_keeps_a_stopped_group_waiting() {
+fn a_child_that_ignores_the_stop_keeps_the_group_waiting() {
     let task = MockTask::new();
     let mut group = Jobs::new();
     group.queue(pending());
@@ -522,7 +522,7 @@ fn a_child_that_does_not_listen_keeps_a_stopped_group_waiting() {
 }
 
 #[test]
-fn a_child_that_cancels_drops_the_queue_in_the_same_poll_though_nobody_else_is_awake() {
+fn a_child_that_cancels_drops_the_queue_in_the_same_poll_even_if_no_other_is_woken() {
     let task = MockTask::new();
     let mut group = Jobs::new().with_limit(1);
     let token = group.token().clone();

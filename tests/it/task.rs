@@ -7,7 +7,7 @@ use errgroup::{CancelToken, Group, Reason, TryGoError, task};
 use futures::stream;
 
 #[test]
-fn weights_fill_the_limit_and_nobody_light_slips_past_a_heavy_one() {
+fn weights_fill_the_limit_and_no_light_child_overtakes_a_heavy_one() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::new().with_limit(4);
     let child = |n: usize| {
@@ -32,7 +32,7 @@ fn weights_fill_the_limit_and_nobody_light_slips_past_a_heavy_one() {
 }
 
 #[test]
-fn one_heavier_than_the_limit_runs_alone() {
+fn a_child_heavier_than_the_limit_runs_alone() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::new().with_limit(2);
     for n in 0..3 {
@@ -55,7 +55,7 @@ fn one_heavier_than_the_limit_runs_alone() {
 }
 
 #[test]
-fn higher_priority_goes_first_among_those_who_wait() {
+fn a_higher_priority_goes_first_among_waiters() {
     let driver = MockTask::new();
     let order = RefCell::new(Vec::new());
     let mut group = Group::local().with_limit(1);
@@ -98,7 +98,7 @@ fn a_go_of_higher_priority_overtakes_the_queue() {
 }
 
 #[test]
-fn a_group_of_which_daemons_are_left_ends_when_it_is_polled() {
+fn a_group_with_only_daemons_left_ends_when_it_is_polled() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::new();
     let token = group.token().clone();
@@ -144,7 +144,7 @@ fn a_daemon_in_the_queue_does_not_hold_the_group_open() {
 }
 
 #[test]
-fn one_who_waits_among_queued_daemons_holds_the_group_open_until_he_leaves() {
+fn a_waiter_among_queued_daemons_holds_the_group_open_until_it_leaves() {
     let (driver, other) = (MockTask::new(), MockTask::new());
     let mut group = Group::new().with_limit(1);
     let handle = group.handle();
@@ -167,7 +167,7 @@ fn one_who_waits_among_queued_daemons_holds_the_group_open_until_he_leaves() {
 }
 
 #[test]
-fn a_fed_child_that_needs_more_than_there_is_waits_in_the_queue() {
+fn a_fed_child_that_needs_more_room_waits_in_the_queue() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::new().with_limit(3);
     let children = (0..4).map(|n| {
@@ -191,7 +191,7 @@ fn a_fed_child_that_needs_more_than_there_is_waits_in_the_queue() {
 }
 
 #[test]
-fn a_child_that_is_handed_back_has_its_options_still() {
+fn a_child_that_is_given_back_keeps_its_options() {
     let driver = MockTask::new();
     let options = r#"Task { name: Some("n"), weight: 3, priority: -2, daemon: true, .. }"#;
     let child =
@@ -233,7 +233,7 @@ fn a_child_that_is_handed_back_has_its_options_still() {
 }
 
 #[test]
-fn the_last_word_on_an_option_counts_and_the_future_comes_out_again() {
+fn the_last_value_of_an_option_counts_and_the_future_comes_out_again() {
     let child = task(async { 7 }).weight(5).weight(0).priority(1).priority(2).name("a").name("b");
     assert_eq!(
         format!("{child:?}"),
@@ -243,7 +243,7 @@ fn the_last_word_on_an_option_counts_and_the_future_comes_out_again() {
 }
 
 #[test]
-fn a_group_whose_first_children_were_plain_goes_on_with_those_that_have_options() {
+fn a_group_that_began_with_plain_children_goes_on_with_options() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let parent = CancelToken::new();
     let mut group = Group::new().with_parent(&parent).with_limit(4).collect();

@@ -14,7 +14,7 @@ use futures::executor::block_on;
 use futures::future::FusedFuture;
 
 #[test]
-fn the_first_reason_wins_and_one_call_did_it() {
+fn the_first_reason_wins_and_one_call_sets_it() {
     let token = CancelToken::new();
     assert!(!token.is_cancelled());
     assert_eq!(token.reason(), None);
@@ -59,7 +59,7 @@ fn everything_is_send_and_the_token_unwind_safe() {
 }
 
 #[test]
-fn everything_shows_itself() {
+fn everything_has_a_debug_form() {
     let token = CancelToken::new();
     assert_eq!(format!("{token:?}"), "CancelToken { reason: None, .. }");
     let mut wait = token.cancelled();

@@ -53,7 +53,7 @@ impl std::fmt::Display for Marker {
 impl std::error::Error for Marker {}
 
 #[test]
-fn one_of_many_cancellers_did_it_and_all_see_all_marked() {
+fn one_of_many_cancels_wins_and_all_see_every_token_marked() {
     for _ in 0..500 {
         let root = CancelToken::new();
         let middle = root.child();
@@ -75,7 +75,7 @@ fn one_of_many_cancellers_did_it_and_all_see_all_marked() {
 }
 
 #[test]
-fn who_cancels_too_late_finds_all_descendants_marked_as_well() {
+fn a_cancel_that_comes_too_late_finds_all_descendants_marked_as_well() {
     for _ in 0..20 {
         let root = CancelToken::new();
         let leaves: Vec<_> = (0..5_000).map(|_| root.child().child()).collect();
@@ -231,7 +231,7 @@ fn many_tokens_dropped_while_their_parent_is_cancelled_never_hide_their_children
 }
 
 #[test]
-fn whatever_threads_do_every_descendant_is_cancelled_and_everything_freed() {
+fn every_descendant_is_cancelled_and_everything_freed_whatever_the_threads_do() {
     let causes: Vec<_> = (0..4).map(|_| Arc::new(())).collect();
     let count = WakeCount::new();
     for round in 0..200_u64 {

@@ -35,7 +35,7 @@ fn shuffled<T>(mut all: Vec<T>) -> Vec<T> {
 }
 
 #[test]
-fn cancelling_goes_down_and_never_up() {
+fn a_cancel_goes_down_and_never_up() {
     let root = CancelToken::new();
     let (one, two) = (root.child(), root.child());
     let (deep, sibling) = (one.child().child(), two.child());
@@ -73,7 +73,7 @@ fn a_child_of_a_cancelled_token_is_born_cancelled_with_its_reason() {
 }
 
 #[test]
-fn a_grandchild_is_reached_though_the_tokens_between_are_dropped() {
+fn a_grandchild_is_reached_even_if_the_tokens_between_are_dropped() {
     for clones in [0, 3] {
         let root = CancelToken::new();
         let middle = root.child();
@@ -155,7 +155,7 @@ fn all_descendants_are_marked_before_the_first_waker_runs() {
 // Without `std`, nothing can catch a panic, and the second aborts.
 #[cfg(feature = "std")]
 #[test]
-fn a_waker_that_panics_in_a_branch_keeps_the_others_awake() {
+fn a_waker_that_panics_in_a_branch_keeps_no_other_from_being_woken() {
     let root = CancelToken::new();
     let good = WakeCount::new();
     let children: Vec<_> = (0..50).map(|_| root.child()).collect();
@@ -209,7 +209,7 @@ fn a_deep_chain_is_dropped_in_any_order_without_recursion() {
 }
 
 #[test]
-fn the_end_of_a_deep_chain_may_be_all_that_is_left() {
+fn the_end_of_a_deep_chain_may_outlive_the_rest() {
     on_small_stack(|| {
         let root = CancelToken::new();
         // The upper end goes first, then the rest from below.
@@ -224,7 +224,7 @@ fn the_end_of_a_deep_chain_may_be_all_that_is_left() {
 }
 
 #[test]
-fn what_hangs_below_dropped_tokens_is_handed_up_again_and_again() {
+fn the_children_of_dropped_tokens_are_handed_up_again_and_again() {
     let root = CancelToken::new();
     let mut leaves = Vec::new();
     let mut token = root.child();

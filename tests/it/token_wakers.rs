@@ -119,7 +119,7 @@ fn a_waker_may_use_the_token_poll_its_task_or_drop_it() {
 }
 
 #[test]
-fn the_last_token_may_go_while_its_waker_runs() {
+fn the_last_token_may_be_dropped_while_its_waker_runs() {
     let token = CancelToken::new();
     let slot = Arc::new(Mutex::new(Vec::new()));
     let waker = waker_fn({

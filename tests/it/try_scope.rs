@@ -24,7 +24,7 @@ async fn fails_when_told(handle: Handle<Kids>, error: &'static str) -> Result<us
 }
 
 #[test]
-fn where_all_is_well_it_gives_the_body_s_value() {
+fn if_all_succeed_the_scope_gives_the_bodys_value() {
     let scope = group().try_scope(async |handle| {
         handle.queue(ready(Ok(1)));
         Ok("value")
@@ -49,7 +49,7 @@ fn a_closure_that_returns_a_future_is_a_body_too_and_the_scope_is_send() {
 }
 
 #[test]
-fn an_error_of_a_child_is_the_result_where_the_body_is_well() {
+fn a_childs_error_is_the_result_if_the_body_succeeds() {
     let scope = group().try_scope(async |handle| {
         handle.queue(ready(Err("the child failed")));
         Ok(())
@@ -73,7 +73,7 @@ fn an_error_of_a_child_is_the_result_where_the_body_is_well() {
 }
 
 #[test]
-fn an_error_of_the_body_stops_the_group_and_is_the_result() {
+fn the_bodys_error_stops_the_group_and_is_the_result() {
     let (gate, log) = (Gate::new(), Log::new());
     let keep = RefCell::new(None);
     let (door, diary, slot) = (gate.clone(), log.clone(), &keep);
@@ -103,7 +103,7 @@ fn an_error_of_the_body_stops_the_group_and_is_the_result() {
 }
 
 #[test]
-fn an_error_of_the_body_outranks_those_that_it_causes() {
+fn the_bodys_error_outranks_those_that_it_causes() {
     let scope = group().try_scope(async |handle| {
         handle.queue(fails_when_told(handle.clone(), "interrupted"));
         handle.queue(fails_when_told(handle.clone(), "interrupted too"));
@@ -114,7 +114,7 @@ fn an_error_of_the_body_outranks_those_that_it_causes() {
 }
 
 #[test]
-fn a_child_that_failed_before_the_body_is_the_result() {
+fn a_childs_error_before_the_bodys_is_the_result() {
     let scope = group().try_scope(async |handle| {
         handle.queue(ready(Err("the child failed")));
         handle.token().cancelled().await;
@@ -124,7 +124,7 @@ fn a_child_that_failed_before_the_body_is_the_result() {
 }
 
 #[test]
-fn a_body_that_gives_up_as_the_group_has_stopped_does_not_hide_why() {
+fn a_body_that_fails_because_the_group_stopped_does_not_hide_the_reason() {
     let scope = group().with_limit(1).try_scope(async |handle| {
         for n in 0..10 {
             let child = ready(if n == 3 { Err("the child failed") } else { Ok(n) });
@@ -136,7 +136,7 @@ fn a_body_that_gives_up_as_the_group_has_stopped_does_not_hide_why() {
 }
 
 #[test]
-fn an_error_of_the_body_is_the_result_where_somebody_cancelled_before() {
+fn the_bodys_error_is_the_result_after_a_cancel_from_outside() {
     let keep = RefCell::new(None);
     let scope = group().try_scope(async |handle| {
         *keep.borrow_mut() = Some(handle.token().clone());
@@ -226,7 +226,7 @@ fn at_most(most: usize, log: &Log) -> Group<Kids, AtMost> {
 }
 
 #[test]
-fn under_a_policy_of_its_own_the_output_s_error_is_the_result_of_a_body_that_is_well() {
+fn under_a_custom_policy_the_outputs_error_is_the_result_if_the_body_succeeds() {
     for (most, expected) in [(1, Err(Verdicts::TooMany(2))), (2, Ok(7))] {
         let log = Log::new();
         let scope = at_most(most, &log).try_scope(async |handle| {
@@ -243,7 +243,7 @@ fn under_a_policy_of_its_own_the_output_s_error_is_the_result_of_a_body_that_is_
 }
 
 #[test]
-fn under_a_policy_that_never_stops_an_error_of_the_body_does() {
+fn under_a_policy_that_never_stops_the_bodys_error_stops_the_group() {
     let log = Log::new();
     let scope = at_most(9, &log).with_limit(1).try_scope(async |handle| {
         handle.queue(fails_when_told(handle.clone(), "interrupted"));
@@ -256,7 +256,7 @@ fn under_a_policy_that_never_stops_an_error_of_the_body_does() {
 }
 
 #[test]
-fn a_child_that_failed_before_counts_only_where_the_output_is_an_error() {
+fn a_childs_earlier_error_counts_only_if_the_output_is_an_error() {
     for (most, expected) in [(0, Verdicts::TooMany(1)), (1, Verdicts::Body)] {
         let (log, gate) = (Log::new(), Gate::new());
         let door = gate.clone();
@@ -274,7 +274,7 @@ fn a_child_that_failed_before_counts_only_where_the_output_is_an_error() {
 }
 
 #[test]
-fn children_that_fail_after_the_body_do_not_make_the_output_s_error_the_result() {
+fn children_that_fail_after_the_body_do_not_make_the_outputs_error_the_result() {
     let log = Log::new();
     let scope = at_most(0, &log).try_scope(async |handle| {
         handle.queue(fails_when_told(handle.clone(), "interrupted"));
@@ -285,7 +285,7 @@ fn children_that_fail_after_the_body_do_not_make_the_output_s_error_the_result()
 }
 
 #[test]
-fn an_output_that_is_an_error_though_nobody_failed_does_not_outrank_the_body_s() {
+fn an_output_that_is_an_error_without_a_failure_does_not_outrank_the_bodys() {
     struct Never;
     impl Policy<usize, &'static str> for Never {
         type Output = Result<(), &'static str>;
@@ -307,7 +307,7 @@ fn an_output_that_is_an_error_though_nobody_failed_does_not_outrank_the_body_s()
 }
 
 #[test]
-fn a_policy_that_stopped_at_an_ok_leaves_the_body_its_error() {
+fn after_a_policy_stopped_at_an_ok_the_bodys_error_is_the_result() {
     struct FirstOk;
     impl Policy<usize, &'static str> for FirstOk {
         type Output = Result<(), &'static str>;

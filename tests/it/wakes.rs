@@ -26,7 +26,7 @@ fn taken(pen: &Pen) -> Waker {
 }
 
 #[test]
-fn a_parked_child_wakes_nobody_and_a_woken_one_wakes_once() {
+fn a_parked_child_causes_no_wake_up_and_a_woken_one_causes_one() {
     fn scenario<C>(group: Group<C>, count: usize)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -56,7 +56,7 @@ fn a_parked_child_wakes_nobody_and_a_woken_one_wakes_once() {
 }
 
 #[test]
-fn all_at_once_are_one_wake() {
+fn all_wake_ups_at_once_are_one() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new();
     for n in 0..200 {
@@ -105,7 +105,7 @@ fn a_child_that_yields_wakes_the_task_for_each_of_its_polls_at_most_once() {
 }
 
 #[test]
-fn a_child_that_wakes_itself_in_its_last_poll_wakes_nobody() {
+fn a_child_that_wakes_itself_in_its_last_poll_causes_no_wake_up() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -134,7 +134,7 @@ fn a_child_that_wakes_itself_in_its_last_poll_wakes_nobody() {
 }
 
 #[test]
-fn who_takes_the_place_of_a_child_that_woke_itself_last_is_polled_once() {
+fn the_successor_of_a_child_that_woke_itself_last_is_polled_once() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -161,7 +161,7 @@ fn who_takes_the_place_of_a_child_that_woke_itself_last_is_polled_once() {
 }
 
 #[test]
-fn the_waker_of_a_finished_child_is_nobodys() {
+fn the_waker_of_a_finished_child_does_not_wake_its_successor() {
     fn scenario<C>(group: Group<C>, limit: usize)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -303,7 +303,7 @@ fn the_task_that_polled_last_is_woken() {
 }
 
 #[test]
-fn a_child_that_wakes_a_sibling_while_it_is_polled_does_not_wake_in_vain() {
+fn a_child_that_wakes_a_sibling_during_its_poll_causes_no_needless_wake_up() {
     fn scenario<C>(group: Group<C>, earlier: bool)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -345,7 +345,7 @@ fn a_child_that_wakes_a_sibling_while_it_is_polled_does_not_wake_in_vain() {
 }
 
 #[test]
-fn a_wake_from_another_thread_during_a_poll_is_not_lost() {
+fn a_wake_up_from_another_thread_during_a_poll_is_not_lost() {
     fn scenario<C>(group: Group<C>, before: bool)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -397,7 +397,7 @@ fn a_child_woken_from_another_thread_in_its_own_poll_is_polled_again() {
 }
 
 #[test]
-fn a_destructor_that_wakes_a_sibling_is_heard() {
+fn a_wake_up_of_a_sibling_by_a_destructor_is_not_lost() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new();
     group.queue(probe.watch(waits(&gate, 1)));
@@ -414,7 +414,7 @@ fn a_destructor_that_wakes_a_sibling_is_heard() {
 }
 
 #[test]
-fn a_newcomer_wakes_the_group_only_where_there_is_room() {
+fn a_newcomer_wakes_the_group_only_if_there_is_room() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -452,7 +452,7 @@ fn a_newcomer_wakes_the_group_only_where_there_is_room() {
 }
 
 #[test]
-fn a_child_added_by_a_handle_wakes_the_group_for_go_and_try_go_too() {
+fn a_child_added_by_any_call_of_a_handle_wakes_the_group() {
     let (task, going) = (MockTask::new(), MockTask::new());
     let mut group = Jobs::new();
     let handle = group.handle();
@@ -471,7 +471,7 @@ fn a_child_added_by_a_handle_wakes_the_group_for_go_and_try_go_too() {
 }
 
 #[test]
-fn one_whose_turn_has_come_is_told_once() {
+fn a_waiter_with_a_reservation_is_woken_once() {
     let (task, going, gate) = (MockTask::new(), MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
@@ -493,7 +493,7 @@ fn one_whose_turn_has_come_is_told_once() {
 }
 
 #[test]
-fn what_the_group_is_asked_wakes_nobody() {
+fn queries_of_the_group_cause_no_wake_up() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(2);
     let handle = group.handle();
@@ -511,7 +511,7 @@ fn what_the_group_is_asked_wakes_nobody() {
 }
 
 #[test]
-fn in_a_resolved_group_nobody_is_woken() {
+fn a_resolved_group_wakes_no_task() {
     let task = MockTask::new();
     let mut group = Jobs::new();
     let handle = group.handle();
@@ -547,7 +547,7 @@ impl Drop for Curious {
 }
 
 #[test]
-fn nothing_is_locked_while_a_waker_runs_or_is_dropped() {
+fn no_lock_is_held_while_a_waker_runs_or_is_dropped() {
     let gate = Gate::new();
     let mut group = Jobs::new().with_limit(1);
     let (handle, wakes) = (group.handle(), Arc::<AtomicUsize>::default());
@@ -578,7 +578,7 @@ fn nothing_is_locked_while_a_waker_runs_or_is_dropped() {
 }
 
 #[test]
-fn threads_that_wake_children_at_any_moment_lose_none() {
+fn threads_that_wake_children_at_any_moment_lose_no_wake_up() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,

@@ -80,14 +80,14 @@ where
 }
 
 #[test]
-fn a_child_weighs_the_same_whichever_way_it_comes() {
+fn a_child_weighs_the_same_however_it_is_added() {
     takes_three_of_four(Group::new);
     takes_three_of_four(Group::local);
     takes_three_of_four(Group::unboxed);
 }
 
 #[test]
-fn a_heavy_one_in_the_middle_of_the_line_holds_those_behind_it() {
+fn a_heavy_waiter_in_the_middle_of_the_queue_holds_those_behind_it() {
     let (driver, gate, scale) = (MockTask::new(), Gate::new(), Scale::default());
     let mut group = Group::new().with_limit(4);
     for (n, weight) in [2, 2, 3, 1, 1].into_iter().enumerate() {
@@ -110,7 +110,7 @@ fn a_heavy_one_in_the_middle_of_the_line_holds_those_behind_it() {
 }
 
 #[test]
-fn neither_light_ones_that_keep_coming_starve_a_heavy_one_nor_the_other_way() {
+fn neither_light_nor_heavy_children_starve_the_others() {
     let (driver, gate, scale) = (MockTask::new(), Gate::new(), Scale::default());
     let mut group = Group::new().with_limit(3);
     let handle = group.handle();
@@ -144,7 +144,7 @@ fn neither_light_ones_that_keep_coming_starve_a_heavy_one_nor_the_other_way() {
 }
 
 #[test]
-fn the_sum_of_the_weights_is_never_above_the_limit_whatever_comes() {
+fn the_sum_of_the_weights_never_exceeds_the_limit() {
     for seed in 0..200_u64 {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let mut random = |below: usize| {
@@ -190,7 +190,7 @@ fn the_sum_of_the_weights_is_never_above_the_limit_whatever_comes() {
 }
 
 #[test]
-fn granted_room_of_a_heavy_go_is_taken_back_by_a_lower_limit_and_comes_again() {
+fn a_lower_limit_revokes_a_heavy_reservation_and_it_is_made_again() {
     let (driver, gate, scale) = (MockTask::new(), Gate::new(), Scale::default());
     let mut group = Group::new().with_limit(6);
     let handle = group.handle();
@@ -221,7 +221,7 @@ fn granted_room_of_a_heavy_go_is_taken_back_by_a_lower_limit_and_comes_again() {
 }
 
 #[test]
-fn one_heavier_than_the_limit_keeps_its_grant_when_the_limit_is_lowered_but_to_zero() {
+fn a_child_heavier_than_the_limit_keeps_its_reservation_unless_the_limit_is_zero() {
     let (driver, gate, scale) = (MockTask::new(), Gate::new(), Scale::default());
     let mut group = Group::new().with_limit(4);
     let handle = group.handle();
@@ -242,7 +242,7 @@ fn one_heavier_than_the_limit_keeps_its_grant_when_the_limit_is_lowered_but_to_z
 }
 
 #[test]
-fn a_lowered_limit_lets_the_heavy_ones_that_run_finish() {
+fn a_lowered_limit_lets_running_heavy_children_finish() {
     let (driver, gate, scale) = (MockTask::new(), Gate::new(), Scale::default());
     let mut group = Group::new().with_limit(6);
     group.queue(scale.child(&gate, 0, 5));
@@ -262,7 +262,7 @@ fn a_lowered_limit_lets_the_heavy_ones_that_run_finish() {
 }
 
 #[test]
-fn a_heavy_go_that_is_dropped_gives_all_its_room_to_those_behind_it() {
+fn a_dropped_heavy_go_gives_all_its_room_to_those_behind_it() {
     for granted in [false, true] {
         let (driver, gate, scale) = (MockTask::new(), Gate::new(), Scale::default());
         let mut group = Group::new().with_limit(4);
@@ -312,7 +312,7 @@ fn the_groups_own_go_waits_until_there_is_room_for_all_of_its_child() {
 }
 
 #[test]
-fn a_failure_that_stops_nobody_gives_all_the_weight_back() {
+fn a_failure_without_a_stop_gives_all_the_weight_back() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::new().all_errors().with_limit(4);
     group.queue(task(crate::common::fails(&gate, 0, "no")).weight(4));
@@ -328,7 +328,7 @@ fn a_failure_that_stops_nobody_gives_all_the_weight_back() {
 }
 
 #[test]
-fn panics_and_stops_and_drops_leave_the_numbers_right() {
+fn panics_stops_and_drops_leave_the_stats_right() {
     let driver = MockTask::new();
     // A granted heavy go, a heavy one that runs, a heavy one that is queued; then the end.
     let ends: [fn(&mut Group<Kids>, &Gate); 3] = [
@@ -414,7 +414,7 @@ fn the_greatest_weights_run_together_without_a_limit_and_alone_with_one() {
 }
 
 #[test]
-fn a_fed_child_that_is_too_heavy_goes_to_the_queue_and_the_stream_is_not_asked_on() {
+fn a_fed_child_that_is_too_heavy_is_queued_and_the_stream_is_not_polled_on() {
     for own in [true, false] {
         let (driver, gate, scale) = (MockTask::new(), Gate::new(), Scale::default());
         let mut group = Group::new().with_limit(4);
@@ -478,7 +478,7 @@ fn heavy_children_of_low_priority_are_not_all_taken_from_the_stream_at_once() {
 }
 
 #[test]
-fn a_fed_child_that_is_too_heavy_waits_by_its_priority_where_that_is_higher() {
+fn a_fed_child_that_is_too_heavy_waits_by_its_priority_if_that_is_higher() {
     let (driver, gate, scale) = (MockTask::new(), Gate::new(), Scale::default());
     let mut group = Group::new().with_limit(2);
     let handle = group.handle();

@@ -141,7 +141,7 @@ fn prints_what_sha256sum_prints_whatever_the_names() {
 }
 
 #[test]
-fn sha256sum_finds_the_file_that_has_changed_since() {
+fn sha256sum_finds_a_file_that_has_changed() {
     if !has_sha256sum() {
         return;
     }
@@ -184,7 +184,7 @@ fn orders_by_the_bytes_of_the_whole_path() {
 
 /// A long file comes first: the others are done before it, and wait for it.
 #[test]
-fn prints_in_order_though_the_first_file_ends_last() {
+fn prints_in_order_even_if_the_first_file_ends_last() {
     let names: Vec<_> = (100..400).map(|n| format!("d{}/{n}", n / 50)).collect();
     let root = tree(names.iter().map(|name| (name, "abc")));
     fs::write(root.path().join("a"), vec![0; 4 << 20]).unwrap();
@@ -196,7 +196,7 @@ fn prints_in_order_though_the_first_file_ends_last() {
 }
 
 #[test]
-fn does_not_follow_links_and_passes_over_what_is_no_file() {
+fn does_not_follow_links_and_skips_what_is_not_a_file() {
     let root = tree([("file", "abc"), ("folder/file", "abc")]);
     symlink("file", root.path().join("link")).unwrap();
     symlink("nowhere", root.path().join("dangling")).unwrap();
@@ -240,7 +240,7 @@ fn names_files_as_the_folder_was_named() {
 }
 
 #[test]
-fn passes_over_the_file_that_it_writes() {
+fn skips_the_file_that_it_writes() {
     let root = tree([("a", "abc"), ("z", "abc")]);
     let sums = root.path().join("sums");
     let output = fs::File::create(&sums).unwrap();
@@ -314,7 +314,7 @@ fn denied(root: &TempDir, name: &str) -> String {
 }
 
 #[test]
-fn stops_at_the_first_file_that_it_cant_read() {
+fn stops_at_the_first_file_that_it_cannot_read() {
     let names: Vec<_> = (100..200).map(|n| n.to_string()).collect();
     for limit in ["1", "8"] {
         let root = tree(names.iter().map(|name| (name, "abc")));
@@ -332,7 +332,7 @@ fn stops_at_the_first_file_that_it_cant_read() {
 
 /// A file that takes hours runs already when another fails: nobody waits for it.
 #[test]
-fn leaves_a_long_file_unfinished_when_it_stops() {
+fn stops_in_the_middle_of_a_long_file() {
     let root = tree([("b", "abc")]);
     fs::File::create(root.path().join("a")).unwrap().set_len(256 << 30).unwrap();
     forbid(&root, "b");
@@ -342,7 +342,7 @@ fn leaves_a_long_file_unfinished_when_it_stops() {
 }
 
 #[test]
-fn goes_on_past_what_it_cant_read_and_lists_it_at_the_end() {
+fn continues_past_unreadable_files_and_lists_them_at_the_end() {
     let names: Vec<_> = (100..200).map(|n| n.to_string()).collect();
     let root = tree(names.iter().map(|name| (name, "abc")));
     fs::create_dir(root.path().join("130.d")).unwrap();
@@ -361,7 +361,7 @@ fn goes_on_past_what_it_cant_read_and_lists_it_at_the_end() {
 }
 
 #[test]
-fn stops_at_a_folder_that_it_cant_read() {
+fn stops_at_a_folder_that_it_cannot_read() {
     let root = tree([("a", "abc"), ("b/c", "abc"), ("d", "abc")]);
     forbid(&root, "b");
     let output = checksum_unprivileged(&root, &["--limit", "1"]);
@@ -372,7 +372,7 @@ fn stops_at_a_folder_that_it_cant_read() {
 }
 
 #[test]
-fn names_the_file_whose_reading_fails() {
+fn names_the_file_that_fails_to_read() {
     // Nothing is mapped where it begins.
     let output = checksum(["/proc/self/mem"]);
     assert_eq!((stdout(&output), output.status.code()), ("", Some(1)));
@@ -380,7 +380,7 @@ fn names_the_file_whose_reading_fails() {
 }
 
 #[test]
-fn tells_when_the_disk_is_full() {
+fn reports_a_full_disk() {
     let root = tree([("a", "abc"), ("b", "abc")]);
     for args in [&["--keep-going"][..], &[]] {
         let full = fs::File::create("/dev/full").unwrap();
@@ -407,7 +407,7 @@ fn large_tree() -> TempDir {
 }
 
 #[test]
-fn takes_little_memory_for_a_large_file_and_ends_quietly_when_its_pipe_is_closed() {
+fn uses_little_memory_for_a_large_file_and_exits_quietly_when_its_pipe_closes() {
     let root = large_tree();
     let mut run = Command::new(program("checksum"))
         .arg(root.path())

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::program;
 
 #[test]
-fn it_fetches_all_there_is_and_keeps_the_limit_of_each_and_the_cap_of_all() {
+fn the_example_fetches_everything_and_keeps_each_limit_and_the_shared_cap() {
     let output = Command::new(program("nested")).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

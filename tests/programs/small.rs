@@ -49,14 +49,14 @@ fn assert_tells_the_story(svg: &str) {
 }
 
 #[test]
-fn the_picture_is_well_formed_and_holds_the_marks() {
+fn the_picture_is_well_formed_and_has_all_marks() {
     let output = Command::new(program("timeline")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_tells_the_story(std::str::from_utf8(&output.stdout).unwrap());
 }
 
 #[test]
-fn the_picture_in_the_docs_is_one_of_these() {
+fn the_picture_in_the_docs_tells_the_same_story() {
     assert_tells_the_story(include_str!("../../docs/timeline.svg"));
 }
 
@@ -70,7 +70,7 @@ fn number(text: &str, before: &str, after: &str) -> u32 {
 }
 
 #[test]
-fn the_limit_comes_to_rest_about_the_knee_and_loses_a_fifth_at_most() {
+fn the_limit_reaches_the_knee_and_loses_a_fifth_at_most() {
     // It measures time, and somebody else may have the processor: so it has three tries.
     for last in [false, false, true] {
         let output = Command::new(program("adaptive")).output().unwrap();

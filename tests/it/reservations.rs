@@ -51,7 +51,7 @@ fn make_room(f: &mut Fixture, children: usize) {
 }
 
 #[test]
-fn those_who_are_granted_room_at_once_start_in_order_whoever_comes_first() {
+fn reservations_made_at_once_start_in_order_whichever_is_claimed_first() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -93,7 +93,7 @@ fn those_who_are_granted_room_at_once_start_in_order_whoever_comes_first() {
 }
 
 #[test]
-fn granted_room_counts_as_taken() {
+fn reserved_room_counts_as_taken() {
     let mut f = full(2);
     let (task, mut go) = waiter(&f, waits(&f.gate, 9));
     make_room(&mut f, 2);
@@ -106,7 +106,7 @@ fn granted_room_counts_as_taken() {
 }
 
 #[test]
-fn a_newcomer_who_has_room_is_not_put_to_sleep_while_one_before_him_is_awaited() {
+fn a_newcomer_with_room_does_not_sleep_behind_an_unclaimed_reservation() {
     let mut f = full(3);
     let log = Log::new();
     let (task, mut go) = waiter(&f, says(&log, "waited"));
@@ -123,7 +123,7 @@ fn a_newcomer_who_has_room_is_not_put_to_sleep_while_one_before_him_is_awaited()
 }
 
 #[test]
-fn one_who_is_dropped_when_room_was_granted_to_him_lets_the_held_start() {
+fn a_waiter_dropped_with_its_reservation_lets_the_children_behind_it_start() {
     let mut f = full(2);
     let (log, probe) = (Log::new(), Probe::new());
     let (_, first) = waiter(&f, probe.watch(std::future::ready(Ok(1))));
@@ -145,7 +145,7 @@ fn one_who_is_dropped_when_room_was_granted_to_him_lets_the_held_start() {
 }
 
 #[test]
-fn the_index_has_no_gaps_where_one_who_was_granted_room_went() {
+fn the_index_has_no_gap_after_a_dropped_reservation() {
     struct Indices(Log);
     impl Policy<usize, &'static str> for Indices {
         type Output = ();
@@ -181,7 +181,7 @@ fn the_index_has_no_gaps_where_one_who_was_granted_room_went() {
 }
 
 #[test]
-fn one_who_was_granted_room_and_never_comes_holds_the_others_until_a_stop() {
+fn an_unclaimed_reservation_holds_the_children_behind_it_until_a_stop() {
     let mut f = full(2);
     let log = Log::new();
     let (_, mut forgotten) = waiter(&f, says(&log, "forgotten"));
@@ -202,7 +202,7 @@ fn one_who_was_granted_room_and_never_comes_holds_the_others_until_a_stop() {
 }
 
 #[test]
-fn a_stop_takes_back_what_was_granted() {
+fn a_stop_revokes_reservations() {
     let mut f = full(3);
     let log = Log::new();
     let (task, mut go) = waiter(&f, says(&log, "waited"));
@@ -223,7 +223,7 @@ fn a_stop_takes_back_what_was_granted() {
 }
 
 #[test]
-fn a_group_is_kept_open_by_one_who_was_granted_room_until_he_comes_or_goes() {
+fn a_reservation_holds_the_group_open_until_it_is_claimed_or_dropped() {
     for comes in [true, false] {
         let mut f = full(1);
         let (task, mut go) = waiter(&f, job(std::future::ready(Ok(1))));
@@ -239,7 +239,7 @@ fn a_group_is_kept_open_by_one_who_was_granted_room_until_he_comes_or_goes() {
 }
 
 #[test]
-fn a_dropped_group_takes_back_what_was_granted_and_drops_the_held() {
+fn a_dropped_group_revokes_reservations_and_drops_the_children_behind_them() {
     let mut f = full(2);
     let probe = Probe::new();
     let (task, mut go) = waiter(&f, job(std::future::ready(Ok(1))));
@@ -254,7 +254,7 @@ fn a_dropped_group_takes_back_what_was_granted_and_drops_the_held() {
 }
 
 #[test]
-fn a_lowered_limit_takes_back_what_was_granted_to_those_who_have_not_come() {
+fn a_lowered_limit_revokes_unclaimed_reservations() {
     let mut f = full(2);
     let log = Log::new();
     let (first, mut go) = waiter(&f, says(&log, "first"));
@@ -270,7 +270,7 @@ fn a_lowered_limit_takes_back_what_was_granted_to_those_who_have_not_come() {
 }
 
 #[test]
-fn a_lowered_limit_leaves_what_was_granted_before_one_who_has_come() {
+fn a_lowered_limit_keeps_a_reservation_ahead_of_a_claimed_one() {
     let mut f = full(2);
     let log = Log::new();
     let (first, mut go) = waiter(&f, says(&log, "first"));
@@ -284,7 +284,7 @@ fn a_lowered_limit_leaves_what_was_granted_before_one_who_has_come() {
 }
 
 #[test]
-fn feeds_are_granted_room_like_anybody() {
+fn room_is_reserved_for_feeds_too() {
     let mut f = full(3);
     let log = Log::new();
     let (one, two) = (MockTask::new(), MockTask::new());
@@ -311,7 +311,7 @@ fn feeds_are_granted_room_like_anybody() {
 }
 
 #[test]
-fn a_stream_that_panics_when_room_was_granted_gives_it_back() {
+fn a_stream_that_panics_with_reserved_room_gives_it_back() {
     let mut f = full(2);
     let log = Log::new();
     let bad = stream::poll_fn(|_| -> Poll<Option<Job>> { std::panic::panic_any("bad") });
@@ -329,7 +329,7 @@ fn a_stream_that_panics_when_room_was_granted_gives_it_back() {
 }
 
 #[test]
-fn the_groups_own_go_may_be_granted_room_and_hold_others_behind_it() {
+fn the_groups_own_go_may_have_a_reservation_and_hold_others_behind_it() {
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(2);
     let handle = group.handle();
@@ -355,7 +355,7 @@ fn the_groups_own_go_may_be_granted_room_and_hold_others_behind_it() {
 }
 
 #[test]
-fn children_that_are_granted_room_in_their_own_group_never_wait_for_those_behind_them() {
+fn children_with_reservations_in_their_own_group_never_wait_for_later_ones() {
     // A child that waits in a `go` is granted room; a newcomer is held behind it.
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(2);
@@ -377,7 +377,7 @@ fn children_that_are_granted_room_in_their_own_group_never_wait_for_those_behind
 }
 
 #[test]
-fn a_child_that_comes_in_the_round_in_which_room_was_granted_to_it_is_not_woken_for_it() {
+fn a_child_that_claims_in_the_round_of_its_reservation_is_not_woken_again() {
     let (gate, task) = (Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(2);
     let handle = group.handle();
@@ -399,7 +399,7 @@ fn a_child_that_comes_in_the_round_in_which_room_was_granted_to_it_is_not_woken_
 }
 
 #[test]
-fn a_panic_of_one_waker_costs_none_of_the_others_their_wake_up() {
+fn a_panic_of_one_waker_costs_no_other_waiter_its_wake_up() {
     let mut f = full(3);
     let bad = crate::common::waker_fn(|| std::panic::panic_any("a waker"));
     let (first, mut one) = waiter(&f, waits(&f.gate, 7));
@@ -413,7 +413,7 @@ fn a_panic_of_one_waker_costs_none_of_the_others_their_wake_up() {
 }
 
 #[test]
-fn a_waker_that_wakes_may_use_the_handle() {
+fn a_waker_may_use_the_handle_while_it_wakes() {
     let mut f = full(2);
     let slot = Arc::new(Mutex::new(None::<Waiting>));
     let (held, task) = (Arc::clone(&slot), Arc::new(MockTask::new()));
@@ -431,7 +431,7 @@ fn a_waker_that_wakes_may_use_the_handle() {
 }
 
 #[test]
-fn the_waker_of_one_who_has_come_or_gone_is_not_kept() {
+fn the_waker_of_a_claimed_or_dropped_waiter_is_not_kept() {
     let mut f = full(2);
     let (waker, held) = waker_and_count();
     let mut goes = [7, 8, 9].map(|n| f.handle.go(waits(&f.gate, n)));
@@ -449,7 +449,7 @@ fn the_waker_of_one_who_has_come_or_gone_is_not_kept() {
 }
 
 #[test]
-fn those_who_come_and_go_behind_one_who_is_awaited_leave_room_and_order_as_they_were() {
+fn waiters_that_come_and_go_behind_a_reservation_leave_room_and_order_as_they_were() {
     let mut f = full(8);
     let log = Log::new();
     let (first, mut go) = waiter(&f, says(&log, "first"));
