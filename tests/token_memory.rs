@@ -1,7 +1,7 @@
-//! Tokens that come and go cost no memory that grows.
+//! The memory of the process does not grow with the tokens that come and go.
 //!
-//! Measured as the pages that the process has in memory, hence on Linux only, and
-//! in a file (so a process) of its own, where one test runs after the other.
+//! The tests measure the pages that the process has in memory. So they need Linux and a process of
+//! their own, and run one after the other.
 
 #![cfg(target_os = "linux")]
 
@@ -14,20 +14,20 @@ use errgroup::CancelToken;
 
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What the process has in memory, in bytes.
+/// Returns the bytes that the process has in memory.
 fn resident() -> usize {
     let text = fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
-    // No system has smaller pages.
+    // 4 KiB are the smallest pages there are.
     pages * 4096
 }
 
-/// Asserts that a million turns take about a byte each.
+/// Asserts that a million turns take less than a byte each.
 fn does_not_grow(turn: impl FnMut()) {
     does_not_grow_in(1_000_000, turn);
 }
 
-/// Asserts that so many turns take less than a megabyte.
+/// Asserts that the given number of turns takes less than a megabyte.
 fn does_not_grow_in(turns: usize, mut turn: impl FnMut()) {
     let _alone = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
     for _ in 0..turns / 1_000 {

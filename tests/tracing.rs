@@ -1,4 +1,4 @@
-//! What a subscriber of `tracing` sees of a group.
+//! The spans and events that a subscriber of `tracing` sees of a group.
 
 #[path = "it/common.rs"]
 #[allow(dead_code)]
@@ -17,7 +17,7 @@ use tracing_core::span::Current;
 
 type Group0<'a> = Group<Boxed<'a, usize, &'static str>>;
 
-/// Writes down what it sees, with the path of spans in which it happens.
+/// A subscriber that logs the events, each with the path of its spans.
 #[derive(Clone, Default)]
 struct Scribe(Arc<Mutex<Pages>>);
 
@@ -26,7 +26,7 @@ struct Pages {
     lines: Vec<String>,
     spans: BTreeMap<u64, Entry>,
     entered: Vec<u64>,
-    /// What is less important is not wanted.
+    /// The least important level that is recorded.
     level: Option<Level>,
 }
 
@@ -150,7 +150,7 @@ impl Subscriber for Scribe {
     }
 }
 
-/// A child that says something whenever it is polled: at once, and behind a gate.
+/// Makes a child that emits an event in each of its polls: at once, and behind its door.
 fn speaks(gate: &Gate, number: usize) -> crate::common::Job {
     let wait = gate.wait(number);
     job(async move {
@@ -212,7 +212,7 @@ fn the_default_span_is_the_current_one_when_the_observer_is_made() {
         group.queue(speaks(&gate, 0));
         group.queue(task(speaks(&gate, 1)).name("b"));
         scribe.take();
-        // Polled within another span, or none.
+        // The group is polled within another span or none.
         let _elsewhere = info_span!("elsewhere").entered();
         scribe.take();
         assert!(driver.run(&mut group).is_pending());

@@ -1,4 +1,4 @@
-//! How groups are made, and what they take.
+//! How groups are made, and which children and parents they take.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -14,7 +14,7 @@ use errgroup::{
 };
 use futures::future::FusedFuture;
 
-/// Counts its children.
+/// A policy that counts the children.
 #[derive(Default)]
 struct Count(usize);
 
@@ -138,7 +138,7 @@ fn local_takes_children_that_are_not_send() {
 fn unboxed_takes_futures_of_one_type_and_does_not_move_them() {
     async fn check(probe: &Probe, n: usize) -> Result<usize, &'static str> {
         let here = n;
-        // Held across an await: the future refers to itself.
+        // Held across an await, so that the future refers to itself.
         let there = &here;
         crate::common::yield_now().await;
         assert!(std::ptr::eq(there, &raw const here));
@@ -149,7 +149,7 @@ fn unboxed_takes_futures_of_one_type_and_does_not_move_them() {
     for n in 0..200 {
         group.queue(check(&probe, n));
     }
-    // The group may move meanwhile.
+    // The group may move between its polls.
     assert!(task.poll(&mut group).is_pending());
     let mut group = Box::new(group);
     assert_eq!(task.run(&mut *group), Poll::Ready(Ok(())));
@@ -182,7 +182,7 @@ fn groups_and_handles_cross_threads_if_their_children_may() {
     send(&group.handle());
     sync(&group.handle());
     driven(&Group::<LocalBoxed<'_, usize, &str>>::local());
-    // Whatever it holds.
+    // A group is `Unpin` whatever it holds.
     unpin::<Group<Plain<PhantomPinned>, PhantomPinned, ()>>();
 }
 

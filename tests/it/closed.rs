@@ -1,4 +1,4 @@
-//! Who waits for a group's end hears of it when all its children are gone, and not before.
+//! `closed` resolves when all the group's children are dropped, and not before.
 
 use std::future::{pending, ready};
 #[cfg(feature = "std")]
@@ -74,7 +74,7 @@ fn each_of_many_waiters_is_woken_once() {
         assert!(task.poll(closed).is_pending());
         assert!(task.poll(closed).is_pending());
     }
-    // Some give up.
+    // Some waiters are dropped.
     closed.truncate(40);
     assert_eq!(MockTask::new().finish(group), Ok(()));
     for (n, task) in waits.iter().enumerate() {
@@ -153,7 +153,7 @@ fn a_stop_alone_does_not_close_the_group() {
     assert_eq!(waits.wakes(), 1);
 }
 
-/// Notes, when it is dropped, whether the group counts as closed.
+/// Logs, when it is dropped, whether the group is closed.
 struct Witness(Handle<Kids>, Log);
 
 impl Drop for Witness {
@@ -165,7 +165,7 @@ impl Drop for Witness {
 
 #[test]
 fn closed_resolves_only_after_all_children_are_dropped() {
-    // How the group ends: resolved, stopped, dropped.
+    // The group ends resolved, stopped, or dropped.
     for end in 0..3 {
         let (group, handle) = group();
         let (log, gate) = (Log::new(), Gate::new());
@@ -205,7 +205,7 @@ trait WithLimitOf {
 }
 
 impl WithLimitOf for Group<Kids> {
-    /// Lowers the limit of a group whose handle is out already.
+    /// Sets the limit of a group that has a handle already.
     fn with_limit_of(self, limit: usize) -> Self {
         self.set_limit(Some(limit));
         self
@@ -324,7 +324,7 @@ fn threads_that_wait_from_any_moment_see_the_end() {
             drop(group);
         }
         for _ in 0..3 {
-            done.recv_timeout(Duration::from_secs(20)).expect("all hear of it");
+            done.recv_timeout(Duration::from_secs(20)).expect("every thread sees the end");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The index of `docs/coming-from/` agrees with its pages: the sections are there, and so are
-//! functions of as many lines as it says.
+//! The index of `docs/coming-from/` agrees with its pages: the sections exist, and their functions
+//! have as many lines as it says.
 
 use std::collections::HashMap;
 
@@ -10,15 +10,15 @@ const PAGES: [(&str, &str); 3] = [
     ("coming-from/elsewhere.md", include_str!("../../docs/coming-from/elsewhere.md")),
 ];
 
-/// What a link to a heading says after the `#`.
+/// Returns what a link to a heading has after the `#`.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
-/// How many lines of code there are in each item of the examples, by the page's sections.
+/// Returns the lines of code in each item of the examples, by the page's sections.
 ///
-/// In all the languages an item begins at the margin, and what is in it is indented.
+/// In all the languages an item begins at the margin, and its body is indented.
 fn sections(page: &str) -> HashMap<String, Vec<usize>> {
     let mut sections = HashMap::new();
     let (mut heading, mut in_code) = (String::new(), false);
@@ -29,7 +29,7 @@ fn sections(page: &str) -> HashMap<String, Vec<usize>> {
             heading = anchor(text);
             sections.insert(heading.clone(), Vec::new());
         } else if in_code && !line.trim().is_empty() {
-            let items = sections.get_mut(&heading).expect("code stands below a heading");
+            let items = sections.get_mut(&heading).expect("code is below a heading");
             let is_comment = line.trim_start().starts_with("//");
             match items.last_mut() {
                 Some(lines) if line.starts_with([' ', '\t']) => *lines += usize::from(!is_comment),
@@ -40,7 +40,7 @@ fn sections(page: &str) -> HashMap<String, Vec<usize>> {
     sections
 }
 
-/// The rows that link to a page: the anchor and the row's last cell.
+/// Returns the rows that link to a page: the anchor and the row's last cell.
 fn rows(page: &str) -> Vec<(&'static str, &'static str)> {
     let link = format!("]({page}#");
     let row = |line: &'static str| {

@@ -60,7 +60,7 @@ impl MockTask {
         self.count.get()
     }
 
-    /// Polls as an executor does: once, and again after each wake-up that came during the poll.
+    /// Polls as an executor does: once, and again after each wake-up that comes during a poll.
     pub(crate) fn run<F: Future + Unpin>(&self, future: &mut F) -> Poll<F::Output> {
         loop {
             let before = self.wakes();
@@ -71,7 +71,7 @@ impl MockTask {
         }
     }
 
-    /// Runs a future to its end, and panics if it then waits for a wake-up from elsewhere.
+    /// Runs a future to its end, and panics if it needs a wake-up from elsewhere.
     #[track_caller]
     pub(crate) fn finish<F: Future>(&self, future: F) -> F::Output {
         match self.run(&mut pin!(future)) {
@@ -152,7 +152,7 @@ impl DropCounter {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Returns a value whose drop is counted.
+    /// Returns a value that counts its drop.
     pub(crate) fn guard(&self) -> CountOnDrop {
         CountOnDrop(self.clone())
     }
@@ -226,13 +226,13 @@ pub(crate) fn logged_child<E: 'static>(
     }))
 }
 
-/// A stream whose items are put in by hand, and which counts its polls.
+/// A stream of items that are put in by hand, which counts its polls.
 pub(crate) struct Tap<T>(Arc<std::sync::Mutex<TapState<T>>>);
 
 struct TapState<T> {
     items: std::collections::VecDeque<T>,
     ended: bool,
-    asked: usize,
+    polls: usize,
     waker: Option<Waker>,
 }
 
@@ -245,7 +245,7 @@ impl<T> Clone for Tap<T> {
 impl<T> Default for Tap<T> {
     fn default() -> Self {
         let items = std::collections::VecDeque::new();
-        let state = TapState { items, ended: false, asked: 0, waker: None };
+        let state = TapState { items, ended: false, polls: 0, waker: None };
         Self(Arc::new(std::sync::Mutex::new(state)))
     }
 }
@@ -263,8 +263,8 @@ impl<T> Tap<T> {
         self.change(|state| state.ended = true);
     }
 
-    pub(crate) fn asked(&self) -> usize {
-        self.0.lock().unwrap().asked
+    pub(crate) fn polls(&self) -> usize {
+        self.0.lock().unwrap().polls
     }
 
     fn change(&self, change: impl FnOnce(&mut TapState<T>)) {
@@ -284,7 +284,7 @@ impl<T> futures::Stream for Tap<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let mut state = self.0.lock().unwrap();
-        state.asked += 1;
+        state.polls += 1;
         if let Some(item) = state.items.pop_front() {
             return Poll::Ready(Some(item));
         }
@@ -382,7 +382,7 @@ impl Future for Probed {
     }
 }
 
-/// Counts how many are inside at a time.
+/// Counts the callers that are inside at the same time.
 #[derive(Clone, Default)]
 pub(crate) struct Meter(Arc<(AtomicUsize, AtomicUsize)>);
 
@@ -391,7 +391,7 @@ impl Meter {
         Self::default()
     }
 
-    /// Counts one more until the returned value is dropped.
+    /// Counts one caller more until the returned value is dropped.
     pub(crate) fn enter(&self) -> Inside {
         let now = self.0.0.fetch_add(1, Ordering::SeqCst) + 1;
         self.0.1.fetch_max(now, Ordering::SeqCst);
@@ -402,7 +402,7 @@ impl Meter {
         self.0.0.load(Ordering::SeqCst)
     }
 
-    /// Returns the most that were ever inside at a time.
+    /// Returns the most callers that were ever inside at the same time.
     pub(crate) fn peak(&self) -> usize {
         self.0.1.load(Ordering::SeqCst)
     }
@@ -451,7 +451,7 @@ pub(crate) fn waker_and_count() -> (Waker, Arc<WakeCount>) {
     (Arc::clone(&count).into(), count)
 }
 
-/// A group of boxed children under a limit, with its handle, and what polls and watches it.
+/// A group of boxed children with its handle, and the task, the gate and the log of its tests.
 pub(crate) struct Fixture {
     pub(crate) group: Group<Kids>,
     pub(crate) handle: Handle<Kids>,

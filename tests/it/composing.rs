@@ -1,4 +1,4 @@
-//! Every future of the crate is `Send` inside a spawned task, and stands bare in the
+//! Every future of the crate is `Send` inside a spawned task and works unboxed in the
 //! combinators, whatever its children borrow. These tests need only compile; they run too.
 
 use std::error::Error;
@@ -398,7 +398,7 @@ async fn a_map_works_in_the_combinators() {
         while let Some(output) = maps.next().await {
             output.unwrap();
         }
-        // In a group, and in itself.
+        // A child of a group, and a map within a map.
         let mut group = Group::new().collect();
         group.queue(errgroup::map(2, &urls, |url| fetch(url)));
         let parts = urls.chunks(5);
@@ -437,7 +437,7 @@ async fn hedges_are_spawned_and_work_in_the_combinators() {
         while let Some(output) = hedges.next().await {
             output.unwrap();
         }
-        // The children of another.
+        // Its futures are hedges.
         let all = errgroup::map(4, urls, |url| errgroup::hedge(2, move |_| check(url), soon));
         assert_eq!(all.await.unwrap().len(), 20);
     })

@@ -1,4 +1,4 @@
-//! Groups of more children than the engine has in one place, and children of every size.
+//! Groups of more children than one block of the set holds, and children of every size.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -9,9 +9,9 @@ use std::thread;
 use crate::common::{Gate, Job, Log, MockTask, Probe, job, waits, yield_now};
 use errgroup::{Child, Children, Group};
 
-/// Each number below `count` once, in an order that jumps about.
+/// Returns each number below `count` once, in a scattered order.
 fn scattered(count: usize) -> impl Iterator<Item = usize> {
-    // 7,919 is a prime, and no divisor of the counts below.
+    // 7,919 is a prime and divides none of the counts below.
     (0..count).map(move |n| n * 7_919 % count)
 }
 
@@ -38,7 +38,7 @@ fn of_twenty_thousand_parked_children_only_the_woken_one_is_polled() {
             assert_eq!(task.poll(&mut group).is_ready(), last);
             assert_eq!(probe.polls(), polls + 1, "number {n}");
             assert_eq!(probe.drops(), done + 1);
-            assert_eq!(task.wakes(), wakes + 1, "woken for nothing, number {n}");
+            assert_eq!(task.wakes(), wakes + 1, "woken without need, number {n}");
         }
     }
     scenario(Group::new());
@@ -90,7 +90,7 @@ fn newcomers_reuse_slots_and_start_in_order() {
                 running.push(started);
                 started += 1;
             }
-            // Some leave at once, in another order than they came.
+            // Some end at once, in another order than they were added.
             rounds += 1;
             for _ in 0..running.len().min(1 + rounds % 7) {
                 let leaver = running.swap_remove(rounds * 31 % running.len());
@@ -110,7 +110,7 @@ fn small_and_large_children_are_stored_alike() {
     async fn child<const SIZE: usize>(wait: impl Future<Output = ()>) -> Result<usize, ()> {
         let before = [1_u8; SIZE];
         wait.await;
-        // Read after the wait, so that the future holds it.
+        // Read after the wait, so that the future holds the bytes.
         Ok(before.iter().map(|&byte| usize::from(byte)).sum())
     }
     fn scenario<const SIZE: usize>() {
@@ -147,8 +147,7 @@ fn a_waker_kept_briefly_by_another_thread_still_wakes() {
         for n in 0..count {
             let wakers = wakers.clone();
             let mut sent = false;
-            // Woken, and the waker let go, while the poll in which it was cloned still goes on,
-            // or just after.
+            // Wakes and drops the waker during the poll in which it was cloned, or just after.
             let polls = Arc::clone(&polls);
             let child = poll_fn(move |cx| {
                 polls.fetch_add(1, SeqCst);

@@ -8,7 +8,7 @@ use futures::stream;
 
 type Kids = Boxed<'static, usize, &'static str>;
 
-/// A daemon that notes that it has begun, and why it was told to end; gives `result` then.
+/// Makes a daemon that logs its start and the reason of the stop, and then returns `result`.
 fn listens(
     token: &CancelToken,
     log: &Log,
@@ -70,7 +70,7 @@ fn a_go_or_a_feed_that_drives_the_group_ends_no_daemon() {
         let tap = crate::common::Tap::new();
         let mut feed = f.group.feed(tap.clone());
         f.gate.open(1);
-        // Nobody is left but the daemon, and the stream may bring more.
+        // Only the daemon is left, and the stream may produce more.
         assert!(f.task.run(&mut feed).is_pending());
         assert_eq!(f.log.take(), ["on"]);
         tap.put(waits(&f.gate, 2));
@@ -117,12 +117,12 @@ fn a_waiter_at_a_handle_holds_the_group_open_beside_a_daemon() {
     let (waiter, mut go) = (MockTask::new(), f.handle.go(waits(&f.gate, 1)));
     assert!(waiter.poll(&mut go).is_pending());
     f.gate.open(0);
-    // He is granted room, and has not come.
+    // The waiter has a reservation and has not claimed it.
     assert!(f.run().is_pending());
     assert_eq!((waiter.wakes(), f.handle.token().is_cancelled()), (1, false));
     let wakes = f.task.wakes();
     drop(go);
-    // Nobody is left but the daemon: the group is woken, to end.
+    // Only the daemon is left: the group is woken, to end.
     assert_eq!(f.task.wakes(), wakes + 1);
     assert_eq!(f.run(), Poll::Ready(Ok(())));
     assert_eq!(f.log.take(), ["on", "Finished"]);
@@ -167,7 +167,7 @@ fn the_group_runs_as_long_as_its_daemon_adds_children() {
                 handle.queue(waits(&gate, n + 11));
             }
             token.cancelled().await;
-            // No more work after that.
+            // The group takes no more children after that.
             assert!(matches!(handle.try_go(waits(&gate, 0)), Err(TryGoError::Stopped(_))));
             Ok(9)
         }))
@@ -189,7 +189,7 @@ fn the_group_runs_as_long_as_its_daemon_adds_children() {
 
 #[test]
 fn the_stop_that_ends_a_daemon_spares_what_it_adds_in_the_same_poll() {
-    // The last child finishes, and the daemon is woken by it in the same poll.
+    // The last child finishes and wakes the daemon in the same poll.
     let mut f = Fixture::of(Group::new());
     let (handle, gate) = (f.handle.clone(), f.gate.clone());
     let (said, hears) = futures::channel::oneshot::channel();
@@ -237,14 +237,14 @@ fn children_beside_a_daemon_never_deadlock() {
 
 #[test]
 fn a_daemon_that_waits_in_go_does_not_count_as_able_to_go_on() {
-    // Nor is it told to use the queue: it gets its room when a child has finished.
+    // Its `go` is not sent to the queue: it gets its room when a child has finished.
     let mut f = Fixture::of(Group::new().with_limit(2));
     let (handle, gate, log) = (f.handle.clone(), f.gate.clone(), f.log.clone());
     let token = f.handle.token().clone();
     f.group.queue(
         task(job(async move {
             handle.go(waits(&gate, 0)).await.unwrap();
-            log.add("the daemon's is in");
+            log.add("the daemon's go is done");
             token.cancelled().await;
             Ok(0)
         }))
@@ -254,7 +254,7 @@ fn a_daemon_that_waits_in_go_does_not_count_as_able_to_go_on() {
     f.group.queue(job(async move {
         gate.wait(1).await;
         handle.go(waits(&gate, 0)).await.unwrap();
-        log.add("the child's is in the queue");
+        log.add("the child's go is done");
         gate.wait(2).await;
         Ok(1)
     }));
@@ -262,12 +262,12 @@ fn a_daemon_that_waits_in_go_does_not_count_as_able_to_go_on() {
     assert!(f.log.take().is_empty());
     f.gate.open(1);
     assert!(f.run().is_pending());
-    assert_eq!(f.log.take(), ["the child's is in the queue"]);
+    assert_eq!(f.log.take(), ["the child's go is done"]);
     assert_eq!((f.group.stats().running, f.group.stats().queued), (2, 1));
     f.gate.open(2);
     assert!(f.run().is_pending());
-    // The daemon came first.
-    assert_eq!(f.log.take(), ["the daemon's is in"]);
+    // The daemon was first.
+    assert_eq!(f.log.take(), ["the daemon's go is done"]);
     f.gate.open(0);
     assert_eq!(f.run(), Poll::Ready(Ok(())));
     assert_eq!(f.group.stats().ok, 4);
@@ -383,7 +383,7 @@ fn a_daemon_may_be_heavy_and_of_high_priority() {
     assert!(matches!(f.group.try_go(waits(&f.gate, 2)), Err(TryGoError::AtLimit(_))));
     f.gate.open(0);
     assert!(f.run().is_pending());
-    // It leaves too little for the one that waits.
+    // It leaves too little room for the waiter.
     assert_eq!((f.group.stats().running, f.group.stats().queued), (1, 1));
     f.group.set_limit(Some(5));
     assert!(f.run().is_pending());

@@ -16,7 +16,7 @@ use crate::common::{
 use errgroup::{CancelToken, Group, Reason, TryGoError};
 use futures::stream;
 
-/// The number that deadlines wait behind.
+/// The door at which deadlines wait.
 const TIME: usize = 1000;
 
 #[test]
@@ -28,7 +28,7 @@ fn a_deadline_that_passes_stops_the_group_with_its_reason() {
     assert!(task.run(&mut group).is_pending());
     gate.open(TIME);
     assert_eq!(task.wakes(), 1);
-    assert!(task.run(&mut group).is_pending(), "what runs is waited for");
+    assert!(task.run(&mut group).is_pending(), "the running child is waited for");
     assert_eq!(token.reason(), Some(Reason::Deadline));
     assert!(matches!(group.try_go(job(ready(Ok(1)))), Err(TryGoError::Stopped(_))));
     gate.open(0);
@@ -50,7 +50,7 @@ fn a_group_that_ends_first_ignores_its_deadline() {
     gate.open(0);
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!(token.reason(), Some(Reason::Finished));
-    assert_eq!(drops.get(), 1, "it goes when the group resolves");
+    assert_eq!(drops.get(), 1, "it is dropped when the group resolves");
     let wakes = task.wakes();
     gate.open(TIME);
     assert_eq!(task.wakes(), wakes);
@@ -72,7 +72,7 @@ fn a_pending_deadline_is_polled_only_when_woken_and_costs_no_wake_up() {
         assert_eq!(task.wakes(), number + 1);
     }
     assert!(task.poll(&mut group).is_pending());
-    // A wake-up for nothing polls the deadline, and nobody else.
+    // A needless wake-up polls only the deadline.
     gate.waker(TIME).unwrap().wake();
     assert_eq!(task.wakes(), 3);
     assert!(task.poll(&mut group).is_pending());
@@ -157,7 +157,7 @@ fn once_the_group_has_stopped_the_deadline_is_dropped_unpolled() {
         assert_eq!((drops.get(), polls.load(Ordering::SeqCst)), (1, 1));
         let wakes = task.wakes();
         waker.wake();
-        assert_eq!(task.wakes(), wakes, "nor does its waker wake anybody");
+        assert_eq!(task.wakes(), wakes, "and its waker wakes no task");
         assert!(group.is_stopped());
         gate.open(0);
         gate.open(1);
@@ -175,7 +175,7 @@ fn a_deadline_that_has_already_passed_starts_no_queued_child() {
     }
     let handle = group.handle();
     assert_eq!(task.finish(group), Ok(()));
-    assert_eq!((probe.polls(), probe.drops()), (1, 3), "the admitted one runs");
+    assert_eq!((probe.polls(), probe.drops()), (1, 3), "the admitted child runs");
     assert_eq!((handle.stats().ok, handle.stats().dropped), (1, 2));
     assert_eq!(handle.token().reason(), Some(Reason::Deadline));
 }
@@ -257,7 +257,7 @@ fn a_round_of_many_polls_is_stopped_midway() {
         });
     }
     assert!(task.poll(&mut group).is_pending());
-    assert_eq!(seen.load(Ordering::SeqCst), 0, "the first 4,096 are of one poll");
+    assert_eq!(seen.load(Ordering::SeqCst), 0, "one poll polls the first 4,096");
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!(seen.load(Ordering::SeqCst), 10_000 - 4_096);
 }
@@ -360,7 +360,7 @@ fn with_deadline_works_before_or_after_the_other_builders() {
         assert_eq!(MockTask::new().finish(group), Ok(vec![7]));
         assert_eq!(token.reason(), Some(Reason::Deadline));
     }
-    // After `token` and `handle` too: they know of no deadline.
+    // After `token` and `handle` as well.
     let group = Group::new();
     let (_handle, token) = (group.handle(), group.token().clone());
     let mut group = group.with_deadline(ready(()));
@@ -417,7 +417,7 @@ fn a_wake_up_from_another_thread_is_not_lost() {
                 done.store(1, Ordering::SeqCst);
                 waker.wake();
             });
-            // In the midst of it.
+            // The deadline passes during the poll.
             if task.poll(&mut group).is_ready() {
                 return;
             }

@@ -1,4 +1,4 @@
-//! Nothing outlives a group, and no child outlives its end.
+//! No child outlives its group or the group's end.
 
 use std::future::{poll_fn, ready};
 use std::pin::pin;
@@ -117,7 +117,7 @@ fn a_dropped_group_drops_each_child_once_and_polls_none() {
         assert_eq!((probe.polls(), probe.drops()), (polls, 150));
         let stats = handle.stats();
         assert_eq!((stats.ok, stats.dropped, stats.running, stats.queued), (30, 120, 0, 0));
-        // What the children's wakers do now, they do to nobody.
+        // The children's wakers now wake no task.
         (30..150).for_each(|n| gate.open(n));
         assert_eq!((probe.polls(), task.wakes()), (polls, 0));
     }
@@ -145,7 +145,7 @@ fn a_dropped_group_gives_waiters_their_children_back() {
         drop(group);
         assert_eq!((going.wakes(), feeding.wakes()), (1, 1));
         let Poll::Ready(Err(stopped)) = going.poll(&mut go) else {
-            panic!("the group is gone");
+            panic!("the group was not dropped");
         };
         assert_eq!(feeding.poll(&mut feed), Poll::Ready(0));
         assert_eq!(probe.polls(), 0);
@@ -218,7 +218,7 @@ fn children_may_borrow_and_are_dropped_when_the_borrow_ends() {
     assert_eq!(log.take(), ["a!", "b!"]);
 }
 
-/// A child that uses its group's handle when it is dropped.
+/// Makes a child that uses its group's handle when it is dropped.
 fn clings(
     handle: Handle<Boxed<'static, usize, &'static str>>,
     probe: &Probe,
@@ -246,14 +246,14 @@ fn clings(
 #[test]
 fn a_childs_destructor_may_use_the_handle() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
-    // Where the child finishes.
+    // When the child finishes.
     let mut group = Jobs::new();
     let handle = group.handle();
     group.queue(clings(handle.clone(), &probe, Box::pin(ready(Ok(0)))));
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!((probe.polls(), probe.drops(), handle.stats().ok), (2, 2, 3));
 
-    // Where a stop drops it from the queue.
+    // When a stop drops it from the queue.
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
     group.queue(waits(&gate, 0));
@@ -263,7 +263,7 @@ fn a_childs_destructor_may_use_the_handle() {
     assert!(task.poll(&mut group).is_pending());
     assert_eq!((probe.polls(), probe.drops()), (2, 4));
 
-    // Where the group's drop drops it: running, admitted, queued.
+    // When the group's drop drops it: running, admitted, queued.
     let mut group = Jobs::new().with_limit(2);
     let handle = group.handle();
     group.queue(clings(handle.clone(), &probe, waits(&gate, 2)));
@@ -275,7 +275,7 @@ fn a_childs_destructor_may_use_the_handle() {
     let stats = handle.stats();
     assert_eq!((stats.running, stats.queued), (0, 0));
 
-    // Where `queue` drops it, because the group is over.
+    // When `queue` drops it, because the group is over.
     handle.queue(clings(handle.clone(), &probe, waits(&gate, 5)));
     assert_eq!((probe.polls(), probe.drops()), (2, 12));
 }

@@ -1,4 +1,4 @@
-//! `err_on_cancel`: a group that somebody else has stopped does not look complete.
+//! `err_on_cancel`: the output of a group that was stopped from outside is an error.
 
 use std::future::{pending, ready};
 use std::pin::pin;
@@ -30,7 +30,7 @@ async fn broken() -> Result<usize, Error> {
     Err(Error::Own("broken"))
 }
 
-/// The reason in an output that has one.
+/// Returns the reason in an output that has one.
 #[track_caller]
 fn reason<R: std::fmt::Debug>(output: Result<R, Error>) -> Reason {
     match output {
@@ -55,7 +55,7 @@ fn any_cancel_from_outside_becomes_an_error_with_its_reason() {
         group.queue(number(1));
         parent.cancel_with(why.clone());
         assert_eq!(reason(task.finish(group)), why);
-        // By a child, which is somebody else.
+        // By a child, which counts as outside.
         let mut group = Group1::new().err_on_cancel();
         let (handle, by_child) = (group.handle(), why.clone());
         group.queue(async move {
@@ -95,13 +95,13 @@ fn a_group_that_is_not_cancelled_gives_its_policys_output() {
     let mut group = Group1::new().collect().err_on_cancel();
     group.queue(number(1));
     assert_eq!(task.finish(group), Ok(vec![1]));
-    // With a token and a handle, too.
+    // With a token and a handle.
     let mut group = Group1::new().collect().err_on_cancel();
     let handle = group.handle();
     group.queue(number(1));
     assert_eq!(task.finish(group), Ok(vec![1]));
     assert_eq!(handle.token().reason(), Some(Reason::Finished));
-    // Whoever cancels after the end comes too late.
+    // A cancel after the end is too late.
     let mut group = Group1::new().err_on_cancel();
     let token = group.token().clone();
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
@@ -141,7 +141,7 @@ fn a_childs_error_comes_out_whether_before_or_after_the_cancel() {
 
 #[test]
 fn a_stop_by_the_group_itself_is_no_cancel() {
-    /// Has enough after one.
+    /// A policy that stops after one child.
     struct One;
     impl Policy<usize, Error> for One {
         type Output = Result<usize, Error>;
@@ -160,7 +160,7 @@ fn a_stop_by_the_group_itself_is_no_cancel() {
         group.queue(number(2));
         assert_eq!(MockTask::new().finish(group), Ok(1));
     }
-    // Nor where somebody cancels after it has stopped.
+    // Nor if the token is cancelled after the group has stopped.
     let mut group = Group1::new().with_policy(One).err_on_cancel();
     let token = group.token().clone();
     group.queue(number(1));
@@ -175,7 +175,7 @@ fn a_stop_by_the_group_itself_is_no_cancel() {
 
 #[test]
 fn an_output_that_is_an_error_stays() {
-    /// Wants more than it gets.
+    /// A policy that never stops and ends in an error.
     struct Never;
     impl Policy<usize, Error> for Never {
         type Output = Result<(), Error>;
@@ -194,7 +194,7 @@ fn an_output_that_is_an_error_stays() {
 
 #[test]
 fn a_policy_that_forgives_a_failed_child_is_left_alone() {
-    /// Counts.
+    /// A policy that adds up the values.
     #[derive(Default)]
     struct Sum(usize);
     impl Policy<usize, Error> for Sum {
@@ -273,19 +273,19 @@ fn a_try_scope_gives_the_bodys_error_or_else_the_cancels() {
     });
     assert_eq!(reason(MockTask::new().finish(scope)), Reason::Deadline);
 
-    // Its own error is no cancel of somebody else's...
+    // The body's own error is no cancel from outside ...
     let scope =
         Group1::new().err_on_cancel().try_scope(async |_| Err::<(), _>(Error::Own("the body")));
     assert_eq!(MockTask::new().finish(scope), Err(Error::Own("the body")));
 
-    // ... and comes first where there was one.
+    // ... and outranks one.
     let scope = Group1::new().err_on_cancel().try_scope(async |handle| {
         handle.token().cancel();
         Err::<(), _>(Error::Own("the body"))
     });
     assert_eq!(MockTask::new().finish(scope), Err(Error::Own("the body")));
 
-    // A deadline reaches a body that listens.
+    // A deadline stops a body that waits for the token.
     let (gate, task) = (Gate::new(), MockTask::new());
     let scope = Group1::new().with_deadline(gate.wait(0)).err_on_cancel().try_scope(
         async |handle| -> Result<(), Error> { Ok(handle.token().run(pending::<()>()).await?) },

@@ -1,4 +1,4 @@
-//! What is said when a child can't be admitted, and why a token was cancelled.
+//! The errors of a child that can't be admitted, and the reasons of a cancel.
 
 use std::error::Error;
 use std::fmt;
@@ -57,7 +57,7 @@ fn try_go_says_whether_the_group_is_full_or_stopped() {
     assert!(matches!(at_limit, TryGoError::AtLimit(_)));
     group.token().cancel();
     let stopped = group.try_go(mute(2)).unwrap_err();
-    assert!(matches!(stopped, TryGoError::Stopped(_)), "no use comes before no room");
+    assert!(matches!(stopped, TryGoError::Stopped(_)), "a stop outranks a full group");
     reads_well(&at_limit);
     reads_well(&stopped);
     assert_ne!(at_limit.to_string(), stopped.to_string());
@@ -125,7 +125,7 @@ fn a_cancel_error_has_the_reason_and_a_cause_shows_the_callers_error() {
     let chain = format!("{error}: {:?}", error.source().map(ToString::to_string));
     assert!(chain.contains("the train was late"), "{chain}");
     let Reason::Cause(cause) = error.reason() else {
-        panic!("it had a cause");
+        panic!("the reason is no cause");
     };
     assert!(cause.downcast_ref::<Late>().is_some());
 }
@@ -150,5 +150,5 @@ fn reasons_are_equal_by_kind_and_a_cause_by_pointer() {
     .iter()
     .map(ToString::to_string)
     .collect();
-    assert_eq!(said.len(), 7, "each says something else");
+    assert_eq!(said.len(), 7, "each has a text of its own");
 }

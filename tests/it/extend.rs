@@ -1,4 +1,4 @@
-//! Many children handed over at once.
+//! `extend`: many children added at once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,4 +1,4 @@
-//! Nobody starves, and no poll goes on for ever.
+//! No child starves, and every poll ends.
 
 use std::future::{pending, poll_fn, ready};
 use std::pin::pin;
@@ -12,10 +12,10 @@ use futures::stream;
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
-/// How many children one poll polls at most.
+/// The most polls of children in one poll of a group.
 const MOST: usize = 4096;
 
-/// A child that wakes itself whenever it is polled, for ever.
+/// Makes a child that wakes itself in each of its polls, for ever.
 fn restless() -> Job {
     job(poll_fn(|cx| {
         cx.waker().wake_by_ref();
@@ -239,7 +239,7 @@ fn five_thousand_restless_children_starve_no_sibling() {
         group.queue(restless());
     }
     group.queue(calm.watch(waits(&gate, 0)));
-    // All have their turn before anybody has a second one too many.
+    // Each child has its turn before another has one too many.
     for _ in 0..2 {
         assert!(task.poll(&mut group).is_pending());
     }
@@ -253,8 +253,8 @@ fn five_thousand_restless_children_starve_no_sibling() {
 
 #[test]
 fn in_a_round_each_woken_child_is_polled_once() {
-    // The polls of children that all yield are interleaved: nobody is polled twice before
-    // everybody was polled once.
+    // The polls of children that all yield are interleaved: no child is polled twice before
+    // every child was polled once.
     fn scenario<C>(group: Group<C>, count: usize)
     where
         C: Children<Ok = usize, Err = &'static str>,
@@ -304,8 +304,8 @@ fn no_child_is_polled_that_was_not_woken() {
             assert!(task.poll(&mut group).is_pending());
         }
         let all = probe.polls() - 200;
-        assert_eq!(all, 11 * restless, "the others sleep");
-        // A newcomer wakes nobody either.
+        assert_eq!(all, 11 * restless, "the other children are not polled");
+        // A newcomer wakes no child either.
         group.queue(probe.watch(pending()));
         assert!(task.poll(&mut group).is_pending());
         assert_eq!(probe.polls() - 201, 12 * restless);
@@ -323,14 +323,14 @@ fn a_group_polled_without_a_wake_up_polls_no_child() {
         group.queue(probe.watch(waits(&gate, n)));
     }
     for _ in 0..5 {
-        // By another task each time, too.
+        // By another task each time.
         assert!(task.poll(&mut group).is_pending());
         assert!(MockTask::new().poll(&mut group).is_pending());
     }
     assert_eq!(probe.polls(), 100);
 }
 
-/// Two children that wake each other, each time that one is polled.
+/// Makes two children that wake each other in each of their polls.
 fn ping_pong(polls: &Probe) -> [Job; 2] {
     let wakers: Arc<Mutex<[Option<Waker>; 2]>> = Arc::default();
     [0, 1].map(|me| {
@@ -430,7 +430,7 @@ fn a_thread_that_wakes_a_child_without_end_does_not_block_the_task() {
 
 #[test]
 fn a_sibling_has_its_turn_while_other_children_replace_each_other() {
-    // Limit 2: one place changes hands all the time, the other's child is woken now and then.
+    // Limit 2: one slot has a new child all the time, and the child in the other is woken once.
     let (task, gate, calm) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new().with_limit(2);
     group.queue(calm.watch(waits(&gate, 0)));

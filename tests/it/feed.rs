@@ -1,4 +1,4 @@
-//! A feed asks its stream only when there is room, and ends with it or with the group.
+//! A feed polls its stream only when there is room, and ends with the stream or with the group.
 
 use std::future::{pending, ready};
 use std::panic::panic_any;
@@ -65,12 +65,12 @@ fn the_stream_is_polled_only_when_there_is_room() {
             let mut feed = pin!(group.feed(tap.clone()));
             for n in 0..4 {
                 assert!(task.poll(&mut feed).is_pending());
-                assert_eq!(tap.asked(), n + 2);
+                assert_eq!(tap.polls(), n + 2);
                 gate.open(n);
             }
-            // The end, too, is seen only with room.
+            // The end is seen only with room, as well.
             assert_eq!(task.poll(&mut feed), Poll::Ready(5));
-            assert_eq!(tap.asked(), 6);
+            assert_eq!(tap.polls(), 6);
         }
         gate.open(4);
         assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
@@ -89,12 +89,12 @@ fn the_end_of_a_stream_is_seen_only_with_room() {
     tap.end();
     let mut feed = pin!(handle.feed(tap.clone()));
     assert!(feeding.poll(&mut feed).is_pending());
-    assert_eq!(tap.asked(), 0);
+    assert_eq!(tap.polls(), 0);
     gate.open(0);
     assert!(task.poll(&mut group).is_pending(), "it waits for room");
     assert_eq!(feeding.wakes(), 1);
     assert_eq!(feeding.poll(&mut feed), Poll::Ready(0));
-    assert_eq!(task.wakes(), 1, "nobody waits any more");
+    assert_eq!(task.wakes(), 1, "no feed waits any more");
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
 }
 
@@ -143,8 +143,8 @@ fn a_pending_stream_holds_no_room() {
         let handle = group.handle();
         let mut feed = pin!(handle.feed(tap.clone()));
         assert!(feeding.poll(&mut feed).is_pending());
-        assert_eq!(tap.asked(), 1);
-        // There is room for others, at once.
+        assert_eq!(tap.polls(), 1);
+        // There is room for other children at once.
         assert!(group.try_go(waits(&gate, 0)).is_ok());
         assert!(task.poll(&mut group).is_pending());
         gate.open(0);
@@ -152,7 +152,7 @@ fn a_pending_stream_holds_no_room() {
         assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
         assert_eq!(feeding.wakes(), 1);
         assert_eq!(feeding.poll(&mut feed), Poll::Ready(0));
-        assert_eq!(tap.asked(), 1);
+        assert_eq!(tap.polls(), 1);
     }
     scenario(Group::new());
     scenario(Group::local());
@@ -185,7 +185,7 @@ fn a_feed_woken_by_its_stream_queues_as_a_newcomer() {
         tap.put(says("fed"));
         assert_eq!(feeding.wakes(), 1);
         assert!(feeding.poll(&mut feed).is_pending());
-        assert_eq!(tap.asked(), 1, "there is no room");
+        assert_eq!(tap.polls(), 1, "there is no room");
         group.queue(says("queued after it woke"));
         assert!(task.poll(&mut group).is_pending());
         gate.open(0);
@@ -193,11 +193,11 @@ fn a_feed_woken_by_its_stream_queues_as_a_newcomer() {
         assert_eq!(log.take(), ["queued before it woke"]);
         assert_eq!(feeding.wakes(), 2);
         assert!(feeding.poll(&mut feed).is_pending());
-        assert!(task.run(&mut group).is_pending(), "it stands in line for its next");
+        assert!(task.run(&mut group).is_pending(), "it queues for its next child");
         assert_eq!(log.take(), ["fed", "queued after it woke"]);
         assert_eq!(feeding.wakes(), 3);
         assert!(feeding.poll(&mut feed).is_pending());
-        assert_eq!(tap.asked(), 3);
+        assert_eq!(tap.polls(), 3);
         assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
         assert_eq!(feeding.poll(&mut feed), Poll::Ready(1));
     }
@@ -219,20 +219,20 @@ fn the_groups_own_feed_drives_the_children_while_its_stream_is_pending() {
         group.queue(probe.watch(waits(&gate, 1)));
         let mut feed = pin!(group.feed(tap.clone()));
         assert!(task.poll(&mut feed).is_pending());
-        assert_eq!((probe.polls(), tap.asked(), task.wakes()), (2, 1, 0));
+        assert_eq!((probe.polls(), tap.polls(), task.wakes()), (2, 1, 0));
         gate.open(0);
         assert_eq!(task.wakes(), 1);
         assert!(task.poll(&mut feed).is_pending());
-        // The stream was not woken, and is not asked.
-        assert_eq!((probe.polls(), probe.drops(), tap.asked(), task.wakes()), (3, 1, 1, 1));
+        // The stream was not woken and is not polled.
+        assert_eq!((probe.polls(), probe.drops(), tap.polls(), task.wakes()), (3, 1, 1, 1));
         tap.put(probe.watch(waits(&gate, 2)));
         assert_eq!(task.wakes(), 2);
         assert!(task.poll(&mut feed).is_pending());
-        assert_eq!((probe.polls(), tap.asked(), task.wakes()), (4, 3, 2));
+        assert_eq!((probe.polls(), tap.polls(), task.wakes()), (4, 3, 2));
         tap.end();
         assert_eq!(task.wakes(), 3);
         assert_eq!(task.poll(&mut feed), Poll::Ready(1));
-        assert_eq!(tap.asked(), 4);
+        assert_eq!(tap.polls(), 4);
     }
     scenario(Group::new());
     scenario(Group::local());
@@ -261,7 +261,7 @@ fn a_feed_ends_at_once_when_the_group_stops_even_if_its_stream_is_pending() {
                 assert!(task.poll(&mut feed).is_pending(), "it is over");
             }
         }
-        assert_eq!((sibling.drops(), tap.asked()), (0, 2));
+        assert_eq!((sibling.drops(), tap.polls()), (0, 2));
         gate.open(1);
         assert_eq!(task.poll(&mut group), Poll::Ready(Err("broken")));
     }
@@ -277,7 +277,7 @@ fn a_feed_of_a_stopped_group_never_polls_its_stream() {
     group.token().cancel();
     assert_eq!(task.finish(group.feed(tap.clone())), 0);
     assert_eq!(task.finish(group.handle().feed(tap.clone())), 0);
-    assert_eq!(tap.asked(), 0);
+    assert_eq!(tap.polls(), 0);
 }
 
 #[test]
@@ -333,10 +333,10 @@ fn a_stream_is_polled_at_most_4096_times_a_poll() {
         };
         for poll in 1..=2 {
             assert!(task.poll(&mut feed).is_pending());
-            assert_eq!((tap.asked(), task.wakes()), (poll * 4096, poll), "it yields");
+            assert_eq!((tap.polls(), task.wakes()), (poll * 4096, poll), "it yields");
         }
         assert_eq!(task.poll(&mut feed), Poll::Ready(10_000));
-        assert_eq!((tap.asked(), task.wakes()), (10_001, 2));
+        assert_eq!((tap.polls(), task.wakes()), (10_001, 2));
     }
     for own in [true, false] {
         scenario(Group::new(), own);
@@ -391,9 +391,9 @@ fn a_stream_that_was_not_woken_is_not_polled() {
         assert!(feeding.poll(&mut feed).is_pending());
         assert!(task.poll(&mut feed).is_pending());
     }
-    assert_eq!(tap.asked(), 1);
+    assert_eq!(tap.polls(), 1);
     tap.end();
-    assert_eq!((feeding.wakes(), task.wakes()), (0, 1), "who polled last is woken");
+    assert_eq!((feeding.wakes(), task.wakes()), (0, 1), "the task that polled last is woken");
     assert_eq!(task.poll(&mut feed), Poll::Ready(0));
     drop(group);
 }
@@ -408,7 +408,7 @@ fn a_stream_that_has_ended_is_not_polled_again() {
     for _ in 0..3 {
         assert!(task.poll(&mut feed).is_pending());
     }
-    assert_eq!((tap.asked(), task.wakes()), (1, 0));
+    assert_eq!((tap.polls(), task.wakes()), (1, 0));
 }
 
 #[test]
@@ -476,7 +476,7 @@ fn the_waiters_behind_a_streams_panic_move_up() {
     assert!(task.poll(&mut group).is_pending());
     assert_eq!((feeding.wakes(), going.wakes()), (1, 0));
     assert_eq!(panic_message(|| feeding.poll(&mut feed)), "in the stream");
-    assert_eq!(going.wakes(), 1, "though the feed is not dropped yet");
+    assert_eq!(going.wakes(), 1, "even before the feed is dropped");
     assert!(going.poll(&mut go).is_ready());
     gate.open(1);
     assert_eq!(task.finish(group), Ok(()));
@@ -528,7 +528,7 @@ fn a_dropped_feed_lets_the_waiters_behind_it_move_up() {
     assert!(going.poll(&mut go).is_pending());
     gate.open(0);
     assert!(task.poll(&mut group).is_pending());
-    // Its turn has come; it goes without a word.
+    // It has a reservation and is dropped.
     assert_eq!((feeding.wakes(), going.wakes()), (1, 0));
     drop(feed);
     assert_eq!(going.wakes(), 1);
@@ -552,7 +552,7 @@ fn a_feed_that_waits_for_room_holds_the_group_open() {
     assert!(feeding.run(&mut feed).is_pending());
     assert!(task.run(&mut group).is_pending());
     assert_eq!(feeding.run(&mut feed), Poll::Pending);
-    assert!(task.run(&mut group).is_pending(), "it wants to know whether there is more");
+    assert!(task.run(&mut group).is_pending(), "it waits for room to poll its stream again");
     assert_eq!(feeding.poll(&mut feed), Poll::Ready(2));
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
 }
@@ -565,7 +565,7 @@ fn a_group_polled_while_a_feed_polls_its_stream_stays_open() {
     let mut asked = 0;
     let children = stream::poll_fn(|_| {
         asked += 1;
-        // As another thread would.
+        // As another thread might.
         assert!(task.poll(&mut *group.borrow_mut()).is_pending());
         assert!(handle.try_go(probe.watch(ready(Ok(9)))).is_err(), "the room is taken");
         Poll::Ready((asked == 1).then(|| probe.watch(ready(Ok(1)))))
@@ -584,12 +584,12 @@ fn two_feeds_take_turns() {
     let (task, log) = (MockTask::new(), Log::new());
     let group = Jobs::new().with_limit(1);
     let (one, two) = (group.handle(), group.handle());
-    let says = |who: &'static str| {
+    let says = |name: &'static str| {
         let log = log.clone();
         move |n: usize| {
             let log = log.clone();
             job(async move {
-                log.add(format!("{who}{n}"));
+                log.add(format!("{name}{n}"));
                 Ok(n)
             })
         }
@@ -598,7 +598,7 @@ fn two_feeds_take_turns() {
     let second = two.feed(stream::iter((0..4).map(says("b"))));
     let all = async { futures::join!(first, second, group) };
     assert_eq!(task.finish(all), (4, 4, Ok(())));
-    // The first found room at once, and stood in line again before the second came.
+    // The first feed found room at once and was queued again before the second feed was.
     assert_eq!(log.take(), ["a0", "a1", "b0", "a2", "b1", "a3", "b2", "b3"]);
 }
 
@@ -627,7 +627,7 @@ fn a_feed_that_waits_for_room_does_not_wake_itself() {
         assert_eq!(feeding.wakes(), 2);
         for _ in 0..5 {
             assert!(feeding.poll(&mut feed).is_pending());
-            assert_eq!((feeding.wakes(), tap.asked()), (2, 3));
+            assert_eq!((feeding.wakes(), tap.polls()), (2, 3));
         }
     }
     scenario(Group::new());

@@ -66,7 +66,7 @@ fn an_error_that_yields_once_comes_after_one_that_does_not() {
 
 #[test]
 fn the_error_is_returned_as_it_is() {
-    /// Neither `Clone` nor `Debug`.
+    /// An error that is neither `Clone` nor `Debug`.
     struct Failure(Arc<()>);
 
     let this = Arc::new(());
@@ -91,11 +91,11 @@ fn the_group_stops_at_the_first_error() {
         let mut group = group.with_limit(3);
         let token = group.token().clone();
         let handle = group.handle();
-        let sees = |who: &'static str, number| {
+        let sees = |name: &'static str, number| {
             let (log, token) = (log.clone(), token.clone());
             let mut polled = gate.wait(number);
             job(poll_fn(move |cx| {
-                log.add(format!("{who} sees {:?}", token.reason()));
+                log.add(format!("{name} sees {:?}", token.reason()));
                 std::pin::Pin::new(&mut polled).poll(cx).map(|()| Ok(1))
             }))
         };
@@ -112,11 +112,11 @@ fn the_group_stops_at_the_first_error() {
         assert_eq!(log.take(), ["the one before sees None", "the one after sees Some(Failed)"]);
         assert_eq!(token.reason(), Some(Reason::Failed));
         assert!(group.is_stopped() && handle.is_stopped());
-        // What was queued is gone, never polled.
+        // The queued child is dropped unpolled.
         assert_eq!((queued.polls(), queued.drops()), (0, 1));
         let stats = group.stats();
         assert_eq!((stats.running, stats.queued, stats.failed, stats.dropped), (2, 0, 1, 1));
-        // Who waits in `go` is woken, and gets its child back, never polled.
+        // The waiter in `go` is woken and gets its child back, never polled.
         assert_eq!(going.wakes(), 1);
         let Poll::Ready(Err(stopped)) = going.poll(&mut go) else {
             panic!("the group has stopped");
@@ -151,7 +151,7 @@ fn a_failure_admits_no_child_into_the_room_it_leaves() {
         }
         assert_eq!(task.poll(&mut group), Poll::Ready(Err("broken")));
         let stats = group.stats();
-        // The `Ok` before it may have let one in, which is polled to its end.
+        // The `Ok` before it may have admitted a child, which is polled to its end.
         assert_eq!(stats.ok - 1, probe.polls());
         assert!(probe.polls() <= 1, "{}", probe.polls());
         assert_eq!((probe.drops(), stats.failed), (10, 1));
@@ -185,7 +185,7 @@ fn the_groups_own_go_gets_its_child_back_when_a_sibling_fails() {
         };
         assert_eq!((probe.polls(), probe.drops()), (0, 0));
         assert_eq!(task.finish(child), Ok(7));
-        assert!(task.poll(&mut group).is_pending(), "one still runs");
+        assert!(task.poll(&mut group).is_pending(), "one child still runs");
         gate.open(0);
         assert_eq!(task.poll(&mut group), Poll::Ready(Err("broken")));
     }
@@ -219,7 +219,7 @@ fn the_other_childrens_results_are_dropped_once_and_in_time() {
     assert!(task.poll(&mut group).is_pending());
     gate.open(0);
     assert!(task.poll(&mut group).is_pending());
-    // The child held an error's token too, and is gone.
+    // The child held the guard of an error, too, and is dropped.
     assert_eq!((values.get(), errors.get()), (1, 1));
     for n in [3, 1, 4, 2] {
         gate.open(n);

@@ -1,4 +1,4 @@
-//! Wakers are somebody else's code: they may poll a task where they stand, and they may panic.
+//! Wakers are code of the caller's: one may poll a task within its wake-up, or panic.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use errgroup::{Boxed, Group};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
-/// A task that is polled by whoever wakes it, at once.
+/// A task that is polled within its wake-up.
 struct Inline {
     future: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
     done: AtomicBool,
@@ -45,11 +45,11 @@ fn panics() -> Waker {
     crate::common::waker_fn(|| std::panic::panic_any("a waker"))
 }
 
-/// Fails where it would hang.
+/// Runs a call on another thread, and panics if it does not end.
 fn ends<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(run()));
-    receiver.recv_timeout(Duration::from_secs(30)).expect("it hangs, or has panicked")
+    receiver.recv_timeout(Duration::from_secs(30)).expect("the call hangs or has panicked")
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `with_grace`: how long children may go on after a stop.
+//! `with_grace`: how long children may run on after a stop.
 
 use std::cell::RefCell;
 use std::future::{pending, poll_fn, ready};
@@ -17,12 +17,12 @@ use crate::common::{
 use errgroup::{Boxed, CancelToken, Group, Handle, Reason};
 use futures::stream;
 
-/// The number that graces wait behind.
+/// The door at which graces wait.
 const GRACE: usize = 1000;
 
 type Jobs = Boxed<'static, usize, &'static str>;
 
-/// Counts how often the grace begins.
+/// Returns a group with a grace, and the count of how often the grace begins.
 fn graced(gate: &Gate) -> (Group<Jobs>, Arc<AtomicUsize>) {
     let begun = Arc::<AtomicUsize>::default();
     let (count, wait) = (Arc::clone(&begun), gate.wait(GRACE));
@@ -155,7 +155,7 @@ fn the_grace_never_begins_if_no_child_runs_at_the_stop() {
     let (mut group, count) = graced(&gate);
     group.queue(job(ready(Ok(0))));
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
-    assert_eq!(begun(&count), 0, "nor where it ends in peace");
+    assert_eq!(begun(&count), 0, "nor if it ends without a stop");
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn a_round_cut_short_by_the_budget_is_not_resumed_after_the_grace() {
 
 #[test]
 fn a_stop_at_the_very_end_of_the_budget_begins_the_grace_too() {
-    // Two children wake one another, until the last poll of the budget; nobody rings after it.
+    // Two children wake each other until the last poll of the budget; no wake-up comes after it.
     let (task, probe, polls) = (MockTask::new(), Probe::new(), Arc::<AtomicUsize>::default());
     let wakers = Arc::new(Mutex::new([None::<Waker>, None]));
     let mut group = Group::new().with_grace(|| ready(()));
@@ -419,7 +419,7 @@ fn a_child_that_waits_in_its_own_group_is_cut_off_too() {
     let (inner, token) = (handle.clone(), group.token().clone());
     group.queue(job(async move {
         token.cancelled().await;
-        // It has stopped; a `go` says so at once.
+        // The group has stopped: a `go` returns at once.
         assert!(inner.go(job(ready(Ok(0)))).await.is_err());
         inner.feed(stream::pending::<Job>()).await;
         pending().await
@@ -520,7 +520,7 @@ fn a_panic_of_the_expired_graces_destructor_still_cuts_off_the_children() {
     });
     group.queue(probe.watch(job(pending())));
     group.token().cancel();
-    // (The bomb goes off in the poll, so that this is a panic of the future.)
+    // The bomb is dropped in the poll, so this is a panic of the future.
     assert!(task.run(&mut group).is_pending());
     drop(group);
     assert_eq!(probe.drops(), 1);
@@ -641,7 +641,7 @@ fn a_local_groups_grace_need_not_be_send() {
 
 #[test]
 fn children_of_one_type_are_cut_off_in_place() {
-    // More than a block holds, of which some yield, some wait, and some were never polled.
+    // More children than a block holds: some yield, some wait, and some were never polled.
     let (gate, task, drops) = (Gate::new(), MockTask::new(), DropCounter::default());
     let wait = gate.wait(GRACE);
     let mut group = Group::unboxed().with_grace(move || wait);

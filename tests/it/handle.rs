@@ -1,5 +1,5 @@
-//! What a handle promises: children come from elsewhere, in order, within the limit, and
-//! nobody who waits is forgotten.
+//! What a handle promises: it adds children from elsewhere, in order and within the limit, and
+//! no waiter is forgotten.
 
 use std::future::{Future, pending, ready};
 use std::pin::pin;
@@ -19,7 +19,7 @@ use futures::stream;
 type Kids = Boxed<'static, usize, &'static str>;
 type Ready = std::future::Ready<Result<usize, &'static str>>;
 
-// === what it is ===
+// === the handle itself ===
 
 #[test]
 fn a_handle_is_clone_and_crosses_threads_if_its_children_may() {
@@ -109,7 +109,7 @@ fn the_group_is_woken_once_for_a_child_that_a_handle_admits() {
     assert_eq!(f.task.wakes(), 1);
     assert!(f.handle.try_go(f.child(2)).is_ok());
     f.handle.queue(f.child(3));
-    assert_eq!(f.task.wakes(), 1, "it knows already");
+    assert_eq!(f.task.wakes(), 1, "it was woken before");
     assert!(f.poll().is_pending());
     assert_eq!(f.log.take(), ["+0", "+1", "+2", "+3"]);
     assert_eq!(f.task.wakes(), 1);
@@ -165,7 +165,7 @@ fn a_go_that_was_never_polled_leaves_no_trace() {
     assert_eq!(f.handle.stats(), before);
     f.gate.open(0);
     assert!(f.poll().is_pending());
-    assert!(is_ok(MockTask::new().poll(&mut polled)), "it is first in line");
+    assert!(is_ok(MockTask::new().poll(&mut polled)), "it is first in the queue");
     f.gate.open(2);
     assert_eq!(f.poll(), Poll::Ready(Ok(())));
     drop(unpolled);
@@ -207,7 +207,7 @@ fn room_for_several_waiters_reaches_all_of_them() {
         f.gate.open(n);
     }
     assert!(f.poll().is_pending());
-    // Each is polled only where it was woken.
+    // Each is polled only if it was woken.
     for (task, go) in tasks.iter().zip(&mut goes) {
         assert_eq!(task.wakes(), 1);
         assert!(is_ok(task.poll(go)));
@@ -325,7 +325,7 @@ fn neither_try_go_nor_go_overtakes_a_waiter() {
     assert!(task.poll(&mut go).is_pending());
     f.gate.open(0);
     assert!(f.poll().is_pending());
-    assert_eq!(f.running(), 0, "the room is there");
+    assert_eq!(f.running(), 0, "there is room");
     assert!(matches!(f.handle.try_go(f.child(2)), Err(TryGoError::AtLimit(_))));
     assert!(matches!(f.group.try_go(ready(Ok(3))), Err(TryGoError::AtLimit(_))));
     let newcomer = MockTask::new();
@@ -404,7 +404,7 @@ fn a_feed_polls_its_stream_only_when_there_is_room() {
         f.gate.open(n);
         let wakes = task.wakes();
         assert!(f.task.poll(&mut f.group).is_pending());
-        assert_eq!(made(), (n + 2).min(5), "nobody has asked yet");
+        assert_eq!(made(), (n + 2).min(5), "the stream was not polled yet");
         assert_eq!(task.wakes(), wakes + 1);
         let fed = task.poll_pinned(feed.as_mut());
         if n < 3 {
@@ -426,15 +426,15 @@ fn a_feed_with_a_pending_stream_holds_no_room_and_no_position() {
     let tap = Tap::new();
     let mut feed = f.handle.feed(tap.clone());
     assert!(task.poll(&mut feed).is_pending());
-    assert_eq!(tap.asked(), 1);
-    assert!(f.handle.try_go(f.child(0)).is_ok(), "nobody waits");
+    assert_eq!(tap.polls(), 1);
+    assert!(f.handle.try_go(f.child(0)).is_ok(), "there is no waiter");
 
-    // It stands in line as a newcomer once its stream has woken it.
+    // It is queued as a newcomer once its stream has woken it.
     f.handle.queue(f.child(1));
     tap.put(f.child(2));
     assert_eq!(task.wakes(), 1);
     assert!(task.poll(&mut feed).is_pending());
-    assert_eq!(tap.asked(), 1, "there is no room");
+    assert_eq!(tap.polls(), 1, "there is no room");
     f.handle.queue(f.child(3));
     for n in 0..4 {
         f.gate.open(n);
@@ -454,7 +454,7 @@ fn a_stream_that_ends_late_is_seen_to_end_only_with_room() {
     f.handle.queue(f.child(0));
     tap.end();
     assert!(task.poll(&mut feed).is_pending());
-    assert_eq!(tap.asked(), 1);
+    assert_eq!(tap.polls(), 1);
     f.gate.open(0);
     assert!(f.poll().is_pending(), "the feed waits for room");
     assert_eq!(task.poll(&mut feed), Poll::Ready(0));
@@ -471,7 +471,7 @@ fn a_feed_does_not_poll_its_stream_again_before_a_wake_up() {
     for _ in 0..3 {
         assert!(task.poll(&mut feed).is_pending());
     }
-    assert_eq!(tap.asked(), 1);
+    assert_eq!(tap.polls(), 1);
 }
 
 #[test]
@@ -544,7 +544,7 @@ fn a_stream_may_use_the_handle() {
     let mut f = Fixture::new(1);
     let handle = f.handle.clone();
     let items = stream::iter(0..3).map(move |n| {
-        // The room that the feed holds for the answer is not to be had.
+        // The room that the feed holds during the poll of its stream is taken.
         assert!(handle.try_go(ready(Ok(9))).is_err());
         handle.queue(ready(Ok(10 + n)));
         ready(Ok(n))
@@ -602,7 +602,7 @@ fn a_waiter_in_a_polled_feed_holds_the_group_open() {
     f.gate.open(1);
     assert!(f.poll().is_pending());
     assert!(task.poll(&mut feed).is_pending());
-    assert!(f.poll().is_pending(), "the feed waits for room to ask again");
+    assert!(f.poll().is_pending(), "the feed waits for room to poll its stream again");
     assert_eq!(task.poll(&mut feed), Poll::Ready(1));
     assert_eq!(f.poll(), Poll::Ready(Ok(())));
     assert_eq!(f.handle.stats().ok, 2);
@@ -616,9 +616,9 @@ fn a_feed_with_a_pending_stream_does_not_hold_the_group_open() {
     let mut feed = f.handle.feed(tap.clone());
     assert!(task.poll(&mut feed).is_pending());
     assert_eq!(f.poll(), Poll::Ready(Ok(())));
-    assert_eq!(task.wakes(), 1, "it hears of the end");
+    assert_eq!(task.wakes(), 1, "it is woken by the end");
     assert_eq!(task.poll(&mut feed), Poll::Ready(0));
-    assert_eq!(tap.asked(), 1);
+    assert_eq!(tap.polls(), 1);
 }
 
 #[test]
@@ -631,7 +631,7 @@ fn a_waiter_holds_a_paused_group_open_until_a_stop() {
     assert!(f.poll().is_pending());
     f.handle.token().cancel();
     assert_eq!(f.task.wakes(), 1);
-    assert_eq!(f.poll(), Poll::Ready(Ok(())), "though the go is there still");
+    assert_eq!(f.poll(), Poll::Ready(Ok(())), "even before the go is dropped");
     assert_eq!(task.wakes(), 1);
     assert!(is_stopped(task.poll(&mut go)));
 }
@@ -662,7 +662,7 @@ fn the_last_waiter_that_held_the_group_open_wakes_it_when_it_is_dropped() {
     let wakes = f.task.wakes();
     drop(first);
     assert_eq!(tasks[1].wakes(), 1, "the next moves up");
-    assert_eq!(f.task.wakes(), wakes, "the group still has to wait");
+    assert_eq!(f.task.wakes(), wakes, "the other waiter holds it open");
     drop(second);
     assert_eq!(f.task.wakes(), wakes + 1);
     assert_eq!(f.poll(), Poll::Ready(Ok(())));
@@ -699,7 +699,7 @@ fn a_feed_that_stalls_wakes_the_group_it_held_open() {
     assert_eq!(task.poll(&mut feed), Poll::Ready(0));
 }
 
-// === the line ===
+// === the queue ===
 
 #[test]
 fn admission_is_in_order_over_the_group_and_its_handles() {
@@ -730,7 +730,7 @@ fn admission_is_in_order_over_the_group_and_its_handles() {
                 admitted[3] |= is_ok(task.poll(&mut last));
             }
         }
-        // Once the group's own is in, nobody polls the children but the group.
+        // Once the group's own `go` is done, only the group polls the children.
         assert!(admitted[0] && admitted[2]);
     }
     for _ in 0..8 {
@@ -740,7 +740,7 @@ fn admission_is_in_order_over_the_group_and_its_handles() {
     }
     let entered = f.log.take();
     let entered: Vec<_> = entered.iter().filter_map(|entry| entry.strip_prefix('+')).collect();
-    // The feed's second child came when the feed asked again: behind the rest.
+    // The feed's second child came when the feed was polled again: behind the rest.
     assert_eq!(entered, ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
 }
 
@@ -888,7 +888,7 @@ fn a_dropped_go_of_the_group_lets_a_handles_go_move_up() {
         assert!(f.task.poll(&mut own).is_pending());
         assert!(other.poll(&mut behind).is_pending());
         f.gate.open(0);
-        // The group's own is not polled again.
+        // The group's own `go` is not polled again.
     }
     assert!(f.poll().is_pending());
     assert_eq!(other.wakes(), 1);
@@ -1012,7 +1012,7 @@ fn a_child_that_drops_a_waiter_lets_the_groups_own_go_through() {
     f.handle.set_limit(Some(0));
     assert!(MockTask::new().poll(&mut ahead).is_pending());
     f.handle.set_limit(Some(1));
-    // The line is: `ahead`, told to come. It is given up by a child that runs already.
+    // `ahead` is queued and has a reservation. A child that runs already drops it.
     let (handle, gate) = (f.handle.clone(), f.gate.clone());
     drop(ahead);
     let mut ahead = handle.go(ready(Ok(9)));
@@ -1031,7 +1031,7 @@ fn a_child_that_drops_a_waiter_lets_the_groups_own_go_through() {
     handle.set_limit(Some(2));
     assert!(f.task.run(&mut own).is_pending(), "the other is first");
     f.gate.open(0);
-    assert!(is_ok(f.task.run(&mut own)), "nobody is before it");
+    assert!(is_ok(f.task.run(&mut own)), "it is first in the queue");
 }
 
 // === a stop ===
@@ -1049,7 +1049,7 @@ fn a_cancel_alone_wakes_all_waiters() {
     assert!(tasks[1].poll(&mut second).is_pending());
     assert!(tasks[2].poll(&mut waits).is_pending());
     f.handle.set_limit(None);
-    // A fourth whose stream is pending.
+    // A fourth waits for its stream.
     drop((first, second, waits));
     let mut stalled = f.handle.feed(stream::pending::<Ready>());
     assert!(tasks[3].poll(&mut stalled).is_pending());
@@ -1108,7 +1108,7 @@ fn a_handle_of_a_stopped_group_answers_at_once() {
     drop(refused);
     f.handle.queue(f.child(1));
     assert_eq!(f.log.take(), ["-0", "-1"]);
-    assert_eq!(f.handle.stats().dropped, 1, "what a try_go gave back is not counted");
+    assert_eq!(f.handle.stats().dropped, 1, "a child that try_go gave back is not counted");
 }
 
 #[test]
@@ -1164,7 +1164,7 @@ fn assert_answers_stopped(handle: &Handle<Kids>) {
     assert_eq!((drops.get(), handle.stats().dropped), (1, before + 1));
     let tap = Tap::<Ready>::new();
     assert_eq!(task.poll(&mut handle.feed(tap.clone())), Poll::Ready(0));
-    assert_eq!(tap.asked(), 0);
+    assert_eq!(tap.polls(), 0);
     handle.set_limit(Some(3));
     assert_eq!(handle.limit(), Some(3));
 }
@@ -1185,7 +1185,7 @@ fn children_that_hold_handles_are_dropped_with_their_group() {
     assert_eq!(drops.get(), 3);
 }
 
-// === nothing is locked while others' code runs ===
+// === no lock is held while foreign code runs ===
 
 #[test]
 fn a_waker_may_use_the_handle() {
@@ -1214,7 +1214,7 @@ fn a_waker_may_use_the_handle() {
     assert!(calls.load(Ordering::SeqCst) > 2);
 }
 
-/// A poll without `pin!`.
+/// Polls a future once without `pin!`.
 trait RunOnce: Future + Unpin {
     fn run_once(&mut self, cx: &mut Context<'_>) -> Poll<Self::Output> {
         std::pin::Pin::new(self).poll(cx)
@@ -1250,7 +1250,7 @@ fn a_destructor_of_a_child_may_use_the_handle() {
     assert!(f.poll().is_pending());
     drop(go);
     assert_eq!(f.log.take(), ["0 true"]);
-    assert_eq!(f.handle.stats().queued, 2, "what it queued is in line");
+    assert_eq!(f.handle.stats().queued, 2, "the children it added are queued");
     drop(f.group);
     assert_eq!(f.log.take().len(), 2);
     assert!(f.handle.is_closed());

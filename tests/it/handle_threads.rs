@@ -1,5 +1,5 @@
-//! Children come from many threads while the group is driven on one: the limit holds, nothing
-//! is lost, and it always ends.
+//! Children are added on many threads while the group is driven on one: the limit holds, no
+//! child is lost, and the group always ends.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use futures::stream;
 
 type Kids = Boxed<'static, (), &'static str>;
 
-/// Runs it on a thread of its own, so that what would hang fails.
+/// Runs a call on a thread of its own, and panics if it does not end.
 #[track_caller]
 fn ends<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, result) = mpsc::channel();
@@ -26,12 +26,12 @@ fn ends<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
         Ok(result) => result,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
         Err(mpsc::RecvTimeoutError::Disconnected) => {
-            std::panic::resume_unwind(runner.join().expect_err("it sent nothing"))
+            std::panic::resume_unwind(runner.join().expect_err("the thread has panicked"))
         }
     }
 }
 
-/// How many children are alive that were polled and have not finished; how many ever were.
+/// Counts the children that were polled and have not finished, and the most that ever were.
 #[derive(Clone, Default)]
 struct Water(Arc<Marks>);
 
@@ -43,7 +43,7 @@ struct Marks {
 }
 
 impl Water {
-    /// A child that yields so many times.
+    /// Makes a child that yields the given number of times.
     fn child(&self, yields: usize) -> Child {
         Child { water: self.clone(), yields, polled: false }
     }
@@ -91,7 +91,7 @@ impl Drop for Child {
     }
 }
 
-/// A child that keeps the group open until the others have been added.
+/// Makes a child that holds the group open until the others have been added.
 fn doorkeeper(count: usize) -> (Keeper, impl Future<Output = Result<(), &'static str>> + Send) {
     let token = errgroup::CancelToken::new();
     let left = Arc::new(AtomicUsize::new(count));
@@ -110,7 +110,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// One of them is done; with the last the door opens.
+    /// Notes that one thread is done. After the last one, the doorkeeper ends.
     fn done(&self) {
         if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.token.cancel();
@@ -125,7 +125,7 @@ fn no_child_is_lost_and_the_limit_holds_however_children_are_added() {
     ends(|| {
         for round in 0..60 {
             let each = 50;
-            // The doorkeeper takes a place as well.
+            // The doorkeeper takes room as well.
             let limit = 1 + round % 4;
             let mut group = Group::<Kids>::new().with_limit(limit + 1);
             let handle = group.handle();
@@ -217,7 +217,7 @@ fn a_limit_that_keeps_changing_loses_no_child() {
                         handle.set_limit(Some(changes % (most + 1)));
                         changes += 1;
                         thread::yield_now();
-                        // Not paused for ever.
+                        // The pause ends.
                         handle.set_limit(Some(2));
                     }
                 })
@@ -298,11 +298,11 @@ fn a_cancel_from_another_thread_ends_all_waiters_and_every_child_is_accounted_fo
             cancelling.join().unwrap();
             let added: usize = adding.into_iter().map(|thread| thread.join().unwrap()).sum();
             let stats = handle.stats();
-            // What a `feed` had asked for when the stop came is dropped, and not admitted.
+            // A child that a `feed` took from its stream when the stop came is dropped, not admitted.
             let accepted = stats.ok + stats.dropped;
             assert!(accepted == added + 1 || accepted == added + 2, "{stats:?} {added}");
             assert_eq!((stats.running, stats.queued, stats.failed), (0, 0, 0));
-            assert_eq!(water.polled() + 1, stats.ok, "who was polled has finished");
+            assert_eq!(water.polled() + 1, stats.ok, "every polled child has finished");
             assert!(water.high() <= 2);
             assert_eq!(handle.token().reason(), Some(Reason::Cancelled));
             assert!(handle.is_closed());
@@ -364,7 +364,7 @@ fn waiters_dropped_on_other_threads_leave_the_queue_to_the_rest() {
                         for n in 0..60 {
                             let mut go = handle.go(water.child(n % 2));
                             if n % 3 == 0 {
-                                // Polled once, and dropped wherever it stands.
+                                // Polled once, and dropped wherever it is in the queue.
                                 let poll = block_on(async { futures::poll!(&mut go) });
                                 added += usize::from(poll.is_ready());
                             } else {

@@ -1,4 +1,4 @@
-//! Another attempt when the last one takes long or fails; the first `Ok` wins.
+//! `hedge`: another attempt when the last one takes long or fails; the first `Ok` wins.
 
 use std::cell::Cell;
 use std::future::{Future, pending, ready};
@@ -14,12 +14,12 @@ use crate::common::{
 use errgroup::{Errors, hedge};
 use futures::future::FusedFuture;
 
-/// Attempts and delays that wait at gates, and are told of.
+/// Attempts and delays that wait at gates and are logged.
 #[derive(Clone, Default)]
 struct Scene {
-    /// Where attempt `n` succeeds.
+    /// Attempt `n` succeeds when its door here opens.
     won: Gate,
-    /// Where it fails.
+    /// Attempt `n` fails when its door here opens.
     lost: Gate,
     delays: Gate,
     log: Log,
@@ -95,7 +95,7 @@ fn a_delay_that_resolves_starts_the_next_attempt_beside_the_last() {
     assert_eq!(scene.delay_drops.get(), 2);
     scene.won.open(1);
     assert_eq!(task.poll(&mut hedge), Poll::Ready(Ok(1)));
-    assert_eq!(scene.probe.drops(), 3, "the others are gone");
+    assert_eq!(scene.probe.drops(), 3, "the others are dropped");
     assert_eq!(task.wakes(), 3);
 }
 
@@ -125,13 +125,13 @@ fn the_newest_attempts_failure_starts_the_next_at_once_and_an_older_ones_does_no
 
 #[test]
 fn an_older_failure_after_the_newest_in_the_same_poll_hides_nothing() {
-    // Whichever of the two is polled first.
+    // In either order of the polls.
     for (older, newest) in [(1, 2), (2, 3)] {
         let (task, scene) = (MockTask::new(), Scene::default());
         pinned!(hedge = scene.hedge(5));
         scene.delays.open(0);
         assert!(task.poll(&mut hedge).is_pending());
-        // Its seat is free for a newer one.
+        // Its slot is free for a newer attempt.
         scene.lost.open(0);
         assert!(task.poll(&mut hedge).is_pending());
         for n in 1..newest {
@@ -210,7 +210,7 @@ fn an_attempt_that_is_done_wins_over_a_delay_that_has_resolved() {
     assert_eq!(task.wakes(), 1);
     assert_eq!(task.poll(&mut hedge), Poll::Ready(Ok(0)));
     assert_eq!(scene.log.take(), ["attempt 0", "delay 0"]);
-    // At the first poll as well.
+    // In the first poll as well.
     let log = Log::new();
     let first = errgroup::hedge(
         3,
@@ -246,7 +246,7 @@ fn a_delay_is_polled_only_when_it_was_woken() {
         assert!(task.poll(&mut all).is_pending());
         assert_eq!(polls.load(Ordering::SeqCst), 1);
     }
-    // One that has yielded is polled once a poll of the whole.
+    // An attempt that has yielded is polled once in each poll of the hedge.
     let polls = Arc::new(AtomicUsize::new(0));
     let mut all = Box::pin(hedge(
         2,
@@ -370,18 +370,18 @@ fn destructors_that_panic_together_are_one_panic() {
 #[test]
 fn a_panic_of_any_part_drops_the_attempts_and_goes_on_to_the_caller() {
     #[derive(Clone, Copy, PartialEq)]
-    enum Who {
+    enum Part {
         Attempt,
         Delay,
         MakeAttempt,
         MakeDelay,
         DropDelay,
     }
-    use Who::*;
-    for who in [Attempt, Delay, MakeAttempt, MakeDelay, DropDelay] {
+    use Part::*;
+    for part in [Attempt, Delay, MakeAttempt, MakeDelay, DropDelay] {
         let (task, probe, delays, gate) = (MockTask::new(), Probe::new(), Gate::new(), Gate::new());
-        let may = |it: Who, n| {
-            if it == who && n == 1 {
+        let may = |it: Part, n| {
+            if it == part && n == 1 {
                 panic_any("of it");
             }
         };
@@ -392,16 +392,16 @@ fn a_panic_of_any_part_drops_the_attempts_and_goes_on_to_the_caller() {
                 let wait = gate.wait(n);
                 probe.watch(async move {
                     wait.await;
-                    if who == Attempt { panic_any("of it") } else { Err("lost") }
+                    if part == Attempt { panic_any("of it") } else { Err("lost") }
                 })
             },
             |n| {
                 may(MakeDelay, n);
                 let wait = delays.wait(n);
                 async move {
-                    let _bomb = (who == DropDelay && n == 1).then(|| Bomb("of it"));
+                    let _bomb = (part == DropDelay && n == 1).then(|| Bomb("of it"));
                     wait.await;
-                    if who == Delay && n == 1 {
+                    if part == Delay && n == 1 {
                         panic_any("of it");
                     }
                 }
@@ -409,17 +409,17 @@ fn a_panic_of_any_part_drops_the_attempts_and_goes_on_to_the_caller() {
         ));
         assert!(task.poll(&mut all).is_pending());
         delays.open(0);
-        if !matches!(who, MakeAttempt | MakeDelay) {
+        if !matches!(part, MakeAttempt | MakeDelay) {
             assert!(task.poll(&mut all).is_pending());
-            if who == Delay {
+            if part == Delay {
                 delays.open(1);
             } else {
                 gate.open(1);
             }
         }
         assert_eq!(panic_message(|| task.poll(&mut all)), "of it");
-        let made = if who == MakeAttempt { 1 } else { 2 };
-        assert_eq!(probe.drops(), made, "none is left");
+        let made = if part == MakeAttempt { 1 } else { 2 };
+        assert_eq!(probe.drops(), made, "no attempt is left");
         assert!(all.is_terminated());
         assert!(task.poll(&mut all).is_pending());
         drop(all);

@@ -1,4 +1,4 @@
-//! No more children run at a time than the limit says, and it may change at any time.
+//! No more children run at the same time than the limit allows, and it may change at any time.
 
 use std::future::{pending, ready};
 use std::pin::pin;
@@ -10,7 +10,7 @@ use futures::stream;
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
-/// A child that is alive for a few polls, and counted as long as it is.
+/// Makes a child that lives for a few polls and is counted during its life.
 fn busy(meter: &Meter, polls: usize) -> Job {
     let meter = meter.clone();
     job(async move {
@@ -114,7 +114,7 @@ fn a_newcomer_is_polled_only_when_the_child_before_it_is_dropped() {
         for n in 0..3 {
             let (start, end) = (log.clone(), log.clone());
             let gone = crate::common::OnDrop(move || end.add(format!("{n} is gone")));
-            // Not an `async` block: it would drop what it holds in its last poll already.
+            // Not an `async` block, which would drop what it holds in its last poll already.
             group.queue(job(std::future::poll_fn(move |_| {
                 let _ = &gone;
                 start.add(format!("{n} is polled"));
@@ -181,14 +181,14 @@ fn without_room_go_drives_the_running_children() {
             let mut go = pin!(group.go(newcomer.watch(ready(Ok(2)))));
             assert!(task.poll(&mut go).is_pending());
             assert_eq!((probe.polls(), task.wakes()), (2, 0));
-            // Nobody was woken: nobody is polled.
+            // No child was woken, so none is polled.
             assert!(task.poll(&mut go).is_pending());
             assert_eq!(probe.polls(), 2);
             gate.open(1);
             assert_eq!(task.wakes(), 1);
             assert!(matches!(task.poll(&mut go), Poll::Ready(Ok(()))));
             assert_eq!((probe.polls(), probe.drops()), (3, 1));
-            // It is admitted, and not polled by its own `go`.
+            // The child is admitted, and its own `go` does not poll it.
             assert_eq!(newcomer.polls(), 0);
             assert!(task.poll(&mut go).is_pending(), "it is over");
         }
@@ -287,7 +287,7 @@ fn a_raised_limit_wakes_waiters_in_go_and_feed() {
     });
     assert_eq!(going.wakes(), 1);
     assert!(matches!(going.poll(&mut go), Poll::Ready(Ok(()))));
-    // The room for the feed is there as well.
+    // There is room for the feed as well.
     assert_eq!(feeding.wakes(), 1);
     let _ = feeding.run(&mut feed);
     assert_eq!(group.stats().running, 3);
@@ -342,7 +342,7 @@ fn a_limit_of_some_zero_pauses_admission() {
         group.queue(probe.watch(ready(Ok(1))));
         assert!(matches!(group.try_go(waits(&gate, 9)), Err(TryGoError::AtLimit(_))));
         gate.open(0);
-        assert!(task.poll(&mut group).is_pending(), "the queued one holds it open");
+        assert!(task.poll(&mut group).is_pending(), "the queued child holds it open");
         assert_eq!((group.stats().ok, group.stats().queued), (1, 1));
         assert_eq!(task.wakes(), 0);
         {
@@ -354,7 +354,7 @@ fn a_limit_of_some_zero_pauses_admission() {
             group.set_limit(Some(1));
             assert_eq!((group.stats().running, probe.polls()), (1, 0));
             assert_eq!(task.wakes(), 1);
-            assert!(task.poll(&mut group).is_pending(), "one waits still");
+            assert!(task.poll(&mut group).is_pending(), "one waiter is left");
             assert_eq!(going.wakes(), 1);
             assert!(matches!(going.poll(&mut go), Poll::Ready(Ok(()))));
         }
@@ -385,14 +385,14 @@ fn a_lowered_limit_revokes_reserved_room() {
     assert!(going.poll(&mut go).is_pending());
     gate.open(0);
     assert!(task.poll(&mut group).is_pending());
-    // The waiter has heard that it is its turn, and has not come yet.
+    // The waiter has a reservation and has not claimed it yet.
     assert_eq!(going.wakes(), 1);
     handle.set_limit(Some(0));
-    assert!(going.poll(&mut go).is_pending(), "nobody may run now");
+    assert!(going.poll(&mut go).is_pending(), "no child may run now");
     assert!(task.poll(&mut group).is_pending());
     assert_eq!((going.wakes(), probe.polls()), (1, 0));
     handle.set_limit(Some(1));
-    assert_eq!(going.wakes(), 2, "it hears of it once more");
+    assert_eq!(going.wakes(), 2, "it is woken once more");
     assert!(going.poll(&mut go).is_ready());
     assert_eq!(task.finish(group), Ok(()));
     assert_eq!(probe.polls(), 1);

@@ -1,4 +1,4 @@
-//! One future for each input: never more than the limit, in order, and none left at an error.
+//! `map` and `for_each`: one future for each input, in order, within the limit, until an error.
 
 use std::cell::Cell;
 use std::future::{pending, ready};
@@ -73,7 +73,11 @@ fn the_first_err_comes_out_as_it_is() {
     let Poll::Ready(Err(returned)) = task.poll(&mut result) else { panic!("it has failed") };
     assert!(Rc::ptr_eq(&returned, &error));
     drop(returned);
-    assert_eq!(Rc::strong_count(&error), 1, "who runs, the inputs and the function are gone");
+    assert_eq!(
+        Rc::strong_count(&error),
+        1,
+        "the running futures, the inputs and the function are dropped"
+    );
 }
 
 #[test]
@@ -91,7 +95,7 @@ fn the_error_drops_the_others_before_it_comes_out_and_polls_them_no_more() {
             &gate,
             &probe,
         );
-        assert_eq!(made.get(), 4, "no more are made");
+        assert_eq!(made.get(), 4, "no more futures are made");
     }
     fn check<R: PartialEq + std::fmt::Debug>(
         all: &mut (impl FusedFuture<Output = R> + Unpin),
@@ -100,7 +104,7 @@ fn the_error_drops_the_others_before_it_comes_out_and_polls_them_no_more() {
     ) {
         assert!(task.poll(all).is_pending());
         assert_eq!(probe.polls(), 4);
-        // All of them are woken; the second one's turn is before the others'.
+        // All of them are woken, and the second is polled before the others.
         (0..4).for_each(|n| gate.open(n));
         assert!(!all.is_terminated());
         assert_eq!(task.poll(all), Poll::Ready(broken));
@@ -137,7 +141,7 @@ fn values_and_results_are_dropped_exactly_once() {
     let guard = || drops.guard();
     let error =
         task.finish(map(1, 0..5, |n| ready(if n == 3 { Err(guard()) } else { Ok(guard()) })));
-    assert_eq!(drops.get(), 8, "the values that there were");
+    assert_eq!(drops.get(), 8, "the values made before the error");
     drop(error);
     assert_eq!(drops.get(), 9);
     task.finish(for_each(2, 0..5, |_| ready(Ok::<_, ()>(guard())))).unwrap();
@@ -205,7 +209,7 @@ fn the_inputs_are_advanced_only_with_room_and_never_after_their_end() {
     let mut left = 3_i32;
     let inputs = std::iter::from_fn(|| {
         asked.set(asked.get() + 1);
-        assert!(asked.get() <= 4, "it has said that it is at its end");
+        assert!(asked.get() <= 4, "the iterator has ended");
         left -= 1;
         (left >= 0).then_some((2 - left) as usize)
     });
@@ -214,7 +218,7 @@ fn the_inputs_are_advanced_only_with_room_and_never_after_their_end() {
     assert_eq!(asked.get(), 2);
     gate.open(0);
     assert!(task.poll(&mut all).is_pending());
-    assert_eq!(asked.get(), 3, "the end, too, is seen only with room");
+    assert_eq!(asked.get(), 3, "the end is seen only with room, as well");
     gate.open(1);
     assert!(task.poll(&mut all).is_pending());
     assert_eq!(asked.get(), 4);
@@ -236,7 +240,7 @@ fn one_poll_takes_at_most_4096_inputs_and_makes_at_most_4096_polls_then_yields()
     assert_eq!(task.poll(&mut all), Poll::Ready(Ok((0..10_000).collect())));
     assert_eq!(task.wakes(), 2);
 
-    // With room for all of them, and nobody of them ready.
+    // With room for all futures, and none of them ready.
     asked.set(0);
     let inputs = (0..5_000).inspect(|_| asked.set(asked.get() + 1));
     let mut all = map(usize::MAX, inputs, |_| pending::<Result<(), ()>>());
@@ -379,7 +383,7 @@ fn a_panic_of_one_future_drops_the_others_and_goes_on_to_the_caller() {
     assert!(task.poll(&mut all).is_pending());
     (0..3).for_each(|n| gate.open(n));
     assert_eq!(panic_message(|| task.poll(&mut all)), "of a child");
-    // The one after it was woken, and is not polled on: nobody could tell it to end.
+    // The future after it was woken and is not polled on: there is no token to tell it to end.
     assert_eq!((probe.polls(), probe.drops(), made.get()), (5, 3, 3));
     assert!(all.is_terminated());
     assert!(task.poll(&mut all).is_pending());
@@ -395,7 +399,11 @@ fn a_panic_of_the_function_or_the_inputs_leaves_at_once() {
         let payload = panic_message(|| task.poll(all));
         assert_eq!(payload, "made in vain");
         assert_eq!(asked.get(), 3);
-        assert_eq!((probe.polls(), probe.drops()), (0, 2), "who was made is dropped, unpolled");
+        assert_eq!(
+            (probe.polls(), probe.drops()),
+            (0, 2),
+            "the futures made before are dropped unpolled"
+        );
         assert!(all.is_terminated());
         assert!(task.poll(all).is_pending());
         assert_eq!((asked.get(), task.wakes()), (3, 0));
@@ -485,7 +493,7 @@ fn the_refusal_of_a_limit_of_zero_names_the_line_of_the_call() {
         let (hook, line) = (Arc::clone(&hook), Arc::clone(&line));
         move |info| match info.location() {
             Some(at) if std::thread::current().id() == here => line.store(at.line(), SeqCst),
-            // Another test's.
+            // A panic of another test.
             _ => hook(info),
         }
     }));

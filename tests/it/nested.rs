@@ -1,5 +1,5 @@
-//! Children that wait for room in their own group: it never deadlocks on itself, and the
-//! limit is kept all the same.
+//! Children that wait for room in their own group: the group never deadlocks on itself, and the
+//! limit still holds.
 
 use std::future::{pending, ready};
 use std::pin::pin;
@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use crate::common::{DropCounter, Gate, Log, MockTask, Tap, logged_child, yield_now};
-use errgroup::{Boxed, Group, Handle};
+use errgroup::future::Go;
+use errgroup::{Boxed, Child, Group, Handle};
 use futures::future::{BoxFuture, Either, join_all, select};
 use futures::{FutureExt, join, stream};
 
 type Kids = Boxed<'static, usize, &'static str>;
 
-/// How many children are between their first poll and their end, and how many ever were.
+/// Counts the children between their first poll and their end, and the most that ever were.
 #[derive(Clone, Default)]
 struct Alive {
     now: Arc<AtomicUsize>,
@@ -45,7 +46,7 @@ fn group(limit: usize) -> (Group<Kids>, Handle<Kids>) {
     (group, handle)
 }
 
-/// A node of a tree: adds its children by `go`, and is done.
+/// Makes a node of a tree, which adds its children by `go` and is then done.
 fn node(
     handle: Handle<Kids>,
     alive: Alive,
@@ -64,6 +65,36 @@ fn node(
         Ok(0)
     }
     .boxed()
+}
+
+/// Where a child puts a `go` that an outsider takes.
+type Slot<F> = Arc<Mutex<Option<Go<Handle<Kids>, Kids, F>>>>;
+
+/// A child that polls a `go` once, which has to wait, and puts it into the slot. Then it waits
+/// for `end`.
+async fn hands_a_go_out<F>(
+    handle: Handle<Kids>,
+    child: F,
+    slot: Slot<F>,
+    end: impl Future<Output = ()> + Send,
+) -> Result<usize, &'static str>
+where
+    F: Child<Kids> + Send + Unpin,
+{
+    let mut go = handle.go(child);
+    assert!(futures::poll!(&mut go).is_pending());
+    *slot.lock().unwrap() = Some(go);
+    end.await;
+    Ok(0)
+}
+
+/// A child that waits for `begin` and then in a `go`.
+async fn waits_in_a_go(
+    handle: Handle<Kids>,
+    begin: impl Future<Output = ()> + Send,
+) -> Result<usize, &'static str> {
+    begin.await;
+    handle.go(ready(Ok(3))).await.map(|()| 1).map_err(|_| "stopped")
 }
 
 #[test]
@@ -169,7 +200,7 @@ fn if_all_children_wait_the_oldest_goes_on_and_its_child_is_queued() {
     let stats = handle.stats();
     assert_eq!((stats.running, stats.queued), (2, 1));
 
-    // What was queued stands where its waiter stood: before the other's.
+    // The queued child has its waiter's position, before the other waiter's.
     gate.open(21);
     assert!(task.run(&mut group).is_pending());
     assert_eq!(log.take(), ["+11"]);
@@ -203,7 +234,7 @@ fn the_oldest_waiting_child_goes_on_even_if_an_outsider_is_first_in_the_queue() 
     assert_eq!(handle.stats().queued, 1);
     assert_eq!(outside.wakes(), 1, "the child's end has made room");
 
-    // The outsider keeps its place before the child that was queued.
+    // The outsider keeps its position before the child that was queued.
     assert_eq!(handle.stats().running, 0);
     assert!(matches!(outside.poll(&mut first), Poll::Ready(Ok(()))));
     assert!(task.run(&mut group).is_pending());
@@ -315,7 +346,7 @@ fn a_stop_between_the_rule_and_the_next_poll_gives_the_child_back() {
     group.queue(async move {
         let mut go = at.go(ready(Ok(1)));
         assert!(futures::poll!(&mut go).is_pending());
-        // Told to come already; it does after the stop.
+        // It has a reservation already, and claims it after the stop.
         at.token().cancel();
         *keep.lock().unwrap() = Some(go.await.is_err());
         Ok(0)
@@ -362,14 +393,14 @@ fn a_feed_that_all_children_wait_for_takes_one_child_and_queues_it() {
     let door = gate.clone();
     group.queue(async move {
         let mut feed = at.feed(source);
-        // While the child waits in the feed alone, it moves on; the stream is pending then.
+        // While the child waits only in the feed, the feed goes on until its stream is pending.
         let waits = futures::future::select(&mut feed, door.wait(0)).await;
         assert!(matches!(waits, Either::Right(_)));
         Ok(0)
     });
     let task = MockTask::new();
     assert!(task.run(&mut group).is_pending());
-    assert_eq!(tap.asked(), 2, "the child, and that there is none");
+    assert_eq!(tap.polls(), 2, "one child, and then pending");
     assert_eq!(handle.stats().queued, 1);
     gate.open(0);
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
@@ -384,9 +415,9 @@ fn a_feed_that_has_no_child_for_the_queue_holds_no_position() {
     group.queue(async move { Ok(at.feed(source).await) });
     let task = MockTask::new();
     assert!(task.run(&mut group).is_pending());
-    assert_eq!(tap.asked(), 1);
+    assert_eq!(tap.polls(), 1);
     handle.set_limit(Some(2));
-    assert!(handle.try_go(ready(Ok(1))).is_ok(), "nobody waits");
+    assert!(handle.try_go(ready(Ok(1))).is_ok(), "there is no waiter");
     assert!(task.run(&mut group).is_pending());
     tap.put(ready(Ok(2)));
     tap.end();
@@ -396,7 +427,7 @@ fn a_feed_that_has_no_child_for_the_queue_holds_no_position() {
 
 #[test]
 fn a_child_that_a_feed_makes_while_the_group_is_stopped_is_dropped_unpolled() {
-    // By a stream that stops the group; with room, and where all who run wait.
+    // The stream stops the group: with room, and when all running children wait.
     for limit in [1, 2] {
         let (mut group, handle) = group(limit);
         let (gate, log) = (Gate::new(), Log::new());
@@ -458,14 +489,14 @@ fn a_child_that_waits_for_a_stream_does_not_wait_for_room() {
     let task = MockTask::new();
     assert!(task.run(&mut group).is_pending());
     assert_eq!(handle.stats().queued, 0);
-    // With an item it stands in line, behind the other; and now all wait.
+    // With an item it is queued behind the other, and now all children wait.
     tap.put(ready(Ok(1)));
     tap.end();
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!(handle.stats().ok, 4);
 }
 
-// === who waits in which child ===
+// === which child waits ===
 
 #[test]
 fn a_child_that_joins_two_goes_ends() {
@@ -686,25 +717,15 @@ fn a_go_that_a_child_moves_to_another_task_waits_as_an_outsider() {
 
 #[test]
 fn a_go_that_waited_in_a_child_and_moves_out_waits_as_an_outsider() {
-    // Two run. The one polls a `go` once and gives it away; polled elsewhere, it no longer
-    // counts as that child's, so the other child's wait is not the last there could be.
+    // Two children run. One polls a `go` once and gives it away. When an outsider polls it, it
+    // no longer counts as that child's, so not all children wait when the other one does.
     let (mut group, handle) = group(2);
     let gate = Gate::new();
-    let slot = Arc::new(Mutex::new(None));
-    let (at, door, out) = (handle.clone(), gate.clone(), Arc::clone(&slot));
-    group.queue(async move {
-        let mut go = at.go(ready(Ok(2)));
-        // Not yet: the other has not been polled and has not waited.
-        assert!(futures::poll!(&mut go).is_pending());
-        *out.lock().unwrap() = Some(go);
-        door.wait(0).await;
-        Ok(0)
-    });
-    let (at, door) = (handle.clone(), gate.clone());
-    group.queue(async move {
-        door.wait(1).await;
-        at.go(ready(Ok(3))).await.map(|()| 1).map_err(|_| "stopped")
-    });
+    let slot = Slot::default();
+    // The `go` has to wait: the other child has not been polled yet, so not all children wait.
+    let child = ready(Ok(2));
+    group.queue(hands_a_go_out(handle.clone(), child, Arc::clone(&slot), gate.wait(0)));
+    group.queue(waits_in_a_go(handle.clone(), gate.wait(1)));
     let (task, outside) = (MockTask::new(), MockTask::new());
     assert!(task.run(&mut group).is_pending());
     let mut go = slot.lock().unwrap().take().unwrap();
@@ -725,14 +746,9 @@ fn a_go_that_outlives_its_child_waits_as_an_outsider() {
     let (mut group, handle) = group(2);
     let (gate, log) = (Gate::new(), Log::new());
     group.queue(logged_child(0, &gate, &log));
-    let slot = Arc::new(Mutex::new(None));
-    let (at, door, diary, out) = (handle.clone(), gate.clone(), log.clone(), Arc::clone(&slot));
-    group.queue(async move {
-        let mut go = at.go(logged_child(1, &door, &diary));
-        assert!(futures::poll!(&mut go).is_pending());
-        *out.lock().unwrap() = Some(go);
-        Ok(0)
-    });
+    let slot = Slot::default();
+    let child = logged_child(1, &gate, &log);
+    group.queue(hands_a_go_out(handle.clone(), child, Arc::clone(&slot), ready(())));
     let task = MockTask::new();
     assert!(task.run(&mut group).is_pending());
     assert_eq!(handle.stats().running, 1);
@@ -748,21 +764,15 @@ fn a_go_that_outlives_its_child_is_not_put_into_the_queue() {
     let (mut group, handle) = group(2);
     let (gate, log) = (Gate::new(), Log::new());
     group.queue(logged_child(0, &gate, &log));
-    let slot = Arc::new(Mutex::new(None));
-    let (at, door, out) = (handle.clone(), gate.clone(), Arc::clone(&slot));
-    group.queue(async move {
-        let mut go = at.go(ready(Ok(2)));
-        assert!(futures::poll!(&mut go).is_pending());
-        *out.lock().unwrap() = Some(go);
-        door.wait(1).await;
-        Ok(1)
-    });
+    let slot = Slot::default();
+    let child = ready(Ok(2));
+    group.queue(hands_a_go_out(handle.clone(), child, Arc::clone(&slot), gate.wait(1)));
     let task = MockTask::new();
     assert!(task.run(&mut group).is_pending());
     handle.set_limit(Some(1));
     gate.open(1);
     assert!(task.run(&mut group).is_pending());
-    // The one that runs does not wait.
+    // The child that runs does not wait.
     let mut go = slot.lock().unwrap().take().unwrap();
     assert!(MockTask::new().poll(&mut go).is_pending());
     gate.open(0);
@@ -775,21 +785,11 @@ fn a_go_that_outlives_its_child_is_not_put_into_the_queue() {
 fn a_go_that_outlives_its_child_does_not_hide_that_all_other_children_wait() {
     let (mut group, handle) = group(2);
     let gate = Gate::new();
-    let slot = Arc::new(Mutex::new(None));
-    let (at, door, out) = (handle.clone(), gate.clone(), Arc::clone(&slot));
-    group.queue(async move {
-        let mut go = at.go(ready(Ok(2)));
-        assert!(futures::poll!(&mut go).is_pending());
-        // Nobody polls it any more, for now.
-        *out.lock().unwrap() = Some(go);
-        door.wait(0).await;
-        Ok(0)
-    });
-    let (at, door) = (handle.clone(), gate.clone());
-    group.queue(async move {
-        door.wait(1).await;
-        at.go(ready(Ok(3))).await.map(|()| 1).map_err(|_| "stopped")
-    });
+    let slot = Slot::default();
+    let child = ready(Ok(2));
+    // The `go` is not polled again for now.
+    group.queue(hands_a_go_out(handle.clone(), child, Arc::clone(&slot), gate.wait(0)));
+    group.queue(waits_in_a_go(handle.clone(), gate.wait(1)));
     let task = MockTask::new();
     assert!(task.run(&mut group).is_pending());
     handle.set_limit(Some(1));
@@ -873,7 +873,7 @@ fn a_scopes_body_is_no_child_and_waits_as_an_outsider() {
 
 #[test]
 fn a_body_that_waits_first_does_not_block_the_children() {
-    // The body is first in line, and all children wait behind it.
+    // The body is first in the queue, and all children wait behind it.
     let scope = Group::<Kids>::new().with_limit(1).try_scope(async |handle| {
         let at = handle.clone();
         handle.queue(async move {
@@ -974,7 +974,7 @@ fn a_panic_within_a_waiting_child_leaves_nothing_behind() {
     assert_eq!(*caught.unwrap_err().downcast_ref::<&str>().unwrap(), "in the middle of it");
     assert!(handle.is_closed());
 
-    // The thread's next group is none the wiser.
+    // The thread's next group is not affected.
     let (mut group, handle) = self::group(1);
     let gate = Gate::new();
     let door = gate.clone();

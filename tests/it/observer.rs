@@ -1,4 +1,4 @@
-//! What an observer is told, and in which order.
+//! Which events an observer sees, and in which order.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,13 +16,13 @@ use futures::{FutureExt, StreamExt, stream};
 
 type Group0<'a> = Group<Boxed<'a, usize, &'static str>>;
 
-/// A group that notes in `log` what its observer is told.
+/// Returns a group that logs the events its observer sees.
 fn observed<'a>(log: &Log) -> Group0<'a> {
     let log = log.clone();
     Group::new().with_observer(move |event: &Event| log.add(event.to_string()))
 }
 
-// === a child's story ===
+// === the life of a child ===
 
 #[test]
 fn events_come_in_the_order_in_which_they_happened() {
@@ -257,7 +257,7 @@ fn after_a_failure_come_the_stop_then_the_queue_then_the_siblings() {
     let mut group = observed(&log).with_limit(2);
     group.queue(task(fails(&gate, 0, "no")).name("culprit"));
     group.queue(task(waits(&gate, 1)).name("sibling"));
-    // Of the queue, in the order in which it would have been admitted.
+    // The queue is reported in the order in which it would have been admitted.
     group.queue(task(waits(&gate, 2)).name("low").priority(-7));
     group.queue(task(waits(&gate, 3)).name("plain"));
     group.queue(task(waits(&gate, 4)).name("high").priority(7));
@@ -289,7 +289,7 @@ fn a_stop_from_outside_is_reported_once_at_the_next_poll() {
     assert!(driver.run(&mut group).is_pending());
     log.take();
     group.token().cancel();
-    assert!(log.take().is_empty(), "nobody polls");
+    assert!(log.take().is_empty(), "the group was not polled");
     assert!(driver.run(&mut group).is_pending());
     assert_eq!(log.take(), ["stopped: cancelled", "(queued) finished: Dropped"]);
     gate.open(0);
@@ -310,7 +310,7 @@ fn a_child_that_cancels_its_own_group_ends_after_the_stop() {
     assert_eq!(log.take(), ["#0 started", "stopped: cancelled", "#0 finished: Ok"]);
 }
 
-/// Stops the group at the first child, by its verdict or by the token.
+/// A policy that stops the group at the first child, by its verdict or by the token.
 struct Enough(Option<CancelToken>);
 
 impl Policy<usize, &'static str> for Enough {
@@ -639,7 +639,7 @@ fn an_event_alone_does_not_wake_the_group() {
     handle.set_limit(Some(1));
     assert_eq!(driver.wakes(), before);
     assert!(log.take().is_empty());
-    // A poll for nothing tells them.
+    // A poll without other work reports them.
     assert!(driver.poll(&mut group).is_pending());
     assert_eq!(log.take(), ["queued", "rejected: no room", "limit: 1"]);
     assert_eq!(driver.wakes(), before);
@@ -661,7 +661,7 @@ fn an_observer_of_a_local_group_need_not_be_send_and_may_borrow() {
     assert_eq!(block_on(group), Ok(()));
     assert_eq!(*seen.borrow(), [Some(0), Some(0), None]);
     assert_eq!(count, 3);
-    assert_eq!(Rc::strong_count(&seen), 1, "the observer is gone with the group's end");
+    assert_eq!(Rc::strong_count(&seen), 1, "the observer is dropped at the group's end");
 }
 
 #[test]
@@ -752,9 +752,9 @@ fn no_event_is_lost_with_threads_and_all_are_reported_where_the_group_is_polled(
     assert_eq!((replay.running.len(), replay.stops), (0, 1));
 }
 
-// === what the numbers say ===
+// === events and stats ===
 
-/// Adds up what is told, and looks that it makes sense.
+/// Adds up the events and checks that they are consistent.
 #[derive(Default)]
 struct Replay {
     queued: Vec<String>,
@@ -889,7 +889,7 @@ fn a_stream_with_unfetched_results_reports_at_its_next_poll() {
     let mut results = group.results();
     assert!(driver.poll(&mut results.next()).is_ready());
     assert!(driver.poll(&mut results.next()).is_ready());
-    // Nobody was polled in the second: the result was there.
+    // The second poll polled no child: the result was there.
     let told = log.take();
     assert!(told.contains(&"#1 finished: Ok".into()), "{told:?}");
     assert!(told.contains(&"#2 started".into()), "{told:?}");

@@ -1,4 +1,4 @@
-//! What an observer may do itself: call the group's handle, panic, be dropped.
+//! What an observer may do: call the group's handle, panic, be dropped.
 
 use std::panic::panic_any;
 use std::sync::{Arc, OnceLock};
@@ -11,10 +11,10 @@ use errgroup::{Boxed, Event, Group, Handle, Reason, task};
 
 type Group0<'a> = Group<Boxed<'a, usize, &'static str>>;
 
-/// A handle that an observer gets later.
+/// The handle that an observer gets after it was made.
 type Slot = Arc<OnceLock<Handle<Boxed<'static, usize, &'static str>>>>;
 
-/// A group whose observer notes what it is told, and calls `f` with the handle.
+/// Returns a group with an observer that logs its events and calls `f` with the handle.
 fn calling(
     log: &Log,
     limit: usize,
@@ -30,7 +30,7 @@ fn calling(
     group
 }
 
-// === it calls the handle ===
+// === an observer calls the handle ===
 
 #[test]
 fn an_observer_may_raise_the_limit_and_sees_that_event_next() {
@@ -43,7 +43,7 @@ fn an_observer_may_raise_the_limit_and_sees_that_event_next() {
     for n in 0..3 {
         group.queue(logged_child(n, &gate, &log));
     }
-    // Nobody else wakes the group for those who are let in.
+    // No other wake-up comes for the children that are admitted.
     assert!(driver.run(&mut group).is_pending());
     assert_eq!(group.stats().running, 3);
     let told = log.take();
@@ -154,10 +154,10 @@ fn an_observer_may_read_the_stats_while_the_group_is_dropped() {
     assert_eq!(log.take(), ["2", "2"]);
 }
 
-// === it panics ===
+// === an observer panics ===
 
-/// A group whose observer panics when it is told of something that is shown so, and notes what
-/// it is told and that it is dropped.
+/// Returns a group with an observer that panics at the event displayed as `at`. It logs its events
+/// and counts its drop.
 fn panicking(log: &Log, limit: usize, at: &'static str) -> (Group0<'static>, DropCounter) {
     let (log, drops) = (log.clone(), DropCounter::default());
     let dropped = drops.guard();
@@ -266,7 +266,7 @@ fn a_panic_of_the_outputs_destructor_does_not_turn_the_observers_into_an_abort()
     assert_eq!(panic_message(|| driver.run(&mut group)), "stopped: the work has finished");
 }
 
-// === it is dropped ===
+// === an observer is dropped ===
 
 #[test]
 fn a_panic_of_an_observers_destructor_comes_out_at_the_groups_end() {

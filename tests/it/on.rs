@@ -1,4 +1,4 @@
-//! Children that run on an executor, while their group waits for them.
+//! Children that run on an executor while their group waits for them.
 
 use std::future::{Future, pending, poll_fn, ready};
 use std::panic::panic_any;
@@ -18,11 +18,11 @@ use futures::stream;
 type Spawns = Group<Spawned<usize, &'static str>>;
 type Work = BoxFuture<'static, ()>;
 
-/// An executor without threads: keeps what it is given, and polls it when it is told to.
+/// An executor without threads: keeps the futures it is given and polls them on request.
 #[derive(Clone, Default)]
 struct Pool(Arc<Mutex<Vec<Spot>>>);
 
-/// A task, until it is done.
+/// A future and its task, or `None` once it is done.
 type Spot = Option<(Work, Arc<MockTask>)>;
 
 impl Pool {
@@ -39,21 +39,21 @@ impl Pool {
         Group::on(self.spawn())
     }
 
-    /// How many were ever spawned.
+    /// Returns how many futures were ever spawned.
     fn spawned(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
-    /// How many of them are still here.
+    /// Returns how many futures are left.
     fn left(&self) -> usize {
         self.0.lock().unwrap().iter().flatten().count()
     }
 
     fn wakes(&self, at: usize) -> usize {
-        self.0.lock().unwrap()[at].as_ref().expect("it is still here").1.wakes()
+        self.0.lock().unwrap()[at].as_ref().expect("the future is not done").1.wakes()
     }
 
-    /// Polls one of them, outside of the lock; forgets it when it is done.
+    /// Polls one future outside of the lock, and drops it when it is done.
     fn poll(&self, at: usize) {
         let taken = self.0.lock().unwrap()[at].take();
         if let Some((mut work, task)) = taken {
@@ -63,21 +63,21 @@ impl Pool {
         }
     }
 
-    /// Polls each of those who are here once.
+    /// Polls each future once.
     fn poll_all(&self) {
         for at in 0..self.spawned() {
             self.poll(at);
         }
     }
 
-    /// Shuts down: drops all.
+    /// Drops all futures.
     fn shut_down(&self) {
         let all = std::mem::take(&mut *self.0.lock().unwrap());
         drop(all);
     }
 }
 
-/// Polls the executor and the group by turns until the group resolves.
+/// Polls the executor and the group in turn until the group resolves.
 #[track_caller]
 fn finish<F: Future + Unpin>(pool: &Pool, task: &MockTask, group: &mut F) -> F::Output {
     for _ in 0..1_000 {
@@ -86,7 +86,7 @@ fn finish<F: Future + Unpin>(pool: &Pool, task: &MockTask, group: &mut F) -> F::
         }
         pool.poll_all();
     }
-    panic!("it waits for somebody");
+    panic!("the group is still pending");
 }
 
 fn numbers(group: &Spawns) -> [usize; 5] {
@@ -114,7 +114,7 @@ fn a_child_is_spawned_when_it_is_admitted_and_not_before() {
     assert_eq!(pool.spawned(), 2, "no room");
     gate.open(1);
     pool.poll_all();
-    assert_eq!(pool.spawned(), 2, "the room of a child that has ended is the group's to give");
+    assert_eq!(pool.spawned(), 2, "only the group gives the room of an ended child away");
     assert_eq!(task.wakes(), 1);
     assert!(task.poll(&mut group).is_pending());
     assert_eq!(pool.spawned(), 3);
@@ -153,7 +153,7 @@ fn a_raised_limit_spawns_at_once_in_a_group_without_a_handle() {
         assert!(task.poll(&mut group).is_pending());
         group.set_limit(Some(3));
         assert_eq!((pool.spawned(), task.wakes()), (3, 1));
-        // They report before the group has taken them in.
+        // They report before the group has collected their results.
         (0..4).for_each(|n| gate.open(n));
         pool.poll_all();
         let handle = shared_later.then(|| group.handle());
@@ -172,7 +172,7 @@ fn a_spawner_that_panics_when_a_limit_is_raised_comes_out_of_the_group() {
     group.set_limit(Some(0));
     group.queue(pending());
     group.set_limit(Some(1));
-    assert_eq!(numbers(&group), [0, 1, 0, 0, 0], "nothing is locked");
+    assert_eq!(numbers(&group), [0, 1, 0, 0, 0], "no lock is held");
     assert_eq!(panic_message(|| task.run(&mut group)), "no task for you");
     assert_eq!(numbers(&group), [0, 0, 0, 0, 1]);
 }
@@ -249,10 +249,10 @@ fn a_feed_polls_its_stream_only_when_there_is_room_to_spawn() {
     tap.end();
     let mut feed = Box::pin(group.feed(tap.clone()));
     assert!(task.poll_pinned(feed.as_mut()).is_pending());
-    assert_eq!((tap.asked(), pool.spawned()), (2, 2));
+    assert_eq!((tap.polls(), pool.spawned()), (2, 2));
     pool.poll_all();
     assert!(task.poll_pinned(feed.as_mut()).is_pending());
-    assert_eq!((tap.asked(), pool.spawned()), (4, 4));
+    assert_eq!((tap.polls(), pool.spawned()), (4, 4));
     pool.poll_all();
     assert_eq!(task.poll_pinned(feed.as_mut()), Poll::Ready(5));
     drop(feed);
@@ -286,7 +286,7 @@ fn a_group_is_woken_once_for_all_children_that_end_between_two_polls() {
     }
     assert!(task.poll(&mut group).is_pending());
     pool.poll_all();
-    assert_eq!(task.wakes(), 0, "their work is not the group's");
+    assert_eq!(task.wakes(), 0, "the executor polls them, not the group");
     for n in 0..99 {
         gate.open(n);
     }
@@ -321,7 +321,7 @@ fn the_first_error_comes_out_when_the_others_have_ended() {
     pool.poll_all();
     gate.open(0);
     pool.poll_all();
-    assert!(!token.is_cancelled(), "the group has not heard of it");
+    assert!(!token.is_cancelled(), "the group has not seen the error");
     assert!(task.run(&mut group).is_pending());
     assert!(token.is_cancelled());
     assert_eq!(finish(&pool, &task, &mut group), Err("the first"));
@@ -350,7 +350,7 @@ fn a_child_is_dropped_before_the_policy_sees_its_result() {
         let log = log.clone();
         move || log.add("dropped")
     });
-    // Held by the future itself, not by its body, which lets go of all before it returns.
+    // Held by the future itself, not by its body, which drops everything before it returns.
     let mut left = Some(left);
     group.queue(poll_fn(move |_| {
         let _ = &mut left;
@@ -436,7 +436,7 @@ fn a_dropped_groups_children_are_woken_and_dropped_without_another_poll() {
     assert_eq!((probe.polls(), pool.wakes(0)), (1, 0));
     drop(group);
     assert_eq!(token.reason(), Some(Reason::Dropped));
-    assert_eq!(probe.drops(), 1, "the one that was never spawned");
+    assert_eq!(probe.drops(), 1, "the child that was never spawned");
     assert_eq!(pool.wakes(0), 1);
     pool.poll_all();
     assert_eq!((probe.polls(), probe.drops(), pool.left()), (1, 3, 0));
@@ -519,7 +519,7 @@ fn a_panic_of_a_destructor_comes_out_too() {
     }));
     assert_eq!(panic_message(|| finish(&pool, &task, &mut group)), "a destructor's");
 
-    // After a panic of the poll, that one counts.
+    // After a panic of the poll, that panic counts.
     let mut group = pool.group();
     let mut bomb = Some(Bomb("the second"));
     group.queue(poll_fn(move |_| {
@@ -528,7 +528,7 @@ fn a_panic_of_a_destructor_comes_out_too() {
     }));
     assert_eq!(panic_message(|| finish(&pool, &task, &mut group)), "the first");
 
-    // The value's own is thrown where the policy drops it.
+    // The value's panic is thrown when the policy drops it.
     let mut group: Group<Spawned<Bomb, ()>> = Group::on(pool.spawn());
     group.queue(async { Ok(Bomb("a value's")) });
     assert_eq!(panic_message(|| finish(&pool, &task, &mut group)), "a value's");
@@ -604,7 +604,7 @@ fn an_executor_that_drops_an_unfinished_child_counts_as_its_panic() {
     }
 }
 
-/// Spawns on the pool, but panics where it is told to.
+/// Returns a group that spawns on the pool, but panics at the calls that `when` names.
 fn moody(pool: &Pool, when: impl Fn(usize) -> bool + Send + Sync + 'static, keeps: bool) -> Spawns {
     let (spawn, calls) = (pool.spawn(), AtomicUsize::new(0));
     Group::on(move |work| {
@@ -629,7 +629,7 @@ fn a_spawner_that_panics_is_caught_and_comes_out_of_the_group() {
             group.queue(probe.watch(waits(&gate, 0)));
             group.queue(probe.watch(pending()));
             group.queue(probe.watch(waits(&gate, 2)));
-            assert_eq!(numbers(&group), [0, 3, 0, 0, 0], "nothing is locked");
+            assert_eq!(numbers(&group), [0, 3, 0, 0, 0], "no lock is held");
             if polls {
                 pool.poll_all();
             }
@@ -658,7 +658,7 @@ fn a_spawner_that_panics_when_the_group_gives_room_is_caught_there() {
     gate.open(0);
     pool.poll_all();
     assert!(task.run(&mut group).is_pending());
-    // The third's panic has stopped the group before the fourth was tried.
+    // The third spawn's panic has stopped the group before the fourth.
     assert_eq!(numbers(&group), [0, 1, 1, 0, 3]);
     gate.open(1);
     assert_eq!(panic_message(|| finish(&pool, &task, &mut group)), "no task for you");
@@ -776,7 +776,7 @@ fn a_spawner_that_runs_the_child_in_the_call_does_not_deadlock() {
     }
     assert_eq!(task.finish(group), Ok(vec![0, 1, 2, 3, 10]));
 
-    // One that waits for room in its own group, while nobody else is there to make some.
+    // A child waits for room in its own group, and no other child can make some.
     let mut group: Spawns = Group::on(futures::executor::block_on).with_limit(1);
     let handle = group.handle();
     group.queue(async move {
@@ -789,7 +789,7 @@ fn a_spawner_that_runs_the_child_in_the_call_does_not_deadlock() {
 
 #[test]
 fn wake_ups_come_before_a_spawner_blocks() {
-    // The spawner waits for the waiter, who has been given room in the same change.
+    // The spawner waits for the waiter that was given room by the same call.
     let came = Arc::new((Mutex::new(false), std::sync::Condvar::new()));
     let blocks = Arc::clone(&came);
     let calls = AtomicUsize::new(0);
@@ -862,7 +862,7 @@ fn a_child_that_ran_before_there_was_a_handle_is_known_to_it() {
     let (send, receive) = futures::channel::oneshot::channel::<Handle<Spawned<_, _>>>();
     let mut group = pool.group().with_limit(1);
     group.queue(async move {
-        let handle = receive.await.expect("it is sent");
+        let handle = receive.await.expect("the handle is sent");
         assert!(handle.go(async { Ok(2) }).await.is_ok());
         Ok(1)
     });
@@ -908,7 +908,7 @@ fn tokio_spawn(work: Work) {
     tokio::spawn(work);
 }
 
-/// A few hundred children, some of whom yield, at most three at a time.
+/// Runs a few hundred children, some of which yield, at most three at a time.
 async fn crowd(spawn: impl Fn(Work) + Send + Sync + 'static) {
     let meter = Meter::new();
     let mut group = Group::on(spawn).with_limit(3).collect();
@@ -986,7 +986,7 @@ fn a_shutdown_of_tokio_is_noticed() {
     drop(runtime);
     let message = panic_message(|| futures::executor::block_on(&mut group));
     assert!(message.contains("executor dropped"), "{message}");
-    // What is spawned on it afterwards is dropped in the call.
+    // A future spawned on it afterwards is dropped in the call.
     assert_eq!(numbers(&group), [0, 0, 0, 0, 1]);
 }
 
@@ -1097,7 +1097,7 @@ fn the_result_of_a_finished_child_counts_even_if_the_grace_is_over() {
     group.queue(job(ready(Ok(2))));
     pool.poll_all();
     group.token().cancel();
-    // It had failed before anybody stopped the group; only one still runs.
+    // It had failed before the group was stopped; only one child still runs.
     assert_eq!(task.run(&mut group), Poll::Ready(Err("failed")));
     assert_eq!(numbers(&group), [0, 0, 1, 1, 1]);
 }

@@ -1,4 +1,4 @@
-//! First come, first admitted: over `go`, `queue`, `feed` and handles.
+//! Children are admitted in the order in which they came, over `go`, `queue`, `feed` and handles.
 
 use std::future::ready;
 use std::pin::pin;
@@ -10,7 +10,7 @@ use futures::stream;
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
-/// A child that says when it is polled for the first time, and is done.
+/// Makes a child that logs its first poll and is done.
 fn says(log: &Log, what: &'static str) -> Job {
     let log = log.clone();
     job(async move {
@@ -99,7 +99,7 @@ fn one_queue_serves_go_queue_feed_and_handles() {
 
         assert!(task.poll(&mut group).is_pending());
         gate.open(0);
-        // Those who come last are polled first; it is not their turn.
+        // The latest waiters are polled first, before their turn.
         let (mut firsts, mut thirds, mut fifths) = (None, None, None);
         for _ in 0..20 {
             if fifths.is_none() && waiting.poll(&mut fifth).is_ready() {
@@ -174,8 +174,8 @@ fn no_newcomer_overtakes_a_waiter_with_a_reservation() {
     let mut go = pin!(handle.go(says(&log, "waited")));
     assert!(going.poll(&mut go).is_pending());
     gate.open(0);
-    assert!(task.poll(&mut group).is_pending(), "one waits for room");
-    // Nobody runs; and yet:
+    assert!(task.poll(&mut group).is_pending(), "one child waits for room");
+    // No child runs, and still there is no room:
     assert_eq!(group.stats().running, 0);
     assert!(matches!(group.try_go(says(&log, "overtook")), Err(TryGoError::AtLimit(_))));
     assert!(matches!(handle.try_go(says(&log, "overtook")), Err(TryGoError::AtLimit(_))));
@@ -202,7 +202,7 @@ fn a_queued_child_behind_a_waiter_waits_for_it_even_with_room_left() {
     group.queue(says(&log, "second"));
     gate.open(0);
     assert!(task.run(&mut group).is_pending());
-    assert_eq!(log.take(), [""; 0], "it is the turn of who waits in go");
+    assert_eq!(log.take(), [""; 0], "it is the turn of the waiter in go");
     assert_eq!(going.wakes(), 1);
     assert!(going.poll(&mut go).is_ready());
     assert_eq!(task.finish(group), Ok(()));
@@ -260,7 +260,7 @@ fn a_go_dropped_with_its_reservation_passes_the_room_on() {
     drop(first);
     assert_eq!(behind.wakes(), 1);
     drop(second);
-    // The last in line was queued: it is admitted by that drop, and the group hears of it.
+    // The last in the queue was a queued child: that drop admits it, and the group is woken.
     assert_eq!((group.stats().running, group.stats().queued), (1, 0));
     assert_eq!(task.wakes(), 1);
     gate.open(3);
@@ -297,7 +297,7 @@ fn the_groups_own_go_dropped_while_it_waits_leaves_no_trace() {
             let mut go = pin!(group.go(probe.watch(ready(Ok(1)))));
             assert!(task.poll(&mut go).is_pending());
             gate.open(0);
-            // Its turn has come, and it is not polled any more.
+            // It has a reservation and is not polled any more.
         }
         assert_eq!((probe.polls(), probe.drops()), (0, 1));
         assert!(group.try_go(waits(&gate, 2)).is_err(), "the first has not been polled yet");
@@ -367,7 +367,7 @@ fn one_hundred_waiters_are_admitted_one_by_one_in_their_order() {
         .collect();
     gate.open(0);
     for (n, (going, mut go)) in waiters.into_iter().enumerate() {
-        // Exactly one more has heard that it is its turn.
+        // Exactly one waiter more has a reservation.
         assert!(task.run(&mut group).is_pending());
         assert_eq!(going.wakes(), 1, "{n}");
         assert!(going.poll(&mut go).is_ready());

@@ -1,4 +1,4 @@
-//! A panic stops the group, loses nobody, and comes out of the group's poll.
+//! A panic stops the group, loses no child, and comes out of the group's poll.
 
 use std::future::{poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
@@ -16,7 +16,7 @@ use futures::stream;
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
-/// A child that panics once its number is let through.
+/// Makes a child that waits at its door, then panics.
 fn panics(gate: &Gate, number: usize, message: &'static str) -> Job {
     let gate = gate.wait(number);
     job(async move {
@@ -25,7 +25,7 @@ fn panics(gate: &Gate, number: usize, message: &'static str) -> Job {
     })
 }
 
-/// A child whose destructor panics, after it has finished or been dropped.
+/// Makes a child with a destructor that panics, after it has finished or been dropped.
 fn explodes(message: &'static str, child: Job) -> Job {
     let (mut child, bomb) = (child, Bomb(message));
     job(poll_fn(move |cx| {
@@ -100,7 +100,7 @@ fn the_first_panic_comes_out() {
     assert!(task.poll(&mut group).is_pending());
     gate.open(0);
     assert_eq!(panic_message(|| task.poll(&mut group)), "first");
-    assert!(task.poll(&mut group).is_pending(), "the other is not thrown as well");
+    assert!(task.poll(&mut group).is_pending(), "the other panic is not thrown as well");
     drop(group);
 }
 
@@ -254,7 +254,7 @@ fn a_destructor_that_panics_when_its_child_finishes_counts_as_the_childs_panic()
         assert!(task.run(&mut group).is_pending());
         assert_eq!(group.token().reason(), Some(Reason::Panicked));
         assert_eq!((sibling.polls(), sibling.drops()), (1, 1));
-        // Nothing is left locked.
+        // No lock is left held.
         let stats = group.stats();
         assert_eq!((stats.running, stats.queued), (1, 0));
         assert_eq!(stats.ok + stats.failed + stats.dropped, 2);
@@ -359,7 +359,7 @@ fn a_destructor_that_panics_in_a_go_that_waits_lets_those_behind_move_up() {
     assert_eq!(behind.wakes(), 1);
     assert!(behind.poll(&mut second).is_ready());
     gate.open(2);
-    // It was never accepted: it is no matter of the group's.
+    // It was never accepted, so the group does not count it.
     assert_eq!(task.finish(&mut group), Ok(()));
     assert_eq!((group.stats().ok, group.stats().dropped), (2, 0));
 }
@@ -445,7 +445,7 @@ fn a_policys_panic_counts_as_a_childs() {
         group.queue(probe.watch(ready(Ok(2))));
         assert!(task.run(&mut group).is_pending());
         assert_eq!(group.token().reason(), Some(Reason::Panicked));
-        // The one whose result it was, and the queued one, are gone.
+        // The child that finished and the queued child are dropped.
         assert_eq!((probe.polls(), probe.drops()), (2, 2));
         gate.open(1);
         assert_eq!(panic_message(|| task.poll(&mut group)), "in the policy");
@@ -568,7 +568,7 @@ fn a_destructors_panic_at_the_drop_comes_out_and_the_caught_one_does_not() {
     group.queue(explodes("in a destructor", probe.watch(waits(&gate, 1))));
     gate.open(0);
     assert!(task.poll(&mut group).is_pending());
-    // The caught one goes; what panics now is not swallowed.
+    // The caught panic is dropped; the destructor's is not swallowed.
     assert_eq!(panic_message(move || drop(group)), "in a destructor");
     assert_eq!(probe.drops(), 1);
 }
@@ -576,7 +576,7 @@ fn a_destructors_panic_at_the_drop_comes_out_and_the_caught_one_does_not() {
 #[test]
 fn a_payload_that_panics_when_it_is_dropped_harms_no_child() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
-    // As the second panic, which nobody gets:
+    // As the second panic, which is dropped:
     let mut group = Jobs::new();
     group.queue(async { panic_any("first") });
     group.queue(async { panic_any(Bomb("of the payload")) });
@@ -586,7 +586,7 @@ fn a_payload_that_panics_when_it_is_dropped_harms_no_child() {
     assert_eq!(panic_message(|| task.poll(&mut group)), "first");
     assert_eq!(probe.drops(), 1);
 
-    // As the caught one of a group that is dropped:
+    // As the caught panic of a group that is dropped:
     let mut group = Jobs::new();
     let handle = group.handle();
     group.queue(async { panic_any(Bomb("of the payload")) });
@@ -722,7 +722,7 @@ fn of_a_stream_that_panics_twice_the_first_comes_out() {
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
 }
 
-/// Panics at the first child, and lets go of nothing.
+/// A policy that panics at the first child and keeps its result.
 struct Faints;
 
 impl<T, E> Policy<T, E> for Faints {

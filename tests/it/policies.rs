@@ -58,7 +58,7 @@ fn collect_works_for_none_one_and_many_children() {
     let mut one = Jobs::new().collect();
     one.queue(ready(Ok(7)));
     assert_eq!(task.finish(one), Ok(vec![7]));
-    // Last come, first done.
+    // The last one added finishes first.
     let gate = Gate::new();
     let mut crowd = Jobs::new().collect();
     for n in 0..500 {
@@ -122,10 +122,10 @@ fn collect_drops_its_values_at_the_err_and_later_ones_as_they_come() {
     gate.open(3);
     gate.open(1);
     assert!(task.run(&mut group).is_pending());
-    assert_eq!(drops.get(), 0, "they are kept");
+    assert_eq!(drops.get(), 0, "the values are kept");
     gate.open(5);
     assert!(task.run(&mut group).is_pending());
-    assert_eq!(drops.get(), 2, "nobody wants them any more");
+    assert_eq!(drops.get(), 2, "the values are no longer needed");
     gate.open(0);
     assert!(task.run(&mut group).is_pending());
     assert_eq!(drops.get(), 3);
@@ -316,11 +316,11 @@ fn first_ok_gives_all_errors_if_no_child_succeeds() {
         assert!(task.run(&mut group).is_pending());
     }
     gate.open(0);
-    let Poll::Ready(Err(errors)) = task.run(&mut group) else { panic!("nobody succeeded") };
+    let Poll::Ready(Err(errors)) = task.run(&mut group) else { panic!("no child succeeded") };
     assert_eq!(errors.into_vec(), ["one", "two", "zero"]);
     assert_eq!(group.token().reason(), Some(Reason::Finished));
 
-    // Nobody failed either.
+    // An empty group has no errors.
     assert!(task.finish(Jobs::new().first_ok()).unwrap_err().is_empty());
     let mut one = Jobs::new().first_ok();
     one.queue(ready(Ok(7)));
@@ -356,7 +356,7 @@ fn first_ok_drops_the_errors_at_the_ok_and_later_results_as_they_come() {
     }
     gate.open(0);
     assert!(task.run(&mut group).is_pending());
-    // The one of two that was not returned goes with its child.
+    // The result that was not returned is dropped with its child.
     assert_eq!((errors.get(), values.get()), (0, 1));
     gate.open(1);
     assert!(task.run(&mut group).is_pending());
@@ -471,7 +471,7 @@ fn results_are_dropped_exactly_once_with_the_output_or_with_the_group() {
         let Poll::Ready(output) = task.run(&mut group) else { panic!("all gates are open") };
         drop(group);
         drop(output);
-        assert_eq!(drops.get(), 12, "at its end");
+        assert_eq!(drops.get(), 12, "at the end of the group");
     }
     scenario(|group| group.collect());
     scenario(|group| group.all_errors());
@@ -515,7 +515,7 @@ fn each_policy_may_be_named_and_keeps_what_the_other_builders_set() {
         collect: Group::new().with_limit(1).collect(),
         all: Group::new().with_limit(2).all_errors(),
         settle: Group::new().with_limit(3).settle(),
-        // The last that is set holds.
+        // The last policy set holds.
         ok: Group::new().settle().with_limit(4).first_ok(),
         done: Group::new().first_done().with_limit(5),
     };
@@ -569,7 +569,7 @@ fn a_policy_used_by_itself_keeps_what_decided() {
     assert_eq!(collect.on_child(3, Ok(3)), Verdict::Continue);
     assert_eq!(collect.on_child(1, Ok(1)), Verdict::Continue);
     let mut whole = collect.clone();
-    assert_eq!(whole.finish(), Ok(vec![1, 3]), "holes are left out");
+    assert_eq!(whole.finish(), Ok(vec![1, 3]), "gaps are left out");
     assert_eq!(collect.on_child(0, Err("zero")), failed);
     assert_eq!(collect.on_child(2, Err("two")), Verdict::Continue);
     assert_eq!(collect.on_child(4, Ok(4)), Verdict::Continue);
@@ -648,7 +648,7 @@ fn errors<E>(errors: impl IntoIterator<Item = E>) -> Errors<E> {
     policy.finish().unwrap_err()
 }
 
-/// An error with a cause, which shows it in its long form.
+/// An error with a cause, which its alternate form displays.
 #[derive(Debug, PartialEq)]
 struct Caused(&'static str, fmt::Error);
 
@@ -704,7 +704,7 @@ fn errors_are_made_from_a_vec_or_an_iterator() {
     assert_eq!(collected, errors(0..1000));
     assert_eq!(Errors::from(collected.into_vec()).first(), Some(&0));
     assert!(Errors::<()>::from_iter([]).is_empty());
-    // All that failed of many results, too.
+    // All errors of many results.
     let results = [Ok(1), Err("a"), Ok(2), Err("b")];
     assert_eq!(results.into_iter().filter_map(Result::err).collect::<Errors<_>>().len(), 2);
 }
@@ -722,7 +722,7 @@ fn a_cancel_is_one_error_of_any_type_that_converts() {
         (1, token.reason().as_ref())
     );
     assert_eq!(itself.to_string(), format!("1 error: {}", cancel(&token)));
-    // `?` finds it, whatever the children's error is.
+    // `?` converts it, whatever the children's error is.
     let any = || -> Result<(), Errors<Box<dyn Error + Send + Sync>>> { Err(cancel(&token))? };
     let any = any().unwrap_err();
     assert!(any.iter().all(|error| error.is::<CancelError>()));

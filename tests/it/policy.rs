@@ -1,4 +1,4 @@
-//! What a policy hears, and what is heard of it.
+//! What a policy sees of the children, and what its verdict does.
 
 use std::error::Error;
 use std::future::ready;
@@ -13,7 +13,7 @@ use futures::stream;
 type Heard = Arc<Mutex<Vec<(usize, Result<usize, &'static str>)>>>;
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
-/// Writes down what it hears, and stops where a child returns the number that it waits for.
+/// A policy that logs the results, and stops when a child returns the number it waits for.
 struct Scribe {
     heard: Heard,
     finished: Arc<Mutex<usize>>,
@@ -75,7 +75,7 @@ fn the_policy_sees_each_child_as_it_finishes_with_its_index() {
             assert_eq!(heard.lock().unwrap().len(), finished);
         }
         gate.open(1);
-        // An error stops only whom its policy says.
+        // An error stops the group only if the policy says so.
         assert_eq!(task.poll(&mut group), Poll::Ready(vec![2, 0, 4, 3, 1]));
         let heard = heard.lock().unwrap().clone();
         assert_eq!(heard, [(2, Err("broken")), (0, Ok(0)), (4, Ok(4)), (3, Ok(3)), (1, Ok(1))]);
@@ -96,7 +96,7 @@ fn the_index_counts_admissions_from_every_source() {
     assert!(task.finish(group.go(waits(&gate, 10))).is_ok());
     assert!(handle.try_go(waits(&gate, 11)).is_ok());
     assert!(group.try_go(waits(&gate, 12)).is_ok());
-    // These wait, and are admitted as there is room; the first gives up.
+    // These wait and are admitted as room comes; the first is dropped.
     let mut gives_up = Box::pin(handle.go(ready(Ok(99))));
     assert!(task.poll(&mut gives_up).is_pending());
     group.queue(ready(Ok(13)));
@@ -138,7 +138,7 @@ fn after_a_stop_the_policy_sees_the_children_and_its_verdict_is_ignored() {
         assert!(task.poll(&mut group).is_pending());
         assert_eq!(token.reason(), Some(Reason::Done));
         assert!(group.is_stopped());
-        // One dropped is not reported.
+        // The policy does not see a dropped child.
         assert_eq!((queued.polls(), queued.drops()), (0, 1));
         gate.open(2);
         assert!(task.poll(&mut group).is_pending());
@@ -175,7 +175,7 @@ fn a_reason_of_its_own_reaches_the_token() {
     assert_eq!(MockTask::new().poll(&mut group), Poll::Ready(vec![0]));
     assert_eq!(group.token().reason(), Some(reason));
     let Some(Reason::Cause(that)) = group.token().reason() else {
-        panic!("it had a cause");
+        panic!("the reason is no cause");
     };
     assert!(Arc::ptr_eq(&cause, &that));
 }
@@ -222,7 +222,7 @@ fn finish_is_not_called_after_a_drop_or_a_panic() {
     gate.open(0);
     assert!(task.poll(&mut group).is_pending());
     drop(group);
-    assert_eq!(*heard.lock().unwrap(), [(0, Ok(0))], "those dropped are not reported");
+    assert_eq!(*heard.lock().unwrap(), [(0, Ok(0))], "the policy does not see dropped children");
     assert_eq!(*finished.lock().unwrap(), 0);
 
     let scribe = Scribe::patient();
@@ -231,7 +231,7 @@ fn finish_is_not_called_after_a_drop_or_a_panic() {
     group.queue(async { std::panic::panic_any("oh no") });
     group.queue(ready(Ok(1)));
     assert_eq!(panic_message(|| task.poll(&mut group)), "oh no");
-    assert_eq!(*heard.lock().unwrap(), [(1, Ok(1))], "the siblings are");
+    assert_eq!(*heard.lock().unwrap(), [(1, Ok(1))], "it sees the siblings");
     assert_eq!(*finished.lock().unwrap(), 0);
 }
 
@@ -245,14 +245,14 @@ fn a_policy_is_dropped_with_its_group() {
     assert!(MockTask::new().poll(&mut group).is_ready());
     drop(group);
     assert_eq!(drops.get(), 2);
-    // A policy that takes another's place.
+    // A policy that replaces another.
     let group = Jobs::new().with_policy(policy()).with_policy(policy());
     assert_eq!(drops.get(), 3);
     drop(group);
     assert_eq!(drops.get(), 4);
 }
 
-/// Adds a child for each that ends, up to three, and looks at the numbers.
+/// A policy that adds a child for each that ends, up to three, and reads the stats.
 struct Curious {
     handle: Option<Handle<Boxed<'static, usize, &'static str>>>,
     left: usize,
@@ -285,7 +285,7 @@ impl Policy<usize, &'static str> for Curious {
 fn a_policy_may_use_a_handle() {
     let task = MockTask::new();
     let (sender, receiver) = std::sync::mpsc::channel();
-    /// Gets its handle when it is first asked.
+    /// A policy that gets its handle at its first call.
     struct Late(std::sync::mpsc::Receiver<Handle<Boxed<'static, usize, &'static str>>>, Curious);
     impl Policy<usize, &'static str> for Late {
         type Output = usize;
@@ -315,7 +315,7 @@ fn first_err_is_the_default_and_may_be_named() {
     assert_eq!(task.poll(&mut group), Poll::Ready(Err("first")));
     let mut group = Group::<Boxed<'_, (), &str>, FirstErr<&str>>::new();
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
-    // On its own:
+    // Used by itself:
     let mut policy = FirstErr::default();
     assert_eq!(policy.on_child(0, Ok(1)), Verdict::Continue);
     assert_eq!(policy.on_child(1, Err::<usize, _>("one")), Verdict::Stop(Reason::Failed));

@@ -1,4 +1,4 @@
-//! Priorities: who is admitted first among those who wait.
+//! Priorities: which child of the queue is admitted first.
 
 use std::task::Poll;
 
@@ -44,14 +44,14 @@ fn gos_feeds_and_queued_children_share_one_queue() {
         assert!(waiter.poll(go).is_pending());
     }
     f.handle.queue(child(&f, 4, 4));
-    // A feed doesn't know what child it will bring: it stands among those of priority 0.
+    // A feed doesn't know what child it will take: it is queued with priority 0.
     let (feeder, mut feed) = (MockTask::new(), f.handle.feed(stream::iter([child(&f, 5, 9)])));
     assert!(feeder.poll(&mut feed).is_pending());
     f.handle.queue(child(&f, 6, 0));
     let mut order = Vec::new();
     for last in [0, 2, 4, 3, 5, 6] {
         order.extend(finish(&mut f, [last]));
-        // The feed looks for its end when its turn comes again, and lets the next in.
+        // When its turn comes again, the feed sees its end and lets the next child in.
         let fed = feeder.wakes() > 0 && feeder.poll(&mut feed).is_ready();
         assert_eq!(fed, last == 6);
         gos.retain_mut(|(waiter, go)| waiter.wakes() == 0 || waiter.poll(go).is_pending());
@@ -95,7 +95,7 @@ fn a_newcomer_of_higher_priority_takes_room_kept_for_a_heavy_child() {
     f.handle.queue(child(&f, 1, 0));
     f.handle.queue(child(&f, 2, 0).weight(3));
     assert_eq!(f.group.stats().queued, 1);
-    // Nobody of the same priority, and no `try_go` at all.
+    // No child of the same priority, and no `try_go` at all.
     f.handle.queue(child(&f, 3, 0));
     assert!(matches!(f.handle.try_go(child(&f, 4, 7)), Err(TryGoError::AtLimit(_))));
     let (waiter, mut equal) = (MockTask::new(), f.handle.go(child(&f, 5, 0)));
@@ -103,13 +103,13 @@ fn a_newcomer_of_higher_priority_takes_room_kept_for_a_heavy_child() {
     assert_eq!(f.group.stats().queued, 2);
     let (higher, mut go) = (MockTask::new(), f.handle.go(child(&f, 6, 1)));
     assert!(higher.poll(&mut go).is_ready());
-    // Now it is full for these as well.
+    // Now the group is full for these as well.
     f.handle.queue(child(&f, 7, 9));
     assert_eq!((f.group.stats().running, f.group.stats().queued), (3, 3));
     drop(equal);
     assert!(f.run().is_pending());
     assert_eq!(finish(&mut f, []), ["+0", "+1", "+6"]);
-    // The heavy one has to wait for the one of priority 9, too.
+    // The heavy child has to wait for the one of priority 9, too.
     assert_eq!(finish(&mut f, [0]), ["+7"]);
     assert_eq!(finish(&mut f, [1, 6]), Vec::<String>::new());
     assert_eq!(finish(&mut f, [7]), ["+2"]);
@@ -143,12 +143,12 @@ fn an_overtaken_waiter_with_a_later_reservation_releases_or_claims_it() {
         f.handle.queue(child(&f, 3, 0));
         f.handle.set_limit(Some(4));
         assert_eq!((low.wakes(), high.wakes()), (1, 1));
-        // The child of the queue has room, and starts behind the one who is awaited.
+        // The queued child has room and starts behind the unclaimed reservation.
         assert_eq!((f.group.stats().running, f.group.stats().queued), (2, 0));
         assert!(f.run().is_pending());
         assert_eq!(finish(&mut f, []), ["+0"]);
         if comes {
-            // The lower has room too, but starts when its turn is.
+            // The lower one has room too, but starts in its turn.
             assert!(low.poll(&mut low_go).is_ready());
             assert!(f.run().is_pending());
             assert_eq!(finish(&mut f, []), Vec::<String>::new());
@@ -182,12 +182,12 @@ fn reservations_out_of_order_are_revoked_and_made_again_by_priority() {
     }
     f.handle.set_limit(Some(4));
     assert_eq!(wakes(&waiters), [1, 1, 1]);
-    // The last to be granted is the lowest: 1, then 2.
+    // The last reservation is the lowest: 1, then 2.
     f.handle.set_limit(Some(2));
     assert!(waiters[0].poll(&mut gos[0]).is_pending());
     assert!(waiters[1].poll(&mut gos[1]).is_pending());
     f.handle.set_limit(Some(1));
-    // One who has not come is told once.
+    // A waiter that has not claimed is woken once.
     f.handle.set_limit(Some(2));
     assert_eq!(wakes(&waiters), [1, 1, 1]);
     f.handle.set_limit(Some(3));
@@ -197,7 +197,7 @@ fn reservations_out_of_order_are_revoked_and_made_again_by_priority() {
     assert!(f.run().is_pending());
     assert_eq!(finish(&mut f, []), ["+0", "+3", "+2"]);
     assert!(waiters[0].poll(&mut gos[0]).is_pending());
-    // He stands in the line still: a newcomer of his priority is behind him.
+    // The waiter is still queued: a newcomer of its priority is behind it.
     f.handle.queue(child(&f, 4, -1));
     let _ = finish(&mut f, [0]);
     assert_eq!(wakes(&waiters), [2, 2, 1]);
@@ -304,7 +304,7 @@ fn nested_gos_of_any_priority_never_deadlock() {
         }));
     }
     assert!(driver.run(&mut group).is_pending());
-    // The one that came first was told to use the queue, though its child is behind the other.
+    // The waiter that came first was sent to the queue, even if its child is behind the other.
     assert_eq!((group.stats().running, group.stats().queued), (2, 1));
     gate.open(0);
     assert!(driver.run(&mut group).is_pending());

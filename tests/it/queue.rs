@@ -1,4 +1,4 @@
-//! What is queued never waits and never fails, and is never forgotten.
+//! `queue` never waits and never fails, and no queued child is forgotten.
 
 use std::future::ready;
 use std::task::Poll;

@@ -1,5 +1,4 @@
-//! Room is granted to all for whom there is some, and nobody starts before those who came
-//! earlier.
+//! Room is reserved for every waiter that has room, and no child starts before an earlier one.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -16,7 +15,7 @@ type Kids = Boxed<'static, usize, &'static str>;
 type Jobs = Group<Kids>;
 type Waiting = Go<Handle<Kids>, Kids, Job>;
 
-/// A child that says when it is polled for the first time, and is done.
+/// Makes a child that logs its first poll and is done.
 fn says(log: &Log, what: &'static str) -> Job {
     let log = log.clone();
     job(async move {
@@ -71,7 +70,7 @@ fn reservations_made_at_once_start_in_order_whichever_is_claimed_first() {
         gate.open(1);
         assert!(task.poll(&mut group).is_pending());
         assert_eq!(tasks.each_ref().map(MockTask::wakes), [1, 1, 0]);
-        assert_eq!(handle.stats().running, 0, "they have not brought their children yet");
+        assert_eq!(handle.stats().running, 0, "they have not claimed yet");
 
         assert!(is_ok(tasks[1].poll(&mut goes[1])));
         assert_eq!(handle.stats().running, 1);
@@ -170,7 +169,7 @@ fn the_index_has_no_gap_after_a_dropped_reservation() {
         gate.open(n);
     }
     assert!(task.run(&mut group).is_pending());
-    // The last comes first; the one before it goes.
+    // The last claims first; the one before it is dropped.
     assert!(is_ok(going.poll(goes[2].as_mut().unwrap())));
     assert!(is_ok(going.poll(goes[0].as_mut().unwrap())));
     assert!(task.run(&mut group).is_pending());
@@ -193,7 +192,7 @@ fn an_unclaimed_reservation_holds_the_children_behind_it_until_a_stop() {
     }
     assert_eq!(log.take(), [""; 0]);
     assert!(f.handle.token().cancel());
-    // What was accepted runs to its end, and nobody waits for the other.
+    // The accepted child runs to its end, and the group does not wait for the other.
     assert_eq!(f.task.run(&mut f.group), Poll::Ready(Ok(())));
     assert_eq!(log.take(), ["second"]);
     assert!(is_stopped(MockTask::new().poll(&mut forgotten)));
@@ -209,7 +208,7 @@ fn a_stop_revokes_reservations() {
     let (_, unpolled) = waiter(&f, says(&log, "waited too"));
     make_room(&mut f, 3);
     f.handle.token().cancel_with(Reason::Cancelled);
-    assert_eq!(task.wakes(), 1, "it was woken, and has not come");
+    assert_eq!(task.wakes(), 1, "it was woken and has not claimed");
     let Poll::Ready(Err(stopped)) = task.poll(&mut go) else {
         panic!("the group has stopped");
     };
@@ -300,8 +299,8 @@ fn room_is_reserved_for_feeds_too() {
     assert!(f.task.run(&mut f.group).is_pending());
     assert!(one.poll(&mut feed).is_pending(), "it is at the limit again");
     assert!(f.task.run(&mut f.group).is_pending());
-    assert_eq!(log.take(), ["fed"], "the third stands behind the second");
-    // It has nothing: it holds neither room nor a place.
+    assert_eq!(log.take(), ["fed"], "the third is queued behind the second");
+    // Its stream is pending, so it holds neither room nor a position.
     assert!(two.poll(&mut stalls).is_pending());
     assert!(f.task.run(&mut f.group).is_pending());
     assert_eq!((log.take(), one.wakes()), (vec!["third".to_string()], 2));
@@ -341,7 +340,7 @@ fn the_groups_own_go_may_have_a_reservation_and_hold_others_behind_it() {
         assert!(task.poll(&mut own).is_pending());
         let mut behind = handle.go(says(&log, "behind"));
         assert!(other.poll(&mut behind).is_pending());
-        // Granted from elsewhere: it hears of it by the group's task.
+        // Reserved from elsewhere: it is woken through the group's task.
         let wakes = task.wakes();
         handle.set_limit(Some(4));
         assert_eq!((task.wakes(), other.wakes()), (wakes + 1, 1));
@@ -356,7 +355,7 @@ fn the_groups_own_go_may_have_a_reservation_and_hold_others_behind_it() {
 
 #[test]
 fn children_with_reservations_in_their_own_group_never_wait_for_later_ones() {
-    // A child that waits in a `go` is granted room; a newcomer is held behind it.
+    // A child that waits in a `go` has a reservation; a newcomer is held behind it.
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(2);
     let handle = group.handle();
@@ -465,7 +464,7 @@ fn waiters_that_come_and_go_behind_a_reservation_leave_room_and_order_as_they_we
             goes[(n * 7 + round) % 20] = None;
         }
         f.handle.set_limit(Some(6));
-        // Five of the ten have room now; some go, and those behind them have it.
+        // Five of the ten have room now. Some are dropped, and the waiters behind them get it.
         let before = other.wakes();
         for n in (0..20).rev().step_by(2) {
             goes[n] = None;

@@ -1,4 +1,4 @@
-//! A group is a stream of its children's results: as they come, or in order.
+//! A group as a stream of its children's results: as they come, or in order.
 
 use std::cell::Cell;
 use std::future::{pending, ready};
@@ -20,12 +20,12 @@ use futures::stream::{self, FusedStream, Stream, StreamExt, TryStreamExt};
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 type Tap = crate::common::Tap<Job>;
 
-/// Asks for the next result once.
+/// Polls for the next result once.
 fn next<S: Stream + Unpin>(task: &MockTask, results: &mut S) -> Poll<Option<S::Item>> {
     task.poll(&mut results.next())
 }
 
-/// What can be had of a stream without anybody's help.
+/// Returns the items that a stream yields without a wake-up from elsewhere.
 fn available<S: Stream + Unpin>(task: &MockTask, results: &mut S) -> Vec<S::Item> {
     let mut all = Vec::new();
     while let Poll::Ready(Some(item)) = task.run(&mut results.next()) {
@@ -51,7 +51,7 @@ fn results_come_in_the_order_in_which_children_finish() {
         for n in [2, 0, 3] {
             gate.open(n);
         }
-        // Those that were woken together are polled in the order of their seats.
+        // Children that were woken together are polled in the order of their slots.
         assert_eq!(available(&task, &mut results), [Ok(0), Ok(2), Err("three")]);
         gate.open(1);
         assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
@@ -157,8 +157,8 @@ fn a_waiter_at_a_handle_holds_the_stream_open() {
     assert!(adder.poll(&mut go).is_pending());
     gate.open(0);
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(0))));
-    assert_eq!(adder.wakes(), 1, "fetched, the result has made room");
-    assert!(next(&task, &mut results).is_pending(), "a child is awaited");
+    assert_eq!(adder.wakes(), 1, "the fetched result has made room");
+    assert!(next(&task, &mut results).is_pending(), "the waiter has not claimed yet");
     assert!(matches!(adder.poll(&mut go), Poll::Ready(Ok(()))));
     assert_eq!(task.wakes(), 1);
     gate.open(1);
@@ -223,7 +223,7 @@ fn failing_fast_stops_the_running_children_and_gives_their_results() {
         assert!(next(&task, &mut results).is_pending());
         gate.open(1);
         gate.open(2);
-        // It stops when the child fails, though the result be held back.
+        // It stops when the child fails, even if the result is held back.
         let first = next(&task, &mut results);
         assert_eq!(first.is_pending(), in_order);
         assert_eq!(results.token().reason(), Some(Reason::Failed));
@@ -257,7 +257,7 @@ fn failing_fast_drops_the_stream_of_children() {
     let mut results = Jobs::new().with_limit(1).results().fail_fast().feed(children);
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Err("first"))));
     assert_eq!(next(&task, &mut results), Poll::Ready(None));
-    assert_eq!((drops.get(), tap.asked()), (1, 1));
+    assert_eq!((drops.get(), tap.polls()), (1, 1));
 }
 
 // === room ===
@@ -315,7 +315,7 @@ fn without_a_fetch_no_further_child_starts() {
         assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(0))));
         assert_eq!(log.take(), ["+0", "-0", "+1", "-1"]);
         let stats = results.stats();
-        assert_eq!((stats.running, stats.queued, stats.ok), (2, 3, 1), "one took the room");
+        assert_eq!((stats.running, stats.queued, stats.ok), (2, 3, 1), "one child took the room");
         assert_eq!(results.size_hint(), (1, None));
         assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
         assert_eq!(log.take(), [""; 0], "a result that waited is given without a poll");
@@ -333,7 +333,7 @@ fn in_order_no_more_children_run_ahead_than_the_limit() {
     let mut results = Jobs::new().with_limit(3).results().in_order().feed(tap.clone());
     (1..8).for_each(|n| gate.open(n));
     assert!(next(&task, &mut results).is_pending());
-    assert_eq!(tap.asked(), 3);
+    assert_eq!(tap.polls(), 3);
     gate.open(0);
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(0))));
     assert_eq!(available(&task, &mut results), (1..8).map(Ok).collect::<Vec<_>>());
@@ -347,14 +347,14 @@ fn a_raised_limit_wakes_the_stream() {
     let mut results = Jobs::new().with_limit(1).results().feed(tap.clone());
     let handle = results.handle();
     assert!(next(&task, &mut results).is_pending());
-    assert_eq!((tap.asked(), results.limit()), (1, Some(1)));
+    assert_eq!((tap.polls(), results.limit()), (1, Some(1)));
     handle.set_limit(Some(2));
     assert_eq!(task.wakes(), 1);
     assert!(next(&task, &mut results).is_pending());
-    assert_eq!(tap.asked(), 2);
+    assert_eq!(tap.polls(), 2);
     results.set_limit(None);
     assert!(task.run(&mut results.next()).is_pending());
-    assert_eq!((tap.asked(), results.stats().running), (4, 3));
+    assert_eq!((tap.polls(), results.stats().running), (4, 3));
 }
 
 // === adding meanwhile ===
@@ -402,7 +402,7 @@ fn in_order_a_waiting_child_is_not_queued_while_a_sibling_may_make_room() {
     assert!(next(&task, &mut results).is_pending());
     gate.open(1);
     assert!(task.run(&mut results.next()).is_pending());
-    assert_eq!(results.stats().queued, 0, "there is still one who may make room");
+    assert_eq!(results.stats().queued, 0, "one child can still make room");
     gate.open(2);
     assert_eq!(available(&task, &mut results), [Ok(0), Ok(1), Ok(2)]);
     gate.open(9);
@@ -496,16 +496,16 @@ fn a_pending_stream_delays_only_the_end() {
     let (task, tap, gate) = (MockTask::new(), Tap::new(), Gate::new());
     let mut results = Jobs::new().with_limit(2).results().feed(tap.clone());
     assert!(next(&task, &mut results).is_pending());
-    assert_eq!((tap.asked(), results.stats().running), (1, 0));
+    assert_eq!((tap.polls(), results.stats().running), (1, 0));
     tap.put(waits(&gate, 0));
     assert_eq!(task.wakes(), 1);
     assert!(next(&task, &mut results).is_pending());
-    assert_eq!(tap.asked(), 3);
+    assert_eq!(tap.polls(), 3);
     gate.open(0);
     assert_eq!(task.wakes(), 2);
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(0))));
     assert!(next(&task, &mut results).is_pending());
-    assert_eq!(tap.asked(), 3, "it is left alone until it wakes");
+    assert_eq!(tap.polls(), 3, "it is left alone until it wakes");
     assert_eq!(task.wakes(), 2);
     tap.end();
     assert_eq!(task.wakes(), 3);
@@ -519,7 +519,7 @@ fn after_the_stream_has_ended_the_children_are_polled_on() {
     tap.end();
     let mut results = Jobs::new().results().feed(tap.clone());
     assert!(next(&task, &mut results).is_pending());
-    assert_eq!((task.wakes(), tap.asked()), (0, 4));
+    assert_eq!((task.wakes(), tap.polls()), (0, 4));
     for n in [1, 0, 2] {
         gate.open(n);
         assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(n))));
@@ -548,7 +548,7 @@ fn a_streams_panic_leaves_at_once_and_its_children_run_on() {
     }
 }
 
-/// A stream of children that panics at a 9.
+/// Returns a stream of children that panics at a 9.
 fn touchy(tap: &crate::common::Tap<usize>, gate: &Gate) -> impl Stream<Item = Job> + use<> {
     let gate = gate.clone();
     tap.clone().map(move |n| if n == 9 { panic_any("the stream") } else { waits(&gate, n) })
@@ -603,10 +603,10 @@ fn a_cancel_stops_the_group_and_the_results_still_come() {
         let woken = task.wakes();
         token.cancel();
         assert!(results.is_stopped());
-        assert_eq!(task.wakes(), woken, "it has been woken, and has not polled since");
+        assert_eq!(task.wakes(), woken, "it was woken and has not polled since");
         let first = next(&task, &mut results);
-        assert_eq!(probe.drops(), 2, "the queued one and the one that has finished");
-        assert_eq!(tap.asked(), 0);
+        assert_eq!(probe.drops(), 2, "the queued child and the finished one");
+        assert_eq!(tap.polls(), 0);
         gate.open(0);
         gate.open(2);
         let mut all = available(&task, &mut results);
@@ -684,7 +684,7 @@ fn in_order_several_panics_leave_gaps_that_delay_no_result() {
     assert_eq!(available_until_panic(&task, &mut results), [1, 2, 4, 5, 7]);
 }
 
-/// The results that come before a panic does.
+/// Returns the results that come before a panic.
 fn available_until_panic<S>(task: &MockTask, results: &mut S) -> Vec<usize>
 where
     S: Stream<Item = Result<usize, &'static str>> + Unpin,
@@ -865,7 +865,7 @@ fn a_waiter_that_comes_while_results_are_taken_is_not_forgotten() {
     gate.open(0);
     gate.open(1);
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(0))));
-    // One result waits. Another child is woken, and one comes.
+    // One result waits. Another child is woken, and one is added.
     gate.open(2);
     handle.queue(waits(&gate, 3));
     gate.open(3);
@@ -905,7 +905,7 @@ fn one_poll_polls_at_most_4096_children() {
     assert!(next(&task, &mut queued).is_pending());
     assert_eq!((polls.load(Ordering::SeqCst), task.wakes()), (4_096, 1));
 
-    // A stream of children that ends within the poll gives no leave to begin anew.
+    // A stream of children that ends within the poll does not reset the budget.
     let (task, polls, tap) = (MockTask::new(), Probe::new(), Tap::new());
     let mut queued = Jobs::new().results();
     for n in 0..5_000 {
@@ -919,7 +919,7 @@ fn one_poll_polls_at_most_4096_children() {
     }
     let mut fed = queued.feed(tap.clone());
     assert!(next(&task, &mut fed).is_pending());
-    assert_eq!((polls.polls(), tap.asked(), task.wakes()), (4_096, 2, 1));
+    assert_eq!((polls.polls(), tap.polls(), task.wakes()), (4_096, 2, 1));
     assert!(next(&task, &mut fed).is_pending());
     assert_eq!((polls.polls(), task.wakes()), (5_000, 1));
 }
@@ -938,7 +938,7 @@ fn a_returned_result_causes_no_wake_up_for_the_work_that_is_left() {
     let mut results = results.feed(stream::iter([job(ready(Ok(2))), job(yields())]));
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(2))));
-    assert_eq!(task.wakes(), 0, "who is given a result asks on");
+    assert_eq!(task.wakes(), 0, "a caller that got a result polls again");
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
     assert_eq!(next(&task, &mut results), Poll::Ready(None));
     assert_eq!(task.wakes(), 0);
@@ -987,7 +987,7 @@ fn children_of_a_group_that_was_polled_yield_their_results() {
     let handle = group.handle();
     (0..3).for_each(|n| group.queue(waits(&gate, n)));
     assert!(before.poll(&mut group).is_pending());
-    // Woken for the group, polled by the stream.
+    // The group's task is woken, and the stream is polled.
     gate.open(1);
     let mut results = group.results().in_order();
     assert!(next(&task, &mut results).is_pending());
@@ -1006,7 +1006,7 @@ fn a_wake_up_that_the_group_has_received_counts_for_the_stream() {
     (0..10_000).for_each(|_| group.queue(job(pending())));
     assert!(task.poll(&mut group).is_pending());
     gate.open(0);
-    // It hears of the wake-up, and has its hands full with those who were never polled.
+    // It receives the wake-up, and the unpolled children use up its budget.
     assert!(task.poll(&mut group).is_pending());
     assert_eq!(group.stats().ok, 0);
     let mut results = group.results();
@@ -1019,7 +1019,7 @@ fn the_policy_that_was_set_is_dropped_and_the_children_are_not() {
     impl errgroup::Policy<usize, &'static str> for Keep {
         type Output = ();
         fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> errgroup::Verdict {
-            unreachable!("the stream has taken its place")
+            unreachable!("the stream has replaced the policy")
         }
         fn finish(&mut self) {}
     }

@@ -131,7 +131,7 @@ fn a_child_that_holds_a_lock_which_the_body_wants_does_not_deadlock_it() {
                 }
                 Ok(0)
             });
-            // Let the child have the lock.
+            // Lets the child take the lock.
             yield_now().await;
             *inner.lock().await
         });
@@ -174,7 +174,7 @@ fn the_group_stays_open_while_the_body_runs() {
     }
     let handle = slot.borrow().clone().unwrap();
     assert!(!handle.is_stopped() && !handle.is_closed());
-    // From outside, too.
+    // From outside as well.
     assert!(handle.try_go(ready(Ok(2))).is_ok());
     assert_eq!(task.wakes(), 1);
     assert!(task.poll_pinned(scope.as_mut()).is_pending());

@@ -23,7 +23,7 @@ fn group(cap: &Arc<Semaphore>) -> Group<Kids> {
     Group::new().with_semaphore(Arc::clone(cap))
 }
 
-/// How many permits there are.
+/// Returns the number of free permits.
 fn free(cap: &Semaphore) -> usize {
     let all: Vec<_> = std::iter::from_fn(|| cap.try_acquire()).collect();
     all.len()
@@ -97,7 +97,7 @@ fn a_permit_goes_back_when_its_child_finishes_fails_or_panics() {
         } else {
             assert_eq!(panic_message(|| driver.run(&mut group)), "thrown");
         }
-        assert_eq!(free(&cap), 3, "and while the group is there still");
+        assert_eq!(free(&cap), 3, "even before the group is dropped");
     }
 }
 
@@ -109,18 +109,22 @@ fn a_dropped_group_gives_each_permit_back_when_its_child_is_dropped_and_no_soone
     for n in 0..2 {
         let (cap, least, open) = (Arc::clone(&cap), Arc::clone(&least), gate.wait(n));
         group.queue(job(async move {
-            // What is free while this one, which has been polled, is not yet gone.
+            // Notes the free permits while this polled child is being dropped.
             let _gone = OnDrop(move || least.add_permits(free(&cap)));
             open.await;
             Ok(n)
         }));
     }
     assert!(driver.run(&mut group).is_pending());
-    // A third has room, and is not polled.
+    // A third has room and is not polled.
     group.queue(waits(&gate, 2));
     assert_eq!(free(&cap), 0);
     drop(group);
-    assert_eq!(free(&least), 0, "somebody else might have begun beside one that is not gone");
+    assert_eq!(
+        free(&least),
+        0,
+        "another group could have begun beside a child that is not dropped"
+    );
     assert_eq!(free(&cap), 3);
 }
 
@@ -170,7 +174,7 @@ fn a_go_dropped_with_its_reservation_gives_its_permit_to_the_next_or_back() {
 
 #[test]
 fn a_permit_that_is_not_needed_goes_to_another_group_at_once() {
-    // The one who waits in the first group leaves, before the permit comes or when it has come.
+    // The waiter of the first group is dropped before the permit comes, or after.
     for late in [false, true] {
         let (gate, cap) = (Gate::new(), semaphore(1));
         let (mut one, mut two) = (group(&cap), group(&cap));
@@ -192,12 +196,12 @@ fn a_permit_that_is_not_needed_goes_to_another_group_at_once() {
             drop(go);
             drop(held);
         }
-        // It passes on what it was told.
+        // It passes the permit on.
         assert!(drivers[0].run(&mut one).is_ready());
         assert_eq!(drivers[1].wakes(), wakes + 1, "late: {late}");
         assert!(drivers[1].run(&mut two).is_pending());
         assert_eq!(numbers(&two), (1, 0));
-        // The first group is there still, and stands in nobody's way.
+        // The first group still exists and is in no other group's way.
         gate.open(1);
         assert!(drivers[1].run(&mut two).is_ready());
         assert_eq!(free(&cap), 1);
@@ -216,7 +220,7 @@ fn a_group_waits_at_the_semaphore_only_while_it_needs_a_permit() {
     two.queue(waits(&gate, 1));
     assert!(drivers[1].run(&mut two).is_pending());
     drop(go);
-    // It has come to its end, and is told so.
+    // It has ended, and its task is woken.
     assert!(drivers[0].run(&mut one).is_ready());
     let wakes = drivers[1].wakes();
     drop(held);
@@ -255,7 +259,7 @@ fn the_queue_keeps_its_order_while_it_waits_for_permits() {
     assert!(driver.run(&mut group).is_pending());
     drop(held);
     assert!(driver.run(&mut group).is_pending());
-    // Nobody overtakes one who waits for a permit, though another be there.
+    // No child overtakes one that waits for a permit, even if another permit is free.
     assert!(matches!(group.try_go(child(3)), Err(TryGoError::AtLimit(_))));
     for n in [2, 0, 1] {
         assert_eq!(group.stats().running, 1);
@@ -318,7 +322,7 @@ fn the_group_is_woken_once_for_each_permit_that_it_can_use() {
         assert_eq!(driver.wakes(), wakes + 1, "{n}");
         assert!(driver.poll(&mut group).is_pending());
         assert_eq!(numbers(&group), (n + 1, 1 - n));
-        // It takes no second poll to find that there is no more.
+        // No second poll is needed to find that no permit is left.
         assert_eq!(driver.wakes(), wakes + 1, "{n}");
     }
     let wakes = driver.wakes();
@@ -343,7 +347,7 @@ fn a_go_of_the_group_itself_waits_for_the_permit_and_drives_the_children() {
     assert_eq!((numbers(&group), free(&cap)), ((1, 0), 0));
     gate.open(1);
     assert!(driver.run(&mut group).is_pending() || group.stats().ok == 2);
-    // Now somebody else has it.
+    // Now the permit is taken elsewhere.
     let mut group = self::group(&cap);
     let held = cap.try_acquire().unwrap();
     {
@@ -420,7 +424,7 @@ fn children_that_wait_for_each_other_keep_their_permits_and_go_on() {
     assert_eq!((group.stats().ok, free(&cap)), (4, 2));
 }
 
-/// A group of many children that are ready at once.
+/// Returns a group of many children that are ready at once.
 fn busy(cap: &Arc<Semaphore>, children: usize) -> Group<Kids> {
     let mut group = group(cap);
     for n in 0..children {
@@ -452,7 +456,7 @@ fn two_busy_groups_take_turns() {
 
 #[test]
 fn two_groups_of_slow_children_take_turns() {
-    // Each round one child finishes, and another of its group could have its permit.
+    // In each round a child finishes, and a sibling could take its permit.
     for ways in [[true, true], [true, false], [false, false]] {
         let cap = semaphore(1);
         let seen = [Cell::new(0), Cell::new(0)];
@@ -478,7 +482,7 @@ fn two_groups_of_slow_children_take_turns() {
             }
         };
         let (one, two) = MockTask::new().finish(async {
-            // Each is woken for itself, as tasks are.
+            // Each is woken by itself, as tasks are.
             use futures::stream::{FuturesUnordered, StreamExt};
             let both: FuturesUnordered<_> = [run(0), run(1)].into_iter().collect();
             let all: Vec<_> = both.collect().await;
@@ -499,7 +503,7 @@ fn a_busy_group_lets_other_groups_have_a_permit_between_its_polls() {
     assert_eq!(other.wakes(), 1);
     let permit = other.poll(&mut acquire);
     assert!(permit.is_ready());
-    // It would hear of the next one still.
+    // The waiter would still get the next permit.
     drop(acquire);
     let ok = group.stats().ok;
     assert!(driver.run(&mut group).is_pending());
@@ -511,7 +515,7 @@ fn a_busy_group_lets_other_groups_have_a_permit_between_its_polls() {
 
 #[test]
 fn a_newcomer_after_a_busy_poll_finds_the_free_permits() {
-    // However many permits it has taken over from its own children by then.
+    // However many permits it has taken over from its own children before.
     for children in 0..100 {
         let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(2));
         let mut group = group(&cap);
@@ -554,7 +558,7 @@ fn two_groups_on_two_threads_fed_by_handles_on_others_never_lose_a_permit() {
                             0 => block_on(handle.go(child)).unwrap(),
                             1 => handle.queue(child),
                             _ => {
-                                // One that gives up, whatever it had been given.
+                                // A waiter that is dropped, with or without a reservation.
                                 let given_up = handle.go(job(async { Ok(0) }));
                                 let _ = MockTask::new().poll(&mut { given_up });
                                 handle.queue(child);
@@ -565,7 +569,7 @@ fn two_groups_on_two_threads_fed_by_handles_on_others_never_lose_a_permit() {
             }
             threads.spawn(move || {
                 block_on(async {
-                    // Open until all have come.
+                    // Holds the group open until all children are added.
                     let handle = group.handle();
                     let group = group.scope(|_| async move {
                         while handle.stats().ok < 2 * EACH {
@@ -576,7 +580,7 @@ fn two_groups_on_two_threads_fed_by_handles_on_others_never_lose_a_permit() {
                 });
             });
         }
-        // Somebody else, who takes permits too.
+        // Another user of the semaphore takes permits too.
         let (cap, done) = (&cap, &done);
         threads.spawn(move || {
             for _ in 0..2000 {
@@ -638,7 +642,7 @@ fn a_group_drops_its_wait_for_a_permit_when_no_child_needs_it_any_more() {
     let mut go = Box::pin(handle.go(async { Ok::<_, ()>(()) }));
     assert!(other.poll(&mut go).is_pending());
     assert!(driver.run(&mut group).is_pending());
-    // Somebody who waits behind the group.
+    // A waiter behind the group.
     let mut behind = Box::pin(cap.acquire());
     assert!(other.poll(&mut behind).is_pending());
     drop(held); // tells the group
@@ -651,7 +655,7 @@ fn a_group_drops_its_wait_for_a_permit_when_no_child_needs_it_any_more() {
 
 #[test]
 fn a_group_that_is_not_polled_leaves_the_semaphores_queue_when_it_can_use_no_permit() {
-    // The permit comes before the one who waits is gone, or after.
+    // The permit comes before the waiter is dropped, or after.
     for (early, case) in [false, true].into_iter().flat_map(|early| (0..4).map(move |n| (early, n)))
     {
         let (gate, cap) = (Gate::new(), semaphore(1));
@@ -659,7 +663,7 @@ fn a_group_that_is_not_polled_leaves_the_semaphores_queue_when_it_can_use_no_per
         let (driver, waiter) = (MockTask::new(), MockTask::new());
         let mut held = cap.try_acquire();
         two.queue(waits(&gate, 1));
-        // Behind the first group in the semaphore's line.
+        // Behind the first group in the semaphore's queue.
         let wait = |two: &mut Group<Kids>, held: &mut Option<_>| {
             assert!(driver.run(two).is_pending());
             held.take_if(|_| early);
@@ -722,10 +726,10 @@ fn a_permit_released_on_another_thread_during_a_poll_is_noticed() {
             while driver.poll(&mut group).is_pending() {
                 while driver.wakes() == looks {
                     let over = released.load(Ordering::SeqCst) == n;
-                    // Who has released it has woken everybody by then.
+                    // The thread that released it has woken every waiter by then.
                     if over && driver.wakes() == looks {
                         turn.store(usize::MAX, Ordering::SeqCst);
-                        panic!("round {n}: nobody polls the group again");
+                        panic!("round {n}: the group is not woken again");
                     }
                     std::thread::yield_now();
                 }
@@ -745,7 +749,7 @@ fn a_newcomer_takes_a_free_permit_in_the_same_poll_and_is_not_woken_for_it() {
     let mut go = Box::pin(handle.go(async { Ok::<_, ()>(()) }));
     assert!(other.poll(&mut go).is_pending());
     drop(held);
-    // Nobody has polled the group, so nobody was told.
+    // The group was not polled, so no waiter was woken.
     assert_eq!(other.wakes(), 0);
     assert!(other.poll(&mut go).is_ready());
     assert_eq!(other.wakes(), 0);

@@ -1,4 +1,4 @@
-//! Every child that was ever accepted is in exactly one of the numbers.
+//! Every child that was ever accepted is counted in exactly one number of the stats.
 
 use std::future::{pending, ready};
 use std::panic::panic_any;
@@ -11,7 +11,7 @@ use futures::stream;
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
-/// `queued, running, ok, failed, dropped`.
+/// Returns `queued, running, ok, failed, dropped`.
 fn numbers(stats: Stats) -> [usize; 5] {
     [stats.queued, stats.running, stats.ok, stats.failed, stats.dropped]
 }

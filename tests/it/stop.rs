@@ -1,4 +1,4 @@
-//! A stop is a signal: what runs is polled to its end, and nobody else is admitted.
+//! A stop is a signal: running children are polled to their end, and no other is admitted.
 
 use std::future::{pending, poll_fn, ready};
 use std::pin::{Pin, pin};
@@ -135,7 +135,7 @@ fn a_waiter_in_go_or_feed_is_woken_by_the_cancel_itself() {
         let mut feed = pin!(handle.feed(stream::iter([fed.watch(ready(Ok(8)))])));
         assert!(going.poll(&mut go).is_pending());
         assert!(feeding.poll(&mut feed).is_pending());
-        // Of one with room the stream is pending.
+        // With room, the feed waits for its stream.
         handle.set_limit(None);
         assert!(going.poll(&mut go).is_ready());
         let mut go = pin!(handle.go(probe.watch(ready(Ok(7)))));
@@ -215,7 +215,7 @@ fn a_cancel_wakes_a_group_that_only_waits_for_room() {
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
     assert_eq!((probe.polls(), probe.drops(), group.stats().dropped), (0, 1, 1));
 
-    // The same where it waits for who waits in a handle's `go`, and is not polled on.
+    // The same if it waits for a waiter in a handle's `go` that is not polled again.
     let mut group = Jobs::new();
     group.set_limit(Some(0));
     let handle = group.handle();
@@ -299,8 +299,8 @@ fn the_token_gives_the_reason() {
 
     let mut group = Jobs::new();
     let token = group.token().clone();
-    group.queue(async { panic!("as it must") });
-    assert_eq!(crate::common::panic_message(|| task.poll(&mut group)), "as it must");
+    group.queue(async { panic!("a child's panic") });
+    assert_eq!(crate::common::panic_message(|| task.poll(&mut group)), "a child's panic");
     assert_eq!(token.reason(), Some(Reason::Panicked));
 
     // The first reason wins.
@@ -527,7 +527,7 @@ fn a_child_that_cancels_drops_the_queue_in_the_same_poll_even_if_no_other_is_wok
     let mut group = Jobs::new().with_limit(1);
     let token = group.token().clone();
     let (held, released) = futures::channel::oneshot::channel::<()>();
-    // Goes on when the one behind it in the queue is dropped, with what it holds.
+    // Goes on when the child behind it in the queue is dropped with what it holds.
     group.queue(job(async move {
         token.cancel();
         Ok(usize::from(released.await.is_err()))

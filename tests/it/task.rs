@@ -123,7 +123,7 @@ fn a_group_with_only_daemons_left_ends_when_it_is_polled() {
     assert_eq!(driver.run(&mut group), std::task::Poll::Ready(Err("the daemon's")));
 }
 
-/// One runs and takes all the room; that another waits behind it once kept the group for ever.
+/// One daemon takes all the room and another waits behind it, which once held the group for ever.
 #[test]
 fn a_daemon_in_the_queue_does_not_hold_the_group_open() {
     let driver = MockTask::new();
@@ -198,7 +198,7 @@ fn a_child_that_is_given_back_keeps_its_options() {
         || task(crate::common::job(async { Ok(0) })).name("n").weight(3).priority(-2).daemon();
     assert_eq!(format!("{:?}", child()), options);
 
-    // Where nobody needs more of the group than plain room, and where handles do.
+    // Without a handle, which keeps the plain fast path, and with one.
     for shared in [false, true] {
         let mut group = Group::new().with_limit(3);
         let handle = shared.then(|| group.handle());
@@ -225,7 +225,7 @@ fn a_child_that_is_given_back_keeps_its_options() {
             let refused = driver.finish(handle.unwrap().go(refused)).unwrap_err().into_inner();
             assert_eq!(format!("{refused:?}"), options);
         }
-        // Another group takes it as what it is.
+        // Another group takes it with its options.
         let mut other = Group::new().with_limit(3);
         other.queue(refused);
         assert!(other.try_go(crate::common::job(async { Ok(0) })).is_err());
@@ -252,7 +252,7 @@ fn a_group_that_began_with_plain_children_goes_on_with_options() {
     }
     gate.open(0);
     assert!(driver.run(&mut group).is_pending());
-    // From here on it counts what each child weighs.
+    // From here on the group counts the weight of each child.
     group.queue(task(crate::common::waits(&gate, 6)).weight(2).priority(1));
     group.queue(crate::common::waits(&gate, 7));
     assert_eq!((group.stats().running, group.stats().queued, group.stats().ok), (4, 3, 1));

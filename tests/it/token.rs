@@ -26,7 +26,7 @@ fn the_first_reason_wins_and_one_call_sets_it() {
 }
 
 #[test]
-// What changes in a token does not change its hash.
+// The hash of a token does not depend on its mutable state.
 #[allow(clippy::mutable_key_type)]
 fn tokens_are_equal_by_identity() {
     let token = CancelToken::default();
@@ -128,7 +128,7 @@ fn a_dropped_wait_leaves_nothing_behind() {
         assert!(poll_with(wait, &count.clone().into()).is_pending());
     }
     assert_eq!(Arc::strong_count(&count), 51);
-    // From the middle, so that holes are made and filled.
+    // From the middle, so that gaps arise and are filled.
     for gone in [10, 30, 20, 0] {
         drop(waits.swap_remove(gone));
     }

@@ -1,4 +1,4 @@
-//! Futures run under a token.
+//! `CancelToken::run`: a future under a token.
 
 use std::cell::Cell;
 use std::future::{pending, poll_fn, ready};
@@ -16,7 +16,7 @@ use futures::future::FusedFuture;
 fn run_gives_the_output_of_a_future_that_ends() {
     let token = CancelToken::new();
     assert_eq!(block_on(token.run(async { 7 })), Ok(7));
-    // Borrows nothing of the token.
+    // The future borrows nothing of the token.
     let run = CancelToken::new().run(ready("text"));
     assert_eq!(block_on(run), Ok("text"));
 }
@@ -51,7 +51,7 @@ fn run_lets_a_finished_future_win_over_a_cancelled_token() {
     token.cancel();
     assert_eq!(poll_with(&mut run, Waker::noop()), Poll::Ready(Ok(7)));
 
-    // Also where it is the future itself that cancels.
+    // Also if the future itself cancels.
     let token = CancelToken::new();
     assert_eq!(block_on(token.run(async { token.cancel() })), Ok(true));
 }
@@ -71,7 +71,7 @@ fn run_drops_the_future_in_the_poll_that_sees_the_token_cancelled() {
     assert_eq!((count.get(), drops.get()), (1, 0));
     assert!(matches!(poll_with(&mut run, &count.clone().into()), Poll::Ready(Err(_))));
     assert_eq!(drops.get(), 1);
-    // Fused.
+    // The future is fused.
     assert!(run.is_terminated());
     assert!(poll_with(&mut run, Waker::noop()).is_pending());
 }

@@ -14,7 +14,7 @@ fn pending<F: Future + Unpin>(future: &mut F, waker: &Waker) -> bool {
     Pin::new(future).poll(&mut Context::from_waker(waker)).is_pending()
 }
 
-/// A generator of numbers, different for each seed.
+/// A generator of pseudo-random numbers.
 struct Random(u64);
 
 impl Random {
@@ -24,7 +24,7 @@ impl Random {
     }
 }
 
-/// Runs `f` on so many threads, all started at once.
+/// Runs `f` on the given number of threads, all started at once.
 fn race<T: Send>(threads: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(threads);
     thread::scope(|scope| {
@@ -59,7 +59,7 @@ fn one_of_many_cancels_wins_and_all_see_every_token_marked() {
         let middle = root.child();
         let leaves: Vec<_> = (0..20).map(|_| middle.child().child()).collect();
         let won = race(4, |n| {
-            // Those who cancel the branch race with those who cancel the root.
+            // Threads that cancel the branch race with threads that cancel the root.
             let token = [&root, &middle][n % 2];
             let won = token.cancel_with([Reason::Failed, Reason::Done][n % 2].clone());
             assert!(token.is_cancelled() && token.reason().is_some());
@@ -114,7 +114,7 @@ fn no_wake_up_is_lost_to_a_racing_cancel() {
             if n == 0 {
                 root.cancel();
             } else {
-                // Hangs where one is.
+                // Hangs if one is lost.
                 assert_eq!(block_on(child.cancelled()), Reason::Cancelled);
             }
         });
@@ -146,7 +146,7 @@ fn waits_that_come_and_go_while_the_token_is_cancelled_leave_nothing() {
             }
             assert!(kept.iter_mut().all(|wait| !pending(wait, &waker)));
         });
-        // Those dropped in time were not woken; those kept were, once each.
+        // Waits dropped in time were not woken; the others were, once each.
         assert!(count.get() >= registered.load(SeqCst));
         assert_eq!(Arc::strong_count(&count), 1);
     }
@@ -165,7 +165,7 @@ fn children_made_while_the_parent_is_cancelled_are_all_cancelled() {
             (0..50)
                 .map(|turn| {
                     let child = token.child();
-                    // Chains of which the upper end is dropped, and bushes.
+                    // Chains that lose their upper end, and bushes.
                     token = if turn % 3 == 0 { root.clone() } else { child.clone() };
                     child
                 })
@@ -194,7 +194,7 @@ fn tokens_dropped_between_root_and_leaf_never_hide_the_leaf() {
                     thread::yield_now();
                 }
                 root.cancel_with(Reason::Done);
-                // Not a moment later.
+                // The reason is there at once.
                 assert_eq!(leaf.reason(), Some(Reason::Done));
                 return;
             };

@@ -9,7 +9,7 @@ use std::task::{Poll, Wake, Waker};
 use crate::common::{WakeCount, poll_with, waker_fn};
 use errgroup::{CancelToken, Reason};
 
-/// Runs with a stack on which 100,000 nested calls have no room.
+/// Runs `f` on a stack that is too small for 100,000 nested calls.
 fn on_small_stack(f: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().stack_size(256 << 10).spawn(f).unwrap().join().unwrap();
 }
@@ -24,7 +24,7 @@ fn chain(root: &CancelToken, depth: usize) -> Vec<CancelToken> {
     all
 }
 
-/// The same numbers in another order, the same each time.
+/// Returns the same items in another order, which is the same each time.
 fn shuffled<T>(mut all: Vec<T>) -> Vec<T> {
     let mut seed = 1_u64;
     for n in (1..all.len()).rev() {
@@ -99,7 +99,7 @@ fn a_token_stays_in_the_tree_as_long_as_a_clone_or_a_wait_is_left() {
     let below = [middle.child(), wait.child()];
     let mut wait = { wait }.cancelled();
     drop(middle);
-    // Each child's making and each drop are occasions to take the token out.
+    // Each new child and each drop could take the token out of the tree.
     let more: Vec<_> = below.iter().map(CancelToken::child).collect();
     drop(clone.child());
     drop(clone.clone());
@@ -141,7 +141,7 @@ fn all_descendants_are_marked_before_the_first_waker_runs() {
     let waker = Waker::from(check.clone());
     let mut waits: Vec<_> = all.iter().map(CancelToken::cancelled).collect();
     assert!(waits.iter_mut().all(|wait| poll_with(wait, &waker).is_pending()));
-    // Some middle nodes go; what hangs below them counts as well.
+    // Some middle nodes are dropped; their descendants count as well.
     for n in [60, 50, 20, 7, 3, 2] {
         drop(waits.remove(n));
         drop(all.remove(n));
@@ -152,7 +152,7 @@ fn all_descendants_are_marked_before_the_first_waker_runs() {
     check.0.lock().unwrap().clear();
 }
 
-// Without `std`, nothing can catch a panic, and the second aborts.
+// Without `std`, no panic can be caught, and the second aborts.
 #[cfg(feature = "std")]
 #[test]
 fn a_waker_that_panics_in_a_branch_keeps_no_other_from_being_woken() {
@@ -212,7 +212,7 @@ fn a_deep_chain_is_dropped_in_any_order_without_recursion() {
 fn the_end_of_a_deep_chain_may_outlive_the_rest() {
     on_small_stack(|| {
         let root = CancelToken::new();
-        // The upper end goes first, then the rest from below.
+        // The upper end is dropped first, then the rest from below.
         let mut all = chain(&root, DEEP);
         let last = all.pop().unwrap();
         drop(root);

@@ -26,7 +26,7 @@ fn one_waker_that_panics_keeps_no_other_from_being_woken() {
     assert!(!token.cancel());
 }
 
-// Without `std`, nothing can catch a panic, and the second aborts.
+// Without `std`, no panic can be caught, and the second aborts.
 #[cfg(feature = "std")]
 #[test]
 fn a_waker_that_panics_keeps_no_other_from_being_woken() {
@@ -87,7 +87,7 @@ fn a_waker_may_use_the_token_poll_its_task_or_drop_it() {
     *slot.lock().unwrap() = Some(token.cancelled());
     assert!(poll_with(slot.lock().unwrap().as_mut().unwrap(), &polls).is_pending());
 
-    // Drops the task of another waiter, that is to be woken as well.
+    // Drops the task of another waiter that is to be woken as well.
     let victim = Arc::new(Mutex::new(Some(token.cancelled())));
     let drops = waker_fn({
         let (victim, seen) = (victim.clone(), seen.clone());
@@ -160,21 +160,21 @@ fn a_waker_may_use_the_token_while_it_is_dropped() {
         Waker::from(Arc::new(UseOnDrop(Mutex::new(Some(token.clone())), drops.clone())))
     };
 
-    // Deregistered.
+    // The wait is deregistered.
     let token = CancelToken::new();
     let mut wait = token.cancelled();
     assert!(poll_with(&mut wait, &waker(&token)).is_pending());
     drop(wait);
     assert_eq!((drops.load(SeqCst), token.reason()), (1, Some(Reason::Finished)));
 
-    // Replaced.
+    // The waker is replaced.
     let token = CancelToken::new();
     let mut wait = token.cancelled();
     assert!(poll_with(&mut wait, &waker(&token)).is_pending());
     assert!(poll_with(&mut wait, Waker::noop()).is_pending());
     assert_eq!((drops.load(SeqCst), token.reason()), (2, Some(Reason::Finished)));
 
-    // Woken.
+    // The waker is woken.
     let token = CancelToken::new();
     let mut wait = token.cancelled();
     assert!(poll_with(&mut wait, &waker(&token)).is_pending());
@@ -203,10 +203,10 @@ fn a_cause_may_use_the_token_when_it_is_dropped() {
     let drops = Arc::new(AtomicUsize::new(0));
     let token = CancelToken::new();
     token.cancel();
-    // Too late to be the reason, so it goes at once.
+    // It is too late to be the reason, so it is dropped at once.
     assert!(!token.cancel_with(Reason::Cause(Arc::new(Cause(token.clone(), drops.clone())))));
     assert_eq!(drops.load(SeqCst), 1);
-    // The reason of others, and gone with the last of them.
+    // It is the reason of other tokens, and dropped with the last of them.
     let parent = CancelToken::new();
     let children: Vec<_> = (0..10).map(|_| parent.child()).collect();
     parent.cancel_with(Reason::Cause(Arc::new(Cause(token, drops.clone()))));

@@ -1,4 +1,4 @@
-//! A scope whose body may fail: what stops it, and whose error is the result.
+//! `try_scope`: the body may fail. What stops the scope, and which error is the result.
 
 use std::cell::RefCell;
 use std::future::{Future, ready};
@@ -17,7 +17,7 @@ fn group() -> Group<Kids> {
     Group::new()
 }
 
-/// A child that fails in its clean-up, once it is told to stop.
+/// A child that fails in its clean-up after a stop.
 async fn fails_when_told(handle: Handle<Kids>, error: &'static str) -> Result<usize, &'static str> {
     handle.token().cancelled().await;
     Err(error)
@@ -56,7 +56,7 @@ fn a_childs_error_is_the_result_if_the_body_succeeds() {
     });
     assert_eq!(MockTask::new().finish(scope), Err("the child failed"));
 
-    // After the body, too.
+    // After the body as well.
     let gate = Gate::new();
     let door = gate.clone();
     let mut scope = pin!(group().try_scope(async move |handle| {
@@ -199,7 +199,7 @@ enum Verdicts {
     Body,
 }
 
-/// Never stops; fails at its end where more than `most` children did.
+/// A policy that never stops, and fails if more than `most` children failed.
 struct AtMost {
     most: usize,
     failed: usize,

@@ -1,4 +1,4 @@
-//! No wake-up is lost, and none comes for nothing.
+//! No wake-up is lost, and none is needless.
 
 use std::future::{pending, poll_fn, ready};
 use std::pin::{Pin, pin};
@@ -12,7 +12,7 @@ use errgroup::{Boxed, Child, Children, Group, Handle};
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 type Pen = Arc<Mutex<Option<Waker>>>;
 
-/// A child that writes its waker down and is never done.
+/// Makes a child that stores its waker and is never done.
 fn shows_its_waker(pen: &Pen) -> Job {
     let pen = Arc::clone(pen);
     job(poll_fn(move |cx| {
@@ -122,7 +122,7 @@ fn a_child_that_wakes_itself_in_its_last_poll_causes_no_wake_up() {
         }
         assert!(task.poll(&mut group).is_pending());
         assert_eq!((group.stats().ok, probe.polls(), task.wakes()), (3, 1, 0));
-        // Neither does one that takes its place.
+        // Neither does its successor in the slot.
         group.queue(probe.watch(waits(&gate, 1)));
         let before = task.wakes();
         assert!(task.poll(&mut group).is_pending());
@@ -169,7 +169,7 @@ fn the_waker_of_a_finished_child_does_not_wake_its_successor() {
     {
         let (task, pen, finish) = (MockTask::new(), Pen::default(), Gate::new());
         let mut group = group.with_limit(limit);
-        // Parked siblings, so that the group goes on.
+        // Parked siblings, which hold the group open.
         let mut stale = Vec::new();
         for _ in 1..limit {
             group.queue(job(pending()));
@@ -187,7 +187,7 @@ fn the_waker_of_a_finished_child_does_not_wake_its_successor() {
             stale.push(taken(&pen));
             finish.open(round);
             assert!(task.poll(&mut group).is_pending());
-            assert_eq!(newcomer.polls(), 1, "it has the place of the finished one");
+            assert_eq!(newcomer.polls(), 1, "it has the slot of the finished child");
             let before = task.wakes();
             for waker in &stale {
                 waker.wake_by_ref();
@@ -263,7 +263,7 @@ fn wakers_outlive_their_group_and_do_no_harm() {
     std::thread::spawn(move || waker.wake()).join().unwrap();
     assert_eq!(task.wakes(), 0);
 
-    // Where it has resolved, as well.
+    // A group that has resolved, as well.
     let mut group = Jobs::new();
     let writes = Arc::clone(&pen);
     group.queue(poll_fn(move |cx| {
@@ -332,7 +332,7 @@ fn a_child_that_wakes_a_sibling_during_its_poll_causes_no_needless_wake_up() {
         assert_eq!(task.wakes(), 1);
         assert!(task.run(&mut group).is_pending());
         assert_eq!((probe.polls(), probe.drops(), group.stats().ok), (2, 1, 2));
-        // Once there is nothing to do, nobody is woken.
+        // Without work left, no task is woken.
         let before = task.wakes();
         assert!(task.poll(&mut group).is_pending());
         assert_eq!(task.wakes(), before);
@@ -427,9 +427,9 @@ fn a_newcomer_wakes_the_group_only_if_there_is_room() {
         assert!(task.poll(&mut group).is_pending());
         assert_eq!(task.wakes(), 0);
         handle.queue(waits(&gate, 1));
-        assert_eq!(task.wakes(), 1, "there is one to be polled");
+        assert_eq!(task.wakes(), 1, "there is a child to be polled");
         assert!(task.poll(&mut group).is_pending());
-        // No room: nothing to do.
+        // There is no room, so there is nothing to do.
         handle.queue(waits(&gate, 2));
         assert!(handle.try_go(waits(&gate, 3)).is_err());
         let mut go = pin!(handle.go(waits(&gate, 3)));
@@ -439,7 +439,7 @@ fn a_newcomer_wakes_the_group_only_if_there_is_room() {
         gate.open(0);
         assert_eq!(task.wakes(), 2);
         assert!(task.poll(&mut group).is_pending());
-        assert_eq!((task.wakes(), going.wakes()), (2, 0), "the queued one was before it");
+        assert_eq!((task.wakes(), going.wakes()), (2, 0), "the queued child was before it");
         gate.open(1);
         assert!(task.poll(&mut group).is_pending());
         assert_eq!((task.wakes(), going.wakes()), (3, 1));
@@ -482,7 +482,7 @@ fn a_waiter_with_a_reservation_is_woken_once() {
     gate.open(0);
     assert!(task.poll(&mut group).is_pending());
     assert_eq!((task.wakes(), going.wakes()), (1, 1));
-    // All of this waits behind it, and gives nobody anything to do.
+    // All of this waits behind it and causes no work.
     handle.queue(pending());
     assert!(handle.try_go(pending()).is_err());
     handle.set_limit(Some(2));
@@ -505,7 +505,7 @@ fn queries_of_the_group_cause_no_wake_up() {
     handle.set_limit(Some(0));
     handle.set_limit(None);
     drop(handle.clone());
-    assert_eq!(task.wakes(), 0, "nobody waits for room");
+    assert_eq!(task.wakes(), 0, "no waiter waits for room");
     drop(handle);
     assert_eq!(task.wakes(), 0);
 }
@@ -524,7 +524,7 @@ fn a_resolved_group_wakes_no_task() {
     assert_eq!(task.wakes(), 0);
 }
 
-/// A task that looks at the group while it is woken, and when its waker is dropped.
+/// A waker that reads the group's stats while it wakes and when it is dropped.
 struct Curious {
     handle: Handle<Boxed<'static, usize, &'static str>>,
     wakes: Arc<AtomicUsize>,
@@ -557,7 +557,7 @@ fn no_lock_is_held_while_a_waker_runs_or_is_dropped() {
     let mut first = pin!(handle.go(waits(&gate, 1)));
     let mut second = Box::pin(handle.go(waits(&gate, 2)));
     for _ in 0..2 {
-        // Each poll drops the waker of the one before it.
+        // Each poll drops the waker of the poll before it.
         assert!(Pin::new(&mut group).poll(&mut Context::from_waker(&curious())).is_pending());
         assert!(first.as_mut().poll(&mut Context::from_waker(&curious())).is_pending());
         assert!(second.as_mut().poll(&mut Context::from_waker(&curious())).is_pending());
@@ -586,7 +586,7 @@ fn threads_that_wake_children_at_any_moment_lose_no_wake_up() {
     {
         const CHILDREN: usize = 70;
         const ROUNDS: usize = 200;
-        // Each child asks for a wake-up from elsewhere, and trusts that it comes.
+        // Each child asks for a wake-up from another thread and relies on it.
         let (send, receive) = std::sync::mpsc::channel::<(Arc<AtomicUsize>, Waker)>();
         let mut group = group;
         for _ in 0..CHILDREN {

@@ -11,7 +11,7 @@ use futures::stream;
 type Kids = errgroup::Boxed<'static, usize, &'static str>;
 type Heavy = errgroup::Task<Job>;
 
-/// Adds up the weights of those who run.
+/// Adds up the weights of the running children.
 #[derive(Clone, Default)]
 struct Scale(Arc<AtomicUsize>);
 
@@ -20,7 +20,7 @@ impl Scale {
         self.0.load(SeqCst)
     }
 
-    /// A child that is on the scale from its first poll to its drop, and waits at its gate.
+    /// Makes a child that is on the scale from its first poll to its drop, and waits at its door.
     fn child(&self, gate: &Gate, number: usize, weight: usize) -> Heavy {
         let (scale, open) = (self.clone(), gate.wait(number));
         let child = job(async move {
@@ -44,10 +44,10 @@ fn numbers<C: Children, P, O>(group: &Group<C, P, O>) -> (usize, usize, usize) {
     (stats.running, stats.queued, stats.ok)
 }
 
-/// Adds a child of weight 3 to an empty group.
+/// A way to add a child of weight 3 to an empty group.
 type Way<C> = fn(&mut Group<C, FirstErr<&'static str>>, Heavy);
 
-/// However the child came, it takes 3 of the limit of 4.
+/// Checks that the child takes 3 of the limit of 4, however it is added.
 fn takes_three_of_four<C>(make: fn() -> Group<C, FirstErr<&'static str>>)
 where
     C: Children<Ok = usize, Err = &'static str>,
@@ -97,7 +97,7 @@ fn a_heavy_waiter_in_the_middle_of_the_queue_holds_those_behind_it() {
     assert_eq!((numbers(&group), scale.now()), ((2, 3, 0), 4));
     gate.open(0);
     assert!(driver.run(&mut group).is_pending());
-    // There is room for the last two, but not for the first of the line.
+    // There is room for the last two, but not for the first of the queue.
     assert_eq!((numbers(&group), scale.now()), ((1, 3, 1), 2));
     gate.open(1);
     assert!(driver.run(&mut group).is_pending());
@@ -114,8 +114,8 @@ fn neither_light_nor_heavy_children_starve_the_others() {
     let (driver, gate, scale) = (MockTask::new(), Gate::new(), Scale::default());
     let mut group = Group::new().with_limit(3);
     let handle = group.handle();
-    // Each light one that finishes is followed by another, for ever: a heavy one still gets in
-    // as soon as those are done who came before it.
+    // Each light child that finishes is followed by another, for ever. A heavy one is still
+    // admitted as soon as those before it are done.
     for n in 0..3 {
         handle.queue(scale.child(&gate, n, 1));
     }
@@ -130,8 +130,8 @@ fn neither_light_nor_heavy_children_starve_the_others() {
     }
     assert_eq!(heavy.wakes(), 1);
     assert!(heavy.poll(&mut go).is_ready());
-    // And each heavy one that finishes is followed by another: those who are light have
-    // their turn all the same.
+    // And each heavy child that finishes is followed by another. The light ones still have
+    // their turn.
     handle.queue(scale.child(&gate, 101, 3));
     assert!(driver.run(&mut group).is_pending());
     assert_eq!((scale.now(), numbers(&group)), (3, (1, 4, 3)));
@@ -185,7 +185,7 @@ fn the_sum_of_the_weights_never_exceeds_the_limit() {
                 break;
             }
         }
-        assert!(group.is_stopped() && scale.now() == 0, "seed {seed}: it comes to its end");
+        assert!(group.is_stopped() && scale.now() == 0, "seed {seed}: the group has ended");
     }
 }
 
@@ -203,12 +203,12 @@ fn a_lower_limit_revokes_a_heavy_reservation_and_it_is_made_again() {
     handle.set_limit(Some(9));
     assert_eq!((waiter.wakes(), light.wakes()), (1, 0));
     handle.set_limit(Some(8));
-    // 6 are taken; the light one doesn't slip into what is left.
+    // 6 are taken; the light waiter doesn't get the rest.
     assert!(waiter.poll(&mut go).is_pending());
     assert_eq!(light.wakes(), 0);
     handle.set_limit(Some(10));
     assert_eq!((waiter.wakes(), light.wakes()), (2, 1));
-    // The last is taken back first, and the first keeps what it has.
+    // The last reservation is revoked first, and the first one is kept.
     handle.set_limit(Some(9));
     assert!(light.poll(&mut behind).is_pending());
     assert!(waiter.poll(&mut go).is_ready());
@@ -330,7 +330,8 @@ fn a_failure_without_a_stop_gives_all_the_weight_back() {
 #[test]
 fn panics_stops_and_drops_leave_the_stats_right() {
     let driver = MockTask::new();
-    // A granted heavy go, a heavy one that runs, a heavy one that is queued; then the end.
+    // A heavy go with a reservation, a heavy child that runs, a heavy child that is queued; then
+    // the end.
     let ends: [fn(&mut Group<Kids>, &Gate); 3] = [
         |group, gate| {
             gate.open(1);
@@ -428,14 +429,14 @@ fn a_fed_child_that_is_too_heavy_is_queued_and_the_stream_is_not_polled_on() {
         let fed = if own {
             let mut feed = group.feed(tap.clone());
             assert!(driver.run(&mut feed).is_pending());
-            assert_eq!((tap.asked(), scale.now()), (2, 3));
+            assert_eq!((tap.polls(), scale.now()), (2, 3));
             gate.open(0);
             driver.run(&mut feed)
         } else {
             let mut feed = handle.feed(tap.clone());
             assert!(feeder.run(&mut feed).is_pending());
             assert!(driver.run(&mut group).is_pending());
-            assert_eq!((tap.asked(), scale.now()), (2, 3));
+            assert_eq!((tap.polls(), scale.now()), (2, 3));
             gate.open(0);
             assert!(driver.run(&mut group).is_pending());
             assert_eq!(feeder.wakes(), 1);
@@ -444,8 +445,8 @@ fn a_fed_child_that_is_too_heavy_is_queued_and_the_stream_is_not_polled_on() {
             assert!(driver.run(&mut group).is_pending());
             feeder.run(&mut feed)
         };
-        assert_eq!(fed.is_ready(), !own, "the end, too, is seen only with room");
-        assert_eq!(tap.asked(), if own { 3 } else { 4 });
+        assert_eq!(fed.is_ready(), !own, "the end is seen only with room, as well");
+        assert_eq!(tap.polls(), if own { 3 } else { 4 });
         (1..3).for_each(|n| gate.open(n));
         assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
         assert_eq!(group.stats().ok, 3);
@@ -463,12 +464,12 @@ fn heavy_children_of_low_priority_are_not_all_taken_from_the_stream_at_once() {
     let fed = {
         let mut feed = group.feed(tap.clone());
         assert!(driver.run(&mut feed).is_pending());
-        // One waits for more room, and nobody is let in past it.
-        assert_eq!(tap.asked(), 1);
+        // One child waits for more room, and no other is admitted past it.
+        assert_eq!(tap.polls(), 1);
         for n in 0..10 {
             gate.open(n);
             assert!(driver.run(&mut feed).is_pending());
-            assert_eq!((tap.asked(), scale.now()), (n + 1, 2));
+            assert_eq!((tap.polls(), scale.now()), (n + 1, 2));
         }
         (10..100).for_each(|n| gate.open(n));
         driver.run(&mut feed)

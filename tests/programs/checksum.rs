@@ -1,4 +1,4 @@
-//! The example `checksum`, started as a program, on trees made for it.
+//! The example `checksum`, started as a program on trees made for it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,7 +21,7 @@ fn checksum<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
     Command::new(program("checksum")).args(args).output().unwrap()
 }
 
-/// A tree of these files, each with its content.
+/// Makes a tree of these files, each with its content.
 fn tree<N: AsRef<OsStr>>(files: impl IntoIterator<Item = (N, &'static str)>) -> TempDir {
     let root = TempDir::new().unwrap();
     for (name, content) in files {
@@ -32,7 +32,7 @@ fn tree<N: AsRef<OsStr>>(files: impl IntoIterator<Item = (N, &'static str)>) -> 
     root
 }
 
-/// What is printed for files that all hold "abc".
+/// Returns what is printed for files that all hold "abc".
 fn lines_of_abc<N: AsRef<str>>(root: &TempDir, names: impl IntoIterator<Item = N>) -> String {
     let root = root.path().display();
     names.into_iter().map(|name| format!("{OF_ABC}  {root}/{}\n", name.as_ref())).collect()
@@ -51,7 +51,7 @@ fn assert_succeeded(output: &Output) {
     assert_eq!((stderr(output), output.status.code()), ("", Some(0)));
 }
 
-/// It complains in one line, and prints nothing.
+/// Asserts that it complains in one line and prints nothing.
 #[track_caller]
 fn assert_bad_input(output: &Output, about: &str) {
     assert_eq!((stdout(output), output.status.code()), ("", Some(2)));
@@ -61,7 +61,7 @@ fn assert_bad_input(output: &Output, about: &str) {
 
 // === the peer ===
 
-/// The `sha256sum` whose output the example's is to equal, where there is one.
+/// Returns `true` if there is a `sha256sum` to compare with.
 fn has_sha256sum() -> bool {
     let version = Command::new("sha256sum").arg("--version").output();
     let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
@@ -71,7 +71,7 @@ fn has_sha256sum() -> bool {
     })
 }
 
-/// What `sha256sum` prints for all files below `root`, in the order of their paths' bytes.
+/// Returns what `sha256sum` prints for all files below `root`, in the order of their paths' bytes.
 fn by_sha256sum(root: &Path) -> Vec<u8> {
     fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -170,7 +170,7 @@ fn escapes_names_as_coreutils_9_does() {
     assert_eq!(stdout(&output), expected);
 }
 
-/// `a/` comes behind `a b` and `a.txt`, for the slash is what its files' paths have there.
+/// `a/` comes behind `a b` and `a.txt`, because its files' paths have the slash there.
 #[test]
 fn orders_by_the_bytes_of_the_whole_path() {
     let names = ["a b", "a-", "a.txt", "a/1", "a/1.d/2", "a/12/x", "a/B", "a/b", "a0", "a0.d/x"];
@@ -182,7 +182,7 @@ fn orders_by_the_bytes_of_the_whole_path() {
     }
 }
 
-/// A long file comes first: the others are done before it, and wait for it.
+/// A long file comes first: the others are done before it and wait for it.
 #[test]
 fn prints_in_order_even_if_the_first_file_ends_last() {
     let names: Vec<_> = (100..400).map(|n| format!("d{}/{n}", n / 50)).collect();
@@ -251,7 +251,7 @@ fn skips_the_file_that_it_writes() {
 
 #[test]
 fn takes_its_own_folder_without_an_argument() {
-    // One line is enough: who builds into this folder has a lot in it, and it changes.
+    // One line is enough: a build folder in here may hold a lot, and it changes.
     let mut command = Command::new(program("checksum"));
     let mut run = command.args(["--limit", "1"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
@@ -278,15 +278,15 @@ fn refuses_bad_input_in_one_line() {
 
 // === what can't be read ===
 
-/// Runs the program as somebody who may not read everything, as root may.
+/// Runs the program as a user that, unlike root, may not read everything.
 fn checksum_unprivileged(root: &TempDir, args: &[&str]) -> Output {
     const UNPRIVILEGED: u32 = 65534;
     let mut command = Command::new("timeout");
     command.arg("60").current_dir("/");
     let elsewhere = TempDir::new().unwrap();
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
-        // Where it was built nobody may be locked out. (Were it copied by this process, it
-        // could be "busy": open for writing in what another test is about to start.)
+        // That user may have no access to the build folder, so the program is copied. If this
+        // process copied it, it could be "busy": open for writing in the child of another test.
         for folder in [root, &elsewhere] {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -330,7 +330,7 @@ fn stops_at_the_first_file_that_it_cannot_read() {
     }
 }
 
-/// A file that takes hours runs already when another fails: nobody waits for it.
+/// A file that takes hours is being read when another fails: the program does not wait for it.
 #[test]
 fn stops_in_the_middle_of_a_long_file() {
     let root = tree([("b", "abc")]);
@@ -373,7 +373,7 @@ fn stops_at_a_folder_that_it_cannot_read() {
 
 #[test]
 fn names_the_file_that_fails_to_read() {
-    // Nothing is mapped where it begins.
+    // Nothing is mapped at its beginning.
     let output = checksum(["/proc/self/mem"]);
     assert_eq!((stdout(&output), output.status.code()), ("", Some(1)));
     assert_eq!(stderr(&output), "checksum: /proc/self/mem: Input/output error (os error 5)\n");
@@ -397,8 +397,8 @@ fn reports_a_full_disk() {
 
 // === large files, long outputs ===
 
-/// More lines than a pipe holds, so that whoever prints them waits for a reader; the first
-/// is that of a file of 32 MiB.
+/// Makes a tree of more lines than a pipe holds, so that the program waits for a reader. The first
+/// is the line of a file of 32 MiB.
 fn large_tree() -> TempDir {
     let folder = "folder".repeat(40);
     let root = tree((0..300).map(|n| (format!("{folder}/{folder}/{n}"), "abc")));
@@ -421,7 +421,7 @@ fn uses_little_memory_for_a_large_file_and_exits_quietly_when_its_pipe_closes() 
     let of_32_mib_of_zeros = "83ee47245398adee79bd9c0a8bc57b821e92aba10f5f9ade8a5d1fae4d8c4302";
     assert_eq!(first, format!("{of_32_mib_of_zeros}  {}/a\n", root.path().display()));
 
-    // It is alive, for it can't get rid of its other lines.
+    // It is alive, because it can't write its other lines.
     let status = fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();

@@ -1,6 +1,6 @@
 //! The examples, started as programs.
 //!
-//! `cargo test` builds them first; `cargo test --test programs` alone does not: then it takes
+//! `cargo test` builds them first. `cargo test --test programs` does not: run
 //! `cargo build --examples` before it.
 
 #[cfg(target_os = "linux")]
@@ -10,7 +10,7 @@ mod small;
 
 use std::path::PathBuf;
 
-/// Returns the path of an example: cargo puts it next to the folder of the tests.
+/// Returns the path of an example, which cargo puts next to the folder of the tests.
 fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);

@@ -6,7 +6,7 @@ use crate::program;
 
 // === timeline ===
 
-/// Looks that every element is closed, in the right order, and gives how many there are.
+/// Returns the number of elements, and checks that each is closed in the right order.
 fn count_elements(svg: &str) -> usize {
     let (mut open, mut count) = (Vec::new(), 0);
     for part in svg.split('<').skip(1) {
@@ -45,7 +45,7 @@ fn assert_tells_the_story(svg: &str) {
     ] {
         assert!(svg.contains(mark), "{mark} is missing");
     }
-    assert!(!svg.contains("NaN") && !svg.contains("inf"), "a number that is none");
+    assert!(!svg.contains("NaN") && !svg.contains("inf"), "no invalid number");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn the_picture_in_the_docs_tells_the_same_story() {
 
 // === adaptive ===
 
-/// The number that stands between two words.
+/// Returns the number between two words.
 fn number(text: &str, before: &str, after: &str) -> u32 {
     let (_, rest) = text.split_once(before).unwrap();
     let (number, _) = rest.split_once(after).unwrap();
@@ -71,7 +71,7 @@ fn number(text: &str, before: &str, after: &str) -> u32 {
 
 #[test]
 fn the_limit_reaches_the_knee_and_loses_a_fifth_at_most() {
-    // It measures time, and somebody else may have the processor: so it has three tries.
+    // The example measures time, and the machine may be busy, so it has three tries.
     for last in [false, false, true] {
         let output = Command::new(program("adaptive")).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -81,7 +81,7 @@ fn the_limit_reaches_the_knee_and_loses_a_fifth_at_most() {
         if share >= 80 && (7..=14).contains(&limit) {
             return;
         }
-        // On a machine that has no time for it at all, it still has to stay below the worst.
+        // Even on a very busy machine it has to beat the worst limits.
         assert!(!last || (share >= 50 && (4..=20).contains(&limit)), "{text}");
     }
 }
