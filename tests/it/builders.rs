@@ -7,7 +7,7 @@ use std::marker::PhantomPinned;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::common::{Gate, Job, Log, MockTask, Probe, panic_message, waits};
+use crate::common::{Gate, Job, Log, MockTask, Probe, panic_message, waits, yield_now};
 use errgroup::{
     Boxed, CancelToken, Child, Children, FirstErr, Group, Handle, LocalBoxed, Plain, Policy,
     Reason, Verdict,
@@ -140,7 +140,7 @@ fn unboxed_takes_futures_of_one_type_and_does_not_move_them() {
         let here = n;
         // Held across an await, so that the future refers to itself.
         let there = &here;
-        crate::common::yield_now().await;
+        yield_now().await;
         assert!(std::ptr::eq(there, &raw const here));
         probe.watch(ready(Ok(*there))).await
     }

@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{Gate, Log, MockTask, logged_child, waker_fn};
+use crate::common::{DropCounter, Gate, Log, MockTask, logged_child, waker_fn};
 use errgroup::{Boxed, Group, Handle};
 use futures::FutureExt;
 use futures::future::FusedFuture;
 
-type Kids = Boxed<'static, usize, &'static str>;
+type Kind = Boxed<'static, usize, &'static str>;
 
-fn group() -> (Group<Kids>, Handle<Kids>) {
+fn group() -> (Group<Kind>, Handle<Kind>) {
     let group = Group::new();
     let handle = group.handle();
     (group, handle)
@@ -154,7 +154,7 @@ fn a_stop_alone_does_not_close_the_group() {
 }
 
 /// Logs, when it is dropped, whether the group is closed.
-struct Witness(Handle<Kids>, Log);
+struct Witness(Handle<Kind>, Log);
 
 impl Drop for Witness {
     fn drop(&mut self) {
@@ -204,7 +204,7 @@ trait WithLimitOf {
     fn with_limit_of(self, limit: usize) -> Self;
 }
 
-impl WithLimitOf for Group<Kids> {
+impl WithLimitOf for Group<Kind> {
     /// Sets the limit of a group that has a handle already.
     fn with_limit_of(self, limit: usize) -> Self {
         self.set_limit(Some(limit));
@@ -248,7 +248,7 @@ fn a_drop_in_which_a_destructor_panics_closes_the_group() {
         }
     }
     let (mut group, handle) = group();
-    let drops = crate::common::DropCounter::default();
+    let drops = DropCounter::default();
     for n in 0..3 {
         let guard = drops.guard();
         let bomb = (n == 1).then(|| Bomb);
@@ -289,7 +289,7 @@ fn a_scope_closes_when_its_body_and_its_children_are_done() {
     let (door, waits) = (gate.clone(), MockTask::new());
     let mut keep = None;
     let slot = &mut keep;
-    let mut scope = Box::pin(Group::<Kids>::new().scope(|handle| {
+    let mut scope = Box::pin(Group::<Kind>::new().scope(|handle| {
         *slot = Some(handle);
         async move { door.wait(0).await }
     }));

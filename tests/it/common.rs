@@ -453,21 +453,21 @@ pub(crate) fn waker_and_count() -> (Waker, Arc<WakeCount>) {
 
 /// A group of boxed children with its handle, and the task, the gate and the log of its tests.
 pub(crate) struct Fixture {
-    pub(crate) group: Group<Kids>,
-    pub(crate) handle: Handle<Kids>,
+    pub(crate) group: Group<Kind>,
+    pub(crate) handle: Handle<Kind>,
     pub(crate) gate: Gate,
     pub(crate) log: Log,
     pub(crate) task: MockTask,
 }
 
-type Kids = Boxed<'static, usize, &'static str>;
+type Kind = Boxed<'static, usize, &'static str>;
 
 impl Fixture {
     pub(crate) fn new(limit: usize) -> Self {
         Self::of(Group::new().with_limit(limit))
     }
 
-    pub(crate) fn of(group: Group<Kids>) -> Self {
+    pub(crate) fn of(group: Group<Kind>) -> Self {
         let handle = group.handle();
         Self { group, handle, gate: Gate::new(), log: Log::new(), task: MockTask::new() }
     }

@@ -554,13 +554,13 @@ async fn what_a_group_owns_besides_its_children_may_borrow_as_they_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_for_which_a_cancel_is_an_error_may_borrow() {
     #[derive(Debug, PartialEq)]
-    struct Told<'a>(&'a str, String);
-    impl From<errgroup::CancelError> for Told<'_> {
+    struct UrlStopped<'a>(&'a str, String);
+    impl From<errgroup::CancelError> for UrlStopped<'_> {
         fn from(error: errgroup::CancelError) -> Self {
             Self("cancelled", error.to_string())
         }
     }
-    async fn ask<'a>(url: &'a str, token: CancelToken) -> Result<usize, Told<'a>> {
+    async fn ask<'a>(url: &'a str, token: CancelToken) -> Result<usize, UrlStopped<'a>> {
         token.cancelled().await;
         Ok(url.len())
     }
@@ -576,10 +576,10 @@ async fn a_group_for_which_a_cancel_is_an_error_may_borrow() {
             any.queue(fetch(url));
             any.queue(async { std::future::pending().await });
         }
-        let mut told = Group::new().with_deadline(fetch(&urls[0])).err_on_cancel();
-        let token = told.token().clone();
+        let mut stopped = Group::new().with_deadline(fetch(&urls[0])).err_on_cancel();
+        let token = stopped.token().clone();
         let ask = |url| ask(url, token.clone());
-        told.feed(stream::iter(urls.iter().map(|url| ask(url)))).await;
+        stopped.feed(stream::iter(urls.iter().map(|url| ask(url)))).await;
         let scope = Group::new().with_deadline(fetch(&urls[0])).err_on_cancel().try_scope(
             async |handle| -> Result<(), AnyError> {
                 handle.queue(fetch(&urls[0]));
@@ -587,8 +587,8 @@ async fn a_group_for_which_a_cancel_is_an_error_may_borrow() {
             },
         );
         let scope = scope.await.map_err(|error| error.to_string());
-        let (any, told) = futures::join!(any, told);
-        (any.map_err(|error| error.to_string()), told.map_err(|told| told.1), scope)
+        let (any, stopped) = futures::join!(any, stopped);
+        (any.map_err(|error| error.to_string()), stopped.map_err(|stopped| stopped.1), scope)
     });
     let cut = "cancelled: the deadline has passed".to_string();
     assert_eq!(output.await, (Err(cut.clone()), Err(cut.clone()), Err(cut)));

@@ -2,11 +2,13 @@
 
 use std::task::Poll;
 
-use crate::common::{Fixture, Gate, Job, Log, MockTask, Probe, job, panic_message, waits};
+use crate::common::{
+    Fixture, Gate, Job, Log, MockTask, Probe, Tap, fails, job, panic_message, waits,
+};
 use errgroup::{Boxed, CancelToken, Group, Handle, Reason, TryGoError, task};
 use futures::stream;
 
-type Kids = Boxed<'static, usize, &'static str>;
+type Kind = Boxed<'static, usize, &'static str>;
 
 /// Makes a daemon that logs its start and the reason of the stop, and then returns `result`.
 fn listens(
@@ -67,7 +69,7 @@ fn a_go_or_a_feed_that_drives_the_group_ends_no_daemon() {
         assert!(f.task.run(&mut go).is_ready());
     }
     {
-        let tap = crate::common::Tap::new();
+        let tap = Tap::new();
         let mut feed = f.group.feed(tap.clone());
         f.gate.open(1);
         // Only the daemon is left, and the stream may produce more.
@@ -88,11 +90,11 @@ fn a_go_or_a_feed_that_drives_the_group_ends_no_daemon() {
 #[test]
 fn a_scope_ends_its_daemons_when_its_body_and_the_others_are_done() {
     let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
-    let group = Group::<Kids>::new();
+    let group = Group::<Kind>::new();
     let (token, open) = (group.token().clone(), gate.wait(0));
     let daemon = listens(&token, &log, Ok(0));
     let late = waits(&gate, 1);
-    let mut scope = Box::pin(group.scope(|handle: Handle<Kids>| async move {
+    let mut scope = Box::pin(group.scope(|handle: Handle<Kind>| async move {
         handle.go(daemon).await.unwrap();
         open.await;
         handle.go(late).await.unwrap();
@@ -323,7 +325,7 @@ fn a_daemon_that_fails_or_panics_after_the_stop_counts() {
 #[test]
 fn a_daemon_that_fails_while_others_run_stops_them() {
     let mut f = Fixture::of(Group::new());
-    f.group.queue(task(crate::common::fails(&f.gate, 0, "early")).daemon());
+    f.group.queue(task(fails(&f.gate, 0, "early")).daemon());
     f.group.queue(waits(&f.gate, 1));
     assert!(f.run().is_pending());
     f.gate.open(0);

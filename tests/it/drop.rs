@@ -219,7 +219,7 @@ fn children_may_borrow_and_are_dropped_when_the_borrow_ends() {
 }
 
 /// Makes a child that uses its group's handle when it is dropped.
-fn clings(
+fn uses_handle_on_drop(
     handle: Handle<Boxed<'static, usize, &'static str>>,
     probe: &Probe,
     child: Job,
@@ -249,7 +249,7 @@ fn a_childs_destructor_may_use_the_handle() {
     // When the child finishes.
     let mut group = Jobs::new();
     let handle = group.handle();
-    group.queue(clings(handle.clone(), &probe, Box::pin(ready(Ok(0)))));
+    group.queue(uses_handle_on_drop(handle.clone(), &probe, Box::pin(ready(Ok(0)))));
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!((probe.polls(), probe.drops(), handle.stats().ok), (2, 2, 3));
 
@@ -257,7 +257,7 @@ fn a_childs_destructor_may_use_the_handle() {
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
     group.queue(waits(&gate, 0));
-    group.queue(clings(handle.clone(), &probe, waits(&gate, 1)));
+    group.queue(uses_handle_on_drop(handle.clone(), &probe, waits(&gate, 1)));
     assert!(task.poll(&mut group).is_pending());
     group.token().cancel();
     assert!(task.poll(&mut group).is_pending());
@@ -266,17 +266,17 @@ fn a_childs_destructor_may_use_the_handle() {
     // When the group's drop drops it: running, admitted, queued.
     let mut group = Jobs::new().with_limit(2);
     let handle = group.handle();
-    group.queue(clings(handle.clone(), &probe, waits(&gate, 2)));
+    group.queue(uses_handle_on_drop(handle.clone(), &probe, waits(&gate, 2)));
     assert!(task.poll(&mut group).is_pending());
-    group.queue(clings(handle.clone(), &probe, waits(&gate, 3)));
-    group.queue(clings(handle.clone(), &probe, waits(&gate, 4)));
+    group.queue(uses_handle_on_drop(handle.clone(), &probe, waits(&gate, 3)));
+    group.queue(uses_handle_on_drop(handle.clone(), &probe, waits(&gate, 4)));
     drop(group);
     assert_eq!((probe.polls(), probe.drops()), (2, 10));
     let stats = handle.stats();
     assert_eq!((stats.running, stats.queued), (0, 0));
 
     // When `queue` drops it, because the group is over.
-    handle.queue(clings(handle.clone(), &probe, waits(&gate, 5)));
+    handle.queue(uses_handle_on_drop(handle.clone(), &probe, waits(&gate, 5)));
     assert_eq!((probe.polls(), probe.drops()), (2, 12));
 }
 

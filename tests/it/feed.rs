@@ -169,7 +169,7 @@ fn a_feed_woken_by_its_stream_queues_as_a_newcomer() {
         let (task, feeding, tap, gate) =
             (MockTask::new(), MockTask::new(), Tap::new(), Gate::new());
         let log = Log::new();
-        let says = |what: &'static str| {
+        let logs = |what: &'static str| {
             let log = log.clone();
             job(async move {
                 log.add(what);
@@ -181,12 +181,12 @@ fn a_feed_woken_by_its_stream_queues_as_a_newcomer() {
         let mut feed = pin!(handle.feed(tap.clone()));
         assert!(feeding.poll(&mut feed).is_pending());
         group.queue(waits(&gate, 0));
-        group.queue(says("queued before it woke"));
-        tap.put(says("fed"));
+        group.queue(logs("queued before it woke"));
+        tap.put(logs("fed"));
         assert_eq!(feeding.wakes(), 1);
         assert!(feeding.poll(&mut feed).is_pending());
         assert_eq!(tap.polls(), 1, "there is no room");
-        group.queue(says("queued after it woke"));
+        group.queue(logs("queued after it woke"));
         assert!(task.poll(&mut group).is_pending());
         gate.open(0);
         assert!(task.run(&mut group).is_pending());
@@ -584,7 +584,7 @@ fn two_feeds_take_turns() {
     let (task, log) = (MockTask::new(), Log::new());
     let group = Jobs::new().with_limit(1);
     let (one, two) = (group.handle(), group.handle());
-    let says = |name: &'static str| {
+    let logs = |name: &'static str| {
         let log = log.clone();
         move |n: usize| {
             let log = log.clone();
@@ -594,8 +594,8 @@ fn two_feeds_take_turns() {
             })
         }
     };
-    let first = one.feed(stream::iter((0..4).map(says("a"))));
-    let second = two.feed(stream::iter((0..4).map(says("b"))));
+    let first = one.feed(stream::iter((0..4).map(logs("a"))));
+    let second = two.feed(stream::iter((0..4).map(logs("b"))));
     let all = async { futures::join!(first, second, group) };
     assert_eq!(task.finish(all), (4, 4, Ok(())));
     // The first feed found room at once and was queued again before the second feed was.

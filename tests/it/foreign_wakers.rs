@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{Gate, MockTask, job, waits, waker_and_count};
+use crate::common::{Gate, MockTask, job, waits, waker_and_count, waker_fn};
 use errgroup::{Boxed, Group};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -42,7 +42,7 @@ impl Wake for Inline {
 }
 
 fn panics() -> Waker {
-    crate::common::waker_fn(|| std::panic::panic_any("a waker"))
+    waker_fn(|| std::panic::panic_any("a waker"))
 }
 
 /// Runs a call on another thread, and panics if it does not end.

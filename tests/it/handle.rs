@@ -16,7 +16,7 @@ use futures::StreamExt;
 use futures::future::FusedFuture;
 use futures::stream;
 
-type Kids = Boxed<'static, usize, &'static str>;
+type Kind = Boxed<'static, usize, &'static str>;
 type Ready = std::future::Ready<Result<usize, &'static str>>;
 
 // === the handle itself ===
@@ -26,7 +26,7 @@ fn a_handle_is_clone_and_crosses_threads_if_its_children_may() {
     fn anywhere<T: Clone + Send + Sync + 'static>(_: &T) {}
     fn clone<T: Clone>(_: &T) {}
 
-    anywhere(&Group::<Kids>::new().handle());
+    anywhere(&Group::<Kind>::new().handle());
     anywhere(&Group::<Plain<Ready>>::unboxed().handle());
     clone(&Group::<LocalBoxed<'_, (), ()>>::local().handle());
 }
@@ -37,7 +37,7 @@ fn go_and_feed_do_not_borrow_the_handle() {
         future
     }
     let (go, feed, closed) = {
-        let group = Group::<Kids>::new();
+        let group = Group::<Kind>::new();
         let handle = group.handle();
         (
             to_another_task(handle.go(async { Ok(1) })),
@@ -771,11 +771,11 @@ fn a_child_that_claims_while_an_earlier_feed_polls_its_stream_starts_after_the_f
     f.handle.queue(f.child(0));
     f.handle.queue(f.child(1));
     let behind = Arc::new(std::sync::Mutex::new(None));
-    let (looks, looker) = (Arc::clone(&behind), Arc::clone(&other));
+    let (waiting, behind_task) = (Arc::clone(&behind), Arc::clone(&other));
     let child = f.child(2);
     let mut feed = f.handle.feed(stream::iter([child]).map(move |child| {
-        if let Some(go) = looks.lock().unwrap().as_mut() {
-            assert!(is_ok(looker.poll(go)), "there is room for both");
+        if let Some(go) = waiting.lock().unwrap().as_mut() {
+            assert!(is_ok(behind_task.poll(go)), "there is room for both");
         }
         child
     }));
@@ -806,7 +806,7 @@ fn the_index_is_the_position_in_the_order_of_admission() {
         fn finish(&mut self) {}
     }
     let (log, gate) = (Log::new(), Gate::new());
-    let group: Group<Kids, _> = Group::new().with_limit(2).with_policy(Indices(log.clone()));
+    let group: Group<Kind, _> = Group::new().with_limit(2).with_policy(Indices(log.clone()));
     let mut group = group;
     let handle = group.handle();
     let task = MockTask::new();
@@ -1149,7 +1149,7 @@ fn once_the_group_is_gone_a_handle_answers_stopped() {
 }
 
 #[track_caller]
-fn assert_answers_stopped(handle: &Handle<Kids>) {
+fn assert_answers_stopped(handle: &Handle<Kind>) {
     let task = MockTask::new();
     assert!(handle.is_stopped());
     assert!(is_stopped(task.poll(&mut handle.go(ready(Ok(0))))));
@@ -1224,7 +1224,7 @@ impl<F: Future + Unpin> RunOnce for F {}
 
 #[test]
 fn a_destructor_of_a_child_may_use_the_handle() {
-    struct Farewell(Handle<Kids>, Log);
+    struct Farewell(Handle<Kind>, Log);
     impl Drop for Farewell {
         fn drop(&mut self) {
             let stats = self.0.stats();

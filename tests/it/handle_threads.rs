@@ -13,7 +13,7 @@ use errgroup::{Boxed, Group, Handle, Reason, TryGoError};
 use futures::executor::block_on;
 use futures::stream;
 
-type Kids = Boxed<'static, (), &'static str>;
+type Kind = Boxed<'static, (), &'static str>;
 
 /// Runs a call on a thread of its own, and panics if it does not end.
 #[track_caller]
@@ -33,23 +33,23 @@ fn ends<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
 
 /// Counts the children that were polled and have not finished, and the most that ever were.
 #[derive(Clone, Default)]
-struct Water(Arc<Marks>);
+struct Alive(Arc<Counts>);
 
 #[derive(Default)]
-struct Marks {
+struct Counts {
     now: AtomicUsize,
-    high: AtomicUsize,
+    peak: AtomicUsize,
     polled: AtomicUsize,
 }
 
-impl Water {
+impl Alive {
     /// Makes a child that yields the given number of times.
     fn child(&self, yields: usize) -> Child {
-        Child { water: self.clone(), yields, polled: false }
+        Child { alive: self.clone(), yields, polled: false }
     }
 
-    fn high(&self) -> usize {
-        self.0.high.load(Ordering::SeqCst)
+    fn peak(&self) -> usize {
+        self.0.peak.load(Ordering::SeqCst)
     }
 
     fn polled(&self) -> usize {
@@ -58,7 +58,7 @@ impl Water {
 }
 
 struct Child {
-    water: Water,
+    alive: Alive,
     yields: usize,
     polled: bool,
 }
@@ -69,10 +69,10 @@ impl Future for Child {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.polled {
             self.polled = true;
-            let marks = &self.water.0;
-            marks.polled.fetch_add(1, Ordering::SeqCst);
-            let now = marks.now.fetch_add(1, Ordering::SeqCst) + 1;
-            marks.high.fetch_max(now, Ordering::SeqCst);
+            let counts = &self.alive.0;
+            counts.polled.fetch_add(1, Ordering::SeqCst);
+            let now = counts.now.fetch_add(1, Ordering::SeqCst) + 1;
+            counts.peak.fetch_max(now, Ordering::SeqCst);
         }
         if self.yields == 0 {
             return Poll::Ready(Ok(()));
@@ -86,7 +86,7 @@ impl Future for Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if self.polled {
-            self.water.0.now.fetch_sub(1, Ordering::SeqCst);
+            self.alive.0.now.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
@@ -127,19 +127,19 @@ fn no_child_is_lost_and_the_limit_holds_however_children_are_added() {
             let each = 50;
             // The doorkeeper takes room as well.
             let limit = 1 + round % 4;
-            let mut group = Group::<Kids>::new().with_limit(limit + 1);
+            let mut group = Group::<Kind>::new().with_limit(limit + 1);
             let handle = group.handle();
             let (keeper, door) = doorkeeper(THREADS);
             group.queue(door);
-            let water = Water::default();
+            let alive = Alive::default();
             let start = Arc::new(Barrier::new(THREADS));
             let adding: Vec<_> = (0..THREADS)
                 .map(|way| {
-                    let (handle, water, keeper) = (handle.clone(), water.clone(), keeper.clone());
+                    let (handle, alive, keeper) = (handle.clone(), alive.clone(), keeper.clone());
                     let start = Arc::clone(&start);
                     thread::spawn(move || {
                         start.wait();
-                        add(way, each, &handle, &water);
+                        add(way, each, &handle, &alive);
                         keeper.done();
                     })
                 })
@@ -151,22 +151,22 @@ fn no_child_is_lost_and_the_limit_holds_however_children_are_added() {
             let stats = handle.stats();
             assert_eq!(stats.ok, THREADS * each + 1);
             assert_eq!((stats.running, stats.queued, stats.dropped, stats.failed), (0, 0, 0, 0));
-            assert_eq!(water.polled(), THREADS * each);
-            assert!(water.high() <= limit + 1, "{} above {limit}", water.high());
+            assert_eq!(alive.polled(), THREADS * each);
+            assert!(alive.peak() <= limit + 1, "{} above {limit}", alive.peak());
         }
     });
 }
 
-fn add(way: usize, count: usize, handle: &Handle<Kids>, water: &Water) {
+fn add(way: usize, count: usize, handle: &Handle<Kind>, alive: &Alive) {
     match way % 4 {
         0 => {
             for n in 0..count {
-                block_on(handle.go(water.child(n % 3))).expect("it is open");
+                block_on(handle.go(alive.child(n % 3))).expect("it is open");
             }
         }
         1 => {
             for n in 0..count {
-                let mut child = water.child(n % 3);
+                let mut child = alive.child(n % 3);
                 loop {
                     match handle.try_go(child) {
                         Ok(()) => break,
@@ -179,11 +179,11 @@ fn add(way: usize, count: usize, handle: &Handle<Kids>, water: &Water) {
         }
         2 => {
             for n in 0..count {
-                handle.queue(water.child(n % 3));
+                handle.queue(alive.child(n % 3));
             }
         }
         _ => {
-            let children = (0..count).map(|n| water.child(n % 3));
+            let children = (0..count).map(|n| alive.child(n % 3));
             assert_eq!(block_on(handle.feed(stream::iter(children))), count);
         }
     }
@@ -194,17 +194,17 @@ fn a_limit_that_keeps_changing_loses_no_child() {
     ends(|| {
         for _ in 0..40 {
             let most = 5;
-            let mut group = Group::<Kids>::new().with_limit(2);
+            let mut group = Group::<Kind>::new().with_limit(2);
             let handle = group.handle();
             let (keeper, door) = doorkeeper(3);
             group.queue(door);
-            let water = Water::default();
+            let alive = Alive::default();
             let adding: Vec<_> = [0, 2, 3]
                 .into_iter()
                 .map(|way| {
-                    let (handle, water, keeper) = (handle.clone(), water.clone(), keeper.clone());
+                    let (handle, alive, keeper) = (handle.clone(), alive.clone(), keeper.clone());
                     thread::spawn(move || {
-                        add(way, 60, &handle, &water);
+                        add(way, 60, &handle, &alive);
                         keeper.done();
                     })
                 })
@@ -228,7 +228,7 @@ fn a_limit_that_keeps_changing_loses_no_child() {
             }
             changing.join().unwrap();
             assert_eq!(handle.stats().ok, 181);
-            assert!(water.high() <= most);
+            assert!(alive.peak() <= most);
         }
     });
 }
@@ -237,7 +237,7 @@ fn a_limit_that_keeps_changing_loses_no_child() {
 fn a_raised_limit_reaches_a_group_that_waits_in_its_own_go_or_feed() {
     ends(|| {
         for round in 0..300 {
-            let mut group = Group::<Kids>::new().with_limit(1);
+            let mut group = Group::<Kind>::new().with_limit(1);
             let handle = group.handle();
             let (keeper, door) = doorkeeper(1);
             group.queue(door);
@@ -263,23 +263,23 @@ fn a_raised_limit_reaches_a_group_that_waits_in_its_own_go_or_feed() {
 fn a_cancel_from_another_thread_ends_all_waiters_and_every_child_is_accounted_for() {
     ends(|| {
         for round in 0..50 {
-            let group = Group::<Kids>::new().with_limit(2);
+            let group = Group::<Kind>::new().with_limit(2);
             let handle = group.handle();
             let token = handle.token().clone();
-            let water = Water::default();
+            let alive = Alive::default();
             let (keeper, door) = doorkeeper(1);
             handle.queue(door);
             let adding: Vec<_> = (0..3)
                 .map(|way| {
-                    let (handle, water) = (handle.clone(), water.clone());
+                    let (handle, alive) = (handle.clone(), alive.clone());
                     thread::spawn(move || match way {
                         0 => (0..)
-                            .take_while(|n| block_on(handle.go(water.child(n % 3))).is_ok())
+                            .take_while(|n| block_on(handle.go(alive.child(n % 3))).is_ok())
                             .count(),
-                        1 => block_on(handle.feed(stream::iter((0..).map(|n| water.child(n % 3))))),
+                        1 => block_on(handle.feed(stream::iter((0..).map(|n| alive.child(n % 3))))),
                         _ => {
                             let queued = (0..).take_while(|n| {
-                                handle.queue(water.child(n % 3));
+                                handle.queue(alive.child(n % 3));
                                 !handle.is_stopped()
                             });
                             queued.count() + 1
@@ -302,8 +302,8 @@ fn a_cancel_from_another_thread_ends_all_waiters_and_every_child_is_accounted_fo
             let accepted = stats.ok + stats.dropped;
             assert!(accepted == added + 1 || accepted == added + 2, "{stats:?} {added}");
             assert_eq!((stats.running, stats.queued, stats.failed), (0, 0, 0));
-            assert_eq!(water.polled() + 1, stats.ok, "every polled child has finished");
-            assert!(water.high() <= 2);
+            assert_eq!(alive.polled() + 1, stats.ok, "every polled child has finished");
+            assert!(alive.peak() <= 2);
             assert_eq!(handle.token().reason(), Some(Reason::Cancelled));
             assert!(handle.is_closed());
         }
@@ -314,17 +314,17 @@ fn a_cancel_from_another_thread_ends_all_waiters_and_every_child_is_accounted_fo
 fn a_group_dropped_while_threads_add_children_lets_them_go() {
     ends(|| {
         for round in 0..100 {
-            let group = Group::<Kids>::new().with_limit(1);
+            let group = Group::<Kind>::new().with_limit(1);
             let handle = group.handle();
-            let water = Water::default();
+            let alive = Alive::default();
             handle.queue(std::future::pending());
             let adding: Vec<_> = (0..3)
                 .map(|way| {
-                    let (handle, water) = (handle.clone(), water.clone());
+                    let (handle, alive) = (handle.clone(), alive.clone());
                     thread::spawn(move || match way {
-                        0 => assert!(block_on(handle.go(water.child(0))).is_err()),
+                        0 => assert!(block_on(handle.go(alive.child(0))).is_err()),
                         1 => {
-                            let children = stream::iter((0..9).map(|_| water.child(0)));
+                            let children = stream::iter((0..9).map(|_| alive.child(0)));
                             assert_eq!(block_on(handle.feed(children)), 0);
                         }
                         _ => block_on(handle.closed()),
@@ -341,7 +341,7 @@ fn a_group_dropped_while_threads_add_children_lets_them_go() {
                 thread.join().unwrap();
             }
             dropping.join().unwrap();
-            assert_eq!(water.polled(), 0);
+            assert_eq!(alive.polled(), 0);
             assert_eq!(handle.stats().dropped, 1);
         }
     });
@@ -351,18 +351,18 @@ fn a_group_dropped_while_threads_add_children_lets_them_go() {
 fn waiters_dropped_on_other_threads_leave_the_queue_to_the_rest() {
     ends(|| {
         for _ in 0..100 {
-            let mut group = Group::<Kids>::new().with_limit(2);
+            let mut group = Group::<Kind>::new().with_limit(2);
             let handle = group.handle();
             let (keeper, door) = doorkeeper(3);
             group.queue(door);
-            let water = Water::default();
+            let alive = Alive::default();
             let adding: Vec<_> = (0..3)
                 .map(|_| {
-                    let (handle, water, keeper) = (handle.clone(), water.clone(), keeper.clone());
+                    let (handle, alive, keeper) = (handle.clone(), alive.clone(), keeper.clone());
                     thread::spawn(move || {
                         let mut added = 0;
                         for n in 0..60 {
-                            let mut go = handle.go(water.child(n % 2));
+                            let mut go = handle.go(alive.child(n % 2));
                             if n % 3 == 0 {
                                 // Polled once, and dropped wherever it is in the queue.
                                 let poll = block_on(async { futures::poll!(&mut go) });
@@ -380,8 +380,8 @@ fn waiters_dropped_on_other_threads_leave_the_queue_to_the_rest() {
             assert_eq!(block_on(group), Ok(()));
             let added: usize = adding.into_iter().map(|thread| thread.join().unwrap()).sum();
             assert_eq!(handle.stats().ok, added + 1);
-            assert_eq!(water.polled(), added);
-            assert!(water.high() <= 2);
+            assert_eq!(alive.polled(), added);
+            assert!(alive.peak() <= 2);
         }
     });
 }
@@ -390,7 +390,7 @@ fn waiters_dropped_on_other_threads_leave_the_queue_to_the_rest() {
 fn the_last_waiter_that_holds_the_group_open_wakes_it_from_any_thread() {
     ends(|| {
         for round in 0..300 {
-            let group = Group::<Kids>::new();
+            let group = Group::<Kind>::new();
             let handle = group.handle();
             handle.set_limit(Some(0));
             let start = Arc::new(Barrier::new(2));
@@ -414,11 +414,11 @@ fn the_last_waiter_that_holds_the_group_open_wakes_it_from_any_thread() {
 #[cfg(feature = "std")]
 #[test]
 fn children_that_go_on_their_own_group_end_beside_other_threads() {
-    fn node(handle: Handle<Kids>, water: Water, depth: usize) -> BoxedChild {
+    fn node(handle: Handle<Kind>, alive: Alive, depth: usize) -> BoxedChild {
         Box::pin(async move {
-            water.child(1).await?;
+            alive.child(1).await?;
             for _ in 0..if depth > 0 { 2 } else { 0 } {
-                let child = node(handle.clone(), water.clone(), depth - 1);
+                let child = node(handle.clone(), alive.clone(), depth - 1);
                 handle.go(child).await.map_err(|_| "stopped")?;
             }
             Ok(())
@@ -428,15 +428,15 @@ fn children_that_go_on_their_own_group_end_beside_other_threads() {
     ends(|| {
         for round in 0..30 {
             let limit = 1 + round % 3;
-            let mut group = Group::<Kids>::new().with_limit(limit);
+            let mut group = Group::<Kind>::new().with_limit(limit);
             let handle = group.handle();
-            let water = Water::default();
-            group.queue(node(handle.clone(), water.clone(), 6));
+            let alive = Alive::default();
+            group.queue(node(handle.clone(), alive.clone(), 6));
             let adding: Vec<_> = (0..2)
                 .map(|_| {
-                    let (handle, water) = (handle.clone(), water.clone());
+                    let (handle, alive) = (handle.clone(), alive.clone());
                     thread::spawn(move || {
-                        (0..50).filter(|_| block_on(handle.go(water.child(1))).is_ok()).count()
+                        (0..50).filter(|_| block_on(handle.go(alive.child(1))).is_ok()).count()
                     })
                 })
                 .collect();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Log, MockTask, OnDrop, Probe, count_polls, fails, panic_message,
+    Bomb, DropCounter, Gate, Job, Log, MockTask, OnDrop, Probe, count_polls, fails, panic_message,
     waits, yield_now,
 };
 use errgroup::{Errors, hedge};
@@ -28,7 +28,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn attempt(&self, n: usize) -> crate::common::Job {
+    fn attempt(&self, n: usize) -> Job {
         self.log.add(format!("attempt {n}"));
         let (won, lost) = (self.won.wait(n), self.lost.wait(n));
         self.probe.watch(async move {

@@ -4,7 +4,9 @@ use std::future::{pending, ready};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::common::{Gate, Job, Log, Meter, MockTask, Probe, job, panic_message, waits, yield_now};
+use crate::common::{
+    Gate, Job, Log, Meter, MockTask, OnDrop, Probe, job, panic_message, waits, yield_now,
+};
 use errgroup::{Boxed, Child, Children, Group, Stopped, TryGoError};
 use futures::stream;
 
@@ -113,7 +115,7 @@ fn a_newcomer_is_polled_only_when_the_child_before_it_is_dropped() {
         let mut group = group.with_limit(1);
         for n in 0..3 {
             let (start, end) = (log.clone(), log.clone());
-            let gone = crate::common::OnDrop(move || end.add(format!("{n} is gone")));
+            let gone = OnDrop(move || end.add(format!("{n} is gone")));
             // Not an `async` block, which would drop what it holds in its last poll already.
             group.queue(job(std::future::poll_fn(move |_| {
                 let _ = &gone;

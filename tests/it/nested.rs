@@ -3,44 +3,20 @@
 
 use std::future::{pending, ready};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use crate::common::{DropCounter, Gate, Log, MockTask, Tap, logged_child, yield_now};
+use crate::common::{
+    CountOnDrop, DropCounter, Gate, Log, Meter, MockTask, Tap, logged_child, yield_now,
+};
 use errgroup::future::Go;
 use errgroup::{Boxed, Child, Group, Handle};
 use futures::future::{BoxFuture, Either, join_all, select};
 use futures::{FutureExt, join, stream};
 
-type Kids = Boxed<'static, usize, &'static str>;
+type Kind = Boxed<'static, usize, &'static str>;
 
-/// Counts the children between their first poll and their end, and the most that ever were.
-#[derive(Clone, Default)]
-struct Alive {
-    now: Arc<AtomicUsize>,
-    most: Arc<AtomicUsize>,
-}
-
-impl Alive {
-    fn enter(&self) -> impl Drop + Send + use<> {
-        struct Leave(Alive);
-        impl Drop for Leave {
-            fn drop(&mut self) {
-                self.0.now.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(now, Ordering::SeqCst);
-        Leave(self.clone())
-    }
-
-    fn most(&self) -> usize {
-        self.most.load(Ordering::SeqCst)
-    }
-}
-
-fn group(limit: usize) -> (Group<Kids>, Handle<Kids>) {
+fn group(limit: usize) -> (Group<Kind>, Handle<Kind>) {
     let group = Group::new().with_limit(limit);
     let handle = group.handle();
     (group, handle)
@@ -48,8 +24,8 @@ fn group(limit: usize) -> (Group<Kids>, Handle<Kids>) {
 
 /// Makes a node of a tree, which adds its children by `go` and is then done.
 fn node(
-    handle: Handle<Kids>,
-    alive: Alive,
+    handle: Handle<Kind>,
+    alive: Meter,
     fan: usize,
     depth: usize,
 ) -> BoxFuture<'static, Result<usize, &'static str>> {
@@ -68,18 +44,18 @@ fn node(
 }
 
 /// Where a child puts a `go` that an outsider takes.
-type Slot<F> = Arc<Mutex<Option<Go<Handle<Kids>, Kids, F>>>>;
+type Slot<F> = Arc<Mutex<Option<Go<Handle<Kind>, Kind, F>>>>;
 
 /// A child that polls a `go` once, which has to wait, and puts it into the slot. Then it waits
 /// for `end`.
 async fn hands_a_go_out<F>(
-    handle: Handle<Kids>,
+    handle: Handle<Kind>,
     child: F,
     slot: Slot<F>,
     end: impl Future<Output = ()> + Send,
 ) -> Result<usize, &'static str>
 where
-    F: Child<Kids> + Send + Unpin,
+    F: Child<Kind> + Send + Unpin,
 {
     let mut go = handle.go(child);
     assert!(futures::poll!(&mut go).is_pending());
@@ -90,7 +66,7 @@ where
 
 /// A child that waits for `begin` and then in a `go`.
 async fn waits_in_a_go(
-    handle: Handle<Kids>,
+    handle: Handle<Kind>,
     begin: impl Future<Output = ()> + Send,
 ) -> Result<usize, &'static str> {
     begin.await;
@@ -101,11 +77,11 @@ async fn waits_in_a_go(
 fn a_child_may_go_on_its_own_group_at_any_limit() {
     for limit in 1..=3 {
         let (mut group, handle) = group(limit);
-        let alive = Alive::default();
+        let alive = Meter::default();
         group.queue(node(handle.clone(), alive.clone(), 2, 3));
         assert_eq!(MockTask::new().finish(group), Ok(()), "limit {limit}");
         assert_eq!(handle.stats().ok, 15);
-        assert!(alive.most() <= limit, "limit {limit}: {}", alive.most());
+        assert!(alive.peak() <= limit, "limit {limit}: {}", alive.peak());
     }
 }
 
@@ -113,22 +89,22 @@ fn a_child_may_go_on_its_own_group_at_any_limit() {
 fn a_tree_of_thousands_of_children_ends_within_the_limit() {
     for (limit, fan, depth, nodes) in [(1, 2, 11, 4095), (2, 3, 7, 3280), (3, 8, 4, 4681)] {
         let (mut group, handle) = group(limit);
-        let alive = Alive::default();
+        let alive = Meter::default();
         group.queue(node(handle.clone(), alive.clone(), fan, depth));
         assert_eq!(MockTask::new().finish(group), Ok(()));
         assert_eq!(handle.stats().ok, nodes);
-        assert_eq!(alive.most(), limit);
+        assert_eq!(alive.peak(), limit);
     }
 }
 
 #[test]
 fn a_chain_of_thousands_of_children_ends() {
     let (mut group, handle) = group(1);
-    let alive = Alive::default();
+    let alive = Meter::default();
     group.queue(node(handle.clone(), alive.clone(), 1, 5000));
     assert_eq!(MockTask::new().finish(group), Ok(()));
     assert_eq!(handle.stats().ok, 5001);
-    assert_eq!(alive.most(), 1);
+    assert_eq!(alive.peak(), 1);
 }
 
 #[test]
@@ -157,10 +133,10 @@ fn a_child_waits_like_an_outsider_while_a_sibling_can_still_make_room() {
     let (mut group, handle) = group(2);
     let (gate, log) = (Gate::new(), Log::new());
     group.queue(logged_child(0, &gate, &log));
-    let (at, door, diary) = (handle.clone(), gate.clone(), log.clone());
+    let (at, door, child_log) = (handle.clone(), gate.clone(), log.clone());
     group.queue(async move {
-        assert!(at.go(logged_child(2, &door, &diary)).await.is_ok());
-        diary.add("went on");
+        assert!(at.go(logged_child(2, &door, &child_log)).await.is_ok());
+        child_log.add("went on");
         Ok(1)
     });
     let task = MockTask::new();
@@ -179,11 +155,11 @@ fn if_all_children_wait_the_oldest_goes_on_and_its_child_is_queued() {
     let (mut group, handle) = group(2);
     let (gate, log) = (Gate::new(), Log::new());
     for n in [0, 1] {
-        let (at, door, diary) = (handle.clone(), gate.clone(), log.clone());
+        let (at, door, child_log) = (handle.clone(), gate.clone(), log.clone());
         group.queue(async move {
             door.wait(n).await;
-            assert!(at.go(logged_child(10 + n, &door, &diary)).await.is_ok());
-            diary.add(format!("{n} goes on: {} queued", at.stats().queued));
+            assert!(at.go(logged_child(10 + n, &door, &child_log)).await.is_ok());
+            child_log.add(format!("{n} goes on: {} queued", at.stats().queued));
             door.wait(20 + n).await;
             Ok(n)
         });
@@ -217,11 +193,11 @@ fn if_all_children_wait_the_oldest_goes_on_and_its_child_is_queued() {
 fn the_oldest_waiting_child_goes_on_even_if_an_outsider_is_first_in_the_queue() {
     let (mut group, handle) = group(1);
     let (gate, log) = (Gate::new(), Log::new());
-    let (at, door, diary) = (handle.clone(), gate.clone(), log.clone());
+    let (at, door, child_log) = (handle.clone(), gate.clone(), log.clone());
     group.queue(async move {
         door.wait(0).await;
-        assert!(at.go(logged_child(2, &door, &diary)).await.is_ok());
-        diary.add("went on");
+        assert!(at.go(logged_child(2, &door, &child_log)).await.is_ok());
+        child_log.add("went on");
         Ok(0)
     });
     let (task, outside) = (MockTask::new(), MockTask::new());
@@ -270,14 +246,14 @@ fn a_lone_outsider_is_never_put_into_the_queue() {
 fn a_converted_child_is_not_polled_before_there_is_room() {
     let (mut group, handle) = group(1);
     let (gate, log) = (Gate::new(), Log::new());
-    let (at, door, diary) = (handle.clone(), gate.clone(), log.clone());
+    let (at, door, child_log) = (handle.clone(), gate.clone(), log.clone());
     group.queue(async move {
         for n in 1..4 {
-            assert!(at.go(logged_child(n, &door, &diary)).await.is_ok());
+            assert!(at.go(logged_child(n, &door, &child_log)).await.is_ok());
             assert_eq!(at.stats().queued, n);
             yield_now().await;
         }
-        diary.add("done");
+        child_log.add("done");
         Ok(0)
     });
     let task = MockTask::new();
@@ -321,10 +297,10 @@ fn a_stop_gives_a_child_that_waits_its_own_child_back() {
     let (mut group, handle) = group(2);
     let (gate, log) = (Gate::new(), Log::new());
     group.queue(logged_child(0, &gate, &log));
-    let (at, door, diary) = (handle.clone(), gate.clone(), log.clone());
+    let (at, door, child_log) = (handle.clone(), gate.clone(), log.clone());
     group.queue(async move {
-        let stopped = at.go(logged_child(1, &door, &diary)).await.unwrap_err();
-        diary.add("stopped");
+        let stopped = at.go(logged_child(1, &door, &child_log)).await.unwrap_err();
+        child_log.add("stopped");
         stopped.into_inner().await
     });
     let task = MockTask::new();
@@ -362,7 +338,7 @@ fn a_stop_between_the_rule_and_the_next_poll_gives_the_child_back() {
 fn a_feed_within_a_child_advances_its_stream_child_by_child() {
     for limit in 1..=3 {
         let (mut group, handle) = group(limit);
-        let (at, alive) = (handle.clone(), Alive::default());
+        let (at, alive) = (handle.clone(), Meter::default());
         let guard = alive.clone();
         group.queue(async move {
             let _alive = guard.enter();
@@ -379,7 +355,7 @@ fn a_feed_within_a_child_advances_its_stream_child_by_child() {
         });
         assert_eq!(MockTask::new().finish(group), Ok(()), "limit {limit}");
         assert_eq!(handle.stats().ok, 101);
-        assert_eq!(alive.most(), limit);
+        assert_eq!(alive.peak(), limit);
     }
 }
 
@@ -431,14 +407,14 @@ fn a_child_that_a_feed_makes_while_the_group_is_stopped_is_dropped_unpolled() {
     for limit in [1, 2] {
         let (mut group, handle) = group(limit);
         let (gate, log) = (Gate::new(), Log::new());
-        let (at, door, diary) = (handle.clone(), gate.clone(), log.clone());
+        let (at, door, child_log) = (handle.clone(), gate.clone(), log.clone());
         group.queue(async move {
             let token = at.token().clone();
             let children = stream::iter((0..3).map(|n| {
                 token.cancel();
-                logged_child(n, &door, &diary)
+                logged_child(n, &door, &child_log)
             }));
-            diary.add(format!("admitted: {}", at.feed(children).await));
+            child_log.add(format!("admitted: {}", at.feed(children).await));
             Ok(9)
         });
         assert_eq!(MockTask::new().finish(group), Ok(()));
@@ -450,8 +426,8 @@ fn a_child_that_a_feed_makes_while_the_group_is_stopped_is_dropped_unpolled() {
 #[test]
 fn feeds_within_feeds_end() {
     fn branch(
-        handle: Handle<Kids>,
-        alive: Alive,
+        handle: Handle<Kind>,
+        alive: Meter,
         depth: usize,
     ) -> BoxFuture<'static, Result<usize, &'static str>> {
         async move {
@@ -468,11 +444,11 @@ fn feeds_within_feeds_end() {
     }
     for limit in 1..=4 {
         let (mut group, handle) = group(limit);
-        let alive = Alive::default();
+        let alive = Meter::default();
         group.queue(branch(handle.clone(), alive.clone(), 5));
         assert_eq!(MockTask::new().finish(group), Ok(()));
         assert_eq!(handle.stats().ok, 364);
-        assert_eq!(alive.most(), limit);
+        assert_eq!(alive.peak(), limit);
     }
 }
 
@@ -547,7 +523,7 @@ fn a_child_that_selects_between_two_goes_drops_the_other_without_a_trace() {
     let (at, drops) = (handle.clone(), DropCounter::default());
     let (first, second) = (drops.guard(), drops.guard());
     group.queue(async move {
-        let go = |guard: crate::common::CountOnDrop| {
+        let go = |guard: CountOnDrop| {
             at.go(async move {
                 let _guard = guard;
                 Ok(1)
@@ -649,11 +625,11 @@ fn a_child_that_ends_may_leave_only_waiting_siblings() {
 fn a_limit_lowered_to_0_while_children_wait_only_pauses() {
     let (mut group, handle) = group(1);
     let (gate, log) = (Gate::new(), Log::new());
-    let (at, door, diary) = (handle.clone(), gate.clone(), log.clone());
+    let (at, door, child_log) = (handle.clone(), gate.clone(), log.clone());
     group.queue(async move {
         door.wait(0).await;
-        assert!(at.go(logged_child(1, &door, &diary)).await.is_ok());
-        diary.add("went on");
+        assert!(at.go(logged_child(1, &door, &child_log)).await.is_ok());
+        child_log.add("went on");
         Ok(0)
     });
     let task = MockTask::new();
@@ -696,9 +672,9 @@ fn a_go_that_a_child_moves_to_another_task_waits_as_an_outsider() {
     let (mut group, handle) = group(1);
     let (gate, log) = (Gate::new(), Log::new());
     let slot = Arc::new(Mutex::new(None));
-    let (at, door, diary, out) = (handle.clone(), gate.clone(), log.clone(), Arc::clone(&slot));
+    let (at, door, child_log, out) = (handle.clone(), gate.clone(), log.clone(), Arc::clone(&slot));
     group.queue(async move {
-        *out.lock().unwrap() = Some(at.go(logged_child(1, &door, &diary)));
+        *out.lock().unwrap() = Some(at.go(logged_child(1, &door, &child_log)));
         door.wait(0).await;
         Ok(0)
     });
@@ -809,7 +785,7 @@ fn a_go_that_outlives_its_child_does_not_hide_that_all_other_children_wait() {
 fn a_group_within_a_child_may_go_on_the_outer_one() {
     for (outer, inner) in [(1, 1), (1, 3), (2, 2)] {
         let (mut group, handle) = group(outer);
-        let alive = Alive::default();
+        let alive = Meter::default();
         for _ in 0..3 {
             let (at, alive) = (handle.clone(), alive.clone());
             group.queue(async move {
@@ -831,7 +807,7 @@ fn a_group_within_a_child_may_go_on_the_outer_one() {
         }
         assert_eq!(MockTask::new().finish(group), Ok(()));
         assert_eq!(handle.stats().ok, 15);
-        assert_eq!(alive.most(), outer);
+        assert_eq!(alive.peak(), outer);
     }
 }
 
@@ -853,11 +829,11 @@ fn a_waiter_within_a_child_of_the_inner_group_is_no_waiter_of_the_outer() {
 #[test]
 fn a_scopes_body_is_no_child_and_waits_as_an_outsider() {
     let (gate, log) = (Gate::new(), Log::new());
-    let (door, diary) = (&gate, &log);
-    let mut scope = pin!(Group::<Kids>::new().with_limit(1).scope(async |handle| {
-        handle.queue(logged_child(0, door, diary));
-        assert!(handle.go(logged_child(1, door, diary)).await.is_ok());
-        diary.add(format!("queued: {}", handle.stats().queued));
+    let (door, child_log) = (&gate, &log);
+    let mut scope = pin!(Group::<Kind>::new().with_limit(1).scope(async |handle| {
+        handle.queue(logged_child(0, door, child_log));
+        assert!(handle.go(logged_child(1, door, child_log)).await.is_ok());
+        child_log.add(format!("queued: {}", handle.stats().queued));
     }));
     let task = MockTask::new();
     for _ in 0..3 {
@@ -874,7 +850,7 @@ fn a_scopes_body_is_no_child_and_waits_as_an_outsider() {
 #[test]
 fn a_body_that_waits_first_does_not_block_the_children() {
     // The body is first in the queue, and all children wait behind it.
-    let scope = Group::<Kids>::new().with_limit(1).try_scope(async |handle| {
+    let scope = Group::<Kind>::new().with_limit(1).try_scope(async |handle| {
         let at = handle.clone();
         handle.queue(async move {
             for _ in 0..5 {
@@ -894,7 +870,7 @@ fn a_scope_within_a_child_waits_for_the_outer_group_as_its_child() {
     let (mut group, handle) = group(1);
     let at = handle.clone();
     group.queue(async move {
-        Group::<Kids>::new()
+        Group::<Kind>::new()
             .try_scope(async |_inner| {
                 at.go(ready(Ok(1))).await.map_err(|_| "stopped")?;
                 Ok(0)

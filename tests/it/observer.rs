@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
-use crate::common::{Gate, Log, MockTask, OnDrop, fails, job, logged_child, waits};
+use crate::common::{
+    Bomb, Gate, Log, MockTask, OnDrop, fails, job, logged_child, panic_message, waits, yield_now,
+};
 use async_lock::Semaphore;
 use errgroup::{
     Boxed, CancelToken, Event, Group, Handle, Outcome, Policy, Reason, Stats, Verdict, task,
@@ -396,7 +398,7 @@ fn a_panic_is_reported_before_the_stop_that_it_causes() {
     assert_eq!(log.take(), ["#0 finished: Panicked", "stopped: a child panicked"]);
     gate.open(1);
     assert!(driver.run(&mut group).is_pending());
-    assert_eq!(crate::common::panic_message(|| drop(group)), "second");
+    assert_eq!(panic_message(|| drop(group)), "second");
     assert_eq!(log.take(), ["#1 finished: Ok", "#2 finished: Dropped"]);
 }
 
@@ -404,12 +406,12 @@ fn a_panic_is_reported_before_the_stop_that_it_causes() {
 fn a_panic_of_a_destructor_after_a_result_is_a_childs_panic() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = observed(&log);
-    let bomb = crate::common::Bomb("destructor");
+    let bomb = Bomb("destructor");
     group.queue(job(futures::future::poll_fn(move |_| {
         let _in_here = &bomb;
         std::task::Poll::Ready(Ok(1))
     })));
-    assert_eq!(crate::common::panic_message(|| driver.run(&mut group)), "destructor");
+    assert_eq!(panic_message(|| driver.run(&mut group)), "destructor");
     assert_eq!(log.take(), ["#0 started", "#0 finished: Panicked", "stopped: a child panicked"]);
 }
 
@@ -427,7 +429,7 @@ fn a_child_is_reported_as_it_ended_even_if_the_policy_panics() {
     let mut group = observed(&log).with_policy(Panics);
     group.queue(job(async { Err("no") }));
     group.queue(job(async { Ok(1) }));
-    assert_eq!(crate::common::panic_message(|| driver.run(&mut group)), "policy");
+    assert_eq!(panic_message(|| driver.run(&mut group)), "policy");
     assert_eq!(
         log.take(),
         [
@@ -711,8 +713,8 @@ fn an_observer_set_after_a_handle_is_refused() {
 fn no_event_is_lost_with_threads_and_all_are_reported_where_the_group_is_polled() {
     const THREADS: usize = 4;
     const CHILDREN: usize = 500;
-    let told = Arc::new(Mutex::new(Vec::<(ThreadId, Event)>::new()));
-    let observer = Arc::clone(&told);
+    let events = Arc::new(Mutex::new(Vec::<(ThreadId, Event)>::new()));
+    let observer = Arc::clone(&events);
     let group = Group::new().with_limit(7).with_observer(move |event: &Event| {
         observer.lock().unwrap().push((thread::current().id(), event.clone()));
     });
@@ -725,7 +727,7 @@ fn no_event_is_lost_with_threads_and_all_are_reported_where_the_group_is_polled(
                 let _alive = alive;
                 for child_number in 0..CHILDREN {
                     let child = task(async move {
-                        crate::common::yield_now().await;
+                        yield_now().await;
                         Ok(child_number)
                     });
                     let child = child.name(format!("{n}/{child_number}"));
@@ -744,10 +746,10 @@ fn no_event_is_lost_with_threads_and_all_are_reported_where_the_group_is_polled(
     assert_eq!(output, Ok(()));
     adders.into_iter().for_each(|adder| adder.join().unwrap());
 
-    let told = told.lock().unwrap();
-    assert!(told.iter().all(|(id, _)| *id == thread::current().id()));
+    let events = events.lock().unwrap();
+    assert!(events.iter().all(|(id, _)| *id == thread::current().id()));
     let mut replay = Replay::default();
-    told.iter().for_each(|(_, event)| replay.hear(event));
+    events.iter().for_each(|(_, event)| replay.add(event));
     assert_eq!((replay.ok, replay.started), (THREADS * CHILDREN, THREADS * CHILDREN));
     assert_eq!((replay.running.len(), replay.stops), (0, 1));
 }
@@ -767,7 +769,7 @@ struct Replay {
 }
 
 impl Replay {
-    fn hear(&mut self, event: &Event) {
+    fn add(&mut self, event: &Event) {
         let name = || event.name().unwrap_or_default().to_string();
         match event {
             Event::Queued { .. } => {
@@ -823,12 +825,12 @@ fn the_events_add_up_to_the_stats_after_each_poll() {
         };
         let (driver, gate) = (MockTask::new(), Gate::new());
         let replay = Arc::new(Mutex::new(Replay::default()));
-        let ears = Arc::clone(&replay);
+        let replaying = Arc::clone(&replay);
         let grace = gate.wait(usize::MAX);
         let mut group = Group::new()
             .with_limit(1 + pick(4))
             .with_grace(|| grace)
-            .with_observer(move |event: &Event| ears.lock().unwrap().hear(event))
+            .with_observer(move |event: &Event| replaying.lock().unwrap().add(event))
             .all_errors();
         let handle = group.handle();
         let (mut children, mut over) = (0, false);
@@ -890,7 +892,7 @@ fn a_stream_with_unfetched_results_reports_at_its_next_poll() {
     assert!(driver.poll(&mut results.next()).is_ready());
     assert!(driver.poll(&mut results.next()).is_ready());
     // The second poll polled no child: the result was there.
-    let told = log.take();
-    assert!(told.contains(&"#1 finished: Ok".into()), "{told:?}");
-    assert!(told.contains(&"#2 started".into()), "{told:?}");
+    let events = log.take();
+    assert!(events.contains(&"#1 finished: Ok".into()), "{events:?}");
+    assert!(events.contains(&"#2 started".into()), "{events:?}");
 }

@@ -46,10 +46,10 @@ fn an_observer_may_raise_the_limit_and_sees_that_event_next() {
     // No other wake-up comes for the children that are admitted.
     assert!(driver.run(&mut group).is_pending());
     assert_eq!(group.stats().running, 3);
-    let told = log.take();
-    assert_eq!(told[..3], ["#0 started", "queued", "queued"]);
+    let events = log.take();
+    assert_eq!(events[..3], ["#0 started", "queued", "queued"]);
     for entry in ["limit: 2", "limit: 3", "#1 started", "#2 started", "+1", "+2"] {
-        assert_eq!(told.iter().filter(|it| *it == entry).count(), 1, "{entry} in {told:?}");
+        assert_eq!(events.iter().filter(|it| *it == entry).count(), 1, "{entry} in {events:?}");
     }
 }
 
@@ -243,8 +243,8 @@ fn an_observer_may_panic_while_the_group_is_dropped() {
         assert_eq!(panic_message(|| drop(group)), at);
         assert!(handle.is_closed());
         assert_eq!((drops.get(), handle.stats().dropped), (1, 2), "{at}");
-        let told = log.take();
-        assert!(["-0", "-1"].iter().all(|gone| told.iter().any(|it| it == gone)), "{told:?}");
+        let events = log.take();
+        assert!(["-0", "-1"].iter().all(|gone| events.iter().any(|it| it == gone)), "{events:?}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use crate::common::{
     Bomb, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Tap, fails, job,
-    panic_message, waits, yield_now,
+    panic_message, waits, waker_fn, yield_now,
 };
 use errgroup::{CancelToken, Group, Handle, Reason, Spawned};
 use futures::future::BoxFuture;
@@ -179,7 +179,7 @@ fn a_spawner_that_panics_when_a_limit_is_raised_comes_out_of_the_group() {
 
 #[test]
 fn a_child_behind_a_reservation_starts_when_it_is_claimed_or_dropped() {
-    for comes in [true, false] {
+    for claims in [true, false] {
         let (pool, task, gate) = (Pool::new(), MockTask::new(), Gate::new());
         let mut group = pool.group().with_limit(1);
         let handle = group.handle();
@@ -190,7 +190,7 @@ fn a_child_behind_a_reservation_starts_when_it_is_claimed_or_dropped() {
         handle.queue(waits(&gate, 2));
         handle.set_limit(Some(3));
         assert_eq!((waiter.wakes(), pool.spawned()), (1, 1));
-        if comes {
+        if claims {
             assert!(matches!(waiter.poll(&mut go), Poll::Ready(Ok(()))));
             assert_eq!(pool.spawned(), 3);
         } else {
@@ -790,15 +790,15 @@ fn a_spawner_that_runs_the_child_in_the_call_does_not_deadlock() {
 #[test]
 fn wake_ups_come_before_a_spawner_blocks() {
     // The spawner waits for the waiter that was given room by the same call.
-    let came = Arc::new((Mutex::new(false), std::sync::Condvar::new()));
-    let blocks = Arc::clone(&came);
+    let woken = Arc::new((Mutex::new(false), std::sync::Condvar::new()));
+    let blocks = Arc::clone(&woken);
     let calls = AtomicUsize::new(0);
     let mut group: Spawns = Group::on(move |work| {
         if calls.fetch_add(1, Ordering::SeqCst) == 1 {
             let guard = blocks.0.lock().unwrap();
             let timeout = std::time::Duration::from_secs(20);
-            let came = blocks.1.wait_timeout_while(guard, timeout, |came| !*came).unwrap();
-            assert!(!came.1.timed_out(), "the waiter was not woken");
+            let woken = blocks.1.wait_timeout_while(guard, timeout, |woken| !*woken).unwrap();
+            assert!(!woken.1.timed_out(), "the waiter was not woken");
         }
         futures::executor::block_on(work);
     })
@@ -809,9 +809,9 @@ fn wake_ups_come_before_a_spawner_blocks() {
     group.set_limit(Some(1));
     group.queue(ready(Ok(1)));
     let mut go = handle.go(ready(Ok(2)));
-    let waker = crate::common::waker_fn(move || {
-        *came.0.lock().unwrap() = true;
-        came.1.notify_all();
+    let waker = waker_fn(move || {
+        *woken.0.lock().unwrap() = true;
+        woken.1.notify_all();
     });
     assert!(Pin::new(&mut go).poll(&mut Context::from_waker(&waker)).is_pending());
     group.set_limit(Some(3));

@@ -11,7 +11,7 @@ use futures::stream;
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
 /// Makes a child that logs its first poll and is done.
-fn says(log: &Log, what: &'static str) -> Job {
+fn logs(log: &Log, what: &'static str) -> Job {
     let log = log.clone();
     job(async move {
         log.add(what);
@@ -52,15 +52,15 @@ fn however_they_are_added_children_are_first_polled_in_the_order_of_admission() 
     let (task, log) = (MockTask::new(), Log::new());
     let mut group = Jobs::new();
     let handle = group.handle();
-    assert!(handle.try_go(says(&log, "a handle's try_go")).is_ok());
-    assert!(task.finish(group.go(says(&log, "the group's go"))).is_ok());
-    handle.queue(says(&log, "a handle's queue"));
-    assert!(group.try_go(says(&log, "the group's try_go")).is_ok());
-    assert!(task.finish(handle.go(says(&log, "a handle's go"))).is_ok());
-    group.queue(says(&log, "the group's queue"));
-    let children = stream::iter([says(&log, "a handle's feed")]);
+    assert!(handle.try_go(logs(&log, "a handle's try_go")).is_ok());
+    assert!(task.finish(group.go(logs(&log, "the group's go"))).is_ok());
+    handle.queue(logs(&log, "a handle's queue"));
+    assert!(group.try_go(logs(&log, "the group's try_go")).is_ok());
+    assert!(task.finish(handle.go(logs(&log, "a handle's go"))).is_ok());
+    group.queue(logs(&log, "the group's queue"));
+    let children = stream::iter([logs(&log, "a handle's feed")]);
     assert_eq!(task.finish(handle.feed(children)), 1);
-    assert!(task.finish(group.go(says(&log, "the group's go, again"))).is_ok());
+    assert!(task.finish(group.go(logs(&log, "the group's go, again"))).is_ok());
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
     let expected = [
         "a handle's try_go",
@@ -87,15 +87,15 @@ fn one_queue_serves_go_queue_feed_and_handles() {
         let (one, two) = (group.handle(), group.handle());
         group.queue(waits(&gate, 0));
         let waiting = MockTask::new();
-        let mut first = pin!(one.go(says(&log, "a handle's go")));
+        let mut first = pin!(one.go(logs(&log, "a handle's go")));
         assert!(waiting.poll(&mut first).is_pending());
-        group.queue(says(&log, "the group's queue"));
-        let mut third = pin!(two.feed(stream::iter([says(&log, "a handle's feed")])));
+        group.queue(logs(&log, "the group's queue"));
+        let mut third = pin!(two.feed(stream::iter([logs(&log, "a handle's feed")])));
         assert!(waiting.poll(&mut third).is_pending());
-        two.queue(says(&log, "a handle's queue"));
-        let mut fifth = pin!(two.go(says(&log, "another handle's go")));
+        two.queue(logs(&log, "a handle's queue"));
+        let mut fifth = pin!(two.go(logs(&log, "another handle's go")));
         assert!(waiting.poll(&mut fifth).is_pending());
-        one.queue(says(&log, "the last"));
+        one.queue(logs(&log, "the last"));
 
         assert!(task.poll(&mut group).is_pending());
         gate.open(0);
@@ -136,12 +136,12 @@ fn the_groups_own_go_queues_behind_the_queued_children() {
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(1);
     group.queue(waits(&gate, 0));
-    group.queue(says(&log, "queued"));
+    group.queue(logs(&log, "queued"));
     let handle = group.handle();
     {
-        let mut go = pin!(group.go(says(&log, "waited in go")));
+        let mut go = pin!(group.go(logs(&log, "waited in go")));
         assert!(task.poll(&mut go).is_pending());
-        handle.queue(says(&log, "queued behind it"));
+        handle.queue(logs(&log, "queued behind it"));
         gate.open(0);
         assert!(task.run(&mut go).is_ready());
     }
@@ -155,10 +155,10 @@ fn a_feed_queues_for_each_of_its_children() {
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
     group.queue(waits(&gate, 0));
-    let children = [says(&log, "fed 1"), says(&log, "fed 2")];
+    let children = [logs(&log, "fed 1"), logs(&log, "fed 2")];
     let mut feed = pin!(handle.feed(stream::iter(children)));
     assert!(task.poll(&mut feed).is_pending());
-    group.queue(says(&log, "queued"));
+    group.queue(logs(&log, "queued"));
     gate.open(0);
     let all = async { futures::join!(feed, group) };
     assert_eq!(task.finish(all), (2, Ok(())));
@@ -171,18 +171,18 @@ fn no_newcomer_overtakes_a_waiter_with_a_reservation() {
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
     group.queue(waits(&gate, 0));
-    let mut go = pin!(handle.go(says(&log, "waited")));
+    let mut go = pin!(handle.go(logs(&log, "waited")));
     assert!(going.poll(&mut go).is_pending());
     gate.open(0);
     assert!(task.poll(&mut group).is_pending(), "one child waits for room");
     // No child runs, and still there is no room:
     assert_eq!(group.stats().running, 0);
-    assert!(matches!(group.try_go(says(&log, "overtook")), Err(TryGoError::AtLimit(_))));
-    assert!(matches!(handle.try_go(says(&log, "overtook")), Err(TryGoError::AtLimit(_))));
-    handle.queue(says(&log, "was queued"));
+    assert!(matches!(group.try_go(logs(&log, "overtook")), Err(TryGoError::AtLimit(_))));
+    assert!(matches!(handle.try_go(logs(&log, "overtook")), Err(TryGoError::AtLimit(_))));
+    handle.queue(logs(&log, "was queued"));
     assert_eq!((group.stats().running, group.stats().queued), (0, 1));
     {
-        let mut late = pin!(group.go(says(&log, "came later")));
+        let mut late = pin!(group.go(logs(&log, "came later")));
         assert!(task.poll(&mut late).is_pending());
         assert!(going.poll(&mut go).is_ready());
         assert!(task.run(&mut late).is_ready());
@@ -197,9 +197,9 @@ fn a_queued_child_behind_a_waiter_waits_for_it_even_with_room_left() {
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
     group.queue(waits(&gate, 0));
-    let mut go = pin!(handle.go(says(&log, "first")));
+    let mut go = pin!(handle.go(logs(&log, "first")));
     assert!(going.poll(&mut go).is_pending());
-    group.queue(says(&log, "second"));
+    group.queue(logs(&log, "second"));
     gate.open(0);
     assert!(task.run(&mut group).is_pending());
     assert_eq!(log.take(), [""; 0], "it is the turn of the waiter in go");
@@ -333,8 +333,8 @@ fn a_waiter_that_is_polled_again_keeps_its_position() {
     let handle = group.handle();
     group.queue(waits(&gate, 0));
     let going = MockTask::new();
-    let mut first = pin!(handle.go(says(&log, "first")));
-    let mut second = pin!(handle.go(says(&log, "second")));
+    let mut first = pin!(handle.go(logs(&log, "first")));
+    let mut second = pin!(handle.go(logs(&log, "second")));
     assert!(going.poll(&mut first).is_pending());
     assert!(going.poll(&mut second).is_pending());
     for _ in 0..3 {

@@ -405,13 +405,13 @@ fn a_streams_destructor_that_panics_leaves_the_group_as_it_is() {
 struct Nervous {
     on_child: Option<&'static str>,
     finish: Option<&'static str>,
-    heard: Arc<AtomicUsize>,
+    seen: Arc<AtomicUsize>,
     finished: Arc<AtomicUsize>,
 }
 
 impl Nervous {
     fn new(on_child: Option<&'static str>, finish: Option<&'static str>) -> Self {
-        Self { on_child, finish, heard: Arc::default(), finished: Arc::default() }
+        Self { on_child, finish, seen: Arc::default(), finished: Arc::default() }
     }
 }
 
@@ -419,7 +419,7 @@ impl Policy<usize, &'static str> for Nervous {
     type Output = usize;
 
     fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> Verdict {
-        self.heard.fetch_add(1, SeqCst);
+        self.seen.fetch_add(1, SeqCst);
         self.on_child.take().map_or(Verdict::Continue, |message| panic_any(message))
     }
 
@@ -438,7 +438,7 @@ fn a_policys_panic_counts_as_a_childs() {
     {
         let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
         let policy = Nervous::new(Some("in the policy"), None);
-        let (heard, finished) = (Arc::clone(&policy.heard), Arc::clone(&policy.finished));
+        let (seen, finished) = (Arc::clone(&policy.seen), Arc::clone(&policy.finished));
         let mut group = group.with_limit(2).with_policy(policy);
         group.queue(probe.watch(ready(Ok(0))));
         group.queue(probe.watch(waits(&gate, 1)));
@@ -451,7 +451,7 @@ fn a_policys_panic_counts_as_a_childs() {
         assert_eq!(panic_message(|| task.poll(&mut group)), "in the policy");
         assert_eq!(probe.drops(), 3);
         assert_eq!(finished.load(SeqCst), 0, "`finish` is not called after a panic");
-        assert!(heard.load(SeqCst) <= 2);
+        assert!(seen.load(SeqCst) <= 2);
         assert!(group.is_terminated());
         assert!(task.poll(&mut group).is_pending());
         let stats = group.stats();
@@ -485,12 +485,12 @@ fn a_panic_of_finish_comes_out_and_the_group_is_over() {
 fn finish_is_not_called_after_a_childs_panic() {
     let task = MockTask::new();
     let policy = Nervous::new(None, None);
-    let (heard, finished) = (Arc::clone(&policy.heard), Arc::clone(&policy.finished));
+    let (seen, finished) = (Arc::clone(&policy.seen), Arc::clone(&policy.finished));
     let mut group = Jobs::new().with_policy(policy);
     group.queue(async { panic_any("oh no") });
     group.queue(ready(Ok(1)));
     assert_eq!(panic_message(|| task.poll(&mut group)), "oh no");
-    assert_eq!((heard.load(SeqCst), finished.load(SeqCst)), (1, 0));
+    assert_eq!((seen.load(SeqCst), finished.load(SeqCst)), (1, 0));
 }
 
 #[test]

@@ -6,25 +6,27 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use crate::common::{DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits};
+use crate::common::{
+    CountOnDrop, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
+};
 use errgroup::{Boxed, Child, Children, FirstErr, Group, Handle, Policy, Reason, Verdict};
 use futures::stream;
 
-type Heard = Arc<Mutex<Vec<(usize, Result<usize, &'static str>)>>>;
+type Seen = Arc<Mutex<Vec<(usize, Result<usize, &'static str>)>>>;
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
 /// A policy that logs the results, and stops when a child returns the number it waits for.
-struct Scribe {
-    heard: Heard,
+struct Recorder {
+    seen: Seen,
     finished: Arc<Mutex<usize>>,
     stop: Box<dyn FnMut(usize) -> Verdict + Send>,
-    _dropped: crate::common::CountOnDrop,
+    _dropped: CountOnDrop,
 }
 
-impl Scribe {
+impl Recorder {
     fn new(stop: impl FnMut(usize) -> Verdict + Send + 'static) -> Self {
         Self {
-            heard: Heard::default(),
+            seen: Seen::default(),
             finished: Arc::default(),
             stop: Box::new(stop),
             _dropped: DropCounter::default().guard(),
@@ -36,17 +38,17 @@ impl Scribe {
     }
 }
 
-impl Policy<usize, &'static str> for Scribe {
+impl Policy<usize, &'static str> for Recorder {
     type Output = Vec<usize>;
 
     fn on_child(&mut self, index: usize, result: Result<usize, &'static str>) -> Verdict {
-        self.heard.lock().unwrap().push((index, result));
+        self.seen.lock().unwrap().push((index, result));
         (self.stop)(index)
     }
 
     fn finish(&mut self) -> Vec<usize> {
         *self.finished.lock().unwrap() += 1;
-        self.heard.lock().unwrap().iter().map(|&(index, _)| index).collect()
+        self.seen.lock().unwrap().iter().map(|&(index, _)| index).collect()
     }
 }
 
@@ -58,9 +60,9 @@ fn the_policy_sees_each_child_as_it_finishes_with_its_index() {
         Job: Child<C>,
     {
         let (task, gate) = (MockTask::new(), Gate::new());
-        let scribe = Scribe::patient();
-        let heard = Arc::clone(&scribe.heard);
-        let mut group = group.with_limit(3).with_policy(scribe);
+        let recorder = Recorder::patient();
+        let seen = Arc::clone(&recorder.seen);
+        let mut group = group.with_limit(3).with_policy(recorder);
         for n in 0..2 {
             group.queue(waits(&gate, n));
         }
@@ -69,16 +71,16 @@ fn the_policy_sees_each_child_as_it_finishes_with_its_index() {
         group.queue(waits(&gate, 4));
         assert!(task.poll(&mut group).is_pending());
         for (open, finished) in [(2, 1), (0, 2), (4, 3), (3, 4)] {
-            assert_eq!(heard.lock().unwrap().len(), finished - 1);
+            assert_eq!(seen.lock().unwrap().len(), finished - 1);
             gate.open(open);
             assert!(task.poll(&mut group).is_pending());
-            assert_eq!(heard.lock().unwrap().len(), finished);
+            assert_eq!(seen.lock().unwrap().len(), finished);
         }
         gate.open(1);
         // An error stops the group only if the policy says so.
         assert_eq!(task.poll(&mut group), Poll::Ready(vec![2, 0, 4, 3, 1]));
-        let heard = heard.lock().unwrap().clone();
-        assert_eq!(heard, [(2, Err("broken")), (0, Ok(0)), (4, Ok(4)), (3, Ok(3)), (1, Ok(1))]);
+        let seen = seen.lock().unwrap().clone();
+        assert_eq!(seen, [(2, Err("broken")), (0, Ok(0)), (4, Ok(4)), (3, Ok(3)), (1, Ok(1))]);
         assert_eq!(group.token().reason(), Some(Reason::Finished));
     }
     scenario(Group::new());
@@ -89,9 +91,9 @@ fn the_policy_sees_each_child_as_it_finishes_with_its_index() {
 #[test]
 fn the_index_counts_admissions_from_every_source() {
     let (task, gate) = (MockTask::new(), Gate::new());
-    let scribe = Scribe::patient();
-    let heard = Arc::clone(&scribe.heard);
-    let mut group = Jobs::new().with_policy(scribe).with_limit(3);
+    let recorder = Recorder::patient();
+    let seen = Arc::clone(&recorder.seen);
+    let mut group = Jobs::new().with_policy(recorder).with_limit(3);
     let handle = group.handle();
     assert!(task.finish(group.go(waits(&gate, 10))).is_ok());
     assert!(handle.try_go(waits(&gate, 11)).is_ok());
@@ -107,10 +109,10 @@ fn the_index_counts_admissions_from_every_source() {
     gate.open(11);
     gate.open(10);
     let _ = task.finish(group);
-    let mut heard = heard.lock().unwrap().clone();
-    heard.sort_unstable();
+    let mut seen = seen.lock().unwrap().clone();
+    seen.sort_unstable();
     let expected: Vec<_> = (0..6).map(|n| (n, Ok(n + 10))).collect();
-    assert_eq!(heard, expected);
+    assert_eq!(seen, expected);
 }
 
 #[test]
@@ -121,13 +123,13 @@ fn after_a_stop_the_policy_sees_the_children_and_its_verdict_is_ignored() {
         Job: Child<C>,
     {
         let (task, gate, queued) = (MockTask::new(), Gate::new(), Probe::new());
-        let scribe = Scribe::new(|index| match index {
+        let recorder = Recorder::new(|index| match index {
             0 => Verdict::Continue,
             1 => Verdict::Stop(Reason::Done),
             _ => Verdict::Stop(Reason::Deadline),
         });
-        let heard = Arc::clone(&scribe.heard);
-        let mut group = group.with_limit(3).with_policy(scribe);
+        let seen = Arc::clone(&recorder.seen);
+        let mut group = group.with_limit(3).with_policy(recorder);
         let token = group.token().clone();
         for n in 0..3 {
             group.queue(waits(&gate, n));
@@ -144,7 +146,7 @@ fn after_a_stop_the_policy_sees_the_children_and_its_verdict_is_ignored() {
         assert!(task.poll(&mut group).is_pending());
         gate.open(0);
         assert_eq!(task.poll(&mut group), Poll::Ready(vec![1, 2, 0]));
-        assert_eq!(heard.lock().unwrap().len(), 3);
+        assert_eq!(seen.lock().unwrap().len(), 3);
         assert_eq!(token.reason(), Some(Reason::Done), "the first reason wins");
     }
     scenario(Group::new());
@@ -155,8 +157,8 @@ fn after_a_stop_the_policy_sees_the_children_and_its_verdict_is_ignored() {
 #[test]
 fn after_a_cancel_the_policys_verdict_is_ignored_too() {
     let (task, gate) = (MockTask::new(), Gate::new());
-    let scribe = Scribe::new(|_| Verdict::Stop(Reason::Done));
-    let mut group = Jobs::new().with_policy(scribe);
+    let recorder = Recorder::new(|_| Verdict::Stop(Reason::Done));
+    let mut group = Jobs::new().with_policy(recorder);
     group.queue(waits(&gate, 0));
     assert!(task.poll(&mut group).is_pending());
     group.token().cancel();
@@ -169,8 +171,8 @@ fn after_a_cancel_the_policys_verdict_is_ignored_too() {
 fn a_reason_of_its_own_reaches_the_token() {
     let cause: Arc<dyn Error + Send + Sync> = Arc::from(Box::from("enough"));
     let reason = Reason::Cause(Arc::clone(&cause));
-    let say = reason.clone();
-    let mut group = Jobs::new().with_policy(Scribe::new(move |_| Verdict::Stop(say.clone())));
+    let given = reason.clone();
+    let mut group = Jobs::new().with_policy(Recorder::new(move |_| Verdict::Stop(given.clone())));
     group.queue(ready(Ok(1)));
     assert_eq!(MockTask::new().poll(&mut group), Poll::Ready(vec![0]));
     assert_eq!(group.token().reason(), Some(reason));
@@ -183,10 +185,10 @@ fn a_reason_of_its_own_reaches_the_token() {
 #[test]
 fn finish_is_called_once_when_no_child_runs_any_more() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
-    let scribe = Scribe::patient();
-    let finished = Arc::clone(&scribe.finished);
+    let recorder = Recorder::patient();
+    let finished = Arc::clone(&recorder.finished);
     let count = move || *finished.lock().unwrap();
-    let mut group = Jobs::new().with_policy(scribe);
+    let mut group = Jobs::new().with_policy(recorder);
     let handle = group.handle();
     group.queue(probe.watch(waits(&gate, 0)));
     assert!(task.poll(&mut group).is_pending());
@@ -204,9 +206,9 @@ fn finish_is_called_once_when_no_child_runs_any_more() {
 
 #[test]
 fn finish_is_called_for_an_empty_group() {
-    let scribe = Scribe::patient();
-    let finished = Arc::clone(&scribe.finished);
-    let mut group = Jobs::new().with_policy(scribe);
+    let recorder = Recorder::patient();
+    let finished = Arc::clone(&recorder.finished);
+    let mut group = Jobs::new().with_policy(recorder);
     assert_eq!(MockTask::new().poll(&mut group), Poll::Ready(vec![]));
     assert_eq!(*finished.lock().unwrap(), 1);
 }
@@ -214,31 +216,31 @@ fn finish_is_called_for_an_empty_group() {
 #[test]
 fn finish_is_not_called_after_a_drop_or_a_panic() {
     let (task, gate) = (MockTask::new(), Gate::new());
-    let scribe = Scribe::patient();
-    let (heard, finished) = (Arc::clone(&scribe.heard), Arc::clone(&scribe.finished));
-    let mut group = Jobs::new().with_policy(scribe);
+    let recorder = Recorder::patient();
+    let (seen, finished) = (Arc::clone(&recorder.seen), Arc::clone(&recorder.finished));
+    let mut group = Jobs::new().with_policy(recorder);
     group.queue(waits(&gate, 0));
     group.queue(waits(&gate, 1));
     gate.open(0);
     assert!(task.poll(&mut group).is_pending());
     drop(group);
-    assert_eq!(*heard.lock().unwrap(), [(0, Ok(0))], "the policy does not see dropped children");
+    assert_eq!(*seen.lock().unwrap(), [(0, Ok(0))], "the policy does not see dropped children");
     assert_eq!(*finished.lock().unwrap(), 0);
 
-    let scribe = Scribe::patient();
-    let (heard, finished) = (Arc::clone(&scribe.heard), Arc::clone(&scribe.finished));
-    let mut group = Jobs::new().with_policy(scribe);
+    let recorder = Recorder::patient();
+    let (seen, finished) = (Arc::clone(&recorder.seen), Arc::clone(&recorder.finished));
+    let mut group = Jobs::new().with_policy(recorder);
     group.queue(async { std::panic::panic_any("oh no") });
     group.queue(ready(Ok(1)));
     assert_eq!(panic_message(|| task.poll(&mut group)), "oh no");
-    assert_eq!(*heard.lock().unwrap(), [(1, Ok(1))], "it sees the siblings");
+    assert_eq!(*seen.lock().unwrap(), [(1, Ok(1))], "it sees the siblings");
     assert_eq!(*finished.lock().unwrap(), 0);
 }
 
 #[test]
 fn a_policy_is_dropped_with_its_group() {
     let drops = DropCounter::default();
-    let policy = || Scribe { _dropped: drops.guard(), ..Scribe::patient() };
+    let policy = || Recorder { _dropped: drops.guard(), ..Recorder::patient() };
     drop(Jobs::new().with_policy(policy()));
     assert_eq!(drops.get(), 1);
     let mut group = Jobs::new().with_policy(policy());
@@ -326,8 +328,8 @@ fn first_err_is_the_default_and_may_be_named() {
 #[test]
 fn a_verdict_while_go_drives_gives_the_child_back() {
     let (task, probe) = (MockTask::new(), Probe::new());
-    let scribe = Scribe::new(|_| Verdict::Stop(Reason::Done));
-    let mut group = Jobs::new().with_limit(1).with_policy(scribe);
+    let recorder = Recorder::new(|_| Verdict::Stop(Reason::Done));
+    let mut group = Jobs::new().with_limit(1).with_policy(recorder);
     group.queue(ready(Ok(1)));
     {
         let mut go = pin!(group.go(probe.watch(ready(Ok(2)))));

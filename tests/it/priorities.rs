@@ -28,8 +28,8 @@ fn the_queue_is_ordered_by_priority_and_then_by_arrival() {
         f.handle.queue(child(&f, n, priority));
     }
     assert!(f.run().is_pending());
-    let came = finish(&mut f, [0, 6, 2, 4, 3, 7, 5, 1]);
-    assert_eq!(came, ["+0", "+6", "+2", "+4", "+3", "+7", "+5", "+1"]);
+    let started = finish(&mut f, [0, 6, 2, 4, 3, 7, 5, 1]);
+    assert_eq!(started, ["+0", "+6", "+2", "+4", "+3", "+7", "+5", "+1"]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn try_go_never_overtakes_a_waiter() {
 
 #[test]
 fn an_overtaken_waiter_with_a_later_reservation_releases_or_claims_it() {
-    for comes in [true, false] {
+    for claims in [true, false] {
         let mut f = Fixture::new(1);
         f.handle.queue(child(&f, 0, 0));
         assert!(f.run().is_pending());
@@ -147,7 +147,7 @@ fn an_overtaken_waiter_with_a_later_reservation_releases_or_claims_it() {
         assert_eq!((f.group.stats().running, f.group.stats().queued), (2, 0));
         assert!(f.run().is_pending());
         assert_eq!(finish(&mut f, []), ["+0"]);
-        if comes {
+        if claims {
             // The lower one has room too, but starts in its turn.
             assert!(low.poll(&mut low_go).is_ready());
             assert!(f.run().is_pending());
@@ -162,7 +162,7 @@ fn an_overtaken_waiter_with_a_later_reservation_releases_or_claims_it() {
             assert!(f.run().is_pending());
             assert_eq!(finish(&mut f, []), ["+3"]);
         }
-        assert!(f.group.try_go(child(&f, 4, 0)).is_ok() != comes);
+        assert!(f.group.try_go(child(&f, 4, 0)).is_ok() != claims);
         let _ = finish(&mut f, 0..5);
         assert!(f.group.is_stopped());
     }
@@ -279,14 +279,14 @@ fn a_feed_adds_a_child_of_any_priority_at_its_own_turn() {
     assert!(feeder.run(&mut feed).is_pending());
     f.handle.queue(child(&f, 3, 0));
     assert!(f.run().is_pending());
-    let mut came = Vec::new();
+    let mut started = Vec::new();
     for n in [0, 1, 3, 2] {
-        came.extend(finish(&mut f, [n]));
+        started.extend(finish(&mut f, [n]));
         let _ = feeder.run(&mut feed);
         assert!(f.run().is_pending() || n == 2);
     }
-    came.extend(finish(&mut f, []));
-    assert_eq!(came, ["+0", "+1", "+3", "+2"]);
+    started.extend(finish(&mut f, []));
+    assert_eq!(started, ["+0", "+1", "+3", "+2"]);
 }
 
 #[test]

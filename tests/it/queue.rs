@@ -141,22 +141,22 @@ fn a_child_queued_by_a_child_is_run() {
     let (task, log) = (MockTask::new(), Log::new());
     let mut group = Jobs::new().with_limit(1);
     let handle = group.handle();
-    let say = log.clone();
+    let child_log = log.clone();
     group.queue(async move {
-        say.add("the first");
+        child_log.add("the first");
         for n in 0..3 {
-            let say = say.clone();
+            let child_log = child_log.clone();
             handle.queue(async move {
-                say.add(format!("its {n}"));
+                child_log.add(format!("its {n}"));
                 Ok(n)
             });
         }
-        say.add("the first, still");
+        child_log.add("the first, still");
         Ok(0)
     });
-    let say = log.clone();
+    let child_log = log.clone();
     group.queue(async move {
-        say.add("the second");
+        child_log.add("the second");
         Ok(0)
     });
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));

@@ -5,18 +5,19 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use crate::common::{
-    Fixture, Gate, Job, Log, MockTask, Probe, Tap, is_ok, is_stopped, job, waits, waker_and_count,
+    Fixture, Gate, Job, Log, MockTask, Probe, Tap, is_ok, is_stopped, job, panic_message, waits,
+    waker_and_count, waker_fn,
 };
 use errgroup::future::Go;
 use errgroup::{Boxed, Child, Children, Group, Handle, Policy, Reason, TryGoError, Verdict};
 use futures::stream;
 
-type Kids = Boxed<'static, usize, &'static str>;
-type Jobs = Group<Kids>;
-type Waiting = Go<Handle<Kids>, Kids, Job>;
+type Kind = Boxed<'static, usize, &'static str>;
+type Jobs = Group<Kind>;
+type Waiting = Go<Handle<Kind>, Kind, Job>;
 
 /// Makes a child that logs its first poll and is done.
-fn says(log: &Log, what: &'static str) -> Job {
+fn logs(log: &Log, what: &'static str) -> Job {
     let log = log.clone();
     job(async move {
         log.add(what);
@@ -62,7 +63,7 @@ fn reservations_made_at_once_start_in_order_whichever_is_claimed_first() {
         group.queue(waits(&gate, 0));
         group.queue(waits(&gate, 1));
         let tasks = [MockTask::new(), MockTask::new(), MockTask::new()];
-        let mut goes = ["first", "second", "third"].map(|what| handle.go(says(&log, what)));
+        let mut goes = ["first", "second", "third"].map(|what| handle.go(logs(&log, what)));
         for (task, go) in tasks.iter().zip(&mut goes) {
             assert!(task.poll(go).is_pending());
         }
@@ -108,11 +109,11 @@ fn reserved_room_counts_as_taken() {
 fn a_newcomer_with_room_does_not_sleep_behind_an_unclaimed_reservation() {
     let mut f = full(3);
     let log = Log::new();
-    let (task, mut go) = waiter(&f, says(&log, "waited"));
+    let (task, mut go) = waiter(&f, logs(&log, "waited"));
     make_room(&mut f, 3);
     let new = MockTask::new();
-    assert!(is_ok(new.poll(&mut f.handle.go(says(&log, "came later")))));
-    assert!(f.handle.try_go(says(&log, "came last")).is_ok());
+    assert!(is_ok(new.poll(&mut f.handle.go(logs(&log, "came later")))));
+    assert!(f.handle.try_go(logs(&log, "came last")).is_ok());
     assert!(f.task.run(&mut f.group).is_pending());
     assert_eq!(log.take(), [""; 0]);
     assert!(is_ok(task.poll(&mut go)));
@@ -126,8 +127,8 @@ fn a_waiter_dropped_with_its_reservation_lets_the_children_behind_it_start() {
     let mut f = full(2);
     let (log, probe) = (Log::new(), Probe::new());
     let (_, first) = waiter(&f, probe.watch(std::future::ready(Ok(1))));
-    let (second, mut go) = waiter(&f, says(&log, "second"));
-    let (third, mut last) = waiter(&f, says(&log, "third"));
+    let (second, mut go) = waiter(&f, logs(&log, "second"));
+    let (third, mut last) = waiter(&f, logs(&log, "third"));
     make_room(&mut f, 2);
     assert!(is_ok(second.poll(&mut go)));
     assert!(f.task.run(&mut f.group).is_pending());
@@ -155,7 +156,7 @@ fn the_index_has_no_gap_after_a_dropped_reservation() {
         fn finish(&mut self) {}
     }
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
-    let mut group: Group<Kids, _> = Group::new().with_limit(3).with_policy(Indices(log.clone()));
+    let mut group: Group<Kind, _> = Group::new().with_limit(3).with_policy(Indices(log.clone()));
     let handle = group.handle();
     for n in 0..3 {
         group.queue(waits(&gate, n));
@@ -183,8 +184,8 @@ fn the_index_has_no_gap_after_a_dropped_reservation() {
 fn an_unclaimed_reservation_holds_the_children_behind_it_until_a_stop() {
     let mut f = full(2);
     let log = Log::new();
-    let (_, mut forgotten) = waiter(&f, says(&log, "forgotten"));
-    let (second, mut go) = waiter(&f, says(&log, "second"));
+    let (_, mut forgotten) = waiter(&f, logs(&log, "forgotten"));
+    let (second, mut go) = waiter(&f, logs(&log, "second"));
     make_room(&mut f, 2);
     assert!(is_ok(second.poll(&mut go)));
     for _ in 0..3 {
@@ -204,8 +205,8 @@ fn an_unclaimed_reservation_holds_the_children_behind_it_until_a_stop() {
 fn a_stop_revokes_reservations() {
     let mut f = full(3);
     let log = Log::new();
-    let (task, mut go) = waiter(&f, says(&log, "waited"));
-    let (_, unpolled) = waiter(&f, says(&log, "waited too"));
+    let (task, mut go) = waiter(&f, logs(&log, "waited"));
+    let (_, unpolled) = waiter(&f, logs(&log, "waited too"));
     make_room(&mut f, 3);
     f.handle.token().cancel_with(Reason::Cancelled);
     assert_eq!(task.wakes(), 1, "it was woken and has not claimed");
@@ -223,17 +224,17 @@ fn a_stop_revokes_reservations() {
 
 #[test]
 fn a_reservation_holds_the_group_open_until_it_is_claimed_or_dropped() {
-    for comes in [true, false] {
+    for claims in [true, false] {
         let mut f = full(1);
         let (task, mut go) = waiter(&f, job(std::future::ready(Ok(1))));
         make_room(&mut f, 1);
         assert!(f.task.run(&mut f.group).is_pending());
         let wakes = f.task.wakes();
-        assert!(!comes || is_ok(task.poll(&mut go)));
+        assert!(!claims || is_ok(task.poll(&mut go)));
         drop(go);
         assert_eq!(f.task.wakes(), wakes + 1);
         assert_eq!(f.task.run(&mut f.group), Poll::Ready(Ok(())));
-        assert_eq!(f.handle.stats().ok, 1 + usize::from(comes));
+        assert_eq!(f.handle.stats().ok, 1 + usize::from(claims));
     }
 }
 
@@ -256,8 +257,8 @@ fn a_dropped_group_revokes_reservations_and_drops_the_children_behind_them() {
 fn a_lowered_limit_revokes_unclaimed_reservations() {
     let mut f = full(2);
     let log = Log::new();
-    let (first, mut go) = waiter(&f, says(&log, "first"));
-    let (second, mut behind) = waiter(&f, says(&log, "second"));
+    let (first, mut go) = waiter(&f, logs(&log, "first"));
+    let (second, mut behind) = waiter(&f, logs(&log, "second"));
     make_room(&mut f, 2);
     f.handle.set_limit(Some(1));
     assert!(second.poll(&mut behind).is_pending(), "there is no room for it any more");
@@ -272,8 +273,8 @@ fn a_lowered_limit_revokes_unclaimed_reservations() {
 fn a_lowered_limit_keeps_a_reservation_ahead_of_a_claimed_one() {
     let mut f = full(2);
     let log = Log::new();
-    let (first, mut go) = waiter(&f, says(&log, "first"));
-    let (second, mut behind) = waiter(&f, says(&log, "second"));
+    let (first, mut go) = waiter(&f, logs(&log, "first"));
+    let (second, mut behind) = waiter(&f, logs(&log, "second"));
     make_room(&mut f, 2);
     assert!(is_ok(second.poll(&mut behind)));
     f.handle.set_limit(Some(0));
@@ -287,12 +288,12 @@ fn room_is_reserved_for_feeds_too() {
     let mut f = full(3);
     let log = Log::new();
     let (one, two) = (MockTask::new(), MockTask::new());
-    let mut feed = f.handle.feed(stream::iter([says(&log, "fed")]));
+    let mut feed = f.handle.feed(stream::iter([logs(&log, "fed")]));
     assert!(one.poll(&mut feed).is_pending());
     let tap = Tap::<Job>::new();
     let mut stalls = f.handle.feed(tap.clone());
     assert!(two.poll(&mut stalls).is_pending());
-    let (third, mut go) = waiter(&f, says(&log, "third"));
+    let (third, mut go) = waiter(&f, logs(&log, "third"));
     make_room(&mut f, 3);
     assert_eq!((one.wakes(), two.wakes(), third.wakes()), (1, 1, 1));
     assert!(is_ok(third.poll(&mut go)));
@@ -316,11 +317,11 @@ fn a_stream_that_panics_with_reserved_room_gives_it_back() {
     let bad = stream::poll_fn(|_| -> Poll<Option<Job>> { std::panic::panic_any("bad") });
     let (one, mut feed) = (MockTask::new(), f.handle.feed(bad));
     assert!(one.poll(&mut feed).is_pending());
-    let (second, mut go) = waiter(&f, says(&log, "second"));
-    let (third, mut last) = waiter(&f, says(&log, "third"));
+    let (second, mut go) = waiter(&f, logs(&log, "second"));
+    let (third, mut last) = waiter(&f, logs(&log, "third"));
     make_room(&mut f, 2);
     assert!(is_ok(second.poll(&mut go)));
-    assert_eq!(crate::common::panic_message(|| one.poll(&mut feed)), "bad");
+    assert_eq!(panic_message(|| one.poll(&mut feed)), "bad");
     assert!(f.task.run(&mut f.group).is_pending());
     assert_eq!((log.take(), third.wakes()), (vec!["second".to_string()], 1));
     assert!(is_ok(third.poll(&mut last)));
@@ -336,9 +337,9 @@ fn the_groups_own_go_may_have_a_reservation_and_hold_others_behind_it() {
     group.queue(waits(&gate, 1));
     let other = MockTask::new();
     {
-        let mut own = group.go(says(&log, "own"));
+        let mut own = group.go(logs(&log, "own"));
         assert!(task.poll(&mut own).is_pending());
-        let mut behind = handle.go(says(&log, "behind"));
+        let mut behind = handle.go(logs(&log, "behind"));
         assert!(other.poll(&mut behind).is_pending());
         // Reserved from elsewhere: it is woken through the group's task.
         let wakes = task.wakes();
@@ -359,7 +360,7 @@ fn children_with_reservations_in_their_own_group_never_wait_for_later_ones() {
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
     let mut group = Jobs::new().with_limit(2);
     let handle = group.handle();
-    let (inner, second) = (handle.clone(), says(&log, "second"));
+    let (inner, second) = (handle.clone(), logs(&log, "second"));
     let first = waits(&gate, 9);
     group.queue(job(async move {
         inner.go(second).await.map_err(|_| "stopped")?;
@@ -368,7 +369,7 @@ fn children_with_reservations_in_their_own_group_never_wait_for_later_ones() {
     group.queue(waits(&gate, 1));
     assert!(task.poll(&mut group).is_pending());
     handle.set_limit(Some(4));
-    assert!(handle.try_go(says(&log, "third")).is_ok());
+    assert!(handle.try_go(logs(&log, "third")).is_ok());
     gate.open(1);
     gate.open(9);
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
@@ -400,7 +401,7 @@ fn a_child_that_claims_in_the_round_of_its_reservation_is_not_woken_again() {
 #[test]
 fn a_panic_of_one_waker_costs_no_other_waiter_its_wake_up() {
     let mut f = full(3);
-    let bad = crate::common::waker_fn(|| std::panic::panic_any("a waker"));
+    let bad = waker_fn(|| std::panic::panic_any("a waker"));
     let (first, mut one) = waiter(&f, waits(&f.gate, 7));
     let mut two = f.handle.go(waits(&f.gate, 8));
     assert!(Pin::new(&mut two).poll(&mut Context::from_waker(&bad)).is_pending());
@@ -417,7 +418,7 @@ fn a_waker_may_use_the_handle_while_it_wakes() {
     let slot = Arc::new(Mutex::new(None::<Waiting>));
     let (held, task) = (Arc::clone(&slot), Arc::new(MockTask::new()));
     let polls = Arc::clone(&task);
-    let inline = crate::common::waker_fn(move || {
+    let inline = waker_fn(move || {
         let mut go = held.lock().unwrap();
         assert!(is_ok(polls.poll(go.as_mut().unwrap())));
     });
@@ -451,7 +452,7 @@ fn the_waker_of_a_claimed_or_dropped_waiter_is_not_kept() {
 fn waiters_that_come_and_go_behind_a_reservation_leave_room_and_order_as_they_were() {
     let mut f = full(8);
     let log = Log::new();
-    let (first, mut go) = waiter(&f, says(&log, "first"));
+    let (first, mut go) = waiter(&f, logs(&log, "first"));
     make_room(&mut f, 8);
     f.handle.set_limit(Some(1));
     let other = MockTask::new();

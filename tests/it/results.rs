@@ -11,8 +11,8 @@ use std::task::Poll;
 use std::thread;
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, count_polls, fails, job,
-    logged_child, panic_message, waits, yield_now,
+    Bomb, CountOnDrop, DropCounter, Gate, Inside, Job, Log, Meter, MockTask, OnDrop, Probe,
+    count_polls, fails, job, logged_child, panic_message, waits, yield_now,
 };
 use errgroup::{Boxed, Child, Children, Group, Handle, Reason, TryGoError, task};
 use futures::stream::{self, FusedStream, Stream, StreamExt, TryStreamExt};
@@ -266,7 +266,7 @@ fn failing_fast_drops_the_stream_of_children() {
 fn no_more_children_and_results_exist_than_may_run() {
     fn scenario<C>(group: Group<C>, in_order: bool, with_handle: bool)
     where
-        C: Children<Ok = crate::common::Inside, Err = &'static str>,
+        C: Children<Ok = Inside, Err = &'static str>,
         Maker: Child<C>,
     {
         let (task, exist) = (MockTask::new(), Meter::new());
@@ -294,7 +294,7 @@ fn no_more_children_and_results_exist_than_may_run() {
         }
         assert_eq!((count, exist.peak(), exist.now()), (50, 3, 0));
     }
-    type Maker = Pin<Box<dyn Future<Output = Result<crate::common::Inside, &'static str>> + Send>>;
+    type Maker = Pin<Box<dyn Future<Output = Result<Inside, &'static str>> + Send>>;
     for in_order in [false, true] {
         for with_handle in [false, true] {
             scenario(Group::new(), in_order, with_handle);
@@ -741,8 +741,7 @@ fn dropping_the_stream_drops_children_and_results_once() {
             let (task, gate, probe, values) =
                 (MockTask::new(), Gate::new(), Probe::new(), DropCounter::default());
             let children = DropCounter::default();
-            let mut results =
-                Group::<Boxed<'_, crate::common::CountOnDrop, ()>>::new().with_limit(4).results();
+            let mut results = Group::<Boxed<'_, CountOnDrop, ()>>::new().with_limit(4).results();
             if in_order {
                 results = results.in_order();
             }
@@ -817,7 +816,7 @@ fn a_fed_stream_throws_the_first_panic_of_its_childs_and_its_streams_destructors
 #[test]
 fn each_returned_result_belongs_to_the_caller() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
-    let mut results = Group::<Boxed<'_, crate::common::CountOnDrop, ()>>::new().results();
+    let mut results = Group::<Boxed<'_, CountOnDrop, ()>>::new().results();
     for _ in 0..3 {
         let guard = drops.guard();
         results.queue(async { Ok(guard) });
@@ -1015,7 +1014,7 @@ fn a_wake_up_that_the_group_has_received_counts_for_the_stream() {
 
 #[test]
 fn the_policy_that_was_set_is_dropped_and_the_children_are_not() {
-    struct Keep(#[allow(dead_code)] crate::common::CountOnDrop);
+    struct Keep(#[allow(dead_code)] CountOnDrop);
     impl errgroup::Policy<usize, &'static str> for Keep {
         type Output = ();
         fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> errgroup::Verdict {

@@ -14,9 +14,9 @@ use async_lock::Mutex;
 use errgroup::{Boxed, Group, Handle, LocalBoxed, Reason};
 use futures::future::FusedFuture;
 
-type Kids = Boxed<'static, usize, &'static str>;
+type Kind = Boxed<'static, usize, &'static str>;
 
-fn group() -> Group<Kids> {
+fn group() -> Group<Kind> {
     Group::new()
 }
 
@@ -49,7 +49,7 @@ fn a_closure_that_returns_a_future_is_a_body_too() {
     });
     assert_eq!(MockTask::new().finish(scope), (1, Ok(())));
 
-    async fn body(handle: Handle<Kids>) -> usize {
+    async fn body(handle: Handle<Kind>) -> usize {
         handle.stats().running
     }
     assert_eq!(MockTask::new().finish(group().scope(body)), (0, Ok(())));
@@ -97,11 +97,11 @@ fn a_body_and_its_children_may_borrow_from_outside() {
 #[test]
 fn children_go_on_while_the_body_awaits_something_else() {
     let (gate, log) = (Gate::new(), Log::new());
-    let (door, diary) = (gate.clone(), log.clone());
+    let (door, child_log) = (gate.clone(), log.clone());
     let mut scope = pin!(group().scope(async move |handle| {
-        handle.queue(logged_child(0, &door, &diary));
+        handle.queue(logged_child(0, &door, &child_log));
         door.wait(9).await;
-        diary.add("body");
+        child_log.add("body");
     }));
     let task = MockTask::new();
     assert!(task.poll_pinned(scope.as_mut()).is_pending());
@@ -246,9 +246,9 @@ fn a_scope_waits_for_waiters_in_a_handles_go_after_its_body_is_done() {
 fn the_body_is_dropped_as_soon_as_it_is_done() {
     let (gate, log, drops) = (Gate::new(), Log::new(), DropCounter::default());
     let guard = drops.guard();
-    let (door, diary) = (gate.clone(), log.clone());
+    let (door, child_log) = (gate.clone(), log.clone());
     let mut scope = pin!(group().scope(|handle| {
-        handle.queue(logged_child(0, &door, &diary));
+        handle.queue(logged_child(0, &door, &child_log));
         let mut polled = false;
         std::future::poll_fn(move |_| {
             let _ = &guard;
@@ -342,9 +342,9 @@ fn a_body_that_yields_is_polled_again_in_the_next_poll() {
     let mut scope = pin!(group().scope(async |handle| {
         for n in 0..3 {
             log.add(format!("body {n}"));
-            let diary = log.clone();
+            let child_log = log.clone();
             handle.queue(async move {
-                diary.add(format!("child {n}"));
+                child_log.add(format!("child {n}"));
                 Ok(n)
             });
             yield_now().await;
@@ -427,13 +427,13 @@ fn one_poll_of_a_scope_is_bounded_however_much_is_ready() {
 #[test]
 fn a_panic_of_the_body_stops_the_group_and_resumes_after_the_children() {
     let (gate, log) = (Gate::new(), Log::new());
-    let (door, diary) = (gate.clone(), log.clone());
+    let (door, child_log) = (gate.clone(), log.clone());
     let keep = RefCell::new(None);
     let slot = &keep;
     let mut scope = pin!(group().with_limit(1).scope(async |handle| {
         *slot.borrow_mut() = Some(handle.clone());
-        handle.queue(logged_child(0, &door, &diary));
-        handle.queue(logged_child(1, &door, &diary));
+        handle.queue(logged_child(0, &door, &child_log));
+        handle.queue(logged_child(1, &door, &child_log));
         door.wait(9).await;
         panic!("the body is broken");
     }));
@@ -530,25 +530,25 @@ fn a_panic_of_the_bodys_destructor_counts_as_the_bodys() {
 
 #[test]
 fn a_dropped_scope_drops_children_and_body_with_the_token_cancelled_first() {
-    struct Leaves(&'static str, Handle<Kids>, Log);
+    struct Leaves(&'static str, Handle<Kind>, Log);
     impl Drop for Leaves {
         fn drop(&mut self) {
             self.2.add(format!("{}: {:?}", self.0, self.1.token().reason()));
         }
     }
     let log = Log::new();
-    let diary = log.clone();
+    let child_log = log.clone();
     let task = MockTask::new();
     {
         let mut scope = pin!(group().with_limit(1).scope(|handle| async move {
             for name in ["running", "queued"] {
-                let leaves = Leaves(name, handle.clone(), diary.clone());
+                let leaves = Leaves(name, handle.clone(), child_log.clone());
                 handle.queue(async move {
                     let _leaves = leaves;
                     pending().await
                 });
             }
-            let _leaves = Leaves("body", handle, diary);
+            let _leaves = Leaves("body", handle, child_log);
             pending::<()>().await;
         }));
         assert!(task.poll_pinned(scope.as_mut()).is_pending());

@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 
 use crate::common::{
-    Gate, Job, Log, MockTask, OnDrop, job, logged_child, panic_message, waits, yield_now,
+    Gate, Job, Log, Meter, MockTask, OnDrop, job, logged_child, panic_message, waits, yield_now,
 };
 use async_lock::Semaphore;
 use errgroup::{Boxed, Group, TryGoError, task};
 use futures::executor::block_on;
 use futures::stream;
 
-type Kids = Boxed<'static, usize, &'static str>;
+type Kind = Boxed<'static, usize, &'static str>;
 
 fn semaphore(permits: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(permits))
 }
 
-fn group(cap: &Arc<Semaphore>) -> Group<Kids> {
+fn group(cap: &Arc<Semaphore>) -> Group<Kind> {
     Group::new().with_semaphore(Arc::clone(cap))
 }
 
@@ -29,7 +29,7 @@ fn free(cap: &Semaphore) -> usize {
     all.len()
 }
 
-fn numbers(group: &Group<Kids>) -> (usize, usize) {
+fn numbers(group: &Group<Kind>) -> (usize, usize) {
     (group.stats().running, group.stats().queued)
 }
 
@@ -425,7 +425,7 @@ fn children_that_wait_for_each_other_keep_their_permits_and_go_on() {
 }
 
 /// Returns a group of many children that are ready at once.
-fn busy(cap: &Arc<Semaphore>, children: usize) -> Group<Kids> {
+fn busy(cap: &Arc<Semaphore>, children: usize) -> Group<Kind> {
     let mut group = group(cap);
     for n in 0..children {
         group.queue(job(async move { Ok(n) }));
@@ -537,7 +537,7 @@ fn a_newcomer_after_a_busy_poll_finds_the_free_permits() {
 fn two_groups_on_two_threads_fed_by_handles_on_others_never_lose_a_permit() {
     const EACH: usize = 500;
     let cap = semaphore(3);
-    let (now, most) = (crate::common::Meter::new(), 3);
+    let (now, most) = (Meter::new(), 3);
     let done = AtomicBool::new(false);
     std::thread::scope(|threads| {
         for _ in 0..2 {
@@ -664,7 +664,7 @@ fn a_group_that_is_not_polled_leaves_the_semaphores_queue_when_it_can_use_no_per
         let mut held = cap.try_acquire();
         two.queue(waits(&gate, 1));
         // Behind the first group in the semaphore's queue.
-        let wait = |two: &mut Group<Kids>, held: &mut Option<_>| {
+        let wait = |two: &mut Group<Kind>, held: &mut Option<_>| {
             assert!(driver.run(two).is_pending());
             held.take_if(|_| early);
         };

@@ -4,7 +4,7 @@ use std::future::{pending, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use crate::common::{Gate, Job, MockTask, Probe, fails, job, waits};
+use crate::common::{Gate, Job, MockTask, Probe, fails, job, panic_message, waits};
 use errgroup::{Boxed, CancelToken, Child, Children, Group, Reason, TryGoError};
 use futures::future::FusedFuture;
 use futures::stream;
@@ -300,7 +300,7 @@ fn the_token_gives_the_reason() {
     let mut group = Jobs::new();
     let token = group.token().clone();
     group.queue(async { panic!("a child's panic") });
-    assert_eq!(crate::common::panic_message(|| task.poll(&mut group)), "a child's panic");
+    assert_eq!(panic_message(|| task.poll(&mut group)), "a child's panic");
     assert_eq!(token.reason(), Some(Reason::Panicked));
 
     // The first reason wins.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::common::{Gate, MockTask};
+use crate::common::{Gate, MockTask, job, waits};
 use errgroup::{CancelToken, Group, Reason, TryGoError, task};
 use futures::stream;
 
@@ -194,15 +194,14 @@ fn a_fed_child_that_needs_more_room_waits_in_the_queue() {
 fn a_child_that_is_given_back_keeps_its_options() {
     let driver = MockTask::new();
     let options = r#"Task { name: Some("n"), weight: 3, priority: -2, daemon: true, .. }"#;
-    let child =
-        || task(crate::common::job(async { Ok(0) })).name("n").weight(3).priority(-2).daemon();
+    let child = || task(job(async { Ok(0) })).name("n").weight(3).priority(-2).daemon();
     assert_eq!(format!("{:?}", child()), options);
 
     // Without a handle, which keeps the plain fast path, and with one.
     for shared in [false, true] {
         let mut group = Group::new().with_limit(3);
         let handle = shared.then(|| group.handle());
-        group.queue(crate::common::job(std::future::pending()));
+        group.queue(job(std::future::pending()));
         let Err(TryGoError::AtLimit(refused)) = group.try_go(child()) else { panic!("no room") };
         assert_eq!(format!("{refused:?}"), options);
         {
@@ -228,7 +227,7 @@ fn a_child_that_is_given_back_keeps_its_options() {
         // Another group takes it with its options.
         let mut other = Group::new().with_limit(3);
         other.queue(refused);
-        assert!(other.try_go(crate::common::job(async { Ok(0) })).is_err());
+        assert!(other.try_go(job(async { Ok(0) })).is_err());
     }
 }
 
@@ -248,13 +247,13 @@ fn a_group_that_began_with_plain_children_goes_on_with_options() {
     let parent = CancelToken::new();
     let mut group = Group::new().with_parent(&parent).with_limit(4).collect();
     for n in 0..6 {
-        group.queue(crate::common::waits(&gate, n));
+        group.queue(waits(&gate, n));
     }
     gate.open(0);
     assert!(driver.run(&mut group).is_pending());
     // From here on the group counts the weight of each child.
-    group.queue(task(crate::common::waits(&gate, 6)).weight(2).priority(1));
-    group.queue(crate::common::waits(&gate, 7));
+    group.queue(task(waits(&gate, 6)).weight(2).priority(1));
+    group.queue(waits(&gate, 7));
     assert_eq!((group.stats().running, group.stats().queued, group.stats().ok), (4, 3, 1));
     gate.open(1);
     assert!(driver.run(&mut group).is_pending());

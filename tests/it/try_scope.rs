@@ -7,18 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::common::{DropCounter, Gate, Log, MockTask, logged_child, yield_now};
+use crate::common::{CountOnDrop, DropCounter, Gate, Log, MockTask, logged_child, yield_now};
 use errgroup::{Boxed, Group, Handle, Policy, Reason, Verdict};
 use futures::future::FusedFuture;
 
-type Kids = Boxed<'static, usize, &'static str>;
+type Kind = Boxed<'static, usize, &'static str>;
 
-fn group() -> Group<Kids> {
+fn group() -> Group<Kind> {
     Group::new()
 }
 
 /// A child that fails in its clean-up after a stop.
-async fn fails_when_told(handle: Handle<Kids>, error: &'static str) -> Result<usize, &'static str> {
+async fn fails_when_told(handle: Handle<Kind>, error: &'static str) -> Result<usize, &'static str> {
     handle.token().cancelled().await;
     Err(error)
 }
@@ -76,10 +76,10 @@ fn a_childs_error_is_the_result_if_the_body_succeeds() {
 fn the_bodys_error_stops_the_group_and_is_the_result() {
     let (gate, log) = (Gate::new(), Log::new());
     let keep = RefCell::new(None);
-    let (door, diary, slot) = (gate.clone(), log.clone(), &keep);
+    let (door, child_log, slot) = (gate.clone(), log.clone(), &keep);
     let mut scope = pin!(group().with_limit(1).try_scope(async move |handle| {
-        handle.queue(logged_child(0, &door, &diary));
-        handle.queue(logged_child(1, &door, &diary));
+        handle.queue(logged_child(0, &door, &child_log));
+        handle.queue(logged_child(1, &door, &child_log));
         *slot.borrow_mut() = Some(handle);
         door.wait(9).await;
         Err::<(), _>("the body failed")
@@ -161,7 +161,7 @@ fn a_cancel_alone_is_no_error() {
 
 #[test]
 fn the_error_that_loses_is_dropped_once() {
-    struct Error(&'static str, #[expect(dead_code)] crate::common::CountOnDrop);
+    struct Error(&'static str, #[expect(dead_code)] CountOnDrop);
     for child_first in [false, true] {
         let drops = DropCounter::default();
         let error = |text| Error(text, drops.guard());
@@ -221,7 +221,7 @@ impl Policy<usize, &'static str> for AtMost {
     }
 }
 
-fn at_most(most: usize, log: &Log) -> Group<Kids, AtMost> {
+fn at_most(most: usize, log: &Log) -> Group<Kind, AtMost> {
     group().with_policy(AtMost { most, failed: 0, log: log.clone() })
 }
 

@@ -10,19 +10,19 @@ use crate::common::{Gate, Job, MockTask, OnDrop, Probe, job, waits};
 use errgroup::{Boxed, Child, Children, Group, Handle};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
-type Pen = Arc<Mutex<Option<Waker>>>;
+type WakerCell = Arc<Mutex<Option<Waker>>>;
 
 /// Makes a child that stores its waker and is never done.
-fn shows_its_waker(pen: &Pen) -> Job {
-    let pen = Arc::clone(pen);
+fn shows_its_waker(cell: &WakerCell) -> Job {
+    let cell = Arc::clone(cell);
     job(poll_fn(move |cx| {
-        *pen.lock().unwrap() = Some(cx.waker().clone());
+        *cell.lock().unwrap() = Some(cx.waker().clone());
         Poll::Pending
     }))
 }
 
-fn taken(pen: &Pen) -> Waker {
-    pen.lock().unwrap().clone().expect("it was polled")
+fn taken(cell: &WakerCell) -> Waker {
+    cell.lock().unwrap().clone().expect("it was polled")
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn the_waker_of_a_finished_child_does_not_wake_its_successor() {
         C: Children<Ok = usize, Err = &'static str>,
         Job: Child<C>,
     {
-        let (task, pen, finish) = (MockTask::new(), Pen::default(), Gate::new());
+        let (task, cell, finish) = (MockTask::new(), WakerCell::default(), Gate::new());
         let mut group = group.with_limit(limit);
         // Parked siblings, which hold the group open.
         let mut stale = Vec::new();
@@ -175,7 +175,7 @@ fn the_waker_of_a_finished_child_does_not_wake_its_successor() {
             group.queue(job(pending()));
         }
         for round in 0..5 {
-            let (writes, mut inner) = (Arc::clone(&pen), finish.wait(round));
+            let (writes, mut inner) = (Arc::clone(&cell), finish.wait(round));
             group.queue(job(poll_fn(move |cx| {
                 *writes.lock().unwrap() = Some(cx.waker().clone());
                 Pin::new(&mut inner).poll(cx).map(|()| Ok(0))
@@ -184,7 +184,7 @@ fn the_waker_of_a_finished_child_does_not_wake_its_successor() {
             let newcomer = Probe::new();
             let gate = Gate::new();
             group.queue(newcomer.watch(waits(&gate, 0)));
-            stale.push(taken(&pen));
+            stale.push(taken(&cell));
             finish.open(round);
             assert!(task.poll(&mut group).is_pending());
             assert_eq!(newcomer.polls(), 1, "it has the slot of the finished child");
@@ -213,15 +213,15 @@ fn the_waker_of_a_finished_child_does_not_wake_its_successor() {
 
 #[test]
 fn a_stale_waker_that_wakes_while_the_newcomer_is_polled_does_nothing() {
-    let (task, pen) = (MockTask::new(), Pen::default());
+    let (task, cell) = (MockTask::new(), WakerCell::default());
     let mut group = Jobs::new().with_limit(1);
-    let writes = Arc::clone(&pen);
+    let writes = Arc::clone(&cell);
     group.queue(poll_fn(move |cx| {
         *writes.lock().unwrap() = Some(cx.waker().clone());
         Poll::Ready(Ok(0))
     }));
     let probe = Probe::new();
-    let stale = Arc::clone(&pen);
+    let stale = Arc::clone(&cell);
     group.queue(probe.watch(poll_fn(move |_| {
         taken(&stale).wake();
         Poll::Pending
@@ -234,17 +234,17 @@ fn a_stale_waker_that_wakes_while_the_newcomer_is_polled_does_nothing() {
 
 #[test]
 fn a_stale_waker_that_wakes_before_the_newcomers_first_poll_does_not_poll_it_twice() {
-    let (task, pen, probe) = (MockTask::new(), Pen::default(), Probe::new());
+    let (task, cell, probe) = (MockTask::new(), WakerCell::default(), Probe::new());
     let mut group = Jobs::new();
     group.queue(pending());
-    let writes = Arc::clone(&pen);
+    let writes = Arc::clone(&cell);
     group.queue(poll_fn(move |cx| {
         *writes.lock().unwrap() = Some(cx.waker().clone());
         Poll::Ready(Ok(0))
     }));
     assert!(task.poll(&mut group).is_pending());
     group.queue(probe.watch(pending()));
-    taken(&pen).wake();
+    taken(&cell).wake();
     for _ in 0..3 {
         assert!(task.poll(&mut group).is_pending());
     }
@@ -253,25 +253,25 @@ fn a_stale_waker_that_wakes_before_the_newcomers_first_poll_does_not_poll_it_twi
 
 #[test]
 fn wakers_outlive_their_group_and_do_no_harm() {
-    let (task, pen) = (MockTask::new(), Pen::default());
+    let (task, cell) = (MockTask::new(), WakerCell::default());
     let mut group = Jobs::new();
-    group.queue(shows_its_waker(&pen));
+    group.queue(shows_its_waker(&cell));
     assert!(task.poll(&mut group).is_pending());
     drop(group);
-    let waker = taken(&pen);
+    let waker = taken(&cell);
     waker.wake_by_ref();
     std::thread::spawn(move || waker.wake()).join().unwrap();
     assert_eq!(task.wakes(), 0);
 
     // A group that has resolved, as well.
     let mut group = Jobs::new();
-    let writes = Arc::clone(&pen);
+    let writes = Arc::clone(&cell);
     group.queue(poll_fn(move |cx| {
         *writes.lock().unwrap() = Some(cx.waker().clone());
         Poll::Ready(Ok(0))
     }));
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
-    taken(&pen).wake();
+    taken(&cell).wake();
     assert_eq!(task.wakes(), 0);
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 
-use crate::common::{Gate, Job, MockTask, OnDrop, Tap, job, panic_message};
+use crate::common::{Gate, Job, MockTask, OnDrop, Tap, fails, job, panic_message, waits};
 use errgroup::{Child, Children, FirstErr, Group, TryGoError, task};
 use futures::stream;
 
-type Kids = errgroup::Boxed<'static, usize, &'static str>;
+type Kind = errgroup::Boxed<'static, usize, &'static str>;
 type Heavy = errgroup::Task<Job>;
 
 /// Adds up the weights of the running children.
@@ -315,9 +315,9 @@ fn the_groups_own_go_waits_until_there_is_room_for_all_of_its_child() {
 fn a_failure_without_a_stop_gives_all_the_weight_back() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::new().all_errors().with_limit(4);
-    group.queue(task(crate::common::fails(&gate, 0, "no")).weight(4));
+    group.queue(task(fails(&gate, 0, "no")).weight(4));
     for n in 1..=4 {
-        group.queue(crate::common::waits(&gate, n));
+        group.queue(waits(&gate, n));
     }
     assert!(driver.run(&mut group).is_pending());
     gate.open(0);
@@ -332,7 +332,7 @@ fn panics_stops_and_drops_leave_the_stats_right() {
     let driver = MockTask::new();
     // A heavy go with a reservation, a heavy child that runs, a heavy child that is queued; then
     // the end.
-    let ends: [fn(&mut Group<Kids>, &Gate); 3] = [
+    let ends: [fn(&mut Group<Kind>, &Gate); 3] = [
         |group, gate| {
             gate.open(1);
             assert_eq!(panic_message(|| MockTask::new().run(group)), "the child's");
@@ -393,7 +393,7 @@ fn a_weight_of_zero_counts_as_one() {
 fn the_greatest_weights_run_together_without_a_limit_and_alone_with_one() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::new();
-    let child = |n| task(crate::common::waits(&gate, n)).weight(usize::MAX);
+    let child = |n| task(waits(&gate, n)).weight(usize::MAX);
     for n in 0..4 {
         group.queue(child(n));
     }
