@@ -1,4 +1,4 @@
-//! What children cost in memory, counted.
+//! The allocations that children cost.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use futures::future::poll_fn;
 use futures::stream::{self, StreamExt};
 
-/// Parked until it is let go.
+/// A child that is pending until its flag is set.
 struct Parked(Arc<Mutex<(bool, Option<Waker>)>>);
 
 impl Future for Parked {
@@ -27,7 +27,7 @@ impl Future for Parked {
     }
 }
 
-/// Yields some times, then is done.
+/// A child that yields the given number of times.
 struct Yields(u32);
 
 impl Future for Yields {
@@ -72,7 +72,7 @@ fn a_boxed_child_that_follows_another_allocates_its_box() {
 }
 
 #[test]
-fn memory_does_not_grow_with_the_children_that_have_been() {
+fn memory_does_not_grow_with_the_number_of_finished_children() {
     let peak = |count: usize| {
         let counted = measure(|| {
             let mut group = Group::unboxed().with_limit(64);
@@ -85,14 +85,14 @@ fn memory_does_not_grow_with_the_children_that_have_been() {
         assert_eq!(counted.bytes_current, 0);
         counted.bytes_max
     };
-    // What the thread itself keeps is made by the first.
+    // The first call allocates what the thread itself keeps.
     block_on(async {});
     let few = peak(1_000);
     assert_eq!(peak(100_000), few);
 }
 
 #[test]
-fn a_seat_left_before_one_who_was_never_polled_is_used_again() {
+fn a_slot_freed_before_an_unpolled_child_is_used_again() {
     let mut group = Group::unboxed();
     let doors: Vec<_> = (0..66).map(|_| Arc::<Mutex<_>>::default()).collect();
     let open = |number: usize| {
@@ -110,21 +110,21 @@ fn a_seat_left_before_one_who_was_never_polled_is_used_again() {
             Poll::Ready(())
         }));
     };
-    // All the seats of a block are taken; one becomes free, and has another child.
+    // All the slots of a block are taken; one becomes vacant and gets another child.
     (0..64).for_each(|number| group.queue(Parked(Arc::clone(&doors[number]))));
     poll(&mut group);
     open(60);
     poll(&mut group);
     group.queue(Parked(Arc::clone(&doors[64])));
-    // Before that one is polled for the first time, an earlier seat becomes free.
+    // Before that child is polled for the first time, an earlier slot becomes vacant.
     open(5);
     poll(&mut group);
     let counted = measure(|| group.queue(Parked(Arc::clone(&doors[65]))));
-    assert_eq!(counted.count_total, 0, "another block was made");
+    assert_eq!(counted.count_total, 0, "another block was allocated");
 }
 
 #[test]
-fn results_as_they_come_allocate_nothing_a_child() {
+fn results_allocate_nothing_per_child() {
     for (yields, in_order) in [(0, false), (1, false), (4, false), (0, true), (1, true)] {
         let mut results = Group::unboxed().with_limit(64).results();
         if in_order {

@@ -1,7 +1,7 @@
-//! Tokens that come and go cost no memory that grows.
+//! The memory of the process does not grow with the tokens that come and go.
 //!
-//! Measured as the pages that the process has in memory, hence on Linux only, and
-//! in a file (so a process) of its own, where one test runs after the other.
+//! The tests measure the pages that the process has in memory. So they need Linux and a process of
+//! their own, and run one after the other.
 
 #![cfg(target_os = "linux")]
 
@@ -14,20 +14,20 @@ use errgroup::CancelToken;
 
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What the process has in memory, in bytes.
+/// Returns the bytes that the process has in memory.
 fn resident() -> usize {
     let text = fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
-    // No system has smaller pages.
+    // 4 KiB are the smallest pages there are.
     pages * 4096
 }
 
-/// Asserts that a million turns take about a byte each.
+/// Asserts that a million turns take less than a byte each.
 fn does_not_grow(turn: impl FnMut()) {
     does_not_grow_in(1_000_000, turn);
 }
 
-/// Asserts that so many turns take less than a megabyte.
+/// Asserts that the given number of turns takes less than a megabyte.
 fn does_not_grow_in(turns: usize, mut turn: impl FnMut()) {
     let _alone = ALONE.lock().unwrap_or_else(|broken| broken.into_inner());
     for _ in 0..turns / 1_000 {
@@ -42,13 +42,13 @@ fn does_not_grow_in(turns: usize, mut turn: impl FnMut()) {
 }
 
 #[test]
-fn a_million_children_of_one_token() {
+fn a_million_children_of_one_token_use_no_memory() {
     let root = CancelToken::new();
     does_not_grow(|| drop(root.child()));
 }
 
 #[test]
-fn a_million_children_of_which_some_live_on_for_a_while() {
+fn a_million_children_of_which_some_live_on_use_no_memory() {
     let root = CancelToken::new();
     let mut living = std::collections::VecDeque::new();
     does_not_grow(|| {
@@ -60,7 +60,7 @@ fn a_million_children_of_which_some_live_on_for_a_while() {
 }
 
 #[test]
-fn a_million_children_cancelled_one_by_one() {
+fn cancelling_a_million_children_one_by_one_uses_no_memory() {
     let root = CancelToken::new();
     does_not_grow(|| {
         let child = root.child();
@@ -71,7 +71,7 @@ fn a_million_children_cancelled_one_by_one() {
 }
 
 #[test]
-fn a_million_waits() {
+fn a_million_waits_use_no_memory() {
     let root = CancelToken::new();
     does_not_grow(|| {
         let mut wait = root.cancelled();
@@ -80,7 +80,7 @@ fn a_million_waits() {
 }
 
 #[test]
-fn a_token_replaced_by_its_child_a_million_times() {
+fn replacing_a_token_by_its_child_uses_no_memory() {
     let root = CancelToken::new();
     let mut token = root.child();
     does_not_grow(|| token = token.child());
@@ -104,13 +104,13 @@ fn a_leaf_does_not_keep_the_thousand_tokens_above_it() {
 }
 
 #[test]
-fn a_root_replaced_by_its_child_a_million_times() {
+fn replacing_a_root_by_its_child_uses_no_memory() {
     let mut token = CancelToken::new();
     does_not_grow(|| token = token.child());
 }
 
 #[test]
-fn a_token_with_a_leaf_replaced_by_its_child_a_million_times() {
+fn replacing_a_token_with_a_leaf_by_its_child_uses_no_memory() {
     let mut token = CancelToken::new();
     let mut leaf = token.child();
     does_not_grow(|| {
@@ -122,7 +122,7 @@ fn a_token_with_a_leaf_replaced_by_its_child_a_million_times() {
 }
 
 #[test]
-fn a_cancelled_token_replaced_by_its_child_a_million_times() {
+fn replacing_a_cancelled_token_by_its_child_uses_no_memory() {
     let mut token = CancelToken::new();
     token.cancel();
     does_not_grow(|| token = token.child());

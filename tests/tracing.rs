@@ -1,12 +1,14 @@
-//! What a subscriber of `tracing` sees of a group.
+//! The spans and events that a subscriber of `tracing` sees of a group.
 
+#[path = "it/common.rs"]
+#[allow(dead_code)]
 mod common;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use common::{Gate, Task, fails, job, thrown, waits};
+use crate::common::{Gate, Job, MockTask, fails, job, panic_message, waits};
 use errgroup::{Boxed, Event, Group, TracingObserver, task};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -15,16 +17,16 @@ use tracing_core::span::Current;
 
 type Group0<'a> = Group<Boxed<'a, usize, &'static str>>;
 
-/// Writes down what it sees, with the path of spans in which it happens.
+/// A subscriber that logs the events, each with the path of its spans.
 #[derive(Clone, Default)]
-struct Scribe(Arc<Mutex<Pages>>);
+struct Recorder(Arc<Mutex<Records>>);
 
 #[derive(Default)]
-struct Pages {
+struct Records {
     lines: Vec<String>,
     spans: BTreeMap<u64, Entry>,
     entered: Vec<u64>,
-    /// What is less important is not wanted.
+    /// The least important level that is recorded.
     level: Option<Level>,
 }
 
@@ -48,7 +50,7 @@ impl Visit for Fields {
     }
 }
 
-impl Pages {
+impl Records {
     fn path(&self, id: Option<u64>) -> String {
         let Some(entry) = id.and_then(|id| self.spans.get(&id)) else {
             return String::new();
@@ -61,7 +63,7 @@ impl Pages {
     }
 }
 
-impl Scribe {
+impl Recorder {
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().lines)
     }
@@ -71,55 +73,55 @@ impl Scribe {
     }
 }
 
-impl Subscriber for Scribe {
+impl Subscriber for Recorder {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.0.lock().unwrap().level.is_none_or(|level| *metadata.level() <= level)
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
-        let mut pages = self.0.lock().unwrap();
+        let mut records = self.0.lock().unwrap();
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        let id = pages.spans.keys().next_back().map_or(1, |last| last + 1);
+        let id = records.spans.keys().next_back().map_or(1, |last| last + 1);
         let entry = Entry {
             text: format!("{}{}", attributes.metadata().name(), fields.0.replace(' ', ",")),
-            parent: pages.parent(attributes.parent(), attributes.is_contextual()),
+            parent: records.parent(attributes.parent(), attributes.is_contextual()),
             metadata: attributes.metadata(),
             handles: 1,
         };
-        pages.spans.insert(id, entry);
-        let line = format!("{} new at {}", pages.path(Some(id)), attributes.metadata().level());
-        pages.lines.push(line);
+        records.spans.insert(id, entry);
+        let line = format!("{} new at {}", records.path(Some(id)), attributes.metadata().level());
+        records.lines.push(line);
         Id::from_u64(id)
     }
 
     fn record(&self, span: &Id, values: &Record<'_>) {
-        let mut pages = self.0.lock().unwrap();
+        let mut records = self.0.lock().unwrap();
         let mut fields = Fields::default();
         values.record(&mut fields);
-        let line = format!("{} has{}", pages.path(Some(span.into_u64())), fields.0);
-        pages.lines.push(line);
+        let line = format!("{} has{}", records.path(Some(span.into_u64())), fields.0);
+        records.lines.push(line);
     }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        let mut pages = self.0.lock().unwrap();
+        let mut records = self.0.lock().unwrap();
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let parent = pages.parent(event.parent(), event.is_contextual());
-        let line = format!("{}: {}{}", pages.path(parent), event.metadata().level(), fields.0);
-        pages.lines.push(line);
+        let parent = records.parent(event.parent(), event.is_contextual());
+        let line = format!("{}: {}{}", records.path(parent), event.metadata().level(), fields.0);
+        records.lines.push(line);
     }
 
     fn enter(&self, span: &Id) {
-        let mut pages = self.0.lock().unwrap();
-        pages.entered.push(span.into_u64());
+        let mut records = self.0.lock().unwrap();
+        records.entered.push(span.into_u64());
     }
 
     fn exit(&self, span: &Id) {
-        let mut pages = self.0.lock().unwrap();
-        assert_eq!(pages.entered.pop(), Some(span.into_u64()));
+        let mut records = self.0.lock().unwrap();
+        assert_eq!(records.entered.pop(), Some(span.into_u64()));
     }
 
     fn clone_span(&self, id: &Id) -> Id {
@@ -128,28 +130,28 @@ impl Subscriber for Scribe {
     }
 
     fn try_close(&self, id: Id) -> bool {
-        let mut pages = self.0.lock().unwrap();
-        let entry = pages.spans.get_mut(&id.into_u64()).unwrap();
+        let mut records = self.0.lock().unwrap();
+        let entry = records.spans.get_mut(&id.into_u64()).unwrap();
         entry.handles -= 1;
         let closes = entry.handles == 0;
         if closes {
-            let line = format!("{} closed", pages.path(Some(id.into_u64())));
-            pages.lines.push(line);
+            let line = format!("{} closed", records.path(Some(id.into_u64())));
+            records.lines.push(line);
         }
         closes
     }
 
     fn current_span(&self) -> Current {
-        let pages = self.0.lock().unwrap();
-        match pages.entered.last() {
-            Some(id) => Current::new(Id::from_u64(*id), pages.spans[id].metadata),
+        let records = self.0.lock().unwrap();
+        match records.entered.last() {
+            Some(id) => Current::new(Id::from_u64(*id), records.spans[id].metadata),
             None => Current::none(),
         }
     }
 }
 
-/// A child that says something whenever it is polled: at once, and behind a gate.
-fn speaks(gate: &Gate, number: usize) -> common::Job {
+/// Makes a child that emits an event in each of its polls: at once, and behind its door.
+fn speaks(gate: &Gate, number: usize) -> Job {
     let wait = gate.wait(number);
     job(async move {
         info!("begins");
@@ -161,15 +163,15 @@ fn speaks(gate: &Gate, number: usize) -> common::Job {
 
 #[test]
 fn each_child_has_a_span_below_the_groups_from_its_start_to_its_end() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
-    scribe.watch(|| {
+    let (recorder, driver, gate) = (Recorder::default(), MockTask::new(), Gate::new());
+    recorder.watch(|| {
         let observer = TracingObserver::new(info_span!("download", host = 7));
         let mut group = Group0::new().with_limit(1).with_observer(observer);
         group.queue(task(speaks(&gate, 0)).name("a"));
         group.queue(task(fails(&gate, 1, "no")).name("b"));
         assert!(driver.run(&mut group).is_pending());
         assert_eq!(
-            scribe.take(),
+            recorder.take(),
             [
                 "/download,host=7 new at INFO",
                 "/download,host=7/child,index=0,name=\"a\" new at INFO",
@@ -183,7 +185,7 @@ fn each_child_has_a_span_below_the_groups_from_its_start_to_its_end() {
         gate.open(1);
         assert!(driver.run(&mut group).is_ready());
         assert_eq!(
-            scribe.take(),
+            recorder.take(),
             [
                 "/download,host=7: DEBUG rejected name=\"c\" stopped=false",
                 "/download,host=7: DEBUG limit changed",
@@ -198,25 +200,25 @@ fn each_child_has_a_span_below_the_groups_from_its_start_to_its_end() {
             ]
         );
     });
-    assert!(scribe.0.lock().unwrap().entered.is_empty());
+    assert!(recorder.0.lock().unwrap().entered.is_empty());
 }
 
 #[test]
-fn by_default_the_span_is_the_one_in_which_the_observer_is_made() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
-    scribe.watch(|| {
+fn the_default_span_is_the_current_one_when_the_observer_is_made() {
+    let (recorder, driver, gate) = (Recorder::default(), MockTask::new(), Gate::new());
+    recorder.watch(|| {
         let mut group = info_span!("request")
             .in_scope(|| Group0::new().with_limit(1).with_observer(TracingObserver::default()));
         group.queue(speaks(&gate, 0));
         group.queue(task(speaks(&gate, 1)).name("b"));
-        scribe.take();
-        // Polled within another span, or none.
+        recorder.take();
+        // The group is polled within another span or none.
         let _elsewhere = info_span!("elsewhere").entered();
-        scribe.take();
+        recorder.take();
         assert!(driver.run(&mut group).is_pending());
         drop(group);
         assert_eq!(
-            scribe.take(),
+            recorder.take(),
             [
                 "/request/child,index=0 new at INFO",
                 "/request: DEBUG queued name=\"b\"",
@@ -232,35 +234,35 @@ fn by_default_the_span_is_the_one_in_which_the_observer_is_made() {
 }
 
 #[test]
-fn without_a_span_of_the_groups_the_current_one_takes_its_place() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
-    scribe.watch(|| {
+fn without_a_group_span_the_current_one_is_the_parent() {
+    let (recorder, driver, gate) = (Recorder::default(), MockTask::new(), Gate::new());
+    recorder.watch(|| {
         let mut group = Group0::new().with_observer(TracingObserver::new(Span::none()));
         gate.open(0);
         group.queue(speaks(&gate, 0));
         let outer = info_span!("outer").entered();
         assert!(driver.run(&mut group).is_ready());
         drop(outer);
-        let told = scribe.take();
-        assert_eq!(told[1], "/outer/child,index=0 new at INFO");
-        assert_eq!(told[6], "/outer: DEBUG stopped reason=the work has finished");
+        let events = recorder.take();
+        assert_eq!(events[1], "/outer/child,index=0 new at INFO");
+        assert_eq!(events[6], "/outer: DEBUG stopped reason=the work has finished");
 
         let mut group = Group0::new().with_observer(TracingObserver::default());
         group.queue(speaks(&gate, 0));
         assert!(driver.run(&mut group).is_ready());
-        assert_eq!(scribe.take()[0], "/child,index=0 new at INFO");
+        assert_eq!(recorder.take()[0], "/child,index=0 new at INFO");
     });
 }
 
 #[test]
 fn a_child_that_panics_leaves_its_span() {
-    let (scribe, driver) = (Scribe::default(), Task::new());
-    scribe.watch(|| {
+    let (recorder, driver) = (Recorder::default(), MockTask::new());
+    recorder.watch(|| {
         let mut group = Group0::new().with_observer(TracingObserver::new(info_span!("group")));
         group.queue(job(async { std::panic::panic_any("child") }));
-        assert_eq!(thrown(|| driver.run(&mut group)), "child");
+        assert_eq!(panic_message(|| driver.run(&mut group)), "child");
         assert_eq!(
-            scribe.take()[2..],
+            recorder.take()[2..],
             [
                 "/group/child,index=0 has outcome=Panicked",
                 "/group/child,index=0 closed",
@@ -269,13 +271,13 @@ fn a_child_that_panics_leaves_its_span() {
             ]
         );
     });
-    assert!(scribe.0.lock().unwrap().entered.is_empty());
+    assert!(recorder.0.lock().unwrap().entered.is_empty());
 }
 
 #[test]
-fn a_child_of_a_group_within_a_child_stands_below_it() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
-    scribe.watch(|| {
+fn a_child_of_a_nested_group_has_its_span_below_the_outer_child() {
+    let (recorder, driver, gate) = (Recorder::default(), MockTask::new(), Gate::new());
+    recorder.watch(|| {
         let mut outer = Group0::new().with_observer(TracingObserver::new(info_span!("outer")));
         gate.open(0);
         let inner = speaks(&gate, 0);
@@ -285,30 +287,30 @@ fn a_child_of_a_group_within_a_child_stands_below_it() {
             group.await.map(|()| 1)
         }));
         assert!(driver.run(&mut outer).is_ready());
-        let told = scribe.take();
+        let events = recorder.take();
         assert!(
-            told.contains(&"/outer/child,index=0/child,index=0: INFO begins".into()),
-            "{told:?}"
+            events.contains(&"/outer/child,index=0/child,index=0: INFO begins".into()),
+            "{events:?}"
         );
     });
 }
 
 #[test]
-fn spans_that_nobody_wants_are_not_made() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
-    scribe.0.lock().unwrap().level = Some(Level::WARN);
-    scribe.watch(|| {
+fn spans_that_no_subscriber_wants_are_not_made() {
+    let (recorder, driver, gate) = (Recorder::default(), MockTask::new(), Gate::new());
+    recorder.0.lock().unwrap().level = Some(Level::WARN);
+    recorder.watch(|| {
         let mut group = Group0::new().with_observer(TracingObserver::default());
         group.queue(speaks(&gate, 0));
         gate.open(0);
         assert!(driver.run(&mut group).is_ready());
-        assert!(scribe.take().is_empty());
+        assert!(recorder.take().is_empty());
     });
 }
 
 #[test]
-fn with_a_subscriber_or_without_the_group_does_the_same() {
-    let (driver, gate) = (Task::new(), Gate::new());
+fn a_group_does_the_same_with_or_without_a_subscriber() {
+    let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group0::new().with_limit(1).with_observer(TracingObserver::default()).collect();
     (0..3).for_each(|n| group.queue(waits(&gate, n)));
     (0..3).for_each(|n| gate.open(n));
@@ -316,7 +318,7 @@ fn with_a_subscriber_or_without_the_group_does_the_same() {
 }
 
 #[test]
-fn it_is_send_and_says_what_it_is() {
+fn the_observer_is_send_and_has_a_debug_form() {
     fn send<T: Send + Sync + 'static>() {}
     send::<TracingObserver>();
     let observer = TracingObserver::default();
@@ -324,17 +326,17 @@ fn it_is_send_and_says_what_it_is() {
 }
 
 #[test]
-fn it_may_stand_beside_another_observer() {
-    let (scribe, driver, gate) = (Scribe::default(), Task::new(), Gate::new());
-    scribe.watch(|| {
-        let mut heard = Vec::new();
-        let other = |event: &Event| heard.push(event.to_string());
+fn the_observer_works_beside_another_observer() {
+    let (recorder, driver, gate) = (Recorder::default(), MockTask::new(), Gate::new());
+    recorder.watch(|| {
+        let mut other_events = Vec::new();
+        let other = |event: &Event| other_events.push(event.to_string());
         let mut group = Group0::new().with_observer((other, TracingObserver::new(Span::none())));
         gate.open(0);
         group.queue(speaks(&gate, 0));
         assert!(driver.run(&mut group).is_ready());
         drop(group);
-        assert_eq!(heard.len(), 3);
-        assert_eq!(scribe.take()[1], "/child,index=0: INFO begins");
+        assert_eq!(other_events.len(), 3);
+        assert_eq!(recorder.take()[1], "/child,index=0: INFO begins");
     });
 }

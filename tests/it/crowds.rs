@@ -1,0 +1,190 @@
+//! Groups of more children than one block of the set holds, and children of every size.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::task::{Poll, Waker};
+use std::thread;
+
+use crate::common::{Gate, Job, Log, MockTask, Probe, job, waits, yield_now};
+use errgroup::{Child, Children, Group};
+
+/// Returns each number below `count` once, in a scattered order.
+fn scattered(count: usize) -> impl Iterator<Item = usize> {
+    // 7,919 is a prime and divides none of the counts below.
+    (0..count).map(move |n| n * 7_919 % count)
+}
+
+#[test]
+fn of_twenty_thousand_parked_children_only_the_woken_one_is_polled() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let count = 20_000;
+        let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+        let mut group = group;
+        for n in 0..count {
+            group.queue(probe.watch(waits(&gate, n)));
+        }
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!(probe.polls(), count);
+        for (done, n) in scattered(count).enumerate() {
+            let (polls, wakes) = (probe.polls(), task.wakes());
+            gate.open(n);
+            assert_eq!(task.wakes(), wakes + 1);
+            let last = done + 1 == count;
+            assert_eq!(task.poll(&mut group).is_ready(), last);
+            assert_eq!(probe.polls(), polls + 1, "number {n}");
+            assert_eq!(probe.drops(), done + 1);
+            assert_eq!(task.wakes(), wakes + 1, "woken without need, number {n}");
+        }
+    }
+    scenario(Group::new());
+    scenario(Group::unboxed());
+}
+
+#[test]
+fn twenty_thousand_children_woken_at_once_are_polled_once() {
+    let count = 20_000;
+    let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+    let mut group = Group::unboxed();
+    for n in 0..count {
+        group.queue(probe.watch(waits(&gate, n)));
+    }
+    assert!(task.run(&mut group).is_pending());
+    let wakes = task.wakes();
+    for n in scattered(count) {
+        gate.open(n);
+    }
+    assert_eq!(task.wakes(), wakes + 1);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(probe.polls(), 2 * count);
+}
+
+#[test]
+fn newcomers_reuse_slots_and_start_in_order() {
+    fn scenario<C>(group: Group<C>, limit: usize)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let count = 4 * limit;
+        let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
+        let mut group = group.with_limit(limit);
+        for n in 0..count {
+            let (wait, log) = (gate.wait(n), log.clone());
+            group.queue(job(async move {
+                log.add(n.to_string());
+                wait.await;
+                Ok(n)
+            }));
+        }
+        let mut running = Vec::new();
+        let mut started = 0;
+        let mut rounds = 0;
+        while task.run(&mut group).is_pending() {
+            for entry in log.take() {
+                assert_eq!(entry, started.to_string(), "limit {limit}");
+                running.push(started);
+                started += 1;
+            }
+            // Some end at once, in another order than they were added.
+            rounds += 1;
+            for _ in 0..running.len().min(1 + rounds % 7) {
+                let leaver = running.swap_remove(rounds * 31 % running.len());
+                gate.open(leaver);
+            }
+        }
+        assert_eq!(started, count);
+    }
+    for limit in [3, 8, 63, 64, 65, 130] {
+        scenario(Group::new(), limit);
+        scenario(Group::unboxed(), limit);
+    }
+}
+
+#[test]
+fn small_and_large_children_are_stored_alike() {
+    async fn child<const SIZE: usize>(wait: impl Future<Output = ()>) -> Result<usize, ()> {
+        let before = [1_u8; SIZE];
+        wait.await;
+        // Read after the wait, so that the future holds the bytes.
+        Ok(before.iter().map(|&byte| usize::from(byte)).sum())
+    }
+    fn scenario<const SIZE: usize>() {
+        let (task, gate) = (MockTask::new(), Gate::new());
+        let mut group = Group::unboxed().with_limit(70);
+        for n in 0..200 {
+            group.queue(child::<SIZE>(gate.wait(n)));
+        }
+        assert!(task.run(&mut group).is_pending());
+        for n in scattered(200) {
+            gate.open(n);
+            let _ = task.run(&mut group);
+        }
+        assert_eq!(group.stats().ok, 200);
+    }
+    scenario::<1>();
+    scenario::<400>();
+    scenario::<500>();
+    scenario::<5_000>();
+}
+
+#[test]
+fn a_waker_kept_briefly_by_another_thread_still_wakes() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (wakers, inbox) = mpsc::channel::<Waker>();
+        let waking = thread::spawn(move || inbox.into_iter().for_each(Waker::wake));
+        let mut group = group.with_limit(8);
+        let polls = Arc::new(AtomicUsize::new(0));
+        let count = 50_000;
+        for n in 0..count {
+            let wakers = wakers.clone();
+            let mut sent = false;
+            // Wakes and drops the waker during the poll in which it was cloned, or just after.
+            let polls = Arc::clone(&polls);
+            let child = poll_fn(move |cx| {
+                polls.fetch_add(1, SeqCst);
+                if core::mem::replace(&mut sent, true) {
+                    return Poll::Ready(Ok(n));
+                }
+                wakers.send(cx.waker().clone()).unwrap();
+                Poll::Pending
+            });
+            group.queue(job(child));
+        }
+        drop(wakers);
+        futures::executor::block_on(group).unwrap();
+        waking.join().unwrap();
+        assert_eq!(polls.load(SeqCst), 2 * count);
+    }
+    scenario(Group::new());
+    scenario(Group::unboxed());
+}
+
+#[test]
+fn children_that_yield_cost_parked_siblings_no_poll() {
+    let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+    let mut group = Group::new();
+    for n in 0..300 {
+        group.queue(probe.watch(waits(&gate, n)));
+        group.queue(job(async {
+            for _ in 0..3 {
+                yield_now().await;
+            }
+            Ok(0)
+        }));
+    }
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(probe.polls(), 300);
+    assert_eq!(group.stats().ok, 300);
+    (0..300).for_each(|n| gate.open(n));
+    assert!(task.run(&mut group).is_ready());
+    assert_eq!(probe.polls(), 600);
+}

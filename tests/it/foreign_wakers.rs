@@ -1,0 +1,110 @@
+//! Wakers are code of the caller's: one may poll a task within its wake-up, or panic.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use crate::common::{Gate, MockTask, job, waits, waker_and_count, waker_fn};
+use errgroup::{Boxed, Group};
+
+type Jobs = Group<Boxed<'static, usize, &'static str>>;
+
+/// A task that is polled within its wake-up.
+struct Inline {
+    future: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+    done: AtomicBool,
+}
+
+impl Inline {
+    fn start(future: impl Future<Output = ()> + Send + 'static) -> Arc<Self> {
+        let future = Mutex::new(Some(Box::pin(future) as _));
+        let task = Arc::new(Self { future, done: AtomicBool::new(false) });
+        Arc::clone(&task).wake();
+        task
+    }
+}
+
+impl Wake for Inline {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(Arc::clone(&self));
+        let mut future = self.future.lock().unwrap();
+        let polled = future.as_mut().map(|f| f.as_mut().poll(&mut Context::from_waker(&waker)));
+        if polled.is_some_and(|poll| poll.is_ready()) {
+            *future = None;
+            self.done.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+fn panics() -> Waker {
+    waker_fn(|| std::panic::panic_any("a waker"))
+}
+
+/// Runs a call on another thread, and panics if it does not end.
+fn ends<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(run()));
+    receiver.recv_timeout(Duration::from_secs(30)).expect("the call hangs or has panicked")
+}
+
+#[test]
+fn closed_may_be_polled_from_within_its_waker() {
+    ends(|| {
+        let group = Jobs::new();
+        let handle = group.handle();
+        let tasks = [Inline::start(handle.closed()), Inline::start(handle.closed())];
+        drop(group);
+        assert!(tasks.iter().all(|task| task.done.load(Ordering::SeqCst)));
+    });
+}
+
+#[test]
+fn a_waker_that_panics_at_the_end_keeps_no_other_from_being_woken() {
+    let group = Jobs::new();
+    let handle = group.handle();
+    let (mut first, mut second) = (handle.closed(), handle.closed());
+    let waker = panics();
+    assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&waker)).is_pending());
+    let task = MockTask::new();
+    assert!(task.poll(&mut second).is_pending());
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(group))).is_err(), "it is not swallowed");
+    assert_eq!(task.wakes(), 1);
+    assert!(task.poll(&mut second).is_ready());
+}
+
+#[test]
+fn a_waiter_with_a_panicking_waker_costs_the_one_before_it_nothing() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(waits(&gate, 0));
+    let mut own = group.go(job(std::future::ready(Ok(1))));
+    assert!(task.poll(&mut own).is_pending());
+    let mut other = handle.go(job(std::future::ready(Ok(2))));
+    let waker = panics();
+    assert!(Pin::new(&mut other).poll(&mut Context::from_waker(&waker)).is_pending());
+    handle.set_limit(Some(3));
+    assert!(matches!(task.run(&mut own), Poll::Ready(Ok(()))));
+    drop(own);
+    drop(other);
+    gate.open(0);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(group.stats().ok, 2);
+}
+
+#[test]
+fn a_handle_does_not_keep_the_task_of_a_group_that_has_ended() {
+    let (waker, held) = waker_and_count();
+    let mut group = Jobs::new();
+    let handle = group.handle();
+    group.queue(job(std::future::ready(Ok(0))));
+    assert!(Pin::new(&mut group).poll(&mut Context::from_waker(&waker)).is_ready());
+    drop(waker);
+    assert_eq!(Arc::strong_count(&held), 1);
+    drop((group, handle));
+}

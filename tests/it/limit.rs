@@ -1,0 +1,485 @@
+//! No more children run at the same time than the limit allows, and it may change at any time.
+
+use std::future::{pending, ready};
+use std::pin::pin;
+use std::task::Poll;
+
+use crate::common::{
+    Gate, Job, Log, Meter, MockTask, OnDrop, Probe, job, panic_message, waits, yield_now,
+};
+use errgroup::{Boxed, Child, Children, Group, Stopped, TryGoError};
+use futures::stream;
+
+type Jobs = Group<Boxed<'static, usize, &'static str>>;
+
+/// Makes a child that lives for a few polls and is counted during its life.
+fn busy(meter: &Meter, polls: usize) -> Job {
+    let meter = meter.clone();
+    job(async move {
+        let _inside = meter.enter();
+        for _ in 1..polls {
+            yield_now().await;
+        }
+        Ok(polls)
+    })
+}
+
+fn ok(result: Result<(), Stopped<Job>>) -> bool {
+    result.is_ok()
+}
+
+#[test]
+fn no_more_children_are_alive_than_the_limit() {
+    fn scenario<C>(group: Group<C>, limit: usize)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let meter = Meter::new();
+        let mut group = group.with_limit(limit);
+        for n in 0..30 {
+            group.queue(busy(&meter, n % 4 + 2));
+        }
+        assert_eq!(MockTask::new().finish(group), Ok(()));
+        assert_eq!((meter.peak(), meter.now()), (limit, 0));
+    }
+    for limit in [1, 2, 3, 7, 30] {
+        scenario(Group::new(), limit);
+        scenario(Group::local(), limit);
+        scenario(Group::unboxed(), limit);
+    }
+}
+
+#[test]
+fn one_limit_holds_for_go_queue_feed_and_handles() {
+    let meter = Meter::new();
+    let group = Jobs::new().with_limit(2);
+    let (first, second) = (group.handle(), group.handle());
+    let adding = async {
+        for n in 0..10 {
+            assert!(ok(first.go(busy(&meter, n % 3 + 1)).await));
+            first.queue(busy(&meter, 2));
+        }
+    };
+    let feeding = second.feed(stream::iter((0..10).map(|n| busy(&meter, n % 4 + 1))));
+    let all = async { futures::join!(adding, feeding, group) };
+    assert_eq!(MockTask::new().finish(all), ((), 10, Ok(())));
+    assert_eq!(meter.peak(), 2);
+    assert_eq!(first.stats().ok, 30);
+}
+
+#[test]
+fn go_and_feed_of_the_group_itself_keep_the_limit() {
+    let meter = Meter::new();
+    let mut group = Jobs::new().with_limit(2);
+    let all = async {
+        for n in 0..10 {
+            assert!(ok(group.go(busy(&meter, n % 3 + 1)).await));
+        }
+        let children = stream::iter((0..10).map(|n| busy(&meter, n % 4 + 1)));
+        assert_eq!(group.feed(children).await, 10);
+        group.await
+    };
+    assert_eq!(MockTask::new().finish(all), Ok(()));
+    assert_eq!(meter.peak(), 2);
+}
+
+#[test]
+fn without_a_limit_all_children_run_at_once() {
+    let (task, meter) = (MockTask::new(), Meter::new());
+    let mut group = Jobs::new();
+    assert_eq!(group.limit(), None);
+    for _ in 0..500 {
+        group.queue(busy(&meter, 2));
+    }
+    assert_eq!(group.stats().running, 500);
+    assert_eq!(task.finish(group), Ok(()));
+    assert_eq!(meter.peak(), 500);
+}
+
+#[test]
+fn a_limit_of_zero_is_refused_and_the_message_says_what_to_do() {
+    let message = panic_message(|| Jobs::new().with_limit(0));
+    assert!(message.contains("at least 1"), "{message}");
+    assert!(message.contains("with_limit"), "{message}");
+}
+
+#[test]
+fn a_newcomer_is_polled_only_when_the_child_before_it_is_dropped() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let log = Log::new();
+        let mut group = group.with_limit(1);
+        for n in 0..3 {
+            let (start, end) = (log.clone(), log.clone());
+            let gone = OnDrop(move || end.add(format!("{n} is gone")));
+            // Not an `async` block, which would drop what it holds in its last poll already.
+            group.queue(job(std::future::poll_fn(move |_| {
+                let _ = &gone;
+                start.add(format!("{n} is polled"));
+                Poll::Ready(Ok(n))
+            })));
+        }
+        assert_eq!(MockTask::new().finish(group), Ok(()));
+        let expected: Vec<_> =
+            (0..3).flat_map(|n| [format!("{n} is polled"), format!("{n} is gone")]).collect();
+        assert_eq!(log.take(), expected);
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+}
+
+#[test]
+fn with_room_go_admits_at_its_first_poll_and_polls_no_child() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, probe) = (MockTask::new(), Probe::new());
+        let mut group = group.with_limit(3);
+        for n in 0..3 {
+            let admitted = task.poll_pinned(pin!(group.go(probe.watch(ready(Ok(n))))));
+            assert!(matches!(admitted, Poll::Ready(Ok(()))));
+            assert_eq!(group.stats().running, n + 1);
+        }
+        assert_eq!((probe.polls(), task.wakes()), (0, 0));
+        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+        assert_eq!(probe.polls(), 3);
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+}
+
+#[test]
+fn a_go_that_is_not_polled_admits_no_child() {
+    let (task, probe) = (MockTask::new(), Probe::new());
+    let mut group = Jobs::new();
+    drop(group.go(probe.watch(ready(Ok(1)))));
+    drop(group.handle().go(probe.watch(ready(Ok(2)))));
+    assert_eq!((probe.polls(), probe.drops()), (0, 2));
+    assert_eq!(group.stats(), Default::default());
+    assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn without_room_go_drives_the_running_children() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+        let mut group = group.with_limit(2);
+        group.queue(probe.watch(waits(&gate, 0)));
+        group.queue(probe.watch(waits(&gate, 1)));
+        let newcomer = Probe::new();
+        {
+            let mut go = pin!(group.go(newcomer.watch(ready(Ok(2)))));
+            assert!(task.poll(&mut go).is_pending());
+            assert_eq!((probe.polls(), task.wakes()), (2, 0));
+            // No child was woken, so none is polled.
+            assert!(task.poll(&mut go).is_pending());
+            assert_eq!(probe.polls(), 2);
+            gate.open(1);
+            assert_eq!(task.wakes(), 1);
+            assert!(matches!(task.poll(&mut go), Poll::Ready(Ok(()))));
+            assert_eq!((probe.polls(), probe.drops()), (3, 1));
+            // The child is admitted, and its own `go` does not poll it.
+            assert_eq!(newcomer.polls(), 0);
+            assert!(task.poll(&mut go).is_pending(), "it is over");
+        }
+        assert_eq!(group.stats().running, 2);
+        gate.open(0);
+        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+        assert_eq!(newcomer.polls(), 1);
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+}
+
+#[test]
+fn a_child_that_go_polled_runs_on_in_the_groups_own_poll() {
+    let (driver, task, gate) = (MockTask::new(), MockTask::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1);
+    group.queue(waits(&gate, 0));
+    assert!(driver.poll_pinned(pin!(group.go(waits(&gate, 1)))).is_pending());
+    assert!(task.poll(&mut group).is_pending());
+    gate.open(0);
+    assert_eq!((driver.wakes(), task.wakes()), (0, 1));
+    assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())), "the dropped `go` left no trace");
+}
+
+#[test]
+fn try_go_admits_with_room_and_gives_the_child_back_without() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, probe) = (MockTask::new(), Probe::new());
+        let mut group = group.with_limit(1);
+        assert!(group.try_go(probe.watch(ready(Ok(1)))).is_ok());
+        let refused = Probe::new();
+        let Err(TryGoError::AtLimit(child)) = group.try_go(refused.watch(ready(Ok(2)))) else {
+            panic!("there is no room");
+        };
+        let Err(TryGoError::AtLimit(child)) = group.handle().try_go(child) else {
+            panic!("there is no room");
+        };
+        assert_eq!((probe.polls(), refused.polls(), refused.drops()), (0, 0, 0));
+        assert_eq!(task.finish(child), Ok(2));
+        assert_eq!(task.finish(&mut group), Ok(()));
+        assert_eq!((group.stats().ok, refused.polls()), (1, 1));
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+}
+
+#[test]
+fn a_raised_limit_admits_waiters_at_once() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, gate) = (MockTask::new(), Gate::new());
+        let mut group = group.with_limit(1);
+        for n in 0..6 {
+            group.queue(waits(&gate, n));
+        }
+        assert!(task.poll(&mut group).is_pending());
+        group.handle().set_limit(Some(3));
+        // Before any poll:
+        assert_eq!((group.stats().running, group.stats().queued), (3, 3));
+        assert_eq!(group.limit(), Some(3));
+        assert_eq!(task.wakes(), 1);
+        group.set_limit(None);
+        assert_eq!((group.stats().running, group.stats().queued), (6, 0));
+        assert_eq!((group.limit(), group.stats().limit), (None, None));
+        (0..6).for_each(|n| gate.open(n));
+        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+}
+
+#[test]
+fn a_raised_limit_wakes_waiters_in_go_and_feed() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(waits(&gate, 0));
+    let (going, feeding) = (MockTask::new(), MockTask::new());
+    let mut go = pin!(handle.go(waits(&gate, 1)));
+    let mut feed = pin!(handle.feed(stream::iter([waits(&gate, 2)])));
+    assert!(going.poll(&mut go).is_pending());
+    assert!(feeding.poll(&mut feed).is_pending());
+    assert!(task.poll(&mut group).is_pending());
+    std::thread::scope(|threads| {
+        threads.spawn(|| handle.set_limit(Some(3)));
+    });
+    assert_eq!(going.wakes(), 1);
+    assert!(matches!(going.poll(&mut go), Poll::Ready(Ok(()))));
+    // There is room for the feed as well.
+    assert_eq!(feeding.wakes(), 1);
+    let _ = feeding.run(&mut feed);
+    assert_eq!(group.stats().running, 3);
+}
+
+#[test]
+fn a_lowered_limit_lets_running_children_finish_and_admits_when_there_is_room_again() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, gate) = (MockTask::new(), Gate::new());
+        let mut group = group.with_limit(3);
+        for n in 0..5 {
+            group.queue(waits(&gate, n));
+        }
+        assert!(task.poll(&mut group).is_pending());
+        group.set_limit(Some(1));
+        assert!(task.poll(&mut group).is_pending());
+        assert_eq!((group.stats().running, group.stats().queued), (3, 2));
+        for (open, running) in [(0, 2), (1, 1)] {
+            gate.open(open);
+            assert!(task.poll(&mut group).is_pending());
+            assert_eq!((group.stats().running, group.stats().queued), (running, 2));
+        }
+        assert!(matches!(group.try_go(waits(&gate, 9)), Err(TryGoError::AtLimit(_))));
+        gate.open(2);
+        assert!(task.poll(&mut group).is_pending());
+        assert_eq!((group.stats().running, group.stats().queued), (1, 1));
+        gate.open(3);
+        gate.open(4);
+        assert_eq!(task.finish(group), Ok(()));
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+}
+
+#[test]
+fn a_limit_of_some_zero_pauses_admission() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+        let mut group = group;
+        group.queue(waits(&gate, 0));
+        group.set_limit(Some(0));
+        assert_eq!(group.limit(), Some(0));
+        group.queue(probe.watch(ready(Ok(1))));
+        assert!(matches!(group.try_go(waits(&gate, 9)), Err(TryGoError::AtLimit(_))));
+        gate.open(0);
+        assert!(task.poll(&mut group).is_pending(), "the queued child holds it open");
+        assert_eq!((group.stats().ok, group.stats().queued), (1, 1));
+        assert_eq!(task.wakes(), 0);
+        {
+            let going = MockTask::new();
+            let handle = group.handle();
+            let mut go = pin!(handle.go(probe.watch(ready(Ok(2)))));
+            assert!(going.poll(&mut go).is_pending());
+            assert!(task.poll(&mut group).is_pending());
+            group.set_limit(Some(1));
+            assert_eq!((group.stats().running, probe.polls()), (1, 0));
+            assert_eq!(task.wakes(), 1);
+            assert!(task.poll(&mut group).is_pending(), "one waiter is left");
+            assert_eq!(going.wakes(), 1);
+            assert!(matches!(going.poll(&mut go), Poll::Ready(Ok(()))));
+        }
+        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+        assert_eq!((probe.polls(), probe.drops()), (2, 2));
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+}
+
+#[test]
+fn a_paused_group_without_waiters_resolves() {
+    let task = MockTask::new();
+    let mut group = Jobs::new();
+    group.set_limit(Some(0));
+    assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn a_lowered_limit_revokes_reserved_room() {
+    let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(waits(&gate, 0));
+    let going = MockTask::new();
+    let mut go = pin!(handle.go(probe.watch(ready(Ok(1)))));
+    assert!(going.poll(&mut go).is_pending());
+    gate.open(0);
+    assert!(task.poll(&mut group).is_pending());
+    // The waiter has a reservation and has not claimed it yet.
+    assert_eq!(going.wakes(), 1);
+    handle.set_limit(Some(0));
+    assert!(going.poll(&mut go).is_pending(), "no child may run now");
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((going.wakes(), probe.polls()), (1, 0));
+    handle.set_limit(Some(1));
+    assert_eq!(going.wakes(), 2, "it is woken once more");
+    assert!(going.poll(&mut go).is_ready());
+    assert_eq!(task.finish(group), Ok(()));
+    assert_eq!(probe.polls(), 1);
+}
+
+#[test]
+fn the_limit_may_change_from_another_thread_while_children_run() {
+    let meter = Meter::new();
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    for _ in 0..2000 {
+        group.queue(busy(&meter, 3));
+    }
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for round in 0..200 {
+                handle.set_limit(Some(round % 5));
+                std::thread::yield_now();
+            }
+            handle.set_limit(Some(5));
+        });
+        assert_eq!(futures::executor::block_on(group), Ok(()));
+    });
+    assert!(meter.peak() <= 5, "{}", meter.peak());
+    assert_eq!((handle.stats().ok, handle.stats().running), (2000, 0));
+}
+
+#[test]
+fn a_child_may_change_its_groups_limit() {
+    let task = MockTask::new();
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(job(async move {
+        handle.set_limit(Some(3));
+        assert_eq!(handle.stats().running, 3);
+        handle.set_limit(Some(0));
+        handle.set_limit(None);
+        assert_eq!(handle.stats().running, 6);
+        Ok(0)
+    }));
+    for n in 1..6 {
+        group.queue(ready(Ok(n)));
+    }
+    assert_eq!(task.finish(group), Ok(()));
+}
+
+#[test]
+fn a_child_that_raises_the_limit_admits_a_waiter_in_the_groups_own_go_or_feed() {
+    fn raises(gate: &Gate, handle: &errgroup::Handle<Boxed<'static, usize, &'static str>>) -> Job {
+        let (wait, handle) = (gate.wait(0), handle.clone());
+        job(async move {
+            wait.await;
+            handle.set_limit(Some(2));
+            pending().await
+        })
+    }
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(raises(&gate, &handle));
+    {
+        let mut go = pin!(group.go(pending()));
+        assert!(task.poll(&mut go).is_pending());
+        gate.open(0);
+        assert!(task.run(&mut go).is_ready());
+    }
+    assert_eq!(handle.stats().running, 2);
+
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(raises(&gate, &handle));
+    let mut feed = pin!(group.feed(stream::repeat_with(pending)));
+    assert!(task.poll(&mut feed).is_pending());
+    gate.open(0);
+    assert!(task.run(&mut feed).is_pending());
+    assert_eq!(handle.stats().running, 2);
+}
+
+#[test]
+fn a_running_child_that_never_finishes_keeps_its_room() {
+    let task = MockTask::new();
+    let mut group = Jobs::new().with_limit(1);
+    group.queue(pending());
+    let go = group.go(ready(Ok(1)));
+    assert!(task.run(&mut pin!(go)).is_pending());
+    assert_eq!(group.stats().running, 1);
+}

@@ -1,0 +1,63 @@
+//! What the crate promises, one module a topic.
+//!
+//! All topics are one binary, so that it is linked once. One topic runs by itself with
+//! `cargo test --test it nested::`, one test with the rest of its path. `common.rs` has the helpers
+//! with which the tests poll a group by hand.
+//!
+//! Beside this folder are the tests that can't share its process. `allocations.rs` replaces the
+//! allocator, `token_memory.rs` measures the memory of its whole process, and `programs/` starts
+//! the examples. `tracing.rs` needs a feature: apart, it is built without these here.
+//!
+//! The tests here share one process. None may change its environment or its current directory,
+//! and a panic hook that one sets passes on the panics of the others.
+
+mod common;
+
+mod builders;
+mod closed;
+mod coming_from;
+mod composing;
+mod crowds;
+mod daemons;
+mod deadline;
+mod drop;
+mod err_on_cancel;
+mod errors;
+mod extend;
+mod fairness;
+mod feed;
+mod first_error;
+#[cfg(feature = "std")]
+mod foreign_wakers;
+mod grace;
+mod handle;
+mod handle_threads;
+mod hedge;
+mod limit;
+mod map;
+#[cfg(feature = "std")]
+mod nested;
+mod observer;
+mod observer_calls;
+mod on;
+mod order;
+mod panics;
+mod policies;
+mod policy;
+mod priorities;
+mod queue;
+mod reservations;
+mod results;
+mod scope;
+mod semaphore;
+mod stats;
+mod stop;
+mod task;
+mod token;
+mod token_run;
+mod token_threads;
+mod token_tree;
+mod token_wakers;
+mod try_scope;
+mod wakes;
+mod weights;
