@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{DropCounter, Gate, Log, MockTask, logged_child, waker_fn};
+#[cfg(feature = "std")]
+use crate::common::DropCounter;
+use crate::common::{Gate, Log, MockTask, logged_child, waker_fn};
 use errgroup::{Boxed, Group, Handle};
 use futures::FutureExt;
 use futures::future::FusedFuture;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
 
-use crate::common::{WakeCount, poll_with, waker_fn};
+use crate::common::poll_with;
+#[cfg(feature = "std")]
+use crate::common::{WakeCount, waker_fn};
 use errgroup::{CancelToken, Reason};
 
 /// Runs `f` on a stack that is too small for 100,000 nested calls.
