@@ -32,7 +32,7 @@ pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 use self::events::EventLog;
 use self::permits::Permits;
 pub(crate) use self::shared::{Access, Shared, Ticket};
-use self::shared::{Spawner, start_unspawned};
+use self::shared::{Spawner, start_unspawned, store};
 pub(crate) use self::state::{Caller, Phase};
 use self::state::{Effects, State, Unpolled};
 use self::stop::StopSignal;
@@ -57,11 +57,8 @@ pub(crate) struct Admission<C: Kind> {
     phase: Phase,
     /// The lock is for `&self` alone; the group's own task goes past it.
     storage: Mutex<Storage<C>>,
-    /// The effects of children that have ended in the round that goes on. They are applied after
-    /// it, so that waiters are woken together and each finds room for more than one child.
-    deferred: Effects,
-    /// Holds the children on their way from the state to the set; empty between.
-    batch: VecDeque<C>,
+    /// Holds children on their way to be spawned; empty between.
+    batch: VecDeque<(usize, C)>,
     spawner: Spawner<C>,
 }
 
@@ -112,12 +109,13 @@ impl<C> Local<C> {
         Self { state: State::new(), children: Slab::new() }
     }
 
-    /// Changes the state and processes the queue. There is no other task, so no effects.
+    /// Changes the state and the children that wait. There are no other tasks, so no effects. The
+    /// queue need not be processed if a child comes for which there is no room.
     fn with<R>(&mut self, stopped: bool, change: impl FnOnce(&mut Access<'_, C>) -> R) -> R {
         let mut effects = Effects::default();
         let Self { state, children } = self;
         let result = change(&mut Access { state, children, stopped, effects: &mut effects });
-        self.state.process_queue(stopped, &mut effects);
+        effects.forget();
         result
     }
 }
@@ -130,7 +128,6 @@ impl<C: Kind> Admission<C> {
             stop: StopSignal::new(&parent),
             phase: Phase::Open,
             storage: Mutex::new(Storage::Local(Local::new())),
-            deferred: Effects::default(),
             batch: VecDeque::new(),
             spawner,
             parent,
@@ -283,6 +280,20 @@ impl<C: Kind> Admission<C> {
         Some(Vacancy { state, set, parent })
     }
 
+    /// Queues a child for which there is no [vacancy](Self::vacancy), or admits it if there is room
+    /// for it among other tasks; drops one that comes too late.
+    #[inline]
+    pub(crate) fn queue<A: Child<C>>(&mut self, child: A) {
+        match self.storage.get_mut() {
+            Storage::Local(Local { state, children })
+                if !self.stop.is_set() && state.phase() < Phase::Closed =>
+            {
+                state.enqueue(store(children, child));
+            }
+            _ => drop(self.with(|access| access.queue(child))),
+        }
+    }
+
     /// Changes the limit at any time.
     pub(crate) fn set_limit(&self, limit: Option<usize>) {
         let mut storage = self.storage.lock();
@@ -294,7 +305,10 @@ impl<C: Kind> Admission<C> {
                 return shared.set_limit(limit);
             }
         };
-        local.with(self.is_stopped(), |access| access.state.set_limit(limit));
+        local.with(self.is_stopped(), |access| {
+            access.state.set_limit(limit);
+            access.state.process_queue(access.stopped, access.effects);
+        });
         let mut spawns = Default::default();
         start_unspawned(&self.spawner, &mut local.state, &mut local.children, &mut spawns);
         let has_ready = local.state.has_ready();
@@ -322,11 +336,16 @@ impl<C: Kind> Admission<C> {
             }
             Storage::Shared(shared) => {
                 if shared.core.has_ready() {
-                    let first = shared.take_ready(&mut self.batch);
-                    for (index, child) in (first..).zip(self.batch.drain(..)) {
-                        set.insert(child, index, &self.parent);
+                    if <Spawner<C>>::SPAWNS {
+                        // The spawner is user code, which runs under no lock.
+                        shared.take_ready(|index, child| self.batch.push_back((index, child)));
+                        for (index, child) in self.batch.drain(..) {
+                            set.insert(child, index, &self.parent);
+                        }
+                        shrink(&mut self.batch);
+                    } else {
+                        shared.take_ready(|index, child| set.insert(child, index, &self.parent));
                     }
-                    shrink(&mut self.batch);
                 }
             }
         }
@@ -346,15 +365,14 @@ impl<C: Kind> Admission<C> {
 
     // --- ends of children
 
-    /// Counts a running child that is gone, and frees its room. Waiting children and waiters get
-    /// the room by [`admit_next`](Self::admit_next), at once for all that end in a round.
+    /// Counts a running child that is gone, and frees its room. The queue gets the room by
+    /// [`admit_next`](Self::admit_next), at once for all children that end in a round: so waiters
+    /// are woken together, and each finds room for more than one child.
     #[inline]
     pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
         match self.storage.get_mut() {
             Storage::Local(local) => local.state.finish_plain(outcome),
-            Storage::Shared(shared) => {
-                shared.core.change(&mut self.deferred, |state| state.finish(index, outcome));
-            }
+            Storage::Shared(shared) => shared.core.finish_child(index, outcome),
         }
     }
 
@@ -380,16 +398,28 @@ impl<C: Kind> Admission<C> {
     /// their turn.
     #[inline]
     pub(crate) fn admit_next(&mut self, set: &mut C::Set) {
+        if !matches!(self.storage.get_mut(), Storage::Local(it) if it.state.has_empty_queue()) {
+            self.admit_queued(set);
+        }
+    }
+
+    #[inline(never)]
+    fn admit_queued(&mut self, set: &mut C::Set) {
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                if !local.state.has_empty_queue() {
-                    local.with(self.stop.is_set(), |_| ());
-                    let Local { state, children } = local;
-                    insert_ready::<C>(state, children, set, &self.parent);
+                let Local { state, children } = local;
+                if !self.stop.is_set() {
+                    // No other task waits, so the children need no further look.
+                    while let Some((index, key)) = state.pop_plain() {
+                        if let Some(child) = children.remove(key) {
+                            set.insert(child, index, &self.parent);
+                        }
+                    }
+                    state.fast_credit = 0;
                 }
             }
             Storage::Shared(shared) => {
-                shared.core.apply_deferred(&mut self.deferred);
+                shared.core.update(|_| ());
                 if <Spawner<C>>::SPAWNS && shared.core.has_ready() {
                     self.take_in(set);
                 }
@@ -631,14 +661,9 @@ fn insert_ready<C: Kind>(
     set: &mut C::Set,
     parent: &Arc<ParentWaker>,
 ) {
-    let mut keys = VecDeque::new();
-    let first = state.take_ready(&mut keys);
-    for (index, key) in (first..).zip(keys.drain(..)) {
+    while let Some((index, key)) = state.pop_ready() {
         if let Some(child) = children.remove(key) {
             set.insert(child, index, parent);
         }
     }
-    // The list is kept for the next children.
-    shrink(&mut keys);
-    state.take_ready(&mut keys);
 }

@@ -28,10 +28,10 @@ pub(crate) struct QueuedChild {
     pub(crate) options: Option<Box<Options>>,
 }
 
-/// A position in the queue; the lower is admitted first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A position in the queue: behind higher priorities, and behind earlier arrivals of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
-    priority: Reverse<i32>,
+    pub(crate) priority: i32,
     pub(crate) arrival: u64,
 }
 
@@ -48,8 +48,8 @@ pub(crate) enum Entry {
 pub(crate) struct WaitQueue {
     /// The entries of priority 0, as most are, by their arrival.
     plain: SparseQueue<Entry>,
-    /// The entries of other priorities.
-    ranked: BTreeMap<Position, Entry>,
+    /// The entries of each other priority, by their arrival; no list is empty.
+    ranked: BTreeMap<Reverse<i32>, SparseQueue<Entry>>,
     arrivals: u64,
     /// How many entries hold the group open: all but queued daemons.
     binding: usize,
@@ -65,19 +65,6 @@ impl Request {
     #[inline]
     pub(crate) fn new(options: Option<&Options>) -> Self {
         options.map_or(Self::PLAIN, |it| Self { weight: it.weight, priority: it.priority })
-    }
-}
-
-// === impl Position ===
-
-impl Position {
-    /// Returns the position of the same arrival among those of another priority.
-    pub(crate) fn with_priority(self, priority: i32) -> Self {
-        Self { priority: Reverse(priority), ..self }
-    }
-
-    pub(crate) fn priority(self) -> i32 {
-        self.priority.0
     }
 }
 
@@ -121,67 +108,87 @@ impl WaitQueue {
     }
 
     /// Returns the position behind all others of that priority.
+    #[inline]
     pub(crate) fn next_position(&mut self, priority: i32) -> Position {
         self.arrivals += 1;
-        Position { priority: Reverse(priority), arrival: self.arrivals }
+        Position { priority, arrival: self.arrivals }
     }
 
-    /// Returns `true` if the head of the queue is in `plain`.
+    /// Returns the priority of the head, if there is one.
     #[inline]
-    fn is_plain_next(&self) -> bool {
-        !self.plain.is_empty()
-            && (self.ranked.is_empty()
-                || self.ranked.keys().next().is_some_and(|it| it.priority() < 0))
+    fn first_priority(&self) -> Option<i32> {
+        let ranked = self.ranked.keys().next().map(|priority| priority.0);
+        if self.plain.is_empty() { ranked } else { Some(ranked.map_or(0, |first| first.max(0))) }
     }
 
     /// Returns `true` if all entries have a lower priority.
     #[inline]
     pub(crate) fn yields_to(&self, priority: i32) -> bool {
-        if self.is_empty() {
-            return true;
-        }
-        let first = match self.ranked.keys().next() {
-            Some(position) if !self.is_plain_next() => position.priority(),
-            _ => 0,
-        };
-        first < priority
+        self.is_empty() || self.first_priority().is_none_or(|first| first < priority)
     }
 
+    #[inline]
     pub(crate) fn first(&self) -> Option<&Entry> {
-        if self.is_plain_next() { self.plain.first() } else { self.ranked.values().next() }
+        if self.ranked.is_empty() {
+            return self.plain.first();
+        }
+        match self.first_priority()? {
+            0 => self.plain.first(),
+            priority => self.ranked.get(&Reverse(priority))?.first(),
+        }
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<(Position, Entry)> {
-        let (position, entry) = if self.is_plain_next() {
-            let (arrival, entry) = self.plain.pop()?;
-            (Position { priority: Reverse(0), arrival }, entry)
+        let (priority, (arrival, entry)) = if self.ranked.is_empty() {
+            (0, self.plain.pop()?)
         } else {
-            self.ranked.pop_first()?
+            let priority = self.first_priority()?;
+            (priority, self.change(priority, SparseQueue::pop)?)
         };
         self.binding -= usize::from(entry.is_binding());
-        Some((position, entry))
+        Some((Position { priority, arrival }, entry))
     }
 
     /// Adds an entry, mostly behind all others of its priority.
+    #[inline]
     pub(crate) fn insert(&mut self, position: Position, entry: Entry) {
         self.binding += usize::from(entry.is_binding());
-        if position.priority() != 0 {
-            self.ranked.insert(position, entry);
-        } else if position.arrival == self.arrivals {
-            self.plain.push(position.arrival, entry);
+        let Position { priority, arrival } = position;
+        let entries = if priority == 0 {
+            &mut self.plain
         } else {
-            self.plain.insert(position.arrival, entry);
+            self.ranked.entry(Reverse(priority)).or_default()
+        };
+        if arrival == self.arrivals {
+            entries.push(arrival, entry);
+        } else {
+            entries.insert(arrival, entry);
         }
     }
 
     pub(crate) fn remove(&mut self, position: Position) -> Option<Entry> {
-        let entry = if position.priority() == 0 {
-            self.plain.remove(position.arrival)
-        } else {
-            self.ranked.remove(&position)
-        }?;
+        let entry = self.change(position.priority, |entries| entries.remove(position.arrival))?;
         self.binding -= usize::from(entry.is_binding());
         Some(entry)
+    }
+
+    /// Changes the entries of a priority, if there are any.
+    #[inline]
+    fn change<R>(
+        &mut self,
+        priority: i32,
+        change: impl FnOnce(&mut SparseQueue<Entry>) -> Option<R>,
+    ) -> Option<R> {
+        if priority == 0 {
+            return change(&mut self.plain);
+        }
+        let entries = self.ranked.get_mut(&Reverse(priority))?;
+        let result = change(entries);
+        if entries.is_empty() {
+            self.ranked.remove(&Reverse(priority));
+        }
+        result
     }
 
     /// Takes all entries out, and returns the children among them, in order.

@@ -26,8 +26,8 @@ use super::state::{Acquire, Caller, Effects, Phase, Poller, State, Wakers};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
+use crate::observe::Outcome;
 use crate::token::{CancelToken, Cancelled, wake_all};
-use crate::util::current::current_child;
 use crate::util::lock::{Mutex, MutexGuard};
 use crate::util::panic::FirstPanic;
 use crate::util::parent_waker::ParentWaker;
@@ -84,20 +84,13 @@ impl<C: Kind> Access<'_, C> {
         self.stopped || self.state.phase() >= Phase::Closed
     }
 
-    /// Takes a child in.
-    fn store<A: Child<C>>(&mut self, mut child: A) -> QueuedChild {
-        // A child that is no `Task` has no options, and pays for none.
-        let options = child.options(Seal::new()).map(|options| Box::new(core::mem::take(options)));
-        QueuedChild { key: self.children.insert(child.into_child(Seal::new())), options }
-    }
-
     /// Admits a child if it need not wait. It overtakes no entry of the queue, whatever its
     /// priority: it is not one of those that wait.
     pub(crate) fn try_go<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
         let stopped = self.refuses();
         let request = Request::new(child.options(Seal::new()).as_deref());
         if !stopped && self.state.has_empty_queue() && self.state.try_take_room(request) {
-            let child = self.store(child);
+            let child = store(self.children, child);
             self.state.admit(child);
             return Ok(());
         }
@@ -113,7 +106,7 @@ impl<C: Kind> Access<'_, C> {
             return Err(child);
         }
         let room = self.state.try_take_room(Request::new(options.as_deref()));
-        let child = self.store(child);
+        let child = store(self.children, child);
         if room {
             self.state.admit(child)
         } else {
@@ -137,7 +130,7 @@ impl<C: Kind> Access<'_, C> {
         }
         if answer == Acquire::Ready {
             if let Some(child) = child.take() {
-                let child = self.store(child);
+                let child = store(self.children, child);
                 match key.take() {
                     None => self.state.admit(child),
                     Some(key) => self.state.fill(key, child, self.effects),
@@ -189,7 +182,7 @@ impl<C: Kind> Access<'_, C> {
             self.state.refuse(child.options(Seal::new()).as_deref());
             return Err(child);
         }
-        let child = self.store(child);
+        let child = store(self.children, child);
         self.state.fill(key, child, self.effects);
         Ok(())
     }
@@ -203,6 +196,14 @@ impl<C: Kind> Access<'_, C> {
         }
         self.queue(child)
     }
+}
+
+/// Puts a child among those that wait.
+#[inline]
+pub(super) fn store<C: Kind, A: Child<C>>(children: &mut Slab<C>, mut child: A) -> QueuedChild {
+    // A child that is no `Task` has no options, and pays for none.
+    let options = child.options(Seal::new()).map(|options| Box::new(core::mem::take(options)));
+    QueuedChild { key: children.insert(child.into_child(Seal::new())), options }
 }
 
 // === impl Shared ===
@@ -328,8 +329,7 @@ impl<C: Kind> Shared<C> {
         mut poll: impl FnMut(&mut Access<'_, C>, &mut Option<WaiterKey>, &mut Poller<'_>) -> Acquire,
     ) -> Poll<Result<(), ()>> {
         let mut key = ticket.as_ref().and_then(|ticket| ticket.key);
-        let mut poller =
-            Poller { caller, task: cx.waker(), clone: None, inside: current_child(self.core.id()) };
+        let mut poller = Poller { caller, task: cx.waker(), clone: None, group: self.core.id() };
         // Most newcomers find room and need no waker: they look without a clone, unless there was
         // no room a moment ago.
         if caller == Caller::Handle && key.is_none() && self.core.must_wait.load(Ordering::Relaxed)
@@ -354,18 +354,17 @@ impl<C: Kind> Shared<C> {
         }
     }
 
-    /// Moves the children that may go to the set to `batch`, which is empty; returns the index of
-    /// the first.
-    pub(super) fn take_ready(&self, batch: &mut VecDeque<C>) -> usize {
-        let mut keys = VecDeque::new();
+    /// Calls `take` with each child that may go to the set, and its index, under the locks.
+    #[inline]
+    pub(super) fn take_ready(&self, mut take: impl FnMut(usize, C)) {
         let mut children = self.children.lock();
         let mut state = self.core.state.lock();
         self.core.has_ready.store(false, Ordering::Release);
-        let first = state.take_ready(&mut keys);
-        batch.extend(keys.drain(..).filter_map(|key| children.remove(key)));
-        // The list is kept for the next children.
-        state.take_ready(&mut keys);
-        first
+        while let Some((index, key)) = state.pop_ready() {
+            if let Some(child) = children.remove(key) {
+                take(index, child);
+            }
+        }
     }
 
     /// Takes children that the state has given out; the caller drops them.
@@ -418,30 +417,12 @@ impl Core {
     fn finish(&self, state: &mut State, effects: &mut Effects) {
         self.log_stop(state);
         state.process_queue(self.is_stopped(), effects);
-        if state.has_ready() && !self.has_ready.load(Ordering::Relaxed) {
+        // The hints lie beside the lock, in a cache line that is this thread's by now.
+        if state.has_ready() {
             self.has_ready.store(true, Ordering::Release);
         }
-        for (hint, value) in [
-            (&self.must_wait, !state.admits_newcomers()),
-            (&self.group_turn, state.has_group_turn()),
-        ] {
-            if value != hint.load(Ordering::Relaxed) {
-                hint.store(value, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Changes the state and processes the queue. The caller [applies](Self::apply_deferred) the
-    /// effects later. Waiters are not woken before, and spare permits stay with the group.
-    pub(super) fn change<R>(
-        &self,
-        effects: &mut Effects,
-        change: impl FnOnce(&mut State) -> R,
-    ) -> R {
-        let mut state = self.begin();
-        let result = change(&mut state);
-        self.finish(&mut state, effects);
-        result
+        self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+        self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
     }
 
     /// Changes the state, processes the queue, and carries out the effects. For changes by the
@@ -456,18 +437,6 @@ impl Core {
         drop(state);
         self.apply(effects, Caller::Group);
         result
-    }
-
-    /// Carries out the effects of [changes](Self::change), and wakes the waiters that have got
-    /// their turn by them and were not polled since.
-    pub(super) fn apply_deferred(&self, effects: &mut Effects) {
-        let mut effects = core::mem::take(effects);
-        let mut state = self.state.lock();
-        state.take_told(&mut effects);
-        // Permits of children that are gone, if there is no use for them.
-        effects.permits = state.permits().as_mut().map_or(0, Permits::take_spare);
-        drop(state);
-        self.apply(effects, Caller::Group);
     }
 
     /// Records the stop for the observer, if it has not been recorded.
@@ -487,9 +456,21 @@ impl Core {
     }
 
     /// Carries out the effects of a change. No lock is held.
-    #[inline(never)]
+    #[inline]
     pub(super) fn apply(&self, effects: Effects, caller: Caller) {
-        let Effects { wake: Wakers { first, more }, discard, notify, cancel_acquire, permits } =
+        // The group's task looks for its work itself.
+        let notify = effects.notify && caller == Caller::Handle;
+        let wakes = effects.wake.first.is_some() || effects.discard.is_some();
+        if notify || wakes || self.source.is_some() {
+            self.apply_all(effects, notify);
+        } else {
+            effects.forget();
+        }
+    }
+
+    #[inline(never)]
+    fn apply_all(&self, effects: Effects, notify: bool) {
+        let Effects { wake: Wakers { first, more }, discard, cancel_acquire, permits, .. } =
             effects;
         // A waker that panics is its executor's fault, and the executor has heard of it. It must
         // not cost a caller its child, or another task its wake-up.
@@ -506,14 +487,14 @@ impl Core {
                 panic.guard(|| source.add_permits(permits));
             }
         }
-        if notify && caller == Caller::Handle {
+        if notify {
             panic.guard(|| self.parent.notify());
         }
         if let Some(waker) = first {
             panic.guard(|| waker.wake());
         }
         if !more.is_empty() {
-            panic.guard(|| wake_all([more].into()));
+            panic.guard(|| wake_all([more.into_iter().collect()].into()));
         }
         panic.guard(|| drop(discard));
         panic.discard();
@@ -529,6 +510,12 @@ impl Core {
     /// Returns `true` if a waiter of the group's own task has its turn and was not polled since.
     pub(crate) fn has_group_turn(&self) -> bool {
         self.group_turn.load(Ordering::Relaxed)
+    }
+
+    /// Counts a child that is gone, and frees its room, without processing the queue.
+    #[inline(never)]
+    pub(super) fn finish_child(&self, index: usize, outcome: Outcome) {
+        self.state.lock().finish(index, outcome);
     }
 
     pub(crate) fn has_semaphore(&self) -> bool {
@@ -625,9 +612,8 @@ impl Wake for Core {
     fn wake_by_ref(self: &Arc<Self>) {
         let mut effects = Effects::default();
         self.state.lock().take_wakers(&mut effects);
-        let Wakers { first, mut more } = effects.wake;
-        first.into_iter().for_each(|waker| _ = more.insert(waker));
-        wake_all([more].into());
+        let Wakers { first, more } = effects.wake;
+        wake_all([first.into_iter().chain(more).collect()].into());
     }
 }
 

@@ -32,8 +32,9 @@ use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, W
 use crate::child::task::Options;
 use crate::observe::Outcome;
 use crate::stats::Stats;
+use crate::util::current::current_child;
 use crate::util::slab::Slab;
-use crate::util::sparse_queue::SparseQueue;
+use crate::util::sparse_queue::{SparseQueue, shrink};
 
 pub(crate) struct State {
     limit: Option<usize>,
@@ -149,8 +150,8 @@ pub(crate) struct Poller<'a> {
     pub(crate) task: &'a Waker,
     /// A clone of `task` for the waiter to keep; afterwards the one that it has replaced.
     pub(crate) clone: Option<Waker>,
-    /// The running child inside which this poll happens.
-    pub(crate) inside: Option<usize>,
+    /// What its group is known by while a child of it is polled.
+    pub(crate) group: usize,
 }
 
 /// The answer to a waiter that is polled.
@@ -172,6 +173,8 @@ pub(crate) struct Effects {
     pub(crate) wake: Wakers,
     /// A waker that is not needed any more.
     pub(crate) discard: Option<Waker>,
+    /// A waiter has its turn and is to be [told](State::take_told).
+    pub(crate) tell: bool,
     /// The group's task has children to take in, an end to come to, or a permit to wait for.
     pub(crate) notify: bool,
     /// The group need not wait for a permit any more.
@@ -184,7 +187,7 @@ pub(crate) struct Effects {
 #[derive(Default)]
 pub(crate) struct Wakers {
     pub(crate) first: Option<Waker>,
-    pub(crate) more: Slab<Waker>,
+    pub(crate) more: Vec<Waker>,
 }
 
 /// The children of a group that is dropped which are not in its set.
@@ -211,12 +214,21 @@ impl Poller<'_> {
     }
 }
 
+impl Effects {
+    /// Forgets effects that say nothing is to be done, which is cheaper than dropping them.
+    #[inline]
+    pub(crate) fn forget(self) {
+        debug_assert!(self.wake.first.is_none() && self.discard.is_none());
+        core::mem::forget(self);
+    }
+}
+
 impl Wakers {
     fn push(&mut self, waker: Waker) {
         if self.first.is_none() {
             self.first = Some(waker);
         } else {
-            self.more.insert(waker);
+            self.more.push(waker);
         }
     }
 }
@@ -346,15 +358,18 @@ impl State {
         self.group_turn
     }
 
+    #[inline]
     fn take_permit(&mut self) -> bool {
         self.permits.as_mut().is_none_or(Permits::try_take)
     }
 
+    #[inline]
     fn take_room(&mut self, weight: usize) {
         self.occupied += 1;
         self.extra_weight += weight as u128 - 1;
     }
 
+    #[inline]
     fn free_room(&mut self, weight: usize) {
         self.occupied -= 1;
         self.extra_weight -= weight as u128 - 1;
@@ -368,9 +383,11 @@ impl State {
 
 impl State {
     /// Takes room, and a permit, for a newcomer, if no entry of the queue comes before it.
+    #[inline]
     pub(crate) fn try_take_room(&mut self, request: Request) -> bool {
-        let free = self.queue.yields_to(request.priority)
-            && self.fits(request.weight)
+        // In this order: most newcomers are stopped by the cheapest look.
+        let free = self.fits(request.weight)
+            && self.queue.yields_to(request.priority)
             && self.take_permit();
         if free {
             self.take_room(request.weight);
@@ -388,6 +405,7 @@ impl State {
     }
 
     /// Admits a child that has room; it starts once the children before it have.
+    #[inline]
     pub(crate) fn admit(&mut self, child: QueuedChild) {
         if self.starting.is_empty() {
             self.start(child);
@@ -402,6 +420,7 @@ impl State {
         self.enqueue_at(position, child);
     }
 
+    #[inline]
     fn enqueue_at(&mut self, position: Position, child: QueuedChild) {
         self.queued += 1;
         if let Some(log) = &mut self.log {
@@ -423,6 +442,7 @@ impl State {
         }
     }
 
+    #[inline]
     fn start(&mut self, child: QueuedChild) {
         let index = self.next_index;
         self.next_index += 1;
@@ -451,12 +471,29 @@ impl State {
         !self.ready.is_empty()
     }
 
-    /// Swaps the keys of the started children with `keys`, which is empty; returns the index of
-    /// the first.
-    pub(crate) fn take_ready(&mut self, keys: &mut VecDeque<ChildKey>) -> usize {
-        core::mem::swap(&mut self.ready, keys);
-        self.spawned = 0;
-        self.next_index - keys.len()
+    /// Takes out the next child that has started: its index and key.
+    #[inline]
+    pub(crate) fn pop_ready(&mut self) -> Option<(usize, ChildKey)> {
+        let index = self.next_index - self.ready.len();
+        let key = self.ready.pop_front()?;
+        self.spawned = self.spawned.saturating_sub(1);
+        if self.ready.is_empty() {
+            shrink(&mut self.ready);
+        }
+        Some((index, key))
+    }
+
+    /// Starts the plain child at the head of the queue of a group without handles, if there is
+    /// room; returns its index and key.
+    pub(crate) fn pop_plain(&mut self) -> Option<(usize, ChildKey)> {
+        if !self.fits(1) {
+            return None;
+        }
+        let (_, Entry::Child(child)) = self.queue.pop()? else {
+            return None;
+        };
+        self.queued -= 1;
+        Some((self.start_plain(), child.key))
     }
 
     /// Returns the started children that were not returned before: their indexes and keys.
@@ -482,7 +519,7 @@ impl State {
         }
         let key = self.waiters.insert(waiter);
         self.queue.insert(position, Entry::Waiter { key, weight });
-        self.set_inside(key, poller.inside);
+        self.set_inside(key, current_child(poller.group));
         Some(key)
     }
 
@@ -511,7 +548,7 @@ impl State {
                 if !poller.is_registered(waiter) {
                     return Acquire::NeedsWaker;
                 }
-                self.set_inside(key, poller.inside);
+                self.set_inside(key, current_child(poller.group));
                 return Acquire::Pending;
             }
         }
@@ -538,7 +575,7 @@ impl State {
         match stage {
             Stage::Waiting(position) | Stage::MustQueue(position) => {
                 self.queue.remove(position);
-                self.enqueue_at(position.with_priority(request.priority), child);
+                self.enqueue_at(Position { priority: request.priority, ..position }, child);
             }
             Stage::Reserved { slot, position, .. } => {
                 self.reserved -= 1;
@@ -555,8 +592,8 @@ impl State {
                 }
                 // It keeps the position. Behind the next waiters of the same feed, each of its
                 // children would find room reserved, and go to the queue.
-                let priority = request.priority.max(position.priority());
-                self.enqueue_at(position.with_priority(priority), child);
+                let priority = request.priority.max(position.priority);
+                self.enqueue_at(Position { priority, ..position }, child);
             }
             Stage::Stopped => {
                 debug_assert!(false, "a child comes of a waiter that has stopped");
@@ -744,8 +781,8 @@ impl State {
         // The permits are kept until the children are dropped.
         (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
         (self.blocked_results, self.daemons) = (0, 0);
-        let mut started = VecDeque::new();
-        let first_index = self.take_ready(&mut started);
+        let first_index = self.next_index - self.ready.len();
+        let started = core::mem::take(&mut self.ready);
         let starting = core::mem::take(&mut self.starting);
         let starting = starting.into_iter().filter_map(|slot| match slot {
             Slot::Child(child) => Some(child),
@@ -787,8 +824,19 @@ fn name(options: Option<&Options>) -> Name {
 
 impl State {
     /// Restores the invariants after a change.
+    #[inline]
     pub(crate) fn process_queue(&mut self, stopped: bool, effects: &mut Effects) {
         self.fast_credit = 0;
+        let waits = !self.queue.is_empty() || !self.starting.is_empty();
+        if waits || self.recheck_end || self.permits.is_some() {
+            self.process_entries(stopped, effects);
+        } else {
+            effects.notify |= self.has_ready();
+        }
+    }
+
+    #[inline(never)]
+    fn process_entries(&mut self, stopped: bool, effects: &mut Effects) {
         let mut lacks_permit = false;
         let admits = !stopped && self.phase < Phase::Closed;
         if admits {
@@ -919,12 +967,16 @@ impl State {
             effects.notify = true;
         } else {
             self.told.push(key);
+            effects.tell = true;
         }
     }
 
     /// Takes the wakers of the waiters that have got their turn, but for those that have been
     /// polled since.
     pub(crate) fn take_told(&mut self, effects: &mut Effects) {
+        if !core::mem::take(&mut effects.tell) {
+            return;
+        }
         let Self { told, waiters, .. } = self;
         for key in told.drain(..) {
             let Some(waiter) = waiters.get_mut(key) else { continue };

@@ -379,18 +379,18 @@ fn ask<D: Driver<C>, C: Kind, A: Child<C>>(
     ticket: &mut Option<Ticket<C>>,
     cx: &Context<'_>,
 ) -> Poll<Result<(), Stopped<A>>> {
-    if let Some(vacancy) = driver.vacancy() {
-        if let Some(child) = child.take() {
-            vacancy.insert(child);
-        }
-        return Poll::Ready(Ok(()));
-    }
-    let stopped = driver.is_stopped();
     let answer = match driver.shared() {
         Some(shared) => shared.poll_go(D::CALLER, ticket, child, cx),
-        // The caller has the group: it needs no place in the queue.
-        None if stopped => Poll::Ready(Err(())),
-        None => Poll::Pending,
+        None => {
+            if let Some(vacancy) = driver.vacancy() {
+                if let Some(child) = child.take() {
+                    vacancy.insert(child);
+                }
+                return Poll::Ready(Ok(()));
+            }
+            // The caller has the group to itself: it needs no place in the queue.
+            if driver.is_stopped() { Poll::Ready(Err(())) } else { Poll::Pending }
+        }
     };
     match answer {
         Poll::Pending => Poll::Pending,

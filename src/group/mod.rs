@@ -275,7 +275,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.prepare(&mut child);
         match self.vacancy() {
             Some(vacancy) => vacancy.insert(child),
-            None => drop(self.admission.with(|access| access.queue(child))),
+            None => self.admission.queue(child),
         }
     }
 

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{Spawned, Spawner};
-use crate::child::set::{ChildSet, SpawnChild};
+use crate::child::set::ChildSet;
 use crate::set::BlockSet;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sparse_queue::SparseQueue;
@@ -49,10 +49,9 @@ impl<T, E> ChildSet<Spawned<T, E>> for SpawnedSet<T, E> {
 
     /// Takes a child, and spawns it if that has not been done. No lock is held.
     fn insert(&mut self, mut child: Spawned<T, E>, index: usize, _: &Arc<ParentWaker>) {
-        let mut spawns = Default::default();
-        self.spawner.start(&mut child, index, &mut spawns);
+        let spawn = child.start(self.spawner.completions(), index);
         self.children.push(index as u64, child);
-        SpawnChild::<Spawned<T, E>>::spawn_all(&self.spawner, spawns);
+        spawn.into_iter().for_each(|spawn| self.spawner.spawn(spawn));
     }
 
     fn has_completed(&self) -> bool {

@@ -102,13 +102,13 @@ impl Spawner {
         Self { spawn: Arc::new(spawn), completions: Completions::new(parent, on_empty) }
     }
 
-    pub(super) fn completions(&self) -> &Completions {
+    pub(super) fn completions(&self) -> &Arc<Completions> {
         &self.completions
     }
 
     /// Hands a future to the executor. What the user's function panics with becomes the
     /// completion of the child.
-    fn spawn(&self, spawn: Spawn) {
+    pub(super) fn spawn(&self, spawn: Spawn) {
         let Spawn { future, cell, index } = spawn;
         if !cell.is_abandoned() {
             let panic = catch(|| (self.spawn)(future)).err();

@@ -113,6 +113,16 @@ impl<T> Default for Slab<T> {
     }
 }
 
+impl<T> FromIterator<T> for Slab<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut slab = Self::new();
+        for value in values {
+            slab.insert(value);
+        }
+        slab
+    }
+}
+
 impl<T> IntoIterator for Slab<T> {
     type Item = T;
     type IntoIter = IntoIter<T>;

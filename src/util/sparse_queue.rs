@@ -28,6 +28,7 @@ impl<T> SparseQueue<T> {
     }
 
     /// Adds a value at the end: its key is higher than all others.
+    #[inline]
     pub(crate) fn push(&mut self, key: Key, value: T) {
         debug_assert!(self.values.back().is_none_or(|(last, _)| *last < key));
         self.values.push_back((key, Some(value)));
@@ -43,6 +44,7 @@ impl<T> SparseQueue<T> {
         self.values.front().and_then(|(_, value)| value.as_ref())
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<(Key, T)> {
         let (key, value) = self.values.pop_front()?;
         self.trim();
@@ -88,6 +90,7 @@ impl<T> SparseQueue<T> {
         }
     }
 
+    #[inline]
     fn trim(&mut self) {
         if self.holes > 0 {
             self.compact();
