@@ -1,15 +1,15 @@
-//! What is said when a child can't be admitted; the child itself comes back in it.
+//! The errors for a child that is not admitted; each gives the child back.
 
 use core::error::Error;
 use core::fmt;
 
 const STOPPED: &str = "the group has stopped: await it to learn why";
 
-/// The group has stopped and admits no more; the child comes back, never polled.
+/// The group has stopped and admits no more children. Contains the child, which was never polled.
 ///
-/// Returned by [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go). It is not
-/// the reason why the group stopped: that is what the group itself resolves to. So don't pass
-/// it on by `?`; leave the loop, and await the group.
+/// [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go) return it. It does not say
+/// why the group stopped: the group's own output does. So don't pass it on by `?`; leave the loop,
+/// and await the group.
 ///
 /// # Examples
 ///
@@ -28,7 +28,7 @@ const STOPPED: &str = "the group has stopped: await it to learn why";
 pub struct Stopped<F>(pub(crate) F);
 
 impl<F> Stopped<F> {
-    /// Gives back what was passed in.
+    /// Returns the child as it was passed in.
     ///
     /// # Examples
     ///
@@ -61,7 +61,8 @@ impl<F> fmt::Display for Stopped<F> {
 
 impl<F> Error for Stopped<F> {}
 
-/// Why [`try_go`](crate::Group::try_go) did not admit a child, and the child, never polled.
+/// Why [`try_go`](crate::Group::try_go) did not admit a child. Contains the child, which was never
+/// polled.
 ///
 /// # Examples
 ///
@@ -73,7 +74,7 @@ impl<F> Error for Stopped<F> {}
 /// assert!(group.try_go(async { Ok::<_, &str>(1) }).is_ok());
 /// match group.try_go(async { Ok(2) }) {
 ///     Err(TryGoError::AtLimit(child)) => group.queue(child),
-///     Err(TryGoError::Stopped(_)) => unreachable!("nobody stopped it"),
+///     Err(TryGoError::Stopped(_)) => unreachable!("it was not stopped"),
 ///     Ok(()) => unreachable!("the first child has not been polled"),
 /// }
 /// assert_eq!(group.await, Ok(()));
@@ -81,14 +82,14 @@ impl<F> Error for Stopped<F> {}
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TryGoError<F> {
-    /// There is no room, or somebody waits for it already.
+    /// There is no room, or callers or children that came before wait for it.
     AtLimit(F),
     /// The group has stopped and admits no more.
     Stopped(F),
 }
 
 impl<F> TryGoError<F> {
-    /// Gives back what was passed in.
+    /// Returns the child as it was passed in.
     ///
     /// # Examples
     ///

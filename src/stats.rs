@@ -1,17 +1,17 @@
-//! The numbers of a group.
+//! The counts of a group's children.
 
-/// How many children a group has, and what became of the others, at one moment.
+/// How many children a group has, and how the others have ended, at one moment.
 ///
-/// Every child that was ever accepted is in exactly one of `queued`, `running`, `ok`,
-/// `failed` and `dropped`. One that waits in `go` is not accepted yet.
+/// Every child that was ever accepted counts in exactly one of `queued`, `running`, `ok`, `failed`
+/// and `dropped`. A child that waits in `go` is not accepted yet.
 ///
 /// # A progress bar
 ///
-/// Whoever has a [`Handle`](crate::Handle) may look at any time, from any thread, without a word
-/// to the children: `ok + failed + dropped` are done, and `running + queued` are to come. A bar
-/// that looks ten times a second stands beside the group (`join!`), or is a
-/// [daemon](crate::Task::daemon) in it, until [`closed`](crate::Handle::closed); see the example
-/// `progress`.
+/// A [`Handle`](crate::Handle) returns the numbers at any time, on any thread, and the children
+/// need not report anything: `ok + failed + dropped` are done, `running + queued` are not. The code
+/// that draws a bar, ten times a second for example, runs beside the group (`join!`) until
+/// [`closed`](crate::Handle::closed), or is a [daemon](crate::Task::daemon) of the group. See the
+/// example `progress`.
 ///
 /// # Examples
 ///
@@ -31,9 +31,10 @@
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// How many may run at a time; `None` is no limit.
+    /// How many children may run at a time, or `None` if there is no limit.
     pub limit: Option<usize>,
-    /// Accepted by `queue` (or by the rule for a nested `go`), and waiting for room.
+    /// Accepted, and waiting for room in the queue. A `go` [inside a
+    /// child](crate::Handle#waiting-inside-a-child) may put its child there, too.
     pub queued: usize,
     /// Admitted and not finished.
     pub running: usize,
@@ -41,8 +42,8 @@ pub struct Stats {
     pub ok: usize,
     /// Finished with `Err`.
     pub failed: usize,
-    /// Ended by somebody else: queued or running when a stop, a grace, a panic or the group's
-    /// drop ended it, or panicked itself, or given to `queue` after a stop, or by a `feed`'s stream
-    /// while one came.
+    /// Ended without a result: it panicked; or it was dropped by a stop while it was queued, by a
+    /// grace that was over, or with the group; or it was passed to `queue` after a stop, or came
+    /// from the stream of a `feed` while the group stopped.
     pub dropped: usize,
 }

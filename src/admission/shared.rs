@@ -49,14 +49,14 @@ pub(crate) struct Shared<C: Kind> {
 pub(crate) struct Core {
     pub(crate) token: CancelToken,
     parent: Arc<ParentWaker>,
-    /// Whether a child may go to the set; written under the lock only.
+    /// `true` if a child may go to the set; written under the lock only.
     has_ready: AtomicBool,
-    /// Whether a newcomer had to wait when the lock was last free; written under it only.
+    /// `true` if a newcomer had to wait when the lock was last free; written under it only.
     must_wait: AtomicBool,
-    /// Whether a waiter of the group's own task has its turn; written under the lock only.
+    /// `true` if a waiter of the group's own task has its turn; written under the lock only.
     group_turn: AtomicBool,
     state: Mutex<State>,
-    /// Whether an observer is told of events.
+    /// `true` if an observer is told of events.
     observed: bool,
     source: Option<Box<PermitSource>>,
 }

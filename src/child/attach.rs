@@ -15,15 +15,14 @@ use pin_project_lite::pin_project;
 use super::{Kind, Seal};
 use crate::observe::Observer;
 
-/// What a group of kind `C` can hold beside its children: the future of
+/// What a group of kind `C` can own beside its children: the future of
 /// [`with_deadline`](crate::Group::with_deadline), the closure and the future of
 /// [`with_grace`](crate::Group::with_grace), the observer of
 /// [`with_observer`](crate::Group::with_observer).
 ///
-/// Sealed; it holds for every type that lives as long as the group's children may, and that is
-/// as `Send` as they are:
+/// It is implemented for every type that meets the bounds of the group's children, and sealed:
 ///
-/// | kind | takes what is |
+/// | kind | can own what is |
 /// | --- | --- |
 /// | [`Boxed<'a, T, E>`](crate::Boxed), of [`Group::new`](crate::Group::new) | `Send + 'a` |
 /// | [`LocalBoxed<'a, T, E>`](crate::LocalBoxed), of [`Group::local`](crate::Group::local) | `'a` |
@@ -46,7 +45,7 @@ pub trait Attach<C: Kind>: Within<C::Scope> {}
 
 impl<C: Kind, X: Within<C::Scope>> Attach<C> for X {}
 
-/// How long what a group owns beside its children lives, and whether it is `Send`.
+/// The bounds of what a group owns beside its children: a lifetime, and `Send` or not.
 pub trait Scope {
     /// A future without an output.
     type Timer: Future<Output = ()> + Unpin;

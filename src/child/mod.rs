@@ -1,9 +1,9 @@
 //! How a group holds its children: boxed, boxed without `Send`, or as they are.
 //!
-//! The shape of these impls is what lets a group stand in a spawned task whatever its
-//! children borrow: `Kind`'s have no `where` clause, [`Children`] bounds methods only, and
-//! the children's lifetime is bound in one place, [`Child`]; that of what stands beside them in
-//! another, [`Attach`](crate::Attach).
+//! The shape of these impls lets a spawned task contain a group, whatever the group's children
+//! borrow. The impls of `Kind` have no `where` clause, and [`Children`] bounds methods only. The
+//! children's lifetime is bound in one place, [`Child`]; that of the deadline, the grace and the
+//! observer in another, [`Attach`](crate::Attach).
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -121,7 +121,7 @@ pub trait Child<C: Kind>: Sized {
     #[doc(hidden)]
     fn into_child(self, seal: Seal) -> C;
 
-    /// What was asked for it, if it is a [`Task`].
+    /// Returns its options, or `None` if it is not a [`Task`].
     #[doc(hidden)]
     #[inline(always)]
     fn options(&mut self, _: Seal) -> Option<&mut Options> {

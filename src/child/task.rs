@@ -1,9 +1,9 @@
-//! What a child may ask for beside being run.
+//! Options of a child: its name, weight and priority, and whether it is a daemon.
 
 use alloc::borrow::Cow;
 use core::fmt;
 
-/// Wraps a future, so that options can be set for it; goes wherever a child goes.
+/// Wraps a future, so that options can be set for it. The result is passed wherever a child is.
 ///
 /// # Examples
 ///
@@ -24,16 +24,16 @@ pub fn task<F>(future: F) -> Task<F> {
 
 /// A future with options, as a child of a group; made by [`task`].
 ///
-/// It is not a future itself. A [`Stopped`](crate::Stopped) or
-/// [`AtLimit`](crate::TryGoError::AtLimit) hands it back, options and all.
+/// It is not a future itself. If the group refuses it, a [`Stopped`](crate::Stopped) or an
+/// [`AtLimit`](crate::TryGoError::AtLimit) gives it back with its options.
 ///
-/// # Who goes first
+/// # Order
 ///
-/// Those who wait stand in one line: higher [priority](Self::priority) first, among equals
-/// first come, first served. Nobody slips past one who stands before him, however little room
-/// he needs: room that becomes free is kept for the first until it is enough for him. So,
-/// among equals, neither heavy children nor light ones starve. Those of a lower priority wait for
-/// as long as there are any of a higher one.
+/// All that wait for room are in one queue: higher [priority](Self::priority) first, and first
+/// come, first served among equals. Nothing overtakes the head of the queue, however little room
+/// it needs: room that becomes free is kept for the head until it is enough. So among equals,
+/// neither heavy children nor light ones starve. Children of a lower priority wait as long as there
+/// are any of a higher one.
 ///
 /// # Examples
 ///
@@ -52,7 +52,7 @@ pub struct Task<F> {
     options: Options,
 }
 
-/// What was asked for a child.
+/// The options of a child.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) weight: usize,
@@ -62,7 +62,7 @@ pub struct Options {
 }
 
 impl<F> Task<F> {
-    /// Gives the child a name, for an [observer](crate::Observer).
+    /// Gives the child a name, which an [observer](crate::Observer) is told.
     ///
     /// # Examples
     ///
@@ -79,16 +79,15 @@ impl<F> Task<F> {
         self
     }
 
-    /// Sets how much of the group's limit the child takes; 1 where it isn't set, and 0 counts as
-    /// 1.
+    /// Sets how much of the group's limit the child takes. The default is 1, and 0 counts as 1.
     ///
-    /// A child that is heavier than the limit runs alone. A lighter one never slips past a
-    /// heavier that waits before it. What `golang.org/x/sync/semaphore.Weighted` does, where
-    /// an acquisition beyond the whole size would wait for ever.
+    /// A child that is heavier than the limit runs alone. A light child never overtakes a heavy one
+    /// that waits before it. Go's `semaphore.Weighted` (`golang.org/x/sync`) does the same, except
+    /// that there an acquisition of more than the whole size never succeeds.
     ///
     /// A stream that is [fed](crate::Group::feed) is asked for a child when there is room for one
-    /// of weight 1; where the child is heavier, and does not fit, it waits in the queue where the
-    /// `feed` stood, at priority 0, or at its own where that is higher.
+    /// of weight 1. If the child is heavier and does not fit, it is queued at the position of the
+    /// `feed`, with priority 0 or its own, whichever is higher.
     ///
     /// # Examples
     ///
@@ -106,8 +105,10 @@ impl<F> Task<F> {
         self
     }
 
-    /// Sets who is admitted first among those that wait: the higher, and among equals who came
-    /// first. 0 where it isn't set.
+    /// Sets the child's priority in the queue. The default is 0.
+    ///
+    /// Among the children and callers that wait, a higher priority is admitted first. Among equals,
+    /// the first to come is.
     ///
     /// # Examples
     ///
@@ -124,7 +125,7 @@ impl<F> Task<F> {
     ///     );
     /// }
     /// group.await.unwrap();
-    /// assert_eq!(*order.borrow(), [0, 5, -1]); // the first found room, and did not wait
+    /// assert_eq!(*order.borrow(), [0, 5, -1]); // the first did not have to wait
     /// # });
     /// ```
     pub fn priority(mut self, priority: i32) -> Self {
@@ -132,17 +133,23 @@ impl<F> Task<F> {
         self
     }
 
-    /// Lets the group end without this child: where only daemons are left, the group stops, with
-    /// [`Reason::Finished`](crate::Reason::Finished), and polls them to their end.
+    /// Makes the child a daemon, which does not hold the group open.
     ///
-    /// So a daemon has to listen to the group's token, or the group waits for it
-    /// [for as long as the grace is](crate::Group::with_grace). It takes room as any child does:
-    /// under a limit of 1 it leaves none for anyone else. A daemon that waits in the queue holds
-    /// the group open no more than one that runs: the stop drops it. The stop comes when the group itself
-    /// is polled; not while its [`go`](crate::Group::go) or [`feed`](crate::Group::feed)
-    /// drives it, nor while a [scope](crate::Group::scope)'s body runs, as more children may come then.
-    /// A daemon's result counts as any other's, after the stop too. What Trio's users
-    /// do with a cancel at the end of a nursery's body, and what ox calls `fork`.
+    /// When only daemons are left, the group stops, with
+    /// [`Reason::Finished`](crate::Reason::Finished), and drains them: it polls them until they
+    /// finish. So a daemon has to listen to the group's token. If it does not, the group waits for
+    /// it, at most for the [grace](crate::Group::with_grace) if there is one.
+    ///
+    /// A daemon takes room like any child: under a limit of 1 it leaves none for others. A daemon
+    /// in the queue does not hold the group open either: the stop drops it. A daemon's result
+    /// counts like any other's, also after the stop.
+    ///
+    /// The stop comes when the group itself is polled. It does not come while a
+    /// [`go`](crate::Group::go) or a [`feed`](crate::Group::feed) drives the group, nor while the
+    /// body of a [scope](crate::Group::scope) runs, because more children may come then.
+    ///
+    /// In Trio, the same is done by cancelling the nursery at the end of its body. The Scala
+    /// library ox calls such a child a `fork`.
     ///
     /// # Examples
     ///
@@ -152,7 +159,7 @@ impl<F> Task<F> {
     /// let mut group = Group::new();
     /// let token = group.token().clone();
     /// group.queue(task(async move {
-    ///     // Reports progress, say, as long as there is anything to report.
+    ///     // For example: reports progress until the others have finished.
     ///     assert_eq!(token.cancelled().await, Reason::Finished);
     ///     Ok::<(), ()>(())
     /// }).daemon());
@@ -165,7 +172,7 @@ impl<F> Task<F> {
         self
     }
 
-    /// Gives back the future without its options.
+    /// Returns the future without its options.
     ///
     /// # Examples
     ///
@@ -185,7 +192,7 @@ impl<F> Task<F> {
 }
 
 impl Options {
-    /// Whether admission has nothing to know of it but, for an observer, its name.
+    /// Returns `true` if the options do not concern admission: at most a name is set.
     pub(crate) fn is_plain(&self) -> bool {
         self.weight == 1 && self.priority == 0 && !self.daemon
     }

@@ -133,7 +133,7 @@ pin_project! {
     }
 }
 
-/// The first value, or all errors; and who has failed.
+/// The first value, or all errors; and the newest attempt that has failed.
 struct Race<T, E> {
     first_ok: FirstOk<T, E>,
     /// The newest of the attempts that have failed.

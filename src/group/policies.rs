@@ -192,7 +192,7 @@ impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
 }
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// The output, now that the token is cancelled; `None` where that panicked.
+    /// Maps the output if other code cancelled the token. Returns `None` if that panicked.
     pub(super) fn apply_on_cancel(&mut self, output: O) -> Option<O> {
         let Some(on_cancel) = self.on_cancel else {
             return Some(output);

@@ -1,4 +1,4 @@
-//! What happens in a group, told one event at a time.
+//! The events of a group, and the trait for code that is told them.
 
 #[cfg(feature = "tracing")]
 mod tracing;
@@ -11,33 +11,35 @@ pub use self::tracing::TracingObserver;
 
 use crate::reason::Reason;
 
-/// Hears what happens in a group; set by [`Group::with_observer`](crate::Group::with_observer).
+/// Is told what happens in a group; set by [`Group::with_observer`](crate::Group::with_observer).
 ///
-/// A closure is one: `|event: &Event| …`. Two of them are one as well: `(one, other)`.
+/// A closure `|event: &Event| …` is an observer. So is a pair of observers.
 ///
 /// # Order
 ///
-/// Events come in the order in which things happened, whichever thread did them. They are told on
-/// the thread that polls the group or drops it, at the latest by the group's next poll, and all
-/// of them before the poll that resolves the group returns, or the drop does. No lock is held
-/// meanwhile, so an observer may hold a [`Handle`](crate::Handle), and call it. An event alone
-/// does not wake the group.
+/// The observer is told the events in the order in which they happened, on whatever thread that
+/// was. It is called on the thread that polls or drops the group: at the latest by the group's next
+/// poll, and with all events before the poll that resolves the group, or the drop, returns. No lock
+/// is held during the call, so an observer may hold a [`Handle`](crate::Handle) and call it. An
+/// event alone does not wake the group.
 ///
-/// A child's story is `Queued` (where it had to wait in the queue), `Started`, told before it is
-/// polled for the first time, and `Finished`. A child that fails has finished before the group
-/// has stopped; its siblings come after. Each child that was started finishes, or is dropped:
-/// there is a `Finished` for each `Started`. One that is dropped before it has started has a
-/// `Finished` without an index.
+/// The events of a child are `Queued` (if it had to wait in the queue), `Started` (told before it
+/// is polled for the first time) and `Finished`. For each `Started` there is a `Finished`, since a
+/// child that was started finishes or is dropped. A child that is dropped before it has started has
+/// a `Finished` without an index.
+///
+/// If a child's failure stops the group, its `Finished` comes before `Stopped`, and those of its
+/// siblings come after.
 ///
 /// # A handle for an observer
 ///
-/// It is made after the observer is set, so it comes later, by a cell: see the example
-/// `adaptive`, whose observer changes the group's limit.
+/// A handle can only be made after the observer is set. So the observer gets it later, through a
+/// cell. See the example `adaptive`, whose observer changes the group's limit.
 ///
 /// # Panics
 ///
-/// A panic of an observer is treated as a child's: the group stops, and the panic resumes
-/// out of the group's poll. The observer hears of nothing more.
+/// A panic of an observer is treated like a child's: the group stops, and the panic resumes out of
+/// the group's poll. The observer is told nothing more.
 ///
 /// # Examples
 ///
@@ -60,10 +62,10 @@ use crate::reason::Reason;
 /// # });
 /// ```
 pub trait Observer {
-    /// Hears of one event.
+    /// Is told one event.
     fn on_event(&mut self, event: &Event);
 
-    /// Polls a child, by calling `poll` once; for an observer that enters a span meanwhile.
+    /// Polls a child by calling `poll` once. An observer can enter a span meanwhile.
     #[doc(hidden)]
     fn around(&mut self, _index: usize, poll: &mut dyn FnMut()) {
         poll();
@@ -76,7 +78,7 @@ impl<F: FnMut(&Event)> Observer for F {
     }
 }
 
-/// Both hear of everything, the first one first.
+/// Both are told each event, the first observer first.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     fn on_event(&mut self, event: &Event) {
         self.0.on_event(event);
@@ -91,7 +93,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 
 /// Something that happened in a group.
 ///
-/// More kinds of events may come, and more fields: match with `..`.
+/// Later versions may add events and fields, so match with `..`.
 ///
 /// # Examples
 ///
@@ -110,46 +112,47 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A child was accepted, and has to wait in the queue.
+    /// A child was accepted and waits in the queue.
     #[non_exhaustive]
     Queued {
         /// The child's name.
         name: Option<Arc<str>>,
     },
-    /// A child was admitted: it is polled from now on.
+    /// A child was admitted, and is polled from now on.
     #[non_exhaustive]
     Started {
-        /// Its place in the order of admission.
+        /// The child's number in the order of admission, from 0.
         index: usize,
         /// The child's name.
         name: Option<Arc<str>>,
     },
-    /// A child has ended, or was dropped.
+    /// A child has finished, or was dropped.
     #[non_exhaustive]
     Finished {
-        /// Its place in the order of admission; `None` where it was dropped before.
+        /// The child's number in the order of admission, or `None` if it was dropped before it
+        /// started.
         index: Option<usize>,
         /// The child's name.
         name: Option<Arc<str>>,
         /// How it ended.
         outcome: Outcome,
     },
-    /// A child was not accepted. Of more than 1,024 between two polls of the group the rest is
-    /// not told.
+    /// A child was not accepted. If that happens more than 1,024 times between two polls of the
+    /// group, the rest is not told.
     #[non_exhaustive]
     Rejected {
         /// The child's name.
         name: Option<Arc<str>>,
-        /// Whether that was because the group had stopped; else it was at its limit.
+        /// `true` if the group had stopped, `false` if it was at its limit.
         stopped: bool,
     },
-    /// The limit was set to another number.
+    /// The limit was changed.
     #[non_exhaustive]
     LimitChanged {
-        /// How many may run from now on; `None` is no limit.
+        /// How many children may run from now on, or `None` if there is no limit.
         limit: Option<usize>,
     },
-    /// The group has stopped; once for each group.
+    /// The group has stopped. This comes once for each group.
     Stopped(Reason),
 }
 
@@ -173,15 +176,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Returns how a child has ended that returned `result`.
+    /// Returns the outcome of a child that returned `result`.
     pub(crate) fn of<T, E>(result: &Result<T, E>) -> Self {
         if result.is_ok() { Self::Ok } else { Self::Failed }
     }
 }
 
 impl Event {
-    /// The child's place in the order of admission, from 0; `None` where it wasn't admitted, and
-    /// where the event is not a child's.
+    /// Returns the child's number in the order of admission, from 0, or `None` if it was not
+    /// admitted or the event is not a child's.
     ///
     /// # Examples
     ///
@@ -198,7 +201,7 @@ impl Event {
         }
     }
 
-    /// The child's [name](crate::Task::name), where it has one.
+    /// Returns the child's [name](crate::Task::name), or `None` if it has none.
     ///
     /// # Examples
     ///

@@ -6,31 +6,31 @@ use ::tracing::{Level, Span, event, field, info_span};
 use super::{Event, Observer, Outcome};
 use crate::reason::Reason;
 
-/// An [`Observer`] that tells [`tracing`](https://docs.rs/tracing): each child has a span of its
-/// own, below the group's.
+/// An [`Observer`] that passes the events on to [`tracing`](https://docs.rs/tracing). Each child
+/// has a span of its own, a child of the group's span.
 ///
-/// The group's span is the one that is passed to [`new`](Self::new), or, by `default()`, the one
-/// that is current where the observer is made: in a function with `#[instrument]`, its. (Where that
-/// one is disabled or there is none, what is current where the group is polled takes its place.)
+/// The group's span is the one that is passed to [`new`](Self::new). For `default()` it is the span
+/// that is current at the call: in a function with `#[instrument]`, the function's. If that span is
+/// disabled, or there is none, the span that is current when the group is polled takes its place.
 ///
 /// | what | level | fields |
 /// | --- | --- | --- |
-/// | the span `child`, from a child's start to its end; entered while it is polled | `INFO` | `index`; `name`, where it has one; at its end `outcome` |
-/// | the event `stopped` | `INFO`; `DEBUG` where the group has `Finished` or is `Done` | `reason` |
+/// | the span `child`, from a child's start to its end; entered while it is polled | `INFO` | `index`; `name`, if it has one; at its end `outcome` |
+/// | the event `stopped` | `INFO`; `DEBUG` if the reason is `Finished` or `Done` | `reason` |
 /// | the event `queued` | `DEBUG` | `name` |
 /// | the event `dropped before it started` | `DEBUG` | `name` |
 /// | the event `rejected` | `DEBUG` | `name`, `stopped` |
-/// | the event `limit changed` | `DEBUG` | `limit`, where there is one |
+/// | the event `limit changed` | `DEBUG` | `limit`, if there is one |
 ///
-/// Their target is `errgroup`. The events stand in the group's span; what a child logs while it
-/// is polled, in the child's. (Its destructors run outside of it. A child of
-/// [`Group::on`](crate::Group::on) is polled elsewhere, and its span is not entered there:
-/// instrument the child itself.)
+/// Their target is `errgroup`. The events are in the group's span. What a child logs while it is
+/// polled is in the child's span, which is not entered when the child is dropped. A child of
+/// [`Group::on`](crate::Group::on) is polled by its executor, where its span is not entered:
+/// instrument such a child itself.
 ///
 /// # Cost
 ///
-/// Where nobody is interested in the spans, a child pays what an observer costs, and a check of a
-/// level.
+/// If no subscriber is interested in the spans, a child costs what it costs with any observer, and
+/// the check of a level.
 ///
 /// # Examples
 ///
@@ -52,11 +52,11 @@ use crate::reason::Reason;
 /// ```
 pub struct TracingObserver {
     group: Span,
-    /// The spans of the children that run, but for those that are disabled.
+    /// The spans of the running children, except for disabled ones.
     children: BTreeMap<usize, Span>,
 }
 
-/// An event in the span of an observer's group.
+/// Makes an event in the span of an observer's group.
 macro_rules! tell {
     ($observer:expr, $level:ident, $($fields:tt)*) => {
         event!(
@@ -69,7 +69,7 @@ macro_rules! tell {
 }
 
 impl TracingObserver {
-    /// Makes an observer of a group whose span is `group`; it is not entered.
+    /// Makes an observer of a group whose span is `group`. That span is never entered.
     ///
     /// # Examples
     ///
@@ -115,12 +115,12 @@ impl TracingObserver {
     }
 }
 
-/// What takes the place of a span that there isn't.
+/// Returns the span that takes the place of a missing or disabled one.
 fn current() -> Option<::tracing::Id> {
     Span::current().id()
 }
 
-/// With the current span as the group's.
+/// Uses the current span as the group's.
 impl Default for TracingObserver {
     fn default() -> Self {
         Self::new(Span::current())

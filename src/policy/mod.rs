@@ -107,7 +107,7 @@ pub trait Policy<T, E> {
     fn finish(&mut self) -> Self::Output;
 }
 
-/// Whether a group goes on after a child has finished: what [`Policy::on_child`] returns.
+/// Says if a group goes on after a child has finished. [`Policy::on_child`] returns it.
 ///
 /// # Examples
 ///

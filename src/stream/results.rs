@@ -73,37 +73,39 @@ impl<C: Children, P, O> Group<C, P, O> {
         Results { inner, source: None, step: Results::step }
     }
 }
+
 pin_project! {
     /// A group as a stream of its children's results: [`Group::results`].
     ///
-    /// It gives each child's `Result` as it finishes, or [in the order of admission](Self::in_order).
-    /// It gives `None` when a group would resolve: when nothing runs and nothing waits. A
-    /// [`go`](Handle::go) of a handle that was polled and waits for room keeps the stream open, as it
-    /// does a group. A handle by itself does not.
+    /// It gives each child's `Result` as it finishes, or [in the order of
+    /// admission](Self::in_order). It gives `None` when a group would resolve: when nothing runs
+    /// and nothing waits. A [`go`](Handle::go) of a handle that was polled and waits for room keeps
+    /// the stream open, as it does a group. A handle by itself does not.
     ///
     /// The [hazards](crate#hazards) of a group are those of the stream too.
     ///
     /// # Hazards
     ///
-    /// The children go on only while the stream is polled, not while the loop over it awaits anything
-    /// else. If that takes long, make it a child, or send the results to another task.
+    /// The children go on only while the stream is polled, not while the loop over it awaits
+    /// anything else. If that takes long, make it a child, or send the results to another task.
     ///
     /// # Backpressure
     ///
-    /// A child keeps its room from its admission until its result has been fetched. So at most as many
-    /// children and results exist at a time as the limit says, and no child starts while no result is
-    /// fetched. In [`stats`](Self::stats), a child whose result waits to be fetched still counts as
-    /// running.
+    /// A child keeps its room from its admission until its result has been fetched. So at most as
+    /// many children and results exist at a time as the limit says, and no child starts while no
+    /// result is fetched. In [`stats`](Self::stats), a child whose result waits to be fetched still
+    /// counts as running.
     ///
     /// # Feeding it
     ///
-    /// [`feed`](Self::feed) adds the children of a stream, which is `S` then. Then it gives what `buffer_unordered` of
-    /// `futures` gives, or `buffered` if it is [in order](Self::in_order); but it stops, drains and
-    /// counts as a group does.
+    /// [`feed`](Self::feed) adds the children of a stream, which is `S` then. Then it gives what
+    /// `buffer_unordered` of `futures` gives, or `buffered` if it is [in order](Self::in_order);
+    /// but it stops, drains and counts as a group does.
     ///
-    /// The stream of children is asked as in [`Group::feed`](crate::Group::feed): only when there is
-    /// room, which is when results have been fetched and nothing else waits. It is dropped at its end,
-    /// or when the group stops. When the results are dropped, it is dropped after the group.
+    /// The stream of children is asked as in [`Group::feed`](crate::Group::feed): only when there
+    /// is room, which is when results have been fetched and nothing else waits. It is dropped at
+    /// its end, or when the group stops. When the results are dropped, it is dropped after the
+    /// group.
     ///
     /// If the stream of children panics, the panic leaves `poll_next` at once, and that stream is
     /// dropped. The children go on, and further polls give their results.
@@ -128,38 +130,41 @@ pin_project! {
     ///
     /// # Errors
     ///
-    /// An `Err` is an item like any other, and does not stop the group, unless the stream is told to
-    /// [fail fast](Self::fail_fast).
+    /// An `Err` is an item like any other, and does not stop the group, unless the stream is told
+    /// to [fail fast](Self::fail_fast).
     ///
     /// # Cancellation
     ///
-    /// A cancel of the token stops the stream as it stops a group. Nothing more is admitted, and what
-    /// was queued is dropped. The running children are drained, and their results are still given.
+    /// A cancel of the token stops the stream as it stops a group. Nothing more is admitted, and
+    /// what was queued is dropped. The running children are drained, and their results are still
+    /// given.
     ///
     /// # Drop
     ///
-    /// Dropping the stream drops the group: its token is cancelled, then the children are dropped, then
-    /// the results that were not fetched. The children of these results count as dropped.
+    /// Dropping the stream drops the group: its token is cancelled, then the children are dropped,
+    /// then the results that were not fetched. The children of these results count as dropped.
     ///
     /// So `?` in a loop over the stream drops the other children. To let them clean up, [fail
     /// fast](Self::fail_fast), and go on until the `None`.
     ///
     /// # Panics
     ///
-    /// A panic of a child stops the group. Its siblings are drained, and their results are given. Then,
-    /// in place of the `None`, the panic resumes out of `poll_next`. After that, the stream gives
-    /// `None`. In the order of admission, the results behind a child that panicked come when all
-    /// children have ended.
+    /// A panic of a child stops the group. Its siblings are drained, and their results are given.
+    /// Then, in place of the `None`, the panic resumes out of `poll_next`. After that, the stream
+    /// gives `None`. In the order of admission, the results behind a child that panicked come when
+    /// all children have ended.
     ///
     /// # Cancel safety
     ///
-    /// `next` (of `StreamExt`) may be dropped at any time, for example in `select!`: no result is lost.
+    /// `next` (of `StreamExt`) may be dropped at any time, for example in `select!`: no result is
+    /// lost.
     ///
     /// # Fairness
     ///
-    /// If a result is ready, it is given, and no child is polled. Otherwise one poll polls each woken
-    /// child once a round, at most 4,096 in all, until there is a result. So all results of a round, at
-    /// most as many as may run, are given before any child is polled again, or for the first time.
+    /// If a result is ready, it is given, and no child is polled. Otherwise one poll polls each
+    /// woken child once a round, at most 4,096 in all, until there is a result. So all results of a
+    /// round, at most as many as may run, are given before any child is polled again, or for the
+    /// first time.
     ///
     /// # Examples
     ///

@@ -324,7 +324,7 @@ struct Found {
     node: Arc<Node>,
     /// The index of its parent's reason in [`Walk::reasons`].
     reason: usize,
-    /// Whether it has children itself.
+    /// `true` if it has children itself.
     is_branch: bool,
 }
 

@@ -298,7 +298,7 @@ fn a_cancel_from_another_thread_ends_all_waiters_and_every_child_is_accounted_fo
             cancelling.join().unwrap();
             let added: usize = adding.into_iter().map(|thread| thread.join().unwrap()).sum();
             let stats = handle.stats();
-            // A child that a `feed` took from its stream when the stop came is dropped, not admitted.
+            // A child that a `feed` took from its stream as the stop came is dropped, not admitted.
             let accepted = stats.ok + stats.dropped;
             assert!(accepted == added + 1 || accepted == added + 2, "{stats:?} {added}");
             assert_eq!((stats.running, stats.queued, stats.failed), (0, 0, 0));
