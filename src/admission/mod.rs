@@ -22,23 +22,24 @@ mod shared;
 mod state;
 mod stop;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::task::{Context, Poll};
 
 use async_lock::Semaphore;
 
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 use self::events::EventLog;
 use self::permits::Permits;
-pub(crate) use self::shared::{Access, Shared, Ticket};
+pub(crate) use self::shared::{Refused, Shared, Ticket};
 use self::shared::{Spawner, start_unspawned, store};
 pub(crate) use self::state::{Caller, Phase};
-use self::state::{Effects, State, Unpolled};
+use self::state::{Dropped, Effects, State};
 use self::stop::StopSignal;
 use crate::child::set::{ChildSet, SpawnChild};
-use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
+use crate::error::TryGoError;
 use crate::observe::{Event, Outcome};
 use crate::reason::Reason;
 use crate::stats::Stats;
@@ -82,14 +83,6 @@ pub(crate) struct Vacancy<'g, C: Kind> {
     parent: &'g Arc<ParentWaker>,
 }
 
-/// A child of a group that is dropped, which is not in the set.
-pub(crate) enum Dropped {
-    /// It has started, and has this index.
-    Started(usize),
-    /// It had room, and waited for a child before it to start.
-    Unstarted(Option<Box<Options>>),
-}
-
 // === impl Vacancy ===
 
 impl<C: Kind> Vacancy<'_, C> {
@@ -108,16 +101,6 @@ impl<C> Local<C> {
     fn new() -> Self {
         Self { state: State::new(), children: Slab::new() }
     }
-
-    /// Changes the state and the children that wait. There are no other tasks, so no effects. The
-    /// queue need not be processed if a child comes for which there is no room.
-    fn with<R>(&mut self, stopped: bool, change: impl FnOnce(&mut Access<'_, C>) -> R) -> R {
-        let mut effects = Effects::default();
-        let Self { state, children } = self;
-        let result = change(&mut Access { state, children, stopped, effects: &mut effects });
-        effects.forget();
-        result
-    }
 }
 
 // === impl Admission ===
@@ -131,14 +114,6 @@ impl<C: Kind> Admission<C> {
             batch: VecDeque::new(),
             spawner,
             parent,
-        }
-    }
-
-    /// Changes the state and processes the queue; with handles, carries out the effects.
-    pub(crate) fn with<R>(&mut self, change: impl FnOnce(&mut Access<'_, C>) -> R) -> R {
-        match self.storage.get_mut() {
-            Storage::Local(local) => local.with(self.stop.is_set(), change),
-            Storage::Shared(shared) => shared.with(Caller::Group, change),
         }
     }
 
@@ -280,17 +255,82 @@ impl<C: Kind> Admission<C> {
         Some(Vacancy { state, set, parent })
     }
 
+    /// Admits a child for which there is no [vacancy](Self::vacancy), if there is room for it among
+    /// other tasks.
+    pub(crate) fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
+        let (mut child, mut answer) = (Some(child), Err(Refused::AtLimit));
+        match self.storage.get_mut() {
+            Storage::Local(_) if self.stop.is_set() => answer = Err(Refused::Stopped),
+            Storage::Local(_) => {}
+            Storage::Shared(shared) => {
+                (shared.operations.change)(shared, Caller::Group, &mut |access| {
+                    answer = access.try_go(&mut child);
+                });
+            }
+        }
+        match (answer, child) {
+            (Err(Refused::Stopped), Some(child)) => Err(TryGoError::Stopped(child)),
+            (Err(Refused::AtLimit), Some(child)) => Err(TryGoError::AtLimit(child)),
+            _ => Ok(()),
+        }
+    }
+
     /// Queues a child for which there is no [vacancy](Self::vacancy), or admits it if there is room
     /// for it among other tasks; drops one that comes too late.
     #[inline]
     pub(crate) fn queue<A: Child<C>>(&mut self, child: A) {
+        let mut child = Some(child);
         match self.storage.get_mut() {
-            Storage::Local(Local { state, children })
-                if !self.stop.is_set() && state.phase() < Phase::Closed =>
-            {
-                state.enqueue(store(children, child));
+            Storage::Local(Local { state, children }) => {
+                if self.stop.is_set() || state.phase() >= Phase::Closed {
+                    state.refuse(None);
+                } else {
+                    state.enqueue(store(children, &mut child));
+                }
             }
-            _ => drop(self.with(|access| access.queue(child))),
+            Storage::Shared(shared) => {
+                (shared.operations.change)(shared, Caller::Group, &mut |access| {
+                    // A child that is refused is dropped below, unlocked.
+                    let _ = access.queue(&mut child);
+                });
+            }
+        }
+    }
+
+    /// Accepts a child that was asked for because there was room for a plain one. Returns `false`
+    /// if it came too late; it is dropped then, and counts as dropped.
+    pub(crate) fn accept<A: Child<C>>(&mut self, child: A) -> bool {
+        let (mut child, mut answer) = (Some(child), Ok(()));
+        match self.storage.get_mut() {
+            // There was room a moment ago, so the group has stopped.
+            Storage::Local(local) => {
+                local.state.refuse(None);
+                answer = Err(Refused::Stopped);
+            }
+            Storage::Shared(shared) => {
+                (shared.operations.change)(shared, Caller::Group, &mut |access| {
+                    answer = access.accept(&mut child);
+                });
+            }
+        }
+        answer.is_ok()
+    }
+
+    /// Looks for room for the child of the group's own `go` beside other tasks, and admits it;
+    /// `Err` after a stop.
+    pub(crate) fn poll_go<A: Child<C>>(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        child: &mut Option<A>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        match self.storage.get_mut() {
+            Storage::Shared(shared) => {
+                (shared.operations.poll_go)(shared, Caller::Group, ticket, child, cx)
+            }
+            // The caller has the group to itself: it needs no place in the queue.
+            Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
+            Storage::Local(_) => Poll::Pending,
         }
     }
 
@@ -305,10 +345,9 @@ impl<C: Kind> Admission<C> {
                 return shared.set_limit(limit);
             }
         };
-        local.with(self.is_stopped(), |access| {
-            access.state.set_limit(limit);
-            access.state.process_queue(access.stopped, access.effects);
-        });
+        local.state.set_limit(limit);
+        // There are no other tasks, so no effects.
+        local.state.process_queue(self.is_stopped(), &mut Effects::default());
         let mut spawns = Default::default();
         start_unspawned(&self.spawner, &mut local.state, &mut local.children, &mut spawns);
         let has_ready = local.state.has_ready();
@@ -338,13 +377,17 @@ impl<C: Kind> Admission<C> {
                 if shared.core.has_ready() {
                     if <Spawner<C>>::SPAWNS {
                         // The spawner is user code, which runs under no lock.
-                        shared.take_ready(|index, child| self.batch.push_back((index, child)));
+                        (shared.operations.take_ready)(shared, &mut |index, child| {
+                            self.batch.push_back((index, child));
+                        });
                         for (index, child) in self.batch.drain(..) {
                             set.insert(child, index, &self.parent);
                         }
                         shrink(&mut self.batch);
                     } else {
-                        shared.take_ready(|index, child| set.insert(child, index, &self.parent));
+                        (shared.operations.take_ready)(shared, &mut |index, child| {
+                            set.insert(child, index, &self.parent);
+                        });
                     }
                 }
             }
@@ -372,7 +415,9 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
         match self.storage.get_mut() {
             Storage::Local(local) => local.state.finish_plain(outcome),
-            Storage::Shared(shared) => shared.core.finish_child(index, outcome),
+            Storage::Shared(shared) => {
+                (shared.core.operations.finish_child)(&shared.core, index, outcome);
+            }
         }
     }
 
@@ -390,7 +435,7 @@ impl<C: Kind> Admission<C> {
         let Storage::Shared(shared) = self.storage.get_mut() else {
             return false;
         };
-        shared.core.update(|state| state.set_blocked_results(count));
+        shared.update(&mut |state| state.set_blocked_results(count));
         true
     }
 
@@ -419,7 +464,7 @@ impl<C: Kind> Admission<C> {
                 }
             }
             Storage::Shared(shared) => {
-                shared.core.update(|_| ());
+                shared.update(&mut |_| ());
                 if <Spawner<C>>::SPAWNS && shared.core.has_ready() {
                     self.take_in(set);
                 }
@@ -438,21 +483,23 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn acquire_permits(&mut self) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
             // A foreign waker that panics is its executor's fault.
-            let _ = catch(|| shared.core.acquire_permits()).map_err(discard);
+            let core = &*shared.core;
+            let _ = catch(|| (core.operations.acquire_permits)(core)).map_err(discard);
         }
     }
 
     /// Gives all permits back, when the children of a closed group are gone.
     pub(crate) fn give_permits_back(&mut self) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.give_permits_back();
+            (shared.core.operations.give_permits_back)(&shared.core);
         }
     }
 
     fn cancel_acquire(&mut self) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
             // A foreign waker that panics is its executor's fault.
-            let _ = catch(|| shared.core.cancel_acquire()).map_err(discard);
+            let core = &*shared.core;
+            let _ = catch(|| (core.operations.cancel_acquire)(core)).map_err(discard);
         }
     }
 
@@ -461,19 +508,17 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn begin_poll(&mut self) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.begin_poll();
+            (shared.core.operations.begin_poll)(&shared.core);
         }
     }
 
     /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
     #[inline]
     pub(crate) fn end_poll(&mut self) -> bool {
-        let Storage::Shared(shared) = self.storage.get_mut() else {
-            return false;
-        };
-        let left = shared.core.has_group_turn() || shared.core.must_acquire();
-        shared.core.end_poll();
-        left
+        match self.storage.get_mut() {
+            Storage::Local(_) => false,
+            Storage::Shared(shared) => (shared.core.operations.end_poll)(&shared.core),
+        }
     }
 
     // --- numbers
@@ -514,21 +559,16 @@ impl<C: Kind> Admission<C> {
         Self { phase: Phase::Ended, ..retired }
     }
 
-    /// Drops the queue after a stop; returns the children that were queued, for the caller to
-    /// drop.
-    pub(crate) fn drop_queue(&mut self) -> VecDeque<C> {
+    /// Drops the queue after a stop: moves the children that were queued to `dropped`.
+    pub(crate) fn drop_queue(&mut self, dropped: &mut Vec<C>) {
         self.phase = self.phase.max(Phase::Stopped);
         match self.storage.get_mut() {
-            Storage::Local(local) if local.state.has_empty_queue() => VecDeque::new(),
             Storage::Local(Local { state, children }) => {
-                let keys = state.stop();
-                keys.into_iter().filter_map(|key| children.remove(key)).collect()
+                while let Some(key) = state.pop_dropped() {
+                    dropped.extend(children.remove(key));
+                }
             }
-            Storage::Shared(shared) => {
-                // Children behind a reservation that is taken back may start.
-                let keys = shared.core.update(State::stop);
-                shared.take_children(keys.into_iter())
-            }
+            Storage::Shared(shared) => (shared.operations.drop_queue)(shared, dropped),
         }
     }
 
@@ -548,28 +588,23 @@ impl<C: Kind> Admission<C> {
 
     /// Closes the group whatever runs; it counts as dropped. Returns the children that are not in
     /// the blocks of the set, for the caller to drop.
-    pub(crate) fn abort(
-        &mut self,
-        set: &mut C::Set,
-    ) -> impl Iterator<Item = (Dropped, C)> + use<C> {
+    pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {
         self.phase = Phase::Closed;
         self.cancel_acquire();
-        let spawned = set.drain_spawned().map(|(index, child)| (Dropped::Started(index), child));
-        let unpolled = match self.storage.get_mut() {
-            Storage::Local(local) => local.state.abort(),
-            Storage::Shared(shared) => shared.core.update(State::abort),
-        };
-        let Unpolled { first_index, started, starting } = unpolled;
-        let (keys, options): (VecDeque<_>, VecDeque<_>) =
-            starting.into_iter().map(|child| (child.key, child.options)).unzip();
-        let keys = started.iter().copied().chain(keys);
-        let children = match self.storage.get_mut() {
-            Storage::Local(local) => keys.filter_map(|key| local.children.remove(key)).collect(),
-            Storage::Shared(shared) => shared.take_children(keys),
-        };
-        let whose = (first_index..first_index + started.len()).map(Dropped::Started);
-        let whose = whose.chain(options.into_iter().map(Dropped::Unstarted));
-        spawned.chain(whose.zip(children))
+        let mut dropped = Vec::new();
+        for (index, child) in set.drain_spawned() {
+            dropped.push((Dropped::Started(index), child));
+        }
+        match self.storage.get_mut() {
+            Storage::Local(Local { state, children }) => {
+                state.close();
+                while let Some((index, key)) = state.pop_ready() {
+                    dropped.extend(children.remove(key).map(|it| (Dropped::Started(index), it)));
+                }
+            }
+            Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped),
+        }
+        dropped
     }
 
     /// Announces the end to callers of `closed`, after everything else.
@@ -592,12 +627,12 @@ impl<C: Kind> Admission<C> {
     /// Records how a running child has ended, before its room is given away, and before a stop
     /// that comes of it.
     pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
-        self.record(|state| state.log_finished(index, outcome));
+        self.record(&mut |state| state.log_finished(index, outcome));
     }
 
     /// Records that a child was dropped which was not in the set.
     pub(crate) fn log_dropped(&mut self, child: &Dropped) {
-        self.record(|state| match child {
+        self.record(&mut |state| match child {
             Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
             Dropped::Unstarted(options) => state.log_unstarted(options.as_deref()),
         });
@@ -605,12 +640,12 @@ impl<C: Kind> Admission<C> {
 
     /// Records that the group has stopped.
     pub(crate) fn log_stop(&mut self) {
-        self.record(|_| ());
+        self.record(&mut |_| ());
     }
 
     /// Swaps the recorded events, oldest first, with `events`, which is empty.
     pub(crate) fn take_events(&mut self, events: &mut VecDeque<Event>) {
-        self.record(|state| state.log().iter_mut().for_each(|log| log.take(events)));
+        self.record(&mut |state| state.log().iter_mut().for_each(|log| log.take(events)));
     }
 
     /// Records no more events.
@@ -619,16 +654,11 @@ impl<C: Kind> Admission<C> {
         drop(log);
     }
 
-    fn record(&mut self, record: impl FnOnce(&mut State)) {
+    #[inline]
+    fn record(&mut self, record: &mut dyn FnMut(&mut State)) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.record(record);
+            (shared.core.operations.record)(&shared.core, record);
         }
-    }
-}
-
-impl<C: Kind> Shared<C> {
-    pub(crate) fn set_limit(&self, limit: Option<usize>) {
-        self.with(Caller::Handle, |access| access.state.set_limit(limit));
     }
 }
 

@@ -190,15 +190,4 @@ impl WaitQueue {
         }
         result
     }
-
-    /// Takes all entries out, and returns the children among them, in order.
-    pub(crate) fn take_children(&mut self) -> impl Iterator<Item = QueuedChild> + '_ {
-        core::iter::from_fn(|| {
-            loop {
-                if let (_, Entry::Child(child)) = self.pop()? {
-                    return Some(child);
-                }
-            }
-        })
-    }
 }

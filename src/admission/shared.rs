@@ -11,9 +11,9 @@
 //! one.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::task::Wake;
+use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +21,11 @@ use core::task::{Context, Poll, Waker};
 
 use super::closed::ClosedEvent;
 use super::permits::{PermitSource, Permits};
-use super::queue::{ChildKey, QueuedChild, Request, WaiterKey};
-use super::state::{Acquire, Caller, Effects, Phase, Poller, State, Wakers};
+use super::queue::{QueuedChild, Request, WaiterKey};
+use super::state::{Acquire, Caller, Dropped, Effects, Phase, Poller, State, Wakers};
 use crate::child::set::{ChildSet, SpawnChild};
+use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
-use crate::error::TryGoError;
 use crate::observe::Outcome;
 use crate::token::{CancelToken, Cancelled, wake_all};
 use crate::util::lock::{Mutex, MutexGuard};
@@ -41,6 +41,7 @@ pub(crate) struct Shared<C: Kind> {
     /// The children that wait: for room, or to go to the set.
     children: Mutex<Slab<C>>,
     spawner: Spawner<C>,
+    pub(super) operations: Operations<C>,
     /// Wakes all waiters when the token is cancelled.
     _watch: Cancelled,
 }
@@ -59,15 +60,63 @@ pub(crate) struct Core {
     /// `true` if an observer is told of events.
     observed: bool,
     source: Option<Box<PermitSource>>,
+    pub(super) operations: CoreOperations,
 }
 
-/// The state and the children that wait, both unlocked or owned: all operations on children, for
-/// a group and its handles alike.
+/// A child that is offered to a group: it is taken only if it is accepted, and so the code that
+/// decides is the same for all types of children.
+pub(crate) trait Offer<C> {
+    fn options(&mut self) -> Option<&mut Options>;
+    fn take(&mut self) -> C;
+}
+
+/// The state and the children that wait, both unlocked: all operations on children.
 pub(crate) struct Access<'a, C> {
     pub(crate) state: &'a mut State,
-    pub(crate) children: &'a mut Slab<C>,
-    pub(crate) stopped: bool,
+    children: &'a mut Slab<C>,
+    stopped: bool,
     pub(crate) effects: &'a mut Effects,
+}
+
+/// Why an offered child is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    AtLimit,
+    Stopped,
+}
+
+/// What a group's own code calls of [`Shared`] and [`Core`]. It is reached by these pointers, so a
+/// program whose groups have no handles does not contain it.
+pub(super) struct Operations<C: Kind> {
+    pub(super) change: fn(&Shared<C>, Caller, &mut dyn FnMut(&mut Access<'_, C>)),
+    pub(super) poll_go: PollOffer<C>,
+    pub(super) poll_reserve: PollTicket<C>,
+    pub(super) take_ready: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
+    pub(super) drop_queue: fn(&Shared<C>, &mut Vec<C>),
+    pub(super) abort: fn(&Shared<C>, &mut Vec<(Dropped, C)>),
+}
+
+type PollTicket<C> =
+    fn(&Arc<Shared<C>>, Caller, &mut Option<Ticket<C>>, &Context<'_>) -> Poll<Result<(), Refused>>;
+
+type PollOffer<C> = fn(
+    &Arc<Shared<C>>,
+    Caller,
+    &mut Option<Ticket<C>>,
+    &mut dyn Offer<C>,
+    &Context<'_>,
+) -> Poll<Result<(), Refused>>;
+
+/// The part of [`Operations`] that does not depend on the type of the children.
+pub(super) struct CoreOperations {
+    pub(super) update: fn(&Core, &mut dyn FnMut(&mut State)),
+    pub(super) record: fn(&Core, &mut dyn FnMut(&mut State)),
+    pub(super) finish_child: fn(&Core, usize, Outcome),
+    pub(super) begin_poll: fn(&Core),
+    pub(super) end_poll: fn(&Core) -> bool,
+    pub(super) acquire_permits: fn(&Core),
+    pub(super) cancel_acquire: fn(&Core),
+    pub(super) give_permits_back: fn(&Core),
 }
 
 /// A waiter's registration; dropped, it gives up the place in the queue or the reserved room.
@@ -75,6 +124,29 @@ pub(crate) struct Ticket<C: Kind> {
     shared: Arc<Shared<C>>,
     /// `None` while it does not wait.
     key: Option<WaiterKey>,
+}
+
+// === impl Offer ===
+
+impl<C: Kind, A: Child<C>> Offer<C> for Option<A> {
+    fn options(&mut self) -> Option<&mut Options> {
+        self.as_mut()?.options(Seal::new())
+    }
+
+    fn take(&mut self) -> C {
+        match Option::take(self) {
+            Some(child) => child.into_child(Seal::new()),
+            None => unreachable!("an offered child is taken once"),
+        }
+    }
+}
+
+/// Puts a child among those that wait.
+#[inline]
+pub(super) fn store<C, O: Offer<C> + ?Sized>(children: &mut Slab<C>, offer: &mut O) -> QueuedChild {
+    // A child that is no `Task` has no options, and pays for none.
+    let options = offer.options().map(|options| Box::new(core::mem::take(options)));
+    QueuedChild { key: children.insert(offer.take()), options }
 }
 
 // === impl Access ===
@@ -86,55 +158,52 @@ impl<C: Kind> Access<'_, C> {
 
     /// Admits a child if it need not wait. It overtakes no entry of the queue, whatever its
     /// priority: it is not one of those that wait.
-    pub(crate) fn try_go<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
+    pub(crate) fn try_go(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         let stopped = self.refuses();
-        let request = Request::new(child.options(Seal::new()).as_deref());
+        let request = Request::new(offer.options().as_deref());
         if !stopped && self.state.has_empty_queue() && self.state.try_take_room(request) {
-            let child = store(self.children, child);
+            let child = store(self.children, offer);
             self.state.admit(child);
             return Ok(());
         }
-        self.state.reject(stopped, child.options(Seal::new()).as_deref());
-        Err(if stopped { TryGoError::Stopped(child) } else { TryGoError::AtLimit(child) })
+        self.state.reject(stopped, offer.options().as_deref());
+        Err(if stopped { Refused::Stopped } else { Refused::AtLimit })
     }
 
-    /// Admits a child, now or in its turn. One that comes too late is given back, to be dropped.
-    pub(crate) fn queue<A: Child<C>>(&mut self, mut child: A) -> Result<(), A> {
-        let options = child.options(Seal::new());
+    /// Admits a child, now or in its turn. One that comes too late is counted, and left to the
+    /// caller to drop.
+    pub(crate) fn queue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         if self.refuses() {
-            self.state.refuse(options.as_deref());
-            return Err(child);
+            self.state.refuse(offer.options().as_deref());
+            return Err(Refused::Stopped);
         }
-        let room = self.state.try_take_room(Request::new(options.as_deref()));
-        let child = store(self.children, child);
+        let room = self.state.try_take_room(Request::new(offer.options().as_deref()));
+        let child = store(self.children, offer);
         if room {
-            self.state.admit(child)
+            self.state.admit(child);
         } else {
-            self.state.enqueue(child)
+            self.state.enqueue(child);
         }
         Ok(())
     }
 
     /// Admits the child of a `go`, or registers it as a waiter.
-    fn poll_go<A: Child<C>>(
+    fn poll_go(
         &mut self,
         key: &mut Option<WaiterKey>,
-        child: &mut Option<A>,
+        offer: &mut dyn Offer<C>,
         poller: &mut Poller<'_>,
     ) -> Acquire {
-        let options = child.as_mut().and_then(|child| child.options(Seal::new()));
-        let request = Request::new(options.as_deref());
+        let request = Request::new(offer.options().as_deref());
         let answer = self.poll_turn(key, request, poller);
         if answer == Acquire::Stopped {
-            self.state.reject(true, options.as_deref());
+            self.state.reject(true, offer.options().as_deref());
         }
         if answer == Acquire::Ready {
-            if let Some(child) = child.take() {
-                let child = store(self.children, child);
-                match key.take() {
-                    None => self.state.admit(child),
-                    Some(key) => self.state.fill(key, child, self.effects),
-                }
+            let child = store(self.children, offer);
+            match key.take() {
+                None => self.state.admit(child),
+                Some(key) => self.state.fill(key, child, self.effects),
             }
         }
         answer
@@ -175,35 +244,27 @@ impl<C: Kind> Access<'_, C> {
     }
 
     /// Accepts the child of a waiter that has had its turn; it may be queued if it needs more
-    /// room. One that comes too late is given back, to be dropped.
-    fn fill<A: Child<C>>(&mut self, key: WaiterKey, mut child: A) -> Result<(), A> {
+    /// room. One that comes too late is counted, and left to the caller to drop.
+    fn fill(&mut self, key: WaiterKey, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         if self.refuses() || !self.state.has_turn(key) {
             self.state.abandon(key, self.effects);
-            self.state.refuse(child.options(Seal::new()).as_deref());
-            return Err(child);
+            self.state.refuse(offer.options().as_deref());
+            return Err(Refused::Stopped);
         }
-        let child = store(self.children, child);
+        let child = store(self.children, offer);
         self.state.fill(key, child, self.effects);
         Ok(())
     }
 
     /// Accepts a child that was asked for because there was room for a plain one; it may be
-    /// queued if it needs more. One that comes too late is given back, to be dropped.
-    pub(crate) fn accept<A: Child<C>>(&mut self, child: A) -> Result<(), A> {
+    /// queued if it needs more. One that comes too late is counted, and left to the caller to drop.
+    pub(crate) fn accept(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         if !self.refuses() && self.state.try_take_room(Request::PLAIN) {
             let key = self.state.reserve_newcomer(Request::PLAIN, Caller::Group);
-            return self.fill(key, child);
+            return self.fill(key, offer);
         }
-        self.queue(child)
+        self.queue(offer)
     }
-}
-
-/// Puts a child among those that wait.
-#[inline]
-pub(super) fn store<C: Kind, A: Child<C>>(children: &mut Slab<C>, mut child: A) -> QueuedChild {
-    // A child that is no `Task` has no options, and pays for none.
-    let options = child.options(Seal::new()).map(|options| Box::new(core::mem::take(options)));
-    QueuedChild { key: children.insert(child.into_child(Seal::new())), options }
 }
 
 // === impl Shared ===
@@ -227,12 +288,30 @@ impl<C: Kind> Shared<C> {
             observed: state.log().is_some(),
             state: Mutex::new(state),
             source,
+            operations: CoreOperations {
+                update: Core::update,
+                record: Core::record,
+                finish_child: Core::finish_child,
+                begin_poll: Core::begin_poll,
+                end_poll: Core::end_poll,
+                acquire_permits: Core::acquire_permits,
+                cancel_acquire: Core::cancel_acquire,
+                give_permits_back: Core::give_permits_back,
+            },
         });
         let mut watch = core.token.cancelled();
         // If the stop comes just now: there is no waiter yet, and a newcomer sees it.
         let waker = Waker::from(Arc::clone(&core));
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
-        Arc::new(Self { core, children: Mutex::new(children), spawner, _watch: watch })
+        let operations = Operations {
+            change: Self::change,
+            poll_go: Self::poll_go,
+            poll_reserve: Self::poll_reserve,
+            take_ready: Self::take_ready,
+            drop_queue: Self::drop_queue,
+            abort: Self::abort,
+        };
+        Arc::new(Self { core, children: Mutex::new(children), spawner, operations, _watch: watch })
     }
 
     /// Returns the state and the children if no handle has them.
@@ -251,62 +330,57 @@ impl<C: Kind> Shared<C> {
 
     /// Changes the state and the children that wait, processes the queue, and carries out the
     /// effects.
-    pub(crate) fn with<R>(
-        &self,
-        caller: Caller,
-        change: impl FnOnce(&mut Access<'_, C>) -> R,
-    ) -> R {
+    pub(crate) fn change(&self, caller: Caller, change: &mut dyn FnMut(&mut Access<'_, C>)) {
         let mut effects = Effects::default();
         let mut spawns = Default::default();
-        let result = {
+        {
             let mut children = self.children.lock();
             let mut state = self.core.begin();
-            let mut access = Access {
+            change(&mut Access {
                 state: &mut state,
                 children: &mut children,
                 stopped: self.core.is_stopped(),
                 effects: &mut effects,
-            };
-            let result = change(&mut access);
+            });
             self.core.finish(&mut state, &mut effects);
-            state.take_told(&mut effects);
-            effects.permits = state.permits().as_mut().map_or(0, Permits::take_spare);
             if <Spawner<C>>::SPAWNS {
                 start_unspawned(&self.spawner, &mut state, &mut children, &mut spawns);
             }
-            result
-        };
+        }
         self.core.apply(effects, caller);
         // Last: the executor may run a child in this call, which may wait for a task woken here.
         self.spawner.spawn_all(spawns);
-        result
     }
 
-    /// Admits a child as [`Access::try_go`] does.
-    pub(crate) fn try_go<A: Child<C>>(
+    /// Offers a child, and returns it if it is refused.
+    pub(crate) fn offer<A: Child<C>>(
         &self,
         caller: Caller,
         child: A,
-    ) -> Result<(), TryGoError<A>> {
-        self.with(caller, |access| access.try_go(child))
+        accept: impl Fn(&mut Access<'_, C>, &mut dyn Offer<C>) -> Result<(), Refused>,
+    ) -> Result<(), (Refused, A)> {
+        let (mut child, mut answer) = (Some(child), Ok(()));
+        self.change(caller, &mut |access| answer = accept(access, &mut child));
+        match (answer, child) {
+            (Err(refused), Some(child)) => Err((refused, child)),
+            _ => Ok(()),
+        }
     }
 
-    /// Admits a child, now or in its turn; drops one that comes too late.
-    pub(crate) fn queue<A: Child<C>>(&self, caller: Caller, child: A) {
-        // Unlocked by now.
-        drop(self.with(caller, |access| access.queue(child)));
+    pub(crate) fn set_limit(&self, limit: Option<usize>) {
+        self.change(Caller::Handle, &mut |access| access.state.set_limit(limit));
     }
 
     /// Looks for room for the child of a `go`, and admits it; `Err` after a stop.
-    pub(crate) fn poll_go<A: Child<C>>(
+    pub(crate) fn poll_go(
         self: &Arc<Self>,
         caller: Caller,
         ticket: &mut Option<Ticket<C>>,
-        child: &mut Option<A>,
+        offer: &mut dyn Offer<C>,
         cx: &Context<'_>,
-    ) -> Poll<Result<(), ()>> {
-        self.poll_ticket(caller, ticket, cx, |access, key, poller| {
-            access.poll_go(key, child, poller)
+    ) -> Poll<Result<(), Refused>> {
+        self.poll_ticket(caller, ticket, cx, &mut |access, key, poller| {
+            access.poll_go(key, offer, poller)
         })
     }
 
@@ -317,31 +391,41 @@ impl<C: Kind> Shared<C> {
         caller: Caller,
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
-    ) -> Poll<Result<(), ()>> {
-        self.poll_ticket(caller, ticket, cx, |access, key, poller| access.poll_reserve(key, poller))
+    ) -> Poll<Result<(), Refused>> {
+        self.poll_ticket(caller, ticket, cx, &mut |access, key, poller| {
+            access.poll_reserve(key, poller)
+        })
     }
 
+    #[inline]
     fn poll_ticket(
         self: &Arc<Self>,
         caller: Caller,
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
-        mut poll: impl FnMut(&mut Access<'_, C>, &mut Option<WaiterKey>, &mut Poller<'_>) -> Acquire,
-    ) -> Poll<Result<(), ()>> {
+        poll: &mut dyn FnMut(
+            &mut Access<'_, C>,
+            &mut Option<WaiterKey>,
+            &mut Poller<'_>,
+        ) -> Acquire,
+    ) -> Poll<Result<(), Refused>> {
         let mut key = ticket.as_ref().and_then(|ticket| ticket.key);
-        let mut poller = Poller { caller, task: cx.waker(), clone: None, group: self.core.id() };
+        let (task, group) = (cx.waker(), self.core.id());
+        let mut poller = Poller { caller, task, clone: None, group };
         // Most newcomers find room and need no waker: they look without a clone, unless there was
         // no room a moment ago.
         if caller == Caller::Handle && key.is_none() && self.core.must_wait.load(Ordering::Relaxed)
         {
-            poller.clone = Some(cx.waker().clone());
+            poller.clone = Some(task.clone());
         }
-        let answer = loop {
-            match self.with(caller, |access| poll(access, &mut key, &mut poller)) {
-                Acquire::NeedsWaker => poller.clone = Some(cx.waker().clone()),
-                answer => break answer,
+        let mut answer = Acquire::NeedsWaker;
+        loop {
+            self.change(caller, &mut |access| answer = poll(access, &mut key, &mut poller));
+            if answer != Acquire::NeedsWaker {
+                break;
             }
-        };
+            poller.clone = Some(task.clone());
+        }
         match ticket {
             Some(ticket) => ticket.key = key,
             None if key.is_some() => *ticket = Some(Ticket { shared: Arc::clone(self), key }),
@@ -349,14 +433,13 @@ impl<C: Kind> Shared<C> {
         }
         match answer {
             Acquire::Ready => Poll::Ready(Ok(())),
-            Acquire::Stopped => Poll::Ready(Err(())),
+            Acquire::Stopped => Poll::Ready(Err(Refused::Stopped)),
             Acquire::Pending | Acquire::NeedsWaker => Poll::Pending,
         }
     }
 
     /// Calls `take` with each child that may go to the set, and its index, under the locks.
-    #[inline]
-    pub(super) fn take_ready(&self, mut take: impl FnMut(usize, C)) {
+    fn take_ready(&self, take: &mut dyn FnMut(usize, C)) {
         let mut children = self.children.lock();
         let mut state = self.core.state.lock();
         self.core.has_ready.store(false, Ordering::Release);
@@ -367,10 +450,41 @@ impl<C: Kind> Shared<C> {
         }
     }
 
-    /// Takes children that the state has given out; the caller drops them.
-    pub(super) fn take_children(&self, keys: impl Iterator<Item = ChildKey>) -> VecDeque<C> {
+    /// Drops the queue after a stop: moves the children that were queued to `dropped`.
+    fn drop_queue(&self, dropped: &mut Vec<C>) {
+        let mut keys = Vec::new();
+        // Children behind a reservation that is taken back may start.
+        self.core.update(&mut |state| state.stop(&mut keys));
         let mut children = self.children.lock();
-        keys.filter_map(|key| children.remove(key)).collect()
+        dropped.extend(keys.into_iter().filter_map(|key| children.remove(key)));
+    }
+
+    /// Closes the group whatever runs: moves the children that are not in the set to `dropped`.
+    fn abort(&self, dropped: &mut Vec<(Dropped, C)>) {
+        let mut keys = Vec::new();
+        self.core.update(&mut |state| state.abort(&mut keys));
+        let mut children = self.children.lock();
+        for (whose, key) in keys {
+            dropped.extend(children.remove(key).map(|child| (whose, child)));
+        }
+    }
+}
+
+impl<C: Kind> Shared<C> {
+    /// Looks for room for a child that is yet to be asked for, and reserves it in `ticket`; `Err`
+    /// after a stop.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        caller: Caller,
+        ticket: &mut Option<Ticket<C>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        (self.operations.poll_reserve)(self, caller, ticket, cx)
+    }
+
+    /// Changes the state, by the group's task.
+    pub(super) fn update(&self, change: &mut dyn FnMut(&mut State)) {
+        (self.core.operations.update)(&self.core, change);
     }
 }
 
@@ -423,20 +537,19 @@ impl Core {
         }
         self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
         self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
+        state.take_told(effects);
+        effects.permits = state.permits().as_mut().map_or(0, Permits::take_spare);
     }
 
     /// Changes the state, processes the queue, and carries out the effects. For changes by the
     /// group's task, which takes in the children that start.
-    pub(super) fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+    fn update(&self, change: &mut dyn FnMut(&mut State)) {
         let mut effects = Effects::default();
         let mut state = self.begin();
-        let result = change(&mut state);
+        change(&mut state);
         self.finish(&mut state, &mut effects);
-        state.take_told(&mut effects);
-        effects.permits = state.permits().as_mut().map_or(0, Permits::take_spare);
         drop(state);
         self.apply(effects, Caller::Group);
-        result
     }
 
     /// Records the stop for the observer, if it has not been recorded.
@@ -449,7 +562,7 @@ impl Core {
     }
 
     /// Records events for the observer; changes nothing else.
-    pub(super) fn record(&self, record: impl FnOnce(&mut State)) {
+    fn record(&self, record: &mut dyn FnMut(&mut State)) {
         if self.observed {
             record(&mut self.begin());
         }
@@ -508,13 +621,13 @@ impl Core {
     }
 
     /// Returns `true` if a waiter of the group's own task has its turn and was not polled since.
-    pub(crate) fn has_group_turn(&self) -> bool {
+    fn has_group_turn(&self) -> bool {
         self.group_turn.load(Ordering::Relaxed)
     }
 
     /// Counts a child that is gone, and frees its room, without processing the queue.
     #[inline(never)]
-    pub(super) fn finish_child(&self, index: usize, outcome: Outcome) {
+    fn finish_child(&self, index: usize, outcome: Outcome) {
         self.state.lock().finish(index, outcome);
     }
 
@@ -531,17 +644,20 @@ impl Core {
         self.state.lock().lacks_permit()
     }
 
-    pub(super) fn begin_poll(&self) {
+    fn begin_poll(&self) {
         self.with_permits(Permits::begin_poll);
     }
 
-    pub(super) fn end_poll(&self) {
+    /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
+    fn end_poll(&self) -> bool {
+        let left = self.has_group_turn() || self.must_acquire();
         self.with_permits(Permits::end_poll);
+        left
     }
 
     /// Waits for a permit on behalf of the head of the queue, for as long as the head lacks only
     /// a permit.
-    pub(super) fn acquire_permits(&self) {
+    fn acquire_permits(&self) {
         let Some(source) = &self.source else {
             return;
         };
@@ -549,7 +665,7 @@ impl Core {
         // The entries behind the head may lack one, too: then the wait begins anew.
         while may_wait() {
             if source.poll_acquire(&self.parent) {
-                self.update(|state| state.permits().iter_mut().for_each(Permits::add));
+                self.update(&mut |state| state.permits().iter_mut().for_each(Permits::add));
             } else if may_wait() {
                 return;
             }
@@ -561,23 +677,23 @@ impl Core {
 
     /// Returns `true` if the head of the queue lacks only a permit, and the wait for it has not
     /// begun, or was woken.
-    pub(super) fn must_acquire(&self) -> bool {
+    fn must_acquire(&self) -> bool {
         // A wake-up after the last look may have been taken together with those for children.
         let source = self.source.as_ref().filter(|source| !source.is_waiting());
         source.is_some() && self.lacks_permit()
     }
 
     /// Cancels the wait for a permit: the group is not polled any more.
-    pub(super) fn cancel_acquire(&self) {
+    fn cancel_acquire(&self) {
         if let Some(source) = &self.source {
             source.cancel();
         }
     }
 
     /// Gives all permits back, when the children of a closed group are gone.
-    pub(super) fn give_permits_back(&self) {
+    fn give_permits_back(&self) {
         if self.source.is_some() {
-            self.update(|state| state.permits().iter_mut().for_each(Permits::free_all));
+            self.update(&mut |state| state.permits().iter_mut().for_each(Permits::free_all));
         }
     }
 
@@ -630,9 +746,8 @@ impl<C: Kind> Ticket<C> {
         let Some(key) = self.key.take() else {
             return false;
         };
-        let refused = self.shared.with(caller, |access| access.fill(key, child));
-        // Unlocked by now.
-        refused.is_ok()
+        // A child that is refused is dropped here, unlocked.
+        self.shared.offer(caller, child, |access, offer| access.fill(key, offer)).is_ok()
     }
 }
 
@@ -640,7 +755,7 @@ impl<C: Kind> Drop for Ticket<C> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             // As by a handle: the group's task is told, since a `go` may be dropped at any time.
-            self.shared.with(Caller::Handle, |access| {
+            (self.shared.operations.change)(&self.shared, Caller::Handle, &mut |access| {
                 access.state.abandon(key, access.effects);
             });
         }

@@ -190,12 +190,13 @@ pub(crate) struct Wakers {
     pub(crate) more: Vec<Waker>,
 }
 
-/// The children of a group that is dropped which are not in its set.
-pub(crate) struct Unpolled {
-    /// The index of the first of `started`.
-    pub(crate) first_index: usize,
-    pub(crate) started: VecDeque<ChildKey>,
-    pub(crate) starting: VecDeque<QueuedChild>,
+/// A child of a group that is dropped, which is not in the set.
+#[derive(Debug)]
+pub(crate) enum Dropped {
+    /// It has started, and has this index.
+    Started(usize),
+    /// It had room, and waited for a child before it to start.
+    Unstarted(Option<Box<Options>>),
 }
 
 // === impl Poller, Wakers ===
@@ -712,19 +713,25 @@ impl State {
         self.blocked_results = count;
     }
 
-    /// Drops the queue after a stop, and takes back what is reserved. Returns the children that
-    /// were queued, for the caller to drop.
-    pub(crate) fn stop(&mut self) -> VecDeque<ChildKey> {
+    /// Takes out the next queued child, to be dropped after a stop.
+    pub(crate) fn pop_dropped(&mut self) -> Option<ChildKey> {
         self.phase = self.phase.max(Phase::Stopped);
-        self.dropped += core::mem::take(&mut self.queued);
-        let mut keys = VecDeque::new();
-        let Self { queue, log, .. } = self;
-        keys.extend(queue.take_children().map(|child| {
-            if let Some(log) = log {
-                log.finished(None, name(child.options.as_deref()), Outcome::Dropped);
+        loop {
+            if let (_, Entry::Child(child)) = self.queue.pop()? {
+                self.queued -= 1;
+                self.dropped += 1;
+                self.log_unstarted(child.options.as_deref());
+                return Some(child.key);
             }
-            child.key
-        }));
+        }
+    }
+
+    /// Drops the queue after a stop, and takes back what is reserved. Adds the children that were
+    /// queued to `keys`, for the caller to drop.
+    pub(crate) fn stop(&mut self, keys: &mut Vec<ChildKey>) {
+        while let Some(key) = self.pop_dropped() {
+            keys.push(key);
+        }
         for waiter in self.waiters.iter_mut() {
             if let Stage::Reserved { slot, .. } = waiter.stage {
                 self.starting[(slot - self.first_slot) as usize] = Slot::Free;
@@ -739,7 +746,6 @@ impl State {
         self.reserved = 0;
         self.group_turn = false;
         self.nested.clear();
-        keys
     }
 
     /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
@@ -768,27 +774,32 @@ impl State {
         over
     }
 
-    /// Closes the group whatever runs; it counts as dropped. Returns the children that have room
-    /// and are not in the set.
-    pub(crate) fn abort(&mut self) -> Unpolled {
+    /// Closes the group whatever runs; it counts as dropped.
+    pub(crate) fn close(&mut self) {
         self.phase = Phase::Closed;
         self.dropped += self.running();
+        // The permits are kept until the children are dropped.
+        (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
+        (self.blocked_results, self.daemons) = (0, 0);
+    }
+
+    /// [Closes](Self::close) the group, and adds the children that have room and are not in the
+    /// set to `keys`.
+    pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
+        self.close();
         for waiter in self.waiters.iter_mut() {
             if let Stage::Reserved { .. } = waiter.stage {
                 (waiter.stage, waiter.inside) = (Stage::Stopped, None);
             }
         }
-        // The permits are kept until the children are dropped.
-        (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
-        (self.blocked_results, self.daemons) = (0, 0);
-        let first_index = self.next_index - self.ready.len();
-        let started = core::mem::take(&mut self.ready);
-        let starting = core::mem::take(&mut self.starting);
-        let starting = starting.into_iter().filter_map(|slot| match slot {
-            Slot::Child(child) => Some(child),
-            Slot::Reserved(_) | Slot::Free => None,
-        });
-        Unpolled { first_index, started, starting: starting.collect() }
+        while let Some((index, key)) = self.pop_ready() {
+            keys.push((Dropped::Started(index), key));
+        }
+        while let Some(slot) = self.starting.pop_front() {
+            if let Slot::Child(child) = slot {
+                keys.push((Dropped::Unstarted(child.options), child.key));
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 use core::task::{Context, Poll};
 
-use crate::admission::{Caller, Shared, Vacancy};
+use crate::admission::{Caller, Refused, Shared, Ticket, Vacancy};
 use crate::child::{Child, Kind};
 use crate::group::Group;
 use crate::group::poll::Driven;
@@ -28,6 +28,14 @@ pub(crate) trait Driver<C: Kind> {
 
     /// Returns what the group shares with its handles, if there are any.
     fn shared(&mut self) -> Option<&Arc<Shared<C>>>;
+
+    /// Looks for room for a child, and admits it; `Err` after a stop.
+    fn poll_go<A: Child<C>>(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        child: &mut Option<A>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>>;
 
     fn token(&self) -> &CancelToken;
 
@@ -61,12 +69,22 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     }
 
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.admission().with(|access| access.accept(child)).is_ok()
+        self.admission().accept(child)
     }
 
     #[inline]
     fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
         self.admission().shared()
+    }
+
+    #[inline]
+    fn poll_go<A: Child<C>>(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        child: &mut Option<A>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        self.admission().poll_go(ticket, child, cx)
     }
 
     fn token(&self) -> &CancelToken {
@@ -108,12 +126,22 @@ impl<C: Kind> Driver<C> for Handle<C> {
     }
 
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.shared.with(Caller::Handle, |access| access.accept(child)).is_ok()
+        self.shared.offer(Caller::Handle, child, |access, offer| access.accept(offer)).is_ok()
     }
 
     #[inline(always)]
     fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
         Some(&self.shared)
+    }
+
+    #[inline]
+    fn poll_go<A: Child<C>>(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        child: &mut Option<A>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        self.shared.poll_go(Caller::Handle, ticket, child, cx)
     }
 
     fn token(&self) -> &CancelToken {

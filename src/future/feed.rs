@@ -367,8 +367,8 @@ where
         caller: Caller,
         cx: &Context<'_>,
     ) -> Step {
-        match shared.poll_reserve(caller, self.as_mut().project().ticket, cx) {
-            Poll::Ready(Err(())) => return Step::Over,
+        match shared.reserve(caller, self.as_mut().project().ticket, cx) {
+            Poll::Ready(Err(_)) => return Step::Over,
             Poll::Pending => return Step::NoRoom,
             Poll::Ready(Ok(())) => {}
         }

@@ -6,7 +6,7 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 
 use super::Driver;
-use crate::admission::{Caller, Ticket};
+use crate::admission::{Caller, Refused, Ticket};
 use crate::child::Children;
 use crate::child::{Child, Kind};
 use crate::error::Stopped;
@@ -194,7 +194,12 @@ impl<C: Children> Handle<C> {
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// ```
     pub fn try_go<A: Child<C>>(&self, child: A) -> Result<(), TryGoError<A>> {
-        self.shared.try_go(Caller::Handle, child)
+        let refused =
+            self.shared.offer(Caller::Handle, child, |access, offer| access.try_go(offer));
+        refused.map_err(|(refused, child)| match refused {
+            Refused::AtLimit => TryGoError::AtLimit(child),
+            Refused::Stopped => TryGoError::Stopped(child),
+        })
     }
 
     /// Adds a child: it is admitted at once if there is room, else when its turn comes. See
@@ -215,7 +220,8 @@ impl<C: Children> Handle<C> {
     /// # });
     /// ```
     pub fn queue<A: Child<C>>(&self, child: A) {
-        self.shared.queue(Caller::Handle, child);
+        // A child that is refused is dropped here, unlocked.
+        drop(self.shared.offer(Caller::Handle, child, |access, offer| access.queue(offer)));
     }
 }
 
@@ -379,23 +385,16 @@ fn ask<D: Driver<C>, C: Kind, A: Child<C>>(
     ticket: &mut Option<Ticket<C>>,
     cx: &Context<'_>,
 ) -> Poll<Result<(), Stopped<A>>> {
-    let answer = match driver.shared() {
-        Some(shared) => shared.poll_go(D::CALLER, ticket, child, cx),
-        None => {
-            if let Some(vacancy) = driver.vacancy() {
-                if let Some(child) = child.take() {
-                    vacancy.insert(child);
-                }
-                return Poll::Ready(Ok(()));
-            }
-            // The caller has the group to itself: it needs no place in the queue.
-            if driver.is_stopped() { Poll::Ready(Err(())) } else { Poll::Pending }
+    if let Some(vacancy) = driver.vacancy() {
+        if let Some(child) = child.take() {
+            vacancy.insert(child);
         }
-    };
-    match answer {
+        return Poll::Ready(Ok(()));
+    }
+    match driver.poll_go(ticket, child, cx) {
         Poll::Pending => Poll::Pending,
         Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-        Poll::Ready(Err(())) => {
+        Poll::Ready(Err(_)) => {
             child.take().map_or(Poll::Pending, |child| Poll::Ready(Err(Stopped(child))))
         }
     }

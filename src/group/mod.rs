@@ -265,7 +265,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 vacancy.insert(child);
                 Ok(())
             }
-            None => self.admission.with(|access| access.try_go(child)),
+            None => self.admission.try_go(child),
         }
     }
 

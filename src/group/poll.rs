@@ -14,6 +14,7 @@
 //! The child is dropped, the policy is told its result, a stop cancels the token and drops the
 //! queue, and only then is the child's room given away; so a failure admits no other child.
 
+use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -355,7 +356,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.admission.phase() == Phase::Stopped {
             return;
         }
-        let mut queued = self.admission.drop_queue().into_iter();
+        let mut queued = Vec::new();
+        self.admission.drop_queue(&mut queued);
+        let mut queued = queued.into_iter();
         // One at a time: a destructor that panics keeps no other from running.
         while !matches!(self.panic.guard(|| queued.next().map(drop)), Some(None)) {}
         if self.panic.is_some() {

@@ -8,7 +8,7 @@ use futures_util::stream::FusedStream;
 use pin_project_lite::pin_project;
 
 use super::ResultBuffer;
-use crate::admission::{Caller, Shared, Vacancy};
+use crate::admission::{Caller, Refused, Shared, Ticket, Vacancy};
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::future::{Driver, Source};
@@ -641,12 +641,21 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
     }
 
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.group.admission().with(|access| access.accept(child)).is_ok()
+        self.group.admission().accept(child)
     }
 
     #[inline]
     fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
         self.group.admission().shared()
+    }
+
+    fn poll_go<A: Child<C>>(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        child: &mut Option<A>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        self.group.admission().poll_go(ticket, child, cx)
     }
 
     fn token(&self) -> &CancelToken {
