@@ -41,6 +41,14 @@ figures:
 words:
     bash .ci/words
 
+# Imports against the picture in ARCHITECTURE.md.
+layers:
+    python3 .ci/layers --print
+
+# What a group adds to a program, in KB; `just size --symbols` lists the largest functions.
+size *args:
+    bash .ci/size {{ args }}
+
 # The gate.
 gate:
     bash .ci/run
