@@ -263,9 +263,7 @@ impl<C: Kind> Admission<C> {
             Storage::Local(_) if self.stop.is_set() => answer = Err(Refused::Stopped),
             Storage::Local(_) => {}
             Storage::Shared(shared) => {
-                (shared.operations.change)(shared, Caller::Group, &mut |access| {
-                    answer = access.try_go(&mut child);
-                });
+                answer = (shared.operations.try_go)(shared, Caller::Group, &mut child);
             }
         }
         match (answer, child) {
@@ -289,10 +287,8 @@ impl<C: Kind> Admission<C> {
                 }
             }
             Storage::Shared(shared) => {
-                (shared.operations.change)(shared, Caller::Group, &mut |access| {
-                    // A child that is refused is dropped below, unlocked.
-                    let _ = access.queue(&mut child);
-                });
+                // A child that is refused is dropped below, unlocked.
+                let _ = (shared.operations.queue)(shared, Caller::Group, &mut child);
             }
         }
     }
@@ -300,20 +296,16 @@ impl<C: Kind> Admission<C> {
     /// Accepts a child that was asked for because there was room for a plain one. Returns `false`
     /// if it came too late; it is dropped then, and counts as dropped.
     pub(crate) fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        let (mut child, mut answer) = (Some(child), Ok(()));
         match self.storage.get_mut() {
             // There was room a moment ago, so the group has stopped.
             Storage::Local(local) => {
                 local.state.refuse(None);
-                answer = Err(Refused::Stopped);
+                false
             }
             Storage::Shared(shared) => {
-                (shared.operations.change)(shared, Caller::Group, &mut |access| {
-                    answer = access.accept(&mut child);
-                });
+                (shared.operations.accept)(shared, Caller::Group, &mut Some(child)).is_ok()
             }
         }
-        answer.is_ok()
     }
 
     /// Looks for room for the child of the group's own `go` beside other tasks, and admits it;

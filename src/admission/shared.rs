@@ -88,13 +88,19 @@ pub(crate) enum Refused {
 /// What a group's own code calls of [`Shared`] and [`Core`]. It is reached by these pointers, so a
 /// program whose groups have no handles does not contain it.
 pub(super) struct Operations<C: Kind> {
-    pub(super) change: fn(&Shared<C>, Caller, &mut dyn FnMut(&mut Access<'_, C>)),
+    pub(super) try_go: AcceptOffer<C>,
+    pub(super) queue: AcceptOffer<C>,
+    pub(super) accept: AcceptOffer<C>,
+    pub(super) abandon: fn(&Shared<C>, WaiterKey),
+    pub(super) fill: fn(&Shared<C>, Caller, WaiterKey, &mut dyn Offer<C>) -> Result<(), Refused>,
     pub(super) poll_go: PollOffer<C>,
     pub(super) poll_reserve: PollTicket<C>,
     pub(super) take_ready: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
     pub(super) drop_queue: fn(&Shared<C>, &mut Vec<C>),
     pub(super) abort: fn(&Shared<C>, &mut Vec<(Dropped, C)>),
 }
+
+type AcceptOffer<C> = fn(&Shared<C>, Caller, &mut dyn Offer<C>) -> Result<(), Refused>;
 
 type PollTicket<C> =
     fn(&Arc<Shared<C>>, Caller, &mut Option<Ticket<C>>, &Context<'_>) -> Poll<Result<(), Refused>>;
@@ -304,7 +310,11 @@ impl<C: Kind> Shared<C> {
         let waker = Waker::from(Arc::clone(&core));
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
         let operations = Operations {
-            change: Self::change,
+            try_go: Self::try_go,
+            queue: Self::queue,
+            accept: Self::accept,
+            abandon: Self::abandon,
+            fill: Self::fill,
             poll_go: Self::poll_go,
             poll_reserve: Self::poll_reserve,
             take_ready: Self::take_ready,
@@ -330,13 +340,14 @@ impl<C: Kind> Shared<C> {
 
     /// Changes the state and the children that wait, processes the queue, and carries out the
     /// effects.
-    pub(crate) fn change(&self, caller: Caller, change: &mut dyn FnMut(&mut Access<'_, C>)) {
+    #[inline(always)]
+    fn with<R>(&self, caller: Caller, change: impl FnOnce(&mut Access<'_, C>) -> R) -> R {
         let mut effects = Effects::default();
         let mut spawns = Default::default();
-        {
+        let result = {
             let mut children = self.children.lock();
             let mut state = self.core.begin();
-            change(&mut Access {
+            let result = change(&mut Access {
                 state: &mut state,
                 children: &mut children,
                 stopped: self.core.is_stopped(),
@@ -346,29 +357,43 @@ impl<C: Kind> Shared<C> {
             if <Spawner<C>>::SPAWNS {
                 start_unspawned(&self.spawner, &mut state, &mut children, &mut spawns);
             }
-        }
+            result
+        };
         self.core.apply(effects, caller);
         // Last: the executor may run a child in this call, which may wait for a task woken here.
         self.spawner.spawn_all(spawns);
+        result
     }
 
-    /// Offers a child, and returns it if it is refused.
-    pub(crate) fn offer<A: Child<C>>(
+    pub(crate) fn try_go(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        self.with(caller, |access| access.try_go(offer))
+    }
+
+    pub(crate) fn queue(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        self.with(caller, |access| access.queue(offer))
+    }
+
+    pub(crate) fn accept(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        self.with(caller, |access| access.accept(offer))
+    }
+
+    fn fill(
         &self,
         caller: Caller,
-        child: A,
-        accept: impl Fn(&mut Access<'_, C>, &mut dyn Offer<C>) -> Result<(), Refused>,
-    ) -> Result<(), (Refused, A)> {
-        let (mut child, mut answer) = (Some(child), Ok(()));
-        self.change(caller, &mut |access| answer = accept(access, &mut child));
-        match (answer, child) {
-            (Err(refused), Some(child)) => Err((refused, child)),
-            _ => Ok(()),
-        }
+        key: WaiterKey,
+        offer: &mut dyn Offer<C>,
+    ) -> Result<(), Refused> {
+        self.with(caller, |access| access.fill(key, offer))
+    }
+
+    /// Gives up the place of a waiter.
+    fn abandon(&self, key: WaiterKey) {
+        // As by a handle: the group's task is told, since a `go` may be dropped at any time.
+        self.with(Caller::Handle, |access| access.state.abandon(key, access.effects));
     }
 
     pub(crate) fn set_limit(&self, limit: Option<usize>) {
-        self.change(Caller::Handle, &mut |access| access.state.set_limit(limit));
+        self.with(Caller::Handle, |access| access.state.set_limit(limit));
     }
 
     /// Looks for room for the child of a `go`, and admits it; `Err` after a stop.
@@ -379,7 +404,7 @@ impl<C: Kind> Shared<C> {
         offer: &mut dyn Offer<C>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
-        self.poll_ticket(caller, ticket, cx, &mut |access, key, poller| {
+        self.poll_ticket(caller, ticket, cx, |access, key, poller| {
             access.poll_go(key, offer, poller)
         })
     }
@@ -392,9 +417,7 @@ impl<C: Kind> Shared<C> {
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
-        self.poll_ticket(caller, ticket, cx, &mut |access, key, poller| {
-            access.poll_reserve(key, poller)
-        })
+        self.poll_ticket(caller, ticket, cx, |access, key, poller| access.poll_reserve(key, poller))
     }
 
     #[inline]
@@ -403,11 +426,7 @@ impl<C: Kind> Shared<C> {
         caller: Caller,
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
-        poll: &mut dyn FnMut(
-            &mut Access<'_, C>,
-            &mut Option<WaiterKey>,
-            &mut Poller<'_>,
-        ) -> Acquire,
+        mut poll: impl FnMut(&mut Access<'_, C>, &mut Option<WaiterKey>, &mut Poller<'_>) -> Acquire,
     ) -> Poll<Result<(), Refused>> {
         let mut key = ticket.as_ref().and_then(|ticket| ticket.key);
         let (task, group) = (cx.waker(), self.core.id());
@@ -418,14 +437,12 @@ impl<C: Kind> Shared<C> {
         {
             poller.clone = Some(task.clone());
         }
-        let mut answer = Acquire::NeedsWaker;
-        loop {
-            self.change(caller, &mut |access| answer = poll(access, &mut key, &mut poller));
-            if answer != Acquire::NeedsWaker {
-                break;
+        let answer = loop {
+            match self.with(caller, |access| poll(access, &mut key, &mut poller)) {
+                Acquire::NeedsWaker => poller.clone = Some(task.clone()),
+                answer => break answer,
             }
-            poller.clone = Some(task.clone());
-        }
+        };
         match ticket {
             Some(ticket) => ticket.key = key,
             None if key.is_some() => *ticket = Some(Ticket { shared: Arc::clone(self), key }),
@@ -747,17 +764,14 @@ impl<C: Kind> Ticket<C> {
             return false;
         };
         // A child that is refused is dropped here, unlocked.
-        self.shared.offer(caller, child, |access, offer| access.fill(key, offer)).is_ok()
+        (self.shared.operations.fill)(&self.shared, caller, key, &mut Some(child)).is_ok()
     }
 }
 
 impl<C: Kind> Drop for Ticket<C> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            // As by a handle: the group's task is told, since a `go` may be dropped at any time.
-            (self.shared.operations.change)(&self.shared, Caller::Handle, &mut |access| {
-                access.state.abandon(key, access.effects);
-            });
+            (self.shared.operations.abandon)(&self.shared, key);
         }
     }
 }

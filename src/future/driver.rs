@@ -126,7 +126,7 @@ impl<C: Kind> Driver<C> for Handle<C> {
     }
 
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.shared.offer(Caller::Handle, child, |access, offer| access.accept(offer)).is_ok()
+        self.shared.accept(Caller::Handle, &mut Some(child)).is_ok()
     }
 
     #[inline(always)]

@@ -194,12 +194,12 @@ impl<C: Children> Handle<C> {
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// ```
     pub fn try_go<A: Child<C>>(&self, child: A) -> Result<(), TryGoError<A>> {
-        let refused =
-            self.shared.offer(Caller::Handle, child, |access, offer| access.try_go(offer));
-        refused.map_err(|(refused, child)| match refused {
-            Refused::AtLimit => TryGoError::AtLimit(child),
-            Refused::Stopped => TryGoError::Stopped(child),
-        })
+        let mut child = Some(child);
+        match (self.shared.try_go(Caller::Handle, &mut child), child) {
+            (Err(Refused::Stopped), Some(child)) => Err(TryGoError::Stopped(child)),
+            (Err(Refused::AtLimit), Some(child)) => Err(TryGoError::AtLimit(child)),
+            _ => Ok(()),
+        }
     }
 
     /// Adds a child: it is admitted at once if there is room, else when its turn comes. See
@@ -221,7 +221,7 @@ impl<C: Children> Handle<C> {
     /// ```
     pub fn queue<A: Child<C>>(&self, child: A) {
         // A child that is refused is dropped here, unlocked.
-        drop(self.shared.offer(Caller::Handle, child, |access, offer| access.queue(offer)));
+        let _ = self.shared.queue(Caller::Handle, &mut Some(child));
     }
 }
 
