@@ -146,10 +146,21 @@ impl<C: Kind> Shared<C> {
                 ready = true;
                 continue;
             }
+            if who == Who::Owner && matches!(answer, Some(Answer::Wait)) && self.has_granted(*place)
+            {
+                // A permit came between this look and the change of the line after it. Nothing
+                // wakes the group's own task for that, so it looks again.
+                continue;
+            }
             self.forget(key);
             self.forget(old);
             return answer.unwrap_or(Answer::Wait);
         }
+    }
+
+    /// Returns `true` if the waiter there has been granted room.
+    fn has_granted(&self, place: Option<Place>) -> bool {
+        place.is_some_and(|place| self.state.lock().is_granted(place))
     }
 
     /// Puts a child into the queue at the place of its waiter. Gives it back where a stop

@@ -37,6 +37,12 @@ impl<C> State<C> {
         self.renamed.get(&place.came).copied().unwrap_or(place.came)
     }
 
+    /// Returns `true` if room was granted there to a waiter that has not come yet.
+    pub(super) fn is_granted(&mut self, place: Place) -> bool {
+        let number = self.number(place);
+        self.granted > 0 && matches!(self.inbox.get_mut(number), Some(Slot::Granted(_)))
+    }
+
     /// Whether there is room for one who waited; if so, he has come, and has it.
     /// Gives his key.
     pub(super) fn take_grant(&mut self, place: Place) -> Option<Option<Key>> {
