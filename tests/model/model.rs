@@ -30,7 +30,7 @@ use crate::puppet::Order;
 use crate::results::Rule;
 use crate::world::{Kid, Plan, Step, World};
 
-/// What is asked for a child: mostly nothing.
+/// Generates what is asked for a child: mostly nothing.
 fn traits() -> impl Strategy<Value = Traits> {
     let weight = prop_oneof![8 => Just(1_usize), 3 => 2..4_usize, 1 => 4..9_usize];
     let priority = prop_oneof![6 => Just(0), 2 => -2..3_i32];
@@ -77,7 +77,7 @@ fn order() -> impl Strategy<Value = Order> {
     ]
 }
 
-/// What a child does at its first poll: mostly nothing.
+/// Generates what a child does at its first poll: mostly nothing.
 fn first() -> impl Strategy<Value = Option<Order>> {
     prop_oneof![
         6 => Just(None),

@@ -6,7 +6,7 @@
 //! observers, streams and wakers take and release permits in the midst of a group's poll.
 //!
 //! Which task gets a permit next is not promised, so no model says it. What is promised whichever
-//! it is stands in [`World::check`], [`World::check_at_rest`] and [`World::end`].
+//! it is, is in [`World::check`], [`World::check_at_rest`] and [`World::end`].
 //!
 //! A group lets go of a permit that it has taken over from its own children 32 times in a row.
 //! Few random schedules add so many children, so one stream in three has about as many.
@@ -299,7 +299,7 @@ fn limit() -> impl Strategy<Value = Option<usize>> {
     prop_oneof![2 => Just(None), 3 => (1..4_usize).prop_map(Some)]
 }
 
-/// What neither waits nor adds a child.
+/// Generates what neither waits nor adds a child.
 fn quick() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => Just(Act::Take),
@@ -308,12 +308,12 @@ fn quick() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What a waker does that only groups wake.
+/// Generates what a waker does that only groups wake.
 fn waker_of_a_group() -> impl Strategy<Value = Option<Act>> {
     prop::option::weighted(0.2, quick())
 }
 
-/// What a waker does that the semaphore may wake. It gives no permit back, since the semaphore
+/// Generates what a waker does that the semaphore may wake. It gives no permit back, since the semaphore
 /// wakes under its lock.
 fn waker() -> impl Strategy<Value = Option<Act>> {
     prop::option::weighted(0.2, Just(Act::Take))
@@ -331,7 +331,7 @@ fn act(kid: impl Strategy<Value = Kid> + Clone + 'static) -> impl Strategy<Value
     ]
 }
 
-/// A child that mostly ends at once.
+/// Generates a child that mostly ends at once.
 fn leaf() -> BoxedStrategy<Kid> {
     let acts = prop_oneof![
         4 => Just(Vec::new()),
@@ -387,7 +387,7 @@ pub fn plans() -> impl Strategy<Value = Vec<Plan>> {
     prop::collection::vec(plan, 1..3)
 }
 
-/// The steps of a world with that many groups.
+/// Generates the steps of a world with that many groups.
 pub fn steps(groups: usize) -> impl Strategy<Value = Vec<Step>> {
     let (at, pick) = (0..groups, 0..8_usize);
     let step = prop_oneof![
