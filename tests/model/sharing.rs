@@ -339,21 +339,29 @@ fn leaf() -> BoxedStrategy<Kid> {
         2 => Just(vec![Act::Wait]),
     ];
     let priority = prop_oneof![6 => Just(0), 4 => Just(-1), 1 => Just(1)];
-    (priority, acts, prop::bool::weighted(0.01))
-        .prop_map(|(priority, acts, fails)| Kid { priority, acts, fails })
+    let rarely = prop::bool::weighted(0.01);
+    (priority, prop::bool::weighted(0.03), acts, rarely)
+        .prop_map(|(priority, daemon, acts, fails)| Kid { priority, daemon, acts, fails })
         .boxed()
 }
 
+/// Generates a child. A daemon waits in no `go`: its group does not help it out there.
 fn kid() -> impl Strategy<Value = Kid> {
-    let acting = (leaf(), prop::collection::vec(act(leaf()), 1..4))
-        .prop_map(|(kid, acts)| Kid { acts, ..kid });
+    let acting = (leaf(), prop::collection::vec(act(leaf()), 1..4)).prop_map(|(kid, acts)| Kid {
+        acts,
+        daemon: false,
+        ..kid
+    });
     prop_oneof![2 => leaf(), 1 => acting]
 }
 
 fn items() -> impl Strategy<Value = Vec<Item>> {
     let item =
         (prop::option::weighted(0.1, quick()), kid()).prop_map(|(first, kid)| Item { first, kid });
-    let ready = Item { first: None, kid: Kid { priority: 0, acts: Vec::new(), fails: false } };
+    let ready = Item {
+        first: None,
+        kid: Kid { priority: 0, daemon: false, acts: Vec::new(), fails: false },
+    };
     prop_oneof![
         2 => prop::collection::vec(item, 0..4),
         // About as many as take over a permit before the group lets go of it.
@@ -367,6 +375,8 @@ fn order() -> impl Strategy<Value = Order> {
         1 => kid().prop_map(Order::TryGo),
         6 => kid().prop_map(Order::Go),
         6 => items().prop_map(Order::Feed),
+        1 => prop::collection::vec(kid(), 0..4).prop_map(Order::Scope),
+        1 => items().prop_map(Order::Results),
         2 => Just(Order::Leave),
         2 => Just(Order::Poll),
         1 => Just(Order::Drop),

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use async_lock::{Semaphore, SemaphoreGuardArc};
 use errgroup::{Boxed, Event, Group, Handle, Task, task};
-use futures::{Stream, stream};
+use futures::stream::{self, Stream, StreamExt};
 
 use crate::common::{Drops, Gate, yield_now};
 
@@ -45,6 +45,7 @@ pub enum Act {
 #[derive(Clone, Debug)]
 pub struct Kid {
     pub priority: i32,
+    pub daemon: bool,
     pub acts: Vec<Act>,
     pub fails: bool,
 }
@@ -64,7 +65,11 @@ pub enum Order {
     /// Awaits a `go`, or a `feed`, of the group.
     Go(Kid),
     Feed(Vec<Item>),
-    /// Drops the `go` or the `feed` that it awaits.
+    /// Turns the group into a scope whose body adds these children, or into a stream of results
+    /// that another stream feeds, and awaits its end.
+    Scope(Vec<Kid>),
+    Results(Vec<Item>),
+    /// Drops what it awaits.
     Leave,
     Poll,
     /// Drops the group, and makes another.
@@ -128,16 +133,16 @@ struct GroupState {
 }
 
 /// Counts a `go` or a `feed` that waits, until it is dropped.
-struct Waiting<'s>(&'s Env, usize);
+struct Waiting(Env, usize);
 
-impl<'s> Waiting<'s> {
-    fn new(env: &'s Env, at: usize) -> Self {
+impl Waiting {
+    fn new(env: &Env, at: usize) -> Self {
         env.group(at).waiting += 1;
-        Self(env, at)
+        Self(env.clone(), at)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.group(self.1).waiting -= 1;
     }
@@ -253,40 +258,54 @@ impl Env {
 
     /// Owns a group, and makes another when that one has ended.
     pub async fn own(self, at: usize) {
-        loop {
-            let mut group = self.make_group(at);
-            // An empty group would end at once if it were polled.
-            let mut order = poll_fn(|cx| self.next_order(at, cx)).await;
-            self.group(at).polled = true;
-            while let Some(next) = order {
-                match next {
-                    Order::Queue(kid) => group.queue(self.child(at, kid)),
-                    Order::TryGo(kid) => drop(group.try_go(self.child(at, kid))),
-                    Order::Go(kid) => {
-                        let go = group.go(self.child(at, kid));
-                        self.unless_left(at, go).await;
-                    }
-                    Order::Feed(items) => {
-                        let feed = group.feed(self.clone().stream(at, items));
-                        self.unless_left(at, feed).await;
-                    }
-                    Order::Leave | Order::Poll => {}
-                    Order::Drop => break,
+        while !self.group(at).ends {
+            let group = self.make_group(at);
+            self.run(at, group).await;
+            let mut state = self.group(at);
+            (state.handle, state.polled) = (None, false);
+        }
+    }
+
+    /// Follows the orders for a group, and polls it when there is none, until it has ended.
+    async fn run(&self, at: usize, mut group: Group<Kids>) {
+        // An empty group would end at once if it were polled.
+        let mut order = poll_fn(|cx| self.next_order(at, cx)).await;
+        self.group(at).polled = true;
+        while let Some(next) = order {
+            match next {
+                Order::Queue(kid) => group.queue(self.child(at, kid)),
+                Order::TryGo(kid) => drop(group.try_go(self.child(at, kid))),
+                Order::Go(kid) => {
+                    let _waiting = Waiting::new(self, at);
+                    self.unless_left(at, group.go(self.child(at, kid))).await;
                 }
-                order = poll_fn(|cx| match self.next_order(at, cx) {
-                    Poll::Ready(Some(order)) => Poll::Ready(Some(order)),
-                    _ => Pin::new(&mut group).poll(cx).map(|_| None),
-                })
-                .await;
+                Order::Feed(items) => {
+                    let feed = group.feed(self.clone().stream(at, items));
+                    self.unless_left(at, feed).await;
+                }
+                Order::Scope(kids) => {
+                    let env = self.clone();
+                    let scope = group.scope(|_| async move {
+                        for kid in kids {
+                            env.clone().go(at, kid).await;
+                        }
+                    });
+                    return self.unless_left(at, scope).await;
+                }
+                // Once it has results, a group does not become a stream of them.
+                Order::Results(_) if group.stats().ok + group.stats().failed > 0 => {}
+                Order::Results(items) => {
+                    let results = group.results().feed(self.clone().stream(at, items));
+                    return self.unless_left(at, results.count()).await;
+                }
+                Order::Leave | Order::Poll => {}
+                Order::Drop => return,
             }
-            {
-                let mut state = self.group(at);
-                (state.handle, state.polled) = (None, false);
-            }
-            drop(group);
-            if self.group(at).ends {
-                return;
-            }
+            order = poll_fn(|cx| match self.next_order(at, cx) {
+                Poll::Ready(Some(order)) => Poll::Ready(Some(order)),
+                _ => Pin::new(&mut group).poll(cx).map(|_| None),
+            })
+            .await;
         }
     }
 
@@ -321,9 +340,8 @@ impl Env {
         }
     }
 
-    /// Awaits a `go` or a `feed` of the group, until it is ordered to leave.
+    /// Awaits a future, until it is ordered to leave it.
     async fn unless_left(&self, at: usize, future: impl Future) {
-        let _waiting = Waiting::new(self, at);
         let mut future = pin!(future);
         poll_fn(|cx| {
             let mut state = self.group(at);
@@ -355,7 +373,6 @@ impl Env {
     /// Waits in a `feed` of a handle.
     pub async fn feed(self, at: usize, items: Vec<Item>) {
         if let Some(handle) = self.handle(at) {
-            let _waiting = Waiting::new(&self, at);
             handle.feed(self.clone().stream(at, items)).await;
         }
     }
@@ -364,7 +381,7 @@ impl Env {
 
     /// Makes a child of that group.
     fn child(&self, at: usize, kid: Kid) -> Task<Acting> {
-        let Kid { priority, acts, fails } = kid;
+        let Kid { priority, daemon, acts, fails } = kid;
         self.group(at).made += 1;
         let (env, drops) = (self.clone(), self.0.children.token());
         let acting = async move {
@@ -372,11 +389,15 @@ impl Env {
             env.perform(at, acts).await;
             if fails { Err(()) } else { Ok(()) }
         };
-        task(Box::pin(acting) as Acting).priority(priority)
+        let child = task(Box::pin(acting) as Acting).priority(priority);
+        if daemon { child.daemon() } else { child }
     }
 
     fn stream(self, at: usize, items: Vec<Item>) -> impl Stream<Item = Task<Acting>> {
+        // A `feed` drops its stream when it waits no more.
+        let waiting = Waiting::new(&self, at);
         stream::iter(items.into_iter().map(move |Item { first, kid }| {
+            let _waiting = &waiting;
             first.into_iter().for_each(|act| self.act(at, act));
             self.child(at, kid)
         }))
