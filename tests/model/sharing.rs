@@ -268,12 +268,12 @@ impl World {
             };
             let stats = handle.stats();
             let waits = stats.queued + env.waiting(at) > 0 && !handle.is_stopped();
-            let has_room = stats.limit.is_none_or(|limit| stats.running < limit);
-            assert!(!waits || !has_room, "group {at} sleeps, {free} permits are free; {tasks:?}");
+            let sleeps = waits && env.has_room(at, stats);
+            assert!(!sleeps, "group {at} sleeps, {free} permits are free; {tasks:?}");
         }
     }
 
-    /// Opens all gates and gives all permits back. **Everything ends** then, and nothing is left.
+    /// Opens all gates, gives all permits back, and lets no limit be 0. **Everything ends** then, and nothing is left.
     pub fn end(mut self) {
         (0..self.env.groups()).for_each(|at| self.env.end(at));
         for _ in 0..1000 {
@@ -283,6 +283,10 @@ impl World {
             }
             while self.env.give() {}
             while self.env.open(0) {}
+            let handles = (0..self.env.groups()).filter_map(|at| self.env.handle(at));
+            handles.filter(|handle| handle.limit() == Some(0)).for_each(|handle| {
+                handle.set_limit(Some(1));
+            });
         }
         let left: Vec<_> = self.tasks.iter().map(|running| &running.name).collect();
         assert!(left.is_empty(), "it never ends: {left:?}");
@@ -299,6 +303,12 @@ fn limit() -> impl Strategy<Value = Option<usize>> {
     prop_oneof![2 => Just(None), 3 => (1..4_usize).prop_map(Some)]
 }
 
+/// Generates a limit that may be 0. A waker does not set it: it could take the room back each
+/// time that it is woken for it.
+fn any_limit() -> impl Strategy<Value = Option<usize>> {
+    prop_oneof![1 => Just(Some(0)), 12 => limit()]
+}
+
 /// Generates what neither waits nor adds a child.
 fn quick() -> impl Strategy<Value = Act> {
     prop_oneof![
@@ -313,8 +323,8 @@ fn waker_of_a_group() -> impl Strategy<Value = Option<Act>> {
     prop::option::weighted(0.2, quick())
 }
 
-/// Generates what a waker does that the semaphore may wake. It gives no permit back, since the semaphore
-/// wakes under its lock.
+/// Generates what a waker does that the semaphore may wake. It gives no permit back, since the
+/// semaphore wakes under its lock.
 fn waker() -> impl Strategy<Value = Option<Act>> {
     prop::option::weighted(0.2, Just(Act::Take))
 }
@@ -339,9 +349,16 @@ fn leaf() -> BoxedStrategy<Kid> {
         2 => Just(vec![Act::Wait]),
     ];
     let priority = prop_oneof![6 => Just(0), 4 => Just(-1), 1 => Just(1)];
-    let rarely = prop::bool::weighted(0.01);
-    (priority, prop::bool::weighted(0.03), acts, rarely)
-        .prop_map(|(priority, daemon, acts, fails)| Kid { priority, daemon, acts, fails })
+    let weight = prop_oneof![20 => Just(1), 1 => 2..4_usize];
+    let (daemon, fails) = (prop::bool::weighted(0.03), prop::bool::weighted(0.01));
+    (weight, priority, daemon, acts, fails)
+        .prop_map(|(weight, priority, daemon, acts, fails)| Kid {
+            weight,
+            priority,
+            daemon,
+            acts,
+            fails,
+        })
         .boxed()
 }
 
@@ -360,7 +377,7 @@ fn items() -> impl Strategy<Value = Vec<Item>> {
         (prop::option::weighted(0.1, quick()), kid()).prop_map(|(first, kid)| Item { first, kid });
     let ready = Item {
         first: None,
-        kid: Kid { priority: 0, daemon: false, acts: Vec::new(), fails: false },
+        kid: Kid { weight: 1, priority: 0, daemon: false, acts: Vec::new(), fails: false },
     };
     prop_oneof![
         2 => prop::collection::vec(item, 0..4),
@@ -383,17 +400,25 @@ fn order() -> impl Strategy<Value = Order> {
     ]
 }
 
+/// Generates what a deadline or a grace does.
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![1 => Just(Act::Yield), 4 => Just(Act::Wait), 4 => quick()];
+    prop::collection::vec(act, 1..8)
+}
+
 pub fn plans() -> impl Strategy<Value = Vec<Plan>> {
-    let deadline = prop_oneof![
-        2 => Just(Vec::new()),
-        1 => prop::collection::vec(
-            prop_oneof![1 => Just(Act::Yield), 4 => Just(Act::Wait), 4 => quick()],
-            1..8,
-        ),
-    ];
+    let deadline = prop_oneof![2 => Just(Vec::new()), 1 => acts()];
     let observer = prop::option::weighted(0.15, quick());
-    let plan = (limit(), deadline, observer, waker())
-        .prop_map(|(limit, deadline, observer, waker)| Plan { limit, deadline, observer, waker });
+    let grace = prop::option::weighted(0.15, acts());
+    let plan = (any_limit(), deadline, grace, observer, waker()).prop_map(
+        |(limit, deadline, grace, observer, waker)| Plan {
+            limit,
+            deadline,
+            grace,
+            observer,
+            waker,
+        },
+    );
     prop::collection::vec(plan, 1..3)
 }
 
@@ -415,7 +440,7 @@ pub fn steps(groups: usize) -> impl Strategy<Value = Vec<Step>> {
         3 => Just(Step::Take),
         5 => Just(Step::Give),
         1 => Just(Step::Add),
-        2 => (at.clone(), limit()).prop_map(|(at, limit)| Step::Limit { at, limit }),
+        2 => (at.clone(), any_limit()).prop_map(|(at, limit)| Step::Limit { at, limit }),
         1 => at.prop_map(|at| Step::Cancel { at }),
     ];
     prop::collection::vec(step, 1..60)

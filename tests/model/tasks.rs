@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use async_lock::{Semaphore, SemaphoreGuardArc};
-use errgroup::{Boxed, Event, Group, Handle, Task, task};
+use errgroup::{Boxed, Event, Group, Handle, Stats, Task, task};
 use futures::stream::{self, Stream, StreamExt};
 
 use crate::common::{Drops, Gate, yield_now};
@@ -44,6 +44,7 @@ pub enum Act {
 /// A child to be: it acts, and then ends.
 #[derive(Clone, Debug)]
 pub struct Kid {
+    pub weight: usize,
     pub priority: i32,
     pub daemon: bool,
     pub acts: Vec<Act>,
@@ -82,6 +83,8 @@ pub struct Plan {
     pub limit: Option<usize>,
     /// What the deadline does; it never comes.
     pub deadline: Vec<Act>,
+    /// What the grace does before it is over, if there is one.
+    pub grace: Option<Vec<Act>>,
     /// What an observer does at each event, if there is one.
     pub observer: Option<Act>,
     /// What the waker of its owner's task does.
@@ -128,6 +131,8 @@ struct GroupState {
     polled: bool,
     /// How many children were made for it.
     made: usize,
+    /// A child that takes more room than one was made for it.
+    heavy: bool,
     /// How many `go` and `feed` futures wait.
     waiting: usize,
 }
@@ -191,6 +196,12 @@ impl Env {
     /// Returns `true` if the owner polls that group.
     pub fn is_polled(&self, at: usize) -> bool {
         self.group(at).polled
+    }
+
+    /// Returns `true` if one more child runs in that group when it has its turn and a permit.
+    pub fn has_room(&self, at: usize, stats: Stats) -> bool {
+        // How much room heavy children take and need is not counted here.
+        stats.limit.is_none_or(|limit| stats.running < limit && !self.group(at).heavy)
     }
 
     /// Returns how many `go` and `feed` futures of that group wait.
@@ -319,6 +330,10 @@ impl Env {
                 pending::<()>().await;
             });
         }
+        if let Some(acts) = &plan.grace {
+            let (env, acts) = (self.clone(), acts.clone());
+            group = group.with_grace(move || async move { env.perform(at, acts).await });
+        }
         if let Some(act) = &plan.observer {
             let (env, act) = (self.clone(), act.clone());
             group = group.with_observer(move |_: &Event| env.act(at, act.clone()));
@@ -381,15 +396,18 @@ impl Env {
 
     /// Makes a child of that group.
     fn child(&self, at: usize, kid: Kid) -> Task<Acting> {
-        let Kid { priority, daemon, acts, fails } = kid;
-        self.group(at).made += 1;
+        let Kid { weight, priority, daemon, acts, fails } = kid;
+        let mut state = self.group(at);
+        state.made += 1;
+        state.heavy |= weight > 1;
+        drop(state);
         let (env, drops) = (self.clone(), self.0.children.token());
         let acting = async move {
             let _drops = drops;
             env.perform(at, acts).await;
             if fails { Err(()) } else { Ok(()) }
         };
-        let child = task(Box::pin(acting) as Acting).priority(priority);
+        let child = task(Box::pin(acting) as Acting).weight(weight).priority(priority);
         if daemon { child.daemon() } else { child }
     }
 
