@@ -833,3 +833,34 @@ fn a_go_or_feed_gets_what_a_child_or_the_deadline_makes_room_with_in_the_same_po
         }
     }
 }
+
+#[test]
+fn groups_on_four_threads_that_share_one_permit_and_use_their_own_go_and_feed_all_end() {
+    const ROUNDS: usize = 50;
+    let cap = semaphore(1);
+    std::thread::scope(|threads| {
+        for thread in 0..4 {
+            let cap = &cap;
+            threads.spawn(move || {
+                for round in 0..ROUNDS {
+                    block_on(async {
+                        let mut group = group(cap);
+                        for n in 0..70 {
+                            let child = job(async move { Ok(n) });
+                            match (n + 7 * round + thread) % 4 {
+                                0 => group.queue(task(child).priority(-1)),
+                                1 => {
+                                    let ready = (0..round % 34).map(|n| job(async move { Ok(n) }));
+                                    group.feed(stream::iter(ready)).await;
+                                }
+                                _ => group.go(child).await.unwrap(),
+                            }
+                        }
+                        group.await.unwrap();
+                    });
+                }
+            });
+        }
+    });
+    assert_eq!(free(&cap), 1);
+}
