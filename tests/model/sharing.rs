@@ -273,7 +273,8 @@ impl World {
         }
     }
 
-    /// Opens all gates, gives all permits back, and lets no limit be 0. **Everything ends** then, and nothing is left.
+    /// Opens all gates, gives all permits back, and lets no limit be 0. **Everything ends** then,
+    /// and nothing is left.
     pub fn end(mut self) {
         (0..self.env.groups()).for_each(|at| self.env.end(at));
         for _ in 0..1000 {
