@@ -189,6 +189,8 @@ impl<C: Kind> Access<'_, C> {
             self.state.admit(child);
         } else {
             self.state.enqueue(child);
+            // The head had no room before, nor has it now. A permit may have come.
+            self.effects.in_order = self.state.permits().is_none();
         }
         Ok(())
     }
@@ -547,7 +549,9 @@ impl Core {
     #[inline(never)]
     fn finish(&self, state: &mut State, effects: &mut Effects) {
         self.log_stop(state);
-        state.process_queue(self.is_stopped(), effects);
+        if !effects.in_order {
+            state.process_queue(self.is_stopped(), effects);
+        }
         // The hints lie beside the lock, in a cache line that is this thread's by now.
         if state.has_ready() {
             self.has_ready.store(true, Ordering::Release);
@@ -626,7 +630,9 @@ impl Core {
         if !more.is_empty() {
             panic.guard(|| wake_all([more.into_iter().collect()].into()));
         }
-        panic.guard(|| drop(discard));
+        if discard.is_some() {
+            panic.guard(|| drop(discard));
+        }
         panic.discard();
     }
 

@@ -175,6 +175,8 @@ pub(crate) struct Effects {
     pub(crate) discard: Option<Waker>,
     /// A waiter has its turn and is to be [told](State::take_told).
     pub(crate) tell: bool,
+    /// The change left the queue in order, so it need not be [processed](State::process_queue).
+    pub(crate) in_order: bool,
     /// The group's task has children to take in, an end to come to, or a permit to wait for.
     pub(crate) notify: bool,
     /// The group need not wait for a permit any more.
@@ -932,6 +934,7 @@ impl State {
                 return;
             };
             waiter.stage = Stage::Waiting(position);
+            self.group_turn &= waiter.caller != Caller::Group;
             let weight = waiter.weight;
             self.starting.pop_back();
             self.reserved -= 1;

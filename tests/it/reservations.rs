@@ -479,3 +479,22 @@ fn waiters_that_come_and_go_behind_a_reservation_leave_room_and_order_as_they_we
     assert_eq!(f.task.run(&mut f.group), Poll::Ready(Ok(())));
     assert_eq!(log.take(), ["first"]);
 }
+
+#[test]
+fn a_group_whose_own_go_lost_its_reservation_to_a_lowered_limit_sleeps() {
+    let (task, log) = (MockTask::new(), Log::new());
+    let mut group = Group::new().with_limit(1);
+    let handle = group.handle();
+    handle.set_limit(Some(0));
+    let mut go = Box::pin(group.go(logs(&log, "first")));
+    assert!(task.poll(&mut go).is_pending());
+    // Room is reserved for the `go`, and taken back before it is polled.
+    handle.set_limit(Some(1));
+    handle.set_limit(Some(0));
+    let woken = task.wakes();
+    assert!(task.poll(&mut go).is_pending());
+    assert_eq!(task.wakes(), woken, "it has no turn, and so no work");
+    handle.set_limit(Some(1));
+    assert!(task.wakes() > woken);
+    assert!(task.poll(&mut go).is_ready());
+}

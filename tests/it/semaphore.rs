@@ -1,15 +1,15 @@
 //! A semaphore that groups share.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use crate::common::{
     Gate, Job, Log, Meter, MockTask, OnDrop, job, logged_child, panic_message, waits, yield_now,
 };
-use async_lock::Semaphore;
-use errgroup::{Boxed, Group, TryGoError, task};
+use async_lock::{Semaphore, SemaphoreGuardArc};
+use errgroup::{Boxed, Group, Handle, TryGoError, task};
 use futures::executor::block_on;
 use futures::stream;
 
@@ -753,4 +753,118 @@ fn a_newcomer_takes_a_free_permit_in_the_same_poll_and_is_not_woken_for_it() {
     assert_eq!(other.wakes(), 0);
     assert!(other.poll(&mut go).is_ready());
     assert_eq!(other.wakes(), 0);
+}
+
+#[test]
+fn a_go_or_feed_gets_the_permit_that_its_group_let_go_of_in_the_poll_before() {
+    // However many permits the group has taken over from its own children by then.
+    for (children, fed) in (0..100).flat_map(|n| [(n, false), (n, true)]) {
+        let (driver, other, cap) = (MockTask::new(), MockTask::new(), semaphore(1));
+        let mut group = group(&cap);
+        group.queue(job(async { Ok(0) }));
+        group.queue(task(job(async { Ok(1) })).priority(-1));
+        // Another task waits in front of the group. It is woken first, and does not come.
+        let mut acquire = Box::pin(cap.acquire_arc());
+        assert!(other.poll(&mut acquire).is_pending());
+        let ready = (0..children).map(|n| job(async move { Ok(n) }));
+        let mut feed = Box::pin(group.feed(stream::iter(ready)));
+        assert_eq!(driver.run(&mut feed), Poll::Ready(children));
+        drop(feed);
+        if fed {
+            let mut feed = Box::pin(group.feed(stream::iter([job(async { Ok(2) })])));
+            assert!(driver.run(&mut feed).is_ready(), "{children}");
+        } else {
+            assert!(driver.run(&mut group.go(job(async { Ok(2) }))).is_ready(), "{children}");
+        }
+    }
+}
+
+#[test]
+fn a_go_or_feed_gets_what_a_child_or_the_deadline_makes_room_with_in_the_same_poll() {
+    type Act = fn(&Handle<Kind>, Option<SemaphoreGuardArc>);
+    // Each case has a limit, and what is done in the midst of the poll.
+    let cases: [(usize, Act); 4] = [
+        (9, |_, held| drop(held)),
+        (9, |handle, _| assert!(handle.token().cancel())),
+        (1, |handle, held| {
+            drop(held);
+            handle.set_limit(None);
+        }),
+        (1, |handle, held| {
+            handle.set_limit(None);
+            drop(held);
+        }),
+    ];
+    for n in 0..4 * cases.len() {
+        let (limit, act) = cases[n / 4];
+        let (by_deadline, fed) = (n & 1 == 0, n & 2 == 0);
+        let (driver, other) = (MockTask::new(), MockTask::new());
+        let (cap, gate) = (semaphore(2), Gate::new());
+        let held = cap.try_acquire_arc();
+        let shared = Arc::<OnceLock<Handle<Kind>>>::default();
+        let (open, acting) = (gate.wait(0), Arc::clone(&shared));
+        let acts = async move {
+            open.await;
+            act(acting.get().unwrap(), held);
+            std::future::pending::<()>().await;
+        };
+        let mut group = group(&cap).with_limit(limit);
+        if by_deadline {
+            group = group.with_deadline(acts);
+            group.queue(waits(&gate, 1));
+        } else {
+            group.queue(job(async {
+                acts.await;
+                Ok(0)
+            }));
+        }
+        let handle = shared.get_or_init(|| group.handle()).clone();
+        // Another task waits in front of the group. It is woken first, and does not come.
+        let mut acquire = Box::pin(cap.acquire_arc());
+        assert!(other.poll(&mut acquire).is_pending());
+        let child = waits(&gate, 2);
+        if fed {
+            let mut feed = Box::pin(group.feed(stream::iter([child])));
+            assert!(driver.run(&mut feed).is_pending());
+            gate.open(0);
+            let _ = driver.run(&mut feed);
+            assert!(handle.is_stopped() || handle.stats().running == 2, "case {n}");
+        } else {
+            let mut go = group.go(child);
+            assert!(driver.run(&mut go).is_pending());
+            gate.open(0);
+            assert!(driver.run(&mut go).is_ready(), "case {n}");
+        }
+    }
+}
+
+#[test]
+fn groups_on_four_threads_that_share_one_permit_and_use_their_own_go_and_feed_all_end() {
+    const ROUNDS: usize = 50;
+    let cap = semaphore(1);
+    std::thread::scope(|threads| {
+        for thread in 0..4 {
+            let cap = &cap;
+            threads.spawn(move || {
+                for round in 0..ROUNDS {
+                    block_on(async {
+                        let mut group = group(cap);
+                        for n in 0..70 {
+                            let child = job(async move { Ok(n) });
+                            match (n + 7 * round + thread) % 4 {
+                                0 => group.queue(task(child).priority(-1)),
+                                1 => {
+                                    let ready = (0..round % 34).map(|n| job(async move { Ok(n) }));
+                                    group.feed(stream::iter(ready)).await;
+                                }
+                                _ => group.go(child).await.unwrap(),
+                            }
+                        }
+                        group.await.unwrap();
+                    });
+                }
+            });
+        }
+    });
+    assert_eq!(free(&cap), 1);
 }

@@ -1,19 +1,27 @@
-//! Random schedules, against a model of what a group promises.
+//! Random schedules, checked against what a group promises. There are two kinds of worlds.
 //!
-//! `Model` says in plain code what has to come of each step. `World` takes the same steps
-//! with a real group, its children, and those who wait at its handles, all polled by hand.
-//! After each step the two are compared: the answers, the numbers, who was woken, who is gone.
+//! [`world`]: one group, against [`promises`]. The model says in plain code what has to come of
+//! each step. The world takes the same steps with a real group, its children, and those that
+//! wait at its handles, all polled by hand. After each step it compares the two: the answers,
+//! the numbers, which tasks were woken, which children are gone. The model does not say in
+//! which order the group polls children that are awake at the same time. There it follows:
+//! each child notes what it does, and the model checks that it was allowed to. Nor does it say
+//! which of several waiters the semaphore gives a permit to. So the group is the only one that
+//! waits for permits, and it has too few children to let go of one for the others.
 //!
-//! What the model does not say is in which order the group polls children that are awake at
-//! the same time. There it follows: each child writes down what it does, and the model
-//! checks that it was allowed to.
+//! [`sharing`]: several groups and other tasks with one semaphore, each polled only when it was
+//! woken. Nothing says in advance which of them gets a permit, so the world checks what holds
+//! whichever does: no permit is lost, and no task sleeps over one.
 #![allow(unreachable_pub)]
 
-#[path = "../common/mod.rs"]
+#[path = "../it/common.rs"]
+#[allow(dead_code)]
 mod common;
 mod promises;
 mod puppet;
 mod results;
+mod sharing;
+mod tasks;
 mod world;
 
 use proptest::prelude::*;
@@ -23,7 +31,7 @@ use crate::puppet::Order;
 use crate::results::Rule;
 use crate::world::{Kid, Plan, Step, World};
 
-/// What is asked for a child: mostly nothing.
+/// Generates what is asked for a child: mostly nothing.
 fn traits() -> impl Strategy<Value = Traits> {
     let weight = prop_oneof![8 => Just(1_usize), 3 => 2..4_usize, 1 => 4..9_usize];
     let priority = prop_oneof![6 => Just(0), 2 => -2..3_i32];
@@ -70,7 +78,7 @@ fn order() -> impl Strategy<Value = Order> {
     ]
 }
 
-/// What a child does at its first poll: mostly nothing.
+/// Generates what a child does at its first poll: mostly nothing.
 fn first() -> impl Strategy<Value = Option<Order>> {
     prop_oneof![
         6 => Just(None),
@@ -117,13 +125,13 @@ fn simple() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn settings() -> ProptestConfig {
+fn settings(least: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases.max(400), failure_persistence: None, ..default }
+    ProptestConfig { cases: default.cases.max(least), failure_persistence: None, ..default }
 }
 
 proptest! {
-    #![proptest_config(settings())]
+    #![proptest_config(settings(400))]
 
     #[test]
     fn a_group_keeps_its_promises_under_any_schedule(
@@ -131,6 +139,23 @@ proptest! {
         steps in prop::collection::vec(step(), 1..80),
     ) {
         let mut world = World::new(&plan);
+        for step in &steps {
+            world.step(step);
+        }
+        world.end();
+    }
+}
+
+proptest! {
+    #![proptest_config(settings(1500))]
+
+    #[test]
+    fn groups_that_share_a_semaphore_never_sleep_over_a_permit(
+        permits in 1..4_usize,
+        (plans, steps) in sharing::plans()
+            .prop_flat_map(|plans| (Just(plans.clone()), sharing::steps(plans.len()))),
+    ) {
+        let mut world = sharing::World::new(permits, &plans);
         for step in &steps {
             world.step(step);
         }

@@ -1,34 +1,34 @@
-//! The promises, in plain code. It knows nothing of how a group does it.
+//! The promises of a group, in plain code. The model knows nothing of how a group keeps them.
 //!
-//! Each promise stands in one place: who fits ([`Model::fits`]: limits, weights; and
-//! [`Model::has_permit`]: semaphores), who is before whom in line ([`Model::stand`]:
-//! priorities), what keeps a group open ([`Model::is_over`]: daemons), what a result means
-//! ([`Rule`](crate::results::Rule): policies), what ends those who run ([`Model::cut_off`]: a
-//! grace). What is new to a group is added there.
+//! Each promise has one place. [`Model::fits`] says which child has room (limits, weights),
+//! and [`Model::has_permit`] which has a permit (semaphores). [`Model::enqueue`] says what is
+//! first in the queue (priorities), [`Model::is_over`] what keeps a group open (daemons), and
+//! [`Model::cut_off`] what ends the running children (a grace). [`Rule`](crate::results::Rule)
+//! says what a result means (policies). A new promise is added there.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use errgroup::{Reason, TryGoError};
 
-use crate::results::{Heard, Output, Rule};
+use crate::results::{Ended, Output, Rule};
 
-/// A child; the numbers are given in the order in which the children are made.
+/// A child. The numbers are given in the order in which the children are made.
 pub type Id = usize;
-/// Somebody who waits in a `go` or a `feed`.
+/// A `go` or a `feed` that waits.
 pub type Ticket = usize;
 
 /// Where a child is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Place {
-    /// In the hands of one who wants it admitted.
+    /// Not handed over yet: a `go` or a `feed` has it.
     Outside,
     Queued,
-    /// Accepted, behind one who was granted room and has not come: it starts after his.
+    /// Accepted, behind a waiter that has room reserved. It starts after that waiter's child.
     Held,
-    /// Admitted; with its place in the order of admission.
+    /// Admitted, with its place in the order of admission.
     Running(usize),
-    /// Finished, refused or dropped: it must have been dropped by now.
+    /// Finished, refused or dropped. The child is gone by now.
     Gone,
 }
 
@@ -46,27 +46,27 @@ pub enum Entry {
     Waiter(Ticket),
 }
 
-/// Where somebody stands in line: the higher priority first, then who came first.
+/// The order in the queue: the higher priority first, then the earlier arrival.
 type Rank = (Reverse<i32>, u64);
 
-/// One who has room.
+/// What has room.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Slot {
     Child(Id),
-    /// Who waited, and has not come yet.
-    Granted(Ticket),
+    /// A waiter whose room is reserved and not claimed yet.
+    Reserved(Ticket),
 }
 
 #[derive(Debug)]
 pub struct Waiter {
-    /// The child within which it waits, and which is woken in its stead.
+    /// The child within which it waits, which is woken in its place.
     pub inside: Option<Id>,
     pub kind: Kind,
-    /// Somebody has called it since it was last polled.
+    /// It was woken since it was last polled.
     pub woken: bool,
-    /// It waits within a child and is to put its own into the queue.
+    /// It waits within a child, and is to put its own child into the queue.
     pub to_queue: bool,
-    /// Where it stands, or stood before it was granted room.
+    /// Where it is in the queue, or was before room was reserved for it.
     rank: Rank,
 }
 
@@ -101,7 +101,7 @@ pub enum End {
 pub enum Grace {
     #[default]
     Endless,
-    /// The stop has not come, or nobody ran then.
+    /// The stop has not come, or no child ran then.
     Waiting,
     Running,
     Over,
@@ -110,26 +110,28 @@ pub enum Grace {
 #[derive(Debug, Default)]
 pub struct Model {
     pub limit: Option<usize>,
-    /// How many permits the semaphore has that nobody else holds; `None` without one.
+    /// How many permits the semaphore has that no other code holds, or `None` without a
+    /// semaphore.
     pub permits: Option<usize>,
-    /// The group stood in the semaphore's own line when it was last polled.
-    pub stands_for_permit: bool,
+    /// The group waited at the semaphore when it was last polled.
+    pub waited_for_permit: bool,
     pub rule: Rule,
     pub grace: Grace,
     pub places: Vec<Place>,
     pub traits: Vec<Traits>,
-    /// Children of the queue, and those who wait.
-    pub line: BTreeMap<Rank, Entry>,
-    /// How many have come to the line.
+    /// The queued children and the waiters.
+    pub queue: BTreeMap<Rank, Entry>,
+    /// How many arrivals there were.
     pub came: u64,
     pub waiters: BTreeMap<Ticket, Waiter>,
-    /// Those who have room and do not start before all that came earlier have come.
-    pub inbox: VecDeque<Slot>,
-    /// In order of admission; with those who are held.
+    /// What has room and does not start before all earlier arrivals have come.
+    pub starting: VecDeque<Slot>,
+    /// In order of admission, those that are held among them.
     pub running: Vec<Id>,
-    /// Admitted and not polled yet, in order.
-    pub fresh: VecDeque<Id>,
-    /// The children that were woken since they were last polled; the fresh among them.
+    /// The admitted children that were not polled yet, in order.
+    pub unpolled: VecDeque<Id>,
+    /// The children that were woken since they were last polled. Those that were never polled are
+    /// among them.
     pub awake: BTreeSet<Id>,
     pub admitted: usize,
     pub ok: usize,
@@ -138,7 +140,7 @@ pub struct Model {
     pub stopped: Option<Reason>,
     /// The group has not been polled since the stop.
     pub stop_unseen: bool,
-    pub heard: Vec<Heard>,
+    pub ended: Vec<Ended>,
     pub first_panic: Option<Id>,
     /// Resolved or gone.
     pub closed: bool,
@@ -160,48 +162,47 @@ impl Model {
     }
 
     pub fn queued(&self) -> usize {
-        self.line.values().filter(|entry| matches!(entry, Entry::Queued(_))).count()
+        self.queue.values().filter(|entry| matches!(entry, Entry::Queued(_))).count()
     }
 
     pub fn is_stopped(&self) -> bool {
         self.stopped.is_some()
     }
 
-    fn granted(&self) -> usize {
-        self.inbox.iter().filter(|slot| matches!(slot, Slot::Granted(_))).count()
+    fn reserved(&self) -> usize {
+        self.starting.iter().filter(|slot| matches!(slot, Slot::Reserved(_))).count()
     }
 
-    /// How many have room; room that was granted is taken.
+    /// How many children and waiters have room.
     fn count(&self) -> usize {
-        self.running.len() + self.granted()
+        self.running.len() + self.reserved()
     }
 
-    /// How much room they have.
+    /// How much room they take.
     fn used(&self) -> usize {
         let running = self.running.iter().map(|id| self.traits[*id].weight);
-        let granted = self.inbox.iter().map(|slot| match slot {
+        let reserved = self.starting.iter().map(|slot| match slot {
             Slot::Child(_) => 0,
-            Slot::Granted(ticket) => self.ticket_weight(*ticket),
+            Slot::Reserved(ticket) => self.ticket_weight(*ticket),
         });
-        running.chain(granted).sum()
+        running.chain(reserved).sum()
     }
 
-    /// **Never above the limit**: a child is admitted only where this holds. One that is
-    /// heavier than the limit runs alone.
+    /// **Never above the limit**: a child is admitted only if this holds. A child that is heavier
+    /// than the limit runs alone.
     fn fits(&self, weight: usize) -> bool {
         self.limit
             .is_none_or(|limit| self.used() + weight <= limit || (self.count() == 0 && limit > 0))
     }
 
-    /// **Never more than there are permits**, one for each.
+    /// **Never more than there are permits**, one for each child.
     pub fn has_permit(&self) -> bool {
         self.permits.is_none_or(|permits| self.count() < permits)
     }
 
-    /// **Admission in order**: nobody is admitted past those who wait, but for those of a
-    /// lower priority.
+    /// **Admission in order**: a newcomer overtakes only what has a lower priority.
     fn admits_newcomer(&self, Traits { weight, priority, .. }: Traits) -> bool {
-        let first = self.line.first_key_value();
+        let first = self.queue.first_key_value();
         let goes_first = first.is_none_or(|(&(Reverse(first), _), _)| priority > first);
         goes_first && self.fits(weight) && self.has_permit()
     }
@@ -217,7 +218,8 @@ impl Model {
         self.ticket_traits(ticket).weight
     }
 
-    /// One who brings a child that he doesn't know yet, asks for plain room.
+    /// Returns what is asked for. A `feed` does not know its next child yet, and asks for plain
+    /// room.
     fn ticket_traits(&self, ticket: Ticket) -> Traits {
         match self.waiters[&ticket].kind {
             Kind::Go(id) => self.traits[id],
@@ -225,42 +227,42 @@ impl Model {
         }
     }
 
-    /// Higher priority first, then first come, first admitted.
+    /// Returns the rank of the next arrival.
     fn rank(&mut self, priority: i32) -> Rank {
         self.came += 1;
         (Reverse(priority), self.came)
     }
 
-    fn stand(&mut self, rank: Rank, entry: Entry) {
-        assert_eq!(self.line.insert(rank, entry), None);
+    fn enqueue(&mut self, rank: Rank, entry: Entry) {
+        assert_eq!(self.queue.insert(rank, entry), None);
     }
 
     fn is_daemon(&self, id: Id) -> bool {
         self.traits[id].daemon
     }
 
-    /// **Open as long as** something runs, daemons apart, or somebody waits; after a stop,
-    /// those who run count, daemons too.
+    /// **Open as long as** a child runs that is no daemon, or something waits. After a stop, each
+    /// running child counts, daemons too.
     fn is_over(&self) -> bool {
         if self.is_stopped() {
             return self.running.is_empty();
         }
-        // Those that wait in the queue hold it open no more than those that run.
+        // A daemon in the queue keeps it open no more than one that runs.
         let is_daemon = |entry: &Entry| matches!(entry, Entry::Queued(id) if self.is_daemon(*id));
         self.running.iter().all(|id| self.is_daemon(*id))
-            && self.line.values().all(is_daemon)
-            && self.inbox.is_empty()
+            && self.queue.values().all(is_daemon)
+            && self.starting.is_empty()
     }
 
-    /// **Where only daemons are left**, they are told to end.
+    /// **When only daemons are left**, they are told to end.
     pub fn has_daemons_only(&self) -> bool {
-        let nobody = self.running.is_empty() && self.line.is_empty();
-        !self.is_stopped() && !nobody && self.is_over()
+        let empty = self.running.is_empty() && self.queue.is_empty();
+        !self.is_stopped() && !empty && self.is_over()
     }
 
-    /// Whether the first in line has room, and no permit.
+    /// Returns `true` if the first in the queue has room, and no permit.
     pub fn lacks_permit(&self) -> bool {
-        let first = self.line.first_key_value();
+        let first = self.queue.first_key_value();
         !self.is_stopped()
             && !self.closed
             && first.is_some_and(|(_, entry)| self.fits(self.weight(*entry)))
@@ -270,8 +272,8 @@ impl Model {
     fn admit(&mut self, id: Id) {
         assert!(self.fits(self.traits[id].weight) && self.has_permit() && !self.is_stopped());
         self.accept(id);
-        self.inbox.push_back(Slot::Child(id));
-        self.release();
+        self.starting.push_back(Slot::Child(id));
+        self.start_ready();
     }
 
     fn accept(&mut self, id: Id) {
@@ -279,109 +281,110 @@ impl Model {
         self.running.push(id);
     }
 
-    /// **Starts are in order**: those before whom nobody is awaited may start.
-    fn release(&mut self) {
-        while let Some(&Slot::Child(id)) = self.inbox.front() {
-            self.inbox.pop_front();
+    /// **Starts are in order**: a child starts when no earlier waiter has yet to come.
+    fn start_ready(&mut self) {
+        while let Some(&Slot::Child(id)) = self.starting.front() {
+            self.starting.pop_front();
             self.set(id, Place::Running(self.admitted));
             self.admitted += 1;
-            self.fresh.push_back(id);
+            self.unpolled.push_back(id);
             self.awake.insert(id);
         }
     }
 
-    /// One who was granted room comes with his child. It may be heavier than the room; then
-    /// it waits in the queue where he stood, or by its priority where that is higher.
-    fn fill(&mut self, ticket: Ticket, id: Id) {
+    /// A waiter brings a child for the room that is reserved for it. The child may be heavier
+    /// than that room. Then it is queued where the waiter was, or by its own priority if that is
+    /// higher.
+    fn fulfil(&mut self, ticket: Ticket, id: Id) {
         assert!(!self.is_stopped());
         let at = self.slot(ticket).unwrap();
         let more = self.traits[id].weight - self.ticket_weight(ticket);
         if more == 0 || self.count() == 1 || self.fits(more) {
-            self.inbox[at] = Slot::Child(id);
+            self.starting[at] = Slot::Child(id);
             self.accept(id);
         } else {
-            self.inbox.remove(at);
+            self.starting.remove(at);
             let (Reverse(priority), came) = self.waiters[&ticket].rank;
             let priority = priority.max(self.traits[id].priority);
             self.set(id, Place::Queued);
-            self.stand((Reverse(priority), came), Entry::Queued(id));
+            self.enqueue((Reverse(priority), came), Entry::Queued(id));
         }
-        self.release();
+        self.start_ready();
     }
 
-    /// One who was granted room gives it back.
-    fn give_back(&mut self, ticket: Ticket) {
+    /// Gives back the room that is reserved for a waiter.
+    fn give_room_back(&mut self, ticket: Ticket) {
         if let Some(at) = self.slot(ticket) {
-            self.inbox.remove(at);
-            self.release();
+            self.starting.remove(at);
+            self.start_ready();
         }
     }
 
     fn slot(&self, ticket: Ticket) -> Option<usize> {
-        self.inbox.iter().position(|slot| *slot == Slot::Granted(ticket))
+        self.starting.iter().position(|slot| *slot == Slot::Reserved(ticket))
     }
 
-    /// Room goes to those who are first in line: to a child of the queue at once, to one who
-    /// waits by granting it to him and calling him.
-    fn settle(&mut self) {
+    /// Gives room to what is first in the queue. A queued child is admitted. For a waiter the
+    /// room is reserved, and it is woken.
+    fn process_queue(&mut self) {
         if self.is_stopped() || self.closed {
             return;
         }
-        // **A lowered limit** takes back what was granted, but where somebody stands behind,
-        // or it is one alone.
+        // **A lowered limit** takes reserved room back, unless a child is held behind it, or the
+        // waiter is alone.
         while self
             .limit
             .is_some_and(|limit| self.used() > limit && (self.count() > 1 || limit == 0))
         {
-            let Some(&Slot::Granted(ticket)) = self.inbox.back() else {
+            let Some(&Slot::Reserved(ticket)) = self.starting.back() else {
                 break;
             };
-            self.inbox.pop_back();
-            self.stand(self.waiters[&ticket].rank, Entry::Waiter(ticket));
+            self.starting.pop_back();
+            self.enqueue(self.waiters[&ticket].rank, Entry::Waiter(ticket));
         }
-        while let Some((&rank, &entry)) = self.line.first_key_value() {
-            // **Nobody slips past** one who needs more room than there is.
+        while let Some((&rank, &entry)) = self.queue.first_key_value() {
+            // **Nothing overtakes** a child that needs more room than there is.
             if !self.fits(self.weight(entry)) || !self.has_permit() {
                 break;
             }
-            self.line.remove(&rank);
+            self.queue.remove(&rank);
             match entry {
                 Entry::Queued(id) => self.admit(id),
                 Entry::Waiter(ticket) => {
-                    self.inbox.push_back(Slot::Granted(ticket));
-                    self.call(ticket);
+                    self.starting.push_back(Slot::Reserved(ticket));
+                    self.wake_waiter(ticket);
                 }
             }
         }
-        self.settle_nested();
+        self.unblock_nested();
     }
 
-    /// **A group never deadlocks on itself**: where all who run, daemons apart, wait for room
-    /// in their own group, the one of them who has waited longest is told to use the queue.
-    fn settle_nested(&mut self) {
-        // Who was called goes on.
+    /// **A group never deadlocks on itself**: if all running children but daemons wait for room
+    /// in their own group, the one that has waited longest is told to use the queue.
+    fn unblock_nested(&mut self) {
+        // A waiter that was woken goes on.
         let waits =
             |waiter: &Waiter| waiter.inside.is_some_and(|id| !self.is_daemon(id)) && !waiter.woken;
         let child_waits = |id: &Id| {
             self.waiters.values().any(|waiter| waiter.inside == Some(*id) && waits(waiter))
         };
-        // Who was granted room brings a child that may run.
+        // A waiter with reserved room brings a child that may run.
         let mut others = self.running.iter().filter(|id| !self.is_daemon(**id)).peekable();
-        if self.granted() > 0 || others.peek().is_none() || !others.all(child_waits) {
+        if self.reserved() > 0 || others.peek().is_none() || !others.all(child_waits) {
             return;
         }
-        let waiters = self.line.iter().filter_map(|(&(_, came), entry)| match entry {
+        let waiters = self.queue.iter().filter_map(|(&(_, came), entry)| match entry {
             Entry::Waiter(ticket) if waits(&self.waiters[ticket]) => Some((came, *ticket)),
             _ => None,
         });
         let oldest = waiters.min().map(|(_, ticket)| ticket);
-        let oldest = oldest.expect("all who run wait");
+        let oldest = oldest.expect("all running children wait");
         self.waiters.get_mut(&oldest).unwrap().to_queue = true;
-        self.call(oldest);
+        self.wake_waiter(oldest);
     }
 
-    /// Wakes one who waits.
-    fn call(&mut self, ticket: Ticket) {
+    /// Wakes a waiter.
+    fn wake_waiter(&mut self, ticket: Ticket) {
         let waiter = self.waiters.get_mut(&ticket).unwrap();
         waiter.woken = true;
         if let Some(id) = waiter.inside {
@@ -395,15 +398,15 @@ impl Model {
         if self.is_stopped() {
             self.set(id, Place::Gone);
             Err(TryGoError::Stopped(()))
-        } else if self.line.is_empty() && self.admits_newcomer(self.traits[id]) {
-            // **It overtakes nobody** who waits, whatever its priority.
+        } else if self.queue.is_empty() && self.admits_newcomer(self.traits[id]) {
+            // **It overtakes nothing** that waits, whatever its priority.
             self.admit(id);
-            self.settle();
+            self.process_queue();
             Ok(())
         } else {
             self.set(id, Place::Gone);
-            // A permit may have come for the first in line.
-            self.settle();
+            // A permit may have come for the first in the queue.
+            self.process_queue();
             Err(TryGoError::AtLimit(()))
         }
     }
@@ -415,8 +418,8 @@ impl Model {
         } else {
             self.set(id, Place::Queued);
             let rank = self.rank(self.traits[id].priority);
-            self.stand(rank, Entry::Queued(id));
-            self.settle();
+            self.enqueue(rank, Entry::Queued(id));
+            self.process_queue();
         }
     }
 
@@ -437,7 +440,7 @@ impl Model {
         ticket
     }
 
-    /// Puts a child into a feed's stream, or ends it; a stream that was pending wakes.
+    /// Puts a child into a feed's stream, or ends the stream. A stream that was pending wakes.
     pub fn put(&mut self, ticket: Ticket, item: Option<Id>) {
         let waiter = self.waiters.get_mut(&ticket).unwrap();
         let Kind::Feed { items, ended, stalled, put, .. } = &mut waiter.kind else {
@@ -451,37 +454,37 @@ impl Model {
         }
     }
 
-    fn stands(&self, ticket: Ticket) -> bool {
-        self.line.get(&self.waiters[&ticket].rank) == Some(&Entry::Waiter(ticket))
+    fn is_queued(&self, ticket: Ticket) -> bool {
+        self.queue.get(&self.waiters[&ticket].rank) == Some(&Entry::Waiter(ticket))
     }
 
-    /// Somebody comes who may stand in line; a permit may have come before him.
-    pub fn comes(&mut self, ticket: Ticket) {
-        if self.stands(ticket) {
-            self.settle();
+    /// A waiter that may be in the queue is polled. A permit may have come before.
+    pub fn looks(&mut self, ticket: Ticket) {
+        if self.is_queued(ticket) {
+            self.process_queue();
         }
     }
 
-    /// Whether somebody has room; if not, he stands in line.
-    fn turn(&mut self, ticket: Ticket) -> bool {
+    /// Returns `true` if the waiter has room. If not, it is in the queue.
+    fn has_room(&mut self, ticket: Ticket) -> bool {
         if self.slot(ticket).is_some() {
             return true;
         }
-        if self.stands(ticket) {
+        if self.is_queued(ticket) {
             return false;
         }
         let traits = self.ticket_traits(ticket);
         let rank = self.rank(traits.priority);
         self.waiters.get_mut(&ticket).unwrap().rank = rank;
         if self.admits_newcomer(traits) {
-            self.inbox.push_back(Slot::Granted(ticket));
+            self.starting.push_back(Slot::Reserved(ticket));
             return true;
         }
-        self.stand(rank, Entry::Waiter(ticket));
+        self.enqueue(rank, Entry::Waiter(ticket));
         false
     }
 
-    /// A `go` is polled.
+    /// Polls a `go`.
     pub fn poll_go(&mut self, ticket: Ticket) -> Answer {
         let waiter = self.waiters.get_mut(&ticket).unwrap();
         waiter.woken = false;
@@ -490,14 +493,14 @@ impl Model {
         };
         let answer = if self.is_stopped() {
             self.set(id, Place::Gone);
-            self.give_back(ticket);
+            self.give_room_back(ticket);
             Answer::Stopped
-        } else if self.turn(ticket) {
-            self.fill(ticket, id);
+        } else if self.has_room(ticket) {
+            self.fulfil(ticket, id);
             Answer::Ok
         } else if to_queue {
-            // Its child stands where it stood itself.
-            *self.line.get_mut(&rank).unwrap() = Entry::Queued(id);
+            // The child takes the waiter's place in the queue.
+            *self.queue.get_mut(&rank).unwrap() = Entry::Queued(id);
             self.set(id, Place::Queued);
             Answer::Ok
         } else {
@@ -506,11 +509,11 @@ impl Model {
         if answer != Answer::Wait {
             self.waiters.remove(&ticket);
         }
-        self.settle();
+        self.process_queue();
         answer
     }
 
-    /// A `feed` is polled; its answer is how many it has admitted.
+    /// Polls a `feed`. Returns how many children it has admitted, or `None` while it waits.
     pub fn poll_feed(&mut self, ticket: Ticket) -> Option<usize> {
         self.waiters.get_mut(&ticket).unwrap().woken = false;
         let answer = loop {
@@ -528,7 +531,7 @@ impl Model {
                 break None;
             }
             (*stalled, *put) = (false, false);
-            if !self.turn(ticket) {
+            if !self.has_room(ticket) {
                 break None;
             }
             let Kind::Feed { items, ended, stalled, admitted, .. } =
@@ -539,38 +542,37 @@ impl Model {
             match items.pop_front() {
                 Some(id) => {
                     *admitted += 1;
-                    self.fill(ticket, id);
+                    self.fulfil(ticket, id);
                 }
                 None if *ended => break Some(*admitted),
                 // It holds neither room nor a place.
                 None => {
                     *stalled = true;
-                    self.give_back(ticket);
+                    self.give_room_back(ticket);
                 }
             }
-            self.settle();
+            self.process_queue();
         };
         if answer.is_some() {
             self.leave(ticket);
         }
-        self.settle();
+        self.process_queue();
         answer
     }
 
-    /// **A raised limit** admits those who wait at once; a lowered one lets the running
+    /// **A raised limit** admits at once what waits. A lowered one lets the running children
     /// finish.
     pub fn set_limit(&mut self, limit: Option<usize>) {
         self.limit = limit;
-        self.settle();
+        self.process_queue();
     }
 
-    /// Somebody who waits is dropped, with what he has: **no trace**, and those behind him
-    /// move up.
+    /// Drops a waiter with what it has. **It leaves no trace**, and those behind it move up.
     pub fn leave(&mut self, ticket: Ticket) {
-        if self.stands(ticket) {
-            self.line.remove(&self.waiters[&ticket].rank);
+        if self.is_queued(ticket) {
+            self.queue.remove(&self.waiters[&ticket].rank);
         }
-        self.give_back(ticket);
+        self.give_room_back(ticket);
         match self.waiters.remove(&ticket).unwrap().kind {
             Kind::Go(id) => self.set(id, Place::Gone),
             Kind::Feed { items, .. } => {
@@ -579,32 +581,32 @@ impl Model {
                 }
             }
         }
-        self.settle();
+        self.process_queue();
     }
 
     // --- what children do ---
 
-    /// A child is woken by somebody else.
+    /// Wakes a child from outside of the group.
     pub fn wake(&mut self, id: Id) {
         if matches!(self.place(id), Place::Running(_)) {
             self.awake.insert(id);
         }
     }
 
-    /// **Polled only when woken**, never before it is admitted, never after its end; and
-    /// first polled in order of admission.
+    /// **Polled only when woken**, never before its admission and never after its end. The first
+    /// polls are in order of admission.
     pub fn polled(&mut self, id: Id) {
         assert!(matches!(self.place(id), Place::Running(_)), "{id} does not run");
         assert!(self.awake.remove(&id), "{id} was not woken");
-        if self.fresh.contains(&id) {
-            assert_eq!(self.fresh.pop_front(), Some(id), "out of order");
+        if self.unpolled.contains(&id) {
+            assert_eq!(self.unpolled.pop_front(), Some(id), "out of order");
         }
     }
 
-    /// A child has come to its end.
+    /// Ends a child.
     ///
-    /// **What decides** stops the group before the room is given away. After a stop, those
-    /// who run go on; their results stop nobody any more.
+    /// **A deciding result** stops the group before the child's room is given away. After a stop
+    /// the running children go on, and their results stop nothing any more.
     pub fn finished(&mut self, id: Id, outcome: Outcome) {
         let Place::Running(index) = self.place(id) else {
             panic!("{id} does not run");
@@ -625,23 +627,23 @@ impl Model {
                 self.first_panic.get_or_insert(id);
                 self.stop(Reason::Panicked);
                 self.drop_queue();
-                self.settle();
+                self.process_queue();
                 return;
             }
         };
-        self.heard.push(Heard { index, result });
+        self.ended.push(Ended { index, result });
         if let Some(reason) = self.rule.stops(result) {
             self.stop(reason);
         }
         if self.is_stopped() {
             self.drop_queue();
         }
-        self.settle();
+        self.process_queue();
     }
 
     // --- stops and ends ---
 
-    /// **The first reason stays**. All who wait are called.
+    /// **The first reason stays**. All waiters are woken.
     pub fn stop(&mut self, reason: Reason) {
         if self.is_stopped() {
             return;
@@ -649,34 +651,34 @@ impl Model {
         self.stopped = Some(reason);
         self.stop_unseen = true;
         for ticket in self.waiters.keys().copied().collect::<Vec<_>>() {
-            let waits = self.stands(ticket) || self.slot(ticket).is_some();
+            let waits = self.is_queued(ticket) || self.slot(ticket).is_some();
             let stalls = matches!(self.waiters[&ticket].kind, Kind::Feed { stalled: true, .. });
             if waits || stalls {
-                self.call(ticket);
+                self.wake_waiter(ticket);
             }
         }
     }
 
-    /// What is queued when the group stops is dropped unpolled; **nobody is awaited** any
-    /// more, and those who were held behind him may start.
+    /// Drops the queue after a stop. The children in it are never polled. **No waiter is
+    /// expected** any more, so the children that were held behind one start.
     fn drop_queue(&mut self) {
         self.stop_unseen = false;
-        self.inbox.retain(|slot| matches!(slot, Slot::Child(_)));
-        self.release();
-        for (_, entry) in std::mem::take(&mut self.line) {
+        self.starting.retain(|slot| matches!(slot, Slot::Child(_)));
+        self.start_ready();
+        for (_, entry) in std::mem::take(&mut self.queue) {
             match entry {
                 Entry::Queued(id) => {
                     self.set(id, Place::Gone);
                     self.dropped += 1;
                 }
-                // Nobody has to wait in line any more.
+                // The waiter was woken for the stop.
                 Entry::Waiter(_) => {}
             }
         }
     }
 
-    /// The group is polled, or polls its children while its own `go` waits.
-    pub fn driven(&mut self) {
+    /// Polls the group, or its children while its own `go` waits.
+    pub fn drive(&mut self) {
         if self.closed {
             return;
         }
@@ -687,7 +689,7 @@ impl Model {
             }
         }
         // A permit may have come.
-        self.settle();
+        self.process_queue();
     }
 
     /// The grace begins.
@@ -696,12 +698,12 @@ impl Model {
         self.grace = Grace::Running;
     }
 
-    /// **When the grace is over**, who still runs is dropped.
+    /// **When the grace is over**, the running children are dropped.
     fn cut_off(&mut self) {
         for id in std::mem::take(&mut self.running) {
             self.set(id, Place::Gone);
             self.dropped += 1;
-            // With it goes what it waits with.
+            // The `go` that it holds is dropped with it.
             let inside = self.waiters.iter().find(|(_, waiter)| waiter.inside == Some(id));
             if let Some((&ticket, _)) = inside {
                 self.leave(ticket);
@@ -709,9 +711,9 @@ impl Model {
         }
     }
 
-    /// After a poll that has not come to the end.
-    pub fn rests(&mut self) {
-        self.stands_for_permit = self.lacks_permit();
+    /// Ends a poll that the group has not resolved in.
+    pub fn sleep(&mut self) {
+        self.waited_for_permit = self.lacks_permit();
         assert!(!self.has_daemons_only(), "they were not told");
         assert!(!self.grace_is_due(), "the grace has not begun");
     }
@@ -730,7 +732,7 @@ impl Model {
         self.closed = true;
         Some(match self.first_panic {
             Some(id) => End::Panic(id),
-            None => End::Output(self.rule.output(&self.heard)),
+            None => End::Output(self.rule.output(&self.ended)),
         })
     }
 
@@ -741,24 +743,25 @@ impl Model {
         }
         self.stop(Reason::Dropped);
         self.closed = true;
-        self.inbox.clear();
+        self.starting.clear();
         self.cut_off();
         self.drop_queue();
     }
 
-    /// Whether there is a permit for the first in line, of which nobody has told him yet.
+    /// Returns `true` if there is a permit for the first in the queue, which does not know of it.
     fn has_unclaimed_permit(&self) -> bool {
-        let first = self.line.first_key_value();
+        let first = self.queue.first_key_value();
         !self.is_stopped()
             && first.is_some_and(|(_, entry)| self.fits(self.weight(*entry)))
             && self.has_permit()
     }
 
-    /// Whether the group has something to do: **no lost wake-up**, and none for nothing.
+    /// Returns `true` if the group has something to do. **No wake-up is lost**, and none is for
+    /// nothing.
     pub fn has_work(&self) -> bool {
         !self.closed
             && (!self.awake.is_disjoint(&self.running.iter().copied().collect())
-                || (self.stop_unseen && self.queued() + self.inbox.len() > 0)
+                || (self.stop_unseen && self.queued() + self.starting.len() > 0)
                 || (self.stop_unseen && self.grace_is_due())
                 || (self.is_stopped() && self.grace == Grace::Over)
                 || self.has_unclaimed_permit()

@@ -1,4 +1,4 @@
-//! The children: each does as it is told, and writes down what it does.
+//! The children. Each does as it is told, and notes what it does.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -21,25 +21,25 @@ pub enum Order {
     Finish(Outcome),
     /// Wakes itself.
     Yield,
-    /// Adds a child to its own group, and waits in `go`; it does one at a time.
+    /// Adds a child to its own group, and waits in `go`. A child has one `go` at a time.
     Go(Traits),
-    /// Nothing: it was woken for nothing.
+    /// It was woken for nothing.
     Nothing,
 }
 
 /// What a child has done.
 #[derive(Debug, PartialEq)]
 pub enum Event {
-    /// It is polled; whether the group had stopped then.
+    /// It is polled. The `bool` is `true` if the group had stopped then.
     Polled(Id, bool),
     Yielded(Id),
-    /// It has polled a `go`: for the first time, or again.
+    /// It has polled its `go`.
     Went(Id, Answer),
     Asked(Id, Traits),
-    /// It has given up what it waits for.
+    /// It has dropped its `go`.
     GaveUp(Id),
     Panicked(Id),
-    /// Its result has reached the policy, with its index.
+    /// Its result has reached the policy, with its index. The `bool` is `true` for an `Ok`.
     Finished(Id, usize, bool),
     Dropped(Id),
     /// The grace has begun.
@@ -49,7 +49,7 @@ pub enum Event {
 type Returned = Result<Id, Id>;
 type Waits = Go<Handle<Kids>, Kids, Task<Puppet>>;
 pub type Kids = Boxed<'static, Id, Id>;
-pub type Held = Group<Kids, Hears>;
+pub type Held = Group<Kids, NotingPolicy>;
 
 #[derive(Default)]
 struct Wire {
@@ -87,7 +87,7 @@ impl Future for Puppet {
                     Outcome::Failed => return Poll::Ready(Err(this.id)),
                     Outcome::Panicked => {
                         this.maker.note(Event::Panicked(this.id));
-                        // Without the message of the hook.
+                        // The panic hook prints nothing then.
                         resume_unwind(Box::new(this.id));
                     }
                 }
@@ -117,13 +117,13 @@ impl Future for Puppet {
 
 impl Drop for Puppet {
     fn drop(&mut self) {
-        // First what it holds.
+        // The `go` that it holds is dropped before the event is noted.
         self.go = None;
         self.maker.note(Event::Dropped(self.id));
     }
 }
 
-/// A child with what is asked for it.
+/// Returns a child with what is asked for it.
 pub fn dressed(puppet: Puppet, traits: Traits) -> Task<Puppet> {
     let Traits { weight, priority, daemon } = traits;
     let child = task(puppet).weight(weight).priority(priority);
@@ -138,7 +138,7 @@ pub fn answer<T, E>(poll: &Poll<Result<T, E>>) -> Answer {
     }
 }
 
-/// Makes children, hears of what they do, and tells them what to do next.
+/// Makes children, collects what they note, and tells them what to do next.
 #[derive(Clone, Default)]
 pub struct Maker(Arc<Mutex<Made>>);
 
@@ -158,8 +158,8 @@ impl Maker {
         Puppet { id: wires.len() - 1, wire, maker: self.clone(), go: None }
     }
 
-    /// Gives a child an order and wakes it, by the waker with which it was last polled.
-    pub fn pull(&self, id: Id, order: Option<Order>) {
+    /// Gives a child an order, and wakes it by the waker with which it was last polled.
+    pub fn order(&self, id: Id, order: Option<Order>) {
         let wire = Arc::clone(&self.0.lock().unwrap().wires[id]);
         let waker = {
             let mut wire = wire.lock().unwrap();
@@ -171,7 +171,7 @@ impl Maker {
         }
     }
 
-    /// What has been done since the last call.
+    /// Returns what has been noted since the last call.
     pub fn events(&self) -> Vec<Event> {
         std::mem::take(&mut self.0.lock().unwrap().events)
     }
@@ -180,7 +180,7 @@ impl Maker {
         self.0.lock().unwrap().events.push(event);
     }
 
-    /// `None` breaks the cycle of children that hold it.
+    /// Sets the handle. `None` breaks the cycle through the children that hold it.
     pub fn set_handle(&self, handle: Option<Handle<Kids>>) {
         self.0.lock().unwrap().handle = handle;
     }
@@ -190,8 +190,8 @@ impl Maker {
     }
 }
 
-/// A policy of the crate's; notes what it hears.
-pub struct Hears(Maker, Inner);
+/// A policy of the crate that notes each result.
+pub struct NotingPolicy(Maker, Inner);
 
 enum Inner {
     FirstErr(FirstErr<Id>),
@@ -202,7 +202,7 @@ enum Inner {
     FirstDone(FirstDone<Id, Id>),
 }
 
-impl Hears {
+impl NotingPolicy {
     pub fn new(maker: &Maker, rule: Rule) -> Self {
         let inner = match rule {
             Rule::FirstErr => Inner::FirstErr(FirstErr::new()),
@@ -216,7 +216,7 @@ impl Hears {
     }
 }
 
-impl Policy<Id, Id> for Hears {
+impl Policy<Id, Id> for NotingPolicy {
     type Output = Output;
 
     fn on_child(&mut self, index: usize, result: Returned) -> Verdict {

@@ -1,4 +1,4 @@
-//! What a group's results add up to: each policy's promise, over the results as they came.
+//! The output of a group: each policy's promise, over the results in the order of their ends.
 
 use errgroup::Reason;
 
@@ -15,14 +15,14 @@ pub enum Rule {
     FirstDone,
 }
 
-/// A result, with the index of its child, in the order in which they came.
+/// A result, with the index of its child.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard {
+pub struct Ended {
     pub index: usize,
     pub result: Result<Id, Id>,
 }
 
-/// What comes out of a group.
+/// The output of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     FirstErr(Result<(), Id>),
@@ -34,7 +34,7 @@ pub enum Output {
 }
 
 impl Rule {
-    /// Whether the group stops, having heard this result.
+    /// Returns why this result stops the group, or `None` if it does not.
     pub fn stops(self, result: Result<Id, Id>) -> Option<Reason> {
         match (self, result) {
             (Self::FirstErr | Self::Collect | Self::FirstDone, Err(_)) => Some(Reason::Failed),
@@ -43,13 +43,13 @@ impl Rule {
         }
     }
 
-    pub fn output(self, heard: &[Heard]) -> Output {
-        let came = || heard.iter().map(|heard| heard.result);
+    pub fn output(self, ended: &[Ended]) -> Output {
+        let came = || ended.iter().map(|ended| ended.result);
         let first_error = came().find_map(Result::err);
         let errors: Vec<Id> = came().filter_map(Result::err).collect();
-        let mut in_order = heard.to_vec();
-        in_order.sort_by_key(|heard| heard.index);
-        let in_order = in_order.iter().map(|heard| heard.result);
+        let mut in_order = ended.to_vec();
+        in_order.sort_by_key(|ended| ended.index);
+        let in_order = in_order.iter().map(|ended| ended.result);
         match self {
             Self::FirstErr => Output::FirstErr(first_error.map_or(Ok(()), Err)),
             Self::Collect => Output::Collect(in_order.collect()).with_first(first_error),
@@ -64,7 +64,7 @@ impl Rule {
 }
 
 impl Output {
-    /// The first error is the first that came, not the first in order.
+    /// Puts the error that came first in the place of the first one by index.
     fn with_first(self, error: Option<Id>) -> Self {
         error.map_or(self, |error| Self::Collect(Err(error)))
     }

@@ -1,4 +1,4 @@
-//! The real group and all around it, in step with the model.
+//! A real group and all around it, in step with the [`Model`].
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,9 +9,9 @@ use async_lock::{Semaphore, SemaphoreGuardArc};
 use errgroup::future::{Feed, Go};
 use errgroup::{Group, Handle, Reason, TryGoError};
 
-use crate::common::{Gate, Tap, Task};
+use crate::common::{Gate, MockTask, Tap};
 use crate::promises::{Answer, End, Grace, Id, Model, Outcome, Place, Ticket, Traits};
-use crate::puppet::{Event, Hears, Held, Kids, Maker, Order, Puppet, answer, dressed};
+use crate::puppet::{Event, Held, Kids, Maker, NotingPolicy, Order, Puppet, answer, dressed};
 use crate::results::Rule;
 
 /// A child to be: what is asked for it, and what it does at its first poll.
@@ -73,9 +73,9 @@ pub enum Step {
         limit: Option<usize>,
     },
     Cancel,
-    /// The grace is over, if it has begun.
+    /// Ends the grace, if it has begun.
     Over,
-    /// Somebody else takes a permit, or gives one back.
+    /// Other code takes a permit, or gives one back.
     Take,
     Give,
     Poll,
@@ -85,11 +85,11 @@ pub enum Step {
 
 type Child = errgroup::Task<Puppet>;
 
-/// Who waits outside of the group, each in a task of its own.
+/// A waiter outside of the group, which has a task of its own.
 struct Outside {
     ticket: Ticket,
     future: Waiting,
-    task: Task,
+    task: MockTask,
     /// The task's wake-ups when it was last polled.
     wakes: usize,
 }
@@ -101,22 +101,22 @@ enum Waiting {
 
 pub struct World {
     model: Model,
-    /// Away while its own `go` holds it.
+    /// `None` while its own `go` holds it.
     group: Option<Held>,
-    /// The group's own `go`, where it waits.
+    /// The group's own `go`, while it waits.
     own: Option<Ticket>,
     handle: Handle<Kids>,
     maker: Maker,
-    task: Task,
+    task: MockTask,
     outside: Vec<Outside>,
     dropped: BTreeSet<Id>,
-    /// Where the group's task sleeps: its wake-ups when it was last polled, and whether
-    /// there was any reason to wake it since.
+    /// While the group's task sleeps: its wake-ups when it was last polled, and whether there was
+    /// any reason to wake it since.
     asleep: Option<(usize, bool)>,
-    /// Where the grace waits for its end.
+    /// The gate at which the grace waits.
     gate: Gate,
     semaphore: Option<Arc<Semaphore>>,
-    /// The permits that others hold.
+    /// The permits that other code holds.
     taken: Vec<SemaphoreGuardArc>,
 }
 
@@ -125,7 +125,7 @@ impl World {
         let &Plan { limit, rule, grace, permits } = plan;
         let (maker, gate) = (Maker::default(), Gate::new());
         let semaphore = permits.map(|permits| Arc::new(Semaphore::new(permits)));
-        let mut group = Group::new().with_policy(Hears::new(&maker, rule));
+        let mut group = Group::new().with_policy(NotingPolicy::new(&maker, rule));
         if grace {
             let (maker, over) = (maker.clone(), gate.wait(0));
             group = group.with_grace(move || {
@@ -149,7 +149,7 @@ impl World {
             own: None,
             handle,
             maker,
-            task: Task::new(),
+            task: MockTask::new(),
             outside: Vec::new(),
             dropped: BTreeSet::new(),
             asleep: None,
@@ -162,8 +162,9 @@ impl World {
         (puppet.id, dressed(puppet, kid.traits))
     }
 
-    /// A group with a semaphore lets others have a turn when it has used a permit 32 times in
-    /// a row. The model does not say so; so there are too few children for that.
+    /// Returns `true` if no further child is to be made. A group lets go of a permit after it has
+    /// used it 32 times in a row. The model does not say so, so there are too few children for
+    /// that; [`sharing`](crate::sharing) has enough.
     fn is_full(&self) -> bool {
         self.semaphore.is_some() && self.model.places.len() >= 16
     }
@@ -219,11 +220,11 @@ impl World {
                 self.asleep = None;
             }
         }
-        self.hear();
+        self.follow();
         self.check();
     }
 
-    /// Somebody else takes a permit, if there is one: **it is there** if the model says so.
+    /// Other code takes a permit, if there is one. **It is there** if the model says so.
     fn take(&mut self) {
         let Some(semaphore) = &self.semaphore else {
             return;
@@ -266,8 +267,8 @@ impl World {
         self.model.queue(id);
     }
 
-    /// A `go` of the group itself; while it waits, others take their steps, and a `Poll` or a
-    /// `Run` polls it again. In the end it is dropped.
+    /// Awaits a `go` of the group itself. While it waits, others take their steps, and a `Poll`
+    /// or a `Run` polls it again. In the end it is dropped.
     fn own_go(&mut self, kid: Kid, meanwhile: &[Step]) {
         let Some(mut group) = self.group.take() else {
             return;
@@ -294,22 +295,22 @@ impl World {
         self.group = Some(group);
     }
 
-    /// True where it still waits.
+    /// Returns `true` if it still waits.
     fn poll_own(&mut self, go: &mut Go<&mut Held, Kids, Child>, ticket: Ticket) -> bool {
         let before = self.task.wakes();
         let real = answer(&self.task.poll(go));
         let mut expected = self.model.poll_go(ticket);
         if expected == Answer::Wait {
             // It polls the children meanwhile.
-            self.model.driven();
-            self.hear();
+            self.model.drive();
+            self.follow();
             expected = self.model.poll_go(ticket);
         }
         assert_eq!(real, expected);
-        self.hear();
+        self.follow();
         let waits = expected == Answer::Wait;
         if waits {
-            self.model.stands_for_permit = self.model.lacks_permit();
+            self.model.waited_for_permit = self.model.lacks_permit();
         }
         self.own = waits.then_some(ticket);
         self.asleep = waits.then_some((before, false));
@@ -340,7 +341,7 @@ impl World {
     }
 
     fn wait(&mut self, ticket: Ticket, future: Waiting) {
-        self.outside.push(Outside { ticket, future, task: Task::new(), wakes: 0 });
+        self.outside.push(Outside { ticket, future, task: MockTask::new(), wakes: 0 });
         self.poll_waiter(self.outside.len() - 1);
     }
 
@@ -376,7 +377,7 @@ impl World {
         let at = pick % self.outside.len();
         let Outside { ticket, future, task, wakes } = &mut self.outside[at];
         *wakes = task.wakes();
-        self.model.comes(*ticket);
+        self.model.looks(*ticket);
         let (ready, fits) = match future {
             Waiting::Go(go) => {
                 let real = answer(&task.poll(go));
@@ -390,7 +391,7 @@ impl World {
                 (real.is_some(), real == self.model.poll_feed(*ticket))
             }
         };
-        assert!(fits, "the answer of a waiter, which is ready: {ready}");
+        assert!(fits, "the answer of a waiter; it is ready: {ready}");
         if ready {
             self.outside.remove(at);
         }
@@ -407,33 +408,36 @@ impl World {
         let running = &self.model.running;
         if let Some(&id) = running.get(pick % running.len().max(1)) {
             self.model.wake(id);
-            self.maker.pull(id, Some(order));
+            self.maker.order(id, Some(order));
         }
     }
 
-    /// **A waker of a finished child** reaches nobody.
+    /// Wakes a finished child. **Its waker** reaches nothing.
     fn wake_gone(&mut self, pick: usize) {
         let gone: Vec<_> = self.dropped.iter().copied().collect();
         if let Some(&id) = gone.get(pick % gone.len().max(1)) {
-            self.maker.pull(id, None);
+            self.maker.order(id, None);
         }
     }
 
-    /// Polls the group once. True where it has resolved.
+    /// Polls the group once. Returns `true` if it has resolved.
     fn poll(&mut self) -> bool {
         let Some(group) = &mut self.group else {
             return true;
         };
         let before = self.task.wakes();
         let real = catch_unwind(AssertUnwindSafe(|| self.task.poll(group)));
-        self.model.driven();
+        self.model.drive();
         let mut awake = self.model.awake.clone();
         awake.retain(|id| self.model.running.contains(id));
-        let polled = Self::hear_events(&mut self.model, &mut self.dropped, &self.maker);
-        assert!(self.model.closed || awake.is_subset(&polled), "not all who were awake");
+        let polled = Self::follow_events(&mut self.model, &mut self.dropped, &self.maker);
+        assert!(
+            self.model.closed || awake.is_subset(&polled),
+            "not all woken children were polled"
+        );
         if self.model.has_daemons_only() {
             self.model.stop(Reason::Finished);
-            self.model.driven();
+            self.model.drive();
         }
         let expected = self.model.resolve();
         let real = match real {
@@ -442,7 +446,7 @@ impl World {
             Err(payload) => Some(End::Panic(*payload.downcast_ref::<Id>().unwrap())),
         };
         assert_eq!(real, expected);
-        self.model.rests();
+        self.model.sleep();
         self.asleep = Some((before, false));
         self.model.closed
     }
@@ -459,19 +463,19 @@ impl World {
         panic!("it never comes to rest");
     }
 
-    fn hear(&mut self) {
-        Self::hear_events(&mut self.model, &mut self.dropped, &self.maker);
+    fn follow(&mut self) {
+        Self::follow_events(&mut self.model, &mut self.dropped, &self.maker);
     }
 
-    /// Follows what the children have done, and checks it. Who was polled?
-    fn hear_events(model: &mut Model, dropped: &mut BTreeSet<Id>, maker: &Maker) -> BTreeSet<Id> {
+    /// Follows what the children have done, and checks it. Returns the children that were polled.
+    fn follow_events(model: &mut Model, dropped: &mut BTreeSet<Id>, maker: &Maker) -> BTreeSet<Id> {
         let mut polled = BTreeSet::new();
         for event in maker.events() {
-            // **Only daemons are left**: a stop that is seen now is theirs.
+            // **When only daemons are left**, the stop that a child sees now is theirs.
             let seen = matches!(event, Event::Polled(_, true) | Event::Grace);
             if seen && model.has_daemons_only() {
                 model.stop(Reason::Finished);
-                model.driven();
+                model.drive();
             }
             match event {
                 Event::Grace => model.grace_begins(),
@@ -490,7 +494,7 @@ impl World {
                 }
                 Event::Went(id, answer) => {
                     let ticket = inside(model, id).unwrap();
-                    model.comes(ticket);
+                    model.looks(ticket);
                     assert_eq!(answer, model.poll_go(ticket));
                 }
                 Event::GaveUp(id) => {
@@ -511,7 +515,7 @@ impl World {
         polled
     }
 
-    /// What can be seen from outside.
+    /// Checks what can be seen from outside.
     fn check(&mut self) {
         let model = &self.model;
         all_gone_are_dropped(model, &self.dropped);
@@ -525,7 +529,7 @@ impl World {
             (model.running.len(), model.ok, model.failed)
         );
         if model.stop_unseen {
-            // Whether the queue is gone already, is the group's business.
+            // The group may have dropped the queue already.
             assert_eq!(stats.queued + stats.dropped, model.queued() + model.dropped);
         } else {
             assert_eq!((stats.queued, stats.dropped), (model.queued(), model.dropped));
@@ -541,19 +545,22 @@ impl World {
         // **Woken when there is work, and only then.**
         if let Some((wakes, reason)) = &mut self.asleep {
             let work = model.has_work() || self.own.is_some_and(|own| model.waiters[&own].woken);
-            let permits = model.lacks_permit() || model.stands_for_permit;
+            let permits = model.lacks_permit() || model.waited_for_permit;
             *reason |= work || model.stop_unseen || permits;
             let woken = self.task.wakes() > *wakes;
-            assert!(woken || !work, "the group sleeps over its work");
+            assert!(woken || !work, "the group sleeps and has work");
             assert!(!woken || *reason, "the group was woken for nothing");
         }
         for outside in &self.outside {
             let woken = outside.task.wakes() > outside.wakes;
-            assert_eq!(woken, model.waiters[&outside.ticket].woken, "one who waits");
+            assert_eq!(
+                woken, model.waiters[&outside.ticket].woken,
+                "a waiter is woken when it has to be, and only then"
+            );
         }
     }
 
-    /// Lets everything come to its end: **it always does**.
+    /// Finishes all children and polls all waiters. **The group always ends** then.
     pub fn end(mut self) {
         while !self.taken.is_empty() {
             self.step(&Step::Give);
@@ -567,7 +574,7 @@ impl World {
             }
             for id in self.model.running.clone() {
                 self.model.wake(id);
-                self.maker.pull(id, Some(Order::Finish(Outcome::Ok)));
+                self.maker.order(id, Some(Order::Finish(Outcome::Ok)));
             }
             self.step(&Step::Run);
             for pick in (0..self.outside.len()).rev() {
@@ -585,8 +592,8 @@ impl World {
         while self.model.has_permit() && self.semaphore.is_some() {
             self.step(&Step::Take);
         }
-        assert_eq!(self.dropped.len(), self.model.places.len(), "nobody is left");
-        // A cycle of its own making.
+        assert_eq!(self.dropped.len(), self.model.places.len(), "all children are dropped");
+        // The children hold the handle, and the group's queue holds children.
         self.maker.set_handle(None);
     }
 }
@@ -596,7 +603,7 @@ fn inside(model: &Model, id: Id) -> Option<Ticket> {
     all.find(|(_, waiter)| waiter.inside == Some(id)).map(|(&ticket, _)| ticket)
 }
 
-/// **Dropped as soon as it is over**, and no sooner.
+/// Checks that a child is **dropped as soon as it is over**, and no sooner.
 fn all_gone_are_dropped(model: &Model, dropped: &BTreeSet<Id>) {
     for (id, place) in model.places.iter().enumerate() {
         let gone = *place == Place::Gone;
