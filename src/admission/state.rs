@@ -110,11 +110,15 @@ enum Stage {
     Waiting(Position),
     /// It is to put its child into the queue, since waiting could never end.
     MustQueue(Position),
-    /// Room is reserved, in that slot. `claimed`: its owner has been told so.
     Reserved {
+        /// The room is in this slot of `starting`.
         slot: u64,
         position: Position,
+        /// Its owner has been polled since, and knows.
         claimed: bool,
+        /// It had its turn before, as [`MustQueue`](Self::MustQueue), and has it again if the room
+        /// is revoked.
+        must_queue: bool,
     },
     /// The group has stopped.
     Stopped,
@@ -633,7 +637,8 @@ impl State {
         self.starting.push_back(Slot::Reserved(key));
         self.reserved += 1;
         if let Some(waiter) = self.waiters.get_mut(key) {
-            waiter.stage = Stage::Reserved { slot, position, claimed };
+            let must_queue = matches!(waiter.stage, Stage::MustQueue(_));
+            waiter.stage = Stage::Reserved { slot, position, claimed, must_queue };
         }
     }
 
@@ -930,11 +935,15 @@ impl State {
             let Some(waiter) = self.waiters.get_mut(key) else {
                 return;
             };
-            let Stage::Reserved { position, claimed: false, .. } = waiter.stage else {
+            let Stage::Reserved { position, claimed: false, must_queue, .. } = waiter.stage else {
                 return;
             };
-            waiter.stage = Stage::Waiting(position);
-            self.group_turn &= waiter.caller != Caller::Group;
+            if must_queue {
+                waiter.stage = Stage::MustQueue(position);
+            } else {
+                waiter.stage = Stage::Waiting(position);
+                self.group_turn &= waiter.caller != Caller::Group;
+            }
             let weight = waiter.weight;
             self.starting.pop_back();
             self.reserved -= 1;
