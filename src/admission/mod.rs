@@ -33,7 +33,7 @@ pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 use self::events::EventLog;
 use self::permits::Permits;
 pub(crate) use self::shared::{Refused, Shared, Ticket};
-use self::shared::{Spawner, start_unspawned, store};
+use self::shared::{Spawner, StateChange, start_unspawned, store};
 pub(crate) use self::state::{Caller, Phase};
 use self::state::{Dropped, Effects, State};
 use self::stop::StopSignal;
@@ -647,7 +647,7 @@ impl<C: Kind> Admission<C> {
     }
 
     #[inline]
-    fn record(&mut self, record: &mut dyn FnMut(&mut State)) {
+    fn record(&mut self, record: StateChange<'_>) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
             (shared.core.operations.record)(&shared.core, record);
         }

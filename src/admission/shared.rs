@@ -92,7 +92,7 @@ pub(super) struct Operations<C: Kind> {
     pub(super) queue: AcceptOffer<C>,
     pub(super) accept: AcceptOffer<C>,
     pub(super) abandon: fn(&Shared<C>, WaiterKey),
-    pub(super) fill: fn(&Shared<C>, Caller, WaiterKey, &mut dyn Offer<C>) -> Result<(), Refused>,
+    pub(super) fill: FillOffer<C>,
     pub(super) poll_go: PollOffer<C>,
     pub(super) poll_reserve: PollTicket<C>,
     pub(super) take_ready: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
@@ -101,6 +101,8 @@ pub(super) struct Operations<C: Kind> {
 }
 
 type AcceptOffer<C> = fn(&Shared<C>, Caller, &mut dyn Offer<C>) -> Result<(), Refused>;
+
+type FillOffer<C> = fn(&Shared<C>, Caller, WaiterKey, &mut dyn Offer<C>) -> Result<(), Refused>;
 
 type PollTicket<C> =
     fn(&Arc<Shared<C>>, Caller, &mut Option<Ticket<C>>, &Context<'_>) -> Poll<Result<(), Refused>>;
@@ -113,10 +115,12 @@ type PollOffer<C> = fn(
     &Context<'_>,
 ) -> Poll<Result<(), Refused>>;
 
+pub(super) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
+
 /// The part of [`Operations`] that does not depend on the type of the children.
 pub(super) struct CoreOperations {
-    pub(super) update: fn(&Core, &mut dyn FnMut(&mut State)),
-    pub(super) record: fn(&Core, &mut dyn FnMut(&mut State)),
+    pub(super) update: fn(&Core, StateChange<'_>),
+    pub(super) record: fn(&Core, StateChange<'_>),
     pub(super) finish_child: fn(&Core, usize, Outcome),
     pub(super) begin_poll: fn(&Core),
     pub(super) end_poll: fn(&Core) -> bool,
@@ -502,7 +506,7 @@ impl<C: Kind> Shared<C> {
     }
 
     /// Changes the state, by the group's task.
-    pub(super) fn update(&self, change: &mut dyn FnMut(&mut State)) {
+    pub(super) fn update(&self, change: StateChange<'_>) {
         (self.core.operations.update)(&self.core, change);
     }
 }
@@ -564,7 +568,7 @@ impl Core {
 
     /// Changes the state, processes the queue, and carries out the effects. For changes by the
     /// group's task, which takes in the children that start.
-    fn update(&self, change: &mut dyn FnMut(&mut State)) {
+    fn update(&self, change: StateChange<'_>) {
         let mut effects = Effects::default();
         let mut state = self.begin();
         change(&mut state);
@@ -583,7 +587,7 @@ impl Core {
     }
 
     /// Records events for the observer; changes nothing else.
-    fn record(&self, record: &mut dyn FnMut(&mut State)) {
+    fn record(&self, record: StateChange<'_>) {
         if self.observed {
             record(&mut self.begin());
         }

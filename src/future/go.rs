@@ -273,6 +273,9 @@ impl<C: Children, A: Child<C>> Extend<A> for Handle<C> {
     }
 }
 
+/// A child that is admitted, or given back.
+type Admitted<A> = Result<(), Stopped<A>>;
+
 /// Future for [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go): waits for room
 /// and admits a child.
 ///
@@ -303,7 +306,7 @@ pub struct Go<D, C: Kind, A> {
     child: Option<A>,
     /// Its place in the queue, if it has to wait.
     ticket: Option<Ticket<C>>,
-    step: fn(&mut Self, &mut Context<'_>) -> Poll<Result<(), Stopped<A>>>,
+    step: fn(&mut Self, &mut Context<'_>) -> Poll<Admitted<A>>,
 }
 
 #[expect(private_bounds, reason = "made and driven by this crate alone")]
@@ -318,7 +321,7 @@ where
     }
 
     #[inline]
-    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped<A>>> {
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
         if self.enter() {
             return Poll::Ready(Ok(()));
         }
@@ -343,7 +346,7 @@ where
     }
 
     #[inline(never)]
-    fn ask_and_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped<A>>> {
+    fn ask_and_wait(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
         if self.child.is_none() {
             return Poll::Pending;
         }
@@ -358,7 +361,7 @@ where
     }
 
     /// Polls the children until there is room.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped<A>>> {
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
         let Self { driver, child, ticket, .. } = self;
         driver.poll_with(cx, |driver, cx, budget| {
             loop {
@@ -373,7 +376,7 @@ where
     }
 
     #[inline(always)]
-    fn ask(&mut self, cx: &Context<'_>) -> Poll<Result<(), Stopped<A>>> {
+    fn ask(&mut self, cx: &Context<'_>) -> Poll<Admitted<A>> {
         ask(&mut self.driver, &mut self.child, &mut self.ticket, cx)
     }
 }
@@ -384,7 +387,7 @@ fn ask<D: Driver<C>, C: Kind, A: Child<C>>(
     child: &mut Option<A>,
     ticket: &mut Option<Ticket<C>>,
     cx: &Context<'_>,
-) -> Poll<Result<(), Stopped<A>>> {
+) -> Poll<Admitted<A>> {
     if let Some(vacancy) = driver.vacancy() {
         if let Some(child) = child.take() {
             vacancy.insert(child);

@@ -1,5 +1,6 @@
 //! How a group is made: constructors and builders.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::Future;
 

@@ -64,7 +64,7 @@ impl Overflow {
     pub(super) fn gather(&mut self, ready: ReadyBlocks, mut visit: impl FnMut(usize)) {
         bits(ready.blocks()).for_each(&mut visit);
         if let Some(regions) = &mut self.regions {
-            regions.gather(visit);
+            regions.gather(&mut visit);
         }
     }
 }
@@ -90,7 +90,7 @@ impl Regions {
         &self.bits[region]
     }
 
-    fn gather(&mut self, mut visit: impl FnMut(usize)) {
+    fn gather(&mut self, visit: &mut dyn FnMut(usize)) {
         self.has_grown = false;
         // Never ready, and it ends: such a future does not wake itself. (It may wake the parent for
         // nothing, after it has polled as many of them as there are; the next call is cheap.)
