@@ -41,6 +41,8 @@ pub(crate) struct Permits {
     /// Other groups have their turn, until the next poll.
     paused: bool,
     pub(crate) wanted: bool,
+    /// The group need not wait for a permit any more, and the wait is to be cancelled.
+    pub(crate) cancel_acquire: bool,
 }
 
 /// Where the permits come from, and the wait for one.
@@ -64,7 +66,15 @@ struct PendingAcquire {
 
 impl Permits {
     pub(crate) fn new(semaphore: Arc<Semaphore>) -> Self {
-        Self { semaphore, held: 0, spare: 0, reused: 0, paused: false, wanted: false }
+        Self {
+            semaphore,
+            held: 0,
+            spare: 0,
+            reused: 0,
+            paused: false,
+            wanted: false,
+            cancel_acquire: false,
+        }
     }
 
     pub(crate) fn semaphore(&self) -> &Arc<Semaphore> {

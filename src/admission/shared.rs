@@ -352,7 +352,7 @@ impl<C: Kind> Shared<C> {
         let mut spawns = Default::default();
         let result = {
             let mut children = self.children.lock();
-            let mut state = self.core.begin();
+            let mut state = self.core.begin(&mut effects);
             let result = change(&mut Access {
                 state: &mut state,
                 children: &mut children,
@@ -543,8 +543,10 @@ impl Core {
     }
 
     #[inline(never)]
-    fn begin(&self) -> MutexGuard<'_, State> {
+    fn begin(&self, effects: &mut Effects) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
+        // First: a newcomer finds what the queue leaves, and a stop what had room before it.
+        state.give_freed_room(effects);
         self.log_stop(&mut state);
         state
     }
@@ -563,14 +565,17 @@ impl Core {
         self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
         self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
         state.take_told(effects);
-        effects.permits = state.permits().as_mut().map_or(0, Permits::take_spare);
+        if let Some(permits) = state.permits() {
+            effects.permits = permits.take_spare();
+            effects.cancel_acquire = core::mem::take(&mut permits.cancel_acquire);
+        }
     }
 
     /// Changes the state, processes the queue, and carries out the effects. For changes by the
     /// group's task, which takes in the children that start.
     fn update(&self, change: StateChange<'_>) {
         let mut effects = Effects::default();
-        let mut state = self.begin();
+        let mut state = self.begin(&mut effects);
         change(&mut state);
         self.finish(&mut state, &mut effects);
         drop(state);
@@ -589,7 +594,7 @@ impl Core {
     /// Records events for the observer; changes nothing else.
     fn record(&self, record: StateChange<'_>) {
         if self.observed {
-            record(&mut self.begin());
+            record(&mut self.begin(&mut Effects::default()));
         }
     }
 
@@ -655,7 +660,9 @@ impl Core {
     /// Counts a child that is gone, and frees its room, without processing the queue.
     #[inline(never)]
     fn finish_child(&self, index: usize, outcome: Outcome) {
-        self.state.lock().finish(index, outcome);
+        let mut state = self.state.lock();
+        let stopped = self.is_stopped();
+        state.finish(index, outcome, stopped);
     }
 
     pub(crate) fn has_semaphore(&self) -> bool {

@@ -72,6 +72,8 @@ pub(crate) struct State {
     permits: Option<Permits>,
     /// Kept for an observer.
     log: Option<Box<EventLog>>,
+    /// Children have ended, before any stop, whose room was not given to the queue yet.
+    has_freed_room: bool,
     /// A waiter has gone that may have held the group open.
     recheck_end: bool,
     /// A waiter of the group's own task has its turn, and has not been polled since.
@@ -177,8 +179,6 @@ pub(crate) struct Effects {
     pub(crate) wake: Wakers,
     /// A waker that is not needed any more.
     pub(crate) discard: Option<Waker>,
-    /// A waiter has its turn and is to be [told](State::take_told).
-    pub(crate) tell: bool,
     /// The change left the queue in order, so it need not be [processed](State::process_queue).
     pub(crate) in_order: bool,
     /// The group's task has children to take in, an end to come to, or a permit to wait for.
@@ -268,6 +268,7 @@ impl State {
             daemons: 0,
             permits: None,
             log: None,
+            has_freed_room: false,
             recheck_end: false,
             group_turn: false,
             phase: Phase::Open,
@@ -696,14 +697,28 @@ impl State {
         } += 1;
     }
 
-    /// Counts a running child that is gone, and frees its room.
-    pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
+    /// Counts a running child that is gone, and frees its room. The queue gets the room by
+    /// [`give_freed_room`](Self::give_freed_room), at the latest before the next other change.
+    pub(crate) fn finish(&mut self, index: usize, outcome: Outcome, stopped: bool) {
+        if stopped {
+            // Room that was freed before the stop goes to the queue, no more than that.
+            self.give_freed_room(&mut Effects::default());
+        }
         self.count(outcome);
         self.nested.forget_child(index);
         let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
         let (weight, daemon) = child.map_or((1, false), |child| (child.weight, child.daemon));
         self.daemons -= usize::from(daemon);
         self.free_room(weight);
+        self.has_freed_room |= !stopped;
+    }
+
+    /// Gives the queue the room of children that have ended since it was last processed.
+    #[inline]
+    pub(crate) fn give_freed_room(&mut self, effects: &mut Effects) {
+        if self.has_freed_room {
+            self.process_queue(false, effects);
+        }
     }
 
     /// Records a child that has finished and keeps its room until its result is fetched. It holds
@@ -845,6 +860,7 @@ impl State {
     #[inline]
     pub(crate) fn process_queue(&mut self, stopped: bool, effects: &mut Effects) {
         self.fast_credit = 0;
+        self.has_freed_room = false;
         let waits = !self.queue.is_empty() || !self.starting.is_empty();
         if waits || self.recheck_end || self.permits.is_some() {
             self.process_entries(stopped, effects);
@@ -875,7 +891,7 @@ impl State {
             // The group waits for a permit from now on, or no longer.
             let before = core::mem::replace(&mut permits.wanted, lacks_permit);
             effects.notify |= before != lacks_permit;
-            effects.cancel_acquire |= before && !lacks_permit;
+            permits.cancel_acquire |= before && !lacks_permit;
         }
         let recheck_end = core::mem::take(&mut self.recheck_end);
         let may_end = || self.is_over(stopped) || (!stopped && self.has_only_daemons());
@@ -990,16 +1006,12 @@ impl State {
             effects.notify = true;
         } else {
             self.told.push(key);
-            effects.tell = true;
         }
     }
 
     /// Takes the wakers of the waiters that have got their turn, but for those that have been
     /// polled since.
     pub(crate) fn take_told(&mut self, effects: &mut Effects) {
-        if !core::mem::take(&mut effects.tell) {
-            return;
-        }
         let Self { told, waiters, .. } = self;
         for key in told.drain(..) {
             let Some(waiter) = waiters.get_mut(key) else { continue };
@@ -1009,3 +1021,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

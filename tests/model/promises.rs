@@ -526,9 +526,10 @@ impl Model {
             if stop {
                 break Some(*admitted);
             }
-            // A stream that was pending is asked again only once it has woken.
+            // A stream that was pending is asked again only once it has woken. The feed does not
+            // look for room before, so it does not find a permit for the queue either.
             if *stalled && !*put {
-                break None;
+                return None;
             }
             (*stalled, *put) = (false, false);
             if !self.has_room(ticket) {
