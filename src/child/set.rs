@@ -51,8 +51,9 @@ pub trait ChildSet<C>: Sized {
     }
 }
 
-/// Starts admitted children outside of the group's polls.
-pub trait SpawnChild<C>: Clone {
+/// Starts admitted children outside of the group's polls. It is `Send` and `Sync`, so that a handle
+/// is, in code that is generic over the children, if they are `Send`.
+pub trait SpawnChild<C>: Clone + Send + Sync {
     /// `true` if children are started at all.
     const SPAWNS: bool;
 

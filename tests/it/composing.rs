@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use errgroup::{CancelToken, Group, task};
+use errgroup::{CancelToken, Children, Group, Handle, task};
 use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use tokio::task::yield_now;
 
@@ -820,4 +820,14 @@ async fn children_with_options_are_taken_everywhere_and_may_borrow() {
             .await
     });
     assert_eq!(output.await, Ok(20));
+}
+
+#[test]
+fn a_handle_of_any_children_is_send_if_they_are() {
+    fn is_send<T: Send + Sync>(_: &T) {}
+    fn check<C: Children + Send>(handle: &Handle<C>) {
+        is_send(handle);
+    }
+    let group = Group::<errgroup::Boxed<'_, (), ()>>::new();
+    check(&group.handle());
 }

@@ -46,11 +46,9 @@ fn poller() -> Poller<'static> {
     Poller { caller: Caller::Group, task: Waker::noop(), clone: None, group: 0 }
 }
 
-fn process(state: &mut State) -> Effects {
-    let mut effects = Effects::default();
-    state.process_queue(false, &mut effects);
+fn process(state: &mut State) {
+    state.process_queue(false, &mut Effects::default());
     check_invariants(state);
-    effects
 }
 
 fn finish(state: &mut State, index: usize) {
