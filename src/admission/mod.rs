@@ -446,6 +446,8 @@ impl<C: Kind> Admission<C> {
             Storage::Local(local) => {
                 let Local { state, children } = local;
                 if !self.stop.is_set() {
+                    // Children that a raised limit has started come first: they have their indexes.
+                    insert_ready::<C>(state, children, set, &self.parent);
                     // No other task waits, so the children need no further look.
                     while let Some((index, key)) = state.pop_plain() {
                         if let Some(child) = children.remove(key) {
@@ -505,11 +507,12 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
+    /// `has_waiter`: it was a poll of the group's own `go` or `feed`, which may have its turn.
     #[inline]
-    pub(crate) fn end_poll(&mut self) -> bool {
+    pub(crate) fn end_poll(&mut self, has_waiter: bool) -> bool {
         match self.storage.get_mut() {
             Storage::Local(_) => false,
-            Storage::Shared(shared) => (shared.core.operations.end_poll)(&shared.core),
+            Storage::Shared(shared) => (shared.core.operations.end_poll)(&shared.core, has_waiter),
         }
     }
 

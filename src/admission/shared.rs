@@ -29,7 +29,7 @@ use crate::child::{Child, Kind, Seal};
 use crate::observe::Outcome;
 use crate::token::{CancelToken, Cancelled, wake_all};
 use crate::util::lock::{Mutex, MutexGuard};
-use crate::util::panic::FirstPanic;
+use crate::util::panic::{FirstPanic, catch, discard};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::slab::Slab;
 
@@ -123,7 +123,7 @@ pub(super) struct CoreOperations {
     pub(super) record: fn(&Core, StateChange<'_>),
     pub(super) finish_child: fn(&Core, usize, Outcome),
     pub(super) begin_poll: fn(&Core),
-    pub(super) end_poll: fn(&Core) -> bool,
+    pub(super) end_poll: fn(&Core, bool) -> bool,
     pub(super) acquire_permits: fn(&Core),
     pub(super) cancel_acquire: fn(&Core),
     pub(super) give_permits_back: fn(&Core),
@@ -449,6 +449,10 @@ impl<C: Kind> Shared<C> {
                 answer => break answer,
             }
         };
+        if poller.clone.is_some() {
+            // A waker's destructor that panics must not cost the caller its answer.
+            let _ = catch(|| drop(poller.clone.take())).map_err(discard);
+        }
         match ticket {
             Some(ticket) => ticket.key = key,
             None if key.is_some() => *ticket = Some(Ticket { shared: Arc::clone(self), key }),
@@ -594,6 +598,8 @@ impl Core {
     /// Records events for the observer; changes nothing else.
     fn record(&self, record: StateChange<'_>) {
         if self.observed {
+            // What these effects say is in the state as well, and the group's task, which is the
+            // caller, changes it next.
             record(&mut self.begin(&mut Effects::default()));
         }
     }
@@ -683,8 +689,8 @@ impl Core {
     }
 
     /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
-    fn end_poll(&self) -> bool {
-        let left = self.has_group_turn() || self.must_acquire();
+    fn end_poll(&self, has_waiter: bool) -> bool {
+        let left = (has_waiter && self.has_group_turn()) || self.must_acquire();
         self.with_permits(Permits::end_poll);
         left
     }

@@ -406,6 +406,7 @@ impl State {
     /// Starts a plain child that goes to the set at once, and returns its index.
     #[inline]
     pub(crate) fn start_plain(&mut self) -> usize {
+        debug_assert!(self.ready.is_empty(), "the indexes of ready children are the last given");
         self.occupied += 1;
         let index = self.next_index;
         self.next_index += 1;

@@ -243,10 +243,13 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
     ) -> Poll<R> {
-        Self::poll_through(self, |group| group, cx, poll)
+        self.begin_poll(cx);
+        let answer = poll(self, cx, &mut { POLLS });
+        self.end_poll(cx, answer.is_pending(), false);
+        answer
     }
 
-    /// Does the same for a type that owns a group.
+    /// Does the same for a `go` or a `feed` of the group, or of a type that owns one.
     pub(crate) fn poll_through<X, R>(
         owner: &mut X,
         group: impl Fn(&mut X) -> &mut Self,
@@ -255,7 +258,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     ) -> Poll<R> {
         group(owner).begin_poll(cx);
         let answer = poll(owner, cx, &mut { POLLS });
-        group(owner).end_poll(cx, answer.is_pending());
+        group(owner).end_poll(cx, answer.is_pending(), true);
         answer
     }
 
@@ -312,12 +315,12 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Ends a poll. One that ends pending with work left wakes its task.
-    fn end_poll(&mut self, cx: &mut Context<'_>, pending: bool) {
+    fn end_poll(&mut self, cx: &mut Context<'_>, pending: bool, has_waiter: bool) {
         if self.is_resolved() {
             return;
         }
         // A notification before a round that took the whole poll is still to be looked at.
-        let left = self.admission.end_poll()
+        let left = self.admission.end_poll(has_waiter)
             || self.ready.any()
             || self.admission.has_ready(&self.set)
             || self.set.blocks().has_ready()

@@ -1087,3 +1087,16 @@ fn in_order_the_results_behind_a_daemon_that_panics_at_the_stop_are_given() {
     assert_eq!(driver.run(&mut results.next()), Poll::Ready(Some(Ok(1))));
     assert_eq!(panic_message(|| driver.run(&mut results.next())), "at the end");
 }
+
+#[test]
+fn in_order_a_limit_raised_between_results_loses_none() {
+    let mut results = Group::new().with_limit(2).results().in_order();
+    for n in 0..8 {
+        results.queue(async move { Ok::<usize, ()>(n) });
+    }
+    let first = futures::executor::block_on(results.next());
+    assert_eq!(first, Some(Ok(0)));
+    results.set_limit(Some(3));
+    let rest: Vec<_> = futures::executor::block_on(results.map(Result::unwrap).collect());
+    assert_eq!(rest, [1, 2, 3, 4, 5, 6, 7]);
+}

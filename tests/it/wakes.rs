@@ -655,3 +655,19 @@ fn threads_that_add_children_at_any_moment_lose_none() {
     });
     assert_eq!((probe.polls(), probe.drops(), handle.stats().ok), (900, 900, 901));
 }
+
+#[test]
+fn a_group_whose_own_go_was_forgotten_does_not_wake_itself_for_it() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::new().with_limit(1);
+    let _handle = group.handle();
+    group.queue(waits(&gate, 0));
+    let mut go = Box::pin(group.go(waits(&gate, 1)));
+    assert!(task.poll(&mut go).is_pending());
+    std::mem::forget(go);
+    gate.open(0);
+    assert!(task.run(&mut group).is_pending());
+    let wakes = task.wakes();
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!(task.wakes(), wakes);
+}
