@@ -9,6 +9,16 @@
 //! comes out as [`Effects`], which [`Core::apply`] carries out. The token's own lock is taken
 //! inside them only to read the reason of a stop, for an observer; nothing is taken inside that
 //! one.
+//!
+//! # Ways to the state
+//!
+//! | | gives freed room first | then |
+//! | --- | --- | --- |
+//! | `Shared::with`: a child or a waiter comes or goes | yes | processes the queue, updates the hints, carries out the effects, spawns |
+//! | `Core::update`: any other change, by the group's task | yes | the same, but spawns nothing |
+//! | `Core::finish_child`: a child has ended | no: it frees room | nothing; `update` follows when the round is over |
+//! | `Core::record`: only the observer's log changes | yes | nothing; an `update` follows |
+//! | `Core::read`: what the queue does not depend on | no | nothing |
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -1,9 +1,9 @@
 //! The children that run, the ones that wait, and which of them is next.
 //!
 //! A [`State`] is plain data: nothing is locked, woken, spawned or dropped in here, and it does
-//! not depend on the type of the children, which are known by their keys. Callers change it
-//! through one function, `with`, which then [processes the queue](State::process_queue) and
-//! carries out the [`Effects`].
+//! not depend on the type of the children, which are known by their keys. After a change the caller
+//! [processes the queue](State::process_queue) and carries out the [`Effects`]; the ways to do so
+//! are listed in the head of `shared.rs`.
 //!
 //! # Invariants, whenever the queue has been processed
 //!
@@ -62,7 +62,8 @@ pub(crate) struct State {
     starting: VecDeque<Slot>,
     /// The number of the first slot of `starting`.
     first_slot: u64,
-    /// Children that have started and are not in the set yet; their indexes are the last given.
+    /// Children that have started and are not in the set yet. Their indexes are the last given, so
+    /// they go to the set before any other child starts there.
     ready: VecDeque<ChildKey>,
     /// How many of `ready`, from its front, were passed to the executor.
     spawned: usize,
@@ -141,12 +142,13 @@ struct Running {
     name: Name,
 }
 
-/// The task on whose behalf the state is changed.
+/// The task that changes the state, which decides whether the group's task is notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// The group's own, which looks for its work itself.
+    /// The group's own: it looks for its work itself, and is not notified.
     Group,
-    /// Any other, by a handle.
+    /// Perhaps another one: the group's is notified. So it is for a handle, and for a change that
+    /// the group's own task may make without polling the group after it.
     Handle,
 }
 
