@@ -1,6 +1,7 @@
 //! The container of a group's children.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::set::BlockSet;
 use crate::util::parent_waker::ParentWaker;
@@ -46,8 +47,8 @@ pub trait ChildSet<C>: Sized {
 
     /// Takes out the children that run outside of the group's polls, with their indexes.
     #[doc(hidden)]
-    fn drain_spawned(&mut self) -> impl Iterator<Item = (usize, C)> + use<Self, C> {
-        core::iter::empty()
+    fn drain_spawned(&mut self) -> Vec<(usize, C)> {
+        Vec::new()
     }
 }
 

@@ -74,9 +74,9 @@ impl<T, E> ChildSet<Spawned<T, E>> for SpawnedSet<T, E> {
         !self.children.is_empty()
     }
 
-    fn drain_spawned(&mut self) -> impl Iterator<Item = (usize, Spawned<T, E>)> + use<T, E> {
+    fn drain_spawned(&mut self) -> Vec<(usize, Spawned<T, E>)> {
         let children = core::mem::take(&mut self.children);
-        children.into_entries().map(|(index, child)| (index as usize, child))
+        children.into_entries().map(|(index, child)| (index as usize, child)).collect()
     }
 }
 
