@@ -1,4 +1,4 @@
-//! Why a token was cancelled, and the error that says so.
+//! Why a token was cancelled, and the error of work that a cancelled token ended.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -6,10 +6,12 @@ use core::error::Error;
 use core::fmt;
 use core::ptr;
 
-/// Says why a [`CancelToken`](crate::CancelToken) was cancelled.
+/// Why a [`CancelToken`](crate::CancelToken) was cancelled.
 ///
-/// Two reasons are equal if they are of the same kind; two [`Cause`](Reason::Cause)s if
-/// they share one error, not if the errors look alike.
+/// Two reasons are equal if they are the same variant. Two [`Cause`](Reason::Cause)s are equal only
+/// if they share one error: errors are compared by address, not by value.
+///
+/// `Display` writes a lower-case phrase without a full stop. For a `Cause` it writes the error.
 ///
 /// # Examples
 ///
@@ -26,26 +28,31 @@ use core::ptr;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Someone called [`cancel`](crate::CancelToken::cancel).
+    /// [`CancelToken::cancel`](crate::CancelToken::cancel) was called.
     Cancelled,
-    /// A child failed.
+    /// A child returned an error that stopped its group, or the body of a
+    /// [`try_scope`](crate::Group::try_scope) returned one.
     Failed,
-    /// A child panicked.
+    /// A child panicked, or other code that the group calls, such as its policy.
     Panicked,
-    /// What was wanted is there; the rest is no longer needed.
+    /// What was wanted is there, and the rest is no longer needed: a policy such as
+    /// [`FirstOk`](crate::FirstOk) has stopped its group early. If the work has simply ended, the
+    /// reason is [`Finished`](Self::Finished).
     Done,
-    /// The time was up.
+    /// The [deadline](crate::Group::with_deadline) has passed.
     Deadline,
-    /// The work that the token belonged to has ended.
+    /// The work has ended: its group has resolved, or only [daemons](crate::Task::daemon) are left
+    /// in it. If it was ended early, since what was wanted is there, the reason is
+    /// [`Done`](Self::Done).
     Finished,
-    /// The owner of the work, or a [`DropGuard`](crate::DropGuard), was dropped.
+    /// A group or a [`DropGuard`](crate::DropGuard) was dropped.
     Dropped,
-    /// The caller's own error.
+    /// An error of the caller's own, as from [`cause`](Self::cause).
     Cause(Arc<dyn Error + Send + Sync>),
 }
 
 impl Reason {
-    /// Makes a [`Cause`](Self::Cause) of an error, or of a text.
+    /// Creates a [`Cause`](Self::Cause) from an error or a string.
     ///
     /// # Examples
     ///
@@ -65,7 +72,7 @@ impl PartialEq for Reason {
     fn eq(&self, other: &Self) -> bool {
         use Reason::*;
         match (self, other) {
-            // By address alone: one type may have several vtables.
+            // By the address alone: the vtable pointers of one type may differ.
             (Cause(a), Cause(b)) => ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b)),
             (Cancelled, Cancelled)
             | (Failed, Failed)
@@ -97,9 +104,14 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The error of work that a cancelled token cut short.
+/// The error of work that was ended by a cancelled token.
 ///
-/// Its [`source`](Error::source) is the error of a [`Reason::Cause`]; so is what it shows.
+/// [`CancelToken::run`](crate::CancelToken::run) returns it, and
+/// [`Group::err_on_cancel`](crate::Group::err_on_cancel) makes a group's error from it.
+///
+/// If the reason is a [`Reason::Cause`], `Display` writes the cause, which is also the
+/// [`source`](Error::source). For other reasons there is no source, and `Display` writes
+/// `cancelled` (for [`Reason::Cancelled`]), or `cancelled: ` and the reason.
 ///
 /// # Examples
 ///
@@ -123,12 +135,36 @@ impl CancelError {
         Self { reason }
     }
 
-    /// Says why the token was cancelled.
+    /// Returns the reason why the token was cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::{CancelToken, Reason};
+    /// # futures::executor::block_on(async {
+    /// let token = CancelToken::new();
+    /// token.cancel();
+    /// let error = token.run(async { 1 }).await.unwrap_err();
+    /// assert_eq!(error.reason(), &Reason::Cancelled);
+    /// # });
+    /// ```
     pub fn reason(&self) -> &Reason {
         &self.reason
     }
 
-    /// Gives the reason, by value.
+    /// Returns the reason by value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::{CancelToken, Reason};
+    /// # futures::executor::block_on(async {
+    /// let token = CancelToken::new();
+    /// token.cancel_with(Reason::cause("SIGTERM"));
+    /// let error = token.run(async { 1 }).await.unwrap_err();
+    /// assert_eq!(error.into_reason().to_string(), "SIGTERM");
+    /// # });
+    /// ```
     pub fn into_reason(self) -> Reason {
         self.reason
     }

@@ -20,8 +20,10 @@ use crate::reason::Reason;
 /// The observer is told the events in the order in which they happened, on whatever thread that
 /// was. It is called on the thread that polls or drops the group: at the latest by the group's next
 /// poll, and with all events before the poll that resolves the group, or the drop, returns. No lock
-/// is held during the call, so an observer may hold a [`Handle`](crate::Handle) and call it. An
-/// event alone does not wake the group.
+/// is held during the call, so an observer may hold a [`Handle`](crate::Handle) and call it. The
+/// events that it causes so are told in a next round of calls. At the group's end there are at
+/// most eight rounds, and what comes after them is not told. An event alone does not wake the
+/// group.
 ///
 /// The events of a child are `Queued` (if it had to wait in the queue), `Started` (told before it
 /// is polled for the first time) and `Finished`. For each `Started` there is a `Finished`, since a
@@ -39,7 +41,8 @@ use crate::reason::Reason;
 /// # Panics
 ///
 /// A panic of an observer is treated like a child's: the group stops, and the panic resumes out of
-/// the group's poll. The observer is told nothing more.
+/// the group's poll. A panic while the group is dropped resumes out of the drop, unless the thread
+/// is unwinding already. The observer is told nothing more.
 ///
 /// # Examples
 ///
@@ -183,8 +186,8 @@ impl Outcome {
 }
 
 impl Event {
-    /// Returns the child's number in the order of admission, from 0, or `None` if it was not
-    /// admitted or the event is not a child's.
+    /// Returns the child's number in the order of admission, from 0, or `None` if it has not
+    /// started or the event is not a child's.
     ///
     /// # Examples
     ///
