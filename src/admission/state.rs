@@ -714,6 +714,11 @@ impl State {
         self.daemons -= usize::from(daemon);
         self.free_room(weight);
         self.has_freed_room |= !stopped;
+        if self.nested.blocked_children() > 0 {
+            // If all children that are left wait, it must not depend on whether another ends in
+            // the same round that one of them is told to queue its child.
+            self.give_freed_room(&mut Effects::default());
+        }
     }
 
     /// Gives the queue the room of children that have ended since it was last processed.
@@ -1025,5 +1030,7 @@ impl State {
     }
 }
 
+// The path is written out since the package `tests/model` compiles this file as well.
 #[cfg(test)]
-mod tests;
+#[path = "state/tests.rs"]
+pub(crate) mod tests;

@@ -1,4 +1,5 @@
-//! Random schedules, checked against what a group promises. There are two kinds of worlds.
+//! Random schedules of whole groups, checked against what a group promises; those of the admission
+//! state alone are in `state/`. There are two kinds of worlds.
 //!
 //! [`world`]: one group, against [`promises`]. The model says in plain code what has to come of
 //! each step. The world takes the same steps with a real group, its children, and those that
@@ -131,7 +132,7 @@ fn settings(least: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(settings(60))]
+    #![proptest_config(settings(400))]
 
     #[test]
     fn a_group_keeps_its_promises_under_any_schedule(
