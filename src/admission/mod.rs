@@ -1,20 +1,22 @@
 //! Which children may run: the limit, the queue, and the counts.
 //!
-//! All decisions are made by a [`State`], which is plain data. A group keeps it to itself, without
-//! a lock, as long as it needs no more than a limit and a queue. From its first handle on it is
-//! [`Shared`]; likewise with an observer or a semaphore, and from the first child with a weight,
-//! a priority or that is a daemon. The shared state is changed by one function, `Shared::with`, or
-//! by `Core::update` if no child comes or goes: both process the queue and carry out the effects.
+//! A group has its admission to itself, without a lock, as long as it needs no more than a limit and
+//! a queue: that is [`Local`]. From its first handle on, it is [`Shared`]; likewise with an observer
+//! or a semaphore, and from the first child with a weight, a priority or that is a daemon. Then all
+//! decisions are made by a [`State`], which is plain data. It is changed by one function,
+//! `Shared::with`, or by `Core::update` if no child comes or goes: both process the queue and carry
+//! out the effects.
 //!
 //! # Invariants
 //!
-//! - A group that keeps its state to itself has plain children only. Its own `go` or `feed` that
+//! - A group that has its admission to itself has plain children only. Its own `go` or `feed` that
 //!   waits holds the group, so all queued children came before it, and it needs no waiter.
 //! - A cancelled token admits nothing. Children that are queued then are dropped, and reservations
 //!   taken back, by the group's next poll, or by its drop.
 
 mod closed;
 mod events;
+mod local;
 mod nested;
 mod permits;
 mod queue;
@@ -31,11 +33,12 @@ use async_lock::Semaphore;
 
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 use self::events::EventLog;
+use self::local::Local;
 use self::permits::Permits;
 pub(crate) use self::shared::{Refused, Shared, Ticket};
-use self::shared::{Spawner, StateChange, start_unspawned, store};
+use self::shared::{Spawner, StateChange};
 pub(crate) use self::state::{Caller, Phase};
-use self::state::{Dropped, Effects, State};
+use self::state::{Dropped, State};
 use self::stop::StopSignal;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Kind, Seal};
@@ -63,22 +66,14 @@ pub(crate) struct Admission<C: Kind> {
     spawner: Spawner<C>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a box would cost each small group an allocation")]
 enum Storage<C: Kind> {
     Local(Local<C>),
     Shared(Arc<Shared<C>>),
 }
 
-/// What a group without handles has to itself.
-struct Local<C> {
-    state: State,
-    /// The children that wait.
-    children: Slab<C>,
-}
-
 /// Room for a plain child in a group without handles.
 pub(crate) struct Vacancy<'g, C: Kind> {
-    state: &'g mut State,
+    local: &'g mut Local<C>,
     set: &'g mut C::Set,
     parent: &'g Arc<ParentWaker>,
 }
@@ -89,17 +84,9 @@ impl<C: Kind> Vacancy<'_, C> {
     /// Starts a plain child.
     #[inline(always)]
     pub(crate) fn insert<A: Child<C>>(self, child: A) {
-        self.state.fast_credit -= 1;
-        let index = self.state.start_plain();
+        self.local.fast_credit -= 1;
+        let index = self.local.start();
         self.set.insert(child.into_child(Seal::new()), index, self.parent);
-    }
-}
-
-// === impl Local ===
-
-impl<C> Local<C> {
-    fn new() -> Self {
-        Self { state: State::new(), children: Slab::new() }
     }
 }
 
@@ -114,14 +101,6 @@ impl<C: Kind> Admission<C> {
             batch: VecDeque::new(),
             spawner,
             parent,
-        }
-    }
-
-    /// Reads the state, or makes a change that the queue does not depend on.
-    fn read<R>(&self, read: impl FnOnce(&mut State) -> R) -> R {
-        match &mut *self.storage.lock() {
-            Storage::Local(local) => read(&mut local.state),
-            Storage::Shared(shared) => shared.core.read(read),
         }
     }
 
@@ -142,10 +121,16 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => return Arc::clone(shared),
             Storage::Local(local) => core::mem::replace(local, Local::new()),
         };
-        let (parent, spawner) = (Arc::clone(&self.parent), self.spawner.clone());
-        let shared = Shared::new(token.clone(), parent, local.state, local.children, spawner);
+        let (mut state, children) = local.into_state();
+        state.set_phase(self.phase);
+        let shared = self.shared_with(token, state, children);
         *storage = Storage::Shared(Arc::clone(&shared));
         shared
+    }
+
+    fn shared_with(&self, token: &CancelToken, state: State, children: Slab<C>) -> Arc<Shared<C>> {
+        let (parent, spawner) = (Arc::clone(&self.parent), self.spawner.clone());
+        Shared::new(token.clone(), parent, state, children, spawner)
     }
 
     /// Shares the state if a child needs more than plain room.
@@ -181,59 +166,68 @@ impl<C: Kind> Admission<C> {
 
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
-        self.read(|state| state.start_with_limit(limit));
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.set_limit(Some(limit)),
+            Storage::Shared(shared) => shared.core.read(|state| state.start_with_limit(limit)),
+        }
     }
 
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
     /// other code may have its token or a handle.
     pub(crate) fn set_parent(&mut self, token: &CancelToken) -> bool {
-        self.rebuild(|admission| admission.stop.set_parent(token, &admission.parent))
+        match self.storage.get_mut() {
+            Storage::Local(local) => {
+                !local.has_accepted() && self.stop.set_parent(token, &self.parent)
+            }
+            Storage::Shared(_) => {
+                let mut changed = false;
+                self.rebuild(|admission, _| {
+                    changed = admission.stop.set_parent(token, &admission.parent)
+                }) && changed
+            }
+        }
     }
 
     /// Takes a permit of the semaphore for each child. Returns `false` if the group has children
     /// or handles.
     pub(crate) fn set_semaphore(&mut self, semaphore: Arc<Semaphore>) -> bool {
-        self.rebuild(|admission| {
-            admission.read(|state| *state.permits() = Some(Permits::new(semaphore)));
-            true
-        })
+        self.rebuild(|_, state| *state.permits() = Some(Permits::new(semaphore)))
     }
 
     /// Records events from now on. Returns `false` if the group has children or handles.
     pub(crate) fn observe(&mut self) -> bool {
-        self.rebuild(|admission| {
-            admission.read(|state| *state.log() = Some(EventLog::new()));
-            true
-        })
+        self.rebuild(|_, state| *state.log() = Some(EventLog::new()))
     }
 
-    /// Sets the event of the group's end, which is otherwise made on demand.
+    /// Sets the event of the end of a group that is being made. It is otherwise made on demand.
     pub(crate) fn set_closed_event(&mut self, event: Arc<ClosedEvent>) {
-        self.read(|state| *state.closed_event() = Some(event));
+        if let Storage::Local(local) = self.storage.get_mut() {
+            *local.closed_event() = Some(event);
+        }
     }
 
-    /// Changes what is shared with handles. Returns `false` if there are any, or children, or if
-    /// `change` does.
-    fn rebuild(&mut self, change: impl FnOnce(&mut Self) -> bool) -> bool {
+    /// Changes what is shared with handles, of a group that is being made. Returns `false` if it
+    /// has children or handles.
+    fn rebuild(&mut self, change: impl FnOnce(&mut Self, &mut State)) -> bool {
         if self.has_accepted() {
             return false;
         }
         let storage = self.storage.get_mut();
-        match core::mem::replace(storage, Storage::Local(Local::new())) {
-            Storage::Local(local) => *storage = Storage::Local(local),
+        let (mut state, children) = match core::mem::replace(storage, Storage::Local(Local::new()))
+        {
+            Storage::Local(local) => local.into_state(),
             Storage::Shared(shared) => match shared.into_inner() {
-                Ok((state, children)) => *storage = Storage::Local(Local { state, children }),
+                Ok(parts) => parts,
                 Err(shared) => {
                     *storage = Storage::Shared(shared);
                     return false;
                 }
             },
-        }
-        let changed = change(self);
-        if self.read(|state| state.permits().is_some() || state.log().is_some()) {
-            self.share();
-        }
-        changed
+        };
+        change(self, &mut state);
+        let shared = self.shared_with(self.token(), state, children);
+        *self.storage.get_mut() = Storage::Shared(shared);
+        true
     }
 
     // --- adding children
@@ -242,17 +236,16 @@ impl<C: Kind> Admission<C> {
     /// offer here: other tasks may want it.
     #[inline]
     pub(crate) fn vacancy<'g>(&'g mut self, set: &'g mut C::Set) -> Option<Vacancy<'g, C>> {
-        let Storage::Local(Local { state, children }) = self.storage.get_mut() else {
+        let Storage::Local(local) = self.storage.get_mut() else {
             return None;
         };
-        let parent = &self.parent;
-        if self.stop.is_set() {
+        let (parent, open) = (&self.parent, self.phase < Phase::Closed);
+        if self.stop.is_set()
+            || (local.fast_credit == 0 && !(open && look_for_room::<C>(local, set, parent)))
+        {
             return None;
         }
-        if state.fast_credit == 0 && !look_for_room::<C>(state, children, set, parent) {
-            return None;
-        }
-        Some(Vacancy { state, set, parent })
+        Some(Vacancy { local, set, parent })
     }
 
     /// Admits a child for which there is no [vacancy](Self::vacancy), if there is room for it among
@@ -279,11 +272,11 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn queue<A: Child<C>>(&mut self, child: A) {
         let mut child = Some(child);
         match self.storage.get_mut() {
-            Storage::Local(Local { state, children }) => {
-                if self.stop.is_set() || state.phase() >= Phase::Closed {
-                    state.refuse(None);
-                } else {
-                    state.enqueue(store(children, &mut child));
+            Storage::Local(local) => {
+                let late = self.stop.is_set() || self.phase >= Phase::Closed;
+                match child.take().filter(|_| !late) {
+                    Some(child) => local.enqueue(child.into_child(Seal::new())),
+                    None => local.refuse(),
                 }
             }
             Storage::Shared(shared) => {
@@ -299,7 +292,7 @@ impl<C: Kind> Admission<C> {
         match self.storage.get_mut() {
             // There was room a moment ago, so the group has stopped.
             Storage::Local(local) => {
-                local.state.refuse(None);
+                local.refuse();
                 false
             }
             Storage::Shared(shared) => {
@@ -337,12 +330,16 @@ impl<C: Kind> Admission<C> {
                 return shared.set_limit(limit);
             }
         };
-        local.state.set_limit(limit);
-        // There are no other tasks, so no effects.
-        local.state.process_queue(self.is_stopped(), &mut Effects::default());
+        local.set_limit(limit);
+        if !self.is_stopped() {
+            local.admit_waiting();
+        }
+        // There are no other tasks to wake.
         let mut spawns = Default::default();
-        start_unspawned(&self.spawner, &mut local.state, &mut local.children, &mut spawns);
-        let has_ready = local.state.has_ready();
+        if <Spawner<C>>::SPAWNS {
+            local.spawn_admitted(&self.spawner, &mut spawns);
+        }
+        let has_ready = local.has_admitted();
         drop(storage);
         if has_ready {
             // The group may be polled by another task than the one that `&self` came from.
@@ -360,9 +357,9 @@ impl<C: Kind> Admission<C> {
             set.take_completed();
         }
         match self.storage.get_mut() {
-            Storage::Local(Local { state, children }) => {
-                if state.has_ready() {
-                    insert_ready::<C>(state, children, set, &self.parent);
+            Storage::Local(local) => {
+                if local.has_admitted() {
+                    insert_admitted::<C>(local, set, &self.parent);
                 }
             }
             Storage::Shared(shared) => {
@@ -393,7 +390,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn has_ready(&mut self, set: &C::Set) -> bool {
         set.has_completed()
             || match self.storage.get_mut() {
-                Storage::Local(local) => local.state.has_ready(),
+                Storage::Local(local) => local.has_admitted(),
                 Storage::Shared(shared) => shared.core.has_ready(),
             }
     }
@@ -406,7 +403,7 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
         match self.storage.get_mut() {
-            Storage::Local(local) => local.state.finish_plain(outcome),
+            Storage::Local(local) => local.finish(outcome),
             Storage::Shared(shared) => {
                 (shared.core.operations.finish_child)(&shared.core, index, outcome);
             }
@@ -435,7 +432,7 @@ impl<C: Kind> Admission<C> {
     /// their turn.
     #[inline]
     pub(crate) fn admit_next(&mut self, set: &mut C::Set) {
-        if !matches!(self.storage.get_mut(), Storage::Local(it) if it.state.has_empty_queue()) {
+        if !matches!(self.storage.get_mut(), Storage::Local(it) if !it.has_waiting()) {
             self.admit_queued(set);
         }
     }
@@ -444,17 +441,10 @@ impl<C: Kind> Admission<C> {
     fn admit_queued(&mut self, set: &mut C::Set) {
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                let Local { state, children } = local;
                 if !self.stop.is_set() {
-                    // Children that a raised limit has started come first: they have their indexes.
-                    insert_ready::<C>(state, children, set, &self.parent);
-                    // No other task waits, so the children need no further look.
-                    while let Some((index, key)) = state.pop_plain() {
-                        if let Some(child) = children.remove(key) {
-                            set.insert(child, index, &self.parent);
-                        }
-                    }
-                    state.fast_credit = 0;
+                    local.admit_waiting();
+                    insert_admitted::<C>(local, set, &self.parent);
+                    local.fast_credit = 0;
                 }
             }
             Storage::Shared(shared) => {
@@ -519,15 +509,24 @@ impl<C: Kind> Admission<C> {
     // --- numbers
 
     pub(crate) fn stats(&self) -> Stats {
-        self.read(|state| state.stats())
+        match &*self.storage.lock() {
+            Storage::Local(local) => local.stats(),
+            Storage::Shared(shared) => shared.core.read(|state| state.stats()),
+        }
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
-        self.read(|state| state.limit())
+        match &*self.storage.lock() {
+            Storage::Local(local) => local.limit(),
+            Storage::Shared(shared) => shared.core.read(|state| state.limit()),
+        }
     }
 
     pub(crate) fn has_accepted(&self) -> bool {
-        self.read(|state| state.has_accepted())
+        match &*self.storage.lock() {
+            Storage::Local(local) => local.has_accepted(),
+            Storage::Shared(shared) => shared.core.read(|state| state.has_accepted()),
+        }
     }
 
     /// Returns `true` if nothing but daemons is left.
@@ -558,11 +557,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn drop_queue(&mut self, dropped: &mut Vec<C>) {
         self.phase = self.phase.max(Phase::Stopped);
         match self.storage.get_mut() {
-            Storage::Local(Local { state, children }) => {
-                while let Some(key) = state.pop_dropped() {
-                    dropped.extend(children.remove(key));
-                }
-            }
+            Storage::Local(local) => local.drop_queue(dropped),
             Storage::Shared(shared) => (shared.operations.drop_queue)(shared, dropped),
         }
     }
@@ -571,7 +566,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn try_close(&mut self) -> bool {
         let stopped = self.is_stopped();
         let closed = match self.storage.get_mut() {
-            Storage::Local(local) => local.state.try_close(stopped),
+            Storage::Local(local) => local.is_over(),
             Storage::Shared(shared) => shared.core.read(|state| state.try_close(stopped)),
         };
         if closed {
@@ -591,11 +586,11 @@ impl<C: Kind> Admission<C> {
             dropped.push((Dropped::Started(index), child));
         }
         match self.storage.get_mut() {
-            Storage::Local(Local { state, children }) => {
-                state.close();
-                while let Some((index, key)) = state.pop_ready() {
-                    dropped.extend(children.remove(key).map(|it| (Dropped::Started(index), it)));
+            Storage::Local(local) => {
+                while let Some((index, child)) = local.pop_admitted() {
+                    dropped.push((Dropped::Started(index), child));
                 }
+                local.close();
             }
             Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped),
         }
@@ -608,10 +603,13 @@ impl<C: Kind> Admission<C> {
             return;
         }
         self.phase = Phase::Ended;
-        let event = self.read(|state| {
-            state.set_phase(Phase::Ended);
-            state.closed_event().clone()
-        });
+        let event = match self.storage.get_mut() {
+            Storage::Local(local) => local.closed_event().clone(),
+            Storage::Shared(shared) => shared.core.read(|state| {
+                state.set_phase(Phase::Ended);
+                state.closed_event().clone()
+            }),
+        };
         if let Some(event) = event {
             event.set();
         }
@@ -645,8 +643,10 @@ impl<C: Kind> Admission<C> {
 
     /// Records no more events.
     pub(crate) fn end_log(&mut self) {
-        let log = self.read(|state| state.log().take());
-        drop(log);
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            let log = shared.core.read(|state| state.log().take());
+            drop(log);
+        }
     }
 
     #[inline]
@@ -660,35 +660,18 @@ impl<C: Kind> Admission<C> {
 /// Looks whether a newcomer may enter a group without handles, and how many may after it.
 #[inline(never)]
 fn look_for_room<C: Kind>(
-    state: &mut State,
-    children: &mut Slab<C>,
+    local: &mut Local<C>,
     set: &mut C::Set,
     parent: &Arc<ParentWaker>,
 ) -> bool {
-    if state.phase() >= Phase::Closed {
-        return false;
-    }
-    if state.has_ready() {
-        insert_ready::<C>(state, children, set, parent);
-    }
-    if !state.admits_newcomers() {
-        return false;
-    }
-    state.fast_credit = state.room();
-    true
+    insert_admitted::<C>(local, set, parent);
+    local.look_for_room()
 }
 
-/// Moves the children that have started into the set.
+/// Moves the admitted children into the set.
 #[inline(never)]
-fn insert_ready<C: Kind>(
-    state: &mut State,
-    children: &mut Slab<C>,
-    set: &mut C::Set,
-    parent: &Arc<ParentWaker>,
-) {
-    while let Some((index, key)) = state.pop_ready() {
-        if let Some(child) = children.remove(key) {
-            set.insert(child, index, parent);
-        }
+fn insert_admitted<C: Kind>(local: &mut Local<C>, set: &mut C::Set, parent: &Arc<ParentWaker>) {
+    while let Some((index, child)) = local.pop_admitted() {
+        set.insert(child, index, parent);
     }
 }

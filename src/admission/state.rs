@@ -49,9 +49,6 @@ pub(crate) struct State {
     reserved: usize,
     /// How many finished children keep their room until an earlier result has been fetched.
     blocked_results: usize,
-    /// How many plain children may start without a further look, in a group without handles. A
-    /// cache: there may be room for more.
-    pub(crate) fast_credit: usize,
     next_index: usize,
     queue: WaitQueue,
     waiters: Slab<Waiter>,
@@ -256,7 +253,6 @@ impl State {
             extra_weight: 0,
             reserved: 0,
             blocked_results: 0,
-            fast_credit: 0,
             next_index: 0,
             queue: WaitQueue::default(),
             waiters: Slab::new(),
@@ -276,6 +272,12 @@ impl State {
             phase: Phase::Open,
             closed: None,
         }
+    }
+
+    /// Returns the state of a group that goes on with these children, none of which waits.
+    pub(crate) fn resume(stats: &Stats, next_index: usize) -> Self {
+        let Stats { limit, running: occupied, ok, failed, dropped, .. } = *stats;
+        Self { limit, occupied, ok, failed, dropped, next_index, ..Self::new() }
     }
 
     fn running(&self) -> usize {
@@ -299,7 +301,6 @@ impl State {
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
         self.limit = Some(limit);
-        self.fast_credit = 0;
     }
 
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
@@ -308,11 +309,6 @@ impl State {
                 log.limit_changed(limit);
             }
         }
-    }
-
-    /// Returns how many plain children may still be admitted.
-    pub(crate) fn room(&self) -> usize {
-        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.occupied))
     }
 
     #[inline]
@@ -374,7 +370,7 @@ impl State {
     }
 
     #[inline]
-    fn take_room(&mut self, weight: usize) {
+    pub(super) fn take_room(&mut self, weight: usize) {
         self.occupied += 1;
         self.extra_weight += weight as u128 - 1;
     }
@@ -403,16 +399,6 @@ impl State {
             self.take_room(request.weight);
         }
         free
-    }
-
-    /// Starts a plain child that goes to the set at once, and returns its index.
-    #[inline]
-    pub(crate) fn start_plain(&mut self) -> usize {
-        debug_assert!(self.ready.is_empty(), "the indexes of ready children are the last given");
-        self.occupied += 1;
-        let index = self.next_index;
-        self.next_index += 1;
-        index
     }
 
     /// Admits a child that has room; it starts once the children before it have.
@@ -492,19 +478,6 @@ impl State {
             shrink(&mut self.ready);
         }
         Some((index, key))
-    }
-
-    /// Starts the plain child at the head of the queue of a group without handles, if there is
-    /// room; returns its index and key.
-    pub(crate) fn pop_plain(&mut self) -> Option<(usize, ChildKey)> {
-        if !self.fits(1) {
-            return None;
-        }
-        let (_, Entry::Child(child)) = self.queue.pop()? else {
-            return None;
-        };
-        self.queued -= 1;
-        Some((self.start_plain(), child.key))
     }
 
     /// Returns the started children that were not returned before: their indexes and keys.
@@ -684,13 +657,6 @@ impl State {
 // === ending ===
 
 impl State {
-    /// Counts a running child that was plain, and frees its room.
-    #[inline]
-    pub(crate) fn finish_plain(&mut self, outcome: Outcome) {
-        self.occupied -= 1;
-        self.count(outcome);
-    }
-
     #[inline]
     fn count(&mut self, outcome: Outcome) {
         *match outcome {
@@ -867,7 +833,6 @@ impl State {
     /// Restores the invariants after a change.
     #[inline]
     pub(crate) fn process_queue(&mut self, stopped: bool, effects: &mut Effects) {
-        self.fast_credit = 0;
         self.has_freed_room = false;
         let waits = !self.queue.is_empty() || !self.starting.is_empty();
         if waits || self.recheck_end || self.permits.is_some() {

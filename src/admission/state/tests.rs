@@ -681,20 +681,6 @@ fn the_indexes_have_no_gaps_whichever_way_children_are_taken() {
     queue(&mut state, child(2));
     assert_eq!(state.take_unspawned().collect::<Vec<_>>(), [(2, 2)]);
     assert_eq!(started(&mut state), [1, 2]);
-    assert_eq!(state.start_plain(), 3);
-}
-
-#[test]
-fn a_group_without_handles_starts_plain_children_one_by_one() {
-    let mut state = limited(1);
-    state.enqueue(child(7));
-    state.enqueue(child(8));
-    assert_eq!(state.pop_plain(), Some((0, 7)));
-    assert_eq!(state.pop_plain(), None);
-    state.finish_plain(Outcome::Failed);
-    assert_eq!(state.pop_plain(), Some((1, 8)));
-    let stats = state.stats();
-    assert_eq!((stats.running, stats.queued, stats.failed), (1, 0, 1));
 }
 
 #[test]
