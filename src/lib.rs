@@ -305,7 +305,7 @@ pub use handle::Handle;
 pub use observe::TracingObserver;
 pub use observe::{Event, Observer, Outcome};
 pub use policy::{
-    AllErrors, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
+    AllErrors, ChildInfo, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
 };
 pub use reason::{CancelError, Reason};
 pub use spawned::Spawned;

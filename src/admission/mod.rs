@@ -34,10 +34,11 @@ use self::events::EventLog;
 use self::permits::Permits;
 pub(crate) use self::shared::{Refused, Shared, Ticket};
 use self::shared::{Spawner, StateChange, start_unspawned, store};
-pub(crate) use self::state::{Caller, Phase};
+pub(crate) use self::state::{Caller, ChildRecord, Phase};
 use self::state::{Dropped, Effects, State};
 use self::stop::StopSignal;
 use crate::child::set::{ChildSet, SpawnChild};
+use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
 use crate::observe::{Event, Outcome};
@@ -151,9 +152,15 @@ impl<C: Kind> Admission<C> {
     /// Shares the state if a child needs more than plain room.
     #[inline(always)]
     pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) {
-        if child.options(Seal::new()).is_some_and(|options| !options.is_plain()) {
+        if child.options(Seal::new()).is_some_and(|it| !it.is_plain() || self.keeps(it)) {
             self.share();
         }
+    }
+
+    /// Returns `true` if a local group has to keep the name of a child with these options.
+    fn keeps(&mut self, options: &Options) -> bool {
+        matches!(self.storage.get_mut(), Storage::Local(it) if it.state.keeps_names())
+            && options.name.is_some()
     }
 
     // --- the token
@@ -205,6 +212,11 @@ impl<C: Kind> Admission<C> {
             admission.read(|state| *state.log() = Some(EventLog::new()));
             true
         })
+    }
+
+    /// Keeps the names of running children from now on, for a policy that may ask for them.
+    pub(crate) fn keep_names(&mut self) {
+        self.read(State::keep_names);
     }
 
     /// Sets the event of the group's end, which is otherwise made on demand.
@@ -410,6 +422,16 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => {
                 (shared.core.operations.finish_child)(&shared.core, index, outcome);
             }
+        }
+    }
+
+    /// Returns what is known of a running child that the policy is about to be told of, or `None`
+    /// if that is nothing beyond its index.
+    #[inline]
+    pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
+        match self.storage.get_mut() {
+            Storage::Shared(shared) if shared.core.has_records() => shared.core.record_of(index),
+            _ => None,
         }
     }
 

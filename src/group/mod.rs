@@ -19,7 +19,7 @@ use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
-use crate::reason::CancelError;
+use crate::reason::{CancelError, Reason};
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
@@ -133,7 +133,7 @@ pub struct Group<
     abort_on_stop: bool,
     /// How the group is polled and finished, captured where the bounds were known.
     advance: fn(&mut Self, &mut usize) -> poll::Driven,
-    finish: fn(&mut P) -> O,
+    finish: fn(&mut P, &Reason) -> O,
 }
 
 // === what can be asked of any group ===
@@ -327,7 +327,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         mut self,
         policy: Q,
         advance: fn(&mut Group<C, Q, R>, &mut usize) -> poll::Driven,
-        finish: fn(&mut Q) -> R,
+        finish: fn(&mut Q, &Reason) -> R,
     ) -> Group<C, Q, R> {
         let (retired, empty) = (self.admission.retired(), self.set.empty());
         Group {

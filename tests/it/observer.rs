@@ -11,7 +11,8 @@ use crate::common::{
 };
 use async_lock::Semaphore;
 use errgroup::{
-    Boxed, CancelToken, Event, Group, Handle, Outcome, Policy, Reason, Stats, Verdict, task,
+    Boxed, CancelToken, ChildInfo, Event, Group, Handle, Outcome, Policy, Reason, Stats, Verdict,
+    task,
 };
 use futures::executor::block_on;
 use futures::{FutureExt, StreamExt, stream};
@@ -318,7 +319,7 @@ struct Enough(Option<CancelToken>);
 impl Policy<usize, &'static str> for Enough {
     type Output = ();
 
-    fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
         match &self.0 {
             None => Verdict::Stop(Reason::Done),
             Some(token) => {
@@ -328,7 +329,7 @@ impl Policy<usize, &'static str> for Enough {
         }
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self, _: &Reason) {}
 }
 
 #[test]
@@ -420,10 +421,10 @@ fn a_child_is_reported_as_it_ended_even_if_the_policy_panics() {
     struct Panics;
     impl Policy<usize, &'static str> for Panics {
         type Output = ();
-        fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> Verdict {
+        fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
             std::panic::panic_any("policy")
         }
-        fn finish(&mut self) {}
+        fn finish(&mut self, _: &Reason) {}
     }
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = observed(&log).with_policy(Panics);

@@ -9,8 +9,8 @@ use crate::common::{
     CountOnDrop, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
 };
 use errgroup::{
-    AllErrors, Boxed, CancelError, CancelToken, Child, Children, Collect, Errors, FirstDone,
-    FirstOk, Group, Policy, Reason, Settle, Verdict,
+    AllErrors, Boxed, CancelError, CancelToken, Child, ChildInfo, Children, Collect, Errors,
+    FirstDone, FirstOk, Group, Policy, Reason, Settle, Verdict,
 };
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -566,49 +566,52 @@ fn a_policy_used_by_itself_keeps_what_decided() {
     let done = Verdict::Stop(Reason::Done);
 
     let mut collect = Collect::default();
-    assert_eq!(collect.on_child(3, Ok(3)), Verdict::Continue);
-    assert_eq!(collect.on_child(1, Ok(1)), Verdict::Continue);
+    assert_eq!(collect.on_child(&ChildInfo::new(3), Ok(3)), Verdict::Continue);
+    assert_eq!(collect.on_child(&ChildInfo::new(1), Ok(1)), Verdict::Continue);
     let mut whole = collect.clone();
-    assert_eq!(whole.finish(), Ok(vec![1, 3]), "gaps are left out");
-    assert_eq!(collect.on_child(0, Err("zero")), failed);
-    assert_eq!(collect.on_child(2, Err("two")), Verdict::Continue);
-    assert_eq!(collect.on_child(4, Ok(4)), Verdict::Continue);
-    assert_eq!(collect.finish(), Err("zero"));
+    assert_eq!(whole.finish(&Reason::Finished), Ok(vec![1, 3]), "gaps are left out");
+    assert_eq!(collect.on_child(&ChildInfo::new(0), Err("zero")), failed);
+    assert_eq!(collect.on_child(&ChildInfo::new(2), Err("two")), Verdict::Continue);
+    assert_eq!(collect.on_child(&ChildInfo::new(4), Ok(4)), Verdict::Continue);
+    assert_eq!(collect.finish(&Reason::Finished), Err("zero"));
 
     let mut all = AllErrors::default();
-    assert_eq!(all.on_child(1, Err::<(), _>("one")), Verdict::Continue);
-    assert_eq!(Policy::<(), _>::finish(&mut all).unwrap_err().into_vec(), ["one"]);
+    assert_eq!(all.on_child(&ChildInfo::new(1), Err::<(), _>("one")), Verdict::Continue);
+    assert_eq!(
+        Policy::<(), _>::finish(&mut all, &Reason::Finished).unwrap_err().into_vec(),
+        ["one"]
+    );
 
     let mut settle = Settle::default();
-    assert_eq!(settle.on_child(2, Err::<usize, _>("two")), Verdict::Continue);
-    assert_eq!(settle.on_child(0, Ok(0)), Verdict::Continue);
-    assert_eq!(settle.finish(), [Ok(0), Err("two")]);
+    assert_eq!(settle.on_child(&ChildInfo::new(2), Err::<usize, _>("two")), Verdict::Continue);
+    assert_eq!(settle.on_child(&ChildInfo::new(0), Ok(0)), Verdict::Continue);
+    assert_eq!(settle.finish(&Reason::Finished), [Ok(0), Err("two")]);
 
     let mut ok = FirstOk::default();
-    assert_eq!(ok.on_child(0, Err("zero")), Verdict::Continue);
-    assert_eq!(ok.on_child(1, Ok(1)), done);
-    assert_eq!(ok.on_child(2, Ok(2)), Verdict::Continue);
-    assert_eq!(ok.on_child(3, Err("three")), Verdict::Continue);
-    assert_eq!(ok.finish(), Ok(1));
+    assert_eq!(ok.on_child(&ChildInfo::new(0), Err("zero")), Verdict::Continue);
+    assert_eq!(ok.on_child(&ChildInfo::new(1), Ok(1)), done);
+    assert_eq!(ok.on_child(&ChildInfo::new(2), Ok(2)), Verdict::Continue);
+    assert_eq!(ok.on_child(&ChildInfo::new(3), Err("three")), Verdict::Continue);
+    assert_eq!(ok.finish(&Reason::Finished), Ok(1));
 
     let mut first = FirstDone::default();
-    assert_eq!(first.on_child(1, Err("one")), failed);
-    assert_eq!(first.on_child(0, Ok(0)), Verdict::Continue);
-    assert_eq!(first.finish(), Some(Err("one")));
+    assert_eq!(first.on_child(&ChildInfo::new(1), Err("one")), failed);
+    assert_eq!(first.on_child(&ChildInfo::new(0), Ok(0)), Verdict::Continue);
+    assert_eq!(first.finish(&Reason::Finished), Some(Err("one")));
     let mut first = FirstDone::default();
-    assert_eq!(first.on_child(1, Ok::<_, &str>(1)), done);
-    assert_eq!(first.finish(), Some(Ok(1)));
+    assert_eq!(first.on_child(&ChildInfo::new(1), Ok::<_, &str>(1)), done);
+    assert_eq!(first.finish(&Reason::Finished), Some(Ok(1)));
 }
 
 #[test]
 fn all_policies_have_a_debug_form_whatever_they_hold() {
     struct Mute;
     let (mut collect, mut settle) = (Collect::new(), Settle::new());
-    let _ = collect.on_child(1, Ok::<_, Mute>(Mute));
-    let _ = settle.on_child(1, Ok::<_, Mute>(Mute));
+    let _ = collect.on_child(&ChildInfo::new(1), Ok::<_, Mute>(Mute));
+    let _ = settle.on_child(&ChildInfo::new(1), Ok::<_, Mute>(Mute));
     let (mut ok, mut all) = (FirstOk::new(), AllErrors::new());
-    let _ = ok.on_child(0, Err::<Mute, _>(Mute));
-    let _ = all.on_child(0, Err::<Mute, _>(Mute));
+    let _ = ok.on_child(&ChildInfo::new(0), Err::<Mute, _>(Mute));
+    let _ = all.on_child(&ChildInfo::new(0), Err::<Mute, _>(Mute));
     let done = FirstDone::<Mute, Mute>::new();
     let forms = [
         format!("{collect:?}"),
@@ -643,9 +646,9 @@ fn policies_are_send_and_sync_if_what_they_keep_is() {
 fn errors<E>(errors: impl IntoIterator<Item = E>) -> Errors<E> {
     let mut policy = FirstOk::new();
     for error in errors {
-        let _ = policy.on_child(0, Err::<(), E>(error));
+        let _ = policy.on_child(&ChildInfo::new(0), Err::<(), E>(error));
     }
-    policy.finish().unwrap_err()
+    policy.finish(&Reason::Finished).unwrap_err()
 }
 
 /// An error with a cause, which its alternate form displays.
