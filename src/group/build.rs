@@ -330,8 +330,8 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Shares a semaphore with other groups and other code: each running child holds one permit of
-    /// it, beside the group's own limit.
+    /// Shares a [`Semaphore`] with other groups and other code: each running child holds one permit
+    /// of it, beside the group's own limit.
     ///
     /// A child that has room but no permit waits as it would for room, at its position in the
     /// queue, and [`try_go`](Self::try_go) says [`AtLimit`](crate::TryGoError::AtLimit). The group,
@@ -364,8 +364,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     /// use std::sync::Arc;
     ///
-    /// use async_lock::Semaphore;
-    /// use errgroup::Group;
+    /// use errgroup::{Group, Semaphore};
     ///
     /// # async fn fetch(url: &str) -> Result<(), std::io::Error> { Ok(()) }
     /// # futures::executor::block_on(async {

@@ -11,6 +11,7 @@ pub(crate) mod poll;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use self::hooks::Hooks;
 use crate::admission::{Admission, Shared, Vacancy};
@@ -345,6 +346,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 }
+
+// A child that panics is dropped and never polled again, whether a caller catches the panic or not.
+impl<C: Kind, P: UnwindSafe, O> UnwindSafe for Group<C, P, O> {}
+impl<C: Kind, P: RefUnwindSafe, O> RefUnwindSafe for Group<C, P, O> {}
 
 impl<C: Kind, P, O> fmt::Debug for Group<C, P, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -199,7 +199,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         };
         match self.admission.reason() {
             Some(reason) if !self.stopped_by_group && self.stats().failed == 0 => {
-                self.panic.guard(|| on_cancel(output, CancelError::new(reason)))
+                self.panic.guard(|| on_cancel(output, CancelError::from(reason)))
             }
             _ => Some(output),
         }

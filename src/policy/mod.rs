@@ -166,6 +166,7 @@ pub trait Policy<T, E> {
 /// assert_eq!(enough(3), Verdict::Stop(Reason::Done));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// The group goes on.
     Continue,

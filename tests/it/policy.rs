@@ -412,9 +412,9 @@ fn finish_is_told_what_has_ended_the_group() {
         task.finish(&mut group).1
     }
     assert_eq!(told(|_| ()), Reason::Finished);
-    assert_eq!(told(|group| drop(group.token().cancel())), Reason::Cancelled);
+    assert_eq!(told(|group| assert!(group.token().cancel())), Reason::Cancelled);
     let cause = Reason::cause("enough");
-    assert_eq!(told(|group| drop(group.token().cancel_with(cause.clone()))), cause);
+    assert_eq!(told(|group| assert!(group.token().cancel_with(cause.clone()))), cause);
 
     // The verdict of the policy, through one that wraps it.
     struct StopAt<P>(usize, P);
