@@ -8,8 +8,19 @@ const STOPPED: &str = "the group has stopped: await it to learn why";
 /// The group has stopped and admits no more children. Contains the child, which was never polled.
 ///
 /// [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go) return it. It does not say
-/// why the group stopped: the group's own output does. So don't pass it on by `?`; leave the loop,
-/// and await the group.
+/// why the group stopped: the group's own output does. Leave the loop, and await the group.
+///
+/// So it is not an [`Error`], and `?` does not turn it into one in place of the child's:
+///
+/// ```compile_fail,E0277
+/// use errgroup::Group;
+///
+/// async fn run() -> anyhow::Result<()> {
+///     let mut group = Group::new();
+///     group.go(async { Ok::<(), anyhow::Error>(()) }).await?;
+///     group.await
+/// }
+/// ```
 ///
 /// # Examples
 ///
@@ -59,8 +70,6 @@ impl<F> fmt::Display for Stopped<F> {
     }
 }
 
-impl<F> Error for Stopped<F> {}
-
 /// Why [`try_go`](crate::Group::try_go) did not admit a child. Contains the child, which was never
 /// polled.
 ///
@@ -74,13 +83,14 @@ impl<F> Error for Stopped<F> {}
 /// assert!(group.try_go(async { Ok::<_, &str>(1) }).is_ok());
 /// match group.try_go(async { Ok(2) }) {
 ///     Err(TryGoError::AtLimit(child)) => group.queue(child),
-///     Err(TryGoError::Stopped(_)) => unreachable!("it was not stopped"),
+///     Err(_) => unreachable!("it was not stopped"),
 ///     Ok(()) => unreachable!("the first child has not been polled"),
 /// }
 /// assert_eq!(group.await, Ok(()));
 /// # });
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TryGoError<F> {
     /// There is no room, or callers or children that came before wait for it.
     AtLimit(F),

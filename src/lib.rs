@@ -238,9 +238,8 @@
 //! - **`let _ = group.go(child);`** without `.await` drops the child, never polled. With `.await`,
 //!   `let _ =` loses the child that a stopped group gives back, and the news that it has stopped.
 //!   [`go`](Group::go) shows three ways to write it.
-//! - **`group.go(child).await?`** makes "the group has stopped" the error of your function, in
-//!   place of the child's error, and drops the group with its children. Leave the loop instead, and
-//!   await the group.
+//! - **`group.go(child).await?`** does not compile in a function that returns an `anyhow::Result`:
+//!   [`Stopped`] is not an error, since the child's error comes out of the group itself.
 //! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to its own
 //!   end, and the group waits for it. A [grace](Group::with_grace) bounds that time; dropping the
 //!   group ends it.
@@ -293,7 +292,10 @@ pub mod stream;
 mod token;
 mod util;
 
+#[doc(no_inline)]
+pub use async_lock::Semaphore;
 pub use child::attach::Attach;
+pub use child::key::Key;
 pub use child::task::{Task, task};
 pub use child::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
 pub use error::{Stopped, TryGoError};
@@ -305,7 +307,7 @@ pub use handle::Handle;
 pub use observe::TracingObserver;
 pub use observe::{Event, Observer, Outcome};
 pub use policy::{
-    AllErrors, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
+    AllErrors, ChildInfo, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
 };
 pub use reason::{CancelError, Reason};
 pub use spawned::Spawned;

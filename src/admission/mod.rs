@@ -37,10 +37,11 @@ use self::local::Local;
 use self::permits::Permits;
 pub(crate) use self::shared::{Refused, Shared, Ticket};
 use self::shared::{Spawner, StateChange};
-pub(crate) use self::state::{Caller, Phase};
+pub(crate) use self::state::{Caller, ChildRecord, Phase};
 use self::state::{Dropped, State};
 use self::stop::StopSignal;
 use crate::child::set::{ChildSet, SpawnChild};
+use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
 use crate::observe::{Event, Outcome};
@@ -59,6 +60,8 @@ pub(crate) struct Admission<C: Kind> {
     stop: StopSignal,
     /// How far the group has come. [`State`] has a copy for the handles.
     phase: Phase,
+    /// The policy may ask for the names of the children that finish.
+    keeps_names: bool,
     /// The lock is for `&self` alone; the group's own task goes past it.
     storage: Mutex<Storage<C>>,
     /// Holds children on their way to be spawned; empty between.
@@ -97,6 +100,7 @@ impl<C: Kind> Admission<C> {
         Self {
             stop: StopSignal::new(&parent),
             phase: Phase::Open,
+            keeps_names: false,
             storage: Mutex::new(Storage::Local(Local::new())),
             batch: VecDeque::new(),
             spawner,
@@ -121,11 +125,19 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => return Arc::clone(shared),
             Storage::Local(local) => core::mem::replace(local, Local::new()),
         };
-        let (mut state, children) = local.into_state();
-        state.set_phase(self.phase);
+        let (state, children) = self.state_of(local);
         let shared = self.shared_with(token, state, children);
         *storage = Storage::Shared(Arc::clone(&shared));
         shared
+    }
+
+    fn state_of(&self, local: Local<C>) -> (State, Slab<C>) {
+        let (mut state, children) = local.into_state();
+        state.set_phase(self.phase);
+        if self.keeps_names {
+            state.keep_names();
+        }
+        (state, children)
     }
 
     fn shared_with(&self, token: &CancelToken, state: State, children: Slab<C>) -> Arc<Shared<C>> {
@@ -136,7 +148,9 @@ impl<C: Kind> Admission<C> {
     /// Shares the state if a child needs more than plain room.
     #[inline(always)]
     pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) {
-        if child.options(Seal::new()).is_some_and(|options| !options.is_plain()) {
+        let keeps_names = self.keeps_names;
+        let is_known = |it: &mut Options| !it.is_plain() || (keeps_names && it.name.is_some());
+        if child.options(Seal::new()).is_some_and(is_known) {
             self.share();
         }
     }
@@ -199,6 +213,14 @@ impl<C: Kind> Admission<C> {
         self.rebuild(|_, state| *state.log() = Some(EventLog::new()))
     }
 
+    /// Keeps the names of running children from now on, for a policy that may ask for them.
+    pub(crate) fn keep_names(&mut self) {
+        self.keeps_names = true;
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.core.read(State::keep_names);
+        }
+    }
+
     /// Sets the event of the end of a group that is being made. It is otherwise made on demand.
     pub(crate) fn set_closed_event(&mut self, event: Arc<ClosedEvent>) {
         if let Storage::Local(local) = self.storage.get_mut() {
@@ -212,14 +234,13 @@ impl<C: Kind> Admission<C> {
         if self.has_accepted() {
             return false;
         }
-        let storage = self.storage.get_mut();
-        let (mut state, children) = match core::mem::replace(storage, Storage::Local(Local::new()))
-        {
-            Storage::Local(local) => local.into_state(),
+        let fresh = Storage::Local(Local::new());
+        let (mut state, children) = match core::mem::replace(self.storage.get_mut(), fresh) {
+            Storage::Local(local) => self.state_of(local),
             Storage::Shared(shared) => match shared.into_inner() {
                 Ok(parts) => parts,
                 Err(shared) => {
-                    *storage = Storage::Shared(shared);
+                    *self.storage.get_mut() = Storage::Shared(shared);
                     return false;
                 }
             },
@@ -407,6 +428,16 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => {
                 (shared.core.operations.finish_child)(&shared.core, index, outcome);
             }
+        }
+    }
+
+    /// Returns what is known of a running child that the policy is about to be told of, or `None`
+    /// if that is nothing beyond its index.
+    #[inline]
+    pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
+        match self.storage.get_mut() {
+            Storage::Shared(shared) if shared.core.has_records() => shared.core.record_of(index),
+            _ => None,
         }
     }
 

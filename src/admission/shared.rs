@@ -32,7 +32,7 @@ use core::task::{Context, Poll, Waker};
 use super::closed::ClosedEvent;
 use super::permits::{PermitSource, Permits};
 use super::queue::{QueuedChild, Request, WaiterKey};
-use super::state::{Acquire, Caller, Dropped, Effects, Phase, Poller, State, Wakers};
+use super::state::{Acquire, Caller, ChildRecord, Dropped, Effects, Phase, Poller, State, Wakers};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
@@ -66,6 +66,9 @@ pub(crate) struct Core {
     must_wait: AtomicBool,
     /// `true` if a waiter of the group's own task has its turn; written under the lock only.
     group_turn: AtomicBool,
+    /// `true` if the policy is to be told more of a running child than its index; written under
+    /// the lock only.
+    has_records: AtomicBool,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
@@ -307,6 +310,7 @@ impl<C: Kind> Shared<C> {
             has_ready: AtomicBool::new(state.has_ready()),
             must_wait: AtomicBool::new(!state.admits_newcomers()),
             group_turn: AtomicBool::new(false),
+            has_records: AtomicBool::new(false),
             observed: state.log().is_some(),
             state: Mutex::new(state),
             source,
@@ -578,6 +582,7 @@ impl Core {
         }
         self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
         self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
+        self.has_records.store(state.has_records(), Ordering::Relaxed);
         state.take_told(effects);
         if let Some(permits) = state.permits() {
             effects.permits = permits.take_spare();
@@ -671,6 +676,19 @@ impl Core {
     /// Returns `true` if a waiter of the group's own task has its turn and was not polled since.
     fn has_group_turn(&self) -> bool {
         self.group_turn.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if there may be a [record](Self::record_of) of a child in the set: it was
+    /// taken in under the lock, after the store.
+    #[inline]
+    pub(crate) fn has_records(&self) -> bool {
+        self.has_records.load(Ordering::Relaxed)
+    }
+
+    /// Returns what is known of a running child, or `None` if that is nothing beyond its index.
+    #[inline(never)]
+    pub(crate) fn record_of(&self, index: usize) -> Option<ChildRecord> {
+        self.read(|state| state.record_of(index))
     }
 
     /// Counts a child that is gone, and frees its room, without processing the queue.

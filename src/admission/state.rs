@@ -67,6 +67,8 @@ pub(crate) struct State {
     /// What is known of running children, by their index; of plain ones nothing.
     running: SparseQueue<Running>,
     daemons: usize,
+    /// The policy may ask for the names of the children that finish.
+    keeps_names: bool,
     permits: Option<Permits>,
     /// Kept for an observer.
     log: Option<Box<EventLog>>,
@@ -135,8 +137,14 @@ enum Slot {
 struct Running {
     weight: usize,
     daemon: bool,
-    /// Kept for an observer only.
+    /// Kept for an observer, or for a policy that may ask for it.
     name: Name,
+}
+
+/// What the policy is told of a child that has finished.
+#[derive(Debug)]
+pub(crate) struct ChildRecord {
+    pub(crate) name: Name,
 }
 
 /// The task that changes the state, which decides whether the group's task is notified.
@@ -264,6 +272,7 @@ impl State {
             spawned: 0,
             running: SparseQueue::default(),
             daemons: 0,
+            keeps_names: false,
             permits: None,
             log: None,
             has_freed_room: false,
@@ -452,11 +461,11 @@ impl State {
     #[cold]
     fn remember(&mut self, index: usize, options: Option<Box<Options>>) {
         let (weight, daemon) = options.as_ref().map_or((1, false), |it| (it.weight, it.daemon));
-        let name = self.log.as_mut().and_then(|log| {
-            let name = name(options.as_deref());
+        let is_kept = self.keeps_names || self.log.is_some();
+        let name = if is_kept { name(options.as_deref()) } else { None };
+        if let Some(log) = &mut self.log {
             log.started(index, name.clone());
-            name
-        });
+        }
         self.daemons += usize::from(daemon);
         if weight != 1 || daemon || name.is_some() {
             self.running.push(index as u64, Running { weight, daemon, name });
@@ -799,6 +808,24 @@ impl State {
     }
 }
 
+// === what the policy is told ===
+
+impl State {
+    pub(crate) fn keep_names(&mut self) {
+        self.keeps_names = true;
+    }
+
+    /// Returns `true` if the policy is to be told more of a running child than its index.
+    pub(crate) fn has_records(&self) -> bool {
+        self.keeps_names && !self.running.is_empty()
+    }
+
+    pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
+        let child = self.running.get_mut(index as u64)?;
+        Some(ChildRecord { name: child.name.clone() })
+    }
+}
+
 // === observing ===
 
 impl State {
@@ -809,7 +836,7 @@ impl State {
     /// Records how a running child has ended.
     pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
         if let Some(log) = &mut self.log {
-            let name = self.running.get_mut(index as u64).and_then(|child| child.name.take());
+            let name = self.running.get_mut(index as u64).and_then(|child| child.name.clone());
             log.finished(Some(index), name, outcome);
         }
     }

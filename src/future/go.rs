@@ -27,9 +27,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// never polled. The error says that there is no use in adding more children. *Why* the group
     /// stopped is what the group itself resolves to.
     ///
-    /// Code that ignores this result loses the child, and goes on making children for nothing. With
-    /// `?`, the error becomes the caller's, in place of the child's error, and the group is
-    /// dropped. These three ways are right:
+    /// Code that ignores this result loses the child, and goes on making children for nothing.
+    /// These three ways are right:
     ///
     /// ```
     /// # use errgroup::Group;

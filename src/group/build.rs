@@ -330,8 +330,8 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Shares a semaphore with other groups and other code: each running child holds one permit of
-    /// it, beside the group's own limit.
+    /// Shares a [`Semaphore`] with other groups and other code: each running child holds one permit
+    /// of it, beside the group's own limit.
     ///
     /// A child that has room but no permit waits as it would for room, at its position in the
     /// queue, and [`try_go`](Self::try_go) says [`AtLimit`](crate::TryGoError::AtLimit). The group,
@@ -364,8 +364,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     /// use std::sync::Arc;
     ///
-    /// use async_lock::Semaphore;
-    /// use errgroup::Group;
+    /// use errgroup::{Group, Semaphore};
     ///
     /// # async fn fetch(url: &str) -> Result<(), std::io::Error> { Ok(()) }
     /// # futures::executor::block_on(async {
@@ -405,7 +404,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Examples
     ///
     /// ```
-    /// use errgroup::{Group, Policy, Verdict};
+    /// use errgroup::{ChildInfo, Group, Policy, Reason, Verdict};
     ///
     /// #[derive(Default)]
     /// struct Sum(u64);
@@ -413,12 +412,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// impl<E> Policy<u64, E> for Sum {
     ///     type Output = u64;
     ///
-    ///     fn on_child(&mut self, _index: usize, result: Result<u64, E>) -> Verdict {
+    ///     fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<u64, E>) -> Verdict {
     ///         self.0 += result.unwrap_or(0);
     ///         Verdict::Continue
     ///     }
     ///
-    ///     fn finish(&mut self) -> u64 {
+    ///     fn finish(&mut self, _: &Reason) -> u64 {
     ///         self.0
     ///     }
     /// }
@@ -432,7 +431,17 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     #[track_caller]
-    pub fn with_policy<Q>(self, policy: Q) -> Group<C, Q, Q::Output>
+    pub fn with_policy<Q>(mut self, policy: Q) -> Group<C, Q, Q::Output>
+    where
+        Q: Policy<C::Ok, C::Err>,
+    {
+        self.admission.keep_names();
+        self.set_policy(policy)
+    }
+
+    /// Sets the policy, which may be one that does not ask for the children's names.
+    #[track_caller]
+    pub(super) fn set_policy<Q>(self, policy: Q) -> Group<C, Q, Q::Output>
     where
         Q: Policy<C::Ok, C::Err>,
     {

@@ -11,6 +11,7 @@ pub(crate) mod poll;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use self::hooks::Hooks;
 use crate::admission::{Admission, Shared, Vacancy};
@@ -19,7 +20,7 @@ use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
-use crate::reason::CancelError;
+use crate::reason::{CancelError, Reason};
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
@@ -133,7 +134,7 @@ pub struct Group<
     abort_on_stop: bool,
     /// How the group is polled and finished, captured where the bounds were known.
     advance: fn(&mut Self, &mut usize) -> poll::Driven,
-    finish: fn(&mut P) -> O,
+    finish: fn(&mut P, &Reason) -> O,
 }
 
 // === what can be asked of any group ===
@@ -327,7 +328,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         mut self,
         policy: Q,
         advance: fn(&mut Group<C, Q, R>, &mut usize) -> poll::Driven,
-        finish: fn(&mut Q) -> R,
+        finish: fn(&mut Q, &Reason) -> R,
     ) -> Group<C, Q, R> {
         let (retired, empty) = (self.admission.retired(), self.set.empty());
         Group {
@@ -345,6 +346,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 }
+
+// A child that panics is dropped and never polled again, whether a caller catches the panic or not.
+impl<C: Kind, P: UnwindSafe, O> UnwindSafe for Group<C, P, O> {}
+impl<C: Kind, P: RefUnwindSafe, O> RefUnwindSafe for Group<C, P, O> {}
 
 impl<C: Kind, P, O> fmt::Debug for Group<C, P, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,7 +31,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn collect(self) -> Group<C, Collect<C::Ok, C::Err>> {
-        self.with_policy(Collect::new())
+        self.set_policy(Collect::new())
     }
 
     /// Collects every error, and stops at none. See [`AllErrors`].
@@ -57,7 +57,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn all_errors(self) -> Group<C, AllErrors<C::Err>> {
-        self.with_policy(AllErrors::new())
+        self.set_policy(AllErrors::new())
     }
 
     /// Collects every child's result, and stops at none, as JavaScript's `Promise.allSettled` does.
@@ -84,7 +84,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn settle(self) -> Group<C, Settle<C::Ok, C::Err>> {
-        self.with_policy(Settle::new())
+        self.set_policy(Settle::new())
     }
 
     /// Stops at the first `Ok`, as JavaScript's `Promise.any` does. See [`FirstOk`].
@@ -110,7 +110,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn first_ok(self) -> Group<C, FirstOk<C::Ok, C::Err>> {
-        self.with_policy(FirstOk::new())
+        self.set_policy(FirstOk::new())
     }
 
     /// Stops at the first child to finish, be its result `Ok` or `Err`. See [`FirstDone`].
@@ -139,7 +139,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn first_done(self) -> Group<C, FirstDone<C::Ok, C::Err>> {
-        self.with_policy(FirstDone::new())
+        self.set_policy(FirstDone::new())
     }
 }
 
@@ -199,7 +199,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         };
         match self.admission.reason() {
             Some(reason) if !self.stopped_by_group && self.stats().failed == 0 => {
-                self.panic.guard(|| on_cancel(output, CancelError::new(reason)))
+                self.panic.guard(|| on_cancel(output, CancelError::from(reason)))
             }
             _ => Some(output),
         }

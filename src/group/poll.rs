@@ -26,7 +26,7 @@ use crate::admission::Phase;
 use crate::child::set::ChildSet;
 use crate::child::{Children, Kind};
 use crate::observe::Outcome;
-use crate::policy::{Policy, Verdict};
+use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 use crate::util::current;
 use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
@@ -160,8 +160,11 @@ where
                     admission.log_finished(index, outcome);
                 }
                 *stage = Stage::Policy(outcome);
+                let record = admission.record_of(index);
                 let verdict = match policy {
-                    Some(policy) => policy.on_child(index, result),
+                    Some(policy) => {
+                        policy.on_child(&ChildInfo::with_record(index, record.as_ref()), result)
+                    }
                     // It has panicked, and is told nothing more; the result is dropped.
                     None => {
                         drop(result);
@@ -394,14 +397,20 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.hooks.is_some() {
             self.drop_timers();
         }
+        let why = self.end_reason();
         let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
-        let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy)));
+        let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy, &why)));
         let panicked = self.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         let output = output.and_then(|output| self.apply_on_cancel(output));
         self.drop_observer();
         self.panic.guard(|| self.admission.announce_end());
         self.give_out(output)
+    }
+
+    /// Returns what has ended the group.
+    fn end_reason(&self) -> Reason {
+        self.admission.reason().unwrap_or(Reason::Finished)
     }
 
     /// Resolves to the output, or resumes the panic that the group keeps.
@@ -418,10 +427,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// the children, then calls `drop_rest`, which drops what is beside them. The first panic of
     /// all that, or the one that the group keeps, resumes when nothing is left.
     pub(crate) fn finish_now(&mut self, drop_rest: impl FnOnce(&mut FirstPanic)) -> Poll<O> {
-        let finish = self.finish;
+        let (finish, why) = (self.finish, self.end_reason());
         let mut panic = core::mem::take(&mut self.panic);
         let policy = self.policy.as_mut().filter(|_| !panic.is_some());
-        let output = policy.and_then(|policy| panic.guard(|| finish(policy)));
+        let output = policy.and_then(|policy| panic.guard(|| finish(policy, &why)));
         if let Some(payload) = self.abort().take() {
             panic.keep(payload);
         }

@@ -167,6 +167,7 @@ pub enum Event {
 /// assert_eq!(format!("{:?}", errgroup::Outcome::Dropped), "Dropped");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Outcome {
     /// It returned `Ok`.
     Ok,

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use super::{Errors, Policy, Verdict};
+use super::{ChildInfo, Errors, Policy, Verdict};
+use crate::reason::Reason;
 
 /// Keeps every error, and never stops the group.
 ///
@@ -65,14 +66,14 @@ impl<E> Default for AllErrors<E> {
 impl<T, E> Policy<T, E> for AllErrors<E> {
     type Output = Result<(), Errors<E>>;
 
-    fn on_child(&mut self, _index: usize, result: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         if let Err(error) = result {
             self.errors.push(error);
         }
         Verdict::Continue
     }
 
-    fn finish(&mut self) -> Self::Output {
+    fn finish(&mut self, _: &Reason) -> Self::Output {
         let errors = self.errors.take();
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

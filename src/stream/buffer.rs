@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::policy::{Policy, Verdict};
+use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 use crate::util::in_order::InOrder;
 
@@ -78,14 +78,14 @@ impl<T, E> Policy<T, E> for ResultBuffer<T, E> {
     type Output = ();
 
     #[inline]
-    fn on_child(&mut self, index: usize, result: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         let stop = self.fail_fast && result.is_err();
         match &mut self.results {
-            Results::Finished(results) => results.push_back((index, result)),
-            Results::Admitted(results) => results.put(index, result),
+            Results::Finished(results) => results.push_back((child.index(), result)),
+            Results::Admitted(results) => results.put(child.index(), result),
         }
         if stop { Verdict::Stop(Reason::Failed) } else { Verdict::Continue }
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self, _: &Reason) {}
 }

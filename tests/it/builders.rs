@@ -9,8 +9,8 @@ use std::task::Poll;
 
 use crate::common::{Gate, Job, Log, MockTask, Probe, panic_message, waits, yield_now};
 use errgroup::{
-    Boxed, CancelToken, Child, Children, FirstErr, Group, Handle, LocalBoxed, Plain, Policy,
-    Reason, Verdict,
+    Boxed, CancelToken, Child, ChildInfo, Children, FirstErr, Group, Handle, LocalBoxed, Plain,
+    Policy, Reason, Verdict,
 };
 use futures::future::FusedFuture;
 
@@ -21,12 +21,12 @@ struct Count(usize);
 impl<T, E> Policy<T, E> for Count {
     type Output = usize;
 
-    fn on_child(&mut self, _: usize, _: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<T, E>) -> Verdict {
         self.0 += 1;
         Verdict::Continue
     }
 
-    fn finish(&mut self) -> usize {
+    fn finish(&mut self, _: &Reason) -> usize {
         self.0
     }
 }

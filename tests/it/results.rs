@@ -14,7 +14,7 @@ use crate::common::{
     Bomb, CountOnDrop, DropCounter, Gate, Inside, Job, Log, Meter, MockTask, OnDrop, Probe,
     count_polls, fails, job, logged_child, panic_message, waits, yield_now,
 };
-use errgroup::{Boxed, Child, Children, Group, Handle, Reason, TryGoError, task};
+use errgroup::{Boxed, Child, ChildInfo, Children, Group, Handle, Reason, TryGoError, task};
 use futures::stream::{self, FusedStream, Stream, StreamExt, TryStreamExt};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -1017,10 +1017,14 @@ fn the_policy_that_was_set_is_dropped_and_the_children_are_not() {
     struct Keep(#[allow(dead_code)] CountOnDrop);
     impl errgroup::Policy<usize, &'static str> for Keep {
         type Output = ();
-        fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> errgroup::Verdict {
+        fn on_child(
+            &mut self,
+            _: &ChildInfo<'_>,
+            _: Result<usize, &'static str>,
+        ) -> errgroup::Verdict {
             unreachable!("the stream has replaced the policy")
         }
-        fn finish(&mut self) {}
+        fn finish(&mut self, _: &Reason) {}
     }
     let (task, drops, probe) = (MockTask::new(), DropCounter::default(), Probe::new());
     let mut group = Jobs::new().with_policy(Keep(drops.guard()));

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use errgroup::future::Go;
 use errgroup::{
-    AllErrors, Boxed, Collect, FirstDone, FirstErr, FirstOk, Group, Handle, Policy, Settle, Task,
-    Verdict, task,
+    AllErrors, Boxed, ChildInfo, Collect, FirstDone, FirstErr, FirstOk, Group, Handle, Policy,
+    Reason, Settle, Task, Verdict, task,
 };
 
 use crate::promises::{Answer, Id, Outcome, Traits};
@@ -219,32 +219,32 @@ impl NotingPolicy {
 impl Policy<Id, Id> for NotingPolicy {
     type Output = Output;
 
-    fn on_child(&mut self, index: usize, result: Returned) -> Verdict {
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Returned) -> Verdict {
         let (Ok(id) | Err(id)) = result;
-        self.0.note(Event::Finished(id, index, result.is_ok()));
+        self.0.note(Event::Finished(id, child.index(), result.is_ok()));
         match &mut self.1 {
-            Inner::FirstErr(policy) => policy.on_child(index, result),
-            Inner::Collect(policy) => policy.on_child(index, result),
-            Inner::AllErrors(policy) => policy.on_child(index, result),
-            Inner::Settle(policy) => policy.on_child(index, result),
-            Inner::FirstOk(policy) => policy.on_child(index, result),
-            Inner::FirstDone(policy) => policy.on_child(index, result),
+            Inner::FirstErr(policy) => policy.on_child(child, result),
+            Inner::Collect(policy) => policy.on_child(child, result),
+            Inner::AllErrors(policy) => policy.on_child(child, result),
+            Inner::Settle(policy) => policy.on_child(child, result),
+            Inner::FirstOk(policy) => policy.on_child(child, result),
+            Inner::FirstDone(policy) => policy.on_child(child, result),
         }
     }
 
-    fn finish(&mut self) -> Output {
+    fn finish(&mut self, why: &Reason) -> Output {
         match &mut self.1 {
-            Inner::FirstErr(policy) => Output::FirstErr(Policy::<Id, Id>::finish(policy)),
-            Inner::Collect(policy) => Output::Collect(policy.finish()),
+            Inner::FirstErr(policy) => Output::FirstErr(Policy::<Id, Id>::finish(policy, why)),
+            Inner::Collect(policy) => Output::Collect(policy.finish(why)),
             Inner::AllErrors(policy) => {
-                let output = Policy::<Id, Id>::finish(policy);
+                let output = Policy::<Id, Id>::finish(policy, why);
                 Output::AllErrors(output.map_err(|errors| errors.into_vec()))
             }
-            Inner::Settle(policy) => Output::Settle(policy.finish()),
+            Inner::Settle(policy) => Output::Settle(policy.finish(why)),
             Inner::FirstOk(policy) => {
-                Output::FirstOk(policy.finish().map_err(|errors| errors.into_vec()))
+                Output::FirstOk(policy.finish(why).map_err(|errors| errors.into_vec()))
             }
-            Inner::FirstDone(policy) => Output::FirstDone(policy.finish()),
+            Inner::FirstDone(policy) => Output::FirstDone(policy.finish(why)),
         }
     }
 }
