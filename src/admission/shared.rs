@@ -66,6 +66,8 @@ pub(crate) struct Core {
     must_wait: AtomicBool,
     /// `true` if a waiter of the group's own task has its turn; written under the lock only.
     group_turn: AtomicBool,
+    /// `true` if the set may have children that end with the stop; of the group's task only.
+    has_until_stop: AtomicBool,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
@@ -307,6 +309,7 @@ impl<C: Kind> Shared<C> {
             has_ready: AtomicBool::new(state.has_ready()),
             must_wait: AtomicBool::new(!state.admits_newcomers()),
             group_turn: AtomicBool::new(false),
+            has_until_stop: AtomicBool::new(false),
             observed: state.log().is_some(),
             state: Mutex::new(state),
             source,
@@ -480,6 +483,7 @@ impl<C: Kind> Shared<C> {
         let mut children = self.children.lock();
         let mut state = self.core.state.lock();
         self.core.has_ready.store(false, Ordering::Release);
+        self.core.has_until_stop.store(state.has_until_stop(), Ordering::Relaxed);
         while let Some((index, key)) = state.pop_ready() {
             if let Some(child) = children.remove(key) {
                 take(index, child);
@@ -671,6 +675,16 @@ impl Core {
     /// Returns `true` if a waiter of the group's own task has its turn and was not polled since.
     fn has_group_turn(&self) -> bool {
         self.group_turn.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if the set may have children that end with the stop.
+    pub(crate) fn has_until_stop(&self) -> bool {
+        self.has_until_stop.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if the group has stopped, and the child of that index is to end with it.
+    pub(crate) fn ends_now(&self, index: usize) -> bool {
+        self.is_stopped() && self.read(|state| state.is_until_stop(index))
     }
 
     /// Counts a child that is gone, and frees its room, without processing the queue.
