@@ -418,6 +418,18 @@ impl<C: Kind> Admission<C> {
 
     // --- ends of children
 
+    /// Returns the indexes of the running children that end with the stop, lowest first; none
+    /// before the stop.
+    #[inline]
+    pub(crate) fn until_stop(&mut self) -> Vec<usize> {
+        match self.shared() {
+            Some(shared) if shared.core.has_until_stop() && shared.core.is_stopped() => {
+                shared.core.read(|state| state.until_stop())
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Counts a running child that is gone, and frees its room. The queue gets the room by
     /// [`admit_next`](Self::admit_next), at once for all children that end in a round: so waiters
     /// are woken together, and each finds room for more than one child.

@@ -69,6 +69,8 @@ pub(crate) struct Core {
     /// `true` if the policy is to be told more of a running child than its index; written under
     /// the lock only.
     has_records: AtomicBool,
+    /// `true` if the set may have children that end with the stop; of the group's task only.
+    has_until_stop: AtomicBool,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
@@ -311,6 +313,7 @@ impl<C: Kind> Shared<C> {
             must_wait: AtomicBool::new(!state.admits_newcomers()),
             group_turn: AtomicBool::new(false),
             has_records: AtomicBool::new(false),
+            has_until_stop: AtomicBool::new(false),
             observed: state.log().is_some(),
             state: Mutex::new(state),
             source,
@@ -484,6 +487,7 @@ impl<C: Kind> Shared<C> {
         let mut children = self.children.lock();
         let mut state = self.core.state.lock();
         self.core.has_ready.store(false, Ordering::Release);
+        self.core.has_until_stop.store(state.has_until_stop(), Ordering::Relaxed);
         while let Some((index, key)) = state.pop_ready() {
             if let Some(child) = children.remove(key) {
                 take(index, child);
@@ -689,6 +693,16 @@ impl Core {
     #[inline(never)]
     pub(crate) fn record_of(&self, index: usize) -> Option<ChildRecord> {
         self.read(|state| state.record_of(index))
+    }
+
+    /// Returns `true` if the set may have children that end with the stop.
+    pub(crate) fn has_until_stop(&self) -> bool {
+        self.has_until_stop.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if the group has stopped, and the child of that index is to end with it.
+    pub(crate) fn ends_now(&self, index: usize) -> bool {
+        self.is_stopped() && self.read(|state| state.is_until_stop(index))
     }
 
     /// Counts a child that is gone, and frees its room, without processing the queue.

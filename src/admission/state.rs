@@ -69,6 +69,8 @@ pub(crate) struct State {
     daemons: usize,
     /// The policy may ask for the names of the children that finish.
     keeps_names: bool,
+    /// How many running children end with the stop.
+    until_stop: usize,
     permits: Option<Permits>,
     /// Kept for an observer.
     log: Option<Box<EventLog>>,
@@ -137,6 +139,8 @@ enum Slot {
 struct Running {
     weight: usize,
     daemon: bool,
+    /// It is dropped at the stop.
+    until_stop: bool,
     /// Kept for an observer, or for a policy that may ask for it.
     name: Name,
 }
@@ -273,6 +277,7 @@ impl State {
             running: SparseQueue::default(),
             daemons: 0,
             keeps_names: false,
+            until_stop: 0,
             permits: None,
             log: None,
             has_freed_room: false,
@@ -460,15 +465,17 @@ impl State {
 
     #[cold]
     fn remember(&mut self, index: usize, options: Option<Box<Options>>) {
-        let (weight, daemon) = options.as_ref().map_or((1, false), |it| (it.weight, it.daemon));
+        let &Options { weight, daemon, until_stop, .. } =
+            options.as_deref().unwrap_or(&Options::DEFAULT);
         let is_kept = self.keeps_names || self.log.is_some();
         let name = if is_kept { name(options.as_deref()) } else { None };
         if let Some(log) = &mut self.log {
             log.started(index, name.clone());
         }
         self.daemons += usize::from(daemon);
-        if weight != 1 || daemon || name.is_some() {
-            self.running.push(index as u64, Running { weight, daemon, name });
+        self.until_stop += usize::from(until_stop);
+        if weight != 1 || daemon || until_stop || name.is_some() {
+            self.running.push(index as u64, Running { weight, daemon, until_stop, name });
         }
     }
 
@@ -685,8 +692,10 @@ impl State {
         self.count(outcome);
         self.nested.forget_child(index);
         let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
-        let (weight, daemon) = child.map_or((1, false), |child| (child.weight, child.daemon));
+        let (weight, daemon, until_stop) =
+            child.map_or((1, false, false), |it| (it.weight, it.daemon, it.until_stop));
         self.daemons -= usize::from(daemon);
+        self.until_stop -= usize::from(until_stop);
         self.free_room(weight);
         self.has_freed_room |= !stopped;
         if self.nested.blocked_children() > 0 {
@@ -705,12 +714,30 @@ impl State {
     }
 
     /// Records a child that has finished and keeps its room until its result is fetched. It holds
-    /// nothing up any more: no waiter is inside it, and a daemon counts as any other child.
+    /// nothing up any more: no waiter is inside it, and a daemon counts as any other child. Nor
+    /// can a stop drop it.
     pub(crate) fn finish_unfetched(&mut self, index: usize) {
         self.nested.forget_child(index);
         if let Some(child) = self.running.get_mut(index as u64) {
             self.daemons -= usize::from(core::mem::take(&mut child.daemon));
+            self.until_stop -= usize::from(core::mem::take(&mut child.until_stop));
         }
+    }
+
+    /// Returns `true` if children run that end with the stop.
+    pub(crate) fn has_until_stop(&self) -> bool {
+        self.until_stop > 0
+    }
+
+    /// Returns `true` if the running child of that index ends with the stop.
+    pub(crate) fn is_until_stop(&mut self, index: usize) -> bool {
+        self.running.get_mut(index as u64).is_some_and(|child| child.until_stop)
+    }
+
+    /// Returns the indexes of the running children that end with the stop, lowest first.
+    pub(crate) fn until_stop(&self) -> Vec<usize> {
+        let children = self.running.iter().filter(|(_, child)| child.until_stop);
+        children.map(|(index, _)| index as usize).collect()
     }
 
     /// Records how many finished children keep their room until an earlier result is fetched.
@@ -785,7 +812,7 @@ impl State {
         self.dropped += self.running();
         // The permits are kept until the children are dropped.
         (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
-        (self.blocked_results, self.daemons) = (0, 0);
+        (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
     }
 
     /// [Closes](Self::close) the group, and adds the children that have room and are not in the

@@ -1,4 +1,5 @@
-//! Options of a child: its name, weight and priority, and whether it is a daemon.
+//! Options of a child: its name, weight and priority, whether it is a daemon, and whether it ends
+//! with the stop.
 
 use alloc::borrow::Cow;
 use core::fmt;
@@ -58,6 +59,7 @@ pub struct Options {
     pub(crate) weight: usize,
     pub(crate) priority: i32,
     pub(crate) daemon: bool,
+    pub(crate) until_stop: bool,
     pub(crate) name: Option<Cow<'static, str>>,
 }
 
@@ -172,6 +174,43 @@ impl<F> Task<F> {
         self
     }
 
+    /// Makes the child end with the stop: it is dropped then, instead of being polled on.
+    ///
+    /// This is for work that has nothing to clean up, such as a download that is of no use any
+    /// more. When the group stops, for whatever reason, its next poll drops the child, which counts
+    /// as [`dropped`](crate::Stats::dropped). The policy is not told of it. The other children are
+    /// drained as ever. [`drop_on_stop`](crate::Group::drop_on_stop) does the same to all children
+    /// of a group.
+    ///
+    /// [`token.run(future)`](crate::CancelToken::run) also ends a future at the stop, but makes a
+    /// `CancelError` of it, which the child has to turn into a result of its own.
+    ///
+    /// A child of [`Group::on`](crate::Group::on) is told by that poll of the group, and is gone at
+    /// its own next poll, without being polled on.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the child's destructor is treated like any other panic of a child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, task};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let handle = group.handle();
+    /// group.queue(task(std::future::pending()).until_stop()); // listens to nothing
+    /// group.queue(async { Err::<(), _>("the disk is full") });
+    /// assert_eq!(group.await, Err("the disk is full"));
+    /// assert_eq!((handle.stats().failed, handle.stats().dropped), (1, 1));
+    /// # });
+    /// ```
+    pub fn until_stop(mut self) -> Self {
+        self.options.until_stop = true;
+        self
+    }
+
     /// Returns the future without its options.
     ///
     /// # Examples
@@ -192,26 +231,30 @@ impl<F> Task<F> {
 }
 
 impl Options {
+    pub(crate) const DEFAULT: Self =
+        Self { weight: 1, priority: 0, daemon: false, until_stop: false, name: None };
+
     /// Returns `true` if the options do not concern admission: at most a name is set.
     pub(crate) fn is_plain(&self) -> bool {
-        self.weight == 1 && self.priority == 0 && !self.daemon
+        self.weight == 1 && self.priority == 0 && !self.daemon && !self.until_stop
     }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { weight: 1, priority: 0, daemon: false, name: None }
+        Self::DEFAULT
     }
 }
 
 impl<F> fmt::Debug for Task<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { weight, priority, daemon, name } = &self.options;
+        let Options { weight, priority, daemon, until_stop, name } = &self.options;
         f.debug_struct("Task")
             .field("name", name)
             .field("weight", weight)
             .field("priority", priority)
             .field("daemon", daemon)
+            .field("until_stop", until_stop)
             .finish_non_exhaustive()
     }
 }

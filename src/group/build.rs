@@ -8,7 +8,7 @@ use async_lock::Semaphore;
 use futures_util::future::BoxFuture;
 
 use super::hooks::Hooks;
-use super::{Group, poll};
+use super::{Group, OnStop, poll};
 use crate::admission::{Admission, ClosedEvent};
 use crate::child::Children;
 use crate::child::Seal;
@@ -261,7 +261,7 @@ where
             hooks: None,
             stopped_by_group: false,
             on_cancel: None,
-            abort_on_stop: false,
+            on_stop: OnStop::Drain,
             advance: poll::advance::<C, P, O, false>,
             finish: P::finish,
         }
@@ -579,7 +579,64 @@ impl<C: Children, P, O> Group<C, P, O> {
         let grace = f.into_grace_fn(Seal::new());
         let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
         hooks.set_grace(grace);
+        self.check_grace();
         self
+    }
+
+    /// Drops the running children when the group stops, instead of draining them.
+    ///
+    /// At the first error, a cancel or the [deadline](Self::with_deadline), the children that still
+    /// run are dropped, and the group resolves in that poll. This is what `try_join_all` and a
+    /// dropped `JoinSet` do. It suits children that have nothing to clean up, or whose destructors
+    /// do it. For some children only, see [`until_stop`](crate::Task::until_stop).
+    ///
+    /// Children that are dropped count as [`dropped`](crate::Stats::dropped), and the policy is not
+    /// told of them. So an `Ok` output may be incomplete after a cancel or a deadline:
+    /// [`err_on_cancel`](Self::err_on_cancel) makes an error of these. The body of a
+    /// [`scope`](Self::scope) is not dropped.
+    ///
+    /// The children of [`Group::on`](Self::on) are told in that poll, and are gone at their next
+    /// one, without being polled on. The group does not wait for that. The result of one that has
+    /// finished by then still counts.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has accepted a child already, or has resolved, or if it has a
+    /// [grace](Self::with_grace): there would be no child for it.
+    ///
+    /// A panic of a child's destructor is treated like any other panic of a child. A panic of a
+    /// child is a stop, too: its siblings are dropped, and then it resumes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().drop_on_stop();
+    /// let handle = group.handle();
+    /// group.queue(std::future::pending()); // listens to nothing
+    /// group.queue(async { Err::<(), _>("the disk is full") });
+    /// assert_eq!(group.await, Err("the disk is full"));
+    /// assert_eq!((handle.stats().failed, handle.stats().dropped), (1, 1));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn drop_on_stop(mut self) -> Self {
+        assert!(self.is_new(), "call `drop_on_stop` before the group's first child");
+        self.on_stop = OnStop::Drop;
+        self.check_grace();
+        self
+    }
+
+    #[track_caller]
+    fn check_grace(&self) {
+        let has_grace = self.hooks.as_ref().is_some_and(|hooks| hooks.has_grace());
+        assert!(
+            !has_grace || self.on_stop != OnStop::Drop,
+            "a group either drops its children when it stops or gives them a grace: \
+             leave out `drop_on_stop` or `with_grace`",
+        );
     }
 
     /// Returns `true` if the group never had a child, and has not resolved.

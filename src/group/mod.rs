@@ -129,12 +129,22 @@ pub struct Group<
     stopped_by_group: bool,
     /// Maps the output if other code did.
     on_cancel: Option<fn(O, CancelError) -> O>,
-    /// If the policy stops the group, its poll ends there, and siblings are polled no more: the
-    /// owner of the group is about to drop them.
-    abort_on_stop: bool,
+    on_stop: OnStop,
     /// How the group is polled and finished, captured where the bounds were known.
     advance: fn(&mut Self, &mut usize) -> poll::Driven,
     finish: fn(&mut P, &Reason) -> O,
+}
+
+/// What becomes of the running children at a stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnStop {
+    /// They are polled on until they finish.
+    Drain,
+    /// They are dropped.
+    Drop,
+    /// If the policy stops the group, its poll ends there, and they are polled no more: the owner
+    /// of the group is about to drop them.
+    Leave,
 }
 
 // === what can be asked of any group ===
@@ -305,7 +315,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Lets the policy's stop end the poll; see [`finish_now`](Self::finish_now).
     pub(crate) fn abort_on_stop(mut self) -> Self {
-        self.abort_on_stop = true;
+        self.on_stop = OnStop::Leave;
         self
     }
 
@@ -340,7 +350,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             hooks: self.hooks.take(),
             stopped_by_group: self.stopped_by_group,
             on_cancel: None,
-            abort_on_stop: false,
+            on_stop: self.on_stop,
             advance,
             finish,
         }

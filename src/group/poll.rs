@@ -14,6 +14,7 @@
 //! The child is dropped, the policy is told its result, a stop cancels the token and drops the
 //! queue, and only then is the child's room given away; so a failure admits no other child.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
@@ -21,13 +22,14 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::Group;
-use crate::admission::Phase;
-use crate::child::set::ChildSet;
+use super::{Group, OnStop};
+use crate::admission::{Phase, Shared};
+use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Children, Kind};
 use crate::observe::Outcome;
 use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
+use crate::token::CancelToken;
 use crate::util::current;
 use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
 
@@ -64,6 +66,38 @@ struct Turn<R> {
     stop: Option<(Reason, usize, Outcome)>,
 }
 
+/// Which children of a round may end without a result.
+enum Endings<C: Kind> {
+    /// All of them, when the group's token is cancelled.
+    AtStop(CancelToken),
+    /// Those of which the state says so.
+    Some(Arc<Shared<C>>),
+}
+
+impl<C: Kind> Endings<C> {
+    /// Returns `None` if all children go on until they are done.
+    #[inline]
+    fn of<P, O>(group: &mut Group<C, P, O>) -> Option<Self> {
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            // A child in the blocks is done.
+            return None;
+        }
+        if group.on_stop == OnStop::Drop {
+            return Some(Self::AtStop(group.token().clone()));
+        }
+        let shared = group.admission.shared().filter(|shared| shared.core.has_until_stop());
+        shared.map(|shared| Self::Some(Arc::clone(shared)))
+    }
+
+    /// Returns `true` if a child is to be dropped instead of being polled.
+    fn ends_now(&self, index: usize) -> bool {
+        match self {
+            Self::AtStop(token) => token.is_cancelled(),
+            Self::Some(shared) => shared.core.ends_now(index),
+        }
+    }
+}
+
 /// Polls the children until some have finished, none is ready, or the budget is spent. A round
 /// that was begun is gone through to its end.
 ///
@@ -91,7 +125,7 @@ where
 fn drive<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut usize,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
 ) -> Driven
 where
     C: Children,
@@ -127,7 +161,7 @@ where
 fn drive_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut usize,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
 ) -> bool
 where
     C: Children,
@@ -136,6 +170,8 @@ where
     let mut progress = false;
     // Children of a group that has handles may ask for room in it; they are recognized by this.
     let id = group.admission.shared().map(|shared| shared.core.id());
+    let endings = Endings::of(group);
+    let is_plain = id.is_none() && endings.is_none();
     loop {
         let Group { set, admission, policy, hooks, .. } = &mut *group;
         let mut hooks = hooks.as_deref_mut();
@@ -145,15 +181,31 @@ where
         let over = set.blocks().poll_round(
             budget,
             returned,
-            |child, index, cx| match id {
-                None => child.poll_child(cx),
-                Some(id) => current::enter(id, index, || match &mut hooks {
+            |child, index, cx| {
+                if is_plain {
+                    return child.poll_child(cx).map(Some);
+                }
+                if endings.as_ref().is_some_and(|endings| endings.ends_now(index)) {
+                    return Poll::Ready(None);
+                }
+                let poll = || match &mut hooks {
                     None => child.poll_child(cx),
                     Some(hooks) => hooks.around_poll(index, || child.poll_child(cx)),
-                }),
+                };
+                let polled = match id {
+                    None => poll(),
+                    Some(id) => current::enter(id, index, poll),
+                };
+                polled.map(Some)
             },
             |index, result| {
                 progress = true;
+                let Some(result) = result else {
+                    // It has ended without a result.
+                    admission.log_finished(index, Outcome::Dropped);
+                    admission.finish(index, Outcome::Dropped);
+                    return true;
+                };
                 let outcome = Outcome::of(&result);
                 if observed {
                     // First: the policy may stop the group.
@@ -192,7 +244,7 @@ where
             } else {
                 group.admission.finish(index, outcome);
             }
-            if group.abort_on_stop {
+            if group.on_stop != OnStop::Drain {
                 return true;
             }
         }
@@ -285,7 +337,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.poll_timers();
         }
         if self.is_stopped() {
-            self.drop_queued();
+            self.drop_stopped();
         }
         if self.admission.has_semaphore() {
             self.admission.acquire_permits();
@@ -300,10 +352,32 @@ impl<C: Kind, P, O> Group<C, P, O> {
             // Before the children that were taken in are polled.
             self.deliver_events();
             if self.is_stopped() {
-                self.drop_queued();
+                self.drop_stopped();
             }
         }
-        self.set.blocks().start_round(ready)
+        self.set.blocks().start_round(ready);
+        let ending = self.admission.until_stop();
+        if !ending.is_empty() {
+            self.end_children(&ending);
+        }
+        self.set.blocks().is_in_round()
+    }
+
+    /// Ends the children with these indexes, which are in order: drops those that run elsewhere,
+    /// and adds the others to the round, which drops them.
+    #[cold]
+    fn end_children(&mut self, indexes: &[usize]) {
+        if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            let is_meant = |index| indexes.binary_search(&index).is_ok();
+            return self.set.blocks().add_to_round(is_meant);
+        }
+        for &index in indexes {
+            // One that has reported by now is in the blocks, and its result is told.
+            if let Some(child) = self.set.take_spawned(index) {
+                self.drop_spawned(index, child);
+            }
+        }
+        self.admission.admit_next(&mut self.set);
     }
 
     /// Resolves, after the children were polled, if that was the end. If only daemons are left,
@@ -355,6 +429,14 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn panicked(&mut self, payload: Payload) {
         self.panic.keep(payload);
         self.stop(Reason::Panicked);
+    }
+
+    /// Drops what a stop is to drop at once: the queue, and perhaps the children that run.
+    fn drop_stopped(&mut self) {
+        self.drop_queued();
+        if self.on_stop == OnStop::Drop && self.has_running() {
+            self.abort_running();
+        }
     }
 
     /// Drops what is queued after a stop, unless that has been done.

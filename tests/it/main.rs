@@ -59,5 +59,6 @@ mod token_threads;
 mod token_tree;
 mod token_wakers;
 mod try_scope;
+mod until_stop;
 mod wakes;
 mod weights;
