@@ -20,6 +20,7 @@ use self::task::{Options, Task};
 use crate::set::BlockSet;
 
 pub(crate) mod attach;
+pub(crate) mod key;
 pub(crate) mod set;
 pub(crate) mod task;
 
