@@ -93,6 +93,10 @@ impl<C: Kind> Vacancy<'_, C> {
         let index = self.state.start_plain();
         self.set.insert(child.into_child(Seal::new()), index, self.parent);
     }
+
+    pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
+        self.parent
+    }
 }
 
 // === impl Local ===
