@@ -190,8 +190,8 @@
 //! # Without a group
 //!
 //! If only the values are wanted, [`map`](map()) and [`for_each`] run a future for each input, and
-//! [`hedge`] starts another attempt when one takes long. They have no token that other code could
-//! hold. So they drop the futures that still run: at the first error, or, for `hedge`, at the first
+//! [`hedge`] starts another attempt when one takes long. [`map_stream`] and [`for_each_stream`] take
+//! their inputs from a stream. They have no token that other code could hold. So they drop the futures that still run: at the first error, or, for `hedge`, at the first
 //! value.
 //!
 //! ```
@@ -299,7 +299,7 @@ pub use child::key::Key;
 pub use child::task::{Task, task};
 pub use child::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
 pub use error::{Stopped, TryGoError};
-pub use future::{for_each, hedge, map};
+pub use future::{for_each, for_each_stream, hedge, map, map_stream, value};
 pub use group::Group;
 pub use handle::Handle;
 #[cfg(feature = "tracing")]

@@ -91,6 +91,10 @@ impl<C: Kind> Vacancy<'_, C> {
         let index = self.local.start();
         self.set.insert(child.into_child(Seal::new()), index, self.parent);
     }
+
+    pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
+        self.parent
+    }
 }
 
 // === impl Admission ===

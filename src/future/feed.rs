@@ -2,13 +2,14 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
 use futures_util::Stream;
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
-use super::{Cancelled, Driver};
+use super::inputs::Streamed;
+use super::{ASKS, Cancelled, Driver};
 use crate::admission::{Caller, Shared, Ticket};
 use crate::child::Children;
 use crate::child::{Child, Kind};
@@ -17,10 +18,6 @@ use crate::group::poll::Driven;
 use crate::handle::Handle;
 use crate::util::panic::{Payload, catch, discard, resume};
 use crate::util::parent_waker::ParentWaker;
-use crate::util::wake_flag::WakeFlag;
-
-/// How often a stream is asked in one poll, however ready it is.
-const ASKS: usize = 4096;
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Admits the children of a stream, which is asked for the next one when there is room, and
@@ -143,14 +140,9 @@ pin_project! {
 pin_project! {
     /// A stream of children, on its way into a group.
     pub(crate) struct Source<C: Kind, S> {
-        // Gone once it has ended.
+        // Gone once it has ended. While it is pending, it holds no room and no place in the queue.
         #[pin]
-        stream: Option<S>,
-        // The stream was pending when it was last asked: it holds no room and no place in the
-        // queue, and is left alone until it wakes.
-        stream_pending: bool,
-        flag: Arc<WakeFlag>,
-        stream_waker: Waker,
+        stream: Option<Streamed<S>>,
         // What the stream's waker notifies.
         parent: Arc<ParentWaker>,
         ticket: Option<Ticket<C>>,
@@ -205,17 +197,7 @@ where
 
 impl<C: Kind, S> Source<C, S> {
     pub(crate) fn new(parent: Arc<ParentWaker>, stream: S) -> Self {
-        let flag = WakeFlag::new(Arc::clone(&parent));
-        Self {
-            stream: Some(stream),
-            stream_pending: false,
-            stream_waker: WakeFlag::waker(&flag),
-            flag,
-            parent,
-            ticket: None,
-            watch: None,
-            admitted: 0,
-        }
+        Self { stream: Some(Streamed::new(stream)), parent, ticket: None, watch: None, admitted: 0 }
     }
 
     /// Returns `true` if the stream has ended, or the group has stopped.
@@ -286,8 +268,9 @@ where
         budget: &mut usize,
     ) -> Poll<()> {
         let mut asks = ASKS;
-        // A stream that wakes itself while it is asked has yielded: not again in this poll.
-        let mut yielded = false;
+        if let Some(stream) = self.as_mut().project().stream.as_pin_mut() {
+            stream.begin_poll();
+        }
         // No child is left to poll. The children polled before may have made it this feed's turn,
         // so it looks once more, last.
         let mut idle = D::CALLER == Caller::Handle;
@@ -295,8 +278,8 @@ where
             if driver.is_stopped() {
                 return Poll::Ready(());
             }
-            let may_ask = asks > 0 && !yielded && (!self.stream_pending || self.flag.is_woken());
-            if may_ask {
+            let must_wait = self.stream.as_ref().is_some_and(Streamed::must_wait);
+            if asks > 0 && !must_wait {
                 match self.as_mut().admit_one(driver, cx) {
                     Step::Child { accepted: true } => {
                         asks -= 1;
@@ -306,17 +289,16 @@ where
                     }
                     Step::Child { accepted: false } => continue,
                     // Once there is room, or it has its turn in the queue, it asks.
-                    Step::NoRoom => *self.as_mut().project().stream_pending = false,
-                    Step::StreamPending => {
-                        asks -= 1;
-                        *self.as_mut().project().stream_pending = true;
-                        yielded = self.flag.is_woken();
+                    Step::NoRoom => {
+                        let stream = self.as_mut().project().stream.as_pin_mut();
+                        stream.into_iter().for_each(Streamed::clear_pending);
                     }
+                    Step::StreamPending => asks -= 1,
                     Step::Over => return Poll::Ready(()),
                 }
             }
             if idle {
-                if yielded || asks == 0 {
+                if asks == 0 || self.stream.as_ref().is_some_and(Streamed::has_yielded) {
                     // More to ask for, in the next poll.
                     self.parent.notify();
                 }
@@ -388,12 +370,7 @@ where
 
     fn ask(self: Pin<&mut Self>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        *this.stream_pending = false;
-        this.flag.take_woken();
-        match this.stream.as_pin_mut() {
-            Some(stream) => stream.poll_next(&mut Context::from_waker(this.stream_waker)),
-            None => Poll::Ready(None),
-        }
+        this.stream.as_pin_mut().map_or(Poll::Ready(None), |stream| stream.ask(this.parent))
     }
 }
 

@@ -377,6 +377,19 @@ async fn a_map_works_in_the_combinators() {
             errgroup::for_each(8, ["", &urls[0]], check),
         );
         assert_eq!(both, Err("no such page"));
+        let (any, text, each, Ok(values)) = futures::join!(
+            errgroup::map_stream(8, stream::iter(&urls), |url| page(url)),
+            errgroup::map_stream(8, stream::iter(&urls), |url| check(url)),
+            errgroup::for_each_stream(8, stream::iter(&urls), |url| page(url)),
+            errgroup::map(8, &urls, |url| errgroup::value(async { check(url).await.is_ok() })),
+        );
+        assert_eq!((any.unwrap(), each.unwrap()), (text.unwrap(), ()));
+        assert_eq!(values, vec![true; 20]);
+        let both = futures::try_join!(
+            errgroup::map_stream(8, stream::iter(&urls), |url| check(url)),
+            errgroup::for_each_stream(8, stream::iter(["", &urls[0]]), check),
+        );
+        assert_eq!(both, Err("no such page"));
         let mut never = futures::future::pending::<()>();
         let mut all = errgroup::map(8, &urls, |url| check(url));
         futures::select! {
@@ -501,6 +514,9 @@ fn auto_traits_are_those_of_the_parts() {
     send::<errgroup::future::Map<std::ops::Range<u8>, fn(u8), Pin<()>, (), Arc<()>>>();
     unpin::<errgroup::future::Map<Pinned, Pinned, Pin<Pinned>, Pinned, Pinned>>();
     unpin::<errgroup::future::ForEach<Pinned, Pinned, Pin<Pinned>, Pinned>>();
+    send::<errgroup::future::MapStream<stream::Pending<u8>, fn(u8), Pin<()>, (), Arc<()>>>();
+    unpin::<errgroup::future::MapStream<(), Pinned, Pin<Pinned>, Pinned, Pinned>>();
+    unpin::<errgroup::future::ForEachStream<(), Pinned, Pin<Pinned>, Pinned>>();
     send::<errgroup::future::Hedge<fn(), Pin<()>, (), Arc<()>, fn(), Pin<()>>>();
     unpin::<errgroup::future::Hedge<Pinned, Pin<()>, (), (), Pinned, std::future::Ready<()>>>();
     sync::<Stats>();

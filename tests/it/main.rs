@@ -35,6 +35,7 @@ mod handle_threads;
 mod hedge;
 mod limit;
 mod map;
+mod map_stream;
 #[cfg(feature = "std")]
 mod nested;
 mod observer;
