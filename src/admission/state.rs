@@ -29,6 +29,7 @@ use super::events::{EventLog, Name};
 use super::nested::Nested;
 use super::permits::Permits;
 use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
+use crate::child::key::Key;
 use crate::child::task::Options;
 use crate::observe::Outcome;
 use crate::stats::Stats;
@@ -145,9 +146,11 @@ struct Running {
 }
 
 /// What the policy is told of a child that has finished.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChildRecord {
     pub(crate) name: Name,
+    pub(crate) key: Option<Key>,
+    pub(crate) daemon: bool,
 }
 
 /// The task that changes the state, which decides whether the group's task is notified.
@@ -850,12 +853,12 @@ impl State {
 
     /// Returns `true` if the policy is to be told more of a running child than its index.
     pub(crate) fn has_records(&self) -> bool {
-        self.keeps_names && !self.running.is_empty()
+        self.daemons > 0 || (self.keeps_names && !self.running.is_empty())
     }
 
     pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
         let child = self.running.get_mut(index as u64)?;
-        Some(ChildRecord { name: child.name.clone() })
+        Some(ChildRecord { name: child.name.clone(), key: None, daemon: child.daemon })
     }
 }
 
