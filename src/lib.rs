@@ -126,13 +126,15 @@
 //! builder, called before the first child, sets another:
 //!
 //! - [`collect`](Group::collect): all values, in the order of admission, or the first error;
-//! - [`all_errors`](Group::all_errors): every error; no result stops the group;
+//! - [`all_errors`](Group::all_errors): every error; no result stops the group, unless it is to
+//!   [fail fast](Group::fail_fast) or [tolerates](Group::tolerate) only some;
 //! - [`settle`](Group::settle): every result; no result stops the group;
 //! - [`first_ok`](Group::first_ok): the first value, or all errors;
 //! - [`first_done`](Group::first_done): the first result, be it a value or an error;
 //! - [`with_policy`](Group::with_policy): whatever a policy of your own makes of them.
 //!
-//! [`Policy`] has a table of their outputs.
+//! [`Policy`] has a table of their outputs. [`named`](Group::named) makes their errors say which
+//! child has failed.
 //!
 //! ```
 //! use errgroup::Group;
@@ -207,8 +209,9 @@
 //! # Naming the types
 //!
 //! The types are inferred if the group's output is used. If they are not (`E0282`), name one of
-//! them: `Ok::<_, MyError>(())` in a child, or `Group::<Boxed<(), MyError>>::new()`. As a field or
-//! an argument, a group is a `Group<Boxed<'a, T, E>>` and its handle a `Handle<Boxed<'a, T, E>>`. A
+//! them: `Group::new().with_error::<MyError>()`, or `Ok::<_, MyError>(())` in a child. As a field
+//! or an argument, a group is a `Group<Boxed<'a, T, E>>`, and with a policy a
+//! `Group<Boxed<'a, T, E>, Collect<T, E>>`, say. Its handle is a `Handle<Boxed<'a, T, E>>`. A
 //! function that passes children on to either takes an `impl Child<Boxed<'a, T, E>>`.
 //!
 //! ```
@@ -307,7 +310,8 @@ pub use handle::Handle;
 pub use observe::TracingObserver;
 pub use observe::{Event, Observer, Outcome};
 pub use policy::{
-    AllErrors, ChildInfo, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
+    AllErrors, ChildInfo, Collect, Errors, Failure, FirstDone, FirstErr, FirstOk, Named, Policy,
+    Settle, Verdict, WithReason,
 };
 pub use reason::{CancelError, Reason};
 pub use spawned::Spawned;

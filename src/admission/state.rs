@@ -10,8 +10,9 @@
 //! - The head of `queue` does not fit, or lacks only a permit; or `queue` is empty.
 //! - `starting` is empty, or its head is `Reserved`: children start in the order in which they
 //!   got room. A child's index is given when it starts, so the indexes have no gaps.
-//! - `occupied` is the number of running children and of reservations; `extra_weight` is the
-//!   room that they take beyond one each. With a semaphore, each of `occupied` has a permit.
+//! - `occupied` is the number of running children and of reservations. `weightless` of them take
+//!   no room; `extra_weight` is what the others take beyond one each. With a semaphore, each of
+//!   `occupied` has a permit.
 //! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
 //!   exactly while it is `Reserved`.
 //! - If every running child but the daemons contains a waiter, and nothing is reserved, the
@@ -29,6 +30,7 @@ use super::events::{EventLog, Name};
 use super::nested::Nested;
 use super::permits::Permits;
 use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
+use crate::child::key::Key;
 use crate::child::task::Options;
 use crate::observe::Outcome;
 use crate::stats::Stats;
@@ -44,7 +46,9 @@ pub(crate) struct State {
     dropped: usize,
     /// How many running children and reservations have room.
     occupied: usize,
-    /// The room that they take beyond one each.
+    /// How many of them take no room.
+    weightless: usize,
+    /// The room that the others take beyond one each.
     extra_weight: u128,
     reserved: usize,
     /// How many finished children keep their room until an earlier result has been fetched.
@@ -146,9 +150,11 @@ struct Running {
 }
 
 /// What the policy is told of a child that has finished.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChildRecord {
     pub(crate) name: Name,
+    pub(crate) key: Option<Key>,
+    pub(crate) daemon: bool,
 }
 
 /// The task that changes the state, which decides whether the group's task is notified.
@@ -262,6 +268,7 @@ impl State {
             failed: 0,
             dropped: 0,
             occupied: 0,
+            weightless: 0,
             extra_weight: 0,
             reserved: 0,
             blocked_results: 0,
@@ -331,17 +338,30 @@ impl State {
             return true;
         };
         if self.extra_weight == 0 && weight == 1 {
-            return self.occupied < limit;
+            return self.weighty() < limit;
         }
-        let needed = self.occupied as u128 + self.extra_weight + weight as u128;
-        // A child that is heavier than the limit runs alone.
-        needed <= limit as u128 || (self.occupied == 0 && limit > 0)
+        let taken = self.taken();
+        // A child that is heavier than the limit runs alone, but for those without a weight.
+        taken + weight as u128 <= limit as u128 || (limit > 0 && (taken == 0 || weight == 0))
+    }
+
+    /// Returns how many running children and reservations take room.
+    #[inline]
+    fn weighty(&self) -> usize {
+        self.occupied - self.weightless
+    }
+
+    /// Returns the room that they take.
+    fn taken(&self) -> u128 {
+        self.weighty() as u128 + self.extra_weight
     }
 
     /// Returns `true` if more room is taken than there is, but for a child that runs alone.
     fn is_over_limit(&self) -> bool {
-        let taken = self.occupied as u128 + self.extra_weight;
-        self.limit.is_some_and(|limit| taken > limit as u128 && (self.occupied > 1 || limit == 0))
+        self.limit.is_some_and(|limit| match limit {
+            0 => self.occupied > 0,
+            _ => self.taken() > limit as u128 && self.weighty() > 1,
+        })
     }
 
     /// Returns `true` if a plain newcomer need not wait for room.
@@ -386,13 +406,21 @@ impl State {
     #[inline]
     pub(super) fn take_room(&mut self, weight: usize) {
         self.occupied += 1;
-        self.extra_weight += weight as u128 - 1;
+        self.weightless += usize::from(weight == 0);
+        self.extra_weight += weight.saturating_sub(1) as u128;
+    }
+
+    /// Frees room whose permit is kept.
+    #[inline]
+    fn return_room(&mut self, weight: usize) {
+        self.occupied -= 1;
+        self.weightless -= usize::from(weight == 0);
+        self.extra_weight -= weight.saturating_sub(1) as u128;
     }
 
     #[inline]
     fn free_room(&mut self, weight: usize) {
-        self.occupied -= 1;
-        self.extra_weight -= weight as u128 - 1;
+        self.return_room(weight);
         if let Some(permits) = &mut self.permits {
             permits.free(1);
         }
@@ -579,8 +607,7 @@ impl State {
             }
             Stage::Reserved { slot, position, .. } => {
                 self.reserved -= 1;
-                self.occupied -= 1;
-                self.extra_weight -= weight as u128 - 1;
+                self.return_room(weight);
                 if request.weight <= weight || self.fits(request.weight) {
                     self.take_room(request.weight);
                     *self.slot(slot) = Slot::Child(child);
@@ -764,14 +791,15 @@ impl State {
         while let Some(key) = self.pop_dropped() {
             keys.push(key);
         }
-        for waiter in self.waiters.iter_mut() {
+        let mut waiters = core::mem::take(&mut self.waiters);
+        for waiter in waiters.iter_mut() {
             if let Stage::Reserved { slot, .. } = waiter.stage {
-                self.starting[(slot - self.first_slot) as usize] = Slot::Free;
-                self.occupied -= 1;
-                self.extra_weight -= waiter.weight as u128 - 1;
+                *self.slot(slot) = Slot::Free;
+                self.return_room(waiter.weight);
             }
             (waiter.stage, waiter.inside) = (Stage::Stopped, None);
         }
+        self.waiters = waiters;
         if let Some(permits) = &mut self.permits {
             permits.free(self.reserved);
         }
@@ -811,7 +839,7 @@ impl State {
         self.phase = Phase::Closed;
         self.dropped += self.running();
         // The permits are kept until the children are dropped.
-        (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
+        (self.occupied, self.weightless, self.extra_weight, self.reserved) = (0, 0, 0, 0);
         (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
     }
 
@@ -844,12 +872,12 @@ impl State {
 
     /// Returns `true` if the policy is to be told more of a running child than its index.
     pub(crate) fn has_records(&self) -> bool {
-        self.keeps_names && !self.running.is_empty()
+        self.daemons > 0 || (self.keeps_names && !self.running.is_empty())
     }
 
     pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
         let child = self.running.get_mut(index as u64)?;
-        Some(ChildRecord { name: child.name.clone() })
+        Some(ChildRecord { name: child.name.clone(), key: None, daemon: child.daemon })
     }
 }
 

@@ -259,6 +259,7 @@ where
             policy: Some(policy),
             panic: FirstPanic::default(),
             hooks: None,
+            has_policy: false,
             stopped_by_group: false,
             on_cancel: None,
             on_stop: OnStop::Drain,
@@ -393,13 +394,13 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// The policies that come with the crate have builders of their own:
     /// [`collect`](Self::collect), [`all_errors`](Self::all_errors), [`settle`](Self::settle),
-    /// [`first_ok`](Self::first_ok) and [`first_done`](Self::first_done). If several policies are
-    /// set, the last one holds.
+    /// [`first_ok`](Self::first_ok) and [`first_done`](Self::first_done).
     ///
     /// # Panics
     ///
     /// Panics if the group has accepted a child already, since the policy has to be told of all of
-    /// them, or if it has resolved.
+    /// them, or if it has resolved. Panics if a policy was set before, or
+    /// [`err_on_cancel`](Self::err_on_cancel): it would be undone.
     ///
     /// # Examples
     ///
@@ -446,10 +447,58 @@ impl<C: Children, P, O> Group<C, P, O> {
         Q: Policy<C::Ok, C::Err>,
     {
         assert!(
+            !self.has_policy,
+            "a group has one policy: set it once (`with_policy`, `collect`, ...)"
+        );
+        self.map_policy(|_| policy)
+    }
+
+    /// Replaces the policy by what `map` makes of it.
+    #[track_caller]
+    pub(super) fn map_policy<Q>(mut self, map: impl FnOnce(P) -> Q) -> Group<C, Q, Q::Output>
+    where
+        Q: Policy<C::Ok, C::Err>,
+    {
+        assert!(
             self.is_new(),
             "set the policy (`with_policy`, `collect`, ...) before the group's first child",
         );
-        self.replace_policy(policy, poll::advance::<C, Q, Q::Output, false>, Q::finish)
+        assert!(
+            self.on_cancel.is_none(),
+            "call `err_on_cancel` after the policy's builders, which would undo it",
+        );
+        match self.policy.take().map(map) {
+            Some(policy) => {
+                self.replace_policy(policy, poll::advance::<C, Q, Q::Output, false>, Q::finish)
+            }
+            None => unreachable!("the policy of a new group has not panicked"),
+        }
+    }
+}
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Names the type of the children's errors, and leaves all else to be inferred.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_error::<std::io::Error>();
+    /// group.queue(async {
+    ///     let mut file = std::fs::File::open("Cargo.toml")?;
+    ///     std::io::copy(&mut file, &mut std::io::sink())?;
+    ///     Ok(())
+    /// });
+    /// assert!(group.await.is_ok());
+    /// # });
+    /// ```
+    pub fn with_error<E>(self) -> Self
+    where
+        C: Children<Err = E>,
+    {
+        self
     }
 }
 

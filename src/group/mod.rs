@@ -125,6 +125,8 @@ pub struct Group<
     panic: FirstPanic,
     /// The deadline, the grace and the observer, if there are any.
     hooks: Option<Box<Hooks<C>>>,
+    /// The policy was set, so another one would undo it.
+    has_policy: bool,
     /// It was the group itself that cancelled its token, and not for its deadline.
     stopped_by_group: bool,
     /// Maps the output if other code did.
@@ -308,6 +310,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.policy.as_mut()
     }
 
+    pub(crate) fn policy_and_admission(&mut self) -> Option<(&mut P, &mut Admission<C>)> {
+        Some((self.policy.as_mut()?, &mut self.admission))
+    }
+
     /// Returns where panics of user code are kept, for the end.
     pub(crate) fn panics(&mut self) -> &mut FirstPanic {
         &mut self.panic
@@ -348,6 +354,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             policy: Some(policy),
             panic: core::mem::take(&mut self.panic),
             hooks: self.hooks.take(),
+            has_policy: true,
             stopped_by_group: self.stopped_by_group,
             on_cancel: None,
             on_stop: self.on_stop,

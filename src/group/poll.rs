@@ -213,12 +213,14 @@ where
                 }
                 *stage = Stage::Policy(outcome);
                 let record = admission.record_of(index);
+                let child = ChildInfo::with_record(index, record.as_ref());
+                // The value of a daemon is no result.
+                let is_result = !child.is_daemon() || outcome == Outcome::Failed;
                 let verdict = match policy {
-                    Some(policy) => {
-                        policy.on_child(&ChildInfo::with_record(index, record.as_ref()), result)
-                    }
-                    // It has panicked, and is told nothing more; the result is dropped.
-                    None => {
+                    // A stream takes the value of a daemon out of its order.
+                    Some(policy) if is_result || FETCHED => policy.on_child(&child, result),
+                    // A policy that has panicked is told nothing more.
+                    _ => {
                         drop(result);
                         Verdict::Continue
                     }
@@ -228,7 +230,7 @@ where
                     return false;
                 }
                 *stage = Stage::Child;
-                if FETCHED {
+                if FETCHED && is_result {
                     admission.finish_unfetched(index);
                 } else {
                     admission.finish(index, outcome);

@@ -149,7 +149,8 @@ pub enum Event {
         /// `true` if the group had stopped, `false` if it was at its limit.
         stopped: bool,
     },
-    /// The limit was changed.
+    /// The limit was changed. If it is changed several times in a row between two polls of the
+    /// group, only the last is told.
     #[non_exhaustive]
     LimitChanged {
         /// How many children may run from now on, or `None` if there is no limit.

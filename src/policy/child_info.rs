@@ -1,4 +1,5 @@
 use crate::admission::ChildRecord;
+use crate::child::key::Key;
 
 /// What a [`Policy`](crate::Policy) is told of a child beside its result.
 ///
@@ -88,5 +89,24 @@ impl<'a> ChildInfo<'a> {
     /// ```
     pub fn name(&self) -> Option<&str> {
         self.record?.name.as_deref()
+    }
+
+    /// Returns the child's [`Key`], or `None` if it has none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(errgroup::ChildInfo::new(7).key(), None);
+    /// ```
+    pub fn key(&self) -> Option<&Key> {
+        self.record?.key.as_ref()
+    }
+
+    pub(crate) fn record(&self) -> Option<&'a ChildRecord> {
+        self.record
+    }
+
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.record.is_some_and(|record| record.daemon)
     }
 }

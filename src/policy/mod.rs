@@ -1,13 +1,16 @@
 //! Policies: what a group resolves to, and which results stop it.
 
 mod all_errors;
+pub(crate) mod built_in;
 mod child_info;
 mod collect;
 mod errors;
+mod failure;
 mod first_done;
 mod first_err;
 mod first_ok;
 mod settle;
+mod with_reason;
 
 use crate::reason::Reason;
 
@@ -15,10 +18,12 @@ pub use all_errors::AllErrors;
 pub use child_info::ChildInfo;
 pub use collect::Collect;
 pub use errors::Errors;
+pub use failure::{Failure, Named};
 pub use first_done::FirstDone;
 pub use first_err::FirstErr;
 pub use first_ok::FirstOk;
 pub use settle::Settle;
+pub use with_reason::WithReason;
 
 /// Decides what a group resolves to, and which of its children's results stop it.
 ///
@@ -35,12 +40,14 @@ pub use settle::Settle;
 /// | --- | --- | --- | --- |
 /// | [`FirstErr`] | (the default) | `Result<(), E>` | the first `Err` |
 /// | [`Collect`] | [`collect`] | `Result<Vec<T>, E>` | the first `Err` |
-/// | [`AllErrors`] | [`all_errors`] | `Result<(), Errors<E>>` | no result |
+/// | [`AllErrors`] | [`all_errors`] | `Result<(), Errors<E>>` | no result, or a number of errors |
 /// | [`Settle`] | [`settle`] | `Vec<Result<T, E>>` | no result |
 /// | [`FirstOk`] | [`first_ok`] | `Result<T, Errors<E>>` | the first `Ok` |
 /// | [`FirstDone`] | [`first_done`] | `Option<Result<T, E>>` | the first result |
 ///
-/// [`with_policy`] sets a policy of your own. Whatever the policy, a cancelled token or a panic
+/// [`named`] makes their errors say which child has failed: `E` is then a [`Failure<E>`](Failure).
+/// [`with_reason`] gives the token a reason of your own at the first error. [`with_policy`] sets a
+/// policy of your own. Whatever the policy, a cancelled token or a panic
 /// stops the group.
 ///
 /// [`collect`]: crate::Group::collect
@@ -48,6 +55,8 @@ pub use settle::Settle;
 /// [`settle`]: crate::Group::settle
 /// [`first_ok`]: crate::Group::first_ok
 /// [`first_done`]: crate::Group::first_done
+/// [`named`]: crate::Group::named
+/// [`with_reason`]: crate::Group::with_reason
 /// [`with_policy`]: crate::Group::with_policy
 ///
 /// # Panics

@@ -602,6 +602,8 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
     fn skip_missing(&mut self) {
         if !self.group.has_running() {
             self.group.policy_mut().into_iter().for_each(ResultBuffer::skip_missing);
+        } else if let Some((buffer, admission)) = self.group.policy_and_admission() {
+            buffer.skip_daemons(|index| admission.record_of(index).is_some_and(|it| it.daemon));
         }
     }
 }

@@ -269,3 +269,17 @@ fn a_resolved_group_takes_no_parent() {
     let message = panic_message(|| drop(group.with_parent(&CancelToken::new())));
     assert!(message.contains("with_parent"), "{message}");
 }
+
+#[test]
+fn the_type_of_the_errors_can_be_named_alone() {
+    let mut group = Group::new().with_limit(2).with_error::<std::io::Error>();
+    group.queue(async {
+        Err(std::io::ErrorKind::NotFound)?;
+        Ok(1)
+    });
+    let error = MockTask::new().finish(group).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    let mut group = Group::local().with_error::<Rc<str>>().collect();
+    group.queue(async { Ok("all else is inferred") });
+    assert_eq!(MockTask::new().finish(group), Ok(vec!["all else is inferred"]));
+}

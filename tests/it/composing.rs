@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use errgroup::{CancelToken, Children, Group, Handle, task};
+use errgroup::{CancelToken, Children, Group, Handle, Reason, task};
 use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use tokio::task::yield_now;
 
@@ -846,4 +846,32 @@ fn a_handle_of_any_children_is_send_if_they_are() {
     }
     let group = Group::<errgroup::Boxed<'_, (), ()>>::new();
     check(&group.handle());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_with_names_and_reasons_work_in_a_spawned_task() {
+    let output = spawned(async {
+        let urls = urls();
+        let urls = &urls;
+        let cause = |error: &AnyError| Reason::cause(format!("{error} of {}", urls.len()));
+        let mut any = Group::new().with_limit(4).with_reason(cause).named();
+        let mut text = Group::unboxed().all_errors().tolerate(2).named();
+        let mut awaited = Group::new().collect().named().with_reason(|_: &&str| Reason::Done);
+        for url in urls {
+            if any.go(task(fetch(url)).name(url.clone())).await.is_err() {
+                break;
+            }
+            text.queue(task(check(url)));
+            awaited.queue(check(url));
+        }
+        let scope = Group::new().with_limit(2).collect().try_scope(async |handle| {
+            for url in urls {
+                handle.queue(check(url));
+            }
+            Ok::<_, &'static str>(urls.len())
+        });
+        let (any, text, awaited, scope) = futures::join!(any, text, awaited, scope);
+        (any.is_ok(), text.is_ok(), awaited.is_ok(), scope.map(|(n, all)| (n, all.len())))
+    });
+    assert_eq!(output.await, (true, true, true, Ok((20, 20))));
 }

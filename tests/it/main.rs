@@ -24,6 +24,7 @@ mod drop;
 mod err_on_cancel;
 mod errors;
 mod extend;
+mod failures;
 mod fairness;
 mod feed;
 mod first_error;

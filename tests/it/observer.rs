@@ -625,7 +625,25 @@ fn a_limit_set_to_its_old_value_is_no_change() {
     group.set_limit(Some(0));
     group.handle().set_limit(None);
     assert!(driver.run(&mut group).is_pending());
-    assert_eq!(log.take(), ["#0 started", "limit: 0", "limit: none"]);
+    assert_eq!(log.take(), ["#0 started", "limit: none"]);
+}
+
+#[test]
+fn of_several_limits_in_a_row_the_last_is_told() {
+    let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
+    let mut group = observed(&log).with_limit(3);
+    group.queue(waits(&gate, 0));
+    assert!(driver.run(&mut group).is_pending());
+    log.take();
+    (0..10_000).for_each(|n| group.set_limit(Some(n % 2)));
+    group.queue(waits(&gate, 1));
+    group.set_limit(Some(7));
+    group.set_limit(Some(1));
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(log.take(), ["limit: 1", "queued", "limit: 7", "#1 started", "limit: 1"]);
+    group.set_limit(Some(5));
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(log.take(), ["limit: 5"]);
 }
 
 #[test]

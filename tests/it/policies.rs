@@ -515,8 +515,7 @@ fn each_policy_may_be_named_and_keeps_what_the_other_builders_set() {
         collect: Group::new().with_limit(1).collect(),
         all: Group::new().with_limit(2).all_errors(),
         settle: Group::new().with_limit(3).settle(),
-        // The last policy set holds.
-        ok: Group::new().settle().with_limit(4).first_ok(),
+        ok: Group::new().with_limit(4).first_ok(),
         done: Group::new().first_done().with_limit(5),
     };
     let Named { collect, all, settle, ok, done } = &named;

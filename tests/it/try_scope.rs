@@ -392,3 +392,37 @@ fn a_dropped_try_scope_drops_body_and_children() {
     let handle = keep.borrow_mut().take().unwrap();
     assert_eq!(handle.token().reason(), Some(Reason::Dropped));
 }
+
+#[test]
+fn a_group_that_collects_gives_the_bodys_value_and_its_own() {
+    let task = MockTask::new();
+    let scope = group().with_limit(1).collect().try_scope(async |handle| {
+        for n in 0..3 {
+            handle.queue(ready(Ok(n)));
+        }
+        Ok("body")
+    });
+    assert_eq!(task.finish(scope), Ok(("body", vec![0, 1, 2])));
+    let scope = group().collect().try_scope(async |handle| {
+        handle.queue(ready(Err("a child")));
+        Ok(())
+    });
+    assert_eq!(task.finish(scope), Err("a child"));
+    let scope = group().collect().try_scope(async |handle| {
+        handle.queue(fails_when_told(handle.clone(), "a child"));
+        Err::<(), _>("the body")
+    });
+    assert_eq!(task.finish(scope), Err("the body"));
+    let scope = group().collect().try_scope(async |handle| {
+        handle.queue(ready(Err("a child")));
+        handle.token().cancelled().await;
+        Err::<(), _>("the body")
+    });
+    assert_eq!(task.finish(scope), Err("a child"));
+    // Named.
+    let scope = group().collect().named().try_scope(async |handle| {
+        handle.queue(ready(Ok(1)));
+        Ok(handle.stats().running)
+    });
+    assert_eq!(task.finish(scope), Ok((1, vec![1])));
+}

@@ -39,6 +39,8 @@ pub enum Event {
     /// It has dropped its `go`.
     GaveUp(Id),
     Panicked(Id),
+    /// It returns `Ok`.
+    Returned(Id),
     /// Its result has reached the policy, with its index. The `bool` is `true` for an `Ok`.
     Finished(Id, usize, bool),
     Dropped(Id),
@@ -83,7 +85,10 @@ impl Future for Puppet {
                     this.maker.note(Event::GaveUp(this.id));
                 }
                 match outcome {
-                    Outcome::Ok => return Poll::Ready(Ok(this.id)),
+                    Outcome::Ok => {
+                        this.maker.note(Event::Returned(this.id));
+                        return Poll::Ready(Ok(this.id));
+                    }
                     Outcome::Failed => return Poll::Ready(Err(this.id)),
                     Outcome::Panicked => {
                         this.maker.note(Event::Panicked(this.id));
