@@ -294,6 +294,7 @@ mod token;
 mod util;
 
 pub use child::attach::Attach;
+pub use child::join::{ChildHandle, Joinable, Lost};
 pub use child::task::{Task, task};
 pub use child::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
 pub use error::{Stopped, TryGoError};

@@ -100,6 +100,10 @@ pub trait Policy<T, E> {
     /// called for a child that panicked or was dropped.
     fn on_child(&mut self, index: usize, result: Result<T, E>) -> Verdict;
 
+    /// Records that the child of that index was dropped, so that no result of it is to come.
+    #[doc(hidden)]
+    fn skip(&mut self, _index: usize) {}
+
     /// Returns the group's output.
     ///
     /// It is called once, when no child runs any more. It is not called after a panic, nor if the

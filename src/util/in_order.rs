@@ -1,6 +1,6 @@
 //! A reorder buffer.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
@@ -17,11 +17,13 @@ pub(crate) struct InOrder<V> {
     next: usize,
     /// How many entries are not holes.
     len: usize,
+    /// The indexes from `next` on whose values will not come; `next` is not one of them.
+    skipped: BTreeSet<usize>,
 }
 
 impl<V> InOrder<V> {
     pub(crate) const fn new() -> Self {
-        Self { values: VecDeque::new(), next: 0, len: 0 }
+        Self { values: VecDeque::new(), next: 0, len: 0, skipped: BTreeSet::new() }
     }
 
     /// Adds the value of an index that was neither taken nor skipped; one that was is dropped.
@@ -55,7 +57,25 @@ impl<V> InOrder<V> {
         self.len -= 1;
         let index = self.next;
         self.next += 1;
+        if !self.skipped.is_empty() {
+            self.pass_skipped();
+        }
         Some((index, value))
+    }
+
+    /// Waits no more for the value of an index that has not come.
+    pub(crate) fn skip(&mut self, index: usize) {
+        self.skipped.insert(index);
+        self.pass_skipped();
+    }
+
+    fn pass_skipped(&mut self) {
+        while self.skipped.first().is_some_and(|first| *first <= self.next) {
+            if self.skipped.pop_first() == Some(self.next) {
+                self.values.pop_front();
+                self.next += 1;
+            }
+        }
     }
 
     /// Returns `true` if the next value in order has come.
@@ -75,6 +95,7 @@ impl<V> InOrder<V> {
             self.values.pop_front();
             self.next += 1;
         }
+        self.pass_skipped();
     }
 
     /// Takes all values, in order and without the holes. The buffer is then as new.
@@ -125,6 +146,26 @@ mod tests {
         assert_eq!(buffer.next(), Some((4, 'e')));
         buffer.skip_missing();
         assert_eq!((buffer.next(), buffer.len()), (None, 0));
+    }
+
+    #[test]
+    fn an_index_that_is_skipped_holds_no_value_up() {
+        let mut buffer = buffer(&[(1, 'b'), (5, 'f')]);
+        buffer.skip(3);
+        buffer.skip(0);
+        assert_eq!(buffer.next(), Some((1, 'b')));
+        assert!(!buffer.has_next());
+        buffer.put(2, 'c');
+        assert_eq!(buffer.next(), Some((2, 'c')));
+        assert_eq!(buffer.next(), None);
+        buffer.skip(4);
+        assert_eq!(buffer.next(), Some((5, 'f')));
+        buffer.skip(6);
+        buffer.skip(8);
+        buffer.put(7, 'h');
+        assert_eq!(buffer.next(), Some((7, 'h')));
+        buffer.put(9, 'j');
+        assert_eq!(buffer.next(), Some((9, 'j')));
     }
 
     #[test]

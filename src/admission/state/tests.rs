@@ -4,15 +4,17 @@ use crate::util::panic::catch;
 const WEIGHT_ONE: Request = Request::PLAIN;
 
 fn child(key: ChildKey) -> QueuedChild {
-    QueuedChild { key, options: None }
+    QueuedChild { key, options: None, join: None }
 }
 
 fn heavy(key: ChildKey, weight: usize) -> QueuedChild {
-    QueuedChild { key, options: Some(Box::new(Options { weight, ..Options::default() })) }
+    let options = Some(Box::new(Options { weight, ..Options::default() }));
+    QueuedChild { options, ..child(key) }
 }
 
 fn daemon(key: ChildKey) -> QueuedChild {
-    QueuedChild { key, options: Some(Box::new(Options { daemon: true, ..Options::default() })) }
+    let options = Some(Box::new(Options { daemon: true, ..Options::default() }));
+    QueuedChild { options, ..child(key) }
 }
 
 fn limited(limit: usize) -> State {
