@@ -50,7 +50,6 @@ pub(crate) trait AbortChild: Send + Sync {
 }
 
 /// The part of a [`JoinCell`] that does not depend on the type of the value.
-#[derive(Default)]
 pub struct JoinLink {
     /// `ABORTED` and `DONE`, which are never cleared.
     state: AtomicU8,
@@ -242,8 +241,15 @@ impl fmt::Debug for JoinLink {
 
 impl<T> JoinCell<T> {
     fn new() -> Arc<Self> {
-        let (link, ending) = (JoinLink::default(), Mutex::new(None));
-        Arc::new(Self { link, ending, reader: AtomicWaker::new() })
+        Arc::new(Self {
+            link: JoinLink {
+                state: AtomicU8::new(0),
+                task: AtomicWaker::new(),
+                group: Mutex::new(None),
+            },
+            ending: Mutex::new(None),
+            reader: AtomicWaker::new(),
+        })
     }
 
     /// Stores how the child has ended, unless that has been done, and wakes the handle.

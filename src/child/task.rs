@@ -306,13 +306,12 @@ impl Default for Options {
 
 impl<F> fmt::Debug for Task<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { weight, priority, daemon, until_stop, name } = &self.options;
+        let Options { weight, priority, daemon, name, .. } = &self.options;
         f.debug_struct("Task")
             .field("name", name)
             .field("weight", weight)
             .field("priority", priority)
             .field("daemon", daemon)
-            .field("until_stop", until_stop)
             .finish_non_exhaustive()
     }
 }

@@ -34,6 +34,7 @@ mod handle;
 mod handle_threads;
 mod hedge;
 mod joinable;
+mod joinset;
 mod limit;
 mod map;
 #[cfg(feature = "std")]
