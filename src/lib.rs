@@ -21,9 +21,10 @@
 //! # futures::executor::block_on(run(&["/a", "/b"])).unwrap();
 //! ```
 //!
-//! At the first error the other children are not dropped. They are told through the group's
-//! [token](CancelToken), polled until they finish, and waited for: see [When a child
-//! fails](#when-a-child-fails).
+//! **The siblings are told, not dropped.** At the first error the other children are told through
+//! the group's [token](CancelToken), polled until they finish, and waited for: see [When a child
+//! fails](#when-a-child-fails). [`drop_on_stop`](Group::drop_on_stop) drops them instead, as
+//! `try_join_all` does.
 //!
 //! The crate has no runtime and no timer of its own, and it spawns nothing unless you [give it a
 //! spawner](Group::on). So it works under tokio, smol, async-std or a `block_on` of your own,
@@ -72,8 +73,12 @@
 //!   group's poll, with its own payload.
 //!
 //! [`with_grace`](Group::with_grace) bounds the time that children have after a stop: when it is
-//! over, those that still run are dropped. With a grace that is ready at once, the group drops the
-//! siblings at the first error, as `try_join_all` does.
+//! over, those that still run are dropped. A child that has nothing to clean up can be
+//! [`until_stop`](Task::until_stop): it is dropped at the stop. With
+//! [`drop_on_stop`](Group::drop_on_stop) all children are.
+//!
+//! To end *one* child, make it [`joinable`](Task::joinable): its [`ChildHandle`] aborts it, and is
+//! told its value.
 //!
 //! # Adding children
 //!
@@ -87,9 +92,9 @@
 //!
 //! All of them share one queue: first come, first admitted. Each takes a [`task`](task()) in place
 //! of a future: a future with options, such as a [weight](Task::weight), a
-//! [priority](Task::priority) or a name. A [daemon](Task::daemon) is a child that does not hold the
-//! group open. Several groups, and other code, can share one limit through a
-//! [semaphore](Group::with_semaphore).
+//! [priority](Task::priority), a name or a [handle of its own](Task::joinable). A
+//! [daemon](Task::daemon) is a child that does not hold the group open. Several groups, and other
+//! code, can share one limit through a [semaphore](Group::with_semaphore).
 //!
 //! # A body beside its children
 //!
@@ -298,6 +303,7 @@ mod util;
 #[doc(no_inline)]
 pub use async_lock::Semaphore;
 pub use child::attach::Attach;
+pub use child::join::{ChildHandle, Joinable, Lost};
 pub use child::key::Key;
 pub use child::task::{Task, task};
 pub use child::{Boxed, Child, Children, Kind, LocalBoxed, Plain};

@@ -55,7 +55,7 @@ impl<C> Local<C> {
         let (mut state, mut children) = (State::resume(&stats, next_index), Slab::new());
         *state.closed_event() = closed;
         for (at, child) in waiting.into_iter().enumerate() {
-            let child = QueuedChild { key: children.insert(child), options: None };
+            let child = QueuedChild { key: children.insert(child), options: None, join: None };
             if at < admitted {
                 state.take_room(1);
                 state.admit(child);

@@ -2,10 +2,10 @@
 //!
 //! A group has its admission to itself, without a lock, as long as it needs no more than a limit and
 //! a queue: that is [`Local`]. From its first handle on, it is [`Shared`]; likewise with an observer
-//! or a semaphore, and from the first child with a weight, a priority or that is a daemon. Then all
-//! decisions are made by a [`State`], which is plain data. It is changed by one function,
-//! `Shared::with`, or by `Core::update` if no child comes or goes: both process the queue and carry
-//! out the effects.
+//! or a semaphore, and from the first child that has a weight or a priority, is a daemon or joinable,
+//! or ends with the stop. Then all decisions are made by a [`State`], which is plain data. It is
+//! changed by one function, `Shared::with`, or by `Core::update` if no child comes or goes: both
+//! process the queue and carry out the effects.
 //!
 //! # Invariants
 //!
@@ -16,6 +16,7 @@
 
 mod closed;
 mod events;
+mod joins;
 mod local;
 mod nested;
 mod permits;
@@ -154,7 +155,8 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) {
         let keeps_names = self.keeps_names;
         let is_known = |it: &mut Options| !it.is_plain() || (keeps_names && it.name.is_some());
-        if child.options(Seal::new()).is_some_and(is_known) {
+        let has_options = child.options(Seal::new()).is_some_and(is_known);
+        if has_options || child.link(Seal::new()).is_some() {
             self.share();
         }
     }
@@ -427,7 +429,7 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn until_stop(&mut self) -> Vec<usize> {
         match self.shared() {
-            Some(shared) if shared.core.has_until_stop() && shared.core.is_stopped() => {
+            Some(shared) if shared.core.has_endings() && shared.core.is_stopped() => {
                 shared.core.read(|state| state.until_stop())
             }
             _ => Vec::new(),
@@ -600,12 +602,22 @@ impl<C: Kind> Admission<C> {
         Self { phase: Phase::Ended, ..retired }
     }
 
-    /// Drops the queue after a stop: moves the children that were queued to `dropped`.
+    /// Returns `true` if there are children that were aborted in the queue.
+    #[inline]
+    pub(crate) fn has_aborted(&mut self) -> bool {
+        self.shared().is_some_and(|shared| shared.core.has_aborted())
+    }
+
+    /// Moves the children that were aborted in the queue to `dropped`; after a stop, all that were
+    /// queued.
     pub(crate) fn drop_queue(&mut self, dropped: &mut Vec<C>) {
-        self.phase = self.phase.max(Phase::Stopped);
+        let stopped = self.is_stopped();
+        if stopped {
+            self.phase = self.phase.max(Phase::Stopped);
+        }
         match self.storage.get_mut() {
             Storage::Local(local) => local.drop_queue(dropped),
-            Storage::Shared(shared) => (shared.operations.drop_queue)(shared, dropped),
+            Storage::Shared(shared) => (shared.operations.drop_queue)(shared, stopped, dropped),
         }
     }
 

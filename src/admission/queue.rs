@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::cmp::Reverse;
 
+use crate::child::join::JoinId;
 use crate::child::task::Options;
 use crate::util::sparse_queue::SparseQueue;
 
@@ -21,11 +22,14 @@ pub(crate) struct Request {
     pub(crate) priority: i32,
 }
 
-/// A child that is not in the set yet: its key, and the options that its task was given.
+/// A child that is not in the set yet: its key, the options that its task was given if they are not
+/// the usual ones, and the name under which it can be aborted.
 #[derive(Debug)]
 pub(crate) struct QueuedChild {
     pub(crate) key: ChildKey,
     pub(crate) options: Option<Box<Options>>,
+    /// Its name, if it is joinable.
+    pub(crate) join: Option<JoinId>,
 }
 
 /// A position in the queue: behind higher priorities, and behind earlier arrivals of its own.
@@ -229,7 +233,7 @@ mod tests {
 
     fn daemon(key: ChildKey) -> Entry {
         let options = Options { daemon: true, ..Options::default() };
-        Entry::Child(QueuedChild { key, options: Some(Box::new(options)) })
+        Entry::Child(QueuedChild { key, options: Some(Box::new(options)), join: None })
     }
 
     fn keys(queue: &mut WaitQueue, len: usize) -> Vec<usize> {

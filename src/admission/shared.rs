@@ -18,6 +18,7 @@
 //! | `Core::update`: any other change, by the group's task | yes | the same, but spawns nothing |
 //! | `Core::finish_child`: a child has ended | no: it frees room | nothing; `update` follows when the round is over |
 //! | `Core::record`: only the observer's log changes | yes | nothing; an `update` follows |
+//! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
 //! | `Core::read`: what the queue does not depend on | no | nothing |
 
 use alloc::boxed::Box;
@@ -33,6 +34,7 @@ use super::closed::ClosedEvent;
 use super::permits::{PermitSource, Permits};
 use super::queue::{QueuedChild, Request, WaiterKey};
 use super::state::{Acquire, Caller, ChildRecord, Dropped, Effects, Phase, Poller, State, Wakers};
+use crate::child::join::{AbortChild, JoinId, JoinLink};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
@@ -69,8 +71,10 @@ pub(crate) struct Core {
     /// `true` if the policy is to be told more of a running child than its index; written under
     /// the lock only.
     has_records: AtomicBool,
-    /// `true` if the set may have children that end with the stop; of the group's task only.
-    has_until_stop: AtomicBool,
+    /// `true` if the set may have children that end without a result; of the group's task only.
+    has_endings: AtomicBool,
+    /// `true` if children were aborted in the queue; written under the lock only.
+    has_aborted: AtomicBool,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
@@ -82,11 +86,13 @@ pub(crate) struct Core {
 /// decides is the same for all types of children.
 pub(crate) trait Offer<C> {
     fn options(&mut self) -> Option<&mut Options>;
+    fn link(&self) -> Option<&JoinLink>;
     fn take(&mut self) -> C;
 }
 
 /// The state and the children that wait, both unlocked: all operations on children.
 pub(crate) struct Access<'a, C> {
+    core: &'a Arc<Core>,
     pub(crate) state: &'a mut State,
     children: &'a mut Slab<C>,
     stopped: bool,
@@ -111,7 +117,7 @@ pub(super) struct Operations<C: Kind> {
     pub(super) poll_go: PollOffer<C>,
     pub(super) poll_reserve: PollTicket<C>,
     pub(super) take_ready: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
-    pub(super) drop_queue: fn(&Shared<C>, &mut Vec<C>),
+    pub(super) drop_queue: fn(&Shared<C>, bool, &mut Vec<C>),
     pub(super) abort: fn(&Shared<C>, &mut Vec<(Dropped, C)>),
 }
 
@@ -158,6 +164,10 @@ impl<C: Kind, A: Child<C>> Offer<C> for Option<A> {
         self.as_mut()?.options(Seal::new())
     }
 
+    fn link(&self) -> Option<&JoinLink> {
+        self.as_ref()?.link(Seal::new())
+    }
+
     fn take(&mut self) -> C {
         match Option::take(self) {
             Some(child) => child.into_child(Seal::new()),
@@ -169,9 +179,10 @@ impl<C: Kind, A: Child<C>> Offer<C> for Option<A> {
 /// Puts a child among those that wait.
 #[inline]
 pub(super) fn store<C, O: Offer<C> + ?Sized>(children: &mut Slab<C>, offer: &mut O) -> QueuedChild {
-    // A child that is no `Task` has no options, and pays for none.
-    let options = offer.options().map(|options| Box::new(core::mem::take(options)));
-    QueuedChild { key: children.insert(offer.take()), options }
+    // A child without options pays for none.
+    let options = offer.options().filter(|options| !options.are_default());
+    let options = options.map(|options| Box::new(core::mem::take(options)));
+    QueuedChild { key: children.insert(offer.take()), options, join: None }
 }
 
 // === impl Access ===
@@ -181,13 +192,29 @@ impl<C: Kind> Access<'_, C> {
         self.stopped || self.state.phase() >= Phase::Closed
     }
 
+    /// Puts a child among those that wait.
+    #[inline]
+    fn store(&mut self, offer: &mut dyn Offer<C>) -> QueuedChild {
+        let join = offer.link().map(|link| self.attach(link));
+        QueuedChild { join, ..store(self.children, offer) }
+    }
+
+    /// Links a joinable child to the group.
+    fn attach(&mut self, link: &JoinLink) -> JoinId {
+        let id = self.state.next_join_id();
+        if link.attach(Arc::clone(self.core) as _, id) {
+            self.state.abort_early(id);
+        }
+        id
+    }
+
     /// Admits a child if it need not wait. It overtakes no entry of the queue, whatever its
     /// priority: it is not one of those that wait.
     pub(crate) fn try_go(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         let stopped = self.refuses();
         let request = Request::new(offer.options().as_deref());
         if !stopped && self.state.has_empty_queue() && self.state.try_take_room(request) {
-            let child = store(self.children, offer);
+            let child = self.store(offer);
             self.state.admit(child);
             return Ok(());
         }
@@ -203,7 +230,7 @@ impl<C: Kind> Access<'_, C> {
             return Err(Refused::Stopped);
         }
         let room = self.state.try_take_room(Request::new(offer.options().as_deref()));
-        let child = store(self.children, offer);
+        let child = self.store(offer);
         if room {
             self.state.admit(child);
         } else {
@@ -227,7 +254,7 @@ impl<C: Kind> Access<'_, C> {
             self.state.reject(true, offer.options().as_deref());
         }
         if answer == Acquire::Ready {
-            let child = store(self.children, offer);
+            let child = self.store(offer);
             match key.take() {
                 None => self.state.admit(child),
                 Some(key) => self.state.fill(key, child, self.effects),
@@ -278,7 +305,7 @@ impl<C: Kind> Access<'_, C> {
             self.state.refuse(offer.options().as_deref());
             return Err(Refused::Stopped);
         }
-        let child = store(self.children, offer);
+        let child = self.store(offer);
         self.state.fill(key, child, self.effects);
         Ok(())
     }
@@ -313,7 +340,8 @@ impl<C: Kind> Shared<C> {
             must_wait: AtomicBool::new(!state.admits_newcomers()),
             group_turn: AtomicBool::new(false),
             has_records: AtomicBool::new(false),
-            has_until_stop: AtomicBool::new(false),
+            has_endings: AtomicBool::new(false),
+            has_aborted: AtomicBool::new(false),
             observed: state.log().is_some(),
             state: Mutex::new(state),
             source,
@@ -371,6 +399,7 @@ impl<C: Kind> Shared<C> {
             let mut children = self.children.lock();
             let mut state = self.core.begin(&mut effects);
             let result = change(&mut Access {
+                core: &self.core,
                 state: &mut state,
                 children: &mut children,
                 stopped: self.core.is_stopped(),
@@ -487,7 +516,7 @@ impl<C: Kind> Shared<C> {
         let mut children = self.children.lock();
         let mut state = self.core.state.lock();
         self.core.has_ready.store(false, Ordering::Release);
-        self.core.has_until_stop.store(state.has_until_stop(), Ordering::Relaxed);
+        self.core.has_endings.store(state.has_endings(), Ordering::Relaxed);
         while let Some((index, key)) = state.pop_ready() {
             if let Some(child) = children.remove(key) {
                 take(index, child);
@@ -495,11 +524,18 @@ impl<C: Kind> Shared<C> {
         }
     }
 
-    /// Drops the queue after a stop: moves the children that were queued to `dropped`.
-    fn drop_queue(&self, dropped: &mut Vec<C>) {
+    /// Moves the children that were aborted in the queue to `dropped`; if the group has `stopped`,
+    /// all that were queued.
+    fn drop_queue(&self, stopped: bool, dropped: &mut Vec<C>) {
         let mut keys = Vec::new();
-        // Children behind a reservation that is taken back may start.
-        self.core.update(&mut |state| state.stop(&mut keys));
+        self.core.update(&mut |state| {
+            state.take_aborted(&mut keys);
+            self.core.has_aborted.store(false, Ordering::Relaxed);
+            if stopped {
+                // Children behind a reservation that is taken back may start.
+                state.stop(&mut keys);
+            }
+        });
         let mut children = self.children.lock();
         dropped.extend(keys.into_iter().filter_map(|key| children.remove(key)));
     }
@@ -587,6 +623,10 @@ impl Core {
         self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
         self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
         self.has_records.store(state.has_records(), Ordering::Relaxed);
+        if state.has_aborted() {
+            self.has_aborted.store(true, Ordering::Relaxed);
+            effects.notify = true;
+        }
         state.take_told(effects);
         if let Some(permits) = state.permits() {
             effects.permits = permits.take_spare();
@@ -695,9 +735,20 @@ impl Core {
         self.read(|state| state.record_of(index))
     }
 
-    /// Returns `true` if the set may have children that end with the stop.
-    pub(crate) fn has_until_stop(&self) -> bool {
-        self.has_until_stop.load(Ordering::Relaxed)
+    /// Returns `true` if the set may have children that end without a result.
+    pub(crate) fn has_endings(&self) -> bool {
+        self.has_endings.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if children were aborted in the queue, for the group to drop.
+    pub(crate) fn has_aborted(&self) -> bool {
+        // If the group looks too early, it is notified after the store.
+        self.has_aborted.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if the result of the child of that index, which has returned, is none.
+    pub(crate) fn has_no_result(&self, index: usize) -> bool {
+        self.read(|state| state.has_no_result(index))
     }
 
     /// Returns `true` if the group has stopped, and the child of that index is to end with it.
@@ -798,6 +849,23 @@ impl Core {
             state.phase() == Phase::Ended
                 || state.closed_event().as_ref().is_some_and(|event| event.is_set())
         })
+    }
+}
+
+impl AbortChild for Core {
+    fn abort_queued(&self, id: JoinId) -> bool {
+        let mut effects = Effects::default();
+        let mut state = self.begin(&mut effects);
+        let found = state.abort_queued(id);
+        self.finish(&mut state, &mut effects);
+        drop(state);
+        // The group's task takes in, and spawns, the children that start.
+        self.apply(effects, Caller::Handle);
+        found
+    }
+
+    fn abort_running(&self, id: JoinId) {
+        self.read(|state| state.abort_running(id));
     }
 }
 

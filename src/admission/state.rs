@@ -27,9 +27,11 @@ use core::task::Waker;
 
 use super::closed::ClosedEvent;
 use super::events::{EventLog, Name};
+use super::joins::Joins;
 use super::nested::Nested;
 use super::permits::Permits;
 use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
+use crate::child::join::JoinId;
 use crate::child::key::Key;
 use crate::child::task::Options;
 use crate::observe::Outcome;
@@ -76,6 +78,8 @@ pub(crate) struct State {
     /// How many running children end with the stop.
     until_stop: usize,
     permits: Option<Permits>,
+    /// From the first joinable child on.
+    joins: Option<Box<Joins>>,
     /// Kept for an observer.
     log: Option<Box<EventLog>>,
     /// Children have ended, before any stop, whose room was not given to the queue yet.
@@ -145,6 +149,8 @@ struct Running {
     daemon: bool,
     /// It is dropped at the stop.
     until_stop: bool,
+    /// Its name, if it is joinable.
+    join: Option<JoinId>,
     /// Kept for an observer, or for a policy that may ask for it.
     name: Name,
 }
@@ -286,6 +292,7 @@ impl State {
             keeps_names: false,
             until_stop: 0,
             permits: None,
+            joins: None,
             log: None,
             has_freed_room: false,
             recheck_end: false,
@@ -465,6 +472,11 @@ impl State {
         if let Some(log) = &mut self.log {
             log.queued(name(child.options.as_deref()));
         }
+        if let Some(id) = child.join {
+            if !self.joins().enqueue(id, position) {
+                return self.drop_aborted(child);
+            }
+        }
         self.queue.insert(position, Entry::Child(child));
     }
 
@@ -485,14 +497,14 @@ impl State {
     fn start(&mut self, child: QueuedChild) {
         let index = self.next_index;
         self.next_index += 1;
-        if child.options.is_some() || self.log.is_some() {
-            self.remember(index, child.options);
+        if child.options.is_some() || self.log.is_some() || child.join.is_some() {
+            self.remember(index, child.options, child.join);
         }
         self.ready.push_back(child.key);
     }
 
     #[cold]
-    fn remember(&mut self, index: usize, options: Option<Box<Options>>) {
+    fn remember(&mut self, index: usize, options: Option<Box<Options>>, join: Option<JoinId>) {
         let &Options { weight, daemon, until_stop, .. } =
             options.as_deref().unwrap_or(&Options::DEFAULT);
         let is_kept = self.keeps_names || self.log.is_some();
@@ -502,8 +514,9 @@ impl State {
         }
         self.daemons += usize::from(daemon);
         self.until_stop += usize::from(until_stop);
-        if weight != 1 || daemon || until_stop || name.is_some() {
-            self.running.push(index as u64, Running { weight, daemon, until_stop, name });
+        if weight != 1 || daemon || until_stop || join.is_some() || name.is_some() {
+            let running = Running { weight, daemon, until_stop, join, name };
+            self.running.push(index as u64, running);
         }
     }
 
@@ -697,6 +710,73 @@ impl State {
     }
 }
 
+// === aborting children ===
+
+impl State {
+    fn joins(&mut self) -> &mut Joins {
+        self.joins.get_or_insert_default()
+    }
+
+    /// Names a joinable child that is about to be accepted.
+    pub(crate) fn next_join_id(&mut self) -> JoinId {
+        self.joins().next_id()
+    }
+
+    /// Records that the child which comes next was aborted before: it waits for no room.
+    pub(crate) fn abort_early(&mut self, id: JoinId) {
+        self.joins().abort_early(id);
+    }
+
+    /// Takes a child out of the queue. Returns `false` if it is not there.
+    pub(crate) fn abort_queued(&mut self, id: JoinId) -> bool {
+        let Some(position) = self.joins().leave_queue(id) else {
+            return false;
+        };
+        if let Some(Entry::Child(child)) = self.queue.remove(position) {
+            self.drop_aborted(child);
+        }
+        true
+    }
+
+    /// Leaves a child that was aborted in the queue to the group, which drops it.
+    fn drop_aborted(&mut self, child: QueuedChild) {
+        self.queued -= 1;
+        self.dropped += 1;
+        self.log_unstarted(child.options.as_deref());
+        self.joins().dropped.push(child.key);
+    }
+
+    /// Returns `true` if there are children that were aborted in the queue, for the group to drop.
+    pub(crate) fn has_aborted(&self) -> bool {
+        self.joins.as_ref().is_some_and(|joins| !joins.dropped.is_empty())
+    }
+
+    /// Moves the children that were aborted in the queue to `keys`, for the caller to drop.
+    pub(crate) fn take_aborted(&mut self, keys: &mut Vec<ChildKey>) {
+        self.joins.iter_mut().for_each(|joins| keys.append(&mut joins.dropped));
+    }
+
+    /// Records that the result of a running child is none.
+    pub(crate) fn abort_running(&mut self, id: JoinId) {
+        self.joins().abort_running(id);
+    }
+
+    /// Returns `true` if the result of the running child of that index is none.
+    pub(crate) fn has_no_result(&mut self, index: usize) -> bool {
+        let id = self.running.get_mut(index as u64).and_then(|child| child.join);
+        id.is_some_and(|id| self.joins().take_aborted(id))
+    }
+
+    /// Records that a child leaves the queue.
+    #[inline]
+    fn leave_queue(&mut self, child: &QueuedChild) {
+        self.queued -= 1;
+        if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
+            joins.leave_queue(id);
+        }
+    }
+}
+
 // === ending ===
 
 impl State {
@@ -719,10 +799,14 @@ impl State {
         self.count(outcome);
         self.nested.forget_child(index);
         let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
-        let (weight, daemon, until_stop) =
-            child.map_or((1, false, false), |it| (it.weight, it.daemon, it.until_stop));
-        self.daemons -= usize::from(daemon);
-        self.until_stop -= usize::from(until_stop);
+        let weight = child.map_or(1, |child| {
+            self.daemons -= usize::from(child.daemon);
+            self.until_stop -= usize::from(child.until_stop);
+            if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
+                joins.take_aborted(id);
+            }
+            child.weight
+        });
         self.free_room(weight);
         self.has_freed_room |= !stopped;
         if self.nested.blocked_children() > 0 {
@@ -751,9 +835,9 @@ impl State {
         }
     }
 
-    /// Returns `true` if children run that end with the stop.
-    pub(crate) fn has_until_stop(&self) -> bool {
-        self.until_stop > 0
+    /// Returns `true` if children may run that end without a result: with the stop, or aborted.
+    pub(crate) fn has_endings(&self) -> bool {
+        self.until_stop > 0 || self.joins.is_some()
     }
 
     /// Returns `true` if the running child of that index ends with the stop.
@@ -777,7 +861,7 @@ impl State {
         self.phase = self.phase.max(Phase::Stopped);
         loop {
             if let (_, Entry::Child(child)) = self.queue.pop()? {
-                self.queued -= 1;
+                self.leave_queue(&child);
                 self.dropped += 1;
                 self.log_unstarted(child.options.as_deref());
                 return Some(child.key);
@@ -965,7 +1049,7 @@ impl State {
             }
             match self.queue.pop() {
                 Some((_, Entry::Child(child))) => {
-                    self.queued -= 1;
+                    self.leave_queue(&child);
                     self.take_room(weight);
                     self.admit(child);
                 }

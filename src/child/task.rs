@@ -3,6 +3,9 @@
 
 use alloc::borrow::Cow;
 use core::fmt;
+use core::future::Future;
+
+use super::join::{ChildHandle, JoinLink, Joinable};
 
 /// Wraps a future, so that options can be set for it. The result is passed wherever a child is.
 ///
@@ -20,7 +23,7 @@ use core::fmt;
 /// # });
 /// ```
 pub fn task<F>(future: F) -> Task<F> {
-    Task { future, options: Options::default() }
+    Task { future, options: Options::default(), link: None }
 }
 
 /// A future with options, as a child of a group; made by [`task`].
@@ -51,6 +54,8 @@ pub fn task<F>(future: F) -> Task<F> {
 pub struct Task<F> {
     future: F,
     options: Options,
+    /// Finds the link to its handle, if the future is a [`Joinable`].
+    link: Option<fn(&F) -> &JoinLink>,
 }
 
 /// The options of a child.
@@ -214,6 +219,50 @@ impl<F> Task<F> {
         self
     }
 
+    /// Makes a handle of the child, which is told the child's value and can abort it.
+    ///
+    /// The child's value, a `T`, goes to the [`ChildHandle`]. For the group, the child's value is
+    /// `()`; its error is the group's, as any child's is. The options that were set are kept, and
+    /// more can be set afterwards. Dropping the handle changes nothing.
+    ///
+    /// It costs one allocation. The first joinable child makes the group share its state, as a
+    /// [`handle`](crate::Group::handle) does.
+    ///
+    /// # Examples
+    ///
+    /// Downloads that are stopped by their names:
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// use errgroup::{Group, Lost, task};
+    ///
+    /// # async fn download(url: &str) -> Result<Vec<u8>, std::io::Error> {
+    /// #     if url == "/huge" { std::future::pending().await } else { Ok(url.into()) }
+    /// # }
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_limit(4);
+    /// let mut downloads = HashMap::new();
+    /// for url in ["/huge", "/small"] {
+    ///     let (child, handle) = task(download(url)).name(url).joinable();
+    ///     group.queue(child);
+    ///     downloads.insert(url, handle);
+    /// }
+    /// downloads["/huge"].abort(); // this one only
+    /// group.await?; // the first error
+    /// assert_eq!(downloads.remove("/huge").unwrap().await, Err(Lost::Aborted));
+    /// assert_eq!(downloads.remove("/small").unwrap().await.unwrap(), b"/small");
+    /// # Ok::<_, std::io::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn joinable<T, E>(self) -> (Task<Joinable<F, T>>, ChildHandle<T>)
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let (future, handle) = Joinable::new(self.future);
+        (Task { future, options: self.options, link: Some(Joinable::link) }, handle)
+    }
+
     /// Returns the future without its options.
     ///
     /// # Examples
@@ -231,11 +280,20 @@ impl<F> Task<F> {
     pub(crate) fn options(&mut self) -> &mut Options {
         &mut self.options
     }
+
+    pub(crate) fn link(&self) -> Option<&JoinLink> {
+        self.link.map(|link| link(&self.future))
+    }
 }
 
 impl Options {
     pub(crate) const DEFAULT: Self =
         Self { weight: 1, priority: 0, daemon: false, until_stop: false, name: None };
+
+    /// Returns `true` if no option is set.
+    pub(crate) fn are_default(&self) -> bool {
+        self.is_plain() && self.name.is_none()
+    }
 
     /// Returns `true` if the options do not concern admission: at most a name is set.
     pub(crate) fn is_plain(&self) -> bool {
@@ -251,13 +309,12 @@ impl Default for Options {
 
 impl<F> fmt::Debug for Task<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { weight, priority, daemon, until_stop, name } = &self.options;
+        let Options { weight, priority, daemon, name, .. } = &self.options;
         f.debug_struct("Task")
             .field("name", name)
             .field("weight", weight)
             .field("priority", priority)
             .field("daemon", daemon)
-            .field("until_stop", until_stop)
             .finish_non_exhaustive()
     }
 }

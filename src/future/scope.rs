@@ -101,6 +101,27 @@ impl<C: Children, P, X> Group<C, P, Result<(), X>> {
     /// assert_eq!(result, Err("the body gave up"));
     /// # });
     /// ```
+    ///
+    /// A server and its client: if one fails, the other ends, and the failure is the result. When
+    /// the client is done, the server ends too. So nothing asks which of them failed first, nor
+    /// aborts the other.
+    ///
+    /// ```
+    /// use errgroup::{Group, task};
+    ///
+    /// # async fn serve() -> Result<(), String> { Err("the port is taken".into()) }
+    /// # async fn call() -> Result<u32, String> { std::future::pending().await }
+    /// # futures::executor::block_on(async {
+    /// let answer = Group::new()
+    ///     .try_scope(async |handle| {
+    ///         handle.queue(task(serve()).daemon().until_stop());
+    ///         let called = handle.token().run(call()).await;
+    ///         called.unwrap_or_else(|stopped| Err(stopped.to_string()))
+    ///     })
+    ///     .await;
+    /// assert_eq!(answer, Err("the port is taken".to_string()));
+    /// # });
+    /// ```
     #[track_caller]
     pub fn try_scope<B, Fut, R>(self, body: B) -> TryScope<C, P, X, Fut, R>
     where

@@ -96,6 +96,29 @@ where
     /// child can't hold a [`Handle`](crate::Handle) of this very group, because its type would
     /// contain itself. Such children need [`new`](Self::new).
     ///
+    /// # Tasks as children
+    ///
+    /// A join handle that aborts its task when it is dropped is a future of one type, whatever the
+    /// task is: one of `spawn`, `spawn_blocking` or `spawn_local`, on this runtime or another. As
+    /// children, such tasks run in parallel from the moment they are spawned. The limit does not
+    /// hold them back: [`Group::on`](Self::on) does. A panic of one is a value, the handle's error.
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use tokio_util::task::AbortOnDropHandle;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let mut group = Group::unboxed().settle();
+    /// group.queue(AbortOnDropHandle::new(tokio::spawn(async { 7 })));
+    /// group.queue(AbortOnDropHandle::new(tokio::task::spawn_blocking(|| 6 * 7)));
+    /// group.queue(AbortOnDropHandle::new(tokio::spawn(async { panic!("only this one") })));
+    /// let ended = group.await;
+    /// assert_eq!((ended[0].as_ref().ok(), ended[1].as_ref().ok()), (Some(&7), Some(&42)));
+    /// assert!(ended[2].as_ref().is_err_and(|error| error.is_panic()));
+    /// # }
+    /// ```
+    ///
     /// # Examples
     ///
     /// ```
@@ -300,7 +323,9 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Makes the group's token a child of `token`, so that a cancel of `token` stops the group.
     ///
-    /// Cancelling the group's own token does not cancel `token`.
+    /// After such a stop an `Ok` output may be incomplete, unless
+    /// [`err_on_cancel`](Self::err_on_cancel) makes the cancel an error. Cancelling the group's own
+    /// token does not cancel `token`.
     ///
     /// # Panics
     ///
@@ -508,14 +533,17 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// Stops the group when `deadline` resolves, if the group has not resolved before, as
     /// `context.WithDeadline` does in Go.
     ///
+    /// After such a stop an `Ok` output may be incomplete: children never started, or ended early.
+    /// So set [`err_on_cancel`](Self::err_on_cancel) beside it, which makes the deadline an error,
+    /// unless a partial result is what you want.
+    ///
     /// The token is cancelled with [`Reason::Deadline`](crate::Reason::Deadline). `deadline` is the
     /// timer of any runtime or any other future, such as a signal or a channel that closes; its
     /// output is dropped.
     ///
     /// A deadline is a stop like any other. The running children are told through the token and
-    /// drained, unless [`with_grace`](Self::with_grace) bounds that time too. It is no error by
-    /// itself, unless [`err_on_cancel`](Self::err_on_cancel) makes it one. If several deadlines are
-    /// set, the last one holds; to have several, `select` them.
+    /// drained, unless [`with_grace`](Self::with_grace) bounds that time too. If several deadlines
+    /// are set, the last one holds; to have several, `select` them.
     ///
     /// The group polls `deadline` beside its children, and only if it was woken. So do
     /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a [`scope`](Self::scope).
@@ -565,7 +593,11 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Bounds the time that children have after a stop.
+    /// Bounds the time that children have after a stop: those that still run then are dropped.
+    ///
+    /// Their results are missing in the output. After a child's error that is no matter. After a
+    /// cancel or a deadline an `Ok` output may be incomplete:
+    /// [`err_on_cancel`](Self::err_on_cancel) makes an error of these.
     ///
     /// Once the group has stopped, for any reason, and children still run, `f` is called. When the
     /// future that it returns resolves, the children that still run are dropped. Then the group
@@ -573,8 +605,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// So a stop has two phases. The first is a signal through the token, after which a child may
     /// clean up. The second is the end of the children that have not finished. Without a grace,
-    /// there is no second phase. With a grace that is ready at once (`|| async {}`), there is no
-    /// first: a failure drops the siblings, as `try_join_all` does.
+    /// there is no second phase. With [`drop_on_stop`](Self::drop_on_stop), there is no first.
     ///
     /// Children that are dropped count as [`dropped`](crate::Stats::dropped), and the policy is not
     /// told of them. The body of a [`scope`](Self::scope) is not dropped. `f` is called at most
@@ -634,15 +665,17 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Drops the running children when the group stops, instead of draining them.
     ///
+    /// Their results are missing in the output. After a child's error that is no matter. After a
+    /// cancel or a deadline an `Ok` output may be incomplete:
+    /// [`err_on_cancel`](Self::err_on_cancel) makes an error of these.
+    ///
     /// At the first error, a cancel or the [deadline](Self::with_deadline), the children that still
     /// run are dropped, and the group resolves in that poll. This is what `try_join_all` and a
     /// dropped `JoinSet` do. It suits children that have nothing to clean up, or whose destructors
     /// do it. For some children only, see [`until_stop`](crate::Task::until_stop).
     ///
     /// Children that are dropped count as [`dropped`](crate::Stats::dropped), and the policy is not
-    /// told of them. So an `Ok` output may be incomplete after a cancel or a deadline:
-    /// [`err_on_cancel`](Self::err_on_cancel) makes an error of these. The body of a
-    /// [`scope`](Self::scope) is not dropped.
+    /// told of them. The body of a [`scope`](Self::scope) is not dropped.
     ///
     /// The children of [`Group::on`](Self::on) are told in that poll, and are gone at their next
     /// one, without being polled on. The group does not wait for that. The result of one that has

@@ -64,8 +64,13 @@ use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 ///
 /// A cancel of the token stops the group, whether it comes from a clone of the token, from a
 /// [parent](Self::with_parent) or from the [deadline](Self::with_deadline). That by itself is no
-/// error, unless [`err_on_cancel`](Self::err_on_cancel) makes it one.
+/// error, unless [`err_on_cancel`](Self::err_on_cancel) makes it one: without that, an `Ok` output
+/// may lack the results of children that never started or ended early.
 /// [`with_grace`](Self::with_grace) bounds how long the running children may go on after a stop.
+/// With [`drop_on_stop`](Self::drop_on_stop), or a child that is
+/// [`until_stop`](crate::Task::until_stop), they are dropped at once.
+///
+/// One child is ended by itself if it is [joinable](crate::Task::joinable): its handle aborts it.
 ///
 /// # Drop
 ///
@@ -155,7 +160,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Returns the group's cancel token.
     ///
     /// The token is cancelled when the group stops, resolves or is dropped. Cancelling it stops the
-    /// group. Other code, and the children themselves, hold clones of it.
+    /// group; an `Ok` output may be incomplete then, unless [`err_on_cancel`](Self::err_on_cancel)
+    /// makes the cancel an error. Other code, and the children themselves, hold clones of it.
+    ///
+    /// A child whose work is of no use after a stop is wrapped, `token.run(child)`, or marked as
+    /// [`until_stop`](crate::Task::until_stop).
     ///
     /// # Examples
     ///

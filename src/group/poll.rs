@@ -66,35 +66,37 @@ struct Turn<R> {
     stop: Option<(Reason, usize, Outcome)>,
 }
 
-/// Which children of a round may end without a result.
-enum Endings<C: Kind> {
-    /// All of them, when the group's token is cancelled.
-    AtStop(CancelToken),
-    /// Those of which the state says so.
-    Some(Arc<Shared<C>>),
+/// How children of a round may end without a result.
+struct Endings<C: Kind> {
+    /// All are dropped when this is cancelled.
+    stop: Option<CancelToken>,
+    /// Some are dropped at the stop, or are aborted: the state knows which.
+    shared: Option<Arc<Shared<C>>>,
 }
 
 impl<C: Kind> Endings<C> {
-    /// Returns `None` if all children go on until they are done.
+    /// A child that is spawned is in the blocks only when it is done; it is not dropped then.
+    const DROPS: bool = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
+
+    /// Returns `None` if all children go on until they have a result.
     #[inline]
     fn of<P, O>(group: &mut Group<C, P, O>) -> Option<Self> {
-        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
-            // A child in the blocks is done.
-            return None;
-        }
-        if group.on_stop == OnStop::Drop {
-            return Some(Self::AtStop(group.token().clone()));
-        }
-        let shared = group.admission.shared().filter(|shared| shared.core.has_until_stop());
-        shared.map(|shared| Self::Some(Arc::clone(shared)))
+        let drops = Self::DROPS && group.on_stop == OnStop::Drop;
+        let stop = drops.then(|| group.token().clone());
+        let shared = group.admission.shared().filter(|shared| shared.core.has_endings()).cloned();
+        (stop.is_some() || shared.is_some()).then_some(Self { stop, shared })
     }
 
     /// Returns `true` if a child is to be dropped instead of being polled.
     fn ends_now(&self, index: usize) -> bool {
-        match self {
-            Self::AtStop(token) => token.is_cancelled(),
-            Self::Some(shared) => shared.core.ends_now(index),
-        }
+        Self::DROPS
+            && (self.stop.as_ref().is_some_and(CancelToken::is_cancelled)
+                || self.shared.as_ref().is_some_and(|shared| shared.core.ends_now(index)))
+    }
+
+    /// Returns `true` if what a child has returned is no result.
+    fn has_no_result(&self, index: usize) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.core.has_no_result(index))
     }
 }
 
@@ -196,12 +198,16 @@ where
                     None => poll(),
                     Some(id) => current::enter(id, index, poll),
                 };
-                polled.map(Some)
+                polled.map(|result| {
+                    let is_none = endings.as_ref().is_some_and(|it| it.has_no_result(index));
+                    (!is_none).then_some(result)
+                })
             },
             |index, result| {
                 progress = true;
                 let Some(result) = result else {
                     // It has ended without a result.
+                    policy.iter_mut().for_each(|policy| policy.skip(index));
                     admission.log_finished(index, Outcome::Dropped);
                     admission.finish(index, Outcome::Dropped);
                     return true;
@@ -341,6 +347,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.is_stopped() {
             self.drop_stopped();
         }
+        if self.admission.has_aborted() {
+            self.drop_waiting();
+        }
         if self.admission.has_semaphore() {
             self.admission.acquire_permits();
         }
@@ -443,9 +452,13 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Drops what is queued after a stop, unless that has been done.
     pub(super) fn drop_queued(&mut self) {
-        if self.admission.phase() == Phase::Stopped {
-            return;
+        if self.admission.phase() != Phase::Stopped {
+            self.drop_waiting();
         }
+    }
+
+    /// Drops the children that were aborted in the queue; after a stop, all that are queued.
+    fn drop_waiting(&mut self) {
         let mut queued = Vec::new();
         self.admission.drop_queue(&mut queued);
         let mut queued = queued.into_iter();
@@ -476,8 +489,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return Poll::Pending;
         }
         self.panic.guard(|| self.admission.parent.disarm());
-        // A cancel may have come just now.
-        self.drop_queued();
+        // A cancel, or an abort in the queue, may have come just now.
+        self.drop_waiting();
         if self.hooks.is_some() {
             self.drop_timers();
         }

@@ -154,6 +154,10 @@ pub trait Policy<T, E> {
     /// dropped.
     fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict;
 
+    /// Records that the child of that index was dropped, so that no result of it is to come.
+    #[doc(hidden)]
+    fn skip(&mut self, _index: usize) {}
+
     /// Returns the group's output.
     ///
     /// `why` is what has ended the group: the reason of its token, or [`Reason::Finished`] if

@@ -103,5 +103,11 @@ impl<T, E> Policy<T, E> for ResultBuffer<T, E> {
         if stop { Verdict::Stop(Reason::Failed) } else { Verdict::Continue }
     }
 
+    fn skip(&mut self, index: usize) {
+        if let Results::Admitted(results, _) = &mut self.results {
+            results.skip(index);
+        }
+    }
+
     fn finish(&mut self, _: &Reason) {}
 }

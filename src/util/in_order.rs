@@ -169,6 +169,26 @@ mod tests {
     }
 
     #[test]
+    fn an_index_that_is_skipped_holds_no_value_up() {
+        let mut buffer = buffer(&[(1, 'b'), (5, 'f')]);
+        buffer.skip(3);
+        buffer.skip(0);
+        assert_eq!(buffer.next(), Some((1, 'b')));
+        assert!(!buffer.has_next());
+        buffer.put(2, 'c');
+        assert_eq!(buffer.next(), Some((2, 'c')));
+        assert_eq!(buffer.next(), None);
+        buffer.skip(4);
+        assert_eq!(buffer.next(), Some((5, 'f')));
+        buffer.skip(6);
+        buffer.skip(8);
+        buffer.put(7, 'h');
+        assert_eq!(buffer.next(), Some((7, 'h')));
+        buffer.put(9, 'j');
+        assert_eq!(buffer.next(), Some((9, 'j')));
+    }
+
+    #[test]
     fn all_values_are_taken_without_the_holes() {
         let mut buffer = buffer(&[(3, 'd'), (0, 'a'), (1, 'b')]);
         assert_eq!(buffer.next(), Some((0, 'a')));

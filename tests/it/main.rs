@@ -34,6 +34,8 @@ mod grace;
 mod handle;
 mod handle_threads;
 mod hedge;
+mod joinable;
+mod joinset;
 mod limit;
 mod map;
 mod map_stream;

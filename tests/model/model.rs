@@ -36,10 +36,9 @@ use crate::world::{Kid, Plan, Step, World};
 fn traits() -> impl Strategy<Value = Traits> {
     let weight = prop_oneof![8 => Just(1_usize), 1 => Just(0), 3 => 2..4_usize, 1 => 4..9_usize];
     let priority = prop_oneof![6 => Just(0), 2 => -2..3_i32];
-    (weight, priority, prop::bool::weighted(0.1)).prop_map(|(weight, priority, daemon)| Traits {
-        weight,
-        priority,
-        daemon,
+    let (daemon, until_stop) = (prop::bool::weighted(0.1), prop::bool::weighted(0.2));
+    (weight, priority, daemon, until_stop).prop_map(|(weight, priority, daemon, until_stop)| {
+        Traits { weight, priority, daemon, until_stop }
     })
 }
 

@@ -38,6 +38,7 @@ pub struct Traits {
     pub weight: usize,
     pub priority: i32,
     pub daemon: bool,
+    pub until_stop: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -237,7 +238,9 @@ impl Model {
     fn ticket_traits(&self, ticket: Ticket) -> Traits {
         match self.waiters[&ticket].kind {
             Kind::Go(id) => self.traits[id],
-            Kind::Feed { .. } => Traits { weight: 1, priority: 0, daemon: false },
+            Kind::Feed { .. } => {
+                Traits { weight: 1, priority: 0, daemon: false, until_stop: false }
+            }
         }
     }
 
@@ -611,6 +614,7 @@ impl Model {
     pub fn polled(&mut self, id: Id) {
         assert!(matches!(self.place(id), Place::Running(_)), "{id} does not run");
         assert!(self.awake.remove(&id), "{id} was not woken");
+        assert!(!self.ends_with_stop(id), "{id} ends with the stop");
         if self.unpolled.contains(&id) {
             assert_eq!(self.unpolled.pop_front(), Some(id), "out of order");
         }
@@ -716,14 +720,32 @@ impl Model {
     /// **When the grace is over**, the running children are dropped.
     fn cut_off(&mut self) {
         for id in std::mem::take(&mut self.running) {
-            self.set(id, Place::Gone);
-            self.dropped += 1;
-            // The `go` that it holds is dropped with it.
-            let inside = self.waiters.iter().find(|(_, waiter)| waiter.inside == Some(id));
-            if let Some((&ticket, _)) = inside {
-                self.leave(ticket);
-            }
+            self.gone(id);
         }
+    }
+
+    fn gone(&mut self, id: Id) {
+        self.set(id, Place::Gone);
+        self.dropped += 1;
+        // The `go` that it holds is dropped with it.
+        let inside = self.waiters.iter().find(|(_, waiter)| waiter.inside == Some(id));
+        if let Some((&ticket, _)) = inside {
+            self.leave(ticket);
+        }
+    }
+
+    /// **A child that ends with the stop** is polled no more after it.
+    pub fn ends_with_stop(&self, id: Id) -> bool {
+        let runs = matches!(self.place(id), Place::Running(_));
+        runs && self.is_stopped() && self.traits[id].until_stop
+    }
+
+    /// It is dropped in the group's next poll, or, if it has yielded, in the one after it.
+    pub fn dropped_by_stop(&mut self, id: Id) {
+        self.running.retain(|other| *other != id);
+        self.awake.remove(&id);
+        self.unpolled.retain(|other| *other != id);
+        self.gone(id);
     }
 
     /// Ends a poll that the group has not resolved in.
@@ -731,6 +753,8 @@ impl Model {
         self.waited_for_permit = self.lacks_permit();
         assert!(!self.has_daemons_only(), "they were not told");
         assert!(!self.grace_is_due(), "the grace has not begun");
+        let late = |id: &Id| self.ends_with_stop(*id) && !self.awake.contains(id);
+        assert!(!self.running.iter().any(late), "it has not ended with the stop");
     }
 
     fn grace_is_due(&self) -> bool {

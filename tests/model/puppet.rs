@@ -130,9 +130,10 @@ impl Drop for Puppet {
 
 /// Returns a child with what is asked for it.
 pub fn dressed(puppet: Puppet, traits: Traits) -> Task<Puppet> {
-    let Traits { weight, priority, daemon } = traits;
+    let Traits { weight, priority, daemon, until_stop } = traits;
     let child = task(puppet).weight(weight).priority(priority);
-    if daemon { child.daemon() } else { child }
+    let child = if daemon { child.daemon() } else { child };
+    if until_stop { child.until_stop() } else { child }
 }
 
 pub fn answer<T, E>(poll: &Poll<Result<T, E>>) -> Answer {

@@ -4,15 +4,17 @@ use crate::util::panic::catch;
 const WEIGHT_ONE: Request = Request::PLAIN;
 
 fn child(key: ChildKey) -> QueuedChild {
-    QueuedChild { key, options: None }
+    QueuedChild { key, options: None, join: None }
 }
 
 fn heavy(key: ChildKey, weight: usize) -> QueuedChild {
-    QueuedChild { key, options: Some(Box::new(Options { weight, ..Options::default() })) }
+    let options = Some(Box::new(Options { weight, ..Options::default() }));
+    QueuedChild { options, ..child(key) }
 }
 
 fn daemon(key: ChildKey) -> QueuedChild {
-    QueuedChild { key, options: Some(Box::new(Options { daemon: true, ..Options::default() })) }
+    let options = Some(Box::new(Options { daemon: true, ..Options::default() }));
+    QueuedChild { options, ..child(key) }
 }
 
 fn limited(limit: usize) -> State {
@@ -442,7 +444,7 @@ fn of_the_children_that_wait_a_higher_priority_starts_first() {
     queue(&mut state, child(0));
     for (key, priority) in [(1, 0), (2, 3), (3, -1), (4, 3)] {
         let options = Options { priority, ..Options::default() };
-        queue(&mut state, QueuedChild { key, options: Some(Box::new(options)) });
+        queue(&mut state, QueuedChild { key, options: Some(Box::new(options)), join: None });
     }
     let order: Vec<_> = (0..5)
         .flat_map(|index| {

@@ -2,6 +2,8 @@
 
 #[path = "../../../src/admission/events.rs"]
 mod events;
+#[path = "../../../src/admission/joins.rs"]
+mod joins;
 #[path = "../../../src/admission/nested.rs"]
 mod nested;
 #[path = "../../../src/admission/permits.rs"]

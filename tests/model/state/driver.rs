@@ -150,8 +150,8 @@ impl Task {
 fn queued(key: Key, traits: Traits) -> QueuedChild {
     let Traits { weight, priority, daemon } = traits;
     let plain = (weight, priority, daemon) == (1, 0, false);
-    let options = Options { weight, priority, daemon, name: None };
-    QueuedChild { key, options: (!plain).then(|| Box::new(options)) }
+    let options = Options { weight, priority, daemon, ..Options::default() };
+    QueuedChild { key, options: (!plain).then(|| Box::new(options)), join: None }
 }
 
 fn request(Traits { weight, priority, .. }: Traits) -> Request {
