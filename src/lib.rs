@@ -283,10 +283,12 @@ mod error;
 pub mod future;
 mod group;
 mod handle;
+mod hold;
 mod observe;
 mod policy;
 mod reason;
 mod set;
+mod slot;
 mod spawned;
 mod stats;
 pub mod stream;
@@ -300,6 +302,7 @@ pub use error::{Stopped, TryGoError};
 pub use future::{for_each, hedge, map};
 pub use group::Group;
 pub use handle::Handle;
+pub use hold::Hold;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use observe::TracingObserver;
@@ -308,6 +311,7 @@ pub use policy::{
     AllErrors, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
 };
 pub use reason::{CancelError, Reason};
+pub use slot::Slot;
 pub use spawned::Spawned;
 pub use stats::Stats;
 pub use token::{CancelToken, DropGuard};

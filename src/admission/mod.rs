@@ -18,10 +18,12 @@ mod events;
 mod nested;
 mod permits;
 mod queue;
+mod read_ahead;
 mod shared;
 mod state;
 mod stop;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -32,9 +34,10 @@ use async_lock::Semaphore;
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 use self::events::EventLog;
 use self::permits::Permits;
-pub(crate) use self::shared::{Refused, Shared, Ticket};
+use self::read_ahead::ReadAhead;
+pub(crate) use self::shared::{Core, Shared, Ticket};
 use self::shared::{Spawner, StateChange, start_unspawned, store};
-pub(crate) use self::state::{Caller, Phase};
+pub(crate) use self::state::{Caller, Phase, Refused};
 use self::state::{Dropped, Effects, State};
 use self::stop::StopSignal;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -61,6 +64,8 @@ pub(crate) struct Admission<C: Kind> {
     /// Holds children on their way to be spawned; empty between.
     batch: VecDeque<(usize, C)>,
     spawner: Spawner<C>,
+    /// Of results that may wait to be fetched without the room of their children.
+    read_ahead: Option<Box<ReadAhead>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a box would cost each small group an allocation")]
@@ -112,6 +117,7 @@ impl<C: Kind> Admission<C> {
             phase: Phase::Open,
             storage: Mutex::new(Storage::Local(Local::new())),
             batch: VecDeque::new(),
+            read_ahead: None,
             spawner,
             parent,
         }
@@ -132,6 +138,11 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => Some(shared),
             Storage::Local(_) => None,
         }
+    }
+
+    /// Returns `true` if the state is shared.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(*self.storage.lock(), Storage::Shared(_))
     }
 
     /// Returns what handles share with the group, from now on if it had it to itself.
@@ -182,6 +193,11 @@ impl<C: Kind> Admission<C> {
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
         self.read(|state| state.start_with_limit(limit));
+    }
+
+    /// Sets how many children may be queued.
+    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
+        self.read(|state| state.set_queue_limit(limit));
     }
 
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
@@ -266,29 +282,33 @@ impl<C: Kind> Admission<C> {
                 answer = (shared.operations.try_go)(shared, Caller::Group, &mut child);
             }
         }
-        match (answer, child) {
-            (Err(Refused::Stopped), Some(child)) => Err(TryGoError::Stopped(child)),
-            (Err(Refused::AtLimit), Some(child)) => Err(TryGoError::AtLimit(child)),
-            _ => Ok(()),
-        }
+        Refused::give_back(answer, child)
     }
 
     /// Queues a child for which there is no [vacancy](Self::vacancy), or admits it if there is room
-    /// for it among other tasks; drops one that comes too late.
+    /// for it among other tasks. A child that is refused is left to the caller; unless the caller
+    /// keeps it, it counts as dropped.
     #[inline]
-    pub(crate) fn queue<A: Child<C>>(&mut self, child: A) {
-        let mut child = Some(child);
+    pub(crate) fn queue<A: Child<C>>(
+        &mut self,
+        child: &mut Option<A>,
+        keeps: bool,
+    ) -> Result<(), Refused> {
         match self.storage.get_mut() {
             Storage::Local(Local { state, children }) => {
-                if self.stop.is_set() || state.phase() >= Phase::Closed {
-                    state.refuse(None);
-                } else {
-                    state.enqueue(store(children, &mut child));
+                if let Some(refused) = state.queue_refusal(self.stop.is_set()) {
+                    if !keeps {
+                        state.refuse(refused, None);
+                    }
+                    return Err(refused);
                 }
+                state.enqueue(store(children, child));
+                Ok(())
             }
             Storage::Shared(shared) => {
-                // A child that is refused is dropped below, unlocked.
-                let _ = (shared.operations.queue)(shared, Caller::Group, &mut child);
+                let queue =
+                    if keeps { shared.operations.try_queue } else { shared.operations.queue };
+                queue(shared, Caller::Group, child)
             }
         }
     }
@@ -299,7 +319,7 @@ impl<C: Kind> Admission<C> {
         match self.storage.get_mut() {
             // There was room a moment ago, so the group has stopped.
             Storage::Local(local) => {
-                local.state.refuse(None);
+                local.state.refuse(Refused::Stopped, None);
                 false
             }
             Storage::Shared(shared) => {
@@ -321,6 +341,20 @@ impl<C: Kind> Admission<C> {
                 (shared.operations.poll_go)(shared, Caller::Group, ticket, child, cx)
             }
             // The caller has the group to itself: it needs no place in the queue.
+            Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
+            Storage::Local(_) => Poll::Pending,
+        }
+    }
+
+    /// Looks whether a plain child would be admitted for which there is no
+    /// [vacancy](Self::vacancy); `Err` after a stop or a close.
+    pub(crate) fn poll_ready(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        match self.storage.get_mut() {
+            Storage::Shared(shared) => shared.poll_ready(ticket, cx),
             Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
             Storage::Local(_) => Poll::Pending,
         }
@@ -413,11 +447,33 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// Records a child that has finished and keeps its room until its result is fetched.
+    /// Lets so many results wait to be fetched without the room of their children.
+    pub(crate) fn set_read_ahead(&mut self, limit: usize) {
+        self.read_ahead = (limit > 0).then(|| Box::new(ReadAhead::new(limit)));
+    }
+
+    /// Records a child that has finished and keeps its room until its result is fetched, unless
+    /// the result may be ahead of its reader.
     #[inline]
-    pub(crate) fn finish_unfetched(&mut self, index: usize) {
+    pub(crate) fn finish_unfetched(&mut self, index: usize, outcome: Outcome) {
+        if self.read_ahead.as_mut().is_some_and(|ahead| ahead.put(index, outcome)) {
+            return self.finish(index, outcome);
+        }
         if let Storage::Shared(shared) = self.storage.get_mut() {
             shared.core.read(|state| state.finish_unfetched(index));
+        }
+    }
+
+    /// Frees room, since a result was fetched: that of its child or, if the child had none any
+    /// more, that of another one.
+    #[inline]
+    pub(crate) fn release(&mut self, index: usize, outcome: Outcome) {
+        let holder = match &mut self.read_ahead {
+            None => Some((index, outcome)),
+            Some(ahead) => ahead.take(index),
+        };
+        if let Some((index, outcome)) = holder {
+            self.finish(index, outcome);
         }
     }
 
@@ -541,6 +597,16 @@ impl<C: Kind> Admission<C> {
     }
 
     // --- the end
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.read(|state| state.is_closing())
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
+    pub(crate) fn is_idle(&self) -> bool {
+        let stopped = self.is_stopped();
+        self.read(|state| state.is_idle(stopped))
+    }
 
     #[inline]
     pub(crate) fn phase(&self) -> Phase {

@@ -14,8 +14,9 @@
 //!   room that they take beyond one each. With a semaphore, each of `occupied` has a permit.
 //! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
 //!   exactly while it is `Reserved`.
-//! - If every running child but the daemons contains a waiter, and nothing is reserved, the
-//!   oldest of these waiters is `MustQueue`.
+//! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
+//!   `Detached`, the oldest of these waiters is `MustQueue`.
+//! - Once the group is closing, no waiter is `Waiting`.
 //! - From `Phase::Closed` on nothing is admitted, and the queue stays empty.
 
 use alloc::boxed::Box;
@@ -30,6 +31,7 @@ use super::nested::Nested;
 use super::permits::Permits;
 use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
 use crate::child::task::Options;
+use crate::error::TryGoError;
 use crate::observe::Outcome;
 use crate::stats::Stats;
 use crate::util::current::current_child;
@@ -47,6 +49,8 @@ pub(crate) struct State {
     /// The room that they take beyond one each.
     extra_weight: u128,
     reserved: usize,
+    /// How many of the reservations are [`Detached`](Stage::Detached).
+    detached: usize,
     /// How many finished children keep their room until an earlier result has been fetched.
     blocked_results: usize,
     /// How many plain children may start without a further look, in a group without handles. A
@@ -80,6 +84,14 @@ pub(crate) struct State {
     /// A waiter of the group's own task has its turn, and has not been polled since.
     group_turn: bool,
     phase: Phase,
+    /// Newcomers are refused; what was accepted goes on.
+    closing: bool,
+    /// The group has resolved, and nothing had stopped it.
+    finished: bool,
+    /// How many callers hold the group open while it is empty.
+    holds: usize,
+    /// How many children may be queued.
+    queue_limit: usize,
     /// Made when it is first asked for.
     closed: Option<Arc<ClosedEvent>>,
 }
@@ -97,10 +109,14 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// A caller of `go` or `feed` that waits for room, or has it reserved, and then delivers a child.
+/// A caller of `go`, `feed` or `reserve` that waits for room, or has it reserved, and then delivers
+/// a child.
 struct Waiter {
     stage: Stage,
     weight: usize,
+    /// It has had its turn in a `reserve`, and its room is [detached](Stage::Detached) if it has
+    /// any.
+    detached: bool,
     caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
     waker: Option<Waker>,
@@ -123,7 +139,10 @@ enum Stage {
         /// is revoked.
         must_queue: bool,
     },
-    /// The group has stopped.
+    /// The same, without a place in the order of starts: its owner may keep the room for long, and
+    /// holds up no other child.
+    Detached(Position),
+    /// The group has stopped, or was closed before the waiter had its turn.
     Stopped,
 }
 
@@ -170,7 +189,16 @@ pub(crate) enum Acquire {
     Pending,
     /// It has to wait, with a [clone](Poller::clone) of its waker.
     NeedsWaker,
+    /// The group has stopped or is closed.
     Stopped,
+}
+
+/// Why a child is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    AtLimit,
+    Stopped,
+    Closed,
 }
 
 /// What is to be done once the state is unlocked.
@@ -207,7 +235,28 @@ pub(crate) enum Dropped {
     Unstarted(Option<Box<Options>>),
 }
 
-// === impl Poller, Wakers ===
+// === impl Refused, Waiter, Poller, Wakers ===
+
+impl Refused {
+    /// Returns the answer to the caller, with the child that was not taken.
+    pub(crate) fn give_back<A>(
+        answer: Result<(), Self>,
+        child: Option<A>,
+    ) -> Result<(), TryGoError<A>> {
+        match (answer, child) {
+            (Err(Self::AtLimit), Some(child)) => Err(TryGoError::AtLimit(child)),
+            (Err(Self::Stopped), Some(child)) => Err(TryGoError::Stopped(child)),
+            (Err(Self::Closed), Some(child)) => Err(TryGoError::Closed(child)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Waiter {
+    fn new(stage: Stage, weight: usize, caller: Caller) -> Self {
+        Self { stage, weight, detached: false, caller, waker: None, inside: None }
+    }
+}
 
 impl Poller<'_> {
     /// Returns `true` if a waiter can be told of its turn from now on.
@@ -255,6 +304,7 @@ impl State {
             occupied: 0,
             extra_weight: 0,
             reserved: 0,
+            detached: 0,
             blocked_results: 0,
             fast_credit: 0,
             next_index: 0,
@@ -274,6 +324,10 @@ impl State {
             recheck_end: false,
             group_turn: false,
             phase: Phase::Open,
+            closing: false,
+            finished: false,
+            holds: 0,
+            queue_limit: usize::MAX,
             closed: None,
         }
     }
@@ -300,6 +354,10 @@ impl State {
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
         self.limit = Some(limit);
         self.fast_credit = 0;
+    }
+
+    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
+        self.queue_limit = limit;
     }
 
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
@@ -380,7 +438,7 @@ impl State {
     }
 
     #[inline]
-    fn free_room(&mut self, weight: usize) {
+    pub(crate) fn free_room(&mut self, weight: usize) {
         self.occupied -= 1;
         self.extra_weight -= weight as u128 - 1;
         if let Some(permits) = &mut self.permits {
@@ -440,16 +498,34 @@ impl State {
         self.queue.insert(position, Entry::Child(child));
     }
 
-    /// Counts and records a child that `queue` or a `feed` brings after a stop.
-    pub(crate) fn refuse(&mut self, options: Option<&Options>) {
+    /// Returns why a newcomer is refused, or `None` if it is accepted.
+    pub(crate) fn refusal(&self, stopped: bool) -> Option<Refused> {
+        // A stop comes before a close, unless it is the one of the group's own end.
+        if self.closing && (self.finished || !stopped) {
+            Some(Refused::Closed)
+        } else {
+            (stopped || self.phase >= Phase::Closed).then_some(Refused::Stopped)
+        }
+    }
+
+    /// Returns why a child without room is not queued, or `None` if it is.
+    pub(crate) fn queue_refusal(&self, stopped: bool) -> Option<Refused> {
+        if self.finished {
+            return Some(Refused::Closed);
+        }
+        self.refusal(stopped).or((self.queued >= self.queue_limit).then_some(Refused::AtLimit))
+    }
+
+    /// Counts and records a child that `queue` or a `feed` brings too late, or to a full queue.
+    pub(crate) fn refuse(&mut self, refused: Refused, options: Option<&Options>) {
         self.dropped += 1;
-        self.reject(true, options);
+        self.reject(refused, options);
     }
 
     /// Records a child that is given back.
-    pub(crate) fn reject(&mut self, stopped: bool, options: Option<&Options>) {
+    pub(crate) fn reject(&mut self, refused: Refused, options: Option<&Options>) {
         if let Some(log) = &mut self.log {
-            log.rejected(stopped, || name(options));
+            log.rejected(refused != Refused::AtLimit, || name(options));
         }
     }
 
@@ -524,7 +600,7 @@ impl State {
         let caller = poller.caller;
         let position = self.queue.next_position(priority);
         let stage = Stage::Waiting(position);
-        let mut waiter = Waiter { stage, weight, caller, waker: None, inside: None };
+        let mut waiter = Waiter::new(stage, weight, caller);
         if !poller.is_registered(&mut waiter) {
             return None;
         }
@@ -538,11 +614,20 @@ impl State {
     pub(crate) fn reserve_newcomer(&mut self, request: Request, caller: Caller) -> WaiterKey {
         let Request { weight, priority } = request;
         let position = self.queue.next_position(priority);
-        let stage = Stage::Stopped;
-        let waiter = Waiter { stage, weight, caller, waker: None, inside: None };
-        let key = self.waiters.insert(waiter);
+        let key = self.waiters.insert(Waiter::new(Stage::Stopped, weight, caller));
         self.reserve(key, position, true);
         key
+    }
+
+    /// Takes a waiter that has its turn out of the order of starts.
+    pub(crate) fn detach(&mut self, key: WaiterKey) {
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        waiter.detached = true;
+        if let Stage::Reserved { slot, position, .. } = waiter.stage {
+            waiter.stage = Stage::Detached(position);
+            self.detached += 1;
+            *self.slot(slot) = Slot::Free;
+        }
     }
 
     /// Looks whether a waiter has its turn; if not, registers its task.
@@ -553,7 +638,7 @@ impl State {
         };
         match &mut waiter.stage {
             Stage::Stopped => return Acquire::Stopped,
-            Stage::MustQueue(_) => {}
+            Stage::MustQueue(_) | Stage::Detached(_) => {}
             Stage::Reserved { claimed, .. } => *claimed = true,
             Stage::Waiting(_) => {
                 if !poller.is_registered(waiter) {
@@ -570,7 +655,7 @@ impl State {
     /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
     pub(crate) fn has_turn(&self, key: WaiterKey) -> bool {
         let stage = self.waiters.get(key).map(|waiter| waiter.stage);
-        matches!(stage, Some(Stage::Reserved { .. } | Stage::MustQueue(_)))
+        matches!(stage, Some(Stage::Reserved { .. } | Stage::Detached(_) | Stage::MustQueue(_)))
     }
 
     /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
@@ -588,16 +673,24 @@ impl State {
                 self.queue.remove(position);
                 self.enqueue_at(Position { priority: request.priority, ..position }, child);
             }
-            Stage::Reserved { slot, position, .. } => {
+            Stage::Reserved { position, .. } | Stage::Detached(position) => {
+                let slot = if let Stage::Reserved { slot, .. } = stage { Some(slot) } else { None };
+                self.detached -= usize::from(slot.is_none());
                 self.reserved -= 1;
                 self.occupied -= 1;
                 self.extra_weight -= weight as u128 - 1;
-                if request.weight <= weight || self.fits(request.weight) {
+                // Detached room is not taken back when the limit is lowered, so it looks again.
+                if (slot.is_some() && request.weight <= weight) || self.fits(request.weight) {
                     self.take_room(request.weight);
-                    *self.slot(slot) = Slot::Child(child);
+                    match slot {
+                        Some(slot) => *self.slot(slot) = Slot::Child(child),
+                        None => self.admit(child),
+                    }
                     return;
                 }
-                *self.slot(slot) = Slot::Free;
+                if let Some(slot) = slot {
+                    *self.slot(slot) = Slot::Free;
+                }
                 if let Some(permits) = &mut self.permits {
                     permits.free(1);
                 }
@@ -629,6 +722,11 @@ impl State {
                 self.reserved -= 1;
                 self.free_room(waiter.weight);
             }
+            Stage::Detached(_) => {
+                self.detached -= 1;
+                self.reserved -= 1;
+                self.free_room(waiter.weight);
+            }
             Stage::Stopped => {}
         }
         self.group_turn &= waiter.caller != Caller::Group;
@@ -637,10 +735,15 @@ impl State {
 
     /// Reserves room that has been taken: the waiter starts its child in this order.
     fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
-        let slot = self.first_slot + self.starting.len() as u64;
-        self.starting.push_back(Slot::Reserved(key));
         self.reserved += 1;
+        let slot = self.first_slot + self.starting.len() as u64;
         if let Some(waiter) = self.waiters.get_mut(key) {
+            if waiter.detached {
+                waiter.stage = Stage::Detached(position);
+                self.detached += 1;
+                return;
+            }
+            self.starting.push_back(Slot::Reserved(key));
             let must_queue = matches!(waiter.stage, Stage::MustQueue(_));
             waiter.stage = Stage::Reserved { slot, position, claimed, must_queue };
         }
@@ -760,6 +863,8 @@ impl State {
         for waiter in self.waiters.iter_mut() {
             if let Stage::Reserved { slot, .. } = waiter.stage {
                 self.starting[(slot - self.first_slot) as usize] = Slot::Free;
+            }
+            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
                 self.occupied -= 1;
                 self.extra_weight -= waiter.weight as u128 - 1;
             }
@@ -768,9 +873,47 @@ impl State {
         if let Some(permits) = &mut self.permits {
             permits.free(self.reserved);
         }
-        self.reserved = 0;
+        (self.reserved, self.detached) = (0, 0);
         self.group_turn = false;
         self.nested.clear();
+    }
+
+    /// Refuses newcomers from now on. What was accepted goes on, and so do waiters that have their
+    /// turn; the others are as after a stop.
+    pub(crate) fn refuse_newcomers(&mut self, effects: &mut Effects) {
+        if core::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        let Self { waiters, queue, .. } = self;
+        for waiter in waiters.iter_mut() {
+            if let Stage::Waiting(position) = waiter.stage {
+                queue.remove(position);
+                (waiter.stage, waiter.inside) = (Stage::Stopped, None);
+                waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
+            }
+        }
+        // A waiter that has its turn is inside no child.
+        self.nested.clear();
+        // The group may be over, and its own `go` or `feed` is to look.
+        effects.notify = true;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Holds the group open while it is empty.
+    pub(crate) fn hold(&mut self) {
+        self.holds += 1;
+    }
+
+    pub(crate) fn release_hold(&mut self) {
+        self.holds -= 1;
+        self.recheck_end |= self.holds == 0;
+    }
+
+    fn is_held(&self) -> bool {
+        self.holds > 0 && !self.closing
     }
 
     /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
@@ -779,8 +922,15 @@ impl State {
         if stopped {
             self.running() == 0
         } else {
-            self.occupied - self.blocked_results == self.daemons && self.queue.is_empty()
+            self.occupied - self.blocked_results == self.daemons
+                && self.queue.is_empty()
+                && !self.is_held()
         }
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
+    pub(crate) fn is_idle(&self, stopped: bool) -> bool {
+        self.running() == 0 && self.refusal(stopped).is_none() && self.is_over(false)
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
@@ -788,6 +938,7 @@ impl State {
         self.occupied - self.blocked_results == self.daemons
             && (self.daemons > 0 || !self.queue.is_empty())
             && self.queue.has_only_daemons()
+            && !self.is_held()
     }
 
     /// Closes the group if nothing runs and nothing waits.
@@ -795,6 +946,7 @@ impl State {
         let over = self.running() == 0 && self.is_over(stopped);
         if over {
             self.phase = Phase::Closed;
+            self.finished = !stopped;
         }
         over
     }
@@ -804,7 +956,8 @@ impl State {
         self.phase = Phase::Closed;
         self.dropped += self.running();
         // The permits are kept until the children are dropped.
-        (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
+        (self.occupied, self.extra_weight) = (0, 0);
+        (self.reserved, self.detached) = (0, 0);
         (self.blocked_results, self.daemons) = (0, 0);
     }
 
@@ -813,7 +966,7 @@ impl State {
     pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
         self.close();
         for waiter in self.waiters.iter_mut() {
-            if let Stage::Reserved { .. } = waiter.stage {
+            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
                 (waiter.stage, waiter.inside) = (Stage::Stopped, None);
             }
         }
@@ -974,8 +1127,9 @@ impl State {
     /// Lets the oldest nested waiter put its child into the queue, if waiting could never end:
     /// every running child contains a waiter.
     fn unblock(&mut self, effects: &mut Effects) {
-        // A reservation's owner brings a child that may run, or gives the room back.
-        let stuck = self.reserved == 0
+        // A reservation's owner brings a child that may run, or gives the room back; but that of a
+        // detached one may be a child that waits.
+        let stuck = self.reserved == self.detached
             && self.nested.blocked_children() + self.daemons
                 == self.running() - self.blocked_results;
         if !stuck {

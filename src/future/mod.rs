@@ -11,6 +11,8 @@ mod go;
 mod hedge;
 mod map;
 mod map_driver;
+mod ready;
+mod reserve;
 mod scope;
 
 pub use self::closed::Closed;
@@ -21,6 +23,8 @@ pub use self::for_each::{ForEach, for_each};
 pub use self::go::Go;
 pub use self::hedge::{Hedge, hedge};
 pub use self::map::{Map, map};
+pub use self::ready::Ready;
+pub use self::reserve::Reserve;
 pub use self::scope::{Scope, TryScope};
 
 pub use crate::token::{Cancelled, Run};
