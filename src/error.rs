@@ -70,8 +70,8 @@ impl<F> fmt::Display for Stopped<F> {
     }
 }
 
-/// Why [`try_go`](crate::Group::try_go) did not admit a child. Contains the child, which was never
-/// polled.
+/// Why [`try_go`](crate::Group::try_go) or [`try_queue`](crate::Group::try_queue) did not take a
+/// child. Contains the child, which was never polled.
 ///
 /// # Examples
 ///
@@ -83,7 +83,7 @@ impl<F> fmt::Display for Stopped<F> {
 /// assert!(group.try_go(async { Ok::<_, &str>(1) }).is_ok());
 /// match group.try_go(async { Ok(2) }) {
 ///     Err(TryGoError::AtLimit(child)) => group.queue(child),
-///     Err(_) => unreachable!("it was not stopped"),
+///     Err(_) => unreachable!("it was neither stopped nor closed"),
 ///     Ok(()) => unreachable!("the first child has not been polled"),
 /// }
 /// assert_eq!(group.await, Ok(()));
@@ -92,10 +92,14 @@ impl<F> fmt::Display for Stopped<F> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryGoError<F> {
-    /// There is no room, or callers or children that came before wait for it.
+    /// There is no room, or callers or children that came before wait for it. Of `try_queue`: as
+    /// many children as [may wait](crate::Group::with_queue_limit) are in the queue.
     AtLimit(F),
     /// The group has stopped and admits no more.
     Stopped(F),
+    /// The group was [closed](crate::Group::close) and takes no newcomers. Of `try_queue`: or the
+    /// group has resolved, and nothing had stopped it.
+    Closed(F),
 }
 
 impl<F> TryGoError<F> {
@@ -115,7 +119,7 @@ impl<F> TryGoError<F> {
     /// ```
     pub fn into_inner(self) -> F {
         match self {
-            Self::AtLimit(child) | Self::Stopped(child) => child,
+            Self::AtLimit(child) | Self::Stopped(child) | Self::Closed(child) => child,
         }
     }
 }
@@ -125,6 +129,7 @@ impl<F> fmt::Debug for TryGoError<F> {
         f.write_str(match self {
             Self::AtLimit(_) => "AtLimit(..)",
             Self::Stopped(_) => "Stopped(..)",
+            Self::Closed(_) => "Closed(..)",
         })
     }
 }
@@ -134,6 +139,7 @@ impl<F> fmt::Display for TryGoError<F> {
         f.write_str(match self {
             Self::AtLimit(_) => "the group is at its limit",
             Self::Stopped(_) => STOPPED,
+            Self::Closed(_) => "the group takes no more children: it is closed, or has resolved",
         })
     }
 }

@@ -290,10 +290,12 @@ mod error;
 pub mod future;
 mod group;
 mod handle;
+mod hold;
 mod observe;
 mod policy;
 mod reason;
 mod set;
+mod slot;
 mod spawned;
 mod stats;
 pub mod stream;
@@ -311,6 +313,7 @@ pub use error::{Stopped, TryGoError};
 pub use future::{for_each, for_each_stream, hedge, map, map_stream, value};
 pub use group::Group;
 pub use handle::Handle;
+pub use hold::Hold;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use observe::TracingObserver;
@@ -320,6 +323,7 @@ pub use policy::{
     Settle, Verdict, WithReason,
 };
 pub use reason::{CancelError, Reason};
+pub use slot::Slot;
 pub use spawned::Spawned;
 pub use stats::Stats;
 pub use token::{CancelToken, DropGuard};

@@ -29,6 +29,8 @@ pub(super) struct Local<C> {
     /// How many of `waiting`, from its front, have room since the limit was raised. They start
     /// before all others.
     admitted: usize,
+    /// It has ended, and not by a stop.
+    finished: bool,
     closed: Option<Arc<ClosedEvent>>,
 }
 
@@ -44,6 +46,7 @@ impl<C> Local<C> {
             fast_credit: 0,
             waiting: VecDeque::new(),
             admitted: 0,
+            finished: false,
             closed: None,
         }
     }
@@ -51,8 +54,9 @@ impl<C> Local<C> {
     /// Returns the same as a [`State`], and the children that wait.
     pub(super) fn into_state(self) -> (State, Slab<C>) {
         let stats = Stats { running: self.running, ..self.stats() };
-        let Self { next_index, admitted, waiting, closed, .. } = self;
+        let Self { next_index, admitted, waiting, finished, closed, .. } = self;
         let (mut state, mut children) = (State::resume(&stats, next_index), Slab::new());
+        state.finished = finished;
         *state.closed_event() = closed;
         for (at, child) in waiting.into_iter().enumerate() {
             let child = QueuedChild { key: children.insert(child), options: None, join: None };
@@ -175,6 +179,18 @@ impl<C> Local<C> {
     /// Returns `true` if no child runs and none waits.
     pub(super) fn is_over(&self) -> bool {
         self.running == 0 && self.waiting.is_empty()
+    }
+
+    /// Ends the group if no child runs and none waits.
+    pub(super) fn try_close(&mut self, stopped: bool) -> bool {
+        let over = self.is_over();
+        self.finished = over && !stopped;
+        over
+    }
+
+    /// Returns `true` if the group has ended, and not by a stop.
+    pub(super) fn has_finished(&self) -> bool {
+        self.finished
     }
 
     /// Counts the running children as dropped.

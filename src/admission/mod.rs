@@ -21,10 +21,12 @@ mod local;
 mod nested;
 mod permits;
 mod queue;
+mod read_ahead;
 mod shared;
 mod state;
 mod stop;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -36,9 +38,10 @@ pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 use self::events::EventLog;
 use self::local::Local;
 use self::permits::Permits;
-pub(crate) use self::shared::{Refused, Shared, Ticket};
+use self::read_ahead::ReadAhead;
+pub(crate) use self::shared::{Core, Shared, Ticket};
 use self::shared::{Spawner, StateChange};
-pub(crate) use self::state::{Caller, ChildRecord, Phase};
+pub(crate) use self::state::{Caller, ChildRecord, Phase, Refused};
 use self::state::{Dropped, State};
 use self::stop::StopSignal;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -68,6 +71,8 @@ pub(crate) struct Admission<C: Kind> {
     /// Holds children on their way to be spawned; empty between.
     batch: VecDeque<(usize, C)>,
     spawner: Spawner<C>,
+    /// Of results that may wait to be fetched without the room of their children.
+    read_ahead: Option<Box<ReadAhead>>,
 }
 
 enum Storage<C: Kind> {
@@ -98,6 +103,23 @@ impl<C: Kind> Vacancy<'_, C> {
     }
 }
 
+// === impl Refused ===
+
+impl Refused {
+    /// Returns the answer to the caller, with the child that was not taken.
+    pub(crate) fn give_back<A>(
+        answer: Result<(), Self>,
+        child: Option<A>,
+    ) -> Result<(), TryGoError<A>> {
+        match (answer, child) {
+            (Err(Self::AtLimit), Some(child)) => Err(TryGoError::AtLimit(child)),
+            (Err(Self::Stopped), Some(child)) => Err(TryGoError::Stopped(child)),
+            (Err(Self::Closed), Some(child)) => Err(TryGoError::Closed(child)),
+            _ => Ok(()),
+        }
+    }
+}
+
 // === impl Admission ===
 
 impl<C: Kind> Admission<C> {
@@ -108,6 +130,7 @@ impl<C: Kind> Admission<C> {
             keeps_names: false,
             storage: Mutex::new(Storage::Local(Local::new())),
             batch: VecDeque::new(),
+            read_ahead: None,
             spawner,
             parent,
         }
@@ -120,6 +143,11 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => Some(shared),
             Storage::Local(_) => None,
         }
+    }
+
+    /// Returns `true` if the state is shared.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(*self.storage.lock(), Storage::Shared(_))
     }
 
     /// Returns what handles share with the group, from now on if it had it to itself.
@@ -190,6 +218,11 @@ impl<C: Kind> Admission<C> {
             Storage::Local(local) => local.set_limit(Some(limit)),
             Storage::Shared(shared) => shared.core.read(|state| state.start_with_limit(limit)),
         }
+    }
+
+    /// Sets how many children may be queued.
+    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
+        self.share().core.read(|state| state.set_queue_limit(limit));
     }
 
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
@@ -286,29 +319,37 @@ impl<C: Kind> Admission<C> {
                 answer = (shared.operations.try_go)(shared, Caller::Group, &mut child);
             }
         }
-        match (answer, child) {
-            (Err(Refused::Stopped), Some(child)) => Err(TryGoError::Stopped(child)),
-            (Err(Refused::AtLimit), Some(child)) => Err(TryGoError::AtLimit(child)),
-            _ => Ok(()),
-        }
+        Refused::give_back(answer, child)
     }
 
     /// Queues a child for which there is no [vacancy](Self::vacancy), or admits it if there is room
-    /// for it among other tasks; drops one that comes too late.
+    /// for it among other tasks. A child that is refused is left to the caller; unless the caller
+    /// keeps it, it counts as dropped.
     #[inline]
-    pub(crate) fn queue<A: Child<C>>(&mut self, child: A) {
-        let mut child = Some(child);
+    pub(crate) fn queue<A: Child<C>>(
+        &mut self,
+        child: &mut Option<A>,
+        keeps: bool,
+    ) -> Result<(), Refused> {
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                let late = self.stop.is_set() || self.phase >= Phase::Closed;
-                match child.take().filter(|_| !late) {
-                    Some(child) => local.enqueue(child.into_child(Seal::new())),
-                    None => local.refuse(),
+                if self.stop.is_set() || self.phase >= Phase::Closed {
+                    let finished = local.has_finished();
+                    let refused = if finished { Refused::Closed } else { Refused::Stopped };
+                    if !keeps {
+                        local.refuse();
+                    }
+                    return Err(refused);
                 }
+                if let Some(child) = child.take() {
+                    local.enqueue(child.into_child(Seal::new()));
+                }
+                Ok(())
             }
             Storage::Shared(shared) => {
-                // A child that is refused is dropped below, unlocked.
-                let _ = (shared.operations.queue)(shared, Caller::Group, &mut child);
+                let queue =
+                    if keeps { shared.operations.try_queue } else { shared.operations.queue };
+                queue(shared, Caller::Group, child)
             }
         }
     }
@@ -341,6 +382,20 @@ impl<C: Kind> Admission<C> {
                 (shared.operations.poll_go)(shared, Caller::Group, ticket, child, cx)
             }
             // The caller has the group to itself: it needs no place in the queue.
+            Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
+            Storage::Local(_) => Poll::Pending,
+        }
+    }
+
+    /// Looks whether a plain child would be admitted for which there is no
+    /// [vacancy](Self::vacancy); `Err` after a stop or a close.
+    pub(crate) fn poll_ready(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        match self.storage.get_mut() {
+            Storage::Shared(shared) => shared.poll_ready(ticket, cx),
             Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
             Storage::Local(_) => Poll::Pending,
         }
@@ -459,11 +514,33 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// Records a child that has finished and keeps its room until its result is fetched.
+    /// Lets so many results wait to be fetched without the room of their children.
+    pub(crate) fn set_read_ahead(&mut self, limit: usize) {
+        self.read_ahead = (limit > 0).then(|| Box::new(ReadAhead::new(limit)));
+    }
+
+    /// Records a child that has finished and keeps its room until its result is fetched, unless
+    /// the result may be ahead of its reader.
     #[inline]
-    pub(crate) fn finish_unfetched(&mut self, index: usize) {
+    pub(crate) fn finish_unfetched(&mut self, index: usize, outcome: Outcome) {
+        if self.read_ahead.as_mut().is_some_and(|ahead| ahead.put(index, outcome)) {
+            return self.finish(index, outcome);
+        }
         if let Storage::Shared(shared) = self.storage.get_mut() {
             shared.core.read(|state| state.finish_unfetched(index));
+        }
+    }
+
+    /// Frees room, since a result was fetched: that of its child or, if the child had none any
+    /// more, that of another one.
+    #[inline]
+    pub(crate) fn release(&mut self, index: usize, outcome: Outcome) {
+        let holder = match &mut self.read_ahead {
+            None => Some((index, outcome)),
+            Some(ahead) => ahead.take(index),
+        };
+        if let Some((index, outcome)) = holder {
+            self.finish(index, outcome);
         }
     }
 
@@ -557,25 +634,28 @@ impl<C: Kind> Admission<C> {
 
     // --- numbers
 
-    pub(crate) fn stats(&self) -> Stats {
+    /// Reads the numbers, whichever way they are held.
+    fn read<R>(
+        &self,
+        local: impl FnOnce(&Local<C>) -> R,
+        shared: impl FnOnce(&mut State) -> R,
+    ) -> R {
         match &*self.storage.lock() {
-            Storage::Local(local) => local.stats(),
-            Storage::Shared(shared) => shared.core.read(|state| state.stats()),
+            Storage::Local(numbers) => local(numbers),
+            Storage::Shared(it) => it.core.read(shared),
         }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.read(Local::stats, |state| state.stats())
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
-        match &*self.storage.lock() {
-            Storage::Local(local) => local.limit(),
-            Storage::Shared(shared) => shared.core.read(|state| state.limit()),
-        }
+        self.read(Local::limit, |state| state.limit())
     }
 
     pub(crate) fn has_accepted(&self) -> bool {
-        match &*self.storage.lock() {
-            Storage::Local(local) => local.has_accepted(),
-            Storage::Shared(shared) => shared.core.read(|state| state.has_accepted()),
-        }
+        self.read(Local::has_accepted, |state| state.has_accepted())
     }
 
     /// Returns `true` if nothing but daemons is left.
@@ -589,6 +669,16 @@ impl<C: Kind> Admission<C> {
     }
 
     // --- the end
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.read(|_| false, |state| state.is_closing())
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
+    pub(crate) fn is_idle(&self) -> bool {
+        let stopped = self.is_stopped();
+        self.read(|local| !stopped && local.is_over(), |state| state.is_idle(stopped))
+    }
 
     #[inline]
     pub(crate) fn phase(&self) -> Phase {
@@ -625,7 +715,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn try_close(&mut self) -> bool {
         let stopped = self.is_stopped();
         let closed = match self.storage.get_mut() {
-            Storage::Local(local) => local.is_over(),
+            Storage::Local(local) => local.try_close(stopped),
             Storage::Shared(shared) => shared.core.read(|state| state.try_close(stopped)),
         };
         if closed {

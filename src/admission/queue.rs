@@ -65,6 +65,9 @@ impl Request {
     /// What a plain child asks for.
     pub(crate) const PLAIN: Self = Self { weight: 1, priority: 0 };
 
+    /// What a plain child asks for that overtakes nothing.
+    pub(crate) const LAST: Self = Self { weight: 1, priority: i32::MIN };
+
     /// Returns what a child with these options asks for.
     #[inline]
     pub(crate) fn new(options: Option<&Options>) -> Self {

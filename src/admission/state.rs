@@ -15,8 +15,9 @@
 //!   `occupied` has a permit.
 //! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
 //!   exactly while it is `Reserved`.
-//! - If every running child but the daemons contains a waiter, and nothing is reserved, the
-//!   oldest of these waiters is `MustQueue`.
+//! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
+//!   `Detached`, the oldest of these waiters is `MustQueue`.
+//! - Once the group is closing, no waiter is `Waiting`.
 //! - From `Phase::Closed` on nothing is admitted, and the queue stays empty.
 
 use alloc::boxed::Box;
@@ -53,6 +54,8 @@ pub(crate) struct State {
     /// The room that the others take beyond one each.
     extra_weight: u128,
     reserved: usize,
+    /// How many of the reservations are [`Detached`](Stage::Detached).
+    detached: usize,
     /// How many finished children keep their room until an earlier result has been fetched.
     blocked_results: usize,
     next_index: usize,
@@ -89,6 +92,14 @@ pub(crate) struct State {
     /// A waiter of the group's own task has its turn, and has not been polled since.
     group_turn: bool,
     phase: Phase,
+    /// Newcomers are refused; what was accepted goes on.
+    closing: bool,
+    /// The group has resolved, and nothing had stopped it.
+    pub(super) finished: bool,
+    /// How many callers hold the group open while it is empty.
+    holds: usize,
+    /// How many children may be queued.
+    queue_limit: usize,
     /// Made when it is first asked for.
     closed: Option<Arc<ClosedEvent>>,
 }
@@ -106,10 +117,14 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// A caller of `go` or `feed` that waits for room, or has it reserved, and then delivers a child.
+/// A caller of `go`, `feed` or `reserve` that waits for room, or has it reserved, and then delivers
+/// a child.
 struct Waiter {
     stage: Stage,
     weight: usize,
+    /// It has had its turn in a `reserve`, and its room is [detached](Stage::Detached) if it has
+    /// any.
+    detached: bool,
     caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
     waker: Option<Waker>,
@@ -132,7 +147,10 @@ enum Stage {
         /// is revoked.
         must_queue: bool,
     },
-    /// The group has stopped.
+    /// The same, without a place in the order of starts: its owner may keep the room for long, and
+    /// holds up no other child.
+    Detached(Position),
+    /// The group has stopped, or was closed before the waiter had its turn.
     Stopped,
 }
 
@@ -191,7 +209,16 @@ pub(crate) enum Acquire {
     Pending,
     /// It has to wait, with a [clone](Poller::clone) of its waker.
     NeedsWaker,
+    /// The group has stopped or is closed.
     Stopped,
+}
+
+/// Why a child is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    AtLimit,
+    Stopped,
+    Closed,
 }
 
 /// What is to be done once the state is unlocked.
@@ -228,7 +255,13 @@ pub(crate) enum Dropped {
     Unstarted(Option<Box<Options>>),
 }
 
-// === impl Poller, Wakers ===
+// === impl Waiter, Poller, Wakers ===
+
+impl Waiter {
+    fn new(stage: Stage, weight: usize, caller: Caller) -> Self {
+        Self { stage, weight, detached: false, caller, waker: None, inside: None }
+    }
+}
 
 impl Poller<'_> {
     /// Returns `true` if a waiter can be told of its turn from now on.
@@ -277,6 +310,7 @@ impl State {
             weightless: 0,
             extra_weight: 0,
             reserved: 0,
+            detached: 0,
             blocked_results: 0,
             next_index: 0,
             queue: WaitQueue::default(),
@@ -298,6 +332,10 @@ impl State {
             recheck_end: false,
             group_turn: false,
             phase: Phase::Open,
+            closing: false,
+            finished: false,
+            holds: 0,
+            queue_limit: usize::MAX,
             closed: None,
         }
     }
@@ -329,6 +367,10 @@ impl State {
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
         self.limit = Some(limit);
+    }
+
+    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
+        self.queue_limit = limit;
     }
 
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
@@ -426,7 +468,7 @@ impl State {
     }
 
     #[inline]
-    fn free_room(&mut self, weight: usize) {
+    pub(crate) fn free_room(&mut self, weight: usize) {
         self.return_room(weight);
         if let Some(permits) = &mut self.permits {
             permits.free(1);
@@ -480,16 +522,34 @@ impl State {
         self.queue.insert(position, Entry::Child(child));
     }
 
-    /// Counts and records a child that `queue` or a `feed` brings after a stop.
-    pub(crate) fn refuse(&mut self, options: Option<&Options>) {
+    /// Returns why a newcomer is refused, or `None` if it is accepted.
+    pub(crate) fn refusal(&self, stopped: bool) -> Option<Refused> {
+        // A stop comes before a close, unless it is the one of the group's own end.
+        if self.closing && (self.finished || !stopped) {
+            Some(Refused::Closed)
+        } else {
+            (stopped || self.phase >= Phase::Closed).then_some(Refused::Stopped)
+        }
+    }
+
+    /// Returns why a child without room is not queued, or `None` if it is.
+    pub(crate) fn queue_refusal(&self, stopped: bool) -> Option<Refused> {
+        if self.finished {
+            return Some(Refused::Closed);
+        }
+        self.refusal(stopped).or((self.queued >= self.queue_limit).then_some(Refused::AtLimit))
+    }
+
+    /// Counts and records a child that `queue` or a `feed` brings too late, or to a full queue.
+    pub(crate) fn refuse(&mut self, refused: Refused, options: Option<&Options>) {
         self.dropped += 1;
-        self.reject(true, options);
+        self.reject(refused, options);
     }
 
     /// Records a child that is given back.
-    pub(crate) fn reject(&mut self, stopped: bool, options: Option<&Options>) {
+    pub(crate) fn reject(&mut self, refused: Refused, options: Option<&Options>) {
         if let Some(log) = &mut self.log {
-            log.rejected(stopped, || name(options));
+            log.rejected(refused != Refused::AtLimit, || name(options));
         }
     }
 
@@ -554,7 +614,7 @@ impl State {
         let caller = poller.caller;
         let position = self.queue.next_position(priority);
         let stage = Stage::Waiting(position);
-        let mut waiter = Waiter { stage, weight, caller, waker: None, inside: None };
+        let mut waiter = Waiter::new(stage, weight, caller);
         if !poller.is_registered(&mut waiter) {
             return None;
         }
@@ -568,11 +628,20 @@ impl State {
     pub(crate) fn reserve_newcomer(&mut self, request: Request, caller: Caller) -> WaiterKey {
         let Request { weight, priority } = request;
         let position = self.queue.next_position(priority);
-        let stage = Stage::Stopped;
-        let waiter = Waiter { stage, weight, caller, waker: None, inside: None };
-        let key = self.waiters.insert(waiter);
+        let key = self.waiters.insert(Waiter::new(Stage::Stopped, weight, caller));
         self.reserve(key, position, true);
         key
+    }
+
+    /// Takes a waiter that has its turn out of the order of starts.
+    pub(crate) fn detach(&mut self, key: WaiterKey) {
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        waiter.detached = true;
+        if let Stage::Reserved { slot, position, .. } = waiter.stage {
+            waiter.stage = Stage::Detached(position);
+            self.detached += 1;
+            *self.slot(slot) = Slot::Free;
+        }
     }
 
     /// Looks whether a waiter has its turn; if not, registers its task.
@@ -583,7 +652,7 @@ impl State {
         };
         match &mut waiter.stage {
             Stage::Stopped => return Acquire::Stopped,
-            Stage::MustQueue(_) => {}
+            Stage::MustQueue(_) | Stage::Detached(_) => {}
             Stage::Reserved { claimed, .. } => *claimed = true,
             Stage::Waiting(_) => {
                 if !poller.is_registered(waiter) {
@@ -600,7 +669,7 @@ impl State {
     /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
     pub(crate) fn has_turn(&self, key: WaiterKey) -> bool {
         let stage = self.waiters.get(key).map(|waiter| waiter.stage);
-        matches!(stage, Some(Stage::Reserved { .. } | Stage::MustQueue(_)))
+        matches!(stage, Some(Stage::Reserved { .. } | Stage::Detached(_) | Stage::MustQueue(_)))
     }
 
     /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
@@ -618,15 +687,23 @@ impl State {
                 self.queue.remove(position);
                 self.enqueue_at(Position { priority: request.priority, ..position }, child);
             }
-            Stage::Reserved { slot, position, .. } => {
+            Stage::Reserved { position, .. } | Stage::Detached(position) => {
+                let slot = if let Stage::Reserved { slot, .. } = stage { Some(slot) } else { None };
+                self.detached -= usize::from(slot.is_none());
                 self.reserved -= 1;
                 self.return_room(weight);
-                if request.weight <= weight || self.fits(request.weight) {
+                // Detached room is not taken back when the limit is lowered, so it looks again.
+                if (slot.is_some() && request.weight <= weight) || self.fits(request.weight) {
                     self.take_room(request.weight);
-                    *self.slot(slot) = Slot::Child(child);
+                    match slot {
+                        Some(slot) => *self.slot(slot) = Slot::Child(child),
+                        None => self.admit(child),
+                    }
                     return;
                 }
-                *self.slot(slot) = Slot::Free;
+                if let Some(slot) = slot {
+                    *self.slot(slot) = Slot::Free;
+                }
                 if let Some(permits) = &mut self.permits {
                     permits.free(1);
                 }
@@ -658,6 +735,11 @@ impl State {
                 self.reserved -= 1;
                 self.free_room(waiter.weight);
             }
+            Stage::Detached(_) => {
+                self.detached -= 1;
+                self.reserved -= 1;
+                self.free_room(waiter.weight);
+            }
             Stage::Stopped => {}
         }
         self.group_turn &= waiter.caller != Caller::Group;
@@ -666,10 +748,15 @@ impl State {
 
     /// Reserves room that has been taken: the waiter starts its child in this order.
     fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
-        let slot = self.first_slot + self.starting.len() as u64;
-        self.starting.push_back(Slot::Reserved(key));
         self.reserved += 1;
+        let slot = self.first_slot + self.starting.len() as u64;
         if let Some(waiter) = self.waiters.get_mut(key) {
+            if waiter.detached {
+                waiter.stage = Stage::Detached(position);
+                self.detached += 1;
+                return;
+            }
+            self.starting.push_back(Slot::Reserved(key));
             let must_queue = matches!(waiter.stage, Stage::MustQueue(_));
             waiter.stage = Stage::Reserved { slot, position, claimed, must_queue };
         }
@@ -879,6 +966,8 @@ impl State {
         for waiter in waiters.iter_mut() {
             if let Stage::Reserved { slot, .. } = waiter.stage {
                 *self.slot(slot) = Slot::Free;
+            }
+            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
                 self.return_room(waiter.weight);
             }
             (waiter.stage, waiter.inside) = (Stage::Stopped, None);
@@ -887,9 +976,47 @@ impl State {
         if let Some(permits) = &mut self.permits {
             permits.free(self.reserved);
         }
-        self.reserved = 0;
+        (self.reserved, self.detached) = (0, 0);
         self.group_turn = false;
         self.nested.clear();
+    }
+
+    /// Refuses newcomers from now on. What was accepted goes on, and so do waiters that have their
+    /// turn; the others are as after a stop.
+    pub(crate) fn refuse_newcomers(&mut self, effects: &mut Effects) {
+        if core::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        let Self { waiters, queue, .. } = self;
+        for waiter in waiters.iter_mut() {
+            if let Stage::Waiting(position) = waiter.stage {
+                queue.remove(position);
+                (waiter.stage, waiter.inside) = (Stage::Stopped, None);
+                waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
+            }
+        }
+        // A waiter that has its turn is inside no child.
+        self.nested.clear();
+        // The group may be over, and its own `go` or `feed` is to look.
+        effects.notify = true;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Holds the group open while it is empty.
+    pub(crate) fn hold(&mut self) {
+        self.holds += 1;
+    }
+
+    pub(crate) fn release_hold(&mut self) {
+        self.holds -= 1;
+        self.recheck_end |= self.holds == 0;
+    }
+
+    fn is_held(&self) -> bool {
+        self.holds > 0 && !self.closing
     }
 
     /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
@@ -898,8 +1025,15 @@ impl State {
         if stopped {
             self.running() == 0
         } else {
-            self.occupied - self.blocked_results == self.daemons && self.queue.is_empty()
+            self.occupied - self.blocked_results == self.daemons
+                && self.queue.is_empty()
+                && !self.is_held()
         }
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
+    pub(crate) fn is_idle(&self, stopped: bool) -> bool {
+        self.running() == 0 && self.refusal(stopped).is_none() && self.is_over(false)
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
@@ -907,6 +1041,7 @@ impl State {
         self.occupied - self.blocked_results == self.daemons
             && (self.daemons > 0 || !self.queue.is_empty())
             && self.queue.has_only_daemons()
+            && !self.is_held()
     }
 
     /// Closes the group if nothing runs and nothing waits.
@@ -914,6 +1049,7 @@ impl State {
         let over = self.running() == 0 && self.is_over(stopped);
         if over {
             self.phase = Phase::Closed;
+            self.finished = !stopped;
         }
         over
     }
@@ -923,7 +1059,8 @@ impl State {
         self.phase = Phase::Closed;
         self.dropped += self.running();
         // The permits are kept until the children are dropped.
-        (self.occupied, self.weightless, self.extra_weight, self.reserved) = (0, 0, 0, 0);
+        (self.occupied, self.weightless, self.extra_weight) = (0, 0, 0);
+        (self.reserved, self.detached) = (0, 0);
         (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
     }
 
@@ -932,7 +1069,7 @@ impl State {
     pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
         self.close();
         for waiter in self.waiters.iter_mut() {
-            if let Stage::Reserved { .. } = waiter.stage {
+            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
                 (waiter.stage, waiter.inside) = (Stage::Stopped, None);
             }
         }
@@ -1110,8 +1247,9 @@ impl State {
     /// Lets the oldest nested waiter put its child into the queue, if waiting could never end:
     /// every running child contains a waiter.
     fn unblock(&mut self, effects: &mut Effects) {
-        // A reservation's owner brings a child that may run, or gives the room back.
-        let stuck = self.reserved == 0
+        // A reservation's owner brings a child that may run, or gives the room back; but that of a
+        // detached one may be a child that waits.
+        let stuck = self.reserved == self.detached
             && self.nested.blocked_children() + self.daemons
                 == self.running() - self.blocked_results;
         if !stuck {

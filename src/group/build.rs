@@ -321,6 +321,36 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
+    /// Sets how many children may wait in the queue. Without it there is no bound.
+    ///
+    /// If so many wait, [`try_queue`](Self::try_queue) gives its child back, with
+    /// [`AtLimit`](crate::TryGoError::AtLimit), and [`queue`](Self::queue) drops it. A dropped one
+    /// counts in [`Stats::dropped`](crate::Stats::dropped), and an observer is told that it was
+    /// rejected. With a bound of 0, a child that finds no room is never queued.
+    ///
+    /// The bound is for children that come by these two methods. A caller that waits in
+    /// [`go`](Self::go), [`feed`](Self::feed) or [`reserve`](crate::Handle::reserve) is not
+    /// counted. The child of a `go` that waits [inside a
+    /// child](crate::Handle#waiting-inside-a-child) is queued even if the queue is full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    ///
+    /// let mut group = Group::new().with_limit(1).with_queue_limit(1);
+    /// for _ in 0..2 {
+    ///     assert!(group.try_queue(async { Ok::<(), ()>(()) }).is_ok());
+    /// }
+    /// let refused = group.try_queue(async { Ok(()) });
+    /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
+    /// assert_eq!((group.stats().running, group.stats().queued), (1, 1));
+    /// ```
+    pub fn with_queue_limit(mut self, limit: usize) -> Self {
+        self.admission.set_queue_limit(limit);
+        self
+    }
+
     /// Makes the group's token a child of `token`, so that a cancel of `token` stops the group.
     ///
     /// After such a stop an `Ok` output may be incomplete, unless

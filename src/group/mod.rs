@@ -14,7 +14,7 @@ use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use self::hooks::Hooks;
-use crate::admission::{Admission, Shared, Vacancy};
+use crate::admission::{Admission, Refused, Shared, Vacancy};
 use crate::child::set::ChildSet;
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
@@ -259,6 +259,21 @@ impl<C: Kind, P, O> Group<C, P, O> {
 // === what its futures need of it ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
+    /// Returns `true` if newcomers are refused since the group was closed.
+    pub(crate) fn has_closed(&self) -> bool {
+        self.admission.is_closing()
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.admission.is_idle()
+    }
+
+    /// Returns `true` if other code may have a handle.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.admission.is_shared()
+    }
+
     pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
         &self.admission.parent
     }
@@ -297,13 +312,31 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.prepare(&mut child);
         match self.vacancy() {
             Some(vacancy) => vacancy.insert(child),
-            None => self.admission.queue(child),
+            // A child that is refused is dropped here, unlocked.
+            None => drop(self.admission.queue(&mut Some(child), false)),
         }
     }
 
-    /// Frees the room of a finished child whose result was fetched.
+    /// Does the same, but gives one back that is refused.
+    pub(crate) fn try_enqueue<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
+        self.admission.prepare(&mut child);
+        match self.vacancy() {
+            Some(vacancy) => {
+                vacancy.insert(child);
+                Ok(())
+            }
+            None => {
+                let mut child = Some(child);
+                let answer = self.admission.queue(&mut child, true);
+                Refused::give_back(answer, child)
+            }
+        }
+    }
+
+    /// Frees the room of a finished child whose result was fetched, or that of another one if it
+    /// has none.
     pub(crate) fn release(&mut self, index: usize, outcome: Outcome) {
-        self.admission.finish(index, outcome);
+        self.admission.release(index, outcome);
         self.admission.admit_next(&mut self.set);
         if self.hooks.is_some() {
             // No child is polled as long as there are results to fetch, which may be long.

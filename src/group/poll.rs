@@ -237,7 +237,7 @@ where
                 }
                 *stage = Stage::Child;
                 if FETCHED && is_result {
-                    admission.finish_unfetched(index);
+                    admission.finish_unfetched(index, outcome);
                 } else {
                     admission.finish(index, outcome);
                 }
@@ -248,7 +248,7 @@ where
         if let Some((reason, index, outcome)) = turn.stop.take() {
             group.stop(reason);
             if FETCHED {
-                group.admission.finish_unfetched(index);
+                group.admission.finish_unfetched(index, outcome);
             } else {
                 group.admission.finish(index, outcome);
             }
@@ -391,15 +391,19 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.admit_next(&mut self.set);
     }
 
-    /// Resolves, after the children were polled, if that was the end. If only daemons are left,
-    /// ends them.
+    /// Resolves, after the children were polled, if that was the end.
     pub(crate) fn conclude(&mut self, budget: &mut usize) -> Poll<O> {
+        self.end_daemons(budget);
+        self.try_resolve()
+    }
+
+    /// Ends the daemons if nothing else is left.
+    pub(crate) fn end_daemons(&mut self, budget: &mut usize) {
         self.deliver_events();
         if self.admission.has_only_daemons() {
             self.stop(Reason::Finished);
             while self.advance(budget) == Driven::Progress {}
         }
-        self.try_resolve()
     }
 
     /// Ends a poll. One that ends pending with work left wakes its task.
@@ -484,7 +488,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Resolves if nothing runs and nothing waits: to the output, or by the panic.
-    fn try_resolve(&mut self) -> Poll<O> {
+    pub(crate) fn try_resolve(&mut self) -> Poll<O> {
         if self.is_resolved() || !self.set.blocks().is_empty() || !self.admission.try_close() {
             return Poll::Pending;
         }

@@ -146,7 +146,7 @@ pub enum Event {
     Rejected {
         /// The child's name.
         name: Option<Arc<str>>,
-        /// `true` if the group had stopped, `false` if it was at its limit.
+        /// `true` if the group had stopped or was closed, `false` if it or its queue was full.
         stopped: bool,
     },
     /// The limit was changed. If it is changed several times in a row between two polls of the

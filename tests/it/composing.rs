@@ -754,7 +754,8 @@ async fn streams_of_results_are_spawned() {
             in_order.try_collect::<Vec<_>>(),
             unboxed.count(),
         );
-        assert!(token.is_cancelled());
+        // Being empty is no end.
+        assert!(!token.is_cancelled());
         Ok::<_, AnyError>((sum, fed?.len(), in_order?.len(), unboxed))
     });
     assert_eq!(lengths.await.unwrap(), (14, 20, 20, 20));

@@ -13,6 +13,7 @@
 
 mod common;
 
+mod buffered;
 mod builders;
 mod closed;
 mod coming_from;
@@ -44,6 +45,7 @@ mod nested;
 mod observer;
 mod observer_calls;
 mod on;
+mod open;
 mod order;
 mod panics;
 mod policies;
@@ -51,6 +53,7 @@ mod policy;
 mod priorities;
 mod queue;
 mod reservations;
+mod reserve;
 mod results;
 mod scope;
 mod semaphore;

@@ -86,7 +86,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     assert!(queued <= state.queued);
     let (mut extra, mut reserved, mut must_queue) = (0, 0, false);
     let mut inside = alloc::collections::BTreeMap::<usize, usize>::new();
-    let mut waiting = 0;
+    let (mut waiting, mut detached) = (0, 0);
     let mut keys = (0..).filter_map(|key| Some((key, state.waiters.get(key)?)));
     for (key, waiter) in keys.by_ref().take(state.waiters.len()) {
         match waiter.stage {
@@ -98,7 +98,12 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
                 let slot = &state.starting[(slot - state.first_slot) as usize];
                 assert!(matches!(slot, Slot::Reserved(other) if *other == key));
                 reserved += 1;
-                extra += waiter.weight as u128 - 1;
+                extra += waiter.weight.saturating_sub(1) as u128;
+            }
+            Stage::Detached(_) => {
+                reserved += 1;
+                detached += 1;
+                extra += waiter.weight.saturating_sub(1) as u128;
             }
             Stage::Stopped => {}
         }
@@ -109,9 +114,9 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
         }
     }
     assert_eq!(waiting, queued_waiters.len());
-    assert_eq!(state.reserved, reserved);
+    assert_eq!((state.reserved, state.detached), (reserved, detached));
     let slots = state.starting.iter().filter(|slot| matches!(slot, Slot::Reserved(_)));
-    assert_eq!(slots.count(), reserved);
+    assert_eq!(slots.count(), reserved - detached);
 
     if state.phase >= Phase::Closed {
         assert_eq!((state.occupied, reserved, head), (0, 0, None), "the group is closed");
@@ -121,7 +126,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     let mut daemons = 0;
     for index in 0..state.next_index {
         if let Some(child) = state.running.get_mut(index as u64) {
-            extra += child.weight as u128 - 1;
+            extra += child.weight.saturating_sub(1) as u128;
             daemons += usize::from(child.daemon);
         }
     }
@@ -756,8 +761,8 @@ fn an_aborted_group_keeps_the_permits_until_its_children_are_gone() {
 #[test]
 fn a_child_that_comes_too_late_counts_as_dropped_and_one_given_back_does_not() {
     let mut state = limited(1);
-    state.refuse(None);
-    state.reject(true, None);
+    state.refuse(Refused::Stopped, None);
+    state.reject(Refused::Stopped, None);
     assert_eq!(state.stats().dropped, 1);
     assert!(state.has_accepted());
 }

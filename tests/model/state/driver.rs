@@ -14,7 +14,9 @@ use async_lock::Semaphore;
 use crate::admission::permits::Permits;
 use crate::admission::queue::{QueuedChild, Request, WaiterKey};
 use crate::admission::state::tests::check_invariants;
-use crate::admission::state::{Acquire, Caller, Dropped, Effects, Phase, Poller, State, Wakers};
+use crate::admission::state::{
+    Acquire, Caller, Dropped, Effects, Phase, Poller, Refused, State, Wakers,
+};
 use crate::child::task::Options;
 use crate::observe::Outcome;
 use crate::reference::{Answer, Key, Reference, Traits, WaiterId};
@@ -196,7 +198,7 @@ impl Both {
     }
 
     fn refuse(&mut self, child: &QueuedChild) {
-        self.state.refuse(child.options.as_deref());
+        self.state.refuse(Refused::Stopped, child.options.as_deref());
         self.reference.refuse();
     }
 
@@ -214,7 +216,8 @@ impl Both {
         if takes {
             self.admit(key, traits);
         } else {
-            self.state.reject(self.refuses(), queued(key, traits).options.as_deref());
+            let refused = if self.refuses() { Refused::Stopped } else { Refused::AtLimit };
+            self.state.reject(refused, queued(key, traits).options.as_deref());
         }
         takes
     }
