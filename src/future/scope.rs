@@ -134,6 +134,8 @@ impl<C: Children, P, X> Group<C, P, Result<(), X>> {
     }
 }
 
+type CollectingScope<C, P, X, B, R, T> = TryScope<C, P, X, B, R, Vec<T>, (R, Vec<T>)>;
+
 impl<C: Children, P, T, X> Group<C, P, Result<Vec<T>, X>> {
     /// Runs a `body` that may fail beside the children of a group that collects, and resolves to
     /// its value and theirs. See [`scope`](Self::scope).
@@ -168,7 +170,7 @@ impl<C: Children, P, T, X> Group<C, P, Result<Vec<T>, X>> {
     /// # });
     /// ```
     #[track_caller]
-    pub fn try_scope<B, Fut, R>(self, body: B) -> TryScope<C, P, X, Fut, R, Vec<T>, (R, Vec<T>)>
+    pub fn try_scope<B, Fut, R>(self, body: B) -> CollectingScope<C, P, X, Fut, R, T>
     where
         B: FnOnce(Handle<C>) -> Fut,
         Fut: Future<Output = Result<R, X>>,

@@ -59,7 +59,7 @@ impl<T, E> FirstOk<T, E> {
     /// # });
     /// ```
     pub fn new() -> Self {
-        Self { first: None, errors: Errors::none() }
+        Self { first: None, errors: Errors::default() }
     }
 }
 
@@ -77,7 +77,7 @@ impl<T, E> Policy<T, E> for FirstOk<T, E> {
             _ if self.first.is_some() => Verdict::Continue,
             Ok(value) => {
                 self.first = Some(value);
-                self.errors = Errors::none();
+                self.errors = Errors::default();
                 Verdict::Stop(Reason::Done)
             }
             Err(error) => {
@@ -90,7 +90,7 @@ impl<T, E> Policy<T, E> for FirstOk<T, E> {
     fn finish(&mut self, _: &Reason) -> Self::Output {
         match self.first.take() {
             Some(value) => Ok(value),
-            None => Err(self.errors.take()),
+            None => Err(core::mem::take(&mut self.errors)),
         }
     }
 }
