@@ -34,13 +34,13 @@ use self::events::EventLog;
 use self::permits::Permits;
 pub(crate) use self::shared::{Refused, Shared, Ticket};
 use self::shared::{Spawner, StateChange, start_unspawned, store};
-pub(crate) use self::state::{Caller, Phase};
+pub(crate) use self::state::{Caller, EndNotes, Phase};
 use self::state::{Dropped, Effects, State};
 use self::stop::StopSignal;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
-use crate::observe::{Event, Outcome};
+use crate::observe::{Event, Outcome, PollObserver};
 use crate::reason::Reason;
 use crate::stats::Stats;
 use crate::token::CancelToken;
@@ -146,8 +146,8 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => return Arc::clone(shared),
             Storage::Local(local) => core::mem::replace(local, Local::new()),
         };
-        let (parent, spawner) = (Arc::clone(&self.parent), self.spawner.clone());
-        let shared = Shared::new(token.clone(), parent, local.state, local.children, spawner);
+        let (parent, Local { state, children }) = (Arc::clone(&self.parent), local);
+        let shared = Shared::new(token.clone(), parent, state, children, &self.spawner);
         *storage = Storage::Shared(Arc::clone(&shared));
         shared
     }
@@ -203,12 +203,20 @@ impl<C: Kind> Admission<C> {
         })
     }
 
-    /// Records events from now on. Returns `false` if the group has children or handles.
-    pub(crate) fn observe(&mut self) -> bool {
+    /// Records events from now on. `polls` surrounds the polls of children that run outside of the
+    /// group's. Returns `false` if the group has children or handles.
+    pub(crate) fn observe(&mut self, polls: Option<&Arc<dyn PollObserver>>) -> bool {
         self.rebuild(|admission| {
             admission.read(|state| *state.log() = Some(EventLog::new()));
+            admission.spawner.observe_polls(polls);
             true
         })
+    }
+
+    /// Counts a child that has ended outside of the group's polls as running until the policy is
+    /// told, or not; and whether its room is free for handles before that.
+    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
+        self.read(|state| state.note_ends(notes));
     }
 
     /// Sets the event of the group's end, which is otherwise made on demand.
@@ -352,7 +360,7 @@ impl<C: Kind> Admission<C> {
             // The group may be polled by another task than the one that `&self` came from.
             self.parent.notify();
         }
-        self.spawner.spawn_all(spawns);
+        <Spawner<C>>::spawn_all(spawns);
     }
 
     // --- moving children to the set
@@ -360,8 +368,11 @@ impl<C: Kind> Admission<C> {
     /// Moves the children that have started into the set.
     #[inline]
     pub(crate) fn take_in(&mut self, set: &mut C::Set) {
-        if <Spawner<C>>::SPAWNS {
-            set.take_completed();
+        if <Spawner<C>>::SPAWNS && set.has_completed() {
+            // The policy is told next: no room is freed before that.
+            self.read(|state| {
+                set.take_completed(&mut |index, it| state.note_ended(index, it, true));
+            });
         }
         match self.storage.get_mut() {
             Storage::Local(Local { state, children }) => {
@@ -389,7 +400,7 @@ impl<C: Kind> Admission<C> {
             }
         }
         if <Spawner<C>>::SPAWNS {
-            set.collect_completed(&self.parent);
+            set.collect_completed(&self.parent, self.stop.is_set());
         }
     }
 
@@ -523,7 +534,20 @@ impl<C: Kind> Admission<C> {
     // --- numbers
 
     pub(crate) fn stats(&self) -> Stats {
-        self.read(|state| state.stats())
+        match &mut *self.storage.lock() {
+            Storage::Shared(shared) => shared.stats(),
+            Storage::Local(Local { state, .. }) => {
+                let stopped = self.is_stopped();
+                let note = &mut |index, outcome| state.note_ended(index, outcome, stopped);
+                self.spawner.note_ended(note);
+                state.stats()
+            }
+        }
+    }
+
+    /// Returns `true` if the policy was told of a child.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.read(|state| state.has_finished())
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
@@ -590,6 +614,10 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {
         self.phase = Phase::Closed;
         self.cancel_acquire();
+        if <Spawner<C>>::SPAWNS {
+            // What has ended by now is not dropped.
+            self.stats();
+        }
         let mut dropped = Vec::new();
         for (index, child) in set.drain_spawned() {
             dropped.push((Dropped::Started(index), child));

@@ -70,6 +70,7 @@ pub(crate) struct State {
     /// What is known of running children, by their index; of plain ones nothing.
     running: SparseQueue<Running>,
     daemons: usize,
+    ended: Ended,
     permits: Option<Permits>,
     /// Kept for an observer.
     log: Option<Box<EventLog>>,
@@ -142,6 +143,33 @@ struct Running {
     name: Name,
 }
 
+/// The running children that have ended outside of the group's polls, as far as that is noted: the
+/// policy is still to be told of them.
+#[derive(Default)]
+struct Ended {
+    notes: EndNotes,
+    ok: usize,
+    failed: usize,
+    dropped: usize,
+    /// How many of them have freed their room. Which ones does not matter: all are plain.
+    roomless: usize,
+    /// A child has ended in such a way that the policy may stop the group when it is told.
+    /// Children that end later keep their room until then.
+    blocked: bool,
+}
+
+/// What is noted of a child that has ended outside of the group's polls, before the policy is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum EndNotes {
+    /// Nothing: it runs.
+    #[default]
+    Nothing,
+    /// It runs no longer.
+    Ended,
+    /// Nor does it take room, if it is plain and has returned `Ok`, which does not stop the group.
+    FreesRoom,
+}
+
 /// The task that changes the state, which decides whether the group's task is notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -207,6 +235,34 @@ pub(crate) enum Dropped {
     Unstarted(Option<Box<Options>>),
 }
 
+// === impl Ended ===
+
+impl Ended {
+    fn count(&self) -> usize {
+        self.ok + self.failed + self.dropped
+    }
+
+    /// Forgets a child of which the policy was told. Returns `false` if nothing was noted. One that
+    /// was dropped instead may be taken for another one, until the policy is told of that.
+    #[inline]
+    fn forget(&mut self, outcome: Outcome) -> bool {
+        if self.notes == EndNotes::Nothing || self.count() == 0 {
+            return false;
+        }
+        let Self { ok, failed, dropped, .. } = self;
+        let noted = match outcome {
+            Outcome::Ok => [ok, failed, dropped],
+            Outcome::Failed => [failed, ok, dropped],
+            Outcome::Panicked | Outcome::Dropped => [dropped, ok, failed],
+        };
+        if let Some(count) = noted.into_iter().find(|count| **count > 0) {
+            *count -= 1;
+        }
+        self.blocked &= self.count() > 0;
+        true
+    }
+}
+
 // === impl Poller, Wakers ===
 
 impl Poller<'_> {
@@ -268,6 +324,7 @@ impl State {
             spawned: 0,
             running: SparseQueue::default(),
             daemons: 0,
+            ended: Ended::default(),
             permits: None,
             log: None,
             has_freed_room: false,
@@ -278,8 +335,14 @@ impl State {
         }
     }
 
+    /// Returns how many children run or have ended without the policy being told.
     fn running(&self) -> usize {
-        self.occupied - self.reserved
+        self.holding() - self.reserved
+    }
+
+    /// Returns how many running children and reservations there are.
+    fn holding(&self) -> usize {
+        self.occupied + self.ended.roomless
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
@@ -287,8 +350,20 @@ impl State {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let Self { limit, queued, ok, failed, dropped, .. } = *self;
-        Stats { limit, queued, running: self.running(), ok, failed, dropped }
+        let Self { limit, queued, ref ended, .. } = *self;
+        Stats {
+            limit,
+            queued,
+            running: self.running() - ended.count(),
+            ok: self.ok + ended.ok,
+            failed: self.failed + ended.failed,
+            dropped: self.dropped + ended.dropped,
+        }
+    }
+
+    /// Returns `true` if the policy was told of a child.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.ok > 0 || self.failed > 0
     }
 
     /// Returns `true` if a child was ever accepted.
@@ -507,11 +582,18 @@ impl State {
         Some((self.start_plain(), child.key))
     }
 
-    /// Returns the started children that were not returned before: their indexes and keys.
-    pub(crate) fn take_unspawned(&mut self) -> impl Iterator<Item = (usize, ChildKey)> + '_ {
+    /// Calls `take` with each started child for which that was not done before: its index and key,
+    /// and for an observer its name.
+    pub(crate) fn take_unspawned(
+        &mut self,
+        mut take: impl FnMut(usize, ChildKey, Option<&Arc<str>>),
+    ) {
         let first = self.next_index - self.ready.len();
         let spawned = core::mem::replace(&mut self.spawned, self.ready.len());
-        (first..).zip(self.ready.iter().copied()).skip(spawned)
+        for (index, key) in (first + spawned..).zip(self.ready.range(spawned..).copied()) {
+            let observed = self.log.as_ref().and_then(|_| self.running.get_mut(index as u64));
+            take(index, key, observed.and_then(|child| child.name.as_ref()));
+        }
     }
 }
 
@@ -687,7 +769,11 @@ impl State {
     /// Counts a running child that was plain, and frees its room.
     #[inline]
     pub(crate) fn finish_plain(&mut self, outcome: Outcome) {
-        self.occupied -= 1;
+        if self.ended.forget(outcome) && self.ended.roomless > 0 {
+            self.ended.roomless -= 1;
+        } else {
+            self.occupied -= 1;
+        }
         self.count(outcome);
     }
 
@@ -712,8 +798,43 @@ impl State {
         let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
         let (weight, daemon) = child.map_or((1, false), |child| (child.weight, child.daemon));
         self.daemons -= usize::from(daemon);
-        self.free_room(weight);
-        self.has_freed_room |= !stopped;
+        if self.ended.forget(outcome) && weight == 1 && self.ended.roomless > 0 {
+            self.ended.roomless -= 1;
+        } else {
+            self.free_room(weight);
+            self.has_freed_room |= !stopped;
+        }
+    }
+
+    /// Sets what is noted of children that have ended outside of the group's polls.
+    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
+        let ended = core::mem::take(&mut self.ended);
+        self.occupied += ended.roomless;
+        self.ended.notes = notes;
+    }
+
+    /// Notes that a child has ended outside of the group's polls. After a stop it frees no room.
+    pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, stopped: bool) {
+        if self.ended.notes == EndNotes::Nothing || self.phase >= Phase::Closed {
+            return;
+        }
+        *match outcome {
+            Outcome::Ok => &mut self.ended.ok,
+            Outcome::Failed => &mut self.ended.failed,
+            Outcome::Panicked | Outcome::Dropped => &mut self.ended.dropped,
+        } += 1;
+        let frees_room = self.ended.notes == EndNotes::FreesRoom
+            && !stopped
+            && outcome == Outcome::Ok
+            && !self.ended.blocked
+            && self.log.is_none()
+            && self.running.get_mut(index as u64).is_none();
+        if frees_room {
+            self.ended.roomless += 1;
+            self.free_room(1);
+            self.has_freed_room = true;
+        }
+        self.ended.blocked |= outcome != Outcome::Ok;
     }
 
     /// Gives the queue the room of children that have ended since it was last processed.
@@ -779,13 +900,13 @@ impl State {
         if stopped {
             self.running() == 0
         } else {
-            self.occupied - self.blocked_results == self.daemons && self.queue.is_empty()
+            self.holding() - self.blocked_results == self.daemons && self.queue.is_empty()
         }
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
     pub(crate) fn has_only_daemons(&self) -> bool {
-        self.occupied - self.blocked_results == self.daemons
+        self.holding() - self.blocked_results == self.daemons
             && (self.daemons > 0 || !self.queue.is_empty())
             && self.queue.has_only_daemons()
     }
@@ -802,7 +923,13 @@ impl State {
     /// Closes the group whatever runs; it counts as dropped.
     pub(crate) fn close(&mut self) {
         self.phase = Phase::Closed;
-        self.dropped += self.running();
+        let running = self.running();
+        let Ended { ok, failed, .. } = core::mem::take(&mut self.ended);
+        // An observer is told that all of them were dropped.
+        let (ok, failed) = if self.log.is_none() { (ok, failed) } else { (0, 0) };
+        self.ok += ok;
+        self.failed += failed;
+        self.dropped += running - ok - failed;
         // The permits are kept until the children are dropped.
         (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
         (self.blocked_results, self.daemons) = (0, 0);

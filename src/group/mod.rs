@@ -14,7 +14,7 @@ use core::fmt;
 
 use self::hooks::Hooks;
 use crate::admission::{Admission, Shared, Vacancy};
-use crate::child::set::ChildSet;
+use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::observe::Outcome;
@@ -42,9 +42,10 @@ use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 /// | [`local`](Self::local) | [`LocalBoxed`](crate::LocalBoxed) | any futures | a box |
 /// | [`unboxed`](Self::unboxed) | [`Plain`](crate::Plain) | futures of one type | none |
 /// | [`on`](Self::on) | [`Spawned`](crate::Spawned) | `Send + 'static` | a spawn |
+/// | [`on_local`](Self::on_local) | [`SpawnedLocal`](crate::SpawnedLocal) | `'static` | a spawn |
 ///
 /// `P` is the policy and `O` its output. Both have defaults, so a group's type is `Group<Boxed<'a,
-/// T, E>>`. Except for `on`, a group spawns nothing; it needs no runtime.
+/// T, E>>`. Except for `on` and `on_local`, a group spawns nothing; it needs no runtime.
 ///
 /// See [Hazards](crate#hazards) for what to watch out for.
 ///
@@ -260,7 +261,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline]
     pub(crate) fn admit<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
         self.admission.prepare(&mut child);
-        match self.vacancy() {
+        match self.find_vacancy() {
             Some(vacancy) => {
                 vacancy.insert(child);
                 Ok(())
@@ -273,9 +274,26 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline]
     pub(crate) fn enqueue<A: Child<C>>(&mut self, mut child: A) {
         self.admission.prepare(&mut child);
-        match self.vacancy() {
+        match self.find_vacancy() {
             Some(vacancy) => vacancy.insert(child),
             None => self.admission.queue(child),
+        }
+    }
+
+    /// Returns a [vacancy](Self::vacancy), perhaps that of a child which has ended on its executor:
+    /// without one, the policy is told of all such children.
+    #[inline(always)]
+    fn find_vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            self.take_ends();
+        }
+        self.vacancy()
+    }
+
+    #[inline(never)]
+    fn take_ends(&mut self) {
+        if self.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
+            self.advance(&mut { poll::POLLS });
         }
     }
 

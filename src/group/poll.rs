@@ -293,6 +293,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     fn start_round(&mut self) -> bool {
         let ready = core::mem::take(&mut self.ready).merge(self.admission.parent.take_ready());
         self.admission.take_in(&mut self.set);
+        if self.set.has_lost() {
+            self.drop_lost();
+        }
         if self.hooks.is_some() {
             // Before the children that were taken in are polled.
             self.deliver_events();

@@ -76,6 +76,10 @@ impl<T, E> Policy<T, E> for AllErrors<E> {
         let errors = self.errors.take();
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
+
+    fn may_stop_at_ok(&self) -> bool {
+        false
+    }
 }
 
 impl<E> fmt::Debug for AllErrors<E> {
