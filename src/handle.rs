@@ -167,7 +167,7 @@ impl<C: Kind> Handle<C> {
     /// assert_eq!(handle.stats().dropped, 1);
     /// ```
     pub fn stats(&self) -> Stats {
-        self.shared.core.read(|state| state.stats())
+        self.shared.stats()
     }
 
     /// Returns `true` if the group has stopped: its token is cancelled, and it admits no more

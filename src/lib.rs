@@ -187,19 +187,21 @@
 //! [`stats`](Group::stats) returns the group's numbers at one moment, which is enough for a
 //! progress bar. An [`Observer`] is told every [`Event`] in order: which child is queued, starts or
 //! finishes, and how. It may hold a [`Handle`] and act on what it is told, so a limit can follow
-//! the load.
+//! the load. It may also [surround each poll](Observer::around) of a child, on the thread that
+//! polls it: to enter a span, or to find a child that blocks.
 //!
 //! # In parallel
 //!
 //! The children of [`Group::on`] run as tasks of an executor, on all its threads, and the group
 //! waits for them. Limits, policies, tokens and handles work as in any other group.
+//! [`Group::on_local`] is for an executor of one thread, and for children that are not `Send`.
 //!
 //! # Without a group
 //!
 //! If only the values are wanted, [`map`](map()) and [`for_each`] run a future for each input, and
-//! [`hedge`] starts another attempt when one takes long. [`map_stream`] and [`for_each_stream`] take
-//! their inputs from a stream. They have no token that other code could hold. So they drop the futures that still run: at the first error, or, for `hedge`, at the first
-//! value.
+//! [`hedge`] starts another attempt when one takes long. [`map_stream`] and [`for_each_stream`]
+//! take their inputs from a stream. They have no token that other code could hold. So they drop the
+//! futures that still run: at the first error, or, for `hedge`, at the first value.
 //!
 //! ```
 //! # async fn length(url: &str) -> Result<usize, std::io::Error> { Ok(url.len()) }
@@ -317,14 +319,14 @@ pub use hold::Hold;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use observe::TracingObserver;
-pub use observe::{Event, Observer, Outcome};
+pub use observe::{Event, Observer, Outcome, PollObserver};
 pub use policy::{
     AllErrors, ChildInfo, Collect, Errors, Failure, FirstDone, FirstErr, FirstOk, Named, Policy,
     Settle, Verdict, WithReason,
 };
 pub use reason::{CancelError, Reason};
 pub use slot::Slot;
-pub use spawned::Spawned;
+pub use spawned::{Spawned, SpawnedLocal};
 pub use stats::Stats;
 pub use token::{CancelToken, DropGuard};
 

@@ -15,6 +15,7 @@
 //!   taken back, by the group's next poll, or by its drop.
 
 mod closed;
+mod ended;
 mod events;
 mod joins;
 mod local;
@@ -35,6 +36,7 @@ use core::task::{Context, Poll};
 use async_lock::Semaphore;
 
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
+pub(crate) use self::ended::EndNotes;
 use self::events::EventLog;
 use self::local::Local;
 use self::permits::Permits;
@@ -48,7 +50,7 @@ use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
-use crate::observe::{Event, Outcome};
+use crate::observe::{Event, Outcome, PollObserver};
 use crate::reason::Reason;
 use crate::stats::Stats;
 use crate::token::CancelToken;
@@ -174,8 +176,7 @@ impl<C: Kind> Admission<C> {
     }
 
     fn shared_with(&self, token: &CancelToken, state: State, children: Slab<C>) -> Arc<Shared<C>> {
-        let (parent, spawner) = (Arc::clone(&self.parent), self.spawner.clone());
-        Shared::new(token.clone(), parent, state, children, spawner)
+        Shared::new(token.clone(), Arc::clone(&self.parent), state, children, &self.spawner)
     }
 
     /// Shares the state if a child needs more than plain room.
@@ -247,9 +248,13 @@ impl<C: Kind> Admission<C> {
         self.rebuild(|_, state| *state.permits() = Some(Permits::new(semaphore)))
     }
 
-    /// Records events from now on. Returns `false` if the group has children or handles.
-    pub(crate) fn observe(&mut self) -> bool {
-        self.rebuild(|_, state| *state.log() = Some(EventLog::new()))
+    /// Records events from now on. `polls` surrounds the polls of children that run outside of the
+    /// group's. Returns `false` if the group has children or handles.
+    pub(crate) fn observe(&mut self, polls: Option<&Arc<dyn PollObserver>>) -> bool {
+        self.rebuild(|admission, state| {
+            *state.log() = Some(EventLog::new());
+            admission.spawner.observe_polls(polls);
+        })
     }
 
     /// Keeps the names of running children from now on, for a policy that may ask for them.
@@ -257,6 +262,15 @@ impl<C: Kind> Admission<C> {
         self.keeps_names = true;
         if let Storage::Shared(shared) = self.storage.get_mut() {
             shared.core.read(State::keep_names);
+        }
+    }
+
+    /// Counts a child that has ended outside of the group's polls as running until the policy is
+    /// told, or not; and whether its room is free for handles before that.
+    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.note_ends(notes),
+            Storage::Shared(shared) => shared.core.read(|state| state.note_ends(notes)),
         }
     }
 
@@ -427,7 +441,7 @@ impl<C: Kind> Admission<C> {
             // The group may be polled by another task than the one that `&self` came from.
             self.parent.notify();
         }
-        self.spawner.spawn_all(spawns);
+        <Spawner<C>>::spawn_all(spawns);
     }
 
     // --- moving children to the set
@@ -435,8 +449,16 @@ impl<C: Kind> Admission<C> {
     /// Moves the children that have started into the set.
     #[inline]
     pub(crate) fn take_in(&mut self, set: &mut C::Set) {
-        if <Spawner<C>>::SPAWNS {
-            set.take_completed();
+        if <Spawner<C>>::SPAWNS && set.has_completed() {
+            // The policy is told next: no room is freed before that.
+            match self.storage.get_mut() {
+                Storage::Local(local) => {
+                    set.take_completed(&mut |_, outcome| local.note_ended(outcome, false));
+                }
+                Storage::Shared(shared) => shared.core.read(|state| {
+                    set.take_completed(&mut |index, it| state.note_ended(index, it, true));
+                }),
+            }
         }
         match self.storage.get_mut() {
             Storage::Local(local) => {
@@ -464,7 +486,7 @@ impl<C: Kind> Admission<C> {
             }
         }
         if <Spawner<C>>::SPAWNS {
-            set.collect_completed(&self.parent);
+            set.collect_completed(&self.parent, self.stop.is_set());
         }
     }
 
@@ -647,7 +669,19 @@ impl<C: Kind> Admission<C> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.read(Local::stats, |state| state.stats())
+        match &mut *self.storage.lock() {
+            Storage::Shared(shared) => shared.stats(),
+            Storage::Local(local) => {
+                let may_free = !self.is_stopped();
+                self.spawner.note_ended(&mut |_, outcome| local.note_ended(outcome, may_free));
+                local.stats()
+            }
+        }
+    }
+
+    /// Returns `true` if the policy was told of a child.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.read(Local::has_told, |state| state.has_finished())
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
@@ -730,6 +764,10 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {
         self.phase = Phase::Closed;
         self.cancel_acquire();
+        if <Spawner<C>>::SPAWNS {
+            // What has ended by now is not dropped.
+            self.stats();
+        }
         let mut dropped = Vec::new();
         for (index, child) in set.drain_spawned() {
             dropped.push((Dropped::Started(index), child));

@@ -8,11 +8,13 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::Context;
 
 use super::Group;
+use super::observer::ObservedPolls;
 use crate::child::Kind;
 use crate::child::attach::Scope;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -34,6 +36,8 @@ pub(crate) struct Hooks<C: Kind> {
     grace: Grace<C>,
     /// Gone once it has panicked.
     pub(super) observer: Option<ObserverOf<C>>,
+    /// Surrounds the children's polls.
+    pub(super) polls: Option<ObservedPolls>,
     /// Holds the events that are being delivered; empty between.
     pub(super) events: VecDeque<Event>,
 }
@@ -62,7 +66,8 @@ struct Timer<F> {
 
 impl<C: Kind> Hooks<C> {
     pub(super) fn new() -> Self {
-        Self { deadline: None, grace: Grace::Endless, observer: None, events: VecDeque::new() }
+        let events = VecDeque::new();
+        Self { deadline: None, grace: Grace::Endless, observer: None, polls: None, events }
     }
 
     pub(super) fn set_deadline(&mut self, deadline: TimerOf<C>, parent: &Arc<ParentWaker>) {
@@ -194,17 +199,26 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.abort_polled();
         }
-        for (index, child) in self.set.drain_spawned() {
-            self.drop_spawned(index, child);
-        }
-        self.admission.admit_next(&mut self.set);
+        let spawned = self.set.drain_spawned();
+        self.drop_spawned(spawned);
     }
 
-    /// Drops a child that runs outside of the group's polls.
-    pub(super) fn drop_spawned(&mut self, index: usize, child: C) {
-        self.drop_part(child);
-        self.admission.log_finished(index, Outcome::Dropped);
-        self.admission.finish(index, Outcome::Dropped);
+    /// Drops the children that their executor dropped after the stop. It may have been shut down on
+    /// purpose, so that is no panic.
+    #[cold]
+    pub(super) fn drop_lost(&mut self) {
+        let lost = self.set.take_lost();
+        self.drop_spawned(lost);
+    }
+
+    /// Drops children that run outside of the group's polls.
+    pub(super) fn drop_spawned(&mut self, children: Vec<(usize, C)>) {
+        for (index, child) in children {
+            self.drop_part(child);
+            self.admission.log_finished(index, Outcome::Dropped);
+            self.admission.finish(index, Outcome::Dropped);
+        }
+        self.admission.admit_next(&mut self.set);
     }
 
     fn abort_polled(&mut self) {

@@ -15,7 +15,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use self::hooks::Hooks;
 use crate::admission::{Admission, Refused, Shared, Vacancy};
-use crate::child::set::ChildSet;
+use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::observe::Outcome;
@@ -43,9 +43,10 @@ use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 /// | [`local`](Self::local) | [`LocalBoxed`](crate::LocalBoxed) | any futures | a box |
 /// | [`unboxed`](Self::unboxed) | [`Plain`](crate::Plain) | futures of one type | none |
 /// | [`on`](Self::on) | [`Spawned`](crate::Spawned) | `Send + 'static` | a spawn |
+/// | [`on_local`](Self::on_local) | [`SpawnedLocal`](crate::SpawnedLocal) | `'static` | a spawn |
 ///
 /// `P` is the policy and `O` its output. Both have defaults, so a group's type is `Group<Boxed<'a,
-/// T, E>>`. Except for `on`, a group spawns nothing; it needs no runtime.
+/// T, E>>`. Except for `on` and `on_local`, a group spawns nothing; it needs no runtime.
 ///
 /// See [Hazards](crate#hazards) for what to watch out for.
 ///
@@ -297,7 +298,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline]
     pub(crate) fn admit<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
         self.admission.prepare(&mut child);
-        match self.vacancy() {
+        match self.find_vacancy() {
             Some(vacancy) => {
                 vacancy.insert(child);
                 Ok(())
@@ -310,7 +311,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline]
     pub(crate) fn enqueue<A: Child<C>>(&mut self, mut child: A) {
         self.admission.prepare(&mut child);
-        match self.vacancy() {
+        match self.find_vacancy() {
             Some(vacancy) => vacancy.insert(child),
             // A child that is refused is dropped here, unlocked.
             None => drop(self.admission.queue(&mut Some(child), false)),
@@ -320,7 +321,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Does the same, but gives one back that is refused.
     pub(crate) fn try_enqueue<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
         self.admission.prepare(&mut child);
-        match self.vacancy() {
+        match self.find_vacancy() {
             Some(vacancy) => {
                 vacancy.insert(child);
                 Ok(())
@@ -330,6 +331,23 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 let answer = self.admission.queue(&mut child, true);
                 Refused::give_back(answer, child)
             }
+        }
+    }
+
+    /// Returns a [vacancy](Self::vacancy), perhaps that of a child which has ended on its executor:
+    /// without one, the policy is told of all such children.
+    #[inline(always)]
+    fn find_vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            self.take_ends();
+        }
+        self.vacancy()
+    }
+
+    #[inline(never)]
+    fn take_ends(&mut self) {
+        if self.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
+            self.advance(&mut { poll::POLLS });
         }
     }
 

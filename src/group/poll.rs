@@ -359,6 +359,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     fn start_round(&mut self) -> bool {
         let ready = core::mem::take(&mut self.ready).merge(self.admission.parent.take_ready());
         self.admission.take_in(&mut self.set);
+        if self.set.has_lost() {
+            self.drop_lost();
+        }
         if self.hooks.is_some() {
             // Before the children that were taken in are polled.
             self.deliver_events();
@@ -382,13 +385,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
             let is_meant = |index| indexes.binary_search(&index).is_ok();
             return self.set.blocks().add_to_round(is_meant);
         }
-        for &index in indexes {
-            // One that has reported by now is in the blocks, and its result is told.
-            if let Some(child) = self.set.take_spawned(index) {
-                self.drop_spawned(index, child);
-            }
-        }
-        self.admission.admit_next(&mut self.set);
+        // One that has reported by now is in the blocks, and its result is told.
+        let take = |&index| Some((index, self.set.take_spawned(index)?));
+        let children = indexes.iter().filter_map(take).collect();
+        self.drop_spawned(children);
     }
 
     /// Resolves, after the children were polled, if that was the end.

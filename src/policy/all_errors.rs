@@ -127,6 +127,10 @@ impl<T, E> Policy<T, E> for AllErrors<E> {
         let errors = core::mem::take(&mut self.errors);
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
+
+    fn may_stop_at_ok(&self) -> bool {
+        false
+    }
 }
 
 impl<E> fmt::Debug for AllErrors<E> {

@@ -8,7 +8,7 @@ use futures_util::stream::FusedStream;
 use pin_project_lite::pin_project;
 
 use super::ResultBuffer;
-use crate::admission::{Caller, Refused, Shared, Ticket, Vacancy};
+use crate::admission::{Caller, EndNotes, Refused, Shared, Ticket, Vacancy};
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::future::{Driver, Source};
@@ -60,13 +60,13 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # futures::executor::block_on(run()).unwrap();
     /// ```
     #[track_caller]
-    pub fn results(self) -> Results<C, C::Ok, C::Err> {
-        let stats = self.stats();
+    pub fn results(mut self) -> Results<C, C::Ok, C::Err> {
         assert!(
-            !self.is_resolved() && stats.ok == 0 && stats.failed == 0,
+            !self.is_resolved() && !self.admission().has_finished(),
             "call `results` before the group's first child has finished",
         );
-        // A child keeps its room until its result has been fetched.
+        // A child runs, and keeps its room, until its result has been fetched.
+        self.admission().note_ends(EndNotes::Nothing);
         let advance = poll::advance::<C, ResultBuffer<C::Ok, C::Err>, (), true>;
         let finish = <ResultBuffer<C::Ok, C::Err> as Policy<C::Ok, C::Err>>::finish;
         let group = self.replace_policy(ResultBuffer::new(), advance, finish);

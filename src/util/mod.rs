@@ -3,6 +3,7 @@
 pub(crate) mod current;
 pub(crate) mod in_order;
 pub(crate) mod lock;
+pub(crate) mod nesting;
 pub(crate) mod panic;
 pub(crate) mod parent_waker;
 pub(crate) mod slab;

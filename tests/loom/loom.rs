@@ -36,7 +36,8 @@
 //!   reported twice, or before the spawner's call is over; dropped by neither of the two parties
 //!   that may come later; `DONE` not set for a spawner's panic, or set before there is a
 //!   completion; a future that looks at `ABANDONED` before it registers its task, or is not woken
-//!   for it;
+//!   for it; what the spawner has returned dropped by neither of the two parties that may come
+//!   later;
 //! - `Completions`: a notification before the report;
 //! - `Joinable`: a child that looks at `ABORTED` before it registers its task, or not again after;
 //! - `JoinCell`: `DONE` set before the ending is stored; an abort that wakes no task;
@@ -69,3 +70,25 @@ mod util;
 #[allow(dead_code)]
 #[path = "../../src/set/mod.rs"]
 mod set;
+
+/// What the halves of a spawned child need of the crate's `observe`. No poll is observed here.
+mod observe {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Outcome {
+        Ok,
+        Failed,
+        Panicked,
+        Dropped,
+    }
+
+    pub(crate) trait PollObserver: Send + Sync {}
+
+    pub(crate) fn around_poll<R>(
+        _: &dyn PollObserver,
+        _: usize,
+        _: Option<&str>,
+        poll: impl FnOnce() -> R,
+    ) -> R {
+        poll()
+    }
+}
