@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
-use errgroup::Group;
+use errgroup::{Group, task};
 use futures::executor::block_on;
 use futures::future::poll_fn;
 use futures::stream::{self, StreamExt};
@@ -67,6 +67,16 @@ fn a_boxed_child_that_follows_another_allocates_its_box() {
             assert!(block_on(group.go(Yields(1))).is_ok());
         }
     });
+    assert_eq!(counted.count_total, 10_000);
+    assert_eq!(block_on(group), Ok(()));
+}
+
+#[test]
+fn a_joinable_child_allocates_what_it_shares_with_its_handle() {
+    let mut group = Group::unboxed().with_limit(64);
+    let mut add = || assert!(block_on(group.go(task(Yields(1)).joinable().0)).is_ok());
+    (0..1_000).for_each(|_| add());
+    let counted = measure(|| (0..10_000).for_each(|_| add()));
     assert_eq!(counted.count_total, 10_000);
     assert_eq!(block_on(group), Ok(()));
 }
