@@ -15,6 +15,7 @@ use crate::child::{Child, Kind};
 use crate::group::Group;
 use crate::group::poll::Driven;
 use crate::handle::Handle;
+use crate::set::Budget;
 use crate::util::panic::{Payload, catch, discard, resume};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::wake_flag::WakeFlag;
@@ -243,7 +244,7 @@ where
         mut self: Pin<&mut Self>,
         driver: &mut D,
         cx: &mut Context<'_>,
-        budget: &mut usize,
+        budget: &mut Budget,
     ) -> Poll<Result<(), Payload>> {
         if D::CALLER == Caller::Handle {
             // What notified it before is seen by the flag.
@@ -283,7 +284,7 @@ where
         mut self: Pin<&mut Self>,
         driver: &mut D,
         cx: &mut Context<'_>,
-        budget: &mut usize,
+        budget: &mut Budget,
     ) -> Poll<()> {
         let mut asks = ASKS;
         // A stream that wakes itself while it is asked has yielded: not again in this poll.

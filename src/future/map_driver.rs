@@ -8,6 +8,7 @@ use super::ASKS;
 use crate::child::Plain;
 use crate::group::Group;
 use crate::group::poll::Driven;
+use crate::set::Budget;
 use crate::util::panic::{FirstPanic, catch};
 
 /// A group, and what its children are made of.
@@ -56,7 +57,7 @@ where
 fn run<I, F, Fut, P, O, T, E>(
     group: &mut Group<Plain<Fut>, P, O>,
     source: &mut Option<(I, F)>,
-    budget: &mut usize,
+    budget: &mut Budget,
 ) -> bool
 where
     I: Iterator,

@@ -20,6 +20,7 @@ use crate::error::TryGoError;
 use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
 use crate::reason::CancelError;
+use crate::set::Budget;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
@@ -90,6 +91,10 @@ use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 /// is polled again in the group's next poll. After its first poll, a child is polled only if it was
 /// woken.
 ///
+/// If a few children in a row yield, with none finished between, the poll ends as well, and the
+/// next one goes on there. It is then the executor that wants the task to yield: tokio makes all
+/// its resources pending once a task has used its budget.
+///
 /// # Examples
 ///
 /// ```
@@ -118,6 +123,9 @@ pub struct Group<
     set: C::Set,
     /// The blocks with woken children that the poll in progress has not looked at.
     ready: ReadyBlocks,
+    /// What is left for the task's poll, which is over once the group, or a `go` or a `feed` of it,
+    /// is pending.
+    budget: Budget,
     /// Gone once it has panicked.
     policy: Option<P>,
     /// The first panic of user code.
@@ -132,7 +140,7 @@ pub struct Group<
     /// owner of the group is about to drop them.
     abort_on_stop: bool,
     /// How the group is polled and finished, captured where the bounds were known.
-    advance: fn(&mut Self, &mut usize) -> poll::Driven,
+    advance: fn(&mut Self, &mut Budget, poll::Extent) -> poll::Driven,
     finish: fn(&mut P) -> O,
 }
 
@@ -326,7 +334,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn replace_policy<Q, R>(
         mut self,
         policy: Q,
-        advance: fn(&mut Group<C, Q, R>, &mut usize) -> poll::Driven,
+        advance: fn(&mut Group<C, Q, R>, &mut Budget, poll::Extent) -> poll::Driven,
         finish: fn(&mut Q) -> R,
     ) -> Group<C, Q, R> {
         let (retired, empty) = (self.admission.retired(), self.set.empty());
@@ -334,6 +342,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             admission: core::mem::replace(&mut self.admission, retired),
             set: core::mem::replace(&mut self.set, empty),
             ready: self.ready,
+            budget: self.budget,
             policy: Some(policy),
             panic: core::mem::take(&mut self.panic),
             hooks: self.hooks.take(),

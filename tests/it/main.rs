@@ -32,6 +32,7 @@ mod foreign_wakers;
 mod grace;
 mod handle;
 mod handle_threads;
+mod heard;
 mod hedge;
 mod limit;
 mod map;
