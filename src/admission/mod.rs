@@ -604,6 +604,14 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Gives the room of children that have ended in this round to no other: a deadline stops the
+    /// group.
+    pub(crate) fn withhold_freed_room(&mut self) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.core.read(State::withhold_freed_room);
+        }
+    }
+
     // --- permits
 
     #[inline]
@@ -742,6 +750,15 @@ impl<C: Kind> Admission<C> {
         match self.storage.get_mut() {
             Storage::Local(local) => local.drop_queue(dropped),
             Storage::Shared(shared) => (shared.operations.drop_queue)(shared, stopped, dropped),
+        }
+    }
+
+    /// Returns `true` if nothing runs and nothing waits.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let stopped = self.is_stopped();
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.is_over(),
+            Storage::Shared(shared) => shared.core.read(|state| state.is_over(stopped)),
         }
     }
 

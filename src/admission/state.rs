@@ -42,6 +42,9 @@ use crate::util::current::current_child;
 use crate::util::slab::Slab;
 use crate::util::sparse_queue::{SparseQueue, shrink};
 
+/// Capacity for this many waiters that have got their turn at once is kept.
+const RETAINED_KEYS: usize = 64;
+
 pub(crate) struct State {
     limit: Option<usize>,
     queued: usize,
@@ -606,9 +609,7 @@ impl State {
         let index = self.next_index - self.ready.len();
         let key = self.ready.pop_front()?;
         self.spawned = self.spawned.saturating_sub(1);
-        if self.ready.is_empty() {
-            shrink(&mut self.ready);
-        }
+        shrink(&mut self.ready);
         Some((index, key))
     }
 
@@ -954,6 +955,11 @@ impl State {
         }
     }
 
+    /// Gives that room to no child: the group is about to stop.
+    pub(crate) fn withhold_freed_room(&mut self) {
+        self.has_freed_room = false;
+    }
+
     /// Records a child that has finished and keeps its room until its result is fetched. It holds
     /// nothing up any more: no waiter is inside it, and a daemon counts as any other child. Nor
     /// can a stop drop it.
@@ -1064,7 +1070,7 @@ impl State {
 
     /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
     /// it waits for daemons, too, and for no waiter.
-    fn is_over(&self, stopped: bool) -> bool {
+    pub(crate) fn is_over(&self, stopped: bool) -> bool {
         if stopped {
             self.running() == 0
         } else {
@@ -1259,6 +1265,7 @@ impl State {
                 self.start(child);
             }
         }
+        shrink(&mut self.starting);
     }
 
     /// Takes room back after the limit was lowered: from reservations that are not claimed yet,
@@ -1345,6 +1352,7 @@ impl State {
                 waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
             }
         }
+        told.shrink_to(RETAINED_KEYS);
     }
 }
 

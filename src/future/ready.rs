@@ -10,6 +10,7 @@ use crate::child::Kind;
 use crate::error::Stopped;
 use crate::group::Group;
 use crate::group::poll::Driven;
+use crate::set::Budget;
 
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Waits until a plain child would be admitted, and polls the running children meanwhile.
@@ -103,7 +104,7 @@ impl<C: Kind, P, O> Future for Ready<'_, C, P, O> {
         let mut answer = group.poll_ready(ticket, cx);
         if answer.is_pending() {
             let poll =
-                |group: &mut &mut Group<C, P, O>, cx: &mut Context<'_>, budget: &mut usize| {
+                |group: &mut &mut Group<C, P, O>, cx: &mut Context<'_>, budget: &mut Budget| {
                     loop {
                         let driven = group.advance(budget);
                         // The children that were polled may have made room, so it looks again, last.

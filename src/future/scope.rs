@@ -267,8 +267,8 @@ where
             // A body that wakes itself while it is polled has yielded: not again in this poll.
             let mut yielded = false;
             loop {
-                if !yielded && *budget > 0 && this.body.is_some() && this.flag.take_woken() {
-                    *budget -= 1;
+                if !yielded && budget.polls > 0 && this.body.is_some() && this.flag.take_woken() {
+                    budget.polls -= 1;
                     let mut cx = Context::from_waker(this.body_waker);
                     if let Some(value) = poll_body(group, this.body.as_mut(), &mut cx) {
                         if (this.fails)(&value) {

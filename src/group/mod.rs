@@ -21,6 +21,7 @@ use crate::error::TryGoError;
 use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
 use crate::reason::{CancelError, Reason};
+use crate::set::Budget;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
@@ -97,6 +98,10 @@ use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 /// is polled again in the group's next poll. After its first poll, a child is polled only if it was
 /// woken.
 ///
+/// If a few children in a row yield, with none finished between, the poll ends as well, and the
+/// next one goes on there. It is then the executor that wants the task to yield: tokio makes all
+/// its resources pending once a task has used its budget.
+///
 /// # Examples
 ///
 /// ```
@@ -125,6 +130,9 @@ pub struct Group<
     set: C::Set,
     /// The blocks with woken children that the poll in progress has not looked at.
     ready: ReadyBlocks,
+    /// What is left for the task's poll, which is over once the group, or a `go` or a `feed` of it,
+    /// is pending.
+    budget: Budget,
     /// Gone once it has panicked.
     policy: Option<P>,
     /// The first panic of user code.
@@ -139,7 +147,7 @@ pub struct Group<
     on_cancel: Option<fn(O, CancelError) -> O>,
     on_stop: OnStop,
     /// How the group is polled and finished, captured where the bounds were known.
-    advance: fn(&mut Self, &mut usize) -> poll::Driven,
+    advance: fn(&mut Self, &mut Budget, poll::Extent) -> poll::Driven,
     finish: fn(&mut P, &Reason) -> O,
 }
 
@@ -347,7 +355,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline(never)]
     fn take_ends(&mut self) {
         if self.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
-            self.advance(&mut { poll::POLLS });
+            self.advance(&mut Budget::new());
         }
     }
 
@@ -403,7 +411,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn replace_policy<Q, R>(
         mut self,
         policy: Q,
-        advance: fn(&mut Group<C, Q, R>, &mut usize) -> poll::Driven,
+        advance: fn(&mut Group<C, Q, R>, &mut Budget, poll::Extent) -> poll::Driven,
         finish: fn(&mut Q, &Reason) -> R,
     ) -> Group<C, Q, R> {
         let (retired, empty) = (self.admission.retired(), self.set.empty());
@@ -411,6 +419,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             admission: core::mem::replace(&mut self.admission, retired),
             set: core::mem::replace(&mut self.set, empty),
             ready: self.ready,
+            budget: self.budget,
             policy: Some(policy),
             panic: core::mem::take(&mut self.panic),
             hooks: self.hooks.take(),

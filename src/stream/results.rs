@@ -18,6 +18,7 @@ use crate::handle::Handle;
 use crate::hold::Hold;
 use crate::observe::Outcome;
 use crate::policy::Policy;
+use crate::set::Budget;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::resume;
@@ -805,7 +806,7 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
     }
 
     /// Polls the children until there is a result to fetch, or the group ends.
-    fn poll_result(&mut self, budget: &mut usize) -> Poll<Option<Result<T, E>>> {
+    fn poll_result(&mut self, budget: &mut Budget) -> Poll<Option<Result<T, E>>> {
         loop {
             while self.advance(budget) == Driven::Progress {}
             if let Some(result) = self.fetch() {
@@ -922,12 +923,12 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
     fn poll_with<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
         Group::poll_through(self, |inner| &mut inner.group, cx, poll)
     }
 
-    fn advance(&mut self, budget: &mut usize) -> Driven {
+    fn advance(&mut self, budget: &mut Budget) -> Driven {
         if self.must_be_read() {
             return Driven::Idle;
         }

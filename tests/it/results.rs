@@ -1066,11 +1066,7 @@ fn the_task_that_polled_last_is_woken() {
 #[test]
 fn one_poll_polls_at_most_4096_children() {
     fn endless(polls: &Arc<AtomicUsize>) -> Pin<Box<dyn Future<Output = Result<(), ()>> + '_>> {
-        let yields = std::future::poll_fn(|cx| {
-            cx.waker().wake_by_ref();
-            Poll::<Result<(), ()>>::Pending
-        });
-        Box::pin(count_polls(polls, yields))
+        Box::pin(count_polls(polls, pending()))
     }
     let (task, polls) = (MockTask::new(), Arc::<AtomicUsize>::default());
     let mut queued = Group::unboxed().results();

@@ -9,7 +9,13 @@ pub(crate) mod panic;
 #[allow(dead_code)]
 #[path = "../../src/util/parent_waker.rs"]
 pub(crate) mod parent_waker;
+#[allow(dead_code)]
+#[path = "../../src/util/sparse_queue.rs"]
+pub(crate) mod sparse_queue;
 pub(crate) mod sync;
+#[allow(dead_code)]
+#[path = "../../src/util/task_waker.rs"]
+pub(crate) mod task_waker;
 #[allow(dead_code)]
 #[path = "../../src/util/wake_flag.rs"]
 pub(crate) mod wake_flag;

@@ -276,11 +276,11 @@ impl World {
         let (id, puppet) = self.make(kid);
         let ticket = self.model.go(id, None);
         let mut go = group.go(puppet);
-        let mut waits = self.poll_own(&mut go, ticket);
+        let mut waits = self.poll_own(&mut go, ticket, id);
         for step in meanwhile {
             match step {
                 _ if !waits => break,
-                Step::Poll | Step::Run => waits = self.poll_own(&mut go, ticket),
+                Step::Poll | Step::Run => waits = self.poll_own(&mut go, ticket, id),
                 Step::DropGroup => {}
                 step => self.step(step),
             }
@@ -296,18 +296,30 @@ impl World {
     }
 
     /// Returns `true` if it still waits.
-    fn poll_own(&mut self, go: &mut Go<&mut Held, Kids, Child>, ticket: Ticket) -> bool {
+    fn poll_own(&mut self, go: &mut Go<&mut Held, Kids, Child>, ticket: Ticket, id: Id) -> bool {
         let before = self.task.wakes();
         let real = answer(&self.task.poll(go));
         let mut expected = self.model.poll_go(ticket);
+        let mut began = None;
         if expected == Answer::Wait {
-            // It polls the children meanwhile.
+            // It polls the children meanwhile. Its own is polled once it is admitted.
             self.model.drive();
-            self.follow();
-            expected = self.model.poll_go(ticket);
+            let own = Some((ticket, id));
+            let (model, dropped) = (&mut self.model, &mut self.dropped);
+            let polled = Self::follow_events(model, dropped, &self.maker, own);
+            began = polled.contains(&id).then_some(true);
+            expected = if began.is_some() { Answer::Ok } else { self.model.poll_go(ticket) };
         }
         assert_eq!(real, expected);
-        self.follow();
+        if expected == Answer::Ok {
+            // **Its child has begun** when it returns, unless it is behind a reservation.
+            self.model.drive();
+            let starts = matches!(self.model.place(id), Place::Running(_));
+            let polled = self.follow();
+            assert!(!starts || began.is_some() || polled.contains(&id), "it has not begun");
+        } else {
+            self.follow();
+        }
         let waits = expected == Answer::Wait;
         if waits {
             self.model.waited_for_permit = self.model.lacks_permit();
@@ -430,7 +442,7 @@ impl World {
         self.model.drive();
         let mut awake = self.model.awake.clone();
         awake.retain(|id| self.model.running.contains(id));
-        let polled = Self::follow_events(&mut self.model, &mut self.dropped, &self.maker);
+        let polled = self.follow();
         // Those that end with the stop are dropped instead.
         awake.retain(|id| !self.dropped.contains(id));
         assert!(
@@ -465,12 +477,18 @@ impl World {
         panic!("it never comes to rest");
     }
 
-    fn follow(&mut self) {
-        Self::follow_events(&mut self.model, &mut self.dropped, &self.maker);
+    fn follow(&mut self) -> BTreeSet<Id> {
+        Self::follow_events(&mut self.model, &mut self.dropped, &self.maker, None)
     }
 
     /// Follows what the children have done, and checks it. Returns the children that were polled.
-    fn follow_events(model: &mut Model, dropped: &mut BTreeSet<Id>, maker: &Maker) -> BTreeSet<Id> {
+    /// `own` is the group's own `go` that waits, and its child.
+    fn follow_events(
+        model: &mut Model,
+        dropped: &mut BTreeSet<Id>,
+        maker: &Maker,
+        own: Option<(Ticket, Id)>,
+    ) -> BTreeSet<Id> {
         let mut polled = BTreeSet::new();
         for event in maker.events() {
             // **When only daemons are left**, the stop that a child sees now is theirs.
@@ -482,6 +500,11 @@ impl World {
             match event {
                 Event::Grace => model.grace_begins(),
                 Event::Polled(id, stopped) => {
+                    if let Some((ticket, _)) =
+                        own.filter(|own| own.1 == id && !polled.contains(&id))
+                    {
+                        assert_eq!(model.poll_go(ticket), Answer::Ok);
+                    }
                     assert_eq!(stopped, model.is_stopped());
                     all_gone_are_dropped(model, dropped);
                     model.polled(id);

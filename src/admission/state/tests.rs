@@ -371,6 +371,8 @@ fn permits_of_ended_children_are_used_again_a_bounded_number_of_times() {
     semaphore.add_permits(1);
     assert!(!permits.try_take(), "it is the turn of other groups");
     permits.begin_poll();
+    assert!(!permits.try_take(), "the task may poll this group first");
+    permits.begin_poll();
     assert!(permits.try_take());
 }
 
