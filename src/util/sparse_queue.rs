@@ -201,7 +201,7 @@ mod tests {
     fn an_empty_queue_gives_much_memory_back() {
         let mut many = queue(0..RETAINED_CAPACITY as Key + 1);
         while many.pop().is_some() {}
-        assert_eq!(many.values.capacity(), 0);
+        assert!(many.values.capacity() <= RETAINED_CAPACITY);
 
         let mut few = queue(0..4);
         let capacity = few.values.capacity();
