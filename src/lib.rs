@@ -251,9 +251,9 @@
 //! - **`group.go(child).await?`** does not compile in a function that returns an `anyhow::Result`:
 //!   [`Stopped`] is not an error, since the child's error comes out of the group itself.
 //! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to its own
-//!   end, and the group waits for it. A [grace](Group::with_grace) bounds that time. A child that is
-//!   [`until_stop`](Task::until_stop), or all with [`drop_on_stop`](Group::drop_on_stop), end with
-//!   the stop.
+//!   end, and the group waits for it. A [grace](Group::with_grace) bounds that time. With
+//!   [`until_stop`](Task::until_stop) a child ends with the stop, and with
+//!   [`drop_on_stop`](Group::drop_on_stop) all children do.
 //! - **An `Ok` may be incomplete.** After a cancel or a deadline the output is made of the results
 //!   that there are. [`err_on_cancel`](Group::err_on_cancel) makes an error of such a stop.
 //! - **A stop does not end the body of a scope.** The body should await whatever may take long
@@ -270,8 +270,8 @@
 //!   [`Handle::go`](Handle::go).
 //! - **Parents may hold all the room.** A child that waits *for room* in its own group is helped
 //!   out, but not one that waits for a child that it has added to *do* something. If all that run
-//!   wait so, none of those that they added is ever admitted. Leave room for these (a limit of their
-//!   own, in a group of their own), or don't wait.
+//!   wait so, none of those that they added is ever admitted. Run these in a group of their own, or
+//!   don't wait.
 //! - **A daemon takes room like any child.** Under a limit of 1 it leaves none for others.
 //! - **A resolved group is over.** It takes no more children, and awaited again it stays pending.
 //!
