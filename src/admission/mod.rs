@@ -231,7 +231,7 @@ impl<C: Kind> Admission<C> {
     /// Changes what is shared with handles. Returns `false` if there are any, or children, or if
     /// `change` does.
     fn rebuild(&mut self, change: impl FnOnce(&mut Self) -> bool) -> bool {
-        if self.has_accepted() {
+        if self.has_accepted() || self.read(|state| state.is_held_or_closing()) {
             return false;
         }
         let storage = self.storage.get_mut();
@@ -602,8 +602,8 @@ impl<C: Kind> Admission<C> {
         self.read(|state| state.is_closing())
     }
 
-    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self) -> Option<bool> {
         let stopped = self.is_stopped();
         self.read(|state| state.is_idle(stopped))
     }

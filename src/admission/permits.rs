@@ -200,3 +200,29 @@ impl PendingAcquire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_of_ended_children_are_used_again_a_bounded_number_of_times() {
+        let semaphore = Arc::new(async_lock::Semaphore::new(1));
+        let mut permits = Permits::new(Arc::clone(&semaphore));
+        assert!(permits.try_take());
+        let mut reused = 0;
+        loop {
+            permits.free(1);
+            if !permits.try_take() {
+                break;
+            }
+            reused += 1;
+        }
+        assert_eq!(reused, 32);
+        assert_eq!(permits.take_spare(), 1);
+        semaphore.add_permits(1);
+        assert!(!permits.try_take(), "it is the turn of other groups");
+        permits.begin_poll();
+        assert!(permits.try_take());
+    }
+}

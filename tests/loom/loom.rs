@@ -4,11 +4,12 @@
 //! The `ParentWaker`, the `ChildWaker`s and `ReadyBits`, the blocks, the regions, the set, the
 //! `WakeFlag` and the halves of a spawned child are the crate's own sources; [`sync`](util::sync)
 //! puts loom's atomics and mutex below them, with an `Arc` and an `AtomicWaker` made of those.
-//! What is written again is the group's loop around the set ([`engine`]), the set's loop around
-//! blocks that are in regions ([`overflow`]), and the spawner's call and the group's wait for
-//! spawned children ([`spawned`]). The data that a child waits for is written and read `Relaxed`,
-//! so that a wake-up is good only if it carries it. If a wake-up is lost, all threads are blocked,
-//! which loom reports.
+//! Of admission, it is the `State`. What is written again is the group's loop around the set
+//! ([`engine`]), the set's loop around blocks that are in regions ([`overflow`]), the spawner's
+//! call and the group's wait for spawned children ([`spawned`]), and the lock around the state and
+//! what is done after it is released ([`admission`]). The data that a child waits for is written
+//! and read `Relaxed`, so that a wake-up is good only if it carries it. If a wake-up is lost, all
+//! threads are blocked, which loom reports.
 //!
 //! # What it was seen to find
 //!
@@ -36,7 +37,9 @@
 //!   that may come later; `DONE` not set for a spawner's panic, or set before there is a
 //!   completion; a future that looks at `ABANDONED` before it registers its task, or is not woken
 //!   for it;
-//! - `Completions`: a notification before the report.
+//! - `Completions`: a notification before the report;
+//! - `State`: a close that leaves waiters in the queue, wakes none of them, or does not notify the
+//!   group; a hold that goes without a look for the end, or one that is kept after a close.
 //!
 //! # What it does not see
 //!
@@ -53,6 +56,7 @@
 
 extern crate alloc;
 
+mod admission;
 mod engine;
 mod overflow;
 mod spawned;
@@ -61,5 +65,29 @@ mod tests;
 mod util;
 
 #[allow(dead_code)]
+#[path = "../../src/error.rs"]
+mod error;
+#[allow(dead_code)]
+#[path = "../../src/child/task.rs"]
+mod options;
+#[allow(dead_code)]
 #[path = "../../src/set/mod.rs"]
 mod set;
+#[allow(dead_code)]
+#[path = "../../src/stats.rs"]
+mod stats;
+
+mod child {
+    pub(crate) use crate::options as task;
+}
+
+mod observe {
+    #[allow(dead_code)]
+    #[derive(Clone, Copy)]
+    pub(crate) enum Outcome {
+        Ok,
+        Failed,
+        Panicked,
+        Dropped,
+    }
+}

@@ -96,3 +96,17 @@ fn the_bar_ends_with_the_group() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "30 files digested\n");
 }
+
+// === actor ===
+
+#[test]
+fn the_actor_answers_every_request_and_drops_no_lookup() {
+    let output = Command::new(program("actor")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (answers, summary) = text.trim_end().rsplit_once('\n').unwrap();
+    assert_eq!(answers, "ada: 3\ngrace: 5\nada: 3\nedsger: 6\nada: 3\nedsger: 6");
+    // Those for the same name share one, unless the machine was too busy.
+    assert!((5..=7).contains(&number(summary, "", " lookups")), "{summary}");
+    assert!(summary.ends_with(", 0 dropped"), "{summary}");
+}
