@@ -182,6 +182,47 @@
 //! # futures::executor::block_on(run(&["/a", "/bc"])).unwrap();
 //! ```
 //!
+//! # Sets that live on
+//!
+//! A group resolves when nothing runs and nothing waits. A set in an actor's loop is empty now and
+//! then. A [`Hold`] keeps it open meanwhile, and [`close`](Group::close) ends it: newcomers are
+//! refused, and what is there goes on to its end. [`try_queue`](Group::try_queue) gives back the
+//! child that the group takes no more. A stream of results that is empty goes on with what is added
+//! later, held or not.
+//!
+//! In a `select!` loop a [`go`](Group::go) that does not come first takes its child with it.
+//! [`ready`](Group::ready) waits for room alone, and [`Handle::reserve`] keeps the room in a
+//! [`Slot`], so that the child can be made when there is room for it.
+//!
+//! ```
+//! use errgroup::Group;
+//! use futures::channel::mpsc;
+//! use futures::stream::StreamExt;
+//!
+//! # async fn answer(request: u32) -> Result<u32, String> { Ok(request) }
+//! # async fn run(mut requests: mpsc::Receiver<u32>) {
+//! let mut answers = Group::new().with_limit(8).results();
+//! let _hold = answers.hold();
+//! loop {
+//!     futures::select! {
+//!         request = requests.next() => match request {
+//!             Some(request) => answers.queue(answer(request)),
+//!             None => answers.close(), // the rest is answered, and then comes `None`
+//!         },
+//!         answer = answers.next() => match answer {
+//!             Some(answer) => println!("{answer:?}"),
+//!             None => break,
+//!         },
+//!     }
+//! }
+//! # assert_eq!((answers.stats().ok, answers.stats().dropped), (2, 0));
+//! # }
+//! # let (mut sender, requests) = mpsc::channel(2);
+//! # (1..=2).for_each(|n| sender.try_send(n).unwrap());
+//! # drop(sender);
+//! # futures::executor::block_on(run(requests));
+//! ```
+//!
 //! # Watching
 //!
 //! [`stats`](Group::stats) returns the group's numbers at one moment, which is enough for a
@@ -274,6 +315,8 @@
 //!   don't wait.
 //! - **A daemon takes room like any child.** Under a limit of 1 it leaves none for others.
 //! - **A resolved group is over.** It takes no more children, and awaited again it stays pending.
+//!   [`queue`](Group::queue) then drops its child, and [`try_queue`](Group::try_queue) gives it
+//!   back. A [hold](Group::hold) keeps an empty group from resolving.
 //!
 //! # Features
 //!

@@ -206,6 +206,11 @@ impl<C> Local<C> {
         self.in_set() == 0 && self.waiting.is_empty()
     }
 
+    /// Returns `true` if no child runs and none waits, or `None` if newcomers are refused.
+    pub(super) fn is_idle(&self, stopped: bool) -> Option<bool> {
+        (!stopped && !self.finished).then(|| self.is_over())
+    }
+
     /// Ends the group if no child runs and none waits.
     pub(super) fn try_close(&mut self, stopped: bool) -> bool {
         let over = self.is_over();

@@ -284,7 +284,7 @@ impl<C: Kind> Admission<C> {
     /// Changes what is shared with handles, of a group that is being made. Returns `false` if it
     /// has children or handles.
     fn rebuild(&mut self, change: impl FnOnce(&mut Self, &mut State)) -> bool {
-        if self.has_accepted() {
+        if self.has_accepted() || self.read(|_| false, |state| state.is_held_or_closing()) {
             return false;
         }
         let fresh = Storage::Local(Local::new());
@@ -716,10 +716,10 @@ impl<C: Kind> Admission<C> {
         self.read(|_| false, |state| state.is_closing())
     }
 
-    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self) -> Option<bool> {
         let stopped = self.is_stopped();
-        self.read(|local| !stopped && local.is_over(), |state| state.is_idle(stopped))
+        self.read(|local| local.is_idle(stopped), |state| state.is_idle(stopped))
     }
 
     #[inline]

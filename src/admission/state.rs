@@ -382,6 +382,11 @@ impl State {
         self.next_index > 0 || self.running() > 0 || self.queued > 0 || self.dropped > 0
     }
 
+    /// Returns `true` if the group is held, or was closed.
+    pub(crate) fn is_held_or_closing(&self) -> bool {
+        self.holds > 0 || self.closing
+    }
+
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
         self.limit = Some(limit);
@@ -1080,9 +1085,10 @@ impl State {
         }
     }
 
-    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
-    pub(crate) fn is_idle(&self, stopped: bool) -> bool {
-        self.running() == 0 && self.refusal(stopped).is_none() && self.is_over(false)
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self, stopped: bool) -> Option<bool> {
+        let accepts = self.refusal(stopped).is_none();
+        accepts.then(|| self.running() == 0 && self.is_over(false))
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
@@ -1357,6 +1363,6 @@ impl State {
 }
 
 // The path is written out since the package `tests/model` compiles this file as well.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 #[path = "state/tests.rs"]
 pub(crate) mod tests;

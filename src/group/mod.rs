@@ -273,8 +273,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.is_closing()
     }
 
-    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self) -> Option<bool> {
         self.admission.is_idle()
     }
 

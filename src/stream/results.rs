@@ -818,8 +818,13 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
             if self.has_next() {
                 continue;
             }
-            let is_idle = self.lives_on && self.group.is_idle();
-            let ended = if is_idle { Poll::Ready(()) } else { self.group.try_resolve() };
+            // One look: what a handle does meanwhile must not end a group that lives on.
+            let is_idle = if self.lives_on { self.group.is_idle() } else { None };
+            let ended = match is_idle {
+                Some(true) => Poll::Ready(()),
+                Some(false) => Poll::Pending,
+                None => self.group.try_resolve(),
+            };
             self.exhausted = ended.is_ready();
             return ended.map(|()| None);
         }
@@ -973,7 +978,8 @@ impl<C: Kind, T, E, S> Stream for Results<C, T, E, S> {
 
 impl<C: Kind, T, E, S> FusedStream for Results<C, T, E, S> {
     fn is_terminated(&self) -> bool {
-        self.inner.group.is_resolved() || (self.inner.exhausted && self.inner.group.is_idle())
+        let Self { inner, .. } = self;
+        inner.group.is_resolved() || (inner.exhausted && inner.group.is_idle() == Some(true))
     }
 }
 
