@@ -117,6 +117,16 @@ pub trait Children: Kind {
 /// # let group = errgroup::Group::new();
 /// # assert!(add(&group.handle(), async { Ok::<(), ()>(()) }));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a child of this group, which holds `{C}`",
+    label = "the group takes no such child",
+    note = "a child is a future of a `Result`, or a `task(..)` of one; \
+            `value(future)` makes one of any other future",
+    note = "`Group::unboxed()` takes futures of one type only, that of its first child; \
+            `Group::new()` takes futures of any type",
+    note = "`Group::new()` and `Group::on` take futures that are `Send`; \
+            `Group::local()` and `Group::on_local` take any"
+)]
 pub trait Child<C: Kind>: Sized {
     #[doc(hidden)]
     fn into_child(self, seal: Seal) -> C;
