@@ -853,6 +853,15 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Lets go of what surrounds the polls of children that run outside of the group's. The futures
+    /// of those that were started keep it.
+    pub(crate) fn end_poll_observer(&mut self) {
+        self.spawner.observe_polls(None);
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.set_spawner(&self.spawner);
+        }
+    }
+
     #[inline]
     fn record(&mut self, record: StateChange<'_>) {
         if let Storage::Shared(shared) = self.storage.get_mut() {

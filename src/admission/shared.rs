@@ -677,6 +677,13 @@ impl<C: Kind> Shared<C> {
 }
 
 impl<C: Kind> Shared<C> {
+    /// Replaces what starts children.
+    pub(super) fn set_spawner(&self, spawner: &Spawner<C>) {
+        let wrapped = spawner.wrap();
+        let before = core::mem::replace(&mut self.waiting.lock().spawner, wrapped);
+        drop(before);
+    }
+
     /// Returns the group's numbers, taken at one moment.
     pub(crate) fn stats(&self) -> Stats {
         if !<Spawner<C>>::SPAWNS {

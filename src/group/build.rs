@@ -913,7 +913,9 @@ impl<C: Children, P, O> Group<C, P, O> {
         let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
         hooks.observer = Some(observer);
         self.set.observe_polls(polls.as_ref());
-        hooks.polls = polls.map(ObservedPolls::new);
+        // The group's own polls of spawned children only take their results.
+        let polled = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
+        hooks.polls = polls.filter(|_| polled).map(ObservedPolls::new);
         self
     }
 }

@@ -7,6 +7,7 @@ use super::Group;
 use super::hooks::Hooks;
 use crate::child::Kind;
 use crate::child::attach::AsObserver;
+use crate::child::set::{ChildSet, SpawnChild};
 use crate::observe::{Event, PollObserver, around_poll};
 use crate::reason::Reason;
 use crate::util::panic::catch;
@@ -85,10 +86,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         events.clear();
         events.shrink_to(KEPT_EVENTS);
         if let Err(payload) = told {
-            self.admission.end_log();
-            let observer = observer.take();
             self.panic.keep(payload);
-            self.panic.guard(|| drop(observer));
+            self.end_observing();
             self.stop(Reason::Panicked);
         }
         true
@@ -101,10 +100,19 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 break;
             }
         }
+        self.end_observing();
+    }
+
+    fn end_observing(&mut self) {
         self.admission.end_log();
         if let Some(hooks) = &mut self.hooks {
-            let observer = hooks.observer.take();
+            let (observer, polls) = (hooks.observer.take(), hooks.polls.take());
             self.panic.guard(|| drop(observer));
+            self.panic.guard(|| drop(polls));
+            if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+                self.panic.guard(|| self.set.observe_polls(None));
+                self.panic.guard(|| self.admission.end_poll_observer());
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) use self::set::SpawnedSet;
 use self::spawner::Unstarted;
 pub(crate) use self::spawner::{Spawn, Spawner};
 use self::task_cell::{Completion, TaskCell};
-use crate::child::{Child, Children, Kind, Seal, Sealed};
+use crate::child::{Child, ChildResult, Children, Kind, Seal, Sealed};
 use crate::util::panic::resume;
 use crate::util::sync::Arc;
 
@@ -130,6 +130,7 @@ impl<T, E, L: Locality> Children for Spawned<T, E, L> {
 impl<F, T, E> Child<Spawned<T, E>> for F
 where
     F: Future<Output = Result<T, E>> + Send + 'static,
+    F::Output: ChildResult,
     T: Send + 'static,
     E: Send + 'static,
 {
@@ -142,6 +143,7 @@ where
 impl<F, T, E> Child<SpawnedLocal<T, E>> for F
 where
     F: Future<Output = Result<T, E>> + 'static,
+    F::Output: ChildResult,
     T: 'static,
     E: 'static,
 {

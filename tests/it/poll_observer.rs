@@ -170,3 +170,19 @@ fn the_last_observer_that_is_set_holds() {
     assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
     assert!(log.take().is_empty());
 }
+
+#[test]
+fn it_is_dropped_when_the_group_has_resolved_though_a_handle_is_left() {
+    let (driver, log) = (MockTask::new(), Log::new());
+    let seen = Arc::new(Brackets { name: "", log });
+    let observer = || Surrounds(Arc::clone(&seen));
+    let mut spawned = Group::on(|work| smol::block_on(work)).with_observer(observer());
+    let mut polled = Group::new().with_observer(observer());
+    let handles = (spawned.handle(), polled.handle());
+    spawned.queue(ready(Ok::<_, ()>(0)));
+    polled.queue(ready(Ok::<_, ()>(0)));
+    assert_eq!(driver.run(&mut spawned), Poll::Ready(Ok(())));
+    assert_eq!(driver.run(&mut polled), Poll::Ready(Ok(())));
+    assert_eq!(Arc::strong_count(&seen), 1);
+    drop((handles, spawned, polled));
+}
