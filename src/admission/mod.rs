@@ -1,11 +1,11 @@
 //! Which children may run: the limit, the queue, and the counts.
 //!
-//! A group has its admission to itself, without a lock, as long as it needs no more than a limit and
-//! a queue: that is [`Local`]. From its first handle on, it is [`Shared`]; likewise with an observer
-//! or a semaphore, and from the first child that has a weight or a priority, is a daemon or joinable,
-//! or ends with the stop. Then all decisions are made by a [`State`], which is plain data. It is
-//! changed by one function, `Shared::with`, or by `Core::update` if no child comes or goes: both
-//! process the queue and carry out the effects.
+//! A group has its admission to itself, without a lock, as long as it needs no more than a limit
+//! and a queue: that is [`Local`]. From its first handle on, it is [`Shared`]; likewise with an
+//! observer or a semaphore, and from the first child that has a weight or a priority, is a daemon
+//! or joinable, or ends with the stop. Then all decisions are made by a [`State`], which is plain
+//! data. It is changed by one function, `Shared::with`, or by `Core::update` if no child comes or
+//! goes: both process the queue and carry out the effects.
 //!
 //! # Invariants
 //!

@@ -2,12 +2,13 @@
 //! (whose events `observer.rs` delivers).
 //!
 //! A timer is polled only when it was woken, and once a poll of the group if it wakes itself; so
-//! each has a flag of its own that notifies the group's task. The grace is polled before each round.
-//! The deadline is polled after it, unless the group has come to its end by then, and before the
-//! queue gets room: children that were woken and are done are so in time, however late the group is
-//! polled. They are dropped before the policy is asked for the output, or after the children if the group
-//! is dropped.
+//! each has a flag of its own that notifies the group's task. The grace is polled before each
+//! round. The deadline is polled after it, unless the group has come to its end by then, and before
+//! the queue gets room: children that were woken and are done are so in time, however late the
+//! group is polled. They are dropped before the policy is asked for the output, or after the
+//! children if the group is dropped.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,7 +17,7 @@ use core::pin::Pin;
 use core::task::Context;
 
 use super::Group;
-use super::observer::ObservedPolls;
+use super::observer::SurroundPolls;
 use crate::child::Kind;
 use crate::child::attach::Scope;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -39,7 +40,7 @@ pub(crate) struct Hooks<C: Kind> {
     /// Gone once it has panicked.
     pub(super) observer: Option<ObserverOf<C>>,
     /// Surrounds the children's polls.
-    pub(super) polls: Option<ObservedPolls>,
+    pub(super) polls: Option<Box<dyn SurroundPolls>>,
     /// Holds the events that are being delivered; empty between.
     pub(super) events: VecDeque<Event>,
 }

@@ -1,5 +1,6 @@
 //! Delivers events to the observer: before each round, and at each poll's end.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
@@ -28,14 +29,23 @@ impl<C: Kind> Hooks<C> {
         match &self.polls {
             None => poll(),
             Some(polls) => {
-                let name = polls.names.get(&index).map(|name| &**name);
-                around_poll(&*polls.observer, index, name, poll)
+                let (observer, name) = polls.of(index);
+                around_poll(observer, index, name, poll)
             }
         }
     }
 }
 
-/// What surrounds the children's polls.
+/// What surrounds the children's polls. A trait, so that a program without an observer does not
+/// contain it.
+pub(super) trait SurroundPolls: Send + Sync {
+    /// Records the name of a child that starts, until it has finished.
+    fn record(&mut self, event: &Event);
+
+    /// Returns what surrounds the polls of that child, and the child's name.
+    fn of(&self, index: usize) -> (&dyn PollObserver, Option<&str>);
+}
+
 pub(super) struct ObservedPolls {
     observer: Arc<dyn PollObserver>,
     /// The names of the running children that have one.
@@ -43,11 +53,13 @@ pub(super) struct ObservedPolls {
 }
 
 impl ObservedPolls {
-    pub(super) fn new(observer: Arc<dyn PollObserver>) -> Self {
-        Self { observer, names: BTreeMap::new() }
+    pub(super) fn boxed(observer: Arc<dyn PollObserver>) -> Box<dyn SurroundPolls> {
+        Box::new(Self { observer, names: BTreeMap::new() })
     }
+}
 
-    fn note(&mut self, event: &Event) {
+impl SurroundPolls for ObservedPolls {
+    fn record(&mut self, event: &Event) {
         match event {
             Event::Started { index, name: Some(name), .. } => {
                 self.names.insert(*index, Arc::clone(name));
@@ -57,6 +69,10 @@ impl ObservedPolls {
             }
             _ => {}
         }
+    }
+
+    fn of(&self, index: usize) -> (&dyn PollObserver, Option<&str>) {
+        (&*self.observer, self.names.get(&index).map(|name| &**name))
     }
 }
 
@@ -77,7 +93,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return false;
         }
         if let Some(polls) = polls {
-            events.iter().for_each(|event| polls.note(event));
+            events.iter().for_each(|event| polls.record(event));
         }
         let told = catch(|| {
             let observer = boxed.as_observer();
