@@ -69,7 +69,8 @@ pub struct Options {
 }
 
 impl<F> Task<F> {
-    /// Gives the child a name, which an [observer](crate::Observer) is told.
+    /// Gives the child a name, which an [observer](crate::Observer) is told, and which
+    /// [`named`](crate::Group::named) errors show.
     ///
     /// # Examples
     ///

@@ -6,7 +6,7 @@ use core::fmt;
 use super::{ChildInfo, Policy, Verdict};
 use crate::admission::ChildRecord;
 use crate::child::key::Key;
-use crate::reason::Reason;
+use crate::reason::{CancelError, Reason};
 
 /// The error of a child, and which child it was.
 ///
@@ -34,13 +34,15 @@ use crate::reason::Reason;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure<E> {
-    index: usize,
+    /// `None` if it is a cancel, and no child's.
+    index: Option<usize>,
     record: ChildRecord,
     error: E,
 }
 
 impl<E> Failure<E> {
-    /// Returns the child's position in the order of admission, from 0.
+    /// Returns the child's position in the order of admission, from 0, or `usize::MAX` if it is the
+    /// error of [`err_on_cancel`](crate::Group::err_on_cancel) and no child's.
     ///
     /// # Examples
     ///
@@ -52,7 +54,7 @@ impl<E> Failure<E> {
     /// # });
     /// ```
     pub fn index(&self) -> usize {
-        self.index
+        self.index.unwrap_or(usize::MAX)
     }
 
     /// Returns the [name](crate::Task::name) that the child was given, or `None` if it has none.
@@ -119,7 +121,7 @@ impl<E> Failure<E> {
 impl<E: fmt::Debug> fmt::Debug for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Failure")
-            .field("index", &self.index)
+            .field("index", &self.index())
             .field("name", &self.name())
             .field("key", &self.key())
             .field("error", &self.error)
@@ -129,11 +131,11 @@ impl<E: fmt::Debug> fmt::Debug for Failure<E> {
 
 impl<E: fmt::Display> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "child {}", self.index)?;
-        if let Some(name) = self.name() {
-            write!(f, " ({name})")?;
+        match (self.index, self.name()) {
+            (Some(index), Some(name)) => write!(f, "child {index} ({name}): ")?,
+            (Some(index), None) => write!(f, "child {index}: ")?,
+            (None, _) => {}
         }
-        f.write_str(": ")?;
         self.error.fmt(f)
     }
 }
@@ -141,6 +143,26 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
 impl<E: Error> Error for Failure<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.error.source()
+    }
+}
+
+/// Makes a failure that is no child's, for [`err_on_cancel`](crate::Group::err_on_cancel).
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::{CancelError, Group, Reason};
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new().with_error::<CancelError>().named().err_on_cancel();
+/// group.token().cancel_with(Reason::Deadline);
+/// group.queue(async { Ok(()) });
+/// assert_eq!(group.await.unwrap_err().to_string(), "cancelled: the deadline has passed");
+/// # });
+/// ```
+impl<E: From<CancelError>> From<CancelError> for Failure<E> {
+    fn from(error: CancelError) -> Self {
+        Self { index: None, record: ChildRecord::default(), error: E::from(error) }
     }
 }
 
@@ -189,7 +211,7 @@ impl<T, E, P: Policy<T, Failure<E>>> Policy<T, E> for Named<P> {
     fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         let result = result.map_err(|error| {
             let record = child.record().cloned().unwrap_or_default();
-            Failure { index: child.index(), record, error }
+            Failure { index: Some(child.index()), record, error }
         });
         self.0.on_child(child, result)
     }

@@ -101,6 +101,23 @@ fn a_failure_has_its_parts_and_is_equal_if_they_are() {
     assert_eq!(format!("{:?}", failure()), debug);
 }
 
+#[test]
+fn a_cancel_of_a_named_group_is_a_failure_of_no_child() {
+    type Cancels = Group<Boxed<'static, usize, CancelError>>;
+    let cancelled = || {
+        let group = Cancels::new().named().err_on_cancel();
+        group.token().cancel();
+        MockTask::new().finish(group).unwrap_err()
+    };
+    assert_eq!((cancelled().to_string().as_str(), cancelled().index()), ("cancelled", usize::MAX));
+    assert_eq!((cancelled().name(), cancelled().error().reason()), (None, &Reason::Cancelled));
+    let mut group = Cancels::new().all_errors().named().err_on_cancel();
+    group.queue(ready(Ok(1)));
+    group.token().cancel();
+    let errors = MockTask::new().finish(group).unwrap_err();
+    assert_eq!(errors.to_string(), "1 error: cancelled");
+}
+
 /// An error with a source, which it does not show itself.
 #[derive(Debug)]
 struct Unread(io::Error);
