@@ -10,12 +10,14 @@
 //! - The head of `queue` does not fit, or lacks only a permit; or `queue` is empty.
 //! - `starting` is empty, or its head is `Reserved`: children start in the order in which they
 //!   got room. A child's index is given when it starts, so the indexes have no gaps.
-//! - `occupied` is the number of running children and of reservations; `extra_weight` is the
-//!   room that they take beyond one each. With a semaphore, each of `occupied` has a permit.
+//! - `occupied` is the number of running children and of reservations. `weightless` of them take
+//!   no room; `extra_weight` is what the others take beyond one each. With a semaphore, each of
+//!   `occupied` has a permit.
 //! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
 //!   exactly while it is `Reserved`.
-//! - If every running child but the daemons contains a waiter, and nothing is reserved, the
-//!   oldest of these waiters is `MustQueue`.
+//! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
+//!   `Detached`, the oldest of these waiters is `MustQueue`.
+//! - Once the group is closing, no waiter is `Waiting`.
 //! - From `Phase::Closed` on nothing is admitted, and the queue stays empty.
 
 use alloc::boxed::Box;
@@ -31,6 +33,7 @@ use super::nested::Nested;
 use super::permits::Permits;
 use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
 use crate::child::join::JoinId;
+use crate::child::key::Key;
 use crate::child::task::Options;
 use crate::observe::Outcome;
 use crate::stats::Stats;
@@ -46,14 +49,15 @@ pub(crate) struct State {
     dropped: usize,
     /// How many running children and reservations have room.
     occupied: usize,
-    /// The room that they take beyond one each.
+    /// How many of them take no room.
+    weightless: usize,
+    /// The room that the others take beyond one each.
     extra_weight: u128,
     reserved: usize,
+    /// How many of the reservations are [`Detached`](Stage::Detached).
+    detached: usize,
     /// How many finished children keep their room until an earlier result has been fetched.
     blocked_results: usize,
-    /// How many plain children may start without a further look, in a group without handles. A
-    /// cache: there may be room for more.
-    pub(crate) fast_credit: usize,
     next_index: usize,
     queue: WaitQueue,
     waiters: Slab<Waiter>,
@@ -72,6 +76,8 @@ pub(crate) struct State {
     /// What is known of running children, by their index; of plain ones nothing.
     running: SparseQueue<Running>,
     daemons: usize,
+    /// The policy may ask for the names of the children that finish.
+    keeps_names: bool,
     /// How many running children end with the stop.
     until_stop: usize,
     permits: Option<Permits>,
@@ -86,6 +92,14 @@ pub(crate) struct State {
     /// A waiter of the group's own task has its turn, and has not been polled since.
     group_turn: bool,
     phase: Phase,
+    /// Newcomers are refused; what was accepted goes on.
+    closing: bool,
+    /// The group has resolved, and nothing had stopped it.
+    pub(super) finished: bool,
+    /// How many callers hold the group open while it is empty.
+    holds: usize,
+    /// How many children may be queued.
+    queue_limit: usize,
     /// Made when it is first asked for.
     closed: Option<Arc<ClosedEvent>>,
 }
@@ -103,10 +117,14 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// A caller of `go` or `feed` that waits for room, or has it reserved, and then delivers a child.
+/// A caller of `go`, `feed` or `reserve` that waits for room, or has it reserved, and then delivers
+/// a child.
 struct Waiter {
     stage: Stage,
     weight: usize,
+    /// It has had its turn in a `reserve`, and its room is [detached](Stage::Detached) if it has
+    /// any.
+    detached: bool,
     caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
     waker: Option<Waker>,
@@ -129,7 +147,10 @@ enum Stage {
         /// is revoked.
         must_queue: bool,
     },
-    /// The group has stopped.
+    /// The same, without a place in the order of starts: its owner may keep the room for long, and
+    /// holds up no other child.
+    Detached(Position),
+    /// The group has stopped, or was closed before the waiter had its turn.
     Stopped,
 }
 
@@ -148,8 +169,16 @@ struct Running {
     until_stop: bool,
     /// Its name, if it is joinable.
     join: Option<JoinId>,
-    /// Kept for an observer only.
+    /// Kept for an observer, or for a policy that may ask for it.
     name: Name,
+}
+
+/// What the policy is told of a child that has finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChildRecord {
+    pub(crate) name: Name,
+    pub(crate) key: Option<Key>,
+    pub(crate) daemon: bool,
 }
 
 /// The task that changes the state, which decides whether the group's task is notified.
@@ -180,7 +209,16 @@ pub(crate) enum Acquire {
     Pending,
     /// It has to wait, with a [clone](Poller::clone) of its waker.
     NeedsWaker,
+    /// The group has stopped or is closed.
     Stopped,
+}
+
+/// Why a child is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    AtLimit,
+    Stopped,
+    Closed,
 }
 
 /// What is to be done once the state is unlocked.
@@ -217,7 +255,13 @@ pub(crate) enum Dropped {
     Unstarted(Option<Box<Options>>),
 }
 
-// === impl Poller, Wakers ===
+// === impl Waiter, Poller, Wakers ===
+
+impl Waiter {
+    fn new(stage: Stage, weight: usize, caller: Caller) -> Self {
+        Self { stage, weight, detached: false, caller, waker: None, inside: None }
+    }
+}
 
 impl Poller<'_> {
     /// Returns `true` if a waiter can be told of its turn from now on.
@@ -263,10 +307,11 @@ impl State {
             failed: 0,
             dropped: 0,
             occupied: 0,
+            weightless: 0,
             extra_weight: 0,
             reserved: 0,
+            detached: 0,
             blocked_results: 0,
-            fast_credit: 0,
             next_index: 0,
             queue: WaitQueue::default(),
             waiters: Slab::new(),
@@ -278,6 +323,7 @@ impl State {
             spawned: 0,
             running: SparseQueue::default(),
             daemons: 0,
+            keeps_names: false,
             until_stop: 0,
             permits: None,
             joins: None,
@@ -286,8 +332,18 @@ impl State {
             recheck_end: false,
             group_turn: false,
             phase: Phase::Open,
+            closing: false,
+            finished: false,
+            holds: 0,
+            queue_limit: usize::MAX,
             closed: None,
         }
+    }
+
+    /// Returns the state of a group that goes on with these children, none of which waits.
+    pub(crate) fn resume(stats: &Stats, next_index: usize) -> Self {
+        let Stats { limit, running: occupied, ok, failed, dropped, .. } = *stats;
+        Self { limit, occupied, ok, failed, dropped, next_index, ..Self::new() }
     }
 
     fn running(&self) -> usize {
@@ -311,7 +367,10 @@ impl State {
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
         self.limit = Some(limit);
-        self.fast_credit = 0;
+    }
+
+    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
+        self.queue_limit = limit;
     }
 
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
@@ -322,28 +381,36 @@ impl State {
         }
     }
 
-    /// Returns how many plain children may still be admitted.
-    pub(crate) fn room(&self) -> usize {
-        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.occupied))
-    }
-
     #[inline]
     fn fits(&self, weight: usize) -> bool {
         let Some(limit) = self.limit else {
             return true;
         };
         if self.extra_weight == 0 && weight == 1 {
-            return self.occupied < limit;
+            return self.weighty() < limit;
         }
-        let needed = self.occupied as u128 + self.extra_weight + weight as u128;
-        // A child that is heavier than the limit runs alone.
-        needed <= limit as u128 || (self.occupied == 0 && limit > 0)
+        let taken = self.taken();
+        // A child that is heavier than the limit runs alone, but for those without a weight.
+        taken + weight as u128 <= limit as u128 || (limit > 0 && (taken == 0 || weight == 0))
+    }
+
+    /// Returns how many running children and reservations take room.
+    #[inline]
+    fn weighty(&self) -> usize {
+        self.occupied - self.weightless
+    }
+
+    /// Returns the room that they take.
+    fn taken(&self) -> u128 {
+        self.weighty() as u128 + self.extra_weight
     }
 
     /// Returns `true` if more room is taken than there is, but for a child that runs alone.
     fn is_over_limit(&self) -> bool {
-        let taken = self.occupied as u128 + self.extra_weight;
-        self.limit.is_some_and(|limit| taken > limit as u128 && (self.occupied > 1 || limit == 0))
+        self.limit.is_some_and(|limit| match limit {
+            0 => self.occupied > 0,
+            _ => self.taken() > limit as u128 && self.weighty() > 1,
+        })
     }
 
     /// Returns `true` if a plain newcomer need not wait for room.
@@ -386,15 +453,23 @@ impl State {
     }
 
     #[inline]
-    fn take_room(&mut self, weight: usize) {
+    pub(super) fn take_room(&mut self, weight: usize) {
         self.occupied += 1;
-        self.extra_weight += weight as u128 - 1;
+        self.weightless += usize::from(weight == 0);
+        self.extra_weight += weight.saturating_sub(1) as u128;
+    }
+
+    /// Frees room whose permit is kept.
+    #[inline]
+    fn return_room(&mut self, weight: usize) {
+        self.occupied -= 1;
+        self.weightless -= usize::from(weight == 0);
+        self.extra_weight -= weight.saturating_sub(1) as u128;
     }
 
     #[inline]
-    fn free_room(&mut self, weight: usize) {
-        self.occupied -= 1;
-        self.extra_weight -= weight as u128 - 1;
+    pub(crate) fn free_room(&mut self, weight: usize) {
+        self.return_room(weight);
         if let Some(permits) = &mut self.permits {
             permits.free(1);
         }
@@ -415,16 +490,6 @@ impl State {
             self.take_room(request.weight);
         }
         free
-    }
-
-    /// Starts a plain child that goes to the set at once, and returns its index.
-    #[inline]
-    pub(crate) fn start_plain(&mut self) -> usize {
-        debug_assert!(self.ready.is_empty(), "the indexes of ready children are the last given");
-        self.occupied += 1;
-        let index = self.next_index;
-        self.next_index += 1;
-        index
     }
 
     /// Admits a child that has room; it starts once the children before it have.
@@ -457,16 +522,34 @@ impl State {
         self.queue.insert(position, Entry::Child(child));
     }
 
-    /// Counts and records a child that `queue` or a `feed` brings after a stop.
-    pub(crate) fn refuse(&mut self, options: Option<&Options>) {
+    /// Returns why a newcomer is refused, or `None` if it is accepted.
+    pub(crate) fn refusal(&self, stopped: bool) -> Option<Refused> {
+        // A stop comes before a close, unless it is the one of the group's own end.
+        if self.closing && (self.finished || !stopped) {
+            Some(Refused::Closed)
+        } else {
+            (stopped || self.phase >= Phase::Closed).then_some(Refused::Stopped)
+        }
+    }
+
+    /// Returns why a child without room is not queued, or `None` if it is.
+    pub(crate) fn queue_refusal(&self, stopped: bool) -> Option<Refused> {
+        if self.finished {
+            return Some(Refused::Closed);
+        }
+        self.refusal(stopped).or((self.queued >= self.queue_limit).then_some(Refused::AtLimit))
+    }
+
+    /// Counts and records a child that `queue` or a `feed` brings too late, or to a full queue.
+    pub(crate) fn refuse(&mut self, refused: Refused, options: Option<&Options>) {
         self.dropped += 1;
-        self.reject(true, options);
+        self.reject(refused, options);
     }
 
     /// Records a child that is given back.
-    pub(crate) fn reject(&mut self, stopped: bool, options: Option<&Options>) {
+    pub(crate) fn reject(&mut self, refused: Refused, options: Option<&Options>) {
         if let Some(log) = &mut self.log {
-            log.rejected(stopped, || name(options));
+            log.rejected(refused != Refused::AtLimit, || name(options));
         }
     }
 
@@ -484,11 +567,11 @@ impl State {
     fn remember(&mut self, index: usize, options: Option<Box<Options>>, join: Option<JoinId>) {
         let &Options { weight, daemon, until_stop, .. } =
             options.as_deref().unwrap_or(&Options::DEFAULT);
-        let name = self.log.as_mut().and_then(|log| {
-            let name = name(options.as_deref());
+        let is_kept = self.keeps_names || self.log.is_some();
+        let name = if is_kept { name(options.as_deref()) } else { None };
+        if let Some(log) = &mut self.log {
             log.started(index, name.clone());
-            name
-        });
+        }
         self.daemons += usize::from(daemon);
         self.until_stop += usize::from(until_stop);
         if weight != 1 || daemon || until_stop || join.is_some() || name.is_some() {
@@ -514,19 +597,6 @@ impl State {
         Some((index, key))
     }
 
-    /// Starts the plain child at the head of the queue of a group without handles, if there is
-    /// room; returns its index and key.
-    pub(crate) fn pop_plain(&mut self) -> Option<(usize, ChildKey)> {
-        if !self.fits(1) {
-            return None;
-        }
-        let (_, Entry::Child(child)) = self.queue.pop()? else {
-            return None;
-        };
-        self.queued -= 1;
-        Some((self.start_plain(), child.key))
-    }
-
     /// Returns the started children that were not returned before: their indexes and keys.
     pub(crate) fn take_unspawned(&mut self) -> impl Iterator<Item = (usize, ChildKey)> + '_ {
         let first = self.next_index - self.ready.len();
@@ -544,7 +614,7 @@ impl State {
         let caller = poller.caller;
         let position = self.queue.next_position(priority);
         let stage = Stage::Waiting(position);
-        let mut waiter = Waiter { stage, weight, caller, waker: None, inside: None };
+        let mut waiter = Waiter::new(stage, weight, caller);
         if !poller.is_registered(&mut waiter) {
             return None;
         }
@@ -558,11 +628,20 @@ impl State {
     pub(crate) fn reserve_newcomer(&mut self, request: Request, caller: Caller) -> WaiterKey {
         let Request { weight, priority } = request;
         let position = self.queue.next_position(priority);
-        let stage = Stage::Stopped;
-        let waiter = Waiter { stage, weight, caller, waker: None, inside: None };
-        let key = self.waiters.insert(waiter);
+        let key = self.waiters.insert(Waiter::new(Stage::Stopped, weight, caller));
         self.reserve(key, position, true);
         key
+    }
+
+    /// Takes a waiter that has its turn out of the order of starts.
+    pub(crate) fn detach(&mut self, key: WaiterKey) {
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        waiter.detached = true;
+        if let Stage::Reserved { slot, position, .. } = waiter.stage {
+            waiter.stage = Stage::Detached(position);
+            self.detached += 1;
+            *self.slot(slot) = Slot::Free;
+        }
     }
 
     /// Looks whether a waiter has its turn; if not, registers its task.
@@ -573,7 +652,7 @@ impl State {
         };
         match &mut waiter.stage {
             Stage::Stopped => return Acquire::Stopped,
-            Stage::MustQueue(_) => {}
+            Stage::MustQueue(_) | Stage::Detached(_) => {}
             Stage::Reserved { claimed, .. } => *claimed = true,
             Stage::Waiting(_) => {
                 if !poller.is_registered(waiter) {
@@ -590,7 +669,7 @@ impl State {
     /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
     pub(crate) fn has_turn(&self, key: WaiterKey) -> bool {
         let stage = self.waiters.get(key).map(|waiter| waiter.stage);
-        matches!(stage, Some(Stage::Reserved { .. } | Stage::MustQueue(_)))
+        matches!(stage, Some(Stage::Reserved { .. } | Stage::Detached(_) | Stage::MustQueue(_)))
     }
 
     /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
@@ -608,16 +687,23 @@ impl State {
                 self.queue.remove(position);
                 self.enqueue_at(Position { priority: request.priority, ..position }, child);
             }
-            Stage::Reserved { slot, position, .. } => {
+            Stage::Reserved { position, .. } | Stage::Detached(position) => {
+                let slot = if let Stage::Reserved { slot, .. } = stage { Some(slot) } else { None };
+                self.detached -= usize::from(slot.is_none());
                 self.reserved -= 1;
-                self.occupied -= 1;
-                self.extra_weight -= weight as u128 - 1;
-                if request.weight <= weight || self.fits(request.weight) {
+                self.return_room(weight);
+                // Detached room is not taken back when the limit is lowered, so it looks again.
+                if (slot.is_some() && request.weight <= weight) || self.fits(request.weight) {
                     self.take_room(request.weight);
-                    *self.slot(slot) = Slot::Child(child);
+                    match slot {
+                        Some(slot) => *self.slot(slot) = Slot::Child(child),
+                        None => self.admit(child),
+                    }
                     return;
                 }
-                *self.slot(slot) = Slot::Free;
+                if let Some(slot) = slot {
+                    *self.slot(slot) = Slot::Free;
+                }
                 if let Some(permits) = &mut self.permits {
                     permits.free(1);
                 }
@@ -649,6 +735,11 @@ impl State {
                 self.reserved -= 1;
                 self.free_room(waiter.weight);
             }
+            Stage::Detached(_) => {
+                self.detached -= 1;
+                self.reserved -= 1;
+                self.free_room(waiter.weight);
+            }
             Stage::Stopped => {}
         }
         self.group_turn &= waiter.caller != Caller::Group;
@@ -657,10 +748,15 @@ impl State {
 
     /// Reserves room that has been taken: the waiter starts its child in this order.
     fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
-        let slot = self.first_slot + self.starting.len() as u64;
-        self.starting.push_back(Slot::Reserved(key));
         self.reserved += 1;
+        let slot = self.first_slot + self.starting.len() as u64;
         if let Some(waiter) = self.waiters.get_mut(key) {
+            if waiter.detached {
+                waiter.stage = Stage::Detached(position);
+                self.detached += 1;
+                return;
+            }
+            self.starting.push_back(Slot::Reserved(key));
             let must_queue = matches!(waiter.stage, Stage::MustQueue(_));
             waiter.stage = Stage::Reserved { slot, position, claimed, must_queue };
         }
@@ -771,13 +867,6 @@ impl State {
 // === ending ===
 
 impl State {
-    /// Counts a running child that was plain, and frees its room.
-    #[inline]
-    pub(crate) fn finish_plain(&mut self, outcome: Outcome) {
-        self.occupied -= 1;
-        self.count(outcome);
-    }
-
     #[inline]
     fn count(&mut self, outcome: Outcome) {
         *match outcome {
@@ -807,6 +896,11 @@ impl State {
         });
         self.free_room(weight);
         self.has_freed_room |= !stopped;
+        if self.nested.blocked_children() > 0 {
+            // If all children that are left wait, it must not depend on whether another ends in
+            // the same round that one of them is told to queue its child.
+            self.give_freed_room(&mut Effects::default());
+        }
     }
 
     /// Gives the queue the room of children that have ended since it was last processed.
@@ -868,20 +962,61 @@ impl State {
         while let Some(key) = self.pop_dropped() {
             keys.push(key);
         }
-        for waiter in self.waiters.iter_mut() {
+        let mut waiters = core::mem::take(&mut self.waiters);
+        for waiter in waiters.iter_mut() {
             if let Stage::Reserved { slot, .. } = waiter.stage {
-                self.starting[(slot - self.first_slot) as usize] = Slot::Free;
-                self.occupied -= 1;
-                self.extra_weight -= waiter.weight as u128 - 1;
+                *self.slot(slot) = Slot::Free;
+            }
+            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
+                self.return_room(waiter.weight);
             }
             (waiter.stage, waiter.inside) = (Stage::Stopped, None);
         }
+        self.waiters = waiters;
         if let Some(permits) = &mut self.permits {
             permits.free(self.reserved);
         }
-        self.reserved = 0;
+        (self.reserved, self.detached) = (0, 0);
         self.group_turn = false;
         self.nested.clear();
+    }
+
+    /// Refuses newcomers from now on. What was accepted goes on, and so do waiters that have their
+    /// turn; the others are as after a stop.
+    pub(crate) fn refuse_newcomers(&mut self, effects: &mut Effects) {
+        if core::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        let Self { waiters, queue, .. } = self;
+        for waiter in waiters.iter_mut() {
+            if let Stage::Waiting(position) = waiter.stage {
+                queue.remove(position);
+                (waiter.stage, waiter.inside) = (Stage::Stopped, None);
+                waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
+            }
+        }
+        // A waiter that has its turn is inside no child.
+        self.nested.clear();
+        // The group may be over, and its own `go` or `feed` is to look.
+        effects.notify = true;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Holds the group open while it is empty.
+    pub(crate) fn hold(&mut self) {
+        self.holds += 1;
+    }
+
+    pub(crate) fn release_hold(&mut self) {
+        self.holds -= 1;
+        self.recheck_end |= self.holds == 0;
+    }
+
+    fn is_held(&self) -> bool {
+        self.holds > 0 && !self.closing
     }
 
     /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
@@ -890,8 +1025,15 @@ impl State {
         if stopped {
             self.running() == 0
         } else {
-            self.occupied - self.blocked_results == self.daemons && self.queue.is_empty()
+            self.occupied - self.blocked_results == self.daemons
+                && self.queue.is_empty()
+                && !self.is_held()
         }
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
+    pub(crate) fn is_idle(&self, stopped: bool) -> bool {
+        self.running() == 0 && self.refusal(stopped).is_none() && self.is_over(false)
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
@@ -899,6 +1041,7 @@ impl State {
         self.occupied - self.blocked_results == self.daemons
             && (self.daemons > 0 || !self.queue.is_empty())
             && self.queue.has_only_daemons()
+            && !self.is_held()
     }
 
     /// Closes the group if nothing runs and nothing waits.
@@ -906,6 +1049,7 @@ impl State {
         let over = self.running() == 0 && self.is_over(stopped);
         if over {
             self.phase = Phase::Closed;
+            self.finished = !stopped;
         }
         over
     }
@@ -915,7 +1059,8 @@ impl State {
         self.phase = Phase::Closed;
         self.dropped += self.running();
         // The permits are kept until the children are dropped.
-        (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
+        (self.occupied, self.weightless, self.extra_weight) = (0, 0, 0);
+        (self.reserved, self.detached) = (0, 0);
         (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
     }
 
@@ -924,7 +1069,7 @@ impl State {
     pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
         self.close();
         for waiter in self.waiters.iter_mut() {
-            if let Stage::Reserved { .. } = waiter.stage {
+            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
                 (waiter.stage, waiter.inside) = (Stage::Stopped, None);
             }
         }
@@ -939,6 +1084,24 @@ impl State {
     }
 }
 
+// === what the policy is told ===
+
+impl State {
+    pub(crate) fn keep_names(&mut self) {
+        self.keeps_names = true;
+    }
+
+    /// Returns `true` if the policy is to be told more of a running child than its index.
+    pub(crate) fn has_records(&self) -> bool {
+        self.daemons > 0 || (self.keeps_names && !self.running.is_empty())
+    }
+
+    pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
+        let child = self.running.get_mut(index as u64)?;
+        Some(ChildRecord { name: child.name.clone(), key: None, daemon: child.daemon })
+    }
+}
+
 // === observing ===
 
 impl State {
@@ -949,7 +1112,7 @@ impl State {
     /// Records how a running child has ended.
     pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
         if let Some(log) = &mut self.log {
-            let name = self.running.get_mut(index as u64).and_then(|child| child.name.take());
+            let name = self.running.get_mut(index as u64).and_then(|child| child.name.clone());
             log.finished(Some(index), name, outcome);
         }
     }
@@ -973,7 +1136,6 @@ impl State {
     /// Restores the invariants after a change.
     #[inline]
     pub(crate) fn process_queue(&mut self, stopped: bool, effects: &mut Effects) {
-        self.fast_credit = 0;
         self.has_freed_room = false;
         let waits = !self.queue.is_empty() || !self.starting.is_empty();
         if waits || self.recheck_end || self.permits.is_some() {
@@ -1085,8 +1247,9 @@ impl State {
     /// Lets the oldest nested waiter put its child into the queue, if waiting could never end:
     /// every running child contains a waiter.
     fn unblock(&mut self, effects: &mut Effects) {
-        // A reservation's owner brings a child that may run, or gives the room back.
-        let stuck = self.reserved == 0
+        // A reservation's owner brings a child that may run, or gives the room back; but that of a
+        // detached one may be a child that waits.
+        let stuck = self.reserved == self.detached
             && self.nested.blocked_children() + self.daemons
                 == self.running() - self.blocked_results;
         if !stuck {
@@ -1136,5 +1299,7 @@ impl State {
     }
 }
 
+// The path is written out since the package `tests/model` compiles this file as well.
 #[cfg(test)]
-mod tests;
+#[path = "state/tests.rs"]
+pub(crate) mod tests;

@@ -22,6 +22,7 @@ use crate::set::BlockSet;
 
 pub(crate) mod attach;
 pub(crate) mod join;
+pub(crate) mod key;
 pub(crate) mod set;
 pub(crate) mod task;
 

@@ -86,7 +86,8 @@ impl<F> Task<F> {
         self
     }
 
-    /// Sets how much of the group's limit the child takes. The default is 1, and 0 counts as 1.
+    /// Sets how much of the group's limit the child takes. The default is 1. A child of weight 0
+    /// takes none, and waits only for its turn.
     ///
     /// A child that is heavier than the limit runs alone. A light child never overtakes a heavy one
     /// that waits before it. Go's `semaphore.Weighted` (`golang.org/x/sync`) does the same, except
@@ -108,7 +109,7 @@ impl<F> Task<F> {
     /// assert_eq!((group.stats().running, group.stats().queued), (2, 1));
     /// ```
     pub fn weight(mut self, weight: usize) -> Self {
-        self.options.weight = weight.max(1);
+        self.options.weight = weight;
         self
     }
 
@@ -147,9 +148,11 @@ impl<F> Task<F> {
     /// finish. So a daemon has to listen to the group's token. If it does not, the group waits for
     /// it, at most for the [grace](crate::Group::with_grace) if there is one.
     ///
+    /// Its error counts like any other's, also after the stop. Its `Ok` value goes neither to the
+    /// policy nor to a stream of results, and is dropped.
+    ///
     /// A daemon takes room like any child: under a limit of 1 it leaves none for others. A daemon
-    /// in the queue does not hold the group open either: the stop drops it. A daemon's result
-    /// counts like any other's, also after the stop.
+    /// in the queue does not hold the group open either: the stop drops it.
     ///
     /// The stop comes when the group itself is polled. It does not come while a
     /// [`go`](crate::Group::go) or a [`feed`](crate::Group::feed) drives the group, nor while the

@@ -282,6 +282,7 @@ where
             policy: Some(policy),
             panic: FirstPanic::default(),
             hooks: None,
+            has_policy: false,
             stopped_by_group: false,
             on_cancel: None,
             on_stop: OnStop::Drain,
@@ -320,6 +321,36 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
+    /// Sets how many children may wait in the queue. Without it there is no bound.
+    ///
+    /// If so many wait, [`try_queue`](Self::try_queue) gives its child back, with
+    /// [`AtLimit`](crate::TryGoError::AtLimit), and [`queue`](Self::queue) drops it. A dropped one
+    /// counts in [`Stats::dropped`](crate::Stats::dropped), and an observer is told that it was
+    /// rejected. With a bound of 0, a child that finds no room is never queued.
+    ///
+    /// The bound is for children that come by these two methods. A caller that waits in
+    /// [`go`](Self::go), [`feed`](Self::feed) or [`reserve`](crate::Handle::reserve) is not
+    /// counted. The child of a `go` that waits [inside a
+    /// child](crate::Handle#waiting-inside-a-child) is queued even if the queue is full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    ///
+    /// let mut group = Group::new().with_limit(1).with_queue_limit(1);
+    /// for _ in 0..2 {
+    ///     assert!(group.try_queue(async { Ok::<(), ()>(()) }).is_ok());
+    /// }
+    /// let refused = group.try_queue(async { Ok(()) });
+    /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
+    /// assert_eq!((group.stats().running, group.stats().queued), (1, 1));
+    /// ```
+    pub fn with_queue_limit(mut self, limit: usize) -> Self {
+        self.admission.set_queue_limit(limit);
+        self
+    }
+
     /// Makes the group's token a child of `token`, so that a cancel of `token` stops the group.
     ///
     /// After such a stop an `Ok` output may be incomplete, unless
@@ -355,8 +386,8 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Shares a semaphore with other groups and other code: each running child holds one permit of
-    /// it, beside the group's own limit.
+    /// Shares a [`Semaphore`] with other groups and other code: each running child holds one permit
+    /// of it, beside the group's own limit.
     ///
     /// A child that has room but no permit waits as it would for room, at its position in the
     /// queue, and [`try_go`](Self::try_go) says [`AtLimit`](crate::TryGoError::AtLimit). The group,
@@ -389,8 +420,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     /// use std::sync::Arc;
     ///
-    /// use async_lock::Semaphore;
-    /// use errgroup::Group;
+    /// use errgroup::{Group, Semaphore};
     ///
     /// # async fn fetch(url: &str) -> Result<(), std::io::Error> { Ok(()) }
     /// # futures::executor::block_on(async {
@@ -419,18 +449,18 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// The policies that come with the crate have builders of their own:
     /// [`collect`](Self::collect), [`all_errors`](Self::all_errors), [`settle`](Self::settle),
-    /// [`first_ok`](Self::first_ok) and [`first_done`](Self::first_done). If several policies are
-    /// set, the last one holds.
+    /// [`first_ok`](Self::first_ok) and [`first_done`](Self::first_done).
     ///
     /// # Panics
     ///
     /// Panics if the group has accepted a child already, since the policy has to be told of all of
-    /// them, or if it has resolved.
+    /// them, or if it has resolved. Panics if a policy was set before, or
+    /// [`err_on_cancel`](Self::err_on_cancel): it would be undone.
     ///
     /// # Examples
     ///
     /// ```
-    /// use errgroup::{Group, Policy, Verdict};
+    /// use errgroup::{ChildInfo, Group, Policy, Reason, Verdict};
     ///
     /// #[derive(Default)]
     /// struct Sum(u64);
@@ -438,12 +468,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// impl<E> Policy<u64, E> for Sum {
     ///     type Output = u64;
     ///
-    ///     fn on_child(&mut self, _index: usize, result: Result<u64, E>) -> Verdict {
+    ///     fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<u64, E>) -> Verdict {
     ///         self.0 += result.unwrap_or(0);
     ///         Verdict::Continue
     ///     }
     ///
-    ///     fn finish(&mut self) -> u64 {
+    ///     fn finish(&mut self, _: &Reason) -> u64 {
     ///         self.0
     ///     }
     /// }
@@ -457,7 +487,30 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     #[track_caller]
-    pub fn with_policy<Q>(self, policy: Q) -> Group<C, Q, Q::Output>
+    pub fn with_policy<Q>(mut self, policy: Q) -> Group<C, Q, Q::Output>
+    where
+        Q: Policy<C::Ok, C::Err>,
+    {
+        self.admission.keep_names();
+        self.set_policy(policy)
+    }
+
+    /// Sets the policy, which may be one that does not ask for the children's names.
+    #[track_caller]
+    pub(super) fn set_policy<Q>(self, policy: Q) -> Group<C, Q, Q::Output>
+    where
+        Q: Policy<C::Ok, C::Err>,
+    {
+        assert!(
+            !self.has_policy,
+            "a group has one policy: set it once (`with_policy`, `collect`, ...)"
+        );
+        self.map_policy(|_| policy)
+    }
+
+    /// Replaces the policy by what `map` makes of it.
+    #[track_caller]
+    pub(super) fn map_policy<Q>(mut self, map: impl FnOnce(P) -> Q) -> Group<C, Q, Q::Output>
     where
         Q: Policy<C::Ok, C::Err>,
     {
@@ -465,7 +518,42 @@ impl<C: Children, P, O> Group<C, P, O> {
             self.is_new(),
             "set the policy (`with_policy`, `collect`, ...) before the group's first child",
         );
-        self.replace_policy(policy, poll::advance::<C, Q, Q::Output, false>, Q::finish)
+        assert!(
+            self.on_cancel.is_none(),
+            "call `err_on_cancel` after the policy's builders, which would undo it",
+        );
+        match self.policy.take().map(map) {
+            Some(policy) => {
+                self.replace_policy(policy, poll::advance::<C, Q, Q::Output, false>, Q::finish)
+            }
+            None => unreachable!("the policy of a new group has not panicked"),
+        }
+    }
+}
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Names the type of the children's errors, and leaves all else to be inferred.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_error::<std::io::Error>();
+    /// group.queue(async {
+    ///     let mut file = std::fs::File::open("Cargo.toml")?;
+    ///     std::io::copy(&mut file, &mut std::io::sink())?;
+    ///     Ok(())
+    /// });
+    /// assert!(group.await.is_ok());
+    /// # });
+    /// ```
+    pub fn with_error<E>(self) -> Self
+    where
+        C: Children<Err = E>,
+    {
+        self
     }
 }
 

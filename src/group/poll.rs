@@ -27,7 +27,7 @@ use crate::admission::{Phase, Shared};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Children, Kind};
 use crate::observe::Outcome;
-use crate::policy::{Policy, Verdict};
+use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 use crate::token::CancelToken;
 use crate::util::current;
@@ -218,10 +218,15 @@ where
                     admission.log_finished(index, outcome);
                 }
                 *stage = Stage::Policy(outcome);
+                let record = admission.record_of(index);
+                let child = ChildInfo::with_record(index, record.as_ref());
+                // The value of a daemon is no result.
+                let is_result = !child.is_daemon() || outcome == Outcome::Failed;
                 let verdict = match policy {
-                    Some(policy) => policy.on_child(index, result),
-                    // It has panicked, and is told nothing more; the result is dropped.
-                    None => {
+                    // A stream takes the value of a daemon out of its order.
+                    Some(policy) if is_result || FETCHED => policy.on_child(&child, result),
+                    // A policy that has panicked is told nothing more.
+                    _ => {
                         drop(result);
                         Verdict::Continue
                     }
@@ -231,8 +236,8 @@ where
                     return false;
                 }
                 *stage = Stage::Child;
-                if FETCHED {
-                    admission.finish_unfetched(index);
+                if FETCHED && is_result {
+                    admission.finish_unfetched(index, outcome);
                 } else {
                     admission.finish(index, outcome);
                 }
@@ -243,7 +248,7 @@ where
         if let Some((reason, index, outcome)) = turn.stop.take() {
             group.stop(reason);
             if FETCHED {
-                group.admission.finish_unfetched(index);
+                group.admission.finish_unfetched(index, outcome);
             } else {
                 group.admission.finish(index, outcome);
             }
@@ -386,15 +391,19 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.admit_next(&mut self.set);
     }
 
-    /// Resolves, after the children were polled, if that was the end. If only daemons are left,
-    /// ends them.
+    /// Resolves, after the children were polled, if that was the end.
     pub(crate) fn conclude(&mut self, budget: &mut usize) -> Poll<O> {
+        self.end_daemons(budget);
+        self.try_resolve()
+    }
+
+    /// Ends the daemons if nothing else is left.
+    pub(crate) fn end_daemons(&mut self, budget: &mut usize) {
         self.deliver_events();
         if self.admission.has_only_daemons() {
             self.stop(Reason::Finished);
             while self.advance(budget) == Driven::Progress {}
         }
-        self.try_resolve()
     }
 
     /// Ends a poll. One that ends pending with work left wakes its task.
@@ -479,7 +488,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Resolves if nothing runs and nothing waits: to the output, or by the panic.
-    fn try_resolve(&mut self) -> Poll<O> {
+    pub(crate) fn try_resolve(&mut self) -> Poll<O> {
         if self.is_resolved() || !self.set.blocks().is_empty() || !self.admission.try_close() {
             return Poll::Pending;
         }
@@ -489,14 +498,20 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.hooks.is_some() {
             self.drop_timers();
         }
+        let why = self.end_reason();
         let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
-        let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy)));
+        let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy, &why)));
         let panicked = self.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         let output = output.and_then(|output| self.apply_on_cancel(output));
         self.drop_observer();
         self.panic.guard(|| self.admission.announce_end());
         self.give_out(output)
+    }
+
+    /// Returns what has ended the group.
+    fn end_reason(&self) -> Reason {
+        self.admission.reason().unwrap_or(Reason::Finished)
     }
 
     /// Resolves to the output, or resumes the panic that the group keeps.
@@ -513,10 +528,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// the children, then calls `drop_rest`, which drops what is beside them. The first panic of
     /// all that, or the one that the group keeps, resumes when nothing is left.
     pub(crate) fn finish_now(&mut self, drop_rest: impl FnOnce(&mut FirstPanic)) -> Poll<O> {
-        let finish = self.finish;
+        let (finish, why) = (self.finish, self.end_reason());
         let mut panic = core::mem::take(&mut self.panic);
         let policy = self.policy.as_mut().filter(|_| !panic.is_some());
-        let output = policy.and_then(|policy| panic.guard(|| finish(policy)));
+        let output = policy.and_then(|policy| panic.guard(|| finish(policy, &why)));
         if let Some(payload) = self.abort().take() {
             panic.keep(payload);
         }

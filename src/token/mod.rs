@@ -307,6 +307,28 @@ impl Drop for CancelToken {
     }
 }
 
+/// Waits until the token is cancelled, as [`cancelled`](CancelToken::cancelled) does.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::{CancelToken, Reason};
+///
+/// # futures::executor::block_on(async {
+/// let token = CancelToken::new();
+/// token.cancel();
+/// assert_eq!(token.await, Reason::Cancelled);
+/// # });
+/// ```
+impl IntoFuture for CancelToken {
+    type Output = Reason;
+    type IntoFuture = Cancelled;
+
+    fn into_future(self) -> Cancelled {
+        Cancelled::new(self)
+    }
+}
+
 impl Default for CancelToken {
     fn default() -> Self {
         Self::new()

@@ -17,7 +17,7 @@ pub(crate) struct InOrder<V> {
     next: usize,
     /// How many entries are not holes.
     len: usize,
-    /// The indexes from `next` on whose values will not come; `next` is not one of them.
+    /// Indexes from `next` on that have no value.
     skipped: BTreeSet<usize>,
 }
 
@@ -57,25 +57,29 @@ impl<V> InOrder<V> {
         self.len -= 1;
         let index = self.next;
         self.next += 1;
-        if !self.skipped.is_empty() {
-            self.pass_skipped();
-        }
+        self.pass_skipped();
         Some((index, value))
     }
 
-    /// Waits no more for the value of an index that has not come.
+    /// Expects no value of an index that has none so far.
     pub(crate) fn skip(&mut self, index: usize) {
-        self.skipped.insert(index);
-        self.pass_skipped();
+        if index >= self.next {
+            self.skipped.insert(index);
+            self.pass_skipped();
+        }
     }
 
+    #[inline]
     fn pass_skipped(&mut self) {
-        while self.skipped.first().is_some_and(|first| *first <= self.next) {
-            if self.skipped.pop_first() == Some(self.next) {
-                self.values.pop_front();
-                self.next += 1;
-            }
+        while !self.skipped.is_empty() && self.skipped.remove(&self.next) {
+            self.values.pop_front();
+            self.next += 1;
         }
+    }
+
+    /// Returns the index of the next value if it is missing and a later one is held.
+    pub(crate) fn missing(&self) -> Option<usize> {
+        matches!(self.values.front(), Some(None)).then_some(self.next)
     }
 
     /// Returns `true` if the next value in order has come.
@@ -95,7 +99,7 @@ impl<V> InOrder<V> {
             self.values.pop_front();
             self.next += 1;
         }
-        self.pass_skipped();
+        self.skipped = self.skipped.split_off(&self.next);
     }
 
     /// Takes all values, in order and without the holes. The buffer is then as new.
@@ -146,6 +150,22 @@ mod tests {
         assert_eq!(buffer.next(), Some((4, 'e')));
         buffer.skip_missing();
         assert_eq!((buffer.next(), buffer.len()), (None, 0));
+    }
+
+    #[test]
+    fn an_index_without_a_value_is_passed_by() {
+        let mut buffer = buffer(&[(2, 'c')]);
+        buffer.skip(1);
+        assert_eq!((buffer.missing(), buffer.has_next()), (Some(0), false));
+        buffer.put(0, 'a');
+        buffer.skip(3);
+        assert_eq!(
+            [buffer.next(), buffer.next(), buffer.next()],
+            [Some((0, 'a')), Some((2, 'c')), None]
+        );
+        buffer.put(4, 'e');
+        buffer.skip(3);
+        assert_eq!((buffer.next(), buffer.missing(), buffer.len()), (Some((4, 'e')), None, 0));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use errgroup::{CancelToken, Children, Group, Handle, task};
+use errgroup::{CancelToken, Children, Group, Handle, Reason, task};
 use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use tokio::task::yield_now;
 
@@ -377,6 +377,19 @@ async fn a_map_works_in_the_combinators() {
             errgroup::for_each(8, ["", &urls[0]], check),
         );
         assert_eq!(both, Err("no such page"));
+        let (any, text, each, Ok(values)) = futures::join!(
+            errgroup::map_stream(8, stream::iter(&urls), |url| page(url)),
+            errgroup::map_stream(8, stream::iter(&urls), |url| check(url)),
+            errgroup::for_each_stream(8, stream::iter(&urls), |url| page(url)),
+            errgroup::map(8, &urls, |url| errgroup::value(async { check(url).await.is_ok() })),
+        );
+        assert_eq!((any.unwrap(), each.unwrap()), (text.unwrap(), ()));
+        assert_eq!(values, vec![true; 20]);
+        let both = futures::try_join!(
+            errgroup::map_stream(8, stream::iter(&urls), |url| check(url)),
+            errgroup::for_each_stream(8, stream::iter(["", &urls[0]]), check),
+        );
+        assert_eq!(both, Err("no such page"));
         let mut never = futures::future::pending::<()>();
         let mut all = errgroup::map(8, &urls, |url| check(url));
         futures::select! {
@@ -535,6 +548,9 @@ fn auto_traits_are_those_of_the_parts() {
     send::<errgroup::future::Map<std::ops::Range<u8>, fn(u8), Pin<()>, (), Arc<()>>>();
     unpin::<errgroup::future::Map<Pinned, Pinned, Pin<Pinned>, Pinned, Pinned>>();
     unpin::<errgroup::future::ForEach<Pinned, Pinned, Pin<Pinned>, Pinned>>();
+    send::<errgroup::future::MapStream<stream::Pending<u8>, fn(u8), Pin<()>, (), Arc<()>>>();
+    unpin::<errgroup::future::MapStream<(), Pinned, Pin<Pinned>, Pinned, Pinned>>();
+    unpin::<errgroup::future::ForEachStream<(), Pinned, Pin<Pinned>, Pinned>>();
     send::<errgroup::future::Hedge<fn(), Pin<()>, (), Arc<()>, fn(), Pin<()>>>();
     unpin::<errgroup::future::Hedge<Pinned, Pin<()>, (), (), Pinned, std::future::Ready<()>>>();
     sync::<Stats>();
@@ -738,7 +754,8 @@ async fn streams_of_results_are_spawned() {
             in_order.try_collect::<Vec<_>>(),
             unboxed.count(),
         );
-        assert!(token.is_cancelled());
+        // Being empty is no end.
+        assert!(!token.is_cancelled());
         Ok::<_, AnyError>((sum, fed?.len(), in_order?.len(), unboxed))
     });
     assert_eq!(lengths.await.unwrap(), (14, 20, 20, 20));
@@ -869,4 +886,32 @@ fn a_handle_of_any_children_is_send_if_they_are() {
     }
     let group = Group::<errgroup::Boxed<'_, (), ()>>::new();
     check(&group.handle());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_with_names_and_reasons_work_in_a_spawned_task() {
+    let output = spawned(async {
+        let urls = urls();
+        let urls = &urls;
+        let cause = |error: &AnyError| Reason::cause(format!("{error} of {}", urls.len()));
+        let mut any = Group::new().with_limit(4).with_reason(cause).named();
+        let mut text = Group::unboxed().all_errors().tolerate(2).named();
+        let mut awaited = Group::new().collect().named().with_reason(|_: &&str| Reason::Done);
+        for url in urls {
+            if any.go(task(fetch(url)).name(url.clone())).await.is_err() {
+                break;
+            }
+            text.queue(task(check(url)));
+            awaited.queue(check(url));
+        }
+        let scope = Group::new().with_limit(2).collect().try_scope(async |handle| {
+            for url in urls {
+                handle.queue(check(url));
+            }
+            Ok::<_, &'static str>(urls.len())
+        });
+        let (any, text, awaited, scope) = futures::join!(any, text, awaited, scope);
+        (any.is_ok(), text.is_ok(), awaited.is_ok(), scope.map(|(n, all)| (n, all.len())))
+    });
+    assert_eq!(output.await, (true, true, true, Ok((20, 20))));
 }

@@ -13,6 +13,7 @@
 
 mod common;
 
+mod buffered;
 mod builders;
 mod closed;
 mod coming_from;
@@ -24,6 +25,7 @@ mod drop;
 mod err_on_cancel;
 mod errors;
 mod extend;
+mod failures;
 mod fairness;
 mod feed;
 mod first_error;
@@ -37,11 +39,13 @@ mod joinable;
 mod joinset;
 mod limit;
 mod map;
+mod map_stream;
 #[cfg(feature = "std")]
 mod nested;
 mod observer;
 mod observer_calls;
 mod on;
+mod open;
 mod order;
 mod panics;
 mod policies;
@@ -49,6 +53,7 @@ mod policy;
 mod priorities;
 mod queue;
 mod reservations;
+mod reserve;
 mod results;
 mod scope;
 mod semaphore;

@@ -181,19 +181,33 @@ impl Model {
 
     /// How much room they take.
     fn used(&self) -> usize {
+        self.weights().sum()
+    }
+
+    fn weights(&self) -> impl Iterator<Item = usize> + '_ {
         let running = self.running.iter().map(|id| self.traits[*id].weight);
-        let reserved = self.starting.iter().map(|slot| match slot {
-            Slot::Child(_) => 0,
-            Slot::Reserved(ticket) => self.ticket_weight(*ticket),
+        let reserved = self.starting.iter().filter_map(|slot| match slot {
+            Slot::Child(_) => None,
+            Slot::Reserved(ticket) => Some(self.ticket_weight(*ticket)),
         });
-        running.chain(reserved).sum()
+        running.chain(reserved)
     }
 
     /// **Never above the limit**: a child is admitted only if this holds. A child that is heavier
-    /// than the limit runs alone.
+    /// than the limit runs alone. One without a weight needs no room, unless admission is paused.
     fn fits(&self, weight: usize) -> bool {
-        self.limit
-            .is_none_or(|limit| self.used() + weight <= limit || (self.count() == 0 && limit > 0))
+        self.limit.is_none_or(|limit| {
+            let used = self.used();
+            used + weight <= limit || (limit > 0 && (used == 0 || weight == 0))
+        })
+    }
+
+    /// Returns `true` if more room is taken than there is, but for a child that runs alone.
+    fn is_over_limit(&self) -> bool {
+        self.limit.is_some_and(|limit| match limit {
+            0 => self.count() > 0,
+            _ => self.used() > limit && self.weights().filter(|weight| *weight > 0).count() > 1,
+        })
     }
 
     /// **Never more than there are permits**, one for each child.
@@ -240,7 +254,7 @@ impl Model {
         assert_eq!(self.queue.insert(rank, entry), None);
     }
 
-    fn is_daemon(&self, id: Id) -> bool {
+    pub fn is_daemon(&self, id: Id) -> bool {
         self.traits[id].daemon
     }
 
@@ -301,8 +315,9 @@ impl Model {
     fn fulfil(&mut self, ticket: Ticket, id: Id) {
         assert!(!self.is_stopped());
         let at = self.slot(ticket).unwrap();
-        let more = self.traits[id].weight - self.ticket_weight(ticket);
-        if more == 0 || self.count() == 1 || self.fits(more) {
+        let (weight, reserved) = (self.traits[id].weight, self.ticket_weight(ticket));
+        let alone = self.used() == reserved;
+        if weight <= reserved || alone || self.fits(weight - reserved) {
             self.starting[at] = Slot::Child(id);
             self.accept(id);
         } else {
@@ -335,10 +350,7 @@ impl Model {
         }
         // **A lowered limit** takes reserved room back, unless a child is held behind it, or the
         // waiter is alone.
-        while self
-            .limit
-            .is_some_and(|limit| self.used() > limit && (self.count() > 1 || limit == 0))
-        {
+        while self.is_over_limit() {
             let Some(&Slot::Reserved(ticket)) = self.starting.back() else {
                 break;
             };
@@ -636,9 +648,11 @@ impl Model {
                 return;
             }
         };
-        self.ended.push(Ended { index, result });
-        if let Some(reason) = self.rule.stops(result) {
-            self.stop(reason);
+        if result.is_err() || !self.is_daemon(id) {
+            self.ended.push(Ended { index, result });
+            if let Some(reason) = self.rule.stops(result) {
+                self.stop(reason);
+            }
         }
         if self.is_stopped() {
             self.drop_queue();

@@ -504,7 +504,11 @@ impl World {
                     model.leave(ticket);
                 }
                 Event::Panicked(id) => model.finished(id, Outcome::Panicked),
+                // **A daemon's value is no result**: the policy is not told.
+                Event::Returned(id) if model.is_daemon(id) => model.finished(id, Outcome::Ok),
+                Event::Returned(_) => {}
                 Event::Finished(id, index, ok) => {
+                    assert!(!ok || !model.is_daemon(id), "the policy is told a daemon's value");
                     assert_eq!(model.place(id), Place::Running(index), "the index");
                     model.finished(id, if ok { Outcome::Ok } else { Outcome::Failed });
                 }
