@@ -43,8 +43,9 @@ pub struct Stats {
     pub ok: usize,
     /// Finished with `Err`.
     pub failed: usize,
-    /// Ended without a result: it panicked; or it was dropped by a stop while it was queued, by a
-    /// grace that was over, or with the group; or it was passed to `queue` after a stop, or came
-    /// from the stream of a `feed` while the group stopped.
+    /// Ended without a result: it panicked; or it was [aborted](crate::ChildHandle::abort); or it
+    /// was dropped: by a stop while it was queued, or because it [ends with the
+    /// stop](crate::Task::until_stop), by a grace that was over, or with the group; or it was
+    /// passed to `queue` after a stop, or came from the stream of a `feed` while the group stopped.
     pub dropped: usize,
 }
