@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use core::cmp::Reverse;
 
+use crate::child::join::JoinId;
 use crate::child::task::Options;
 use crate::util::sparse_queue::SparseQueue;
 
@@ -21,11 +22,14 @@ pub(crate) struct Request {
     pub(crate) priority: i32,
 }
 
-/// A child that is not in the set yet: its key, and the options that its task was given.
+/// A child that is not in the set yet: its key, the options that its task was given if they are not
+/// the usual ones, and the name under which it can be aborted.
 #[derive(Debug)]
 pub(crate) struct QueuedChild {
     pub(crate) key: ChildKey,
     pub(crate) options: Option<Box<Options>>,
+    /// Its name, if it is joinable.
+    pub(crate) join: Option<JoinId>,
 }
 
 /// A position in the queue: behind higher priorities, and behind earlier arrivals of its own.
@@ -60,6 +64,9 @@ pub(crate) struct WaitQueue {
 impl Request {
     /// What a plain child asks for.
     pub(crate) const PLAIN: Self = Self { weight: 1, priority: 0 };
+
+    /// What a plain child asks for that overtakes nothing.
+    pub(crate) const LAST: Self = Self { weight: 1, priority: i32::MIN };
 
     /// Returns what a child with these options asks for.
     #[inline]
@@ -189,5 +196,123 @@ impl WaitQueue {
             self.ranked.remove(&Reverse(priority));
         }
         result
+    }
+}
+
+#[cfg(test)]
+impl WaitQueue {
+    /// Calls `visit` with the entries, in the order of admission, and checks the numbers; `len` is
+    /// how many entries there are. One that came back to a position that another has left may not
+    /// be found.
+    pub(super) fn check(&mut self, len: usize, mut visit: impl FnMut(Position, &Entry)) {
+        let (mut found, mut binding) = (0, 0);
+        let ranked = self.ranked.iter_mut().map(|(priority, entries)| (priority.0, entries));
+        let mut lists: alloc::vec::Vec<_> = ranked.chain([(0, &mut self.plain)]).collect();
+        lists.sort_by_key(|(priority, _)| Reverse(*priority));
+        for (priority, entries) in lists {
+            assert!(priority == 0 || !entries.is_empty(), "a list is empty");
+            for arrival in 1..=self.arrivals {
+                if let Some(entry) = entries.get_mut(arrival) {
+                    found += 1;
+                    binding += usize::from(entry.is_binding());
+                    visit(Position { priority, arrival }, entry);
+                }
+            }
+        }
+        assert!(found <= len);
+        assert!(self.binding == binding || found < len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn waiter(key: WaiterKey) -> Entry {
+        Entry::Waiter { key, weight: 1 }
+    }
+
+    fn daemon(key: ChildKey) -> Entry {
+        let options = Options { daemon: true, ..Options::default() };
+        Entry::Child(QueuedChild { key, options: Some(Box::new(options)), join: None })
+    }
+
+    fn keys(queue: &mut WaitQueue, len: usize) -> Vec<usize> {
+        let mut keys = Vec::new();
+        queue.check(len, |_, entry| match entry {
+            Entry::Child(child) => keys.push(child.key),
+            Entry::Waiter { key, .. } => keys.push(*key),
+        });
+        keys
+    }
+
+    fn pop(queue: &mut WaitQueue) -> Option<(Position, WaiterKey)> {
+        match queue.pop()? {
+            (position, Entry::Waiter { key, .. }) => Some((position, key)),
+            (position, Entry::Child(child)) => Some((position, child.key)),
+        }
+    }
+
+    #[test]
+    fn entries_leave_by_priority_and_then_by_arrival() {
+        let mut queue = WaitQueue::default();
+        for (key, priority) in [0, -1, 5, 0, 5, -1].into_iter().enumerate() {
+            let position = queue.next_position(priority);
+            queue.insert(position, waiter(key));
+        }
+        assert_eq!(keys(&mut queue, 6), [2, 4, 0, 3, 1, 5]);
+        for expected in [2, 4, 0, 3, 1, 5] {
+            assert!(matches!(queue.first(), Some(Entry::Waiter { key, .. }) if *key == expected));
+            assert_eq!(pop(&mut queue).unwrap().1, expected);
+        }
+        assert!(queue.is_empty() && queue.first().is_none() && queue.pop().is_none());
+    }
+
+    #[test]
+    fn an_entry_that_returns_to_its_position_is_where_it_was() {
+        let mut queue = WaitQueue::default();
+        for (key, priority) in [2, 2, 0, 0].into_iter().enumerate() {
+            let position = queue.next_position(priority);
+            queue.insert(position, waiter(key));
+        }
+        let (first, second) = (pop(&mut queue).unwrap(), pop(&mut queue).unwrap());
+        queue.insert(second.0, waiter(second.1));
+        queue.insert(first.0, waiter(first.1));
+        assert_eq!(keys(&mut queue, 4), [0, 1, 2, 3]);
+        assert!(queue.remove(second.0).is_some());
+        assert!(queue.remove(second.0).is_none());
+        assert_eq!(keys(&mut queue, 3), [0, 2, 3]);
+    }
+
+    #[test]
+    fn a_newcomer_comes_before_lower_priorities_only() {
+        let mut queue = WaitQueue::default();
+        assert!(queue.yields_to(-9));
+        let position = queue.next_position(1);
+        queue.insert(position, waiter(0));
+        assert!(queue.yields_to(2));
+        assert!(!queue.yields_to(1));
+        assert!(!queue.yields_to(0));
+        let position = queue.next_position(0);
+        queue.insert(position, waiter(1));
+        pop(&mut queue);
+        assert!(queue.yields_to(1));
+        assert!(!queue.yields_to(0));
+    }
+
+    #[test]
+    fn a_queue_of_daemons_holds_nothing_open_and_a_waiter_does() {
+        let mut queue = WaitQueue::default();
+        let position = queue.next_position(0);
+        queue.insert(position, daemon(0));
+        assert!(queue.has_only_daemons());
+        let position = queue.next_position(3);
+        queue.insert(position, waiter(1));
+        assert!(!queue.has_only_daemons());
+        assert!(queue.remove(position).is_some());
+        assert!(queue.has_only_daemons());
+        assert_eq!(keys(&mut queue, 1), [0]);
     }
 }

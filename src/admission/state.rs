@@ -10,12 +10,14 @@
 //! - The head of `queue` does not fit, or lacks only a permit; or `queue` is empty.
 //! - `starting` is empty, or its head is `Reserved`: children start in the order in which they
 //!   got room. A child's index is given when it starts, so the indexes have no gaps.
-//! - `occupied` is the number of running children and of reservations; `extra_weight` is the
-//!   room that they take beyond one each. With a semaphore, each of `occupied` has a permit.
+//! - `occupied` is the number of running children and of reservations. `weightless` of them take
+//!   no room; `extra_weight` is what the others take beyond one each. With a semaphore, each of
+//!   `occupied` has a permit.
 //! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
 //!   exactly while it is `Reserved`.
-//! - If every running child but the daemons contains a waiter, and nothing is reserved, the
-//!   oldest of these waiters is `MustQueue`.
+//! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
+//!   `Detached`, the oldest of these waiters is `MustQueue`.
+//! - Once the group is closing, no waiter is `Waiting`.
 //! - From `Phase::Closed` on nothing is admitted, and the queue stays empty.
 
 use alloc::boxed::Box;
@@ -25,10 +27,14 @@ use alloc::vec::Vec;
 use core::task::Waker;
 
 use super::closed::ClosedEvent;
+use super::ended::{EndNotes, Ended};
 use super::events::{EventLog, Name};
+use super::joins::Joins;
 use super::nested::Nested;
 use super::permits::Permits;
 use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
+use crate::child::join::JoinId;
+use crate::child::key::Key;
 use crate::child::task::Options;
 use crate::observe::Outcome;
 use crate::stats::Stats;
@@ -44,14 +50,15 @@ pub(crate) struct State {
     dropped: usize,
     /// How many running children and reservations have room.
     occupied: usize,
-    /// The room that they take beyond one each.
+    /// How many of them take no room.
+    weightless: usize,
+    /// The room that the others take beyond one each.
     extra_weight: u128,
     reserved: usize,
+    /// How many of the reservations are [`Detached`](Stage::Detached).
+    detached: usize,
     /// How many finished children keep their room until an earlier result has been fetched.
     blocked_results: usize,
-    /// How many plain children may start without a further look, in a group without handles. A
-    /// cache: there may be room for more.
-    pub(crate) fast_credit: usize,
     next_index: usize,
     queue: WaitQueue,
     waiters: Slab<Waiter>,
@@ -70,8 +77,15 @@ pub(crate) struct State {
     /// What is known of running children, by their index; of plain ones nothing.
     running: SparseQueue<Running>,
     daemons: usize,
+    notes: EndNotes,
     ended: Ended,
+    /// The policy may ask for the names of the children that finish.
+    keeps_names: bool,
+    /// How many running children end with the stop.
+    until_stop: usize,
     permits: Option<Permits>,
+    /// From the first joinable child on.
+    joins: Option<Box<Joins>>,
     /// Kept for an observer.
     log: Option<Box<EventLog>>,
     /// Children have ended, before any stop, whose room was not given to the queue yet.
@@ -81,6 +95,14 @@ pub(crate) struct State {
     /// A waiter of the group's own task has its turn, and has not been polled since.
     group_turn: bool,
     phase: Phase,
+    /// Newcomers are refused; what was accepted goes on.
+    closing: bool,
+    /// The group has resolved, and nothing had stopped it.
+    pub(super) finished: bool,
+    /// How many callers hold the group open while it is empty.
+    holds: usize,
+    /// How many children may be queued.
+    queue_limit: usize,
     /// Made when it is first asked for.
     closed: Option<Arc<ClosedEvent>>,
 }
@@ -98,10 +120,14 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// A caller of `go` or `feed` that waits for room, or has it reserved, and then delivers a child.
+/// A caller of `go`, `feed` or `reserve` that waits for room, or has it reserved, and then delivers
+/// a child.
 struct Waiter {
     stage: Stage,
     weight: usize,
+    /// It has had its turn in a `reserve`, and its room is [detached](Stage::Detached) if it has
+    /// any.
+    detached: bool,
     caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
     waker: Option<Waker>,
@@ -124,7 +150,10 @@ enum Stage {
         /// is revoked.
         must_queue: bool,
     },
-    /// The group has stopped.
+    /// The same, without a place in the order of starts: its owner may keep the room for long, and
+    /// holds up no other child.
+    Detached(Position),
+    /// The group has stopped, or was closed before the waiter had its turn.
     Stopped,
 }
 
@@ -139,35 +168,20 @@ enum Slot {
 struct Running {
     weight: usize,
     daemon: bool,
-    /// Kept for an observer only.
+    /// It is dropped at the stop.
+    until_stop: bool,
+    /// Its name, if it is joinable.
+    join: Option<JoinId>,
+    /// Kept for an observer, or for a policy that may ask for it.
     name: Name,
 }
 
-/// The running children that have ended outside of the group's polls, as far as that is noted: the
-/// policy is still to be told of them.
-#[derive(Default)]
-struct Ended {
-    notes: EndNotes,
-    ok: usize,
-    failed: usize,
-    dropped: usize,
-    /// How many of them have freed their room. Which ones does not matter: all are plain.
-    roomless: usize,
-    /// A child has ended in such a way that the policy may stop the group when it is told.
-    /// Children that end later keep their room until then.
-    blocked: bool,
-}
-
-/// What is noted of a child that has ended outside of the group's polls, before the policy is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum EndNotes {
-    /// Nothing: it runs.
-    #[default]
-    Nothing,
-    /// It runs no longer.
-    Ended,
-    /// Nor does it take room, if it is plain and has returned `Ok`, which does not stop the group.
-    FreesRoom,
+/// What the policy is told of a child that has finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChildRecord {
+    pub(crate) name: Name,
+    pub(crate) key: Option<Key>,
+    pub(crate) daemon: bool,
 }
 
 /// The task that changes the state, which decides whether the group's task is notified.
@@ -198,7 +212,16 @@ pub(crate) enum Acquire {
     Pending,
     /// It has to wait, with a [clone](Poller::clone) of its waker.
     NeedsWaker,
+    /// The group has stopped or is closed.
     Stopped,
+}
+
+/// Why a child is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    AtLimit,
+    Stopped,
+    Closed,
 }
 
 /// What is to be done once the state is unlocked.
@@ -235,35 +258,13 @@ pub(crate) enum Dropped {
     Unstarted(Option<Box<Options>>),
 }
 
-// === impl Ended ===
+// === impl Waiter, Poller, Wakers ===
 
-impl Ended {
-    fn count(&self) -> usize {
-        self.ok + self.failed + self.dropped
-    }
-
-    /// Forgets a child of which the policy was told. Returns `false` if nothing was noted. One that
-    /// was dropped instead may be taken for another one, until the policy is told of that.
-    #[inline]
-    fn forget(&mut self, outcome: Outcome) -> bool {
-        if self.notes == EndNotes::Nothing || self.count() == 0 {
-            return false;
-        }
-        let Self { ok, failed, dropped, .. } = self;
-        let noted = match outcome {
-            Outcome::Ok => [ok, failed, dropped],
-            Outcome::Failed => [failed, ok, dropped],
-            Outcome::Panicked | Outcome::Dropped => [dropped, ok, failed],
-        };
-        if let Some(count) = noted.into_iter().find(|count| **count > 0) {
-            *count -= 1;
-        }
-        self.blocked &= self.count() > 0;
-        true
+impl Waiter {
+    fn new(stage: Stage, weight: usize, caller: Caller) -> Self {
+        Self { stage, weight, detached: false, caller, waker: None, inside: None }
     }
 }
-
-// === impl Poller, Wakers ===
 
 impl Poller<'_> {
     /// Returns `true` if a waiter can be told of its turn from now on.
@@ -309,10 +310,11 @@ impl State {
             failed: 0,
             dropped: 0,
             occupied: 0,
+            weightless: 0,
             extra_weight: 0,
             reserved: 0,
+            detached: 0,
             blocked_results: 0,
-            fast_credit: 0,
             next_index: 0,
             queue: WaitQueue::default(),
             waiters: Slab::new(),
@@ -324,15 +326,29 @@ impl State {
             spawned: 0,
             running: SparseQueue::default(),
             daemons: 0,
+            notes: EndNotes::Nothing,
             ended: Ended::default(),
+            keeps_names: false,
+            until_stop: 0,
             permits: None,
+            joins: None,
             log: None,
             has_freed_room: false,
             recheck_end: false,
             group_turn: false,
             phase: Phase::Open,
+            closing: false,
+            finished: false,
+            holds: 0,
+            queue_limit: usize::MAX,
             closed: None,
         }
+    }
+
+    /// Returns the state of a group that goes on with these children, none of which waits.
+    pub(crate) fn resume(stats: &Stats, next_index: usize) -> Self {
+        let Stats { limit, running: occupied, ok, failed, dropped, .. } = *stats;
+        Self { limit, occupied, ok, failed, dropped, next_index, ..Self::new() }
     }
 
     /// Returns how many children run or have ended without the policy being told.
@@ -350,19 +366,19 @@ impl State {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let Self { limit, queued, ref ended, .. } = *self;
-        Stats {
-            limit,
-            queued,
-            running: self.running() - ended.count(),
-            ok: self.ok + ended.ok,
-            failed: self.failed + ended.failed,
-            dropped: self.dropped + ended.dropped,
-        }
+        let mut stats = self.told_stats();
+        self.ended.apply(&mut stats);
+        stats
+    }
+
+    /// Returns the numbers as far as the policy was told.
+    fn told_stats(&self) -> Stats {
+        let Self { limit, queued, ok, failed, dropped, .. } = *self;
+        Stats { limit, queued, running: self.running(), ok, failed, dropped }
     }
 
     /// Returns `true` if the policy was told of a child.
-    pub(crate) fn has_finished(&self) -> bool {
+    pub(crate) fn has_told_policy(&self) -> bool {
         self.ok > 0 || self.failed > 0
     }
 
@@ -374,7 +390,10 @@ impl State {
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
         self.limit = Some(limit);
-        self.fast_credit = 0;
+    }
+
+    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
+        self.queue_limit = limit;
     }
 
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
@@ -385,28 +404,36 @@ impl State {
         }
     }
 
-    /// Returns how many plain children may still be admitted.
-    pub(crate) fn room(&self) -> usize {
-        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.occupied))
-    }
-
     #[inline]
     fn fits(&self, weight: usize) -> bool {
         let Some(limit) = self.limit else {
             return true;
         };
         if self.extra_weight == 0 && weight == 1 {
-            return self.occupied < limit;
+            return self.weighty() < limit;
         }
-        let needed = self.occupied as u128 + self.extra_weight + weight as u128;
-        // A child that is heavier than the limit runs alone.
-        needed <= limit as u128 || (self.occupied == 0 && limit > 0)
+        let taken = self.taken();
+        // A child that is heavier than the limit runs alone, but for those without a weight.
+        taken + weight as u128 <= limit as u128 || (limit > 0 && (taken == 0 || weight == 0))
+    }
+
+    /// Returns how many running children and reservations take room.
+    #[inline]
+    fn weighty(&self) -> usize {
+        self.occupied - self.weightless
+    }
+
+    /// Returns the room that they take.
+    fn taken(&self) -> u128 {
+        self.weighty() as u128 + self.extra_weight
     }
 
     /// Returns `true` if more room is taken than there is, but for a child that runs alone.
     fn is_over_limit(&self) -> bool {
-        let taken = self.occupied as u128 + self.extra_weight;
-        self.limit.is_some_and(|limit| taken > limit as u128 && (self.occupied > 1 || limit == 0))
+        self.limit.is_some_and(|limit| match limit {
+            0 => self.occupied > 0,
+            _ => self.taken() > limit as u128 && self.weighty() > 1,
+        })
     }
 
     /// Returns `true` if a plain newcomer need not wait for room.
@@ -449,15 +476,23 @@ impl State {
     }
 
     #[inline]
-    fn take_room(&mut self, weight: usize) {
+    pub(super) fn take_room(&mut self, weight: usize) {
         self.occupied += 1;
-        self.extra_weight += weight as u128 - 1;
+        self.weightless += usize::from(weight == 0);
+        self.extra_weight += weight.saturating_sub(1) as u128;
+    }
+
+    /// Frees room whose permit is kept.
+    #[inline]
+    fn return_room(&mut self, weight: usize) {
+        self.occupied -= 1;
+        self.weightless -= usize::from(weight == 0);
+        self.extra_weight -= weight.saturating_sub(1) as u128;
     }
 
     #[inline]
-    fn free_room(&mut self, weight: usize) {
-        self.occupied -= 1;
-        self.extra_weight -= weight as u128 - 1;
+    pub(crate) fn free_room(&mut self, weight: usize) {
+        self.return_room(weight);
         if let Some(permits) = &mut self.permits {
             permits.free(1);
         }
@@ -478,16 +513,6 @@ impl State {
             self.take_room(request.weight);
         }
         free
-    }
-
-    /// Starts a plain child that goes to the set at once, and returns its index.
-    #[inline]
-    pub(crate) fn start_plain(&mut self) -> usize {
-        debug_assert!(self.ready.is_empty(), "the indexes of ready children are the last given");
-        self.occupied += 1;
-        let index = self.next_index;
-        self.next_index += 1;
-        index
     }
 
     /// Admits a child that has room; it starts once the children before it have.
@@ -512,19 +537,42 @@ impl State {
         if let Some(log) = &mut self.log {
             log.queued(name(child.options.as_deref()));
         }
+        if let Some(id) = child.join {
+            if !self.joins().enqueue(id, position) {
+                return self.drop_aborted(child);
+            }
+        }
         self.queue.insert(position, Entry::Child(child));
     }
 
-    /// Counts and records a child that `queue` or a `feed` brings after a stop.
-    pub(crate) fn refuse(&mut self, options: Option<&Options>) {
+    /// Returns why a newcomer is refused, or `None` if it is accepted.
+    pub(crate) fn refusal(&self, stopped: bool) -> Option<Refused> {
+        // A stop comes before a close, unless it is the one of the group's own end.
+        if self.closing && (self.finished || !stopped) {
+            Some(Refused::Closed)
+        } else {
+            (stopped || self.phase >= Phase::Closed).then_some(Refused::Stopped)
+        }
+    }
+
+    /// Returns why a child without room is not queued, or `None` if it is.
+    pub(crate) fn queue_refusal(&self, stopped: bool) -> Option<Refused> {
+        if self.finished {
+            return Some(Refused::Closed);
+        }
+        self.refusal(stopped).or((self.queued >= self.queue_limit).then_some(Refused::AtLimit))
+    }
+
+    /// Counts and records a child that `queue` or a `feed` brings too late, or to a full queue.
+    pub(crate) fn refuse(&mut self, refused: Refused, options: Option<&Options>) {
         self.dropped += 1;
-        self.reject(true, options);
+        self.reject(refused, options);
     }
 
     /// Records a child that is given back.
-    pub(crate) fn reject(&mut self, stopped: bool, options: Option<&Options>) {
+    pub(crate) fn reject(&mut self, refused: Refused, options: Option<&Options>) {
         if let Some(log) = &mut self.log {
-            log.rejected(stopped, || name(options));
+            log.rejected(refused != Refused::AtLimit, || name(options));
         }
     }
 
@@ -532,23 +580,26 @@ impl State {
     fn start(&mut self, child: QueuedChild) {
         let index = self.next_index;
         self.next_index += 1;
-        if child.options.is_some() || self.log.is_some() {
-            self.remember(index, child.options);
+        if child.options.is_some() || self.log.is_some() || child.join.is_some() {
+            self.remember(index, child.options, child.join);
         }
         self.ready.push_back(child.key);
     }
 
     #[cold]
-    fn remember(&mut self, index: usize, options: Option<Box<Options>>) {
-        let (weight, daemon) = options.as_ref().map_or((1, false), |it| (it.weight, it.daemon));
-        let name = self.log.as_mut().and_then(|log| {
-            let name = name(options.as_deref());
+    fn remember(&mut self, index: usize, options: Option<Box<Options>>, join: Option<JoinId>) {
+        let &Options { weight, daemon, until_stop, .. } =
+            options.as_deref().unwrap_or(&Options::DEFAULT);
+        let is_kept = self.keeps_names || self.log.is_some();
+        let name = if is_kept { name(options.as_deref()) } else { None };
+        if let Some(log) = &mut self.log {
             log.started(index, name.clone());
-            name
-        });
+        }
         self.daemons += usize::from(daemon);
-        if weight != 1 || daemon || name.is_some() {
-            self.running.push(index as u64, Running { weight, daemon, name });
+        self.until_stop += usize::from(until_stop);
+        if weight != 1 || daemon || until_stop || join.is_some() || name.is_some() {
+            let running = Running { weight, daemon, until_stop, join, name };
+            self.running.push(index as u64, running);
         }
     }
 
@@ -567,19 +618,6 @@ impl State {
             shrink(&mut self.ready);
         }
         Some((index, key))
-    }
-
-    /// Starts the plain child at the head of the queue of a group without handles, if there is
-    /// room; returns its index and key.
-    pub(crate) fn pop_plain(&mut self) -> Option<(usize, ChildKey)> {
-        if !self.fits(1) {
-            return None;
-        }
-        let (_, Entry::Child(child)) = self.queue.pop()? else {
-            return None;
-        };
-        self.queued -= 1;
-        Some((self.start_plain(), child.key))
     }
 
     /// Calls `take` with each started child for which that was not done before: its index and key,
@@ -606,7 +644,7 @@ impl State {
         let caller = poller.caller;
         let position = self.queue.next_position(priority);
         let stage = Stage::Waiting(position);
-        let mut waiter = Waiter { stage, weight, caller, waker: None, inside: None };
+        let mut waiter = Waiter::new(stage, weight, caller);
         if !poller.is_registered(&mut waiter) {
             return None;
         }
@@ -620,11 +658,20 @@ impl State {
     pub(crate) fn reserve_newcomer(&mut self, request: Request, caller: Caller) -> WaiterKey {
         let Request { weight, priority } = request;
         let position = self.queue.next_position(priority);
-        let stage = Stage::Stopped;
-        let waiter = Waiter { stage, weight, caller, waker: None, inside: None };
-        let key = self.waiters.insert(waiter);
+        let key = self.waiters.insert(Waiter::new(Stage::Stopped, weight, caller));
         self.reserve(key, position, true);
         key
+    }
+
+    /// Takes a waiter that has its turn out of the order of starts.
+    pub(crate) fn detach(&mut self, key: WaiterKey) {
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        waiter.detached = true;
+        if let Stage::Reserved { slot, position, .. } = waiter.stage {
+            waiter.stage = Stage::Detached(position);
+            self.detached += 1;
+            *self.slot(slot) = Slot::Free;
+        }
     }
 
     /// Looks whether a waiter has its turn; if not, registers its task.
@@ -635,7 +682,7 @@ impl State {
         };
         match &mut waiter.stage {
             Stage::Stopped => return Acquire::Stopped,
-            Stage::MustQueue(_) => {}
+            Stage::MustQueue(_) | Stage::Detached(_) => {}
             Stage::Reserved { claimed, .. } => *claimed = true,
             Stage::Waiting(_) => {
                 if !poller.is_registered(waiter) {
@@ -652,7 +699,7 @@ impl State {
     /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
     pub(crate) fn has_turn(&self, key: WaiterKey) -> bool {
         let stage = self.waiters.get(key).map(|waiter| waiter.stage);
-        matches!(stage, Some(Stage::Reserved { .. } | Stage::MustQueue(_)))
+        matches!(stage, Some(Stage::Reserved { .. } | Stage::Detached(_) | Stage::MustQueue(_)))
     }
 
     /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
@@ -670,16 +717,23 @@ impl State {
                 self.queue.remove(position);
                 self.enqueue_at(Position { priority: request.priority, ..position }, child);
             }
-            Stage::Reserved { slot, position, .. } => {
+            Stage::Reserved { position, .. } | Stage::Detached(position) => {
+                let slot = if let Stage::Reserved { slot, .. } = stage { Some(slot) } else { None };
+                self.detached -= usize::from(slot.is_none());
                 self.reserved -= 1;
-                self.occupied -= 1;
-                self.extra_weight -= weight as u128 - 1;
-                if request.weight <= weight || self.fits(request.weight) {
+                self.return_room(weight);
+                // Detached room is not taken back when the limit is lowered, so it looks again.
+                if (slot.is_some() && request.weight <= weight) || self.fits(request.weight) {
                     self.take_room(request.weight);
-                    *self.slot(slot) = Slot::Child(child);
+                    match slot {
+                        Some(slot) => *self.slot(slot) = Slot::Child(child),
+                        None => self.admit(child),
+                    }
                     return;
                 }
-                *self.slot(slot) = Slot::Free;
+                if let Some(slot) = slot {
+                    *self.slot(slot) = Slot::Free;
+                }
                 if let Some(permits) = &mut self.permits {
                     permits.free(1);
                 }
@@ -711,6 +765,11 @@ impl State {
                 self.reserved -= 1;
                 self.free_room(waiter.weight);
             }
+            Stage::Detached(_) => {
+                self.detached -= 1;
+                self.reserved -= 1;
+                self.free_room(waiter.weight);
+            }
             Stage::Stopped => {}
         }
         self.group_turn &= waiter.caller != Caller::Group;
@@ -719,10 +778,15 @@ impl State {
 
     /// Reserves room that has been taken: the waiter starts its child in this order.
     fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
-        let slot = self.first_slot + self.starting.len() as u64;
-        self.starting.push_back(Slot::Reserved(key));
         self.reserved += 1;
+        let slot = self.first_slot + self.starting.len() as u64;
         if let Some(waiter) = self.waiters.get_mut(key) {
+            if waiter.detached {
+                waiter.stage = Stage::Detached(position);
+                self.detached += 1;
+                return;
+            }
+            self.starting.push_back(Slot::Reserved(key));
             let must_queue = matches!(waiter.stage, Stage::MustQueue(_));
             waiter.stage = Stage::Reserved { slot, position, claimed, must_queue };
         }
@@ -763,20 +827,76 @@ impl State {
     }
 }
 
+// === aborting children ===
+
+impl State {
+    fn joins(&mut self) -> &mut Joins {
+        self.joins.get_or_insert_default()
+    }
+
+    /// Names a joinable child that is about to be accepted.
+    pub(crate) fn next_join_id(&mut self) -> JoinId {
+        self.joins().next_id()
+    }
+
+    /// Records that the child which comes next was aborted before: it waits for no room.
+    pub(crate) fn abort_early(&mut self, id: JoinId) {
+        self.joins().abort_early(id);
+    }
+
+    /// Takes a child out of the queue. Returns `false` if it is not there.
+    pub(crate) fn abort_queued(&mut self, id: JoinId) -> bool {
+        let Some(position) = self.joins().leave_queue(id) else {
+            return false;
+        };
+        if let Some(Entry::Child(child)) = self.queue.remove(position) {
+            self.drop_aborted(child);
+        }
+        true
+    }
+
+    /// Leaves a child that was aborted in the queue to the group, which drops it.
+    fn drop_aborted(&mut self, child: QueuedChild) {
+        self.queued -= 1;
+        self.dropped += 1;
+        self.log_unstarted(child.options.as_deref());
+        self.joins().dropped.push(child.key);
+    }
+
+    /// Returns `true` if there are children that were aborted in the queue, for the group to drop.
+    pub(crate) fn has_aborted(&self) -> bool {
+        self.joins.as_ref().is_some_and(|joins| !joins.dropped.is_empty())
+    }
+
+    /// Moves the children that were aborted in the queue to `keys`, for the caller to drop.
+    pub(crate) fn take_aborted(&mut self, keys: &mut Vec<ChildKey>) {
+        self.joins.iter_mut().for_each(|joins| keys.append(&mut joins.dropped));
+    }
+
+    /// Records that the result of a running child is none.
+    pub(crate) fn abort_running(&mut self, id: JoinId) {
+        self.joins().abort_running(id);
+    }
+
+    /// Returns `true` if the result of the running child of that index is none.
+    pub(crate) fn has_no_result(&mut self, index: usize) -> bool {
+        let id = self.running.get_mut(index as u64).and_then(|child| child.join);
+        id.is_some_and(|id| self.joins().take_aborted(id))
+    }
+
+    /// Records that a child leaves the queue.
+    #[inline]
+    fn leave_queue(&mut self, child: &QueuedChild) {
+        self.queued -= 1;
+        if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
+            joins.leave_queue(id);
+        }
+    }
+}
+
 // === ending ===
 
 impl State {
-    /// Counts a running child that was plain, and frees its room.
-    #[inline]
-    pub(crate) fn finish_plain(&mut self, outcome: Outcome) {
-        if self.ended.forget(outcome) && self.ended.roomless > 0 {
-            self.ended.roomless -= 1;
-        } else {
-            self.occupied -= 1;
-        }
-        self.count(outcome);
-    }
-
     #[inline]
     fn count(&mut self, outcome: Outcome) {
         *match outcome {
@@ -796,37 +916,41 @@ impl State {
         self.count(outcome);
         self.nested.forget_child(index);
         let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
-        let (weight, daemon) = child.map_or((1, false), |child| (child.weight, child.daemon));
-        self.daemons -= usize::from(daemon);
+        let weight = child.map_or(1, |child| {
+            self.daemons -= usize::from(child.daemon);
+            self.until_stop -= usize::from(child.until_stop);
+            if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
+                joins.take_aborted(id);
+            }
+            child.weight
+        });
         if self.ended.forget(outcome) && weight == 1 && self.ended.roomless > 0 {
             self.ended.roomless -= 1;
         } else {
             self.free_room(weight);
             self.has_freed_room |= !stopped;
         }
+        if self.nested.blocked_children() > 0 {
+            // If all children that are left wait, it must not depend on whether another ends in
+            // the same round that one of them is told to queue its child.
+            self.give_freed_room(&mut Effects::default());
+        }
     }
 
     /// Sets what is noted of children that have ended outside of the group's polls.
     pub(crate) fn note_ends(&mut self, notes: EndNotes) {
-        let ended = core::mem::take(&mut self.ended);
-        self.occupied += ended.roomless;
-        self.ended.notes = notes;
+        self.occupied += core::mem::take(&mut self.ended).roomless;
+        self.notes = notes;
     }
 
     /// Notes that a child has ended outside of the group's polls. After a stop it frees no room.
     pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, stopped: bool) {
-        if self.ended.notes == EndNotes::Nothing || self.phase >= Phase::Closed {
+        if self.notes == EndNotes::Nothing || self.phase >= Phase::Closed {
             return;
         }
-        *match outcome {
-            Outcome::Ok => &mut self.ended.ok,
-            Outcome::Failed => &mut self.ended.failed,
-            Outcome::Panicked | Outcome::Dropped => &mut self.ended.dropped,
-        } += 1;
-        let frees_room = self.ended.notes == EndNotes::FreesRoom
+        let frees_room = self.ended.note(outcome)
+            && self.notes == EndNotes::FreesRoom
             && !stopped
-            && outcome == Outcome::Ok
-            && !self.ended.blocked
             && self.log.is_none()
             && self.running.get_mut(index as u64).is_none();
         if frees_room {
@@ -834,7 +958,6 @@ impl State {
             self.free_room(1);
             self.has_freed_room = true;
         }
-        self.ended.blocked |= outcome != Outcome::Ok;
     }
 
     /// Gives the queue the room of children that have ended since it was last processed.
@@ -846,12 +969,30 @@ impl State {
     }
 
     /// Records a child that has finished and keeps its room until its result is fetched. It holds
-    /// nothing up any more: no waiter is inside it, and a daemon counts as any other child.
+    /// nothing up any more: no waiter is inside it, and a daemon counts as any other child. Nor
+    /// can a stop drop it.
     pub(crate) fn finish_unfetched(&mut self, index: usize) {
         self.nested.forget_child(index);
         if let Some(child) = self.running.get_mut(index as u64) {
             self.daemons -= usize::from(core::mem::take(&mut child.daemon));
+            self.until_stop -= usize::from(core::mem::take(&mut child.until_stop));
         }
+    }
+
+    /// Returns `true` if children may run that end without a result: with the stop, or aborted.
+    pub(crate) fn has_endings(&self) -> bool {
+        self.until_stop > 0 || self.joins.is_some()
+    }
+
+    /// Returns `true` if the running child of that index ends with the stop.
+    pub(crate) fn is_until_stop(&mut self, index: usize) -> bool {
+        self.running.get_mut(index as u64).is_some_and(|child| child.until_stop)
+    }
+
+    /// Returns the indexes of the running children that end with the stop, lowest first.
+    pub(crate) fn until_stop(&self) -> Vec<usize> {
+        let children = self.running.iter().filter(|(_, child)| child.until_stop);
+        children.map(|(index, _)| index as usize).collect()
     }
 
     /// Records how many finished children keep their room until an earlier result is fetched.
@@ -864,7 +1005,7 @@ impl State {
         self.phase = self.phase.max(Phase::Stopped);
         loop {
             if let (_, Entry::Child(child)) = self.queue.pop()? {
-                self.queued -= 1;
+                self.leave_queue(&child);
                 self.dropped += 1;
                 self.log_unstarted(child.options.as_deref());
                 return Some(child.key);
@@ -878,20 +1019,61 @@ impl State {
         while let Some(key) = self.pop_dropped() {
             keys.push(key);
         }
-        for waiter in self.waiters.iter_mut() {
+        let mut waiters = core::mem::take(&mut self.waiters);
+        for waiter in waiters.iter_mut() {
             if let Stage::Reserved { slot, .. } = waiter.stage {
-                self.starting[(slot - self.first_slot) as usize] = Slot::Free;
-                self.occupied -= 1;
-                self.extra_weight -= waiter.weight as u128 - 1;
+                *self.slot(slot) = Slot::Free;
+            }
+            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
+                self.return_room(waiter.weight);
             }
             (waiter.stage, waiter.inside) = (Stage::Stopped, None);
         }
+        self.waiters = waiters;
         if let Some(permits) = &mut self.permits {
             permits.free(self.reserved);
         }
-        self.reserved = 0;
+        (self.reserved, self.detached) = (0, 0);
         self.group_turn = false;
         self.nested.clear();
+    }
+
+    /// Refuses newcomers from now on. What was accepted goes on, and so do waiters that have their
+    /// turn; the others are as after a stop.
+    pub(crate) fn refuse_newcomers(&mut self, effects: &mut Effects) {
+        if core::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        let Self { waiters, queue, .. } = self;
+        for waiter in waiters.iter_mut() {
+            if let Stage::Waiting(position) = waiter.stage {
+                queue.remove(position);
+                (waiter.stage, waiter.inside) = (Stage::Stopped, None);
+                waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
+            }
+        }
+        // A waiter that has its turn is inside no child.
+        self.nested.clear();
+        // The group may be over, and its own `go` or `feed` is to look.
+        effects.notify = true;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Holds the group open while it is empty.
+    pub(crate) fn hold(&mut self) {
+        self.holds += 1;
+    }
+
+    pub(crate) fn release_hold(&mut self) {
+        self.holds -= 1;
+        self.recheck_end |= self.holds == 0;
+    }
+
+    fn is_held(&self) -> bool {
+        self.holds > 0 && !self.closing
     }
 
     /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
@@ -900,8 +1082,15 @@ impl State {
         if stopped {
             self.running() == 0
         } else {
-            self.holding() - self.blocked_results == self.daemons && self.queue.is_empty()
+            self.holding() - self.blocked_results == self.daemons
+                && self.queue.is_empty()
+                && !self.is_held()
         }
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
+    pub(crate) fn is_idle(&self, stopped: bool) -> bool {
+        self.running() == 0 && self.refusal(stopped).is_none() && self.is_over(false)
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
@@ -909,6 +1098,7 @@ impl State {
         self.holding() - self.blocked_results == self.daemons
             && (self.daemons > 0 || !self.queue.is_empty())
             && self.queue.has_only_daemons()
+            && !self.is_held()
     }
 
     /// Closes the group if nothing runs and nothing waits.
@@ -916,6 +1106,7 @@ impl State {
         let over = self.running() == 0 && self.is_over(stopped);
         if over {
             self.phase = Phase::Closed;
+            self.finished = !stopped;
         }
         over
     }
@@ -923,16 +1114,15 @@ impl State {
     /// Closes the group whatever runs; it counts as dropped.
     pub(crate) fn close(&mut self) {
         self.phase = Phase::Closed;
-        let running = self.running();
-        let Ended { ok, failed, .. } = core::mem::take(&mut self.ended);
-        // An observer is told that all of them were dropped.
-        let (ok, failed) = if self.log.is_none() { (ok, failed) } else { (0, 0) };
-        self.ok += ok;
-        self.failed += failed;
-        self.dropped += running - ok - failed;
+        // An observer is told that all that run were dropped, also those that have ended.
+        let Stats { running, ok, failed, dropped, .. } =
+            if self.log.is_none() { self.stats() } else { self.told_stats() };
+        (self.ok, self.failed, self.dropped) = (ok, failed, dropped + running);
+        self.ended = Ended::default();
         // The permits are kept until the children are dropped.
-        (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
-        (self.blocked_results, self.daemons) = (0, 0);
+        (self.occupied, self.weightless, self.extra_weight) = (0, 0, 0);
+        (self.reserved, self.detached) = (0, 0);
+        (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
     }
 
     /// [Closes](Self::close) the group, and adds the children that have room and are not in the
@@ -940,7 +1130,7 @@ impl State {
     pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
         self.close();
         for waiter in self.waiters.iter_mut() {
-            if let Stage::Reserved { .. } = waiter.stage {
+            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
                 (waiter.stage, waiter.inside) = (Stage::Stopped, None);
             }
         }
@@ -955,6 +1145,24 @@ impl State {
     }
 }
 
+// === what the policy is told ===
+
+impl State {
+    pub(crate) fn keep_names(&mut self) {
+        self.keeps_names = true;
+    }
+
+    /// Returns `true` if the policy is to be told more of a running child than its index.
+    pub(crate) fn has_records(&self) -> bool {
+        self.daemons > 0 || (self.keeps_names && !self.running.is_empty())
+    }
+
+    pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
+        let child = self.running.get_mut(index as u64)?;
+        Some(ChildRecord { name: child.name.clone(), key: None, daemon: child.daemon })
+    }
+}
+
 // === observing ===
 
 impl State {
@@ -965,7 +1173,7 @@ impl State {
     /// Records how a running child has ended.
     pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
         if let Some(log) = &mut self.log {
-            let name = self.running.get_mut(index as u64).and_then(|child| child.name.take());
+            let name = self.running.get_mut(index as u64).and_then(|child| child.name.clone());
             log.finished(Some(index), name, outcome);
         }
     }
@@ -989,7 +1197,6 @@ impl State {
     /// Restores the invariants after a change.
     #[inline]
     pub(crate) fn process_queue(&mut self, stopped: bool, effects: &mut Effects) {
-        self.fast_credit = 0;
         self.has_freed_room = false;
         let waits = !self.queue.is_empty() || !self.starting.is_empty();
         if waits || self.recheck_end || self.permits.is_some() {
@@ -1040,7 +1247,7 @@ impl State {
             }
             match self.queue.pop() {
                 Some((_, Entry::Child(child))) => {
-                    self.queued -= 1;
+                    self.leave_queue(&child);
                     self.take_room(weight);
                     self.admit(child);
                 }
@@ -1101,8 +1308,9 @@ impl State {
     /// Lets the oldest nested waiter put its child into the queue, if waiting could never end:
     /// every running child contains a waiter.
     fn unblock(&mut self, effects: &mut Effects) {
-        // A reservation's owner brings a child that may run, or gives the room back.
-        let stuck = self.reserved == 0
+        // A reservation's owner brings a child that may run, or gives the room back; but that of a
+        // detached one may be a child that waits.
+        let stuck = self.reserved == self.detached
             && self.nested.blocked_children() + self.daemons
                 == self.running() - self.blocked_results;
         if !stuck {
@@ -1152,5 +1360,7 @@ impl State {
     }
 }
 
+// The path is written out since the package `tests/model` compiles this file as well.
 #[cfg(test)]
-mod tests;
+#[path = "state/tests.rs"]
+pub(crate) mod tests;

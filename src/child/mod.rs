@@ -15,11 +15,14 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
 use self::attach::{LocalScope, Scope, SendScope};
+use self::join::JoinLink;
 use self::set::ChildSet;
 use self::task::{Options, Task};
 use crate::set::BlockSet;
 
 pub(crate) mod attach;
+pub(crate) mod join;
+pub(crate) mod key;
 pub(crate) mod set;
 pub(crate) mod task;
 
@@ -136,6 +139,13 @@ pub trait Child<C: Kind>: Sized {
     fn options(&mut self, _: Seal) -> Option<&mut Options> {
         None
     }
+
+    /// Returns the link to its handle, or `None` if it is not joinable.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn link(&self, _: Seal) -> Option<&JoinLink> {
+        None
+    }
 }
 
 /// What a child returns. It says nothing that the bounds beside it do not, but the compiler does.
@@ -217,6 +227,11 @@ impl<C: Kind, F: Future + Child<C>> Child<C> for Task<F> {
     #[inline(always)]
     fn options(&mut self, _: Seal) -> Option<&mut Options> {
         Some(self.options())
+    }
+
+    #[inline(always)]
+    fn link(&self, _: Seal) -> Option<&JoinLink> {
+        self.link()
     }
 }
 

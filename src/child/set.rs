@@ -60,6 +60,13 @@ pub trait ChildSet<C>: Sized {
         false
     }
 
+    /// Takes out the child of that index, or returns `None` if it does not run outside of the
+    /// group's polls.
+    #[doc(hidden)]
+    fn take_spawned(&mut self, _index: usize) -> Option<C> {
+        None
+    }
+
     /// Takes out the children that run outside of the group's polls, with their indexes.
     #[doc(hidden)]
     fn drain_spawned(&mut self) -> Vec<(usize, C)> {
@@ -100,6 +107,10 @@ pub trait SpawnChild<C>: Clone {
     /// Calls `note` with each child that has ended, and how, unless that has been done.
     #[doc(hidden)]
     fn note_ended(&self, _: &mut dyn FnMut(usize, Outcome)) {}
+
+    /// Notes the children that have ended anew, if they are not [taken](ChildSet::take_completed).
+    #[doc(hidden)]
+    fn forget_notes(&self) {}
 
     /// Surrounds the polls of the children that are started from now on.
     #[doc(hidden)]

@@ -24,9 +24,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// polls the running children meanwhile.
     ///
     /// It resolves to the number of children that the group accepted. It ends with the stream, or
-    /// at once when the group stops, even if the stream is pending; then await the group. At most
-    /// as many children of the stream exist at a time as may run. To feed an iterator, wrap it in
-    /// `futures::stream::iter`.
+    /// at once when the group stops or is [closed](Self::close), even if the stream is pending;
+    /// then await the group. At most as many children of the stream exist at a time as may run. To
+    /// feed an iterator, wrap it in `futures::stream::iter`.
     ///
     /// (`SinkExt::feed` of `futures` is another thing: it sends one item.)
     ///
@@ -146,8 +146,8 @@ pin_project! {
         // What the stream's waker notifies.
         parent: Arc<ParentWaker>,
         ticket: Option<Ticket<C>>,
-        // Is woken by a stop while a handle's feed waits for its stream. (A group's own is woken
-        // by its parent's waker.)
+        // Is woken by a stop or a close while a handle's feed waits for its stream. (A group's own
+        // is woken by its parent's waker.)
         watch: Option<Cancelled>,
         admitted: usize,
     }
@@ -161,7 +161,7 @@ enum Step {
     NoRoom,
     /// The stream is pending.
     StreamPending,
-    /// The stream has ended, or the group has stopped.
+    /// The stream has ended, or the group has stopped or is closed.
     Over,
 }
 
@@ -220,6 +220,11 @@ where
     S: Stream,
     S::Item: Child<C>,
 {
+    /// Returns how many children the stream says that it has left.
+    pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
+        self.stream.as_ref().map_or((0, Some(0)), Streamed::size_hint)
+    }
+
     /// Admits children until the stream is over; a panic of the stream comes out as a value.
     pub(crate) fn poll<D: Driver<C>>(
         mut self: Pin<&mut Self>,
@@ -237,11 +242,15 @@ where
         };
         let this = self.as_mut().project();
         if Ticket::is_waiting(this.ticket) {
-            // A waiter in the queue is woken by a stop.
+            // A waiter in the queue is woken by both.
             *this.watch = None;
         } else if fed.is_pending() && D::CALLER == Caller::Handle {
-            let watch = this.watch.get_or_insert_with(|| driver.token().cancelled());
-            fed = Pin::new(watch).poll(cx).map(|_| Ok(()));
+            if let (None, Some(shared)) = (&this.watch, driver.shared()) {
+                *this.watch = Some(shared.core.newcomers().cancelled());
+            }
+            if let Some(watch) = this.watch {
+                fed = Pin::new(watch).poll(cx).map(|_| Ok(()));
+            }
         }
         if fed.is_ready() {
             // A stream that has panicked is not asked again; its first panic counts.
@@ -296,6 +305,8 @@ where
                     Step::StreamPending => asks -= 1,
                     Step::Over => return Poll::Ready(()),
                 }
+            } else if driver.is_closing() {
+                return Poll::Ready(());
             }
             if idle {
                 if asks == 0 || self.stream.as_ref().is_some_and(Streamed::has_yielded) {

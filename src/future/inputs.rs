@@ -98,6 +98,10 @@ impl<S> Streamed<S> {
 }
 
 impl<S: Stream> Streamed<S> {
+    pub(super) fn size_hint(&self) -> (usize, Option<usize>) {
+        self.stream.size_hint()
+    }
+
     pub(super) fn ask(self: Pin<&mut Self>, parent: &Arc<ParentWaker>) -> Poll<Option<S::Item>> {
         let this = self.project();
         let StreamWaker { flag, waker } = this.waker.get_or_insert_with(|| {

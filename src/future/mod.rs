@@ -12,6 +12,8 @@ mod hedge;
 mod inputs;
 mod map;
 mod map_driver;
+mod ready;
+mod reserve;
 mod scope;
 mod value;
 
@@ -23,6 +25,8 @@ pub use self::for_each::{ForEach, ForEachStream, for_each, for_each_stream};
 pub use self::go::Go;
 pub use self::hedge::{Hedge, hedge};
 pub use self::map::{Map, MapStream, map, map_stream};
+pub use self::ready::Ready;
+pub use self::reserve::Reserve;
 pub use self::scope::{Scope, TryScope};
 pub use self::value::{Value, value};
 

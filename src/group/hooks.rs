@@ -8,7 +8,6 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::Context;
@@ -76,6 +75,10 @@ impl<C: Kind> Hooks<C> {
 
     pub(super) fn set_grace(&mut self, grace: GraceFnOf<C>) {
         self.grace = Grace::Waiting(grace);
+    }
+
+    pub(super) fn has_grace(&self) -> bool {
+        matches!(self.grace, Grace::Waiting(_))
     }
 
     /// Begins a poll of the group.
@@ -188,32 +191,34 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Drops the children that still run, after a stop.
-    fn abort_running(&mut self) {
+    pub(super) fn abort_running(&mut self) {
         self.admission.take_in(&mut self.set);
         // Children that run as tasks are in the blocks only when they are done: their results, or
         // panics, are still to be told.
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.abort_polled();
         }
-        let spawned = self.set.drain_spawned();
-        self.drop_spawned(spawned);
+        for (index, child) in self.set.drain_spawned() {
+            self.drop_spawned(index, child);
+        }
+        self.admission.admit_next(&mut self.set);
     }
 
     /// Drops the children that their executor dropped after the stop. It may have been shut down on
     /// purpose, so that is no panic.
     #[cold]
     pub(super) fn drop_lost(&mut self) {
-        let lost = self.set.take_lost();
-        self.drop_spawned(lost);
-    }
-
-    fn drop_spawned(&mut self, children: Vec<(usize, C)>) {
-        for (index, child) in children {
-            self.drop_part(child);
-            self.admission.log_finished(index, Outcome::Dropped);
-            self.admission.finish(index, Outcome::Dropped);
+        for (index, child) in self.set.take_lost() {
+            self.drop_spawned(index, child);
         }
         self.admission.admit_next(&mut self.set);
+    }
+
+    /// Drops a child that runs outside of the group's polls.
+    pub(super) fn drop_spawned(&mut self, index: usize, child: C) {
+        self.drop_part(child);
+        self.admission.log_finished(index, Outcome::Dropped);
+        self.admission.finish(index, Outcome::Dropped);
     }
 
     fn abort_polled(&mut self) {

@@ -84,6 +84,10 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
         !self.children.is_empty() || self.has_lost()
     }
 
+    fn take_spawned(&mut self, index: usize) -> Option<Spawned<T, E, L>> {
+        self.children.remove(index as u64)
+    }
+
     fn has_lost(&self) -> bool {
         !self.lost.is_empty()
     }

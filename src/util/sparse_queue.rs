@@ -37,7 +37,14 @@ impl<T> SparseQueue<T> {
     /// Inserts a value in the order of the keys. Mostly its key is the lowest.
     pub(crate) fn insert(&mut self, key: Key, value: T) {
         let at = self.values.partition_point(|(at, _)| *at < key);
-        self.values.insert(at, (key, Some(value)));
+        match self.values.get_mut(at) {
+            // It returns to where it was.
+            Some((old, hole)) if *old == key => {
+                self.holes -= usize::from(hole.is_none());
+                *hole = Some(value);
+            }
+            _ => self.values.insert(at, (key, Some(value))),
+        }
     }
 
     pub(crate) fn first(&self) -> Option<&T> {
@@ -73,6 +80,11 @@ impl<T> SparseQueue<T> {
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.values.retain(|(_, value)| value.as_ref().is_some_and(&mut keep));
         self.holes = 0;
+    }
+
+    /// Returns the values, each with its key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.values.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?)))
     }
 
     /// Returns the values, each with its key.
@@ -144,6 +156,17 @@ mod tests {
         assert_eq!(queue.pop(), Some((1, 1)));
         queue.retain(|value| *value != 3);
         assert_eq!(queue.into_entries().collect::<Vec<_>>(), [(2, 2), (8, 8), (9, 9)]);
+    }
+
+    #[test]
+    fn a_value_that_returns_to_its_key_is_found_again() {
+        let mut queue = queue([1, 2, 3]);
+        assert_eq!(queue.remove(2), Some(2));
+        queue.insert(2, 4);
+        assert_eq!(queue.holes, 0);
+        assert_eq!(queue.get_mut(2), Some(&mut 4));
+        assert_eq!(queue.remove(2), Some(4));
+        assert_eq!(queue.into_entries().collect::<Vec<_>>(), [(1, 1), (3, 3)]);
     }
 
     #[test]

@@ -1,0 +1,178 @@
+//! Keys, which name what children have in common: a host, a user, a file.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+/// Names what a child works on, such as a host, so that the children of one key can be limited.
+///
+/// It is made from a string, an integer or an address. A clone allocates nothing. Integers of
+/// different types are equal if their values are; a string is never equal to a number.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Key;
+///
+/// assert_eq!(Key::from("example.org"), Key::from(String::from("example.org")));
+/// assert_eq!(Key::from(7_u8), Key::from(7_i64));
+/// assert_ne!(Key::from("7"), Key::from(7));
+/// assert_eq!(Key::from(7).to_string(), "7");
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Value);
+
+/// A key's value. Two are compared and dropped under the locks of a group, so it is none of a
+/// user's types.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Value {
+    /// An `i128` in two parts, which keep a key at 24 bytes.
+    Integer {
+        high: i64,
+        low: u64,
+    },
+    /// A `u128` that is no `i128`.
+    Large {
+        high: u64,
+        low: u64,
+    },
+    Ip(IpAddr),
+    Socket(Arc<SocketAddr>),
+    Text(Arc<str>),
+}
+
+impl Key {
+    /// Calls `show` with the value.
+    fn show(&self, show: impl FnOnce(&dyn Show) -> fmt::Result) -> fmt::Result {
+        match &self.0 {
+            Value::Integer { high, low } => show(&(i128::from(*high) << 64 | i128::from(*low))),
+            Value::Large { high, low } => show(&(u128::from(*high) << 64 | u128::from(*low))),
+            Value::Ip(address) => show(address),
+            Value::Socket(address) => show(address),
+            Value::Text(text) => show(text),
+        }
+    }
+}
+
+/// What all values can do.
+trait Show: fmt::Debug + fmt::Display {}
+
+impl<T: fmt::Debug + fmt::Display> Show for T {}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(|value| fmt::Display::fmt(value, f))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(|value| f.debug_tuple("Key").field(&value).finish())
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Self(Value::Text(text.into()))
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self(Value::Text(text.into()))
+    }
+}
+
+impl From<Arc<str>> for Key {
+    fn from(text: Arc<str>) -> Self {
+        Self(Value::Text(text))
+    }
+}
+
+impl From<IpAddr> for Key {
+    fn from(address: IpAddr) -> Self {
+        Self(Value::Ip(address))
+    }
+}
+
+impl From<SocketAddr> for Key {
+    fn from(address: SocketAddr) -> Self {
+        Self(Value::Socket(address.into()))
+    }
+}
+
+impl From<i128> for Key {
+    fn from(number: i128) -> Self {
+        Self(Value::Integer { high: (number >> 64) as i64, low: number as u64 })
+    }
+}
+
+impl From<u128> for Key {
+    fn from(number: u128) -> Self {
+        match i128::try_from(number) {
+            Ok(number) => number.into(),
+            Err(_) => Self(Value::Large { high: (number >> 64) as u64, low: number as u64 }),
+        }
+    }
+}
+
+macro_rules! from_integers {
+    ($($integer:ty)*) => {$(
+        impl From<$integer> for Key {
+            fn from(number: $integer) -> Self {
+                Self::from(number as i128)
+            }
+        }
+    )*};
+}
+
+from_integers!(i8 i16 i32 i64 isize u8 u16 u32 u64 usize);
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_ordered_by_kind_and_then_by_value() {
+        let numbers = [i128::MIN, i128::from(i64::MIN) - 1, -1, 0, 1, 1 << 64, i128::MAX];
+        let mut keys: Vec<Key> = numbers.into_iter().map(Key::from).collect();
+        keys.extend([u128::MAX / 2 + 1, u128::MAX - 1, u128::MAX].map(Key::from));
+        keys.extend(["10.0.0.1", "10.0.0.2", "::1"].map(|it| it.parse::<IpAddr>().unwrap().into()));
+        keys.extend(
+            ["10.0.0.1:80", "10.0.0.1:81"].map(|it| Key::from(it.parse::<SocketAddr>().unwrap())),
+        );
+        keys.extend(["", "1", "a", "b"].map(Key::from));
+        for (n, key) in keys.iter().enumerate() {
+            for (other, than) in keys.iter().enumerate() {
+                assert_eq!(key.cmp(than), n.cmp(&other), "{key:?}, {than:?}");
+                assert_eq!(key == than, n == other);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_shows_what_it_was_made_from() {
+        for number in [i128::MIN, -(1 << 64), -1, 0, u64::MAX.into(), i128::MAX] {
+            assert_eq!(Key::from(number).to_string(), number.to_string());
+        }
+        assert_eq!(Key::from(u128::MAX).to_string(), u128::MAX.to_string());
+        assert_eq!(Key::from(usize::MAX), Key::from(usize::MAX as u128));
+        assert_eq!(
+            format!("{:?} {:?}", Key::from("a\n"), Key::from(-7_i8)),
+            r#"Key("a\n") Key(-7)"#
+        );
+        let address: SocketAddr = "[::1]:80".parse().unwrap();
+        assert_eq!(format!("{} {}", Key::from(address), Key::from(address.ip())), "[::1]:80 ::1");
+        assert_eq!(format!("{:>4}", Key::from("ab")), "  ab");
+    }
+
+    #[test]
+    fn a_key_is_small() {
+        assert_eq!(size_of::<Option<Key>>(), 24);
+    }
+}
