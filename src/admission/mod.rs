@@ -68,6 +68,8 @@ pub(crate) struct Admission<C: Kind> {
     phase: Phase,
     /// The policy may ask for the names of the children that finish.
     keeps_names: bool,
+    /// Of children that end outside of the group's polls.
+    notes: EndNotes,
     /// The lock is for `&self` alone; the group's own task goes past it.
     storage: Mutex<Storage<C>>,
     /// Holds children on their way to be spawned; empty between.
@@ -130,6 +132,7 @@ impl<C: Kind> Admission<C> {
             stop: StopSignal::new(&parent),
             phase: Phase::Open,
             keeps_names: false,
+            notes: EndNotes::Nothing,
             storage: Mutex::new(Storage::Local(Local::new())),
             batch: VecDeque::new(),
             read_ahead: None,
@@ -160,6 +163,8 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => return Arc::clone(shared),
             Storage::Local(local) => core::mem::replace(local, Local::new()),
         };
+        // What has ended outside of the group's polls is noted again, and frees its room.
+        self.spawner.forget_notes();
         let (state, children) = self.state_of(local);
         let shared = self.shared_with(token, state, children);
         *storage = Storage::Shared(Arc::clone(&shared));
@@ -169,6 +174,7 @@ impl<C: Kind> Admission<C> {
     fn state_of(&self, local: Local<C>) -> (State, Slab<C>) {
         let (mut state, children) = local.into_state();
         state.set_phase(self.phase);
+        state.note_ends(self.notes);
         if self.keeps_names {
             state.keep_names();
         }
@@ -257,20 +263,21 @@ impl<C: Kind> Admission<C> {
         })
     }
 
+    /// Counts a child that has ended outside of the group's polls as running until the policy is
+    /// told, or not; and whether its room is free for handles before that.
+    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
+        self.notes = notes;
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.forget_notes(),
+            Storage::Shared(shared) => shared.core.read(|state| state.note_ends(notes)),
+        }
+    }
+
     /// Keeps the names of running children from now on, for a policy that may ask for them.
     pub(crate) fn keep_names(&mut self) {
         self.keeps_names = true;
         if let Storage::Shared(shared) = self.storage.get_mut() {
             shared.core.read(State::keep_names);
-        }
-    }
-
-    /// Counts a child that has ended outside of the group's polls as running until the policy is
-    /// told, or not; and whether its room is free for handles before that.
-    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
-        match self.storage.get_mut() {
-            Storage::Local(local) => local.note_ends(notes),
-            Storage::Shared(shared) => shared.core.read(|state| state.note_ends(notes)),
         }
     }
 
@@ -451,9 +458,14 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn take_in(&mut self, set: &mut C::Set) {
         if <Spawner<C>>::SPAWNS && set.has_completed() {
             // The policy is told next: no room is freed before that.
+            let notes = self.notes;
             match self.storage.get_mut() {
                 Storage::Local(local) => {
-                    set.take_completed(&mut |_, outcome| local.note_ended(outcome, false));
+                    set.take_completed(&mut |_, outcome| {
+                        if notes != EndNotes::Nothing {
+                            local.note_ended(outcome);
+                        }
+                    });
                 }
                 Storage::Shared(shared) => shared.core.read(|state| {
                     set.take_completed(&mut |index, it| state.note_ended(index, it, true));
@@ -518,8 +530,17 @@ impl<C: Kind> Admission<C> {
     /// are woken together, and each finds room for more than one child.
     #[inline]
     pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
+        if <Spawner<C>>::SPAWNS && outcome == Outcome::Dropped {
+            // It may have ended just before it was dropped.
+            self.stats();
+        }
         match self.storage.get_mut() {
-            Storage::Local(local) => local.finish(outcome),
+            Storage::Local(local) => {
+                if <Spawner<C>>::SPAWNS {
+                    local.forget_ended(outcome);
+                }
+                local.finish(outcome);
+            }
             Storage::Shared(shared) => {
                 (shared.core.operations.finish_child)(&shared.core, index, outcome);
             }
@@ -680,16 +701,17 @@ impl<C: Kind> Admission<C> {
         match &mut *self.storage.lock() {
             Storage::Shared(shared) => shared.stats(),
             Storage::Local(local) => {
-                let may_free = !self.is_stopped();
-                self.spawner.note_ended(&mut |_, outcome| local.note_ended(outcome, may_free));
+                if self.notes != EndNotes::Nothing && self.phase < Phase::Closed {
+                    self.spawner.note_ended(&mut |_, outcome| local.note_ended(outcome));
+                }
                 local.stats()
             }
         }
     }
 
     /// Returns `true` if the policy was told of a child.
-    pub(crate) fn has_finished(&self) -> bool {
-        self.read(Local::has_told, |state| state.has_finished())
+    pub(crate) fn has_told_policy(&self) -> bool {
+        self.read(Local::has_told_policy, |state| state.has_told_policy())
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
@@ -779,12 +801,12 @@ impl<C: Kind> Admission<C> {
     /// Closes the group whatever runs; it counts as dropped. Returns the children that are not in
     /// the blocks of the set, for the caller to drop.
     pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {
-        self.phase = Phase::Closed;
-        self.cancel_acquire();
         if <Spawner<C>>::SPAWNS {
             // What has ended by now is not dropped.
             self.stats();
         }
+        self.phase = Phase::Closed;
+        self.cancel_acquire();
         let mut dropped = Vec::new();
         for (index, child) in set.drain_spawned() {
             dropped.push((Dropped::Started(index), child));

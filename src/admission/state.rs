@@ -80,11 +80,12 @@ pub(crate) struct State {
     /// What is known of running children, by their index; of plain ones nothing.
     running: SparseQueue<Running>,
     daemons: usize,
+    notes: EndNotes,
+    ended: Ended,
     /// The policy may ask for the names of the children that finish.
     keeps_names: bool,
     /// How many running children end with the stop.
     until_stop: usize,
-    pub(super) ended: Ended,
     permits: Option<Permits>,
     /// From the first joinable child on.
     joins: Option<Box<Joins>>,
@@ -328,9 +329,10 @@ impl State {
             spawned: 0,
             running: SparseQueue::default(),
             daemons: 0,
+            notes: EndNotes::Nothing,
+            ended: Ended::default(),
             keeps_names: false,
             until_stop: 0,
-            ended: Ended::default(),
             permits: None,
             joins: None,
             log: None,
@@ -359,7 +361,7 @@ impl State {
 
     /// Returns how many running children and reservations there are.
     fn holding(&self) -> usize {
-        self.occupied + self.ended.roomless()
+        self.occupied + self.ended.roomless
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
@@ -367,13 +369,19 @@ impl State {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.told_stats();
+        self.ended.apply(&mut stats);
+        stats
+    }
+
+    /// Returns the numbers as far as the policy was told.
+    fn told_stats(&self) -> Stats {
         let Self { limit, queued, ok, failed, dropped, .. } = *self;
-        let running = self.running();
-        self.ended.correct(Stats { limit, queued, running, ok, failed, dropped })
+        Stats { limit, queued, running: self.running(), ok, failed, dropped }
     }
 
     /// Returns `true` if the policy was told of a child.
-    pub(crate) fn has_finished(&self) -> bool {
+    pub(crate) fn has_told_policy(&self) -> bool {
         self.ok > 0 || self.failed > 0
     }
 
@@ -922,7 +930,9 @@ impl State {
             }
             child.weight
         });
-        if !self.ended.forget(outcome, weight == 1) {
+        if self.ended.forget(outcome) && weight == 1 && self.ended.roomless > 0 {
+            self.ended.roomless -= 1;
+        } else {
             self.free_room(weight);
             self.has_freed_room |= !stopped;
         }
@@ -935,18 +945,22 @@ impl State {
 
     /// Sets what is noted of children that have ended outside of the group's polls.
     pub(crate) fn note_ends(&mut self, notes: EndNotes) {
-        self.occupied += self.ended.roomless();
-        self.ended = Ended::new(notes);
+        self.occupied += core::mem::take(&mut self.ended).roomless;
+        self.notes = notes;
     }
 
     /// Notes that a child has ended outside of the group's polls. After a stop it frees no room.
     pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, stopped: bool) {
-        if self.phase >= Phase::Closed {
+        if self.notes == EndNotes::Nothing || self.phase >= Phase::Closed {
             return;
         }
-        let is_plain =
-            !stopped && self.log.is_none() && self.running.get_mut(index as u64).is_none();
-        if self.ended.note(outcome, is_plain) {
+        let frees_room = self.ended.note(outcome)
+            && self.notes == EndNotes::FreesRoom
+            && !stopped
+            && self.log.is_none()
+            && self.running.get_mut(index as u64).is_none();
+        if frees_room {
+            self.ended.roomless += 1;
             self.free_room(1);
             self.has_freed_room = true;
         }
@@ -1112,13 +1126,11 @@ impl State {
     /// Closes the group whatever runs; it counts as dropped.
     pub(crate) fn close(&mut self) {
         self.phase = Phase::Closed;
-        let running = self.running();
-        let (ok, failed) = self.ended.take();
-        // An observer is told that all of them were dropped.
-        let (ok, failed) = if self.log.is_none() { (ok, failed) } else { (0, 0) };
-        self.ok += ok;
-        self.failed += failed;
-        self.dropped += running - ok - failed;
+        // An observer is told that all that run were dropped, also those that have ended.
+        let Stats { running, ok, failed, dropped, .. } =
+            if self.log.is_none() { self.stats() } else { self.told_stats() };
+        (self.ok, self.failed, self.dropped) = (ok, failed, dropped + running);
+        self.ended = Ended::default();
         // The permits are kept until the children are dropped.
         (self.occupied, self.weightless, self.extra_weight) = (0, 0, 0);
         (self.reserved, self.detached) = (0, 0);

@@ -326,22 +326,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 
-    /// Does the same, but gives one back that is refused.
-    pub(crate) fn try_enqueue<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
-        self.admission.prepare(&mut child);
-        match self.find_vacancy() {
-            Some(vacancy) => {
-                vacancy.insert(child);
-                Ok(())
-            }
-            None => {
-                let mut child = Some(child);
-                let answer = self.admission.queue(&mut child, true);
-                Refused::give_back(answer, child)
-            }
-        }
-    }
-
     /// Returns a [vacancy](Self::vacancy), perhaps that of a child which has ended on its executor:
     /// without one, the policy is told of all such children.
     #[inline(always)]
@@ -356,6 +340,22 @@ impl<C: Kind, P, O> Group<C, P, O> {
     fn take_ends(&mut self) {
         if self.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
             self.advance(&mut Budget::new());
+        }
+    }
+
+    /// Does the same, but gives one back that is refused.
+    pub(crate) fn try_enqueue<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
+        self.admission.prepare(&mut child);
+        match self.find_vacancy() {
+            Some(vacancy) => {
+                vacancy.insert(child);
+                Ok(())
+            }
+            None => {
+                let mut child = Some(child);
+                let answer = self.admission.queue(&mut child, true);
+                Refused::give_back(answer, child)
+            }
         }
     }
 
