@@ -352,8 +352,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// When a child ends, its permit goes to the next child in the group's own queue, but at most
     /// 32 times in a row. Then the free permits go back, and the group asks again when it has been
-    /// polled once more, so that the tasks that were woken for them come first. A task that was woken
-    /// and is not polled until then has to wait for the next time.
+    /// polled once more, so that the tasks that were woken for them come first. A task that was
+    /// woken and is not polled until then has to wait for the next time.
     ///
     /// # Panics
     ///
@@ -463,8 +463,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// The group polls `deadline` beside its children, and only if it was woken. So do
     /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a [`scope`](Self::scope). The
-    /// children that were woken come first: one that is done by then is so in time, even if the group
-    /// is polled late. If none is left, the group resolves as if the deadline had not passed.
+    /// children that were woken come first: one that is done by then is so in time, even if the
+    /// group is polled late. If none is left, the group resolves as if the deadline had not passed.
     ///
     /// # Drop
     ///

@@ -5,6 +5,9 @@
 #[path = "../../src/set/block.rs"]
 mod block;
 #[allow(dead_code)]
+#[path = "../../src/set/budget.rs"]
+mod budget;
+#[allow(dead_code)]
 #[path = "../../src/set/child_waker.rs"]
 mod child_waker;
 #[allow(dead_code)]
@@ -18,6 +21,7 @@ mod slots;
 use std::task::{Context, Poll};
 
 use self::block::{Batch, Block};
+use self::budget::Budget;
 use self::overflow::Overflow;
 use crate::engine::Child;
 use crate::util::parent_waker::{DIRECT_BLOCKS, ParentWaker};
@@ -69,7 +73,7 @@ impl<'a> OverflowBlocks<'a> {
                 let poll = &mut |child: core::pin::Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| {
                     child.get_mut()(cx)
                 };
-                block.poll(&mut batch, &mut None, poll, &mut |_, ()| true);
+                block.poll(&mut batch, &mut Budget::new(), &mut None, poll, &mut |_, ()| true);
                 self.left -= batch.freed;
                 polled |= count != 0;
             }
