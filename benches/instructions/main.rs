@@ -2,9 +2,10 @@
 
 use std::env;
 use std::future::Future;
+use std::hint::black_box;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use errgroup::{Boxed, Child, Children, Event, Group, Handle, Joinable, Kind, Spawned, Task, task};
 use futures::executor::block_on;
@@ -138,6 +139,31 @@ async fn join_set(count: usize) {
     }
 }
 
+/// Makes and awaits small groups, one after the other.
+fn small(groups: usize, children: usize) {
+    for _ in 0..groups {
+        let mut group = Group::unboxed();
+        (0..black_box(children)).for_each(|_| group.queue(Yields(false)));
+        assert_eq!(ready(&mut group), Ok(()));
+    }
+}
+
+fn small_maps(groups: usize, children: usize) {
+    for _ in 0..groups {
+        let children = 0..black_box(children);
+        let mut map = errgroup::map(8, children, |_| Yields(false));
+        ready(&mut map).expect("no child fails");
+    }
+}
+
+/// Polls a future that is ready.
+fn ready<F: Future + Unpin>(future: &mut F) -> F::Output {
+    match Pin::new(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("the children are ready"),
+    }
+}
+
 /// Runs a future on one thread, within a task.
 fn on_tokio(work: impl Future<Output = ()> + Send + 'static) {
     let runtime = Builder::new_current_thread().build().expect("a runtime");
@@ -192,6 +218,12 @@ fn main() {
             };
             group.scope(body).await.1.expect("no child fails");
         }),
+        "a group of 1" => small(count, 1),
+        "a group of 3" => small(count, 3),
+        "a group of 8" => small(count, 8),
+        "`map` of 1" => small_maps(count, 1),
+        "`map` of 3" => small_maps(count, 3),
+        "`map` of 8" => small_maps(count, 8),
         other => eprintln!("no such way: {other}"),
     }
 }

@@ -4,8 +4,8 @@
 //! A timer is polled only when it was woken, and once a poll of the group if it wakes itself; so
 //! each has a flag of its own that notifies the group's task. The grace is polled before each
 //! round. The deadline is polled after it, unless the group has come to its end by then, and before
-//! the queue gets room: children that were woken and are done are so in time, however late the
-//! group is polled. They are dropped before the policy is asked for the output, or after the
+//! the queue gets room. So children that were woken and are done are so in time, however late the
+//! group is polled. Both are dropped before the policy is asked for the output, or after the
 //! children if the group is dropped.
 
 use alloc::boxed::Box;

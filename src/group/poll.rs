@@ -29,7 +29,7 @@ use crate::child::{Children, Kind};
 use crate::observe::Outcome;
 use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
-use crate::set::Budget;
+use crate::set::{Budget, Part};
 use crate::token::CancelToken;
 use crate::util::current;
 use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
@@ -169,7 +169,7 @@ where
             }
             continue;
         }
-        if drive_round::<C, P, O, FETCHED>(group, budget, turn, false) {
+        if drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Round) {
             return Driven::Progress;
         }
     }
@@ -187,44 +187,44 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    group.set.blocks().begin_turn();
-    group.prepare_round();
-    group.take_in();
-    let alone = group.set.blocks().has_one_newcomer();
-    if alone {
-        // Most are, and need no look at the others.
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, true);
-    } else {
-        budget.polls -= 1;
+    if group.hooks.is_some() || group.admission.shared().is_some() {
+        group.prepare_round();
+        group.take_in();
     }
+    if group.set.blocks().is_simple_turn(budget) && !group.is_notified() {
+        // Most are.
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Turn);
+        return Driven::Idle;
+    }
+    group.set.blocks().begin_turn();
+    // For the newcomer.
+    budget.polls -= 1;
     // A round that was begun is finished first.
     let mut rounds = 1 + usize::from(group.set.blocks().is_in_round());
-    while rounds > 0 && !budget.is_spent() && group.may_have_ready() {
+    while rounds > 0 && !budget.is_spent() {
         group.prepare_round();
         if !group.set.blocks().is_in_round() && !group.start_round() {
             break;
         }
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, false);
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Round);
         rounds -= 1;
     }
-    if !alone {
-        let is_left = budget.is_spent() && group.set.blocks().has_newcomer();
-        budget.polls += 1;
-        if is_left {
-            budget.permit_a_yield();
-            drive_round::<C, P, O, FETCHED>(group, budget, turn, true);
-        }
+    let is_left = budget.is_spent() && group.set.blocks().has_newcomer();
+    budget.polls += 1;
+    if is_left {
+        budget.permit_a_yield();
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Newest);
     }
     Driven::Idle
 }
 
-/// Goes on with the round to its end, or until the budget is spent; with `newest`, polls the child
-/// that was admitted last instead. Returns `true` if children have finished.
+/// Goes on with the round to its end, or until the budget is spent; or polls another part of the
+/// children. Returns `true` if children have finished.
 fn drive_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
     turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
-    newest: bool,
+    part: Part,
 ) -> bool
 where
     C: Children,
@@ -242,7 +242,7 @@ where
         let Turn { stage, returned, stop } = &mut *turn;
         *stage = Stage::Child;
         let over = set.blocks().poll_round(
-            newest,
+            part,
             budget,
             returned,
             |child, index, cx| {
@@ -322,7 +322,7 @@ where
             group.poll_deadline_after_round();
         }
         group.admission.admit_next(&mut group.set);
-        if over || newest || budget.is_spent() {
+        if over || part != Part::Round || budget.is_spent() {
             return progress;
         }
     }
@@ -519,11 +519,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.drop_spawned(children);
     }
 
-    /// Returns `true` if there may be children to poll.
-    fn may_have_ready(&mut self) -> bool {
+    /// Returns `true` if children may have been woken, or have come or completed meanwhile.
+    fn is_notified(&mut self) -> bool {
         self.ready.any()
             || self.admission.parent.is_notified()
-            || self.set.blocks().has_waiting()
             || self.admission.has_ready(&self.set)
     }
 

@@ -21,8 +21,8 @@ pub(super) struct Batch {
     pub(super) block: usize,
     /// These children have never been polled.
     pub(super) unpolled: bool,
-    /// There is one child, the newest of the set.
-    pub(super) newest: bool,
+    /// They are not a part of the round: the newest child, perhaps with those that have yielded.
+    pub(super) detached: bool,
     /// How many there are.
     pub(super) count: usize,
     /// The slot of the child that is being polled.
@@ -36,7 +36,7 @@ pub(super) struct Batch {
     pub(super) todo: usize,
     /// The block's `vacant`, likewise.
     pub(super) vacant: usize,
-    /// What was taken out of the block's `unpolled`, since it is not part of the batch.
+    /// What was in the block's `ready` before a detached batch.
     pub(super) others: usize,
 }
 
@@ -128,16 +128,14 @@ impl<C> Block<C> {
         *slot.index = index;
     }
 
-    /// Leaves the newest child as the only one in `unpolled`. Returns the others.
-    pub(super) fn single_out_newest(&mut self) -> usize {
-        let newest = 1 << (SLOTS - 1 - self.unpolled.leading_zeros() as usize);
-        core::mem::replace(&mut self.unpolled, newest) ^ newest
-    }
-
-    /// Puts back what was taken out of `unpolled`.
+    /// Makes the newest child, and those of `others`, the ones that are `ready`. Returns how many
+    /// these are, and which were `ready` before.
     #[inline]
-    pub(super) fn restore_unpolled(&mut self, others: usize) {
-        self.unpolled |= others;
+    pub(super) fn detach_newest(&mut self, others: usize) -> (usize, usize) {
+        let newest = 1 << (SLOTS - 1 - self.unpolled.leading_zeros() as usize);
+        self.unpolled ^= newest;
+        let before = core::mem::replace(&mut self.ready, others | newest);
+        (others.count_ones() as usize + 1, before)
     }
 
     /// Goes on with a batch. Returns `true` when it is over, `false` if `on_done` ended it, or too
@@ -157,7 +155,8 @@ impl<C> Block<C> {
         // The children still to be polled; the copy in the block, `todo`, outlasts a panic.
         let mut remaining = *todo;
         let (mut count, mut freed) = (batch.count, 0);
-        let (mut yields, mut pended, cost) = (budget.yields, budget.pended, budget.pending_cost());
+        let (mut yields, mut pended) = (budget.yields, budget.pended);
+        let suspects_pending = budget.suspects_pending();
         let mut go_on = true;
         while go_on && count != 0 {
             let waker = waker_ref(shared_waker);
@@ -191,14 +190,16 @@ impl<C> Block<C> {
                     // First whether there is a clone, then whether it was woken: if there is none,
                     // nothing can wake it after the look.
                     let keeps = slot.waker.is_none() && !ChildWaker::is_unique(shared_waker);
-                    if ChildWaker::end_poll(slot.waker.as_ref().unwrap_or(shared_waker)) {
+                    let woken = ChildWaker::end_poll(slot.waker.as_ref().unwrap_or(shared_waker));
+                    if woken {
                         *yielded |= bit;
+                    }
+                    if woken || suspects_pending {
                         yields -= 1;
+                        go_on = yields != 0;
                     } else {
                         pended += 1;
-                        yields -= cost;
                     }
-                    go_on = yields != 0;
                     if keeps {
                         kept_by = Some(at);
                         break;

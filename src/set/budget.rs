@@ -15,7 +15,7 @@
 const POLLS: usize = 4096;
 
 /// How many children in a row may yield.
-pub(super) const YIELDS: usize = 16;
+pub(super) const YIELDS: usize = 32;
 
 /// What is left for one poll of the owner's task.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +47,15 @@ impl Budget {
         self.yields = self.yields.max(1);
     }
 
+    /// Returns how many children can be polled for certain.
     #[inline]
-    pub(super) fn pending_cost(&self) -> usize {
-        usize::from(self.suspects_pending)
+    pub(super) fn most(&self) -> u32 {
+        self.polls.min(self.yields) as u32
+    }
+
+    #[inline]
+    pub(super) fn suspects_pending(&self) -> bool {
+        self.suspects_pending
     }
 
     /// Ends the task's poll: the budget is spent until it is renewed.

@@ -25,6 +25,12 @@ impl BlockList {
         self.head == NO_BLOCK
     }
 
+    /// Returns `true` if no other block is in it.
+    #[inline]
+    pub(super) fn has_no_other(&self, block: usize) -> bool {
+        self.is_empty() || (self.head == block as u32 && self.tail == block as u32)
+    }
+
     #[inline]
     pub(super) fn first(&self) -> Option<usize> {
         (self.head != NO_BLOCK).then_some(self.head as usize)
@@ -75,10 +81,10 @@ impl RunQueue {
         self.last.count == 0 && self.earlier.is_empty()
     }
 
-    /// Returns `true` if there is exactly one entry.
+    /// Returns the block of the only entry, or `None` if there are none or several.
     #[inline]
-    pub(super) fn has_one(&self) -> bool {
-        self.last.count == 1 && self.earlier.is_empty()
+    pub(super) fn only(&self) -> Option<usize> {
+        (self.last.count == 1 && self.earlier.is_empty()).then_some(self.last.block as usize)
     }
 
     #[inline]

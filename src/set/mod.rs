@@ -63,6 +63,14 @@ pub(crate) struct SlotKey {
     slot: usize,
 }
 
+/// Which children are polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Round,
+    Newest,
+    Turn,
+}
+
 pub struct BlockSet<C> {
     blocks: Blocks<C>,
     overflow: Overflow,
@@ -232,18 +240,6 @@ impl<C> BlockSet<C> {
             || !self.unpolled.is_empty()
     }
 
-    /// Returns `true` if some child is in the round, or will be in the next one unasked.
-    #[inline]
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.is_in_round() || !self.deferred.is_empty() || !self.unpolled.is_empty()
-    }
-
-    /// Returns `true` if one child alone was inserted and never polled.
-    #[inline]
-    pub(crate) fn has_one_newcomer(&self) -> bool {
-        self.unpolled.has_one() && self.unpolled_in_round.is_empty()
-    }
-
     /// Returns `true` if a child was inserted and never polled.
     pub(crate) fn has_newcomer(&self) -> bool {
         !self.unpolled.is_empty() || !self.unpolled_in_round.is_empty()
@@ -253,7 +249,9 @@ impl<C> BlockSet<C> {
     /// `on_done` is called with the index of each child that is done and what it returned, after
     /// the child has been dropped. Returns `true` when the round is over.
     ///
-    /// With `newest`, polls the child that was inserted last instead, if it has never been polled.
+    /// With [`Part::Newest`], polls the child that was inserted last instead, if it has never been
+    /// polled; with [`Part::Turn`], that one and those that have yielded, which
+    /// [is a turn](Self::is_simple_turn).
     ///
     /// A child that panics, in its poll or its destructor, is the
     /// [`interrupted`](Self::interrupted) one, and must be [removed](Self::remove). If its
@@ -261,57 +259,74 @@ impl<C> BlockSet<C> {
     #[inline]
     pub(crate) fn poll_round<R>(
         &mut self,
-        newest: bool,
+        part: Part,
         budget: &mut Budget,
         returned: &mut Option<R>,
         mut poll: impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
         mut on_done: impl FnMut(usize, R) -> bool,
     ) -> bool {
         loop {
-            self.batch = match (self.round.first(), self.unpolled_in_round.first()) {
-                _ if newest => match self.pop_newest() {
-                    None => return true,
-                    Some(block) => {
-                        let others = self.blocks[block].single_out_newest();
-                        Batch {
-                            block,
-                            unpolled: true,
-                            newest,
-                            count: 1,
-                            others,
-                            ..Batch::default()
-                        }
+            let (block, count, unpolled, detached, others) = if part == Part::Round {
+                match (self.round.first(), self.unpolled_in_round.first()) {
+                    (Some(block), _) => {
+                        (block, self.blocks[block].ready.count_ones() as usize, false, false, 0)
                     }
-                },
-                (Some(block), _) => {
-                    let count = self.blocks[block].ready.count_ones() as usize;
-                    Batch { block, unpolled: false, count, ..Batch::default() }
+                    (None, Some((block, count))) => (block, count, true, false, 0),
+                    (None, None) => return true,
                 }
-                (None, Some((block, count))) => {
-                    Batch { block, unpolled: true, count, ..Batch::default() }
-                }
-                (None, None) => return true,
+            } else {
+                let Some((block, count, others)) = self.detach_newest(part == Part::Turn) else {
+                    return true;
+                };
+                (block, count, false, true, others)
             };
-            self.batch.count = self.batch.count.min(budget.polls);
+            // One by one: the other fields are set while the batch is polled.
+            let batch = &mut self.batch;
+            batch.block = block;
+            batch.count = count.min(budget.polls);
+            (batch.unpolled, batch.detached, batch.others) = (unpolled, detached, others);
             let block = &mut self.blocks[self.batch.block];
             let go_on = block.poll(&mut self.batch, budget, returned, &mut poll, &mut on_done);
             budget.polls -= self.update_counts();
             if !go_on || budget.polls == 0 {
                 return !self.is_in_round();
             }
-            if newest {
+            if part != Part::Round {
                 return true;
             }
         }
     }
 
-    /// Takes the newest child that was never polled out of its queue. Returns its block.
-    #[inline]
-    fn pop_newest(&mut self) -> Option<usize> {
-        match self.unpolled.pop_last() {
-            None => self.unpolled_in_round.pop_last(),
-            block => block,
+    /// Prepares the batch of the newest child that was never polled. Returns the block, how many
+    /// they are, and which were `ready` before.
+    #[inline(always)]
+    fn detach_newest(&mut self, with_yielded: bool) -> Option<(usize, usize, usize)> {
+        let block = match self.unpolled.pop_last() {
+            None => self.unpolled_in_round.pop_last()?,
+            Some(block) => block,
+        };
+        let it = &mut self.blocks[block];
+        let mut yielded = 0;
+        if with_yielded && it.in_yielded {
+            it.in_yielded = false;
+            yielded = core::mem::take(&mut it.yielded);
+            self.yielded = BlockList::default();
         }
+        let (count, others) = it.detach_newest(yielded);
+        Some((block, count, others))
+    }
+
+    /// Returns `true` if all that is known to be ready are one child that was never polled, and
+    /// some in its block that have yielded, as few as one poll may poll.
+    #[inline]
+    pub(crate) fn is_simple_turn(&mut self, budget: &Budget) -> bool {
+        let Some(block) = self.unpolled.only() else {
+            return false;
+        };
+        self.yielded.has_no_other(block)
+            && !self.is_in_round()
+            && self.deferred.is_empty()
+            && self.blocks.get_mut(block).is_some_and(|it| it.yielded.count_ones() < budget.most())
     }
 
     /// Updates the counts after a panic. Returns how many children were polled.
@@ -323,15 +338,18 @@ impl<C> BlockSet<C> {
     /// Updates the counts after a batch of children was polled. Returns how many were polled.
     #[inline]
     fn update_counts(&mut self) -> usize {
-        let Batch { block: number, unpolled, newest, polled, freed, others, .. } = self.batch;
+        let Batch { block: number, unpolled, detached, polled, freed, others, .. } = self.batch;
         let block = &mut self.blocks[number];
-        block.restore_unpolled(others);
         let has_yielded = block.yielded != 0 && !block.in_yielded;
         block.in_yielded |= has_yielded;
-        if unpolled {
-            if !newest {
-                self.unpolled_in_round.pop_many(polled);
+        if detached {
+            let is_left = block.ready != 0 && others == 0;
+            block.ready |= others;
+            if is_left {
+                self.round.push(&mut self.blocks, number, |block| &mut block.next);
             }
+        } else if unpolled {
+            self.unpolled_in_round.pop_many(polled);
         } else if block.ready == 0 {
             self.round.pop(&mut self.blocks, |block| &mut block.next);
         }
@@ -339,7 +357,7 @@ impl<C> BlockSet<C> {
             self.yielded.push(&mut self.blocks, number, |block| &mut block.next_yielded);
         }
         // When unpolled children were polled, slots before them may take children again.
-        if unpolled || freed != 0 {
+        if unpolled || detached || freed != 0 {
             self.free_slots(number, freed);
         }
         polled

@@ -107,13 +107,26 @@ impl<C> Slots<C> {
     /// Returns a slot, and allocates its chunk if it is the first used one of it.
     #[inline]
     pub(super) fn slot_or_add(&mut self, at: usize) -> SlotMut<'_, C> {
-        match (at / Chunk::<C>::LEN).checked_sub(1) {
-            None => self.first.get_or_insert_with(Chunk::new).slot(at),
+        let is_there = match (at / Chunk::<C>::LEN).checked_sub(1) {
+            None => self.first.is_some(),
+            Some(chunk) => self.others.get(chunk).is_some_and(Option::is_some),
+        };
+        if !is_there {
+            self.add(at / Chunk::<C>::LEN);
+        }
+        self.slot(at)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add(&mut self, chunk: usize) {
+        match chunk.checked_sub(1) {
+            None => self.first = Some(Chunk::new()),
             Some(chunk) => {
                 if chunk >= self.others.len() {
                     self.others.resize_with(chunk + 1, || None);
                 }
-                self.others[chunk].get_or_insert_with(Chunk::new).slot(at)
+                self.others[chunk] = Some(Chunk::new());
             }
         }
     }

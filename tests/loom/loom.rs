@@ -51,7 +51,7 @@
 //! - A needless wake-up of the task, or a needless notification: `recycle` may leave `woken` clear.
 //! - Relaxed bits of a `TaskCell`: the locks around the completion and the reports order all that
 //!   is read after them.
-//! - A relaxed `end_poll`, since the `AtomicWaker` orders by itself which task is registered.
+//! - A relaxed `end_poll`, since the lock of the task's waker orders which task is registered.
 //! - The inside of `FuturesUnordered`: its atomics are not loom's.
 //! - More than loom models: a load never sees a store that is yet to come, and `SeqCst`, which
 //!   none of these sources use, is not stronger than acquire and release.

@@ -21,6 +21,7 @@ mod slots;
 use std::task::{Context, Poll};
 
 use self::block::{Batch, Block};
+use self::budget::Budget;
 use self::overflow::Overflow;
 use crate::engine::Child;
 use crate::util::parent_waker::{DIRECT_BLOCKS, ParentWaker};
@@ -72,8 +73,7 @@ impl<'a> OverflowBlocks<'a> {
                 let poll = &mut |child: core::pin::Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| {
                     child.get_mut()(cx)
                 };
-                let budget = &mut budget::Budget::new();
-                block.poll(&mut batch, budget, &mut None, poll, &mut |_, ()| true);
+                block.poll(&mut batch, &mut Budget::new(), &mut None, poll, &mut |_, ()| true);
                 self.left -= batch.freed;
                 polled |= count != 0;
             }

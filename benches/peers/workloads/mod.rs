@@ -9,6 +9,7 @@ mod map;
 pub(crate) mod memory;
 mod mixed;
 mod parallel;
+mod resources;
 mod results;
 mod ring;
 mod small;
@@ -34,6 +35,7 @@ pub(crate) fn timed() -> impl Iterator<Item = Workload> {
         parallel::workloads,
         tokens::workloads,
         results::workloads,
+        resources::workloads,
     ])
     .flat_map(|workloads| workloads())
 }
