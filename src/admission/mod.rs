@@ -3,7 +3,7 @@
 //! All decisions are made by a [`State`], which is plain data. A group keeps it to itself, without
 //! a lock, as long as it needs no more than a limit and a queue. From its first handle on it is
 //! [`Shared`]; likewise with an observer or a semaphore, and from the first child with a weight,
-//! a priority or that is a daemon. The shared state is changed by one function, `Shared::with`, or
+//! a priority, a key or that is a daemon. The shared state is changed by one function, `Shared::with`, or
 //! by `Core::update` if no child comes or goes: both process the queue and carry out the effects.
 //!
 //! # Invariants
@@ -15,6 +15,7 @@
 
 mod closed;
 mod events;
+mod keys;
 mod nested;
 mod permits;
 mod queue;
@@ -37,6 +38,7 @@ use self::shared::{Spawner, StateChange, start_unspawned, store};
 pub(crate) use self::state::{Caller, Phase};
 use self::state::{Dropped, Effects, State};
 use self::stop::StopSignal;
+use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
@@ -182,6 +184,11 @@ impl<C: Kind> Admission<C> {
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
         self.read(|state| state.start_with_limit(limit));
+    }
+
+    /// Sets the limit of each key of a group that is being made.
+    pub(crate) fn set_key_limits(&mut self, limit: usize) {
+        self.read(|state| state.set_key_limits(limit));
     }
 
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
@@ -349,6 +356,16 @@ impl<C: Kind> Admission<C> {
             self.parent.notify();
         }
         self.spawner.spawn_all(spawns);
+    }
+
+    /// Changes the limit of a key at any time.
+    pub(crate) fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
+        let shared = match &mut *self.storage.lock() {
+            // No child has a key.
+            Storage::Local(local) => return local.state.set_key_limit(key, limit),
+            Storage::Shared(shared) => Arc::clone(shared),
+        };
+        shared.set_key_limit(key, limit);
     }
 
     // --- moving children to the set

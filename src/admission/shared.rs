@@ -33,6 +33,7 @@ use super::closed::ClosedEvent;
 use super::permits::{PermitSource, Permits};
 use super::queue::{QueuedChild, Request, WaiterKey};
 use super::state::{Acquire, Caller, Dropped, Effects, Phase, Poller, State, Wakers};
+use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
@@ -169,6 +170,11 @@ pub(super) fn store<C, O: Offer<C> + ?Sized>(children: &mut Slab<C>, offer: &mut
     QueuedChild { key: children.insert(offer.take()), options }
 }
 
+/// Returns what the child asks for.
+fn request_of<C>(offer: &mut dyn Offer<C>) -> Request<'_> {
+    Request::new(offer.options().map(|options| &*options))
+}
+
 // === impl Access ===
 
 impl<C: Kind> Access<'_, C> {
@@ -180,8 +186,11 @@ impl<C: Kind> Access<'_, C> {
     /// priority: it is not one of those that wait.
     pub(crate) fn try_go(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         let stopped = self.refuses();
-        let request = Request::new(offer.options().as_deref());
-        if !stopped && self.state.has_empty_queue() && self.state.try_take_room(request) {
+        let request = request_of(offer);
+        let admitted = !stopped
+            && !self.state.is_duplicate(request)
+            && self.state.try_take_room(request.behind_all());
+        if admitted {
             let child = store(self.children, offer);
             self.state.admit(child);
             return Ok(());
@@ -197,14 +206,16 @@ impl<C: Kind> Access<'_, C> {
             self.state.refuse(offer.options().as_deref());
             return Err(Refused::Stopped);
         }
-        let room = self.state.try_take_room(Request::new(offer.options().as_deref()));
+        let request = request_of(offer);
+        let (room, has_key) = (self.state.try_take_room(request), request.key.is_some());
         let child = store(self.children, offer);
         if room {
             self.state.admit(child);
         } else {
             self.state.enqueue(child);
-            // The head had no room before, nor has it now. A permit may have come.
-            self.effects.in_order = self.state.permits().is_none();
+            // The head had no room before, nor has it now. A permit may have come, or the child
+            // may have parked the head.
+            self.effects.in_order = self.state.permits().is_none() && !has_key;
         }
         Ok(())
     }
@@ -216,8 +227,7 @@ impl<C: Kind> Access<'_, C> {
         offer: &mut dyn Offer<C>,
         poller: &mut Poller<'_>,
     ) -> Acquire {
-        let request = Request::new(offer.options().as_deref());
-        let answer = self.poll_turn(key, request, poller);
+        let answer = self.poll_turn(key, request_of(offer), poller);
         if answer == Acquire::Stopped {
             self.state.reject(true, offer.options().as_deref());
         }
@@ -245,7 +255,7 @@ impl<C: Kind> Access<'_, C> {
     fn poll_turn(
         &mut self,
         key: &mut Option<WaiterKey>,
-        request: Request,
+        request: Request<'_>,
         poller: &mut Poller<'_>,
     ) -> Acquire {
         if self.refuses() {
@@ -410,6 +420,10 @@ impl<C: Kind> Shared<C> {
 
     pub(crate) fn set_limit(&self, limit: Option<usize>) {
         self.with(Caller::Handle, |access| access.state.set_limit(limit));
+    }
+
+    pub(crate) fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
+        self.with(Caller::Handle, |access| access.state.set_key_limit(key, limit));
     }
 
     /// Looks for room for the child of a `go`, and admits it; `Err` after a stop.

@@ -7,11 +7,13 @@
 //!
 //! # Invariants, whenever the queue has been processed
 //!
-//! - The head of `queue` does not fit, or lacks only a permit; or `queue` is empty.
+//! - The head of `queue` does not fit, or lacks only a permit; or `queue` has no head, since all
+//!   its entries wait for their keys, or it is empty.
 //! - `starting` is empty, or its head is `Reserved`: children start in the order in which they
 //!   got room. A child's index is given when it starts, so the indexes have no gaps.
 //! - `occupied` is the number of running children and of reservations; `extra_weight` is the
-//!   room that they take beyond one each. With a semaphore, each of `occupied` has a permit.
+//!   room that they take beyond one each. With a semaphore, each of `occupied` has a permit. Those
+//!   that have a key take as much room in it.
 //! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
 //!   exactly while it is `Reserved`.
 //! - If every running child but the daemons contains a waiter, and nothing is reserved, the
@@ -29,6 +31,7 @@ use super::events::{EventLog, Name};
 use super::nested::Nested;
 use super::permits::Permits;
 use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
+use crate::child::key::Key;
 use crate::child::task::Options;
 use crate::observe::Outcome;
 use crate::stats::Stats;
@@ -101,6 +104,9 @@ pub(crate) enum Phase {
 struct Waiter {
     stage: Stage,
     weight: usize,
+    /// A `go` knows the key of its child, a `feed` does not.
+    key: Option<Key>,
+    unique: bool,
     caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
     waker: Option<Waker>,
@@ -138,6 +144,7 @@ enum Slot {
 struct Running {
     weight: usize,
     daemon: bool,
+    key: Option<Key>,
     /// Kept for an observer only.
     name: Name,
 }
@@ -207,7 +214,14 @@ pub(crate) enum Dropped {
     Unstarted(Option<Box<Options>>),
 }
 
-// === impl Poller, Wakers ===
+// === impl Waiter, Poller, Wakers ===
+
+impl Waiter {
+    fn new(stage: Stage, request: Request<'_>, caller: Caller) -> Self {
+        let Request { weight, key, unique, .. } = request;
+        Self { stage, weight, key: key.cloned(), unique, caller, waker: None, inside: None }
+    }
+}
 
 impl Poller<'_> {
     /// Returns `true` if a waiter can be told of its turn from now on.
@@ -334,9 +348,18 @@ impl State {
         self.limit.is_some_and(|limit| taken > limit as u128 && (self.occupied > 1 || limit == 0))
     }
 
+    /// Sets the limit of each key of a group that is being made.
+    pub(crate) fn set_key_limits(&mut self, limit: usize) {
+        self.queue.set_key_limits(limit);
+    }
+
+    pub(crate) fn set_key_limit(&mut self, key: &Key, limit: Option<usize>) {
+        self.queue.set_key_limit(key, limit);
+    }
+
     /// Returns `true` if a plain newcomer need not wait for room.
     pub(crate) fn admits_newcomers(&self) -> bool {
-        self.queue.is_empty() && self.fits(1)
+        !self.queue.has_head() && self.fits(1)
     }
 
     pub(crate) fn has_empty_queue(&self) -> bool {
@@ -373,18 +396,32 @@ impl State {
         self.permits.as_mut().is_none_or(Permits::try_take)
     }
 
+    /// Takes room in the group, and in the key of a child or a waiter, which was in the queue at
+    /// that position, if it was.
     #[inline]
-    fn take_room(&mut self, weight: usize) {
+    fn take_room(&mut self, weight: usize, key: Option<&Key>, position: Option<Position>) {
         self.occupied += 1;
         self.extra_weight += weight as u128 - 1;
+        if let Some(key) = key {
+            self.queue.take_key(position, key, weight);
+        }
     }
 
     #[inline]
-    fn free_room(&mut self, weight: usize) {
-        self.occupied -= 1;
-        self.extra_weight -= weight as u128 - 1;
+    fn free_room(&mut self, weight: usize, key: Option<&Key>) {
+        self.return_room(weight, key);
         if let Some(permits) = &mut self.permits {
             permits.free(1);
+        }
+    }
+
+    /// Frees room whose permit is kept.
+    #[inline]
+    fn return_room(&mut self, weight: usize, key: Option<&Key>) {
+        self.occupied -= 1;
+        self.extra_weight -= weight as u128 - 1;
+        if let Some(key) = key {
+            self.queue.free_key(key, weight);
         }
     }
 }
@@ -394,15 +431,22 @@ impl State {
 impl State {
     /// Takes room, and a permit, for a newcomer, if no entry of the queue comes before it.
     #[inline]
-    pub(crate) fn try_take_room(&mut self, request: Request) -> bool {
+    pub(crate) fn try_take_room(&mut self, request: Request<'_>) -> bool {
+        let position = Position::last(request.priority);
         // In this order: most newcomers are stopped by the cheapest look.
         let free = self.fits(request.weight)
-            && self.queue.yields_to(request.priority)
+            && self.queue.yields_to(position)
+            && self.queue.has_key_room(request, position)
             && self.take_permit();
         if free {
-            self.take_room(request.weight);
+            self.take_room(request.weight, request.key, None);
         }
         free
+    }
+
+    /// Returns `true` if the child is unique, and another one of its key runs or waits.
+    pub(crate) fn is_duplicate(&self, request: Request<'_>) -> bool {
+        request.unique && request.key.is_some_and(|key| self.queue.is_used(key))
     }
 
     /// Starts a plain child that goes to the set at once, and returns its index.
@@ -437,7 +481,8 @@ impl State {
         if let Some(log) = &mut self.log {
             log.queued(name(child.options.as_deref()));
         }
-        self.queue.insert(position, Entry::Child(child));
+        let key = child.request().key.cloned();
+        self.queue.insert(position, Entry::Child(child), key.as_ref());
     }
 
     /// Counts and records a child that `queue` or a `feed` brings after a stop.
@@ -464,16 +509,17 @@ impl State {
     }
 
     #[cold]
-    fn remember(&mut self, index: usize, options: Option<Box<Options>>) {
+    fn remember(&mut self, index: usize, mut options: Option<Box<Options>>) {
         let (weight, daemon) = options.as_ref().map_or((1, false), |it| (it.weight, it.daemon));
+        let key = options.as_mut().and_then(|options| options.key.take());
         let name = self.log.as_mut().and_then(|log| {
             let name = name(options.as_deref());
             log.started(index, name.clone());
             name
         });
         self.daemons += usize::from(daemon);
-        if weight != 1 || daemon || name.is_some() {
-            self.running.push(index as u64, Running { weight, daemon, name });
+        if weight != 1 || daemon || key.is_some() || name.is_some() {
+            self.running.push(index as u64, Running { weight, daemon, key, name });
         }
     }
 
@@ -519,28 +565,27 @@ impl State {
 
 impl State {
     /// Returns `true` if a newcomer that has to wait can be told of its turn.
-    pub(crate) fn wait(&mut self, request: Request, poller: &mut Poller<'_>) -> Option<WaiterKey> {
-        let Request { weight, priority } = request;
-        let caller = poller.caller;
-        let position = self.queue.next_position(priority);
-        let stage = Stage::Waiting(position);
-        let mut waiter = Waiter { stage, weight, caller, waker: None, inside: None };
+    pub(crate) fn wait(
+        &mut self,
+        request: Request<'_>,
+        poller: &mut Poller<'_>,
+    ) -> Option<WaiterKey> {
+        let position = self.queue.next_position(request.priority);
+        let mut waiter = Waiter::new(Stage::Waiting(position), request, poller.caller);
         if !poller.is_registered(&mut waiter) {
             return None;
         }
         let key = self.waiters.insert(waiter);
-        self.queue.insert(position, Entry::Waiter { key, weight });
+        let Request { weight, unique, .. } = request;
+        self.queue.insert(position, Entry::Waiter { key, weight, unique }, request.key);
         self.set_inside(key, current_child(poller.group));
         Some(key)
     }
 
     /// Reserves the room that a newcomer has taken for a child that it does not have yet.
-    pub(crate) fn reserve_newcomer(&mut self, request: Request, caller: Caller) -> WaiterKey {
-        let Request { weight, priority } = request;
-        let position = self.queue.next_position(priority);
-        let stage = Stage::Stopped;
-        let waiter = Waiter { stage, weight, caller, waker: None, inside: None };
-        let key = self.waiters.insert(waiter);
+    pub(crate) fn reserve_newcomer(&mut self, request: Request<'_>, caller: Caller) -> WaiterKey {
+        let position = self.queue.next_position(request.priority);
+        let key = self.waiters.insert(Waiter::new(Stage::Stopped, request, caller));
         self.reserve(key, position, true);
         key
     }
@@ -577,7 +622,7 @@ impl State {
     /// needs more room than was reserved and does not fit is queued, at the waiter's position.
     pub(crate) fn fill(&mut self, key: WaiterKey, child: QueuedChild, effects: &mut Effects) {
         self.set_inside(key, None);
-        let Some(Waiter { stage, weight, waker, .. }) = self.waiters.remove(key) else {
+        let Some(Waiter { stage, weight, key, waker, .. }) = self.waiters.remove(key) else {
             debug_assert!(false, "a child comes of a waiter that has gone");
             return self.enqueue(child);
         };
@@ -585,15 +630,23 @@ impl State {
         let request = child.request();
         match stage {
             Stage::Waiting(position) | Stage::MustQueue(position) => {
-                self.queue.remove(position);
+                self.queue.remove(position, key.as_ref());
                 self.enqueue_at(Position { priority: request.priority, ..position }, child);
             }
             Stage::Reserved { slot, position, .. } => {
+                // It keeps the position. Behind the next waiters of the same feed, each of its
+                // children would find room reserved, and go to the queue.
+                let priority = request.priority.max(position.priority);
+                let position = Position { priority, ..position };
+                let fits_key = match request.key {
+                    // The room is in this key, unless its limit was lowered since.
+                    Some(of) if key.is_some() => !self.queue.is_key_over_limit(of),
+                    _ => self.queue.has_key_room(request, position),
+                };
                 self.reserved -= 1;
-                self.occupied -= 1;
-                self.extra_weight -= weight as u128 - 1;
-                if request.weight <= weight || self.fits(request.weight) {
-                    self.take_room(request.weight);
+                self.return_room(weight, key.as_ref());
+                if fits_key && (request.weight <= weight || self.fits(request.weight)) {
+                    self.take_room(request.weight, request.key, None);
                     *self.slot(slot) = Slot::Child(child);
                     return;
                 }
@@ -601,10 +654,7 @@ impl State {
                 if let Some(permits) = &mut self.permits {
                     permits.free(1);
                 }
-                // It keeps the position. Behind the next waiters of the same feed, each of its
-                // children would find room reserved, and go to the queue.
-                let priority = request.priority.max(position.priority);
-                self.enqueue_at(Position { priority, ..position }, child);
+                self.enqueue_at(position, child);
             }
             Stage::Stopped => {
                 debug_assert!(false, "a child comes of a waiter that has stopped");
@@ -622,12 +672,12 @@ impl State {
         effects.discard = waiter.waker;
         match waiter.stage {
             Stage::Waiting(position) | Stage::MustQueue(position) => {
-                self.queue.remove(position);
+                self.queue.remove(position, waiter.key.as_ref());
             }
             Stage::Reserved { slot, .. } => {
                 *self.slot(slot) = Slot::Free;
                 self.reserved -= 1;
-                self.free_room(waiter.weight);
+                self.free_room(waiter.weight, waiter.key.as_ref());
             }
             Stage::Stopped => {}
         }
@@ -710,9 +760,10 @@ impl State {
         self.count(outcome);
         self.nested.forget_child(index);
         let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
-        let (weight, daemon) = child.map_or((1, false), |child| (child.weight, child.daemon));
+        let (weight, daemon, key) =
+            child.map_or((1, false, None), |it| (it.weight, it.daemon, it.key));
         self.daemons -= usize::from(daemon);
-        self.free_room(weight);
+        self.free_room(weight, key.as_ref());
         self.has_freed_room |= !stopped;
     }
 
@@ -741,6 +792,7 @@ impl State {
     /// Takes out the next queued child, to be dropped after a stop.
     pub(crate) fn pop_dropped(&mut self) -> Option<ChildKey> {
         self.phase = self.phase.max(Phase::Stopped);
+        self.queue.drop_keys();
         loop {
             if let (_, Entry::Child(child)) = self.queue.pop()? {
                 self.queued -= 1;
@@ -904,7 +956,7 @@ impl State {
     /// Gives room to the head of the queue while it fits. Returns `true` if the head then lacks
     /// only a permit.
     fn admit_queue(&mut self, effects: &mut Effects) -> bool {
-        while let Some(weight) = self.queue.first().map(Entry::weight) {
+        while let Some(weight) = self.queue.first().map(|(_, entry)| entry.weight()) {
             if !self.fits(weight) {
                 return false;
             }
@@ -912,13 +964,14 @@ impl State {
                 return true;
             }
             match self.queue.pop() {
-                Some((_, Entry::Child(child))) => {
+                Some((position, Entry::Child(child))) => {
                     self.queued -= 1;
-                    self.take_room(weight);
+                    self.take_room(weight, child.request().key, Some(position));
                     self.admit(child);
                 }
                 Some((position, Entry::Waiter { key, .. })) => {
-                    self.take_room(weight);
+                    let of = self.waiters.get(key).and_then(|waiter| waiter.key.clone());
+                    self.take_room(weight, of.as_ref(), Some(position));
                     self.leave_child(key, position);
                     self.tell(key, effects);
                     self.reserve(key, position, false);
@@ -963,11 +1016,12 @@ impl State {
                 waiter.stage = Stage::Waiting(position);
                 self.group_turn &= waiter.caller != Caller::Group;
             }
-            let weight = waiter.weight;
+            let Waiter { weight, unique, .. } = *waiter;
+            let of = waiter.key.clone();
             self.starting.pop_back();
             self.reserved -= 1;
-            self.free_room(weight);
-            self.queue.insert(position, Entry::Waiter { key, weight });
+            self.free_room(weight, of.as_ref());
+            self.queue.insert(position, Entry::Waiter { key, weight, unique }, of.as_ref());
         }
     }
 

@@ -34,14 +34,9 @@ impl<T> SparseQueue<T> {
         self.values.push_back((key, Some(value)));
     }
 
-    /// Inserts a value in the order of the keys. Mostly its key is the lowest.
-    pub(crate) fn insert(&mut self, key: Key, value: T) {
-        let at = self.values.partition_point(|(at, _)| *at < key);
-        self.values.insert(at, (key, Some(value)));
-    }
-
-    pub(crate) fn first(&self) -> Option<&T> {
-        self.values.front().and_then(|(_, value)| value.as_ref())
+    #[inline]
+    pub(crate) fn first(&self) -> Option<(Key, &T)> {
+        self.values.front().and_then(|(key, value)| Some((*key, value.as_ref()?)))
     }
 
     #[inline]
@@ -140,8 +135,6 @@ mod tests {
         assert_eq!(queue.remove(4), None);
         assert_eq!(queue.remove(1), None);
         assert_eq!(queue.get_mut(8), Some(&mut 8));
-        queue.insert(1, 1);
-        assert_eq!(queue.pop(), Some((1, 1)));
         queue.retain(|value| *value != 3);
         assert_eq!(queue.into_entries().collect::<Vec<_>>(), [(2, 2), (8, 8), (9, 9)]);
     }
@@ -154,7 +147,7 @@ mod tests {
             assert!(queue.first().is_some());
             assert!(queue.values.back().is_some_and(|(_, value)| value.is_some()));
         }
-        assert_eq!(queue.first(), Some(&3));
+        assert_eq!(queue.first(), Some((3, &3)));
         queue.remove(8);
         assert_eq!(queue.values.back(), Some(&(6, Some(6))));
         (3..7).rev().for_each(|key| assert_eq!(queue.remove(key), Some(key)));

@@ -33,6 +33,7 @@ mod grace;
 mod handle;
 mod handle_threads;
 mod hedge;
+mod keys;
 mod limit;
 mod map;
 #[cfg(feature = "std")]

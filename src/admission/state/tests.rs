@@ -1,7 +1,7 @@
 use super::*;
 use crate::util::panic::catch;
 
-const WEIGHT_ONE: Request = Request::PLAIN;
+const WEIGHT_ONE: Request<'_> = Request::PLAIN;
 
 fn child(key: ChildKey) -> QueuedChild {
     QueuedChild { key, options: None }
@@ -33,7 +33,7 @@ fn queue(state: &mut State, child: QueuedChild) {
 
 /// Registers a waiter of the group's own task, which needs no waker.
 fn wait(state: &mut State, weight: usize) -> WaiterKey {
-    let key = state.wait(Request { weight, priority: 0 }, &mut poller());
+    let key = state.wait(Request { weight, ..Request::PLAIN }, &mut poller());
     process(state);
     key.expect("the group's own waiter needs no waker")
 }
@@ -62,7 +62,7 @@ fn started(state: &mut State) -> Vec<ChildKey> {
 
 /// Checks the invariants in the head of the module.
 fn check_invariants(state: &State) {
-    if let Some(first) = state.queue.first() {
+    if let Some((_, first)) = state.queue.first() {
         assert!(!state.fits(first.weight()) || state.permits.is_some(), "the head has room");
     }
     assert!(matches!(state.starting.front(), None | Some(Slot::Reserved(_))));
