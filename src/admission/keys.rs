@@ -6,13 +6,15 @@
 //!   positions, and only if the key has room for it. The others are parked, in the same order. So
 //!   an entry of the main queue lacks at most what all children need, and each step costs a few
 //!   look-ups, whatever the number of keys.
+//! - `fed` is the number of queued children that have a key and came of a feed. The group's limit
+//!   bounds them together with the children that run: while it is reached, feeds are parked.
 //! - A key is known while a child of it has room or an entry of it waits. A limit that was set for
 //!   one key is kept until it is set to that of all keys.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
-use super::queue::{Entry, Position, Request, WaitQueue};
+use super::queue::{Entry, Position, QueuedChild, Request, WaitQueue};
 use crate::child::key::Key;
 
 /// What is known of keys.
@@ -22,6 +24,9 @@ pub(crate) struct Keys {
     limit: Option<usize>,
     own_limits: BTreeMap<Key, Option<usize>>,
     used: BTreeMap<Key, KeyState>,
+    fed: usize,
+    /// The feeds that wait until fewer of their children do.
+    held: BTreeMap<Position, Entry>,
 }
 
 /// What is known of a key that has children or waiters.
@@ -180,6 +185,52 @@ impl WaitQueue {
         entry
     }
 
+    /// Returns how many children of feeds are queued behind their keys.
+    #[inline]
+    pub(crate) fn fed(&self) -> usize {
+        self.keys.as_ref().map_or(0, |keys| keys.fed)
+    }
+
+    /// Records that a child of a feed is queued.
+    pub(crate) fn add_fed(&mut self) {
+        self.keys.get_or_insert_default().fed += 1;
+    }
+
+    /// Records that a child is queued no longer.
+    #[inline]
+    pub(crate) fn leave(&mut self, child: &QueuedChild) {
+        if child.options.as_ref().is_some_and(|options| options.fed) {
+            self.keys.iter_mut().for_each(|keys| keys.fed -= 1);
+        }
+    }
+
+    /// Parks the head, which is a feed.
+    pub(crate) fn hold_head(&mut self) {
+        let head = self.first().map(|(position, _)| position);
+        if let Some((position, feed)) = head.and_then(|head| Some((head, self.take(head)?))) {
+            self.keys.get_or_insert_default().held.insert(position, feed);
+            self.parked += 1;
+        }
+    }
+
+    pub(crate) fn has_held(&self) -> bool {
+        self.keys.as_ref().is_some_and(|keys| !keys.held.is_empty())
+    }
+
+    /// Lets the first feed that is parked return to its position.
+    pub(crate) fn release_held(&mut self) {
+        let held = self.keys.as_mut().and_then(|keys| keys.held.pop_first());
+        self.parked -= usize::from(held.is_some());
+        self.others.extend(held);
+    }
+
+    /// Takes out a feed that is parked.
+    pub(super) fn take_held(&mut self, position: Position) -> Option<Entry> {
+        let held = self.keys.as_mut()?.held.remove(&position);
+        self.parked -= usize::from(held.is_some());
+        held
+    }
+
     /// Restores the invariants of a key.
     fn refresh(&mut self, key: &Key) {
         let Self { keys: Some(keys), others, parked, .. } = self else { return };
@@ -213,9 +264,8 @@ impl WaitQueue {
     /// has stopped.
     pub(crate) fn drop_keys(&mut self) {
         self.parked = 0;
-        let keys = self.keys.take();
-        for state in keys.into_iter().flat_map(|keys| keys.used.into_values()) {
-            self.others.extend(state.waiting.into_iter().flat_map(|waiting| waiting.parked));
-        }
+        let Some(keys) = self.keys.take() else { return };
+        let waiting = keys.used.into_values().filter_map(|state| state.waiting);
+        self.others.extend(waiting.flat_map(|waiting| waiting.parked).chain(keys.held));
     }
 }

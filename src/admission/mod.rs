@@ -3,8 +3,9 @@
 //! All decisions are made by a [`State`], which is plain data. A group keeps it to itself, without
 //! a lock, as long as it needs no more than a limit and a queue. From its first handle on it is
 //! [`Shared`]; likewise with an observer or a semaphore, and from the first child with a weight,
-//! a priority, a key or that is a daemon. The shared state is changed by one function, `Shared::with`, or
-//! by `Core::update` if no child comes or goes: both process the queue and carry out the effects.
+//! a priority, a key or that is a daemon. The shared state is changed by one function,
+//! `Shared::with`, or by `Core::update` if no child comes or goes: both process the queue and carry
+//! out the effects.
 //!
 //! # Invariants
 //!

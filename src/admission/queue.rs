@@ -24,6 +24,8 @@ pub(crate) struct Request<'a> {
     pub(crate) key: Option<&'a Key>,
     /// It runs only if no other child of its key does.
     pub(crate) unique: bool,
+    /// A `feed` asks, which does not know its child yet.
+    pub(crate) feed: bool,
 }
 
 /// A child that is not in the set yet: its key, and the options that its task was given.
@@ -46,13 +48,13 @@ pub(crate) enum Entry {
     /// A child that starts as soon as it has room.
     Child(QueuedChild),
     /// A caller of `go` or `feed` that delivers its child once room is reserved for it.
-    Waiter { key: WaiterKey, weight: usize, unique: bool },
+    Waiter { key: WaiterKey, weight: usize, unique: bool, feed: bool },
 }
 
 /// Waiters and queued children, in the order of admission.
 ///
 /// The entries whose key has no room are *parked*: they wait behind their key, and the others pass
-/// them by.
+/// them by. So are feeds that wait for their children's keys.
 #[derive(Default)]
 pub(crate) struct WaitQueue {
     /// The entries of priority 0, as most are, by their arrival.
@@ -73,7 +75,11 @@ pub(crate) struct WaitQueue {
 
 impl<'a> Request<'a> {
     /// What a plain child asks for.
-    pub(crate) const PLAIN: Self = Self { weight: 1, priority: 0, key: None, unique: false };
+    pub(crate) const PLAIN: Self =
+        Self { weight: 1, priority: 0, key: None, unique: false, feed: false };
+
+    /// What a `feed` asks for.
+    pub(crate) const FEED: Self = Self { feed: true, ..Self::PLAIN };
 
     /// Returns what a child with these options asks for.
     #[inline]
@@ -83,6 +89,7 @@ impl<'a> Request<'a> {
             priority: it.priority,
             key: it.key.as_ref(),
             unique: it.unique,
+            feed: false,
         })
     }
 
@@ -137,6 +144,10 @@ impl Entry {
             Self::Child(child) => child.request().unique,
             Self::Waiter { unique, .. } => *unique,
         }
+    }
+
+    pub(crate) fn is_feed(&self) -> bool {
+        matches!(self, Self::Waiter { feed: true, .. })
     }
 
     /// Returns `true` if a group that has this entry can't end.
@@ -213,7 +224,7 @@ impl WaitQueue {
 
     pub(crate) fn remove(&mut self, position: Position, key: Option<&Key>) -> Option<Entry> {
         let entry = match key {
-            None => self.take(position),
+            None => self.take(position).or_else(|| self.take_held(position)),
             Some(key) => self.take_keyed(position, key),
         }?;
         self.binding -= usize::from(entry.is_binding());

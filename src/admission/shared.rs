@@ -243,9 +243,9 @@ impl<C: Kind> Access<'_, C> {
 
     /// Reserves room for a child that is yet to be asked for, or registers a waiter.
     fn poll_reserve(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
-        let answer = self.poll_turn(key, Request::PLAIN, poller);
+        let answer = self.poll_turn(key, Request::FEED, poller);
         if answer == Acquire::Ready && key.is_none() {
-            *key = Some(self.state.reserve_newcomer(Request::PLAIN, poller.caller));
+            *key = Some(self.state.reserve_newcomer(Request::FEED, poller.caller));
         }
         answer
     }
@@ -291,8 +291,8 @@ impl<C: Kind> Access<'_, C> {
     /// Accepts a child that was asked for because there was room for a plain one; it may be
     /// queued if it needs more. One that comes too late is counted, and left to the caller to drop.
     pub(crate) fn accept(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if !self.refuses() && self.state.try_take_room(Request::PLAIN) {
-            let key = self.state.reserve_newcomer(Request::PLAIN, Caller::Group);
+        if !self.refuses() && self.state.try_take_room(Request::FEED) {
+            let key = self.state.reserve_newcomer(Request::FEED, Caller::Group);
             return self.fill(key, offer);
         }
         self.queue(offer)

@@ -107,6 +107,7 @@ struct Waiter {
     /// A `go` knows the key of its child, a `feed` does not.
     key: Option<Key>,
     unique: bool,
+    feed: bool,
     caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
     waker: Option<Waker>,
@@ -218,8 +219,15 @@ pub(crate) enum Dropped {
 
 impl Waiter {
     fn new(stage: Stage, request: Request<'_>, caller: Caller) -> Self {
-        let Request { weight, key, unique, .. } = request;
-        Self { stage, weight, key: key.cloned(), unique, caller, waker: None, inside: None }
+        let Request { weight, key, unique, feed, .. } = request;
+        let key = key.cloned();
+        Self { stage, weight, key, unique, feed, caller, waker: None, inside: None }
+    }
+
+    /// Returns its entry in the queue.
+    fn entry(&self, key: WaiterKey) -> Entry {
+        let Self { weight, unique, feed, .. } = *self;
+        Entry::Waiter { key, weight, unique, feed }
     }
 }
 
@@ -342,6 +350,14 @@ impl State {
         needed <= limit as u128 || (self.occupied == 0 && limit > 0)
     }
 
+    /// Returns `true` if a feed may ask its stream: together with the children of feeds that are
+    /// queued behind their keys, no more children exist than may run.
+    fn may_ask(&self) -> bool {
+        let fed = self.queue.fed();
+        let taken = self.occupied as u128 + self.extra_weight + fed as u128;
+        fed == 0 || self.limit.is_none_or(|limit| taken < limit as u128)
+    }
+
     /// Returns `true` if more room is taken than there is, but for a child that runs alone.
     fn is_over_limit(&self) -> bool {
         let taken = self.occupied as u128 + self.extra_weight;
@@ -435,6 +451,7 @@ impl State {
         let position = Position::last(request.priority);
         // In this order: most newcomers are stopped by the cheapest look.
         let free = self.fits(request.weight)
+            && (!request.feed || self.may_ask())
             && self.queue.yields_to(position)
             && self.queue.has_key_room(request, position)
             && self.take_permit();
@@ -480,6 +497,9 @@ impl State {
         self.queued += 1;
         if let Some(log) = &mut self.log {
             log.queued(name(child.options.as_deref()));
+        }
+        if child.options.as_ref().is_some_and(|options| options.fed) {
+            self.queue.add_fed();
         }
         let key = child.request().key.cloned();
         self.queue.insert(position, Entry::Child(child), key.as_ref());
@@ -575,9 +595,9 @@ impl State {
         if !poller.is_registered(&mut waiter) {
             return None;
         }
+        let entry = waiter.entry(self.waiters.next_key());
         let key = self.waiters.insert(waiter);
-        let Request { weight, unique, .. } = request;
-        self.queue.insert(position, Entry::Waiter { key, weight, unique }, request.key);
+        self.queue.insert(position, entry, request.key);
         self.set_inside(key, current_child(poller.group));
         Some(key)
     }
@@ -620,13 +640,16 @@ impl State {
 
     /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
     /// needs more room than was reserved and does not fit is queued, at the waiter's position.
-    pub(crate) fn fill(&mut self, key: WaiterKey, child: QueuedChild, effects: &mut Effects) {
+    pub(crate) fn fill(&mut self, key: WaiterKey, mut child: QueuedChild, effects: &mut Effects) {
         self.set_inside(key, None);
-        let Some(Waiter { stage, weight, key, waker, .. }) = self.waiters.remove(key) else {
+        let Some(Waiter { stage, weight, key, feed, waker, .. }) = self.waiters.remove(key) else {
             debug_assert!(false, "a child comes of a waiter that has gone");
             return self.enqueue(child);
         };
         effects.discard = waker;
+        if let Some(options) = &mut child.options {
+            options.fed = feed && options.key.is_some();
+        }
         let request = child.request();
         match stage {
             Stage::Waiting(position) | Stage::MustQueue(position) => {
@@ -796,6 +819,7 @@ impl State {
         loop {
             if let (_, Entry::Child(child)) = self.queue.pop()? {
                 self.queued -= 1;
+                self.queue.leave(&child);
                 self.dropped += 1;
                 self.log_unstarted(child.options.as_deref());
                 return Some(child.key);
@@ -956,7 +980,16 @@ impl State {
     /// Gives room to the head of the queue while it fits. Returns `true` if the head then lacks
     /// only a permit.
     fn admit_queue(&mut self, effects: &mut Effects) -> bool {
-        while let Some(weight) = self.queue.first().map(|(_, entry)| entry.weight()) {
+        loop {
+            if self.queue.has_held() && self.may_ask() {
+                self.queue.release_held();
+            }
+            let Some((_, entry)) = self.queue.first() else { return false };
+            let weight = entry.weight();
+            if entry.is_feed() && !self.may_ask() {
+                self.queue.hold_head();
+                continue;
+            }
             if !self.fits(weight) {
                 return false;
             }
@@ -966,6 +999,7 @@ impl State {
             match self.queue.pop() {
                 Some((position, Entry::Child(child))) => {
                     self.queued -= 1;
+                    self.queue.leave(&child);
                     self.take_room(weight, child.request().key, Some(position));
                     self.admit(child);
                 }
@@ -976,10 +1010,9 @@ impl State {
                     self.tell(key, effects);
                     self.reserve(key, position, false);
                 }
-                None => break,
+                None => return false,
             }
         }
-        false
     }
 
     /// Starts the children at the front of `starting`, up to the first reservation.
@@ -1016,12 +1049,11 @@ impl State {
                 waiter.stage = Stage::Waiting(position);
                 self.group_turn &= waiter.caller != Caller::Group;
             }
-            let Waiter { weight, unique, .. } = *waiter;
-            let of = waiter.key.clone();
+            let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
             self.starting.pop_back();
             self.reserved -= 1;
             self.free_room(weight, of.as_ref());
-            self.queue.insert(position, Entry::Waiter { key, weight, unique }, of.as_ref());
+            self.queue.insert(position, entry, of.as_ref());
         }
     }
 

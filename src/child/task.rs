@@ -62,6 +62,8 @@ pub struct Options {
     pub(crate) daemon: bool,
     pub(crate) key: Option<Key>,
     pub(crate) unique: bool,
+    /// It came of a `feed` and is queued, and the feed waits if there are many such children.
+    pub(crate) fed: bool,
     pub(crate) name: Option<Cow<'static, str>>,
 }
 
@@ -271,13 +273,21 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { weight: 1, priority: 0, daemon: false, key: None, unique: false, name: None }
+        Self {
+            weight: 1,
+            priority: 0,
+            daemon: false,
+            key: None,
+            unique: false,
+            fed: false,
+            name: None,
+        }
     }
 }
 
 impl<F> fmt::Debug for Task<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { weight, priority, daemon, key, unique, name } = &self.options;
+        let Options { weight, priority, daemon, key, unique, name, .. } = &self.options;
         let mut task = f.debug_struct("Task");
         task.field("name", name)
             .field("weight", weight)

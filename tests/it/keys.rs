@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::Poll;
 
-use crate::common::{Fixture, Job, MockTask, is_ok, panic_message, waits, yield_now};
+use crate::common::{Fixture, Job, MockTask, OnDrop, is_ok, panic_message, waits, yield_now};
 use errgroup::{Boxed, Group, Key, Task, TryGoError, task};
 use futures::stream;
 
@@ -298,7 +300,7 @@ fn a_stop_drops_what_waits_for_its_key() {
     assert!(task.poll(&mut go).is_pending());
     handle.token().cancel();
     assert_eq!(task.wakes(), 1);
-    assert!(matches!(task.poll(&mut go), std::task::Poll::Ready(Err(_))));
+    assert!(matches!(task.poll(&mut go), Poll::Ready(Err(_))));
     scene.run();
     assert_eq!((handle.stats().running, handle.stats().dropped), (1, 2));
     scene.it.gate.open(0);
@@ -401,10 +403,86 @@ fn fed_children_heed_their_keys() {
     let mut scene = limited(9, 1);
     let children: Vec<_> = (0..5).map(|n| scene.child(n, n % 2)).collect();
     let mut feed = scene.it.handle.feed(stream::iter(children));
-    assert_eq!(scene.it.task.run(&mut feed), std::task::Poll::Ready(5));
+    assert_eq!(scene.it.task.run(&mut feed), Poll::Ready(5));
     assert_eq!(scene.run(), [0, 1]);
     assert_eq!(scene.end([1]), [0, 3]);
     assert_eq!(scene.end([0]), [2, 3]);
+}
+
+#[test]
+fn a_feed_holds_no_more_children_than_may_run() {
+    let mut scene = limited(4, 1);
+    let (asked, task) = (Arc::new(AtomicUsize::new(0)), MockTask::new());
+    let children: Vec<_> = (0..9).map(|n| scene.child(n, "a")).collect();
+    let counted = children.into_iter().inspect({
+        let asked = Arc::clone(&asked);
+        move |_| _ = asked.fetch_add(1, SeqCst)
+    });
+    let mut feed = scene.it.handle.feed(stream::iter(counted));
+    assert!(task.run(&mut feed).is_pending());
+    assert_eq!((scene.run(), asked.load(SeqCst)), (vec![0], 4));
+    // The feed that waits holds up nothing else.
+    for n in 10..13 {
+        scene.queue(n, "b");
+    }
+    let plain = scene.it.child(13);
+    assert!(scene.it.group.try_go(plain).is_ok());
+    assert_eq!(scene.run(), [0, 10, 13]);
+    assert_eq!(scene.end([0]), [1, 10, 13]);
+    assert!(task.run(&mut feed).is_pending());
+    assert_eq!(asked.load(SeqCst), 4, "two run beside them");
+    assert_eq!(scene.end([10, 11, 12, 13]), [1]);
+    assert_eq!(task.wakes(), 1);
+    assert!(task.run(&mut feed).is_pending());
+    assert_eq!(asked.load(SeqCst), 5);
+    scene.it.handle.set_limit(None);
+    assert_eq!(task.run(&mut feed), Poll::Ready(9));
+    assert_eq!(scene.run(), [1]);
+    assert_eq!(scene.it.handle.stats().queued, 7);
+}
+
+#[test]
+fn the_groups_own_feed_goes_on_as_its_children_start() {
+    let (most, now) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let children = (0..40).map(|n| {
+        let (most, now) = (Arc::clone(&most), Arc::clone(&now));
+        most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+        let exists = OnDrop(move || _ = now.fetch_sub(1, SeqCst));
+        let child = task(async move {
+            let _exists = exists;
+            yield_now().await;
+            Ok::<_, ()>(n)
+        });
+        child.key(n / 10)
+    });
+    let mut group = Group::new().with_limit(3).with_key_limit(1).collect();
+    let driver = MockTask::new();
+    assert_eq!(driver.finish(group.feed(stream::iter(children))), 40);
+    assert_eq!(driver.finish(group).map(|all| all.len()), Ok(40));
+    assert_eq!(most.load(SeqCst), 3);
+}
+
+#[test]
+fn a_feed_that_waits_for_keys_can_be_dropped_and_stopped() {
+    for stop in [false, true] {
+        let mut scene = limited(2, 1);
+        let task = MockTask::new();
+        let children: Vec<_> = (0..9).map(|n| scene.child(n, "a")).collect();
+        let mut feed = scene.it.handle.feed(stream::iter(children));
+        assert!(task.run(&mut feed).is_pending());
+        scene.run();
+        if stop {
+            scene.it.handle.token().cancel();
+            assert_eq!(task.run(&mut feed), Poll::Ready(2));
+        } else {
+            drop(feed);
+        }
+        scene.it.gate.open(0);
+        scene.it.gate.open(1);
+        assert!(is_ok(scene.it.run()));
+        let stats = scene.it.handle.stats();
+        assert_eq!(stats.ok + stats.dropped, 2);
+    }
 }
 
 // --- random schedules, against a simple model
