@@ -8,8 +8,19 @@ const STOPPED: &str = "the group has stopped: await it to learn why";
 /// The group has stopped and admits no more children. Contains the child, which was never polled.
 ///
 /// [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go) return it. It does not say
-/// why the group stopped: the group's own output does. So don't pass it on by `?`; leave the loop,
-/// and await the group.
+/// why the group stopped: the group's own output does. Leave the loop, and await the group.
+///
+/// So it is not an [`Error`], and `?` does not turn it into one in place of the child's:
+///
+/// ```compile_fail,E0277
+/// use errgroup::Group;
+///
+/// async fn run() -> anyhow::Result<()> {
+///     let mut group = Group::new();
+///     group.go(async { Ok::<(), anyhow::Error>(()) }).await?;
+///     group.await
+/// }
+/// ```
 ///
 /// # Examples
 ///
@@ -59,10 +70,8 @@ impl<F> fmt::Display for Stopped<F> {
     }
 }
 
-impl<F> Error for Stopped<F> {}
-
-/// Why [`try_go`](crate::Group::try_go) did not admit a child. Contains the child, which was never
-/// polled.
+/// Why [`try_go`](crate::Group::try_go) or [`try_queue`](crate::Group::try_queue) did not take a
+/// child. Contains the child, which was never polled.
 ///
 /// # Examples
 ///
@@ -74,18 +83,23 @@ impl<F> Error for Stopped<F> {}
 /// assert!(group.try_go(async { Ok::<_, &str>(1) }).is_ok());
 /// match group.try_go(async { Ok(2) }) {
 ///     Err(TryGoError::AtLimit(child)) => group.queue(child),
-///     Err(TryGoError::Stopped(_)) => unreachable!("it was not stopped"),
+///     Err(_) => unreachable!("it was neither stopped nor closed"),
 ///     Ok(()) => unreachable!("the first child has not been polled"),
 /// }
 /// assert_eq!(group.await, Ok(()));
 /// # });
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TryGoError<F> {
-    /// There is no room, or callers or children that came before wait for it.
+    /// There is no room, or callers or children that came before wait for it. Of `try_queue`: as
+    /// many children as [may wait](crate::Group::with_queue_limit) are in the queue.
     AtLimit(F),
     /// The group has stopped and admits no more.
     Stopped(F),
+    /// The group was [closed](crate::Group::close) and takes no newcomers. Of `try_queue`: or the
+    /// group has resolved, and nothing had stopped it.
+    Closed(F),
 }
 
 impl<F> TryGoError<F> {
@@ -105,7 +119,7 @@ impl<F> TryGoError<F> {
     /// ```
     pub fn into_inner(self) -> F {
         match self {
-            Self::AtLimit(child) | Self::Stopped(child) => child,
+            Self::AtLimit(child) | Self::Stopped(child) | Self::Closed(child) => child,
         }
     }
 }
@@ -115,6 +129,7 @@ impl<F> fmt::Debug for TryGoError<F> {
         f.write_str(match self {
             Self::AtLimit(_) => "AtLimit(..)",
             Self::Stopped(_) => "Stopped(..)",
+            Self::Closed(_) => "Closed(..)",
         })
     }
 }
@@ -124,6 +139,7 @@ impl<F> fmt::Display for TryGoError<F> {
         f.write_str(match self {
             Self::AtLimit(_) => "the group is at its limit",
             Self::Stopped(_) => STOPPED,
+            Self::Closed(_) => "the group takes no more children: it is closed, or has resolved",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::admission::Shared;
 use crate::child::Kind;
@@ -220,6 +221,10 @@ impl<C: Kind> Clone for Handle<C> {
         Self { shared: Arc::clone(&self.shared) }
     }
 }
+
+// The group drops a child that panics, so no handle sees one again.
+impl<C: Kind> UnwindSafe for Handle<C> {}
+impl<C: Kind> RefUnwindSafe for Handle<C> {}
 
 impl<C: Kind> fmt::Debug for Handle<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

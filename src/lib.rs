@@ -21,9 +21,10 @@
 //! # futures::executor::block_on(run(&["/a", "/b"])).unwrap();
 //! ```
 //!
-//! At the first error the other children are not dropped. They are told through the group's
-//! [token](CancelToken), polled until they finish, and waited for: see [When a child
-//! fails](#when-a-child-fails).
+//! **The siblings are told, not dropped.** At the first error the other children are told through
+//! the group's [token](CancelToken), polled until they finish, and waited for: see [When a child
+//! fails](#when-a-child-fails). [`drop_on_stop`](Group::drop_on_stop) drops them instead, as
+//! `try_join_all` does.
 //!
 //! The crate has no runtime and no timer of its own, and it spawns nothing unless you [give it a
 //! spawner](Group::on). So it works under tokio, smol, async-std or a `block_on` of your own,
@@ -72,8 +73,12 @@
 //!   group's poll, with its own payload.
 //!
 //! [`with_grace`](Group::with_grace) bounds the time that children have after a stop: when it is
-//! over, those that still run are dropped. With a grace that is ready at once, the group drops the
-//! siblings at the first error, as `try_join_all` does.
+//! over, those that still run are dropped. A child that has nothing to clean up can be
+//! [`until_stop`](Task::until_stop): it is dropped at the stop. With
+//! [`drop_on_stop`](Group::drop_on_stop) all children are.
+//!
+//! To end *one* child, make it [`joinable`](Task::joinable): its [`ChildHandle`] aborts it, and is
+//! told its value.
 //!
 //! # Adding children
 //!
@@ -87,9 +92,9 @@
 //!
 //! All of them share one queue: first come, first admitted. Each takes a [`task`](task()) in place
 //! of a future: a future with options, such as a [weight](Task::weight), a
-//! [priority](Task::priority) or a name. A [daemon](Task::daemon) is a child that does not hold the
-//! group open. Several groups, and other code, can share one limit through a
-//! [semaphore](Group::with_semaphore).
+//! [priority](Task::priority), a name or a [handle of its own](Task::joinable). A
+//! [daemon](Task::daemon) is a child that does not hold the group open. Several groups, and other
+//! code, can share one limit through a [semaphore](Group::with_semaphore).
 //!
 //! # A body beside its children
 //!
@@ -126,13 +131,15 @@
 //! builder, called before the first child, sets another:
 //!
 //! - [`collect`](Group::collect): all values, in the order of admission, or the first error;
-//! - [`all_errors`](Group::all_errors): every error; no result stops the group;
+//! - [`all_errors`](Group::all_errors): every error; no result stops the group, unless it is to
+//!   [fail fast](Group::fail_fast) or [tolerates](Group::tolerate) only some;
 //! - [`settle`](Group::settle): every result; no result stops the group;
 //! - [`first_ok`](Group::first_ok): the first value, or all errors;
 //! - [`first_done`](Group::first_done): the first result, be it a value or an error;
 //! - [`with_policy`](Group::with_policy): whatever a policy of your own makes of them.
 //!
-//! [`Policy`] has a table of their outputs.
+//! [`Policy`] has a table of their outputs. [`named`](Group::named) makes their errors say which
+//! child has failed.
 //!
 //! ```
 //! use errgroup::Group;
@@ -190,8 +197,8 @@
 //! # Without a group
 //!
 //! If only the values are wanted, [`map`](map()) and [`for_each`] run a future for each input, and
-//! [`hedge`] starts another attempt when one takes long. They have no token that other code could
-//! hold. So they drop the futures that still run: at the first error, or, for `hedge`, at the first
+//! [`hedge`] starts another attempt when one takes long. [`map_stream`] and [`for_each_stream`] take
+//! their inputs from a stream. They have no token that other code could hold. So they drop the futures that still run: at the first error, or, for `hedge`, at the first
 //! value.
 //!
 //! ```
@@ -207,8 +214,9 @@
 //! # Naming the types
 //!
 //! The types are inferred if the group's output is used. If they are not (`E0282`), name one of
-//! them: `Ok::<_, MyError>(())` in a child, or `Group::<Boxed<(), MyError>>::new()`. As a field or
-//! an argument, a group is a `Group<Boxed<'a, T, E>>` and its handle a `Handle<Boxed<'a, T, E>>`. A
+//! them: `Group::new().with_error::<MyError>()`, or `Ok::<_, MyError>(())` in a child. As a field
+//! or an argument, a group is a `Group<Boxed<'a, T, E>>`, and with a policy a
+//! `Group<Boxed<'a, T, E>, Collect<T, E>>`, say. Its handle is a `Handle<Boxed<'a, T, E>>`. A
 //! function that passes children on to either takes an `impl Child<Boxed<'a, T, E>>`.
 //!
 //! ```
@@ -238,9 +246,8 @@
 //! - **`let _ = group.go(child);`** without `.await` drops the child, never polled. With `.await`,
 //!   `let _ =` loses the child that a stopped group gives back, and the news that it has stopped.
 //!   [`go`](Group::go) shows three ways to write it.
-//! - **`group.go(child).await?`** makes "the group has stopped" the error of your function, in
-//!   place of the child's error, and drops the group with its children. Leave the loop instead, and
-//!   await the group.
+//! - **`group.go(child).await?`** does not compile in a function that returns an `anyhow::Result`:
+//!   [`Stopped`] is not an error, since the child's error comes out of the group itself.
 //! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to its own
 //!   end, and the group waits for it. A [grace](Group::with_grace) bounds that time; dropping the
 //!   group ends it.
@@ -283,32 +290,40 @@ mod error;
 pub mod future;
 mod group;
 mod handle;
+mod hold;
 mod observe;
 mod policy;
 mod reason;
 mod set;
+mod slot;
 mod spawned;
 mod stats;
 pub mod stream;
 mod token;
 mod util;
 
+#[doc(no_inline)]
+pub use async_lock::Semaphore;
 pub use child::attach::Attach;
+pub use child::join::{ChildHandle, Joinable, Lost};
 pub use child::key::Key;
 pub use child::task::{Task, task};
 pub use child::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
 pub use error::{Stopped, TryGoError};
-pub use future::{for_each, hedge, map};
+pub use future::{for_each, for_each_stream, hedge, map, map_stream, value};
 pub use group::Group;
 pub use handle::Handle;
+pub use hold::Hold;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use observe::TracingObserver;
 pub use observe::{Event, Observer, Outcome};
 pub use policy::{
-    AllErrors, Collect, Errors, FirstDone, FirstErr, FirstOk, Policy, Settle, Verdict,
+    AllErrors, ChildInfo, Collect, Errors, Failure, FirstDone, FirstErr, FirstOk, Named, Policy,
+    Settle, Verdict, WithReason,
 };
 pub use reason::{CancelError, Reason};
+pub use slot::Slot;
 pub use spawned::Spawned;
 pub use stats::Stats;
 pub use token::{CancelToken, DropGuard};

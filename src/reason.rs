@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::error::Error;
 use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::ptr;
 
 /// Why a [`CancelToken`](crate::CancelToken) was cancelled.
@@ -88,6 +89,10 @@ impl PartialEq for Reason {
 
 impl Eq for Reason {}
 
+// A panic of a `Cause`'s methods leaves every token as it is.
+impl UnwindSafe for Reason {}
+impl RefUnwindSafe for Reason {}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
@@ -109,9 +114,14 @@ impl fmt::Display for Reason {
 /// [`CancelToken::run`](crate::CancelToken::run) returns it, and
 /// [`Group::err_on_cancel`](crate::Group::err_on_cancel) makes a group's error from it.
 ///
-/// If the reason is a [`Reason::Cause`], `Display` writes the cause, which is also the
-/// [`source`](Error::source). For other reasons there is no source, and `Display` writes
-/// `cancelled` (for [`Reason::Cancelled`]), or `cancelled: ` and the reason.
+/// If the reason is a [`Reason::Cause`], this stands for the caller's error: `Display` writes that
+/// error, and its [`source`](Error::source) is the source here. For other reasons there is no
+/// source, and `Display` writes `cancelled` (for [`Reason::Cancelled`]), or `cancelled: ` and the
+/// reason.
+///
+/// With `std` it converts into a [`std::io::Error`]: a deadline is a
+/// [`TimedOut`](std::io::ErrorKind::TimedOut), all else is an
+/// [`Interrupted`](std::io::ErrorKind::Interrupted).
 ///
 /// # Examples
 ///
@@ -131,10 +141,6 @@ pub struct CancelError {
 }
 
 impl CancelError {
-    pub(crate) const fn new(reason: Reason) -> Self {
-        Self { reason }
-    }
-
     /// Returns the reason why the token was cancelled.
     ///
     /// # Examples
@@ -170,6 +176,53 @@ impl CancelError {
     }
 }
 
+/// Makes the error of work that was ended for this reason.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::{CancelError, Reason};
+///
+/// assert_eq!(CancelError::from(Reason::cause("SIGTERM")).to_string(), "SIGTERM");
+/// ```
+impl From<Reason> for CancelError {
+    fn from(reason: Reason) -> Self {
+        Self { reason }
+    }
+}
+
+/// Makes an error of the kind `TimedOut` for a deadline, or else `Interrupted`.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{self, ErrorKind};
+///
+/// use errgroup::{CancelToken, Reason};
+///
+/// async fn read(token: &CancelToken) -> io::Result<Vec<u8>> {
+///     token.run(async { Ok(vec![1]) }).await?
+/// }
+///
+/// # futures::executor::block_on(async {
+/// let token = CancelToken::new();
+/// assert_eq!(read(&token).await.unwrap(), [1]);
+/// token.cancel_with(Reason::Deadline);
+/// assert_eq!(read(&token).await.unwrap_err().kind(), ErrorKind::TimedOut);
+/// # });
+/// ```
+#[cfg(feature = "std")]
+#[cfg_attr(docsrs, doc(cfg(feature = "std")))]
+impl From<CancelError> for std::io::Error {
+    fn from(error: CancelError) -> Self {
+        let kind = match error.reason {
+            Reason::Deadline => std::io::ErrorKind::TimedOut,
+            _ => std::io::ErrorKind::Interrupted,
+        };
+        Self::new(kind, error)
+    }
+}
+
 impl fmt::Display for CancelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
@@ -183,7 +236,7 @@ impl fmt::Display for CancelError {
 impl Error for CancelError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.reason {
-            Reason::Cause(error) => Some(&**error),
+            Reason::Cause(error) => error.source(),
             _ => None,
         }
     }

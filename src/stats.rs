@@ -29,7 +29,8 @@
 /// assert_eq!((handle.stats().ok, handle.stats().failed), (4, 1));
 /// # });
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Stats {
     /// How many children may run at a time, or `None` if there is no limit.
     pub limit: Option<usize>,

@@ -6,7 +6,7 @@ use std::fs::Metadata;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use errgroup::{Policy, Reason, Verdict};
+use errgroup::{ChildInfo, Policy, Reason, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use smol::lock::SemaphoreGuardArc;
 
@@ -85,21 +85,21 @@ impl Report {
 impl Policy<Line, anyhow::Error> for Report {
     type Output = Vec<anyhow::Error>;
 
-    fn on_child(&mut self, index: usize, result: Result<Line, anyhow::Error>) -> Verdict {
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<Line, anyhow::Error>) -> Verdict {
         if self.stopped {
             return Verdict::Continue; // this child was cut short by the stop
         }
         match result {
             Ok(line) => {
-                self.waiting.insert(index, Some(line));
+                self.waiting.insert(child.index(), Some(line));
             }
             Err(error) => {
-                self.errors.insert(index, error);
+                self.errors.insert(child.index(), error);
                 if !self.keep_going {
                     self.stopped = true;
                     return Verdict::Stop(Reason::Failed);
                 }
-                self.waiting.insert(index, None);
+                self.waiting.insert(child.index(), None);
             }
         }
         match self.print() {
@@ -117,7 +117,7 @@ impl Policy<Line, anyhow::Error> for Report {
     }
 
     /// Returns the errors, in path order.
-    fn finish(&mut self) -> Self::Output {
+    fn finish(&mut self, _: &Reason) -> Self::Output {
         self.bar.finish_and_clear();
         std::mem::take(&mut self.errors).into_values().collect()
     }

@@ -242,7 +242,7 @@ fn draw_block(
         _ if block.name == "a daemon" => "daemon",
         Outcome::Ok => "ok",
         Outcome::Dropped => "cut",
-        Outcome::Failed | Outcome::Panicked => "failed",
+        _ => "failed",
     };
     let top = scale.y(block.lowest + block.weight) + 1.5;
     let tall = block.weight as f64 * UNIT - 3.0;

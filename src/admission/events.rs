@@ -45,7 +45,12 @@ impl EventLog {
         }
     }
 
+    /// Records a new limit, in place of one that was set just before: so their number is bounded.
     pub(crate) fn limit_changed(&mut self, limit: Option<usize>) {
+        if let Some(Event::LimitChanged { limit: last }) = self.events.back_mut() {
+            *last = limit;
+            return;
+        }
         self.events.push_back(Event::LimitChanged { limit });
     }
 

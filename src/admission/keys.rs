@@ -50,6 +50,13 @@ struct Waiting {
 // === impl Keys, KeyState, Waiting ===
 
 impl Keys {
+    #[cfg(test)]
+    pub(super) fn parked(&self) -> impl Iterator<Item = (Position, &Entry)> {
+        let waiting = self.used.values().filter_map(|state| state.waiting.as_deref());
+        let parked = waiting.flat_map(|waiting| &waiting.parked).chain(&self.held);
+        parked.map(|(position, entry)| (*position, entry))
+    }
+
     fn limit(&self, key: &Key) -> Option<usize> {
         self.own_limits.get(key).copied().unwrap_or(self.limit)
     }

@@ -1,29 +1,33 @@
 //! Which children may run: the limit, the queue, and the counts.
 //!
-//! All decisions are made by a [`State`], which is plain data. A group keeps it to itself, without
-//! a lock, as long as it needs no more than a limit and a queue. From its first handle on it is
-//! [`Shared`]; likewise with an observer or a semaphore, and from the first child with a weight,
-//! a priority, a key or that is a daemon. The shared state is changed by one function,
-//! `Shared::with`, or by `Core::update` if no child comes or goes: both process the queue and carry
-//! out the effects.
+//! A group has its admission to itself, without a lock, as long as it needs no more than a limit and
+//! a queue: that is [`Local`]. From its first handle on, it is [`Shared`]; likewise with an observer
+//! or a semaphore, and from the first child that has a weight, a priority or a key, is a daemon or
+//! joinable, or ends with the stop. Then all decisions are made by a [`State`], which is plain data.
+//! It is changed by one function, `Shared::with`, or by `Core::update` if no child comes or goes:
+//! both process the queue and carry out the effects.
 //!
 //! # Invariants
 //!
-//! - A group that keeps its state to itself has plain children only. Its own `go` or `feed` that
+//! - A group that has its admission to itself has plain children only. Its own `go` or `feed` that
 //!   waits holds the group, so all queued children came before it, and it needs no waiter.
 //! - A cancelled token admits nothing. Children that are queued then are dropped, and reservations
 //!   taken back, by the group's next poll, or by its drop.
 
 mod closed;
 mod events;
+mod joins;
 mod keys;
+mod local;
 mod nested;
 mod permits;
 mod queue;
+mod read_ahead;
 mod shared;
 mod state;
 mod stop;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -33,14 +37,17 @@ use async_lock::Semaphore;
 
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 use self::events::EventLog;
+use self::local::Local;
 use self::permits::Permits;
-pub(crate) use self::shared::{Refused, Shared, Ticket};
-use self::shared::{Spawner, StateChange, start_unspawned, store};
-pub(crate) use self::state::{Caller, Phase};
-use self::state::{Dropped, Effects, State};
+use self::read_ahead::ReadAhead;
+pub(crate) use self::shared::{Core, Shared, Ticket};
+use self::shared::{Spawner, StateChange};
+pub(crate) use self::state::{Caller, ChildRecord, Phase, Refused};
+use self::state::{Dropped, State};
 use self::stop::StopSignal;
 use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
+use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
 use crate::observe::{Event, Outcome};
@@ -59,29 +66,25 @@ pub(crate) struct Admission<C: Kind> {
     stop: StopSignal,
     /// How far the group has come. [`State`] has a copy for the handles.
     phase: Phase,
+    /// The policy may ask for the names of the children that finish.
+    keeps_names: bool,
     /// The lock is for `&self` alone; the group's own task goes past it.
     storage: Mutex<Storage<C>>,
     /// Holds children on their way to be spawned; empty between.
     batch: VecDeque<(usize, C)>,
     spawner: Spawner<C>,
+    /// Of results that may wait to be fetched without the room of their children.
+    read_ahead: Option<Box<ReadAhead>>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a box would cost each small group an allocation")]
 enum Storage<C: Kind> {
     Local(Local<C>),
     Shared(Arc<Shared<C>>),
 }
 
-/// What a group without handles has to itself.
-struct Local<C> {
-    state: State,
-    /// The children that wait.
-    children: Slab<C>,
-}
-
 /// Room for a plain child in a group without handles.
 pub(crate) struct Vacancy<'g, C: Kind> {
-    state: &'g mut State,
+    local: &'g mut Local<C>,
     set: &'g mut C::Set,
     parent: &'g Arc<ParentWaker>,
 }
@@ -92,17 +95,30 @@ impl<C: Kind> Vacancy<'_, C> {
     /// Starts a plain child.
     #[inline(always)]
     pub(crate) fn insert<A: Child<C>>(self, child: A) {
-        self.state.fast_credit -= 1;
-        let index = self.state.start_plain();
+        self.local.fast_credit -= 1;
+        let index = self.local.start();
         self.set.insert(child.into_child(Seal::new()), index, self.parent);
+    }
+
+    pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
+        self.parent
     }
 }
 
-// === impl Local ===
+// === impl Refused ===
 
-impl<C> Local<C> {
-    fn new() -> Self {
-        Self { state: State::new(), children: Slab::new() }
+impl Refused {
+    /// Returns the answer to the caller, with the child that was not taken.
+    pub(crate) fn give_back<A>(
+        answer: Result<(), Self>,
+        child: Option<A>,
+    ) -> Result<(), TryGoError<A>> {
+        match (answer, child) {
+            (Err(Self::AtLimit), Some(child)) => Err(TryGoError::AtLimit(child)),
+            (Err(Self::Stopped), Some(child)) => Err(TryGoError::Stopped(child)),
+            (Err(Self::Closed), Some(child)) => Err(TryGoError::Closed(child)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -113,18 +129,12 @@ impl<C: Kind> Admission<C> {
         Self {
             stop: StopSignal::new(&parent),
             phase: Phase::Open,
+            keeps_names: false,
             storage: Mutex::new(Storage::Local(Local::new())),
             batch: VecDeque::new(),
+            read_ahead: None,
             spawner,
             parent,
-        }
-    }
-
-    /// Reads the state, or makes a change that the queue does not depend on.
-    fn read<R>(&self, read: impl FnOnce(&mut State) -> R) -> R {
-        match &mut *self.storage.lock() {
-            Storage::Local(local) => read(&mut local.state),
-            Storage::Shared(shared) => shared.core.read(read),
         }
     }
 
@@ -137,6 +147,11 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Returns `true` if the state is shared.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(*self.storage.lock(), Storage::Shared(_))
+    }
+
     /// Returns what handles share with the group, from now on if it had it to itself.
     pub(crate) fn share(&self) -> Arc<Shared<C>> {
         let token = self.token();
@@ -145,16 +160,33 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => return Arc::clone(shared),
             Storage::Local(local) => core::mem::replace(local, Local::new()),
         };
-        let (parent, spawner) = (Arc::clone(&self.parent), self.spawner.clone());
-        let shared = Shared::new(token.clone(), parent, local.state, local.children, spawner);
+        let (state, children) = self.state_of(local);
+        let shared = self.shared_with(token, state, children);
         *storage = Storage::Shared(Arc::clone(&shared));
         shared
+    }
+
+    fn state_of(&self, local: Local<C>) -> (State, Slab<C>) {
+        let (mut state, children) = local.into_state();
+        state.set_phase(self.phase);
+        if self.keeps_names {
+            state.keep_names();
+        }
+        (state, children)
+    }
+
+    fn shared_with(&self, token: &CancelToken, state: State, children: Slab<C>) -> Arc<Shared<C>> {
+        let (parent, spawner) = (Arc::clone(&self.parent), self.spawner.clone());
+        Shared::new(token.clone(), parent, state, children, spawner)
     }
 
     /// Shares the state if a child needs more than plain room.
     #[inline(always)]
     pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) {
-        if child.options(Seal::new()).is_some_and(|options| !options.is_plain()) {
+        let keeps_names = self.keeps_names;
+        let is_known = |it: &mut Options| !it.is_plain() || (keeps_names && it.name.is_some());
+        let has_options = child.options(Seal::new()).is_some_and(is_known);
+        if has_options || child.link(Seal::new()).is_some() {
             self.share();
         }
     }
@@ -184,64 +216,85 @@ impl<C: Kind> Admission<C> {
 
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
-        self.read(|state| state.start_with_limit(limit));
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.set_limit(Some(limit)),
+            Storage::Shared(shared) => shared.core.read(|state| state.start_with_limit(limit)),
+        }
+    }
+
+    /// Sets how many children may be queued.
+    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
+        self.share().core.read(|state| state.set_queue_limit(limit));
     }
 
     /// Sets the limit of each key of a group that is being made.
     pub(crate) fn set_key_limits(&mut self, limit: usize) {
-        self.read(|state| state.set_key_limits(limit));
+        self.share().core.read(|state| state.set_key_limits(limit));
     }
 
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
     /// other code may have its token or a handle.
     pub(crate) fn set_parent(&mut self, token: &CancelToken) -> bool {
-        self.rebuild(|admission| admission.stop.set_parent(token, &admission.parent))
+        match self.storage.get_mut() {
+            Storage::Local(local) => {
+                !local.has_accepted() && self.stop.set_parent(token, &self.parent)
+            }
+            Storage::Shared(_) => {
+                let mut changed = false;
+                self.rebuild(|admission, _| {
+                    changed = admission.stop.set_parent(token, &admission.parent)
+                }) && changed
+            }
+        }
     }
 
     /// Takes a permit of the semaphore for each child. Returns `false` if the group has children
     /// or handles.
     pub(crate) fn set_semaphore(&mut self, semaphore: Arc<Semaphore>) -> bool {
-        self.rebuild(|admission| {
-            admission.read(|state| *state.permits() = Some(Permits::new(semaphore)));
-            true
-        })
+        self.rebuild(|_, state| *state.permits() = Some(Permits::new(semaphore)))
     }
 
     /// Records events from now on. Returns `false` if the group has children or handles.
     pub(crate) fn observe(&mut self) -> bool {
-        self.rebuild(|admission| {
-            admission.read(|state| *state.log() = Some(EventLog::new()));
-            true
-        })
+        self.rebuild(|_, state| *state.log() = Some(EventLog::new()))
     }
 
-    /// Sets the event of the group's end, which is otherwise made on demand.
+    /// Keeps the names of running children from now on, for a policy that may ask for them.
+    pub(crate) fn keep_names(&mut self) {
+        self.keeps_names = true;
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.core.read(State::keep_names);
+        }
+    }
+
+    /// Sets the event of the end of a group that is being made. It is otherwise made on demand.
     pub(crate) fn set_closed_event(&mut self, event: Arc<ClosedEvent>) {
-        self.read(|state| *state.closed_event() = Some(event));
+        if let Storage::Local(local) = self.storage.get_mut() {
+            *local.closed_event() = Some(event);
+        }
     }
 
-    /// Changes what is shared with handles. Returns `false` if there are any, or children, or if
-    /// `change` does.
-    fn rebuild(&mut self, change: impl FnOnce(&mut Self) -> bool) -> bool {
+    /// Changes what is shared with handles, of a group that is being made. Returns `false` if it
+    /// has children or handles.
+    fn rebuild(&mut self, change: impl FnOnce(&mut Self, &mut State)) -> bool {
         if self.has_accepted() {
             return false;
         }
-        let storage = self.storage.get_mut();
-        match core::mem::replace(storage, Storage::Local(Local::new())) {
-            Storage::Local(local) => *storage = Storage::Local(local),
+        let fresh = Storage::Local(Local::new());
+        let (mut state, children) = match core::mem::replace(self.storage.get_mut(), fresh) {
+            Storage::Local(local) => self.state_of(local),
             Storage::Shared(shared) => match shared.into_inner() {
-                Ok((state, children)) => *storage = Storage::Local(Local { state, children }),
+                Ok(parts) => parts,
                 Err(shared) => {
-                    *storage = Storage::Shared(shared);
+                    *self.storage.get_mut() = Storage::Shared(shared);
                     return false;
                 }
             },
-        }
-        let changed = change(self);
-        if self.read(|state| state.permits().is_some() || state.log().is_some()) {
-            self.share();
-        }
-        changed
+        };
+        change(self, &mut state);
+        let shared = self.shared_with(self.token(), state, children);
+        *self.storage.get_mut() = Storage::Shared(shared);
+        true
     }
 
     // --- adding children
@@ -250,17 +303,16 @@ impl<C: Kind> Admission<C> {
     /// offer here: other tasks may want it.
     #[inline]
     pub(crate) fn vacancy<'g>(&'g mut self, set: &'g mut C::Set) -> Option<Vacancy<'g, C>> {
-        let Storage::Local(Local { state, children }) = self.storage.get_mut() else {
+        let Storage::Local(local) = self.storage.get_mut() else {
             return None;
         };
-        let parent = &self.parent;
-        if self.stop.is_set() {
+        let (parent, open) = (&self.parent, self.phase < Phase::Closed);
+        if self.stop.is_set()
+            || (local.fast_credit == 0 && !(open && look_for_room::<C>(local, set, parent)))
+        {
             return None;
         }
-        if state.fast_credit == 0 && !look_for_room::<C>(state, children, set, parent) {
-            return None;
-        }
-        Some(Vacancy { state, set, parent })
+        Some(Vacancy { local, set, parent })
     }
 
     /// Admits a child for which there is no [vacancy](Self::vacancy), if there is room for it among
@@ -274,29 +326,37 @@ impl<C: Kind> Admission<C> {
                 answer = (shared.operations.try_go)(shared, Caller::Group, &mut child);
             }
         }
-        match (answer, child) {
-            (Err(Refused::Stopped), Some(child)) => Err(TryGoError::Stopped(child)),
-            (Err(Refused::AtLimit), Some(child)) => Err(TryGoError::AtLimit(child)),
-            _ => Ok(()),
-        }
+        Refused::give_back(answer, child)
     }
 
     /// Queues a child for which there is no [vacancy](Self::vacancy), or admits it if there is room
-    /// for it among other tasks; drops one that comes too late.
+    /// for it among other tasks. A child that is refused is left to the caller; unless the caller
+    /// keeps it, it counts as dropped.
     #[inline]
-    pub(crate) fn queue<A: Child<C>>(&mut self, child: A) {
-        let mut child = Some(child);
+    pub(crate) fn queue<A: Child<C>>(
+        &mut self,
+        child: &mut Option<A>,
+        keeps: bool,
+    ) -> Result<(), Refused> {
         match self.storage.get_mut() {
-            Storage::Local(Local { state, children }) => {
-                if self.stop.is_set() || state.phase() >= Phase::Closed {
-                    state.refuse(None);
-                } else {
-                    state.enqueue(store(children, &mut child));
+            Storage::Local(local) => {
+                if self.stop.is_set() || self.phase >= Phase::Closed {
+                    let finished = local.has_finished();
+                    let refused = if finished { Refused::Closed } else { Refused::Stopped };
+                    if !keeps {
+                        local.refuse();
+                    }
+                    return Err(refused);
                 }
+                if let Some(child) = child.take() {
+                    local.enqueue(child.into_child(Seal::new()));
+                }
+                Ok(())
             }
             Storage::Shared(shared) => {
-                // A child that is refused is dropped below, unlocked.
-                let _ = (shared.operations.queue)(shared, Caller::Group, &mut child);
+                let queue =
+                    if keeps { shared.operations.try_queue } else { shared.operations.queue };
+                queue(shared, Caller::Group, child)
             }
         }
     }
@@ -307,7 +367,7 @@ impl<C: Kind> Admission<C> {
         match self.storage.get_mut() {
             // There was room a moment ago, so the group has stopped.
             Storage::Local(local) => {
-                local.state.refuse(None);
+                local.refuse();
                 false
             }
             Storage::Shared(shared) => {
@@ -334,6 +394,20 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Looks whether a plain child would be admitted for which there is no
+    /// [vacancy](Self::vacancy); `Err` after a stop or a close.
+    pub(crate) fn poll_ready(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        match self.storage.get_mut() {
+            Storage::Shared(shared) => shared.poll_ready(ticket, cx),
+            Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
+            Storage::Local(_) => Poll::Pending,
+        }
+    }
+
     /// Changes the limit at any time.
     pub(crate) fn set_limit(&self, limit: Option<usize>) {
         let mut storage = self.storage.lock();
@@ -345,12 +419,16 @@ impl<C: Kind> Admission<C> {
                 return shared.set_limit(limit);
             }
         };
-        local.state.set_limit(limit);
-        // There are no other tasks, so no effects.
-        local.state.process_queue(self.is_stopped(), &mut Effects::default());
+        local.set_limit(limit);
+        if !self.is_stopped() {
+            local.admit_waiting();
+        }
+        // There are no other tasks to wake.
         let mut spawns = Default::default();
-        start_unspawned(&self.spawner, &mut local.state, &mut local.children, &mut spawns);
-        let has_ready = local.state.has_ready();
+        if <Spawner<C>>::SPAWNS {
+            local.spawn_admitted(&self.spawner, &mut spawns);
+        }
+        let has_ready = local.has_admitted();
         drop(storage);
         if has_ready {
             // The group may be polled by another task than the one that `&self` came from.
@@ -361,12 +439,7 @@ impl<C: Kind> Admission<C> {
 
     /// Changes the limit of a key at any time.
     pub(crate) fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
-        let shared = match &mut *self.storage.lock() {
-            // No child has a key.
-            Storage::Local(local) => return local.state.set_key_limit(key, limit),
-            Storage::Shared(shared) => Arc::clone(shared),
-        };
-        shared.set_key_limit(key, limit);
+        self.share().set_key_limit(key, limit);
     }
 
     // --- moving children to the set
@@ -378,9 +451,9 @@ impl<C: Kind> Admission<C> {
             set.take_completed();
         }
         match self.storage.get_mut() {
-            Storage::Local(Local { state, children }) => {
-                if state.has_ready() {
-                    insert_ready::<C>(state, children, set, &self.parent);
+            Storage::Local(local) => {
+                if local.has_admitted() {
+                    insert_admitted::<C>(local, set, &self.parent);
                 }
             }
             Storage::Shared(shared) => {
@@ -411,12 +484,24 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn has_ready(&mut self, set: &C::Set) -> bool {
         set.has_completed()
             || match self.storage.get_mut() {
-                Storage::Local(local) => local.state.has_ready(),
+                Storage::Local(local) => local.has_admitted(),
                 Storage::Shared(shared) => shared.core.has_ready(),
             }
     }
 
     // --- ends of children
+
+    /// Returns the indexes of the running children that end with the stop, lowest first; none
+    /// before the stop.
+    #[inline]
+    pub(crate) fn until_stop(&mut self) -> Vec<usize> {
+        match self.shared() {
+            Some(shared) if shared.core.has_endings() && shared.core.is_stopped() => {
+                shared.core.read(|state| state.until_stop())
+            }
+            _ => Vec::new(),
+        }
+    }
 
     /// Counts a running child that is gone, and frees its room. The queue gets the room by
     /// [`admit_next`](Self::admit_next), at once for all children that end in a round: so waiters
@@ -424,18 +509,50 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
         match self.storage.get_mut() {
-            Storage::Local(local) => local.state.finish_plain(outcome),
+            Storage::Local(local) => local.finish(outcome),
             Storage::Shared(shared) => {
                 (shared.core.operations.finish_child)(&shared.core, index, outcome);
             }
         }
     }
 
-    /// Records a child that has finished and keeps its room until its result is fetched.
+    /// Returns what is known of a running child that the policy is about to be told of, or `None`
+    /// if that is nothing beyond its index.
     #[inline]
-    pub(crate) fn finish_unfetched(&mut self, index: usize) {
+    pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
+        match self.storage.get_mut() {
+            Storage::Shared(shared) if shared.core.has_records() => shared.core.record_of(index),
+            _ => None,
+        }
+    }
+
+    /// Lets so many results wait to be fetched without the room of their children.
+    pub(crate) fn set_read_ahead(&mut self, limit: usize) {
+        self.read_ahead = (limit > 0).then(|| Box::new(ReadAhead::new(limit)));
+    }
+
+    /// Records a child that has finished and keeps its room until its result is fetched, unless
+    /// the result may be ahead of its reader.
+    #[inline]
+    pub(crate) fn finish_unfetched(&mut self, index: usize, outcome: Outcome) {
+        if self.read_ahead.as_mut().is_some_and(|ahead| ahead.put(index, outcome)) {
+            return self.finish(index, outcome);
+        }
         if let Storage::Shared(shared) = self.storage.get_mut() {
             shared.core.read(|state| state.finish_unfetched(index));
+        }
+    }
+
+    /// Frees room, since a result was fetched: that of its child or, if the child had none any
+    /// more, that of another one.
+    #[inline]
+    pub(crate) fn release(&mut self, index: usize, outcome: Outcome) {
+        let holder = match &mut self.read_ahead {
+            None => Some((index, outcome)),
+            Some(ahead) => ahead.take(index),
+        };
+        if let Some((index, outcome)) = holder {
+            self.finish(index, outcome);
         }
     }
 
@@ -453,7 +570,7 @@ impl<C: Kind> Admission<C> {
     /// their turn.
     #[inline]
     pub(crate) fn admit_next(&mut self, set: &mut C::Set) {
-        if !matches!(self.storage.get_mut(), Storage::Local(it) if it.state.has_empty_queue()) {
+        if !matches!(self.storage.get_mut(), Storage::Local(it) if !it.has_waiting()) {
             self.admit_queued(set);
         }
     }
@@ -462,17 +579,10 @@ impl<C: Kind> Admission<C> {
     fn admit_queued(&mut self, set: &mut C::Set) {
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                let Local { state, children } = local;
                 if !self.stop.is_set() {
-                    // Children that a raised limit has started come first: they have their indexes.
-                    insert_ready::<C>(state, children, set, &self.parent);
-                    // No other task waits, so the children need no further look.
-                    while let Some((index, key)) = state.pop_plain() {
-                        if let Some(child) = children.remove(key) {
-                            set.insert(child, index, &self.parent);
-                        }
-                    }
-                    state.fast_credit = 0;
+                    local.admit_waiting();
+                    insert_admitted::<C>(local, set, &self.parent);
+                    local.fast_credit = 0;
                 }
             }
             Storage::Shared(shared) => {
@@ -536,16 +646,28 @@ impl<C: Kind> Admission<C> {
 
     // --- numbers
 
+    /// Reads the numbers, whichever way they are held.
+    fn read<R>(
+        &self,
+        local: impl FnOnce(&Local<C>) -> R,
+        shared: impl FnOnce(&mut State) -> R,
+    ) -> R {
+        match &*self.storage.lock() {
+            Storage::Local(numbers) => local(numbers),
+            Storage::Shared(it) => it.core.read(shared),
+        }
+    }
+
     pub(crate) fn stats(&self) -> Stats {
-        self.read(|state| state.stats())
+        self.read(Local::stats, |state| state.stats())
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
-        self.read(|state| state.limit())
+        self.read(Local::limit, |state| state.limit())
     }
 
     pub(crate) fn has_accepted(&self) -> bool {
-        self.read(|state| state.has_accepted())
+        self.read(Local::has_accepted, |state| state.has_accepted())
     }
 
     /// Returns `true` if nothing but daemons is left.
@@ -560,6 +682,16 @@ impl<C: Kind> Admission<C> {
 
     // --- the end
 
+    pub(crate) fn is_closing(&self) -> bool {
+        self.read(|_| false, |state| state.is_closing())
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
+    pub(crate) fn is_idle(&self) -> bool {
+        let stopped = self.is_stopped();
+        self.read(|local| !stopped && local.is_over(), |state| state.is_idle(stopped))
+    }
+
     #[inline]
     pub(crate) fn phase(&self) -> Phase {
         self.phase
@@ -572,16 +704,22 @@ impl<C: Kind> Admission<C> {
         Self { phase: Phase::Ended, ..retired }
     }
 
-    /// Drops the queue after a stop: moves the children that were queued to `dropped`.
+    /// Returns `true` if there are children that were aborted in the queue.
+    #[inline]
+    pub(crate) fn has_aborted(&mut self) -> bool {
+        self.shared().is_some_and(|shared| shared.core.has_aborted())
+    }
+
+    /// Moves the children that were aborted in the queue to `dropped`; after a stop, all that were
+    /// queued.
     pub(crate) fn drop_queue(&mut self, dropped: &mut Vec<C>) {
-        self.phase = self.phase.max(Phase::Stopped);
+        let stopped = self.is_stopped();
+        if stopped {
+            self.phase = self.phase.max(Phase::Stopped);
+        }
         match self.storage.get_mut() {
-            Storage::Local(Local { state, children }) => {
-                while let Some(key) = state.pop_dropped() {
-                    dropped.extend(children.remove(key));
-                }
-            }
-            Storage::Shared(shared) => (shared.operations.drop_queue)(shared, dropped),
+            Storage::Local(local) => local.drop_queue(dropped),
+            Storage::Shared(shared) => (shared.operations.drop_queue)(shared, stopped, dropped),
         }
     }
 
@@ -589,7 +727,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn try_close(&mut self) -> bool {
         let stopped = self.is_stopped();
         let closed = match self.storage.get_mut() {
-            Storage::Local(local) => local.state.try_close(stopped),
+            Storage::Local(local) => local.try_close(stopped),
             Storage::Shared(shared) => shared.core.read(|state| state.try_close(stopped)),
         };
         if closed {
@@ -609,11 +747,11 @@ impl<C: Kind> Admission<C> {
             dropped.push((Dropped::Started(index), child));
         }
         match self.storage.get_mut() {
-            Storage::Local(Local { state, children }) => {
-                state.close();
-                while let Some((index, key)) = state.pop_ready() {
-                    dropped.extend(children.remove(key).map(|it| (Dropped::Started(index), it)));
+            Storage::Local(local) => {
+                while let Some((index, child)) = local.pop_admitted() {
+                    dropped.push((Dropped::Started(index), child));
                 }
+                local.close();
             }
             Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped),
         }
@@ -626,10 +764,13 @@ impl<C: Kind> Admission<C> {
             return;
         }
         self.phase = Phase::Ended;
-        let event = self.read(|state| {
-            state.set_phase(Phase::Ended);
-            state.closed_event().clone()
-        });
+        let event = match self.storage.get_mut() {
+            Storage::Local(local) => local.closed_event().clone(),
+            Storage::Shared(shared) => shared.core.read(|state| {
+                state.set_phase(Phase::Ended);
+                state.closed_event().clone()
+            }),
+        };
         if let Some(event) = event {
             event.set();
         }
@@ -663,8 +804,10 @@ impl<C: Kind> Admission<C> {
 
     /// Records no more events.
     pub(crate) fn end_log(&mut self) {
-        let log = self.read(|state| state.log().take());
-        drop(log);
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            let log = shared.core.read(|state| state.log().take());
+            drop(log);
+        }
     }
 
     #[inline]
@@ -678,35 +821,18 @@ impl<C: Kind> Admission<C> {
 /// Looks whether a newcomer may enter a group without handles, and how many may after it.
 #[inline(never)]
 fn look_for_room<C: Kind>(
-    state: &mut State,
-    children: &mut Slab<C>,
+    local: &mut Local<C>,
     set: &mut C::Set,
     parent: &Arc<ParentWaker>,
 ) -> bool {
-    if state.phase() >= Phase::Closed {
-        return false;
-    }
-    if state.has_ready() {
-        insert_ready::<C>(state, children, set, parent);
-    }
-    if !state.admits_newcomers() {
-        return false;
-    }
-    state.fast_credit = state.room();
-    true
+    insert_admitted::<C>(local, set, parent);
+    local.look_for_room()
 }
 
-/// Moves the children that have started into the set.
+/// Moves the admitted children into the set.
 #[inline(never)]
-fn insert_ready<C: Kind>(
-    state: &mut State,
-    children: &mut Slab<C>,
-    set: &mut C::Set,
-    parent: &Arc<ParentWaker>,
-) {
-    while let Some((index, key)) = state.pop_ready() {
-        if let Some(child) = children.remove(key) {
-            set.insert(child, index, parent);
-        }
+fn insert_admitted<C: Kind>(local: &mut Local<C>, set: &mut C::Set, parent: &Arc<ParentWaker>) {
+    while let Some((index, child)) = local.pop_admitted() {
+        set.insert(child, index, parent);
     }
 }

@@ -67,3 +67,47 @@ impl Nested {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+impl Nested {
+    /// Returns how many waiters that child contains, or `None` if it contains none or is gone.
+    pub(super) fn count(&self, child: usize) -> Option<usize> {
+        self.children.get(&(child as u64)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_blocked_until_its_last_waiter_has_left() {
+        let mut nested = Nested::default();
+        nested.insert(1, 10, 5);
+        nested.insert(2, 20, 5);
+        nested.insert(3, 30, 6);
+        assert_eq!((nested.blocked_children(), nested.count(5)), (2, Some(2)));
+        nested.remove(1, 5);
+        assert_eq!((nested.blocked_children(), nested.count(5)), (2, Some(1)));
+        nested.remove(2, 5);
+        assert_eq!((nested.blocked_children(), nested.count(5)), (1, None));
+        nested.clear();
+        assert_eq!(nested.blocked_children(), 0);
+    }
+
+    #[test]
+    fn the_oldest_waiter_is_one_whose_child_still_runs() {
+        let mut nested = Nested::default();
+        let child_of = |key| Some([0, 1, 2][key]);
+        nested.insert(7, 2, 2);
+        nested.insert(3, 0, 0);
+        nested.insert(5, 1, 1);
+        assert_eq!(nested.oldest(child_of), Some(0));
+        nested.forget_child(0);
+        assert_eq!(nested.oldest(child_of), Some(1));
+        nested.remove(5, 1);
+        assert_eq!(nested.oldest(child_of), Some(2));
+        nested.forget_child(2);
+        assert_eq!(nested.oldest(child_of), None);
+    }
+}

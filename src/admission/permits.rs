@@ -200,3 +200,11 @@ impl PendingAcquire {
         }
     }
 }
+
+#[cfg(test)]
+impl Permits {
+    /// Returns how many permits the group has, and how many of them no child has.
+    pub(super) fn held_and_spare(&self) -> (usize, usize) {
+        (self.held, self.spare)
+    }
+}

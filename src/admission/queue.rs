@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use core::cmp::{Ordering, Reverse};
 
 use super::keys::Keys;
+use crate::child::join::JoinId;
 use crate::child::key::Key;
 use crate::child::task::Options;
 use crate::util::sparse_queue::SparseQueue;
@@ -28,11 +29,14 @@ pub(crate) struct Request<'a> {
     pub(crate) feed: bool,
 }
 
-/// A child that is not in the set yet: its key, and the options that its task was given.
+/// A child that is not in the set yet: its key, the options that its task was given if they are not
+/// the usual ones, and the name under which it can be aborted.
 #[derive(Debug)]
 pub(crate) struct QueuedChild {
     pub(crate) key: ChildKey,
     pub(crate) options: Option<Box<Options>>,
+    /// Its name, if it is joinable.
+    pub(crate) join: Option<JoinId>,
 }
 
 /// A position in the queue: behind higher priorities, and behind earlier arrivals of its own. The
@@ -80,6 +84,9 @@ impl<'a> Request<'a> {
 
     /// What a `feed` asks for.
     pub(crate) const FEED: Self = Self { feed: true, ..Self::PLAIN };
+
+    /// What a plain child asks for that overtakes nothing.
+    pub(crate) const LAST: Self = Self { priority: i32::MIN, ..Self::PLAIN };
 
     /// Returns what a child with these options asks for.
     #[inline]
@@ -240,5 +247,124 @@ impl WaitQueue {
             }
         }
         self.plain.remove(position.arrival)
+    }
+}
+
+#[cfg(test)]
+impl WaitQueue {
+    /// Calls `visit` with the entries, in the order of their positions, and checks the numbers;
+    /// `len` is how many entries there are.
+    pub(super) fn check(&mut self, len: usize, mut visit: impl FnMut(Position, &Entry)) {
+        let mut entries = alloc::collections::BTreeMap::new();
+        for arrival in 1..=self.arrivals {
+            let entry = self.plain.get_mut(arrival).map(|entry| &*entry);
+            entries
+                .extend(entry.map(|entry| (Position { priority: 0, arrival }, entry.is_binding())));
+        }
+        let plain = entries.len();
+        let mut visit = |(position, entry): (Position, &Entry)| {
+            visit(position, entry);
+            assert!(entries.insert(position, entry.is_binding()).is_none());
+        };
+        self.others.iter().for_each(|(position, entry)| visit((*position, entry)));
+        let parked = self.keys.iter().flat_map(|keys| keys.parked()).map(&mut visit).count();
+        assert_eq!(self.parked, parked);
+        assert_eq!((entries.len(), self.others.len() + plain + parked), (len, len));
+        assert_eq!(self.binding, entries.values().filter(|binding| **binding).count());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn waiter(key: WaiterKey) -> Entry {
+        Entry::Waiter { key, weight: 1, unique: false, feed: false }
+    }
+
+    fn daemon(key: ChildKey) -> Entry {
+        let options = Options { daemon: true, ..Options::default() };
+        Entry::Child(QueuedChild { key, options: Some(Box::new(options)), join: None })
+    }
+
+    fn keys(queue: &mut WaitQueue, len: usize) -> Vec<usize> {
+        let mut keys = Vec::new();
+        queue.check(len, |_, entry| match entry {
+            Entry::Child(child) => keys.push(child.key),
+            Entry::Waiter { key, .. } => keys.push(*key),
+        });
+        keys
+    }
+
+    fn pop(queue: &mut WaitQueue) -> Option<(Position, WaiterKey)> {
+        match queue.pop()? {
+            (position, Entry::Waiter { key, .. }) => Some((position, key)),
+            (position, Entry::Child(child)) => Some((position, child.key)),
+        }
+    }
+
+    #[test]
+    fn entries_leave_by_priority_and_then_by_arrival() {
+        let mut queue = WaitQueue::default();
+        for (key, priority) in [0, -1, 5, 0, 5, -1].into_iter().enumerate() {
+            let position = queue.next_position(priority);
+            queue.insert(position, waiter(key), None);
+        }
+        assert_eq!(keys(&mut queue, 6), [2, 4, 0, 3, 1, 5]);
+        for expected in [2, 4, 0, 3, 1, 5] {
+            assert!(
+                matches!(queue.first(), Some((_, Entry::Waiter { key, .. })) if *key == expected)
+            );
+            assert_eq!(pop(&mut queue).unwrap().1, expected);
+        }
+        assert!(queue.is_empty() && queue.first().is_none() && queue.pop().is_none());
+    }
+
+    #[test]
+    fn an_entry_that_returns_to_its_position_is_where_it_was() {
+        let mut queue = WaitQueue::default();
+        for (key, priority) in [2, 2, 0, 0].into_iter().enumerate() {
+            let position = queue.next_position(priority);
+            queue.insert(position, waiter(key), None);
+        }
+        let (first, second) = (pop(&mut queue).unwrap(), pop(&mut queue).unwrap());
+        queue.insert(second.0, waiter(second.1), None);
+        queue.insert(first.0, waiter(first.1), None);
+        assert_eq!(keys(&mut queue, 4), [0, 1, 2, 3]);
+        assert!(queue.remove(second.0, None).is_some());
+        assert!(queue.remove(second.0, None).is_none());
+        assert_eq!(keys(&mut queue, 3), [0, 2, 3]);
+    }
+
+    #[test]
+    fn a_newcomer_comes_before_lower_priorities_only() {
+        let mut queue = WaitQueue::default();
+        assert!(queue.yields_to(Position::last(-9)));
+        let position = queue.next_position(1);
+        queue.insert(position, waiter(0), None);
+        assert!(queue.yields_to(Position::last(2)));
+        assert!(!queue.yields_to(Position::last(1)));
+        assert!(!queue.yields_to(Position::last(0)));
+        let position = queue.next_position(0);
+        queue.insert(position, waiter(1), None);
+        pop(&mut queue);
+        assert!(queue.yields_to(Position::last(1)));
+        assert!(!queue.yields_to(Position::last(0)));
+    }
+
+    #[test]
+    fn a_queue_of_daemons_holds_nothing_open_and_a_waiter_does() {
+        let mut queue = WaitQueue::default();
+        let position = queue.next_position(0);
+        queue.insert(position, daemon(0), None);
+        assert!(queue.has_only_daemons());
+        let position = queue.next_position(3);
+        queue.insert(position, waiter(1), None);
+        assert!(!queue.has_only_daemons());
+        assert!(queue.remove(position, None).is_some());
+        assert!(queue.has_only_daemons());
+        assert_eq!(keys(&mut queue, 1), [0]);
     }
 }

@@ -16,8 +16,10 @@
 //! | --- | --- | --- |
 //! | `Shared::with`: a child or a waiter comes or goes | yes | processes the queue, updates the hints, carries out the effects, spawns |
 //! | `Core::update`: any other change, by the group's task | yes | the same, but spawns nothing |
+//! | `Core::update_as`: one by any task | yes | the same; the group's task spawns what starts |
 //! | `Core::finish_child`: a child has ended | no: it frees room | nothing; `update` follows when the round is over |
 //! | `Core::record`: only the observer's log changes | yes | nothing; an `update` follows |
+//! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
 //! | `Core::read`: what the queue does not depend on | no | nothing |
 
 use alloc::boxed::Box;
@@ -32,11 +34,15 @@ use core::task::{Context, Poll, Waker};
 use super::closed::ClosedEvent;
 use super::permits::{PermitSource, Permits};
 use super::queue::{QueuedChild, Request, WaiterKey};
-use super::state::{Acquire, Caller, Dropped, Effects, Phase, Poller, State, Wakers};
+use super::state::{
+    Acquire, Caller, ChildRecord, Dropped, Effects, Phase, Poller, Refused, State, Wakers,
+};
+use crate::child::join::{AbortChild, JoinId, JoinLink};
 use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
+use crate::error::TryGoError;
 use crate::observe::Outcome;
 use crate::token::{CancelToken, Cancelled, wake_all};
 use crate::util::lock::{Mutex, MutexGuard};
@@ -67,10 +73,19 @@ pub(crate) struct Core {
     must_wait: AtomicBool,
     /// `true` if a waiter of the group's own task has its turn; written under the lock only.
     group_turn: AtomicBool,
+    /// `true` if the policy is to be told more of a running child than its index; written under
+    /// the lock only.
+    has_records: AtomicBool,
+    /// `true` if the set may have children that end without a result; of the group's task only.
+    has_endings: AtomicBool,
+    /// `true` if children were aborted in the queue; written under the lock only.
+    has_aborted: AtomicBool,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
     source: Option<Box<PermitSource>>,
+    /// A child of the token that is cancelled when newcomers are refused, made on demand.
+    newcomers: Mutex<Option<CancelToken>>,
     pub(super) operations: CoreOperations,
 }
 
@@ -78,22 +93,17 @@ pub(crate) struct Core {
 /// decides is the same for all types of children.
 pub(crate) trait Offer<C> {
     fn options(&mut self) -> Option<&mut Options>;
+    fn link(&self) -> Option<&JoinLink>;
     fn take(&mut self) -> C;
 }
 
 /// The state and the children that wait, both unlocked: all operations on children.
 pub(crate) struct Access<'a, C> {
+    core: &'a Arc<Core>,
     pub(crate) state: &'a mut State,
     children: &'a mut Slab<C>,
     stopped: bool,
     pub(crate) effects: &'a mut Effects,
-}
-
-/// Why an offered child is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    AtLimit,
-    Stopped,
 }
 
 /// What a group's own code calls of [`Shared`] and [`Core`]. It is reached by these pointers, so a
@@ -101,13 +111,14 @@ pub(crate) enum Refused {
 pub(super) struct Operations<C: Kind> {
     pub(super) try_go: AcceptOffer<C>,
     pub(super) queue: AcceptOffer<C>,
+    pub(super) try_queue: AcceptOffer<C>,
     pub(super) accept: AcceptOffer<C>,
     pub(super) abandon: fn(&Shared<C>, WaiterKey),
     pub(super) fill: FillOffer<C>,
     pub(super) poll_go: PollOffer<C>,
     pub(super) poll_reserve: PollTicket<C>,
     pub(super) take_ready: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
-    pub(super) drop_queue: fn(&Shared<C>, &mut Vec<C>),
+    pub(super) drop_queue: fn(&Shared<C>, bool, &mut Vec<C>),
     pub(super) abort: fn(&Shared<C>, &mut Vec<(Dropped, C)>),
 }
 
@@ -154,6 +165,10 @@ impl<C: Kind, A: Child<C>> Offer<C> for Option<A> {
         self.as_mut()?.options(Seal::new())
     }
 
+    fn link(&self) -> Option<&JoinLink> {
+        self.as_ref()?.link(Seal::new())
+    }
+
     fn take(&mut self) -> C {
         match Option::take(self) {
             Some(child) => child.into_child(Seal::new()),
@@ -165,9 +180,10 @@ impl<C: Kind, A: Child<C>> Offer<C> for Option<A> {
 /// Puts a child among those that wait.
 #[inline]
 pub(super) fn store<C, O: Offer<C> + ?Sized>(children: &mut Slab<C>, offer: &mut O) -> QueuedChild {
-    // A child that is no `Task` has no options, and pays for none.
-    let options = offer.options().map(|options| Box::new(core::mem::take(options)));
-    QueuedChild { key: children.insert(offer.take()), options }
+    // A child without options pays for none.
+    let options = offer.options().filter(|options| !options.are_default());
+    let options = options.map(|options| Box::new(core::mem::take(options)));
+    QueuedChild { key: children.insert(offer.take()), options, join: None }
 }
 
 /// Returns what the child asks for.
@@ -178,37 +194,74 @@ fn request_of<C>(offer: &mut dyn Offer<C>) -> Request<'_> {
 // === impl Access ===
 
 impl<C: Kind> Access<'_, C> {
-    fn refuses(&self) -> bool {
+    /// Returns `true` if not even a waiter that has its turn may deliver its child.
+    fn is_over(&self) -> bool {
         self.stopped || self.state.phase() >= Phase::Closed
+    }
+
+    /// Puts a child among those that wait.
+    #[inline]
+    fn store(&mut self, offer: &mut dyn Offer<C>) -> QueuedChild {
+        let join = offer.link().map(|link| self.attach(link));
+        QueuedChild { join, ..store(self.children, offer) }
+    }
+
+    /// Links a joinable child to the group.
+    fn attach(&mut self, link: &JoinLink) -> JoinId {
+        let id = self.state.next_join_id();
+        if link.attach(Arc::clone(self.core) as _, id) {
+            self.state.abort_early(id);
+        }
+        id
+    }
+
+    fn refusal(&self) -> Option<Refused> {
+        self.state.refusal(self.stopped)
     }
 
     /// Admits a child if it need not wait. It overtakes no entry of the queue, whatever its
     /// priority: it is not one of those that wait.
     pub(crate) fn try_go(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        let stopped = self.refuses();
+        let refusal = self.refusal();
         let request = request_of(offer);
-        let admitted = !stopped
+        let admitted = refusal.is_none()
             && !self.state.is_duplicate(request)
             && self.state.try_take_room(request.behind_all());
         if admitted {
-            let child = store(self.children, offer);
+            let child = self.store(offer);
             self.state.admit(child);
             return Ok(());
         }
-        self.state.reject(stopped, offer.options().as_deref());
-        Err(if stopped { Refused::Stopped } else { Refused::AtLimit })
+        let refused = refusal.unwrap_or(Refused::AtLimit);
+        self.state.reject(refused, offer.options().as_deref());
+        Err(refused)
     }
 
-    /// Admits a child, now or in its turn. One that comes too late is counted, and left to the
-    /// caller to drop.
+    /// Admits a child, now or in its turn. One that is refused is counted, and left to the caller
+    /// to drop.
     pub(crate) fn queue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if self.refuses() {
-            self.state.refuse(offer.options().as_deref());
-            return Err(Refused::Stopped);
-        }
+        self.enqueue(offer)
+            .inspect_err(|refused| self.state.refuse(*refused, offer.options().as_deref()))
+    }
+
+    /// Does the same, but leaves a child that is refused to the caller.
+    pub(crate) fn try_queue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        let duplicate = self.state.is_duplicate(request_of(offer));
+        let queued = if duplicate { Err(Refused::AtLimit) } else { self.enqueue(offer) };
+        queued.inspect_err(|refused| self.state.reject(*refused, offer.options().as_deref()))
+    }
+
+    #[inline]
+    fn enqueue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        let refusal = self.state.queue_refusal(self.stopped);
         let request = request_of(offer);
-        let (room, has_key) = (self.state.try_take_room(request), request.key.is_some());
-        let child = store(self.children, offer);
+        let has_key = request.key.is_some();
+        let room =
+            matches!(refusal, None | Some(Refused::AtLimit)) && self.state.try_take_room(request);
+        if let Some(refused) = refusal.filter(|_| !room) {
+            return Err(refused);
+        }
+        let child = self.store(offer);
         if room {
             self.state.admit(child);
         } else {
@@ -229,10 +282,10 @@ impl<C: Kind> Access<'_, C> {
     ) -> Acquire {
         let answer = self.poll_turn(key, request_of(offer), poller);
         if answer == Acquire::Stopped {
-            self.state.reject(true, offer.options().as_deref());
+            self.state.reject(Refused::Stopped, offer.options().as_deref());
         }
         if answer == Acquire::Ready {
-            let child = store(self.children, offer);
+            let child = self.store(offer);
             match key.take() {
                 None => self.state.admit(child),
                 Some(key) => self.state.fill(key, child, self.effects),
@@ -241,13 +294,52 @@ impl<C: Kind> Access<'_, C> {
         answer
     }
 
-    /// Reserves room for a child that is yet to be asked for, or registers a waiter.
+    /// Reserves room for a child that a stream is yet to be asked for, or registers a waiter.
     fn poll_reserve(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
-        let answer = self.poll_turn(key, Request::FEED, poller);
-        if answer == Acquire::Ready && key.is_none() {
-            *key = Some(self.state.reserve_newcomer(Request::FEED, poller.caller));
+        // A close is the end of a feed, even if it has its turn.
+        if self.refusal().is_some() {
+            return Acquire::Stopped;
+        }
+        self.reserve(key, Request::FEED, poller)
+    }
+
+    /// Reserves room for as long as the caller likes, or registers a waiter.
+    fn poll_slot(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
+        let answer = self.reserve(key, Request::PLAIN, poller);
+        if answer == Acquire::Ready {
+            key.iter().for_each(|&key| self.state.detach(key));
         }
         answer
+    }
+
+    fn reserve(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        request: Request<'_>,
+        poller: &mut Poller<'_>,
+    ) -> Acquire {
+        let answer = self.poll_turn(key, request, poller);
+        if answer == Acquire::Ready && key.is_none() {
+            *key = Some(self.state.reserve_newcomer(request, poller.caller));
+        }
+        answer
+    }
+
+    /// Looks whether a plain child would be admitted, or registers a waiter behind all others.
+    fn poll_ready(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
+        loop {
+            let answer = self.poll_turn(key, Request::LAST, poller);
+            if answer != Acquire::Ready {
+                return answer;
+            }
+            let Some(key) = key.take() else {
+                self.state.free_room(Request::LAST.weight, None);
+                return answer;
+            };
+            // What waits behind it comes first: a child on offer overtakes nothing.
+            self.state.abandon(key, self.effects);
+            self.state.process_queue(self.stopped, self.effects);
+        }
     }
 
     /// Looks for room. A newcomer that is `Ready` has taken it; one that is not stands in the
@@ -258,7 +350,7 @@ impl<C: Kind> Access<'_, C> {
         request: Request<'_>,
         poller: &mut Poller<'_>,
     ) -> Acquire {
-        if self.refuses() {
+        if self.is_over() || (key.is_none() && self.refusal().is_some()) {
             return Acquire::Stopped;
         }
         if let Some(key) = *key {
@@ -278,12 +370,23 @@ impl<C: Kind> Access<'_, C> {
     /// Accepts the child of a waiter that has had its turn; it may be queued if it needs more
     /// room. One that comes too late is counted, and left to the caller to drop.
     fn fill(&mut self, key: WaiterKey, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if self.refuses() || !self.state.has_turn(key) {
+        self.deliver(key, offer)
+            .inspect_err(|refused| self.state.refuse(*refused, offer.options().as_deref()))
+    }
+
+    /// Does the same, but leaves a child that comes too late to the caller.
+    fn fill_slot(&mut self, key: WaiterKey, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        self.deliver(key, offer)
+            .inspect_err(|refused| self.state.reject(*refused, offer.options().as_deref()))
+    }
+
+    #[inline]
+    fn deliver(&mut self, key: WaiterKey, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        if self.is_over() || !self.state.has_turn(key) {
             self.state.abandon(key, self.effects);
-            self.state.refuse(offer.options().as_deref());
             return Err(Refused::Stopped);
         }
-        let child = store(self.children, offer);
+        let child = self.store(offer);
         self.state.fill(key, child, self.effects);
         Ok(())
     }
@@ -291,7 +394,7 @@ impl<C: Kind> Access<'_, C> {
     /// Accepts a child that was asked for because there was room for a plain one; it may be
     /// queued if it needs more. One that comes too late is counted, and left to the caller to drop.
     pub(crate) fn accept(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if !self.refuses() && self.state.try_take_room(Request::FEED) {
+        if self.refusal().is_none() && self.state.try_take_room(Request::FEED) {
             let key = self.state.reserve_newcomer(Request::FEED, Caller::Group);
             return self.fill(key, offer);
         }
@@ -317,9 +420,13 @@ impl<C: Kind> Shared<C> {
             has_ready: AtomicBool::new(state.has_ready()),
             must_wait: AtomicBool::new(!state.admits_newcomers()),
             group_turn: AtomicBool::new(false),
+            has_records: AtomicBool::new(false),
+            has_endings: AtomicBool::new(false),
+            has_aborted: AtomicBool::new(false),
             observed: state.log().is_some(),
             state: Mutex::new(state),
             source,
+            newcomers: Mutex::default(),
             operations: CoreOperations {
                 update: Core::update,
                 record: Core::record,
@@ -338,6 +445,7 @@ impl<C: Kind> Shared<C> {
         let operations = Operations {
             try_go: Self::try_go,
             queue: Self::queue,
+            try_queue: Self::try_queue,
             accept: Self::accept,
             abandon: Self::abandon,
             fill: Self::fill,
@@ -374,6 +482,7 @@ impl<C: Kind> Shared<C> {
             let mut children = self.children.lock();
             let mut state = self.core.begin(&mut effects);
             let result = change(&mut Access {
+                core: &self.core,
                 state: &mut state,
                 children: &mut children,
                 stopped: self.core.is_stopped(),
@@ -397,6 +506,14 @@ impl<C: Kind> Shared<C> {
 
     pub(crate) fn queue(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         self.with(caller, |access| access.queue(offer))
+    }
+
+    pub(crate) fn try_queue(
+        &self,
+        caller: Caller,
+        offer: &mut dyn Offer<C>,
+    ) -> Result<(), Refused> {
+        self.with(caller, |access| access.try_queue(offer))
     }
 
     pub(crate) fn accept(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
@@ -489,11 +606,43 @@ impl<C: Kind> Shared<C> {
         }
     }
 
+    /// Reserves room in `ticket` for as long as the caller likes; `Err` after a stop or a close.
+    pub(crate) fn poll_slot(
+        self: &Arc<Self>,
+        ticket: &mut Option<Ticket<C>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        self.poll_ticket(Caller::Handle, ticket, cx, |access, key, poller| {
+            access.poll_slot(key, poller)
+        })
+    }
+
+    /// Waits, by the group's task, until a plain child would be admitted; `Err` after a stop or a
+    /// close.
+    pub(super) fn poll_ready(
+        self: &Arc<Self>,
+        ticket: &mut Option<Ticket<C>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        self.poll_ticket(Caller::Group, ticket, cx, |access, key, poller| {
+            access.poll_ready(key, poller)
+        })
+    }
+
+    /// Refuses newcomers from now on.
+    pub(crate) fn close(&self) {
+        self.with(Caller::Handle, |access| access.state.refuse_newcomers(access.effects));
+        // A feed of a handle that waits for its stream is no waiter of the state. A waker that
+        // panics is its executor's fault.
+        let _ = catch(|| self.core.newcomers().cancel()).map_err(discard);
+    }
+
     /// Calls `take` with each child that may go to the set, and its index, under the locks.
     fn take_ready(&self, take: &mut dyn FnMut(usize, C)) {
         let mut children = self.children.lock();
         let mut state = self.core.state.lock();
         self.core.has_ready.store(false, Ordering::Release);
+        self.core.has_endings.store(state.has_endings(), Ordering::Relaxed);
         while let Some((index, key)) = state.pop_ready() {
             if let Some(child) = children.remove(key) {
                 take(index, child);
@@ -501,11 +650,18 @@ impl<C: Kind> Shared<C> {
         }
     }
 
-    /// Drops the queue after a stop: moves the children that were queued to `dropped`.
-    fn drop_queue(&self, dropped: &mut Vec<C>) {
+    /// Moves the children that were aborted in the queue to `dropped`; if the group has `stopped`,
+    /// all that were queued.
+    fn drop_queue(&self, stopped: bool, dropped: &mut Vec<C>) {
         let mut keys = Vec::new();
-        // Children behind a reservation that is taken back may start.
-        self.core.update(&mut |state| state.stop(&mut keys));
+        self.core.update(&mut |state| {
+            state.take_aborted(&mut keys);
+            self.core.has_aborted.store(false, Ordering::Relaxed);
+            if stopped {
+                // Children behind a reservation that is taken back may start.
+                state.stop(&mut keys);
+            }
+        });
         let mut children = self.children.lock();
         dropped.extend(keys.into_iter().filter_map(|key| children.remove(key)));
     }
@@ -592,6 +748,11 @@ impl Core {
         }
         self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
         self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
+        self.has_records.store(state.has_records(), Ordering::Relaxed);
+        if state.has_aborted() {
+            self.has_aborted.store(true, Ordering::Relaxed);
+            effects.notify = true;
+        }
         state.take_told(effects);
         if let Some(permits) = state.permits() {
             effects.permits = permits.take_spare();
@@ -602,12 +763,35 @@ impl Core {
     /// Changes the state, processes the queue, and carries out the effects. For changes by the
     /// group's task, which takes in the children that start.
     fn update(&self, change: StateChange<'_>) {
+        self.update_as(Caller::Group, change);
+    }
+
+    fn update_as(&self, caller: Caller, change: StateChange<'_>) {
         let mut effects = Effects::default();
         let mut state = self.begin(&mut effects);
         change(&mut state);
         self.finish(&mut state, &mut effects);
         drop(state);
-        self.apply(effects, Caller::Group);
+        self.apply(effects, caller);
+    }
+
+    /// Holds the group open while it is empty.
+    pub(crate) fn hold(&self) {
+        self.read(State::hold);
+    }
+
+    pub(crate) fn release_hold(&self) {
+        self.update_as(Caller::Handle, &mut State::release_hold);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.read(|state| state.is_closing())
+    }
+
+    /// Returns a token that is cancelled by a stop, and when the group is closed.
+    pub(crate) fn newcomers(&self) -> CancelToken {
+        let mut newcomers = self.newcomers.lock();
+        newcomers.get_or_insert_with(|| self.token.child()).clone()
     }
 
     /// Records the stop for the observer, if it has not been recorded.
@@ -685,6 +869,40 @@ impl Core {
     /// Returns `true` if a waiter of the group's own task has its turn and was not polled since.
     fn has_group_turn(&self) -> bool {
         self.group_turn.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if there may be a [record](Self::record_of) of a child in the set: it was
+    /// taken in under the lock, after the store.
+    #[inline]
+    pub(crate) fn has_records(&self) -> bool {
+        self.has_records.load(Ordering::Relaxed)
+    }
+
+    /// Returns what is known of a running child, or `None` if that is nothing beyond its index.
+    #[inline(never)]
+    pub(crate) fn record_of(&self, index: usize) -> Option<ChildRecord> {
+        self.read(|state| state.record_of(index))
+    }
+
+    /// Returns `true` if the set may have children that end without a result.
+    pub(crate) fn has_endings(&self) -> bool {
+        self.has_endings.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if children were aborted in the queue, for the group to drop.
+    pub(crate) fn has_aborted(&self) -> bool {
+        // If the group looks too early, it is notified after the store.
+        self.has_aborted.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if the result of the child of that index, which has returned, is none.
+    pub(crate) fn has_no_result(&self, index: usize) -> bool {
+        self.read(|state| state.has_no_result(index))
+    }
+
+    /// Returns `true` if the group has stopped, and the child of that index is to end with it.
+    pub(crate) fn ends_now(&self, index: usize) -> bool {
+        self.is_stopped() && self.read(|state| state.is_until_stop(index))
     }
 
     /// Counts a child that is gone, and frees its room, without processing the queue.
@@ -783,6 +1001,23 @@ impl Core {
     }
 }
 
+impl AbortChild for Core {
+    fn abort_queued(&self, id: JoinId) -> bool {
+        let mut effects = Effects::default();
+        let mut state = self.begin(&mut effects);
+        let found = state.abort_queued(id);
+        self.finish(&mut state, &mut effects);
+        drop(state);
+        // The group's task takes in, and spawns, the children that start.
+        self.apply(effects, Caller::Handle);
+        found
+    }
+
+    fn abort_running(&self, id: JoinId) {
+        self.read(|state| state.abort_running(id));
+    }
+}
+
 /// Woken by a stop, it wakes all waiters, though the group's children may belong to one thread.
 impl Wake for Core {
     fn wake(self: Arc<Self>) {
@@ -812,6 +1047,19 @@ impl<C: Kind> Ticket<C> {
         };
         // A child that is refused is dropped here, unlocked.
         (self.shared.operations.fill)(&self.shared, caller, key, &mut Some(child)).is_ok()
+    }
+
+    /// Delivers the child for which room was reserved, or gives it back if the group has stopped.
+    pub(crate) fn fill_slot<A: Child<C>>(mut self, child: A) -> Result<(), TryGoError<A>> {
+        let mut child = Some(child);
+        let answer = match self.key.take() {
+            Some(key) => {
+                let shared = &self.shared;
+                shared.with(Caller::Handle, |access| access.fill_slot(key, &mut child))
+            }
+            None => Err(Refused::Stopped),
+        };
+        Refused::give_back(answer, child)
     }
 }
 

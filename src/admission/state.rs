@@ -11,13 +11,14 @@
 //!   its entries wait for their keys, or it is empty.
 //! - `starting` is empty, or its head is `Reserved`: children start in the order in which they
 //!   got room. A child's index is given when it starts, so the indexes have no gaps.
-//! - `occupied` is the number of running children and of reservations; `extra_weight` is the
-//!   room that they take beyond one each. With a semaphore, each of `occupied` has a permit. Those
-//!   that have a key take as much room in it.
+//! - `occupied` is the number of running children and of reservations. `weightless` of them take
+//!   no room; `extra_weight` is what the others take beyond one each. With a semaphore, each of
+//!   `occupied` has a permit. Those that have a key take as much room in it.
 //! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
 //!   exactly while it is `Reserved`.
-//! - If every running child but the daemons contains a waiter, and nothing is reserved, the
-//!   oldest of these waiters is `MustQueue`.
+//! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
+//!   `Detached`, the oldest of these waiters is `MustQueue`.
+//! - Once the group is closing, no waiter is `Waiting`.
 //! - From `Phase::Closed` on nothing is admitted, and the queue stays empty.
 
 use alloc::boxed::Box;
@@ -28,9 +29,11 @@ use core::task::Waker;
 
 use super::closed::ClosedEvent;
 use super::events::{EventLog, Name};
+use super::joins::Joins;
 use super::nested::Nested;
 use super::permits::Permits;
 use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
+use crate::child::join::JoinId;
 use crate::child::key::Key;
 use crate::child::task::Options;
 use crate::observe::Outcome;
@@ -47,14 +50,15 @@ pub(crate) struct State {
     dropped: usize,
     /// How many running children and reservations have room.
     occupied: usize,
-    /// The room that they take beyond one each.
+    /// How many of them take no room.
+    weightless: usize,
+    /// The room that the others take beyond one each.
     extra_weight: u128,
     reserved: usize,
+    /// How many of the reservations are [`Detached`](Stage::Detached).
+    detached: usize,
     /// How many finished children keep their room until an earlier result has been fetched.
     blocked_results: usize,
-    /// How many plain children may start without a further look, in a group without handles. A
-    /// cache: there may be room for more.
-    pub(crate) fast_credit: usize,
     next_index: usize,
     queue: WaitQueue,
     waiters: Slab<Waiter>,
@@ -73,7 +77,13 @@ pub(crate) struct State {
     /// What is known of running children, by their index; of plain ones nothing.
     running: SparseQueue<Running>,
     daemons: usize,
+    /// The policy may ask for the names of the children that finish.
+    keeps_names: bool,
+    /// How many running children end with the stop.
+    until_stop: usize,
     permits: Option<Permits>,
+    /// From the first joinable child on.
+    joins: Option<Box<Joins>>,
     /// Kept for an observer.
     log: Option<Box<EventLog>>,
     /// Children have ended, before any stop, whose room was not given to the queue yet.
@@ -83,6 +93,14 @@ pub(crate) struct State {
     /// A waiter of the group's own task has its turn, and has not been polled since.
     group_turn: bool,
     phase: Phase,
+    /// Newcomers are refused; what was accepted goes on.
+    closing: bool,
+    /// The group has resolved, and nothing had stopped it.
+    pub(super) finished: bool,
+    /// How many callers hold the group open while it is empty.
+    holds: usize,
+    /// How many children may be queued.
+    queue_limit: usize,
     /// Made when it is first asked for.
     closed: Option<Arc<ClosedEvent>>,
 }
@@ -100,7 +118,8 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// A caller of `go` or `feed` that waits for room, or has it reserved, and then delivers a child.
+/// A caller of `go`, `feed` or `reserve` that waits for room, or has it reserved, and then delivers
+/// a child.
 struct Waiter {
     stage: Stage,
     weight: usize,
@@ -108,6 +127,9 @@ struct Waiter {
     key: Option<Key>,
     unique: bool,
     feed: bool,
+    /// It has had its turn in a `reserve`, and its room is [detached](Stage::Detached) if it has
+    /// any.
+    detached: bool,
     caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
     waker: Option<Waker>,
@@ -130,7 +152,10 @@ enum Stage {
         /// is revoked.
         must_queue: bool,
     },
-    /// The group has stopped.
+    /// The same, without a place in the order of starts: its owner may keep the room for long, and
+    /// holds up no other child.
+    Detached(Position),
+    /// The group has stopped, or was closed before the waiter had its turn.
     Stopped,
 }
 
@@ -146,8 +171,20 @@ struct Running {
     weight: usize,
     daemon: bool,
     key: Option<Key>,
-    /// Kept for an observer only.
+    /// It is dropped at the stop.
+    until_stop: bool,
+    /// Its name, if it is joinable.
+    join: Option<JoinId>,
+    /// Kept for an observer, or for a policy that may ask for it.
     name: Name,
+}
+
+/// What the policy is told of a child that has finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChildRecord {
+    pub(crate) name: Name,
+    pub(crate) key: Option<Key>,
+    pub(crate) daemon: bool,
 }
 
 /// The task that changes the state, which decides whether the group's task is notified.
@@ -178,7 +215,16 @@ pub(crate) enum Acquire {
     Pending,
     /// It has to wait, with a [clone](Poller::clone) of its waker.
     NeedsWaker,
+    /// The group has stopped or is closed.
     Stopped,
+}
+
+/// Why a child is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    AtLimit,
+    Stopped,
+    Closed,
 }
 
 /// What is to be done once the state is unlocked.
@@ -220,8 +266,8 @@ pub(crate) enum Dropped {
 impl Waiter {
     fn new(stage: Stage, request: Request<'_>, caller: Caller) -> Self {
         let Request { weight, key, unique, feed, .. } = request;
-        let key = key.cloned();
-        Self { stage, weight, key, unique, feed, caller, waker: None, inside: None }
+        let (key, detached, waker, inside) = (key.cloned(), false, None, None);
+        Self { stage, weight, key, unique, feed, detached, caller, waker, inside }
     }
 
     /// Returns its entry in the queue.
@@ -275,10 +321,11 @@ impl State {
             failed: 0,
             dropped: 0,
             occupied: 0,
+            weightless: 0,
             extra_weight: 0,
             reserved: 0,
+            detached: 0,
             blocked_results: 0,
-            fast_credit: 0,
             next_index: 0,
             queue: WaitQueue::default(),
             waiters: Slab::new(),
@@ -290,14 +337,27 @@ impl State {
             spawned: 0,
             running: SparseQueue::default(),
             daemons: 0,
+            keeps_names: false,
+            until_stop: 0,
             permits: None,
+            joins: None,
             log: None,
             has_freed_room: false,
             recheck_end: false,
             group_turn: false,
             phase: Phase::Open,
+            closing: false,
+            finished: false,
+            holds: 0,
+            queue_limit: usize::MAX,
             closed: None,
         }
+    }
+
+    /// Returns the state of a group that goes on with these children, none of which waits.
+    pub(crate) fn resume(stats: &Stats, next_index: usize) -> Self {
+        let Stats { limit, running: occupied, ok, failed, dropped, .. } = *stats;
+        Self { limit, occupied, ok, failed, dropped, next_index, ..Self::new() }
     }
 
     fn running(&self) -> usize {
@@ -321,7 +381,10 @@ impl State {
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
         self.limit = Some(limit);
-        self.fast_credit = 0;
+    }
+
+    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
+        self.queue_limit = limit;
     }
 
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
@@ -332,36 +395,43 @@ impl State {
         }
     }
 
-    /// Returns how many plain children may still be admitted.
-    pub(crate) fn room(&self) -> usize {
-        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.occupied))
-    }
-
     #[inline]
     fn fits(&self, weight: usize) -> bool {
         let Some(limit) = self.limit else {
             return true;
         };
         if self.extra_weight == 0 && weight == 1 {
-            return self.occupied < limit;
+            return self.weighty() < limit;
         }
-        let needed = self.occupied as u128 + self.extra_weight + weight as u128;
-        // A child that is heavier than the limit runs alone.
-        needed <= limit as u128 || (self.occupied == 0 && limit > 0)
+        let taken = self.taken();
+        // A child that is heavier than the limit runs alone, but for those without a weight.
+        taken + weight as u128 <= limit as u128 || (limit > 0 && (taken == 0 || weight == 0))
+    }
+
+    /// Returns how many running children and reservations take room.
+    #[inline]
+    fn weighty(&self) -> usize {
+        self.occupied - self.weightless
+    }
+
+    /// Returns the room that they take.
+    fn taken(&self) -> u128 {
+        self.weighty() as u128 + self.extra_weight
     }
 
     /// Returns `true` if a feed may ask its stream: together with the children of feeds that are
     /// queued behind their keys, no more children exist than may run.
     fn may_ask(&self) -> bool {
         let fed = self.queue.fed();
-        let taken = self.occupied as u128 + self.extra_weight + fed as u128;
-        fed == 0 || self.limit.is_none_or(|limit| taken < limit as u128)
+        fed == 0 || self.limit.is_none_or(|limit| self.taken() + (fed as u128) < limit as u128)
     }
 
     /// Returns `true` if more room is taken than there is, but for a child that runs alone.
     fn is_over_limit(&self) -> bool {
-        let taken = self.occupied as u128 + self.extra_weight;
-        self.limit.is_some_and(|limit| taken > limit as u128 && (self.occupied > 1 || limit == 0))
+        self.limit.is_some_and(|limit| match limit {
+            0 => self.occupied > 0,
+            _ => self.taken() > limit as u128 && self.weighty() > 1,
+        })
     }
 
     /// Sets the limit of each key of a group that is being made.
@@ -376,10 +446,6 @@ impl State {
     /// Returns `true` if a plain newcomer need not wait for room.
     pub(crate) fn admits_newcomers(&self) -> bool {
         !self.queue.has_head() && self.fits(1)
-    }
-
-    pub(crate) fn has_empty_queue(&self) -> bool {
-        self.queue.is_empty()
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -416,28 +482,36 @@ impl State {
     /// that position, if it was.
     #[inline]
     fn take_room(&mut self, weight: usize, key: Option<&Key>, position: Option<Position>) {
-        self.occupied += 1;
-        self.extra_weight += weight as u128 - 1;
+        self.take_plain_room(weight);
         if let Some(key) = key {
             self.queue.take_key(position, key, weight);
         }
     }
 
+    /// Takes room for a child without a key.
     #[inline]
-    fn free_room(&mut self, weight: usize, key: Option<&Key>) {
-        self.return_room(weight, key);
-        if let Some(permits) = &mut self.permits {
-            permits.free(1);
-        }
+    pub(super) fn take_plain_room(&mut self, weight: usize) {
+        self.occupied += 1;
+        self.weightless += usize::from(weight == 0);
+        self.extra_weight += weight.saturating_sub(1) as u128;
     }
 
     /// Frees room whose permit is kept.
     #[inline]
     fn return_room(&mut self, weight: usize, key: Option<&Key>) {
         self.occupied -= 1;
-        self.extra_weight -= weight as u128 - 1;
+        self.weightless -= usize::from(weight == 0);
+        self.extra_weight -= weight.saturating_sub(1) as u128;
         if let Some(key) = key {
             self.queue.free_key(key, weight);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn free_room(&mut self, weight: usize, key: Option<&Key>) {
+        self.return_room(weight, key);
+        if let Some(permits) = &mut self.permits {
+            permits.free(1);
         }
     }
 }
@@ -466,16 +540,6 @@ impl State {
         request.unique && request.key.is_some_and(|key| self.queue.is_used(key))
     }
 
-    /// Starts a plain child that goes to the set at once, and returns its index.
-    #[inline]
-    pub(crate) fn start_plain(&mut self) -> usize {
-        debug_assert!(self.ready.is_empty(), "the indexes of ready children are the last given");
-        self.occupied += 1;
-        let index = self.next_index;
-        self.next_index += 1;
-        index
-    }
-
     /// Admits a child that has room; it starts once the children before it have.
     #[inline]
     pub(crate) fn admit(&mut self, child: QueuedChild) {
@@ -498,23 +562,46 @@ impl State {
         if let Some(log) = &mut self.log {
             log.queued(name(child.options.as_deref()));
         }
+        let key = child.request().key.cloned();
+        if let Some(id) = child.join {
+            if !self.joins().enqueue(id, position, key.clone()) {
+                return self.drop_aborted(child);
+            }
+        }
         if child.options.as_ref().is_some_and(|options| options.fed) {
             self.queue.add_fed();
         }
-        let key = child.request().key.cloned();
         self.queue.insert(position, Entry::Child(child), key.as_ref());
     }
 
-    /// Counts and records a child that `queue` or a `feed` brings after a stop.
-    pub(crate) fn refuse(&mut self, options: Option<&Options>) {
+    /// Returns why a newcomer is refused, or `None` if it is accepted.
+    pub(crate) fn refusal(&self, stopped: bool) -> Option<Refused> {
+        // A stop comes before a close, unless it is the one of the group's own end.
+        if self.closing && (self.finished || !stopped) {
+            Some(Refused::Closed)
+        } else {
+            (stopped || self.phase >= Phase::Closed).then_some(Refused::Stopped)
+        }
+    }
+
+    /// Returns why a child without room is not queued, or `None` if it is.
+    pub(crate) fn queue_refusal(&self, stopped: bool) -> Option<Refused> {
+        if self.finished {
+            return Some(Refused::Closed);
+        }
+        self.refusal(stopped).or((self.queued >= self.queue_limit).then_some(Refused::AtLimit))
+    }
+
+    /// Counts and records a child that `queue` or a `feed` brings too late, or to a full queue.
+    pub(crate) fn refuse(&mut self, refused: Refused, options: Option<&Options>) {
         self.dropped += 1;
-        self.reject(true, options);
+        self.reject(refused, options);
     }
 
     /// Records a child that is given back.
-    pub(crate) fn reject(&mut self, stopped: bool, options: Option<&Options>) {
+    pub(crate) fn reject(&mut self, refused: Refused, options: Option<&Options>) {
         if let Some(log) = &mut self.log {
-            log.rejected(stopped, || name(options));
+            log.rejected(refused != Refused::AtLimit, || name(options));
         }
     }
 
@@ -522,24 +609,28 @@ impl State {
     fn start(&mut self, child: QueuedChild) {
         let index = self.next_index;
         self.next_index += 1;
-        if child.options.is_some() || self.log.is_some() {
-            self.remember(index, child.options);
+        if child.options.is_some() || self.log.is_some() || child.join.is_some() {
+            self.remember(index, child.options, child.join);
         }
         self.ready.push_back(child.key);
     }
 
     #[cold]
-    fn remember(&mut self, index: usize, mut options: Option<Box<Options>>) {
-        let (weight, daemon) = options.as_ref().map_or((1, false), |it| (it.weight, it.daemon));
+    fn remember(&mut self, index: usize, mut options: Option<Box<Options>>, join: Option<JoinId>) {
         let key = options.as_mut().and_then(|options| options.key.take());
-        let name = self.log.as_mut().and_then(|log| {
-            let name = name(options.as_deref());
+        let &Options { weight, daemon, until_stop, .. } =
+            options.as_deref().unwrap_or(&Options::DEFAULT);
+        let is_kept = self.keeps_names || self.log.is_some();
+        let name = if is_kept { name(options.as_deref()) } else { None };
+        if let Some(log) = &mut self.log {
             log.started(index, name.clone());
-            name
-        });
+        }
         self.daemons += usize::from(daemon);
-        if weight != 1 || daemon || key.is_some() || name.is_some() {
-            self.running.push(index as u64, Running { weight, daemon, key, name });
+        self.until_stop += usize::from(until_stop);
+        if weight != 1 || daemon || until_stop || key.is_some() || join.is_some() || name.is_some()
+        {
+            let running = Running { weight, daemon, key, until_stop, join, name };
+            self.running.push(index as u64, running);
         }
     }
 
@@ -558,19 +649,6 @@ impl State {
             shrink(&mut self.ready);
         }
         Some((index, key))
-    }
-
-    /// Starts the plain child at the head of the queue of a group without handles, if there is
-    /// room; returns its index and key.
-    pub(crate) fn pop_plain(&mut self) -> Option<(usize, ChildKey)> {
-        if !self.fits(1) {
-            return None;
-        }
-        let (_, Entry::Child(child)) = self.queue.pop()? else {
-            return None;
-        };
-        self.queued -= 1;
-        Some((self.start_plain(), child.key))
     }
 
     /// Returns the started children that were not returned before: their indexes and keys.
@@ -610,6 +688,17 @@ impl State {
         key
     }
 
+    /// Takes a waiter that has its turn out of the order of starts.
+    pub(crate) fn detach(&mut self, key: WaiterKey) {
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        waiter.detached = true;
+        if let Stage::Reserved { slot, position, .. } = waiter.stage {
+            waiter.stage = Stage::Detached(position);
+            self.detached += 1;
+            *self.slot(slot) = Slot::Free;
+        }
+    }
+
     /// Looks whether a waiter has its turn; if not, registers its task.
     pub(crate) fn poll_waiter(&mut self, key: WaiterKey, poller: &mut Poller<'_>) -> Acquire {
         let Some(waiter) = self.waiters.get_mut(key) else {
@@ -618,7 +707,7 @@ impl State {
         };
         match &mut waiter.stage {
             Stage::Stopped => return Acquire::Stopped,
-            Stage::MustQueue(_) => {}
+            Stage::MustQueue(_) | Stage::Detached(_) => {}
             Stage::Reserved { claimed, .. } => *claimed = true,
             Stage::Waiting(_) => {
                 if !poller.is_registered(waiter) {
@@ -635,7 +724,7 @@ impl State {
     /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
     pub(crate) fn has_turn(&self, key: WaiterKey) -> bool {
         let stage = self.waiters.get(key).map(|waiter| waiter.stage);
-        matches!(stage, Some(Stage::Reserved { .. } | Stage::MustQueue(_)))
+        matches!(stage, Some(Stage::Reserved { .. } | Stage::Detached(_) | Stage::MustQueue(_)))
     }
 
     /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
@@ -656,7 +745,8 @@ impl State {
                 self.queue.remove(position, key.as_ref());
                 self.enqueue_at(Position { priority: request.priority, ..position }, child);
             }
-            Stage::Reserved { slot, position, .. } => {
+            Stage::Reserved { position, .. } | Stage::Detached(position) => {
+                let slot = if let Stage::Reserved { slot, .. } = stage { Some(slot) } else { None };
                 // It keeps the position. Behind the next waiters of the same feed, each of its
                 // children would find room reserved, and go to the queue.
                 let priority = request.priority.max(position.priority);
@@ -666,14 +756,23 @@ impl State {
                     Some(of) if key.is_some() => !self.queue.is_key_over_limit(of),
                     _ => self.queue.has_key_room(request, position),
                 };
+                self.detached -= usize::from(slot.is_none());
                 self.reserved -= 1;
                 self.return_room(weight, key.as_ref());
-                if fits_key && (request.weight <= weight || self.fits(request.weight)) {
+                // Detached room is not taken back when the limit is lowered, so it looks again.
+                let fits_group =
+                    (slot.is_some() && request.weight <= weight) || self.fits(request.weight);
+                if fits_group && fits_key {
                     self.take_room(request.weight, request.key, None);
-                    *self.slot(slot) = Slot::Child(child);
+                    match slot {
+                        Some(slot) => *self.slot(slot) = Slot::Child(child),
+                        None => self.admit(child),
+                    }
                     return;
                 }
-                *self.slot(slot) = Slot::Free;
+                if let Some(slot) = slot {
+                    *self.slot(slot) = Slot::Free;
+                }
                 if let Some(permits) = &mut self.permits {
                     permits.free(1);
                 }
@@ -702,6 +801,11 @@ impl State {
                 self.reserved -= 1;
                 self.free_room(waiter.weight, waiter.key.as_ref());
             }
+            Stage::Detached(_) => {
+                self.detached -= 1;
+                self.reserved -= 1;
+                self.free_room(waiter.weight, waiter.key.as_ref());
+            }
             Stage::Stopped => {}
         }
         self.group_turn &= waiter.caller != Caller::Group;
@@ -710,10 +814,15 @@ impl State {
 
     /// Reserves room that has been taken: the waiter starts its child in this order.
     fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
-        let slot = self.first_slot + self.starting.len() as u64;
-        self.starting.push_back(Slot::Reserved(key));
         self.reserved += 1;
+        let slot = self.first_slot + self.starting.len() as u64;
         if let Some(waiter) = self.waiters.get_mut(key) {
+            if waiter.detached {
+                waiter.stage = Stage::Detached(position);
+                self.detached += 1;
+                return;
+            }
+            self.starting.push_back(Slot::Reserved(key));
             let must_queue = matches!(waiter.stage, Stage::MustQueue(_));
             waiter.stage = Stage::Reserved { slot, position, claimed, must_queue };
         }
@@ -754,16 +863,78 @@ impl State {
     }
 }
 
+// === aborting children ===
+
+impl State {
+    fn joins(&mut self) -> &mut Joins {
+        self.joins.get_or_insert_default()
+    }
+
+    /// Names a joinable child that is about to be accepted.
+    pub(crate) fn next_join_id(&mut self) -> JoinId {
+        self.joins().next_id()
+    }
+
+    /// Records that the child which comes next was aborted before: it waits for no room.
+    pub(crate) fn abort_early(&mut self, id: JoinId) {
+        self.joins().abort_early(id);
+    }
+
+    /// Takes a child out of the queue. Returns `false` if it is not there.
+    pub(crate) fn abort_queued(&mut self, id: JoinId) -> bool {
+        let Some((position, key)) = self.joins().leave_queue(id) else {
+            return false;
+        };
+        if let Some(Entry::Child(child)) = self.queue.remove(position, key.as_ref()) {
+            self.queue.leave(&child);
+            self.drop_aborted(child);
+        }
+        true
+    }
+
+    /// Leaves a child that was aborted in the queue to the group, which drops it.
+    fn drop_aborted(&mut self, child: QueuedChild) {
+        self.queued -= 1;
+        self.dropped += 1;
+        self.log_unstarted(child.options.as_deref());
+        self.joins().dropped.push(child.key);
+    }
+
+    /// Returns `true` if there are children that were aborted in the queue, for the group to drop.
+    pub(crate) fn has_aborted(&self) -> bool {
+        self.joins.as_ref().is_some_and(|joins| !joins.dropped.is_empty())
+    }
+
+    /// Moves the children that were aborted in the queue to `keys`, for the caller to drop.
+    pub(crate) fn take_aborted(&mut self, keys: &mut Vec<ChildKey>) {
+        self.joins.iter_mut().for_each(|joins| keys.append(&mut joins.dropped));
+    }
+
+    /// Records that the result of a running child is none.
+    pub(crate) fn abort_running(&mut self, id: JoinId) {
+        self.joins().abort_running(id);
+    }
+
+    /// Returns `true` if the result of the running child of that index is none.
+    pub(crate) fn has_no_result(&mut self, index: usize) -> bool {
+        let id = self.running.get_mut(index as u64).and_then(|child| child.join);
+        id.is_some_and(|id| self.joins().take_aborted(id))
+    }
+
+    /// Records that a child leaves the queue.
+    #[inline]
+    fn leave_queue(&mut self, child: &QueuedChild) {
+        self.queued -= 1;
+        self.queue.leave(child);
+        if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
+            joins.leave_queue(id);
+        }
+    }
+}
+
 // === ending ===
 
 impl State {
-    /// Counts a running child that was plain, and frees its room.
-    #[inline]
-    pub(crate) fn finish_plain(&mut self, outcome: Outcome) {
-        self.occupied -= 1;
-        self.count(outcome);
-    }
-
     #[inline]
     fn count(&mut self, outcome: Outcome) {
         *match outcome {
@@ -783,11 +954,21 @@ impl State {
         self.count(outcome);
         self.nested.forget_child(index);
         let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
-        let (weight, daemon, key) =
-            child.map_or((1, false, None), |it| (it.weight, it.daemon, it.key));
-        self.daemons -= usize::from(daemon);
+        let (weight, key) = child.map_or((1, None), |child| {
+            self.daemons -= usize::from(child.daemon);
+            self.until_stop -= usize::from(child.until_stop);
+            if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
+                joins.take_aborted(id);
+            }
+            (child.weight, child.key)
+        });
         self.free_room(weight, key.as_ref());
         self.has_freed_room |= !stopped;
+        if self.nested.blocked_children() > 0 {
+            // If all children that are left wait, it must not depend on whether another ends in
+            // the same round that one of them is told to queue its child.
+            self.give_freed_room(&mut Effects::default());
+        }
     }
 
     /// Gives the queue the room of children that have ended since it was last processed.
@@ -799,12 +980,30 @@ impl State {
     }
 
     /// Records a child that has finished and keeps its room until its result is fetched. It holds
-    /// nothing up any more: no waiter is inside it, and a daemon counts as any other child.
+    /// nothing up any more: no waiter is inside it, and a daemon counts as any other child. Nor
+    /// can a stop drop it.
     pub(crate) fn finish_unfetched(&mut self, index: usize) {
         self.nested.forget_child(index);
         if let Some(child) = self.running.get_mut(index as u64) {
             self.daemons -= usize::from(core::mem::take(&mut child.daemon));
+            self.until_stop -= usize::from(core::mem::take(&mut child.until_stop));
         }
+    }
+
+    /// Returns `true` if children may run that end without a result: with the stop, or aborted.
+    pub(crate) fn has_endings(&self) -> bool {
+        self.until_stop > 0 || self.joins.is_some()
+    }
+
+    /// Returns `true` if the running child of that index ends with the stop.
+    pub(crate) fn is_until_stop(&mut self, index: usize) -> bool {
+        self.running.get_mut(index as u64).is_some_and(|child| child.until_stop)
+    }
+
+    /// Returns the indexes of the running children that end with the stop, lowest first.
+    pub(crate) fn until_stop(&self) -> Vec<usize> {
+        let children = self.running.iter().filter(|(_, child)| child.until_stop);
+        children.map(|(index, _)| index as usize).collect()
     }
 
     /// Records how many finished children keep their room until an earlier result is fetched.
@@ -818,8 +1017,7 @@ impl State {
         self.queue.drop_keys();
         loop {
             if let (_, Entry::Child(child)) = self.queue.pop()? {
-                self.queued -= 1;
-                self.queue.leave(&child);
+                self.leave_queue(&child);
                 self.dropped += 1;
                 self.log_unstarted(child.options.as_deref());
                 return Some(child.key);
@@ -833,20 +1031,61 @@ impl State {
         while let Some(key) = self.pop_dropped() {
             keys.push(key);
         }
-        for waiter in self.waiters.iter_mut() {
+        let mut waiters = core::mem::take(&mut self.waiters);
+        for waiter in waiters.iter_mut() {
             if let Stage::Reserved { slot, .. } = waiter.stage {
-                self.starting[(slot - self.first_slot) as usize] = Slot::Free;
-                self.occupied -= 1;
-                self.extra_weight -= waiter.weight as u128 - 1;
+                *self.slot(slot) = Slot::Free;
+            }
+            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
+                self.return_room(waiter.weight, waiter.key.as_ref());
             }
             (waiter.stage, waiter.inside) = (Stage::Stopped, None);
         }
+        self.waiters = waiters;
         if let Some(permits) = &mut self.permits {
             permits.free(self.reserved);
         }
-        self.reserved = 0;
+        (self.reserved, self.detached) = (0, 0);
         self.group_turn = false;
         self.nested.clear();
+    }
+
+    /// Refuses newcomers from now on. What was accepted goes on, and so do waiters that have their
+    /// turn; the others are as after a stop.
+    pub(crate) fn refuse_newcomers(&mut self, effects: &mut Effects) {
+        if core::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        let Self { waiters, queue, .. } = self;
+        for waiter in waiters.iter_mut() {
+            if let Stage::Waiting(position) = waiter.stage {
+                queue.remove(position, waiter.key.as_ref());
+                (waiter.stage, waiter.inside) = (Stage::Stopped, None);
+                waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
+            }
+        }
+        // A waiter that has its turn is inside no child.
+        self.nested.clear();
+        // The group may be over, and its own `go` or `feed` is to look.
+        effects.notify = true;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Holds the group open while it is empty.
+    pub(crate) fn hold(&mut self) {
+        self.holds += 1;
+    }
+
+    pub(crate) fn release_hold(&mut self) {
+        self.holds -= 1;
+        self.recheck_end |= self.holds == 0;
+    }
+
+    fn is_held(&self) -> bool {
+        self.holds > 0 && !self.closing
     }
 
     /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
@@ -855,8 +1094,15 @@ impl State {
         if stopped {
             self.running() == 0
         } else {
-            self.occupied - self.blocked_results == self.daemons && self.queue.is_empty()
+            self.occupied - self.blocked_results == self.daemons
+                && self.queue.is_empty()
+                && !self.is_held()
         }
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
+    pub(crate) fn is_idle(&self, stopped: bool) -> bool {
+        self.running() == 0 && self.refusal(stopped).is_none() && self.is_over(false)
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
@@ -864,6 +1110,7 @@ impl State {
         self.occupied - self.blocked_results == self.daemons
             && (self.daemons > 0 || !self.queue.is_empty())
             && self.queue.has_only_daemons()
+            && !self.is_held()
     }
 
     /// Closes the group if nothing runs and nothing waits.
@@ -871,6 +1118,7 @@ impl State {
         let over = self.running() == 0 && self.is_over(stopped);
         if over {
             self.phase = Phase::Closed;
+            self.finished = !stopped;
         }
         over
     }
@@ -880,8 +1128,9 @@ impl State {
         self.phase = Phase::Closed;
         self.dropped += self.running();
         // The permits are kept until the children are dropped.
-        (self.occupied, self.extra_weight, self.reserved) = (0, 0, 0);
-        (self.blocked_results, self.daemons) = (0, 0);
+        (self.occupied, self.weightless, self.extra_weight) = (0, 0, 0);
+        (self.reserved, self.detached) = (0, 0);
+        (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
     }
 
     /// [Closes](Self::close) the group, and adds the children that have room and are not in the
@@ -889,7 +1138,7 @@ impl State {
     pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
         self.close();
         for waiter in self.waiters.iter_mut() {
-            if let Stage::Reserved { .. } = waiter.stage {
+            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
                 (waiter.stage, waiter.inside) = (Stage::Stopped, None);
             }
         }
@@ -904,6 +1153,24 @@ impl State {
     }
 }
 
+// === what the policy is told ===
+
+impl State {
+    pub(crate) fn keep_names(&mut self) {
+        self.keeps_names = true;
+    }
+
+    /// Returns `true` if the policy is to be told more of a running child than its index.
+    pub(crate) fn has_records(&self) -> bool {
+        self.daemons > 0 || (self.keeps_names && !self.running.is_empty())
+    }
+
+    pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
+        let child = self.running.get_mut(index as u64)?;
+        Some(ChildRecord { name: child.name.clone(), key: child.key.clone(), daemon: child.daemon })
+    }
+}
+
 // === observing ===
 
 impl State {
@@ -914,7 +1181,7 @@ impl State {
     /// Records how a running child has ended.
     pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
         if let Some(log) = &mut self.log {
-            let name = self.running.get_mut(index as u64).and_then(|child| child.name.take());
+            let name = self.running.get_mut(index as u64).and_then(|child| child.name.clone());
             log.finished(Some(index), name, outcome);
         }
     }
@@ -938,7 +1205,6 @@ impl State {
     /// Restores the invariants after a change.
     #[inline]
     pub(crate) fn process_queue(&mut self, stopped: bool, effects: &mut Effects) {
-        self.fast_credit = 0;
         self.has_freed_room = false;
         let waits = !self.queue.is_empty() || !self.starting.is_empty();
         if waits || self.recheck_end || self.permits.is_some() {
@@ -998,8 +1264,7 @@ impl State {
             }
             match self.queue.pop() {
                 Some((position, Entry::Child(child))) => {
-                    self.queued -= 1;
-                    self.queue.leave(&child);
+                    self.leave_queue(&child);
                     self.take_room(weight, child.request().key, Some(position));
                     self.admit(child);
                 }
@@ -1060,8 +1325,9 @@ impl State {
     /// Lets the oldest nested waiter put its child into the queue, if waiting could never end:
     /// every running child contains a waiter.
     fn unblock(&mut self, effects: &mut Effects) {
-        // A reservation's owner brings a child that may run, or gives the room back.
-        let stuck = self.reserved == 0
+        // A reservation's owner brings a child that may run, or gives the room back; but that of a
+        // detached one may be a child that waits.
+        let stuck = self.reserved == self.detached
             && self.nested.blocked_children() + self.daemons
                 == self.running() - self.blocked_results;
         if !stuck {
@@ -1111,5 +1377,7 @@ impl State {
     }
 }
 
+// The path is written out since the package `tests/model` compiles this file as well.
 #[cfg(test)]
-mod tests;
+#[path = "state/tests.rs"]
+pub(crate) mod tests;

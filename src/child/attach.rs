@@ -34,12 +34,15 @@ use crate::observe::Observer;
 /// A function that takes what `with_deadline` takes:
 ///
 /// ```
-/// use errgroup::{Attach, Children, Group};
+/// use errgroup::{Attach, CancelError, Children, Group};
 ///
-/// fn bounded<C: Children>(group: Group<C>, time: impl Future + Attach<C>) -> Group<C> {
-///     group.with_limit(8).with_deadline(time)
+/// fn bounded<C>(group: Group<C>, time: impl Future + Attach<C>) -> Group<C>
+/// where
+///     C: Children<Err: From<CancelError>>,
+/// {
+///     group.with_limit(8).with_deadline(time).err_on_cancel()
 /// }
-/// # let _ = bounded(Group::<errgroup::Boxed<'_, (), ()>>::new(), async {});
+/// # let _ = bounded(Group::<errgroup::Boxed<'_, (), CancelError>>::new(), async {});
 /// ```
 pub trait Attach<C: Kind>: Within<C::Scope> {}
 

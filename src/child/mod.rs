@@ -15,11 +15,13 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
 use self::attach::{LocalScope, Scope, SendScope};
+use self::join::JoinLink;
 use self::set::ChildSet;
 use self::task::{Options, Task};
 use crate::set::BlockSet;
 
 pub(crate) mod attach;
+pub(crate) mod join;
 pub(crate) mod key;
 pub(crate) mod set;
 pub(crate) mod task;
@@ -128,6 +130,13 @@ pub trait Child<C: Kind>: Sized {
     fn options(&mut self, _: Seal) -> Option<&mut Options> {
         None
     }
+
+    /// Returns the link to its handle, or `None` if it is not joinable.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn link(&self, _: Seal) -> Option<&JoinLink> {
+        None
+    }
 }
 
 /// Children of any type that are `Send` and may borrow for `'a`, each in a box:
@@ -199,6 +208,11 @@ impl<C: Kind, F: Future + Child<C>> Child<C> for Task<F> {
     #[inline(always)]
     fn options(&mut self, _: Seal) -> Option<&mut Options> {
         Some(self.options())
+    }
+
+    #[inline(always)]
+    fn link(&self, _: Seal) -> Option<&JoinLink> {
+        self.link()
     }
 }
 

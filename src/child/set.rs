@@ -45,6 +45,13 @@ pub trait ChildSet<C>: Sized {
         false
     }
 
+    /// Takes out the child of that index, or returns `None` if it does not run outside of the
+    /// group's polls.
+    #[doc(hidden)]
+    fn take_spawned(&mut self, _index: usize) -> Option<C> {
+        None
+    }
+
     /// Takes out the children that run outside of the group's polls, with their indexes.
     #[doc(hidden)]
     fn drain_spawned(&mut self) -> Vec<(usize, C)> {

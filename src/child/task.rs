@@ -1,7 +1,11 @@
-//! Options of a child: its name, key, weight and priority, and whether it is a daemon.
+//! Options of a child: its name, key, weight and priority, whether it is a daemon, and whether it
+//! ends with the stop.
 
 use alloc::borrow::Cow;
 use core::fmt;
+use core::future::Future;
+
+use super::join::{ChildHandle, JoinLink, Joinable};
 
 use super::key::Key;
 
@@ -21,7 +25,7 @@ use super::key::Key;
 /// # });
 /// ```
 pub fn task<F>(future: F) -> Task<F> {
-    Task { future, options: Options::default() }
+    Task { future, options: Options::default(), link: None }
 }
 
 /// A future with options, as a child of a group; made by [`task`].
@@ -52,6 +56,8 @@ pub fn task<F>(future: F) -> Task<F> {
 pub struct Task<F> {
     future: F,
     options: Options,
+    /// Finds the link to its handle, if the future is a [`Joinable`].
+    link: Option<fn(&F) -> &JoinLink>,
 }
 
 /// The options of a child.
@@ -64,6 +70,7 @@ pub struct Options {
     pub(crate) unique: bool,
     /// It came of a `feed` and is queued, and the feed waits if there are many such children.
     pub(crate) fed: bool,
+    pub(crate) until_stop: bool,
     pub(crate) name: Option<Cow<'static, str>>,
 }
 
@@ -85,7 +92,8 @@ impl<F> Task<F> {
         self
     }
 
-    /// Sets how much of the group's limit the child takes. The default is 1, and 0 counts as 1.
+    /// Sets how much of the group's limit the child takes. The default is 1. A child of weight 0
+    /// takes none, and waits only for its turn.
     ///
     /// A child that is heavier than the limit runs alone. A light child never overtakes a heavy one
     /// that waits before it. Go's `semaphore.Weighted` (`golang.org/x/sync`) does the same, except
@@ -107,7 +115,7 @@ impl<F> Task<F> {
     /// assert_eq!((group.stats().running, group.stats().queued), (2, 1));
     /// ```
     pub fn weight(mut self, weight: usize) -> Self {
-        self.options.weight = weight.max(1);
+        self.options.weight = weight;
         self
     }
 
@@ -146,9 +154,11 @@ impl<F> Task<F> {
     /// finish. So a daemon has to listen to the group's token. If it does not, the group waits for
     /// it, at most for the [grace](crate::Group::with_grace) if there is one.
     ///
+    /// Its error counts like any other's, also after the stop. Its `Ok` value goes neither to the
+    /// policy nor to a stream of results, and is dropped.
+    ///
     /// A daemon takes room like any child: under a limit of 1 it leaves none for others. A daemon
-    /// in the queue does not hold the group open either: the stop drops it. A daemon's result
-    /// counts like any other's, also after the stop.
+    /// in the queue does not hold the group open either: the stop drops it.
     ///
     /// The stop comes when the group itself is polled. It does not come while a
     /// [`go`](crate::Group::go) or a [`feed`](crate::Group::feed) drives the group, nor while the
@@ -245,6 +255,87 @@ impl<F> Task<F> {
         self
     }
 
+    /// Makes the child end with the stop: it is dropped then, instead of being polled on.
+    ///
+    /// This is for work that has nothing to clean up, such as a download that is of no use any
+    /// more. When the group stops, for whatever reason, its next poll drops the child, which counts
+    /// as [`dropped`](crate::Stats::dropped). The policy is not told of it. The other children are
+    /// drained as ever. [`drop_on_stop`](crate::Group::drop_on_stop) does the same to all children
+    /// of a group.
+    ///
+    /// [`token.run(future)`](crate::CancelToken::run) also ends a future at the stop, but makes a
+    /// `CancelError` of it, which the child has to turn into a result of its own.
+    ///
+    /// A child of [`Group::on`](crate::Group::on) is told by that poll of the group, and is gone at
+    /// its own next poll, without being polled on.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the child's destructor is treated like any other panic of a child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, task};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let handle = group.handle();
+    /// group.queue(task(std::future::pending()).until_stop()); // listens to nothing
+    /// group.queue(async { Err::<(), _>("the disk is full") });
+    /// assert_eq!(group.await, Err("the disk is full"));
+    /// assert_eq!((handle.stats().failed, handle.stats().dropped), (1, 1));
+    /// # });
+    /// ```
+    pub fn until_stop(mut self) -> Self {
+        self.options.until_stop = true;
+        self
+    }
+
+    /// Makes a handle of the child, which is told the child's value and can abort it.
+    ///
+    /// The child's value, a `T`, goes to the [`ChildHandle`]. For the group, the child's value is
+    /// `()`; its error is the group's, as any child's is. The options that were set are kept, and
+    /// more can be set afterwards. Dropping the handle changes nothing.
+    ///
+    /// It costs one allocation. The first joinable child makes the group share its state, as a
+    /// [`handle`](crate::Group::handle) does.
+    ///
+    /// # Examples
+    ///
+    /// Downloads that are stopped by their names:
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// use errgroup::{Group, Lost, task};
+    ///
+    /// # async fn download(url: &str) -> Result<Vec<u8>, std::io::Error> {
+    /// #     if url == "/huge" { std::future::pending().await } else { Ok(url.into()) }
+    /// # }
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_limit(4);
+    /// let mut downloads = HashMap::new();
+    /// for url in ["/huge", "/small"] {
+    ///     let (child, handle) = task(download(url)).name(url).joinable();
+    ///     group.queue(child);
+    ///     downloads.insert(url, handle);
+    /// }
+    /// downloads["/huge"].abort(); // this one only
+    /// group.await?; // the first error
+    /// assert_eq!(downloads.remove("/huge").unwrap().await, Err(Lost::Aborted));
+    /// assert_eq!(downloads.remove("/small").unwrap().await.unwrap(), b"/small");
+    /// # Ok::<_, std::io::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn joinable<T, E>(self) -> (Task<Joinable<F, T>>, ChildHandle<T>)
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let (future, handle) = Joinable::new(self.future);
+        (Task { future, options: self.options, link: Some(Joinable::link) }, handle)
+    }
+
     /// Returns the future without its options.
     ///
     /// # Examples
@@ -262,26 +353,42 @@ impl<F> Task<F> {
     pub(crate) fn options(&mut self) -> &mut Options {
         &mut self.options
     }
+
+    pub(crate) fn link(&self) -> Option<&JoinLink> {
+        self.link.map(|link| link(&self.future))
+    }
 }
 
 impl Options {
+    pub(crate) const DEFAULT: Self = Self {
+        weight: 1,
+        priority: 0,
+        daemon: false,
+        key: None,
+        unique: false,
+        fed: false,
+        until_stop: false,
+        name: None,
+    };
+
+    /// Returns `true` if no option is set.
+    pub(crate) fn are_default(&self) -> bool {
+        self.is_plain() && self.name.is_none()
+    }
+
     /// Returns `true` if the options do not concern admission: at most a name is set.
     pub(crate) fn is_plain(&self) -> bool {
-        self.weight == 1 && self.priority == 0 && !self.daemon && self.key.is_none()
+        self.weight == 1
+            && self.priority == 0
+            && !self.daemon
+            && !self.until_stop
+            && self.key.is_none()
     }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            weight: 1,
-            priority: 0,
-            daemon: false,
-            key: None,
-            unique: false,
-            fed: false,
-            name: None,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -1,6 +1,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -100,6 +101,10 @@ impl FusedFuture for Closed {
         self.waiter.is_none()
     }
 }
+
+// A waker that panics does so outside of the event's lock.
+impl UnwindSafe for Closed {}
+impl RefUnwindSafe for Closed {}
 
 impl fmt::Debug for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

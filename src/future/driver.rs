@@ -9,7 +9,6 @@ use crate::child::{Child, Kind};
 use crate::group::Group;
 use crate::group::poll::Driven;
 use crate::handle::Handle;
-use crate::token::CancelToken;
 use crate::util::parent_waker::ParentWaker;
 
 /// What a `go` or a `feed` was called on.
@@ -37,9 +36,9 @@ pub(crate) trait Driver<C: Kind> {
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>>;
 
-    fn token(&self) -> &CancelToken;
-
     fn is_stopped(&self) -> bool;
+
+    fn is_closing(&self) -> bool;
 
     /// Returns what wakes this task when a stream of children is woken.
     fn parent(&self) -> Arc<ParentWaker>;
@@ -87,13 +86,13 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
         self.admission().poll_go(ticket, child, cx)
     }
 
-    fn token(&self) -> &CancelToken {
-        Group::token(self)
-    }
-
     #[inline]
     fn is_stopped(&self) -> bool {
         Group::is_stopped(self)
+    }
+
+    fn is_closing(&self) -> bool {
+        Group::is_closing(self)
     }
 
     fn parent(&self) -> Arc<ParentWaker> {
@@ -144,12 +143,12 @@ impl<C: Kind> Driver<C> for Handle<C> {
         self.shared.poll_go(Caller::Handle, ticket, child, cx)
     }
 
-    fn token(&self) -> &CancelToken {
-        Handle::token(self)
-    }
-
     fn is_stopped(&self) -> bool {
         Handle::is_stopped(self)
+    }
+
+    fn is_closing(&self) -> bool {
+        Handle::is_closing(self)
     }
 
     /// Returns a new one: the group's wakes another task.

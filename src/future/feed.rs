@@ -2,13 +2,14 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
 use futures_util::Stream;
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
-use super::{Cancelled, Driver};
+use super::inputs::Streamed;
+use super::{ASKS, Cancelled, Driver};
 use crate::admission::{Caller, Shared, Ticket};
 use crate::child::Children;
 use crate::child::{Child, Kind};
@@ -17,19 +18,15 @@ use crate::group::poll::Driven;
 use crate::handle::Handle;
 use crate::util::panic::{Payload, catch, discard, resume};
 use crate::util::parent_waker::ParentWaker;
-use crate::util::wake_flag::WakeFlag;
-
-/// How often a stream is asked in one poll, however ready it is.
-const ASKS: usize = 4096;
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Admits the children of a stream, which is asked for the next one when there is room, and
     /// polls the running children meanwhile.
     ///
     /// It resolves to the number of children that the group accepted. It ends with the stream, or
-    /// at once when the group stops, even if the stream is pending; then await the group. At most
-    /// as many children of the stream exist at a time as may run. To feed an iterator, wrap it in
-    /// `futures::stream::iter`.
+    /// at once when the group stops or is [closed](Self::close), even if the stream is pending;
+    /// then await the group. At most as many children of the stream exist at a time as may run. To
+    /// feed an iterator, wrap it in `futures::stream::iter`.
     ///
     /// (`SinkExt::feed` of `futures` is another thing: it sends one item.)
     ///
@@ -148,19 +145,14 @@ pin_project! {
 pin_project! {
     /// A stream of children, on its way into a group.
     pub(crate) struct Source<C: Kind, S> {
-        // Gone once it has ended.
+        // Gone once it has ended. While it is pending, it holds no room and no place in the queue.
         #[pin]
-        stream: Option<S>,
-        // The stream was pending when it was last asked: it holds no room and no place in the
-        // queue, and is left alone until it wakes.
-        stream_pending: bool,
-        flag: Arc<WakeFlag>,
-        stream_waker: Waker,
+        stream: Option<Streamed<S>>,
         // What the stream's waker notifies.
         parent: Arc<ParentWaker>,
         ticket: Option<Ticket<C>>,
-        // Is woken by a stop while a handle's feed waits for its stream. (A group's own is woken
-        // by its parent's waker.)
+        // Is woken by a stop or a close while a handle's feed waits for its stream. (A group's own
+        // is woken by its parent's waker.)
         watch: Option<Cancelled>,
         admitted: usize,
     }
@@ -174,7 +166,7 @@ enum Step {
     NoRoom,
     /// The stream is pending.
     StreamPending,
-    /// The stream has ended, or the group has stopped.
+    /// The stream has ended, or the group has stopped or is closed.
     Over,
 }
 
@@ -210,17 +202,7 @@ where
 
 impl<C: Kind, S> Source<C, S> {
     pub(crate) fn new(parent: Arc<ParentWaker>, stream: S) -> Self {
-        let flag = WakeFlag::new(Arc::clone(&parent));
-        Self {
-            stream: Some(stream),
-            stream_pending: false,
-            stream_waker: WakeFlag::waker(&flag),
-            flag,
-            parent,
-            ticket: None,
-            watch: None,
-            admitted: 0,
-        }
+        Self { stream: Some(Streamed::new(stream)), parent, ticket: None, watch: None, admitted: 0 }
     }
 
     /// Returns `true` if the stream has ended, or the group has stopped.
@@ -243,6 +225,11 @@ where
     S: Stream,
     S::Item: Child<C>,
 {
+    /// Returns how many children the stream says that it has left.
+    pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
+        self.stream.as_ref().map_or((0, Some(0)), Streamed::size_hint)
+    }
+
     /// Admits children until the stream is over; a panic of the stream comes out as a value.
     pub(crate) fn poll<D: Driver<C>>(
         mut self: Pin<&mut Self>,
@@ -260,11 +247,15 @@ where
         };
         let this = self.as_mut().project();
         if Ticket::is_waiting(this.ticket) {
-            // A waiter in the queue is woken by a stop.
+            // A waiter in the queue is woken by both.
             *this.watch = None;
         } else if fed.is_pending() && D::CALLER == Caller::Handle {
-            let watch = this.watch.get_or_insert_with(|| driver.token().cancelled());
-            fed = Pin::new(watch).poll(cx).map(|_| Ok(()));
+            if let (None, Some(shared)) = (&this.watch, driver.shared()) {
+                *this.watch = Some(shared.core.newcomers().cancelled());
+            }
+            if let Some(watch) = this.watch {
+                fed = Pin::new(watch).poll(cx).map(|_| Ok(()));
+            }
         }
         if fed.is_ready() {
             // A stream that has panicked is not asked again; its first panic counts.
@@ -291,8 +282,9 @@ where
         budget: &mut usize,
     ) -> Poll<()> {
         let mut asks = ASKS;
-        // A stream that wakes itself while it is asked has yielded: not again in this poll.
-        let mut yielded = false;
+        if let Some(stream) = self.as_mut().project().stream.as_pin_mut() {
+            stream.begin_poll();
+        }
         // No child is left to poll. The children polled before may have made it this feed's turn,
         // so it looks once more, last.
         let mut idle = D::CALLER == Caller::Handle;
@@ -300,8 +292,8 @@ where
             if driver.is_stopped() {
                 return Poll::Ready(());
             }
-            let may_ask = asks > 0 && !yielded && (!self.stream_pending || self.flag.is_woken());
-            if may_ask {
+            let must_wait = self.stream.as_ref().is_some_and(Streamed::must_wait);
+            if asks > 0 && !must_wait {
                 match self.as_mut().admit_one(driver, cx) {
                     Step::Child { accepted: true } => {
                         asks -= 1;
@@ -311,17 +303,18 @@ where
                     }
                     Step::Child { accepted: false } => continue,
                     // Once there is room, or it has its turn in the queue, it asks.
-                    Step::NoRoom => *self.as_mut().project().stream_pending = false,
-                    Step::StreamPending => {
-                        asks -= 1;
-                        *self.as_mut().project().stream_pending = true;
-                        yielded = self.flag.is_woken();
+                    Step::NoRoom => {
+                        let stream = self.as_mut().project().stream.as_pin_mut();
+                        stream.into_iter().for_each(Streamed::clear_pending);
                     }
+                    Step::StreamPending => asks -= 1,
                     Step::Over => return Poll::Ready(()),
                 }
+            } else if driver.is_closing() {
+                return Poll::Ready(());
             }
             if idle {
-                if yielded || asks == 0 {
+                if asks == 0 || self.stream.as_ref().is_some_and(Streamed::has_yielded) {
                     // More to ask for, in the next poll.
                     self.parent.notify();
                 }
@@ -393,12 +386,7 @@ where
 
     fn ask(self: Pin<&mut Self>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        *this.stream_pending = false;
-        this.flag.take_woken();
-        match this.stream.as_pin_mut() {
-            Some(stream) => stream.poll_next(&mut Context::from_waker(this.stream_waker)),
-            None => Poll::Ready(None),
-        }
+        this.stream.as_pin_mut().map_or(Poll::Ready(None), |stream| stream.ask(this.parent))
     }
 }
 

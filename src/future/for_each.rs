@@ -3,9 +3,12 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use futures_util::Stream;
 use futures_util::future::FusedFuture;
+use pin_project_lite::pin_project;
 
-use super::map_driver::MapDriver;
+use super::inputs::{Iterated, Streamed};
+use super::map_driver::{MapDriver, impl_map_future};
 use crate::group::Group;
 use crate::policy::FirstErr;
 
@@ -50,49 +53,114 @@ where
     F: FnMut(I::Item) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    ForEach { driver: MapDriver::new(limit, inputs.into_iter(), f, Group::unboxed()) }
+    let inputs = Iterated(inputs.into_iter());
+    ForEach { driver: MapDriver::new(limit, inputs, f, Group::unboxed()) }
 }
 
-/// Future for [`for_each`]: resolves when all futures are done, or at the first error.
+/// Runs a future for each input that a stream gives, at most `limit` at a time.
 ///
-/// `I` is the iterator of the inputs, `F` the function, and `Fut` the future that it makes.
+/// It is [`map_stream`](crate::map_stream), except that the values, of any type, are dropped as
+/// they come. So the stream need not end, and it may bring any number of inputs.
+///
+/// Unlike `try_for_each_concurrent` of `futures` it polls a future only if that was woken, and the
+/// stream only if there is room and it was woken.
+///
+/// # Errors
+///
+/// Returns the error of the first future to finish with one. The other futures are dropped before
+/// it is returned, and the stream is not asked again.
+///
+/// # Panics
+///
+/// Panics if `limit` is 0, during the call.
+///
+/// If a future, `f`, the stream or a destructor panics, the futures that run are dropped. Then the
+/// panic resumes out of the poll, as with [`map`](crate::map()).
 ///
 /// # Examples
 ///
 /// ```
-/// use std::future::{Ready, ready};
+/// use futures::stream;
 ///
-/// use errgroup::future::ForEach;
-///
-/// type Made = Ready<Result<(), String>>;
-/// type Checking = ForEach<std::ops::Range<u32>, fn(u32) -> Made, Made, String>;
-///
+/// # async fn answer(request: u32) -> Result<(), u32> { if request < 7 { Ok(()) } else { Err(7) } }
 /// # futures::executor::block_on(async {
-/// let checking: Checking = errgroup::for_each(2, 0..3, |_| ready(Ok(())));
-/// assert_eq!(checking.await, Ok(()));
+/// let requests = stream::iter(0..);
+/// let served = errgroup::for_each_stream(4, requests, |request| answer(request));
+/// assert_eq!(served.await, Err(7));
 /// # });
 /// ```
-#[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
-pub struct ForEach<I, F, Fut, E> {
-    driver: MapDriver<I, F, Fut, FirstErr<E>, Result<(), E>>,
+#[track_caller]
+pub fn for_each_stream<S, F, Fut, T, E>(
+    limit: usize,
+    stream: S,
+    f: F,
+) -> ForEachStream<S, F, Fut, E>
+where
+    S: Stream,
+    F: FnMut(S::Item) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let inputs = Streamed::new(stream);
+    ForEachStream { driver: MapDriver::new(limit, inputs, f, Group::unboxed()) }
 }
 
-impl<I, F, Fut, E> Future for ForEach<I, F, Fut, E> {
-    type Output = Result<(), E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.driver.poll(cx)
+pin_project! {
+    /// Future for [`for_each`]: resolves when all futures are done, or at the first error.
+    ///
+    /// `I` is the iterator of the inputs, `F` the function, and `Fut` the future that it makes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::{Ready, ready};
+    ///
+    /// use errgroup::future::ForEach;
+    ///
+    /// type Made = Ready<Result<(), String>>;
+    /// type Checking = ForEach<std::ops::Range<u32>, fn(u32) -> Made, Made, String>;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let checking: Checking = errgroup::for_each(2, 0..3, |_| ready(Ok(())));
+    /// assert_eq!(checking.await, Ok(()));
+    /// # });
+    /// ```
+    #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
+    pub struct ForEach<I, F, Fut, E> {
+        #[pin]
+        driver: MapDriver<Iterated<I>, F, Fut, FirstErr<E>, Result<(), E>>,
     }
 }
 
-impl<I, F, Fut, E> FusedFuture for ForEach<I, F, Fut, E> {
-    fn is_terminated(&self) -> bool {
-        self.driver.is_terminated()
+pin_project! {
+    /// Future for [`for_each_stream`]: resolves when the stream has ended and all futures are done,
+    /// or at the first error.
+    ///
+    /// `S` is the stream of the inputs, `F` the function, and `Fut` the future that it makes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::{Ready, ready};
+    ///
+    /// use errgroup::future::ForEachStream;
+    /// use futures::stream;
+    ///
+    /// type Made = Ready<Result<(), String>>;
+    /// type Inputs = stream::Iter<std::ops::Range<u32>>;
+    /// type Checking = ForEachStream<Inputs, fn(u32) -> Made, Made, String>;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let checking: Checking =
+    ///     errgroup::for_each_stream(2, stream::iter(0..3), |_| ready(Ok(())));
+    /// assert_eq!(checking.await, Ok(()));
+    /// # });
+    /// ```
+    #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
+    pub struct ForEachStream<S, F, Fut, E> {
+        #[pin]
+        driver: MapDriver<Streamed<S>, F, Fut, FirstErr<E>, Result<(), E>>,
     }
 }
 
-impl<I, F, Fut, E> fmt::Debug for ForEach<I, F, Fut, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.driver.fmt("ForEach", f)
-    }
-}
+impl_map_future!(ForEach<I, F, Fut, E> -> Result<(), E>);
+impl_map_future!(ForEachStream<S, F, Fut, E> -> Result<(), E>);

@@ -27,9 +27,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// never polled. The error says that there is no use in adding more children. *Why* the group
     /// stopped is what the group itself resolves to.
     ///
-    /// Code that ignores this result loses the child, and goes on making children for nothing. With
-    /// `?`, the error becomes the caller's, in place of the child's error, and the group is
-    /// dropped. These three ways are right:
+    /// Code that ignores this result loses the child, and goes on making children for nothing.
+    /// These three ways are right:
     ///
     /// ```
     /// # use errgroup::Group;
@@ -127,6 +126,37 @@ impl<C: Children, P, O> Group<C, P, O> {
     pub fn queue<A: Child<C>>(&mut self, child: A) {
         self.enqueue(child);
     }
+
+    /// Adds a child like [`queue`](Self::queue), but gives it back if the group takes it no more.
+    ///
+    /// A child that is queued may still be dropped by a stop.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TryGoError`] with the child, which was never polled:
+    /// [`Stopped`](TryGoError::Stopped) if the group has stopped; [`Closed`](TryGoError::Closed) if
+    /// it was [closed](Self::close) or has resolved; [`AtLimit`](TryGoError::AtLimit) if as many
+    /// children wait as [may](Self::with_queue_limit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_limit(1);
+    /// for n in 0..3 {
+    ///     assert!(group.try_queue(async move { Ok::<_, ()>(n) }).is_ok());
+    /// }
+    /// assert_eq!((&mut group).await, Ok(()));
+    /// let refused = group.try_queue(async { Ok(3) }).unwrap_err();
+    /// assert!(matches!(refused, TryGoError::Closed(_)));
+    /// assert_eq!(refused.into_inner().await, Ok(3));
+    /// # });
+    /// ```
+    pub fn try_queue<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
+        self.try_enqueue(child)
+    }
 }
 
 impl<C: Children> Handle<C> {
@@ -195,11 +225,8 @@ impl<C: Children> Handle<C> {
     /// ```
     pub fn try_go<A: Child<C>>(&self, child: A) -> Result<(), TryGoError<A>> {
         let mut child = Some(child);
-        match (self.shared.try_go(Caller::Handle, &mut child), child) {
-            (Err(Refused::Stopped), Some(child)) => Err(TryGoError::Stopped(child)),
-            (Err(Refused::AtLimit), Some(child)) => Err(TryGoError::AtLimit(child)),
-            _ => Ok(()),
-        }
+        let answer = self.shared.try_go(Caller::Handle, &mut child);
+        Refused::give_back(answer, child)
     }
 
     /// Adds a child: it is admitted at once if there is room, else when its turn comes. See
@@ -222,6 +249,30 @@ impl<C: Children> Handle<C> {
     pub fn queue<A: Child<C>>(&self, child: A) {
         // A child that is refused is dropped here, unlocked.
         let _ = self.shared.queue(Caller::Handle, &mut Some(child));
+    }
+
+    /// Adds a child like [`queue`](Self::queue), but gives it back if the group takes it no more.
+    /// See [`Group::try_queue`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TryGoError`] with the child, which was never polled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    ///
+    /// let group = Group::new();
+    /// let handle = group.handle();
+    /// assert!(handle.try_queue(async { Ok::<(), ()>(()) }).is_ok());
+    /// drop(group);
+    /// assert!(matches!(handle.try_queue(async { Ok(()) }), Err(TryGoError::Stopped(_))));
+    /// ```
+    pub fn try_queue<A: Child<C>>(&self, child: A) -> Result<(), TryGoError<A>> {
+        let mut child = Some(child);
+        let answer = self.shared.try_queue(Caller::Handle, &mut child);
+        Refused::give_back(answer, child)
     }
 }
 

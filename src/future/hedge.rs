@@ -11,7 +11,8 @@ use super::ASKS;
 use crate::child::Plain;
 use crate::group::Group;
 use crate::group::poll::Driven;
-use crate::policy::{Errors, FirstOk, Policy, Verdict};
+use crate::policy::{ChildInfo, Errors, FirstOk, Policy, Verdict};
+use crate::reason::Reason;
 use crate::util::panic::{FirstPanic, catch};
 use crate::util::wake_flag::WakeFlag;
 
@@ -145,16 +146,16 @@ struct Race<T, E> {
 impl<T, E> Policy<T, E> for Race<T, E> {
     type Output = Result<T, Errors<E>>;
 
-    /// The attempts are admitted in order, all of them; so `index` is the attempt's number.
-    fn on_child(&mut self, index: usize, result: Result<T, E>) -> Verdict {
+    /// The attempts are admitted in order, all of them; so a child's index is the attempt's number.
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         if result.is_err() {
-            self.failed = self.failed.max(Some(index));
+            self.failed = self.failed.max(Some(child.index()));
         }
-        self.first_ok.on_child(index, result)
+        self.first_ok.on_child(child, result)
     }
 
-    fn finish(&mut self) -> Self::Output {
-        Policy::<T, E>::finish(&mut self.first_ok)
+    fn finish(&mut self, why: &Reason) -> Self::Output {
+        Policy::<T, E>::finish(&mut self.first_ok, why)
     }
 }
 

@@ -4,9 +4,12 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use futures_util::Stream;
 use futures_util::future::FusedFuture;
+use pin_project_lite::pin_project;
 
-use super::map_driver::MapDriver;
+use super::inputs::{Iterated, Streamed};
+use super::map_driver::{MapDriver, impl_map_future};
 use crate::group::Group;
 use crate::policy::Collect;
 
@@ -16,6 +19,9 @@ use crate::policy::Collect;
 /// The future of an input is made only when there is room for it, so no more than `limit` of them
 /// exist at a time. Only then is the next input taken, at most 4,096 of them a poll. No future is
 /// made before the first poll. The futures may borrow, are of one type, and are not boxed.
+///
+/// For inputs that come from a stream there is [`map_stream`]; for futures of plain values, not of
+/// a `Result`, [`value`](crate::value).
 ///
 /// # Errors
 ///
@@ -76,51 +82,130 @@ where
     F: FnMut(I::Item) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    Map { driver: MapDriver::new(limit, inputs.into_iter(), f, Group::unboxed().collect()) }
+    let inputs = Iterated(inputs.into_iter());
+    Map { driver: MapDriver::new(limit, inputs, f, Group::unboxed().collect()) }
 }
 
-/// Future for [`map`](crate::map()): gives the values of all inputs, or the first error.
+/// Runs a future for each input that a stream gives, at most `limit` at a time, and returns their
+/// values in the order of the inputs.
 ///
-/// `I` is the iterator of the inputs, `F` the function, and `Fut` the future that it makes.
+/// It is [`map`](crate::map()) of a stream: the stream is asked for the next input only when there
+/// is room for its future, at most 4,096 times a poll. While the stream is pending, the futures run
+/// on. It is dropped as soon as it has ended.
+///
+/// # Errors
+///
+/// Returns the error of the first future to finish with one. The other futures are dropped before
+/// it is returned, and the stream is not asked again.
+///
+/// # Panics
+///
+/// Panics if `limit` is 0, during the call.
+///
+/// If a future, `f`, the stream or a destructor panics, the futures that run are dropped. Then the
+/// panic resumes out of the poll, as with [`map`](crate::map()).
+///
+/// # Cancel safety
+///
+/// If it is dropped before it is done, the values that it has are lost, and so are the inputs that
+/// it has taken. To keep the rest of the stream, pass `&mut stream`.
+///
+/// # Fairness
+///
+/// As of [`map`](crate::map()). A stream that wakes itself while it is asked is asked again in the
+/// next poll.
+///
+/// # Drop
+///
+/// Dropping it drops the futures that run, then the stream.
 ///
 /// # Examples
 ///
 /// ```
-/// use std::future::{Ready, ready};
+/// use futures::channel::mpsc;
 ///
-/// use errgroup::future::Map;
-///
-/// type Made = Ready<Result<u32, String>>;
-/// type Doubling = Map<std::ops::Range<u32>, fn(u32) -> Made, Made, u32, String>;
-///
-/// # futures::executor::block_on(async {
-/// let doubling: Doubling = errgroup::map(2, 0..3, |n| ready(Ok(2 * n)));
-/// assert_eq!(doubling.await, Ok(vec![0, 2, 4]));
-/// # });
+/// # async fn length(url: String) -> Result<usize, std::io::Error> { Ok(url.len()) }
+/// # async fn run() -> Result<(), std::io::Error> {
+/// let (send, urls) = mpsc::unbounded();
+/// for url in ["/a", "/long", "/bc"] {
+///     send.unbounded_send(url.to_string()).unwrap();
+/// }
+/// drop(send); // so that the stream ends
+/// let lengths = errgroup::map_stream(8, urls, |url| length(url)).await?;
+/// assert_eq!(lengths, [2, 5, 3]);
+/// # Ok(())
+/// # }
+/// # futures::executor::block_on(run()).unwrap();
 /// ```
-#[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
-pub struct Map<I, F, Fut, T, E> {
-    driver: MapDriver<I, F, Fut, Collect<T, E>, Values<T, E>>,
+#[track_caller]
+pub fn map_stream<S, F, Fut, T, E>(limit: usize, stream: S, f: F) -> MapStream<S, F, Fut, T, E>
+where
+    S: Stream,
+    F: FnMut(S::Item) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let inputs = Streamed::new(stream);
+    MapStream { driver: MapDriver::new(limit, inputs, f, Group::unboxed().collect()) }
+}
+
+pin_project! {
+    /// Future for [`map`](crate::map()): gives the values of all inputs, or the first error.
+    ///
+    /// `I` is the iterator of the inputs, `F` the function, and `Fut` the future that it makes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::{Ready, ready};
+    ///
+    /// use errgroup::future::Map;
+    ///
+    /// type Made = Ready<Result<u32, String>>;
+    /// type Doubling = Map<std::ops::Range<u32>, fn(u32) -> Made, Made, u32, String>;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let doubling: Doubling = errgroup::map(2, 0..3, |n| ready(Ok(2 * n)));
+    /// assert_eq!(doubling.await, Ok(vec![0, 2, 4]));
+    /// # });
+    /// ```
+    #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
+    pub struct Map<I, F, Fut, T, E> {
+        #[pin]
+        driver: MapDriver<Iterated<I>, F, Fut, Collect<T, E>, Values<T, E>>,
+    }
+}
+
+pin_project! {
+    /// Future for [`map_stream`]: gives the values of all inputs, or the first error.
+    ///
+    /// `S` is the stream of the inputs, `F` the function, and `Fut` the future that it makes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::future::{Ready, ready};
+    ///
+    /// use errgroup::future::MapStream;
+    /// use futures::stream;
+    ///
+    /// type Made = Ready<Result<u32, String>>;
+    /// type Inputs = stream::Iter<std::ops::Range<u32>>;
+    /// type Doubling = MapStream<Inputs, fn(u32) -> Made, Made, u32, String>;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let doubling: Doubling =
+    ///     errgroup::map_stream(2, stream::iter(0..3), |n| ready(Ok(2 * n)));
+    /// assert_eq!(doubling.await, Ok(vec![0, 2, 4]));
+    /// # });
+    /// ```
+    #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
+    pub struct MapStream<S, F, Fut, T, E> {
+        #[pin]
+        driver: MapDriver<Streamed<S>, F, Fut, Collect<T, E>, Values<T, E>>,
+    }
 }
 
 type Values<T, E> = Result<Vec<T>, E>;
 
-impl<I, F, Fut, T, E> Future for Map<I, F, Fut, T, E> {
-    type Output = Values<T, E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.driver.poll(cx)
-    }
-}
-
-impl<I, F, Fut, T, E> FusedFuture for Map<I, F, Fut, T, E> {
-    fn is_terminated(&self) -> bool {
-        self.driver.is_terminated()
-    }
-}
-
-impl<I, F, Fut, T, E> fmt::Debug for Map<I, F, Fut, T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.driver.fmt("Map", f)
-    }
-}
+impl_map_future!(Map<I, F, Fut, T, E> -> Values<T, E>);
+impl_map_future!(MapStream<S, F, Fut, T, E> -> Values<T, E>);

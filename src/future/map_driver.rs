@@ -2,70 +2,97 @@
 
 use core::fmt;
 use core::future::Future;
+use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use pin_project_lite::pin_project;
+
 use super::ASKS;
+use super::inputs::Inputs;
 use crate::child::Plain;
 use crate::group::Group;
 use crate::group::poll::Driven;
 use crate::util::panic::{FirstPanic, catch};
 
-/// A group, and what its children are made of.
-pub(super) struct MapDriver<I, F, Fut, P, O> {
-    group: Group<Plain<Fut>, P, O>,
-    /// The inputs, and what makes futures of them. Gone once there are no more.
-    source: Option<(I, F)>,
-    step: fn(&mut Self, &mut Context<'_>) -> Poll<O>,
+pin_project! {
+    /// A group, and what its children are made of.
+    pub(super) struct MapDriver<N, F, Fut, P, O> {
+        group: Group<Plain<Fut>, P, O>,
+        // The inputs, and what makes futures of them.
+        #[pin]
+        source: Source<N, F>,
+        step: fn(Pin<&mut MapDriver<N, F, Fut, P, O>>, &mut Context<'_>) -> Poll<O>,
+    }
+
+    impl<N, F, Fut, P, O> PinnedDrop for MapDriver<N, F, Fut, P, O> {
+        fn drop(this: Pin<&mut Self>) {
+            // First the children; and one panic of all.
+            let this = this.project();
+            let mut panics = this.group.abort();
+            this.source.end(&mut panics);
+            panics.throw();
+        }
+    }
 }
 
-impl<I, F, Fut, P, O, T, E> MapDriver<I, F, Fut, P, O>
+pin_project! {
+    /// Both are gone once there are no more inputs.
+    struct Source<N, F> {
+        #[pin]
+        inputs: Option<N>,
+        f: Option<F>,
+    }
+}
+
+impl<N, F, Fut, P, O, T, E> MapDriver<N, F, Fut, P, O>
 where
-    I: Iterator,
-    F: FnMut(I::Item) -> Fut,
+    N: Inputs,
+    F: FnMut(N::Input) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
     #[track_caller]
-    pub(super) fn new(limit: usize, inputs: I, f: F, group: Group<Plain<Fut>, P, O>) -> Self {
+    pub(super) fn new(limit: usize, inputs: N, f: F, group: Group<Plain<Fut>, P, O>) -> Self {
         assert!(limit > 0, "the limit must be at least 1; `usize::MAX` is as good as none");
         let group = group.with_limit(limit).abort_on_stop();
-        Self { group, source: Some((inputs, f)), step: Self::step }
+        let source = Source { inputs: Some(inputs), f: Some(f) };
+        Self { group, source, step: Self::step }
     }
 
-    fn step(&mut self, cx: &mut Context<'_>) -> Poll<O> {
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O> {
         if self.is_terminated() {
             return Poll::Pending;
         }
-        let Self { group, source, .. } = self;
-        group.poll_with(cx, |group, _, budget| {
-            let over = catch(|| run(group, source, budget)).unwrap_or_else(|payload| {
+        let mut this = self.project();
+        this.group.poll_with(cx, |group, _, budget| {
+            let over = catch(|| run(group, this.source.as_mut(), budget));
+            let over = over.unwrap_or_else(|payload| {
                 // The inputs', or the function's.
                 group.panics().keep(payload);
                 true
             });
-            if over {
-                group.finish_now(|panics| drop_source(source, panics))
-            } else {
-                Poll::Pending
-            }
+            if over { group.finish_now(|panics| this.source.end(panics)) } else { Poll::Pending }
         })
     }
 }
 
 /// Makes the futures for which there is room, and polls them. Returns `true` when all is done, or
 /// the group is to be dropped.
-fn run<I, F, Fut, P, O, T, E>(
+fn run<N, F, Fut, P, O, T, E>(
     group: &mut Group<Plain<Fut>, P, O>,
-    source: &mut Option<(I, F)>,
+    mut source: Pin<&mut Source<N, F>>,
     budget: &mut usize,
 ) -> bool
 where
-    I: Iterator,
-    F: FnMut(I::Item) -> Fut,
+    N: Inputs,
+    F: FnMut(N::Input) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
     let mut asks = ASKS;
+    if let Some(inputs) = source.as_mut().project().inputs.as_pin_mut() {
+        inputs.begin_poll();
+    }
     loop {
-        let more = fill(group, source, &mut asks);
+        let more = fill(group, source.as_mut(), &mut asks);
         if group.panics().is_some() {
             return true;
         }
@@ -73,11 +100,11 @@ where
             Driven::Progress if group.is_stopped() => return true,
             Driven::Progress => {}
             Driven::Idle | Driven::Spent => {
-                if more {
+                if more || source.inputs.as_ref().is_some_and(N::is_woken) {
                     // The rest is asked for in the next poll.
                     group.parent().notify();
                 }
-                return source.is_none() && !group.has_running();
+                return source.f.is_none() && !group.has_running();
             }
         }
     }
@@ -85,34 +112,40 @@ where
 
 /// Makes futures while there is room. Returns `true` if there is more room than may be asked for.
 #[inline]
-fn fill<I, F, Fut, P, O, T, E>(
+fn fill<N, F, Fut, P, O, T, E>(
     group: &mut Group<Plain<Fut>, P, O>,
-    source: &mut Option<(I, F)>,
+    mut source: Pin<&mut Source<N, F>>,
     asks: &mut usize,
 ) -> bool
 where
-    I: Iterator,
-    F: FnMut(I::Item) -> Fut,
+    N: Inputs,
+    F: FnMut(N::Input) -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    let Some((inputs, f)) = source else { return false };
+    let this = source.as_mut().project();
+    let (Some(mut inputs), Some(f)) = (this.inputs.as_pin_mut(), this.f.as_mut()) else {
+        return false;
+    };
     // The group has no handle, so there is a vacancy if there is room.
     while let Some(vacancy) = group.vacancy() {
         if *asks == 0 {
             return true;
         }
         *asks -= 1;
-        let Some(input) = inputs.next() else {
-            drop_source(source, group.panics());
-            return false;
-        };
-        vacancy.insert(f(input));
+        match inputs.as_mut().poll_next(vacancy.parent()) {
+            Poll::Ready(Some(input)) => vacancy.insert(f(input)),
+            Poll::Ready(None) => {
+                source.end(group.panics());
+                return false;
+            }
+            Poll::Pending => return false,
+        }
     }
     false
 }
 
-impl<I, F, Fut, P, O> MapDriver<I, F, Fut, P, O> {
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<O> {
+impl<N, F, Fut, P, O> MapDriver<N, F, Fut, P, O> {
+    pub(super) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O> {
         (self.step)(self, cx)
     }
 
@@ -128,22 +161,37 @@ impl<I, F, Fut, P, O> MapDriver<I, F, Fut, P, O> {
     }
 }
 
-// The group does not move its children; the inputs and the function are not pinned.
-impl<I, F, Fut, P, O> Unpin for MapDriver<I, F, Fut, P, O> {}
-
-impl<I, F, Fut, P, O> Drop for MapDriver<I, F, Fut, P, O> {
-    fn drop(&mut self) {
-        // First the children; and one panic of all.
-        let mut panics = self.group.abort();
-        drop_source(&mut self.source, &mut panics);
-        panics.throw();
+impl<N, F> Source<N, F> {
+    /// Drops the inputs, then the function, even if the first drop panics.
+    fn end(self: Pin<&mut Self>, panics: &mut FirstPanic) {
+        let mut this = self.project();
+        panics.guard(|| this.inputs.set(None));
+        panics.guard(|| *this.f = None);
     }
 }
 
-/// Drops the inputs, then the function, even if the first drop panics.
-fn drop_source<I, F>(source: &mut Option<(I, F)>, panics: &mut FirstPanic) {
-    if let Some((inputs, f)) = source.take() {
-        panics.guard(|| drop(inputs));
-        panics.guard(|| drop(f));
-    }
+/// Implements the traits of a future that is made of a `MapDriver`.
+macro_rules! impl_map_future {
+    ($name:ident<$($param:ident),*> -> $output:ty) => {
+        impl<$($param),*> Future for $name<$($param),*> {
+            type Output = $output;
+
+            fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+                self.project().driver.poll(cx)
+            }
+        }
+
+        impl<$($param),*> FusedFuture for $name<$($param),*> {
+            fn is_terminated(&self) -> bool {
+                self.driver.is_terminated()
+            }
+        }
+
+        impl<$($param),*> fmt::Debug for $name<$($param),*> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.driver.fmt(stringify!($name), f)
+            }
+        }
+    };
 }
+pub(super) use impl_map_future;

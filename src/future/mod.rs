@@ -9,19 +9,26 @@ mod feed;
 mod for_each;
 mod go;
 mod hedge;
+mod inputs;
 mod map;
 mod map_driver;
+mod ready;
+mod reserve;
 mod scope;
+mod value;
 
 pub use self::closed::Closed;
 pub(crate) use self::driver::Driver;
 pub use self::feed::Feed;
 pub(crate) use self::feed::Source;
-pub use self::for_each::{ForEach, for_each};
+pub use self::for_each::{ForEach, ForEachStream, for_each, for_each_stream};
 pub use self::go::Go;
 pub use self::hedge::{Hedge, hedge};
-pub use self::map::{Map, map};
+pub use self::map::{Map, MapStream, map, map_stream};
+pub use self::ready::Ready;
+pub use self::reserve::Reserve;
 pub use self::scope::{Scope, TryScope};
+pub use self::value::{Value, value};
 
 pub use crate::token::{Cancelled, Run};
 

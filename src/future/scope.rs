@@ -1,4 +1,5 @@
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -100,6 +101,27 @@ impl<C: Children, P, X> Group<C, P, Result<(), X>> {
     /// assert_eq!(result, Err("the body gave up"));
     /// # });
     /// ```
+    ///
+    /// A server and its client: if one fails, the other ends, and the failure is the result. When
+    /// the client is done, the server ends too. So nothing asks which of them failed first, nor
+    /// aborts the other.
+    ///
+    /// ```
+    /// use errgroup::{Group, task};
+    ///
+    /// # async fn serve() -> Result<(), String> { Err("the port is taken".into()) }
+    /// # async fn call() -> Result<u32, String> { std::future::pending().await }
+    /// # futures::executor::block_on(async {
+    /// let answer = Group::new()
+    ///     .try_scope(async |handle| {
+    ///         handle.queue(task(serve()).daemon().until_stop());
+    ///         let called = handle.token().run(call()).await;
+    ///         called.unwrap_or_else(|stopped| Err(stopped.to_string()))
+    ///     })
+    ///     .await;
+    /// assert_eq!(answer, Err("the port is taken".to_string()));
+    /// # });
+    /// ```
     #[track_caller]
     pub fn try_scope<B, Fut, R>(self, body: B) -> TryScope<C, P, X, Fut, R>
     where
@@ -108,7 +130,52 @@ impl<C: Children, P, X> Group<C, P, Result<(), X>> {
     {
         assert!(!self.is_resolved(), "call `try_scope` before the group is awaited to its end");
         let body = body(self.handle());
-        TryScope::new(self, body)
+        TryScope::new(self, body, |value, ()| value)
+    }
+}
+
+impl<C: Children, P, T, X> Group<C, P, Result<Vec<T>, X>> {
+    /// Runs a `body` that may fail beside the children of a group that collects, and resolves to
+    /// its value and theirs. See [`scope`](Self::scope).
+    ///
+    /// # Errors
+    ///
+    /// Returns the `Err` of the body, which stops the group
+    /// ([`Reason::Failed`](crate::Reason::Failed)). If a child had failed before the body did,
+    /// returns its error instead. If the body returns `Ok`, returns the error of the child that has
+    /// failed, if there is one.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has resolved before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let result: Result<_, &str> = Group::new()
+    ///     .collect()
+    ///     .try_scope(async |handle| {
+    ///         for n in 1..=3 {
+    ///             handle.queue(async move { Ok(n * n) });
+    ///         }
+    ///         Ok("squares")
+    ///     })
+    ///     .await;
+    /// assert_eq!(result, Ok(("squares", vec![1, 4, 9])));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn try_scope<B, Fut, R>(self, body: B) -> TryScope<C, P, X, Fut, R, Vec<T>, (R, Vec<T>)>
+    where
+        B: FnOnce(Handle<C>) -> Fut,
+        Fut: Future<Output = Result<R, X>>,
+    {
+        assert!(!self.is_resolved(), "call `try_scope` before the group is awaited to its end");
+        let body = body(self.handle());
+        TryScope::new(self, body, |value, values| (value, values))
     }
 }
 
@@ -280,7 +347,8 @@ impl<C: Kind, P, O, B, R> fmt::Debug for Scope<C, P, O, B, R> {
 pin_project! {
     /// Future for [`Group::try_scope`](crate::Group::try_scope): a [`Scope`] whose body may fail.
     ///
-    /// `B` is the body's future, which gives a `Result<R, X>`. `C` and `P` are the group's.
+    /// `B` is the body's future, which gives a `Result<R, X>`. `C` and `P` are the group's, and so
+    /// is `V`, what its output gives if it is `Ok`. `J` is what comes of `R` and `V`.
     ///
     /// # Examples
     ///
@@ -303,28 +371,30 @@ pin_project! {
     /// # });
     /// ```
     #[must_use = "neither the body nor the children run unless this is polled: `.await` it"]
-    pub struct TryScope<C: Kind, P, X, B, R> {
+    pub struct TryScope<C: Kind, P, X, B, R, V = (), J = R> {
         #[pin]
-        scope: Scope<C, P, Result<(), X>, B, Result<R, X>>,
+        scope: Scope<C, P, Result<V, X>, B, Result<R, X>>,
+        join: fn(R, V) -> J,
     }
 }
 
-impl<C: Kind, P, X, B, R> TryScope<C, P, X, B, R>
+impl<C: Kind, P, X, B, R, V, J> TryScope<C, P, X, B, R, V, J>
 where
     B: Future<Output = Result<R, X>>,
 {
-    pub(crate) fn new(group: Group<C, P, Result<(), X>>, body: B) -> Self {
-        Self { scope: Scope::new(group, body, Result::is_err) }
+    fn new(group: Group<C, P, Result<V, X>>, body: B, join: fn(R, V) -> J) -> Self {
+        Self { scope: Scope::new(group, body, Result::is_err), join }
     }
 }
 
-impl<C: Kind, P, X, B, R> Future for TryScope<C, P, X, B, R> {
-    type Output = Result<R, X>;
+impl<C: Kind, P, X, B, R, V, J> Future for TryScope<C, P, X, B, R, V, J> {
+    type Output = Result<J, X>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut scope = self.project().scope;
+        let this = self.project();
+        let (mut scope, join) = (this.scope, this.join);
         scope.as_mut().poll(cx).map(|(value, output)| match (value, output) {
-            (Ok(value), Ok(())) => Ok(value),
+            (Ok(value), Ok(values)) => Ok(join(value, values)),
             (Ok(_), Err(error)) => Err(error),
             (Err(_), Err(error)) if scope.child_failed_first => Err(error),
             (Err(error), _) => Err(error),
@@ -332,13 +402,13 @@ impl<C: Kind, P, X, B, R> Future for TryScope<C, P, X, B, R> {
     }
 }
 
-impl<C: Kind, P, X, B, R> FusedFuture for TryScope<C, P, X, B, R> {
+impl<C: Kind, P, X, B, R, V, J> FusedFuture for TryScope<C, P, X, B, R, V, J> {
     fn is_terminated(&self) -> bool {
         self.scope.is_terminated()
     }
 }
 
-impl<C: Kind, P, X, B, R> fmt::Debug for TryScope<C, P, X, B, R> {
+impl<C: Kind, P, X, B, R, V, J> fmt::Debug for TryScope<C, P, X, B, R, V, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TryScope").field(&self.scope).finish()
     }

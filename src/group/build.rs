@@ -8,7 +8,7 @@ use async_lock::Semaphore;
 use futures_util::future::BoxFuture;
 
 use super::hooks::Hooks;
-use super::{Group, poll};
+use super::{Group, OnStop, poll};
 use crate::admission::{Admission, ClosedEvent};
 use crate::child::Children;
 use crate::child::Seal;
@@ -95,6 +95,29 @@ where
     /// All futures that one `async fn` returns are of one type; so are those of one closure. A
     /// child can't hold a [`Handle`](crate::Handle) of this very group, because its type would
     /// contain itself. Such children need [`new`](Self::new).
+    ///
+    /// # Tasks as children
+    ///
+    /// A join handle that aborts its task when it is dropped is a future of one type, whatever the
+    /// task is: one of `spawn`, `spawn_blocking` or `spawn_local`, on this runtime or another. As
+    /// children, such tasks run in parallel from the moment they are spawned. The limit does not
+    /// hold them back: [`Group::on`](Self::on) does. A panic of one is a value, the handle's error.
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use tokio_util::task::AbortOnDropHandle;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let mut group = Group::unboxed().settle();
+    /// group.queue(AbortOnDropHandle::new(tokio::spawn(async { 7 })));
+    /// group.queue(AbortOnDropHandle::new(tokio::task::spawn_blocking(|| 6 * 7)));
+    /// group.queue(AbortOnDropHandle::new(tokio::spawn(async { panic!("only this one") })));
+    /// let ended = group.await;
+    /// assert_eq!((ended[0].as_ref().ok(), ended[1].as_ref().ok()), (Some(&7), Some(&42)));
+    /// assert!(ended[2].as_ref().is_err_and(|error| error.is_panic()));
+    /// # }
+    /// ```
     ///
     /// # Examples
     ///
@@ -259,9 +282,10 @@ where
             policy: Some(policy),
             panic: FirstPanic::default(),
             hooks: None,
+            has_policy: false,
             stopped_by_group: false,
             on_cancel: None,
-            abort_on_stop: false,
+            on_stop: OnStop::Drain,
             advance: poll::advance::<C, P, O, false>,
             finish: P::finish,
         }
@@ -294,6 +318,36 @@ impl<C: Children, P, O> Group<C, P, O> {
     pub fn with_limit(mut self, limit: usize) -> Self {
         assert!(limit > 0, "the limit must be at least 1; for no limit, leave out `with_limit`");
         self.admission.start_with_limit(limit);
+        self
+    }
+
+    /// Sets how many children may wait in the queue. Without it there is no bound.
+    ///
+    /// If so many wait, [`try_queue`](Self::try_queue) gives its child back, with
+    /// [`AtLimit`](crate::TryGoError::AtLimit), and [`queue`](Self::queue) drops it. A dropped one
+    /// counts in [`Stats::dropped`](crate::Stats::dropped), and an observer is told that it was
+    /// rejected. With a bound of 0, a child that finds no room is never queued.
+    ///
+    /// The bound is for children that come by these two methods. A caller that waits in
+    /// [`go`](Self::go), [`feed`](Self::feed) or [`reserve`](crate::Handle::reserve) is not
+    /// counted. The child of a `go` that waits [inside a
+    /// child](crate::Handle#waiting-inside-a-child) is queued even if the queue is full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    ///
+    /// let mut group = Group::new().with_limit(1).with_queue_limit(1);
+    /// for _ in 0..2 {
+    ///     assert!(group.try_queue(async { Ok::<(), ()>(()) }).is_ok());
+    /// }
+    /// let refused = group.try_queue(async { Ok(()) });
+    /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
+    /// assert_eq!((group.stats().running, group.stats().queued), (1, 1));
+    /// ```
+    pub fn with_queue_limit(mut self, limit: usize) -> Self {
+        self.admission.set_queue_limit(limit);
         self
     }
 
@@ -330,7 +384,9 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Makes the group's token a child of `token`, so that a cancel of `token` stops the group.
     ///
-    /// Cancelling the group's own token does not cancel `token`.
+    /// After such a stop an `Ok` output may be incomplete, unless
+    /// [`err_on_cancel`](Self::err_on_cancel) makes the cancel an error. Cancelling the group's own
+    /// token does not cancel `token`.
     ///
     /// # Panics
     ///
@@ -361,8 +417,8 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Shares a semaphore with other groups and other code: each running child holds one permit of
-    /// it, beside the group's own limit.
+    /// Shares a [`Semaphore`] with other groups and other code: each running child holds one permit
+    /// of it, beside the group's own limit.
     ///
     /// A child that has room but no permit waits as it would for room, at its position in the
     /// queue, and [`try_go`](Self::try_go) says [`AtLimit`](crate::TryGoError::AtLimit). The group,
@@ -395,8 +451,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     /// use std::sync::Arc;
     ///
-    /// use async_lock::Semaphore;
-    /// use errgroup::Group;
+    /// use errgroup::{Group, Semaphore};
     ///
     /// # async fn fetch(url: &str) -> Result<(), std::io::Error> { Ok(()) }
     /// # futures::executor::block_on(async {
@@ -425,18 +480,18 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// The policies that come with the crate have builders of their own:
     /// [`collect`](Self::collect), [`all_errors`](Self::all_errors), [`settle`](Self::settle),
-    /// [`first_ok`](Self::first_ok) and [`first_done`](Self::first_done). If several policies are
-    /// set, the last one holds.
+    /// [`first_ok`](Self::first_ok) and [`first_done`](Self::first_done).
     ///
     /// # Panics
     ///
     /// Panics if the group has accepted a child already, since the policy has to be told of all of
-    /// them, or if it has resolved.
+    /// them, or if it has resolved. Panics if a policy was set before, or
+    /// [`err_on_cancel`](Self::err_on_cancel): it would be undone.
     ///
     /// # Examples
     ///
     /// ```
-    /// use errgroup::{Group, Policy, Verdict};
+    /// use errgroup::{ChildInfo, Group, Policy, Reason, Verdict};
     ///
     /// #[derive(Default)]
     /// struct Sum(u64);
@@ -444,12 +499,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// impl<E> Policy<u64, E> for Sum {
     ///     type Output = u64;
     ///
-    ///     fn on_child(&mut self, _index: usize, result: Result<u64, E>) -> Verdict {
+    ///     fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<u64, E>) -> Verdict {
     ///         self.0 += result.unwrap_or(0);
     ///         Verdict::Continue
     ///     }
     ///
-    ///     fn finish(&mut self) -> u64 {
+    ///     fn finish(&mut self, _: &Reason) -> u64 {
     ///         self.0
     ///     }
     /// }
@@ -463,7 +518,30 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     #[track_caller]
-    pub fn with_policy<Q>(self, policy: Q) -> Group<C, Q, Q::Output>
+    pub fn with_policy<Q>(mut self, policy: Q) -> Group<C, Q, Q::Output>
+    where
+        Q: Policy<C::Ok, C::Err>,
+    {
+        self.admission.keep_names();
+        self.set_policy(policy)
+    }
+
+    /// Sets the policy, which may be one that does not ask for the children's names.
+    #[track_caller]
+    pub(super) fn set_policy<Q>(self, policy: Q) -> Group<C, Q, Q::Output>
+    where
+        Q: Policy<C::Ok, C::Err>,
+    {
+        assert!(
+            !self.has_policy,
+            "a group has one policy: set it once (`with_policy`, `collect`, ...)"
+        );
+        self.map_policy(|_| policy)
+    }
+
+    /// Replaces the policy by what `map` makes of it.
+    #[track_caller]
+    pub(super) fn map_policy<Q>(mut self, map: impl FnOnce(P) -> Q) -> Group<C, Q, Q::Output>
     where
         Q: Policy<C::Ok, C::Err>,
     {
@@ -471,7 +549,42 @@ impl<C: Children, P, O> Group<C, P, O> {
             self.is_new(),
             "set the policy (`with_policy`, `collect`, ...) before the group's first child",
         );
-        self.replace_policy(policy, poll::advance::<C, Q, Q::Output, false>, Q::finish)
+        assert!(
+            self.on_cancel.is_none(),
+            "call `err_on_cancel` after the policy's builders, which would undo it",
+        );
+        match self.policy.take().map(map) {
+            Some(policy) => {
+                self.replace_policy(policy, poll::advance::<C, Q, Q::Output, false>, Q::finish)
+            }
+            None => unreachable!("the policy of a new group has not panicked"),
+        }
+    }
+}
+
+impl<C: Children, P, O> Group<C, P, O> {
+    /// Names the type of the children's errors, and leaves all else to be inferred.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_error::<std::io::Error>();
+    /// group.queue(async {
+    ///     let mut file = std::fs::File::open("Cargo.toml")?;
+    ///     std::io::copy(&mut file, &mut std::io::sink())?;
+    ///     Ok(())
+    /// });
+    /// assert!(group.await.is_ok());
+    /// # });
+    /// ```
+    pub fn with_error<E>(self) -> Self
+    where
+        C: Children<Err = E>,
+    {
+        self
     }
 }
 
@@ -481,14 +594,17 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// Stops the group when `deadline` resolves, if the group has not resolved before, as
     /// `context.WithDeadline` does in Go.
     ///
+    /// After such a stop an `Ok` output may be incomplete: children never started, or ended early.
+    /// So set [`err_on_cancel`](Self::err_on_cancel) beside it, which makes the deadline an error,
+    /// unless a partial result is what you want.
+    ///
     /// The token is cancelled with [`Reason::Deadline`](crate::Reason::Deadline). `deadline` is the
     /// timer of any runtime or any other future, such as a signal or a channel that closes; its
     /// output is dropped.
     ///
     /// A deadline is a stop like any other. The running children are told through the token and
-    /// drained, unless [`with_grace`](Self::with_grace) bounds that time too. It is no error by
-    /// itself, unless [`err_on_cancel`](Self::err_on_cancel) makes it one. If several deadlines are
-    /// set, the last one holds; to have several, `select` them.
+    /// drained, unless [`with_grace`](Self::with_grace) bounds that time too. If several deadlines
+    /// are set, the last one holds; to have several, `select` them.
     ///
     /// The group polls `deadline` beside its children, and only if it was woken. So do
     /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a [`scope`](Self::scope).
@@ -538,7 +654,11 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Bounds the time that children have after a stop.
+    /// Bounds the time that children have after a stop: those that still run then are dropped.
+    ///
+    /// Their results are missing in the output. After a child's error that is no matter. After a
+    /// cancel or a deadline an `Ok` output may be incomplete:
+    /// [`err_on_cancel`](Self::err_on_cancel) makes an error of these.
     ///
     /// Once the group has stopped, for any reason, and children still run, `f` is called. When the
     /// future that it returns resolves, the children that still run are dropped. Then the group
@@ -546,8 +666,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// So a stop has two phases. The first is a signal through the token, after which a child may
     /// clean up. The second is the end of the children that have not finished. Without a grace,
-    /// there is no second phase. With a grace that is ready at once (`|| async {}`), there is no
-    /// first: a failure drops the siblings, as `try_join_all` does.
+    /// there is no second phase. With [`drop_on_stop`](Self::drop_on_stop), there is no first.
     ///
     /// Children that are dropped count as [`dropped`](crate::Stats::dropped), and the policy is not
     /// told of them. The body of a [`scope`](Self::scope) is not dropped. `f` is called at most
@@ -601,7 +720,66 @@ impl<C: Children, P, O> Group<C, P, O> {
         let grace = f.into_grace_fn(Seal::new());
         let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
         hooks.set_grace(grace);
+        self.check_grace();
         self
+    }
+
+    /// Drops the running children when the group stops, instead of draining them.
+    ///
+    /// Their results are missing in the output. After a child's error that is no matter. After a
+    /// cancel or a deadline an `Ok` output may be incomplete:
+    /// [`err_on_cancel`](Self::err_on_cancel) makes an error of these.
+    ///
+    /// At the first error, a cancel or the [deadline](Self::with_deadline), the children that still
+    /// run are dropped, and the group resolves in that poll. This is what `try_join_all` and a
+    /// dropped `JoinSet` do. It suits children that have nothing to clean up, or whose destructors
+    /// do it. For some children only, see [`until_stop`](crate::Task::until_stop).
+    ///
+    /// Children that are dropped count as [`dropped`](crate::Stats::dropped), and the policy is not
+    /// told of them. The body of a [`scope`](Self::scope) is not dropped.
+    ///
+    /// The children of [`Group::on`](Self::on) are told in that poll, and are gone at their next
+    /// one, without being polled on. The group does not wait for that. The result of one that has
+    /// finished by then still counts.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has accepted a child already, or has resolved, or if it has a
+    /// [grace](Self::with_grace): there would be no child for it.
+    ///
+    /// A panic of a child's destructor is treated like any other panic of a child. A panic of a
+    /// child is a stop, too: its siblings are dropped, and then it resumes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().drop_on_stop();
+    /// let handle = group.handle();
+    /// group.queue(std::future::pending()); // listens to nothing
+    /// group.queue(async { Err::<(), _>("the disk is full") });
+    /// assert_eq!(group.await, Err("the disk is full"));
+    /// assert_eq!((handle.stats().failed, handle.stats().dropped), (1, 1));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn drop_on_stop(mut self) -> Self {
+        assert!(self.is_new(), "call `drop_on_stop` before the group's first child");
+        self.on_stop = OnStop::Drop;
+        self.check_grace();
+        self
+    }
+
+    #[track_caller]
+    fn check_grace(&self) {
+        let has_grace = self.hooks.as_ref().is_some_and(|hooks| hooks.has_grace());
+        assert!(
+            !has_grace || self.on_stop != OnStop::Drop,
+            "a group either drops its children when it stops or gives them a grace: \
+             leave out `drop_on_stop` or `with_grace`",
+        );
     }
 
     /// Returns `true` if the group never had a child, and has not resolved.

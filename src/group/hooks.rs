@@ -73,6 +73,10 @@ impl<C: Kind> Hooks<C> {
         self.grace = Grace::Waiting(grace);
     }
 
+    pub(super) fn has_grace(&self) -> bool {
+        matches!(self.grace, Grace::Waiting(_))
+    }
+
     /// Begins a poll of the group.
     pub(super) fn begin_poll(&mut self) {
         if let Some(deadline) = &mut self.deadline {
@@ -183,7 +187,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Drops the children that still run, after a stop.
-    fn abort_running(&mut self) {
+    pub(super) fn abort_running(&mut self) {
         self.admission.take_in(&mut self.set);
         // Children that run as tasks are in the blocks only when they are done: their results, or
         // panics, are still to be told.
@@ -191,11 +195,16 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.abort_polled();
         }
         for (index, child) in self.set.drain_spawned() {
-            self.drop_part(child);
-            self.admission.log_finished(index, Outcome::Dropped);
-            self.admission.finish(index, Outcome::Dropped);
+            self.drop_spawned(index, child);
         }
         self.admission.admit_next(&mut self.set);
+    }
+
+    /// Drops a child that runs outside of the group's polls.
+    pub(super) fn drop_spawned(&mut self, index: usize, child: C) {
+        self.drop_part(child);
+        self.admission.log_finished(index, Outcome::Dropped);
+        self.admission.finish(index, Outcome::Dropped);
     }
 
     fn abort_polled(&mut self) {

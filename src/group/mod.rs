@@ -11,16 +11,17 @@ pub(crate) mod poll;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use self::hooks::Hooks;
-use crate::admission::{Admission, Shared, Vacancy};
+use crate::admission::{Admission, Refused, Shared, Vacancy};
 use crate::child::key::Key;
 use crate::child::set::ChildSet;
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
-use crate::reason::CancelError;
+use crate::reason::{CancelError, Reason};
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
@@ -64,8 +65,13 @@ use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 ///
 /// A cancel of the token stops the group, whether it comes from a clone of the token, from a
 /// [parent](Self::with_parent) or from the [deadline](Self::with_deadline). That by itself is no
-/// error, unless [`err_on_cancel`](Self::err_on_cancel) makes it one.
+/// error, unless [`err_on_cancel`](Self::err_on_cancel) makes it one: without that, an `Ok` output
+/// may lack the results of children that never started or ended early.
 /// [`with_grace`](Self::with_grace) bounds how long the running children may go on after a stop.
+/// With [`drop_on_stop`](Self::drop_on_stop), or a child that is
+/// [`until_stop`](crate::Task::until_stop), they are dropped at once.
+///
+/// One child is ended by itself if it is [joinable](crate::Task::joinable): its handle aborts it.
 ///
 /// # Drop
 ///
@@ -125,16 +131,28 @@ pub struct Group<
     panic: FirstPanic,
     /// The deadline, the grace and the observer, if there are any.
     hooks: Option<Box<Hooks<C>>>,
+    /// The policy was set, so another one would undo it.
+    has_policy: bool,
     /// It was the group itself that cancelled its token, and not for its deadline.
     stopped_by_group: bool,
     /// Maps the output if other code did.
     on_cancel: Option<fn(O, CancelError) -> O>,
-    /// If the policy stops the group, its poll ends there, and siblings are polled no more: the
-    /// owner of the group is about to drop them.
-    abort_on_stop: bool,
+    on_stop: OnStop,
     /// How the group is polled and finished, captured where the bounds were known.
     advance: fn(&mut Self, &mut usize) -> poll::Driven,
-    finish: fn(&mut P) -> O,
+    finish: fn(&mut P, &Reason) -> O,
+}
+
+/// What becomes of the running children at a stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnStop {
+    /// They are polled on until they finish.
+    Drain,
+    /// They are dropped.
+    Drop,
+    /// If the policy stops the group, its poll ends there, and they are polled no more: the owner
+    /// of the group is about to drop them.
+    Leave,
 }
 
 // === what can be asked of any group ===
@@ -143,7 +161,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Returns the group's cancel token.
     ///
     /// The token is cancelled when the group stops, resolves or is dropped. Cancelling it stops the
-    /// group. Other code, and the children themselves, hold clones of it.
+    /// group; an `Ok` output may be incomplete then, unless [`err_on_cancel`](Self::err_on_cancel)
+    /// makes the cancel an error. Other code, and the children themselves, hold clones of it.
+    ///
+    /// A child whose work is of no use after a stop is wrapped, `token.run(child)`, or marked as
+    /// [`until_stop`](crate::Task::until_stop).
     ///
     /// # Examples
     ///
@@ -264,6 +286,21 @@ impl<C: Kind, P, O> Group<C, P, O> {
 // === what its futures need of it ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
+    /// Returns `true` if newcomers are refused since the group was closed.
+    pub(crate) fn has_closed(&self) -> bool {
+        self.admission.is_closing()
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.admission.is_idle()
+    }
+
+    /// Returns `true` if other code may have a handle.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.admission.is_shared()
+    }
+
     pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
         &self.admission.parent
     }
@@ -302,13 +339,31 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.prepare(&mut child);
         match self.vacancy() {
             Some(vacancy) => vacancy.insert(child),
-            None => self.admission.queue(child),
+            // A child that is refused is dropped here, unlocked.
+            None => drop(self.admission.queue(&mut Some(child), false)),
         }
     }
 
-    /// Frees the room of a finished child whose result was fetched.
+    /// Does the same, but gives one back that is refused.
+    pub(crate) fn try_enqueue<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
+        self.admission.prepare(&mut child);
+        match self.vacancy() {
+            Some(vacancy) => {
+                vacancy.insert(child);
+                Ok(())
+            }
+            None => {
+                let mut child = Some(child);
+                let answer = self.admission.queue(&mut child, true);
+                Refused::give_back(answer, child)
+            }
+        }
+    }
+
+    /// Frees the room of a finished child whose result was fetched, or that of another one if it
+    /// has none.
     pub(crate) fn release(&mut self, index: usize, outcome: Outcome) {
-        self.admission.finish(index, outcome);
+        self.admission.release(index, outcome);
         self.admission.admit_next(&mut self.set);
         if self.hooks.is_some() {
             // No child is polled as long as there are results to fetch, which may be long.
@@ -324,6 +379,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.policy.as_mut()
     }
 
+    pub(crate) fn policy_and_admission(&mut self) -> Option<(&mut P, &mut Admission<C>)> {
+        Some((self.policy.as_mut()?, &mut self.admission))
+    }
+
     /// Returns where panics of user code are kept, for the end.
     pub(crate) fn panics(&mut self) -> &mut FirstPanic {
         &mut self.panic
@@ -331,7 +390,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Lets the policy's stop end the poll; see [`finish_now`](Self::finish_now).
     pub(crate) fn abort_on_stop(mut self) -> Self {
-        self.abort_on_stop = true;
+        self.on_stop = OnStop::Leave;
         self
     }
 
@@ -354,7 +413,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         mut self,
         policy: Q,
         advance: fn(&mut Group<C, Q, R>, &mut usize) -> poll::Driven,
-        finish: fn(&mut Q) -> R,
+        finish: fn(&mut Q, &Reason) -> R,
     ) -> Group<C, Q, R> {
         let (retired, empty) = (self.admission.retired(), self.set.empty());
         Group {
@@ -364,14 +423,19 @@ impl<C: Kind, P, O> Group<C, P, O> {
             policy: Some(policy),
             panic: core::mem::take(&mut self.panic),
             hooks: self.hooks.take(),
+            has_policy: true,
             stopped_by_group: self.stopped_by_group,
             on_cancel: None,
-            abort_on_stop: false,
+            on_stop: self.on_stop,
             advance,
             finish,
         }
     }
 }
+
+// A child that panics is dropped and never polled again, whether a caller catches the panic or not.
+impl<C: Kind, P: UnwindSafe, O> UnwindSafe for Group<C, P, O> {}
+impl<C: Kind, P: RefUnwindSafe, O> RefUnwindSafe for Group<C, P, O> {}
 
 impl<C: Kind, P, O> fmt::Debug for Group<C, P, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

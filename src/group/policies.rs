@@ -3,8 +3,9 @@
 use super::Group;
 use crate::child::Children;
 use crate::child::Kind;
-use crate::policy::{AllErrors, Collect, FirstDone, FirstOk, Settle};
-use crate::reason::CancelError;
+use crate::policy::built_in::{BuiltIn, FailFast};
+use crate::policy::{AllErrors, Collect, FirstDone, FirstOk, Policy, Settle, WithReason};
+use crate::reason::{CancelError, Reason};
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Collects the children's values. See [`Collect`].
@@ -14,7 +15,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, like [`with_policy`](Self::with_policy).
+    /// Panics if the group has accepted a child or has a policy already, like
+    /// [`with_policy`](Self::with_policy).
     ///
     /// # Examples
     ///
@@ -31,7 +33,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn collect(self) -> Group<C, Collect<C::Ok, C::Err>> {
-        self.with_policy(Collect::new())
+        self.set_policy(Collect::new())
     }
 
     /// Collects every error, and stops at none. See [`AllErrors`].
@@ -40,7 +42,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, like [`with_policy`](Self::with_policy).
+    /// Panics if the group has accepted a child or has a policy already, like
+    /// [`with_policy`](Self::with_policy).
     ///
     /// # Examples
     ///
@@ -57,7 +60,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn all_errors(self) -> Group<C, AllErrors<C::Err>> {
-        self.with_policy(AllErrors::new())
+        self.set_policy(AllErrors::new())
     }
 
     /// Collects every child's result, and stops at none, as JavaScript's `Promise.allSettled` does.
@@ -67,7 +70,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, like [`with_policy`](Self::with_policy).
+    /// Panics if the group has accepted a child or has a policy already, like
+    /// [`with_policy`](Self::with_policy).
     ///
     /// # Examples
     ///
@@ -84,7 +88,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn settle(self) -> Group<C, Settle<C::Ok, C::Err>> {
-        self.with_policy(Settle::new())
+        self.set_policy(Settle::new())
     }
 
     /// Stops at the first `Ok`, as JavaScript's `Promise.any` does. See [`FirstOk`].
@@ -93,7 +97,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, like [`with_policy`](Self::with_policy).
+    /// Panics if the group has accepted a child or has a policy already, like
+    /// [`with_policy`](Self::with_policy).
     ///
     /// # Examples
     ///
@@ -110,7 +115,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn first_ok(self) -> Group<C, FirstOk<C::Ok, C::Err>> {
-        self.with_policy(FirstOk::new())
+        self.set_policy(FirstOk::new())
     }
 
     /// Stops at the first child to finish, be its result `Ok` or `Err`. See [`FirstDone`].
@@ -119,7 +124,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, like [`with_policy`](Self::with_policy).
+    /// Panics if the group has accepted a child or has a policy already, like
+    /// [`with_policy`](Self::with_policy).
     ///
     /// # Examples
     ///
@@ -139,7 +145,150 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn first_done(self) -> Group<C, FirstDone<C::Ok, C::Err>> {
-        self.with_policy(FirstDone::new())
+        self.set_policy(FirstDone::new())
+    }
+}
+
+impl<C: Children, E, O> Group<C, AllErrors<E>, O> {
+    /// Stops at the first error. Those that come until the group's end are kept as well, as in
+    /// Python's `ExceptionGroup`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has accepted a child already. Panics if this or
+    /// [`tolerate`](Self::tolerate) was called before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().all_errors().fail_fast();
+    /// let token = group.token().clone();
+    /// group.queue(async move {
+    ///     token.cancelled().await;
+    ///     Err("the copy is not whole")
+    /// });
+    /// group.queue(async { Err::<(), _>("the disk is full") });
+    /// let errors = group.await.unwrap_err();
+    /// assert_eq!(errors.into_vec(), ["the disk is full", "the copy is not whole"]);
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn fail_fast(self) -> Self {
+        self.tolerate(0)
+    }
+
+    /// Stops at the error after the `count`-th. All errors are kept, and are the output if there
+    /// are any.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has accepted a child already. Panics if this or
+    /// [`fail_fast`](Self::fail_fast) was called before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_limit(1).all_errors().tolerate(2);
+    /// for n in 0..100 {
+    ///     group.queue(async move { if n % 10 == 0 { Err(n) } else { Ok(()) } });
+    /// }
+    /// assert_eq!(group.await.unwrap_err().into_vec(), [0, 10, 20]);
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn tolerate(mut self, count: usize) -> Self {
+        assert!(
+            !self.admission.has_accepted(),
+            "call `fail_fast` or `tolerate` before the group's first child",
+        );
+        self.policy = self.policy.take().map(|policy| policy.tolerate(count));
+        self
+    }
+}
+
+impl<C: Children, P: BuiltIn, O> Group<C, P, O> {
+    /// Makes the errors say which child has failed: each is a [`Failure`].
+    ///
+    /// Call it after the builder of the policy, which may be any that comes with the crate. The
+    /// output is the policy's, with `Failure<E>` in place of `E`. For a policy of your own, wrap it
+    /// in [`Named`](crate::Named).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has accepted a child already, or if [`err_on_cancel`] was called before.
+    ///
+    /// [`err_on_cancel`]: Self::err_on_cancel
+    /// [`Failure`]: crate::Failure
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, task};
+    ///
+    /// # async fn fetch(url: &str) -> Result<(), String> {
+    /// #     if url == "/b" { Err("not found".into()) } else { Ok(()) }
+    /// # }
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().all_errors().named();
+    /// for url in ["/a", "/b", "/c"] {
+    ///     group.queue(task(fetch(url)).name(url));
+    /// }
+    /// assert_eq!(group.await.unwrap_err().to_string(), "1 error: child 1 (/b): not found");
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn named(mut self) -> Group<C, P::Named>
+    where
+        P::Named: Policy<C::Ok, C::Err>,
+    {
+        self.admission.keep_names();
+        self.map_policy(P::into_named)
+    }
+}
+
+impl<C: Children, P: FailFast, O> Group<C, P, O> {
+    /// Cancels the token, at the first `Err`, with what `reason` makes of the error, in place of
+    /// [`Reason::Failed`]: so the siblings can learn why, as from Go's `context.Cause`.
+    ///
+    /// It works with the default policy and with [`collect`](Self::collect). Call it after these.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has accepted a child already, or if [`err_on_cancel`] was called before.
+    ///
+    /// A panic of `reason` is treated like a child's.
+    ///
+    /// [`err_on_cancel`]: Self::err_on_cancel
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, Reason};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().with_reason(|error: &&str| Reason::cause(*error));
+    /// let token = group.token().clone();
+    /// group.queue(async move {
+    ///     assert_eq!(token.cancelled().await.to_string(), "the disk is full");
+    ///     Ok(())
+    /// });
+    /// group.queue(async { Err("the disk is full") });
+    /// assert_eq!(group.await, Err("the disk is full"));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_reason<F>(self, reason: F) -> Group<C, WithReason<P, F>>
+    where
+        P: Policy<C::Ok, C::Err>,
+        F: Fn(&C::Err) -> Reason,
+    {
+        self.map_policy(|policy| WithReason::new(policy, reason))
     }
 }
 
@@ -160,8 +309,8 @@ impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
     /// the output of a group that stopped by itself, because a child failed or the policy has what
     /// it wants.
     ///
-    /// It works with any policy whose output is a `Result`. Call it after the policy's builder: a
-    /// policy that is set later removes it.
+    /// It works with any policy whose output is a `Result`. Call it after the policy's builder: one
+    /// that is called later panics.
     ///
     /// # Examples
     ///
@@ -199,7 +348,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         };
         match self.admission.reason() {
             Some(reason) if !self.stopped_by_group && self.stats().failed == 0 => {
-                self.panic.guard(|| on_cancel(output, CancelError::new(reason)))
+                self.panic.guard(|| on_cancel(output, CancelError::from(reason)))
             }
             _ => Some(output),
         }

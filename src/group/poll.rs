@@ -14,6 +14,7 @@
 //! The child is dropped, the policy is told its result, a stop cancels the token and drops the
 //! queue, and only then is the child's room given away; so a failure admits no other child.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
@@ -21,13 +22,14 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::Group;
-use crate::admission::Phase;
-use crate::child::set::ChildSet;
+use super::{Group, OnStop};
+use crate::admission::{Phase, Shared};
+use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Children, Kind};
 use crate::observe::Outcome;
-use crate::policy::{Policy, Verdict};
+use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
+use crate::token::CancelToken;
 use crate::util::current;
 use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
 
@@ -64,6 +66,40 @@ struct Turn<R> {
     stop: Option<(Reason, usize, Outcome)>,
 }
 
+/// How children of a round may end without a result.
+struct Endings<C: Kind> {
+    /// All are dropped when this is cancelled.
+    stop: Option<CancelToken>,
+    /// Some are dropped at the stop, or are aborted: the state knows which.
+    shared: Option<Arc<Shared<C>>>,
+}
+
+impl<C: Kind> Endings<C> {
+    /// A child that is spawned is in the blocks only when it is done; it is not dropped then.
+    const DROPS: bool = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
+
+    /// Returns `None` if all children go on until they have a result.
+    #[inline]
+    fn of<P, O>(group: &mut Group<C, P, O>) -> Option<Self> {
+        let drops = Self::DROPS && group.on_stop == OnStop::Drop;
+        let stop = drops.then(|| group.token().clone());
+        let shared = group.admission.shared().filter(|shared| shared.core.has_endings()).cloned();
+        (stop.is_some() || shared.is_some()).then_some(Self { stop, shared })
+    }
+
+    /// Returns `true` if a child is to be dropped instead of being polled.
+    fn ends_now(&self, index: usize) -> bool {
+        Self::DROPS
+            && (self.stop.as_ref().is_some_and(CancelToken::is_cancelled)
+                || self.shared.as_ref().is_some_and(|shared| shared.core.ends_now(index)))
+    }
+
+    /// Returns `true` if what a child has returned is no result.
+    fn has_no_result(&self, index: usize) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.core.has_no_result(index))
+    }
+}
+
 /// Polls the children until some have finished, none is ready, or the budget is spent. A round
 /// that was begun is gone through to its end.
 ///
@@ -91,7 +127,7 @@ where
 fn drive<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut usize,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
 ) -> Driven
 where
     C: Children,
@@ -127,7 +163,7 @@ where
 fn drive_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut usize,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
 ) -> bool
 where
     C: Children,
@@ -136,6 +172,8 @@ where
     let mut progress = false;
     // Children of a group that has handles may ask for room in it; they are recognized by this.
     let id = group.admission.shared().map(|shared| shared.core.id());
+    let endings = Endings::of(group);
+    let is_plain = id.is_none() && endings.is_none();
     loop {
         let Group { set, admission, policy, hooks, .. } = &mut *group;
         let mut hooks = hooks.as_deref_mut();
@@ -145,25 +183,50 @@ where
         let over = set.blocks().poll_round(
             budget,
             returned,
-            |child, index, cx| match id {
-                None => child.poll_child(cx),
-                Some(id) => current::enter(id, index, || match &mut hooks {
+            |child, index, cx| {
+                if is_plain {
+                    return child.poll_child(cx).map(Some);
+                }
+                if endings.as_ref().is_some_and(|endings| endings.ends_now(index)) {
+                    return Poll::Ready(None);
+                }
+                let poll = || match &mut hooks {
                     None => child.poll_child(cx),
                     Some(hooks) => hooks.around_poll(index, || child.poll_child(cx)),
-                }),
+                };
+                let polled = match id {
+                    None => poll(),
+                    Some(id) => current::enter(id, index, poll),
+                };
+                polled.map(|result| {
+                    let is_none = endings.as_ref().is_some_and(|it| it.has_no_result(index));
+                    (!is_none).then_some(result)
+                })
             },
             |index, result| {
                 progress = true;
+                let Some(result) = result else {
+                    // It has ended without a result.
+                    policy.iter_mut().for_each(|policy| policy.skip(index));
+                    admission.log_finished(index, Outcome::Dropped);
+                    admission.finish(index, Outcome::Dropped);
+                    return true;
+                };
                 let outcome = Outcome::of(&result);
                 if observed {
                     // First: the policy may stop the group.
                     admission.log_finished(index, outcome);
                 }
                 *stage = Stage::Policy(outcome);
+                let record = admission.record_of(index);
+                let child = ChildInfo::with_record(index, record.as_ref());
+                // The value of a daemon is no result.
+                let is_result = !child.is_daemon() || outcome == Outcome::Failed;
                 let verdict = match policy {
-                    Some(policy) => policy.on_child(index, result),
-                    // It has panicked, and is told nothing more; the result is dropped.
-                    None => {
+                    // A stream takes the value of a daemon out of its order.
+                    Some(policy) if is_result || FETCHED => policy.on_child(&child, result),
+                    // A policy that has panicked is told nothing more.
+                    _ => {
                         drop(result);
                         Verdict::Continue
                     }
@@ -173,8 +236,8 @@ where
                     return false;
                 }
                 *stage = Stage::Child;
-                if FETCHED {
-                    admission.finish_unfetched(index);
+                if FETCHED && is_result {
+                    admission.finish_unfetched(index, outcome);
                 } else {
                     admission.finish(index, outcome);
                 }
@@ -185,11 +248,11 @@ where
         if let Some((reason, index, outcome)) = turn.stop.take() {
             group.stop(reason);
             if FETCHED {
-                group.admission.finish_unfetched(index);
+                group.admission.finish_unfetched(index, outcome);
             } else {
                 group.admission.finish(index, outcome);
             }
-            if group.abort_on_stop {
+            if group.on_stop != OnStop::Drain {
                 return true;
             }
         }
@@ -282,7 +345,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.poll_timers();
         }
         if self.is_stopped() {
-            self.drop_queued();
+            self.drop_stopped();
+        }
+        if self.admission.has_aborted() {
+            self.drop_waiting();
         }
         if self.admission.has_semaphore() {
             self.admission.acquire_permits();
@@ -297,21 +363,47 @@ impl<C: Kind, P, O> Group<C, P, O> {
             // Before the children that were taken in are polled.
             self.deliver_events();
             if self.is_stopped() {
-                self.drop_queued();
+                self.drop_stopped();
             }
         }
-        self.set.blocks().start_round(ready)
+        self.set.blocks().start_round(ready);
+        let ending = self.admission.until_stop();
+        if !ending.is_empty() {
+            self.end_children(&ending);
+        }
+        self.set.blocks().is_in_round()
     }
 
-    /// Resolves, after the children were polled, if that was the end. If only daemons are left,
-    /// ends them.
+    /// Ends the children with these indexes, which are in order: drops those that run elsewhere,
+    /// and adds the others to the round, which drops them.
+    #[cold]
+    fn end_children(&mut self, indexes: &[usize]) {
+        if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            let is_meant = |index| indexes.binary_search(&index).is_ok();
+            return self.set.blocks().add_to_round(is_meant);
+        }
+        for &index in indexes {
+            // One that has reported by now is in the blocks, and its result is told.
+            if let Some(child) = self.set.take_spawned(index) {
+                self.drop_spawned(index, child);
+            }
+        }
+        self.admission.admit_next(&mut self.set);
+    }
+
+    /// Resolves, after the children were polled, if that was the end.
     pub(crate) fn conclude(&mut self, budget: &mut usize) -> Poll<O> {
+        self.end_daemons(budget);
+        self.try_resolve()
+    }
+
+    /// Ends the daemons if nothing else is left.
+    pub(crate) fn end_daemons(&mut self, budget: &mut usize) {
         self.deliver_events();
         if self.admission.has_only_daemons() {
             self.stop(Reason::Finished);
             while self.advance(budget) == Driven::Progress {}
         }
-        self.try_resolve()
     }
 
     /// Ends a poll. One that ends pending with work left wakes its task.
@@ -354,11 +446,23 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.stop(Reason::Panicked);
     }
 
+    /// Drops what a stop is to drop at once: the queue, and perhaps the children that run.
+    fn drop_stopped(&mut self) {
+        self.drop_queued();
+        if self.on_stop == OnStop::Drop && self.has_running() {
+            self.abort_running();
+        }
+    }
+
     /// Drops what is queued after a stop, unless that has been done.
     pub(super) fn drop_queued(&mut self) {
-        if self.admission.phase() == Phase::Stopped {
-            return;
+        if self.admission.phase() != Phase::Stopped {
+            self.drop_waiting();
         }
+    }
+
+    /// Drops the children that were aborted in the queue; after a stop, all that are queued.
+    fn drop_waiting(&mut self) {
         let mut queued = Vec::new();
         self.admission.drop_queue(&mut queued);
         let mut queued = queued.into_iter();
@@ -384,24 +488,30 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Resolves if nothing runs and nothing waits: to the output, or by the panic.
-    fn try_resolve(&mut self) -> Poll<O> {
+    pub(crate) fn try_resolve(&mut self) -> Poll<O> {
         if self.is_resolved() || !self.set.blocks().is_empty() || !self.admission.try_close() {
             return Poll::Pending;
         }
         self.panic.guard(|| self.admission.parent.disarm());
-        // A cancel may have come just now.
-        self.drop_queued();
+        // A cancel, or an abort in the queue, may have come just now.
+        self.drop_waiting();
         if self.hooks.is_some() {
             self.drop_timers();
         }
+        let why = self.end_reason();
         let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
-        let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy)));
+        let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy, &why)));
         let panicked = self.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         let output = output.and_then(|output| self.apply_on_cancel(output));
         self.drop_observer();
         self.panic.guard(|| self.admission.announce_end());
         self.give_out(output)
+    }
+
+    /// Returns what has ended the group.
+    fn end_reason(&self) -> Reason {
+        self.admission.reason().unwrap_or(Reason::Finished)
     }
 
     /// Resolves to the output, or resumes the panic that the group keeps.
@@ -418,10 +528,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// the children, then calls `drop_rest`, which drops what is beside them. The first panic of
     /// all that, or the one that the group keeps, resumes when nothing is left.
     pub(crate) fn finish_now(&mut self, drop_rest: impl FnOnce(&mut FirstPanic)) -> Poll<O> {
-        let finish = self.finish;
+        let (finish, why) = (self.finish, self.end_reason());
         let mut panic = core::mem::take(&mut self.panic);
         let policy = self.policy.as_mut().filter(|_| !panic.is_some());
-        let output = policy.and_then(|policy| panic.guard(|| finish(policy)));
+        let output = policy.and_then(|policy| panic.guard(|| finish(policy, &why)));
         if let Some(payload) = self.abort().take() {
             panic.keep(payload);
         }

@@ -146,10 +146,11 @@ pub enum Event {
     Rejected {
         /// The child's name.
         name: Option<Arc<str>>,
-        /// `true` if the group had stopped, `false` if it was at its limit.
+        /// `true` if the group had stopped or was closed, `false` if it or its queue was full.
         stopped: bool,
     },
-    /// The limit was changed.
+    /// The limit was changed. If it is changed several times in a row between two polls of the
+    /// group, only the last is told.
     #[non_exhaustive]
     LimitChanged {
         /// How many children may run from now on, or `None` if there is no limit.
@@ -167,6 +168,7 @@ pub enum Event {
 /// assert_eq!(format!("{:?}", errgroup::Outcome::Dropped), "Dropped");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Outcome {
     /// It returned `Ok`.
     Ok,

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Policy, Verdict};
+use super::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 use crate::util::in_order::InOrder;
 
@@ -74,11 +74,11 @@ impl<T, E> Default for Collect<T, E> {
 impl<T, E> Policy<T, E> for Collect<T, E> {
     type Output = Result<Vec<T>, E>;
 
-    fn on_child(&mut self, index: usize, result: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         match result {
             _ if self.first.is_some() => Verdict::Continue,
             Ok(value) => {
-                self.values.put(index, value);
+                self.values.put(child.index(), value);
                 Verdict::Continue
             }
             Err(error) => {
@@ -89,7 +89,7 @@ impl<T, E> Policy<T, E> for Collect<T, E> {
         }
     }
 
-    fn finish(&mut self) -> Self::Output {
+    fn finish(&mut self, _: &Reason) -> Self::Output {
         match self.first.take() {
             Some(error) => Err(error),
             None => Ok(self.values.take_all()),

@@ -17,8 +17,9 @@ use crate::reason::CancelError;
 /// `Display` writes one line, however many errors there are: their number, then each of them, as
 /// in `1 error: a` and `3 errors: a; b; c`. `{:#}` writes each error in its own `{:#}` form.
 ///
-/// `Errors<E>` is an [`Error`] if `E` is one, which a `Box<dyn Error>` is not. Its
-/// [`source`](Error::source) is the first error; iterate to reach the sources of the others.
+/// It is an [`Error`] for any `E` that has `Debug` and `Display`, such as an `anyhow::Error` or a
+/// `Box<dyn Error>`. It has no [`source`](Error::source), since it writes each error itself:
+/// iterate to reach their sources.
 ///
 /// # Examples
 ///
@@ -161,6 +162,30 @@ impl<E> FromIterator<E> for Errors<E> {
     }
 }
 
+impl<E> Default for Errors<E> {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+/// Adds errors behind those that have come before.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::Errors;
+///
+/// let mut errors = Errors::default();
+/// errors.extend(["one", "two"]);
+/// errors.extend(["three"]);
+/// assert_eq!(errors.to_string(), "3 errors: one; two; three");
+/// ```
+impl<E> Extend<E> for Errors<E> {
+    fn extend<I: IntoIterator<Item = E>>(&mut self, errors: I) {
+        self.0.extend(errors);
+    }
+}
+
 /// Wraps a `Vec` of errors as it is; [`Errors::into_vec`] returns it.
 ///
 /// # Examples
@@ -244,8 +269,4 @@ impl<E: fmt::Display> fmt::Display for Errors<E> {
     }
 }
 
-impl<E: Error + 'static> Error for Errors<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.first().map(|error| error as _)
-    }
-}
+impl<E: fmt::Debug + fmt::Display> Error for Errors<E> {}

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Policy, Verdict};
+use super::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 
 /// Stops the group at the first child to finish, with `Ok` or with `Err`, and keeps its result.
@@ -70,7 +70,7 @@ impl<T, E> Default for FirstDone<T, E> {
 impl<T, E> Policy<T, E> for FirstDone<T, E> {
     type Output = Option<Result<T, E>>;
 
-    fn on_child(&mut self, _index: usize, result: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         if self.first.is_some() {
             return Verdict::Continue;
         }
@@ -79,7 +79,7 @@ impl<T, E> Policy<T, E> for FirstDone<T, E> {
         Verdict::Stop(reason)
     }
 
-    fn finish(&mut self) -> Self::Output {
+    fn finish(&mut self, _: &Reason) -> Self::Output {
         self.first.take()
     }
 }

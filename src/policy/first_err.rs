@@ -1,6 +1,6 @@
 //! The default policy, which keeps the first error.
 
-use super::{Policy, Verdict};
+use super::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 
 /// Stops the group at the first `Err`, and keeps that error. This is the default policy.
@@ -59,7 +59,7 @@ impl<E> Default for FirstErr<E> {
 impl<T, E> Policy<T, E> for FirstErr<E> {
     type Output = Result<(), E>;
 
-    fn on_child(&mut self, _index: usize, result: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         match result {
             Err(error) if self.first.is_none() => {
                 self.first = Some(error);
@@ -69,7 +69,7 @@ impl<T, E> Policy<T, E> for FirstErr<E> {
         }
     }
 
-    fn finish(&mut self) -> Self::Output {
+    fn finish(&mut self, _: &Reason) -> Self::Output {
         self.first.take().map_or(Ok(()), Err)
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Errors, Policy, Verdict};
+use super::{ChildInfo, Errors, Policy, Verdict};
 use crate::reason::Reason;
 
 /// Stops the group at the first `Ok`, and keeps that value; fails only if no child succeeds.
@@ -72,7 +72,7 @@ impl<T, E> Default for FirstOk<T, E> {
 impl<T, E> Policy<T, E> for FirstOk<T, E> {
     type Output = Result<T, Errors<E>>;
 
-    fn on_child(&mut self, _index: usize, result: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         match result {
             _ if self.first.is_some() => Verdict::Continue,
             Ok(value) => {
@@ -87,7 +87,7 @@ impl<T, E> Policy<T, E> for FirstOk<T, E> {
         }
     }
 
-    fn finish(&mut self) -> Self::Output {
+    fn finish(&mut self, _: &Reason) -> Self::Output {
         match self.first.take() {
             Some(value) => Ok(value),
             None => Err(self.errors.take()),

@@ -1,22 +1,29 @@
 //! Policies: what a group resolves to, and which results stop it.
 
 mod all_errors;
+pub(crate) mod built_in;
+mod child_info;
 mod collect;
 mod errors;
+mod failure;
 mod first_done;
 mod first_err;
 mod first_ok;
 mod settle;
+mod with_reason;
 
 use crate::reason::Reason;
 
 pub use all_errors::AllErrors;
+pub use child_info::ChildInfo;
 pub use collect::Collect;
 pub use errors::Errors;
+pub use failure::{Failure, Named};
 pub use first_done::FirstDone;
 pub use first_err::FirstErr;
 pub use first_ok::FirstOk;
 pub use settle::Settle;
+pub use with_reason::WithReason;
 
 /// Decides what a group resolves to, and which of its children's results stop it.
 ///
@@ -33,12 +40,14 @@ pub use settle::Settle;
 /// | --- | --- | --- | --- |
 /// | [`FirstErr`] | (the default) | `Result<(), E>` | the first `Err` |
 /// | [`Collect`] | [`collect`] | `Result<Vec<T>, E>` | the first `Err` |
-/// | [`AllErrors`] | [`all_errors`] | `Result<(), Errors<E>>` | no result |
+/// | [`AllErrors`] | [`all_errors`] | `Result<(), Errors<E>>` | no result, or a number of errors |
 /// | [`Settle`] | [`settle`] | `Vec<Result<T, E>>` | no result |
 /// | [`FirstOk`] | [`first_ok`] | `Result<T, Errors<E>>` | the first `Ok` |
 /// | [`FirstDone`] | [`first_done`] | `Option<Result<T, E>>` | the first result |
 ///
-/// [`with_policy`] sets a policy of your own. Whatever the policy, a cancelled token or a panic
+/// [`named`] makes their errors say which child has failed: `E` is then a [`Failure<E>`](Failure).
+/// [`with_reason`] gives the token a reason of your own at the first error. [`with_policy`] sets a
+/// policy of your own. Whatever the policy, a cancelled token or a panic
 /// stops the group.
 ///
 /// [`collect`]: crate::Group::collect
@@ -46,6 +55,8 @@ pub use settle::Settle;
 /// [`settle`]: crate::Group::settle
 /// [`first_ok`]: crate::Group::first_ok
 /// [`first_done`]: crate::Group::first_done
+/// [`named`]: crate::Group::named
+/// [`with_reason`]: crate::Group::with_reason
 /// [`with_policy`]: crate::Group::with_policy
 ///
 /// # Panics
@@ -59,7 +70,7 @@ pub use settle::Settle;
 /// A policy that counts bytes and stops at a quota:
 ///
 /// ```
-/// use errgroup::{Group, Policy, Reason, Verdict};
+/// use errgroup::{ChildInfo, Group, Policy, Reason, Verdict};
 ///
 /// struct Quota {
 ///     bytes: usize,
@@ -69,12 +80,12 @@ pub use settle::Settle;
 /// impl<E> Policy<usize, E> for Quota {
 ///     type Output = usize;
 ///
-///     fn on_child(&mut self, _index: usize, result: Result<usize, E>) -> Verdict {
+///     fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<usize, E>) -> Verdict {
 ///         self.bytes += result.unwrap_or(0);
 ///         if self.bytes < self.most { Verdict::Continue } else { Verdict::Stop(Reason::Done) }
 ///     }
 ///
-///     fn finish(&mut self) -> usize {
+///     fn finish(&mut self, _: &Reason) -> usize {
 ///         self.bytes
 ///     }
 /// }
@@ -89,22 +100,70 @@ pub use settle::Settle;
 /// assert_eq!(group.await, 120);
 /// # });
 /// ```
+///
+/// A policy that gives what has come by the deadline, and says whether that is all:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use errgroup::{ChildInfo, Group, Policy, Reason, Verdict};
+/// use tokio::time::sleep;
+///
+/// struct InTime<T>(Vec<T>);
+///
+/// impl<T, E> Policy<T, E> for InTime<T> {
+///     type Output = (Vec<T>, bool);
+///
+///     fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
+///         self.0.extend(result);
+///         Verdict::Continue
+///     }
+///
+///     fn finish(&mut self, why: &Reason) -> (Vec<T>, bool) {
+///         (std::mem::take(&mut self.0), *why != Reason::Deadline)
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread()
+/// #     .enable_time()
+/// #     .start_paused(true)
+/// #     .build()
+/// #     .unwrap()
+/// #     .block_on(async {
+/// let mut group = Group::new()
+///     .with_deadline(sleep(Duration::from_secs(2)))
+///     .with_grace(|| async {}) // what is late is dropped
+///     .with_policy(InTime(Vec::new()));
+/// for seconds in [1, 5] {
+///     group.queue(async move {
+///         sleep(Duration::from_secs(seconds)).await;
+///         Ok::<_, std::io::Error>(seconds)
+///     });
+/// }
+/// assert_eq!(group.await, (vec![1], false));
+/// # });
+/// ```
 pub trait Policy<T, E> {
     /// What the group resolves to.
     type Output;
 
     /// Takes the result of a child that has finished, and returns whether the group goes on.
     ///
-    /// `index` is the child's position in the order of admission, from 0. After a stop this is
-    /// still called for the children that were running, but the verdict is ignored. It is not
-    /// called for a child that panicked or was dropped.
-    fn on_child(&mut self, index: usize, result: Result<T, E>) -> Verdict;
+    /// `child` says which one it is. After a stop this is still called for the children that were
+    /// running, but the verdict is ignored. It is not called for a child that panicked or was
+    /// dropped.
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict;
+
+    /// Records that the child of that index was dropped, so that no result of it is to come.
+    #[doc(hidden)]
+    fn skip(&mut self, _index: usize) {}
 
     /// Returns the group's output.
     ///
-    /// It is called once, when no child runs any more. It is not called after a panic, nor if the
-    /// group is dropped before it resolves.
-    fn finish(&mut self) -> Self::Output;
+    /// `why` is what has ended the group: the reason of its token, or [`Reason::Finished`] if
+    /// nothing has stopped it. It is called once, when no child runs any more. It is not called
+    /// after a panic, nor if the group is dropped before it resolves.
+    fn finish(&mut self, why: &Reason) -> Self::Output;
 }
 
 /// Says if a group goes on after a child has finished. [`Policy::on_child`] returns it.
@@ -120,6 +179,7 @@ pub trait Policy<T, E> {
 /// assert_eq!(enough(3), Verdict::Stop(Reason::Done));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// The group goes on.
     Continue,

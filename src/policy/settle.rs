@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Policy, Verdict};
+use super::{ChildInfo, Policy, Verdict};
+use crate::reason::Reason;
 use crate::util::in_order::InOrder;
 
 /// Keeps every child's result in the order of admission, and never stops the group.
@@ -63,12 +64,12 @@ impl<T, E> Default for Settle<T, E> {
 impl<T, E> Policy<T, E> for Settle<T, E> {
     type Output = Vec<Result<T, E>>;
 
-    fn on_child(&mut self, index: usize, result: Result<T, E>) -> Verdict {
-        self.results.put(index, result);
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
+        self.results.put(child.index(), result);
         Verdict::Continue
     }
 
-    fn finish(&mut self) -> Self::Output {
+    fn finish(&mut self, _: &Reason) -> Self::Output {
         self.results.take_all()
     }
 }

@@ -215,6 +215,15 @@ impl<C> Block<C> {
         batch.freed = (self.vacant & !batch.vacant).count_ones() as usize;
     }
 
+    /// Returns the children that are not to be polled before they are woken, and whose index
+    /// `is_meant`.
+    pub(super) fn find_waiting(&mut self, mut is_meant: impl FnMut(usize) -> bool) -> usize {
+        let busy = self.unpolled | self.ready | self.yielded | self.deferred;
+        bits(self.occupied() & !busy)
+            .filter(|&at| is_meant(self.child_index(at)))
+            .fold(0, |mask, at| mask | 1 << at)
+    }
+
     /// Returns the index of the child in that slot, or of the last one that was there.
     pub(super) fn child_index(&mut self, at: usize) -> usize {
         *self.slots.slot(at).index

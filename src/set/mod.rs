@@ -188,6 +188,18 @@ impl<C> BlockSet<C> {
         });
     }
 
+    /// Adds to the round the children that wait for a wake-up, and whose index `is_meant`.
+    pub(crate) fn add_to_round(&mut self, mut is_meant: impl FnMut(usize) -> bool) {
+        for number in 0..self.blocks.len() {
+            let block = &mut self.blocks[number];
+            let before = block.ready;
+            block.ready |= block.find_waiting(&mut is_meant);
+            if before == 0 && block.ready != 0 {
+                self.round.push(&mut self.blocks, number, |block| &mut block.next);
+            }
+        }
+    }
+
     /// Returns `true` if some child is known to be ready: left over from this turn's rounds,
     /// never polled, or yielded.
     pub(crate) fn has_ready(&self) -> bool {

@@ -74,6 +74,10 @@ impl<T, E> ChildSet<Spawned<T, E>> for SpawnedSet<T, E> {
         !self.children.is_empty()
     }
 
+    fn take_spawned(&mut self, index: usize) -> Option<Spawned<T, E>> {
+        self.children.remove(index as u64)
+    }
+
     fn drain_spawned(&mut self) -> Vec<(usize, Spawned<T, E>)> {
         let children = core::mem::take(&mut self.children);
         children.into_entries().map(|(index, child)| (index as usize, child)).collect()

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::policy::{Policy, Verdict};
+use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 use crate::util::in_order::InOrder;
 
@@ -17,8 +17,8 @@ pub(crate) struct ResultBuffer<T, E> {
 enum Results<R> {
     /// In the order in which children finish, each with its child's index.
     Finished(VecDeque<(usize, R)>),
-    /// In the order of admission.
-    Admitted(InOrder<R>),
+    /// In the order of admission; before them the errors of daemons, which have no place in it.
+    Admitted(InOrder<R>, VecDeque<(usize, R)>),
 }
 
 impl<T, E> ResultBuffer<T, E> {
@@ -28,11 +28,11 @@ impl<T, E> ResultBuffer<T, E> {
 
     /// Gives the results in the order of admission from now on. None has come yet.
     pub(super) fn in_order(&mut self) {
-        self.results = Results::Admitted(InOrder::new());
+        self.results = Results::Admitted(InOrder::new(), VecDeque::new());
     }
 
     pub(super) fn is_in_order(&self) -> bool {
-        matches!(self.results, Results::Admitted(_))
+        matches!(self.results, Results::Admitted(..))
     }
 
     pub(super) fn fail_fast(&mut self) {
@@ -43,7 +43,7 @@ impl<T, E> ResultBuffer<T, E> {
     pub(super) fn len(&self) -> usize {
         match &self.results {
             Results::Finished(results) => results.len(),
-            Results::Admitted(results) => results.len(),
+            Results::Admitted(results, daemons) => results.len() + daemons.len(),
         }
     }
 
@@ -52,7 +52,7 @@ impl<T, E> ResultBuffer<T, E> {
     pub(super) fn has_next(&self) -> bool {
         match &self.results {
             Results::Finished(results) => !results.is_empty(),
-            Results::Admitted(results) => results.has_next(),
+            Results::Admitted(results, daemons) => !daemons.is_empty() || results.has_next(),
         }
     }
 
@@ -61,15 +61,24 @@ impl<T, E> ResultBuffer<T, E> {
     pub(super) fn next(&mut self) -> Option<(usize, Result<T, E>)> {
         match &mut self.results {
             Results::Finished(results) => results.pop_front(),
-            Results::Admitted(results) => results.next(),
+            Results::Admitted(results, daemons) => daemons.pop_front().or_else(|| results.next()),
         }
     }
 
     /// Waits no more for the results that are missing before the next one: no child is left that
     /// could give one.
     pub(super) fn skip_missing(&mut self) {
-        if let Results::Admitted(results) = &mut self.results {
+        if let Results::Admitted(results, _) = &mut self.results {
             results.skip_missing();
+        }
+    }
+
+    /// Waits no more for the results of daemons, of which there may be none before the group's end.
+    pub(super) fn skip_daemons(&mut self, mut is_daemon: impl FnMut(usize) -> bool) {
+        if let Results::Admitted(results, _) = &mut self.results {
+            while let Some(index) = results.missing().filter(|&index| is_daemon(index)) {
+                results.skip(index);
+            }
         }
     }
 }
@@ -78,14 +87,27 @@ impl<T, E> Policy<T, E> for ResultBuffer<T, E> {
     type Output = ();
 
     #[inline]
-    fn on_child(&mut self, index: usize, result: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
+        let (index, is_daemon) = (child.index(), child.is_daemon());
         let stop = self.fail_fast && result.is_err();
+        if let (Results::Admitted(results, _), true) = (&mut self.results, is_daemon) {
+            results.skip(index);
+        }
         match &mut self.results {
+            // The value of a daemon is no result.
+            _ if is_daemon && result.is_ok() => {}
             Results::Finished(results) => results.push_back((index, result)),
-            Results::Admitted(results) => results.put(index, result),
+            Results::Admitted(_, daemons) if is_daemon => daemons.push_back((index, result)),
+            Results::Admitted(results, _) => results.put(index, result),
         }
         if stop { Verdict::Stop(Reason::Failed) } else { Verdict::Continue }
     }
 
-    fn finish(&mut self) {}
+    fn skip(&mut self, index: usize) {
+        if let Results::Admitted(results, _) = &mut self.results {
+            results.skip(index);
+        }
+    }
+
+    fn finish(&mut self, _: &Reason) {}
 }

@@ -16,6 +16,7 @@ use crate::future::{Driver, Source};
 use crate::group::Group;
 use crate::group::poll::{self, Driven};
 use crate::handle::Handle;
+use crate::hold::Hold;
 use crate::observe::Outcome;
 use crate::policy::Policy;
 use crate::stats::Stats;
@@ -70,8 +71,14 @@ impl<C: Children, P, O> Group<C, P, O> {
         let advance = poll::advance::<C, ResultBuffer<C::Ok, C::Err>, (), true>;
         let finish = <ResultBuffer<C::Ok, C::Err> as Policy<C::Ok, C::Err>>::finish;
         let group = self.replace_policy(ResultBuffer::new(), advance, finish);
-        let inner = ResultGroup { group, blocked_results: 0 };
-        Results { inner, source: None, step: Results::step }
+        let inner = ResultGroup {
+            group,
+            blocked_results: 0,
+            read_ahead: 0,
+            lives_on: true,
+            exhausted: false,
+        };
+        Results { inner, source: None, size_hint: |_| (0, Some(0)), step: Results::step }
     }
 }
 
@@ -82,6 +89,16 @@ pin_project! {
     /// admission](Self::in_order). It gives `None` when a group would resolve: when nothing runs
     /// and nothing waits. A [`go`](Handle::go) of a handle that was polled and waits for room keeps
     /// the stream open, as it does a group. A handle by itself does not.
+    ///
+    /// # An empty stream
+    ///
+    /// A stream that is empty gives `None`, and is not over for that. Like futures'
+    /// `FuturesUnordered`, it goes on with the children that are added afterwards. To have it
+    /// pending instead while it is empty, [`hold`](Self::hold) it.
+    ///
+    /// It is over for good when it has stopped, when it was [closed](Self::close), or when it was
+    /// [fed](#feeding-it) and has come to its end. Then [`try_queue`](Self::try_queue) gives the
+    /// child back, and [`queue`](Self::queue) drops it.
     ///
     /// The [hazards](crate#hazards) of a group are those of the stream too.
     ///
@@ -95,7 +112,7 @@ pin_project! {
     /// A child keeps its room from its admission until its result has been fetched. So at most as
     /// many children and results exist at a time as the limit says, and no child starts while no
     /// result is fetched. In [`stats`](Self::stats), a child whose result waits to be fetched still
-    /// counts as running.
+    /// counts as running. [`buffered`](Self::buffered) lets a number of results wait without that.
     ///
     /// # Feeding it
     ///
@@ -110,24 +127,6 @@ pin_project! {
     ///
     /// If the stream of children panics, the panic leaves `poll_next` at once, and that stream is
     /// dropped. The children go on, and further polls give their results.
-    ///
-    /// ```
-    /// use errgroup::Group;
-    /// use futures::stream::{self, StreamExt};
-    ///
-    /// # futures::executor::block_on(async {
-    /// let children = (0..9).map(|n| async move { if n % 3 == 0 { Err(n) } else { Ok(n) } });
-    /// let mut results = Group::unboxed().with_limit(2).results().feed(stream::iter(children));
-    /// let (mut ok, mut failed) = (0, 0);
-    /// while let Some(result) = results.next().await {
-    ///     match result {
-    ///         Ok(_) => ok += 1,
-    ///         Err(_) => failed += 1,
-    ///     }
-    /// }
-    /// assert_eq!((ok, failed), (6, 3));
-    /// # });
-    /// ```
     ///
     /// # Errors
     ///
@@ -205,6 +204,7 @@ pin_project! {
         // The stream of children, if there is one.
         #[pin]
         source: Option<Source<C, S>>,
+        size_hint: fn(&Source<C, S>) -> (usize, Option<usize>),
         step: fn(Pin<&mut Results<C, T, E, S>>, &mut Context<'_>) -> Poll<Option<Result<T, E>>>,
     }
 
@@ -228,6 +228,12 @@ struct ResultGroup<C: Kind, T, E> {
     group: Group<C, ResultBuffer<T, E>, ()>,
     /// How many results the group knows to wait behind a missing one.
     blocked_results: usize,
+    /// How many results may wait to be fetched without the room of their children.
+    read_ahead: usize,
+    /// It is not over for being empty: it was not fed.
+    lives_on: bool,
+    /// The last poll has found it empty.
+    exhausted: bool,
 }
 
 impl<C: Kind, T, E> Results<C, T, E> {
@@ -327,18 +333,81 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// # }
     /// # futures::executor::block_on(run()).unwrap();
     /// ```
+    ///
+    /// Results of both kinds:
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::{self, StreamExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let children = (0..9).map(|n| async move { if n % 3 == 0 { Err(n) } else { Ok(n) } });
+    /// let mut results = Group::unboxed().with_limit(2).results().feed(stream::iter(children));
+    /// let (mut ok, mut failed) = (0, 0);
+    /// while let Some(result) = results.next().await {
+    ///     match result {
+    ///         Ok(_) => ok += 1,
+    ///         Err(_) => failed += 1,
+    ///     }
+    /// }
+    /// assert_eq!((ok, failed), (6, 3));
+    /// # });
+    /// ```
     pub fn feed<S>(mut self, stream: S) -> Results<C, T, E, S>
     where
         S: Stream,
         S::Item: Child<C>,
     {
         let source = Some(Source::new(Arc::clone(self.inner.group.parent()), stream));
-        let inner = ResultGroup { group: self.inner.group.take(), ..self.inner };
-        Results { inner, source, step: Results::step_fed }
+        let group = self.inner.group.take();
+        let inner = ResultGroup { group, lives_on: false, exhausted: false, ..self.inner };
+        Results { inner, source, size_hint: Source::size_hint, step: Results::step_fed }
     }
 }
 
 impl<C: Kind, T, E, S> Results<C, T, E, S> {
+    /// Lets up to `limit` results wait to be fetched while their children keep no room.
+    ///
+    /// By default, a child keeps its room until its result has been fetched, so a slow reader holds
+    /// up the children. With this, the children go on until `limit` results wait. More results than
+    /// that keep their children's room, as without it. In the [order of admission](Self::in_order),
+    /// as many go ahead of a child that takes long.
+    ///
+    /// (`StreamExt::buffered` of `futures` is another thing: it runs the futures of a stream. That
+    /// is [`feed`](Self::feed) and `in_order` here.)
+    ///
+    /// # Panics
+    ///
+    /// Panics if a child has finished already.
+    ///
+    /// # Fairness
+    ///
+    /// While no more results wait than that, each poll of the stream polls the children that were
+    /// woken before it gives a result. They run in the task that reads, so while it awaits
+    /// something else they stand still, unless they are [spawned](crate::Group::on).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut results = Group::new().with_limit(1).results().buffered(8);
+    /// for n in 0..5 {
+    ///     results.queue(async move { Ok::<_, ()>(n) });
+    /// }
+    /// assert_eq!(results.next().await, Some(Ok(0)));
+    /// // The others did not wait for the reader.
+    /// assert_eq!((results.stats().ok, results.len()), (5, 4));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn buffered(mut self, limit: usize) -> Self {
+        self.inner.set_read_ahead(limit);
+        self
+    }
+
     /// Admits a child if there is room and nothing else waits for it; never waits. See
     /// [`Group::try_go`].
     ///
@@ -388,6 +457,148 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// ```
     pub fn queue<A: Child<C>>(&mut self, child: A) {
         self.inner.group.enqueue(child);
+    }
+
+    /// Adds a child like [`queue`](Self::queue), but gives it back if the stream takes it no more.
+    /// See [`Group::try_queue`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TryGoError`] with the child, which was never polled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    /// use futures::stream::{self, StreamExt};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let child = |n| async move { Ok::<_, ()>(n) };
+    /// let mut results = Group::unboxed().results().feed(stream::iter([child(1)]));
+    /// assert!(results.try_queue(child(2)).is_ok());
+    /// assert_eq!(results.by_ref().count().await, 2);
+    /// // It was fed, so it is over when that has come to its end.
+    /// assert!(matches!(results.try_queue(child(3)), Err(TryGoError::Closed(_))));
+    /// # });
+    /// ```
+    pub fn try_queue<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
+        self.inner.group.try_enqueue(child)
+    }
+
+    /// Keeps the stream open while it is empty, as long as the [`Hold`] or a clone of it lives: it
+    /// is pending then instead of giving `None`. See [`Group::hold`].
+    ///
+    /// # Examples
+    ///
+    /// An actor that is told by messages what to do, and awaits the results as they come:
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::channel::mpsc;
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// # let (sender, mut messages) = mpsc::unbounded::<u32>();
+    /// # (1..=3).for_each(|n| sender.unbounded_send(n).unwrap());
+    /// # drop(sender);
+    /// let mut results = Group::new().with_limit(2).results();
+    /// let _hold = results.hold();
+    /// let mut sum = 0;
+    /// loop {
+    ///     futures::select! {
+    ///         message = messages.next() => match message {
+    ///             Some(n) => results.queue(async move { Ok::<_, ()>(n) }),
+    ///             None => results.close(), // what is there goes on to its end
+    ///         },
+    ///         result = results.next() => match result {
+    ///             Some(result) => sum += result.unwrap(),
+    ///             None => break,
+    ///         },
+    ///     }
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # });
+    /// ```
+    pub fn hold(&self) -> Hold {
+        self.inner.group.hold()
+    }
+
+    /// Closes the stream to newcomers, once and for all. What it has goes on to its end, and then
+    /// it gives `None`. See [`Group::close`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, TryGoError};
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut results = Group::new().with_limit(1).results();
+    /// let _hold = results.hold();
+    /// results.extend((0..3).map(|n| async move { Ok::<_, ()>(n) }));
+    /// results.close();
+    /// assert_eq!(results.by_ref().count().await, 3);
+    /// # });
+    /// ```
+    pub fn close(&self) {
+        self.inner.group.close();
+    }
+
+    /// Returns `true` if the stream was [closed](Self::close) to newcomers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::{Boxed, Group};
+    /// let results = Group::<Boxed<'_, (), ()>>::new().results();
+    /// results.close();
+    /// assert!(results.is_closing());
+    /// ```
+    pub fn is_closing(&self) -> bool {
+        self.inner.group.is_closing()
+    }
+
+    /// Returns how many children run or are queued, and how many results wait to be fetched.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut results = Group::new().with_limit(2).results();
+    /// results.extend((0..5).map(|n| async move { Ok::<_, ()>(n) }));
+    /// assert_eq!(results.len(), 5);
+    /// results.next().await;
+    /// assert_eq!(results.len(), 4);
+    /// # });
+    /// ```
+    pub fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// Returns `true` if no child runs or is queued, and no result waits to be fetched.
+    ///
+    /// An empty stream is not over, unless it has stopped, was [closed](Self::close), or was
+    /// [fed](Self::feed) and has come to its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut results = Group::new().results();
+    /// results.queue(async { Ok::<_, ()>(1) });
+    /// assert!(!results.is_empty());
+    /// results.next().await;
+    /// assert!(results.is_empty());
+    /// # });
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.inner.len() == 0
     }
 
     /// Returns a handle, which adds children from elsewhere. See [`Group::handle`].
@@ -565,14 +776,45 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
         self.group.policy()
     }
 
+    #[track_caller]
+    fn set_read_ahead(&mut self, limit: usize) {
+        let Stats { ok, failed, .. } = self.group.stats();
+        assert!(
+            ok == 0 && failed == 0 && self.unread() == 0,
+            "call `buffered` before the first child has finished",
+        );
+        self.read_ahead = limit;
+        self.group.admission().set_read_ahead(limit);
+    }
+
     fn has_next(&self) -> bool {
         self.buffer().is_some_and(ResultBuffer::has_next)
+    }
+
+    /// Returns how many results have come and were not fetched.
+    fn unread(&self) -> usize {
+        self.buffer().map_or(0, ResultBuffer::len)
+    }
+
+    /// Returns how many children and results there are.
+    fn len(&self) -> usize {
+        let Stats { running, queued, .. } = self.group.stats();
+        // The others count as running, since they keep their room.
+        running + queued + self.unread().min(self.read_ahead)
+    }
+
+    /// Returns `true` if a result may be fetched, and so many wait that a child keeps room for one:
+    /// then no child is polled before it is fetched.
+    #[inline]
+    fn must_be_read(&self) -> bool {
+        self.buffer().is_some_and(|buffer| buffer.has_next() && buffer.len() > self.read_ahead)
     }
 
     /// Fetches the next result, and gives its child's room away.
     #[inline]
     fn fetch(&mut self) -> Option<Result<T, E>> {
         let (index, result) = self.group.policy_mut()?.next()?;
+        self.exhausted = false;
         if self.blocked_results != 0 {
             self.unblock_results();
         }
@@ -587,12 +829,16 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
             if let Some(result) = self.fetch() {
                 return Poll::Ready(Some(result));
             }
-            let ended = self.group.conclude(budget);
-            // That may have polled daemons for the last time.
+            // This may poll daemons for the last time.
+            self.group.end_daemons(budget);
             self.skip_missing();
-            if ended.is_ready() || !self.has_next() {
-                return ended.map(|()| None);
+            if self.has_next() {
+                continue;
             }
+            let is_idle = self.lives_on && self.group.is_idle();
+            let ended = if is_idle { Poll::Ready(()) } else { self.group.try_resolve() };
+            self.exhausted = ended.is_ready();
+            return ended.map(|()| None);
         }
     }
 
@@ -602,7 +848,7 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
         let Some(buffer) = self.group.policy().filter(|buffer| buffer.is_in_order()) else {
             return false;
         };
-        let count = buffer.len();
+        let count = buffer.len().saturating_sub(self.read_ahead);
         if count == self.blocked_results || !self.group.admission().set_blocked_results(count) {
             return false;
         }
@@ -620,6 +866,8 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
     fn skip_missing(&mut self) {
         if !self.group.has_running() {
             self.group.policy_mut().into_iter().for_each(ResultBuffer::skip_missing);
+        } else if let Some((buffer, admission)) = self.group.policy_and_admission() {
+            buffer.skip_daemons(|index| admission.record_of(index).is_some_and(|it| it.daemon));
         }
     }
 }
@@ -676,13 +924,13 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
         self.group.admission().poll_go(ticket, child, cx)
     }
 
-    fn token(&self) -> &CancelToken {
-        self.group.token()
-    }
-
     #[inline]
     fn is_stopped(&self) -> bool {
         self.group.is_stopped()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.group.is_closing()
     }
 
     fn parent(&self) -> Arc<ParentWaker> {
@@ -698,12 +946,12 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
     }
 
     fn advance(&mut self, budget: &mut usize) -> Driven {
-        if self.has_next() {
+        if self.must_be_read() {
             return Driven::Idle;
         }
         let driven = self.group.advance(budget);
         self.skip_missing();
-        if self.has_next() {
+        if self.must_be_read() {
             return Driven::Idle;
         }
         if driven == Driven::Idle && self.block_results() { Driven::Progress } else { driven }
@@ -715,21 +963,34 @@ impl<C: Kind, T, E, S> Stream for Results<C, T, E, S> {
 
     #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.as_mut().project().inner.fetch() {
+        let inner = self.as_mut().project().inner;
+        let result = if inner.must_be_read() { inner.fetch() } else { None };
+        match result {
             None => (self.step)(self, cx),
             result => Poll::Ready(result),
         }
     }
 
+    /// If a stream feeds it, the bounds are those of that stream and of the children that it has,
+    /// as long as the group does not stop. There is no upper bound if handles may add more.
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let most = self.inner.group.is_resolved().then_some(0);
-        (self.inner.buffer().map_or(0, ResultBuffer::len), most)
+        let inner = &self.inner;
+        match &self.source {
+            _ if inner.group.is_resolved() => (0, Some(0)),
+            Some(source) if !inner.group.is_stopped() => {
+                let (fewest, most) = (self.size_hint)(source);
+                let len = inner.len();
+                let most = most.filter(|_| !inner.group.is_shared());
+                (fewest.saturating_add(len), most.and_then(|most| most.checked_add(len)))
+            }
+            _ => (inner.unread(), None),
+        }
     }
 }
 
 impl<C: Kind, T, E, S> FusedStream for Results<C, T, E, S> {
     fn is_terminated(&self) -> bool {
-        self.inner.group.is_resolved()
+        self.inner.group.is_resolved() || (self.inner.exhausted && self.inner.group.is_idle())
     }
 }
 
@@ -739,9 +1000,6 @@ impl<C: Kind, T, E, S> fmt::Debug for Results<C, T, E, S> {
         if let Some(source) = &self.source {
             fields.field("fed", &source.is_over());
         }
-        fields
-            .field("waiting", &self.inner.buffer().map_or(0, ResultBuffer::len))
-            .field("group", &self.inner.group)
-            .finish()
+        fields.field("waiting", &self.inner.unread()).field("group", &self.inner.group).finish()
     }
 }

@@ -32,6 +32,24 @@ impl DropGuard {
         Self { token: Some(token) }
     }
 
+    /// Returns the token, which the guard still cancels when it is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::CancelToken;
+    /// let guard = CancelToken::new().drop_guard();
+    /// let token = guard.token().clone();
+    /// drop(guard);
+    /// assert!(token.is_cancelled());
+    /// ```
+    pub fn token(&self) -> &CancelToken {
+        match &self.token {
+            Some(token) => token,
+            None => unreachable!("only `disarm` takes the token, and it consumes the guard"),
+        }
+    }
+
     /// Returns the token without cancelling it.
     ///
     /// # Examples

@@ -250,6 +250,32 @@ impl CancelToken {
     /// token.cancel();
     /// assert_eq!(block_on(endless).unwrap_err().into_reason(), Reason::Cancelled);
     /// ```
+    ///
+    /// One child of a group that is told to end, and cleans up. (Its token is cancelled with the
+    /// group's as well.) To drop one child without telling it, make it
+    /// [`joinable`](crate::Task::joinable).
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # async fn load() {
+    /// #     std::future::pending().await
+    /// # }
+    /// # async fn remove_what_came() {}
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let stop = group.token().child();
+    /// let download = stop.clone();
+    /// group.queue(async move {
+    ///     if download.run(load()).await.is_err() {
+    ///         remove_what_came().await;
+    ///     }
+    ///     Ok::<(), ()>(())
+    /// });
+    /// group.queue(async move { Ok(drop(stop.cancel())) }); // that child only
+    /// assert_eq!(group.await, Ok(()));
+    /// # });
+    /// ```
     pub fn run<F: Future>(&self, future: F) -> Run<F> {
         Run::new(self.cancelled(), future)
     }
@@ -278,6 +304,28 @@ impl CancelToken {
 impl Drop for CancelToken {
     fn drop(&mut self) {
         self.0.release();
+    }
+}
+
+/// Waits until the token is cancelled, as [`cancelled`](CancelToken::cancelled) does.
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::{CancelToken, Reason};
+///
+/// # futures::executor::block_on(async {
+/// let token = CancelToken::new();
+/// token.cancel();
+/// assert_eq!(token.await, Reason::Cancelled);
+/// # });
+/// ```
+impl IntoFuture for CancelToken {
+    type Output = Reason;
+    type IntoFuture = Cancelled;
+
+    fn into_future(self) -> Cancelled {
+        Cancelled::new(self)
     }
 }
 

@@ -65,7 +65,7 @@ impl<F: Future> Future for Run<F> {
             Poll::Pending => Poll::Pending,
             Poll::Ready(reason) => {
                 this.future.set(None);
-                Poll::Ready(Err(CancelError::new(reason)))
+                Poll::Ready(Err(CancelError::from(reason)))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A reorder buffer.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
@@ -17,11 +17,13 @@ pub(crate) struct InOrder<V> {
     next: usize,
     /// How many entries are not holes.
     len: usize,
+    /// Indexes from `next` on that have no value.
+    skipped: BTreeSet<usize>,
 }
 
 impl<V> InOrder<V> {
     pub(crate) const fn new() -> Self {
-        Self { values: VecDeque::new(), next: 0, len: 0 }
+        Self { values: VecDeque::new(), next: 0, len: 0, skipped: BTreeSet::new() }
     }
 
     /// Adds the value of an index that was neither taken nor skipped; one that was is dropped.
@@ -55,7 +57,29 @@ impl<V> InOrder<V> {
         self.len -= 1;
         let index = self.next;
         self.next += 1;
+        self.pass_skipped();
         Some((index, value))
+    }
+
+    /// Expects no value of an index that has none so far.
+    pub(crate) fn skip(&mut self, index: usize) {
+        if index >= self.next {
+            self.skipped.insert(index);
+            self.pass_skipped();
+        }
+    }
+
+    #[inline]
+    fn pass_skipped(&mut self) {
+        while !self.skipped.is_empty() && self.skipped.remove(&self.next) {
+            self.values.pop_front();
+            self.next += 1;
+        }
+    }
+
+    /// Returns the index of the next value if it is missing and a later one is held.
+    pub(crate) fn missing(&self) -> Option<usize> {
+        matches!(self.values.front(), Some(None)).then_some(self.next)
     }
 
     /// Returns `true` if the next value in order has come.
@@ -75,6 +99,7 @@ impl<V> InOrder<V> {
             self.values.pop_front();
             self.next += 1;
         }
+        self.skipped = self.skipped.split_off(&self.next);
     }
 
     /// Takes all values, in order and without the holes. The buffer is then as new.
@@ -125,6 +150,42 @@ mod tests {
         assert_eq!(buffer.next(), Some((4, 'e')));
         buffer.skip_missing();
         assert_eq!((buffer.next(), buffer.len()), (None, 0));
+    }
+
+    #[test]
+    fn an_index_without_a_value_is_passed_by() {
+        let mut buffer = buffer(&[(2, 'c')]);
+        buffer.skip(1);
+        assert_eq!((buffer.missing(), buffer.has_next()), (Some(0), false));
+        buffer.put(0, 'a');
+        buffer.skip(3);
+        assert_eq!(
+            [buffer.next(), buffer.next(), buffer.next()],
+            [Some((0, 'a')), Some((2, 'c')), None]
+        );
+        buffer.put(4, 'e');
+        buffer.skip(3);
+        assert_eq!((buffer.next(), buffer.missing(), buffer.len()), (Some((4, 'e')), None, 0));
+    }
+
+    #[test]
+    fn an_index_that_is_skipped_holds_no_value_up() {
+        let mut buffer = buffer(&[(1, 'b'), (5, 'f')]);
+        buffer.skip(3);
+        buffer.skip(0);
+        assert_eq!(buffer.next(), Some((1, 'b')));
+        assert!(!buffer.has_next());
+        buffer.put(2, 'c');
+        assert_eq!(buffer.next(), Some((2, 'c')));
+        assert_eq!(buffer.next(), None);
+        buffer.skip(4);
+        assert_eq!(buffer.next(), Some((5, 'f')));
+        buffer.skip(6);
+        buffer.skip(8);
+        buffer.put(7, 'h');
+        assert_eq!(buffer.next(), Some((7, 'h')));
+        buffer.put(9, 'j');
+        assert_eq!(buffer.next(), Some((9, 'j')));
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl<T> SparseQueue<T> {
     }
 
     /// Returns the values, each with its key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.values.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?)))
+    }
+
+    /// Returns the values, each with its key.
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (Key, T)> {
         self.values.into_iter().filter_map(|(key, value)| Some((key, value?)))
     }

@@ -9,8 +9,8 @@ use std::task::Poll;
 
 use crate::common::{Gate, Job, Log, MockTask, Probe, panic_message, waits, yield_now};
 use errgroup::{
-    Boxed, CancelToken, Child, Children, FirstErr, Group, Handle, LocalBoxed, Plain, Policy,
-    Reason, Verdict,
+    Boxed, CancelToken, Child, ChildInfo, Children, FirstErr, Group, Handle, LocalBoxed, Plain,
+    Policy, Reason, Verdict,
 };
 use futures::future::FusedFuture;
 
@@ -21,12 +21,12 @@ struct Count(usize);
 impl<T, E> Policy<T, E> for Count {
     type Output = usize;
 
-    fn on_child(&mut self, _: usize, _: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<T, E>) -> Verdict {
         self.0 += 1;
         Verdict::Continue
     }
 
-    fn finish(&mut self) -> usize {
+    fn finish(&mut self, _: &Reason) -> usize {
         self.0
     }
 }
@@ -268,4 +268,18 @@ fn a_resolved_group_takes_no_parent() {
     assert!(task.poll(&mut group).is_ready());
     let message = panic_message(|| drop(group.with_parent(&CancelToken::new())));
     assert!(message.contains("with_parent"), "{message}");
+}
+
+#[test]
+fn the_type_of_the_errors_can_be_named_alone() {
+    let mut group = Group::new().with_limit(2).with_error::<std::io::Error>();
+    group.queue(async {
+        Err(std::io::ErrorKind::NotFound)?;
+        Ok(1)
+    });
+    let error = MockTask::new().finish(group).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    let mut group = Group::local().with_error::<Rc<str>>().collect();
+    group.queue(async { Ok("all else is inferred") });
+    assert_eq!(MockTask::new().finish(group), Ok(vec!["all else is inferred"]));
 }

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use errgroup::{CancelToken, Children, Group, Handle, task};
+use errgroup::{CancelToken, Children, Group, Handle, Reason, task};
 use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use tokio::task::yield_now;
 
@@ -377,6 +377,19 @@ async fn a_map_works_in_the_combinators() {
             errgroup::for_each(8, ["", &urls[0]], check),
         );
         assert_eq!(both, Err("no such page"));
+        let (any, text, each, Ok(values)) = futures::join!(
+            errgroup::map_stream(8, stream::iter(&urls), |url| page(url)),
+            errgroup::map_stream(8, stream::iter(&urls), |url| check(url)),
+            errgroup::for_each_stream(8, stream::iter(&urls), |url| page(url)),
+            errgroup::map(8, &urls, |url| errgroup::value(async { check(url).await.is_ok() })),
+        );
+        assert_eq!((any.unwrap(), each.unwrap()), (text.unwrap(), ()));
+        assert_eq!(values, vec![true; 20]);
+        let both = futures::try_join!(
+            errgroup::map_stream(8, stream::iter(&urls), |url| check(url)),
+            errgroup::for_each_stream(8, stream::iter(["", &urls[0]]), check),
+        );
+        assert_eq!(both, Err("no such page"));
         let mut never = futures::future::pending::<()>();
         let mut all = errgroup::map(8, &urls, |url| check(url));
         futures::select! {
@@ -444,6 +457,40 @@ async fn hedges_are_spawned_and_work_in_the_combinators() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joinable_children_and_their_handles_are_spawned_with_their_group() {
+    let output = spawned(async {
+        let urls = urls();
+        let mut any = Group::new().with_limit(4);
+        let mut text = Group::unboxed().with_limit(4).drop_on_stop();
+        let mut pages = FuturesUnordered::new();
+        let mut lengths = Vec::new();
+        for url in &urls {
+            let (child, handle) = task(fetch(url)).name("page").joinable();
+            pages.push(handle);
+            if any.go(child.until_stop()).await.is_err() {
+                break;
+            }
+            let (child, handle) = task(check(url)).joinable();
+            lengths.push(handle.abort_on_drop());
+            text.queue(child.weight(2));
+        }
+        let adding = async {
+            let mut sum = 0;
+            while let Some(length) = pages.next().await {
+                sum += length.map_err(|lost| Box::new(lost) as AnyError)?;
+            }
+            Ok::<_, AnyError>(sum)
+        };
+        let (any, text, sum) = futures::join!(any, text, adding);
+        for length in lengths {
+            assert!(length.await.is_ok());
+        }
+        (any.is_ok(), text, sum.unwrap())
+    });
+    assert_eq!(output.await, (true, Ok(()), 150));
+}
+
 #[test]
 fn a_map_that_is_not_send_runs_on_its_own_thread() {
     let shared = std::rc::Rc::new(std::cell::Cell::new(0));
@@ -501,9 +548,17 @@ fn auto_traits_are_those_of_the_parts() {
     send::<errgroup::future::Map<std::ops::Range<u8>, fn(u8), Pin<()>, (), Arc<()>>>();
     unpin::<errgroup::future::Map<Pinned, Pinned, Pin<Pinned>, Pinned, Pinned>>();
     unpin::<errgroup::future::ForEach<Pinned, Pinned, Pin<Pinned>, Pinned>>();
+    send::<errgroup::future::MapStream<stream::Pending<u8>, fn(u8), Pin<()>, (), Arc<()>>>();
+    unpin::<errgroup::future::MapStream<(), Pinned, Pin<Pinned>, Pinned, Pinned>>();
+    unpin::<errgroup::future::ForEachStream<(), Pinned, Pin<Pinned>, Pinned>>();
     send::<errgroup::future::Hedge<fn(), Pin<()>, (), Arc<()>, fn(), Pin<()>>>();
     unpin::<errgroup::future::Hedge<Pinned, Pin<()>, (), (), Pinned, std::future::Ready<()>>>();
     sync::<Stats>();
+    type Handle1<T> = errgroup::ChildHandle<T>;
+    send::<Handle1<std::cell::Cell<()>>>();
+    sync::<Handle1<std::cell::Cell<()>>>();
+    unpin::<Handle1<Pinned>>();
+    send::<errgroup::Joinable<Pin<()>, ()>>();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -699,7 +754,8 @@ async fn streams_of_results_are_spawned() {
             in_order.try_collect::<Vec<_>>(),
             unboxed.count(),
         );
-        assert!(token.is_cancelled());
+        // Being empty is no end.
+        assert!(!token.is_cancelled());
         Ok::<_, AnyError>((sum, fed?.len(), in_order?.len(), unboxed))
     });
     assert_eq!(lengths.await.unwrap(), (14, 20, 20, 20));
@@ -830,4 +886,32 @@ fn a_handle_of_any_children_is_send_if_they_are() {
     }
     let group = Group::<errgroup::Boxed<'_, (), ()>>::new();
     check(&group.handle());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_with_names_and_reasons_work_in_a_spawned_task() {
+    let output = spawned(async {
+        let urls = urls();
+        let urls = &urls;
+        let cause = |error: &AnyError| Reason::cause(format!("{error} of {}", urls.len()));
+        let mut any = Group::new().with_limit(4).with_reason(cause).named();
+        let mut text = Group::unboxed().all_errors().tolerate(2).named();
+        let mut awaited = Group::new().collect().named().with_reason(|_: &&str| Reason::Done);
+        for url in urls {
+            if any.go(task(fetch(url)).name(url.clone())).await.is_err() {
+                break;
+            }
+            text.queue(task(check(url)));
+            awaited.queue(check(url));
+        }
+        let scope = Group::new().with_limit(2).collect().try_scope(async |handle| {
+            for url in urls {
+                handle.queue(check(url));
+            }
+            Ok::<_, &'static str>(urls.len())
+        });
+        let (any, text, awaited, scope) = futures::join!(any, text, awaited, scope);
+        (any.is_ok(), text.is_ok(), awaited.is_ok(), scope.map(|(n, all)| (n, all.len())))
+    });
+    assert_eq!(output.await, (true, true, true, Ok((20, 20))));
 }

@@ -1,12 +1,13 @@
 //! Daemons: children that do not hold their group open.
 
+use std::future::ready;
 use std::task::Poll;
 
 use crate::common::{
     Fixture, Gate, Job, Log, MockTask, Probe, Tap, fails, job, panic_message, waits,
 };
 use errgroup::{Boxed, CancelToken, Group, Handle, Reason, TryGoError, task};
-use futures::stream;
+use futures::{StreamExt, stream};
 
 type Kind = Boxed<'static, usize, &'static str>;
 
@@ -391,4 +392,70 @@ fn a_daemon_may_be_heavy_and_of_high_priority() {
     assert!(f.run().is_pending());
     f.gate.open(1);
     assert_eq!(f.run(), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn the_value_of_a_daemon_goes_to_no_policy() {
+    fn fill<P, O>(mut group: Group<Kind, P, O>, result: Result<usize, &'static str>) -> O {
+        let (log, token) = (Log::new(), group.token().clone());
+        group.queue(listens(&token, &log, result));
+        for n in 1..3 {
+            group.queue(job(ready(Ok(n))));
+        }
+        let handle = group.handle();
+        let output = MockTask::new().finish(group);
+        assert_eq!(handle.stats().ok + handle.stats().failed, 3, "it is counted");
+        output
+    }
+    let group = || Group::<Kind>::new();
+    assert_eq!(fill(group().collect(), Ok(0)), Ok(vec![1, 2]));
+    assert_eq!(fill(group().settle(), Ok(0)), [Ok(1), Ok(2)]);
+    assert_eq!(fill(group().settle(), Err("broken")), [Err("broken"), Ok(1), Ok(2)]);
+    assert_eq!(fill(group().collect(), Err("broken")), Err("broken"));
+    assert_eq!(fill(group(), Err("broken")), Err("broken"));
+
+    // One that ends early is no first result either.
+    let mut group = Group::<Kind>::new().with_limit(1).first_ok();
+    group.queue(task(job(ready(Ok(0)))).daemon());
+    group.queue(job(ready(Ok(1))));
+    assert_eq!(MockTask::new().finish(group), Ok(1));
+}
+
+#[test]
+fn the_value_of_a_daemon_goes_to_no_stream_and_frees_its_room() {
+    for in_order in [false, true] {
+        let driver = MockTask::new();
+        let (drops, gate) = (Probe::new(), Gate::new());
+        let mut results = Group::<Kind>::new().with_limit(1).results();
+        if in_order {
+            results = results.in_order();
+        }
+        results.queue(task(drops.watch(ready(Ok(0)))).daemon());
+        results.queue(waits(&gate, 1));
+        assert!(driver.poll(&mut results.next()).is_pending());
+        assert_eq!((drops.drops(), results.stats().running, results.stats().ok), (1, 1, 1));
+        gate.open(1);
+        assert_eq!(driver.poll(&mut results.next()), Poll::Ready(Some(Ok(1))));
+        assert_eq!(driver.poll(&mut results.next()), Poll::Ready(None));
+    }
+}
+
+#[test]
+fn a_daemon_has_no_place_in_the_order_of_results() {
+    let (driver, gate) = (MockTask::new(), Gate::new());
+    let mut results = Group::<Kind>::new().with_limit(2).results().in_order();
+    let (log, token) = (Log::new(), results.token().clone());
+    results.queue(listens(&token, &log, Err("too late")));
+    for n in 1..5 {
+        results.queue(waits(&gate, n));
+    }
+    // The daemon runs, and the results behind it come; the queue behind these as well.
+    assert!(driver.poll(&mut results.next()).is_pending());
+    for n in 1..5 {
+        gate.open(n);
+        assert_eq!(driver.poll(&mut results.next()), Poll::Ready(Some(Ok(n))));
+    }
+    assert_eq!(driver.poll(&mut results.next()), Poll::Ready(Some(Err("too late"))));
+    assert_eq!(driver.poll(&mut results.next()), Poll::Ready(None));
+    assert_eq!(results.stats().failed, 1);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::common::{DropCounter, Gate, MockTask, panic_message, yield_now};
-use errgroup::{Boxed, CancelError, CancelToken, Group, Policy, Reason, Verdict};
+use errgroup::{Boxed, CancelError, CancelToken, ChildInfo, Group, Policy, Reason, Verdict};
 
 #[derive(Debug, PartialEq)]
 enum Error {
@@ -145,11 +145,11 @@ fn a_stop_by_the_group_itself_is_no_cancel() {
     struct One;
     impl Policy<usize, Error> for One {
         type Output = Result<usize, Error>;
-        fn on_child(&mut self, _: usize, result: Result<usize, Error>) -> Verdict {
+        fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<usize, Error>) -> Verdict {
             drop(result);
             Verdict::Stop(Reason::Cancelled)
         }
-        fn finish(&mut self) -> Self::Output {
+        fn finish(&mut self, _: &Reason) -> Self::Output {
             Ok(1)
         }
     }
@@ -179,10 +179,10 @@ fn an_output_that_is_an_error_stays() {
     struct Never;
     impl Policy<usize, Error> for Never {
         type Output = Result<(), Error>;
-        fn on_child(&mut self, _: usize, _: Result<usize, Error>) -> Verdict {
+        fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, Error>) -> Verdict {
             Verdict::Continue
         }
-        fn finish(&mut self) -> Self::Output {
+        fn finish(&mut self, _: &Reason) -> Self::Output {
             Err(Error::Own("too few"))
         }
     }
@@ -199,11 +199,11 @@ fn a_policy_that_forgives_a_failed_child_is_left_alone() {
     struct Sum(usize);
     impl Policy<usize, Error> for Sum {
         type Output = Result<usize, Error>;
-        fn on_child(&mut self, _: usize, result: Result<usize, Error>) -> Verdict {
+        fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<usize, Error>) -> Verdict {
             self.0 += result.unwrap_or(0);
             Verdict::Continue
         }
-        fn finish(&mut self) -> Self::Output {
+        fn finish(&mut self, _: &Reason) -> Self::Output {
             Ok(self.0)
         }
     }

@@ -3,10 +3,16 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{Ready, ready};
+use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use crate::common::{MockTask, job};
-use errgroup::{Boxed, CancelError, CancelToken, Group, Reason, Stopped, TryGoError};
+use errgroup::future::Closed;
+use errgroup::{
+    Boxed, CancelError, CancelToken, Collect, Group, Handle, LocalBoxed, Plain, Reason, Spawned,
+    Stopped, TryGoError,
+};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 /// A child that is not `Debug`.
@@ -44,8 +50,8 @@ fn stopped() -> Stopped<Mute> {
 #[test]
 fn stopped_returns_the_child_and_says_so() {
     let stopped = stopped();
-    reads_well(&stopped);
-    assert!(stopped.source().is_none());
+    assert_eq!(stopped.to_string(), "the group has stopped: await it to learn why");
+    assert_eq!(format!("{stopped:?}"), "Stopped(..)");
     assert_eq!(MockTask::new().finish(stopped.into_inner()), Ok(7));
 }
 
@@ -67,18 +73,13 @@ fn try_go_says_whether_the_group_is_full_or_stopped() {
 }
 
 #[test]
-fn errors_convert_into_a_boxed_error() {
-    fn one() -> Result<(), Box<dyn Error>> {
-        Err(stopped())?;
-        Ok(())
-    }
+fn an_error_of_try_go_converts_into_a_boxed_error() {
     fn other() -> Result<(), Box<dyn Error + Send + Sync>> {
         let mut group = Jobs::new().with_limit(1);
         group.try_go(mute(0))?;
         group.try_go(mute(1))?;
         Ok(())
     }
-    assert!(one().unwrap_err().downcast_ref::<Stopped<Mute>>().is_some());
     assert!(other().unwrap_err().downcast_ref::<TryGoError<Mute>>().is_some());
 }
 
@@ -151,4 +152,79 @@ fn reasons_are_equal_by_kind_and_a_cause_by_pointer() {
     .map(ToString::to_string)
     .collect();
     assert_eq!(said.len(), 7, "each has a text of its own");
+}
+
+/// An error with a source, which it does not show itself.
+#[derive(Debug)]
+struct Unread(io::Error);
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the file is unread")
+    }
+}
+
+impl Error for Unread {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+fn unread() -> Unread {
+    Unread(io::Error::other("the disk is gone"))
+}
+
+#[test]
+fn a_cancel_error_shows_its_cause_once() {
+    let error = CancelError::from(Reason::cause(unread()));
+    let shown = "the file is unread: the disk is gone";
+    assert_eq!(format!("{:#}", anyhow::Error::from(error.clone())), shown);
+    assert_eq!(format!("{:#}", anyhow::Error::from(io::Error::from(error))), shown);
+    let error = anyhow::Error::from(CancelError::from(Reason::Deadline));
+    assert_eq!(format!("{error:#}"), "cancelled: the deadline has passed");
+}
+
+#[test]
+fn a_cancel_error_is_an_io_error_of_a_fitting_kind() {
+    let kind = |reason| io::Error::from(CancelError::from(reason)).kind();
+    assert_eq!(kind(Reason::Deadline), io::ErrorKind::TimedOut);
+    assert_eq!(kind(Reason::Cancelled), io::ErrorKind::Interrupted);
+    assert_eq!(kind(Reason::cause(unread())), io::ErrorKind::Interrupted);
+    let error = io::Error::from(CancelError::from(Reason::Done));
+    let inner = error.get_ref().and_then(|error| error.downcast_ref::<CancelError>());
+    assert_eq!(inner.map(CancelError::reason), Some(&Reason::Done));
+}
+
+#[test]
+fn what_callers_keep_is_unwind_safe() {
+    fn is_safe<T: UnwindSafe + RefUnwindSafe>() {}
+    is_safe::<Reason>();
+    is_safe::<CancelError>();
+    is_safe::<CancelToken>();
+    is_safe::<Closed>();
+    is_safe::<Jobs>();
+    is_safe::<Group<LocalBoxed<'static, (), String>>>();
+    is_safe::<Group<Plain<Ready<Result<(), String>>>, Collect<(), String>>>();
+    is_safe::<Group<Spawned<(), CancelError>>>();
+    is_safe::<Handle<Boxed<'static, (), String>>>();
+    is_safe::<Handle<LocalBoxed<'static, (), String>>>();
+}
+
+#[test]
+fn a_guard_lends_its_token_and_still_cancels_it() {
+    let guard = CancelToken::new().drop_guard();
+    let token = guard.token().clone();
+    assert!(!token.is_cancelled());
+    drop(guard);
+    assert_eq!(token.reason(), Some(Reason::Dropped));
+}
+
+#[test]
+fn a_token_is_awaited_as_its_cancel_is() {
+    let (task, token) = (MockTask::new(), CancelToken::new());
+    let mut waiting = token.clone().into_future();
+    assert!(task.poll(&mut waiting).is_pending());
+    token.cancel_with(Reason::Done);
+    assert_eq!(task.wakes(), 1);
+    assert_eq!(task.poll(&mut waiting), std::task::Poll::Ready(Reason::Done));
 }

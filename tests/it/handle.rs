@@ -11,7 +11,9 @@ use crate::common::{
     DropCounter, Fixture, Gate, Log, MockTask, Tap, is_ok, is_stopped, logged_child, waker_fn,
     yield_now,
 };
-use errgroup::{Boxed, Group, Handle, LocalBoxed, Plain, Policy, Reason, TryGoError, Verdict};
+use errgroup::{
+    Boxed, ChildInfo, Group, Handle, LocalBoxed, Plain, Policy, Reason, TryGoError, Verdict,
+};
 use futures::StreamExt;
 use futures::future::FusedFuture;
 use futures::stream;
@@ -799,11 +801,15 @@ fn the_index_is_the_position_in_the_order_of_admission() {
     struct Indices(Log);
     impl Policy<usize, &'static str> for Indices {
         type Output = ();
-        fn on_child(&mut self, index: usize, result: Result<usize, &'static str>) -> Verdict {
-            self.0.add(format!("{index}: {}", result.unwrap()));
+        fn on_child(
+            &mut self,
+            child: &ChildInfo<'_>,
+            result: Result<usize, &'static str>,
+        ) -> Verdict {
+            self.0.add(format!("{}: {}", child.index(), result.unwrap()));
             Verdict::Continue
         }
-        fn finish(&mut self) {}
+        fn finish(&mut self, _: &Reason) {}
     }
     let (log, gate) = (Log::new(), Gate::new());
     let group: Group<Kind, _> = Group::new().with_limit(2).with_policy(Indices(log.clone()));

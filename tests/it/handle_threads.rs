@@ -171,7 +171,7 @@ fn add(way: usize, count: usize, handle: &Handle<Kind>, alive: &Alive) {
                     match handle.try_go(child) {
                         Ok(()) => break,
                         Err(TryGoError::AtLimit(back)) => child = back,
-                        Err(TryGoError::Stopped(_)) => panic!("it is open"),
+                        Err(_) => panic!("it is open"),
                     }
                     thread::yield_now();
                 }

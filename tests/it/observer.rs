@@ -11,7 +11,8 @@ use crate::common::{
 };
 use async_lock::Semaphore;
 use errgroup::{
-    Boxed, CancelToken, Event, Group, Handle, Outcome, Policy, Reason, Stats, Verdict, task,
+    Boxed, CancelToken, ChildInfo, Event, Group, Handle, Outcome, Policy, Reason, Stats, Verdict,
+    task,
 };
 use futures::executor::block_on;
 use futures::{FutureExt, StreamExt, stream};
@@ -318,7 +319,7 @@ struct Enough(Option<CancelToken>);
 impl Policy<usize, &'static str> for Enough {
     type Output = ();
 
-    fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
         match &self.0 {
             None => Verdict::Stop(Reason::Done),
             Some(token) => {
@@ -328,7 +329,7 @@ impl Policy<usize, &'static str> for Enough {
         }
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self, _: &Reason) {}
 }
 
 #[test]
@@ -420,10 +421,10 @@ fn a_child_is_reported_as_it_ended_even_if_the_policy_panics() {
     struct Panics;
     impl Policy<usize, &'static str> for Panics {
         type Output = ();
-        fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> Verdict {
+        fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
             std::panic::panic_any("policy")
         }
-        fn finish(&mut self) {}
+        fn finish(&mut self, _: &Reason) {}
     }
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = observed(&log).with_policy(Panics);
@@ -492,7 +493,8 @@ fn a_dropped_group_reports_children_behind_an_unclaimed_reservation_too() {
     assert!(driver.run(&mut group).is_pending());
     assert!(group.try_go(task(waits(&gate, 4)).name("too many")).is_err());
     log.take();
-    assert_eq!(group.stats(), Stats { limit: Some(2), running: 1, ok: 2, ..Stats::default() });
+    let Stats { limit, queued, running, ok, .. } = group.stats();
+    assert_eq!((limit, queued, running, ok), (Some(2), 0, 1, 2));
     drop(group);
     assert_eq!(
         log.take(),
@@ -623,7 +625,25 @@ fn a_limit_set_to_its_old_value_is_no_change() {
     group.set_limit(Some(0));
     group.handle().set_limit(None);
     assert!(driver.run(&mut group).is_pending());
-    assert_eq!(log.take(), ["#0 started", "limit: 0", "limit: none"]);
+    assert_eq!(log.take(), ["#0 started", "limit: none"]);
+}
+
+#[test]
+fn of_several_limits_in_a_row_the_last_is_told() {
+    let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
+    let mut group = observed(&log).with_limit(3);
+    group.queue(waits(&gate, 0));
+    assert!(driver.run(&mut group).is_pending());
+    log.take();
+    (0..10_000).for_each(|n| group.set_limit(Some(n % 2)));
+    group.queue(waits(&gate, 1));
+    group.set_limit(Some(7));
+    group.set_limit(Some(1));
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(log.take(), ["limit: 1", "queued", "limit: 7", "#1 started", "limit: 1"]);
+    group.set_limit(Some(5));
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(log.take(), ["limit: 5"]);
 }
 
 #[test]
@@ -787,7 +807,7 @@ impl Replay {
                 *match outcome {
                     Outcome::Ok => &mut self.ok,
                     Outcome::Failed => &mut self.failed,
-                    Outcome::Panicked | Outcome::Dropped => &mut self.dropped,
+                    _ => &mut self.dropped,
                 } += 1;
             }
             Event::Finished { index: None, outcome, .. } => {

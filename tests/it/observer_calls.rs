@@ -7,7 +7,7 @@ use std::task::Poll;
 use crate::common::{
     Bomb, DropCounter, Gate, Log, MockTask, fails, job, logged_child, panic_message, waits,
 };
-use errgroup::{Boxed, Event, Group, Handle, Reason, task};
+use errgroup::{Boxed, ChildInfo, Event, Group, Handle, Reason, task};
 
 type Group0<'a> = Group<Boxed<'a, usize, &'static str>>;
 
@@ -253,10 +253,14 @@ fn a_panic_of_the_outputs_destructor_does_not_turn_the_observers_into_an_abort()
     struct Sum;
     impl errgroup::Policy<usize, &'static str> for Sum {
         type Output = Bomb;
-        fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> errgroup::Verdict {
+        fn on_child(
+            &mut self,
+            _: &ChildInfo<'_>,
+            _: Result<usize, &'static str>,
+        ) -> errgroup::Verdict {
             errgroup::Verdict::Continue
         }
-        fn finish(&mut self) -> Bomb {
+        fn finish(&mut self, _: &Reason) -> Bomb {
             Bomb("output")
         }
     }

@@ -20,17 +20,17 @@ type Work = BoxFuture<'static, ()>;
 
 /// An executor without threads: keeps the futures it is given and polls them on request.
 #[derive(Clone, Default)]
-struct Pool(Arc<Mutex<Vec<Spot>>>);
+pub(crate) struct Pool(Arc<Mutex<Vec<Spot>>>);
 
 /// A future and its task, or `None` once it is done.
 type Spot = Option<(Work, Arc<MockTask>)>;
 
 impl Pool {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    fn spawn(&self) -> impl Fn(Work) + Send + Sync + 'static {
+    pub(crate) fn spawn(&self) -> impl Fn(Work) + Send + Sync + 'static {
         let pool = self.clone();
         move |work| pool.0.lock().unwrap().push(Some((work, Arc::new(MockTask::new()))))
     }
@@ -40,21 +40,21 @@ impl Pool {
     }
 
     /// Returns how many futures were ever spawned.
-    fn spawned(&self) -> usize {
+    pub(crate) fn spawned(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
     /// Returns how many futures are left.
-    fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.0.lock().unwrap().iter().flatten().count()
     }
 
-    fn wakes(&self, at: usize) -> usize {
+    pub(crate) fn wakes(&self, at: usize) -> usize {
         self.0.lock().unwrap()[at].as_ref().expect("the future is not done").1.wakes()
     }
 
     /// Polls one future outside of the lock, and drops it when it is done.
-    fn poll(&self, at: usize) {
+    pub(crate) fn poll(&self, at: usize) {
         let taken = self.0.lock().unwrap()[at].take();
         if let Some((mut work, task)) = taken {
             if task.poll(&mut work).is_pending() {
@@ -64,14 +64,14 @@ impl Pool {
     }
 
     /// Polls each future once.
-    fn poll_all(&self) {
+    pub(crate) fn poll_all(&self) {
         for at in 0..self.spawned() {
             self.poll(at);
         }
     }
 
     /// Drops all futures.
-    fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         let all = std::mem::take(&mut *self.0.lock().unwrap());
         drop(all);
     }

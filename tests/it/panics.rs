@@ -10,7 +10,7 @@ use std::task::Poll;
 use crate::common::{
     Bomb, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
 };
-use errgroup::{Boxed, Child, Children, Group, Policy, Reason, TryGoError, Verdict};
+use errgroup::{Boxed, Child, ChildInfo, Children, Group, Policy, Reason, TryGoError, Verdict};
 use futures::future::FusedFuture;
 use futures::stream;
 
@@ -418,12 +418,12 @@ impl Nervous {
 impl Policy<usize, &'static str> for Nervous {
     type Output = usize;
 
-    fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
         self.seen.fetch_add(1, SeqCst);
         self.on_child.take().map_or(Verdict::Continue, |message| panic_any(message))
     }
 
-    fn finish(&mut self) -> usize {
+    fn finish(&mut self, _: &Reason) -> usize {
         self.finished.fetch_add(1, SeqCst);
         self.finish.map_or(7, |message| panic_any(message))
     }
@@ -683,11 +683,11 @@ fn a_dropped_group_throws_once_even_if_its_policy_panics_as_well() {
     impl Policy<usize, &'static str> for Grudge {
         type Output = ();
 
-        fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> Verdict {
+        fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
             Verdict::Continue
         }
 
-        fn finish(&mut self) {}
+        fn finish(&mut self, _: &Reason) {}
     }
 
     let mut group = Jobs::new().with_policy(Grudge(Bomb("the policy")));
@@ -728,12 +728,12 @@ struct Faints;
 impl<T, E> Policy<T, E> for Faints {
     type Output = ();
 
-    fn on_child(&mut self, _: usize, result: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         std::mem::forget(result);
         panic_any("the policy")
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self, _: &Reason) {}
 }
 
 #[test]

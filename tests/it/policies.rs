@@ -9,8 +9,8 @@ use crate::common::{
     CountOnDrop, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
 };
 use errgroup::{
-    AllErrors, Boxed, CancelError, CancelToken, Child, Children, Collect, Errors, FirstDone,
-    FirstOk, Group, Policy, Reason, Settle, Verdict,
+    AllErrors, Boxed, CancelError, CancelToken, Child, ChildInfo, Children, Collect, Errors,
+    FirstDone, FirstOk, Group, Policy, Reason, Settle, Verdict,
 };
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -515,8 +515,7 @@ fn each_policy_may_be_named_and_keeps_what_the_other_builders_set() {
         collect: Group::new().with_limit(1).collect(),
         all: Group::new().with_limit(2).all_errors(),
         settle: Group::new().with_limit(3).settle(),
-        // The last policy set holds.
-        ok: Group::new().settle().with_limit(4).first_ok(),
+        ok: Group::new().with_limit(4).first_ok(),
         done: Group::new().first_done().with_limit(5),
     };
     let Named { collect, all, settle, ok, done } = &named;
@@ -566,49 +565,52 @@ fn a_policy_used_by_itself_keeps_what_decided() {
     let done = Verdict::Stop(Reason::Done);
 
     let mut collect = Collect::default();
-    assert_eq!(collect.on_child(3, Ok(3)), Verdict::Continue);
-    assert_eq!(collect.on_child(1, Ok(1)), Verdict::Continue);
+    assert_eq!(collect.on_child(&ChildInfo::new(3), Ok(3)), Verdict::Continue);
+    assert_eq!(collect.on_child(&ChildInfo::new(1), Ok(1)), Verdict::Continue);
     let mut whole = collect.clone();
-    assert_eq!(whole.finish(), Ok(vec![1, 3]), "gaps are left out");
-    assert_eq!(collect.on_child(0, Err("zero")), failed);
-    assert_eq!(collect.on_child(2, Err("two")), Verdict::Continue);
-    assert_eq!(collect.on_child(4, Ok(4)), Verdict::Continue);
-    assert_eq!(collect.finish(), Err("zero"));
+    assert_eq!(whole.finish(&Reason::Finished), Ok(vec![1, 3]), "gaps are left out");
+    assert_eq!(collect.on_child(&ChildInfo::new(0), Err("zero")), failed);
+    assert_eq!(collect.on_child(&ChildInfo::new(2), Err("two")), Verdict::Continue);
+    assert_eq!(collect.on_child(&ChildInfo::new(4), Ok(4)), Verdict::Continue);
+    assert_eq!(collect.finish(&Reason::Finished), Err("zero"));
 
     let mut all = AllErrors::default();
-    assert_eq!(all.on_child(1, Err::<(), _>("one")), Verdict::Continue);
-    assert_eq!(Policy::<(), _>::finish(&mut all).unwrap_err().into_vec(), ["one"]);
+    assert_eq!(all.on_child(&ChildInfo::new(1), Err::<(), _>("one")), Verdict::Continue);
+    assert_eq!(
+        Policy::<(), _>::finish(&mut all, &Reason::Finished).unwrap_err().into_vec(),
+        ["one"]
+    );
 
     let mut settle = Settle::default();
-    assert_eq!(settle.on_child(2, Err::<usize, _>("two")), Verdict::Continue);
-    assert_eq!(settle.on_child(0, Ok(0)), Verdict::Continue);
-    assert_eq!(settle.finish(), [Ok(0), Err("two")]);
+    assert_eq!(settle.on_child(&ChildInfo::new(2), Err::<usize, _>("two")), Verdict::Continue);
+    assert_eq!(settle.on_child(&ChildInfo::new(0), Ok(0)), Verdict::Continue);
+    assert_eq!(settle.finish(&Reason::Finished), [Ok(0), Err("two")]);
 
     let mut ok = FirstOk::default();
-    assert_eq!(ok.on_child(0, Err("zero")), Verdict::Continue);
-    assert_eq!(ok.on_child(1, Ok(1)), done);
-    assert_eq!(ok.on_child(2, Ok(2)), Verdict::Continue);
-    assert_eq!(ok.on_child(3, Err("three")), Verdict::Continue);
-    assert_eq!(ok.finish(), Ok(1));
+    assert_eq!(ok.on_child(&ChildInfo::new(0), Err("zero")), Verdict::Continue);
+    assert_eq!(ok.on_child(&ChildInfo::new(1), Ok(1)), done);
+    assert_eq!(ok.on_child(&ChildInfo::new(2), Ok(2)), Verdict::Continue);
+    assert_eq!(ok.on_child(&ChildInfo::new(3), Err("three")), Verdict::Continue);
+    assert_eq!(ok.finish(&Reason::Finished), Ok(1));
 
     let mut first = FirstDone::default();
-    assert_eq!(first.on_child(1, Err("one")), failed);
-    assert_eq!(first.on_child(0, Ok(0)), Verdict::Continue);
-    assert_eq!(first.finish(), Some(Err("one")));
+    assert_eq!(first.on_child(&ChildInfo::new(1), Err("one")), failed);
+    assert_eq!(first.on_child(&ChildInfo::new(0), Ok(0)), Verdict::Continue);
+    assert_eq!(first.finish(&Reason::Finished), Some(Err("one")));
     let mut first = FirstDone::default();
-    assert_eq!(first.on_child(1, Ok::<_, &str>(1)), done);
-    assert_eq!(first.finish(), Some(Ok(1)));
+    assert_eq!(first.on_child(&ChildInfo::new(1), Ok::<_, &str>(1)), done);
+    assert_eq!(first.finish(&Reason::Finished), Some(Ok(1)));
 }
 
 #[test]
 fn all_policies_have_a_debug_form_whatever_they_hold() {
     struct Mute;
     let (mut collect, mut settle) = (Collect::new(), Settle::new());
-    let _ = collect.on_child(1, Ok::<_, Mute>(Mute));
-    let _ = settle.on_child(1, Ok::<_, Mute>(Mute));
+    let _ = collect.on_child(&ChildInfo::new(1), Ok::<_, Mute>(Mute));
+    let _ = settle.on_child(&ChildInfo::new(1), Ok::<_, Mute>(Mute));
     let (mut ok, mut all) = (FirstOk::new(), AllErrors::new());
-    let _ = ok.on_child(0, Err::<Mute, _>(Mute));
-    let _ = all.on_child(0, Err::<Mute, _>(Mute));
+    let _ = ok.on_child(&ChildInfo::new(0), Err::<Mute, _>(Mute));
+    let _ = all.on_child(&ChildInfo::new(0), Err::<Mute, _>(Mute));
     let done = FirstDone::<Mute, Mute>::new();
     let forms = [
         format!("{collect:?}"),
@@ -643,9 +645,9 @@ fn policies_are_send_and_sync_if_what_they_keep_is() {
 fn errors<E>(errors: impl IntoIterator<Item = E>) -> Errors<E> {
     let mut policy = FirstOk::new();
     for error in errors {
-        let _ = policy.on_child(0, Err::<(), E>(error));
+        let _ = policy.on_child(&ChildInfo::new(0), Err::<(), E>(error));
     }
-    policy.finish().unwrap_err()
+    policy.finish(&Reason::Finished).unwrap_err()
 }
 
 /// An error with a cause, which its alternate form displays.
@@ -710,6 +712,15 @@ fn errors_are_made_from_a_vec_or_an_iterator() {
 }
 
 #[test]
+fn errors_grow_from_none() {
+    let mut some = Errors::default();
+    assert!(some.is_empty());
+    some.extend(["a", "b"]);
+    some.extend(vec!["c"]);
+    assert_eq!(some, errors(["a", "b", "c"]));
+}
+
+#[test]
 fn a_cancel_is_one_error_of_any_type_that_converts() {
     fn cancel(token: &CancelToken) -> CancelError {
         token.cancel_with(Reason::Deadline);
@@ -730,18 +741,14 @@ fn a_cancel_is_one_error_of_any_type_that_converts() {
 }
 
 #[test]
-fn errors_are_an_error_with_the_first_as_its_source() {
+fn errors_are_an_error_that_shows_nothing_twice() {
     let some = errors([Caused("a", fmt::Error), Caused("b", fmt::Error)]);
-    let source = some.source().and_then(|source| source.downcast_ref::<Caused>());
-    assert_eq!(source, Some(&Caused("a", fmt::Error)));
     assert!(some.iter().all(|error| error.source().is_some_and(|cause| cause.is::<fmt::Error>())));
-    let chain =
-        std::iter::successors(Some(&some as &(dyn Error + 'static)), |&error| error.source());
-    assert_eq!(
-        chain.map(ToString::to_string).collect::<Vec<_>>(),
-        ["2 errors: a; b", "a", &fmt::Error.to_string()],
-    );
+    assert!(some.source().is_none());
     let boxed: Box<dyn Error + Send + Sync> = some.into();
     assert!(boxed.is::<Errors<Caused>>());
-    assert!(errors::<Caused>([]).source().is_none());
+    let of_any = errors([anyhow::anyhow!("a").context("b"), anyhow::anyhow!("c")]);
+    assert_eq!(format!("{:#}", anyhow::Error::from(of_any)), "2 errors: b; c");
+    let boxed = || Box::<dyn Error + Send + Sync>::from("a");
+    assert_eq!(format!("{:#}", anyhow::Error::from(errors([boxed()]))), "1 error: a");
 }

@@ -9,7 +9,9 @@ use std::task::Poll;
 use crate::common::{
     CountOnDrop, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
 };
-use errgroup::{Boxed, Child, Children, FirstErr, Group, Handle, Policy, Reason, Verdict};
+use errgroup::{
+    Boxed, Child, ChildInfo, Children, FirstErr, Group, Handle, Policy, Reason, Verdict,
+};
 use futures::stream;
 
 type Seen = Arc<Mutex<Vec<(usize, Result<usize, &'static str>)>>>;
@@ -41,12 +43,12 @@ impl Recorder {
 impl Policy<usize, &'static str> for Recorder {
     type Output = Vec<usize>;
 
-    fn on_child(&mut self, index: usize, result: Result<usize, &'static str>) -> Verdict {
-        self.seen.lock().unwrap().push((index, result));
-        (self.stop)(index)
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<usize, &'static str>) -> Verdict {
+        self.seen.lock().unwrap().push((child.index(), result));
+        (self.stop)(child.index())
     }
 
-    fn finish(&mut self) -> Vec<usize> {
+    fn finish(&mut self, _: &Reason) -> Vec<usize> {
         *self.finished.lock().unwrap() += 1;
         self.seen.lock().unwrap().iter().map(|&(index, _)| index).collect()
     }
@@ -247,10 +249,8 @@ fn a_policy_is_dropped_with_its_group() {
     assert!(MockTask::new().poll(&mut group).is_ready());
     drop(group);
     assert_eq!(drops.get(), 2);
-    // A policy that replaces another.
-    let group = Jobs::new().with_policy(policy()).with_policy(policy());
-    assert_eq!(drops.get(), 3);
-    drop(group);
+    // With the group that is not made, since a policy was set.
+    panic_message(|| Jobs::new().with_policy(policy()).with_policy(policy()));
     assert_eq!(drops.get(), 4);
 }
 
@@ -263,7 +263,7 @@ struct Curious {
 impl Policy<usize, &'static str> for Curious {
     type Output = usize;
 
-    fn on_child(&mut self, _: usize, result: Result<usize, &'static str>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<usize, &'static str>) -> Verdict {
         let handle = self.handle.as_ref().unwrap();
         let _ = handle.stats();
         if self.left > 0 {
@@ -276,7 +276,7 @@ impl Policy<usize, &'static str> for Curious {
         Verdict::Continue
     }
 
-    fn finish(&mut self) -> usize {
+    fn finish(&mut self, _: &Reason) -> usize {
         let handle = self.handle.take().unwrap();
         handle.queue(ready(Ok(0)));
         handle.stats().ok
@@ -291,14 +291,18 @@ fn a_policy_may_use_a_handle() {
     struct Late(std::sync::mpsc::Receiver<Handle<Boxed<'static, usize, &'static str>>>, Curious);
     impl Policy<usize, &'static str> for Late {
         type Output = usize;
-        fn on_child(&mut self, index: usize, result: Result<usize, &'static str>) -> Verdict {
+        fn on_child(
+            &mut self,
+            child: &ChildInfo<'_>,
+            result: Result<usize, &'static str>,
+        ) -> Verdict {
             if let Ok(handle) = self.0.try_recv() {
                 self.1.handle = Some(handle);
             }
-            self.1.on_child(index, result)
+            self.1.on_child(child, result)
         }
-        fn finish(&mut self) -> usize {
-            self.1.finish()
+        fn finish(&mut self, why: &Reason) -> usize {
+            self.1.finish(why)
         }
     }
     let late = Late(receiver, Curious { handle: None, left: 3 });
@@ -319,10 +323,13 @@ fn first_err_is_the_default_and_may_be_named() {
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
     // Used by itself:
     let mut policy = FirstErr::default();
-    assert_eq!(policy.on_child(0, Ok(1)), Verdict::Continue);
-    assert_eq!(policy.on_child(1, Err::<usize, _>("one")), Verdict::Stop(Reason::Failed));
-    let _ = Policy::<(), _>::on_child(&mut policy, 2, Err("two"));
-    assert_eq!(Policy::<(), _>::finish(&mut policy), Err("one"));
+    assert_eq!(policy.on_child(&ChildInfo::new(0), Ok(1)), Verdict::Continue);
+    assert_eq!(
+        policy.on_child(&ChildInfo::new(1), Err::<usize, _>("one")),
+        Verdict::Stop(Reason::Failed)
+    );
+    let _ = Policy::<(), _>::on_child(&mut policy, &ChildInfo::new(2), Err("two"));
+    assert_eq!(Policy::<(), _>::finish(&mut policy, &Reason::Finished), Err("one"));
 }
 
 #[test]
@@ -337,4 +344,96 @@ fn a_verdict_while_go_drives_gives_the_child_back() {
     }
     assert_eq!(probe.polls(), 0);
     assert_eq!(task.poll(&mut group), Poll::Ready(vec![0]));
+}
+
+/// A policy that keeps what it is told of each child, and why the group has ended.
+#[derive(Default)]
+struct Told(Vec<(usize, Option<String>)>);
+
+impl<T, E> Policy<T, E> for Told {
+    type Output = (Vec<(usize, Option<String>)>, Reason);
+
+    fn on_child(&mut self, child: &ChildInfo<'_>, _: Result<T, E>) -> Verdict {
+        self.0.push((child.index(), child.name().map(String::from)));
+        Verdict::Continue
+    }
+
+    fn finish(&mut self, why: &Reason) -> Self::Output {
+        (std::mem::take(&mut self.0), why.clone())
+    }
+}
+
+#[test]
+fn the_policy_is_told_a_childs_name() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let task = MockTask::new();
+        let mut group = group.with_limit(2).with_policy(Told::default());
+        group.queue(job(ready(Ok(0))));
+        for name in ["one", "two", "three"] {
+            group.queue(errgroup::task(job(ready(Err("broken")))).name(name));
+        }
+        group.queue(errgroup::task(job(ready(Ok(4)))).weight(2));
+        group.handle().queue(errgroup::task(job(ready(Ok(5)))).name(String::from("five")));
+        let names = [None, Some("one"), Some("two"), Some("three"), None, Some("five")];
+        let expected = names.into_iter().map(|name| name.map(String::from)).enumerate().collect();
+        assert_eq!(task.run(&mut group), Poll::Ready((expected, Reason::Finished)));
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+    scenario(Group::new().with_observer(|_: &errgroup::Event| {}));
+}
+
+#[test]
+fn a_policy_that_is_set_after_the_first_handle_is_told_names_too() {
+    let group = Jobs::new();
+    let handle = group.handle();
+    let mut group = group.with_policy(Told::default());
+    handle.queue(errgroup::task(ready(Ok(1))).name("one"));
+    let (told, _) = MockTask::new().finish(&mut group);
+    assert_eq!(told, [(0, Some("one".into()))]);
+}
+
+#[test]
+fn finish_is_told_what_has_ended_the_group() {
+    fn told(stop: impl FnOnce(&mut Group<Boxed<'static, usize, &'static str>, Told>)) -> Reason {
+        let (task, gate) = (MockTask::new(), Gate::new());
+        let mut group = Jobs::new().with_policy(Told::default());
+        group.queue(waits(&gate, 0));
+        stop(&mut group);
+        assert!(task.poll(&mut group).is_pending());
+        gate.open(0);
+        task.finish(&mut group).1
+    }
+    assert_eq!(told(|_| ()), Reason::Finished);
+    assert_eq!(told(|group| assert!(group.token().cancel())), Reason::Cancelled);
+    let cause = Reason::cause("enough");
+    assert_eq!(told(|group| assert!(group.token().cancel_with(cause.clone()))), cause);
+
+    // The verdict of the policy, through one that wraps it.
+    struct StopAt<P>(usize, P);
+    impl<T, E, P: Policy<T, E>> Policy<T, E> for StopAt<P> {
+        type Output = P::Output;
+        fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
+            let verdict = self.1.on_child(child, result);
+            if child.index() == self.0 { Verdict::Stop(Reason::Done) } else { verdict }
+        }
+        fn finish(&mut self, why: &Reason) -> P::Output {
+            self.1.finish(why)
+        }
+    }
+    let mut group = Jobs::new().with_deadline(ready(())).with_policy(StopAt(0, Told::default()));
+    let gate = Gate::new();
+    group.queue(waits(&gate, 0));
+    let task = MockTask::new();
+    assert!(task.poll(&mut group).is_pending());
+    gate.open(0);
+    assert_eq!(task.finish(&mut group).1, Reason::Deadline);
+    let mut group = Jobs::new().with_policy(StopAt(0, Told::default()));
+    group.queue(ready(Ok(0)));
+    assert_eq!(task.finish(&mut group).1, Reason::Done);
 }

@@ -9,7 +9,9 @@ use crate::common::{
     waker_and_count, waker_fn,
 };
 use errgroup::future::Go;
-use errgroup::{Boxed, Child, Children, Group, Handle, Policy, Reason, TryGoError, Verdict};
+use errgroup::{
+    Boxed, Child, ChildInfo, Children, Group, Handle, Policy, Reason, TryGoError, Verdict,
+};
 use futures::stream;
 
 type Kind = Boxed<'static, usize, &'static str>;
@@ -149,11 +151,15 @@ fn the_index_has_no_gap_after_a_dropped_reservation() {
     struct Indices(Log);
     impl Policy<usize, &'static str> for Indices {
         type Output = ();
-        fn on_child(&mut self, index: usize, result: Result<usize, &'static str>) -> Verdict {
-            self.0.add(format!("{index}: {}", result.unwrap()));
+        fn on_child(
+            &mut self,
+            child: &ChildInfo<'_>,
+            result: Result<usize, &'static str>,
+        ) -> Verdict {
+            self.0.add(format!("{}: {}", child.index(), result.unwrap()));
             Verdict::Continue
         }
-        fn finish(&mut self) {}
+        fn finish(&mut self, _: &Reason) {}
     }
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
     let mut group: Group<Kind, _> = Group::new().with_limit(3).with_policy(Indices(log.clone()));

@@ -14,7 +14,8 @@ use crate::common::{
     Bomb, CountOnDrop, DropCounter, Gate, Inside, Job, Log, Meter, MockTask, OnDrop, Probe,
     count_polls, fails, job, logged_child, panic_message, waits, yield_now,
 };
-use errgroup::{Boxed, Child, Children, Group, Handle, Reason, TryGoError, task};
+use errgroup::{Boxed, Child, ChildInfo, Children, Group, Handle, Reason, TryGoError, task};
+use futures::future::{Either, FutureExt, TryFutureExt};
 use futures::stream::{self, FusedStream, Stream, StreamExt, TryStreamExt};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -128,9 +129,9 @@ fn many_children_give_each_result_once() {
 // === the end ===
 
 #[test]
-fn an_empty_group_gives_no_result_and_stays_at_its_end() {
+fn a_stream_whose_feed_has_ended_gives_no_result_and_stays_at_its_end() {
     let task = MockTask::new();
-    let mut results = Jobs::new().results();
+    let mut results = Jobs::new().results().feed(stream::empty::<Job>());
     let token = results.token().clone();
     assert!(!results.is_terminated());
     assert_eq!(next(&task, &mut results), Poll::Ready(None));
@@ -138,13 +139,186 @@ fn an_empty_group_gives_no_result_and_stays_at_its_end() {
     assert_eq!(next(&task, &mut results), Poll::Ready(None));
     assert_eq!(token.reason(), Some(Reason::Finished));
     assert!(matches!(results.try_go(job(ready(Ok(1)))), Err(TryGoError::Stopped(_))));
+    assert!(matches!(results.try_queue(job(ready(Ok(1)))), Err(TryGoError::Closed(_))));
     assert_eq!(results.size_hint(), (0, Some(0)));
-
-    let mut fed = Jobs::new().results().feed(stream::empty::<Job>());
-    assert_eq!(next(&task, &mut fed), Poll::Ready(None));
-    assert!(fed.is_terminated());
-    assert_eq!(next(&task, &mut fed), Poll::Ready(None));
     assert_eq!(task.wakes(), 0);
+}
+
+#[test]
+fn a_stream_that_is_empty_goes_on_with_what_is_added_afterwards() {
+    fn scenario<C>(group: Group<C>, in_order: bool)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, gate) = (MockTask::new(), Gate::new());
+        let mut results = group.with_limit(2).results();
+        if in_order {
+            results = results.in_order();
+        }
+        let handle = results.handle();
+        assert!(!results.is_terminated());
+        for n in 0..3 {
+            for _ in 0..2 {
+                assert_eq!(next(&task, &mut results), Poll::Ready(None));
+                assert!(results.is_terminated() && results.is_empty());
+            }
+            assert!(!results.is_stopped() && !results.token().is_cancelled());
+            match n {
+                0 => results.queue(waits(&gate, n)),
+                1 => assert!(results.try_go(waits(&gate, n)).is_ok()),
+                _ => assert!(handle.try_queue(waits(&gate, n)).is_ok()),
+            }
+            assert!(!results.is_terminated());
+            let wakes = task.wakes();
+            assert!(next(&task, &mut results).is_pending());
+            assert!(!results.is_terminated() && !results.is_empty());
+            gate.open(n);
+            assert_eq!(task.wakes(), wakes + 1);
+            assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(n))));
+            assert!(!results.is_terminated() && results.is_empty());
+        }
+        let stats = results.stats();
+        assert_eq!((stats.ok, stats.dropped), (3, 0));
+    }
+    for in_order in [false, true] {
+        scenario(Group::new(), in_order);
+        scenario(Group::local(), in_order);
+        scenario(Group::unboxed(), in_order);
+    }
+}
+
+#[test]
+fn a_go_of_a_handle_revives_an_empty_stream() {
+    let (task, adder) = (MockTask::new(), MockTask::new());
+    let mut results = Jobs::new().with_limit(1).results();
+    let handle = results.handle();
+    assert_eq!(next(&task, &mut results), Poll::Ready(None));
+    assert!(matches!(adder.poll(&mut handle.go(job(ready(Ok(1))))), Poll::Ready(Ok(()))));
+    assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
+}
+
+#[test]
+fn an_empty_stream_is_over_once_it_has_stopped() {
+    let task = MockTask::new();
+    let mut results = Jobs::new().results();
+    let (handle, probe) = (results.handle(), Probe::new());
+    assert_eq!(next(&task, &mut results), Poll::Ready(None));
+    results.token().cancel();
+    results.queue(probe.watch(ready(Ok(1))));
+    assert_eq!((probe.polls(), probe.drops(), results.stats().dropped), (0, 1, 1));
+    assert_eq!(next(&task, &mut results), Poll::Ready(None));
+    assert!(results.is_terminated() && handle.is_closed());
+    assert!(matches!(results.try_queue(job(ready(Ok(1)))), Err(TryGoError::Stopped(_))));
+}
+
+#[test]
+fn children_that_fail_fast_or_panic_end_a_stream_for_good() {
+    let task = MockTask::new();
+    let mut results = Jobs::new().results().fail_fast();
+    assert_eq!(next(&task, &mut results), Poll::Ready(None));
+    results.queue(job(ready(Err("it"))));
+    assert_eq!(available(&task, &mut results), [Err("it")]);
+    assert!(results.is_terminated() && results.is_stopped());
+
+    let mut results = Jobs::new().results();
+    assert_eq!(next(&task, &mut results), Poll::Ready(None));
+    results.queue(job(async { panic_any("a child") }));
+    assert_eq!(panic_message(|| next(&task, &mut results)), "a child");
+    assert!(results.is_terminated());
+    assert_eq!(next(&task, &mut results), Poll::Ready(None));
+}
+
+#[test]
+fn daemons_alone_are_ended_and_end_the_stream() {
+    let task = MockTask::new();
+    let mut results = Jobs::new().results();
+    let token = results.token().clone();
+    results.queue(
+        errgroup::task(job(
+            async move { Ok(token.cancelled().await == Reason::Finished) }.map_ok(usize::from)
+        ))
+        .daemon(),
+    );
+    available(&task, &mut results);
+    assert!(results.is_terminated() && results.is_stopped());
+}
+
+#[test]
+fn a_loop_over_messages_and_results_loses_nothing() {
+    let task = MockTask::new();
+    let tap = crate::common::Tap::new();
+    let mut results = Jobs::new().with_limit(2).results();
+    let mut got = Vec::new();
+    let mut messages = tap.clone();
+    let mut looping = Box::pin(async {
+        let mut ended = false;
+        while !(ended && results.is_empty()) {
+            // As `select!` does, with its branch disabled by a pattern that does not match.
+            let result = results.next().map(|result| result.map_or(Poll::Pending, Poll::Ready));
+            let message = async { if ended { pending().await } else { messages.next().await } };
+            futures::pin_mut!(result, message);
+            match futures::future::select(message, result).await {
+                Either::Left((Some(n), _)) => results.queue(job(async move {
+                    yield_now().await;
+                    Ok(n)
+                })),
+                Either::Left((None, _)) => ended = true,
+                Either::Right((Poll::Ready(result), _)) => got.push(result.unwrap()),
+                Either::Right((Poll::Pending, message)) => match message.await {
+                    Some(n) => results.queue(job(ready(Ok(n)))),
+                    None => ended = true,
+                },
+            }
+        }
+    });
+    for n in 0..4 {
+        assert!(task.run(&mut looping).is_pending());
+        tap.put(n);
+    }
+    assert!(task.run(&mut looping).is_pending());
+    tap.end();
+    assert!(task.run(&mut looping).is_ready());
+    drop(looping);
+    assert_eq!((got, results.stats().dropped), (vec![0, 1, 2, 3], 0));
+}
+
+#[test]
+fn the_length_counts_what_runs_what_is_queued_and_what_is_unread() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut results = Jobs::new().with_limit(2).results();
+    (0..4).for_each(|n| results.queue(waits(&gate, n)));
+    assert_eq!(results.len(), 4);
+    gate.open(0);
+    gate.open(1);
+    assert!(next(&task, &mut results).is_ready());
+    // One is unread, one runs, one is queued.
+    assert_eq!(results.len(), 3);
+    gate.open(2);
+    gate.open(3);
+    assert_eq!(available(&task, &mut results).len(), 3);
+    assert!(results.is_empty());
+}
+
+#[test]
+fn the_size_of_a_fed_stream_is_that_of_its_feed_and_its_children() {
+    let task = MockTask::new();
+    let children = || stream::iter((0..5).map(|n| job(ready(Ok(n)))));
+    let mut results = Jobs::new().with_limit(2).results().feed(children());
+    for n in (0..=5).rev() {
+        assert_eq!(results.size_hint(), (n, Some(n)));
+        assert_eq!(matches!(next(&task, &mut results), Poll::Ready(Some(_))), n > 0);
+    }
+    // A handle may add more.
+    let mut results = Jobs::new().with_limit(2).results().feed(children());
+    let handle = results.handle();
+    assert_eq!(results.size_hint(), (5, None));
+    handle.queue(job(ready(Ok(6))));
+    assert_eq!(results.size_hint(), (6, None));
+    // What is left after a stop, no count of children says.
+    assert!(next(&task, &mut results).is_ready());
+    results.token().cancel();
+    assert_eq!(results.size_hint(), (1, None));
 }
 
 #[test]
@@ -164,7 +338,7 @@ fn a_waiter_at_a_handle_holds_the_stream_open() {
     gate.open(1);
     assert_eq!(available(&task, &mut results), [Ok(1)]);
     assert_eq!(next(&task, &mut results), Poll::Ready(None));
-    assert!(handle.is_closed());
+    assert!(results.is_empty());
 }
 
 #[test]
@@ -994,7 +1168,7 @@ fn children_of_a_group_that_was_polled_yield_their_results() {
     gate.open(0);
     assert_eq!(available(&task, &mut results), [Ok(0), Ok(1), Ok(2)]);
     assert_eq!(next(&task, &mut results), Poll::Ready(None));
-    assert!(handle.is_closed());
+    assert_eq!(handle.stats().ok, 3);
 }
 
 #[test]
@@ -1017,10 +1191,14 @@ fn the_policy_that_was_set_is_dropped_and_the_children_are_not() {
     struct Keep(#[allow(dead_code)] CountOnDrop);
     impl errgroup::Policy<usize, &'static str> for Keep {
         type Output = ();
-        fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> errgroup::Verdict {
+        fn on_child(
+            &mut self,
+            _: &ChildInfo<'_>,
+            _: Result<usize, &'static str>,
+        ) -> errgroup::Verdict {
             unreachable!("the stream has replaced the policy")
         }
-        fn finish(&mut self) {}
+        fn finish(&mut self, _: &Reason) {}
     }
     let (task, drops, probe) = (MockTask::new(), DropCounter::default(), Probe::new());
     let mut group = Jobs::new().with_policy(Keep(drops.guard()));

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use crate::common::{CountOnDrop, DropCounter, Gate, Log, MockTask, logged_child, yield_now};
-use errgroup::{Boxed, Group, Handle, Policy, Reason, Verdict};
+use errgroup::{Boxed, ChildInfo, Group, Handle, Policy, Reason, Verdict};
 use futures::future::FusedFuture;
 
 type Kind = Boxed<'static, usize, &'static str>;
@@ -209,13 +209,13 @@ struct AtMost {
 impl Policy<usize, &'static str> for AtMost {
     type Output = Result<(), Verdicts>;
 
-    fn on_child(&mut self, _index: usize, result: Result<usize, &'static str>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<usize, &'static str>) -> Verdict {
         self.failed += usize::from(result.is_err());
         self.log.add(format!("{result:?}"));
         Verdict::Continue
     }
 
-    fn finish(&mut self) -> Self::Output {
+    fn finish(&mut self, _: &Reason) -> Self::Output {
         self.log.add("finish");
         if self.failed > self.most { Err(Verdicts::TooMany(self.failed)) } else { Ok(()) }
     }
@@ -289,10 +289,10 @@ fn an_output_that_is_an_error_without_a_failure_does_not_outrank_the_bodys() {
     struct Never;
     impl Policy<usize, &'static str> for Never {
         type Output = Result<(), &'static str>;
-        fn on_child(&mut self, _: usize, _: Result<usize, &'static str>) -> Verdict {
+        fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
             Verdict::Continue
         }
-        fn finish(&mut self) -> Self::Output {
+        fn finish(&mut self, _: &Reason) -> Self::Output {
             Err("never content")
         }
     }
@@ -311,10 +311,10 @@ fn after_a_policy_stopped_at_an_ok_the_bodys_error_is_the_result() {
     struct FirstOk;
     impl Policy<usize, &'static str> for FirstOk {
         type Output = Result<(), &'static str>;
-        fn on_child(&mut self, _: usize, result: Result<usize, &'static str>) -> Verdict {
+        fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<usize, &'static str>) -> Verdict {
             if result.is_ok() { Verdict::Stop(Reason::Done) } else { Verdict::Continue }
         }
-        fn finish(&mut self) -> Self::Output {
+        fn finish(&mut self, _: &Reason) -> Self::Output {
             Ok(())
         }
     }
@@ -391,4 +391,38 @@ fn a_dropped_try_scope_drops_body_and_children() {
     assert_eq!(drops.get(), 2);
     let handle = keep.borrow_mut().take().unwrap();
     assert_eq!(handle.token().reason(), Some(Reason::Dropped));
+}
+
+#[test]
+fn a_group_that_collects_gives_the_bodys_value_and_its_own() {
+    let task = MockTask::new();
+    let scope = group().with_limit(1).collect().try_scope(async |handle| {
+        for n in 0..3 {
+            handle.queue(ready(Ok(n)));
+        }
+        Ok("body")
+    });
+    assert_eq!(task.finish(scope), Ok(("body", vec![0, 1, 2])));
+    let scope = group().collect().try_scope(async |handle| {
+        handle.queue(ready(Err("a child")));
+        Ok(())
+    });
+    assert_eq!(task.finish(scope), Err("a child"));
+    let scope = group().collect().try_scope(async |handle| {
+        handle.queue(fails_when_told(handle.clone(), "a child"));
+        Err::<(), _>("the body")
+    });
+    assert_eq!(task.finish(scope), Err("the body"));
+    let scope = group().collect().try_scope(async |handle| {
+        handle.queue(ready(Err("a child")));
+        handle.token().cancelled().await;
+        Err::<(), _>("the body")
+    });
+    assert_eq!(task.finish(scope), Err("a child"));
+    // Named.
+    let scope = group().collect().named().try_scope(async |handle| {
+        handle.queue(ready(Ok(1)));
+        Ok(handle.stats().running)
+    });
+    assert_eq!(task.finish(scope), Ok((1, vec![1])));
 }

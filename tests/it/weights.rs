@@ -380,13 +380,84 @@ fn panics_stops_and_drops_leave_the_stats_right() {
 }
 
 #[test]
-fn a_weight_of_zero_counts_as_one() {
-    let gate = Gate::new();
+fn a_child_without_a_weight_waits_only_for_its_turn() {
+    let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::new().with_limit(2);
+    let child = |n, weight| Scale::default().child(&gate, n, weight);
+    let now = |group: &Group<Kind>| (group.stats().running, group.stats().queued);
     for n in 0..3 {
-        group.queue(Scale::default().child(&gate, n, 0));
+        group.queue(child(n, 0));
     }
-    assert_eq!((group.stats().running, group.stats().queued), (2, 1));
+    assert_eq!(now(&group), (3, 0));
+    group.queue(child(3, 2));
+    assert_eq!(now(&group), (4, 0), "those without a weight take no room");
+    assert!(group.try_go(child(4, 0)).is_ok(), "nor do they need any");
+    group.queue(child(5, 1));
+    group.queue(child(6, 0));
+    assert_eq!(now(&group), (5, 2), "nothing overtakes the head of the queue");
+    assert!(matches!(group.try_go(child(7, 0)), Err(TryGoError::AtLimit(_))));
+    gate.open(3);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(now(&group), (6, 0));
+    // A pause is one for all.
+    group.set_limit(Some(0));
+    group.queue(child(7, 0));
+    assert_eq!(now(&group), (6, 1));
+    group.set_limit(Some(1));
+    assert_eq!(now(&group), (7, 0));
+    (0..8).for_each(|n| gate.open(n));
+    assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(group.stats().ok, 8);
+}
+
+#[test]
+fn a_child_heavier_than_the_limit_runs_alone_but_for_those_without_a_weight() {
+    let (driver, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::new().with_limit(2);
+    let handle = group.handle();
+    let child = |n, weight| Scale::default().child(&gate, n, weight);
+    group.queue(child(0, 0));
+    group.queue(child(1, 9));
+    assert_eq!(group.stats().running, 2);
+    group.queue(child(2, 1));
+    let waiter = MockTask::new();
+    let mut go = handle.go(child(3, 0));
+    assert!(waiter.poll(&mut go).is_pending());
+    gate.open(1);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(waiter.wakes(), 1);
+    // The limit is lowered before it comes: it needs no room.
+    group.set_limit(Some(1));
+    assert!(waiter.poll(&mut go).is_ready());
+    assert_eq!((group.stats().running, waiter.wakes()), (3, 1));
+    [0, 2, 3].into_iter().for_each(|n| gate.open(n));
+    assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn reservations_of_no_weight_come_and_go_without_a_trace() {
+    let (driver, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::new().with_limit(1);
+    let handle = group.handle();
+    let child = |n, weight| Scale::default().child(&gate, n, weight);
+    group.queue(child(0, 1));
+    let [first, second, third] = [(); 3].map(|()| MockTask::new());
+    let mut heavy = handle.go(child(1, 3));
+    let mut none = handle.go(child(2, 0));
+    let mut plain = handle.go(child(3, 1));
+    assert!(first.poll(&mut heavy).is_pending());
+    assert!(second.poll(&mut none).is_pending());
+    assert!(third.poll(&mut plain).is_pending());
+    gate.open(0);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!([first.wakes(), second.wakes(), third.wakes()], [1, 1, 0]);
+    drop(none);
+    drop(heavy);
+    assert_eq!(third.wakes(), 1);
+    assert!(third.poll(&mut plain).is_ready());
+    gate.open(3);
+    assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!((group.stats().ok, group.stats().dropped), (2, 0));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 //! it, within a bound on the switches, and every value that a load may see.
 //!
 //! The `ParentWaker`, the `ChildWaker`s and `ReadyBits`, the blocks, the regions, the set, the
-//! `WakeFlag` and the halves of a spawned child are the crate's own sources; [`sync`](util::sync)
-//! puts loom's atomics and mutex below them, with an `Arc` and an `AtomicWaker` made of those.
+//! `WakeFlag`, the halves of a spawned child, and a joinable child with its handle are the crate's
+//! own sources; [`sync`](util::sync) puts loom's atomics and mutex below them, with an `Arc` and an
+//! `AtomicWaker` made of those.
 //! What is written again is the group's loop around the set ([`engine`]), the set's loop around
 //! blocks that are in regions ([`overflow`]), and the spawner's call and the group's wait for
 //! spawned children ([`spawned`]). The data that a child waits for is written and read `Relaxed`,
@@ -36,7 +37,11 @@
 //!   that may come later; `DONE` not set for a spawner's panic, or set before there is a
 //!   completion; a future that looks at `ABANDONED` before it registers its task, or is not woken
 //!   for it;
-//! - `Completions`: a notification before the report.
+//! - `Completions`: a notification before the report;
+//! - `Joinable`: a child that looks at `ABORTED` before it registers its task, or not again after;
+//! - `JoinCell`: `DONE` set before the ending is stored; an abort that wakes no task;
+//! - `ChildHandle`: no second look at `DONE` after its task is registered;
+//! - `JoinLink`: an abort that looks for the link before it sets `ABORTED`.
 //!
 //! # What it does not see
 //!
@@ -54,6 +59,7 @@
 extern crate alloc;
 
 mod engine;
+mod joinable;
 mod overflow;
 mod spawned;
 mod task;

@@ -38,6 +38,7 @@ pub struct Traits {
     pub weight: usize,
     pub priority: i32,
     pub daemon: bool,
+    pub until_stop: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -180,19 +181,33 @@ impl Model {
 
     /// How much room they take.
     fn used(&self) -> usize {
+        self.weights().sum()
+    }
+
+    fn weights(&self) -> impl Iterator<Item = usize> + '_ {
         let running = self.running.iter().map(|id| self.traits[*id].weight);
-        let reserved = self.starting.iter().map(|slot| match slot {
-            Slot::Child(_) => 0,
-            Slot::Reserved(ticket) => self.ticket_weight(*ticket),
+        let reserved = self.starting.iter().filter_map(|slot| match slot {
+            Slot::Child(_) => None,
+            Slot::Reserved(ticket) => Some(self.ticket_weight(*ticket)),
         });
-        running.chain(reserved).sum()
+        running.chain(reserved)
     }
 
     /// **Never above the limit**: a child is admitted only if this holds. A child that is heavier
-    /// than the limit runs alone.
+    /// than the limit runs alone. One without a weight needs no room, unless admission is paused.
     fn fits(&self, weight: usize) -> bool {
-        self.limit
-            .is_none_or(|limit| self.used() + weight <= limit || (self.count() == 0 && limit > 0))
+        self.limit.is_none_or(|limit| {
+            let used = self.used();
+            used + weight <= limit || (limit > 0 && (used == 0 || weight == 0))
+        })
+    }
+
+    /// Returns `true` if more room is taken than there is, but for a child that runs alone.
+    fn is_over_limit(&self) -> bool {
+        self.limit.is_some_and(|limit| match limit {
+            0 => self.count() > 0,
+            _ => self.used() > limit && self.weights().filter(|weight| *weight > 0).count() > 1,
+        })
     }
 
     /// **Never more than there are permits**, one for each child.
@@ -223,7 +238,9 @@ impl Model {
     fn ticket_traits(&self, ticket: Ticket) -> Traits {
         match self.waiters[&ticket].kind {
             Kind::Go(id) => self.traits[id],
-            Kind::Feed { .. } => Traits { weight: 1, priority: 0, daemon: false },
+            Kind::Feed { .. } => {
+                Traits { weight: 1, priority: 0, daemon: false, until_stop: false }
+            }
         }
     }
 
@@ -237,7 +254,7 @@ impl Model {
         assert_eq!(self.queue.insert(rank, entry), None);
     }
 
-    fn is_daemon(&self, id: Id) -> bool {
+    pub fn is_daemon(&self, id: Id) -> bool {
         self.traits[id].daemon
     }
 
@@ -298,8 +315,9 @@ impl Model {
     fn fulfil(&mut self, ticket: Ticket, id: Id) {
         assert!(!self.is_stopped());
         let at = self.slot(ticket).unwrap();
-        let more = self.traits[id].weight - self.ticket_weight(ticket);
-        if more == 0 || self.count() == 1 || self.fits(more) {
+        let (weight, reserved) = (self.traits[id].weight, self.ticket_weight(ticket));
+        let alone = self.used() == reserved;
+        if weight <= reserved || alone || self.fits(weight - reserved) {
             self.starting[at] = Slot::Child(id);
             self.accept(id);
         } else {
@@ -332,10 +350,7 @@ impl Model {
         }
         // **A lowered limit** takes reserved room back, unless a child is held behind it, or the
         // waiter is alone.
-        while self
-            .limit
-            .is_some_and(|limit| self.used() > limit && (self.count() > 1 || limit == 0))
-        {
+        while self.is_over_limit() {
             let Some(&Slot::Reserved(ticket)) = self.starting.back() else {
                 break;
             };
@@ -599,6 +614,7 @@ impl Model {
     pub fn polled(&mut self, id: Id) {
         assert!(matches!(self.place(id), Place::Running(_)), "{id} does not run");
         assert!(self.awake.remove(&id), "{id} was not woken");
+        assert!(!self.ends_with_stop(id), "{id} ends with the stop");
         if self.unpolled.contains(&id) {
             assert_eq!(self.unpolled.pop_front(), Some(id), "out of order");
         }
@@ -632,9 +648,11 @@ impl Model {
                 return;
             }
         };
-        self.ended.push(Ended { index, result });
-        if let Some(reason) = self.rule.stops(result) {
-            self.stop(reason);
+        if result.is_err() || !self.is_daemon(id) {
+            self.ended.push(Ended { index, result });
+            if let Some(reason) = self.rule.stops(result) {
+                self.stop(reason);
+            }
         }
         if self.is_stopped() {
             self.drop_queue();
@@ -702,14 +720,32 @@ impl Model {
     /// **When the grace is over**, the running children are dropped.
     fn cut_off(&mut self) {
         for id in std::mem::take(&mut self.running) {
-            self.set(id, Place::Gone);
-            self.dropped += 1;
-            // The `go` that it holds is dropped with it.
-            let inside = self.waiters.iter().find(|(_, waiter)| waiter.inside == Some(id));
-            if let Some((&ticket, _)) = inside {
-                self.leave(ticket);
-            }
+            self.gone(id);
         }
+    }
+
+    fn gone(&mut self, id: Id) {
+        self.set(id, Place::Gone);
+        self.dropped += 1;
+        // The `go` that it holds is dropped with it.
+        let inside = self.waiters.iter().find(|(_, waiter)| waiter.inside == Some(id));
+        if let Some((&ticket, _)) = inside {
+            self.leave(ticket);
+        }
+    }
+
+    /// **A child that ends with the stop** is polled no more after it.
+    pub fn ends_with_stop(&self, id: Id) -> bool {
+        let runs = matches!(self.place(id), Place::Running(_));
+        runs && self.is_stopped() && self.traits[id].until_stop
+    }
+
+    /// It is dropped in the group's next poll, or, if it has yielded, in the one after it.
+    pub fn dropped_by_stop(&mut self, id: Id) {
+        self.running.retain(|other| *other != id);
+        self.awake.remove(&id);
+        self.unpolled.retain(|other| *other != id);
+        self.gone(id);
     }
 
     /// Ends a poll that the group has not resolved in.
@@ -717,6 +753,8 @@ impl Model {
         self.waited_for_permit = self.lacks_permit();
         assert!(!self.has_daemons_only(), "they were not told");
         assert!(!self.grace_is_due(), "the grace has not begun");
+        let late = |id: &Id| self.ends_with_stop(*id) && !self.awake.contains(id);
+        assert!(!self.running.iter().any(late), "it has not ended with the stop");
     }
 
     fn grace_is_due(&self) -> bool {

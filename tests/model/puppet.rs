@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use errgroup::future::Go;
 use errgroup::{
-    AllErrors, Boxed, Collect, FirstDone, FirstErr, FirstOk, Group, Handle, Policy, Settle, Task,
-    Verdict, task,
+    AllErrors, Boxed, ChildInfo, Collect, FirstDone, FirstErr, FirstOk, Group, Handle, Policy,
+    Reason, Settle, Task, Verdict, task,
 };
 
 use crate::promises::{Answer, Id, Outcome, Traits};
@@ -39,6 +39,8 @@ pub enum Event {
     /// It has dropped its `go`.
     GaveUp(Id),
     Panicked(Id),
+    /// It returns `Ok`.
+    Returned(Id),
     /// Its result has reached the policy, with its index. The `bool` is `true` for an `Ok`.
     Finished(Id, usize, bool),
     Dropped(Id),
@@ -83,7 +85,10 @@ impl Future for Puppet {
                     this.maker.note(Event::GaveUp(this.id));
                 }
                 match outcome {
-                    Outcome::Ok => return Poll::Ready(Ok(this.id)),
+                    Outcome::Ok => {
+                        this.maker.note(Event::Returned(this.id));
+                        return Poll::Ready(Ok(this.id));
+                    }
                     Outcome::Failed => return Poll::Ready(Err(this.id)),
                     Outcome::Panicked => {
                         this.maker.note(Event::Panicked(this.id));
@@ -125,9 +130,10 @@ impl Drop for Puppet {
 
 /// Returns a child with what is asked for it.
 pub fn dressed(puppet: Puppet, traits: Traits) -> Task<Puppet> {
-    let Traits { weight, priority, daemon } = traits;
+    let Traits { weight, priority, daemon, until_stop } = traits;
     let child = task(puppet).weight(weight).priority(priority);
-    if daemon { child.daemon() } else { child }
+    let child = if daemon { child.daemon() } else { child };
+    if until_stop { child.until_stop() } else { child }
 }
 
 pub fn answer<T, E>(poll: &Poll<Result<T, E>>) -> Answer {
@@ -219,32 +225,32 @@ impl NotingPolicy {
 impl Policy<Id, Id> for NotingPolicy {
     type Output = Output;
 
-    fn on_child(&mut self, index: usize, result: Returned) -> Verdict {
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Returned) -> Verdict {
         let (Ok(id) | Err(id)) = result;
-        self.0.note(Event::Finished(id, index, result.is_ok()));
+        self.0.note(Event::Finished(id, child.index(), result.is_ok()));
         match &mut self.1 {
-            Inner::FirstErr(policy) => policy.on_child(index, result),
-            Inner::Collect(policy) => policy.on_child(index, result),
-            Inner::AllErrors(policy) => policy.on_child(index, result),
-            Inner::Settle(policy) => policy.on_child(index, result),
-            Inner::FirstOk(policy) => policy.on_child(index, result),
-            Inner::FirstDone(policy) => policy.on_child(index, result),
+            Inner::FirstErr(policy) => policy.on_child(child, result),
+            Inner::Collect(policy) => policy.on_child(child, result),
+            Inner::AllErrors(policy) => policy.on_child(child, result),
+            Inner::Settle(policy) => policy.on_child(child, result),
+            Inner::FirstOk(policy) => policy.on_child(child, result),
+            Inner::FirstDone(policy) => policy.on_child(child, result),
         }
     }
 
-    fn finish(&mut self) -> Output {
+    fn finish(&mut self, why: &Reason) -> Output {
         match &mut self.1 {
-            Inner::FirstErr(policy) => Output::FirstErr(Policy::<Id, Id>::finish(policy)),
-            Inner::Collect(policy) => Output::Collect(policy.finish()),
+            Inner::FirstErr(policy) => Output::FirstErr(Policy::<Id, Id>::finish(policy, why)),
+            Inner::Collect(policy) => Output::Collect(policy.finish(why)),
             Inner::AllErrors(policy) => {
-                let output = Policy::<Id, Id>::finish(policy);
+                let output = Policy::<Id, Id>::finish(policy, why);
                 Output::AllErrors(output.map_err(|errors| errors.into_vec()))
             }
-            Inner::Settle(policy) => Output::Settle(policy.finish()),
+            Inner::Settle(policy) => Output::Settle(policy.finish(why)),
             Inner::FirstOk(policy) => {
-                Output::FirstOk(policy.finish().map_err(|errors| errors.into_vec()))
+                Output::FirstOk(policy.finish(why).map_err(|errors| errors.into_vec()))
             }
-            Inner::FirstDone(policy) => Output::FirstDone(policy.finish()),
+            Inner::FirstDone(policy) => Output::FirstDone(policy.finish(why)),
         }
     }
 }

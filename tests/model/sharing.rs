@@ -350,7 +350,7 @@ fn leaf() -> BoxedStrategy<Kid> {
         2 => Just(vec![Act::Wait]),
     ];
     let priority = prop_oneof![6 => Just(0), 4 => Just(-1), 1 => Just(1)];
-    let weight = prop_oneof![20 => Just(1), 1 => 2..4_usize];
+    let weight = prop_oneof![20 => Just(1), 1 => Just(0), 1 => 2..4_usize];
     let (daemon, fails) = (prop::bool::weighted(0.03), prop::bool::weighted(0.01));
     (weight, priority, daemon, acts, fails)
         .prop_map(|(weight, priority, daemon, acts, fails)| Kid {

@@ -399,7 +399,7 @@ impl Env {
         let Kid { weight, priority, daemon, acts, fails } = kid;
         let mut state = self.group(at);
         state.made += 1;
-        state.heavy |= weight > 1;
+        state.heavy |= weight != 1;
         drop(state);
         let (env, drops) = (self.clone(), self.0.children.guard());
         let acting = async move {

@@ -431,6 +431,8 @@ impl World {
         let mut awake = self.model.awake.clone();
         awake.retain(|id| self.model.running.contains(id));
         let polled = Self::follow_events(&mut self.model, &mut self.dropped, &self.maker);
+        // Those that end with the stop are dropped instead.
+        awake.retain(|id| !self.dropped.contains(id));
         assert!(
             self.model.closed || awake.is_subset(&polled),
             "not all woken children were polled"
@@ -502,11 +504,18 @@ impl World {
                     model.leave(ticket);
                 }
                 Event::Panicked(id) => model.finished(id, Outcome::Panicked),
+                // **A daemon's value is no result**: the policy is not told.
+                Event::Returned(id) if model.is_daemon(id) => model.finished(id, Outcome::Ok),
+                Event::Returned(_) => {}
                 Event::Finished(id, index, ok) => {
+                    assert!(!ok || !model.is_daemon(id), "the policy is told a daemon's value");
                     assert_eq!(model.place(id), Place::Running(index), "the index");
                     model.finished(id, if ok { Outcome::Ok } else { Outcome::Failed });
                 }
                 Event::Dropped(id) => {
+                    if model.ends_with_stop(id) {
+                        model.dropped_by_stop(id);
+                    }
                     // **Exactly once.**
                     assert!(dropped.insert(id), "{id} is dropped again");
                 }

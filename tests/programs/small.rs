@@ -1,6 +1,7 @@
 //! The small examples, started as programs.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use crate::program;
 
@@ -95,4 +96,44 @@ fn the_bar_ends_with_the_group() {
     let output = Command::new(program("progress")).arg(root.path()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "30 files digested\n");
+}
+
+// === downloads ===
+
+#[test]
+fn one_download_is_stopped_by_its_id_and_the_others_go_on() {
+    let commands = "start small 3\nstart huge 999999\nstart queued 999999\nstart last 2\n\
+                    stop 3\nstop 2\nstop 9\n";
+    let said = manage(commands);
+    for line in [
+        "1 small: 3 kB",
+        "2 huge: the child was aborted, after",
+        "3 queued: the child was aborted, after 0 kB",
+        "4 last: 2 kB",
+        "9: there is no such download",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+#[test]
+fn quit_drops_all_downloads() {
+    let said = manage("start huge 999999\nlist\nstart queued 999999\nquit\nstart late 1\n");
+    for line in ["1 huge: loading, ", "1 huge: the child was dropped", "2 queued: the child was"] {
+        assert!(said.contains(line), "{said}");
+    }
+    assert!(!said.contains("late"), "{said}");
+}
+
+/// Runs the example with these commands, and returns what it prints.
+fn manage(commands: &str) -> String {
+    let mut program = Command::new(program("downloads"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    program.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+    let output = program.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use errgroup::{CancelToken, Group, Policy, Reason, Verdict};
+use errgroup::{CancelToken, ChildInfo, Group, Policy, Reason, Verdict};
 
 use server::Connections;
 use signals::{Signal, Signals};
@@ -189,7 +189,7 @@ struct TellFirstErr(Result<(), Arc<Cause>>);
 impl Policy<(), Cause> for TellFirstErr {
     type Output = Result<(), Arc<Cause>>;
 
-    fn on_child(&mut self, _index: usize, result: Result<(), Cause>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<(), Cause>) -> Verdict {
         match result {
             Err(cause) if self.0.is_ok() => {
                 let cause = Arc::new(cause);
@@ -200,7 +200,7 @@ impl Policy<(), Cause> for TellFirstErr {
         }
     }
 
-    fn finish(&mut self) -> Self::Output {
+    fn finish(&mut self, _: &Reason) -> Self::Output {
         self.0.clone()
     }
 }

@@ -4,15 +4,17 @@ use crate::util::panic::catch;
 const WEIGHT_ONE: Request<'_> = Request::PLAIN;
 
 fn child(key: ChildKey) -> QueuedChild {
-    QueuedChild { key, options: None }
+    QueuedChild { key, options: None, join: None }
 }
 
 fn heavy(key: ChildKey, weight: usize) -> QueuedChild {
-    QueuedChild { key, options: Some(Box::new(Options { weight, ..Options::default() })) }
+    let options = Some(Box::new(Options { weight, ..Options::default() }));
+    QueuedChild { options, ..child(key) }
 }
 
 fn daemon(key: ChildKey) -> QueuedChild {
-    QueuedChild { key, options: Some(Box::new(Options { daemon: true, ..Options::default() })) }
+    let options = Some(Box::new(Options { daemon: true, ..Options::default() }));
+    QueuedChild { options, ..child(key) }
 }
 
 fn limited(limit: usize) -> State {
@@ -48,7 +50,12 @@ fn poller() -> Poller<'static> {
 
 fn process(state: &mut State) {
     state.process_queue(false, &mut Effects::default());
-    check_invariants(state);
+    check_invariants(state, false);
+}
+
+fn process_stopped(state: &mut State) {
+    state.process_queue(true, &mut Effects::default());
+    check_invariants(state, true);
 }
 
 fn finish(state: &mut State, index: usize) {
@@ -60,21 +67,90 @@ fn started(state: &mut State) -> Vec<ChildKey> {
     core::iter::from_fn(|| state.pop_ready()).map(|(_, key)| key).collect()
 }
 
-/// Checks the invariants in the head of the module.
-fn check_invariants(state: &State) {
-    if let Some((_, first)) = state.queue.first() {
-        assert!(!state.fits(first.weight()) || state.permits.is_some(), "the head has room");
-    }
+/// Checks the invariants in the head of the module; the queue has just been processed.
+pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
+    let admits = !stopped && state.phase < Phase::Closed;
+    let head = state.queue.first().map(|(_, entry)| entry.weight());
+    let fits = admits && head.is_some_and(|weight| state.fits(weight));
+    assert_eq!(fits, state.lacks_permit(), "the head fits if and only if it lacks a permit");
     assert!(matches!(state.starting.front(), None | Some(Slot::Reserved(_))));
-    let reserved = state.starting.iter().filter(|slot| matches!(slot, Slot::Reserved(_))).count();
-    assert_eq!(state.reserved, reserved);
-    assert!(state.occupied >= state.reserved);
-    for waiter in state.waiters.iter() {
-        if let Stage::Reserved { slot, .. } = waiter.stage {
-            let at = (slot - state.first_slot) as usize;
-            assert!(matches!(state.starting[at], Slot::Reserved(_)));
+
+    // Each waiter is in the queue, or in `starting`, or in neither.
+    let (mut queued, mut queued_waiters) = (0, Vec::new());
+    let in_queue = |it: &&Waiter| matches!(it.stage, Stage::Waiting(_) | Stage::MustQueue(_));
+    let len = state.queued + state.waiters.iter().filter(in_queue).count();
+    state.queue.check(len, |position, entry| match entry {
+        Entry::Child(_) => queued += 1,
+        Entry::Waiter { key, weight, .. } => queued_waiters.push((position, *key, *weight)),
+    });
+    assert!(queued <= state.queued);
+    let (mut extra, mut reserved, mut must_queue) = (0, 0, false);
+    let mut inside = alloc::collections::BTreeMap::<usize, usize>::new();
+    let (mut waiting, mut detached) = (0, 0);
+    let mut keys = (0..).filter_map(|key| Some((key, state.waiters.get(key)?)));
+    for (key, waiter) in keys.by_ref().take(state.waiters.len()) {
+        match waiter.stage {
+            Stage::Waiting(position) | Stage::MustQueue(position) => {
+                assert!(queued_waiters.contains(&(position, key, waiter.weight)));
+                waiting += 1;
+            }
+            Stage::Reserved { slot, .. } => {
+                let slot = &state.starting[(slot - state.first_slot) as usize];
+                assert!(matches!(slot, Slot::Reserved(other) if *other == key));
+                reserved += 1;
+                extra += waiter.weight.saturating_sub(1) as u128;
+            }
+            Stage::Detached(_) => {
+                reserved += 1;
+                detached += 1;
+                extra += waiter.weight.saturating_sub(1) as u128;
+            }
+            Stage::Stopped => {}
+        }
+        must_queue |= matches!(waiter.stage, Stage::MustQueue(_));
+        if let Some(child) = waiter.inside {
+            assert!(matches!(waiter.stage, Stage::Waiting(_)), "it blocks its child no more");
+            *inside.entry(child).or_default() += 1;
         }
     }
+    assert_eq!(waiting, queued_waiters.len());
+    assert_eq!((state.reserved, state.detached), (reserved, detached));
+    let slots = state.starting.iter().filter(|slot| matches!(slot, Slot::Reserved(_)));
+    assert_eq!(slots.count(), reserved - detached);
+
+    if state.phase >= Phase::Closed {
+        assert_eq!((state.occupied, reserved, head), (0, 0, None), "the group is closed");
+        return;
+    }
+    // The room that is taken.
+    let mut daemons = 0;
+    for index in 0..state.next_index {
+        if let Some(child) = state.running.get_mut(index as u64) {
+            extra += child.weight.saturating_sub(1) as u128;
+            daemons += usize::from(child.daemon);
+        }
+    }
+    for slot in &state.starting {
+        if let Slot::Child(child) = slot {
+            extra += child.request().weight as u128 - 1;
+        }
+    }
+    assert_eq!((state.extra_weight, state.daemons), (extra, daemons));
+    assert!(reserved <= state.occupied);
+    assert!(state.blocked_results + daemons <= state.running());
+    if let Some(permits) = &state.permits {
+        let (held, spare) = permits.held_and_spare();
+        assert_eq!(held - spare, state.occupied, "each child that has room has a permit");
+    }
+
+    // The waiters inside children.
+    assert!(state.nested.blocked_children() <= inside.len());
+    for (&child, &count) in &inside {
+        assert!(state.nested.count(child).is_none_or(|it| it == count));
+    }
+    let blocked = state.nested.blocked_children();
+    let stuck = blocked > 0 && blocked + daemons == state.running() - state.blocked_results;
+    assert!(!admits || reserved > 0 || !stuck || must_queue, "waiting would never end");
 }
 
 #[test]
@@ -239,6 +315,7 @@ fn a_stop_drops_the_queue_and_takes_reservations_back() {
     queue(&mut state, child(1));
     let mut keys = Vec::new();
     state.stop(&mut keys);
+    process_stopped(&mut state);
     assert_eq!(keys, [1]);
     assert_eq!(poll(&mut state, key), Acquire::Stopped);
     assert!(!state.has_turn(key));
@@ -306,4 +383,404 @@ fn a_child_of_a_waiter_that_is_gone_is_queued_and_not_lost() {
     } else {
         assert_eq!(state.stats().queued, 1);
     }
+}
+
+/// Registers a waiter of a handle, with a waker that counts.
+fn wait_at_handle(state: &mut State, request: Request<'_>, task: &Waker) -> WaiterKey {
+    let key = state.wait(request, &mut handle_poller(task));
+    process(state);
+    key.expect("the poller has a clone of the waker")
+}
+
+fn handle_poller(task: &Waker) -> Poller<'_> {
+    Poller { caller: Caller::Handle, task, clone: Some(task.clone()), group: 0 }
+}
+
+#[derive(Default)]
+struct CountingWaker(core::sync::atomic::AtomicUsize);
+
+impl alloc::task::Wake for CountingWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl CountingWaker {
+    fn new() -> (Arc<Self>, Waker) {
+        let counter = Arc::<Self>::default();
+        (Arc::clone(&counter), Waker::from(counter))
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(core::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// Makes a change, and wakes the waiters that are to be woken. Returns `true` if the group's task
+/// is to be notified.
+fn change(state: &mut State, change: impl FnOnce(&mut State, &mut Effects)) -> bool {
+    let mut effects = Effects::default();
+    change(state, &mut effects);
+    state.process_queue(false, &mut effects);
+    state.take_told(&mut effects);
+    check_invariants(state, false);
+    let Wakers { first, more } = core::mem::take(&mut effects.wake);
+    first.into_iter().chain(more).for_each(Waker::wake);
+    effects.notify
+}
+
+fn with_permits(permits: usize) -> (State, Arc<async_lock::Semaphore>) {
+    let semaphore = Arc::new(async_lock::Semaphore::new(permits));
+    let mut state = State::new();
+    state.permits = Some(Permits::new(Arc::clone(&semaphore)));
+    (state, semaphore)
+}
+
+/// Gives the spare permits back to the semaphore.
+fn give_back(state: &mut State, semaphore: &async_lock::Semaphore) -> usize {
+    let spare = state.permits.as_mut().map_or(0, Permits::take_spare);
+    semaphore.add_permits(spare);
+    spare
+}
+
+#[test]
+fn of_the_children_that_wait_a_higher_priority_starts_first() {
+    let mut state = limited(1);
+    queue(&mut state, child(0));
+    for (key, priority) in [(1, 0), (2, 3), (3, -1), (4, 3)] {
+        let options = Options { priority, ..Options::default() };
+        queue(&mut state, QueuedChild { key, options: Some(Box::new(options)), join: None });
+    }
+    let order: Vec<_> = (0..5)
+        .flat_map(|index| {
+            let keys = started(&mut state);
+            finish(&mut state, index);
+            keys
+        })
+        .collect();
+    assert_eq!(order, [0, 2, 4, 1, 3]);
+}
+
+#[test]
+fn a_newcomer_of_a_higher_priority_takes_room_that_the_head_can_not_use() {
+    let mut state = limited(2);
+    queue(&mut state, child(0));
+    queue(&mut state, heavy(1, 2));
+    assert!(!state.try_take_room(Request::PLAIN), "an equal does not overtake");
+    assert!(state.try_take_room(Request { weight: 1, priority: 1, ..Request::PLAIN }));
+}
+
+#[test]
+fn a_waiter_at_a_handle_is_woken_once_when_it_gets_its_turn() {
+    let mut state = limited(1);
+    queue(&mut state, child(0));
+    started(&mut state);
+    let (count, waker) = CountingWaker::new();
+    let key = wait_at_handle(&mut state, Request::PLAIN, &waker);
+    change(&mut state, |state, _| state.set_limit(Some(1)));
+    assert_eq!(count.count(), 0, "no room has come");
+    change(&mut state, |state, _| state.finish(0, Outcome::Ok, false));
+    change(&mut state, |_, _| ());
+    assert_eq!(count.count(), 1);
+    assert!(!state.has_group_turn(), "it is not the group's own");
+    assert_eq!(state.poll_waiter(key, &mut handle_poller(&waker)), Acquire::Ready);
+}
+
+#[test]
+fn a_waiter_that_was_polled_after_its_turn_came_is_not_woken() {
+    let mut state = limited(0);
+    let (count, waker) = CountingWaker::new();
+    let key = wait_at_handle(&mut state, Request::PLAIN, &waker);
+    state.set_limit(Some(1));
+    state.process_queue(false, &mut Effects::default());
+    assert_eq!(state.poll_waiter(key, &mut handle_poller(&waker)), Acquire::Ready);
+    change(&mut state, |_, _| ());
+    assert_eq!(count.count(), 0);
+}
+
+#[test]
+fn a_waiter_of_a_handle_needs_a_clone_of_each_new_waker() {
+    let mut state = limited(0);
+    let (old, new) = (CountingWaker::new(), CountingWaker::new());
+    let mut without = Poller { clone: None, ..handle_poller(&old.1) };
+    assert_eq!(state.wait(Request::PLAIN, &mut without), None);
+    let key = wait_at_handle(&mut state, Request::PLAIN, &old.1);
+    assert_eq!(state.poll_waiter(key, &mut without), Acquire::Pending, "its waker is known");
+    let mut without = Poller { clone: None, ..handle_poller(&new.1) };
+    assert_eq!(state.poll_waiter(key, &mut without), Acquire::NeedsWaker);
+    let mut poller = handle_poller(&new.1);
+    assert_eq!(state.poll_waiter(key, &mut poller), Acquire::Pending);
+    assert!(poller.clone.is_some_and(|clone| clone.will_wake(&old.1)), "the old one comes back");
+    change(&mut state, |state, _| state.set_limit(None));
+    assert_eq!((old.0.count(), new.0.count()), (0, 1));
+}
+
+#[test]
+fn a_stop_wakes_all_waiters_and_none_of_them_twice() {
+    let mut state = limited(0);
+    let (count, waker) = CountingWaker::new();
+    for _ in 0..3 {
+        wait_at_handle(&mut state, Request::PLAIN, &waker);
+    }
+    for _ in 0..2 {
+        let mut effects = Effects::default();
+        state.take_wakers(&mut effects);
+        let Wakers { first, more } = effects.wake;
+        first.into_iter().chain(more).for_each(Waker::wake);
+    }
+    assert_eq!(count.count(), 3);
+}
+
+#[test]
+fn a_waiter_that_is_revoked_returns_before_those_that_came_later() {
+    let mut state = limited(0);
+    let keys = [wait(&mut state, 1), wait(&mut state, 1)];
+    queue(&mut state, child(0));
+    state.set_limit(Some(2));
+    process(&mut state);
+    state.set_limit(Some(0));
+    process(&mut state);
+    assert_eq!((state.reserved, state.occupied), (0, 0));
+    state.set_limit(Some(1));
+    process(&mut state);
+    assert!(state.has_turn(keys[0]) && !state.has_turn(keys[1]));
+}
+
+#[test]
+fn a_reservation_before_a_child_that_has_room_is_not_revoked() {
+    let mut state = limited(0);
+    let key = wait(&mut state, 1);
+    queue(&mut state, child(0));
+    state.set_limit(Some(2));
+    process(&mut state);
+    state.set_limit(Some(0));
+    process(&mut state);
+    assert!(state.has_turn(key));
+    assert_eq!(state.stats().running, 1);
+    assert_eq!(poll(&mut state, key), Acquire::Ready);
+    state.fill(key, child(1), &mut Effects::default());
+    process(&mut state);
+    assert_eq!(started(&mut state), [1, 0]);
+}
+
+#[test]
+fn a_waiter_that_must_queue_keeps_its_turn_when_its_room_is_revoked() {
+    let mut state = limited(1);
+    queue(&mut state, child(0));
+    started(&mut state);
+    let key = wait(&mut state, 1);
+    state.set_inside(key, Some(0));
+    process(&mut state);
+    assert!(state.has_turn(key), "the only running child waits");
+    state.set_limit(Some(2));
+    process(&mut state);
+    assert_eq!(state.reserved, 1);
+    state.set_limit(Some(1));
+    process(&mut state);
+    assert_eq!(state.reserved, 0);
+    assert!(state.has_turn(key));
+    state.fill(key, child(1), &mut Effects::default());
+    process(&mut state);
+    assert_eq!(state.stats().queued, 1);
+}
+
+#[test]
+fn waiting_can_end_while_a_child_runs_that_contains_no_waiter() {
+    let mut state = limited(2);
+    queue(&mut state, child(0));
+    queue(&mut state, child(1));
+    started(&mut state);
+    let key = wait(&mut state, 1);
+    state.set_inside(key, Some(0));
+    process(&mut state);
+    assert!(!state.has_turn(key));
+    state.set_limit(Some(1));
+    finish(&mut state, 1);
+    assert!(state.has_turn(key), "only the child that waits is left");
+}
+
+#[test]
+fn daemons_and_results_that_wait_for_another_end_no_waiting() {
+    let mut state = limited(3);
+    queue(&mut state, daemon(0));
+    queue(&mut state, child(1));
+    queue(&mut state, child(2));
+    started(&mut state);
+    let key = wait(&mut state, 1);
+    state.set_inside(key, Some(0));
+    assert_eq!(state.nested.count(0), None, "a daemon is no child that is waited for");
+    state.set_inside(key, Some(1));
+    process(&mut state);
+    assert!(!state.has_turn(key));
+    state.finish_unfetched(2);
+    process(&mut state);
+    assert!(!state.has_turn(key), "its result may be fetched");
+    state.set_blocked_results(1);
+    process(&mut state);
+    assert!(state.has_turn(key));
+}
+
+#[test]
+fn a_finished_daemon_that_keeps_its_room_counts_as_any_other_child() {
+    let mut state = limited(2);
+    queue(&mut state, daemon(0));
+    queue(&mut state, daemon(1));
+    assert!(state.has_only_daemons());
+    started(&mut state);
+    state.finish_unfetched(0);
+    assert!(!state.has_only_daemons(), "its result is still to be fetched");
+    state.finish(0, Outcome::Ok, false);
+    process(&mut state);
+    assert!(state.has_only_daemons());
+    state.finish(1, Outcome::Panicked, false);
+    process(&mut state);
+    assert!(!state.has_only_daemons(), "nothing is left");
+    assert_eq!((state.stats().ok, state.stats().dropped), (1, 1));
+}
+
+#[test]
+fn the_last_waiter_that_goes_lets_the_group_end() {
+    let mut state = limited(0);
+    let key = wait(&mut state, 1);
+    assert!(!state.try_close(false), "a waiter holds the group open");
+    let notifies = change(&mut state, |state, effects| state.abandon(key, effects));
+    assert!(notifies, "the group has an end to come to");
+    assert!(state.try_close(false));
+    assert_eq!(state.phase(), Phase::Closed);
+    process(&mut state);
+}
+
+#[test]
+fn a_waiter_in_the_queue_that_fills_is_queued_at_its_position_with_the_childs_priority() {
+    let mut state = limited(1);
+    queue(&mut state, child(0));
+    started(&mut state);
+    let key = wait(&mut state, 1);
+    state.set_inside(key, Some(0));
+    process(&mut state);
+    queue(&mut state, child(2));
+    state.fill(key, child(1), &mut Effects::default());
+    process(&mut state);
+    finish(&mut state, 0);
+    assert_eq!(started(&mut state), [1]);
+    finish(&mut state, 1);
+    assert_eq!(started(&mut state), [2]);
+}
+
+#[test]
+fn a_heavier_child_uses_its_reservation_if_the_rest_fits() {
+    let mut state = limited(3);
+    assert!(state.try_take_room(Request::PLAIN));
+    let key = state.reserve_newcomer(Request::PLAIN, Caller::Group);
+    state.fill(key, heavy(0, 3), &mut Effects::default());
+    process(&mut state);
+    assert_eq!(started(&mut state), [0]);
+    assert!(!state.try_take_room(Request::PLAIN));
+}
+
+#[test]
+fn the_indexes_have_no_gaps_whichever_way_children_are_taken() {
+    let mut state = limited(4);
+    (0..2).for_each(|key| queue(&mut state, child(key)));
+    assert_eq!(state.take_unspawned().collect::<Vec<_>>(), [(0, 0), (1, 1)]);
+    assert_eq!(state.take_unspawned().next(), None, "each is returned once");
+    assert_eq!(state.pop_ready(), Some((0, 0)));
+    queue(&mut state, child(2));
+    assert_eq!(state.take_unspawned().collect::<Vec<_>>(), [(2, 2)]);
+    assert_eq!(started(&mut state), [1, 2]);
+}
+
+#[test]
+fn the_head_that_lacks_only_a_permit_waits_for_one_in_its_place() {
+    let (mut state, semaphore) = with_permits(1);
+    queue(&mut state, child(0));
+    let notifies = change(&mut state, |state, _| state.enqueue(child(1)));
+    assert!(state.lacks_permit() && notifies);
+    assert!(!state.try_take_room(Request { weight: 1, priority: 0, ..Request::PLAIN }));
+    started(&mut state);
+    // Of another group.
+    semaphore.add_permits(1);
+    change(&mut state, |_, _| ());
+    assert_eq!(started(&mut state), [1]);
+    assert!(!state.lacks_permit());
+    assert!(state.permits.as_ref().is_some_and(|permits| permits.cancel_acquire));
+}
+
+#[test]
+fn a_permit_that_was_acquired_goes_to_the_head_or_back() {
+    let (mut state, semaphore) = with_permits(0);
+    state.enqueue(child(0));
+    process(&mut state);
+    change(&mut state, |state, _| state.permits.as_mut().unwrap().add());
+    assert_eq!(started(&mut state), [0]);
+    assert_eq!(give_back(&mut state, &semaphore), 0);
+    change(&mut state, |state, _| state.permits.as_mut().unwrap().add());
+    assert_eq!(give_back(&mut state, &semaphore), 1);
+    finish(&mut state, 0);
+    assert_eq!(give_back(&mut state, &semaphore), 1);
+}
+
+#[test]
+fn permits_of_reservations_go_back_with_them() {
+    for way in 0..4 {
+        let (mut state, semaphore) = with_permits(1);
+        let key = wait(&mut state, 1);
+        assert_eq!(state.reserved, 1);
+        match way {
+            0 => state.abandon(key, &mut Effects::default()),
+            1 => state.set_limit(Some(0)),
+            2 => state.stop(&mut Vec::new()),
+            _ => {
+                state.set_limit(Some(1));
+                state.fill(key, heavy(0, 1), &mut Effects::default());
+                process(&mut state);
+                started(&mut state);
+                finish(&mut state, 0);
+            }
+        }
+        state.process_queue(way == 2, &mut Effects::default());
+        check_invariants(&mut state, way == 2);
+        assert_eq!(give_back(&mut state, &semaphore), 1);
+    }
+}
+
+#[test]
+fn an_aborted_group_keeps_the_permits_until_its_children_are_gone() {
+    let (mut state, semaphore) = with_permits(2);
+    queue(&mut state, child(0));
+    let key = wait(&mut state, 1);
+    state.abort(&mut Vec::new());
+    state.stop(&mut Vec::new());
+    process_stopped(&mut state);
+    assert_eq!(give_back(&mut state, &semaphore), 0);
+    assert_eq!(poll(&mut state, key), Acquire::Stopped);
+    state.permits.as_mut().unwrap().free_all();
+    assert_eq!(give_back(&mut state, &semaphore), 2);
+}
+
+#[test]
+fn a_child_that_comes_too_late_counts_as_dropped_and_one_given_back_does_not() {
+    let mut state = limited(1);
+    state.refuse(Refused::Stopped, None);
+    state.reject(Refused::Stopped, None);
+    assert_eq!(state.stats().dropped, 1);
+    assert!(state.has_accepted());
+}
+
+#[test]
+fn a_plain_permit_goes_from_child_to_child_until_the_others_have_their_turn() {
+    let (mut state, semaphore) = with_permits(1);
+    (0..40).for_each(|key| queue(&mut state, child(key)));
+    let mut count = 0;
+    while let [key] = started(&mut state)[..] {
+        finish(&mut state, key);
+        count += 1;
+    }
+    assert_eq!(count, 33, "the first one and those that took its permit over");
+    assert!(state.lacks_permit());
+    assert!(!state.permits.as_ref().unwrap().may_wait(), "it is the turn of other groups");
+    assert_eq!(give_back(&mut state, &semaphore), 1);
+    state.permits.as_mut().unwrap().begin_poll();
+    process(&mut state);
+    assert_eq!(started(&mut state), [33]);
 }

@@ -1,0 +1,8 @@
+//! The options of a child.
+
+#[path = "../../../src/child/join.rs"]
+pub(crate) mod join;
+#[path = "../../../src/child/key.rs"]
+pub(crate) mod key;
+#[path = "../../../src/child/task.rs"]
+pub(crate) mod task;

@@ -1,0 +1,794 @@
+//! Takes each step with a real `State` and with the [`Reference`], and compares the two.
+//!
+//! It changes the state as the crate's `Core` and `Access` do (`src/admission/shared.rs`), without
+//! their locks: room that was freed is given first, then comes the change, then the queue is
+//! processed, and then the effects are carried out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+
+use async_lock::Semaphore;
+
+use crate::admission::permits::Permits;
+use crate::admission::queue::{QueuedChild, Request, WaiterKey};
+use crate::admission::state::tests::check_invariants;
+use crate::admission::state::{
+    Acquire, Caller, Dropped, Effects, Phase, Poller, Refused, State, Wakers,
+};
+use crate::child::task::Options;
+use crate::observe::Outcome;
+use crate::reference::{Answer, Key, Reference, Traits, WaiterId};
+use crate::util::current;
+
+/// What the group is known by.
+const GROUP: usize = 1;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    TryGo(Traits),
+    Queue(Traits),
+    /// A `feed` of the group brings a child since there was room for a plain one.
+    Accept(Traits),
+    /// A waiter comes: a `go` with its child, or a `feed` without.
+    Wait {
+        child: Option<Traits>,
+        own: bool,
+        inside: Option<usize>,
+        eager: bool,
+    },
+    Poll {
+        pick: usize,
+        inside: Option<usize>,
+        fresh: bool,
+    },
+    /// A `feed` whose turn has come brings a child.
+    Fill {
+        pick: usize,
+        child: Traits,
+    },
+    Abandon {
+        pick: usize,
+    },
+    /// The children that have started go to the set.
+    Take,
+    Finish {
+        pick: usize,
+        outcome: Outcome,
+    },
+    FinishUnfetched {
+        pick: usize,
+    },
+    Block {
+        count: usize,
+    },
+    Limit(Option<usize>),
+    /// The group is polled.
+    Round,
+    /// Another task takes a permit, or gives one back.
+    OtherTakes,
+    OtherGives,
+    Cancel,
+    DropQueue,
+    TryClose,
+    Abort,
+}
+
+/// How a schedule ends if it has not closed the group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    RunOut,
+    Abort,
+}
+
+pub(crate) struct Driver {
+    both: Both,
+    semaphore: Option<Arc<Semaphore>>,
+    /// Permits that other tasks have, and of all.
+    others: usize,
+    permits: usize,
+    waiters: Vec<Owner>,
+    /// The waiters that were to be woken after the last change.
+    woken: Vec<WaiterId>,
+    next_key: Key,
+    next_waiter: WaiterId,
+    /// The children that were accepted and did not come out yet.
+    inside: BTreeSet<Key>,
+    /// The children that were passed to the executor and are not in the set yet.
+    spawned: Vec<(usize, Key)>,
+}
+
+/// The state and the reference, between the beginning and the end of a change.
+struct Both {
+    state: State,
+    reference: Reference,
+}
+
+/// The owner of a waiter: a `go` or a `feed`.
+struct Owner {
+    id: WaiterId,
+    key: WaiterKey,
+    own: bool,
+    /// The child of a `go`.
+    child: Option<Traits>,
+    /// A `feed` knows that it has its turn.
+    ready: bool,
+    task: Arc<Task>,
+    waker: Waker,
+    /// The tasks that have polled it before.
+    old: Vec<(Arc<Task>, Waker)>,
+}
+
+impl Owner {
+    fn replace_task(&mut self, task: &Arc<Task>, waker: &Waker) {
+        let task = std::mem::replace(&mut self.task, Arc::clone(task));
+        self.old.push((task, std::mem::replace(&mut self.waker, waker.clone())));
+    }
+
+    fn restore_task(&mut self) {
+        (self.task, self.waker) = self.old.pop().expect("a task was replaced");
+    }
+}
+
+#[derive(Default)]
+struct Task {
+    woken: AtomicBool,
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        assert!(!self.woken.swap(true, Ordering::Relaxed), "a waiter is woken twice");
+    }
+}
+
+impl Task {
+    fn new() -> (Arc<Self>, Waker) {
+        let task = Arc::<Self>::default();
+        (Arc::clone(&task), Waker::from(task))
+    }
+}
+
+fn queued(key: Key, traits: Traits) -> QueuedChild {
+    let Traits { weight, priority, daemon } = traits;
+    let plain = (weight, priority, daemon) == (1, 0, false);
+    let options = Options { weight, priority, daemon, ..Options::default() };
+    QueuedChild { key, options: (!plain).then(|| Box::new(options)), join: None }
+}
+
+fn request(Traits { weight, priority, .. }: Traits) -> Request<'static> {
+    Request { weight, priority, ..Request::PLAIN }
+}
+
+fn caller(own: bool) -> Caller {
+    if own { Caller::Group } else { Caller::Handle }
+}
+
+/// Runs `f` as a part of the poll of that child.
+fn inside<R>(child: Option<usize>, f: impl FnOnce() -> R) -> R {
+    match child {
+        Some(child) => current::enter(GROUP, child, f),
+        None => f(),
+    }
+}
+
+fn answer(acquire: Acquire) -> Answer {
+    match acquire {
+        Acquire::Ready => Answer::Ready,
+        Acquire::Pending => Answer::Pending,
+        Acquire::NeedsWaker => Answer::NeedsWaker,
+        Acquire::Stopped => Answer::Stopped,
+    }
+}
+
+/// Whether the queue need not be processed after a change, as `Effects` say.
+type InOrder = bool;
+
+impl Both {
+    fn takes_newcomer(&mut self, traits: Traits) -> bool {
+        let takes = self.state.try_take_room(request(traits));
+        assert_eq!(takes, self.reference.takes_newcomer(traits), "a newcomer has room");
+        takes
+    }
+
+    fn refuses(&self) -> bool {
+        let refuses = self.reference.stopped || self.state.phase() >= Phase::Closed;
+        assert_eq!(refuses, self.reference.refuses());
+        refuses
+    }
+
+    fn refuse(&mut self, child: &QueuedChild) {
+        self.state.refuse(Refused::Stopped, child.options.as_deref());
+        self.reference.refuse();
+    }
+
+    fn has_turn(&self, key: WaiterKey, id: WaiterId) -> bool {
+        let has_turn = self.state.has_turn(key);
+        assert_eq!(has_turn, self.reference.has_turn(id), "a waiter has its turn");
+        has_turn
+    }
+
+    /// Returns `true` if the child was accepted.
+    fn try_go(&mut self, key: Key, traits: Traits) -> bool {
+        let open = !self.refuses() && self.state.has_empty_queue();
+        assert_eq!(open, !self.reference.refuses() && self.reference.has_empty_queue());
+        let takes = open && self.takes_newcomer(traits);
+        if takes {
+            self.admit(key, traits);
+        } else {
+            let refused = if self.refuses() { Refused::Stopped } else { Refused::AtLimit };
+            self.state.reject(refused, queued(key, traits).options.as_deref());
+        }
+        takes
+    }
+
+    fn admit(&mut self, key: Key, traits: Traits) {
+        self.state.admit(queued(key, traits));
+        self.reference.admit(key, traits);
+    }
+
+    fn queue(&mut self, key: Key, traits: Traits, effects: &mut Effects) -> bool {
+        if self.refuses() {
+            self.refuse(&queued(key, traits));
+            return false;
+        }
+        if self.takes_newcomer(traits) {
+            self.admit(key, traits);
+        } else {
+            self.state.enqueue(queued(key, traits));
+            self.reference.enqueue(key, traits);
+            effects.in_order = self.state.permits().is_none();
+        }
+        true
+    }
+
+    fn fill(
+        &mut self,
+        (waiter, id): (WaiterKey, WaiterId),
+        key: Key,
+        traits: Traits,
+        effects: &mut Effects,
+    ) -> bool {
+        if self.refuses() || !self.has_turn(waiter, id) {
+            self.abandon(waiter, id, effects);
+            self.refuse(&queued(key, traits));
+            return false;
+        }
+        self.state.fill(waiter, queued(key, traits), effects);
+        self.reference.fill(id, key, traits);
+        true
+    }
+
+    fn abandon(&mut self, key: WaiterKey, id: WaiterId, effects: &mut Effects) {
+        self.state.abandon(key, effects);
+        self.reference.abandon(id);
+    }
+
+    /// Compares the numbers. The invariants hold if the queue has been processed.
+    fn compare(&mut self) {
+        let Self { state, reference } = self;
+        assert_eq!(state.stats(), reference.stats());
+        assert_eq!(state.limit(), reference.limit);
+        assert_eq!(state.has_ready(), !reference.ready.is_empty());
+        assert_eq!(state.lacks_permit(), reference.lacks_permit(), "the head lacks a permit");
+        if !reference.closed {
+            assert_eq!(state.has_group_turn(), reference.has_group_turn(), "the group's turn");
+        }
+        assert_eq!(state.has_only_daemons(), reference.has_only_daemons(), "only daemons");
+        assert_eq!(state.admits_newcomers(), reference.admits_newcomers());
+        assert_eq!(state.phase() >= Phase::Closed, reference.closed);
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(limit: Option<usize>, permits: Option<usize>) -> Self {
+        let mut state = State::new();
+        if let Some(limit) = limit {
+            state.start_with_limit(limit);
+        }
+        let semaphore = permits.map(|permits| Arc::new(Semaphore::new(permits)));
+        *state.permits() = semaphore.clone().map(Permits::new);
+        Self {
+            both: Both { state, reference: Reference::new(limit, permits) },
+            semaphore,
+            others: 0,
+            permits: permits.unwrap_or(0),
+            waiters: Vec::new(),
+            woken: Vec::new(),
+            next_key: 0,
+            next_waiter: 0,
+            inside: BTreeSet::new(),
+            spawned: Vec::new(),
+        }
+    }
+
+    /// Makes a change of both, and carries out its effects.
+    fn change<R>(&mut self, change: impl FnOnce(&mut Both, &mut Effects) -> R) -> R {
+        let (result, in_order) = self.change_unchecked(change);
+        if !in_order {
+            check_invariants(&mut self.both.state, self.both.reference.stopped);
+        }
+        result
+    }
+
+    fn change_unchecked<R>(
+        &mut self,
+        change: impl FnOnce(&mut Both, &mut Effects) -> R,
+    ) -> (R, InOrder) {
+        let mut effects = Effects::default();
+        let both = &mut self.both;
+        let before = &both.reference;
+        let (ready, lacked) = (before.ready.len(), before.lacks_permit());
+        let (turn, over) = (before.has_group_turn(), before.is_over());
+
+        both.state.give_freed_room(&mut effects);
+        both.reference.begin();
+        let result = change(both, &mut effects);
+        let stopped = both.reference.stopped;
+        if !effects.in_order {
+            both.state.process_queue(stopped, &mut effects);
+            both.reference.process(stopped);
+        }
+        both.state.take_told(&mut effects);
+        if let Some(permits) = both.state.permits() {
+            effects.permits = permits.take_spare();
+            effects.cancel_acquire = std::mem::take(&mut permits.cancel_acquire);
+        }
+
+        let (woken, permits) = both.reference.finish_change();
+        let after = &mut both.reference;
+        assert_eq!(effects.permits, permits, "permits that go back");
+        assert_eq!(effects.cancel_acquire, std::mem::take(&mut after.cancel_acquire));
+        let has_work = after.ready.len() > ready
+            || after.lacks_permit() != lacked
+            || (after.has_group_turn() && !turn)
+            || (after.is_over() && !over && !after.closed);
+        assert!(!has_work || effects.notify, "the group is not told of its work");
+        if let Some(semaphore) = &self.semaphore {
+            semaphore.add_permits(permits);
+        }
+        self.wake(effects.wake, woken);
+        self.both.compare();
+        if !effects.in_order {
+            self.both.reference.check();
+        }
+        let unspawned = self.both.state.take_unspawned();
+        self.spawned.extend(unspawned);
+        assert!(self.spawned.iter().eq(&self.both.reference.ready), "each is spawned once");
+        (result, effects.in_order)
+    }
+
+    /// Wakes the waiters, and checks that these are the ones that are to be woken.
+    fn wake(&mut self, Wakers { first, more }: Wakers, expected: Vec<WaiterId>) {
+        first.into_iter().chain(more).for_each(Waker::wake);
+        let may_wake = std::mem::take(&mut self.both.reference.may_wake);
+        for Owner { id, task, old, .. } in &self.waiters {
+            let woken = task.woken.swap(false, Ordering::Relaxed);
+            if woken && may_wake.contains(id) {
+                self.both.reference.woken(*id);
+            } else {
+                assert_eq!(woken, expected.contains(id), "waiter {id} is woken");
+            }
+            let stale = old.iter().any(|(task, _)| task.woken.load(Ordering::Relaxed));
+            assert!(!stale, "a task is woken that waits no more");
+        }
+        self.woken = expected;
+    }
+
+    fn key(&mut self) -> Key {
+        self.next_key += 1;
+        self.next_key
+    }
+
+    fn accepted(&mut self, key: Key, accepted: bool) {
+        if accepted {
+            self.inside.insert(key);
+        }
+    }
+
+    fn comes_out(&mut self, key: Key) {
+        assert!(self.inside.remove(&key), "child {key} comes out twice");
+    }
+
+    /// Returns a running child that is in the set and has not finished.
+    fn pick_running(&self, pick: usize) -> Option<usize> {
+        let running = self.both.reference.running.iter();
+        let all: Vec<_> = running.filter(|it| it.in_set && !it.unfetched).collect();
+        (!all.is_empty()).then(|| all[pick % all.len()].index)
+    }
+}
+
+// === steps ===
+
+impl Driver {
+    pub(crate) fn step(&mut self, step: &Step) {
+        match *step {
+            Step::TryGo(traits) => {
+                let key = self.key();
+                let accepted = self.change(|both, _| both.try_go(key, traits));
+                self.accepted(key, accepted);
+            }
+            Step::Queue(traits) => {
+                let key = self.key();
+                let accepted = self.change(|both, effects| both.queue(key, traits, effects));
+                self.accepted(key, accepted);
+            }
+            Step::Accept(traits) => self.accept(traits),
+            Step::Wait { child, own, inside, eager } => {
+                // There is one `go` or `feed` of the group's own at a time, and it is no child's.
+                let own = own && self.waiters.iter().all(|waiter| !waiter.own);
+                let inside = inside.filter(|_| !own).and_then(|pick| self.pick_running(pick));
+                self.wait(child, own, inside, eager);
+            }
+            Step::Poll { pick, inside, fresh } => {
+                if let Some(at) = pick.checked_rem(self.waiters.len()) {
+                    let inside = inside.filter(|_| !self.waiters[at].own);
+                    let inside = inside.and_then(|pick| self.pick_running(pick));
+                    self.poll(at, inside, fresh);
+                }
+            }
+            Step::Fill { pick, child } => self.fill(pick, child),
+            Step::Abandon { pick } => {
+                if let Some(at) = pick.checked_rem(self.waiters.len()) {
+                    self.abandon(at);
+                }
+            }
+            Step::Take => self.take(),
+            Step::Finish { pick, outcome } => {
+                let all = &self.both.reference.running;
+                let all: Vec<_> = all.iter().filter(|it| it.in_set).map(|it| it.index).collect();
+                if let Some(at) = pick.checked_rem(all.len()) {
+                    self.finish(all[at], outcome);
+                }
+            }
+            Step::FinishUnfetched { pick } => {
+                if let Some(index) = self.pick_running(pick) {
+                    self.both.state.finish_unfetched(index);
+                    self.both.reference.finish_unfetched(index);
+                    self.both.compare();
+                }
+            }
+            Step::Block { count } => self.block(count),
+            Step::Limit(limit) => self.set_limit(limit),
+            Step::Round => self.round(),
+            Step::OtherTakes => {
+                let permit = self.semaphore.as_ref().and_then(|it| it.try_acquire());
+                let permits = self.both.reference.permits.as_mut();
+                let available = permits.filter(|permits| permits.available > 0);
+                assert_eq!(permit.is_some(), available.is_some());
+                if let (Some(permit), Some(permits)) = (permit, available) {
+                    permit.forget();
+                    permits.available -= 1;
+                    self.others += 1;
+                }
+            }
+            Step::OtherGives => self.other_gives(),
+            Step::Cancel => self.cancel(),
+            Step::DropQueue => {
+                if self.both.reference.stopped {
+                    self.drop_queue();
+                }
+            }
+            Step::TryClose => {
+                self.try_close();
+            }
+            Step::Abort => self.abort(),
+        }
+    }
+
+    fn accept(&mut self, traits: Traits) {
+        let (key, id) = (self.key(), self.next_waiter);
+        self.next_waiter += 1;
+        let accepted = self.change(|both, effects| {
+            if !both.refuses() && both.takes_newcomer(Traits::PLAIN) {
+                let waiter = both.state.reserve_newcomer(Request::PLAIN, Caller::Group);
+                both.reference.reserve(id, true);
+                return both.fill((waiter, id), key, traits, effects);
+            }
+            both.queue(key, traits, effects)
+        });
+        self.accepted(key, accepted);
+    }
+
+    fn wait(&mut self, child: Option<Traits>, own: bool, place: Option<usize>, eager: bool) {
+        let traits = child.unwrap_or(Traits::PLAIN);
+        let (key, id) = (self.key(), self.next_waiter);
+        self.next_waiter += 1;
+        let (task, waker) = Task::new();
+        let mut poller = Poller { caller: caller(own), task: &waker, clone: None, group: GROUP };
+        if eager && !own {
+            poller.clone = Some(waker.clone());
+        }
+        let mut waiter = None;
+        let answer = loop {
+            let answer = self.change(|both, _| {
+                if both.refuses() {
+                    return Answer::Stopped;
+                }
+                if both.takes_newcomer(traits) {
+                    if child.is_some() {
+                        both.admit(key, traits);
+                    } else {
+                        waiter = Some(both.state.reserve_newcomer(Request::PLAIN, poller.caller));
+                        both.reference.reserve(id, own);
+                    }
+                    return Answer::Ready;
+                }
+                let registers = own || poller.clone.is_some();
+                waiter = inside(place, || both.state.wait(request(traits), &mut poller));
+                assert_eq!(waiter.is_some(), registers);
+                both.reference.wait(id, own, traits, place, registers)
+            });
+            match answer {
+                Answer::NeedsWaker => poller.clone = Some(waker.clone()),
+                answer => break answer,
+            }
+        };
+        let ready = answer == Answer::Ready;
+        self.accepted(key, ready && child.is_some());
+        if let Some(key) = waiter {
+            // It may have its turn from the beginning, inside a child.
+            let woken = task.woken.swap(false, Ordering::Relaxed);
+            assert_eq!(woken, self.woken.contains(&id), "a newcomer is woken");
+            let old = Vec::new();
+            self.waiters.push(Owner { id, key, own, child, ready, task, waker, old });
+        }
+    }
+
+    fn poll(&mut self, at: usize, place: Option<usize>, fresh: bool) {
+        let new_key = self.key();
+        let Owner { id, key, own, child, ref waker, .. } = self.waiters[at];
+        let (task, new) = Task::new();
+        let waker = if fresh { new } else { waker.clone() };
+        let mut poller = Poller { caller: caller(own), task: &waker, clone: None, group: GROUP };
+        let answer = loop {
+            let polled = self.change(|both, effects| {
+                if both.refuses() {
+                    return Answer::Stopped;
+                }
+                if !both.has_turn(key, id) {
+                    let stopped = both.reference.stopped;
+                    both.state.process_queue(stopped, effects);
+                    both.reference.process(stopped);
+                }
+                let known = both.reference.has_waker(id) && !fresh;
+                let registers = own || known || poller.clone.is_some();
+                let polled = inside(place, || both.state.poll_waiter(key, &mut poller));
+                let expected = both.reference.poll(id, place, registers);
+                assert_eq!(answer(polled), expected, "the answer to waiter {id}");
+                if let (Answer::Ready, Some(traits)) = (expected, child) {
+                    both.state.fill(key, queued(new_key, traits), effects);
+                    both.reference.fill(id, new_key, traits);
+                }
+                expected
+            });
+            match polled {
+                Answer::NeedsWaker => {
+                    poller.clone = Some(waker.clone());
+                    if fresh {
+                        self.waiters[at].replace_task(&task, &waker);
+                    }
+                }
+                polled => break polled,
+            }
+        };
+        drop(poller);
+        match (answer, child) {
+            (Answer::Stopped, _) => self.abandon(at),
+            (Answer::Ready, Some(_)) => {
+                self.waiters.remove(at);
+                self.accepted(new_key, true);
+            }
+            (Answer::Ready, None) => {
+                let waiter = &mut self.waiters[at];
+                waiter.ready = true;
+                if Arc::ptr_eq(&waiter.task, &task) {
+                    // Its turn came before the new waker was taken.
+                    waiter.restore_task();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn fill(&mut self, pick: usize, traits: Traits) {
+        let ready: Vec<_> = (0..self.waiters.len()).filter(|&at| self.waiters[at].ready).collect();
+        let Some(at) = pick.checked_rem(ready.len()) else { return };
+        let Owner { id, key: waiter, .. } = self.waiters.remove(ready[at]);
+        let key = self.key();
+        let accepted = self.change(|both, effects| both.fill((waiter, id), key, traits, effects));
+        self.accepted(key, accepted);
+    }
+
+    fn abandon(&mut self, at: usize) {
+        let Owner { id, key, .. } = self.waiters.remove(at);
+        self.change(|both, effects| both.abandon(key, id, effects));
+    }
+
+    fn take(&mut self) {
+        while let Some((index, key)) = self.both.state.pop_ready() {
+            let expected = self.both.reference.ready.pop_front();
+            assert_eq!(Some((index, key)), expected, "the order in which children start");
+            // One that a stop finds with room is not spawned before it is taken in.
+            if !self.spawned.is_empty() {
+                assert_eq!(self.spawned.remove(0), (index, key));
+            }
+            self.comes_out(key);
+            let started = self.both.reference.running.iter_mut().find(|it| it.index == index);
+            started.expect("it runs").in_set = true;
+        }
+        self.both.compare();
+    }
+
+    fn finish(&mut self, index: usize, outcome: Outcome) {
+        let all = &self.both.reference.running;
+        let unfetched = all.iter().filter(|it| it.unfetched).count();
+        let was_unfetched = all.iter().any(|it| it.index == index && it.unfetched);
+        if was_unfetched && self.both.reference.blocked == unfetched {
+            self.block(unfetched - 1);
+        }
+        let Both { state, reference } = &mut self.both;
+        let stopped = reference.stopped;
+        state.finish(index, outcome, stopped);
+        reference.finish(index, outcome);
+        self.both.compare();
+    }
+
+    /// Says that as many results as that, if there are, wait for an earlier one.
+    fn block(&mut self, count: usize) {
+        let all = self.both.reference.running.iter();
+        let count = count.min(all.filter(|it| it.unfetched).count());
+        self.change(|both, _| {
+            both.state.set_blocked_results(count);
+            both.reference.blocked = count;
+        });
+    }
+
+    fn set_limit(&mut self, limit: Option<usize>) {
+        self.change(|both, _| {
+            both.state.set_limit(limit);
+            both.reference.limit = limit;
+        });
+    }
+
+    fn round(&mut self) {
+        if let Some(permits) = self.both.state.permits() {
+            permits.begin_poll();
+        }
+        self.both.reference.begin_poll();
+        if self.both.reference.stopped {
+            self.drop_queue();
+        }
+        self.acquire();
+        self.take();
+        self.change(|_, _| ());
+        if let Some(permits) = self.both.state.permits() {
+            permits.end_poll();
+        }
+        self.both.reference.end_poll();
+    }
+
+    /// Acquires permits for the head of the queue.
+    fn acquire(&mut self) {
+        let Some(semaphore) = self.semaphore.clone() else { return };
+        loop {
+            let waits = self.both.state.permits().as_ref().is_some_and(Permits::may_wait);
+            assert_eq!(waits, self.both.reference.may_wait());
+            let Some(permit) = semaphore.try_acquire().filter(|_| waits) else { return };
+            permit.forget();
+            self.both.reference.permits.iter_mut().for_each(|permits| permits.available -= 1);
+            self.change(|both, _| {
+                both.state.permits().iter_mut().for_each(Permits::add);
+                both.reference.add_permit();
+            });
+        }
+    }
+
+    fn other_gives(&mut self) {
+        let Some(semaphore) = self.semaphore.as_ref().filter(|_| self.others > 0) else { return };
+        semaphore.add_permits(1);
+        self.others -= 1;
+        self.both.reference.permits.iter_mut().for_each(|permits| permits.available += 1);
+    }
+
+    fn cancel(&mut self) {
+        self.both.reference.stopped = true;
+        let mut effects = Effects::default();
+        self.both.state.take_wakers(&mut effects);
+        let expected = self.both.reference.take_wakers();
+        self.wake(effects.wake, expected);
+    }
+
+    fn drop_queue(&mut self) {
+        let keys = self.change(|both, _| {
+            let mut keys = Vec::new();
+            both.state.stop(&mut keys);
+            assert_eq!(keys, both.reference.drop_queue(), "the children that were queued");
+            keys
+        });
+        keys.into_iter().for_each(|key| self.comes_out(key));
+    }
+
+    fn try_close(&mut self) -> bool {
+        if self.both.reference.stopped && !self.both.reference.queue_dropped {
+            return false;
+        }
+        self.change(|_, _| ());
+        let Both { state, reference } = &mut self.both;
+        let closed = state.try_close(reference.stopped);
+        assert_eq!(closed, reference.try_close(), "nothing runs and nothing waits");
+        self.change(|_, _| ());
+        closed
+    }
+
+    fn abort(&mut self) {
+        if self.both.reference.closed {
+            return;
+        }
+        self.cancel();
+        self.spawned.clear();
+        let (keys, _) = self.change_unchecked(|both, _| {
+            let mut keys = Vec::new();
+            both.state.abort(&mut keys);
+            let found = keys.iter().map(|(whose, key)| match whose {
+                Dropped::Started(index) => (Some(*index), *key),
+                Dropped::Unstarted(_) => (None, *key),
+            });
+            assert!(found.eq(both.reference.abort()), "the children that are not in the set");
+            keys
+        });
+        keys.into_iter().for_each(|(_, key)| self.comes_out(key));
+        self.drop_queue();
+        self.change(|both, _| {
+            both.state.permits().iter_mut().for_each(Permits::free_all);
+            both.reference.free_all_permits();
+        });
+    }
+
+    // --- the end
+
+    pub(crate) fn end(mut self, end: End) {
+        match end {
+            End::Abort => self.abort(),
+            End::RunOut => self.run_out(),
+        }
+        while !self.waiters.is_empty() {
+            self.poll(0, None, true);
+        }
+        let stats = self.both.state.stats();
+        assert_eq!((stats.running, stats.queued), (0, 0));
+        assert!(self.inside.is_empty(), "children are lost: {:?}", self.inside);
+        if let Some(semaphore) = &self.semaphore {
+            let left = std::iter::from_fn(|| semaphore.try_acquire().map(|it| it.forget()));
+            assert_eq!(left.count(), self.permits - self.others, "permits are lost");
+        }
+    }
+
+    /// Lets everything go on until nothing is left.
+    fn run_out(&mut self) {
+        if self.both.reference.limit == Some(0) {
+            self.set_limit(Some(2));
+        }
+        self.block(0);
+        // Each round lets a child start, or a waiter go, or is the last.
+        for _ in 0..1_000 {
+            self.other_gives();
+            self.round();
+            while let Some(index) = self.both.reference.running.first().map(|it| it.index) {
+                self.take();
+                self.finish(index, Outcome::Ok);
+                self.change(|_, _| ());
+            }
+            for at in (0..self.waiters.len()).rev() {
+                self.poll(at, None, false);
+            }
+            while self.waiters.iter().any(|waiter| waiter.ready) {
+                self.fill(0, Traits::PLAIN);
+            }
+            if self.waiters.is_empty() && self.try_close() {
+                return;
+            }
+        }
+        panic!("the group does not end");
+    }
+}

@@ -1,0 +1,645 @@
+//! What the state promises, in lists that are searched from end to end.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::observe::Outcome;
+use crate::stats::Stats;
+
+/// What a child asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traits {
+    pub(crate) weight: usize,
+    pub(crate) priority: i32,
+    pub(crate) daemon: bool,
+}
+
+impl Traits {
+    pub(crate) const PLAIN: Self = Self { weight: 1, priority: 0, daemon: false };
+}
+
+pub(crate) type Key = usize;
+pub(crate) type WaiterId = usize;
+
+/// A child or a waiter in the queue.
+#[derive(Clone, Debug)]
+struct Entry {
+    priority: i32,
+    arrival: usize,
+    weight: usize,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Child { key: Key, daemon: bool },
+    Waiter(WaiterId),
+}
+
+/// A child or a waiter that has room, and has not started.
+#[derive(Clone, Debug)]
+struct Admitted {
+    weight: usize,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) index: usize,
+    weight: usize,
+    daemon: bool,
+    /// It has been taken in.
+    pub(crate) in_set: bool,
+    /// It has finished, and its result was not fetched.
+    pub(crate) unfetched: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    own: bool,
+    weight: usize,
+    priority: i32,
+    arrival: usize,
+    stage: Stage,
+    /// It has a waker to be woken by.
+    has_waker: bool,
+    /// It has its turn, and was not polled since.
+    unpolled: bool,
+    inside: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    MustQueue,
+    Reserved { claimed: bool, must_queue: bool },
+    Stopped,
+}
+
+/// The answer to a waiter that is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Ready,
+    Pending,
+    NeedsWaker,
+    Stopped,
+}
+
+/// The semaphore, of which nothing else is known than what the schedule does with it.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    /// In the semaphore.
+    pub(crate) available: usize,
+    /// Freed in this change.
+    spare: usize,
+    /// How often a spare permit was used since other groups had a turn.
+    reused: usize,
+    paused: bool,
+    wanted: bool,
+    /// Of children of a closed group that are not gone yet.
+    kept: usize,
+}
+
+/// How many permits a group takes over in a row.
+const REUSE: usize = 32;
+
+#[derive(Debug, Default)]
+pub(crate) struct Reference {
+    pub(crate) limit: Option<usize>,
+    pub(crate) permits: Option<Permits>,
+    pub(crate) stopped: bool,
+    pub(crate) queue_dropped: bool,
+    pub(crate) closed: bool,
+    queue: Vec<Entry>,
+    admitted: Vec<Admitted>,
+    pub(crate) running: Vec<Running>,
+    pub(crate) ready: VecDeque<(usize, Key)>,
+    waiters: BTreeMap<WaiterId, Waiter>,
+    arrivals: usize,
+    next_index: usize,
+    ok: usize,
+    failed: usize,
+    dropped: usize,
+    pub(crate) blocked: usize,
+    /// Room was freed that the queue has not had yet.
+    freed: bool,
+    /// The group need not wait for a permit any more.
+    pub(crate) cancel_acquire: bool,
+    /// Waiters that had been told to queue their children and were polled before they were woken.
+    /// A needless wake-up is allowed.
+    pub(crate) may_wake: Vec<WaiterId>,
+}
+
+// === room ===
+
+impl Reference {
+    pub(crate) fn new(limit: Option<usize>, permits: Option<usize>) -> Self {
+        let permits = permits.map(|available| Permits {
+            available,
+            spare: 0,
+            reused: 0,
+            paused: false,
+            wanted: false,
+            kept: 0,
+        });
+        Self { limit, permits, ..Self::default() }
+    }
+
+    fn occupied(&self) -> usize {
+        self.admitted.len() + self.running.len()
+    }
+
+    /// Returns the room that is taken.
+    fn taken(&self) -> usize {
+        let admitted = self.admitted.iter().map(|it| it.weight);
+        admitted.chain(self.running.iter().map(|it| it.weight)).sum()
+    }
+
+    fn reserved(&self) -> usize {
+        self.admitted.iter().filter(|it| matches!(it.what, What::Waiter(_))).count()
+    }
+
+    fn fits(&self, weight: usize) -> bool {
+        self.limit.is_none_or(|limit| {
+            self.taken() + weight <= limit || (self.occupied() == 0 && limit > 0)
+        })
+    }
+
+    fn take_permit(&mut self) -> bool {
+        let Some(permits) = &mut self.permits else { return true };
+        if permits.spare > 0 {
+            permits.paused |= permits.reused >= REUSE;
+            if !permits.paused {
+                permits.spare -= 1;
+                permits.reused += 1;
+                return true;
+            }
+        }
+        if permits.paused || permits.available == 0 {
+            return false;
+        }
+        permits.available -= 1;
+        true
+    }
+
+    fn free_permits(&mut self, count: usize) {
+        if let Some(permits) = &mut self.permits {
+            permits.spare += count;
+        }
+    }
+
+    /// Returns `true` if a newcomer may have room: nothing that waits comes before it.
+    pub(crate) fn takes_newcomer(&mut self, Traits { weight, priority, .. }: Traits) -> bool {
+        self.fits(weight)
+            && self.queue.iter().all(|entry| entry.priority < priority)
+            && self.take_permit()
+    }
+
+    pub(crate) fn has_empty_queue(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn admits_newcomers(&self) -> bool {
+        self.queue.is_empty() && self.fits(1)
+    }
+
+    pub(crate) fn refuses(&self) -> bool {
+        self.stopped || self.closed
+    }
+}
+
+// === children and waiters that come ===
+
+impl Reference {
+    pub(crate) fn admit(&mut self, key: Key, traits: Traits) {
+        let what = What::Child { key, daemon: traits.daemon };
+        self.admitted.push(Admitted { weight: traits.weight, what });
+        self.start();
+    }
+
+    pub(crate) fn enqueue(&mut self, key: Key, traits: Traits) {
+        self.arrivals += 1;
+        self.enqueue_at(self.arrivals, traits.priority, key, traits);
+    }
+
+    fn enqueue_at(&mut self, arrival: usize, priority: i32, key: Key, traits: Traits) {
+        let Traits { weight, daemon, .. } = traits;
+        self.queue.push(Entry { priority, arrival, weight, what: What::Child { key, daemon } });
+    }
+
+    pub(crate) fn refuse(&mut self) {
+        self.dropped += 1;
+    }
+
+    pub(crate) fn wait(
+        &mut self,
+        id: WaiterId,
+        own: bool,
+        traits: Traits,
+        inside: Option<usize>,
+        can_register: bool,
+    ) -> Answer {
+        if !can_register {
+            return Answer::NeedsWaker;
+        }
+        self.arrivals += 1;
+        let Traits { weight, priority, .. } = traits;
+        let (arrival, inside) = (self.arrivals, self.blocks(inside));
+        let (stage, has_waker) = (Stage::Waiting, !own);
+        let waiter =
+            Waiter { own, weight, priority, arrival, stage, has_waker, unpolled: false, inside };
+        self.waiters.insert(id, waiter);
+        self.queue.push(Entry { priority, arrival, weight, what: What::Waiter(id) });
+        Answer::Pending
+    }
+
+    /// Reserves the room that a plain newcomer has taken.
+    pub(crate) fn reserve(&mut self, id: WaiterId, own: bool) {
+        self.arrivals += 1;
+        let stage = Stage::Reserved { claimed: true, must_queue: false };
+        let waiter = Waiter {
+            own,
+            weight: 1,
+            priority: 0,
+            arrival: self.arrivals,
+            stage,
+            has_waker: false,
+            unpolled: false,
+            inside: None,
+        };
+        self.waiters.insert(id, waiter);
+        self.admitted.push(Admitted { weight: 1, what: What::Waiter(id) });
+    }
+
+    /// Returns the child that a waiter blocks; daemons are not waited for.
+    fn blocks(&self, inside: Option<usize>) -> Option<usize> {
+        let child = self.running.iter().find(|it| Some(it.index) == inside)?;
+        (!child.daemon).then_some(child.index)
+    }
+
+    pub(crate) fn has_turn(&self, id: WaiterId) -> bool {
+        let stage = self.waiters.get(&id).map(|waiter| waiter.stage);
+        matches!(stage, Some(Stage::Reserved { .. } | Stage::MustQueue))
+    }
+
+    pub(crate) fn has_waker(&self, id: WaiterId) -> bool {
+        self.waiters.get(&id).is_some_and(|waiter| waiter.has_waker)
+    }
+
+    pub(crate) fn poll(&mut self, id: WaiterId, inside: Option<usize>, registers: bool) -> Answer {
+        let inside = self.blocks(inside);
+        let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
+        match &mut waiter.stage {
+            Stage::Stopped => return Answer::Stopped,
+            Stage::Waiting if !registers => return Answer::NeedsWaker,
+            Stage::Waiting => {
+                (waiter.inside, waiter.has_waker) = (inside, !waiter.own);
+                return Answer::Pending;
+            }
+            Stage::Reserved { claimed, .. } => *claimed = true,
+            Stage::MustQueue if waiter.unpolled && waiter.has_waker => self.may_wake.push(id),
+            Stage::MustQueue => {}
+        }
+        waiter.unpolled = false;
+        Answer::Ready
+    }
+
+    pub(crate) fn fill(&mut self, id: WaiterId, key: Key, traits: Traits) {
+        let waiter = self.waiters.remove(&id).expect("the waiter is known");
+        match waiter.stage {
+            Stage::MustQueue => {
+                self.queue.retain(|entry| entry.what != What::Waiter(id));
+                self.enqueue_at(waiter.arrival, traits.priority, key, traits);
+            }
+            Stage::Reserved { .. } => {
+                let at = self.position(id);
+                self.admitted.remove(at);
+                if traits.weight <= waiter.weight || self.fits(traits.weight) {
+                    let what = What::Child { key, daemon: traits.daemon };
+                    self.admitted.insert(at, Admitted { weight: traits.weight, what });
+                } else {
+                    self.free_permits(1);
+                    let priority = traits.priority.max(waiter.priority);
+                    self.enqueue_at(waiter.arrival, priority, key, traits);
+                }
+            }
+            stage => panic!("a waiter fills that is {stage:?}"),
+        }
+    }
+
+    fn position(&self, id: WaiterId) -> usize {
+        let position = self.admitted.iter().position(|it| it.what == What::Waiter(id));
+        position.expect("the waiter has room")
+    }
+
+    pub(crate) fn abandon(&mut self, id: WaiterId) {
+        let Some(waiter) = self.waiters.remove(&id) else { return };
+        match waiter.stage {
+            Stage::Reserved { .. } => {
+                self.admitted.remove(self.position(id));
+                self.free_permits(1);
+            }
+            _ => self.queue.retain(|entry| entry.what != What::Waiter(id)),
+        }
+    }
+}
+
+// === the queue ===
+
+impl Reference {
+    /// Begins a change: room that was freed goes to the queue first.
+    pub(crate) fn begin(&mut self) {
+        if self.freed {
+            self.process(false);
+        }
+    }
+
+    /// Gives room to those that wait, in their order, and none to the others.
+    pub(crate) fn process(&mut self, stopped: bool) {
+        self.freed = false;
+        let admits = !stopped && !self.closed;
+        let mut lacks_permit = false;
+        if admits {
+            self.revoke();
+            lacks_permit = self.admit_queue();
+        }
+        self.start();
+        if admits {
+            self.unblock();
+        }
+        if let Some(permits) = &mut self.permits {
+            self.cancel_acquire |= permits.wanted && !lacks_permit;
+            permits.wanted = lacks_permit;
+        }
+    }
+
+    fn head(&self) -> Option<usize> {
+        let order = |at: &usize| {
+            let entry = &self.queue[*at];
+            (-i64::from(entry.priority), entry.arrival)
+        };
+        (0..self.queue.len()).min_by_key(order)
+    }
+
+    fn admit_queue(&mut self) -> bool {
+        while let Some(head) = self.head() {
+            let Entry { weight, what, .. } = self.queue[head];
+            if !self.fits(weight) {
+                return false;
+            }
+            if !self.take_permit() {
+                return true;
+            }
+            self.queue.remove(head);
+            self.admitted.push(Admitted { weight, what });
+            if let What::Waiter(id) = what {
+                let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
+                let must_queue = waiter.stage == Stage::MustQueue;
+                waiter.stage = Stage::Reserved { claimed: false, must_queue };
+                (waiter.inside, waiter.unpolled) = (None, true);
+            }
+        }
+        false
+    }
+
+    /// Children start in the order in which they got room.
+    fn start(&mut self) {
+        while let Some(Admitted { weight, what: What::Child { key, daemon } }) =
+            self.admitted.first().cloned()
+        {
+            self.admitted.remove(0);
+            let index = self.next_index;
+            self.next_index += 1;
+            let (in_set, unfetched) = (false, false);
+            self.running.push(Running { index, weight, daemon, in_set, unfetched });
+            self.ready.push_back((index, key));
+        }
+    }
+
+    /// A lowered limit takes back what is reserved last, unless its owner knows of it.
+    fn revoke(&mut self) {
+        while let Some(Admitted { weight, what: What::Waiter(id) }) = self.admitted.last().cloned()
+        {
+            let over = self
+                .limit
+                .is_some_and(|limit| self.taken() > limit && (self.occupied() > 1 || limit == 0));
+            let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
+            let Stage::Reserved { claimed: false, must_queue } = waiter.stage else { return };
+            if !over {
+                return;
+            }
+            waiter.stage = if must_queue { Stage::MustQueue } else { Stage::Waiting };
+            waiter.unpolled &= must_queue;
+            let &mut Waiter { priority, arrival, .. } = waiter;
+            self.queue.push(Entry { priority, arrival, weight, what: What::Waiter(id) });
+            self.admitted.pop();
+            self.free_permits(1);
+        }
+    }
+
+    /// Returns how many running children contain a waiter.
+    fn blocked_children(&self) -> usize {
+        let is_blocked = |child: &&Running| {
+            !child.unfetched && self.waiters.values().any(|it| it.inside == Some(child.index))
+        };
+        self.running.iter().filter(is_blocked).count()
+    }
+
+    /// If every running child contains a waiter, the oldest of these queues its child.
+    fn unblock(&mut self) {
+        if self.reserved() > 0 {
+            return;
+        }
+        let blocked = self.blocked_children();
+        let daemons = self.running.iter().filter(|child| child.daemon).count();
+        if blocked == 0 || blocked + daemons != self.running.len() - self.blocked {
+            return;
+        }
+        let runs = |index| self.running.iter().any(|it| it.index == index && !it.unfetched);
+        let nested = self.waiters.values_mut().filter(|waiter| waiter.inside.is_some_and(runs));
+        let oldest = nested.min_by_key(|waiter| waiter.arrival).expect("a child contains a waiter");
+        (oldest.stage, oldest.inside, oldest.unpolled) = (Stage::MustQueue, None, true);
+    }
+
+    /// Ends a change. Returns the waiters that are to be woken, and how many permits go back.
+    pub(crate) fn finish_change(&mut self) -> (Vec<WaiterId>, usize) {
+        let told = self.waiters.iter_mut().filter(|(_, it)| it.unpolled && it.has_waker);
+        let woken = told.map(|(&id, waiter)| {
+            waiter.has_waker = false;
+            id
+        });
+        let woken = woken.collect();
+        let permits = self.permits.as_mut().map_or(0, |permits| {
+            permits.available += permits.spare;
+            std::mem::take(&mut permits.spare)
+        });
+        (woken, permits)
+    }
+
+    /// Records that a waiter was woken that need not have been.
+    pub(crate) fn woken(&mut self, id: WaiterId) {
+        self.waiters.get_mut(&id).expect("the waiter is known").has_waker = false;
+    }
+
+    pub(crate) fn lacks_permit(&self) -> bool {
+        self.permits.as_ref().is_some_and(|permits| permits.wanted)
+    }
+
+    pub(crate) fn may_wait(&self) -> bool {
+        self.permits.as_ref().is_some_and(|permits| permits.wanted && !permits.paused)
+    }
+
+    pub(crate) fn begin_poll(&mut self) {
+        if let Some(permits) = &mut self.permits {
+            if std::mem::take(&mut permits.paused) {
+                permits.reused = 0;
+            }
+        }
+    }
+
+    pub(crate) fn end_poll(&mut self) {
+        if !self.lacks_permit() {
+            self.begin_poll();
+        }
+    }
+
+    /// Takes over a permit that was acquired.
+    pub(crate) fn add_permit(&mut self) {
+        self.free_permits(1);
+    }
+}
+
+// === ends ===
+
+impl Reference {
+    pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
+        if self.stopped {
+            self.begin();
+        }
+        match outcome {
+            Outcome::Ok => self.ok += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Panicked | Outcome::Dropped => self.dropped += 1,
+        }
+        self.running.retain(|child| child.index != index);
+        self.free_permits(1);
+        self.freed |= !self.stopped;
+        if self.blocked_children() > 0 {
+            self.begin();
+        }
+    }
+
+    pub(crate) fn finish_unfetched(&mut self, index: usize) {
+        let child = self.running.iter_mut().find(|child| child.index == index);
+        let child = child.expect("it runs");
+        (child.daemon, child.unfetched) = (false, true);
+    }
+
+    pub(crate) fn take_wakers(&mut self) -> Vec<WaiterId> {
+        let all = self.waiters.iter_mut();
+        let with_waker = all.filter(|(_, waiter)| waiter.has_waker);
+        let taken = with_waker.map(|(&id, waiter)| {
+            waiter.has_waker = false;
+            id
+        });
+        taken.collect()
+    }
+
+    /// Drops the queue after a stop; returns the children that were in it.
+    pub(crate) fn drop_queue(&mut self) -> Vec<Key> {
+        let mut keys = Vec::new();
+        while let Some(head) = self.head() {
+            if let What::Child { key, .. } = self.queue.remove(head).what {
+                self.dropped += 1;
+                keys.push(key);
+            }
+        }
+        self.queue_dropped = true;
+        self.stop_waiters();
+        let reserved = self.reserved();
+        self.admitted.retain(|it| matches!(it.what, What::Child { .. }));
+        self.free_permits(reserved);
+        keys
+    }
+
+    fn stop_waiters(&mut self) {
+        for waiter in self.waiters.values_mut() {
+            (waiter.stage, waiter.inside, waiter.unpolled) = (Stage::Stopped, None, false);
+        }
+    }
+
+    fn children(&self) -> usize {
+        self.occupied() - self.reserved()
+    }
+
+    /// Returns `true` if nothing runs and nothing waits.
+    pub(crate) fn is_over(&self) -> bool {
+        self.children() == 0 && (self.stopped || (self.queue.is_empty() && self.occupied() == 0))
+    }
+
+    pub(crate) fn try_close(&mut self) -> bool {
+        self.closed |= self.is_over();
+        self.is_over()
+    }
+
+    /// Closes the group; returns the children that are not in the set: first those that have
+    /// started.
+    pub(crate) fn abort(&mut self) -> Vec<(Option<usize>, Key)> {
+        self.closed = true;
+        self.dropped += self.children();
+        let kept = self.occupied();
+        self.permits.iter_mut().for_each(|permits| permits.kept += kept);
+        let mut keys: Vec<_> = self.ready.drain(..).map(|(at, key)| (Some(at), key)).collect();
+        self.running.clear();
+        for Admitted { what, .. } in std::mem::take(&mut self.admitted) {
+            match what {
+                What::Child { key, .. } => keys.push((None, key)),
+                What::Waiter(id) => {
+                    let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
+                    (waiter.stage, waiter.unpolled) = (Stage::Stopped, false);
+                }
+            }
+        }
+        self.blocked = 0;
+        keys
+    }
+
+    pub(crate) fn free_all_permits(&mut self) {
+        if let Some(permits) = &mut self.permits {
+            permits.spare += std::mem::take(&mut permits.kept);
+        }
+    }
+}
+
+// === numbers ===
+
+impl Reference {
+    pub(crate) fn stats(&self) -> Stats {
+        let queued = self.queue.iter().filter(|it| matches!(it.what, What::Child { .. })).count();
+        let Self { limit, ok, failed, dropped, .. } = *self;
+        Stats { limit, queued, running: self.children(), ok, failed, dropped }
+    }
+
+    /// Returns `true` if the group's own waiter has its turn, and was not polled since.
+    pub(crate) fn has_group_turn(&self) -> bool {
+        self.waiters.values().any(|waiter| waiter.own && waiter.unpolled)
+    }
+
+    pub(crate) fn has_only_daemons(&self) -> bool {
+        let daemons = self.running.iter().filter(|child| child.daemon).count();
+        let is_daemon = |it: &Entry| matches!(it.what, What::Child { daemon: true, .. });
+        self.occupied() - self.blocked == daemons
+            && (daemons > 0 || !self.queue.is_empty())
+            && self.queue.iter().all(is_daemon)
+    }
+
+    /// Checks what holds whenever the queue has been processed.
+    pub(crate) fn check(&self) {
+        if self.refuses() {
+            return;
+        }
+        if let Some(head) = self.head() {
+            let fits = self.fits(self.queue[head].weight);
+            assert!(!fits || self.lacks_permit(), "an entry waits that could run");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The crate's `util`, as far as the state needs it.
+
+#[path = "../../../src/util/current.rs"]
+pub(crate) mod current;
+#[path = "../../../src/util/lock.rs"]
+pub(crate) mod lock;
+#[path = "../../../src/util/panic.rs"]
+pub(crate) mod panic;
+#[path = "../../../src/util/parent_waker.rs"]
+pub(crate) mod parent_waker;
+#[path = "../../../src/util/slab.rs"]
+pub(crate) mod slab;
+#[path = "../../../src/util/sparse_queue.rs"]
+pub(crate) mod sparse_queue;
+#[path = "../../../src/util/sync.rs"]
+pub(crate) mod sync;
+#[path = "../../../src/util/wake_flag.rs"]
+pub(crate) mod wake_flag;
