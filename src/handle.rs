@@ -6,6 +6,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::admission::Shared;
 use crate::child::Kind;
+use crate::child::key::Key;
 use crate::group::Group;
 use crate::stats::Stats;
 use crate::token::CancelToken;
@@ -154,6 +155,33 @@ impl<C: Kind> Handle<C> {
     /// ```
     pub fn set_limit(&self, limit: Option<usize>) {
         self.shared.set_limit(limit);
+    }
+
+    /// Changes the limit of one [key](crate::Task::key), at any time and from any task.
+    ///
+    /// It holds in place of the one that [`with_key_limit`](crate::Group::with_key_limit) set for
+    /// each key. `Some(0)` pauses the children of the key, and `None` takes the limit away. As in
+    /// [`set_limit`](Self::set_limit), a lower limit lets the running children finish.
+    ///
+    /// The group keeps the limit while it differs from that of the other keys, whether children of
+    /// the key come or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, Key, task};
+    ///
+    /// let mut group = Group::new().with_key_limit(1);
+    /// let handle = group.handle();
+    /// for _ in 0..4 {
+    ///     group.queue(task(async { Ok::<(), ()>(()) }).key("slow.example"));
+    /// }
+    /// assert_eq!(group.stats().running, 1);
+    /// handle.set_key_limit(&Key::from("slow.example"), Some(3));
+    /// assert_eq!(group.stats().running, 3);
+    /// ```
+    pub fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
+        self.shared.set_key_limit(key, limit);
     }
 
     /// Returns the group's numbers, taken at one moment; after the group's end, the last ones.

@@ -4,14 +4,15 @@ use alloc::vec::Vec;
 
 use super::queue::{ChildKey, Position};
 use crate::child::join::JoinId;
+use crate::child::key::Key;
 use crate::util::sparse_queue::SparseQueue;
 
 #[derive(Default)]
 pub(super) struct Joins {
     /// The last name that was given, or 0.
     last: u64,
-    /// The positions of those in the queue.
-    queued: SparseQueue<Position>,
+    /// The positions of those in the queue, and their keys.
+    queued: SparseQueue<(Position, Option<Key>)>,
     /// The child that comes next, if it was aborted before it came.
     early: Option<JoinId>,
     /// Running children whose result is none.
@@ -33,16 +34,17 @@ impl Joins {
     }
 
     /// Records the position of a child. Returns `false` if it was aborted before it came.
-    pub(super) fn enqueue(&mut self, id: JoinId, position: Position) -> bool {
+    pub(super) fn enqueue(&mut self, id: JoinId, position: Position, key: Option<Key>) -> bool {
         let waits = self.early != Some(id);
         if waits {
-            self.queued.push(id.get(), position);
+            self.queued.push(id.get(), (position, key));
         }
         waits
     }
 
-    /// Returns the position of a child that is to leave the queue, or `None` if it is not there.
-    pub(super) fn leave_queue(&mut self, id: JoinId) -> Option<Position> {
+    /// Returns the position and the key of a child that is to leave the queue, or `None` if it is
+    /// not there.
+    pub(super) fn leave_queue(&mut self, id: JoinId) -> Option<(Position, Option<Key>)> {
         self.queued.remove(id.get())
     }
 

@@ -66,7 +66,7 @@ impl<C> Local<C> {
         for (at, child) in waiting.into_iter().enumerate() {
             let child = QueuedChild { key: children.insert(child), options: None, join: None };
             if at < admitted {
-                state.take_room(1);
+                state.take_plain_room(1);
                 state.admit(child);
             } else {
                 state.enqueue(child);

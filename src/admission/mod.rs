@@ -2,10 +2,10 @@
 //!
 //! A group has its admission to itself, without a lock, as long as it needs no more than a limit
 //! and a queue: that is [`Local`]. From its first handle on, it is [`Shared`]; likewise with an
-//! observer or a semaphore, and from the first child that has a weight or a priority, is a daemon
-//! or joinable, or ends with the stop. Then all decisions are made by a [`State`], which is plain
-//! data. It is changed by one function, `Shared::with`, or by `Core::update` if no child comes or
-//! goes: both process the queue and carry out the effects.
+//! observer, a semaphore or a limit of keys, and from the first child that has a weight, a priority
+//! or a key, is a daemon or joinable, or ends with the stop. Then all decisions are made by a
+//! [`State`], which is plain data. It is changed by one function, `Shared::with`, or by
+//! `Core::update` if no child comes or goes: both process the queue and carry out the effects.
 //!
 //! # Invariants
 //!
@@ -18,6 +18,7 @@ mod closed;
 mod ended;
 mod events;
 mod joins;
+mod keys;
 mod local;
 mod nested;
 mod permits;
@@ -46,6 +47,7 @@ use self::shared::{Spawner, StateChange};
 pub(crate) use self::state::{Caller, ChildRecord, Phase, Refused};
 use self::state::{Dropped, State};
 use self::stop::StopSignal;
+use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
@@ -230,6 +232,11 @@ impl<C: Kind> Admission<C> {
     /// Sets how many children may be queued.
     pub(crate) fn set_queue_limit(&mut self, limit: usize) {
         self.share().core.read(|state| state.set_queue_limit(limit));
+    }
+
+    /// Sets the limit of each key of a group that is being made.
+    pub(crate) fn set_key_limits(&mut self, limit: usize) {
+        self.share().core.read(|state| state.set_key_limits(limit));
     }
 
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
@@ -449,6 +456,11 @@ impl<C: Kind> Admission<C> {
             self.parent.notify();
         }
         <Spawner<C>>::spawn_all(spawns);
+    }
+
+    /// Changes the limit of a key at any time.
+    pub(crate) fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
+        self.share().set_key_limit(key, limit);
     }
 
     // --- moving children to the set

@@ -3,9 +3,11 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use core::cmp::Reverse;
+use core::cmp::{Ordering, Reverse};
 
+use super::keys::Keys;
 use crate::child::join::JoinId;
+use crate::child::key::Key;
 use crate::child::task::Options;
 use crate::util::sparse_queue::SparseQueue;
 
@@ -17,9 +19,14 @@ pub(crate) type WaiterKey = usize;
 
 /// The room that a child or a waiter asks for, and its priority.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Request {
+pub(crate) struct Request<'a> {
     pub(crate) weight: usize,
     pub(crate) priority: i32,
+    pub(crate) key: Option<&'a Key>,
+    /// It runs only if no other child of its key does.
+    pub(crate) unique: bool,
+    /// A `feed` asks, which does not know its child yet.
+    pub(crate) feed: bool,
 }
 
 /// A child that is not in the set yet: its key, the options that its task was given if they are not
@@ -32,7 +39,8 @@ pub(crate) struct QueuedChild {
     pub(crate) join: Option<JoinId>,
 }
 
-/// A position in the queue: behind higher priorities, and behind earlier arrivals of its own.
+/// A position in the queue: behind higher priorities, and behind earlier arrivals of its own. The
+/// lowest is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) priority: i32,
@@ -44,46 +52,89 @@ pub(crate) enum Entry {
     /// A child that starts as soon as it has room.
     Child(QueuedChild),
     /// A caller of `go` or `feed` that delivers its child once room is reserved for it.
-    Waiter { key: WaiterKey, weight: usize },
+    Waiter { key: WaiterKey, weight: usize, unique: bool, feed: bool },
 }
 
 /// Waiters and queued children, in the order of admission.
+///
+/// The entries whose key has no room are *parked*: they wait behind their key, and the others pass
+/// them by. So are feeds that wait for their children's keys.
 #[derive(Default)]
 pub(crate) struct WaitQueue {
     /// The entries of priority 0, as most are, by their arrival.
     plain: SparseQueue<Entry>,
-    /// The entries of each other priority, by their arrival; no list is empty.
-    ranked: BTreeMap<Reverse<i32>, SparseQueue<Entry>>,
+    /// The entries of other priorities, those that have a key, and those that have come back to
+    /// their position.
+    pub(super) others: BTreeMap<Position, Entry>,
     arrivals: u64,
     /// How many entries hold the group open: all but queued daemons.
     binding: usize,
+    /// How many entries are parked.
+    pub(super) parked: usize,
+    /// Made for the first key.
+    pub(super) keys: Option<Box<Keys>>,
 }
 
 // === impl Request ===
 
-impl Request {
+impl<'a> Request<'a> {
     /// What a plain child asks for.
-    pub(crate) const PLAIN: Self = Self { weight: 1, priority: 0 };
+    pub(crate) const PLAIN: Self =
+        Self { weight: 1, priority: 0, key: None, unique: false, feed: false };
+
+    /// What a `feed` asks for.
+    pub(crate) const FEED: Self = Self { feed: true, ..Self::PLAIN };
 
     /// What a plain child asks for that overtakes nothing.
-    pub(crate) const LAST: Self = Self { weight: 1, priority: i32::MIN };
+    pub(crate) const LAST: Self = Self { priority: i32::MIN, ..Self::PLAIN };
 
     /// Returns what a child with these options asks for.
     #[inline]
-    pub(crate) fn new(options: Option<&Options>) -> Self {
-        options.map_or(Self::PLAIN, |it| Self { weight: it.weight, priority: it.priority })
+    pub(crate) fn new(options: Option<&'a Options>) -> Self {
+        options.map_or(Self::PLAIN, |it| Self {
+            weight: it.weight,
+            priority: it.priority,
+            key: it.key.as_ref(),
+            unique: it.unique,
+            feed: false,
+        })
+    }
+
+    /// Returns the same request of a child that overtakes no entry of the queue.
+    pub(crate) fn behind_all(self) -> Self {
+        Self { priority: i32::MIN, ..self }
     }
 }
 
-// === impl QueuedChild, Entry ===
+// === impl QueuedChild, Position, Entry ===
 
 impl QueuedChild {
-    pub(crate) fn request(&self) -> Request {
+    pub(crate) fn request(&self) -> Request<'_> {
         Request::new(self.options.as_deref())
     }
 
     pub(crate) fn is_daemon(&self) -> bool {
         self.options.as_ref().is_some_and(|options| options.daemon)
+    }
+}
+
+impl Position {
+    /// Returns the position behind all entries of that priority.
+    pub(crate) fn last(priority: i32) -> Self {
+        Self { priority, arrival: u64::MAX }
+    }
+}
+
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |it: &Self| (Reverse(it.priority), it.arrival);
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -95,6 +146,17 @@ impl Entry {
         }
     }
 
+    pub(super) fn is_unique(&self) -> bool {
+        match self {
+            Self::Child(child) => child.request().unique,
+            Self::Waiter { unique, .. } => *unique,
+        }
+    }
+
+    pub(crate) fn is_feed(&self) -> bool {
+        matches!(self, Self::Waiter { feed: true, .. })
+    }
+
     /// Returns `true` if a group that has this entry can't end.
     fn is_binding(&self) -> bool {
         !matches!(self, Self::Child(child) if child.is_daemon())
@@ -104,9 +166,16 @@ impl Entry {
 // === impl WaitQueue ===
 
 impl WaitQueue {
+    /// Returns `true` if nothing waits, parked or not.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.ranked.is_empty()
+        !self.has_head() && self.parked == 0
+    }
+
+    /// Returns `true` if there is an entry that lacks nothing but the group's room, or a permit.
+    #[inline]
+    pub(crate) fn has_head(&self) -> bool {
+        !self.plain.is_empty() || !self.others.is_empty()
     }
 
     /// Returns `true` if nothing but daemons is queued.
@@ -121,106 +190,87 @@ impl WaitQueue {
         Position { priority, arrival: self.arrivals }
     }
 
-    /// Returns the priority of the head, if there is one.
+    /// Returns `true` if no entry comes before that position, but parked ones.
     #[inline]
-    fn first_priority(&self) -> Option<i32> {
-        let ranked = self.ranked.keys().next().map(|priority| priority.0);
-        if self.plain.is_empty() { ranked } else { Some(ranked.map_or(0, |first| first.max(0))) }
-    }
-
-    /// Returns `true` if all entries have a lower priority.
-    #[inline]
-    pub(crate) fn yields_to(&self, priority: i32) -> bool {
-        self.is_empty() || self.first_priority().is_none_or(|first| first < priority)
+    pub(crate) fn yields_to(&self, position: Position) -> bool {
+        self.first().is_none_or(|(first, _)| position < first)
     }
 
     #[inline]
-    pub(crate) fn first(&self) -> Option<&Entry> {
-        if self.ranked.is_empty() {
-            return self.plain.first();
+    pub(crate) fn first(&self) -> Option<(Position, &Entry)> {
+        let plain = self.plain.first();
+        let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
+        if self.others.is_empty() {
+            return plain;
         }
-        match self.first_priority()? {
-            0 => self.plain.first(),
-            priority => self.ranked.get(&Reverse(priority))?.first(),
-        }
+        let other = self.others.first_key_value().map(|(position, entry)| (*position, entry));
+        plain.into_iter().chain(other).min_by_key(|(position, _)| *position)
     }
 
+    /// Takes out the head. If it has a key, [`take_key`](Self::take_key) or a stop has to follow.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(Position, Entry)> {
-        let (priority, (arrival, entry)) = if self.ranked.is_empty() {
-            (0, self.plain.pop()?)
-        } else {
-            let priority = self.first_priority()?;
-            (priority, self.change(priority, SparseQueue::pop)?)
-        };
+        let (position, _) = self.first()?;
+        let entry = self.take(position)?;
         self.binding -= usize::from(entry.is_binding());
-        Some((Position { priority, arrival }, entry))
+        Some((position, entry))
     }
 
     /// Adds an entry, mostly behind all others of its priority.
     #[inline]
-    pub(crate) fn insert(&mut self, position: Position, entry: Entry) {
+    pub(crate) fn insert(&mut self, position: Position, entry: Entry, key: Option<&Key>) {
         self.binding += usize::from(entry.is_binding());
-        let Position { priority, arrival } = position;
-        let entries = if priority == 0 {
-            &mut self.plain
+        if let Some(key) = key {
+            self.park(position, entry, key);
+        } else if position == (Position { priority: 0, arrival: self.arrivals }) {
+            self.plain.push(position.arrival, entry);
         } else {
-            self.ranked.entry(Reverse(priority)).or_default()
-        };
-        if arrival == self.arrivals {
-            entries.push(arrival, entry);
-        } else {
-            entries.insert(arrival, entry);
+            self.others.insert(position, entry);
         }
     }
 
-    pub(crate) fn remove(&mut self, position: Position) -> Option<Entry> {
-        let entry = self.change(position.priority, |entries| entries.remove(position.arrival))?;
+    pub(crate) fn remove(&mut self, position: Position, key: Option<&Key>) -> Option<Entry> {
+        let entry = match key {
+            None => self.take(position).or_else(|| self.take_held(position)),
+            Some(key) => self.take_keyed(position, key),
+        }?;
         self.binding -= usize::from(entry.is_binding());
         Some(entry)
     }
 
-    /// Changes the entries of a priority, if there are any.
+    /// Takes out an entry that is not parked. (No two entries have the same arrival.)
     #[inline]
-    fn change<R>(
-        &mut self,
-        priority: i32,
-        change: impl FnOnce(&mut SparseQueue<Entry>) -> Option<R>,
-    ) -> Option<R> {
-        if priority == 0 {
-            return change(&mut self.plain);
+    pub(super) fn take(&mut self, position: Position) -> Option<Entry> {
+        if !self.others.is_empty() {
+            if let Some(entry) = self.others.remove(&position) {
+                return Some(entry);
+            }
         }
-        let entries = self.ranked.get_mut(&Reverse(priority))?;
-        let result = change(entries);
-        if entries.is_empty() {
-            self.ranked.remove(&Reverse(priority));
-        }
-        result
+        self.plain.remove(position.arrival)
     }
 }
 
 #[cfg(test)]
 impl WaitQueue {
-    /// Calls `visit` with the entries, in the order of admission, and checks the numbers; `len` is
-    /// how many entries there are. One that came back to a position that another has left may not
-    /// be found.
+    /// Calls `visit` with the entries, in the order of their positions, and checks the numbers;
+    /// `len` is how many entries there are.
     pub(super) fn check(&mut self, len: usize, mut visit: impl FnMut(Position, &Entry)) {
-        let (mut found, mut binding) = (0, 0);
-        let ranked = self.ranked.iter_mut().map(|(priority, entries)| (priority.0, entries));
-        let mut lists: alloc::vec::Vec<_> = ranked.chain([(0, &mut self.plain)]).collect();
-        lists.sort_by_key(|(priority, _)| Reverse(*priority));
-        for (priority, entries) in lists {
-            assert!(priority == 0 || !entries.is_empty(), "a list is empty");
-            for arrival in 1..=self.arrivals {
-                if let Some(entry) = entries.get_mut(arrival) {
-                    found += 1;
-                    binding += usize::from(entry.is_binding());
-                    visit(Position { priority, arrival }, entry);
-                }
-            }
+        let mut entries = alloc::collections::BTreeMap::new();
+        for arrival in 1..=self.arrivals {
+            let entry = self.plain.get_mut(arrival).map(|entry| &*entry);
+            entries
+                .extend(entry.map(|entry| (Position { priority: 0, arrival }, entry.is_binding())));
         }
-        assert!(found <= len);
-        assert!(self.binding == binding || found < len);
+        let plain = entries.len();
+        let mut visit = |(position, entry): (Position, &Entry)| {
+            visit(position, entry);
+            assert!(entries.insert(position, entry.is_binding()).is_none());
+        };
+        self.others.iter().for_each(|(position, entry)| visit((*position, entry)));
+        let parked = self.keys.iter().flat_map(|keys| keys.parked()).map(&mut visit).count();
+        assert_eq!(self.parked, parked);
+        assert_eq!((entries.len(), self.others.len() + plain + parked), (len, len));
+        assert_eq!(self.binding, entries.values().filter(|binding| **binding).count());
     }
 }
 
@@ -231,7 +281,7 @@ mod tests {
     use super::*;
 
     fn waiter(key: WaiterKey) -> Entry {
-        Entry::Waiter { key, weight: 1 }
+        Entry::Waiter { key, weight: 1, unique: false, feed: false }
     }
 
     fn daemon(key: ChildKey) -> Entry {
@@ -260,11 +310,13 @@ mod tests {
         let mut queue = WaitQueue::default();
         for (key, priority) in [0, -1, 5, 0, 5, -1].into_iter().enumerate() {
             let position = queue.next_position(priority);
-            queue.insert(position, waiter(key));
+            queue.insert(position, waiter(key), None);
         }
         assert_eq!(keys(&mut queue, 6), [2, 4, 0, 3, 1, 5]);
         for expected in [2, 4, 0, 3, 1, 5] {
-            assert!(matches!(queue.first(), Some(Entry::Waiter { key, .. }) if *key == expected));
+            assert!(
+                matches!(queue.first(), Some((_, Entry::Waiter { key, .. })) if *key == expected)
+            );
             assert_eq!(pop(&mut queue).unwrap().1, expected);
         }
         assert!(queue.is_empty() && queue.first().is_none() && queue.pop().is_none());
@@ -275,43 +327,43 @@ mod tests {
         let mut queue = WaitQueue::default();
         for (key, priority) in [2, 2, 0, 0].into_iter().enumerate() {
             let position = queue.next_position(priority);
-            queue.insert(position, waiter(key));
+            queue.insert(position, waiter(key), None);
         }
         let (first, second) = (pop(&mut queue).unwrap(), pop(&mut queue).unwrap());
-        queue.insert(second.0, waiter(second.1));
-        queue.insert(first.0, waiter(first.1));
+        queue.insert(second.0, waiter(second.1), None);
+        queue.insert(first.0, waiter(first.1), None);
         assert_eq!(keys(&mut queue, 4), [0, 1, 2, 3]);
-        assert!(queue.remove(second.0).is_some());
-        assert!(queue.remove(second.0).is_none());
+        assert!(queue.remove(second.0, None).is_some());
+        assert!(queue.remove(second.0, None).is_none());
         assert_eq!(keys(&mut queue, 3), [0, 2, 3]);
     }
 
     #[test]
     fn a_newcomer_comes_before_lower_priorities_only() {
         let mut queue = WaitQueue::default();
-        assert!(queue.yields_to(-9));
+        assert!(queue.yields_to(Position::last(-9)));
         let position = queue.next_position(1);
-        queue.insert(position, waiter(0));
-        assert!(queue.yields_to(2));
-        assert!(!queue.yields_to(1));
-        assert!(!queue.yields_to(0));
+        queue.insert(position, waiter(0), None);
+        assert!(queue.yields_to(Position::last(2)));
+        assert!(!queue.yields_to(Position::last(1)));
+        assert!(!queue.yields_to(Position::last(0)));
         let position = queue.next_position(0);
-        queue.insert(position, waiter(1));
+        queue.insert(position, waiter(1), None);
         pop(&mut queue);
-        assert!(queue.yields_to(1));
-        assert!(!queue.yields_to(0));
+        assert!(queue.yields_to(Position::last(1)));
+        assert!(!queue.yields_to(Position::last(0)));
     }
 
     #[test]
     fn a_queue_of_daemons_holds_nothing_open_and_a_waiter_does() {
         let mut queue = WaitQueue::default();
         let position = queue.next_position(0);
-        queue.insert(position, daemon(0));
+        queue.insert(position, daemon(0), None);
         assert!(queue.has_only_daemons());
         let position = queue.next_position(3);
-        queue.insert(position, waiter(1));
+        queue.insert(position, waiter(1), None);
         assert!(!queue.has_only_daemons());
-        assert!(queue.remove(position).is_some());
+        assert!(queue.remove(position, None).is_some());
         assert!(queue.has_only_daemons());
         assert_eq!(keys(&mut queue, 1), [0]);
     }

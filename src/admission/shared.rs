@@ -38,6 +38,7 @@ use super::state::{
     Acquire, Caller, ChildRecord, Dropped, Effects, Phase, Poller, Refused, State, Wakers,
 };
 use crate::child::join::{AbortChild, JoinId, JoinLink};
+use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
@@ -191,6 +192,11 @@ pub(super) fn store<C, O: Offer<C> + ?Sized>(children: &mut Slab<C>, offer: &mut
     QueuedChild { key: children.insert(offer.take()), options, join: None }
 }
 
+/// Returns what the child asks for.
+fn request_of<C>(offer: &mut dyn Offer<C>) -> Request<'_> {
+    Request::new(offer.options().map(|options| &*options))
+}
+
 // === impl Access ===
 
 impl<C: Kind> Access<'_, C> {
@@ -223,8 +229,11 @@ impl<C: Kind> Access<'_, C> {
     /// priority: it is not one of those that wait.
     pub(crate) fn try_go(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         let refusal = self.refusal();
-        let request = Request::new(offer.options().as_deref());
-        if refusal.is_none() && self.state.has_empty_queue() && self.state.try_take_room(request) {
+        let request = request_of(offer);
+        let admitted = refusal.is_none()
+            && !self.state.is_duplicate(request)
+            && self.state.try_take_room(request.behind_all());
+        if admitted {
             let child = self.store(offer);
             self.state.admit(child);
             return Ok(());
@@ -243,14 +252,16 @@ impl<C: Kind> Access<'_, C> {
 
     /// Does the same, but leaves a child that is refused to the caller.
     pub(crate) fn try_queue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        self.enqueue(offer)
-            .inspect_err(|refused| self.state.reject(*refused, offer.options().as_deref()))
+        let duplicate = self.state.is_duplicate(request_of(offer));
+        let queued = if duplicate { Err(Refused::AtLimit) } else { self.enqueue(offer) };
+        queued.inspect_err(|refused| self.state.reject(*refused, offer.options().as_deref()))
     }
 
     #[inline]
     fn enqueue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         let refusal = self.state.queue_refusal(self.stopped);
-        let request = Request::new(offer.options().as_deref());
+        let request = request_of(offer);
+        let has_key = request.key.is_some();
         let room =
             matches!(refusal, None | Some(Refused::AtLimit)) && self.state.try_take_room(request);
         if let Some(refused) = refusal.filter(|_| !room) {
@@ -261,8 +272,9 @@ impl<C: Kind> Access<'_, C> {
             self.state.admit(child);
         } else {
             self.state.enqueue(child);
-            // The head had no room before, nor has it now. A permit may have come.
-            self.effects.in_order = self.state.permits().is_none();
+            // The head had no room before, nor has it now. A permit may have come, or the child
+            // may have parked the head.
+            self.effects.in_order = self.state.permits().is_none() && !has_key;
         }
         Ok(())
     }
@@ -274,8 +286,7 @@ impl<C: Kind> Access<'_, C> {
         offer: &mut dyn Offer<C>,
         poller: &mut Poller<'_>,
     ) -> Acquire {
-        let request = Request::new(offer.options().as_deref());
-        let answer = self.poll_turn(key, request, poller);
+        let answer = self.poll_turn(key, request_of(offer), poller);
         if answer == Acquire::Stopped {
             self.state.reject(Refused::Stopped, offer.options().as_deref());
         }
@@ -292,22 +303,30 @@ impl<C: Kind> Access<'_, C> {
     /// Reserves room for a child that a stream is yet to be asked for, or registers a waiter.
     fn poll_reserve(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
         // A close is the end of a feed, even if it has its turn.
-        if self.refusal().is_some() { Acquire::Stopped } else { self.reserve(key, poller) }
+        if self.refusal().is_some() {
+            return Acquire::Stopped;
+        }
+        self.reserve(key, Request::FEED, poller)
     }
 
     /// Reserves room for as long as the caller likes, or registers a waiter.
     fn poll_slot(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
-        let answer = self.reserve(key, poller);
+        let answer = self.reserve(key, Request::PLAIN, poller);
         if answer == Acquire::Ready {
             key.iter().for_each(|&key| self.state.detach(key));
         }
         answer
     }
 
-    fn reserve(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
-        let answer = self.poll_turn(key, Request::PLAIN, poller);
+    fn reserve(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        request: Request<'_>,
+        poller: &mut Poller<'_>,
+    ) -> Acquire {
+        let answer = self.poll_turn(key, request, poller);
         if answer == Acquire::Ready && key.is_none() {
-            *key = Some(self.state.reserve_newcomer(Request::PLAIN, poller.caller));
+            *key = Some(self.state.reserve_newcomer(request, poller.caller));
         }
         answer
     }
@@ -320,7 +339,7 @@ impl<C: Kind> Access<'_, C> {
                 return answer;
             }
             let Some(key) = key.take() else {
-                self.state.free_room(Request::LAST.weight);
+                self.state.free_room(Request::LAST.weight, None);
                 return answer;
             };
             // What waits behind it comes first: a child on offer overtakes nothing.
@@ -334,7 +353,7 @@ impl<C: Kind> Access<'_, C> {
     fn poll_turn(
         &mut self,
         key: &mut Option<WaiterKey>,
-        request: Request,
+        request: Request<'_>,
         poller: &mut Poller<'_>,
     ) -> Acquire {
         if self.is_over() || (key.is_none() && self.refusal().is_some()) {
@@ -381,8 +400,8 @@ impl<C: Kind> Access<'_, C> {
     /// Accepts a child that was asked for because there was room for a plain one; it may be
     /// queued if it needs more. One that comes too late is counted, and left to the caller to drop.
     pub(crate) fn accept(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if self.refusal().is_none() && self.state.try_take_room(Request::PLAIN) {
-            let key = self.state.reserve_newcomer(Request::PLAIN, Caller::Group);
+        if self.refusal().is_none() && self.state.try_take_room(Request::FEED) {
+            let key = self.state.reserve_newcomer(Request::FEED, Caller::Group);
             return self.fill(key, offer);
         }
         self.queue(offer)
@@ -532,6 +551,10 @@ impl<C: Kind> Shared<C> {
 
     pub(crate) fn set_limit(&self, limit: Option<usize>) {
         self.with(Caller::Handle, |access| access.state.set_limit(limit));
+    }
+
+    pub(crate) fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
+        self.with(Caller::Handle, |access| access.state.set_key_limit(key, limit));
     }
 
     /// Looks for room for the child of a `go`, and admits it; `Err` after a stop.

@@ -7,12 +7,13 @@
 //!
 //! # Invariants, whenever the queue has been processed
 //!
-//! - The head of `queue` does not fit, or lacks only a permit; or `queue` is empty.
+//! - The head of `queue` does not fit, or lacks only a permit; or `queue` has no head, since all
+//!   its entries wait for their keys, or it is empty.
 //! - `starting` is empty, or its head is `Reserved`: children start in the order in which they
 //!   got room. A child's index is given when it starts, so the indexes have no gaps.
 //! - `occupied` is the number of running children and of reservations. `weightless` of them take
 //!   no room; `extra_weight` is what the others take beyond one each. With a semaphore, each of
-//!   `occupied` has a permit.
+//!   `occupied` has a permit. Those that have a key take as much room in it.
 //! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
 //!   exactly while it is `Reserved`.
 //! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
@@ -128,6 +129,10 @@ pub(crate) enum Phase {
 struct Waiter {
     stage: Stage,
     weight: usize,
+    /// A `go` knows the key of its child, a `feed` does not.
+    key: Option<Key>,
+    unique: bool,
+    feed: bool,
     /// It has had its turn in a `reserve`, and its room is [detached](Stage::Detached) if it has
     /// any.
     detached: bool,
@@ -171,6 +176,7 @@ enum Slot {
 struct Running {
     weight: usize,
     daemon: bool,
+    key: Option<Key>,
     /// It is dropped at the stop.
     until_stop: bool,
     /// Its name, if it is joinable.
@@ -264,8 +270,16 @@ pub(crate) enum Dropped {
 // === impl Waiter, Poller, Wakers ===
 
 impl Waiter {
-    fn new(stage: Stage, weight: usize, caller: Caller) -> Self {
-        Self { stage, weight, detached: false, caller, waker: None, inside: None }
+    fn new(stage: Stage, request: Request<'_>, caller: Caller) -> Self {
+        let Request { weight, key, unique, feed, .. } = request;
+        let (key, detached, waker, inside) = (key.cloned(), false, None, None);
+        Self { stage, weight, key, unique, feed, detached, caller, waker, inside }
+    }
+
+    /// Returns its entry in the queue.
+    fn entry(&self, key: WaiterKey) -> Entry {
+        let Self { weight, unique, feed, .. } = *self;
+        Entry::Waiter { key, weight, unique, feed }
     }
 }
 
@@ -436,6 +450,13 @@ impl State {
         self.weighty() as u128 + self.extra_weight
     }
 
+    /// Returns `true` if a feed may ask its stream: together with the children of feeds that are
+    /// queued behind their keys, no more children exist than may run.
+    fn may_ask(&self) -> bool {
+        let fed = self.queue.fed();
+        fed == 0 || self.limit.is_none_or(|limit| self.taken() + (fed as u128) < limit as u128)
+    }
+
     /// Returns `true` if more room is taken than there is, but for a child that runs alone.
     fn is_over_limit(&self) -> bool {
         self.limit.is_some_and(|limit| match limit {
@@ -444,13 +465,18 @@ impl State {
         })
     }
 
-    /// Returns `true` if a plain newcomer need not wait for room.
-    pub(crate) fn admits_newcomers(&self) -> bool {
-        self.queue.is_empty() && self.fits(1)
+    /// Sets the limit of each key of a group that is being made.
+    pub(crate) fn set_key_limits(&mut self, limit: usize) {
+        self.queue.set_key_limits(limit);
     }
 
-    pub(crate) fn has_empty_queue(&self) -> bool {
-        self.queue.is_empty()
+    pub(crate) fn set_key_limit(&mut self, key: &Key, limit: Option<usize>) {
+        self.queue.set_key_limit(key, limit);
+    }
+
+    /// Returns `true` if a plain newcomer need not wait for room.
+    pub(crate) fn admits_newcomers(&self) -> bool {
+        !self.queue.has_head() && self.fits(1)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -483,8 +509,19 @@ impl State {
         self.permits.as_mut().is_none_or(Permits::try_take)
     }
 
+    /// Takes room in the group, and in the key of a child or a waiter, which was in the queue at
+    /// that position, if it was.
     #[inline]
-    pub(super) fn take_room(&mut self, weight: usize) {
+    fn take_room(&mut self, weight: usize, key: Option<&Key>, position: Option<Position>) {
+        self.take_plain_room(weight);
+        if let Some(key) = key {
+            self.queue.take_key(position, key, weight);
+        }
+    }
+
+    /// Takes room for a child without a key.
+    #[inline]
+    pub(super) fn take_plain_room(&mut self, weight: usize) {
         self.occupied += 1;
         self.weightless += usize::from(weight == 0);
         self.extra_weight += weight.saturating_sub(1) as u128;
@@ -492,15 +529,18 @@ impl State {
 
     /// Frees room whose permit is kept.
     #[inline]
-    fn return_room(&mut self, weight: usize) {
+    fn return_room(&mut self, weight: usize, key: Option<&Key>) {
         self.occupied -= 1;
         self.weightless -= usize::from(weight == 0);
         self.extra_weight -= weight.saturating_sub(1) as u128;
+        if let Some(key) = key {
+            self.queue.free_key(key, weight);
+        }
     }
 
     #[inline]
-    pub(crate) fn free_room(&mut self, weight: usize) {
-        self.return_room(weight);
+    pub(crate) fn free_room(&mut self, weight: usize, key: Option<&Key>) {
+        self.return_room(weight, key);
         if let Some(permits) = &mut self.permits {
             permits.free(1);
         }
@@ -512,15 +552,23 @@ impl State {
 impl State {
     /// Takes room, and a permit, for a newcomer, if no entry of the queue comes before it.
     #[inline]
-    pub(crate) fn try_take_room(&mut self, request: Request) -> bool {
+    pub(crate) fn try_take_room(&mut self, request: Request<'_>) -> bool {
+        let position = Position::last(request.priority);
         // In this order: most newcomers are stopped by the cheapest look.
         let free = self.fits(request.weight)
-            && self.queue.yields_to(request.priority)
+            && (!request.feed || self.may_ask())
+            && self.queue.yields_to(position)
+            && self.queue.has_key_room(request, position)
             && self.take_permit();
         if free {
-            self.take_room(request.weight);
+            self.take_room(request.weight, request.key, None);
         }
         free
+    }
+
+    /// Returns `true` if the child is unique, and another one of its key runs or waits.
+    pub(crate) fn is_duplicate(&self, request: Request<'_>) -> bool {
+        request.unique && request.key.is_some_and(|key| self.queue.is_used(key))
     }
 
     /// Admits a child that has room; it starts once the children before it have.
@@ -545,12 +593,16 @@ impl State {
         if let Some(log) = &mut self.log {
             log.queued(name(child.options.as_deref()));
         }
+        let key = child.request().key.cloned();
         if let Some(id) = child.join {
-            if !self.joins().enqueue(id, position) {
+            if !self.joins().enqueue(id, position, key.clone()) {
                 return self.drop_aborted(child);
             }
         }
-        self.queue.insert(position, Entry::Child(child));
+        if child.options.as_ref().is_some_and(|options| options.fed) {
+            self.queue.add_fed();
+        }
+        self.queue.insert(position, Entry::Child(child), key.as_ref());
     }
 
     /// Returns why a newcomer is refused, or `None` if it is accepted.
@@ -595,7 +647,8 @@ impl State {
     }
 
     #[cold]
-    fn remember(&mut self, index: usize, options: Option<Box<Options>>, join: Option<JoinId>) {
+    fn remember(&mut self, index: usize, mut options: Option<Box<Options>>, join: Option<JoinId>) {
+        let key = options.as_mut().and_then(|options| options.key.take());
         let &Options { weight, daemon, until_stop, .. } =
             options.as_deref().unwrap_or(&Options::DEFAULT);
         let is_kept = self.keeps_names || self.log.is_some();
@@ -605,8 +658,9 @@ impl State {
         }
         self.daemons += usize::from(daemon);
         self.until_stop += usize::from(until_stop);
-        if weight != 1 || daemon || until_stop || join.is_some() || name.is_some() {
-            let running = Running { weight, daemon, until_stop, join, name };
+        if weight != 1 || daemon || until_stop || key.is_some() || join.is_some() || name.is_some()
+        {
+            let running = Running { weight, daemon, key, until_stop, join, name };
             self.running.push(index as u64, running);
         }
     }
@@ -645,26 +699,27 @@ impl State {
 
 impl State {
     /// Returns `true` if a newcomer that has to wait can be told of its turn.
-    pub(crate) fn wait(&mut self, request: Request, poller: &mut Poller<'_>) -> Option<WaiterKey> {
-        let Request { weight, priority } = request;
-        let caller = poller.caller;
-        let position = self.queue.next_position(priority);
-        let stage = Stage::Waiting(position);
-        let mut waiter = Waiter::new(stage, weight, caller);
+    pub(crate) fn wait(
+        &mut self,
+        request: Request<'_>,
+        poller: &mut Poller<'_>,
+    ) -> Option<WaiterKey> {
+        let position = self.queue.next_position(request.priority);
+        let mut waiter = Waiter::new(Stage::Waiting(position), request, poller.caller);
         if !poller.is_registered(&mut waiter) {
             return None;
         }
+        let entry = waiter.entry(self.waiters.next_key());
         let key = self.waiters.insert(waiter);
-        self.queue.insert(position, Entry::Waiter { key, weight });
+        self.queue.insert(position, entry, request.key);
         self.set_inside(key, current_child(poller.group));
         Some(key)
     }
 
     /// Reserves the room that a newcomer has taken for a child that it does not have yet.
-    pub(crate) fn reserve_newcomer(&mut self, request: Request, caller: Caller) -> WaiterKey {
-        let Request { weight, priority } = request;
-        let position = self.queue.next_position(priority);
-        let key = self.waiters.insert(Waiter::new(Stage::Stopped, weight, caller));
+    pub(crate) fn reserve_newcomer(&mut self, request: Request<'_>, caller: Caller) -> WaiterKey {
+        let position = self.queue.next_position(request.priority);
+        let key = self.waiters.insert(Waiter::new(Stage::Stopped, request, caller));
         self.reserve(key, position, true);
         key
     }
@@ -710,27 +765,41 @@ impl State {
 
     /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
     /// needs more room than was reserved and does not fit is queued, at the waiter's position.
-    pub(crate) fn fill(&mut self, key: WaiterKey, child: QueuedChild, effects: &mut Effects) {
+    pub(crate) fn fill(&mut self, key: WaiterKey, mut child: QueuedChild, effects: &mut Effects) {
         self.set_inside(key, None);
-        let Some(Waiter { stage, weight, waker, .. }) = self.waiters.remove(key) else {
+        let Some(Waiter { stage, weight, key, feed, waker, .. }) = self.waiters.remove(key) else {
             debug_assert!(false, "a child comes of a waiter that has gone");
             return self.enqueue(child);
         };
         effects.discard = waker;
+        if let Some(options) = &mut child.options {
+            options.fed = feed && options.key.is_some();
+        }
         let request = child.request();
         match stage {
             Stage::Waiting(position) | Stage::MustQueue(position) => {
-                self.queue.remove(position);
+                self.queue.remove(position, key.as_ref());
                 self.enqueue_at(Position { priority: request.priority, ..position }, child);
             }
             Stage::Reserved { position, .. } | Stage::Detached(position) => {
                 let slot = if let Stage::Reserved { slot, .. } = stage { Some(slot) } else { None };
+                // It keeps the position. Behind the next waiters of the same feed, each of its
+                // children would find room reserved, and go to the queue.
+                let priority = request.priority.max(position.priority);
+                let position = Position { priority, ..position };
+                let fits_key = match request.key {
+                    // The room is in this key, unless its limit was lowered since.
+                    Some(of) if key.is_some() => !self.queue.is_key_over_limit(of),
+                    _ => self.queue.has_key_room(request, position),
+                };
                 self.detached -= usize::from(slot.is_none());
                 self.reserved -= 1;
-                self.return_room(weight);
+                self.return_room(weight, key.as_ref());
                 // Detached room is not taken back when the limit is lowered, so it looks again.
-                if (slot.is_some() && request.weight <= weight) || self.fits(request.weight) {
-                    self.take_room(request.weight);
+                let fits_group =
+                    (slot.is_some() && request.weight <= weight) || self.fits(request.weight);
+                if fits_group && fits_key {
+                    self.take_room(request.weight, request.key, None);
                     match slot {
                         Some(slot) => *self.slot(slot) = Slot::Child(child),
                         None => self.admit(child),
@@ -743,10 +812,7 @@ impl State {
                 if let Some(permits) = &mut self.permits {
                     permits.free(1);
                 }
-                // It keeps the position. Behind the next waiters of the same feed, each of its
-                // children would find room reserved, and go to the queue.
-                let priority = request.priority.max(position.priority);
-                self.enqueue_at(Position { priority, ..position }, child);
+                self.enqueue_at(position, child);
             }
             Stage::Stopped => {
                 debug_assert!(false, "a child comes of a waiter that has stopped");
@@ -764,17 +830,17 @@ impl State {
         effects.discard = waiter.waker;
         match waiter.stage {
             Stage::Waiting(position) | Stage::MustQueue(position) => {
-                self.queue.remove(position);
+                self.queue.remove(position, waiter.key.as_ref());
             }
             Stage::Reserved { slot, .. } => {
                 *self.slot(slot) = Slot::Free;
                 self.reserved -= 1;
-                self.free_room(waiter.weight);
+                self.free_room(waiter.weight, waiter.key.as_ref());
             }
             Stage::Detached(_) => {
                 self.detached -= 1;
                 self.reserved -= 1;
-                self.free_room(waiter.weight);
+                self.free_room(waiter.weight, waiter.key.as_ref());
             }
             Stage::Stopped => {}
         }
@@ -852,10 +918,11 @@ impl State {
 
     /// Takes a child out of the queue. Returns `false` if it is not there.
     pub(crate) fn abort_queued(&mut self, id: JoinId) -> bool {
-        let Some(position) = self.joins().leave_queue(id) else {
+        let Some((position, key)) = self.joins().leave_queue(id) else {
             return false;
         };
-        if let Some(Entry::Child(child)) = self.queue.remove(position) {
+        if let Some(Entry::Child(child)) = self.queue.remove(position, key.as_ref()) {
+            self.queue.leave(&child);
             self.drop_aborted(child);
         }
         true
@@ -894,6 +961,7 @@ impl State {
     #[inline]
     fn leave_queue(&mut self, child: &QueuedChild) {
         self.queued -= 1;
+        self.queue.leave(child);
         if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
             joins.leave_queue(id);
         }
@@ -922,18 +990,19 @@ impl State {
         self.count(outcome);
         self.nested.forget_child(index);
         let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
-        let weight = child.map_or(1, |child| {
+        let (weight, key) = child.map_or((1, None), |child| {
             self.daemons -= usize::from(child.daemon);
             self.until_stop -= usize::from(child.until_stop);
             if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
                 joins.take_aborted(id);
             }
-            child.weight
+            (child.weight, child.key)
         });
-        if self.ended.forget(outcome) && weight == 1 && self.ended.roomless > 0 {
+        let is_plain = weight == 1 && key.is_none();
+        if self.ended.forget(outcome) && is_plain && self.ended.roomless > 0 {
             self.ended.roomless -= 1;
         } else {
-            self.free_room(weight);
+            self.free_room(weight, key.as_ref());
             self.has_freed_room |= !stopped;
         }
         if self.nested.blocked_children() > 0 {
@@ -961,7 +1030,7 @@ impl State {
             && self.running.get_mut(index as u64).is_none();
         if frees_room {
             self.ended.roomless += 1;
-            self.free_room(1);
+            self.free_room(1, None);
             self.has_freed_room = true;
         }
     }
@@ -1014,6 +1083,7 @@ impl State {
     /// Takes out the next queued child, to be dropped after a stop.
     pub(crate) fn pop_dropped(&mut self) -> Option<ChildKey> {
         self.phase = self.phase.max(Phase::Stopped);
+        self.queue.drop_keys();
         loop {
             if let (_, Entry::Child(child)) = self.queue.pop()? {
                 self.leave_queue(&child);
@@ -1036,7 +1106,7 @@ impl State {
                 *self.slot(slot) = Slot::Free;
             }
             if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
-                self.return_room(waiter.weight);
+                self.return_room(waiter.weight, waiter.key.as_ref());
             }
             (waiter.stage, waiter.inside) = (Stage::Stopped, None);
         }
@@ -1058,7 +1128,7 @@ impl State {
         let Self { waiters, queue, .. } = self;
         for waiter in waiters.iter_mut() {
             if let Stage::Waiting(position) = waiter.stage {
-                queue.remove(position);
+                queue.remove(position, waiter.key.as_ref());
                 (waiter.stage, waiter.inside) = (Stage::Stopped, None);
                 waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
             }
@@ -1171,7 +1241,7 @@ impl State {
 
     pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
         let child = self.running.get_mut(index as u64)?;
-        Some(ChildRecord { name: child.name.clone(), key: None, daemon: child.daemon })
+        Some(ChildRecord { name: child.name.clone(), key: child.key.clone(), daemon: child.daemon })
     }
 }
 
@@ -1250,7 +1320,16 @@ impl State {
     /// Gives room to the head of the queue while it fits. Returns `true` if the head then lacks
     /// only a permit.
     fn admit_queue(&mut self, effects: &mut Effects) -> bool {
-        while let Some(weight) = self.queue.first().map(Entry::weight) {
+        loop {
+            if self.queue.has_held() && self.may_ask() {
+                self.queue.release_held();
+            }
+            let Some((_, entry)) = self.queue.first() else { return false };
+            let weight = entry.weight();
+            if entry.is_feed() && !self.may_ask() {
+                self.queue.hold_head();
+                continue;
+            }
             if !self.fits(weight) {
                 return false;
             }
@@ -1258,21 +1337,21 @@ impl State {
                 return true;
             }
             match self.queue.pop() {
-                Some((_, Entry::Child(child))) => {
+                Some((position, Entry::Child(child))) => {
                     self.leave_queue(&child);
-                    self.take_room(weight);
+                    self.take_room(weight, child.request().key, Some(position));
                     self.admit(child);
                 }
                 Some((position, Entry::Waiter { key, .. })) => {
-                    self.take_room(weight);
+                    let of = self.waiters.get(key).and_then(|waiter| waiter.key.clone());
+                    self.take_room(weight, of.as_ref(), Some(position));
                     self.leave_child(key, position);
                     self.tell(key, effects);
                     self.reserve(key, position, false);
                 }
-                None => break,
+                None => return false,
             }
         }
-        false
     }
 
     /// Starts the children at the front of `starting`, up to the first reservation.
@@ -1310,11 +1389,11 @@ impl State {
                 waiter.stage = Stage::Waiting(position);
                 self.group_turn &= waiter.caller != Caller::Group;
             }
-            let weight = waiter.weight;
+            let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
             self.starting.pop_back();
             self.reserved -= 1;
-            self.free_room(weight);
-            self.queue.insert(position, Entry::Waiter { key, weight });
+            self.free_room(weight, of.as_ref());
+            self.queue.insert(position, entry, of.as_ref());
         }
     }
 

@@ -1,11 +1,13 @@
-//! Options of a child: its name, weight and priority, whether it is a daemon, and whether it ends
-//! with the stop.
+//! Options of a child: its name, key, weight and priority, whether it is a daemon, and whether it
+//! ends with the stop.
 
 use alloc::borrow::Cow;
 use core::fmt;
 use core::future::Future;
 
 use super::join::{ChildHandle, JoinLink, Joinable};
+
+use super::key::Key;
 
 /// Wraps a future, so that options can be set for it. The result is passed wherever a child is.
 ///
@@ -64,6 +66,10 @@ pub struct Options {
     pub(crate) weight: usize,
     pub(crate) priority: i32,
     pub(crate) daemon: bool,
+    pub(crate) key: Option<Key>,
+    pub(crate) unique: bool,
+    /// It came of a `feed` and is queued, and the feed waits if there are many such children.
+    pub(crate) fed: bool,
     pub(crate) until_stop: bool,
     pub(crate) name: Option<Cow<'static, str>>,
 }
@@ -183,6 +189,73 @@ impl<F> Task<F> {
         self
     }
 
+    /// Sets the child's key: what it works on, such as a host or a user.
+    ///
+    /// A group [limits](crate::Group::with_key_limit) how many children of each key run at a time.
+    /// A child runs if there is room in the group and in its key; its weight counts in both. If it
+    /// is heavier than its key's limit, it is the only one of its key that runs.
+    ///
+    /// A child whose key has no room does not delay children of other keys, nor those without one.
+    /// Among children of the same key, the [order](Self#order) is as in the whole queue: higher
+    /// priority first, then first come, first served, and no light child overtakes a heavy one.
+    /// Among all that their keys have room for, it is the same order. When the first of these lacks
+    /// room in the group, the room that becomes free is kept for it.
+    ///
+    /// # Costs
+    ///
+    /// A key costs memory while a child of it runs or waits. The time to admit a child grows with
+    /// the logarithm of the number of such keys.
+    ///
+    /// # Hazards
+    ///
+    /// A child that waits in a [`go`](crate::Handle::go) for room in its own key, which it takes
+    /// itself, waits until every other running child waits as well or has ended. Let it call
+    /// [`queue`](crate::Handle::queue).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::{Group, task};
+    /// # async fn fetch(host: &str, page: u32) -> Result<(), ()> { Ok(()) }
+    /// // 50 requests at a time, and at most 3 to the same host.
+    /// let mut group = Group::new().with_limit(50).with_key_limit(3);
+    /// for page in 0..10 {
+    ///     for host in ["a.example", "b.example"] {
+    ///         group.queue(task(fetch(host, page)).key(host));
+    ///     }
+    /// }
+    /// assert_eq!(group.stats().running, 6);
+    /// ```
+    pub fn key(mut self, key: impl Into<Key>) -> Self {
+        self.options.key = Some(key.into());
+        self
+    }
+
+    /// Lets the child run only if no other child of its [key](Self::key) runs.
+    ///
+    /// While a child of its key runs or waits, [`try_go`](crate::Group::try_go) refuses it with
+    /// [`AtLimit`](crate::TryGoError::AtLimit). [`go`](crate::Group::go) and
+    /// [`queue`](crate::Group::queue) let it wait until the others have ended, as if its key had a
+    /// limit of 1. It does not keep later children of its key from running beside it, unless they
+    /// are unique too. Without a key it has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use errgroup::{Group, TryGoError, task};
+    /// # async fn refresh(table: &str) -> Result<(), ()> { Ok(()) }
+    /// let mut group = Group::new();
+    /// let again = |table| task(refresh(table)).key(table).unique();
+    /// assert!(group.try_go(again("users")).is_ok());
+    /// assert!(group.try_go(again("orders")).is_ok());
+    /// // The tables are being refreshed: once at a time is enough.
+    /// assert!(matches!(group.try_go(again("users")), Err(TryGoError::AtLimit(_))));
+    /// ```
+    pub fn unique(mut self) -> Self {
+        self.options.unique = true;
+        self
+    }
+
     /// Makes the child end with the stop: it is dropped then, instead of being polled on.
     ///
     /// This is for work that has nothing to clean up, such as a download that is of no use any
@@ -288,8 +361,16 @@ impl<F> Task<F> {
 }
 
 impl Options {
-    pub(crate) const DEFAULT: Self =
-        Self { weight: 1, priority: 0, daemon: false, until_stop: false, name: None };
+    pub(crate) const DEFAULT: Self = Self {
+        weight: 1,
+        priority: 0,
+        daemon: false,
+        key: None,
+        unique: false,
+        fed: false,
+        until_stop: false,
+        name: None,
+    };
 
     /// Returns `true` if no option is set.
     pub(crate) fn are_default(&self) -> bool {
@@ -298,7 +379,11 @@ impl Options {
 
     /// Returns `true` if the options do not concern admission: at most a name is set.
     pub(crate) fn is_plain(&self) -> bool {
-        self.weight == 1 && self.priority == 0 && !self.daemon && !self.until_stop
+        self.weight == 1
+            && self.priority == 0
+            && !self.daemon
+            && !self.until_stop
+            && self.key.is_none()
     }
 }
 
@@ -310,12 +395,15 @@ impl Default for Options {
 
 impl<F> fmt::Debug for Task<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { weight, priority, daemon, name, .. } = &self.options;
-        f.debug_struct("Task")
-            .field("name", name)
+        let Options { weight, priority, daemon, key, unique, name, .. } = &self.options;
+        let mut task = f.debug_struct("Task");
+        task.field("name", name)
             .field("weight", weight)
             .field("priority", priority)
-            .field("daemon", daemon)
-            .finish_non_exhaustive()
+            .field("daemon", daemon);
+        if let Some(key) = key {
+            task.field("key", key).field("unique", unique);
+        }
+        task.finish_non_exhaustive()
     }
 }

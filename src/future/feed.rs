@@ -46,6 +46,11 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// waits in the group's queue with priority 0, whatever its children ask for. It asks at most
     /// 4,096 times a poll.
     ///
+    /// The stream is asked before the [key](crate::Task::key) of its child is known. A child whose
+    /// key has no room is queued behind its key, and the stream is asked for the next one. Such
+    /// children count as if they ran: when as many run and are queued as the limit allows, the
+    /// `feed` waits, and holds up nothing else. In a group without a limit there is no such bound.
+    ///
     /// A stream that is pending holds neither room nor a position in the queue. When it wakes, the
     /// `feed` queues as a newcomer.
     ///

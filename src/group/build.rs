@@ -449,6 +449,37 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
+    /// Sets how many children of each [key](crate::Task::key) may run at a time, beside the limit
+    /// of the group.
+    ///
+    /// Without it there is no such limit, unless [`set_key_limit`](Self::set_key_limit) sets one
+    /// for a key. Children without a key are not concerned.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `limit` is 0: no child that has a key could ever run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, task};
+    ///
+    /// let mut group = Group::new().with_limit(8).with_key_limit(2);
+    /// for user in ["ann", "ann", "ann", "bob"] {
+    ///     group.queue(task(async { Ok::<(), ()>(()) }).key(user));
+    /// }
+    /// assert_eq!((group.stats().running, group.stats().queued), (3, 1));
+    /// ```
+    #[track_caller]
+    pub fn with_key_limit(mut self, limit: usize) -> Self {
+        assert!(
+            limit > 0,
+            "the limit of a key must be at least 1; for no limit, leave out `with_key_limit`"
+        );
+        self.admission.set_key_limits(limit);
+        self
+    }
+
     /// Makes the group's token a child of `token`, so that a cancel of `token` stops the group.
     ///
     /// After such a stop an `Ok` output may be incomplete, unless

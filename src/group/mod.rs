@@ -15,6 +15,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use self::hooks::Hooks;
 use crate::admission::{Admission, Refused, Shared, Vacancy};
+use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
@@ -227,6 +228,32 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// ```
     pub fn set_limit(&self, limit: Option<usize>) {
         self.admission.set_limit(limit);
+    }
+
+    /// Changes the limit of one [key](crate::Task::key), at any time.
+    ///
+    /// It holds in place of the one that [`with_key_limit`](crate::Group::with_key_limit) set for
+    /// each key. `Some(0)` pauses the children of the key, and `None` takes the limit away. As in
+    /// [`set_limit`](Self::set_limit), a lower limit lets the running children finish.
+    ///
+    /// The group keeps the limit while it differs from that of the other keys, whether children of
+    /// the key come or not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, Key, task};
+    ///
+    /// let mut group = Group::new().with_key_limit(1);
+    /// for _ in 0..4 {
+    ///     group.queue(task(async { Ok::<(), ()>(()) }).key("slow.example"));
+    /// }
+    /// assert_eq!(group.stats().running, 1);
+    /// group.set_key_limit(&Key::from("slow.example"), Some(3));
+    /// assert_eq!(group.stats().running, 3);
+    /// ```
+    pub fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
+        self.admission.set_key_limit(key, limit);
     }
 
     /// Returns the group's numbers, taken at one moment.

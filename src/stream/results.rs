@@ -9,6 +9,7 @@ use pin_project_lite::pin_project;
 
 use super::ResultBuffer;
 use crate::admission::{Caller, EndNotes, Refused, Shared, Ticket, Vacancy};
+use crate::child::key::Key;
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::future::{Driver, Source};
@@ -672,6 +673,23 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// ```
     pub fn set_limit(&self, limit: Option<usize>) {
         self.inner.group.set_limit(limit);
+    }
+
+    /// Changes the limit of one key, at any time. See [`Group::set_key_limit`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, Key, task};
+    ///
+    /// let mut results = Group::new().results();
+    /// results.set_key_limit(&Key::from(7), Some(1));
+    /// results.queue(task(async { Ok::<(), ()>(()) }).key(7));
+    /// results.queue(task(async { Ok(()) }).key(7));
+    /// assert_eq!(results.stats().running, 1);
+    /// ```
+    pub fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
+        self.inner.group.set_key_limit(key, limit);
     }
 
     /// Returns the group's numbers, taken at one moment.

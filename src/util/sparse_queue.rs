@@ -34,21 +34,9 @@ impl<T> SparseQueue<T> {
         self.values.push_back((key, Some(value)));
     }
 
-    /// Inserts a value in the order of the keys. Mostly its key is the lowest.
-    pub(crate) fn insert(&mut self, key: Key, value: T) {
-        let at = self.values.partition_point(|(at, _)| *at < key);
-        match self.values.get_mut(at) {
-            // It returns to where it was.
-            Some((old, hole)) if *old == key => {
-                self.holes -= usize::from(hole.is_none());
-                *hole = Some(value);
-            }
-            _ => self.values.insert(at, (key, Some(value))),
-        }
-    }
-
-    pub(crate) fn first(&self) -> Option<&T> {
-        self.values.front().and_then(|(_, value)| value.as_ref())
+    #[inline]
+    pub(crate) fn first(&self) -> Option<(Key, &T)> {
+        self.values.front().and_then(|(key, value)| Some((*key, value.as_ref()?)))
     }
 
     #[inline]
@@ -154,21 +142,8 @@ mod tests {
         assert_eq!(queue.remove(4), None);
         assert_eq!(queue.remove(1), None);
         assert_eq!(queue.get_mut(8), Some(&mut 8));
-        queue.insert(1, 1);
-        assert_eq!(queue.pop(), Some((1, 1)));
         queue.retain(|value| *value != 3);
         assert_eq!(queue.into_entries().collect::<Vec<_>>(), [(2, 2), (8, 8), (9, 9)]);
-    }
-
-    #[test]
-    fn a_value_that_returns_to_its_key_is_found_again() {
-        let mut queue = queue([1, 2, 3]);
-        assert_eq!(queue.remove(2), Some(2));
-        queue.insert(2, 4);
-        assert_eq!(queue.holes, 0);
-        assert_eq!(queue.get_mut(2), Some(&mut 4));
-        assert_eq!(queue.remove(2), Some(4));
-        assert_eq!(queue.into_entries().collect::<Vec<_>>(), [(1, 1), (3, 3)]);
     }
 
     #[test]
@@ -179,7 +154,7 @@ mod tests {
             assert!(queue.first().is_some());
             assert!(queue.values.back().is_some_and(|(_, value)| value.is_some()));
         }
-        assert_eq!(queue.first(), Some(&3));
+        assert_eq!(queue.first(), Some((3, &3)));
         queue.remove(8);
         assert_eq!(queue.values.back(), Some(&(6, Some(6))));
         (3..7).rev().for_each(|key| assert_eq!(queue.remove(key), Some(key)));

@@ -7,6 +7,9 @@ mod ended;
 #[path = "../../src/admission/joins.rs"]
 mod joins;
 #[allow(dead_code)]
+#[path = "../../src/admission/keys.rs"]
+mod keys;
+#[allow(dead_code)]
 #[path = "../../src/admission/nested.rs"]
 mod nested;
 #[allow(dead_code)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::util::panic::catch;
 
-const WEIGHT_ONE: Request = Request::PLAIN;
+const WEIGHT_ONE: Request<'_> = Request::PLAIN;
 
 fn child(key: ChildKey) -> QueuedChild {
     QueuedChild { key, options: None, join: None }
@@ -35,7 +35,7 @@ fn queue(state: &mut State, child: QueuedChild) {
 
 /// Registers a waiter of the group's own task, which needs no waker.
 fn wait(state: &mut State, weight: usize) -> WaiterKey {
-    let key = state.wait(Request { weight, priority: 0 }, &mut poller());
+    let key = state.wait(Request { weight, ..Request::PLAIN }, &mut poller());
     process(state);
     key.expect("the group's own waiter needs no waker")
 }
@@ -70,7 +70,7 @@ fn started(state: &mut State) -> Vec<ChildKey> {
 /// Checks the invariants in the head of the module; the queue has just been processed.
 pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     let admits = !stopped && state.phase < Phase::Closed;
-    let head = state.queue.first().map(Entry::weight);
+    let head = state.queue.first().map(|(_, entry)| entry.weight());
     let fits = admits && head.is_some_and(|weight| state.fits(weight));
     assert_eq!(fits, state.lacks_permit(), "the head fits if and only if it lacks a permit");
     assert!(matches!(state.starting.front(), None | Some(Slot::Reserved(_))));
@@ -81,7 +81,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     let len = state.queued + state.waiters.iter().filter(in_queue).count();
     state.queue.check(len, |position, entry| match entry {
         Entry::Child(_) => queued += 1,
-        Entry::Waiter { key, weight } => queued_waiters.push((position, *key, *weight)),
+        Entry::Waiter { key, weight, .. } => queued_waiters.push((position, *key, *weight)),
     });
     assert!(queued <= state.queued);
     let (mut extra, mut reserved, mut must_queue) = (0, 0, false);
@@ -388,7 +388,7 @@ fn a_child_of_a_waiter_that_is_gone_is_queued_and_not_lost() {
 }
 
 /// Registers a waiter of a handle, with a waker that counts.
-fn wait_at_handle(state: &mut State, request: Request, task: &Waker) -> WaiterKey {
+fn wait_at_handle(state: &mut State, request: Request<'_>, task: &Waker) -> WaiterKey {
     let key = state.wait(request, &mut handle_poller(task));
     process(state);
     key.expect("the poller has a clone of the waker")
@@ -469,7 +469,7 @@ fn a_newcomer_of_a_higher_priority_takes_room_that_the_head_can_not_use() {
     queue(&mut state, child(0));
     queue(&mut state, heavy(1, 2));
     assert!(!state.try_take_room(Request::PLAIN), "an equal does not overtake");
-    assert!(state.try_take_room(Request { weight: 1, priority: 1 }));
+    assert!(state.try_take_room(Request { weight: 1, priority: 1, ..Request::PLAIN }));
 }
 
 #[test]
@@ -704,7 +704,7 @@ fn the_head_that_lacks_only_a_permit_waits_for_one_in_its_place() {
     queue(&mut state, child(0));
     let notifies = change(&mut state, |state, _| state.enqueue(child(1)));
     assert!(state.lacks_permit() && notifies);
-    assert!(!state.try_take_room(Request { weight: 1, priority: 0 }));
+    assert!(!state.try_take_room(Request { weight: 1, priority: 0, ..Request::PLAIN }));
     started(&mut state);
     // Of another group.
     semaphore.add_permits(1);

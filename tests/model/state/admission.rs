@@ -6,6 +6,8 @@ mod ended;
 mod events;
 #[path = "../../../src/admission/joins.rs"]
 mod joins;
+#[path = "../../../src/admission/keys.rs"]
+mod keys;
 #[path = "../../../src/admission/nested.rs"]
 mod nested;
 #[path = "../../../src/admission/permits.rs"]

@@ -156,8 +156,8 @@ fn queued(key: Key, traits: Traits) -> QueuedChild {
     QueuedChild { key, options: (!plain).then(|| Box::new(options)), join: None }
 }
 
-fn request(Traits { weight, priority, .. }: Traits) -> Request {
-    Request { weight, priority }
+fn request(Traits { weight, priority, .. }: Traits) -> Request<'static> {
+    Request { weight, priority, ..Request::PLAIN }
 }
 
 fn caller(own: bool) -> Caller {
@@ -210,9 +210,9 @@ impl Both {
 
     /// Returns `true` if the child was accepted.
     fn try_go(&mut self, key: Key, traits: Traits) -> bool {
-        let open = !self.refuses() && self.state.has_empty_queue();
-        assert_eq!(open, !self.reference.refuses() && self.reference.has_empty_queue());
-        let takes = open && self.takes_newcomer(traits);
+        // It overtakes nothing that waits.
+        let last = Traits { priority: i32::MIN, ..traits };
+        let takes = !self.refuses() && self.takes_newcomer(last);
         if takes {
             self.admit(key, traits);
         } else {

@@ -1,0 +1,406 @@
+//! Every public name and signature that users rely on, in one place: if this compiles, none is
+//! missing or has another shape.
+#![allow(clippy::let_underscore_future)]
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt::{self, Debug, Display};
+use std::future::{IntoFuture, pending, ready};
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+
+use errgroup::{
+    AllErrors, Boxed, CancelError, CancelToken, ChildHandle, ChildInfo, Collect, DropGuard, Errors,
+    Event, Failure, FirstDone, FirstErr, FirstOk, Group, Handle, Hold, Joinable, Key, LocalBoxed,
+    Lost, Named, Observer, Outcome, Plain, Policy, Reason, Semaphore, Settle, Slot, Spawned,
+    SpawnedLocal, Stats, Stopped, Task, TryGoError, Verdict, for_each, for_each_stream, hedge, map,
+    map_stream, task, value,
+};
+use futures::executor::block_on;
+use futures::future::{BoxFuture, FusedFuture, LocalBoxFuture};
+use futures::stream::{self, FusedStream, Stream, StreamExt};
+
+fn is_send<T: Send>(_: &T) {}
+fn is_send_sync<T: Send + Sync>() {}
+fn is_unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
+fn is_error<T: Error>() {}
+fn is_fused<T: FusedFuture>(_: &T) {}
+
+#[test]
+fn a_group_has_its_constructors_builders_and_methods() {
+    let sem: Arc<Semaphore> = Arc::new(Semaphore::new(2));
+    let _: Arc<async_lock::Semaphore> = Arc::clone(&sem);
+    let parent = CancelToken::new();
+    let mut group: Group<Boxed<'_, u8, String>> = Group::new()
+        .with_limit(3)
+        .with_semaphore(sem)
+        .with_parent(&parent)
+        .with_deadline(pending::<()>())
+        .with_grace(|| ready(()))
+        .with_key_limit(2)
+        .with_queue_limit(100);
+    is_send(&group);
+    is_fused(&group);
+    block_on(async {
+        let admitted: Result<(), Stopped<_>> = group.go(async { Ok(1) }).await;
+        assert!(admitted.is_ok());
+        let tried: Result<(), TryGoError<_>> = group.try_go(async { Ok(1) });
+        assert!(tried.is_ok());
+        let queued: Result<(), TryGoError<_>> = group.try_queue(async { Ok(1) });
+        assert!(queued.is_ok());
+        group.queue(async { Ok(2) });
+        let fed: usize = group.feed(stream::iter((0..3).map(|n| async move { Ok(n) }))).await;
+        assert_eq!(fed, 3);
+        let room: Result<(), Stopped<()>> = group.ready().await;
+        assert!(room.is_ok());
+        let handle: Handle<Boxed<'_, u8, String>> = group.handle();
+        let _: &CancelToken = group.token();
+        let _: Option<usize> = group.limit();
+        group.set_limit(Some(5));
+        group.set_key_limit(&Key::from("a"), Some(1));
+        let hold: Hold = group.hold();
+        let again = hold.clone();
+        is_send_sync::<Hold>();
+        drop((hold, again));
+        let Stats { limit, queued, running, ok, failed, dropped, .. } = group.stats();
+        assert!(queued + running + ok + failed + dropped >= 7 && limit == Some(5));
+        assert!(!group.is_stopped() && !group.is_closing());
+        group.close();
+        assert!(group.is_closing());
+        assert!(matches!(group.try_queue(async { Ok(1) }), Err(TryGoError::Closed(_))));
+        assert_eq!((&mut group).await, Ok(()));
+        assert!(group.is_terminated());
+        handle.closed().await;
+        assert!(handle.is_closed());
+    });
+    let _ = Group::<Boxed<'_, (), ()>>::new().drop_on_stop();
+    let _: Group<LocalBoxed<'_, (), ()>> = Group::local();
+    let _: Group<Plain<std::future::Ready<Result<(), ()>>>> = Group::unboxed();
+    let spawn = |child: BoxFuture<'static, ()>| drop(child);
+    let _: Group<Spawned<(), ()>> = Group::on(spawn);
+    let spawn = |child: LocalBoxFuture<'static, ()>| drop(child);
+    let _: Group<SpawnedLocal<(), ()>> = Group::on_local(spawn);
+    let mut group = Group::new().with_error::<String>();
+    group.queue(async { Ok(()) });
+}
+
+#[test]
+fn a_handle_reserves_room_and_does_what_a_group_does() {
+    block_on(async {
+        let group: Group<Boxed<'static, u8, String>> = Group::new().with_limit(8);
+        let handle = group.handle();
+        is_send_sync::<Handle<Boxed<'static, u8, String>>>();
+        let hold = handle.hold();
+        let slot: Slot<Boxed<'static, u8, String>> = handle.reserve().await.unwrap();
+        let given: Result<(), Stopped<_>> = slot.go(async { Ok(1) });
+        assert!(given.is_ok());
+        drop(handle.reserve().await.unwrap());
+        handle.go(async { Ok(1) }).await.unwrap();
+        handle.try_go(async { Ok(1) }).unwrap();
+        handle.try_queue(async { Ok(1) }).unwrap();
+        handle.queue(async { Ok(1) });
+        assert_eq!(handle.feed(stream::iter([ready(Ok(1))])).await, 1);
+        handle.set_limit(None);
+        handle.set_key_limit(&Key::from(1_u8), None);
+        let _ = (handle.limit(), handle.stats(), handle.is_stopped(), handle.token().clone());
+        handle.close();
+        assert!(handle.is_closing());
+        drop(hold);
+        assert_eq!(group.await, Ok(()));
+    });
+}
+
+#[test]
+fn results_live_on() {
+    block_on(async {
+        let group: Group<Boxed<'static, u8, String>> = Group::new();
+        let mut results = group.results().buffered(2);
+        assert!(results.is_empty() && results.next().await.is_none());
+        results.queue(async { Ok(1) });
+        results.try_queue(async { Ok(2) }).unwrap();
+        assert_eq!(results.len(), 2);
+        assert!(!results.is_terminated());
+        let mut all = vec![results.next().await.unwrap().unwrap()];
+        all.push(results.next().await.unwrap().unwrap());
+        all.sort_unstable();
+        assert_eq!(all, [1, 2]);
+        let hold = results.hold();
+        results.close();
+        assert!(results.is_closing());
+        assert!(results.next().await.is_none());
+        drop(hold);
+        let group: Group<Boxed<'static, u8, String>> = Group::new().with_limit(1);
+        let fed = group.results().feed(stream::iter([ready(Ok(1)), ready(Ok(2))]));
+        assert!(fed.size_hint().0 <= 2);
+        assert_eq!(fed.map(Result::unwrap).collect::<Vec<_>>().await, [1, 2]);
+    });
+}
+
+struct Mine;
+
+impl Policy<u8, String> for Mine {
+    type Output = (Reason, usize);
+
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<u8, String>) -> Verdict {
+        let _: (usize, Option<&str>, Option<&Key>) = (child.index(), child.name(), child.key());
+        if result.is_err() { Verdict::Stop(Reason::Failed) } else { Verdict::Continue }
+    }
+
+    fn finish(&mut self, why: &Reason) -> (Reason, usize) {
+        (why.clone(), 0)
+    }
+}
+
+#[derive(Default)]
+struct Counted(usize);
+
+impl Policy<u8, Failure<String>> for Counted {
+    type Output = usize;
+
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<u8, Failure<String>>) -> Verdict {
+        self.0 += usize::from(result.is_err());
+        Verdict::Continue
+    }
+
+    fn finish(&mut self, _: &Reason) -> usize {
+        self.0
+    }
+}
+
+type Jobs = Group<Boxed<'static, u8, String>>;
+
+#[test]
+fn policies_have_their_outputs() {
+    fn fails(group: &Handle<Boxed<'static, u8, String>>) {
+        group.queue(task(async { Err("refused".to_string()) }).name("fetch /a"));
+    }
+    block_on(async {
+        let group = Jobs::new().with_policy(Mine);
+        assert_eq!(group.await, (Reason::Finished, 0));
+        let group: Group<_, FirstErr<String>> = Jobs::new();
+        let _: Result<(), String> = group.await;
+        let group: Group<_, Collect<u8, String>> = Jobs::new().collect();
+        let _: Result<Vec<u8>, String> = group.await;
+        let group: Group<_, AllErrors<String>> = Jobs::new().all_errors();
+        let _: Result<(), Errors<String>> = group.await;
+        let group: Group<_, Settle<u8, String>> = Jobs::new().settle();
+        let _: Vec<Result<u8, String>> = group.await;
+        let group: Group<_, FirstOk<u8, String>> = Jobs::new().first_ok();
+        let _: Result<u8, Errors<String>> = group.await;
+        let group: Group<_, FirstDone<u8, String>> = Jobs::new().first_done();
+        let _: Option<Result<u8, String>> = group.await;
+        let _: Result<(), Errors<String>> = Jobs::new().all_errors().fail_fast().await;
+        let _: Result<(), Errors<String>> = Jobs::new().all_errors().tolerate(2).await;
+
+        let group = Jobs::new().named();
+        fails(&group.handle());
+        let failed: Result<(), Failure<String>> = group.await;
+        let failed = failed.unwrap_err();
+        assert_eq!(failed.to_string(), "child 0 (fetch /a): refused");
+        assert_eq!((failed.index(), failed.name(), failed.key()), (0, Some("fetch /a"), None));
+        assert_eq!(failed.error(), "refused");
+        assert_eq!(failed.into_inner(), "refused");
+        let _: Result<Vec<u8>, Failure<String>> = Jobs::new().collect().named().await;
+        let _: Result<(), Errors<Failure<String>>> = Jobs::new().all_errors().named().await;
+        let _: Vec<Result<u8, Failure<String>>> = Jobs::new().settle().named().await;
+        let _: Result<u8, Errors<Failure<String>>> = Jobs::new().first_ok().named().await;
+        let _: Option<Result<u8, Failure<String>>> = Jobs::new().first_done().named().await;
+        let group = Jobs::new().with_policy(Named(Counted(0)));
+        fails(&group.handle());
+        assert_eq!(group.await, 1);
+
+        let group = Jobs::new().with_reason(|error: &String| {
+            Reason::Cause(Arc::new(std::io::Error::other(error.clone())))
+        });
+        fails(&group.handle());
+        let token = group.token().clone();
+        assert!(group.await.is_err());
+        assert!(matches!(token.reason(), Some(Reason::Cause(_))));
+        let _: Result<Vec<u8>, String> =
+            Jobs::new().collect().with_reason(|_: &String| Reason::Failed).await;
+    });
+}
+
+#[test]
+fn scopes_give_the_body_and_the_output() {
+    block_on(async {
+        let (n, out): (u8, Result<(), String>) = Jobs::new()
+            .scope(async |handle| {
+                handle.queue(async { Ok(1) });
+                7
+            })
+            .await;
+        assert_eq!((n, out), (7, Ok(())));
+        let n: Result<u8, String> = Jobs::new().try_scope(async |_| Ok(7)).await;
+        assert_eq!(n, Ok(7));
+        let both: Result<(u8, Vec<u8>), String> = Jobs::new()
+            .collect()
+            .try_scope(async |handle| {
+                handle.queue(async { Ok(1) });
+                Ok(7)
+            })
+            .await;
+        assert_eq!(both, Ok((7, vec![1])));
+    });
+}
+
+#[test]
+fn free_functions_drive_inputs() {
+    block_on(async {
+        let all: Result<Vec<u8>, String> = map(2, [1, 2], |n| async move { Ok(n) }).await;
+        assert_eq!(all, Ok(vec![1, 2]));
+        let done: Result<(), String> = for_each(2, [1, 2], |n: u8| async move { Ok(n) }).await;
+        assert_eq!(done, Ok(()));
+        let all: Result<Vec<u8>, String> =
+            map_stream(2, stream::iter([1, 2]), |n| async move { Ok(n) }).await;
+        assert_eq!(all, Ok(vec![1, 2]));
+        let done: Result<(), String> =
+            for_each_stream(2, stream::iter([1_u8]), |n| async move { Ok(n) }).await;
+        assert_eq!(done, Ok(()));
+        let Ok(all) = map(8, [1, 2], |n| value(async move { n })).await;
+        assert_eq!(all, [1, 2]);
+        let one: Result<u8, Infallible> = value(async { 1 }).await;
+        assert_eq!(one, Ok(1));
+        let won: Result<usize, Errors<String>> =
+            hedge(2, |n| async move { Ok(n) }, |_| ready(())).await;
+        assert_eq!(won.unwrap(), 0);
+    });
+}
+
+#[test]
+fn tasks_have_their_options() {
+    let _: Task<_> = task(async { Ok::<(), ()>(()) })
+        .name("n")
+        .name(String::from("n"))
+        .weight(0)
+        .priority(-1)
+        .daemon()
+        .key("k")
+        .key(7_u64)
+        .unique()
+        .until_stop();
+    block_on(async {
+        let mut group: Group<Boxed<'_, (), String>> = Group::new();
+        let (child, handle): (Task<Joinable<_>>, ChildHandle<u8>) =
+            task(async { Ok::<_, String>(7_u8) }).name("j").joinable();
+        group.queue(child);
+        assert!(!handle.is_finished());
+        assert_eq!(group.await, Ok(()));
+        assert!(handle.is_finished());
+        is_send(&handle);
+        let got: Result<u8, Lost> = handle.await;
+        assert_eq!(got, Ok(7));
+
+        let mut group: Group<Boxed<'_, (), String>> = Group::new();
+        let (child, handle) = task(pending::<Result<u8, String>>()).joinable();
+        group.queue(child);
+        handle.abort();
+        assert_eq!(group.await, Ok(()));
+        assert_eq!(handle.await, Err(Lost::Aborted));
+        let (child, handle) = task(ready(Ok::<u8, String>(1))).joinable();
+        drop(child);
+        assert_eq!(handle.await, Err(Lost::Dropped));
+        let (child, handle) = task(ready(Err::<u8, String>("no".into()))).joinable();
+        let mut group: Group<Boxed<'_, (), String>> = Group::new();
+        group.queue(child);
+        assert_eq!(group.await, Err("no".into()));
+        assert_eq!(handle.await, Err(Lost::Failed));
+        let (_child, handle) = task(pending::<Result<u8, String>>()).joinable();
+        let _ = handle.abort_on_drop();
+        let _ = Lost::Panicked;
+        is_error::<Lost>();
+    });
+}
+
+#[test]
+fn keys_are_made_of_what_callers_have() {
+    fn is_key<T: Clone + Eq + Hash + Ord + Debug + Display + Send + Sync>() {}
+    is_key::<Key>();
+    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let keys: Vec<Key> = vec![
+        "a".into(),
+        String::from("a").into(),
+        Arc::<str>::from("a").into(),
+        1_u8.into(),
+        1_u16.into(),
+        1_u32.into(),
+        1_u64.into(),
+        1_usize.into(),
+        1_i32.into(),
+        1_i64.into(),
+        ip.into(),
+        SocketAddr::new(ip, 80).into(),
+    ];
+    assert_eq!(keys[0], keys[1]);
+    assert_eq!(keys[0].to_string(), "a");
+}
+
+#[test]
+fn tokens_and_errors_convert() {
+    let token = CancelToken::new();
+    let guard: DropGuard = token.clone().drop_guard();
+    let _: &CancelToken = guard.token();
+    drop(guard);
+    assert_eq!(block_on(token.clone().into_future()), Reason::Dropped);
+    assert_eq!(block_on(token.cancelled()), Reason::Dropped);
+    let error: CancelError = Reason::Deadline.into();
+    let io: std::io::Error = error.into();
+    assert_eq!(io.kind(), std::io::ErrorKind::TimedOut);
+    let mut errors = Errors::<String>::default();
+    errors.extend(["a".to_string()]);
+    assert_eq!((errors.len(), errors.first().map(String::as_str)), (1, Some("a")));
+    is_error::<Errors<String>>();
+    is_error::<Errors<Box<dyn Error>>>();
+    is_error::<CancelError>();
+    is_error::<TryGoError<fn()>>();
+    is_error::<Failure<std::io::Error>>();
+    is_unwind_safe::<Handle<Boxed<'static, u8, String>>>();
+    is_unwind_safe::<errgroup::future::Closed>();
+    fn hashes<T: Hash>() {}
+    hashes::<Stats>();
+    let _ = token.child().run(async { 1 });
+    let _ = (token.cancel(), token.cancel_with(Reason::Done), token.is_cancelled());
+}
+
+#[derive(Default)]
+struct Watch(usize);
+
+impl Observer for Watch {
+    fn on_event(&mut self, event: &Event) {
+        let _: (Option<usize>, Option<&str>) = (event.index(), event.name());
+        match event {
+            Event::Finished { outcome, .. } => {
+                self.0 += usize::from(matches!(outcome, Outcome::Ok));
+            }
+            Event::Stopped(_) | Event::Queued { .. } | Event::Started { .. } => {}
+            Event::Rejected { .. } | Event::LimitChanged { .. } => {}
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Display for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+#[test]
+fn an_observer_is_told() {
+    let group = Jobs::new().with_observer(Watch::default());
+    assert_eq!(block_on(group), Ok(()));
+}
+
+#[test]
+fn a_group_on_tokio_takes_its_spawn_as_it_stands() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let mut group = Group::on(tokio::spawn).with_limit(2);
+        for n in 0..4_u8 {
+            group.go(async move { if n < 9 { Ok(n) } else { Err("nine") } }).await.unwrap();
+        }
+        assert_eq!(group.await, Ok(()));
+    });
+}
