@@ -42,9 +42,11 @@ pub(super) struct Assignment<T, E, K> {
     pub(super) cell: Arc<TaskCell<T, E, K>>,
     pub(super) completions: Arc<Completions>,
     pub(super) index: usize,
-    /// What surrounds its polls, and its name.
-    pub(super) observer: Option<(PlainArc<dyn PollObserver>, Option<PlainArc<str>>)>,
+    pub(super) observer: Option<ObservedChild>,
 }
+
+/// What surrounds the polls of a child, and the child's name.
+type ObservedChild = (PlainArc<dyn PollObserver>, Option<PlainArc<str>>);
 
 impl<F, T, E, K> SpawnedFuture<F, T, E, K> {
     pub(super) fn new(future: F) -> Self {

@@ -42,6 +42,9 @@ pub struct Spawner<L: Locality> {
     poll_observer: Option<Arc<dyn PollObserver>>,
 }
 
+/// The two halves of a child that is started.
+pub(super) type Started<T, E, L> = (Spawn<L>, Arc<TaskCell<T, E, <L as Locality>::Kept>>);
+
 /// A future that has not been started, whatever its type.
 pub trait Unstarted<T, E, L: Locality> {
     /// Assigns the future to a child of a group.
@@ -51,7 +54,7 @@ pub trait Unstarted<T, E, L: Locality> {
         spawner: &Spawner<L>,
         index: usize,
         name: Option<&Arc<str>>,
-    ) -> (Spawn<L>, Arc<TaskCell<T, E, L::Kept>>);
+    ) -> Started<T, E, L>;
 }
 
 /// What a spawner does with the cell of a child.
@@ -91,7 +94,7 @@ macro_rules! impl_unstarted {
                 spawner: &Spawner<$locality>,
                 index: usize,
                 name: Option<&Arc<str>>,
-            ) -> (Spawn<$locality>, Arc<TaskCell<T, E, <$locality as Locality>::Kept>>) {
+            ) -> Started<T, E, $locality> {
                 let assignment = spawner.assignment(index, name);
                 let cell = Arc::clone(&assignment.cell);
                 self.as_mut().assign(assignment);

@@ -206,9 +206,11 @@ impl<T, E, K> TaskCell<T, E, K> {
         if before & DONE != 0 {
             match self.take_completion() {
                 // A panic of the result's destructor is the child's, and goes to the group.
-                Some(Completion::Finished(result)) => panic.guard(|| drop(result)),
-                other => Some(drop_quietly(other)),
-            };
+                Some(Completion::Finished(result)) => {
+                    panic.guard(|| drop(result));
+                }
+                other => drop_quietly(other),
+            }
         }
         if before & SPAWNED != 0 {
             let kept = self.take_kept();
