@@ -23,7 +23,7 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 
 use super::{Group, OnStop};
-use crate::admission::{Phase, Shared};
+use crate::admission::{Admission, Phase, Shared};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Children, Kind};
 use crate::observe::Outcome;
@@ -78,13 +78,10 @@ impl<C: Kind> Endings<C> {
     /// A child that is spawned is in the blocks only when it is done; it is not dropped then.
     const DROPS: bool = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
 
-    /// Returns `None` if all children go on until they have a result.
-    #[inline]
-    fn of<P, O>(group: &mut Group<C, P, O>) -> Option<Self> {
-        let drops = Self::DROPS && group.on_stop == OnStop::Drop;
-        let stop = drops.then(|| group.token().clone());
-        let shared = group.admission.shared().filter(|shared| shared.core.has_endings()).cloned();
-        (stop.is_some() || shared.is_some()).then_some(Self { stop, shared })
+    #[cold]
+    fn of<P, O>(group: &mut Group<C, P, O>) -> Self {
+        let stop = (group.on_stop == OnStop::Drop).then(|| group.token().clone());
+        Self { stop, shared: group.admission.shared().cloned() }
     }
 
     /// Returns `true` if a child is to be dropped instead of being polled.
@@ -171,9 +168,12 @@ where
 {
     let mut progress = false;
     // Children of a group that has handles may ask for room in it; they are recognized by this.
-    let id = group.admission.shared().map(|shared| shared.core.id());
-    let endings = Endings::of(group);
-    let is_plain = id.is_none() && endings.is_none();
+    let shared = group.admission.shared();
+    let id = shared.map(|shared| shared.core.id());
+    let has_endings = shared.is_some_and(|shared| shared.core.has_endings());
+    let may_drop = has_endings || group.on_stop == OnStop::Drop;
+    let endings = if may_drop { Some(Endings::of(group)) } else { None };
+    let is_plain = id.is_none() && !may_drop;
     loop {
         let Group { set, admission, policy, hooks, .. } = &mut *group;
         let mut hooks = hooks.as_deref_mut();
@@ -206,10 +206,7 @@ where
             |index, result| {
                 progress = true;
                 let Some(result) = result else {
-                    // It has ended without a result.
-                    policy.iter_mut().for_each(|policy| policy.skip(index));
-                    admission.log_finished(index, Outcome::Dropped);
-                    admission.finish(index, Outcome::Dropped);
+                    finish_without_result(admission, policy, index);
                     return true;
                 };
                 let outcome = Outcome::of(&result);
@@ -261,6 +258,19 @@ where
             return progress;
         }
     }
+}
+
+/// Counts a child that was dropped, or aborted.
+#[cold]
+#[inline(never)]
+fn finish_without_result<C: Children, P: Policy<C::Ok, C::Err>>(
+    admission: &mut Admission<C>,
+    policy: &mut Option<P>,
+    index: usize,
+) {
+    policy.iter_mut().for_each(|policy| policy.skip(index));
+    admission.log_finished(index, Outcome::Dropped);
+    admission.finish(index, Outcome::Dropped);
 }
 
 /// Restores the group's invariants after user code panicked.
@@ -347,11 +357,15 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.is_stopped() {
             self.drop_stopped();
         }
-        if self.admission.has_aborted() {
-            self.drop_waiting();
-        }
-        if self.admission.has_semaphore() {
-            self.admission.acquire_permits();
+        if let Some(shared) = self.admission.shared() {
+            let core = &shared.core;
+            let (has_aborted, has_semaphore) = (core.has_aborted(), core.has_semaphore());
+            if has_aborted {
+                self.drop_waiting();
+            }
+            if has_semaphore {
+                self.admission.acquire_permits();
+            }
         }
     }
 
@@ -359,6 +373,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
     fn start_round(&mut self) -> bool {
         let ready = core::mem::take(&mut self.ready).merge(self.admission.parent.take_ready());
         self.admission.take_in(&mut self.set);
+        let spawns = <C::Set as ChildSet<C>>::Spawner::SPAWNS;
+        if spawns && self.is_stopped() && self.admission.has_endings() {
+            // One that was taken in just now does not come into a round.
+            self.end_children();
+        }
         if self.hooks.is_some() {
             // Before the children that were taken in are polled.
             self.deliver_events();
@@ -366,23 +385,20 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 self.drop_stopped();
             }
         }
-        self.set.blocks().start_round(ready);
-        let ending = self.admission.until_stop();
-        if !ending.is_empty() {
-            self.end_children(&ending);
-        }
-        self.set.blocks().is_in_round()
+        self.set.blocks().start_round(ready)
     }
 
-    /// Ends the children with these indexes, which are in order: drops those that run elsewhere,
-    /// and adds the others to the round, which drops them.
+    /// Ends the children that end with the stop: drops those that run elsewhere, and adds the others
+    /// to the round, which drops them. Those that were never polled are in a round to come anyway.
     #[cold]
-    fn end_children(&mut self, indexes: &[usize]) {
+    fn end_children(&mut self) {
+        self.admission.take_in(&mut self.set);
+        let indexes = self.admission.until_stop();
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             let is_meant = |index| indexes.binary_search(&index).is_ok();
             return self.set.blocks().add_to_round(is_meant);
         }
-        for &index in indexes {
+        for index in indexes {
             // One that has reported by now is in the blocks, and its result is told.
             if let Some(child) = self.set.take_spawned(index) {
                 self.drop_spawned(index, child);
@@ -451,6 +467,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.drop_queued();
         if self.on_stop == OnStop::Drop && self.has_running() {
             self.abort_running();
+        }
+        if self.admission.has_endings() {
+            self.end_children();
         }
     }
 
