@@ -525,16 +525,14 @@ impl<C: Kind> Admission<C> {
 
     // --- ends of children
 
-    /// Returns the indexes of the running children that end with the stop, lowest first; none
-    /// before the stop.
-    #[inline]
+    /// Returns `true` if the set may have children that end without a result.
+    pub(crate) fn has_endings(&mut self) -> bool {
+        self.shared().is_some_and(|shared| shared.core.has_endings())
+    }
+
+    /// Returns the indexes of the running children that end with the stop, lowest first.
     pub(crate) fn until_stop(&mut self) -> Vec<usize> {
-        match self.shared() {
-            Some(shared) if shared.core.has_endings() && shared.core.is_stopped() => {
-                shared.core.read(|state| state.until_stop())
-            }
-            _ => Vec::new(),
-        }
+        self.shared().map_or_else(Vec::new, |it| it.core.read(|state| state.until_stop()))
     }
 
     /// Counts a running child that is gone, and frees its room. The queue gets the room by
@@ -766,12 +764,6 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn retired(&self) -> Self {
         let retired = Self::new(self.spawner.clone(), Arc::clone(&self.parent));
         Self { phase: Phase::Ended, ..retired }
-    }
-
-    /// Returns `true` if there are children that were aborted in the queue.
-    #[inline]
-    pub(crate) fn has_aborted(&mut self) -> bool {
-        self.shared().is_some_and(|shared| shared.core.has_aborted())
     }
 
     /// Moves the children that were aborted in the queue to `dropped`; after a stop, all that were

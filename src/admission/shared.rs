@@ -183,13 +183,20 @@ impl<C: Kind, A: Child<C>> Offer<C> for Option<A> {
     }
 }
 
-/// Puts a child among those that wait.
+/// Puts a child among those that wait; `attach` links one that is joinable to the group.
 #[inline]
-pub(super) fn store<C, O: Offer<C> + ?Sized>(children: &mut Slab<C>, offer: &mut O) -> QueuedChild {
-    // A child without options pays for none.
-    let options = offer.options().filter(|options| !options.are_default());
-    let options = options.map(|options| Box::new(core::mem::take(options)));
-    QueuedChild { key: children.insert(offer.take()), options, join: None }
+pub(super) fn store<C, O: Offer<C> + ?Sized>(
+    children: &mut Slab<C>,
+    offer: &mut O,
+    attach: impl FnOnce(&JoinLink) -> Option<JoinId>,
+) -> QueuedChild {
+    // A child that is no `Task` has no options, is not joinable, and pays for none of it.
+    let (mut options, mut join) = (None, None);
+    if let Some(given) = offer.options() {
+        options = (!given.are_default()).then(|| Box::new(core::mem::take(given)));
+        join = offer.link().and_then(attach);
+    }
+    QueuedChild { key: children.insert(offer.take()), options, join }
 }
 
 /// Returns what the child asks for.
@@ -208,17 +215,14 @@ impl<C: Kind> Access<'_, C> {
     /// Puts a child among those that wait.
     #[inline]
     fn store(&mut self, offer: &mut dyn Offer<C>) -> QueuedChild {
-        let join = offer.link().map(|link| self.attach(link));
-        QueuedChild { join, ..store(self.children, offer) }
-    }
-
-    /// Links a joinable child to the group.
-    fn attach(&mut self, link: &JoinLink) -> JoinId {
-        let id = self.state.next_join_id();
-        if link.attach(Arc::clone(self.core) as _, id) {
-            self.state.abort_early(id);
-        }
-        id
+        let Self { core, state, children, .. } = self;
+        store(children, offer, |link| {
+            let id = state.next_join_id();
+            if link.attach(Arc::clone(core) as _, id) {
+                state.abort_early(id);
+            }
+            Some(id)
+        })
     }
 
     fn refusal(&self) -> Option<Refused> {

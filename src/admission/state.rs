@@ -649,8 +649,8 @@ impl State {
     #[cold]
     fn remember(&mut self, index: usize, mut options: Option<Box<Options>>, join: Option<JoinId>) {
         let key = options.as_mut().and_then(|options| options.key.take());
-        let &Options { weight, daemon, until_stop, .. } =
-            options.as_deref().unwrap_or(&Options::DEFAULT);
+        let (weight, daemon, until_stop) =
+            options.as_ref().map_or((1, false, false), |it| (it.weight, it.daemon, it.until_stop));
         let is_kept = self.keeps_names || self.log.is_some();
         let name = if is_kept { name(options.as_deref()) } else { None };
         if let Some(log) = &mut self.log {

@@ -23,7 +23,7 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 
 use super::{Group, OnStop};
-use crate::admission::{Phase, Shared};
+use crate::admission::{Admission, Phase, Shared};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Children, Kind};
 use crate::observe::Outcome;
@@ -86,13 +86,10 @@ impl<C: Kind> Endings<C> {
     /// A child that is spawned is in the blocks only when it is done; it is not dropped then.
     const DROPS: bool = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
 
-    /// Returns `None` if all children go on until they have a result.
-    #[inline]
-    fn of<P, O>(group: &mut Group<C, P, O>) -> Option<Self> {
-        let drops = Self::DROPS && group.on_stop == OnStop::Drop;
-        let stop = drops.then(|| group.token().clone());
-        let shared = group.admission.shared().filter(|shared| shared.core.has_endings()).cloned();
-        (stop.is_some() || shared.is_some()).then_some(Self { stop, shared })
+    #[cold]
+    fn of<P, O>(group: &mut Group<C, P, O>) -> Self {
+        let stop = (group.on_stop == OnStop::Drop).then(|| group.token().clone());
+        Self { stop, shared: group.admission.shared().cloned() }
     }
 
     /// Returns `true` if a child is to be dropped instead of being polled.
@@ -232,9 +229,12 @@ where
 {
     let mut progress = false;
     // Children of a group that has handles may ask for room in it; they are recognized by this.
-    let id = group.admission.shared().map(|shared| shared.core.id());
-    let endings = Endings::of(group);
-    let is_plain = id.is_none() && endings.is_none();
+    let shared = group.admission.shared();
+    let id = shared.map(|shared| shared.core.id());
+    let has_endings = shared.is_some_and(|shared| shared.core.has_endings());
+    let may_drop = has_endings || group.on_stop == OnStop::Drop;
+    let endings = if may_drop { Some(Endings::of(group)) } else { None };
+    let is_plain = id.is_none() && !may_drop;
     loop {
         let Group { set, admission, policy, hooks, .. } = &mut *group;
         let mut hooks = hooks.as_deref_mut();
@@ -268,10 +268,7 @@ where
             |index, result| {
                 progress = true;
                 let Some(result) = result else {
-                    // It has ended without a result.
-                    policy.iter_mut().for_each(|policy| policy.skip(index));
-                    admission.log_finished(index, Outcome::Dropped);
-                    admission.finish(index, Outcome::Dropped);
+                    finish_without_result(admission, policy, index);
                     return true;
                 };
                 let outcome = Outcome::of(&result);
@@ -326,6 +323,19 @@ where
             return progress;
         }
     }
+}
+
+/// Counts a child that was dropped, or aborted.
+#[cold]
+#[inline(never)]
+fn finish_without_result<C: Children, P: Policy<C::Ok, C::Err>>(
+    admission: &mut Admission<C>,
+    policy: &mut Option<P>,
+    index: usize,
+) {
+    policy.iter_mut().for_each(|policy| policy.skip(index));
+    admission.log_finished(index, Outcome::Dropped);
+    admission.finish(index, Outcome::Dropped);
 }
 
 /// Restores the group's invariants after user code panicked.
@@ -470,11 +480,15 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.is_stopped() {
             self.drop_stopped();
         }
-        if self.admission.has_aborted() {
-            self.drop_waiting();
-        }
-        if self.admission.has_semaphore() {
-            self.admission.acquire_permits();
+        if let Some(shared) = self.admission.shared() {
+            let core = &shared.core;
+            let (has_aborted, has_semaphore) = (core.has_aborted(), core.has_semaphore());
+            if has_aborted {
+                self.drop_waiting();
+            }
+            if has_semaphore {
+                self.admission.acquire_permits();
+            }
         }
     }
 
@@ -482,12 +496,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     fn start_round(&mut self) -> bool {
         let ready = core::mem::take(&mut self.ready).merge(self.admission.parent.take_ready());
         self.take_in();
-        self.set.blocks().start_round(ready);
-        let ending = self.admission.until_stop();
-        if !ending.is_empty() {
-            self.end_children(&ending);
-        }
-        self.set.blocks().is_in_round()
+        self.set.blocks().start_round(ready)
     }
 
     /// Moves the children that have started into the set.
@@ -495,6 +504,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.take_in(&mut self.set);
         if self.set.has_lost() {
             self.drop_lost();
+        }
+        let spawns = <C::Set as ChildSet<C>>::Spawner::SPAWNS;
+        if spawns && self.is_stopped() && self.admission.has_endings() {
+            // One that was taken in just now does not come into a round.
+            self.end_children();
         }
         if self.hooks.is_some() {
             // Before the children that were taken in are polled.
@@ -505,17 +519,19 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 
-    /// Ends the children with these indexes, which are in order: drops those that run elsewhere,
-    /// and adds the others to the round, which drops them.
+    /// Ends the children that end with the stop: drops those that run elsewhere, and adds the others
+    /// to the round, which drops them. Those that were never polled are in a round to come anyway.
     #[cold]
-    fn end_children(&mut self, indexes: &[usize]) {
+    fn end_children(&mut self) {
+        self.admission.take_in(&mut self.set);
+        let indexes = self.admission.until_stop();
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             let is_meant = |index| indexes.binary_search(&index).is_ok();
             return self.set.blocks().add_to_round(is_meant);
         }
         // One that has reported by now is in the blocks, and its result is told.
-        let take = |&index| Some((index, self.set.take_spawned(index)?));
-        let children = indexes.iter().filter_map(take).collect();
+        let take = |index| Some((index, self.set.take_spawned(index)?));
+        let children = indexes.into_iter().filter_map(take).collect();
         self.drop_spawned(children);
     }
 
@@ -597,6 +613,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.drop_queued();
         if self.on_stop == OnStop::Drop && self.has_running() {
             self.abort_running();
+        }
+        if self.admission.has_endings() {
+            self.end_children();
         }
     }
 

@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::common::{CountOnDrop, DropCounter, MockTask, OnDrop, poll_with, waker_and_count};
-use errgroup::{ChildHandle, Group, Lost, Spawned, task};
+use errgroup::{ChildHandle, Group, Hold, Lost, Spawned, task};
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::runtime::Builder;
@@ -36,6 +36,8 @@ type Payload = Box<dyn Any + Send>;
 /// A set of tasks that are joined in the order in which they end.
 struct JoinSet<T> {
     group: Group<Spawned<(), Infallible>>,
+    /// Keeps the group open while it has no task.
+    _hold: Hold,
     /// The tasks that were not joined.
     joining: FuturesUnordered<Joining<T>>,
 }
@@ -94,10 +96,8 @@ impl JoinError {
 
 impl<T: Send + 'static> JoinSet<T> {
     fn new() -> Self {
-        let mut group = Group::on(|child| drop(tokio::spawn(child)));
-        // Keeps the group open while it has no task, until a destructor panics.
-        group.queue(task(pending()).until_stop());
-        Self { group, joining: FuturesUnordered::new() }
+        let group = Group::on(|child| drop(tokio::spawn(child)));
+        Self { _hold: group.hold(), group, joining: FuturesUnordered::new() }
     }
 
     fn spawn(&mut self, future: impl Future<Output = T> + Send + 'static) -> AbortHandle<T> {
