@@ -677,6 +677,8 @@ impl State {
             Stage::Waiting(position) | Stage::MustQueue(position) => {
                 self.queue.remove(position);
                 self.enqueue_at(Position { priority: request.priority, ..position }, child);
+                // The child may be a daemon.
+                self.recheck_end = true;
             }
             Stage::Reserved { position, .. } | Stage::Detached(position) => {
                 let slot = if let Stage::Reserved { slot, .. } = stage { Some(slot) } else { None };
@@ -703,6 +705,7 @@ impl State {
                 // children would find room reserved, and go to the queue.
                 let priority = request.priority.max(position.priority);
                 self.enqueue_at(Position { priority, ..position }, child);
+                self.recheck_end = true;
             }
             Stage::Stopped => {
                 debug_assert!(false, "a child comes of a waiter that has stopped");
