@@ -255,22 +255,15 @@ impl WaitQueue {
     /// Calls `visit` with the entries, in the order of their positions, and checks the numbers;
     /// `len` is how many entries there are.
     pub(super) fn check(&mut self, len: usize, mut visit: impl FnMut(Position, &Entry)) {
-        let mut entries = alloc::collections::BTreeMap::new();
-        for arrival in 1..=self.arrivals {
-            let entry = self.plain.get_mut(arrival).map(|entry| &*entry);
-            entries
-                .extend(entry.map(|entry| (Position { priority: 0, arrival }, entry.is_binding())));
-        }
-        let plain = entries.len();
-        let mut visit = |(position, entry): (Position, &Entry)| {
-            visit(position, entry);
-            assert!(entries.insert(position, entry.is_binding()).is_none());
-        };
-        self.others.iter().for_each(|(position, entry)| visit((*position, entry)));
-        let parked = self.keys.iter().flat_map(|keys| keys.parked()).map(&mut visit).count();
-        assert_eq!(self.parked, parked);
-        assert_eq!((entries.len(), self.others.len() + plain + parked), (len, len));
-        assert_eq!(self.binding, entries.values().filter(|binding| **binding).count());
+        let plain = self.plain.iter();
+        let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
+        let others = self.others.iter().map(|(position, entry)| (*position, entry));
+        let parked: alloc::vec::Vec<_> = self.keys.iter().flat_map(|keys| keys.parked()).collect();
+        assert_eq!(self.parked, parked.len());
+        let entries: BTreeMap<_, _> = plain.chain(others).chain(parked).collect();
+        assert_eq!(entries.len(), len);
+        entries.iter().for_each(|(position, entry)| visit(*position, entry));
+        assert_eq!(self.binding, entries.values().filter(|entry| entry.is_binding()).count());
     }
 }
 

@@ -780,6 +780,8 @@ impl State {
             Stage::Waiting(position) | Stage::MustQueue(position) => {
                 self.queue.remove(position, key.as_ref());
                 self.enqueue_at(Position { priority: request.priority, ..position }, child);
+                // The child may be a daemon.
+                self.recheck_end = true;
             }
             Stage::Reserved { position, .. } | Stage::Detached(position) => {
                 let slot = if let Stage::Reserved { slot, .. } = stage { Some(slot) } else { None };
@@ -813,6 +815,7 @@ impl State {
                     permits.free(1);
                 }
                 self.enqueue_at(position, child);
+                self.recheck_end = true;
             }
             Stage::Stopped => {
                 debug_assert!(false, "a child comes of a waiter that has stopped");

@@ -296,6 +296,17 @@ fn the_limit_holds_for_slots_when_it_was_lowered() {
 }
 
 #[test]
+fn a_daemon_that_is_queued_in_place_of_a_slot_holds_nothing_open() {
+    let mut f = Fixture::new(1);
+    let slot = slot(&f);
+    f.handle.set_limit(Some(0));
+    assert!(f.poll().is_pending());
+    assert!(slot.go(task(f.child(0)).daemon()).is_ok());
+    assert_eq!((f.queued(), f.task.wakes()), (1, 1));
+    assert!(is_ok(f.poll()));
+}
+
+#[test]
 #[cfg(feature = "std")]
 fn a_child_that_keeps_a_slot_and_waits_in_its_own_group_goes_on() {
     let mut f = Fixture::new(2);
@@ -303,7 +314,15 @@ fn a_child_that_keeps_a_slot_and_waits_in_its_own_group_goes_on() {
     f.group.queue(job(async move {
         let slot = handle.reserve().await.unwrap();
         let late = log.clone();
-        assert!(handle.go(job(async move { Ok(late.add("queued")).map(|()| 1) })).await.is_ok());
+        assert!(
+            handle
+                .go(job(async move {
+                    late.add("queued");
+                    Ok(1)
+                }))
+                .await
+                .is_ok()
+        );
         log.add("went on");
         assert!(slot.go(job(ready(Ok(2)))).is_ok());
         Ok(0)
@@ -320,7 +339,13 @@ fn a_reserve_inside_the_only_child_gets_a_slot_whose_child_is_queued() {
     f.group.queue(job(async move {
         let slot = handle.reserve().await.unwrap();
         let late = log.clone();
-        assert!(slot.go(job(async move { Ok(late.add("second")).map(|()| 1) })).is_ok());
+        assert!(
+            slot.go(job(async move {
+                late.add("second");
+                Ok(1)
+            }))
+            .is_ok()
+        );
         log.add("first");
         Ok(0)
     }));

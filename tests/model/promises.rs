@@ -85,6 +85,8 @@ pub enum Kind {
     },
     /// It waits for room, and has no child yet.
     Reserve,
+    /// The group itself waits until a child on offer would be admitted: behind all others.
+    Ready,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,6 +141,8 @@ pub struct Model {
     pub starting: VecDeque<Slot>,
     /// The waiters that have room for as long as they like, and hold up no other child.
     pub detached: BTreeSet<Ticket>,
+    /// The group's own `ready`, while it polls the children.
+    pub ready: Option<Ticket>,
     /// How many hold the group open.
     pub holds: usize,
     /// No newcomers are taken.
@@ -259,6 +263,9 @@ impl Model {
             Kind::Go(id) => self.traits[id],
             Kind::Feed { .. } | Kind::Reserve => {
                 Traits { weight: 1, priority: 0, daemon: false, until_stop: false }
+            }
+            Kind::Ready => {
+                Traits { weight: 1, priority: i32::MIN, daemon: false, until_stop: false }
             }
         }
     }
@@ -478,18 +485,6 @@ impl Model {
         }
     }
 
-    /// The group waits until a plain child would be admitted.
-    pub fn ready(&self) -> Answer {
-        let plain = Traits { weight: 1, priority: 0, daemon: false, until_stop: false };
-        if self.refusal().is_some() {
-            Answer::Stopped
-        } else if self.queue.is_empty() && self.admits_newcomer(plain) {
-            Answer::Ok
-        } else {
-            Answer::Wait
-        }
-    }
-
     pub fn reserve(&mut self) -> Ticket {
         self.waiter(Kind::Reserve, None)
     }
@@ -576,6 +571,29 @@ impl Model {
         };
         self.process_queue();
         answer
+    }
+
+    pub fn ready(&mut self) -> Ticket {
+        self.waiter(Kind::Ready, None)
+    }
+
+    /// Polls the group's `ready`. **It keeps no room**, and what waits behind it comes first.
+    pub fn poll_ready(&mut self, ticket: Ticket) -> Answer {
+        loop {
+            if self.is_refused(ticket) {
+                return Answer::Stopped;
+            }
+            let was_reserved = self.slot(ticket).is_some();
+            if !self.has_room(ticket) {
+                self.process_queue();
+                return Answer::Wait;
+            }
+            self.give_room_back(ticket);
+            self.process_queue();
+            if !was_reserved {
+                return Answer::Ok;
+            }
+        }
     }
 
     /// Passes a child to a waiter that has room. It starts unless it needs more than that room,
@@ -714,7 +732,7 @@ impl Model {
         self.give_room_back(ticket);
         self.detached.remove(&ticket);
         match self.waiters.remove(&ticket).unwrap().kind {
-            Kind::Reserve => {}
+            Kind::Reserve | Kind::Ready => {}
             Kind::Go(id) => self.set(id, Place::Gone),
             Kind::Feed { items, .. } => {
                 for id in items {
@@ -738,6 +756,10 @@ impl Model {
     /// polls are in order of admission.
     pub fn polled(&mut self, id: Id) {
         assert!(matches!(self.place(id), Place::Running(_)), "{id} does not run");
+        if let (false, Some(ticket)) = (self.awake.contains(&id), self.ready) {
+            // The group's own `ready` has had its turn meanwhile, and has given the room on.
+            assert_eq!(self.poll_ready(ticket), Answer::Wait);
+        }
         assert!(self.awake.remove(&id), "{id} was not woken");
         assert!(!self.ends_with_stop(id), "{id} ends with the stop");
         if self.unpolled.contains(&id) {

@@ -330,15 +330,18 @@ impl World {
         };
         self.asleep = None;
         let real = answer(&self.task.poll(&mut group.ready()));
-        let mut expected = self.model.ready();
+        let ticket = self.model.ready();
+        let mut expected = self.model.poll_ready(ticket);
         if expected == Answer::Wait {
             // It polls the children meanwhile.
+            self.model.ready = Some(ticket);
             self.model.drive();
             self.follow();
-            expected = self.model.ready();
+            self.model.ready = None;
+            expected = self.model.poll_ready(ticket);
         }
         assert_eq!(real, expected);
-        self.model.process_queue();
+        self.model.leave(ticket);
         self.group = Some(group);
         if real == Answer::Ok {
             let traits = Traits { weight: 1, priority: 0, daemon: false, until_stop: false };
