@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::closed::ClosedEvent;
-use super::ended::Ended;
+use super::ended::{EndNotes, Ended};
 use super::queue::QueuedChild;
 use super::state::State;
 use crate::child::set::SpawnChild;
@@ -18,8 +18,9 @@ use crate::util::sparse_queue::shrink;
 /// What a group without handles needs: numbers, and the children that wait.
 pub(super) struct Local<C> {
     limit: Option<usize>,
-    /// How many children are in the set.
+    /// How many children are in the set and have room.
     running: usize,
+    ended: Ended,
     next_index: usize,
     ok: usize,
     failed: usize,
@@ -43,6 +44,7 @@ impl<C> Local<C> {
         Self {
             limit: None,
             running: 0,
+            ended: Ended::default(),
             next_index: 0,
             ok: 0,
             failed: 0,
@@ -58,10 +60,11 @@ impl<C> Local<C> {
 
     /// Returns the same as a [`State`], and the children that wait.
     pub(super) fn into_state(self) -> (State, Slab<C>) {
-        let stats = Stats { running: self.running, ..self.told_stats() };
-        let Self { next_index, admitted, waiting, finished, closed, .. } = self;
+        let Self { limit, running, next_index, ok, failed, dropped, .. } = self;
+        let stats = Stats { limit, queued: 0, running, ok, failed, dropped };
+        let Self { ended, admitted, waiting, finished, closed, .. } = self;
         let (mut state, mut children) = (State::resume(&stats, next_index), Slab::new());
-        state.finished = finished;
+        (state.finished, state.ended) = (finished, ended);
         *state.closed_event() = closed;
         for (at, child) in waiting.into_iter().enumerate() {
             let child = QueuedChild { key: children.insert(child), options: None, join: None };
@@ -82,21 +85,9 @@ impl<C> Local<C> {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let mut stats = self.told_stats();
-        self.ended.iter().for_each(|ended| ended.apply(&mut stats));
-        stats
-    }
-
-    /// Returns `true` if the policy was told of a child.
-    pub(super) fn has_told_policy(&self) -> bool {
-        self.ok > 0 || self.failed > 0
-    }
-
-    /// Returns the numbers as far as the policy was told.
-    fn told_stats(&self) -> Stats {
-        let Self { limit, running, ok, failed, dropped, admitted, .. } = *self;
-        let queued = self.waiting.len() - admitted;
-        Stats { limit, queued, running: running + admitted, ok, failed, dropped }
+        let Self { limit, ok, failed, dropped, admitted, .. } = *self;
+        let (running, queued) = (self.in_set() + admitted, self.waiting.len() - admitted);
+        self.ended.correct(Stats { limit, queued, running, ok, failed, dropped })
     }
 
     /// Returns `true` if a child was ever accepted.
@@ -106,6 +97,16 @@ impl<C> Local<C> {
 
     pub(super) fn closed_event(&mut self) -> &mut Option<Arc<ClosedEvent>> {
         &mut self.closed
+    }
+
+    /// Returns `true` if the policy was told of a child.
+    pub(super) fn has_told(&self) -> bool {
+        self.ok > 0 || self.failed > 0
+    }
+
+    /// Returns how many children are in the set.
+    fn in_set(&self) -> usize {
+        self.running + self.ended.roomless()
     }
 
     fn room(&self) -> usize {
@@ -185,7 +186,7 @@ impl<C> Local<C> {
 
     #[inline]
     pub(super) fn finish(&mut self, outcome: Outcome) {
-        self.running -= 1;
+        self.running -= usize::from(!self.ended.forget(outcome, true));
         match outcome {
             Outcome::Ok => self.ok += 1,
             Outcome::Failed => self.failed += 1,
@@ -193,25 +194,25 @@ impl<C> Local<C> {
         }
     }
 
-    /// Notes that a child has ended outside of the group's polls.
-    pub(super) fn note_ended(&mut self, outcome: Outcome) {
-        self.ended.get_or_insert_default().note(outcome);
+    /// Sets what is noted of children that have ended outside of the group's polls.
+    pub(super) fn note_ends(&mut self, notes: EndNotes) {
+        self.running = self.in_set();
+        self.ended = Ended::new(notes);
     }
 
-    /// Forgets one of these, of which the policy was told.
-    pub(super) fn forget_ended(&mut self, outcome: Outcome) {
-        self.ended.iter_mut().for_each(|ended| {
-            ended.forget(outcome);
-        });
-    }
-
-    pub(super) fn forget_notes(&mut self) {
-        self.ended = None;
+    /// Notes that a child has ended outside of the group's polls, and frees its room if it may.
+    pub(super) fn note_ended(&mut self, outcome: Outcome, may_free: bool) {
+        self.running -= usize::from(self.ended.note(outcome, may_free));
     }
 
     /// Returns `true` if no child runs and none waits.
     pub(super) fn is_over(&self) -> bool {
-        self.running == 0 && self.waiting.is_empty()
+        self.in_set() == 0 && self.waiting.is_empty()
+    }
+
+    /// Returns `true` if no child runs and none waits, or `None` if newcomers are refused.
+    pub(super) fn is_idle(&self, stopped: bool) -> Option<bool> {
+        (!stopped && !self.finished).then(|| self.is_over())
     }
 
     /// Ends the group if no child runs and none waits.
@@ -226,11 +227,12 @@ impl<C> Local<C> {
         self.finished
     }
 
-    /// Counts the running children as dropped.
+    /// Counts the running children as dropped, but for those that have ended.
     pub(super) fn close(&mut self) {
-        let Stats { ok, failed, dropped, .. } = self.stats();
-        let ended = self.ended.take().map_or(0, |ended| ended.count());
-        (self.ok, self.failed) = (ok, failed);
-        self.dropped = dropped + core::mem::take(&mut self.running) - ended;
+        let in_set = self.in_set();
+        let (ok, failed) = self.ended.take();
+        self.running = 0;
+        (self.ok, self.failed) = (self.ok + ok, self.failed + failed);
+        self.dropped += in_set - ok - failed;
     }
 }

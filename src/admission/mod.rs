@@ -163,8 +163,6 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => return Arc::clone(shared),
             Storage::Local(local) => core::mem::replace(local, Local::new()),
         };
-        // What has ended outside of the group's polls is noted again, and frees its room.
-        self.spawner.forget_notes();
         let (state, children) = self.state_of(local);
         let shared = self.shared_with(token, state, children);
         *storage = Storage::Shared(Arc::clone(&shared));
@@ -263,21 +261,20 @@ impl<C: Kind> Admission<C> {
         })
     }
 
-    /// Counts a child that has ended outside of the group's polls as running until the policy is
-    /// told, or not; and whether its room is free for handles before that.
-    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
-        self.notes = notes;
-        match self.storage.get_mut() {
-            Storage::Local(local) => local.forget_notes(),
-            Storage::Shared(shared) => shared.core.read(|state| state.note_ends(notes)),
-        }
-    }
-
     /// Keeps the names of running children from now on, for a policy that may ask for them.
     pub(crate) fn keep_names(&mut self) {
         self.keeps_names = true;
         if let Storage::Shared(shared) = self.storage.get_mut() {
             shared.core.read(State::keep_names);
+        }
+    }
+
+    /// Counts a child that has ended outside of the group's polls as running until the policy is
+    /// told, or not; and whether its room is free for handles before that.
+    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.note_ends(notes),
+            Storage::Shared(shared) => shared.core.read(|state| state.note_ends(notes)),
         }
     }
 
@@ -291,7 +288,7 @@ impl<C: Kind> Admission<C> {
     /// Changes what is shared with handles, of a group that is being made. Returns `false` if it
     /// has children or handles.
     fn rebuild(&mut self, change: impl FnOnce(&mut Self, &mut State)) -> bool {
-        if self.has_accepted() {
+        if self.has_accepted() || self.read(|_| false, |state| state.is_held_or_closing()) {
             return false;
         }
         let fresh = Storage::Local(Local::new());
@@ -458,14 +455,9 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn take_in(&mut self, set: &mut C::Set) {
         if <Spawner<C>>::SPAWNS && set.has_completed() {
             // The policy is told next: no room is freed before that.
-            let notes = self.notes;
             match self.storage.get_mut() {
                 Storage::Local(local) => {
-                    set.take_completed(&mut |_, outcome| {
-                        if notes != EndNotes::Nothing {
-                            local.note_ended(outcome);
-                        }
-                    });
+                    set.take_completed(&mut |_, outcome| local.note_ended(outcome, false));
                 }
                 Storage::Shared(shared) => shared.core.read(|state| {
                     set.take_completed(&mut |index, it| state.note_ended(index, it, true));
@@ -625,6 +617,14 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Gives the room of children that have ended in this round to no other: a deadline stops the
+    /// group.
+    pub(crate) fn withhold_freed_room(&mut self) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.core.read(State::withhold_freed_room);
+        }
+    }
+
     // --- permits
 
     #[inline]
@@ -693,17 +693,16 @@ impl<C: Kind> Admission<C> {
         match &mut *self.storage.lock() {
             Storage::Shared(shared) => shared.stats(),
             Storage::Local(local) => {
-                if self.notes != EndNotes::Nothing && self.phase < Phase::Closed {
-                    self.spawner.note_ended(&mut |_, outcome| local.note_ended(outcome));
-                }
+                let may_free = !self.is_stopped();
+                self.spawner.note_ended(&mut |_, outcome| local.note_ended(outcome, may_free));
                 local.stats()
             }
         }
     }
 
     /// Returns `true` if the policy was told of a child.
-    pub(crate) fn has_told_policy(&self) -> bool {
-        self.read(Local::has_told_policy, |state| state.has_told_policy())
+    pub(crate) fn has_finished(&self) -> bool {
+        self.read(Local::has_told, |state| state.has_finished())
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
@@ -730,10 +729,10 @@ impl<C: Kind> Admission<C> {
         self.read(|_| false, |state| state.is_closing())
     }
 
-    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self) -> Option<bool> {
         let stopped = self.is_stopped();
-        self.read(|local| !stopped && local.is_over(), |state| state.is_idle(stopped))
+        self.read(|local| local.is_idle(stopped), |state| state.is_idle(stopped))
     }
 
     #[inline]
@@ -764,6 +763,15 @@ impl<C: Kind> Admission<C> {
         match self.storage.get_mut() {
             Storage::Local(local) => local.drop_queue(dropped),
             Storage::Shared(shared) => (shared.operations.drop_queue)(shared, stopped, dropped),
+        }
+    }
+
+    /// Returns `true` if nothing runs and nothing waits.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let stopped = self.is_stopped();
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.is_over(),
+            Storage::Shared(shared) => shared.core.read(|state| state.is_over(stopped)),
         }
     }
 

@@ -42,6 +42,9 @@ use crate::util::current::current_child;
 use crate::util::slab::Slab;
 use crate::util::sparse_queue::{SparseQueue, shrink};
 
+/// Capacity for this many waiters that have got their turn at once is kept.
+const RETAINED_KEYS: usize = 64;
+
 pub(crate) struct State {
     limit: Option<usize>,
     queued: usize,
@@ -77,12 +80,11 @@ pub(crate) struct State {
     /// What is known of running children, by their index; of plain ones nothing.
     running: SparseQueue<Running>,
     daemons: usize,
-    notes: EndNotes,
-    ended: Ended,
     /// The policy may ask for the names of the children that finish.
     keeps_names: bool,
     /// How many running children end with the stop.
     until_stop: usize,
+    pub(super) ended: Ended,
     permits: Option<Permits>,
     /// From the first joinable child on.
     joins: Option<Box<Joins>>,
@@ -326,10 +328,9 @@ impl State {
             spawned: 0,
             running: SparseQueue::default(),
             daemons: 0,
-            notes: EndNotes::Nothing,
-            ended: Ended::default(),
             keeps_names: false,
             until_stop: 0,
+            ended: Ended::default(),
             permits: None,
             joins: None,
             log: None,
@@ -358,7 +359,7 @@ impl State {
 
     /// Returns how many running children and reservations there are.
     fn holding(&self) -> usize {
-        self.occupied + self.ended.roomless
+        self.occupied + self.ended.roomless()
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
@@ -366,15 +367,9 @@ impl State {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let mut stats = self.told_stats();
-        self.ended.apply(&mut stats);
-        stats
-    }
-
-    /// Returns the numbers as far as the policy was told.
-    fn told_stats(&self) -> Stats {
         let Self { limit, queued, ok, failed, dropped, .. } = *self;
-        Stats { limit, queued, running: self.running(), ok, failed, dropped }
+        let running = self.running();
+        self.ended.correct(Stats { limit, queued, running, ok, failed, dropped })
     }
 
     /// Returns `true` if the policy was told of a child.
@@ -385,6 +380,11 @@ impl State {
     /// Returns `true` if a child was ever accepted.
     pub(crate) fn has_accepted(&self) -> bool {
         self.next_index > 0 || self.running() > 0 || self.queued > 0 || self.dropped > 0
+    }
+
+    /// Returns `true` if the group is held, or was closed.
+    pub(crate) fn is_held_or_closing(&self) -> bool {
+        self.holds > 0 || self.closing
     }
 
     /// Sets the limit of a group that is being made.
@@ -614,9 +614,7 @@ impl State {
         let index = self.next_index - self.ready.len();
         let key = self.ready.pop_front()?;
         self.spawned = self.spawned.saturating_sub(1);
-        if self.ready.is_empty() {
-            shrink(&mut self.ready);
-        }
+        shrink(&mut self.ready);
         Some((index, key))
     }
 
@@ -924,9 +922,7 @@ impl State {
             }
             child.weight
         });
-        if self.ended.forget(outcome) && weight == 1 && self.ended.roomless > 0 {
-            self.ended.roomless -= 1;
-        } else {
+        if !self.ended.forget(outcome, weight == 1) {
             self.free_room(weight);
             self.has_freed_room |= !stopped;
         }
@@ -939,22 +935,18 @@ impl State {
 
     /// Sets what is noted of children that have ended outside of the group's polls.
     pub(crate) fn note_ends(&mut self, notes: EndNotes) {
-        self.occupied += core::mem::take(&mut self.ended).roomless;
-        self.notes = notes;
+        self.occupied += self.ended.roomless();
+        self.ended = Ended::new(notes);
     }
 
     /// Notes that a child has ended outside of the group's polls. After a stop it frees no room.
     pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, stopped: bool) {
-        if self.notes == EndNotes::Nothing || self.phase >= Phase::Closed {
+        if self.phase >= Phase::Closed {
             return;
         }
-        let frees_room = self.ended.note(outcome)
-            && self.notes == EndNotes::FreesRoom
-            && !stopped
-            && self.log.is_none()
-            && self.running.get_mut(index as u64).is_none();
-        if frees_room {
-            self.ended.roomless += 1;
+        let is_plain =
+            !stopped && self.log.is_none() && self.running.get_mut(index as u64).is_none();
+        if self.ended.note(outcome, is_plain) {
             self.free_room(1);
             self.has_freed_room = true;
         }
@@ -966,6 +958,11 @@ impl State {
         if self.has_freed_room {
             self.process_queue(false, effects);
         }
+    }
+
+    /// Gives that room to no child: the group is about to stop.
+    pub(crate) fn withhold_freed_room(&mut self) {
+        self.has_freed_room = false;
     }
 
     /// Records a child that has finished and keeps its room until its result is fetched. It holds
@@ -1078,7 +1075,7 @@ impl State {
 
     /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
     /// it waits for daemons, too, and for no waiter.
-    fn is_over(&self, stopped: bool) -> bool {
+    pub(crate) fn is_over(&self, stopped: bool) -> bool {
         if stopped {
             self.running() == 0
         } else {
@@ -1088,9 +1085,10 @@ impl State {
         }
     }
 
-    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
-    pub(crate) fn is_idle(&self, stopped: bool) -> bool {
-        self.running() == 0 && self.refusal(stopped).is_none() && self.is_over(false)
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self, stopped: bool) -> Option<bool> {
+        let accepts = self.refusal(stopped).is_none();
+        accepts.then(|| self.running() == 0 && self.is_over(false))
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
@@ -1114,11 +1112,13 @@ impl State {
     /// Closes the group whatever runs; it counts as dropped.
     pub(crate) fn close(&mut self) {
         self.phase = Phase::Closed;
-        // An observer is told that all that run were dropped, also those that have ended.
-        let Stats { running, ok, failed, dropped, .. } =
-            if self.log.is_none() { self.stats() } else { self.told_stats() };
-        (self.ok, self.failed, self.dropped) = (ok, failed, dropped + running);
-        self.ended = Ended::default();
+        let running = self.running();
+        let (ok, failed) = self.ended.take();
+        // An observer is told that all of them were dropped.
+        let (ok, failed) = if self.log.is_none() { (ok, failed) } else { (0, 0) };
+        self.ok += ok;
+        self.failed += failed;
+        self.dropped += running - ok - failed;
         // The permits are kept until the children are dropped.
         (self.occupied, self.weightless, self.extra_weight) = (0, 0, 0);
         (self.reserved, self.detached) = (0, 0);
@@ -1271,6 +1271,7 @@ impl State {
                 self.start(child);
             }
         }
+        shrink(&mut self.starting);
     }
 
     /// Takes room back after the limit was lowered: from reservations that are not claimed yet,
@@ -1357,10 +1358,11 @@ impl State {
                 waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
             }
         }
+        told.shrink_to(RETAINED_KEYS);
     }
 }
 
 // The path is written out since the package `tests/model` compiles this file as well.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 #[path = "state/tests.rs"]
 pub(crate) mod tests;

@@ -19,7 +19,7 @@ use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Boxed, LocalBoxed, Plain};
 use crate::observe::Observer;
 use crate::policy::{FirstErr, Policy};
-use crate::set::BlockSet;
+use crate::set::{BlockSet, Budget};
 use crate::spawned::{Locality, Spawned, SpawnedLocal, SpawnedSet, Spawner, keep};
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
@@ -376,6 +376,7 @@ where
             admission,
             set,
             ready: ReadyBlocks::default(),
+            budget: Budget::new(),
             policy: Some(policy),
             panic: FirstPanic::default(),
             hooks: None,
@@ -503,8 +504,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Fairness
     ///
     /// When a child ends, its permit goes to the next child in the group's own queue, but at most
-    /// 32 times in a row. Then the free permits go back, and the group asks again in its next poll,
-    /// when the tasks that waited have been woken.
+    /// 32 times in a row. Then the free permits go back, and the group asks again when it has been
+    /// polled once more, so that the tasks that were woken for them come first. A task that was woken
+    /// and is not polled until then has to wait for the next time.
     ///
     /// # Panics
     ///
@@ -678,7 +680,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// are set, the last one holds; to have several, `select` them.
     ///
     /// The group polls `deadline` beside its children, and only if it was woken. So do
-    /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a [`scope`](Self::scope).
+    /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a [`scope`](Self::scope). The
+    /// children that were woken come first: one that is done by then is so in time, even if the group
+    /// is polled late. If none is left, the group resolves as if the deadline had not passed.
     ///
     /// # Drop
     ///

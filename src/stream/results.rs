@@ -18,6 +18,7 @@ use crate::handle::Handle;
 use crate::hold::Hold;
 use crate::observe::Outcome;
 use crate::policy::Policy;
+use crate::set::Budget;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::resume;
@@ -805,7 +806,7 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
     }
 
     /// Polls the children until there is a result to fetch, or the group ends.
-    fn poll_result(&mut self, budget: &mut usize) -> Poll<Option<Result<T, E>>> {
+    fn poll_result(&mut self, budget: &mut Budget) -> Poll<Option<Result<T, E>>> {
         loop {
             while self.advance(budget) == Driven::Progress {}
             if let Some(result) = self.fetch() {
@@ -817,8 +818,13 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
             if self.has_next() {
                 continue;
             }
-            let is_idle = self.lives_on && self.group.is_idle();
-            let ended = if is_idle { Poll::Ready(()) } else { self.group.try_resolve() };
+            // One look: what a handle does meanwhile must not end a group that lives on.
+            let is_idle = if self.lives_on { self.group.is_idle() } else { None };
+            let ended = match is_idle {
+                Some(true) => Poll::Ready(()),
+                Some(false) => Poll::Pending,
+                None => self.group.try_resolve(),
+            };
             self.exhausted = ended.is_ready();
             return ended.map(|()| None);
         }
@@ -922,12 +928,12 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
     fn poll_with<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
         Group::poll_through(self, |inner| &mut inner.group, cx, poll)
     }
 
-    fn advance(&mut self, budget: &mut usize) -> Driven {
+    fn advance(&mut self, budget: &mut Budget) -> Driven {
         if self.must_be_read() {
             return Driven::Idle;
         }
@@ -972,7 +978,8 @@ impl<C: Kind, T, E, S> Stream for Results<C, T, E, S> {
 
 impl<C: Kind, T, E, S> FusedStream for Results<C, T, E, S> {
     fn is_terminated(&self) -> bool {
-        self.inner.group.is_resolved() || (self.inner.exhausted && self.inner.group.is_idle())
+        let Self { inner, .. } = self;
+        inner.group.is_resolved() || (inner.exhausted && inner.group.is_idle() == Some(true))
     }
 }
 

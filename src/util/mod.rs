@@ -9,4 +9,5 @@ pub(crate) mod parent_waker;
 pub(crate) mod slab;
 pub(crate) mod sparse_queue;
 pub(crate) mod sync;
+pub(crate) mod task_waker;
 pub(crate) mod wake_flag;

@@ -35,6 +35,7 @@ mod foreign_wakers;
 mod grace;
 mod handle;
 mod handle_threads;
+mod heard;
 mod hedge;
 mod joinable;
 mod joinset;
