@@ -1,6 +1,5 @@
 //! Admission of a group that has it to itself: plain children, first come, first admitted.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -35,8 +34,6 @@ pub(super) struct Local<C> {
     /// It has ended, and not by a stop.
     finished: bool,
     closed: Option<Arc<ClosedEvent>>,
-    /// Of spawned children.
-    ended: Option<Box<Ended>>,
 }
 
 impl<C> Local<C> {
@@ -54,7 +51,6 @@ impl<C> Local<C> {
             admitted: 0,
             finished: false,
             closed: None,
-            ended: None,
         }
     }
 
@@ -202,6 +198,8 @@ impl<C> Local<C> {
 
     /// Notes that a child has ended outside of the group's polls, and frees its room if it may.
     pub(super) fn note_ended(&mut self, outcome: Outcome, may_free: bool) {
+        // One that is still on its way to the set keeps its room until it is there.
+        let may_free = may_free && self.running > 0;
         self.running -= usize::from(self.ended.note(outcome, may_free));
     }
 

@@ -68,8 +68,6 @@ pub(crate) struct Admission<C: Kind> {
     phase: Phase,
     /// The policy may ask for the names of the children that finish.
     keeps_names: bool,
-    /// Of children that end outside of the group's polls.
-    notes: EndNotes,
     /// The lock is for `&self` alone; the group's own task goes past it.
     storage: Mutex<Storage<C>>,
     /// Holds children on their way to be spawned; empty between.
@@ -132,7 +130,6 @@ impl<C: Kind> Admission<C> {
             stop: StopSignal::new(&parent),
             phase: Phase::Open,
             keeps_names: false,
-            notes: EndNotes::Nothing,
             storage: Mutex::new(Storage::Local(Local::new())),
             batch: VecDeque::new(),
             read_ahead: None,
@@ -172,7 +169,6 @@ impl<C: Kind> Admission<C> {
     fn state_of(&self, local: Local<C>) -> (State, Slab<C>) {
         let (mut state, children) = local.into_state();
         state.set_phase(self.phase);
-        state.note_ends(self.notes);
         if self.keeps_names {
             state.keep_names();
         }
@@ -523,16 +519,11 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
         if <Spawner<C>>::SPAWNS && outcome == Outcome::Dropped {
-            // It may have ended just before it was dropped.
+            // It may have ended just before it was dropped: its report is noted before its end.
             self.stats();
         }
         match self.storage.get_mut() {
-            Storage::Local(local) => {
-                if <Spawner<C>>::SPAWNS {
-                    local.forget_ended(outcome);
-                }
-                local.finish(outcome);
-            }
+            Storage::Local(local) => local.finish(outcome),
             Storage::Shared(shared) => {
                 (shared.core.operations.finish_child)(&shared.core, index, outcome);
             }
@@ -792,12 +783,12 @@ impl<C: Kind> Admission<C> {
     /// Closes the group whatever runs; it counts as dropped. Returns the children that are not in
     /// the blocks of the set, for the caller to drop.
     pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {
+        self.phase = Phase::Closed;
+        self.cancel_acquire();
         if <Spawner<C>>::SPAWNS {
             // What has ended by now is not dropped.
             self.stats();
         }
-        self.phase = Phase::Closed;
-        self.cancel_acquire();
         let mut dropped = Vec::new();
         for (index, child) in set.drain_spawned() {
             dropped.push((Dropped::Started(index), child));

@@ -373,7 +373,7 @@ impl State {
     }
 
     /// Returns `true` if the policy was told of a child.
-    pub(crate) fn has_told_policy(&self) -> bool {
+    pub(crate) fn has_finished(&self) -> bool {
         self.ok > 0 || self.failed > 0
     }
 

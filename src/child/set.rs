@@ -108,10 +108,6 @@ pub trait SpawnChild<C>: Clone {
     #[doc(hidden)]
     fn note_ended(&self, _: &mut dyn FnMut(usize, Outcome)) {}
 
-    /// Notes the children that have ended anew, if they are not [taken](ChildSet::take_completed).
-    #[doc(hidden)]
-    fn forget_notes(&self) {}
-
     /// Surrounds the polls of the children that are started from now on.
     #[doc(hidden)]
     fn observe_polls(&mut self, _: Option<&Arc<dyn PollObserver>>) {}

@@ -114,11 +114,6 @@ impl Completions {
         }
     }
 
-    /// Lets the next call of [`note`](Self::note) begin with the first report.
-    pub(crate) fn forget_notes(&self) {
-        self.reports.lock().noted = 0;
-    }
-
     /// Takes the reports, in exchange for an empty list, after all of them are noted.
     pub(crate) fn take_reports(
         &self,

@@ -201,10 +201,6 @@ impl<L: Locality, T, E> SpawnChild<Spawned<T, E, L>> for Spawner<L> {
         self.completions.note(note);
     }
 
-    fn forget_notes(&self) {
-        self.completions.forget_notes();
-    }
-
     fn observe_polls(&mut self, observer: Option<&Arc<dyn PollObserver>>) {
         self.poll_observer = observer.cloned();
     }

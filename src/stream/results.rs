@@ -63,7 +63,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[track_caller]
     pub fn results(mut self) -> Results<C, C::Ok, C::Err> {
         assert!(
-            !self.is_resolved() && !self.admission().has_told_policy(),
+            !self.is_resolved() && !self.admission().has_finished(),
             "call `results` before the group's first child has finished",
         );
         // A child runs, and keeps its room, until its result has been fetched.
