@@ -316,3 +316,19 @@ fn a_grace_that_ends_counts_each_child_once() {
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!(numbers!(handle), [0, 0, 1, 0, 1]);
 }
+
+#[test]
+fn a_child_that_a_raised_limit_started_may_end_before_the_group_has_taken_it_in() {
+    let (pool, task) = (Pool::default(), MockTask::new());
+    let mut group = pool.group().with_limit(1).collect();
+    group.set_limit(Some(0));
+    group.queue(ready(Ok(0)));
+    group.queue(ready(Ok(1)));
+    group.set_limit(Some(1));
+    assert_eq!(pool.poll_all(), 0);
+    assert_eq!(numbers!(group), [1, 0, 1, 0, 0]);
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(pool.poll_all(), 0);
+    assert_eq!(numbers!(group), [0, 0, 2, 0, 0]);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![0, 1])));
+}
