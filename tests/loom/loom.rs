@@ -37,11 +37,7 @@
 //!   that may come later; `DONE` not set for a spawner's panic, or set before there is a
 //!   completion; a future that looks at `ABANDONED` before it registers its task, or is not woken
 //!   for it;
-//! - `Completions`: a notification before the report;
-//! - `Joinable`: a child that looks at `ABORTED` before it registers its task, or not again after;
-//! - `JoinCell`: `DONE` set before the ending is stored; an abort that wakes no task;
-//! - `ChildHandle`: no second look at `DONE` after its task is registered;
-//! - `JoinLink`: an abort that looks for the link before it sets `ABORTED`.
+//! - `Completions`: a notification before the report.
 //!
 //! # What it does not see
 //!
