@@ -519,8 +519,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 
-    /// Ends the children that end with the stop: drops those that run elsewhere, and adds the others
-    /// to the round, which drops them. Those that were never polled are in a round to come anyway.
+    /// Ends the children that end with the stop: drops those that run elsewhere, and adds the
+    /// others to the round, which drops them. Those that were never polled are in a round to come
+    /// anyway.
     #[cold]
     fn end_children(&mut self) {
         self.admission.take_in(&mut self.set);

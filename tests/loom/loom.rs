@@ -39,10 +39,6 @@
 //!   for it; what the spawner has returned dropped by neither of the two parties that may come
 //!   later;
 //! - `Completions`: a notification before the report;
-//! - `Joinable`: a child that looks at `ABORTED` before it registers its task, or not again after;
-//! - `JoinCell`: `DONE` set before the ending is stored; an abort that wakes no task;
-//! - `ChildHandle`: no second look at `DONE` after its task is registered;
-//! - `JoinLink`: an abort that looks for the link before it sets `ABORTED`;
 //! - `State`: a close that leaves waiters in the queue, wakes none of them, or does not notify the
 //!   group; a hold that goes without a look for the end, or one that is kept after a close.
 //!
