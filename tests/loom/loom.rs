@@ -37,9 +37,7 @@
 //!   that may come later; `DONE` not set for a spawner's panic, or set before there is a
 //!   completion; a future that looks at `ABANDONED` before it registers its task, or is not woken
 //!   for it;
-//! - `Completions`: a notification before the report;
-//! - `State`: a close that leaves waiters in the queue, wakes none of them, or does not notify the
-//!   group; a hold that goes without a look for the end, or one that is kept after a close.
+//! - `Completions`: a notification before the report.
 //!
 //! # What it does not see
 //!
