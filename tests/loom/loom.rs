@@ -38,9 +38,7 @@
 //!   completion; a future that looks at `ABANDONED` before it registers its task, or is not woken
 //!   for it; what the spawner has returned dropped by neither of the two parties that may come
 //!   later;
-//! - `Completions`: a notification before the report;
-//! - `State`: a close that leaves waiters in the queue, wakes none of them, or does not notify the
-//!   group; a hold that goes without a look for the end, or one that is kept after a close.
+//! - `Completions`: a notification before the report.
 //!
 //! # What it does not see
 //!
