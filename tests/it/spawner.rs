@@ -172,7 +172,7 @@ fn a_task_that_cancels_on_drop_ends_with_its_group() {
 
 #[test]
 #[cfg(feature = "std")]
-fn an_executor_that_goes_away_after_a_stop_panics_nobody() {
+fn an_executor_that_goes_away_after_a_stop_is_no_panic() {
     for reported_first in [false, true] {
         let (pool, task) = (Pool::default(), MockTask::new());
         let spawn = pool.clone();
