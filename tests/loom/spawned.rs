@@ -90,7 +90,9 @@ struct Child {
 }
 
 /// A child's future. It is leaked if its model has failed, since its destructor uses the model.
-struct ModelFuture(Option<Pin<Box<SpawnedFuture<BoxFuture, Value, (), Value>>>>);
+struct ModelFuture(Option<Pin<Box<Spawned>>>);
+
+type Spawned = SpawnedFuture<BoxFuture, Value, (), Value>;
 
 impl ModelFuture {
     fn run(&mut self) {
