@@ -32,8 +32,8 @@ use async_lock::Semaphore;
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 use self::events::EventLog;
 use self::permits::Permits;
+use self::shared::{Offer, Spawner, StateChange, start_unspawned, store};
 pub(crate) use self::shared::{Refused, Shared, Ticket};
-use self::shared::{Spawner, StateChange, start_unspawned, store};
 pub(crate) use self::state::{Caller, Phase};
 use self::state::{Dropped, Effects, State};
 use self::stop::StopSignal;
@@ -89,9 +89,21 @@ impl<C: Kind> Vacancy<'_, C> {
     /// Starts a plain child.
     #[inline(always)]
     pub(crate) fn insert<A: Child<C>>(self, child: A) {
+        self.insert_with(|| child.into_child(Seal::new()));
+    }
+
+    /// Starts a plain child. It is taken only when its slot is there, so that a large one is moved
+    /// as few times as can be.
+    #[inline(always)]
+    pub(crate) fn insert_from<A: Child<C>>(self, child: &mut Option<A>) {
+        self.insert_with(|| Offer::take(child));
+    }
+
+    #[inline(always)]
+    fn insert_with(self, make: impl FnOnce() -> C) {
         self.state.fast_credit -= 1;
         let index = self.state.start_plain();
-        self.set.insert(child.into_child(Seal::new()), index, self.parent);
+        self.set.insert_with(make, index, self.parent);
     }
 }
 

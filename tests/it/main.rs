@@ -34,6 +34,7 @@ mod handle;
 mod handle_threads;
 mod heard;
 mod hedge;
+mod large;
 mod limit;
 mod map;
 #[cfg(feature = "std")]
