@@ -43,7 +43,7 @@ use self::local::Local;
 use self::permits::Permits;
 use self::read_ahead::ReadAhead;
 pub(crate) use self::shared::{Core, Shared, Ticket};
-use self::shared::{Spawner, StateChange};
+use self::shared::{Offer, Spawner, StateChange};
 pub(crate) use self::state::{Caller, ChildRecord, Phase, Refused};
 use self::state::{Dropped, State};
 use self::stop::StopSignal;
@@ -99,9 +99,21 @@ impl<C: Kind> Vacancy<'_, C> {
     /// Starts a plain child.
     #[inline(always)]
     pub(crate) fn insert<A: Child<C>>(self, child: A) {
+        self.insert_with(|| child.into_child(Seal::new()));
+    }
+
+    /// Starts a plain child. It is taken only when its slot is there, so that a large one is moved
+    /// as few times as can be.
+    #[inline(always)]
+    pub(crate) fn insert_from<A: Child<C>>(self, child: &mut Option<A>) {
+        self.insert_with(|| Offer::take(child));
+    }
+
+    #[inline(always)]
+    fn insert_with(self, make: impl FnOnce() -> C) {
         self.local.fast_credit -= 1;
         let index = self.local.start();
-        self.set.insert(child.into_child(Seal::new()), index, self.parent);
+        self.set.insert_with(make, index, self.parent);
     }
 
     pub(crate) fn parent(&self) -> &Arc<ParentWaker> {

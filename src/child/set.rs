@@ -25,6 +25,13 @@ pub trait ChildSet<C>: Sized {
     #[doc(hidden)]
     fn insert(&mut self, child: C, index: usize, parent: &Arc<ParentWaker>);
 
+    /// Does the same for a child that is made when its slot is there.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn insert_with(&mut self, make: impl FnOnce() -> C, index: usize, parent: &Arc<ParentWaker>) {
+        self.insert(make(), index, parent);
+    }
+
     /// Returns `true` if children have completed outside of the group's polls.
     #[doc(hidden)]
     fn has_completed(&self) -> bool {
@@ -159,5 +166,10 @@ impl<C> ChildSet<C> for BlockSet<C> {
     #[inline(always)]
     fn insert(&mut self, child: C, index: usize, parent: &Arc<ParentWaker>) {
         Self::insert(self, child, index, parent);
+    }
+
+    #[inline(always)]
+    fn insert_with(&mut self, make: impl FnOnce() -> C, index: usize, parent: &Arc<ParentWaker>) {
+        Self::insert_with(self, make, index, parent);
     }
 }

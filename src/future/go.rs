@@ -403,9 +403,7 @@ where
         let Some(vacancy) = self.driver.vacancy() else {
             return false;
         };
-        if let Some(child) = self.child.take() {
-            vacancy.insert(child);
-        }
+        vacancy.insert_from(&mut self.child);
         true
     }
 
@@ -463,9 +461,7 @@ fn ask<D: Driver<C>, C: Kind, A: Child<C>>(
     cx: &Context<'_>,
 ) -> Poll<Admitted<A>> {
     if let Some(vacancy) = driver.vacancy() {
-        if let Some(child) = child.take() {
-            vacancy.insert(child);
-        }
+        vacancy.insert_from(child);
         return Poll::Ready(Ok(()));
     }
     match driver.poll_go(ticket, child, cx) {

@@ -116,16 +116,16 @@ impl<C> Block<C> {
     }
 
     /// Puts a child into a slot; there is one that takes it.
-    #[inline]
-    pub(super) fn insert(&mut self, child: C, index: usize) {
+    #[inline(always)]
+    pub(super) fn insert_with(&mut self, make: impl FnOnce() -> C, index: usize) {
         let at = self.insertable.trailing_zeros() as usize;
         let bit = self.insertable & self.insertable.wrapping_neg();
+        let mut slot = self.slots.slot_or_add(at);
+        slot.child.set(Some(make()));
+        *slot.index = index;
         self.insertable ^= bit;
         self.vacant ^= bit;
         self.unpolled |= bit;
-        let mut slot = self.slots.slot_or_add(at);
-        slot.child.set(Some(child));
-        *slot.index = index;
     }
 
     /// Makes the newest child, and those of `others`, the ones that are `ready`. Returns how many

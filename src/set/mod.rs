@@ -127,18 +127,24 @@ impl<C> BlockSet<C> {
     /// Inserts a child; it is polled in the next round. Its wakers wake `parent`.
     #[inline(always)]
     pub(crate) fn insert(&mut self, child: C, index: usize, parent: &Arc<ParentWaker>) {
-        self.len += 1;
-        match self.blocks.get_mut(self.current) {
-            Some(block) if block.has_room() => {
-                block.insert(child, index);
-                self.unpolled.push(self.current);
-            }
-            _ => {
-                self.find_room(parent);
-                self.blocks[self.current].insert(child, index);
-                self.unpolled.push(self.current);
-            }
+        self.insert_with(|| child, index, parent);
+    }
+
+    /// Does the same for a child that is made when its slot is there.
+    #[inline(always)]
+    pub(crate) fn insert_with(
+        &mut self,
+        make: impl FnOnce() -> C,
+        index: usize,
+        parent: &Arc<ParentWaker>,
+    ) {
+        if !self.blocks.get_mut(self.current).is_some_and(|block| block.has_room()) {
+            self.find_room(parent);
         }
+        // A child that panics while it is made leaves the slot vacant.
+        self.blocks[self.current].insert_with(make, index);
+        self.len += 1;
+        self.unpolled.push(self.current);
     }
 
     /// Makes a block that takes a child the current one.

@@ -69,9 +69,15 @@ impl<C> Chunk<C> {
     const LEN: usize = if size_of::<C>() <= SMALL { 8 } else { 1 };
 
     fn new() -> Self {
-        if Self::LEN == 1 {
-            return Self::One(Box::pin(Slot::new()));
-        }
+        // Apart: without optimizations, one function would take stack for nine children.
+        if Self::LEN == 1 { Self::one() } else { Self::eight() }
+    }
+
+    fn one() -> Self {
+        Self::One(Box::pin(Slot::new()))
+    }
+
+    fn eight() -> Self {
         Self::Eight(Box::pin(Pair::new(|| Pair::new(|| Pair::new(Slot::new)))))
     }
 

@@ -56,9 +56,11 @@ impl<T> Chunk<T> {
         match self.entries.get_mut(key) {
             None => self.entries.push(Entry::Full(value)),
             Some(entry) => {
-                if let Entry::Free(before) = mem::replace(entry, Entry::Full(value)) {
-                    self.free = before;
+                if let Entry::Free(before) = entry {
+                    self.free = *before;
                 }
+                // It was free, so nothing is dropped here.
+                *entry = Entry::Full(value);
             }
         }
         self.len += 1;

@@ -40,6 +40,7 @@ mod hedge;
 mod joinable;
 mod joinset;
 mod keys;
+mod large;
 mod limit;
 mod map;
 mod map_stream;

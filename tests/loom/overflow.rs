@@ -43,7 +43,7 @@ impl<'a> OverflowBlocks<'a> {
         let left = children.len();
         let blocks = (DIRECT_BLOCKS..).zip(children).map(|(number, child)| {
             let mut block = Block::new(overflow.add(number, &parent));
-            block.insert(child, number);
+            block.insert_with(|| child, number);
             block
         });
         let blocks = blocks.collect();

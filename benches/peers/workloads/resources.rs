@@ -41,12 +41,12 @@ pub(crate) fn workloads() -> Vec<Workload> {
 }
 
 fn add(workload: &mut Workload, make: Make) {
-    contender(workload, make, "errgroup unboxed, `queue`", async |children| {
+    contender(workload, make, "errgroup unboxed, `queue`", |children| async move {
         let mut group = Group::unboxed();
         group.extend(children);
         group.await
     });
-    contender(workload, make, "errgroup unboxed, `go`", async |children| {
+    contender(workload, make, "errgroup unboxed, `go`", |children| async move {
         let mut group = Group::unboxed();
         for child in children {
             if group.go(child).await.is_err() {
@@ -55,21 +55,26 @@ fn add(workload: &mut Workload, make: Make) {
         }
         group.await
     });
-    contender(workload, make, "futures `FuturesUnordered`", async |children| {
+    contender(workload, make, "futures `FuturesUnordered`", |children| async move {
         let mut set: FuturesUnordered<_> = children.into_iter().collect();
         while let Some(outcome) = set.next().await {
             outcome?;
         }
         Ok(())
     });
-    contender(workload, make, "futures-buffered `FuturesUnorderedBounded`", async |children| {
-        let mut set: FuturesUnorderedBounded<_> = children.into_iter().collect();
-        while let Some(outcome) = set.next().await {
-            outcome?;
-        }
-        Ok(())
-    });
-    contender(workload, make, "tokio `JoinSet`", async |children| {
+    contender(
+        workload,
+        make,
+        "futures-buffered `FuturesUnorderedBounded`",
+        |children| async move {
+            let mut set: FuturesUnorderedBounded<_> = children.into_iter().collect();
+            while let Some(outcome) = set.next().await {
+                outcome?;
+            }
+            Ok(())
+        },
+    );
+    contender(workload, make, "tokio `JoinSet`", |children| async move {
         let mut set: JoinSet<Outcome> = children.into_iter().collect();
         while let Some(outcome) = set.join_next().await {
             outcome.expect("no child panics")?;
