@@ -4,10 +4,10 @@
 //! cargo run --example downloads
 //! ```
 //!
-//! It reads commands from its input: `start NAME KILOBYTES`, `stop ID`, `list`, `quit`. At the end of
-//! the input it waits for the downloads that are left. At most two run at a time; the others wait
-//! in the group's queue, and can be stopped there as well. The downloads are made up: one kilobyte
-//! takes a millisecond.
+//! It reads commands from its input: `start NAME KILOBYTES`, `stop ID`, `list`, `quit`. At the end
+//! of the input it waits for the downloads that are left. At most two run at a time; the others
+//! wait in the group's queue, and can be stopped there as well. The downloads are made up: one
+//! kilobyte takes a millisecond.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

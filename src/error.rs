@@ -5,7 +5,8 @@ use core::fmt;
 
 const STOPPED: &str = "the group has stopped: await it to learn why";
 
-/// The group has stopped and admits no more children. Contains the child, which was never polled.
+/// The group has stopped, or was [closed](crate::Group::close), and admits no more children.
+/// Contains the child, which was never polled.
 ///
 /// [`Group::go`](crate::Group::go) and [`Handle::go`](crate::Handle::go) return it. It does not say
 /// why the group stopped: the group's own output does. Leave the loop, and await the group.

@@ -29,8 +29,12 @@ use crate::token::CancelToken;
 /// group would be deadlocked. So when every running child, apart from
 /// [daemons](crate::Task::daemon), waits for room, the oldest of these waiters goes on: its child
 /// is moved to the queue, as [`queue`](Self::queue) would put it there, and its `go` returns `Ok`.
-/// The limit is still kept, and the group never deadlocks on itself. (This needs the feature `std`.
+/// The limit is still kept, and waiting for room never deadlocks. (This needs the feature `std`.
 /// Without it, children use `queue`.)
+///
+/// This does not help a child that waits for anything else of a child that it has added: a message,
+/// a lock, or its [value](crate::ChildHandle). If the children that run take all the room, and each
+/// waits so, none of the added ones is admitted. Run these in a group of their own.
 ///
 /// A child that waits keeps the room that it takes itself. If children do little but add others,
 /// `queue` leaves more of the limit to those that work. An `async fn` that awaits a `go` of its own
@@ -195,7 +199,7 @@ impl<C: Kind> Handle<C> {
     /// assert_eq!(handle.stats().dropped, 1);
     /// ```
     pub fn stats(&self) -> Stats {
-        self.shared.core.read(|state| state.stats())
+        self.shared.stats()
     }
 
     /// Returns `true` if the group has stopped: its token is cancelled, and it admits no more

@@ -182,24 +182,67 @@
 //! # futures::executor::block_on(run(&["/a", "/bc"])).unwrap();
 //! ```
 //!
+//! # Sets that live on
+//!
+//! A group resolves when nothing runs and nothing waits. A set in an actor's loop is empty now and
+//! then. A [`Hold`] keeps it open meanwhile, and [`close`](Group::close) ends it: newcomers are
+//! refused, and what is there goes on to its end. [`try_queue`](Group::try_queue) gives back the
+//! child that the group takes no more. A stream of results that is empty goes on with what is added
+//! later, held or not.
+//!
+//! In a `select!` loop a [`go`](Group::go) that does not come first takes its child with it.
+//! [`ready`](Group::ready) waits for room alone, and [`Handle::reserve`] keeps the room in a
+//! [`Slot`], so that the child can be made when there is room for it.
+//!
+//! ```
+//! use errgroup::Group;
+//! use futures::channel::mpsc;
+//! use futures::stream::StreamExt;
+//!
+//! # async fn answer(request: u32) -> Result<u32, String> { Ok(request) }
+//! # async fn run(mut requests: mpsc::Receiver<u32>) {
+//! let mut answers = Group::new().with_limit(8).results();
+//! let _hold = answers.hold();
+//! loop {
+//!     futures::select! {
+//!         request = requests.next() => match request {
+//!             Some(request) => answers.queue(answer(request)),
+//!             None => answers.close(), // the rest is answered, and then comes `None`
+//!         },
+//!         answer = answers.next() => match answer {
+//!             Some(answer) => println!("{answer:?}"),
+//!             None => break,
+//!         },
+//!     }
+//! }
+//! # assert_eq!((answers.stats().ok, answers.stats().dropped), (2, 0));
+//! # }
+//! # let (mut sender, requests) = mpsc::channel(2);
+//! # (1..=2).for_each(|n| sender.try_send(n).unwrap());
+//! # drop(sender);
+//! # futures::executor::block_on(run(requests));
+//! ```
+//!
 //! # Watching
 //!
 //! [`stats`](Group::stats) returns the group's numbers at one moment, which is enough for a
 //! progress bar. An [`Observer`] is told every [`Event`] in order: which child is queued, starts or
 //! finishes, and how. It may hold a [`Handle`] and act on what it is told, so a limit can follow
-//! the load.
+//! the load. It may also [surround each poll](Observer::around) of a child, on the thread that
+//! polls it: to enter a span, or to find a child that blocks.
 //!
 //! # In parallel
 //!
 //! The children of [`Group::on`] run as tasks of an executor, on all its threads, and the group
 //! waits for them. Limits, policies, tokens and handles work as in any other group.
+//! [`Group::on_local`] is for an executor of one thread, and for children that are not `Send`.
 //!
 //! # Without a group
 //!
 //! If only the values are wanted, [`map`](map()) and [`for_each`] run a future for each input, and
-//! [`hedge`] starts another attempt when one takes long. [`map_stream`] and [`for_each_stream`] take
-//! their inputs from a stream. They have no token that other code could hold. So they drop the futures that still run: at the first error, or, for `hedge`, at the first
-//! value.
+//! [`hedge`] starts another attempt when one takes long. [`map_stream`] and [`for_each_stream`]
+//! take their inputs from a stream. They have no token that other code could hold. So they drop the
+//! futures that still run: at the first error, or, for `hedge`, at the first value.
 //!
 //! ```
 //! # async fn length(url: &str) -> Result<usize, std::io::Error> { Ok(url.len()) }
@@ -249,8 +292,11 @@
 //! - **`group.go(child).await?`** does not compile in a function that returns an `anyhow::Result`:
 //!   [`Stopped`] is not an error, since the child's error comes out of the group itself.
 //! - **A stop is a signal, not a kill.** A child that does not listen to the token runs to its own
-//!   end, and the group waits for it. A [grace](Group::with_grace) bounds that time; dropping the
-//!   group ends it.
+//!   end, and the group waits for it. A [grace](Group::with_grace) bounds that time. With
+//!   [`until_stop`](Task::until_stop) a child ends with the stop, and with
+//!   [`drop_on_stop`](Group::drop_on_stop) all children do.
+//! - **An `Ok` may be incomplete.** After a cancel or a deadline the output is made of the results
+//!   that there are. [`err_on_cancel`](Group::err_on_cancel) makes an error of such a stop.
 //! - **A stop does not end the body of a scope.** The body should await whatever may take long
 //!   within `handle.token().run(…)`.
 //! - **The children share one task.** They run concurrently, not in parallel: all on the thread
@@ -263,8 +309,14 @@
 //! - **A handle's `go` that was polled once must be polled on or dropped.** Until then, or until a
 //!   stop, it holds up every child that came after it, and holds the group open. See
 //!   [`Handle::go`](Handle::go).
+//! - **Parents may hold all the room.** A child that waits *for room* in its own group is helped
+//!   out, but not one that waits for a child that it has added to *do* something. If all that run
+//!   wait so, none of those that they added is ever admitted. Run these in a group of their own, or
+//!   don't wait.
 //! - **A daemon takes room like any child.** Under a limit of 1 it leaves none for others.
 //! - **A resolved group is over.** It takes no more children, and awaited again it stays pending.
+//!   [`queue`](Group::queue) then drops its child, and [`try_queue`](Group::try_queue) gives it
+//!   back. A [hold](Group::hold) keeps an empty group from resolving.
 //!
 //! # Features
 //!
@@ -317,14 +369,14 @@ pub use hold::Hold;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use observe::TracingObserver;
-pub use observe::{Event, Observer, Outcome};
+pub use observe::{Event, Observer, Outcome, PollObserver};
 pub use policy::{
     AllErrors, ChildInfo, Collect, Errors, Failure, FirstDone, FirstErr, FirstOk, Named, Policy,
     Settle, Verdict, WithReason,
 };
 pub use reason::{CancelError, Reason};
 pub use slot::Slot;
-pub use spawned::Spawned;
+pub use spawned::{Spawned, SpawnedLocal};
 pub use stats::Stats;
 pub use token::{CancelToken, DropGuard};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
-use errgroup::Group;
+use errgroup::{Group, task};
 use futures::executor::block_on;
 use futures::future::poll_fn;
 use futures::stream::{self, StreamExt};
@@ -69,6 +69,24 @@ fn a_boxed_child_that_follows_another_allocates_its_box() {
     });
     assert_eq!(counted.count_total, 10_000);
     assert_eq!(block_on(group), Ok(()));
+}
+
+#[test]
+fn a_joinable_child_allocates_what_it_shares_with_its_handle() {
+    fn allocations(mut add: impl FnMut()) -> u64 {
+        (0..1_000).for_each(|_| add());
+        measure(|| (0..10_000).for_each(|_| add())).count_total
+    }
+    // Beside a group that shares its state as well.
+    let mut group = Group::unboxed().with_limit(64);
+    let handle = group.handle();
+    let plain = allocations(|| assert!(block_on(group.go(Yields(1))).is_ok()));
+    drop(handle);
+    let mut group = Group::unboxed().with_limit(64);
+    let joinable = allocations(|| {
+        assert!(block_on(group.go(task(Yields(1)).joinable().0)).is_ok());
+    });
+    assert_eq!(joinable, plain + 10_000);
 }
 
 #[test]

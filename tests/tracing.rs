@@ -340,3 +340,62 @@ fn the_observer_works_beside_another_observer() {
         assert_eq!(recorder.take()[1], "/child,index=0: INFO begins");
     });
 }
+
+#[test]
+fn the_span_of_a_spawned_child_is_entered_on_the_thread_that_polls_it() {
+    type Works = Arc<Mutex<Vec<futures::future::BoxFuture<'static, ()>>>>;
+    let (recorder, driver, gate) = (Recorder::default(), MockTask::new(), Gate::new());
+    let (works, here) = (Works::default(), std::thread::current().id());
+    let spawn = Arc::clone(&works);
+    let poll_elsewhere = || {
+        let (recorder, works) = (recorder.clone(), Arc::clone(&works));
+        let poll = move || {
+            let mut all = std::mem::take(&mut *works.lock().unwrap());
+            all.retain_mut(|work| MockTask::new().poll(work).is_pending());
+            works.lock().unwrap().extend(all);
+        };
+        std::thread::spawn(move || recorder.watch(poll)).join().unwrap();
+    };
+    recorder.watch(|| {
+        let observer = TracingObserver::new(info_span!("group"));
+        let mut group =
+            Group::on(move |work| spawn.lock().unwrap().push(work)).with_observer(observer);
+        let child = |n: usize| {
+            let wait = gate.wait(n);
+            let child = async move {
+                info!("begins");
+                assert_ne!(std::thread::current().id(), here);
+                wait.await;
+                info!("ends");
+                Ok::<_, &'static str>(n)
+            };
+            task(child).name(format!("child {n}"))
+        };
+        group.queue(child(0));
+        // Its first poll comes before the group's, which tells the observer that it has started.
+        poll_elsewhere();
+        group.handle().queue(child(1));
+        assert!(driver.run(&mut group).is_pending());
+        poll_elsewhere();
+        (0..2).for_each(|n| gate.open(n));
+        poll_elsewhere();
+        assert_eq!(driver.run(&mut group), std::task::Poll::Ready(Ok(())));
+    });
+    let lines = recorder.take();
+    let of = |index: usize| format!("/group/child,index={index},name=\"child,{index}\"");
+    for index in 0..2 {
+        let seen: Vec<_> = lines.iter().filter(|line| line.starts_with(&of(index))).collect();
+        let path = of(index);
+        assert_eq!(
+            seen,
+            [
+                &format!("{path} new at INFO"),
+                &format!("{path}: INFO begins"),
+                &format!("{path}: INFO ends"),
+                &format!("{path} has outcome=Ok"),
+                &format!("{path} closed"),
+            ],
+            "{lines:?}"
+        );
+    }
+}

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use errgroup::{Boxed, Child, Children, Event, Group, Handle, Kind, Spawned, Task, task};
+use errgroup::{Boxed, Child, Children, Event, Group, Handle, Joinable, Kind, Spawned, Task, task};
 use futures::executor::block_on;
 use futures::stream::{self, StreamExt};
 use tokio::runtime::Builder;
@@ -93,6 +93,16 @@ where
     group.await.expect("no child fails");
 }
 
+/// Queues children with handles of their own, and drops the handles.
+async fn joinable<C>(mut group: Group<C>, count: usize)
+where
+    C: Children<Ok = (), Err = ()>,
+    Task<Joinable<Yields>>: Child<C>,
+{
+    (0..count).for_each(|_| group.queue(task(Yields(true)).joinable().0));
+    group.await.expect("no child fails");
+}
+
 async fn with_queue<C>(group: Group<C>, count: usize)
 where
     C: Children<Ok = (), Err = ()>,
@@ -166,6 +176,8 @@ fn main() {
         }
         "queue, a handle made" => block_on(with_queue(group(), count)),
         "queue, a weight of 2" => block_on(tasks(group(), count, |child| child.weight(2))),
+        "queue, until the stop" => block_on(tasks(group(), count, Task::until_stop)),
+        "queue, joinable" => block_on(joinable(Group::unboxed().with_limit(LIMIT), count)),
         "queue, a priority" => block_on(tasks(group(), count, |child| child.priority(1))),
         "on tokio, go" => on_tokio(go(spawning(), count)),
         "on tokio, feed" => on_tokio(feed(spawning(), count)),

@@ -12,11 +12,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use event_listener::{Event, EventListener};
-use futures_util::task::AtomicWaker;
 
 use crate::token::wake_all;
 use crate::util::lock::Mutex;
 use crate::util::slab::Slab;
+use crate::util::task_waker::TaskWaker;
 
 /// The event of a group's end.
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub(crate) struct ClosedWaiter {
 /// The waker that the event is given.
 struct WakerRelay {
     event: Arc<ClosedEvent>,
-    task: AtomicWaker,
+    task: TaskWaker,
 }
 
 impl ClosedEvent {
@@ -71,7 +71,7 @@ impl Future for ClosedWaiter {
             }
             let Some((listener, relay)) = &mut this.listener else {
                 // Listen, then look again: the end may have come between.
-                let relay = WakerRelay { event: Arc::clone(&this.event), task: AtomicWaker::new() };
+                let relay = WakerRelay { event: Arc::clone(&this.event), task: TaskWaker::new() };
                 this.listener = Some((this.event.event.listen(), Arc::new(relay)));
                 continue;
             };

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::closed::ClosedEvent;
+use super::ended::{EndNotes, Ended};
 use super::queue::QueuedChild;
 use super::state::State;
 use crate::child::set::SpawnChild;
@@ -16,8 +17,9 @@ use crate::util::sparse_queue::shrink;
 /// What a group without handles needs: numbers, and the children that wait.
 pub(super) struct Local<C> {
     limit: Option<usize>,
-    /// How many children are in the set.
+    /// How many children are in the set and have room.
     running: usize,
+    ended: Ended,
     next_index: usize,
     ok: usize,
     failed: usize,
@@ -39,6 +41,7 @@ impl<C> Local<C> {
         Self {
             limit: None,
             running: 0,
+            ended: Ended::default(),
             next_index: 0,
             ok: 0,
             failed: 0,
@@ -53,10 +56,11 @@ impl<C> Local<C> {
 
     /// Returns the same as a [`State`], and the children that wait.
     pub(super) fn into_state(self) -> (State, Slab<C>) {
-        let stats = Stats { running: self.running, ..self.stats() };
-        let Self { next_index, admitted, waiting, finished, closed, .. } = self;
+        let Self { limit, running, next_index, ok, failed, dropped, .. } = self;
+        let stats = Stats { limit, queued: 0, running, ok, failed, dropped };
+        let Self { ended, admitted, waiting, finished, closed, .. } = self;
         let (mut state, mut children) = (State::resume(&stats, next_index), Slab::new());
-        state.finished = finished;
+        (state.finished, state.ended) = (finished, ended);
         *state.closed_event() = closed;
         for (at, child) in waiting.into_iter().enumerate() {
             let child = QueuedChild { key: children.insert(child), options: None, join: None };
@@ -77,9 +81,9 @@ impl<C> Local<C> {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let Self { limit, running, ok, failed, dropped, admitted, .. } = *self;
-        let queued = self.waiting.len() - admitted;
-        Stats { limit, queued, running: running + admitted, ok, failed, dropped }
+        let Self { limit, ok, failed, dropped, admitted, .. } = *self;
+        let (running, queued) = (self.in_set() + admitted, self.waiting.len() - admitted);
+        self.ended.correct(Stats { limit, queued, running, ok, failed, dropped })
     }
 
     /// Returns `true` if a child was ever accepted.
@@ -89,6 +93,16 @@ impl<C> Local<C> {
 
     pub(super) fn closed_event(&mut self) -> &mut Option<Arc<ClosedEvent>> {
         &mut self.closed
+    }
+
+    /// Returns `true` if the policy was told of a child.
+    pub(super) fn has_told(&self) -> bool {
+        self.ok > 0 || self.failed > 0
+    }
+
+    /// Returns how many children are in the set.
+    fn in_set(&self) -> usize {
+        self.running + self.ended.roomless()
     }
 
     fn room(&self) -> usize {
@@ -144,7 +158,7 @@ impl<C> Local<C> {
     /// Passes the admitted children to the executor, unless that has been done.
     pub(super) fn spawn_admitted<S: SpawnChild<C>>(&mut self, spawner: &S, spawns: &mut S::Spawns) {
         for (child, index) in self.waiting.iter_mut().zip(self.next_index..).take(self.admitted) {
-            spawner.start(child, index, spawns);
+            spawner.start(child, index, None, spawns);
         }
     }
 
@@ -168,7 +182,7 @@ impl<C> Local<C> {
 
     #[inline]
     pub(super) fn finish(&mut self, outcome: Outcome) {
-        self.running -= 1;
+        self.running -= usize::from(!self.ended.forget(outcome, true));
         match outcome {
             Outcome::Ok => self.ok += 1,
             Outcome::Failed => self.failed += 1,
@@ -176,9 +190,25 @@ impl<C> Local<C> {
         }
     }
 
+    /// Sets what is noted of children that have ended outside of the group's polls.
+    pub(super) fn note_ends(&mut self, notes: EndNotes) {
+        self.running = self.in_set();
+        self.ended = Ended::new(notes);
+    }
+
+    /// Notes that a child has ended outside of the group's polls, and frees its room if it may.
+    pub(super) fn note_ended(&mut self, outcome: Outcome, may_free: bool) {
+        self.running -= usize::from(self.ended.note(outcome, may_free));
+    }
+
     /// Returns `true` if no child runs and none waits.
     pub(super) fn is_over(&self) -> bool {
-        self.running == 0 && self.waiting.is_empty()
+        self.in_set() == 0 && self.waiting.is_empty()
+    }
+
+    /// Returns `true` if no child runs and none waits, or `None` if newcomers are refused.
+    pub(super) fn is_idle(&self, stopped: bool) -> Option<bool> {
+        (!stopped && !self.finished).then(|| self.is_over())
     }
 
     /// Ends the group if no child runs and none waits.
@@ -193,8 +223,12 @@ impl<C> Local<C> {
         self.finished
     }
 
-    /// Counts the running children as dropped.
+    /// Counts the running children as dropped, but for those that have ended.
     pub(super) fn close(&mut self) {
-        self.dropped += core::mem::take(&mut self.running);
+        let in_set = self.in_set();
+        let (ok, failed) = self.ended.take();
+        self.running = 0;
+        (self.ok, self.failed) = (self.ok + ok, self.failed + failed);
+        self.dropped += in_set - ok - failed;
     }
 }

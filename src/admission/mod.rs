@@ -15,6 +15,7 @@
 //!   taken back, by the group's next poll, or by its drop.
 
 mod closed;
+mod ended;
 mod events;
 mod joins;
 mod keys;
@@ -36,6 +37,7 @@ use core::task::{Context, Poll};
 use async_lock::Semaphore;
 
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
+pub(crate) use self::ended::EndNotes;
 use self::events::EventLog;
 use self::local::Local;
 use self::permits::Permits;
@@ -50,7 +52,7 @@ use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
-use crate::observe::{Event, Outcome};
+use crate::observe::{Event, Outcome, PollObserver};
 use crate::reason::Reason;
 use crate::stats::Stats;
 use crate::token::CancelToken;
@@ -176,8 +178,7 @@ impl<C: Kind> Admission<C> {
     }
 
     fn shared_with(&self, token: &CancelToken, state: State, children: Slab<C>) -> Arc<Shared<C>> {
-        let (parent, spawner) = (Arc::clone(&self.parent), self.spawner.clone());
-        Shared::new(token.clone(), parent, state, children, spawner)
+        Shared::new(token.clone(), Arc::clone(&self.parent), state, children, &self.spawner)
     }
 
     /// Shares the state if a child needs more than plain room.
@@ -254,9 +255,13 @@ impl<C: Kind> Admission<C> {
         self.rebuild(|_, state| *state.permits() = Some(Permits::new(semaphore)))
     }
 
-    /// Records events from now on. Returns `false` if the group has children or handles.
-    pub(crate) fn observe(&mut self) -> bool {
-        self.rebuild(|_, state| *state.log() = Some(EventLog::new()))
+    /// Records events from now on. `polls` surrounds the polls of children that run outside of the
+    /// group's. Returns `false` if the group has children or handles.
+    pub(crate) fn observe(&mut self, polls: Option<&Arc<dyn PollObserver>>) -> bool {
+        self.rebuild(|admission, state| {
+            *state.log() = Some(EventLog::new());
+            admission.spawner.observe_polls(polls);
+        })
     }
 
     /// Keeps the names of running children from now on, for a policy that may ask for them.
@@ -264,6 +269,15 @@ impl<C: Kind> Admission<C> {
         self.keeps_names = true;
         if let Storage::Shared(shared) = self.storage.get_mut() {
             shared.core.read(State::keep_names);
+        }
+    }
+
+    /// Counts a child that has ended outside of the group's polls as running until the policy is
+    /// told, or not; and whether its room is free for handles before that.
+    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.note_ends(notes),
+            Storage::Shared(shared) => shared.core.read(|state| state.note_ends(notes)),
         }
     }
 
@@ -277,7 +291,7 @@ impl<C: Kind> Admission<C> {
     /// Changes what is shared with handles, of a group that is being made. Returns `false` if it
     /// has children or handles.
     fn rebuild(&mut self, change: impl FnOnce(&mut Self, &mut State)) -> bool {
-        if self.has_accepted() {
+        if self.has_accepted() || self.read(|_| false, |state| state.is_held_or_closing()) {
             return false;
         }
         let fresh = Storage::Local(Local::new());
@@ -434,7 +448,7 @@ impl<C: Kind> Admission<C> {
             // The group may be polled by another task than the one that `&self` came from.
             self.parent.notify();
         }
-        self.spawner.spawn_all(spawns);
+        <Spawner<C>>::spawn_all(spawns);
     }
 
     /// Changes the limit of a key at any time.
@@ -447,8 +461,16 @@ impl<C: Kind> Admission<C> {
     /// Moves the children that have started into the set.
     #[inline]
     pub(crate) fn take_in(&mut self, set: &mut C::Set) {
-        if <Spawner<C>>::SPAWNS {
-            set.take_completed();
+        if <Spawner<C>>::SPAWNS && set.has_completed() {
+            // The policy is told next: no room is freed before that.
+            match self.storage.get_mut() {
+                Storage::Local(local) => {
+                    set.take_completed(&mut |_, outcome| local.note_ended(outcome, false));
+                }
+                Storage::Shared(shared) => shared.core.read(|state| {
+                    set.take_completed(&mut |index, it| state.note_ended(index, it, true));
+                }),
+            }
         }
         match self.storage.get_mut() {
             Storage::Local(local) => {
@@ -476,7 +498,7 @@ impl<C: Kind> Admission<C> {
             }
         }
         if <Spawner<C>>::SPAWNS {
-            set.collect_completed(&self.parent);
+            set.collect_completed(&self.parent, self.stop.is_set());
         }
     }
 
@@ -594,6 +616,14 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Gives the room of children that have ended in this round to no other: a deadline stops the
+    /// group.
+    pub(crate) fn withhold_freed_room(&mut self) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.core.read(State::withhold_freed_room);
+        }
+    }
+
     // --- permits
 
     #[inline]
@@ -659,7 +689,19 @@ impl<C: Kind> Admission<C> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.read(Local::stats, |state| state.stats())
+        match &mut *self.storage.lock() {
+            Storage::Shared(shared) => shared.stats(),
+            Storage::Local(local) => {
+                let may_free = !self.is_stopped();
+                self.spawner.note_ended(&mut |_, outcome| local.note_ended(outcome, may_free));
+                local.stats()
+            }
+        }
+    }
+
+    /// Returns `true` if the policy was told of a child.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.read(Local::has_told, |state| state.has_finished())
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
@@ -686,10 +728,10 @@ impl<C: Kind> Admission<C> {
         self.read(|_| false, |state| state.is_closing())
     }
 
-    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self) -> Option<bool> {
         let stopped = self.is_stopped();
-        self.read(|local| !stopped && local.is_over(), |state| state.is_idle(stopped))
+        self.read(|local| local.is_idle(stopped), |state| state.is_idle(stopped))
     }
 
     #[inline]
@@ -723,6 +765,15 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Returns `true` if nothing runs and nothing waits.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let stopped = self.is_stopped();
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.is_over(),
+            Storage::Shared(shared) => shared.core.read(|state| state.is_over(stopped)),
+        }
+    }
+
     /// Closes the group if nothing runs and nothing waits.
     pub(crate) fn try_close(&mut self) -> bool {
         let stopped = self.is_stopped();
@@ -742,6 +793,10 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {
         self.phase = Phase::Closed;
         self.cancel_acquire();
+        if <Spawner<C>>::SPAWNS {
+            // What has ended by now is not dropped.
+            self.stats();
+        }
         let mut dropped = Vec::new();
         for (index, child) in set.drain_spawned() {
             dropped.push((Dropped::Started(index), child));
@@ -807,6 +862,15 @@ impl<C: Kind> Admission<C> {
         if let Storage::Shared(shared) = self.storage.get_mut() {
             let log = shared.core.read(|state| state.log().take());
             drop(log);
+        }
+    }
+
+    /// Lets go of what surrounds the polls of children that run outside of the group's. The futures
+    /// of those that were started keep it.
+    pub(crate) fn end_poll_observer(&mut self) {
+        self.spawner.observe_polls(None);
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.set_spawner(&self.spawner);
         }
     }
 

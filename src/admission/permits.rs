@@ -12,8 +12,8 @@
 //!
 //! The permit of a child that ends goes to the group's own queue, unknown to the semaphore; but
 //! at most [`REUSE`] times in a row, over however many polls. Then the spare permits go back, and
-//! the group asks again in its next poll, behind the tasks that were woken meanwhile. So a group
-//! with much to do does not keep the permits from other groups.
+//! the group asks again after a further poll, behind the tasks that were woken meanwhile. So a
+//! group with much to do does not keep the permits from other groups.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -31,6 +31,10 @@ use crate::util::wake_flag::WakeFlag;
 /// How many permits a group takes over from its own children before other groups have a turn.
 const REUSE: usize = 32;
 
+/// In how many polls it then leaves the permits alone: the one that gives them back and the next.
+/// The task that is told of one may be this group's, and poll it before the other group.
+const PAUSE: usize = 2;
+
 pub(crate) struct Permits {
     semaphore: Arc<Semaphore>,
     held: usize,
@@ -38,8 +42,8 @@ pub(crate) struct Permits {
     spare: usize,
     /// How many were used again since other groups had a turn.
     reused: usize,
-    /// Other groups have their turn, until the next poll.
-    paused: bool,
+    /// In how many polls other groups have their turn.
+    paused: usize,
     pub(crate) wanted: bool,
     /// The group need not wait for a permit any more, and the wait is to be cancelled.
     pub(crate) cancel_acquire: bool,
@@ -71,7 +75,7 @@ impl Permits {
             held: 0,
             spare: 0,
             reused: 0,
-            paused: false,
+            paused: 0,
             wanted: false,
             cancel_acquire: false,
         }
@@ -84,14 +88,16 @@ impl Permits {
     /// Takes one for a child, if there is one. Wakes no task.
     pub(crate) fn try_take(&mut self) -> bool {
         if self.spare > 0 {
-            self.paused |= self.reused >= REUSE;
-            if !self.paused {
+            if self.reused >= REUSE && self.paused == 0 {
+                self.paused = PAUSE;
+            }
+            if self.paused == 0 {
                 self.spare -= 1;
                 self.reused += 1;
                 return true;
             }
         }
-        if self.paused {
+        if self.paused > 0 {
             return false;
         }
         let Some(permit) = self.semaphore.try_acquire() else {
@@ -102,23 +108,30 @@ impl Permits {
         true
     }
 
-    /// Begins a poll: other groups have had their turn.
+    /// Begins a poll: other groups may have had their turn.
     pub(crate) fn begin_poll(&mut self) {
-        if core::mem::take(&mut self.paused) {
-            self.reused = 0;
+        self.end_pause(1);
+    }
+
+    fn end_pause(&mut self, polls: usize) {
+        if self.paused > 0 {
+            self.paused = self.paused.saturating_sub(polls);
+            if self.paused == 0 {
+                self.reused = 0;
+            }
         }
     }
 
     /// Ends a poll. A newcomer before the next poll need not wait for it if no child waits.
     pub(crate) fn end_poll(&mut self) {
         if !self.wanted {
-            self.begin_poll();
+            self.end_pause(PAUSE);
         }
     }
 
     /// Returns `true` if the group is to wait for a permit in this poll.
     pub(crate) fn may_wait(&self) -> bool {
-        self.wanted && !self.paused
+        self.wanted && self.paused == 0
     }
 
     /// Takes over the permits of so many children, which are gone.

@@ -44,6 +44,7 @@ use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
 use crate::observe::Outcome;
+use crate::stats::Stats;
 use crate::token::{CancelToken, Cancelled, wake_all};
 use crate::util::lock::{Mutex, MutexGuard};
 use crate::util::panic::{FirstPanic, catch, discard};
@@ -55,12 +56,17 @@ pub(crate) type Spawner<C> = <<C as Kind>::Set as ChildSet<C>>::Spawner;
 /// What a group and its handles have in common.
 pub(crate) struct Shared<C: Kind> {
     pub(crate) core: Arc<Core>,
-    /// The children that wait: for room, or to go to the set.
-    children: Mutex<Slab<C>>,
-    spawner: Spawner<C>,
+    waiting: Mutex<Waiting<C>>,
     pub(super) operations: Operations<C>,
     /// Wakes all waiters when the token is cancelled.
     _watch: Cancelled,
+}
+
+struct Waiting<C> {
+    /// The children that wait: for room, or to go to the set.
+    children: Slab<C>,
+    /// What starts children outside of the group's polls, [wrapped](SpawnChild::wrap).
+    spawner: Option<C>,
 }
 
 /// The part of [`Shared`] that does not depend on the type of the children.
@@ -411,7 +417,7 @@ impl<C: Kind> Shared<C> {
         parent: Arc<ParentWaker>,
         mut state: State,
         children: Slab<C>,
-        spawner: Spawner<C>,
+        spawner: &Spawner<C>,
     ) -> Arc<Self> {
         let source = state.permits().as_ref().map(|permits| PermitSource::new(permits.semaphore()));
         let core = Arc::new(Core {
@@ -455,19 +461,21 @@ impl<C: Kind> Shared<C> {
             drop_queue: Self::drop_queue,
             abort: Self::abort,
         };
-        Arc::new(Self { core, children: Mutex::new(children), spawner, operations, _watch: watch })
+        let waiting = Mutex::new(Waiting { children, spawner: spawner.wrap() });
+        Arc::new(Self { core, waiting, operations, _watch: watch })
     }
 
     /// Returns the state and the children if no handle has them.
     pub(super) fn into_inner(self: Arc<Self>) -> Result<(State, Slab<C>), Arc<Self>> {
-        let Self { core, children, _watch, .. } = Arc::try_unwrap(self)?;
+        let Self { core, waiting, _watch, .. } = Arc::try_unwrap(self)?;
         drop(_watch);
+        let children = waiting.into_inner().children;
         match Arc::try_unwrap(core) {
-            Ok(core) => Ok((core.state.into_inner(), children.into_inner())),
+            Ok(core) => Ok((core.state.into_inner(), children)),
             // A stop is waking its waiters, of which there are none.
             Err(core) => {
                 let state = core::mem::replace(&mut *core.state.lock(), State::new());
-                Ok((state, children.into_inner()))
+                Ok((state, children))
             }
         }
     }
@@ -479,24 +487,30 @@ impl<C: Kind> Shared<C> {
         let mut effects = Effects::default();
         let mut spawns = Default::default();
         let result = {
-            let mut children = self.children.lock();
+            let mut waiting = self.waiting.lock();
+            let Waiting { children, spawner } = &mut *waiting;
+            let spawner = spawner.as_ref().and_then(<Spawner<C>>::unwrap);
             let mut state = self.core.begin(&mut effects);
+            if let Some(spawner) = spawner {
+                self.core.note_ended(spawner, &mut state);
+                state.give_freed_room(&mut effects);
+            }
             let result = change(&mut Access {
                 core: &self.core,
                 state: &mut state,
-                children: &mut children,
+                children,
                 stopped: self.core.is_stopped(),
                 effects: &mut effects,
             });
             self.core.finish(&mut state, &mut effects);
-            if <Spawner<C>>::SPAWNS {
-                start_unspawned(&self.spawner, &mut state, &mut children, &mut spawns);
+            if let Some(spawner) = spawner {
+                start_unspawned(spawner, &mut state, children, &mut spawns);
             }
             result
         };
         self.core.apply(effects, caller);
         // Last: the executor may run a child in this call, which may wait for a task woken here.
-        self.spawner.spawn_all(spawns);
+        <Spawner<C>>::spawn_all(spawns);
         result
     }
 
@@ -639,15 +653,23 @@ impl<C: Kind> Shared<C> {
 
     /// Calls `take` with each child that may go to the set, and its index, under the locks.
     fn take_ready(&self, take: &mut dyn FnMut(usize, C)) {
-        let mut children = self.children.lock();
-        let mut state = self.core.state.lock();
-        self.core.has_ready.store(false, Ordering::Release);
-        self.core.has_endings.store(state.has_endings(), Ordering::Relaxed);
-        while let Some((index, key)) = state.pop_ready() {
-            if let Some(child) = children.remove(key) {
-                take(index, child);
+        let mut spawns = Default::default();
+        {
+            let mut waiting = self.waiting.lock();
+            let Waiting { children, spawner } = &mut *waiting;
+            let mut state = self.core.state.lock();
+            if let Some(spawner) = spawner.as_ref().and_then(<Spawner<C>>::unwrap) {
+                start_unspawned(spawner, &mut state, children, &mut spawns);
+            }
+            self.core.has_ready.store(false, Ordering::Release);
+            self.core.has_endings.store(state.has_endings(), Ordering::Relaxed);
+            while let Some((index, key)) = state.pop_ready() {
+                if let Some(child) = children.remove(key) {
+                    take(index, child);
+                }
             }
         }
+        <Spawner<C>>::spawn_all(spawns);
     }
 
     /// Moves the children that were aborted in the queue to `dropped`; if the group has `stopped`,
@@ -662,7 +684,7 @@ impl<C: Kind> Shared<C> {
                 state.stop(&mut keys);
             }
         });
-        let mut children = self.children.lock();
+        let children = &mut self.waiting.lock().children;
         dropped.extend(keys.into_iter().filter_map(|key| children.remove(key)));
     }
 
@@ -670,7 +692,7 @@ impl<C: Kind> Shared<C> {
     fn abort(&self, dropped: &mut Vec<(Dropped, C)>) {
         let mut keys = Vec::new();
         self.core.update(&mut |state| state.abort(&mut keys));
-        let mut children = self.children.lock();
+        let children = &mut self.waiting.lock().children;
         for (whose, key) in keys {
             dropped.extend(children.remove(key).map(|child| (whose, child)));
         }
@@ -678,6 +700,28 @@ impl<C: Kind> Shared<C> {
 }
 
 impl<C: Kind> Shared<C> {
+    /// Replaces what starts children.
+    pub(super) fn set_spawner(&self, spawner: &Spawner<C>) {
+        let wrapped = spawner.wrap();
+        let before = core::mem::replace(&mut self.waiting.lock().spawner, wrapped);
+        drop(before);
+    }
+
+    /// Returns the group's numbers, taken at one moment.
+    pub(crate) fn stats(&self) -> Stats {
+        if !<Spawner<C>>::SPAWNS {
+            return self.core.read(|state| state.stats());
+        }
+        let waiting = self.waiting.lock();
+        let spawner = waiting.spawner.as_ref().and_then(<Spawner<C>>::unwrap);
+        self.core.read(|state| {
+            if let Some(spawner) = spawner {
+                self.core.note_ended(spawner, state);
+            }
+            state.stats()
+        })
+    }
+
     /// Looks for room for a child that is yet to be asked for, and reserves it in `ticket`; `Err`
     /// after a stop.
     pub(crate) fn reserve(
@@ -702,11 +746,11 @@ pub(super) fn start_unspawned<C, S: SpawnChild<C>>(
     children: &mut Slab<C>,
     spawns: &mut S::Spawns,
 ) {
-    for (index, key) in state.take_unspawned() {
+    state.take_unspawned(|index, key, name| {
         if let Some(child) = children.get_mut(key) {
-            spawner.start(child, index, spawns);
+            spawner.start(child, index, name, spawns);
         }
-    }
+    });
 }
 
 // === impl Core ===
@@ -733,6 +777,13 @@ impl Core {
         state.give_freed_room(effects);
         self.log_stop(&mut state);
         state
+    }
+
+    /// Notes the children that have ended outside of the group's polls.
+    fn note_ended<C>(&self, spawner: &impl SpawnChild<C>, state: &mut State) {
+        spawner.note_ended(&mut |index, outcome| {
+            state.note_ended(index, outcome, self.is_stopped());
+        });
     }
 
     /// Processes the queue after a change, and updates the hints for readers without the lock.

@@ -28,6 +28,7 @@ use alloc::vec::Vec;
 use core::task::Waker;
 
 use super::closed::ClosedEvent;
+use super::ended::{EndNotes, Ended};
 use super::events::{EventLog, Name};
 use super::joins::Joins;
 use super::nested::Nested;
@@ -41,6 +42,9 @@ use crate::stats::Stats;
 use crate::util::current::current_child;
 use crate::util::slab::Slab;
 use crate::util::sparse_queue::{SparseQueue, shrink};
+
+/// Capacity for this many waiters that have got their turn at once is kept.
+const RETAINED_KEYS: usize = 64;
 
 pub(crate) struct State {
     limit: Option<usize>,
@@ -81,6 +85,7 @@ pub(crate) struct State {
     keeps_names: bool,
     /// How many running children end with the stop.
     until_stop: usize,
+    pub(super) ended: Ended,
     permits: Option<Permits>,
     /// From the first joinable child on.
     joins: Option<Box<Joins>>,
@@ -339,6 +344,7 @@ impl State {
             daemons: 0,
             keeps_names: false,
             until_stop: 0,
+            ended: Ended::default(),
             permits: None,
             joins: None,
             log: None,
@@ -360,8 +366,14 @@ impl State {
         Self { limit, occupied, ok, failed, dropped, next_index, ..Self::new() }
     }
 
+    /// Returns how many children run or have ended without the policy being told.
     fn running(&self) -> usize {
-        self.occupied - self.reserved
+        self.holding() - self.reserved
+    }
+
+    /// Returns how many running children and reservations there are.
+    fn holding(&self) -> usize {
+        self.occupied + self.ended.roomless()
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
@@ -370,12 +382,23 @@ impl State {
 
     pub(crate) fn stats(&self) -> Stats {
         let Self { limit, queued, ok, failed, dropped, .. } = *self;
-        Stats { limit, queued, running: self.running(), ok, failed, dropped }
+        let running = self.running();
+        self.ended.correct(Stats { limit, queued, running, ok, failed, dropped })
+    }
+
+    /// Returns `true` if the policy was told of a child.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.ok > 0 || self.failed > 0
     }
 
     /// Returns `true` if a child was ever accepted.
     pub(crate) fn has_accepted(&self) -> bool {
         self.next_index > 0 || self.running() > 0 || self.queued > 0 || self.dropped > 0
+    }
+
+    /// Returns `true` if the group is held, or was closed.
+    pub(crate) fn is_held_or_closing(&self) -> bool {
+        self.holds > 0 || self.closing
     }
 
     /// Sets the limit of a group that is being made.
@@ -645,17 +668,22 @@ impl State {
         let index = self.next_index - self.ready.len();
         let key = self.ready.pop_front()?;
         self.spawned = self.spawned.saturating_sub(1);
-        if self.ready.is_empty() {
-            shrink(&mut self.ready);
-        }
+        shrink(&mut self.ready);
         Some((index, key))
     }
 
-    /// Returns the started children that were not returned before: their indexes and keys.
-    pub(crate) fn take_unspawned(&mut self) -> impl Iterator<Item = (usize, ChildKey)> + '_ {
+    /// Calls `take` with each started child for which that was not done before: its index and key,
+    /// and for an observer its name.
+    pub(crate) fn take_unspawned(
+        &mut self,
+        mut take: impl FnMut(usize, ChildKey, Option<&Arc<str>>),
+    ) {
         let first = self.next_index - self.ready.len();
         let spawned = core::mem::replace(&mut self.spawned, self.ready.len());
-        (first..).zip(self.ready.iter().copied()).skip(spawned)
+        for (index, key) in (first + spawned..).zip(self.ready.range(spawned..).copied()) {
+            let observed = self.log.as_ref().and_then(|_| self.running.get_mut(index as u64));
+            take(index, key, observed.and_then(|child| child.name.as_ref()));
+        }
     }
 }
 
@@ -962,12 +990,33 @@ impl State {
             }
             (child.weight, child.key)
         });
-        self.free_room(weight, key.as_ref());
-        self.has_freed_room |= !stopped;
+        if !self.ended.forget(outcome, weight == 1 && key.is_none()) {
+            self.free_room(weight, key.as_ref());
+            self.has_freed_room |= !stopped;
+        }
         if self.nested.blocked_children() > 0 {
             // If all children that are left wait, it must not depend on whether another ends in
             // the same round that one of them is told to queue its child.
             self.give_freed_room(&mut Effects::default());
+        }
+    }
+
+    /// Sets what is noted of children that have ended outside of the group's polls.
+    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
+        self.occupied += self.ended.roomless();
+        self.ended = Ended::new(notes);
+    }
+
+    /// Notes that a child has ended outside of the group's polls. After a stop it frees no room.
+    pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, stopped: bool) {
+        if self.phase >= Phase::Closed {
+            return;
+        }
+        let is_plain =
+            !stopped && self.log.is_none() && self.running.get_mut(index as u64).is_none();
+        if self.ended.note(outcome, is_plain) {
+            self.free_room(1, None);
+            self.has_freed_room = true;
         }
     }
 
@@ -977,6 +1026,11 @@ impl State {
         if self.has_freed_room {
             self.process_queue(false, effects);
         }
+    }
+
+    /// Gives that room to no child: the group is about to stop.
+    pub(crate) fn withhold_freed_room(&mut self) {
+        self.has_freed_room = false;
     }
 
     /// Records a child that has finished and keeps its room until its result is fetched. It holds
@@ -1090,24 +1144,25 @@ impl State {
 
     /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
     /// it waits for daemons, too, and for no waiter.
-    fn is_over(&self, stopped: bool) -> bool {
+    pub(crate) fn is_over(&self, stopped: bool) -> bool {
         if stopped {
             self.running() == 0
         } else {
-            self.occupied - self.blocked_results == self.daemons
+            self.holding() - self.blocked_results == self.daemons
                 && self.queue.is_empty()
                 && !self.is_held()
         }
     }
 
-    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
-    pub(crate) fn is_idle(&self, stopped: bool) -> bool {
-        self.running() == 0 && self.refusal(stopped).is_none() && self.is_over(false)
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self, stopped: bool) -> Option<bool> {
+        let accepts = self.refusal(stopped).is_none();
+        accepts.then(|| self.running() == 0 && self.is_over(false))
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
     pub(crate) fn has_only_daemons(&self) -> bool {
-        self.occupied - self.blocked_results == self.daemons
+        self.holding() - self.blocked_results == self.daemons
             && (self.daemons > 0 || !self.queue.is_empty())
             && self.queue.has_only_daemons()
             && !self.is_held()
@@ -1126,7 +1181,13 @@ impl State {
     /// Closes the group whatever runs; it counts as dropped.
     pub(crate) fn close(&mut self) {
         self.phase = Phase::Closed;
-        self.dropped += self.running();
+        let running = self.running();
+        let (ok, failed) = self.ended.take();
+        // An observer is told that all of them were dropped.
+        let (ok, failed) = if self.log.is_none() { (ok, failed) } else { (0, 0) };
+        self.ok += ok;
+        self.failed += failed;
+        self.dropped += running - ok - failed;
         // The permits are kept until the children are dropped.
         (self.occupied, self.weightless, self.extra_weight) = (0, 0, 0);
         (self.reserved, self.detached) = (0, 0);
@@ -1288,6 +1349,7 @@ impl State {
                 self.start(child);
             }
         }
+        shrink(&mut self.starting);
     }
 
     /// Takes room back after the limit was lowered: from reservations that are not claimed yet,
@@ -1374,10 +1436,11 @@ impl State {
                 waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
             }
         }
+        told.shrink_to(RETAINED_KEYS);
     }
 }
 
 // The path is written out since the package `tests/model` compiles this file as well.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 #[path = "state/tests.rs"]
 pub(crate) mod tests;

@@ -28,6 +28,7 @@ use crate::observe::Observer;
 /// | [`LocalBoxed<'a, T, E>`](crate::LocalBoxed), of [`Group::local`](crate::Group::local) | `'a` |
 /// | [`Plain<F>`](crate::Plain), of [`Group::unboxed`](crate::Group::unboxed) | `Send + 'static` |
 /// | [`Spawned<T, E>`](crate::Spawned), of [`Group::on`](crate::Group::on) | `Send + 'static` |
+/// | [`SpawnedLocal<T, E>`](crate::SpawnedLocal), of [`Group::on_local`](crate::Group::on_local) | `'static` |
 ///
 /// # Examples
 ///

@@ -291,13 +291,13 @@ impl<T> JoinCell<T> {
 // === impl Joinable ===
 
 impl<F, T> Joinable<F, T> {
-    pub(super) fn new(future: F) -> (Self, ChildHandle<T>) {
+    pub(crate) fn new(future: F) -> (Self, ChildHandle<T>) {
         let cell = JoinCell::new();
         let handle = ChildHandle { cell: Arc::clone(&cell), aborts_on_drop: false };
         (Self { future: Some(future), cell, if_dropped: Lost::Dropped }, handle)
     }
 
-    pub(super) fn link(&self) -> &JoinLink {
+    pub(crate) fn link(&self) -> &JoinLink {
         &self.cell.link
     }
 }

@@ -120,6 +120,15 @@ pub trait Children: Kind {
 /// # let group = errgroup::Group::new();
 /// # assert!(add(&group.handle(), async { Ok::<(), ()>(()) }));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a child of this group, which holds `{C}`",
+    label = "the group takes no such child",
+    note = "a child is a future of a `Result`, or a `task(..)` of one",
+    note = "`Group::unboxed()` takes futures of one type only, that of its first child; \
+            `Group::new()` takes futures of any type",
+    note = "`Group::new()` and `Group::on` take futures that are `Send`; \
+            `Group::local()` and `Group::on_local` take any"
+)]
 pub trait Child<C: Kind>: Sized {
     #[doc(hidden)]
     fn into_child(self, seal: Seal) -> C;
@@ -138,6 +147,16 @@ pub trait Child<C: Kind>: Sized {
         None
     }
 }
+
+/// What a child returns. It says nothing that the bounds beside it do not, but the compiler does.
+#[diagnostic::on_unimplemented(
+    message = "a child of a group returns a `Result`, and this one returns `{Self}`",
+    label = "returns `{Self}`",
+    note = "`errgroup::value(future)` makes a child of a future that has no error"
+)]
+pub trait ChildResult {}
+
+impl<T, E> ChildResult for Result<T, E> {}
 
 /// Children of any type that are `Send` and may borrow for `'a`, each in a box:
 /// [`Group::new`](crate::Group::new).
@@ -236,6 +255,7 @@ impl<'a, T, E> Children for Boxed<'a, T, E> {
 impl<'a, F, T, E> Child<Boxed<'a, T, E>> for F
 where
     F: Future<Output = Result<T, E>> + Send + 'a,
+    F::Output: ChildResult,
 {
     fn into_child(self, _: Seal) -> Boxed<'a, T, E> {
         Boxed(Box::pin(self))
@@ -268,6 +288,7 @@ impl<'a, T, E> Children for LocalBoxed<'a, T, E> {
 impl<'a, F, T, E> Child<LocalBoxed<'a, T, E>> for F
 where
     F: Future<Output = Result<T, E>> + 'a,
+    F::Output: ChildResult,
 {
     fn into_child(self, _: Seal) -> LocalBoxed<'a, T, E> {
         LocalBoxed(Box::pin(self))
@@ -303,6 +324,7 @@ where
 impl<F, T, E> Child<Plain<F>> for F
 where
     F: Future<Output = Result<T, E>>,
+    F::Output: ChildResult,
 {
     fn into_child(self, _: Seal) -> Plain<F> {
         Plain { future: self }

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::observe::{Outcome, PollObserver};
 use crate::set::BlockSet;
 use crate::util::parent_waker::ParentWaker;
 
@@ -30,14 +31,28 @@ pub trait ChildSet<C>: Sized {
         false
     }
 
-    /// Takes the reports of completed children. The children that have started by now are to be
+    /// Takes the reports of completed children, after `note` was called with each that was not
+    /// [noted](SpawnChild::note_ended). The children that have started by now are to be
     /// [inserted](Self::insert) before these are [collected](Self::collect_completed).
     #[doc(hidden)]
-    fn take_completed(&mut self) {}
+    fn take_completed(&mut self, _: &mut dyn FnMut(usize, Outcome)) {}
 
-    /// Moves the children whose reports were taken to those that the group polls.
+    /// Moves the children whose reports were taken to those that the group polls. If the group has
+    /// stopped, those that their executor has dropped are [lost](Self::take_lost) instead.
     #[doc(hidden)]
-    fn collect_completed(&mut self, _: &Arc<ParentWaker>) {}
+    fn collect_completed(&mut self, _: &Arc<ParentWaker>, _stopped: bool) {}
+
+    #[doc(hidden)]
+    fn has_lost(&self) -> bool {
+        false
+    }
+
+    /// Takes out the children that their executor dropped after the group had stopped, with their
+    /// indexes.
+    #[doc(hidden)]
+    fn take_lost(&mut self) -> Vec<(usize, C)> {
+        Vec::new()
+    }
 
     /// Returns `true` if a child runs outside of the group's polls.
     #[doc(hidden)]
@@ -57,11 +72,14 @@ pub trait ChildSet<C>: Sized {
     fn drain_spawned(&mut self) -> Vec<(usize, C)> {
         Vec::new()
     }
+
+    /// Surrounds the polls of the children that run outside of the group's, from now on.
+    #[doc(hidden)]
+    fn observe_polls(&mut self, _: Option<&Arc<dyn PollObserver>>) {}
 }
 
-/// Starts admitted children outside of the group's polls. It is `Send` and `Sync`, so that a handle
-/// is, in code that is generic over the children, if they are `Send`.
-pub trait SpawnChild<C>: Clone + Send + Sync {
+/// Starts admitted children outside of the group's polls.
+pub trait SpawnChild<C>: Clone {
     /// `true` if children are started at all.
     const SPAWNS: bool;
 
@@ -70,15 +88,42 @@ pub trait SpawnChild<C>: Clone + Send + Sync {
 
     /// Takes the future out of a child that has started, unless that has been done.
     #[doc(hidden)]
-    fn start(&self, child: &mut C, index: usize, spawns: &mut Self::Spawns);
+    fn start(
+        &self,
+        child: &mut C,
+        index: usize,
+        name: Option<&Arc<str>>,
+        spawns: &mut Self::Spawns,
+    );
 
     /// Hands the futures to the executor. No lock is held.
     #[doc(hidden)]
-    fn spawn_all(&self, spawns: Self::Spawns);
+    fn spawn_all(spawns: Self::Spawns);
 
     /// Records that the group has ended. Returns `false` if its children are gone with it.
     #[doc(hidden)]
     fn group_ended(&self) -> bool;
+
+    /// Calls `note` with each child that has ended, and how, unless that has been done.
+    #[doc(hidden)]
+    fn note_ended(&self, _: &mut dyn FnMut(usize, Outcome)) {}
+
+    /// Surrounds the polls of the children that are started from now on.
+    #[doc(hidden)]
+    fn observe_polls(&mut self, _: Option<&Arc<dyn PollObserver>>) {}
+
+    /// Wraps it as a child, for the handles of a group: they are `Send` exactly if the children
+    /// are, in code that is generic over these, too. `None` if it starts nothing.
+    #[doc(hidden)]
+    fn wrap(&self) -> Option<C> {
+        None
+    }
+
+    /// Returns the one that was [wrapped](Self::wrap), or `None` if `wrapped` is a child.
+    #[doc(hidden)]
+    fn unwrap(_wrapped: &C) -> Option<&Self> {
+        None
+    }
 }
 
 /// Children run in the group's polls.
@@ -86,9 +131,9 @@ impl<C> SpawnChild<C> for () {
     const SPAWNS: bool = false;
     type Spawns = ();
 
-    fn start(&self, _: &mut C, _: usize, (): &mut ()) {}
+    fn start(&self, _: &mut C, _: usize, _: Option<&Arc<str>>, (): &mut ()) {}
 
-    fn spawn_all(&self, (): ()) {}
+    fn spawn_all((): ()) {}
 
     fn group_ended(&self) -> bool {
         false

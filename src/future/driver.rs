@@ -9,6 +9,7 @@ use crate::child::{Child, Kind};
 use crate::group::Group;
 use crate::group::poll::Driven;
 use crate::handle::Handle;
+use crate::set::Budget;
 use crate::util::parent_waker::ParentWaker;
 
 /// What a `go` or a `feed` was called on.
@@ -47,11 +48,24 @@ pub(crate) trait Driver<C: Kind> {
     fn poll_with<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R>;
 
+    /// Returns `true` if the task is to yield before it goes on; it is woken then.
+    #[inline(always)]
+    fn must_yield(&mut self, _: &Context<'_>) -> bool {
+        false
+    }
+
+    /// Polls a child that was just admitted, and those that were woken.
+    #[inline(always)]
+    fn start_newcomer(&mut self, _: &mut Context<'_>) {}
+
+    /// Does the same within a poll.
+    fn drive_newcomer(&mut self, _: &mut Budget) {}
+
     /// Polls the children until some of them finish or nothing is left to do.
-    fn advance(&mut self, budget: &mut usize) -> Driven;
+    fn advance(&mut self, budget: &mut Budget) -> Driven;
 }
 
 impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
@@ -102,13 +116,27 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     fn poll_with<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
         Group::poll_through(self, |group| &mut **group, cx, poll)
     }
 
     #[inline]
-    fn advance(&mut self, budget: &mut usize) -> Driven {
+    fn must_yield(&mut self, cx: &Context<'_>) -> bool {
+        Group::must_yield(self, cx)
+    }
+
+    #[inline]
+    fn start_newcomer(&mut self, cx: &mut Context<'_>) {
+        Group::start_newcomer(self, cx);
+    }
+
+    fn drive_newcomer(&mut self, budget: &mut Budget) {
+        Group::drive_newcomer(self, budget);
+    }
+
+    #[inline]
+    fn advance(&mut self, budget: &mut Budget) -> Driven {
         Group::advance(self, budget)
     }
 }
@@ -159,12 +187,12 @@ impl<C: Kind> Driver<C> for Handle<C> {
     fn poll_with<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        poll(self, cx, &mut 0)
+        poll(self, cx, &mut { Budget::new() })
     }
 
-    fn advance(&mut self, _: &mut usize) -> Driven {
+    fn advance(&mut self, _: &mut Budget) -> Driven {
         Driven::Idle
     }
 }

@@ -16,6 +16,7 @@ use crate::child::{Child, Kind};
 use crate::group::Group;
 use crate::group::poll::Driven;
 use crate::handle::Handle;
+use crate::set::Budget;
 use crate::util::panic::{Payload, catch, discard, resume};
 use crate::util::parent_waker::ParentWaker;
 
@@ -235,7 +236,7 @@ where
         mut self: Pin<&mut Self>,
         driver: &mut D,
         cx: &mut Context<'_>,
-        budget: &mut usize,
+        budget: &mut Budget,
     ) -> Poll<Result<(), Payload>> {
         if D::CALLER == Caller::Handle {
             // What notified it before is seen by the flag.
@@ -279,7 +280,7 @@ where
         mut self: Pin<&mut Self>,
         driver: &mut D,
         cx: &mut Context<'_>,
-        budget: &mut usize,
+        budget: &mut Budget,
     ) -> Poll<()> {
         let mut asks = ASKS;
         if let Some(stream) = self.as_mut().project().stream.as_pin_mut() {

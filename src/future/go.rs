@@ -18,8 +18,13 @@ use crate::handle::Handle;
 impl<C: Children, P, O> Group<C, P, O> {
     /// Waits for room, polling the running children meanwhile, then admits a child.
     ///
-    /// If there is room, it admits the child at its first poll, and polls no child. At the limit it
-    /// waits, as `Go` of Go's `errgroup` does after `SetLimit`.
+    /// If there is room, it admits the child at its first poll. At the limit it waits, as `Go` of
+    /// Go's `errgroup` does after `SetLimit`.
+    ///
+    /// Before it returns, it polls the child, and once each those that were woken. So the child has
+    /// begun, like a spawned task. If it fails at once, the group has stopped, and `go` still returns
+    /// `Ok` for it. A child that a `go` of a [`Handle`](crate::Handle) has to come before begins
+    /// after that one.
     ///
     /// # Errors
     ///
@@ -59,6 +64,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// First come, first admitted, over `go`, `queue`, `feed` and all handles.
     ///
+    /// A loop of `go` over children that are always ready is pending once in 4,096 children, before
+    /// it admits the next one, so that the task polls its other futures, such as a timeout around
+    /// the loop. So is one over children that only yield, after a few of them.
+    ///
     /// # Examples
     ///
     /// ```
@@ -67,7 +76,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # futures::executor::block_on(async {
     /// let mut group = Group::new().with_limit(1);
     /// assert!(group.go(async { Err("broken") }).await.is_ok());
-    /// // The second waits for the first to finish; which stops the group.
+    /// // The first has begun, and has stopped the group.
     /// let stopped = group.go(async { Ok(()) }).await.unwrap_err();
     /// assert_eq!(stopped.into_inner().await, Ok(()));
     /// assert_eq!(group.await, Err("broken"));
@@ -164,7 +173,7 @@ impl<C: Children> Handle<C> {
     /// meanwhile.
     ///
     /// The future borrows nothing of the handle, so it can be spawned as a task. If there is room,
-    /// it admits the child at its first poll.
+    /// it admits the child at its first poll. The child begins when the group is polled next.
     ///
     /// # Errors
     ///
@@ -373,7 +382,11 @@ where
 
     #[inline]
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
+        if self.driver.must_yield(cx) {
+            return Poll::Pending;
+        }
         if self.enter() {
+            self.driver.start_newcomer(cx);
             return Poll::Ready(Ok(()));
         }
         self.ask_and_wait(cx)
@@ -402,8 +415,10 @@ where
             return Poll::Pending;
         }
         let mut answer = self.ask(cx);
-        if answer.is_pending() && D::CALLER == Caller::Group {
-            answer = self.wait(cx);
+        match &answer {
+            Poll::Pending if D::CALLER == Caller::Group => answer = self.wait(cx),
+            Poll::Ready(Ok(())) => self.driver.start_newcomer(cx),
+            _ => {}
         }
         if answer.is_ready() {
             self.ticket = None;
@@ -417,8 +432,16 @@ where
         driver.poll_with(cx, |driver, cx, budget| {
             loop {
                 let driven = driver.advance(budget);
+                if budget.is_spent() {
+                    // A child that is admitted now could not begin. The next poll asks first.
+                    driver.parent().notify();
+                    return Poll::Pending;
+                }
                 // The children that were polled may have made room, so it asks again, last.
                 let answer = ask(driver, child, ticket, cx);
+                if let Poll::Ready(Ok(())) = answer {
+                    driver.drive_newcomer(budget);
+                }
                 if answer.is_ready() || driven != Driven::Progress {
                     return answer;
                 }

@@ -13,6 +13,7 @@ use crate::group::Group;
 use crate::group::poll::Driven;
 use crate::policy::{ChildInfo, Errors, FirstOk, Policy, Verdict};
 use crate::reason::Reason;
+use crate::set::Budget;
 use crate::util::panic::{FirstPanic, catch};
 use crate::util::wake_flag::WakeFlag;
 
@@ -212,7 +213,7 @@ struct Attempts<'h, F, G, D> {
 impl<F, G, D> Attempts<'_, F, G, D> {
     /// Starts the attempts that are due, and polls them. Returns `true` when all is done, or the
     /// group is to be dropped.
-    fn run<Fut, T, E>(&mut self, group: &mut RaceGroup<Fut, T, E>, budget: &mut usize) -> bool
+    fn run<Fut, T, E>(&mut self, group: &mut RaceGroup<Fut, T, E>, budget: &mut Budget) -> bool
     where
         F: FnMut(usize) -> Fut,
         Fut: Future<Output = Result<T, E>>,

@@ -12,6 +12,7 @@ use super::inputs::Inputs;
 use crate::child::Plain;
 use crate::group::Group;
 use crate::group::poll::Driven;
+use crate::set::Budget;
 use crate::util::panic::{FirstPanic, catch};
 
 pin_project! {
@@ -80,7 +81,7 @@ where
 fn run<N, F, Fut, P, O, T, E>(
     group: &mut Group<Plain<Fut>, P, O>,
     mut source: Pin<&mut Source<N, F>>,
-    budget: &mut usize,
+    budget: &mut Budget,
 ) -> bool
 where
     N: Inputs,

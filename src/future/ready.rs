@@ -10,13 +10,14 @@ use crate::child::Kind;
 use crate::error::Stopped;
 use crate::group::Group;
 use crate::group::poll::Driven;
+use crate::set::Budget;
 
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Waits until a plain child would be admitted, and polls the running children meanwhile.
     ///
     /// After it, the next [`try_go`](Self::try_go) of a plain child is admitted, if nothing else
-    /// takes the room meanwhile. In a `select!` loop, a [`go`](Self::go) that does not come first is
-    /// dropped, and its child with it. With this, the child is made only when there is room.
+    /// takes the room meanwhile. In a `select!` loop, a [`go`](Self::go) that does not come first
+    /// is dropped, and its child with it. With this, the child is made only when there is room.
     ///
     /// To keep the room, use [`Handle::reserve`](crate::Handle::reserve).
     ///
@@ -103,10 +104,10 @@ impl<C: Kind, P, O> Future for Ready<'_, C, P, O> {
         let mut answer = group.poll_ready(ticket, cx);
         if answer.is_pending() {
             let poll =
-                |group: &mut &mut Group<C, P, O>, cx: &mut Context<'_>, budget: &mut usize| {
+                |group: &mut &mut Group<C, P, O>, cx: &mut Context<'_>, budget: &mut Budget| {
                     loop {
                         let driven = group.advance(budget);
-                        // The children that were polled may have made room, so it looks again, last.
+                        // The children that were polled may have made room: it looks again, last.
                         let answer = group.poll_ready(ticket, cx);
                         if answer.is_ready() || driven != Driven::Progress {
                             return answer;

@@ -36,8 +36,8 @@ impl<C: Kind> Handle<C> {
     /// # Fairness
     ///
     /// It waits in the group's queue, as a `go` does: first come, first admitted. Like a `go`, it
-    /// must be polled on or dropped once it was polled. A slot, once there is one, holds up no other
-    /// child.
+    /// must be polled on or dropped once it was polled. A slot, once there is one, holds up no
+    /// other child.
     ///
     /// # Examples
     ///

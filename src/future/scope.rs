@@ -134,6 +134,8 @@ impl<C: Children, P, X> Group<C, P, Result<(), X>> {
     }
 }
 
+type CollectingScope<C, P, X, B, R, T> = TryScope<C, P, X, B, R, Vec<T>, (R, Vec<T>)>;
+
 impl<C: Children, P, T, X> Group<C, P, Result<Vec<T>, X>> {
     /// Runs a `body` that may fail beside the children of a group that collects, and resolves to
     /// its value and theirs. See [`scope`](Self::scope).
@@ -168,7 +170,7 @@ impl<C: Children, P, T, X> Group<C, P, Result<Vec<T>, X>> {
     /// # });
     /// ```
     #[track_caller]
-    pub fn try_scope<B, Fut, R>(self, body: B) -> TryScope<C, P, X, Fut, R, Vec<T>, (R, Vec<T>)>
+    pub fn try_scope<B, Fut, R>(self, body: B) -> CollectingScope<C, P, X, Fut, R, T>
     where
         B: FnOnce(Handle<C>) -> Fut,
         Fut: Future<Output = Result<R, X>>,
@@ -265,8 +267,8 @@ where
             // A body that wakes itself while it is polled has yielded: not again in this poll.
             let mut yielded = false;
             loop {
-                if !yielded && *budget > 0 && this.body.is_some() && this.flag.take_woken() {
-                    *budget -= 1;
+                if !yielded && budget.polls > 0 && this.body.is_some() && this.flag.take_woken() {
+                    budget.polls -= 1;
                     let mut cx = Context::from_waker(this.body_waker);
                     if let Some(value) = poll_body(group, this.body.as_mut(), &mut cx) {
                         if (this.fails)(&value) {

@@ -1,23 +1,26 @@
 //! How a group is made: constructors and builders.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::sync::Arc;
 use core::future::Future;
 
 use async_lock::Semaphore;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, LocalBoxFuture};
 
 use super::hooks::Hooks;
+use super::observer::ObservedPolls;
 use super::{Group, OnStop, poll};
-use crate::admission::{Admission, ClosedEvent};
+use crate::admission::{Admission, ClosedEvent, EndNotes};
 use crate::child::Children;
 use crate::child::Seal;
 use crate::child::attach::Attach;
+use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Boxed, LocalBoxed, Plain};
 use crate::observe::Observer;
 use crate::policy::{FirstErr, Policy};
-use crate::set::BlockSet;
-use crate::spawned::{Spawned, SpawnedSet, Spawner};
+use crate::set::{BlockSet, Budget};
+use crate::spawned::{Locality, Spawned, SpawnedLocal, SpawnedSet, Spawner, keep};
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
@@ -153,19 +156,37 @@ impl<T, E> Group<Spawned<T, E>> {
     /// or `feed`, on the thread of a handle too. Otherwise it is usually the group's poll, which
     /// learns which children have finished.
     ///
+    /// What `spawn` returns, be it a handle to the task or nothing, is kept until the child has
+    /// ended, and dropped with it. So `Group::on(tokio::spawn)` and `Group::on(smol::spawn)` work
+    /// as they stand, though smol's task is cancelled when it is dropped. For an executor of one
+    /// thread there is [`on_local`](Group::on_local).
+    ///
     /// Limits, the order of admission, policies, tokens, handles and scopes work as in any other
     /// group. The children live on their own, so they are `'static`, and so are their values and
     /// errors.
     ///
-    /// While the group is not polled, the children that were admitted run on, but the room of those
-    /// that finish is not given to others.
+    /// # While the group is not polled
+    ///
+    /// The children that were admitted run on. One that has ended on its thread no longer counts as
+    /// [running](crate::Stats::running), though the policy is told of it later: when the group is
+    /// polled, or when its own [`go`](Self::go), [`try_go`](Self::try_go) or [`queue`](Self::queue)
+    /// finds no room otherwise.
+    ///
+    /// A handle has no access to the policy. For a handle's newcomer, and for what waits in the
+    /// queue at that time, the room of a child is free if that child has returned `Ok` and was
+    /// plain, without a weight or another option that counts. Otherwise it is free once the policy
+    /// was told, since the policy may stop the group. So it is for the children that end after a
+    /// failure, in a group with an observer, which hears of each end before the start that follows
+    /// from it, and with a policy that may stop at an `Ok`: [`first_ok`](Self::first_ok),
+    /// [`first_done`](Self::first_done) or one of your own.
     ///
     /// # Drop
     ///
     /// When the group resolves by itself, all its children are gone. Children that a drop of the
     /// group or a [grace](Self::with_grace) ends are woken, and are gone at their next poll,
-    /// without being polled on. Neither waits for that, and neither can interrupt a child that is
-    /// being polled. To wait for the children's end, cancel the token and await the group, or await
+    /// without being polled on. What `spawn` has returned for them is dropped at once. Neither
+    /// waits for that, and neither can interrupt a child that is being polled. To wait for the
+    /// children's end, cancel the token and await the group, or await
     /// [`closed`](crate::Handle::closed).
     ///
     /// # Blocking work
@@ -181,16 +202,19 @@ impl<T, E> Group<Spawned<T, E>> {
     /// A panic of a child does not reach the executor. It resumes out of the group, as in any other
     /// group. So does a panic of `spawn`, and its child counts as [dropped](crate::Stats::dropped).
     /// If the executor drops a child before it has finished, because it shuts down for example, the
-    /// child counts as one that has panicked. After the group was dropped, panics of its children
-    /// are discarded.
+    /// child counts as one that has panicked. If the group had stopped by then, the child was to
+    /// end, and it only counts as [dropped](crate::Stats::dropped). After the group was dropped,
+    /// panics of its children are discarded.
     ///
     /// Without `std` nothing is caught: a child's panic unwinds into the executor.
     ///
     /// # Hazards
     ///
     /// A `spawn` that runs the future during the call (`block_on`) works, but then the children run
-    /// one after another. A child that waits for a sibling which was admitted after it waits
-    /// forever.
+    /// one after another: a child that is admitted during the call, by that child for example, is
+    /// spawned after it. A child that waits for a sibling which was admitted after it waits
+    /// forever. (Without `std`, such a child is spawned inside the call, so a long chain of them
+    /// overflows the stack.)
     ///
     /// # Examples
     ///
@@ -201,7 +225,7 @@ impl<T, E> Group<Spawned<T, E>> {
     ///
     /// # #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
     /// # async fn main() {
-    /// let mut group = Group::on(|child| drop(tokio::spawn(child))).with_limit(4).collect();
+    /// let mut group = Group::on(tokio::spawn).with_limit(4).collect();
     /// for n in 1..=5_u64 {
     ///     // Up to four of them at the same time.
     ///     group.queue(async move { (1..=n).product::<u64>().checked_add(n).ok_or("too large") });
@@ -235,17 +259,89 @@ impl<T, E> Group<Spawned<T, E>> {
     /// use errgroup::Group;
     ///
     /// # smol::block_on(async {
-    /// let mut group = Group::on(|child| smol::spawn(child).detach()).with_limit(3);
+    /// let mut group = Group::on(smol::spawn).with_limit(3);
     /// for _ in 0..9 {
     ///     group.queue(smol::unblock(|| std::fs::metadata("Cargo.toml").map(drop)));
     /// }
     /// group.await.unwrap();
     /// # });
     /// ```
-    pub fn on<S>(spawn: S) -> Self
+    pub fn on<S, R>(spawn: S) -> Self
     where
-        S: Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
+        S: Fn(BoxFuture<'static, ()>) -> R + Send + Sync + 'static,
+        R: Send + 'static,
     {
+        Self::spawned(Arc::new(move |future| keep(spawn(future), |it| Box::new(it) as _)))
+    }
+}
+
+impl<T, E> Group<SpawnedLocal<T, E>> {
+    /// Makes a group whose children run as tasks of an executor of the same thread: they need not
+    /// be `Send`.
+    ///
+    /// It is [`on`](Group::on) for an executor such as tokio's `LocalSet`, smol's `LocalExecutor`
+    /// or the `LocalPool` of `futures`. All that is said there of `spawn`, of drops, panics and
+    /// hazards holds here as well. The children, their values and errors are `'static`. Neither the
+    /// group nor its handles are `Send`.
+    ///
+    /// Unlike the children of [`local`](Group::local), these go on while the group is not polled.
+    ///
+    /// # Examples
+    ///
+    /// On tokio's `LocalSet`:
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    ///
+    /// use errgroup::Group;
+    /// use tokio::task::{LocalSet, spawn_local};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// LocalSet::new()
+    ///     .run_until(async {
+    ///         let seen = Rc::new(Cell::new(0));
+    ///         let mut group = Group::on_local(spawn_local).with_limit(2);
+    ///         for n in 1..=3 {
+    ///             let seen = Rc::clone(&seen);
+    ///             group.queue(async move {
+    ///                 seen.set(seen.get() + n);
+    ///                 Ok::<_, ()>(())
+    ///             });
+    ///         }
+    ///         assert_eq!(group.await, Ok(()));
+    ///         assert_eq!(seen.get(), 6);
+    ///     })
+    ///     .await;
+    /// # }
+    /// ```
+    ///
+    /// On smol's `LocalExecutor`:
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    ///
+    /// use errgroup::Group;
+    /// use smol::LocalExecutor;
+    ///
+    /// let executor = Rc::new(LocalExecutor::new());
+    /// let spawner = Rc::clone(&executor);
+    /// let mut group = Group::on_local(move |child| spawner.spawn(child)).collect();
+    /// group.queue(async { Ok::<_, ()>(Rc::new(1)) });
+    /// assert_eq!(smol::block_on(executor.run(group)), Ok(vec![Rc::new(1)]));
+    /// ```
+    pub fn on_local<S, R>(spawn: S) -> Self
+    where
+        S: Fn(LocalBoxFuture<'static, ()>) -> R + 'static,
+        R: 'static,
+    {
+        Self::spawned(Rc::new(move |future| keep(spawn(future), |it| Box::new(it) as _)))
+    }
+}
+
+impl<T, E, L: Locality> Group<Spawned<T, E, L>> {
+    /// Makes a group whose children are tasks of an executor.
+    fn spawned(spawn: L::SpawnFn) -> Self {
         let (parent, event) = (ParentWaker::new(), Arc::<ClosedEvent>::default());
         let on_empty = {
             let event = Arc::clone(&event);
@@ -254,6 +350,7 @@ impl<T, E> Group<Spawned<T, E>> {
         let spawner = Spawner::new(spawn, Arc::clone(&parent), on_empty);
         let mut admission = Admission::new(spawner.clone(), parent);
         admission.set_closed_event(event);
+        admission.note_ends(EndNotes::FreesRoom);
         Self::assemble(admission, SpawnedSet::new(spawner), FirstErr::new())
     }
 }
@@ -279,6 +376,7 @@ where
             admission,
             set,
             ready: ReadyBlocks::default(),
+            budget: Budget::new(),
             policy: Some(policy),
             panic: FirstPanic::default(),
             hooks: None,
@@ -437,8 +535,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Fairness
     ///
     /// When a child ends, its permit goes to the next child in the group's own queue, but at most
-    /// 32 times in a row. Then the free permits go back, and the group asks again in its next poll,
-    /// when the tasks that waited have been woken.
+    /// 32 times in a row. Then the free permits go back, and the group asks again when it has been
+    /// polled once more, so that the tasks that were woken for them come first. A task that was woken
+    /// and is not polled until then has to wait for the next time.
     ///
     /// # Panics
     ///
@@ -555,6 +654,11 @@ impl<C: Children, P, O> Group<C, P, O> {
         );
         match self.policy.take().map(map) {
             Some(policy) => {
+                if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+                    let stops = policy.may_stop_at_ok();
+                    let notes = if stops { EndNotes::Ended } else { EndNotes::FreesRoom };
+                    self.admission.note_ends(notes);
+                }
                 self.replace_policy(policy, poll::advance::<C, Q, Q::Output, false>, Q::finish)
             }
             None => unreachable!("the policy of a new group has not panicked"),
@@ -607,7 +711,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// are set, the last one holds; to have several, `select` them.
     ///
     /// The group polls `deadline` beside its children, and only if it was woken. So do
-    /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a [`scope`](Self::scope).
+    /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a [`scope`](Self::scope). The
+    /// children that were woken come first: one that is done by then is so in time, even if the group
+    /// is polled late. If none is left, the group resolves as if the deadline had not passed.
     ///
     /// # Drop
     ///
@@ -827,15 +933,20 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     #[track_caller]
-    pub fn with_observer<W>(mut self, observer: W) -> Self
+    pub fn with_observer<W>(mut self, mut observer: W) -> Self
     where
         W: Observer + Attach<C>,
     {
-        let untouched = !self.is_resolved() && self.admission.observe();
+        let polls = observer.around();
+        let untouched = !self.is_resolved() && self.admission.observe(polls.as_ref());
         assert!(untouched, "call `with_observer` before the group's first child or `handle`");
         let observer = observer.into_observer(Seal::new());
         let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
         hooks.observer = Some(observer);
+        self.set.observe_polls(polls.as_ref());
+        // The group's own polls of spawned children only take their results.
+        let polled = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
+        hooks.polls = polls.filter(|_| polled).map(ObservedPolls::new);
         self
     }
 }

@@ -2,17 +2,21 @@
 //! (whose events `observer.rs` delivers).
 //!
 //! A timer is polled only when it was woken, and once a poll of the group if it wakes itself; so
-//! each has a flag of its own that notifies the group's task. Timers are polled before each round.
-//! They are dropped before the policy is asked for the output, or after the children if the group
+//! each has a flag of its own that notifies the group's task. The grace is polled before each round.
+//! The deadline is polled after it, unless the group has come to its end by then, and before the
+//! queue gets room: children that were woken and are done are so in time, however late the group is
+//! polled. They are dropped before the policy is asked for the output, or after the children if the group
 //! is dropped.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::Context;
 
 use super::Group;
+use super::observer::ObservedPolls;
 use crate::child::Kind;
 use crate::child::attach::Scope;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -34,6 +38,8 @@ pub(crate) struct Hooks<C: Kind> {
     grace: Grace<C>,
     /// Gone once it has panicked.
     pub(super) observer: Option<ObserverOf<C>>,
+    /// Surrounds the children's polls.
+    pub(super) polls: Option<ObservedPolls>,
     /// Holds the events that are being delivered; empty between.
     pub(super) events: VecDeque<Event>,
 }
@@ -62,7 +68,8 @@ struct Timer<F> {
 
 impl<C: Kind> Hooks<C> {
     pub(super) fn new() -> Self {
-        Self { deadline: None, grace: Grace::Endless, observer: None, events: VecDeque::new() }
+        let events = VecDeque::new();
+        Self { deadline: None, grace: Grace::Endless, observer: None, polls: None, events }
     }
 
     pub(super) fn set_deadline(&mut self, deadline: TimerOf<C>, parent: &Arc<ParentWaker>) {
@@ -97,6 +104,11 @@ impl<F> Timer<F> {
 }
 
 impl<F: Future<Output = ()> + Unpin> Timer<F> {
+    /// Returns `true` if it is to be polled.
+    fn is_due(&self) -> bool {
+        !self.yielded && self.flag.is_woken()
+    }
+
     /// Polls it if it was woken. Returns `true` if it is done.
     fn poll(&mut self) -> bool {
         if self.yielded || !self.flag.take_woken() {
@@ -118,7 +130,7 @@ impl<F> Drop for Timer<F> {
 // === impl Group ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Polls the deadline, and after a stop the grace.
+    /// Polls the grace, after a stop.
     #[cold]
     #[inline(never)]
     pub(super) fn poll_timers(&mut self) {
@@ -127,8 +139,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return;
         };
         let Hooks { deadline, grace, .. } = &mut *hooks;
-        self.poll_deadline(deadline);
         if self.admission.is_stopped() {
+            if deadline.is_some() {
+                self.drop_part(deadline.take());
+            }
             // What is left then runs.
             self.drop_queued();
             self.poll_grace(grace);
@@ -136,21 +150,34 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.hooks = Some(hooks);
     }
 
-    fn poll_deadline(&mut self, deadline: &mut Option<Timer<TimerOf<C>>>) {
-        let Some(timer) = deadline else {
-            return;
+    /// Polls the deadline after a round, unless no child is left. Returns `true` if it was polled.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn poll_deadline_after_round(&mut self) -> bool {
+        !self.admission.is_over() && self.poll_deadline()
+    }
+
+    /// Polls the deadline if it was woken. Returns `true` if it was polled.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn poll_deadline(&mut self) -> bool {
+        let hooks = self.hooks.as_mut().filter(|_| !self.admission.is_stopped());
+        let deadline = hooks.and_then(|hooks| hooks.deadline.as_mut());
+        let Some(timer) = deadline.filter(|timer| timer.is_due()) else {
+            return false;
         };
-        if !self.admission.is_stopped() {
-            match catch(|| timer.poll()) {
-                Ok(false) => return,
-                Ok(true) => {
-                    self.panic.guard(|| self.admission.cancel(Reason::Deadline));
-                    self.admission.log_stop();
-                }
-                Err(payload) => self.panicked(payload),
+        match catch(|| timer.poll()) {
+            Ok(false) => return true,
+            Ok(true) => {
+                self.admission.withhold_freed_room();
+                self.panic.guard(|| self.admission.cancel(Reason::Deadline));
+                self.admission.log_stop();
             }
+            Err(payload) => self.panicked(payload),
         }
-        self.drop_part(deadline.take());
+        let deadline = self.hooks.as_mut().and_then(|hooks| hooks.deadline.take());
+        self.drop_part(deadline);
+        true
     }
 
     fn poll_grace(&mut self, grace: &mut Grace<C>) {
@@ -194,17 +221,26 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.abort_polled();
         }
-        for (index, child) in self.set.drain_spawned() {
-            self.drop_spawned(index, child);
-        }
-        self.admission.admit_next(&mut self.set);
+        let spawned = self.set.drain_spawned();
+        self.drop_spawned(spawned);
     }
 
-    /// Drops a child that runs outside of the group's polls.
-    pub(super) fn drop_spawned(&mut self, index: usize, child: C) {
-        self.drop_part(child);
-        self.admission.log_finished(index, Outcome::Dropped);
-        self.admission.finish(index, Outcome::Dropped);
+    /// Drops the children that their executor dropped after the stop. It may have been shut down on
+    /// purpose, so that is no panic.
+    #[cold]
+    pub(super) fn drop_lost(&mut self) {
+        let lost = self.set.take_lost();
+        self.drop_spawned(lost);
+    }
+
+    /// Drops children that run outside of the group's polls.
+    pub(super) fn drop_spawned(&mut self, children: Vec<(usize, C)>) {
+        for (index, child) in children {
+            self.drop_part(child);
+            self.admission.log_finished(index, Outcome::Dropped);
+            self.admission.finish(index, Outcome::Dropped);
+        }
+        self.admission.admit_next(&mut self.set);
     }
 
     fn abort_polled(&mut self) {

@@ -16,12 +16,13 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 use self::hooks::Hooks;
 use crate::admission::{Admission, Refused, Shared, Vacancy};
 use crate::child::key::Key;
-use crate::child::set::ChildSet;
+use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
 use crate::reason::{CancelError, Reason};
+use crate::set::Budget;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
@@ -44,9 +45,10 @@ use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 /// | [`local`](Self::local) | [`LocalBoxed`](crate::LocalBoxed) | any futures | a box |
 /// | [`unboxed`](Self::unboxed) | [`Plain`](crate::Plain) | futures of one type | none |
 /// | [`on`](Self::on) | [`Spawned`](crate::Spawned) | `Send + 'static` | a spawn |
+/// | [`on_local`](Self::on_local) | [`SpawnedLocal`](crate::SpawnedLocal) | `'static` | a spawn |
 ///
 /// `P` is the policy and `O` its output. Both have defaults, so a group's type is `Group<Boxed<'a,
-/// T, E>>`. Except for `on`, a group spawns nothing; it needs no runtime.
+/// T, E>>`. Except for `on` and `on_local`, a group spawns nothing; it needs no runtime.
 ///
 /// See [Hazards](crate#hazards) for what to watch out for.
 ///
@@ -97,6 +99,10 @@ use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 /// is polled again in the group's next poll. After its first poll, a child is polled only if it was
 /// woken.
 ///
+/// If a few children in a row yield, with none finished between, the poll ends as well, and the
+/// next one goes on there. It is then the executor that wants the task to yield: tokio makes all
+/// its resources pending once a task has used its budget.
+///
 /// # Examples
 ///
 /// ```
@@ -125,6 +131,9 @@ pub struct Group<
     set: C::Set,
     /// The blocks with woken children that the poll in progress has not looked at.
     ready: ReadyBlocks,
+    /// What is left for the task's poll, which is over once the group, or a `go` or a `feed` of it,
+    /// is pending.
+    budget: Budget,
     /// Gone once it has panicked.
     policy: Option<P>,
     /// The first panic of user code.
@@ -139,7 +148,7 @@ pub struct Group<
     on_cancel: Option<fn(O, CancelError) -> O>,
     on_stop: OnStop,
     /// How the group is polled and finished, captured where the bounds were known.
-    advance: fn(&mut Self, &mut usize) -> poll::Driven,
+    advance: fn(&mut Self, &mut Budget, poll::Extent) -> poll::Driven,
     finish: fn(&mut P, &Reason) -> O,
 }
 
@@ -291,8 +300,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.is_closing()
     }
 
-    /// Returns `true` if nothing runs and nothing waits, and newcomers are accepted.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self) -> Option<bool> {
         self.admission.is_idle()
     }
 
@@ -324,7 +333,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline]
     pub(crate) fn admit<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
         self.admission.prepare(&mut child);
-        match self.vacancy() {
+        match self.find_vacancy() {
             Some(vacancy) => {
                 vacancy.insert(child);
                 Ok(())
@@ -337,7 +346,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline]
     pub(crate) fn enqueue<A: Child<C>>(&mut self, mut child: A) {
         self.admission.prepare(&mut child);
-        match self.vacancy() {
+        match self.find_vacancy() {
             Some(vacancy) => vacancy.insert(child),
             // A child that is refused is dropped here, unlocked.
             None => drop(self.admission.queue(&mut Some(child), false)),
@@ -347,7 +356,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Does the same, but gives one back that is refused.
     pub(crate) fn try_enqueue<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
         self.admission.prepare(&mut child);
-        match self.vacancy() {
+        match self.find_vacancy() {
             Some(vacancy) => {
                 vacancy.insert(child);
                 Ok(())
@@ -357,6 +366,23 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 let answer = self.admission.queue(&mut child, true);
                 Refused::give_back(answer, child)
             }
+        }
+    }
+
+    /// Returns a [vacancy](Self::vacancy), perhaps that of a child which has ended on its executor:
+    /// without one, the policy is told of all such children.
+    #[inline(always)]
+    fn find_vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            self.take_ends();
+        }
+        self.vacancy()
+    }
+
+    #[inline(never)]
+    fn take_ends(&mut self) {
+        if self.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
+            self.advance(&mut Budget::new());
         }
     }
 
@@ -412,7 +438,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn replace_policy<Q, R>(
         mut self,
         policy: Q,
-        advance: fn(&mut Group<C, Q, R>, &mut usize) -> poll::Driven,
+        advance: fn(&mut Group<C, Q, R>, &mut Budget, poll::Extent) -> poll::Driven,
         finish: fn(&mut Q, &Reason) -> R,
     ) -> Group<C, Q, R> {
         let (retired, empty) = (self.admission.retired(), self.set.empty());
@@ -420,6 +446,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             admission: core::mem::replace(&mut self.admission, retired),
             set: core::mem::replace(&mut self.set, empty),
             ready: self.ready,
+            budget: self.budget,
             policy: Some(policy),
             panic: core::mem::take(&mut self.panic),
             hooks: self.hooks.take(),

@@ -1,9 +1,14 @@
 //! Delivers events to the observer: before each round, and at each poll's end.
 
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
 use super::Group;
 use super::hooks::Hooks;
 use crate::child::Kind;
 use crate::child::attach::AsObserver;
+use crate::child::set::{ChildSet, SpawnChild};
+use crate::observe::{Event, PollObserver, around_poll};
 use crate::reason::Reason;
 use crate::util::panic::catch;
 
@@ -18,21 +23,39 @@ impl<C: Kind> Hooks<C> {
         self.observer.is_some()
     }
 
-    /// Polls a child, surrounded by the observer if there is one.
+    /// Polls a child, surrounded by what the observer has asked for.
     pub(super) fn around_poll<R>(&mut self, index: usize, poll: impl FnOnce() -> R) -> R {
-        let Some(observer) = &mut self.observer else {
-            return poll();
-        };
-        let (mut poll, mut answer) = (Some(poll), None);
-        observer.as_observer().around(index, &mut || {
-            if let Some(poll) = poll.take() {
-                answer = Some(poll());
+        match &self.polls {
+            None => poll(),
+            Some(polls) => {
+                let name = polls.names.get(&index).map(|name| &**name);
+                around_poll(&*polls.observer, index, name, poll)
             }
-        });
-        match (answer, poll) {
-            (Some(answer), _) => answer,
-            (None, Some(poll)) => poll(),
-            (None, None) => unreachable!("a poll that was begun has returned"),
+        }
+    }
+}
+
+/// What surrounds the children's polls.
+pub(super) struct ObservedPolls {
+    observer: Arc<dyn PollObserver>,
+    /// The names of the running children that have one.
+    names: BTreeMap<usize, Arc<str>>,
+}
+
+impl ObservedPolls {
+    pub(super) fn new(observer: Arc<dyn PollObserver>) -> Self {
+        Self { observer, names: BTreeMap::new() }
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Started { index, name: Some(name), .. } => {
+                self.names.insert(*index, Arc::clone(name));
+            }
+            Event::Finished { index: Some(index), name: Some(_), .. } => {
+                self.names.remove(index);
+            }
+            _ => {}
         }
     }
 }
@@ -45,13 +68,16 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let Some(hooks) = &mut self.hooks else {
             return false;
         };
-        let Hooks { observer, events, .. } = &mut **hooks;
+        let Hooks { observer, polls, events, .. } = &mut **hooks;
         let Some(boxed) = observer else {
             return false;
         };
         self.admission.take_events(events);
         if events.is_empty() {
             return false;
+        }
+        if let Some(polls) = polls {
+            events.iter().for_each(|event| polls.note(event));
         }
         let told = catch(|| {
             let observer = boxed.as_observer();
@@ -60,10 +86,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         events.clear();
         events.shrink_to(KEPT_EVENTS);
         if let Err(payload) = told {
-            self.admission.end_log();
-            let observer = observer.take();
             self.panic.keep(payload);
-            self.panic.guard(|| drop(observer));
+            self.end_observing();
             self.stop(Reason::Panicked);
         }
         true
@@ -76,10 +100,19 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 break;
             }
         }
+        self.end_observing();
+    }
+
+    fn end_observing(&mut self) {
         self.admission.end_log();
         if let Some(hooks) = &mut self.hooks {
-            let observer = hooks.observer.take();
+            let (observer, polls) = (hooks.observer.take(), hooks.polls.take());
             self.panic.guard(|| drop(observer));
+            self.panic.guard(|| drop(polls));
+            if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+                self.panic.guard(|| self.set.observe_polls(None));
+                self.panic.guard(|| self.admission.end_poll_observer());
+            }
         }
     }
 }

@@ -29,12 +29,10 @@ use crate::child::{Children, Kind};
 use crate::observe::Outcome;
 use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
+use crate::set::Budget;
 use crate::token::CancelToken;
 use crate::util::current;
 use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
-
-/// How many children one poll of a group polls, however many are ready.
-pub(crate) const POLLS: usize = 4096;
 
 /// What came of polling the children.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,6 +43,16 @@ pub(crate) enum Driven {
     Idle,
     /// The budget is spent.
     Spent,
+}
+
+/// How far the children are polled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Until some have finished, none is ready, or the budget is spent. A round that was begun is
+    /// gone through to its end.
+    Progress,
+    /// The child that was admitted last, then a round of those that were woken.
+    Newcomer,
 }
 
 /// Whose code runs at the moment; a panic is its.
@@ -100,33 +108,40 @@ impl<C: Kind> Endings<C> {
     }
 }
 
-/// Polls the children until some have finished, none is ready, or the budget is spent. A round
-/// that was begun is gone through to its end.
+/// Polls the children, as far as `extent` says.
 ///
 /// With `FETCHED`, a child that has finished keeps its room until its result is fetched from the
 /// policy and [`Group::release`] is called.
 pub(crate) fn advance<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
-    budget: &mut usize,
+    budget: &mut Budget,
+    extent: Extent,
 ) -> Driven
 where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    let mut turn = Turn { stage: Stage::Group, returned: None, stop: None };
-    // One guard for all the children of the poll; the stage tells whose panic it was.
-    match catch(|| drive::<C, P, O, FETCHED>(group, budget, &mut turn)) {
-        Ok(driven) => driven,
-        Err(payload) => {
-            recover(group, budget, turn, payload);
-            Driven::Progress
+    let drive = match extent {
+        Extent::Progress => drive::<C, P, O, FETCHED>,
+        Extent::Newcomer => drive_newcomer::<C, P, O, FETCHED>,
+    };
+    loop {
+        let mut turn = Turn { stage: Stage::Group, returned: None, stop: None };
+        // One guard for all the children of the poll; the stage tells whose panic it was.
+        match catch(|| drive(group, budget, &mut turn)) {
+            Ok(driven) => return driven,
+            Err(payload) => recover(group, budget, turn, payload),
+        }
+        // After a sibling's panic, too, the child of a `go` is to begin.
+        if extent == Extent::Progress || !group.set.blocks().has_newcomer() || budget.polls == 0 {
+            return Driven::Progress;
         }
     }
 }
 
 fn drive<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
-    budget: &mut usize,
+    budget: &mut Budget,
     turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
 ) -> Driven
 where
@@ -135,12 +150,15 @@ where
 {
     // Rounds in a row without a child to poll, though the task was notified.
     let mut empty = 0;
-    while *budget != 0 {
+    while !budget.is_spent() {
         group.prepare_round();
         if !group.set.blocks().is_in_round() && !group.start_round() {
             // The notification may have been a cancel's: then the queue is dropped, and wakes
             // what it may.
             if group.is_stopped() && group.admission.phase() == Phase::Open {
+                continue;
+            }
+            if group.hooks.is_some() && group.poll_deadline_after_round() {
                 continue;
             }
             // A second look, for notifications meanwhile; not for ever, though others come: the
@@ -151,19 +169,62 @@ where
             }
             continue;
         }
-        if drive_round::<C, P, O, FETCHED>(group, budget, turn) {
+        if drive_round::<C, P, O, FETCHED>(group, budget, turn, false) {
             return Driven::Progress;
         }
     }
     Driven::Spent
 }
 
-/// Goes on with the round to its end, or until the budget is spent. Returns `true` if children
-/// have finished.
+/// Goes through a round, and sees to it that the child that was admitted last has begun. There is
+/// budget for one child at least.
+fn drive_newcomer<C, P, O, const FETCHED: bool>(
+    group: &mut Group<C, P, O>,
+    budget: &mut Budget,
+    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
+) -> Driven
+where
+    C: Children,
+    P: Policy<C::Ok, C::Err, Output = O>,
+{
+    group.set.blocks().begin_turn();
+    group.prepare_round();
+    group.take_in();
+    let alone = group.set.blocks().has_one_newcomer();
+    if alone {
+        // Most are, and need no look at the others.
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, true);
+    } else {
+        budget.polls -= 1;
+    }
+    // A round that was begun is finished first.
+    let mut rounds = 1 + usize::from(group.set.blocks().is_in_round());
+    while rounds > 0 && !budget.is_spent() && group.may_have_ready() {
+        group.prepare_round();
+        if !group.set.blocks().is_in_round() && !group.start_round() {
+            break;
+        }
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, false);
+        rounds -= 1;
+    }
+    if !alone {
+        let is_left = budget.is_spent() && group.set.blocks().has_newcomer();
+        budget.polls += 1;
+        if is_left {
+            budget.permit_a_yield();
+            drive_round::<C, P, O, FETCHED>(group, budget, turn, true);
+        }
+    }
+    Driven::Idle
+}
+
+/// Goes on with the round to its end, or until the budget is spent; with `newest`, polls the child
+/// that was admitted last instead. Returns `true` if children have finished.
 fn drive_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
-    budget: &mut usize,
+    budget: &mut Budget,
     turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
+    newest: bool,
 ) -> bool
 where
     C: Children,
@@ -181,6 +242,7 @@ where
         let Turn { stage, returned, stop } = &mut *turn;
         *stage = Stage::Child;
         let over = set.blocks().poll_round(
+            newest,
             budget,
             returned,
             |child, index, cx| {
@@ -256,8 +318,11 @@ where
                 return true;
             }
         }
+        if over && group.hooks.is_some() {
+            group.poll_deadline_after_round();
+        }
         group.admission.admit_next(&mut group.set);
-        if over || *budget == 0 {
+        if over || newest || budget.is_spent() {
             return progress;
         }
     }
@@ -267,7 +332,7 @@ where
 #[cold]
 fn recover<C: Kind, P, O, R>(
     group: &mut Group<C, P, O>,
-    budget: &mut usize,
+    budget: &mut Budget,
     turn: Turn<R>,
     payload: Payload,
 ) {
@@ -279,7 +344,7 @@ fn recover<C: Kind, P, O, R>(
     };
     let blocks = group.set.blocks();
     let (key, index) = blocks.interrupted();
-    *budget -= blocks.recover_counts();
+    budget.polls -= blocks.recover_counts();
     if told.is_none() {
         // The value goes with the destructor's panic, which may be its own.
         let _ = catch(|| drop(turn.returned)).map_err(discard);
@@ -300,14 +365,16 @@ fn recover<C: Kind, P, O, R>(
 // === polling ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Polls the group by the task of `cx`, with a new budget.
+    /// Polls the group by the task of `cx`, with what is left of the budget of the task's poll.
     pub(crate) fn poll_with<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
         self.begin_poll(cx);
-        let answer = poll(self, cx, &mut { POLLS });
+        let mut budget = self.budget;
+        let answer = poll(self, cx, &mut budget);
+        self.budget = budget;
         self.end_poll(cx, answer.is_pending(), false);
         answer
     }
@@ -317,16 +384,72 @@ impl<C: Kind, P, O> Group<C, P, O> {
         owner: &mut X,
         group: impl Fn(&mut X) -> &mut Self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut X, &mut Context<'_>, &mut usize) -> Poll<R>,
+        poll: impl FnOnce(&mut X, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
         group(owner).begin_poll(cx);
-        let answer = poll(owner, cx, &mut { POLLS });
+        let mut budget = group(owner).budget;
+        let answer = poll(owner, cx, &mut budget);
+        group(owner).budget = budget;
         group(owner).end_poll(cx, answer.is_pending(), true);
         answer
     }
 
+    /// Returns `true` if a loop of ready `go`s or `next`s has spent the budget of the task's poll:
+    /// the task yields, so that it polls its other futures, and is woken at once.
+    #[inline]
+    pub(crate) fn must_yield(&mut self, cx: &Context<'_>) -> bool {
+        self.budget.is_spent() && self.yield_task(cx)
+    }
+
+    #[cold]
+    fn yield_task(&mut self, cx: &Context<'_>) -> bool {
+        if self.budget.has_ended() {
+            self.renew_budget();
+            return false;
+        }
+        self.budget.end();
+        cx.waker().wake_by_ref();
+        true
+    }
+
+    #[cold]
+    fn renew_budget(&mut self) {
+        let ready = self.ready.merge(self.admission.parent.peek_ready());
+        self.budget.renew(|| self.set.blocks().count_woken(ready));
+    }
+
+    /// Polls the child that a `go` has admitted, and goes through a round. There is budget for one
+    /// child at least.
+    #[inline]
+    pub(crate) fn start_newcomer(&mut self, cx: &mut Context<'_>) {
+        if self.hooks.is_some() || self.admission.has_semaphore() {
+            let _ = Self::poll_through(
+                self,
+                |group| group,
+                cx,
+                |group, _, budget| {
+                    group.drive_newcomer(budget);
+                    Poll::Ready(())
+                },
+            );
+        } else {
+            // The task goes on, so it need not be told of what wakes the children.
+            let mut budget = self.budget;
+            self.drive_newcomer(&mut budget);
+            self.budget = budget;
+        }
+    }
+
+    pub(crate) fn drive_newcomer(&mut self, budget: &mut Budget) {
+        (self.advance)(self, budget, Extent::Newcomer);
+    }
+
     fn begin_poll(&mut self, cx: &mut Context<'_>) {
         self.ready = self.ready.merge(self.admission.parent.begin_poll(cx));
+        if self.budget.has_ended() {
+            let ready = self.ready;
+            self.budget.renew(|| self.set.blocks().count_woken(ready));
+        }
         self.set.blocks().begin_turn();
         self.admission.begin_poll();
         if let Some(hooks) = &mut self.hooks {
@@ -335,8 +458,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Polls the children until some have finished, none is ready, or the budget is spent.
-    pub(crate) fn advance(&mut self, budget: &mut usize) -> Driven {
-        (self.advance)(self, budget)
+    pub(crate) fn advance(&mut self, budget: &mut Budget) -> Driven {
+        (self.advance)(self, budget, Extent::Progress)
     }
 
     /// Does what comes before a round: timers, a stop, a permit.
@@ -358,7 +481,21 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Starts the next round. Returns `false` if no child is to be polled.
     fn start_round(&mut self) -> bool {
         let ready = core::mem::take(&mut self.ready).merge(self.admission.parent.take_ready());
+        self.take_in();
+        self.set.blocks().start_round(ready);
+        let ending = self.admission.until_stop();
+        if !ending.is_empty() {
+            self.end_children(&ending);
+        }
+        self.set.blocks().is_in_round()
+    }
+
+    /// Moves the children that have started into the set.
+    fn take_in(&mut self) {
         self.admission.take_in(&mut self.set);
+        if self.set.has_lost() {
+            self.drop_lost();
+        }
         if self.hooks.is_some() {
             // Before the children that were taken in are polled.
             self.deliver_events();
@@ -366,12 +503,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 self.drop_stopped();
             }
         }
-        self.set.blocks().start_round(ready);
-        let ending = self.admission.until_stop();
-        if !ending.is_empty() {
-            self.end_children(&ending);
-        }
-        self.set.blocks().is_in_round()
     }
 
     /// Ends the children with these indexes, which are in order: drops those that run elsewhere,
@@ -382,23 +513,34 @@ impl<C: Kind, P, O> Group<C, P, O> {
             let is_meant = |index| indexes.binary_search(&index).is_ok();
             return self.set.blocks().add_to_round(is_meant);
         }
-        for &index in indexes {
-            // One that has reported by now is in the blocks, and its result is told.
-            if let Some(child) = self.set.take_spawned(index) {
-                self.drop_spawned(index, child);
-            }
-        }
-        self.admission.admit_next(&mut self.set);
+        // One that has reported by now is in the blocks, and its result is told.
+        let take = |&index| Some((index, self.set.take_spawned(index)?));
+        let children = indexes.iter().filter_map(take).collect();
+        self.drop_spawned(children);
+    }
+
+    /// Returns `true` if there may be children to poll.
+    fn may_have_ready(&mut self) -> bool {
+        self.ready.any()
+            || self.admission.parent.is_notified()
+            || self.set.blocks().has_waiting()
+            || self.admission.has_ready(&self.set)
     }
 
     /// Resolves, after the children were polled, if that was the end.
-    pub(crate) fn conclude(&mut self, budget: &mut usize) -> Poll<O> {
-        self.end_daemons(budget);
-        self.try_resolve()
+    pub(crate) fn conclude(&mut self, budget: &mut Budget) -> Poll<O> {
+        loop {
+            self.end_daemons(budget);
+            let resolved = self.try_resolve();
+            if resolved.is_ready() || self.hooks.is_none() || !self.poll_deadline() {
+                return resolved;
+            }
+            while self.advance(budget) == Driven::Progress {}
+        }
     }
 
     /// Ends the daemons if nothing else is left.
-    pub(crate) fn end_daemons(&mut self, budget: &mut usize) {
+    pub(crate) fn end_daemons(&mut self, budget: &mut Budget) {
         self.deliver_events();
         if self.admission.has_only_daemons() {
             self.stop(Reason::Finished);
@@ -411,8 +553,13 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.is_resolved() {
             return;
         }
+        if pending {
+            self.budget.end();
+        }
         // A notification before a round that took the whole poll is still to be looked at.
+        let passed = pending && self.hooks.is_some() && self.poll_deadline();
         let left = self.admission.end_poll(has_waiter)
+            || passed
             || self.ready.any()
             || self.admission.has_ready(&self.set)
             || self.set.blocks().has_ready()
@@ -492,7 +639,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.is_resolved() || !self.set.blocks().is_empty() || !self.admission.try_close() {
             return Poll::Pending;
         }
-        self.panic.guard(|| self.admission.parent.disarm());
+        self.admission.parent.disarm();
         // A cancel, or an abort in the queue, may have come just now.
         self.drop_waiting();
         if self.hooks.is_some() {
@@ -505,7 +652,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         let output = output.and_then(|output| self.apply_on_cancel(output));
         self.drop_observer();
-        self.panic.guard(|| self.admission.announce_end());
+        // The waker of a waiter may panic here, which is none of the group's: the output is not
+        // replaced.
+        let _ = catch(|| self.admission.announce_end()).map_err(discard);
         self.give_out(output)
     }
 
@@ -549,7 +698,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         // A panic that was caught and never came out goes with the group. One of a destructor
         // that runs here is resumed when all have run.
         self.panic.discard();
-        self.panic.guard(|| self.admission.parent.disarm());
+        self.admission.parent.disarm();
         self.cancel(Reason::Dropped);
         let unpolled = self.admission.abort(&mut self.set);
         while let Some((index, dropped)) = self.set.blocks().drop_one() {

@@ -13,7 +13,8 @@ use crate::reason::Reason;
 
 /// Is told what happens in a group; set by [`Group::with_observer`](crate::Group::with_observer).
 ///
-/// A closure `|event: &Event| …` is an observer. So is a pair of observers.
+/// A closure `|event: &Event| …` is an observer. So is a pair of observers. One that is to surround
+/// the polls of the children, too, implements [`around`](Self::around).
 ///
 /// # Order
 ///
@@ -68,10 +69,100 @@ pub trait Observer {
     /// Is told one event.
     fn on_event(&mut self, event: &Event);
 
-    /// Polls a child by calling `poll` once. An observer can enter a span meanwhile.
-    #[doc(hidden)]
-    fn around(&mut self, _index: usize, poll: &mut dyn FnMut()) {
-        poll();
+    /// Returns what surrounds each poll of a child, or `None` if nothing does.
+    ///
+    /// It is called once, by [`with_observer`](crate::Group::with_observer). What it returns is
+    /// called on the thread that polls the child: that is the group's, or for a child of
+    /// [`Group::on`](crate::Group::on) one of the executor's.
+    ///
+    /// # Examples
+    ///
+    /// An observer that finds the children that block, by the time that a poll takes:
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// use errgroup::{Event, Group, Observer, PollObserver, task};
+    ///
+    /// #[derive(Default)]
+    /// struct Blocking(Mutex<Vec<String>>);
+    ///
+    /// impl PollObserver for Blocking {
+    ///     fn around_poll(&self, index: usize, name: Option<&str>, poll: &mut dyn FnMut()) {
+    ///         let start = Instant::now();
+    ///         poll();
+    ///         if start.elapsed() > Duration::from_millis(10) {
+    ///             self.0.lock().unwrap().push(format!("#{index} {}", name.unwrap_or("")));
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// struct Watch(Arc<Blocking>);
+    ///
+    /// impl Observer for Watch {
+    ///     fn on_event(&mut self, _: &Event) {}
+    ///
+    ///     fn around(&mut self) -> Option<Arc<dyn PollObserver>> {
+    ///         Some(Arc::clone(&self.0) as _)
+    ///     }
+    /// }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let found = Arc::new(Blocking::default());
+    /// let mut group = Group::new().with_observer(Watch(Arc::clone(&found)));
+    /// group.queue(task(async { Ok::<(), ()>(()) }).name("quick"));
+    /// group.queue(task(async { Ok(std::thread::sleep(Duration::from_millis(30))) }).name("slow"));
+    /// assert_eq!(group.await, Ok(()));
+    /// assert_eq!(*found.0.lock().unwrap(), ["#1 slow"]);
+    /// # });
+    /// ```
+    fn around(&mut self) -> Option<Arc<dyn PollObserver>> {
+        None
+    }
+}
+
+/// Surrounds the polls of a group's children, on the threads on which these run; returned by
+/// [`Observer::around`].
+///
+/// So it can time the polls, enter a span, or set a thread-local while a child runs.
+///
+/// # Panics
+///
+/// A panic of it is treated as one of the child that is polled.
+pub trait PollObserver: Send + Sync {
+    /// Polls a child by calling `poll`, once.
+    ///
+    /// `index` is the child's number in the order of admission, and `name` its
+    /// [name](crate::Task::name). Several threads may call this at the same time, for different
+    /// children. No lock is held.
+    ///
+    /// A child of [`Group::on`](crate::Group::on) may be polled before the observer is told that it
+    /// has started, since the group tells the events when it is polled itself. A poll that follows
+    /// the drop of the group, and only drops the child, is not surrounded.
+    ///
+    /// If it returns without having called `poll`, the child is polled after it. A second call does
+    /// nothing.
+    fn around_poll(&self, index: usize, name: Option<&str>, poll: &mut dyn FnMut());
+}
+
+/// Polls a child, surrounded by an observer.
+pub(crate) fn around_poll<R>(
+    observer: &dyn PollObserver,
+    index: usize,
+    name: Option<&str>,
+    poll: impl FnOnce() -> R,
+) -> R {
+    let (mut poll, mut answer) = (Some(poll), None);
+    observer.around_poll(index, name, &mut || {
+        if let Some(poll) = poll.take() {
+            answer = Some(poll());
+        }
+    });
+    match (answer, poll) {
+        (Some(answer), _) => answer,
+        (None, Some(poll)) => poll(),
+        (None, None) => unreachable!("a poll that was begun has returned"),
     }
 }
 
@@ -81,16 +172,31 @@ impl<F: FnMut(&Event)> Observer for F {
     }
 }
 
-/// Both are told each event, the first observer first.
+/// Both are told each event, the first observer first, and the first one's
+/// [surroundings](Observer::around) are the outer ones.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     fn on_event(&mut self, event: &Event) {
         self.0.on_event(event);
         self.1.on_event(event);
     }
 
-    fn around(&mut self, index: usize, poll: &mut dyn FnMut()) {
-        let (first, second) = self;
-        first.around(index, &mut || second.around(index, poll));
+    fn around(&mut self) -> Option<Arc<dyn PollObserver>> {
+        match (self.0.around(), self.1.around()) {
+            (Some(outer), Some(inner)) => Some(Arc::new(Both { outer, inner })),
+            (outer, inner) => outer.or(inner),
+        }
+    }
+}
+
+struct Both {
+    outer: Arc<dyn PollObserver>,
+    inner: Arc<dyn PollObserver>,
+}
+
+impl PollObserver for Both {
+    fn around_poll(&self, index: usize, name: Option<&str>, poll: &mut dyn FnMut()) {
+        let inner = &mut || self.inner.around_poll(index, name, poll);
+        self.outer.around_poll(index, name, inner);
     }
 }
 

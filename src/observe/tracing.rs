@@ -1,10 +1,12 @@
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use core::fmt;
 
 use ::tracing::{Level, Span, event, field, info_span};
 
-use super::{Event, Observer, Outcome};
+use super::{Event, Observer, Outcome, PollObserver};
 use crate::reason::Reason;
+use crate::util::lock::Mutex;
 
 /// An [`Observer`] that passes the events on to [`tracing`](https://docs.rs/tracing). Each child
 /// has a span of its own, a child of the group's span.
@@ -23,9 +25,9 @@ use crate::reason::Reason;
 /// | the event `limit changed` | `DEBUG` | `limit`, if there is one |
 ///
 /// Their target is `errgroup`. The events are in the group's span. What a child logs while it is
-/// polled is in the child's span, which is not entered when the child is dropped. A child of
-/// [`Group::on`](crate::Group::on) is polled by its executor, where its span is not entered:
-/// instrument such a child itself.
+/// polled is in the child's span, which is not entered when the child is dropped. The span of a
+/// child of [`Group::on`](crate::Group::on) is entered on the executor's threads. There it begins
+/// with the child's first poll if that comes before the group's.
 ///
 /// # Cost
 ///
@@ -51,9 +53,14 @@ use crate::reason::Reason;
 /// # });
 /// ```
 pub struct TracingObserver {
+    spans: Arc<Spans>,
+}
+
+/// The spans of a group and its children, which are entered on any thread.
+struct Spans {
     group: Span,
-    /// The spans of the running children, except for disabled ones.
-    children: BTreeMap<usize, Span>,
+    /// Those of the running children, except for disabled ones.
+    children: Mutex<BTreeMap<usize, Arc<Span>>>,
 }
 
 /// Makes an event in the span of an observer's group.
@@ -61,7 +68,7 @@ macro_rules! tell {
     ($observer:expr, $level:ident, $($fields:tt)*) => {
         event!(
             target: "errgroup",
-            parent: $observer.group.id().or_else(current),
+            parent: $observer.spans.group.id().or_else(current),
             Level::$level,
             $($fields)*
         )
@@ -80,21 +87,7 @@ impl TracingObserver {
     /// let group = Group::<Boxed<'_, (), ()>>::new().with_observer(TracingObserver::new(span));
     /// ```
     pub fn new(group: Span) -> Self {
-        Self { group, children: BTreeMap::new() }
-    }
-
-    fn start(&mut self, index: usize, name: Option<&str>) {
-        let span = info_span!(
-            target: "errgroup",
-            parent: self.group.id().or_else(current),
-            "child",
-            index,
-            name,
-            outcome = field::Empty,
-        );
-        if !span.is_disabled() {
-            self.children.insert(index, span);
-        }
+        Self { spans: Arc::new(Spans { group, children: Mutex::default() }) }
     }
 
     fn finish(&mut self, index: Option<usize>, name: Option<&str>, outcome: Outcome) {
@@ -102,7 +95,9 @@ impl TracingObserver {
             tell!(self, DEBUG, name, "dropped before it started");
             return;
         };
-        if let Some(span) = self.children.remove(&index) {
+        // The subscriber is told under no lock.
+        let span = self.spans.children.lock().remove(&index);
+        if let Some(span) = span {
             span.record("outcome", field::debug(outcome));
         }
     }
@@ -112,6 +107,39 @@ impl TracingObserver {
             Reason::Finished | Reason::Done => tell!(self, DEBUG, %reason, "stopped"),
             _ => tell!(self, INFO, %reason, "stopped"),
         }
+    }
+}
+
+impl Spans {
+    /// Returns the span of a child, made now if it has none, or `None` if it is disabled.
+    fn of_child(&self, index: usize, name: Option<&str>) -> Option<Arc<Span>> {
+        let known = self.children.lock().get(&index).cloned();
+        if known.is_some() {
+            return known;
+        }
+        let span = info_span!(
+            target: "errgroup",
+            parent: self.group.id().or_else(current),
+            "child",
+            index,
+            name,
+            outcome = field::Empty,
+        );
+        if span.is_disabled() {
+            return None;
+        }
+        // Another thread may have made one meanwhile. The subscriber is told under no lock.
+        let span = Arc::new(span);
+        let first = Arc::clone(self.children.lock().entry(index).or_insert(Arc::clone(&span)));
+        Some(first)
+    }
+}
+
+impl PollObserver for Spans {
+    fn around_poll(&self, index: usize, name: Option<&str>, poll: &mut dyn FnMut()) {
+        let span = self.of_child(index, name);
+        let _entered = span.as_ref().map(|span| span.enter());
+        poll();
     }
 }
 
@@ -130,7 +158,9 @@ impl Default for TracingObserver {
 impl Observer for TracingObserver {
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Started { index, name } => self.start(*index, name.as_deref()),
+            Event::Started { index, name } => {
+                self.spans.of_child(*index, name.as_deref());
+            }
             Event::Finished { index, name, outcome } => {
                 self.finish(*index, name.as_deref(), *outcome);
             }
@@ -143,17 +173,16 @@ impl Observer for TracingObserver {
         }
     }
 
-    fn around(&mut self, index: usize, poll: &mut dyn FnMut()) {
-        let _entered = self.children.get(&index).map(Span::enter);
-        poll();
+    fn around(&mut self) -> Option<Arc<dyn PollObserver>> {
+        Some(Arc::clone(&self.spans) as _)
     }
 }
 
 impl fmt::Debug for TracingObserver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TracingObserver")
-            .field("group", &self.group)
-            .field("running", &self.children.len())
+            .field("group", &self.spans.group)
+            .field("running", &self.spans.children.lock().len())
             .finish_non_exhaustive()
     }
 }

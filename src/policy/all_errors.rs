@@ -56,7 +56,7 @@ impl<E> AllErrors<E> {
     /// # });
     /// ```
     pub fn new() -> Self {
-        Self { errors: Errors::none(), tolerated: None }
+        Self { errors: Errors::default(), tolerated: None }
     }
 
     /// Stops the group at the first error. The errors that come until its end are kept as well.
@@ -124,8 +124,12 @@ impl<T, E> Policy<T, E> for AllErrors<E> {
     }
 
     fn finish(&mut self, _: &Reason) -> Self::Output {
-        let errors = self.errors.take();
+        let errors = core::mem::take(&mut self.errors);
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    fn may_stop_at_ok(&self) -> bool {
+        false
     }
 }
 

@@ -95,6 +95,10 @@ impl<T, E> Policy<T, E> for Collect<T, E> {
             None => Ok(self.values.take_all()),
         }
     }
+
+    fn may_stop_at_ok(&self) -> bool {
+        false
+    }
 }
 
 impl<T, E> fmt::Debug for Collect<T, E> {

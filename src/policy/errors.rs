@@ -45,16 +45,8 @@ use crate::reason::CancelError;
 pub struct Errors<E>(Vec<E>);
 
 impl<E> Errors<E> {
-    pub(super) fn none() -> Self {
-        Self(Vec::new())
-    }
-
     pub(super) fn push(&mut self, error: E) {
         self.0.push(error);
-    }
-
-    pub(super) fn take(&mut self) -> Self {
-        core::mem::replace(self, Self::none())
     }
 
     /// Returns how many errors there are.
@@ -164,7 +156,7 @@ impl<E> FromIterator<E> for Errors<E> {
 
 impl<E> Default for Errors<E> {
     fn default() -> Self {
-        Self::none()
+        Self(Vec::new())
     }
 }
 

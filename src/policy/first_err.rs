@@ -72,4 +72,8 @@ impl<T, E> Policy<T, E> for FirstErr<E> {
     fn finish(&mut self, _: &Reason) -> Self::Output {
         self.first.take().map_or(Ok(()), Err)
     }
+
+    fn may_stop_at_ok(&self) -> bool {
+        false
+    }
 }

@@ -11,6 +11,10 @@ use crate::reason::Reason;
 /// first `Ok` the group stops with [`Reason::Done`], and the errors that came before are dropped.
 /// The siblings are drained (polled on to their end), and their results are dropped. JavaScript's
 /// `Promise.any` gives the same result, but does not wait for the others.
+/// [`drop_on_stop`](crate::Group::drop_on_stop) drops them.
+///
+/// The token is cancelled while the value lives on. So a value must not hang on the group's token:
+/// a connection that listens to it, for example, would end with the others. Give it another token.
 ///
 /// If no child succeeds, the group resolves to all the [`Errors`], in the order in which they
 /// came. They are empty if no child finished: the group had none, or was cancelled first.
@@ -59,7 +63,7 @@ impl<T, E> FirstOk<T, E> {
     /// # });
     /// ```
     pub fn new() -> Self {
-        Self { first: None, errors: Errors::none() }
+        Self { first: None, errors: Errors::default() }
     }
 }
 
@@ -77,7 +81,7 @@ impl<T, E> Policy<T, E> for FirstOk<T, E> {
             _ if self.first.is_some() => Verdict::Continue,
             Ok(value) => {
                 self.first = Some(value);
-                self.errors = Errors::none();
+                self.errors = Errors::default();
                 Verdict::Stop(Reason::Done)
             }
             Err(error) => {
@@ -90,7 +94,7 @@ impl<T, E> Policy<T, E> for FirstOk<T, E> {
     fn finish(&mut self, _: &Reason) -> Self::Output {
         match self.first.take() {
             Some(value) => Ok(value),
-            None => Err(self.errors.take()),
+            None => Err(core::mem::take(&mut self.errors)),
         }
     }
 }

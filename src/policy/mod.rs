@@ -164,6 +164,13 @@ pub trait Policy<T, E> {
     /// nothing has stopped it. It is called once, when no child runs any more. It is not called
     /// after a panic, nor if the group is dropped before it resolves.
     fn finish(&mut self, why: &Reason) -> Self::Output;
+
+    /// Returns `true` if a child's `Ok` may stop the group. If not, the room of a spawned child
+    /// that has returned `Ok` is free before the policy is told.
+    #[doc(hidden)]
+    fn may_stop_at_ok(&self) -> bool {
+        true
+    }
 }
 
 /// Says if a group goes on after a child has finished. [`Policy::on_child`] returns it.

@@ -72,6 +72,10 @@ impl<T, E> Policy<T, E> for Settle<T, E> {
     fn finish(&mut self, _: &Reason) -> Self::Output {
         self.results.take_all()
     }
+
+    fn may_stop_at_ok(&self) -> bool {
+        false
+    }
 }
 
 impl<T, E> fmt::Debug for Settle<T, E> {

@@ -4,6 +4,7 @@ use core::mem::needs_drop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use super::budget::{Budget, YIELDS};
 use super::child_waker::{ChildWaker, ReadyBits};
 use super::slots::{SlotMut, Slots};
 use crate::util::sync::{Arc, ArcWake, waker_ref};
@@ -20,6 +21,8 @@ pub(super) struct Batch {
     pub(super) block: usize,
     /// These children have never been polled.
     pub(super) unpolled: bool,
+    /// There is one child, the newest of the set.
+    pub(super) newest: bool,
     /// How many there are.
     pub(super) count: usize,
     /// The slot of the child that is being polled.
@@ -33,6 +36,8 @@ pub(super) struct Batch {
     pub(super) todo: usize,
     /// The block's `vacant`, likewise.
     pub(super) vacant: usize,
+    /// What was taken out of the block's `unpolled`, since it is not part of the batch.
+    pub(super) others: usize,
 }
 
 pub(super) struct Block<C> {
@@ -105,6 +110,11 @@ impl<C> Block<C> {
         !self.vacant
     }
 
+    /// Gives the memory back that no child needs.
+    pub(super) fn trim(&mut self) {
+        self.slots.trim(self.vacant);
+    }
+
     /// Puts a child into a slot; there is one that takes it.
     #[inline]
     pub(super) fn insert(&mut self, child: C, index: usize) {
@@ -118,11 +128,25 @@ impl<C> Block<C> {
         *slot.index = index;
     }
 
-    /// Goes on with a batch. Returns `true` when it is over, `false` if `on_done` ended it.
+    /// Leaves the newest child as the only one in `unpolled`. Returns the others.
+    pub(super) fn single_out_newest(&mut self) -> usize {
+        let newest = 1 << (SLOTS - 1 - self.unpolled.leading_zeros() as usize);
+        core::mem::replace(&mut self.unpolled, newest) ^ newest
+    }
+
+    /// Puts back what was taken out of `unpolled`.
+    #[inline]
+    pub(super) fn restore_unpolled(&mut self, others: usize) {
+        self.unpolled |= others;
+    }
+
+    /// Goes on with a batch. Returns `true` when it is over, `false` if `on_done` ended it, or too
+    /// many children in a row have yielded.
     #[inline]
     pub(super) fn poll<R>(
         &mut self,
         batch: &mut Batch,
+        budget: &mut Budget,
         returned: &mut Option<R>,
         poll: &mut impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
         on_done: &mut impl FnMut(usize, R) -> bool,
@@ -133,6 +157,7 @@ impl<C> Block<C> {
         // The children still to be polled; the copy in the block, `todo`, outlasts a panic.
         let mut remaining = *todo;
         let (mut count, mut freed) = (batch.count, 0);
+        let (mut yields, mut pended, cost) = (budget.yields, budget.pended, budget.pending_cost());
         let mut go_on = true;
         while go_on && count != 0 {
             let waker = waker_ref(shared_waker);
@@ -168,13 +193,19 @@ impl<C> Block<C> {
                     let keeps = slot.waker.is_none() && !ChildWaker::is_unique(shared_waker);
                     if ChildWaker::end_poll(slot.waker.as_ref().unwrap_or(shared_waker)) {
                         *yielded |= bit;
+                        yields -= 1;
+                    } else {
+                        pended += 1;
+                        yields -= cost;
                     }
+                    go_on = yields != 0;
                     if keeps {
                         kept_by = Some(at);
                         break;
                     }
                     continue;
                 };
+                (yields, pended) = (YIELDS, 0);
                 if needs_drop::<C>() {
                     // The value must outlast a panic of the child's destructor.
                     *returned = Some(value);
@@ -202,6 +233,7 @@ impl<C> Block<C> {
                 }
             }
         }
+        (budget.yields, budget.pended) = (yields, pended);
         (batch.polled, batch.freed) = (batch.count - count, freed);
         go_on
     }
@@ -240,6 +272,11 @@ impl<C> Block<C> {
         if !ChildWaker::recycle(&self.shared_waker) {
             self.shared_waker = ChildWaker::new(&self.bits);
         }
+    }
+
+    /// Returns how many children were woken, at least, since their bits were taken.
+    pub(super) fn count_woken(&self) -> usize {
+        self.bits.peek().count_ones() as usize
     }
 
     /// Takes the bits of the children that were woken since the last call, except of those that

@@ -164,6 +164,11 @@ impl ReadyBits {
         }
     }
 
+    /// Returns the bits that are set now.
+    pub(super) fn peek(&self) -> usize {
+        self.bits.load(Ordering::Relaxed)
+    }
+
     /// Takes the bits that were set since the last call.
     pub(super) fn take_bits(&self) -> usize {
         // The load first: if no bit is set, no exclusive cache line is needed. Relaxed, since a

@@ -4,6 +4,8 @@
 use alloc::collections::VecDeque;
 
 use super::block::{Block, NO_BLOCK};
+use super::blocks::Blocks;
+use crate::util::sparse_queue::shrink;
 
 /// A queue of blocks, each of which links to the next; none is in it twice.
 pub(super) struct BlockList {
@@ -31,7 +33,7 @@ impl BlockList {
     #[inline]
     pub(super) fn push<C>(
         &mut self,
-        blocks: &mut [Block<C>],
+        blocks: &mut Blocks<C>,
         number: usize,
         link: impl Fn(&mut Block<C>) -> &mut u32,
     ) {
@@ -46,7 +48,7 @@ impl BlockList {
     #[inline]
     pub(super) fn pop<C>(
         &mut self,
-        blocks: &mut [Block<C>],
+        blocks: &mut Blocks<C>,
         link: impl Fn(&mut Block<C>) -> &mut u32,
     ) -> Option<usize> {
         let number = self.first()?;
@@ -73,6 +75,12 @@ impl RunQueue {
         self.last.count == 0 && self.earlier.is_empty()
     }
 
+    /// Returns `true` if there is exactly one entry.
+    #[inline]
+    pub(super) fn has_one(&self) -> bool {
+        self.last.count == 1 && self.earlier.is_empty()
+    }
+
     #[inline]
     pub(super) fn push(&mut self, block: usize) {
         let block = block as u32;
@@ -97,6 +105,19 @@ impl RunQueue {
         (run.count != 0).then_some((run.block as usize, run.count as usize))
     }
 
+    /// Removes the last entry, and returns it, or `None` if the queue is empty.
+    #[inline]
+    pub(super) fn pop_last(&mut self) -> Option<usize> {
+        let block = self.last.block as usize;
+        self.last.count = self.last.count.checked_sub(1)?;
+        if self.last.count == 0 {
+            if let Some(run) = self.earlier.pop_back() {
+                self.last = run;
+            }
+        }
+        Some(block)
+    }
+
     /// Removes `count` entries, no more than the first run has.
     pub(super) fn pop_many(&mut self, count: usize) {
         let Some(run) = self.earlier.front_mut() else {
@@ -106,6 +127,7 @@ impl RunQueue {
         run.count -= count as u32;
         if run.count == 0 {
             self.earlier.pop_front();
+            shrink(&mut self.earlier);
         }
     }
 }

@@ -11,13 +11,13 @@
 //! fixed when it starts: all children that have been woken by then, then all that were inserted
 //! and never polled, in the order of insertion; each is polled once. A turn goes on with rounds as
 //! long as children are woken or inserted, except that a child that was woken while it was polled
-//! has *yielded*: it is polled again in the next turn. A turn may end within a round; the next
-//! turn goes on there.
+//! has *yielded*: it is polled again in the next turn, or in a later one if the round goes on that
+//! long. A turn may end within a round; the next turn goes on there.
 //!
 //! # Invariants
 //!
 //! - A slot has a child exactly if its block's `vacant` has no bit for it; its `child` is
-//!   then `Some`. `polled_len` counts the children that have been polled.
+//!   then `Some`. `len` counts the children.
 //! - The unpolled children of a block are in slots in the order in which they came: a block takes
 //!   a child only into a slot behind them all. Each block that takes a child is the `current` one
 //!   or in `with_room`, once, and then its `in_with_room` is set; or it takes one only since the
@@ -28,6 +28,8 @@
 //!   them the same.
 
 mod block;
+mod blocks;
+mod budget;
 mod child_waker;
 mod lists;
 mod overflow;
@@ -38,15 +40,21 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use self::block::{Batch, Block, SLOTS};
+use self::block::{Batch, Block, SLOTS, bits};
+use self::blocks::Blocks;
+pub(crate) use self::budget::Budget;
 use self::lists::{BlockList, RunQueue};
 use self::overflow::Overflow;
+use self::slots::slots_in;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 use crate::util::sync::Arc;
 
-/// How many blocks an emptied set retains for the children to come.
+/// How many blocks a set retains for the children to come, if they are small.
 const RETAINED_BLOCKS: usize = 16;
+
+/// What these take at most, in bytes, for larger children.
+const RETAINED_BYTES: usize = 256 << 10;
 
 /// Names a child's slot, for as long as the child is in the set.
 #[derive(Clone, Copy)]
@@ -56,14 +64,17 @@ pub(crate) struct SlotKey {
 }
 
 pub struct BlockSet<C> {
-    blocks: Vec<Block<C>>,
+    blocks: Blocks<C>,
     overflow: Overflow,
     /// The block that gets the next child, if it takes one.
     current: usize,
     /// Other blocks that take children.
     with_room: Vec<usize>,
-    /// How many children have been polled and are still in the set.
-    polled_len: usize,
+    /// How many children there are.
+    len: usize,
+    /// Once there are no more than this, memory is given back. It is half of what there were when
+    /// that was last done, or when a block was added.
+    low: usize,
     /// The blocks of the children that were inserted and not yet polled, oldest first.
     unpolled: RunQueue,
     /// Those of them that were there when the round began.
@@ -86,11 +97,12 @@ impl<C> fmt::Debug for BlockSet<C> {
 impl<C> BlockSet<C> {
     pub(crate) fn new() -> Self {
         Self {
-            blocks: Vec::new(),
+            blocks: Blocks::new(),
             overflow: Overflow::default(),
             current: 0,
             with_room: Vec::new(),
-            polled_len: 0,
+            len: 0,
+            low: 0,
             unpolled: RunQueue::default(),
             unpolled_in_round: RunQueue::default(),
             round: BlockList::default(),
@@ -101,12 +113,13 @@ impl<C> BlockSet<C> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.polled_len == 0 && self.unpolled.is_empty() && self.unpolled_in_round.is_empty()
+        self.len == 0
     }
 
     /// Inserts a child; it is polled in the next round. Its wakers wake `parent`.
     #[inline(always)]
     pub(crate) fn insert(&mut self, child: C, index: usize, parent: &Arc<ParentWaker>) {
+        self.len += 1;
         match self.blocks.get_mut(self.current) {
             Some(block) if block.has_room() => {
                 block.insert(child, index);
@@ -124,17 +137,15 @@ impl<C> BlockSet<C> {
     #[cold]
     fn find_room(&mut self, parent: &Arc<ParentWaker>) {
         self.current = self.with_room.pop().unwrap_or_else(|| {
-            let number = self.blocks.len();
-            if number == 0 {
-                self.blocks.reserve_exact(1);
-            }
-            self.blocks.push(Block::new(self.overflow.add(number, parent)));
+            let number = self.blocks.vacant_number();
+            self.blocks.insert(number, Block::new(self.overflow.add(number, parent)));
+            self.low = self.low.max(self.len / 2);
             number
         });
         self.blocks[self.current].in_with_room = false;
     }
 
-    /// Begins a turn: the children that yielded in the last one are polled again in the next
+    /// Begins a turn: the children that yielded in the last one may be polled again in the next
     /// round that begins.
     pub(crate) fn begin_turn(&mut self) {
         while let Some(number) = self.yielded.pop(&mut self.blocks, |block| &mut block.next_yielded)
@@ -159,9 +170,10 @@ impl<C> BlockSet<C> {
     /// polled in this turn. `ready` is what was taken from the `ParentWaker` since the last call.
     pub(crate) fn start_round(&mut self, ready: ReadyBlocks) -> bool {
         debug_assert!(!self.is_in_round());
-        while let Some(number) =
-            self.deferred.pop(&mut self.blocks, |block| &mut block.next_deferred)
-        {
+        // All children that have yielded are in one round, or some would be polled more often.
+        while self.yielded.is_empty() {
+            let next = self.deferred.pop(&mut self.blocks, |block| &mut block.next_deferred);
+            let Some(number) = next else { break };
             let block = &mut self.blocks[number];
             block.ready = core::mem::take(&mut block.deferred);
             self.round.push(&mut self.blocks, number, |block| &mut block.next);
@@ -200,6 +212,17 @@ impl<C> BlockSet<C> {
         }
     }
 
+    /// Returns how many children were woken of which the rounds do not know yet; `ready` is what
+    /// the `ParentWaker` tells.
+    pub(crate) fn count_woken(&mut self, ready: ReadyBlocks) -> usize {
+        let Self { blocks, overflow, .. } = self;
+        let mut count = 0;
+        let mut visit = |number| count += blocks.get_mut(number).map_or(0, |it| it.count_woken());
+        bits(ready.blocks()).for_each(&mut visit);
+        overflow.peek(visit);
+        count
+    }
+
     /// Returns `true` if some child is known to be ready: left over from this turn's rounds,
     /// never polled, or yielded.
     pub(crate) fn has_ready(&self) -> bool {
@@ -209,10 +232,28 @@ impl<C> BlockSet<C> {
             || !self.unpolled.is_empty()
     }
 
-    /// Goes on with the round, until it is over, the budget, of which each poll of a child takes
-    /// one, is spent, or `on_done` returns `false`. `on_done` is called with the index of each
-    /// child that is done and what it returned, after the child has been dropped. Returns `true`
-    /// when the round is over.
+    /// Returns `true` if some child is in the round, or will be in the next one unasked.
+    #[inline]
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.is_in_round() || !self.deferred.is_empty() || !self.unpolled.is_empty()
+    }
+
+    /// Returns `true` if one child alone was inserted and never polled.
+    #[inline]
+    pub(crate) fn has_one_newcomer(&self) -> bool {
+        self.unpolled.has_one() && self.unpolled_in_round.is_empty()
+    }
+
+    /// Returns `true` if a child was inserted and never polled.
+    pub(crate) fn has_newcomer(&self) -> bool {
+        !self.unpolled.is_empty() || !self.unpolled_in_round.is_empty()
+    }
+
+    /// Goes on with the round, until it is over, the budget is spent, or `on_done` returns `false`.
+    /// `on_done` is called with the index of each child that is done and what it returned, after
+    /// the child has been dropped. Returns `true` when the round is over.
+    ///
+    /// With `newest`, polls the child that was inserted last instead, if it has never been polled.
     ///
     /// A child that panics, in its poll or its destructor, is the
     /// [`interrupted`](Self::interrupted) one, and must be [removed](Self::remove). If its
@@ -220,13 +261,28 @@ impl<C> BlockSet<C> {
     #[inline]
     pub(crate) fn poll_round<R>(
         &mut self,
-        budget: &mut usize,
+        newest: bool,
+        budget: &mut Budget,
         returned: &mut Option<R>,
         mut poll: impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
         mut on_done: impl FnMut(usize, R) -> bool,
     ) -> bool {
         loop {
             self.batch = match (self.round.first(), self.unpolled_in_round.first()) {
+                _ if newest => match self.pop_newest() {
+                    None => return true,
+                    Some(block) => {
+                        let others = self.blocks[block].single_out_newest();
+                        Batch {
+                            block,
+                            unpolled: true,
+                            newest,
+                            count: 1,
+                            others,
+                            ..Batch::default()
+                        }
+                    }
+                },
                 (Some(block), _) => {
                     let count = self.blocks[block].ready.count_ones() as usize;
                     Batch { block, unpolled: false, count, ..Batch::default() }
@@ -236,16 +292,25 @@ impl<C> BlockSet<C> {
                 }
                 (None, None) => return true,
             };
-            self.batch.count = self.batch.count.min(*budget);
-            if self.batch.count == 0 {
-                return false;
-            }
+            self.batch.count = self.batch.count.min(budget.polls);
             let block = &mut self.blocks[self.batch.block];
-            let go_on = block.poll(&mut self.batch, returned, &mut poll, &mut on_done);
-            *budget -= self.update_counts();
-            if !go_on {
-                return false;
+            let go_on = block.poll(&mut self.batch, budget, returned, &mut poll, &mut on_done);
+            budget.polls -= self.update_counts();
+            if !go_on || budget.polls == 0 {
+                return !self.is_in_round();
             }
+            if newest {
+                return true;
+            }
+        }
+    }
+
+    /// Takes the newest child that was never polled out of its queue. Returns its block.
+    #[inline]
+    fn pop_newest(&mut self) -> Option<usize> {
+        match self.unpolled.pop_last() {
+            None => self.unpolled_in_round.pop_last(),
+            block => block,
         }
     }
 
@@ -258,13 +323,15 @@ impl<C> BlockSet<C> {
     /// Updates the counts after a batch of children was polled. Returns how many were polled.
     #[inline]
     fn update_counts(&mut self) -> usize {
-        let Batch { block: number, unpolled, polled, freed, .. } = self.batch;
+        let Batch { block: number, unpolled, newest, polled, freed, others, .. } = self.batch;
         let block = &mut self.blocks[number];
+        block.restore_unpolled(others);
         let has_yielded = block.yielded != 0 && !block.in_yielded;
         block.in_yielded |= has_yielded;
         if unpolled {
-            self.unpolled_in_round.pop_many(polled);
-            self.polled_len += polled;
+            if !newest {
+                self.unpolled_in_round.pop_many(polled);
+            }
         } else if block.ready == 0 {
             self.round.pop(&mut self.blocks, |block| &mut block.next);
         }
@@ -287,16 +354,35 @@ impl<C> BlockSet<C> {
             block.in_with_room = true;
             self.with_room.push(number);
         }
-        self.polled_len -= count;
-        if self.blocks.len() > RETAINED_BLOCKS && self.is_empty() {
-            self.shrink();
+        self.len -= count;
+        if self.len <= self.low && self.blocks.len() > Self::RETAINED {
+            self.trim();
         }
     }
 
-    /// Gives all memory back. The set has no child.
+    /// How many blocks are retained for the children to come.
+    const RETAINED: usize = {
+        let blocks = slots_in::<C>(RETAINED_BYTES) / SLOTS;
+        if blocks < RETAINED_BLOCKS { blocks } else { RETAINED_BLOCKS }
+    };
+
+    /// Gives back what no child needs. It goes through all blocks: since it was last called, about
+    /// as many children have gone.
     #[cold]
-    fn shrink(&mut self) {
-        *self = Self::new();
+    fn trim(&mut self) {
+        if self.len == 0 {
+            *self = Self::new();
+            return;
+        }
+        self.low = self.len / 2;
+        let Self { blocks, with_room, current, .. } = self;
+        *with_room = Vec::new();
+        blocks.trim(|number, block| {
+            block.in_with_room = number != *current && block.has_room();
+            if block.in_with_room {
+                with_room.push(number);
+            }
+        });
     }
 
     /// Returns the slot of the child that was being polled or dropped when a panic came, and its

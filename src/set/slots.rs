@@ -6,12 +6,18 @@ use core::pin::Pin;
 
 use pin_project_lite::pin_project;
 
+use super::block::SLOTS;
 use super::child_waker::ChildWaker;
 use crate::util::sync::Arc;
 
 /// Children up to this size, in bytes, share a box with seven others. Larger ones gain
 /// little, and a group with a single one of them should not pay for eight.
 const SMALL: usize = 512;
+
+/// How many slots take this many bytes: `0` if one takes more.
+pub(super) const fn slots_in<C>(bytes: usize) -> usize {
+    bytes / size_of::<Slot<C>>()
+}
 
 pin_project! {
     /// Storage for one child after another.
@@ -48,8 +54,8 @@ enum Chunk<C> {
 /// The slots of a block, as many as were needed so far.
 pub(super) struct Slots<C> {
     /// Apart from the others, so that a small group allocates no list of them.
-    first: Chunk<C>,
-    others: Vec<Chunk<C>>,
+    first: Option<Chunk<C>>,
+    others: Vec<Option<Chunk<C>>>,
 }
 
 impl<C> Slot<C> {
@@ -82,15 +88,19 @@ impl<C> Chunk<C> {
 
 impl<C> Slots<C> {
     pub(super) fn new() -> Self {
-        Self { first: Chunk::new(), others: Vec::new() }
+        Self { first: None, others: Vec::new() }
     }
 
     /// Returns a slot of a chunk that exists.
     #[inline]
     pub(super) fn slot(&mut self, at: usize) -> SlotMut<'_, C> {
-        match (at / Chunk::<C>::LEN).checked_sub(1) {
-            None => self.first.slot(at),
-            Some(chunk) => self.others[chunk].slot(at),
+        let chunk = match (at / Chunk::<C>::LEN).checked_sub(1) {
+            None => &mut self.first,
+            Some(chunk) => &mut self.others[chunk],
+        };
+        match chunk {
+            Some(chunk) => chunk.slot(at),
+            None => unreachable!("a chunk was given back that has children"),
         }
     }
 
@@ -98,22 +108,34 @@ impl<C> Slots<C> {
     #[inline]
     pub(super) fn slot_or_add(&mut self, at: usize) -> SlotMut<'_, C> {
         match (at / Chunk::<C>::LEN).checked_sub(1) {
-            None => self.first.slot(at),
+            None => self.first.get_or_insert_with(Chunk::new).slot(at),
             Some(chunk) => {
                 if chunk >= self.others.len() {
-                    self.add(chunk);
+                    self.others.resize_with(chunk + 1, || None);
                 }
-                self.others[chunk].slot(at)
+                self.others[chunk].get_or_insert_with(Chunk::new).slot(at)
             }
         }
     }
 
-    /// Allocates the chunks up to that one.
-    #[cold]
-    fn add(&mut self, chunk: usize) {
-        while chunk >= self.others.len() {
-            self.others.push(Chunk::new());
+    /// Gives the chunks back that have no child; `vacant` has a bit for each slot without one.
+    pub(super) fn trim(&mut self, vacant: usize) {
+        let is_vacant = |chunk: usize| {
+            let slots = usize::MAX >> (SLOTS - Chunk::<C>::LEN) << (chunk * Chunk::<C>::LEN);
+            vacant & slots == slots
+        };
+        if is_vacant(0) {
+            self.first = None;
         }
+        for (at, chunk) in self.others.iter_mut().enumerate() {
+            if is_vacant(at + 1) {
+                *chunk = None;
+            }
+        }
+        while let Some(None) = self.others.last() {
+            self.others.pop();
+        }
+        self.others.shrink_to_fit();
     }
 }
 

@@ -2,16 +2,18 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 
+use crate::observe::Outcome;
 use crate::util::lock::Mutex;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 
-/// The indices of the children that have reported since the group looked last. The first report
-/// notifies the group.
+/// The children that have reported since the group looked last. The first report notifies the
+/// group.
 pub(crate) struct Completions {
     parent: Arc<ParentWaker>,
-    reports: Mutex<Vec<usize>>,
+    reports: Mutex<Reports>,
     /// There are reports; written under the lock only.
     has_reports: AtomicBool,
     /// Counts the group, until its end, and the futures of the children that were started, until
@@ -21,16 +23,32 @@ pub(crate) struct Completions {
     on_empty: Box<dyn Fn() + Send + Sync>,
 }
 
+/// The index of a child that is done, and how it has ended.
+pub(crate) type Report = (usize, Outcome);
+
+#[derive(Default)]
+struct Reports {
+    list: Vec<Report>,
+    /// How many of them, from the first, have been noted.
+    noted: usize,
+}
+
 /// Where a child reports that it is done, and its index.
 #[derive(Clone, Copy)]
-pub(super) struct Reporter<'a> {
+pub struct Reporter<'a> {
     pub(super) completions: &'a Completions,
     pub(super) index: usize,
 }
 
 impl Reporter<'_> {
-    pub(super) fn report(self) {
-        self.completions.report(self.index);
+    pub(super) fn report(self, outcome: Outcome) {
+        self.completions.report((self.index, outcome));
+    }
+}
+
+impl fmt::Debug for Reporter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reporter").field("index", &self.index).finish_non_exhaustive()
     }
 }
 
@@ -67,12 +85,12 @@ impl Completions {
         self.parent.id()
     }
 
-    /// Reports the child of that index, once. The waker of the group's task may panic in here.
-    fn report(&self, index: usize) {
+    /// Reports a child, once. The waker of the group's task may panic in here.
+    fn report(&self, report: Report) {
         let is_first = {
             let mut reports = self.reports.lock();
-            reports.push(index);
-            let is_first = reports.len() == 1;
+            reports.list.push(report);
+            let is_first = reports.list.len() == 1;
             if is_first {
                 self.has_reports.store(true, Ordering::Relaxed);
             }
@@ -89,13 +107,35 @@ impl Completions {
         self.has_reports.load(Ordering::Relaxed)
     }
 
-    /// Takes the reports, in exchange for an empty list.
-    pub(crate) fn take_reports(&self, list: &mut Vec<usize>) {
+    /// Calls `note` with each report for which that has not been done. The lock is held.
+    pub(crate) fn note(&self, note: &mut dyn FnMut(usize, Outcome)) {
+        if self.has_reports() {
+            self.reports.lock().note(note);
+        }
+    }
+
+    /// Takes the reports, in exchange for an empty list, after all of them are noted.
+    pub(crate) fn take_reports(
+        &self,
+        list: &mut Vec<Report>,
+        note: &mut dyn FnMut(usize, Outcome),
+    ) {
         debug_assert!(list.is_empty());
         if self.has_reports() {
             let mut reports = self.reports.lock();
+            reports.note(note);
+            reports.noted = 0;
             self.has_reports.store(false, Ordering::Relaxed);
-            core::mem::swap(list, &mut *reports);
+            core::mem::swap(list, &mut reports.list);
         }
+    }
+}
+
+impl Reports {
+    fn note(&mut self, note: &mut dyn FnMut(usize, Outcome)) {
+        for &(index, outcome) in &self.list[self.noted..] {
+            note(index, outcome);
+        }
+        self.noted = self.list.len();
     }
 }

@@ -1,5 +1,6 @@
 //! The half of a spawned child that runs on its executor.
 
+use alloc::sync::Arc as PlainArc;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -8,6 +9,7 @@ use pin_project_lite::pin_project;
 
 use super::completions::{Completions, Reporter};
 use super::task_cell::{Completion, TaskCell};
+use crate::observe::{PollObserver, around_poll};
 use crate::util::current;
 use crate::util::panic::{catch, discard};
 use crate::util::sync::Arc;
@@ -18,15 +20,15 @@ pin_project! {
     /// A panic of the user's future is a completion, and does not reach the executor. The user's
     /// future is dropped before its completion is stored. Until this is assigned, its drop does
     /// nothing else.
-    pub(super) struct SpawnedFuture<F, T, E> {
+    pub(super) struct SpawnedFuture<F, T, E, K> {
         // The user's; `None` once it is done, or was dropped on behalf of the group.
         #[pin]
         future: Option<F>,
         // `Some` once it has been admitted.
-        assignment: Option<Assignment<T, E>>,
+        assignment: Option<Assignment<T, E, K>>,
     }
 
-    impl<F, T, E> PinnedDrop for SpawnedFuture<F, T, E> {
+    impl<F, T, E, K> PinnedDrop for SpawnedFuture<F, T, E, K> {
         fn drop(this: Pin<&mut Self>) {
             if this.future.is_some() && this.assignment.is_some() {
                 this.complete(Completion::Lost);
@@ -36,27 +38,21 @@ pin_project! {
 }
 
 /// The group's side of the child, where it reports, and its index.
-struct Assignment<T, E> {
-    cell: Arc<TaskCell<T, E>>,
-    completions: Arc<Completions>,
-    index: usize,
+pub(super) struct Assignment<T, E, K> {
+    pub(super) cell: Arc<TaskCell<T, E, K>>,
+    pub(super) completions: Arc<Completions>,
+    pub(super) index: usize,
+    /// What surrounds its polls, and its name.
+    pub(super) observer: Option<(PlainArc<dyn PollObserver>, Option<PlainArc<str>>)>,
 }
 
-impl<F, T, E> SpawnedFuture<F, T, E> {
+impl<F, T, E, K> SpawnedFuture<F, T, E, K> {
     pub(super) fn new(future: F) -> Self {
         Self { future: Some(future), assignment: None }
     }
 
-    /// Assigns it to a group, as its child of that index: before it goes to the spawner.
-    pub(super) fn assign(
-        self: Pin<&mut Self>,
-        cell: &Arc<TaskCell<T, E>>,
-        completions: &Arc<Completions>,
-        index: usize,
-    ) {
-        completions.add();
-        let assignment =
-            Assignment { cell: Arc::clone(cell), completions: Arc::clone(completions), index };
+    /// Assigns it to a child of a group, before it goes to the spawner.
+    pub(super) fn assign(self: Pin<&mut Self>, assignment: Assignment<T, E, K>) {
         *self.project().assignment = Some(assignment);
     }
 
@@ -73,7 +69,7 @@ impl<F, T, E> SpawnedFuture<F, T, E> {
                 let _ = catch(|| drop(result)).map_err(discard);
             }
         }
-        if let Some(Assignment { cell, completions, index }) = this.assignment {
+        if let Some(Assignment { cell, completions, index, .. }) = this.assignment {
             // Before the completion is stored: once the group has it, the future is no longer
             // counted. Foreign wakers may panic in here.
             let _ = catch(|| completions.remove()).map_err(discard);
@@ -82,7 +78,7 @@ impl<F, T, E> SpawnedFuture<F, T, E> {
     }
 }
 
-impl<F, T, E> Future for SpawnedFuture<F, T, E>
+impl<F, T, E, K> Future for SpawnedFuture<F, T, E, K>
 where
     F: Future<Output = Result<T, E>>,
 {
@@ -93,12 +89,16 @@ where
         let (Some(future), Some(assignment)) = (this.future.as_pin_mut(), this.assignment) else {
             return Poll::Ready(());
         };
-        let Assignment { cell, completions, index } = assignment;
+        let Assignment { cell, completions, index, observer } = assignment;
         let completion = if cell.is_abandoned() {
             Completion::Lost
         } else {
-            let polled = || current::enter(completions.id(), *index, || future.poll(cx));
-            match catch(polled) {
+            let poll = || current::enter(completions.id(), *index, || future.poll(cx));
+            let polled = catch(|| match observer {
+                None => poll(),
+                Some((observer, name)) => around_poll(&**observer, *index, name.as_deref(), poll),
+            });
+            match polled {
                 Ok(Poll::Ready(result)) => Completion::Finished(result),
                 Ok(Poll::Pending) if cell.register(cx.waker()) => return Poll::Pending,
                 Ok(Poll::Pending) => Completion::Lost,

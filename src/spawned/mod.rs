@@ -8,6 +8,7 @@
 
 mod completions;
 mod future;
+mod locality;
 mod set;
 mod spawner;
 mod task_cell;
@@ -18,57 +19,92 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-pub(crate) use self::completions::Completions;
 use self::future::SpawnedFuture;
+pub(crate) use self::locality::{AnyThread, Locality, OneThread};
 pub(crate) use self::set::SpawnedSet;
 use self::spawner::Unstarted;
 pub(crate) use self::spawner::{Spawn, Spawner};
 use self::task_cell::{Completion, TaskCell};
-use crate::child::attach::SendScope;
-use crate::child::{Child, Children, Kind, Seal, Sealed};
+use crate::child::{Child, ChildResult, Children, Kind, Seal, Sealed};
 use crate::util::panic::resume;
 use crate::util::sync::Arc;
 
 /// Children of any type that run in parallel, each a task of an executor:
 /// [`Group::on`](crate::Group::on).
-pub struct Spawned<T, E> {
-    stage: Stage<T, E>,
+///
+/// `L` says on which threads they run: any, unless it is [`SpawnedLocal`].
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::{Group, Spawned};
+///
+/// fn on_tokio() -> Group<Spawned<u64, String>> {
+///     Group::on(tokio::spawn)
+/// }
+/// ```
+pub struct Spawned<T, E, L: Locality = AnyThread> {
+    stage: Stage<T, E, L>,
 }
 
-enum Stage<T, E> {
+/// Children of any type, `Send` or not, each a task of an executor that runs on the thread of the
+/// group: [`Group::on_local`](crate::Group::on_local).
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::{Group, SpawnedLocal};
+///
+/// fn on_local_set() -> Group<SpawnedLocal<u64, String>> {
+///     Group::on_local(tokio::task::spawn_local)
+/// }
+/// ```
+pub type SpawnedLocal<T, E> = Spawned<T, E, OneThread>;
+
+enum Stage<T, E, L: Locality> {
     /// It waits to be admitted.
-    Unstarted(Pin<Box<dyn Unstarted<T, E> + Send>>),
+    Unstarted(Pin<Box<L::Unstarted<T, E>>>),
     /// Its future was handed to the executor.
-    Started(Arc<TaskCell<T, E>>),
-    /// Its result has been taken: there is no future to tell any more.
-    Taken,
+    Started(Arc<TaskCell<T, E, L::Kept>>),
+    /// Its result has been taken: there is no future to tell any more. What the spawner has
+    /// returned is dropped with it.
+    Ended(Option<L::Kept>),
+    /// It is being started.
+    Starting,
+    /// It is no child, but [carries](crate::child::set::SpawnChild::wrap) the spawner.
+    Spawner(Spawner<L>),
 }
 
 // === impl Spawned ===
 
-impl<T, E> Spawned<T, E> {
-    /// Takes the future out, once the child is admitted; `None` if that has been done.
-    fn start(&mut self, completions: &Arc<Completions>, index: usize) -> Option<Spawn> {
-        let future = match core::mem::replace(&mut self.stage, Stage::Taken) {
+impl<T, E, L: Locality> Spawned<T, E, L> {
+    /// Takes the future out, once the child is admitted, or returns `None` if that has been done.
+    fn start(
+        &mut self,
+        spawner: &Spawner<L>,
+        index: usize,
+        name: Option<&Arc<str>>,
+    ) -> Option<Spawn<L>> {
+        let future = match core::mem::replace(&mut self.stage, Stage::Starting) {
             Stage::Unstarted(future) => future,
             stage => {
                 self.stage = stage;
                 return None;
             }
         };
-        let (spawn, cell) = future.start(completions, index);
+        let (spawn, cell) = future.start(spawner, index, name);
         self.stage = Stage::Started(cell);
         Some(spawn)
     }
 }
 
-impl<T, E> Sealed for Spawned<T, E> {}
-impl<T, E> Kind for Spawned<T, E> {
-    type Scope = SendScope<'static>;
-    type Set = SpawnedSet<T, E>;
+impl<T, E, L: Locality> Sealed for Spawned<T, E, L> {}
+impl<T, E, L: Locality> Kind for Spawned<T, E, L> {
+    type Scope = L::Scope;
+    type Set = SpawnedSet<T, E, L>;
 }
 
-impl<T, E> Children for Spawned<T, E> {
+impl<T, E, L: Locality> Children for Spawned<T, E, L> {
     type Ok = T;
     type Err = E;
 
@@ -80,7 +116,7 @@ impl<T, E> Children for Spawned<T, E> {
         match cell.take_completion() {
             None => Poll::Pending,
             Some(Completion::Finished(result)) => {
-                self.stage = Stage::Taken;
+                self.stage = Stage::Ended(cell.take_kept());
                 Poll::Ready(result)
             }
             Some(Completion::Panicked(payload)) => resume(payload),
@@ -94,15 +130,33 @@ impl<T, E> Children for Spawned<T, E> {
 impl<F, T, E> Child<Spawned<T, E>> for F
 where
     F: Future<Output = Result<T, E>> + Send + 'static,
+    F::Output: ChildResult,
     T: Send + 'static,
     E: Send + 'static,
 {
     fn into_child(self, _: Seal) -> Spawned<T, E> {
-        Spawned { stage: Stage::Unstarted(Box::pin(SpawnedFuture::new(self))) }
+        let future: Pin<Box<_>> = Box::pin(SpawnedFuture::new(self));
+        Spawned { stage: Stage::Unstarted(future as _) }
     }
 }
 
-impl<T, E> Drop for Spawned<T, E> {
+impl<F, T, E> Child<SpawnedLocal<T, E>> for F
+where
+    F: Future<Output = Result<T, E>> + 'static,
+    F::Output: ChildResult,
+    T: 'static,
+    E: 'static,
+{
+    fn into_child(self, _: Seal) -> SpawnedLocal<T, E> {
+        let future: Pin<Box<_>> = Box::pin(SpawnedFuture::new(self));
+        Spawned { stage: Stage::Unstarted(future as _) }
+    }
+}
+
+// Nothing in it is pinned but by a box.
+impl<T, E, L: Locality> Unpin for Spawned<T, E, L> {}
+
+impl<T, E, L: Locality> Drop for Spawned<T, E, L> {
     fn drop(&mut self) {
         if let Stage::Started(cell) = &self.stage {
             cell.abandon();
@@ -110,8 +164,13 @@ impl<T, E> Drop for Spawned<T, E> {
     }
 }
 
-impl<T, E> fmt::Debug for Spawned<T, E> {
+impl<T, E, L: Locality> fmt::Debug for Spawned<T, E, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Spawned(..)")
     }
+}
+
+/// Returns what a spawner has returned in a form to be kept, or `None` if dropping it does nothing.
+pub(crate) fn keep<R, K>(returned: R, boxed: impl FnOnce(R) -> K) -> Option<K> {
+    core::mem::needs_drop::<R>().then(|| boxed(returned))
 }

@@ -8,48 +8,53 @@
 //! - Each child that has started is on its way to this set, in `children`, or in `blocks`; and
 //!   on its way or in `children` before it reports.
 //! - Reports are taken before the children on their way are. So the child of a report is found.
+//! - A child in `lost` has been dropped by its executor after the group had stopped.
 
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::completions::Report;
+use super::locality::Locality;
 use super::{Spawned, Spawner};
-use crate::child::set::ChildSet;
+use crate::child::set::{ChildSet, SpawnChild};
+use crate::observe::{Outcome, PollObserver};
 use crate::set::BlockSet;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sparse_queue::SparseQueue;
 use crate::util::sync::Arc;
 
-pub struct SpawnedSet<T, E> {
-    spawner: Spawner,
+pub struct SpawnedSet<T, E, L: Locality> {
+    spawner: Spawner<L>,
     /// The children that run, by their indexes.
-    children: SparseQueue<Spawned<T, E>>,
+    children: SparseQueue<Spawned<T, E, L>>,
     /// The children that have reported.
-    blocks: BlockSet<Spawned<T, E>>,
+    blocks: BlockSet<Spawned<T, E, L>>,
+    lost: Vec<(usize, Spawned<T, E, L>)>,
     /// Holds the reports that were taken, until they are collected.
-    reports: Vec<usize>,
+    reports: Vec<Report>,
 }
 
-impl<T, E> SpawnedSet<T, E> {
-    pub(crate) fn new(spawner: Spawner) -> Self {
+impl<T, E, L: Locality> SpawnedSet<T, E, L> {
+    pub(crate) fn new(spawner: Spawner<L>) -> Self {
         let (children, blocks) = (SparseQueue::default(), BlockSet::new());
-        Self { spawner, children, blocks, reports: Vec::new() }
+        Self { spawner, children, blocks, lost: Vec::new(), reports: Vec::new() }
     }
 }
 
-impl<T, E> ChildSet<Spawned<T, E>> for SpawnedSet<T, E> {
-    type Spawner = Spawner;
+impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
+    type Spawner = Spawner<L>;
 
     fn empty(&self) -> Self {
         Self::new(self.spawner.clone())
     }
 
-    fn blocks(&mut self) -> &mut BlockSet<Spawned<T, E>> {
+    fn blocks(&mut self) -> &mut BlockSet<Spawned<T, E, L>> {
         &mut self.blocks
     }
 
     /// Takes a child, and spawns it if that has not been done. No lock is held.
-    fn insert(&mut self, mut child: Spawned<T, E>, index: usize, _: &Arc<ParentWaker>) {
-        let spawn = child.start(self.spawner.completions(), index);
+    fn insert(&mut self, mut child: Spawned<T, E, L>, index: usize, _: &Arc<ParentWaker>) {
+        let spawn = child.start(&self.spawner, index, None);
         self.children.push(index as u64, child);
         spawn.into_iter().for_each(|spawn| self.spawner.spawn(spawn));
     }
@@ -58,33 +63,52 @@ impl<T, E> ChildSet<Spawned<T, E>> for SpawnedSet<T, E> {
         self.spawner.completions().has_reports()
     }
 
-    fn take_completed(&mut self) {
-        self.spawner.completions().take_reports(&mut self.reports);
+    fn take_completed(&mut self, note: &mut dyn FnMut(usize, Outcome)) {
+        self.spawner.completions().take_reports(&mut self.reports, note);
     }
 
-    fn collect_completed(&mut self, parent: &Arc<ParentWaker>) {
-        for index in self.reports.drain(..) {
-            if let Some(child) = self.children.remove(index as u64) {
+    fn collect_completed(&mut self, parent: &Arc<ParentWaker>, stopped: bool) {
+        for (index, outcome) in self.reports.drain(..) {
+            let Some(child) = self.children.remove(index as u64) else {
+                continue;
+            };
+            if stopped && outcome == Outcome::Dropped {
+                self.lost.push((index, child));
+            } else {
                 self.blocks.insert(child, index, parent);
             }
         }
     }
 
     fn has_spawned(&self) -> bool {
-        !self.children.is_empty()
+        !self.children.is_empty() || self.has_lost()
     }
 
-    fn take_spawned(&mut self, index: usize) -> Option<Spawned<T, E>> {
+    fn take_spawned(&mut self, index: usize) -> Option<Spawned<T, E, L>> {
         self.children.remove(index as u64)
     }
 
-    fn drain_spawned(&mut self) -> Vec<(usize, Spawned<T, E>)> {
-        let children = core::mem::take(&mut self.children);
-        children.into_entries().map(|(index, child)| (index as usize, child)).collect()
+    fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    fn take_lost(&mut self) -> Vec<(usize, Spawned<T, E, L>)> {
+        core::mem::take(&mut self.lost)
+    }
+
+    fn drain_spawned(&mut self) -> Vec<(usize, Spawned<T, E, L>)> {
+        let children = core::mem::take(&mut self.children).into_entries();
+        let mut drained = self.take_lost();
+        drained.extend(children.map(|(index, child)| (index as usize, child)));
+        drained
+    }
+
+    fn observe_polls(&mut self, observer: Option<&Arc<dyn PollObserver>>) {
+        SpawnChild::<Spawned<T, E, L>>::observe_polls(&mut self.spawner, observer);
     }
 }
 
-impl<T, E> fmt::Debug for SpawnedSet<T, E> {
+impl<T, E, L: Locality> fmt::Debug for SpawnedSet<T, E, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SpawnedSet(..)")
     }

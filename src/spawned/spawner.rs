@@ -8,133 +8,184 @@ use core::future::Future;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::pin::Pin;
 
-use futures_util::future::BoxFuture;
-
-use super::Spawned;
 use super::completions::{Completions, Reporter};
-use super::future::SpawnedFuture;
+use super::future::{Assignment, SpawnedFuture};
+use super::locality::{AnyThread, Locality, OneThread};
 use super::task_cell::TaskCell;
+use super::{Spawned, Stage};
 use crate::child::set::SpawnChild;
+use crate::observe::{Outcome, PollObserver};
+use crate::util::nesting;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::ParentWaker;
 
 /// The future of a child that has been admitted, on its way to the executor.
-pub(crate) struct Spawn {
-    future: BoxFuture<'static, ()>,
-    cell: Arc<dyn SpawnReport + Send + Sync>,
+pub struct Spawn<L: Locality> {
+    future: L::Future,
+    cell: L::Report,
     index: usize,
 }
 
 /// The children of one change that are to be spawned, in order.
-#[derive(Debug, Default)]
-pub struct Spawns {
+pub struct Spawns<L: Locality> {
+    /// `None` if there are no children.
+    spawner: Option<Spawner<L>>,
     /// Mostly there is at most one.
-    first: Option<Spawn>,
-    more: Vec<Spawn>,
+    first: Option<Spawn<L>>,
+    more: Vec<Spawn<L>>,
 }
 
 /// Hands the children of a group to their executor.
-#[derive(Clone)]
-pub struct Spawner {
-    spawn: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
+pub struct Spawner<L: Locality> {
+    spawn: L::SpawnFn,
     completions: Arc<Completions>,
+    poll_observer: Option<Arc<dyn PollObserver>>,
 }
 
 /// A future that has not been started, whatever its type.
-pub(super) trait Unstarted<T, E> {
+pub trait Unstarted<T, E, L: Locality> {
     /// Assigns the future to a child of a group.
+    #[doc(hidden)]
     fn start(
         self: Pin<Box<Self>>,
-        completions: &Arc<Completions>,
+        spawner: &Spawner<L>,
         index: usize,
-    ) -> (Spawn, Arc<TaskCell<T, E>>);
+        name: Option<&Arc<str>>,
+    ) -> (Spawn<L>, Arc<TaskCell<T, E, L::Kept>>);
 }
 
 /// What a spawner does with the cell of a child.
-trait SpawnReport {
+pub trait SpawnReport<K> {
+    #[doc(hidden)]
     fn is_abandoned(&self) -> bool;
-    fn spawned(&self, reporter: Reporter<'_>, panic: Option<Payload>);
+
+    #[doc(hidden)]
+    fn spawned(&self, reporter: Reporter<'_>, result: Result<Option<K>, Payload>);
 }
 
-impl<T, E> SpawnReport for TaskCell<T, E> {
+impl<T, E, K> SpawnReport<K> for TaskCell<T, E, K> {
     fn is_abandoned(&self) -> bool {
         Self::is_abandoned(self)
     }
 
-    fn spawned(&self, reporter: Reporter<'_>, panic: Option<Payload>) {
-        Self::spawned(self, reporter, panic);
+    fn spawned(&self, reporter: Reporter<'_>, result: Result<Option<K>, Payload>) {
+        Self::spawned(self, reporter, result);
     }
 }
 
-// === impl Spawn ===
+// === impl Spawn, Spawns ===
 
-impl<F, T, E> Unstarted<T, E> for SpawnedFuture<F, T, E>
-where
-    F: Future<Output = Result<T, E>> + Send + 'static,
-    T: Send + 'static,
-    E: Send + 'static,
-{
-    fn start(
-        mut self: Pin<Box<Self>>,
-        completions: &Arc<Completions>,
-        index: usize,
-    ) -> (Spawn, Arc<TaskCell<T, E>>) {
-        let cell = Arc::new(TaskCell::new());
-        self.as_mut().assign(&cell, completions, index);
-        (Spawn { future: self, cell: Arc::clone(&cell) as _, index }, cell)
-    }
+/// Makes futures of a bound startable by the spawner of a locality. What differs is which trait
+/// object they become.
+macro_rules! impl_unstarted {
+    ($locality:ty, $($send:ident)?) => {
+        impl<F, T, E> Unstarted<T, E, $locality>
+            for SpawnedFuture<F, T, E, <$locality as Locality>::Kept>
+        where
+            F: Future<Output = Result<T, E>> $(+ $send)? + 'static,
+            T: $($send +)? 'static,
+            E: $($send +)? 'static,
+        {
+            fn start(
+                mut self: Pin<Box<Self>>,
+                spawner: &Spawner<$locality>,
+                index: usize,
+                name: Option<&Arc<str>>,
+            ) -> (Spawn<$locality>, Arc<TaskCell<T, E, <$locality as Locality>::Kept>>) {
+                let assignment = spawner.assignment(index, name);
+                let cell = Arc::clone(&assignment.cell);
+                self.as_mut().assign(assignment);
+                (Spawn { future: self, cell: Arc::clone(&cell) as _, index }, cell)
+            }
+        }
+    };
 }
 
-impl fmt::Debug for Spawn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Spawn(..)")
+impl_unstarted!(AnyThread, Send);
+impl_unstarted!(OneThread,);
+
+impl<L: Locality> Default for Spawns<L> {
+    fn default() -> Self {
+        Self { spawner: None, first: None, more: Vec::new() }
     }
 }
 
 // === impl Spawner ===
 
-impl Spawner {
+impl<L: Locality> Spawner<L> {
     pub(crate) fn new(
-        spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static,
+        spawn: L::SpawnFn,
         parent: Arc<ParentWaker>,
         on_empty: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        Self { spawn: Arc::new(spawn), completions: Completions::new(parent, on_empty) }
+        let completions = Completions::new(parent, on_empty);
+        Self { spawn, completions, poll_observer: None }
     }
 
-    pub(super) fn completions(&self) -> &Arc<Completions> {
+    pub(super) fn completions(&self) -> &Completions {
         &self.completions
     }
 
-    /// Hands a future to the executor. What the user's function panics with becomes the
-    /// completion of the child.
-    pub(super) fn spawn(&self, spawn: Spawn) {
+    fn assignment<T, E>(&self, index: usize, name: Option<&Arc<str>>) -> Assignment<T, E, L::Kept> {
+        self.completions.add();
+        let observer = self.poll_observer.as_ref();
+        Assignment {
+            cell: Arc::new(TaskCell::new()),
+            completions: Arc::clone(&self.completions),
+            index,
+            observer: observer.map(|it| (Arc::clone(it), name.cloned())),
+        }
+    }
+
+    /// Hands a future to the executor; after the call of a spawner that is in progress on this
+    /// thread, if there is one: the executor may run a child during the call, and the child adds
+    /// another one.
+    pub(super) fn spawn(&self, spawn: Spawn<L>) {
+        if nesting::in_call() {
+            let spawner = self.clone();
+            nesting::defer(move || spawner.call(spawn));
+        } else {
+            nesting::call(|| self.call(spawn));
+        }
+    }
+
+    /// Calls the user's function. What it panics with becomes the completion of the child.
+    fn call(&self, spawn: Spawn<L>) {
         let Spawn { future, cell, index } = spawn;
         if !cell.is_abandoned() {
-            let panic = catch(|| (self.spawn)(future)).err();
-            cell.spawned(Reporter { completions: &self.completions, index }, panic);
+            let result = catch(|| (*self.spawn)(future));
+            cell.spawned(Reporter { completions: &self.completions, index }, result);
         }
     }
 }
 
-impl<T, E> SpawnChild<Spawned<T, E>> for Spawner {
+impl<L: Locality, T, E> SpawnChild<Spawned<T, E, L>> for Spawner<L> {
     const SPAWNS: bool = true;
-    type Spawns = Spawns;
+    type Spawns = Spawns<L>;
 
-    fn start(&self, child: &mut Spawned<T, E>, index: usize, spawns: &mut Spawns) {
-        let Some(spawn) = child.start(&self.completions, index) else {
+    fn start(
+        &self,
+        child: &mut Spawned<T, E, L>,
+        index: usize,
+        name: Option<&Arc<str>>,
+        spawns: &mut Spawns<L>,
+    ) {
+        let Some(spawn) = child.start(self, index, name) else {
             return;
         };
         if spawns.first.is_none() {
+            spawns.spawner = Some(self.clone());
             spawns.first = Some(spawn);
         } else {
             spawns.more.push(spawn);
         }
     }
 
-    fn spawn_all(&self, spawns: Spawns) {
-        let Spawns { first, more } = spawns;
-        first.into_iter().chain(more).for_each(|spawn| self.spawn(spawn));
+    fn spawn_all(spawns: Spawns<L>) {
+        let Spawns { spawner, first, more } = spawns;
+        if let Some(spawner) = spawner {
+            first.into_iter().chain(more).for_each(|spawn| spawner.spawn(spawn));
+        }
     }
 
     /// The children are gone when their futures are, which the executor drops.
@@ -142,14 +193,55 @@ impl<T, E> SpawnChild<Spawned<T, E>> for Spawner {
         self.completions.remove();
         true
     }
+
+    fn note_ended(&self, note: &mut dyn FnMut(usize, Outcome)) {
+        self.completions.note(note);
+    }
+
+    fn observe_polls(&mut self, observer: Option<&Arc<dyn PollObserver>>) {
+        self.poll_observer = observer.cloned();
+    }
+
+    fn wrap(&self) -> Option<Spawned<T, E, L>> {
+        Some(Spawned { stage: Stage::Spawner(self.clone()) })
+    }
+
+    fn unwrap(wrapped: &Spawned<T, E, L>) -> Option<&Self> {
+        match &wrapped.stage {
+            Stage::Spawner(spawner) => Some(spawner),
+            _ => None,
+        }
+    }
 }
 
-impl fmt::Debug for Spawner {
+impl<L: Locality> Clone for Spawner<L> {
+    fn clone(&self) -> Self {
+        Self {
+            spawn: self.spawn.clone(),
+            completions: Arc::clone(&self.completions),
+            poll_observer: self.poll_observer.clone(),
+        }
+    }
+}
+
+impl<L: Locality> fmt::Debug for Spawn<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spawn(..)")
+    }
+}
+
+impl<L: Locality> fmt::Debug for Spawns<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spawns(..)")
+    }
+}
+
+impl<L: Locality> fmt::Debug for Spawner<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Spawner(..)")
     }
 }
 
 // Its panics are caught, and nothing of the group is under way while it runs.
-impl UnwindSafe for Spawner {}
-impl RefUnwindSafe for Spawner {}
+impl<L: Locality> UnwindSafe for Spawner<L> {}
+impl<L: Locality> RefUnwindSafe for Spawner<L> {}

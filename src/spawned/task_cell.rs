@@ -6,11 +6,13 @@
 //!
 //! # States
 //!
-//! Three bits, which are set and never cleared:
+//! Bits, which are set and never cleared:
 //!
-//! - `SPAWNED`, set by the spawning thread: the call of the spawner is over. It may have panicked.
+//! - `SPAWNED`, set by the spawning thread: the call of the spawner is over. It may have panicked,
+//!   and then `SPAWNER_PANICKED` is set with it. What it has returned is kept.
 //! - `DONE`, set by the spawned future after it has dropped the user's future, or by the spawning
-//!   thread if the spawner has panicked: there is a completion.
+//!   thread if the spawner has panicked: there is a completion. Set with it: `OK`, `FAILED` or
+//!   `LOST`, or none of them if the child has panicked.
 //! - `ABANDONED`, set by the group: it has dropped the child. The user's future is not polled any
 //!   more.
 //!
@@ -23,22 +25,30 @@
 //!   the spawned future if the spawner panics is not known. Mostly it is dropped before the panic
 //!   is caught, which is a completion too.)
 //! - Once `ABANDONED` and `DONE` are set, the party that set the later of the two drops the
-//!   completion.
+//!   completion. Likewise with `ABANDONED` and `SPAWNED`, and what the spawner has returned. If the
+//!   group takes the completion, it drops that with the child. So the executor never does, which
+//!   may be in the midst of the child's last poll.
 //! - The spawned future looks at `ABANDONED` after it has registered its task's waker, and the
 //!   group wakes the task after it has set `ABANDONED`. So neither misses the other.
 //! - No value, future or waker of the user's is dropped, polled or woken under the lock, which
-//!   protects only the completion.
+//!   protects only the completion and what the spawner has returned.
 
+use core::fmt;
 use core::task::Waker;
 
 use super::completions::Reporter;
+use crate::observe::Outcome;
 use crate::util::lock::Mutex;
-use crate::util::panic::{Payload, catch, discard};
+use crate::util::panic::{FirstPanic, Payload, catch, discard};
 use crate::util::sync::{AtomicU8, AtomicWaker, Ordering};
 
 const SPAWNED: u8 = 1;
 const DONE: u8 = 2;
 const ABANDONED: u8 = 4;
+const OK: u8 = 8;
+const FAILED: u8 = 16;
+const LOST: u8 = 32;
+const SPAWNER_PANICKED: u8 = 64;
 
 const COMPLETE: u8 = SPAWNED | DONE;
 
@@ -51,11 +61,27 @@ pub(super) enum Completion<T, E> {
     Lost,
 }
 
-pub(super) struct TaskCell<T, E> {
+/// `K` is what a spawner returns.
+pub struct TaskCell<T, E, K> {
     state: AtomicU8,
-    completion: Mutex<Option<Completion<T, E>>>,
+    stored: Mutex<Stored<T, E, K>>,
     /// The task that polls the spawned future.
     task: AtomicWaker,
+}
+
+struct Stored<T, E, K> {
+    completion: Option<Completion<T, E>>,
+    kept: Option<K>,
+}
+
+/// Returns how a child has ended that has set these bits.
+fn outcome(bits: u8) -> Outcome {
+    match bits & (OK | FAILED | LOST | SPAWNER_PANICKED) {
+        OK => Outcome::Ok,
+        FAILED => Outcome::Failed,
+        LOST => Outcome::Dropped,
+        _ => Outcome::Panicked,
+    }
 }
 
 /// Drops an unwanted completion, and discards the panic of its destructor.
@@ -69,13 +95,25 @@ fn drop_quietly<T, E>(completion: Option<Completion<T, E>>) {
     }
 }
 
-impl<T, E> TaskCell<T, E> {
+impl<T, E, K> fmt::Debug for TaskCell<T, E, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TaskCell(..)")
+    }
+}
+
+impl<T, E, K> TaskCell<T, E, K> {
     pub(super) fn new() -> Self {
-        Self { state: AtomicU8::new(0), completion: Mutex::new(None), task: AtomicWaker::new() }
+        let stored = Mutex::new(Stored { completion: None, kept: None });
+        Self { state: AtomicU8::new(0), stored, task: AtomicWaker::new() }
     }
 
     pub(super) fn take_completion(&self) -> Option<Completion<T, E>> {
-        self.completion.lock().take()
+        self.stored.lock().completion.take()
+    }
+
+    /// Takes what the spawner has returned.
+    pub(super) fn take_kept(&self) -> Option<K> {
+        self.stored.lock().kept.take()
     }
 
     /// Returns `true` if the group has dropped the child.
@@ -84,7 +122,8 @@ impl<T, E> TaskCell<T, E> {
     }
 
     /// Sets bits. If they are the last ones that were missing, reports or drops the completion.
-    fn set(&self, bits: u8, reporter: Reporter<'_>) {
+    /// Returns `true` if the group has dropped the child.
+    fn set(&self, bits: u8, reporter: Reporter<'_>) -> bool {
         // Release: a party that sees the bits sees the completion. Acquire: the party that sets
         // the later bit of two sees what the other one has done.
         let before = self.state.fetch_or(bits, Ordering::AcqRel);
@@ -96,8 +135,9 @@ impl<T, E> TaskCell<T, E> {
         } else if now & COMPLETE == COMPLETE && before & COMPLETE != COMPLETE {
             // The waker of a task may panic. That is its executor's fault, and is not to become a
             // panic of this executor's, or of the spawning thread.
-            let _ = catch(|| reporter.report()).map_err(discard);
+            let _ = catch(|| reporter.report(outcome(now))).map_err(discard);
         }
+        now & ABANDONED != 0
     }
 
     // --- called by the spawned future
@@ -110,28 +150,43 @@ impl<T, E> TaskCell<T, E> {
 
     /// Stores the completion. The user's future has been dropped.
     pub(super) fn complete(&self, reporter: Reporter<'_>, completion: Completion<T, E>) {
+        let bits = match &completion {
+            Completion::Finished(Ok(_)) => DONE | OK,
+            Completion::Finished(Err(_)) => DONE | FAILED,
+            Completion::Lost => DONE | LOST,
+            Completion::Panicked(_) => DONE,
+        };
         let unwanted = {
-            let mut stored = self.completion.lock();
+            let stored = &mut self.stored.lock().completion;
             match &*stored {
                 None => stored.replace(completion),
                 Some(_) => Some(completion),
             }
         };
         drop_quietly(unwanted);
-        self.set(DONE, reporter);
+        self.set(bits, reporter);
     }
 
     // --- called by the spawning thread
 
-    /// Records that the call of the spawner is over, and its panic.
-    pub(super) fn spawned(&self, reporter: Reporter<'_>, panic: Option<Payload>) {
-        match panic {
-            None => self.set(SPAWNED, reporter),
-            Some(payload) => {
-                let before = self.completion.lock().replace(Completion::Panicked(payload));
-                drop_quietly(before);
-                self.set(SPAWNED | DONE, reporter);
+    /// Records that the call of the spawner is over, and what it has returned or its panic.
+    pub(super) fn spawned(&self, reporter: Reporter<'_>, result: Result<Option<K>, Payload>) {
+        let abandoned = match result {
+            Ok(None) => self.set(SPAWNED, reporter),
+            Ok(kept) => {
+                self.stored.lock().kept = kept;
+                self.set(SPAWNED, reporter)
             }
+            Err(payload) => {
+                let panicked = Completion::Panicked(payload);
+                let before = self.stored.lock().completion.replace(panicked);
+                drop_quietly(before);
+                self.set(SPAWNED | DONE | SPAWNER_PANICKED, reporter)
+            }
+        };
+        if abandoned {
+            let kept = self.take_kept();
+            let _ = catch(|| drop(kept)).map_err(discard);
         }
     }
 
@@ -147,12 +202,18 @@ impl<T, E> TaskCell<T, E> {
     pub(super) fn abandon(&self) {
         let before = self.state.fetch_or(ABANDONED, Ordering::AcqRel);
         let _ = catch(|| self.task.wake()).map_err(discard);
+        let mut panic = FirstPanic::default();
         if before & DONE != 0 {
             match self.take_completion() {
                 // A panic of the result's destructor is the child's, and goes to the group.
-                Some(Completion::Finished(result)) => drop(result),
-                other => drop_quietly(other),
-            }
+                Some(Completion::Finished(result)) => panic.guard(|| drop(result)),
+                other => Some(drop_quietly(other)),
+            };
         }
+        if before & SPAWNED != 0 {
+            let kept = self.take_kept();
+            panic.guard(|| drop(kept));
+        }
+        panic.throw();
     }
 }

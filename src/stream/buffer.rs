@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 use crate::util::in_order::InOrder;
+use crate::util::sparse_queue::shrink;
 
 /// The policy of a group that is a stream: keeps each result until it is fetched.
 ///
@@ -60,7 +61,11 @@ impl<T, E> ResultBuffer<T, E> {
     #[inline]
     pub(super) fn next(&mut self) -> Option<(usize, Result<T, E>)> {
         match &mut self.results {
-            Results::Finished(results) => results.pop_front(),
+            Results::Finished(results) => {
+                let next = results.pop_front();
+                shrink(results);
+                next
+            }
             Results::Admitted(results, daemons) => daemons.pop_front().or_else(|| results.next()),
         }
     }

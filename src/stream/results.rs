@@ -8,7 +8,7 @@ use futures_util::stream::FusedStream;
 use pin_project_lite::pin_project;
 
 use super::ResultBuffer;
-use crate::admission::{Caller, Refused, Shared, Ticket, Vacancy};
+use crate::admission::{Caller, EndNotes, Refused, Shared, Ticket, Vacancy};
 use crate::child::key::Key;
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
@@ -19,6 +19,7 @@ use crate::handle::Handle;
 use crate::hold::Hold;
 use crate::observe::Outcome;
 use crate::policy::Policy;
+use crate::set::Budget;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::resume;
@@ -61,13 +62,13 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # futures::executor::block_on(run()).unwrap();
     /// ```
     #[track_caller]
-    pub fn results(self) -> Results<C, C::Ok, C::Err> {
-        let stats = self.stats();
+    pub fn results(mut self) -> Results<C, C::Ok, C::Err> {
         assert!(
-            !self.is_resolved() && stats.ok == 0 && stats.failed == 0,
+            !self.is_resolved() && !self.admission().has_finished(),
             "call `results` before the group's first child has finished",
         );
-        // A child keeps its room until its result has been fetched.
+        // A child runs, and keeps its room, until its result has been fetched.
+        self.admission().note_ends(EndNotes::Nothing);
         let advance = poll::advance::<C, ResultBuffer<C::Ok, C::Err>, (), true>;
         let finish = <ResultBuffer<C::Ok, C::Err> as Policy<C::Ok, C::Err>>::finish;
         let group = self.replace_policy(ResultBuffer::new(), advance, finish);
@@ -823,7 +824,7 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
     }
 
     /// Polls the children until there is a result to fetch, or the group ends.
-    fn poll_result(&mut self, budget: &mut usize) -> Poll<Option<Result<T, E>>> {
+    fn poll_result(&mut self, budget: &mut Budget) -> Poll<Option<Result<T, E>>> {
         loop {
             while self.advance(budget) == Driven::Progress {}
             if let Some(result) = self.fetch() {
@@ -835,8 +836,13 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
             if self.has_next() {
                 continue;
             }
-            let is_idle = self.lives_on && self.group.is_idle();
-            let ended = if is_idle { Poll::Ready(()) } else { self.group.try_resolve() };
+            // One look: what a handle does meanwhile must not end a group that lives on.
+            let is_idle = if self.lives_on { self.group.is_idle() } else { None };
+            let ended = match is_idle {
+                Some(true) => Poll::Ready(()),
+                Some(false) => Poll::Pending,
+                None => self.group.try_resolve(),
+            };
             self.exhausted = ended.is_ready();
             return ended.map(|()| None);
         }
@@ -940,12 +946,12 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
     fn poll_with<R>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut usize) -> Poll<R>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
         Group::poll_through(self, |inner| &mut inner.group, cx, poll)
     }
 
-    fn advance(&mut self, budget: &mut usize) -> Driven {
+    fn advance(&mut self, budget: &mut Budget) -> Driven {
         if self.must_be_read() {
             return Driven::Idle;
         }
@@ -990,7 +996,8 @@ impl<C: Kind, T, E, S> Stream for Results<C, T, E, S> {
 
 impl<C: Kind, T, E, S> FusedStream for Results<C, T, E, S> {
     fn is_terminated(&self) -> bool {
-        self.inner.group.is_resolved() || (self.inner.exhausted && self.inner.group.is_idle())
+        let Self { inner, .. } = self;
+        inner.group.is_resolved() || (inner.exhausted && inner.group.is_idle() == Some(true))
     }
 }
 

@@ -44,6 +44,7 @@ use core::task::Waker;
 use crate::reason::Reason;
 use crate::util::lock::Mutex;
 use crate::util::slab::Slab;
+use crate::util::task_waker::drop_quietly;
 
 use super::wake::wake_all;
 
@@ -161,7 +162,7 @@ impl Node {
             Some(registered) => {
                 let replaced = mem::replace(registered, waker);
                 drop(state);
-                drop(replaced);
+                drop_quietly(replaced);
             }
             None => *key = Some(state.wakers.insert(waker)),
         }
@@ -174,7 +175,7 @@ impl Node {
         // A canceller has taken all wakers out: after it the list stays empty.
         let waker = state.wakers.remove(key);
         drop(state);
-        drop(waker);
+        drop_quietly(waker);
     }
 }
 

@@ -4,6 +4,8 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
+use super::sparse_queue::shrink;
+
 /// Values that come in any order and are taken in the order of their indexes.
 ///
 /// Indexes count from 0 without gaps. If a value of a higher index has come, each missing one
@@ -54,6 +56,7 @@ impl<V> InOrder<V> {
     pub(crate) fn next(&mut self) -> Option<(usize, V)> {
         let value = self.values.front_mut()?.take()?;
         self.values.pop_front();
+        shrink(&mut self.values);
         self.len -= 1;
         let index = self.next;
         self.next += 1;

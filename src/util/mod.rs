@@ -3,9 +3,11 @@
 pub(crate) mod current;
 pub(crate) mod in_order;
 pub(crate) mod lock;
+pub(crate) mod nesting;
 pub(crate) mod panic;
 pub(crate) mod parent_waker;
 pub(crate) mod slab;
 pub(crate) mod sparse_queue;
 pub(crate) mod sync;
+pub(crate) mod task_waker;
 pub(crate) mod wake_flag;

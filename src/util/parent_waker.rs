@@ -15,7 +15,8 @@
 
 use core::task::Context;
 
-use crate::util::sync::{Arc, AtomicUsize, AtomicWaker, Ordering};
+use crate::util::sync::{Arc, AtomicUsize, Ordering};
+use crate::util::task_waker::TaskWaker;
 
 /// Set by a notification, cleared by the poll that takes it.
 const NOTIFIED: usize = 1;
@@ -29,7 +30,7 @@ pub(crate) const DIRECT_BLOCKS: usize = usize::BITS as usize - 2;
 pub struct ParentWaker {
     /// `NOTIFIED`, `POLLING`, and a bit for each block.
     state: AtomicUsize,
-    task: AtomicWaker,
+    task: TaskWaker,
 }
 
 /// What a poll has taken of the state: `NOTIFIED`, and the bits of the blocks.
@@ -40,7 +41,7 @@ pub(crate) struct ReadyBlocks(usize);
 
 impl ParentWaker {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: AtomicUsize::new(0), task: AtomicWaker::new() })
+        Arc::new(Self { state: AtomicUsize::new(0), task: TaskWaker::new() })
     }
 
     /// Returns what a group is known by while one of its children is polled.
@@ -66,20 +67,26 @@ impl ParentWaker {
     }
 
     /// Begins a poll: later notifications reach the task of `cx`. Takes the earlier ones.
+    ///
+    /// If the clone of the task's waker panics, nothing has been taken.
     pub(crate) fn begin_poll(&self, cx: &Context<'_>) -> ReadyBlocks {
+        if self.is_notified() {
+            // The notification has taken the last waker, or is about to.
+            self.task.replace(cx.waker());
+        } else {
+            self.task.register(cx.waker());
+        }
         // It is this exchange that loses no notification, however the task is registered: one
         // before it is taken here, and acquired; one after it finds `POLLING`, and is seen by
-        // `end_poll` at the latest; one after `end_poll` thereby sees the task that is
-        // registered here.
-        let before = self.state.swap(POLLING, Ordering::AcqRel);
-        self.task.register(cx.waker());
-        ReadyBlocks(before & !POLLING)
+        // `end_poll` at the latest; one after `end_poll` thereby sees the task that was
+        // registered above. An earlier one may take that task's waker, too, and wakes it then.
+        ReadyBlocks(self.state.swap(POLLING, Ordering::AcqRel) & !POLLING)
     }
 
     /// Lets no notification through any more, and drops the task's waker: there will be no work.
     pub(crate) fn disarm(&self) {
         self.state.fetch_or(POLLING, Ordering::Relaxed);
-        drop(self.task.take());
+        self.task.clear();
     }
 
     /// Takes the notifications since the last call.
@@ -90,6 +97,11 @@ impl ParentWaker {
         }
         // Acquire pairs with the release of `set`.
         ReadyBlocks(self.state.fetch_and(POLLING, Ordering::AcqRel) & !POLLING)
+    }
+
+    /// Returns the notifications since the last [`take_ready`](Self::take_ready), and leaves them.
+    pub(crate) fn peek_ready(&self) -> ReadyBlocks {
+        ReadyBlocks(self.state.load(Ordering::Relaxed) & !POLLING)
     }
 
     /// Returns `true` if there was a notification since the last [`take_ready`](Self::take_ready).

@@ -1,25 +1,39 @@
 //! Values under small keys, which are used again once they are free.
 
 use alloc::vec::{self, Vec};
-use core::mem;
+use core::{iter, mem};
 
-/// An empty slab with a capacity of more entries than this gives its memory back.
+/// A chunk with a capacity of more entries than this gives its memory back when it is empty.
 const RETAINED_ENTRIES: usize = 32;
 
-/// The end of the list of free entries.
-const NO_ENTRY: usize = usize::MAX;
+/// The most entries of a chunk.
+const CHUNK: usize = 512;
 
-/// A vector with free entries, and the list of these.
+/// The end of a list of free entries, or of chunks.
+const NONE: usize = usize::MAX;
+
+/// Values in chunks, which have lists of their free entries, and are in one of those with room.
 ///
-/// Inserting and removing take constant time. A slab that becomes empty gives its memory back if
-/// it is large, so that many values that are long gone cost nothing. It keeps a small one, so that
-/// a value that is inserted and removed again and again allocates once.
+/// Inserting and removing take constant time. A chunk that becomes empty gives its memory back if
+/// it is large, so that many values that are long gone cost little, whichever are left. It keeps a
+/// small one, so that a value that is inserted and removed again and again allocates once.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
+    /// Apart from the others, so that a small slab allocates no list of them.
+    first: Chunk<T>,
+    others: Vec<Chunk<T>>,
+    /// The chunk that takes the next value; each chunk with room links to another one.
+    open: usize,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Chunk<T> {
     entries: Vec<Entry<T>>,
     /// The entry that was freed last; each free entry links to the one that was freed before it.
     free: usize,
     len: usize,
+    next_open: usize,
 }
 
 #[derive(Debug)]
@@ -28,25 +42,16 @@ enum Entry<T> {
     Free(usize),
 }
 
-impl<T> Slab<T> {
-    pub(crate) const fn new() -> Self {
-        Self { entries: Vec::new(), free: NO_ENTRY, len: 0 }
+impl<T> Chunk<T> {
+    const fn new() -> Self {
+        Self { entries: Vec::new(), free: NONE, len: 0, next_open: NONE }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
+    fn next_key(&self) -> usize {
+        if self.free == NONE { self.entries.len() } else { self.free }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Returns the key that the next insertion will return.
-    pub(crate) fn next_key(&self) -> usize {
-        if self.free == NO_ENTRY { self.entries.len() } else { self.free }
-    }
-
-    pub(crate) fn insert(&mut self, value: T) -> usize {
+    fn insert(&mut self, value: T) {
         let key = self.next_key();
         match self.entries.get_mut(key) {
             None => self.entries.push(Entry::Full(value)),
@@ -57,24 +62,9 @@ impl<T> Slab<T> {
             }
         }
         self.len += 1;
-        key
     }
 
-    pub(crate) fn get(&self, key: usize) -> Option<&T> {
-        match self.entries.get(key) {
-            Some(Entry::Full(value)) => Some(value),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
-        match self.entries.get_mut(key) {
-            Some(Entry::Full(value)) => Some(value),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn remove(&mut self, key: usize) -> Option<T> {
+    fn remove(&mut self, key: usize) -> Option<T> {
         let entry = self.entries.get_mut(key)?;
         if matches!(entry, Entry::Free(_)) {
             return None;
@@ -86,21 +76,96 @@ impl<T> Slab<T> {
         self.len -= 1;
         if self.len == 0 && self.entries.capacity() > RETAINED_ENTRIES {
             // Only free entries are left: no value of the user's is dropped here.
-            self.entries = Vec::new();
-            self.free = NO_ENTRY;
+            (self.entries, self.free) = (Vec::new(), NONE);
+        }
+        Some(value)
+    }
+}
+
+impl<T> Slab<T> {
+    pub(crate) const fn new() -> Self {
+        Self { first: Chunk::new(), others: Vec::new(), open: 0, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
+    fn chunk(&self, at: usize) -> Option<&Chunk<T>> {
+        if at == 0 { Some(&self.first) } else { self.others.get(at - 1) }
+    }
+
+    #[inline]
+    fn chunk_mut(&mut self, at: usize) -> Option<&mut Chunk<T>> {
+        if at == 0 { Some(&mut self.first) } else { self.others.get_mut(at - 1) }
+    }
+
+    /// Returns the key that the next insertion will return.
+    pub(crate) fn next_key(&self) -> usize {
+        self.open * CHUNK + self.chunk(self.open).map_or(0, Chunk::next_key)
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> usize {
+        let (key, open) = (self.next_key(), self.open);
+        if open > self.others.len() {
+            self.others.push(Chunk::new());
+        }
+        if let Some(chunk) = self.chunk_mut(open) {
+            chunk.insert(value);
+            if chunk.len == CHUNK {
+                let next = mem::replace(&mut chunk.next_open, NONE);
+                self.open = if next == NONE { self.others.len() + 1 } else { next };
+            }
+        }
+        self.len += 1;
+        key
+    }
+
+    pub(crate) fn get(&self, key: usize) -> Option<&T> {
+        match self.chunk(key / CHUNK)?.entries.get(key % CHUNK) {
+            Some(Entry::Full(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
+        match self.chunk_mut(key / CHUNK)?.entries.get_mut(key % CHUNK) {
+            Some(Entry::Full(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: usize) -> Option<T> {
+        let (at, open) = (key / CHUNK, self.open);
+        let chunk = self.chunk_mut(at)?;
+        let value = chunk.remove(key % CHUNK)?;
+        if chunk.len == CHUNK - 1 {
+            chunk.next_open = open;
+            self.open = at;
+        }
+        self.len -= 1;
+        if self.len == 0 && !self.others.is_empty() {
+            *self = Self::new();
         }
         Some(value)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.entries.iter().filter_map(|entry| match entry {
+        let chunks = iter::once(&self.first).chain(&self.others);
+        chunks.flat_map(|chunk| &chunk.entries).filter_map(|entry| match entry {
             Entry::Full(value) => Some(value),
             Entry::Free(_) => None,
         })
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries.iter_mut().filter_map(|entry| match entry {
+        let chunks = iter::once(&mut self.first).chain(&mut self.others);
+        chunks.flat_map(|chunk| &mut chunk.entries).filter_map(|entry| match entry {
             Entry::Full(value) => Some(value),
             Entry::Free(_) => None,
         })
@@ -128,21 +193,26 @@ impl<T> IntoIterator for Slab<T> {
     type IntoIter = IntoIter<T>;
 
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter(self.entries.into_iter())
+        IntoIter { entries: self.first.entries.into_iter(), others: self.others.into_iter() }
     }
 }
 
 /// The values of a slab, in the order of their keys.
 #[derive(Debug)]
-pub(crate) struct IntoIter<T>(vec::IntoIter<Entry<T>>);
+pub(crate) struct IntoIter<T> {
+    entries: vec::IntoIter<Entry<T>>,
+    others: vec::IntoIter<Chunk<T>>,
+}
 
 impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
         loop {
-            if let Entry::Full(value) = self.0.next()? {
-                return Some(value);
+            match self.entries.next() {
+                Some(Entry::Full(value)) => return Some(value),
+                Some(Entry::Free(_)) => {}
+                None => self.entries = self.others.next()?.entries.into_iter(),
             }
         }
     }
@@ -180,14 +250,37 @@ mod tests {
         for n in 0..1_000 {
             assert_eq!(slab.remove(n), Some(n));
         }
-        assert_eq!(slab.entries.capacity(), 0);
+        assert_eq!(slab.first.entries.capacity(), 0);
 
         slab.insert(0);
-        let capacity = slab.entries.capacity();
+        let capacity = slab.first.entries.capacity();
         for _ in 0..10 {
             assert_eq!(slab.remove(0), Some(0));
             assert_eq!(slab.insert(0), 0);
         }
-        assert_eq!(slab.entries.capacity(), capacity);
+        assert_eq!(slab.first.entries.capacity(), capacity);
+    }
+    #[test]
+    fn what_is_left_of_many_values_keeps_its_chunk_alone() {
+        for left in [0, CHUNK - 1, CHUNK, 5 * CHUNK, 9 * CHUNK + 3] {
+            let mut slab: Slab<usize> = (0..10 * CHUNK).collect();
+            for n in (0..10 * CHUNK).filter(|n| *n != left) {
+                assert_eq!(slab.remove(n), Some(n));
+            }
+            assert_eq!((slab.len(), slab.get(left)), (1, Some(&left)));
+            let kept: usize = iter::once(&slab.first)
+                .chain(&slab.others)
+                .map(|chunk| chunk.entries.capacity())
+                .sum();
+            assert!(kept <= CHUNK, "{kept} entries");
+            // All room is found again, each once.
+            let mut keys: Vec<usize> = (1..10 * CHUNK).map(|n| slab.insert(n)).collect();
+            keys.push(left);
+            keys.sort_unstable();
+            assert!(keys.into_iter().eq(0..10 * CHUNK));
+            assert_eq!(slab.next_key(), 10 * CHUNK);
+            assert_eq!(slab.iter_mut().count(), 10 * CHUNK);
+            assert_eq!(slab.into_iter().count(), 10 * CHUNK);
+        }
     }
 }

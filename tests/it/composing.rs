@@ -303,6 +303,40 @@ async fn a_handles_go_and_feed_and_closed_are_spawned() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_is_waited_for_in_spawned_tasks_and_in_the_combinators() {
+    let added = spawned(async {
+        let urls = urls();
+        let urls = &urls;
+        let mut group = Group::new().with_limit(2);
+        for url in urls {
+            if group.ready().await.is_err() || group.try_go(fetch(url)).is_err() {
+                break;
+            }
+        }
+        let (handle, other) = (group.handle(), Group::unboxed().with_limit(1));
+        let (hold, unboxed) = (group.hold(), other.handle());
+        let adding = async {
+            for url in urls {
+                let (slot, another) = futures::join!(handle.reserve(), unboxed.reserve());
+                slot.unwrap().go(fetch(url)).ok();
+                another.unwrap().go(check(url)).unwrap();
+            }
+            drop(hold);
+        };
+        let slots: Vec<_> = FuturesUnordered::from_iter([unboxed.reserve()]).collect().await;
+        drop(slots);
+        let ((), all, checked) = futures::join!(adding, group, other);
+        all?;
+        Ok::<_, AnyError>((handle.stats().ok, checked))
+    });
+    assert_eq!(added.await.unwrap(), (40, Ok(())));
+
+    let group = Group::<errgroup::Boxed<'_, (), ()>>::new().with_limit(1);
+    let slot = tokio::spawn(group.handle().reserve()).await.unwrap().unwrap();
+    assert!(tokio::spawn(async { slot.go(async { Ok(()) }) }).await.unwrap().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_that_holds_its_own_groups_handle_is_send() {
     let output = spawned(async {
         let mut group = Group::new().with_limit(1);
@@ -544,6 +578,14 @@ fn auto_traits_are_those_of_the_parts() {
     sync::<Handle<Boxed<'_, (), ()>>>();
     sync::<Handle<Plain<std::future::Ready<Result<(), ()>>>>>();
     send::<errgroup::future::Closed>();
+    send::<errgroup::future::Reserve<Boxed<'_, (), ()>>>();
+    send::<errgroup::Slot<Boxed<'_, (), ()>>>();
+    sync::<errgroup::Slot<Boxed<'_, (), ()>>>();
+    send::<errgroup::future::Ready<'_, Boxed<'_, (), Arc<()>>, (), Pinned>>();
+    unpin::<errgroup::future::Ready<'_, LocalBoxed<'_, (), Pinned>, Pinned, Pinned>>();
+    unpin::<errgroup::future::Reserve<LocalBoxed<'_, (), Pinned>>>();
+    send::<errgroup::Hold>();
+    sync::<errgroup::Hold>();
     type Pin<T> = std::future::Ready<Result<T, Pinned>>;
     send::<errgroup::future::Map<std::ops::Range<u8>, fn(u8), Pin<()>, (), Arc<()>>>();
     unpin::<errgroup::future::Map<Pinned, Pinned, Pin<Pinned>, Pinned, Pinned>>();

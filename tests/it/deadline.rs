@@ -356,7 +356,10 @@ fn with_deadline_works_before_or_after_the_other_builders() {
     let late = Group::new().collect().with_limit(2).with_parent(&parent).with_deadline(ready(()));
     for mut group in [early, late] {
         let token = group.token().clone();
-        group.queue(job(ready(Ok(7))));
+        group.queue(job(async {
+            yield_now().await;
+            Ok(7)
+        }));
         assert_eq!(MockTask::new().finish(group), Ok(vec![7]));
         assert_eq!(token.reason(), Some(Reason::Deadline));
     }
@@ -364,7 +367,10 @@ fn with_deadline_works_before_or_after_the_other_builders() {
     let group = Group::new();
     let (_handle, token) = (group.handle(), group.token().clone());
     let mut group = group.with_deadline(ready(()));
-    group.queue(job(ready(Ok(7))));
+    group.queue(job(async {
+        yield_now().await;
+        Ok(7)
+    }));
     assert_eq!(MockTask::new().finish(group), Ok(()));
     assert_eq!(token.reason(), Some(Reason::Deadline));
 }
@@ -477,4 +483,69 @@ fn smols_timer_is_a_deadline() {
         assert_eq!(group.await, Ok(()));
     });
     assert_eq!(token.reason(), Some(Reason::Deadline));
+}
+
+// === work that is done in time, and looked at late ===
+
+#[test]
+fn a_child_that_was_woken_before_the_deadline_counts_though_it_is_polled_after_it() {
+    for with_handle in [false, true] {
+        let (gate, task, probe) = (Gate::new(), MockTask::new(), Probe::new());
+        let mut group = Group::new().with_deadline(gate.wait(TIME)).collect();
+        let _handle = with_handle.then(|| group.handle());
+        let token = group.token().clone();
+        group.queue(probe.watch(waits(&gate, 0)));
+        assert!(task.poll(&mut group).is_pending());
+        // Nothing polls the group meanwhile.
+        gate.open(0);
+        gate.open(TIME);
+        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(vec![0])));
+        assert_eq!((token.reason(), probe.drops()), (Some(Reason::Finished), 1));
+    }
+}
+
+#[test]
+fn the_deadline_is_polled_after_one_round_of_those_that_were_woken() {
+    let (gate, task, done, late) = (Gate::new(), MockTask::new(), Probe::new(), Probe::new());
+    let mut group = Group::new().with_deadline(gate.wait(TIME));
+    let token = group.token().clone();
+    (0..100).for_each(|n| group.queue(done.watch(waits(&gate, n))));
+    group.queue(late.watch(waits(&gate, 100)));
+    assert!(task.poll(&mut group).is_pending());
+    (0..100).for_each(|n| gate.open(n));
+    gate.open(TIME);
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((done.drops(), late.polls(), token.reason()), (100, 1, Some(Reason::Deadline)));
+    gate.open(100);
+    assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn a_group_without_children_is_ok_though_its_deadline_has_passed() {
+    let mut group = Group::<errgroup::Boxed<'_, (), errgroup::CancelError>>::new()
+        .with_deadline(ready(()))
+        .err_on_cancel();
+    let token = group.token().clone();
+    assert_eq!(MockTask::new().poll(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(token.reason(), Some(Reason::Finished));
+}
+
+#[test]
+fn a_deadline_passes_in_the_same_poll_though_children_are_always_ready() {
+    for children in [1, 100, 5_000] {
+        let (gate, task) = (Gate::new(), MockTask::new());
+        let mut group = Group::new().with_deadline(gate.wait(TIME));
+        for _ in 0..children {
+            group.queue(job(poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })));
+        }
+        for _ in 0..3 {
+            assert!(task.poll(&mut group).is_pending());
+        }
+        gate.open(TIME);
+        assert!(task.poll(&mut group).is_pending());
+        assert!(group.is_stopped());
+    }
 }

@@ -314,11 +314,9 @@ fn a_child_that_the_grace_cut_off_makes_the_cancel_an_error() {
 }
 
 #[test]
-fn a_policy_set_later_takes_err_on_cancel_away() {
-    let mut group = Group1::new().err_on_cancel().collect();
-    group.queue(number(1));
-    group.token().cancel();
-    assert_eq!(MockTask::new().finish(group), Ok(vec![1]));
+#[should_panic(expected = "call `err_on_cancel` after the policy's builders")]
+fn a_policy_that_is_set_later_is_refused() {
+    let _ = Group1::new().err_on_cancel().collect();
 }
 
 #[test]

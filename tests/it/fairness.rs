@@ -123,7 +123,8 @@ fn a_poll_of_go_is_bounded_too() {
     }
     assert!(task.poll(&mut go).is_ready());
     assert_eq!(task.wakes(), 2);
-    assert!(probe.polls() <= 10_000);
+    // The child of the `go` has begun, too.
+    assert!(probe.polls() <= 10_001);
 }
 
 #[test]
@@ -239,13 +240,16 @@ fn five_thousand_restless_children_starve_no_sibling() {
         group.queue(restless());
     }
     group.queue(calm.watch(waits(&gate, 0)));
-    // Each child has its turn before another has one too many.
-    for _ in 0..2 {
+    // Each child has its turn before another has one too many. A few have it in each poll, since
+    // all they do is to yield.
+    let mut polls = 0;
+    while calm.polls() == 0 {
         assert!(task.poll(&mut group).is_pending());
+        polls += 1;
     }
-    assert_eq!(calm.polls(), 1);
+    assert!(polls <= 5001 / 2, "{polls} polls");
     gate.open(0);
-    for _ in 0..3 {
+    for _ in 0..polls + 1 {
         assert!(task.poll(&mut group).is_pending());
     }
     assert_eq!((calm.polls(), calm.drops()), (2, 1));

@@ -19,6 +19,7 @@ use errgroup::{
     Boxed, ChildHandle, Event, Group, Joinable, Lost, Outcome, Plain, Reason, Stats, Stopped, Task,
     TryGoError, task,
 };
+use futures::executor::block_on;
 use futures::future::{BoxFuture, FusedFuture};
 use futures::{StreamExt, stream};
 
@@ -647,7 +648,11 @@ fn children_may_borrow_and_be_of_one_type_and_not_send() {
     let mut group = Group::local();
     let (child, mut handle) = task(async { Ok::<_, ()>(Rc::clone(&shared)) }).joinable();
     group.queue(child);
-    let (child, not_send) = task(async { Ok::<_, ()>(drop(pending::<Rc<()>>().await)) }).joinable();
+    let waits = async {
+        let never: Rc<()> = pending().await;
+        Ok::<_, ()>(Rc::strong_count(&never))
+    };
+    let (child, not_send) = task(waits).joinable();
     group.queue(child);
     assert!(mock.run(&mut group).is_pending());
     thread::scope(|scope| scope.spawn(|| not_send.abort()).join().unwrap());
@@ -736,6 +741,37 @@ fn on_an_executor_the_next_of_the_queue_is_spawned_by_the_group() {
     assert_eq!(mock.run(&mut group), Poll::Ready(Ok(())));
 }
 
+// === threads ===
+
+#[test]
+fn aborts_from_another_thread_agree_with_the_numbers() {
+    for round in 0..40 {
+        let mut group = Group::new().with_limit(4);
+        let mut handles = Vec::new();
+        for n in 0..64 {
+            let (child, handle) = joinable(job(async move {
+                for _ in 0..n % 5 {
+                    yield_now().await;
+                }
+                Ok(n)
+            }));
+            group.queue(child);
+            handles.push(handle);
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (first, second) = handles.split_at(round);
+                first.iter().chain(second.iter().rev()).for_each(ChildHandle::abort);
+            });
+            assert_eq!(block_on(&mut group), Ok(()));
+        });
+        let endings: Vec<_> = handles.iter_mut().map(told).collect();
+        let ok = endings.iter().filter(|ending| ending.is_ok()).count();
+        assert!(endings.iter().all(|ending| ending.is_ok() || *ending == Err(Lost::Aborted)));
+        assert_eq!(numbers(group.stats()), [0, 0, ok, 0, 64 - ok]);
+    }
+}
+
 // === types ===
 
 #[test]
@@ -757,10 +793,9 @@ fn a_handle_is_send_and_borrows_nothing_of_the_group() {
 
 #[test]
 fn a_joinable_child_fits_where_a_future_does() {
-    fn boxed<'a>(
-        text: &'a str,
-    ) -> (Task<Joinable<BoxFuture<'a, Result<usize, ()>>>>, ChildHandle<usize>) {
-        let future: BoxFuture<'a, _> = Box::pin(async { Ok(text.len()) });
+    type Length<'a> = BoxFuture<'a, Result<usize, ()>>;
+    fn boxed(text: &str) -> (Task<Joinable<Length<'_>>>, ChildHandle<usize>) {
+        let future: Length<'_> = Box::pin(async { Ok(text.len()) });
         task(future).joinable()
     }
     async fn run(texts: Vec<String>) -> usize {

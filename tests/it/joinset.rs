@@ -4,8 +4,8 @@
 //! can't express, and why:
 //!
 //! - `detach_all`: nothing outlives a group. Spawn such a task on the runtime itself.
-//! - `join_next_with_id`: a task has the index of its child, which the group gives it when it starts;
-//!   a handle does not know it. Let the child return what it is.
+//! - `join_next_with_id`: a task has the index of its child, which the group gives it when it
+//!   starts; a handle does not know it. Let the child return what it is.
 //! - `spawn_on`, `spawn_blocking`, `spawn_local`: a group has one spawner, which may choose the
 //!   runtime. A child awaits `spawn_blocking`; as in tokio, blocking code that has begun can't be
 //!   aborted.

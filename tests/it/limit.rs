@@ -134,22 +134,22 @@ fn a_newcomer_is_polled_only_when_the_child_before_it_is_dropped() {
 }
 
 #[test]
-fn with_room_go_admits_at_its_first_poll_and_polls_no_child() {
+fn with_room_go_admits_at_its_first_poll_and_its_child_begins() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
         Job: Child<C>,
     {
-        let (task, probe) = (MockTask::new(), Probe::new());
+        let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
         let mut group = group.with_limit(3);
         for n in 0..3 {
-            let admitted = task.poll_pinned(pin!(group.go(probe.watch(ready(Ok(n))))));
+            let admitted = task.poll_pinned(pin!(group.go(probe.watch(waits(&gate, n)))));
             assert!(matches!(admitted, Poll::Ready(Ok(()))));
-            assert_eq!(group.stats().running, n + 1);
+            assert_eq!((group.stats().running, probe.polls()), (n + 1, n + 1));
         }
-        assert_eq!((probe.polls(), task.wakes()), (0, 0));
+        (0..3).for_each(|n| gate.open(n));
         assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
-        assert_eq!(probe.polls(), 3);
+        assert_eq!((probe.polls(), task.wakes()), (6, 0));
     }
     scenario(Group::new());
     scenario(Group::local());
@@ -190,14 +190,12 @@ fn without_room_go_drives_the_running_children() {
             assert_eq!(task.wakes(), 1);
             assert!(matches!(task.poll(&mut go), Poll::Ready(Ok(()))));
             assert_eq!((probe.polls(), probe.drops()), (3, 1));
-            // The child is admitted, and its own `go` does not poll it.
-            assert_eq!(newcomer.polls(), 0);
+            assert_eq!((newcomer.polls(), newcomer.drops()), (1, 1), "it has begun");
             assert!(task.poll(&mut go).is_pending(), "it is over");
         }
-        assert_eq!(group.stats().running, 2);
+        assert_eq!(group.stats().running, 1);
         gate.open(0);
         assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
-        assert_eq!(newcomer.polls(), 1);
     }
     scenario(Group::new());
     scenario(Group::local());

@@ -172,7 +172,7 @@ fn a_spawner_that_panics_when_a_limit_is_raised_comes_out_of_the_group() {
     group.set_limit(Some(0));
     group.queue(pending());
     group.set_limit(Some(1));
-    assert_eq!(numbers(&group), [0, 1, 0, 0, 0], "no lock is held");
+    assert_eq!(numbers(&group), [0, 0, 0, 0, 1], "no lock is held");
     assert_eq!(panic_message(|| task.run(&mut group)), "no task for you");
     assert_eq!(numbers(&group), [0, 0, 0, 0, 1]);
 }
@@ -629,7 +629,7 @@ fn a_spawner_that_panics_is_caught_and_comes_out_of_the_group() {
             group.queue(probe.watch(waits(&gate, 0)));
             group.queue(probe.watch(pending()));
             group.queue(probe.watch(waits(&gate, 2)));
-            assert_eq!(numbers(&group), [0, 3, 0, 0, 0], "no lock is held");
+            assert_eq!(numbers(&group), [0, 2, 0, 0, 1], "no lock is held");
             if polls {
                 pool.poll_all();
             }
@@ -794,7 +794,7 @@ fn wake_ups_come_before_a_spawner_blocks() {
     let blocks = Arc::clone(&woken);
     let calls = AtomicUsize::new(0);
     let mut group: Spawns = Group::on(move |work| {
-        if calls.fetch_add(1, Ordering::SeqCst) == 1 {
+        if calls.fetch_add(1, Ordering::SeqCst) == 0 {
             let guard = blocks.0.lock().unwrap();
             let timeout = std::time::Duration::from_secs(20);
             let woken = blocks.1.wait_timeout_while(guard, timeout, |woken| !*woken).unwrap();
@@ -806,9 +806,7 @@ fn wake_ups_come_before_a_spawner_blocks() {
     let handle = group.handle();
     group.set_limit(Some(0));
     group.queue(ready(Ok(0)));
-    group.set_limit(Some(1));
-    group.queue(ready(Ok(1)));
-    let mut go = handle.go(ready(Ok(2)));
+    let mut go = handle.go(ready(Ok(1)));
     let waker = waker_fn(move || {
         *woken.0.lock().unwrap() = true;
         woken.1.notify_all();

@@ -4,7 +4,9 @@
 use std::future::{pending, ready};
 use std::task::Poll;
 
-use crate::common::{Fixture, Gate, Job, Log, MockTask, Probe, Tap, is_ok, is_stopped, job, waits};
+use crate::common::{
+    Fixture, Gate, Job, Log, MockTask, Probe, Tap, is_ok, is_stopped, job, panic_message, waits,
+};
 use errgroup::{Boxed, Child, Children, Event, Group, Hold, Reason, TryGoError, task};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -108,7 +110,7 @@ fn a_hold_outlives_its_group_and_changes_no_rule_of_waiting() {
     drop(hold.clone());
     drop(hold);
 
-    // Both children wait for room inside themselves: the older goes on, whoever holds the group.
+    // The only child waits for room in its own group, and goes on though the group is held.
     #[cfg(feature = "std")]
     {
         let mut f = Fixture::new(1);
@@ -142,6 +144,21 @@ fn a_stream_that_is_held_is_pending_while_it_is_empty() {
     assert_eq!(task.wakes(), 2);
     assert_eq!(task.poll(&mut results.next()), Poll::Ready(None));
     assert!(!results.is_stopped());
+}
+
+#[test]
+fn a_group_that_is_held_or_closed_is_not_built_further() {
+    let parent = errgroup::CancelToken::new();
+    let group = Jobs::new();
+    let hold = group.hold();
+    assert!(panic_message(|| group.with_parent(&parent)).starts_with("call `with_parent` before"));
+    drop(hold);
+    let group = Jobs::new();
+    group.close();
+    assert!(panic_message(|| group.with_parent(&parent)).starts_with("call `with_parent` before"));
+    let group = Jobs::new();
+    drop(group.hold());
+    drop(group.with_parent(&parent));
 }
 
 #[test]

@@ -283,6 +283,31 @@ fn a_loop_over_messages_and_results_loses_nothing() {
     assert_eq!((got, results.stats().dropped), (vec![0, 1, 2, 3], 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_select_loop_that_leaves_the_empty_stream_out_loses_nothing() {
+    let (send, mut receive) = tokio::sync::mpsc::channel(8);
+    let sending = async {
+        for n in 1..=4 {
+            send.send(n).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        drop(send);
+    };
+    let mut results = Jobs::new().with_limit(2).results();
+    let receiving = async {
+        let mut got = Vec::new();
+        loop {
+            tokio::select! {
+                Some(n) = receive.recv() => results.queue(job(ready(Ok(n)))),
+                Some(result) = results.next() => got.push(result.unwrap()),
+                else => break,
+            }
+        }
+        (got, results.stats().dropped)
+    };
+    assert_eq!(futures::join!(sending, receiving).1, (vec![1, 2, 3, 4], 0));
+}
+
 #[test]
 fn the_length_counts_what_runs_what_is_queued_and_what_is_unread() {
     let (task, gate) = (MockTask::new(), Gate::new());
@@ -1066,11 +1091,7 @@ fn the_task_that_polled_last_is_woken() {
 #[test]
 fn one_poll_polls_at_most_4096_children() {
     fn endless(polls: &Arc<AtomicUsize>) -> Pin<Box<dyn Future<Output = Result<(), ()>> + '_>> {
-        let yields = std::future::poll_fn(|cx| {
-            cx.waker().wake_by_ref();
-            Poll::<Result<(), ()>>::Pending
-        });
-        Box::pin(count_polls(polls, yields))
+        Box::pin(count_polls(polls, pending()))
     }
     let (task, polls) = (MockTask::new(), Arc::<AtomicUsize>::default());
     let mut queued = Group::unboxed().results();

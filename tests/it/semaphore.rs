@@ -868,3 +868,36 @@ fn groups_on_four_threads_that_share_one_permit_and_use_their_own_go_and_feed_al
     });
     assert_eq!(free(&cap), 1);
 }
+
+#[test]
+fn while_another_group_waits_one_takes_over_its_own_permits_a_bounded_number_of_times() {
+    // Both are polled by one task, in changing order, as `tokio::join!` does.
+    for permits in [1, 2, 3] {
+        let (cap, task) = (semaphore(permits), MockTask::new());
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let mut groups = [0, 1].map(|name| {
+            let mut group = group(&cap);
+            for _ in 0..200 {
+                let order = Arc::clone(&order);
+                group.queue(job(async move {
+                    order.lock().unwrap().push(name);
+                    yield_now().await;
+                    Ok(0)
+                }));
+            }
+            group
+        });
+        let (mut turn, mut ended) = (0, [false; 2]);
+        while ended != [true; 2] {
+            turn += 1;
+            for at in [turn % 2, 1 - turn % 2] {
+                ended[at] |= !ended[at] && task.poll(&mut groups[at]).is_ready();
+            }
+        }
+        let order = order.lock().unwrap();
+        let last = order.iter().rposition(|name| *name == order[0]).unwrap();
+        let runs = order[..last].chunk_by(|a, b| a == b).map(|run| run.len());
+        let longest = runs.max().unwrap();
+        assert!(longest <= 32 + permits, "{longest} in a row with {permits} permits");
+    }
+}

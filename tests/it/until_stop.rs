@@ -280,10 +280,10 @@ fn children_without_a_box_and_without_send_end_as_well() {
     group.token().cancel();
     assert_eq!(mock.poll(&mut group), Poll::Ready(Ok(())));
 
-    let mut group = Group::local();
     let not_send = std::rc::Rc::new(());
-    group.queue(task(async { Ok::<_, ()>(pending::<()>().await) }).until_stop());
-    group.queue(async { Ok(drop(not_send)) });
+    let mut group = Group::local();
+    group.queue(task(pending::<Result<usize, ()>>()).until_stop());
+    group.queue(async move { Ok(std::rc::Rc::strong_count(&not_send)) });
     assert!(mock.run(&mut group).is_pending());
     group.token().cancel();
     assert_eq!(mock.poll(&mut group), Poll::Ready(Ok(())));

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::set::BlockSet;
+use crate::set::{BlockSet, Budget};
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 use crate::util::sync::Arc;
 
@@ -63,7 +63,8 @@ impl<'a> Engine<'a> {
             }
             empty = 0;
             let poll = |child: Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| child.get_mut()(cx);
-            let over = self.set.poll_round(&mut { usize::MAX }, &mut None, poll, |_, ()| true);
+            let over =
+                self.set.poll_round(false, &mut { Budget::new() }, &mut None, poll, |_, ()| true);
             assert!(over, "the round ended early");
         }
     }

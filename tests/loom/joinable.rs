@@ -1,17 +1,13 @@
 //! A joinable child and its handle: the child ends, is dropped or leaves the queue while another
 //! thread aborts it. The queue is written again, after `admission/joins.rs`.
 
-#[allow(dead_code)]
-#[path = "../../src/child/join.rs"]
-mod join;
-
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
 use loom::thread;
 
-use self::join::{AbortChild, ChildHandle, JoinId, Joinable, Lost};
+use crate::child::join::{AbortChild, ChildHandle, JoinId, Joinable, Lost};
 use crate::task::{check, run};
 use crate::util::lock::Mutex;
 use crate::util::sync::{Arc, AtomicUsize, Ordering};

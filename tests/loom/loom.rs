@@ -4,12 +4,12 @@
 //! The `ParentWaker`, the `ChildWaker`s and `ReadyBits`, the blocks, the regions, the set, the
 //! `WakeFlag`, the halves of a spawned child, and a joinable child with its handle are the crate's
 //! own sources; [`sync`](util::sync) puts loom's atomics and mutex below them, with an `Arc` and an
-//! `AtomicWaker` made of those.
-//! What is written again is the group's loop around the set ([`engine`]), the set's loop around
-//! blocks that are in regions ([`overflow`]), and the spawner's call and the group's wait for
-//! spawned children ([`spawned`]). The data that a child waits for is written and read `Relaxed`,
-//! so that a wake-up is good only if it carries it. If a wake-up is lost, all threads are blocked,
-//! which loom reports.
+//! `AtomicWaker` made of those. Of admission, it is the `State`. What is written again is the
+//! group's loop around the set ([`engine`]), the set's loop around blocks that are in regions
+//! ([`overflow`]), the spawner's call and the group's wait for spawned children ([`spawned`]), and
+//! the lock around the state and what is done after it is released ([`admission`]). The data that a
+//! child waits for is written and read `Relaxed`, so that a wake-up is good only if it carries it.
+//! If a wake-up is lost, all threads are blocked, which loom reports.
 //!
 //! # What it was seen to find
 //!
@@ -36,12 +36,15 @@
 //!   reported twice, or before the spawner's call is over; dropped by neither of the two parties
 //!   that may come later; `DONE` not set for a spawner's panic, or set before there is a
 //!   completion; a future that looks at `ABANDONED` before it registers its task, or is not woken
-//!   for it;
+//!   for it; what the spawner has returned dropped by neither of the two parties that may come
+//!   later;
 //! - `Completions`: a notification before the report;
 //! - `Joinable`: a child that looks at `ABORTED` before it registers its task, or not again after;
 //! - `JoinCell`: `DONE` set before the ending is stored; an abort that wakes no task;
 //! - `ChildHandle`: no second look at `DONE` after its task is registered;
-//! - `JoinLink`: an abort that looks for the link before it sets `ABORTED`.
+//! - `JoinLink`: an abort that looks for the link before it sets `ABORTED`;
+//! - `State`: a close that leaves waiters in the queue, wakes none of them, or does not notify the
+//!   group; a hold that goes without a look for the end, or one that is kept after a close.
 //!
 //! # What it does not see
 //!
@@ -58,6 +61,8 @@
 
 extern crate alloc;
 
+mod admission;
+mod child;
 mod engine;
 mod joinable;
 mod overflow;
@@ -67,5 +72,35 @@ mod tests;
 mod util;
 
 #[allow(dead_code)]
+#[path = "../../src/error.rs"]
+mod error;
+#[allow(dead_code)]
 #[path = "../../src/set/mod.rs"]
 mod set;
+#[allow(dead_code)]
+#[path = "../../src/stats.rs"]
+mod stats;
+
+/// What the halves of a spawned child and the state need of the crate's `observe`. No poll is
+/// observed here.
+mod observe {
+    #[allow(dead_code)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Outcome {
+        Ok,
+        Failed,
+        Panicked,
+        Dropped,
+    }
+
+    pub(crate) trait PollObserver: Send + Sync {}
+
+    pub(crate) fn around_poll<R>(
+        _: &dyn PollObserver,
+        _: usize,
+        _: Option<&str>,
+        poll: impl FnOnce() -> R,
+    ) -> R {
+        poll()
+    }
+}

@@ -5,6 +5,9 @@
 #[path = "../../src/set/block.rs"]
 mod block;
 #[allow(dead_code)]
+#[path = "../../src/set/budget.rs"]
+mod budget;
+#[allow(dead_code)]
 #[path = "../../src/set/child_waker.rs"]
 mod child_waker;
 #[allow(dead_code)]
@@ -69,7 +72,8 @@ impl<'a> OverflowBlocks<'a> {
                 let poll = &mut |child: core::pin::Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| {
                     child.get_mut()(cx)
                 };
-                block.poll(&mut batch, &mut None, poll, &mut |_, ()| true);
+                let budget = &mut budget::Budget::new();
+                block.poll(&mut batch, budget, &mut None, poll, &mut |_, ()| true);
                 self.left -= batch.freed;
                 polled |= count != 0;
             }

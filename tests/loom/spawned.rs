@@ -19,8 +19,9 @@ use std::task::Poll;
 use loom::thread::{self, JoinHandle};
 
 use self::completions::{Completions, Reporter};
-use self::future::SpawnedFuture;
+use self::future::{Assignment, SpawnedFuture};
 use self::task_cell::{Completion, TaskCell};
+use crate::observe::Outcome;
 use crate::task::{check, run};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::Arc;
@@ -72,20 +73,24 @@ enum Does {
 #[derive(Clone, Copy)]
 enum Spawner {
     Returns,
+    /// It returns a value, which is kept.
+    ReturnsValue,
     Panics,
 }
 
 /// A child that has been admitted.
 struct Child {
-    cell: Arc<TaskCell<Value, ()>>,
+    cell: Arc<TaskCell<Value, (), Value>>,
     completions: Arc<Completions>,
     index: usize,
     future: ModelFuture,
     does: Does,
+    /// What the spawner may return.
+    returned: Value,
 }
 
 /// A child's future. It is leaked if its model has failed, since its destructor uses the model.
-struct ModelFuture(Option<Pin<Box<SpawnedFuture<BoxFuture, Value, ()>>>>);
+struct ModelFuture(Option<Pin<Box<SpawnedFuture<BoxFuture, Value, (), Value>>>>);
 
 impl ModelFuture {
     fn run(&mut self) {
@@ -120,12 +125,20 @@ impl Child {
             }
         });
         let mut future = Box::pin(SpawnedFuture::new(Box::pin(future) as BoxFuture));
-        future.as_mut().assign(&cell, completions, index);
-        let completions = Arc::clone(completions);
-        Self { cell, completions, index, future: ModelFuture(Some(future)), does }
+        completions.add();
+        let (child, completions) = (Arc::clone(&cell), Arc::clone(completions));
+        let there = Arc::clone(&completions);
+        future.as_mut().assign(Assignment {
+            cell: child,
+            completions: there,
+            index,
+            observer: None,
+        });
+        let (future, returned) = (ModelFuture(Some(future)), count.value());
+        Self { cell, completions, index, future, does, returned }
     }
 
-    fn cell(&self) -> Arc<TaskCell<Value, ()>> {
+    fn cell(&self) -> Arc<TaskCell<Value, (), Value>> {
         Arc::clone(&self.cell)
     }
 
@@ -134,17 +147,18 @@ impl Child {
         if self.cell.is_abandoned() {
             return;
         }
-        let Self { cell, completions, index, mut future, does } = self;
+        let Self { cell, completions, index, mut future, does, returned } = self;
         let executor = thread::spawn(move || {
             if !matches!(does, Does::Vanishes) {
                 future.run();
             }
         });
-        let panic = match spawner {
-            Spawner::Returns => None,
-            Spawner::Panics => Some(Box::new("the spawner's") as _),
+        let result = match spawner {
+            Spawner::Returns => Ok(None),
+            Spawner::ReturnsValue => Ok(Some(returned)),
+            Spawner::Panics => Err(Box::new("the spawner's") as _),
         };
-        cell.spawned(Reporter { completions: &completions, index }, panic);
+        cell.spawned(Reporter { completions: &completions, index }, result);
         join(executor);
     }
 
@@ -162,7 +176,7 @@ fn join(thread: JoinHandle<()>) {
 fn await_all(
     completions: &Arc<Completions>,
     parent: &Arc<ParentWaker>,
-    cells: &[Arc<TaskCell<Value, ()>>],
+    cells: &[Arc<TaskCell<Value, (), Value>>],
 ) -> Vec<Completion<Value, ()>> {
     let mut taken: Vec<Option<Completion<Value, ()>>> = cells.iter().map(|_| None).collect();
     let mut reports = Vec::new();
@@ -170,13 +184,15 @@ fn await_all(
         parent.begin_poll(cx);
         loop {
             parent.take_ready();
-            completions.take_reports(&mut reports);
+            completions.take_reports(&mut reports, &mut |_, _| ());
             if reports.is_empty() && !parent.is_notified() {
                 break;
             }
-            for index in reports.drain(..) {
+            for (index, outcome) in reports.drain(..) {
                 assert!(cells[index].is_complete(), "too early");
                 let completion = cells[index].take_completion().expect("it was reported");
+                drop(cells[index].take_kept());
+                assert_eq!(outcome == Outcome::Ok, is_value(&completion));
                 // A group resumes a panic, and drops the child. If the spawner has panicked, the
                 // future may end after that.
                 if !is_value(&completion) {
@@ -252,6 +268,11 @@ fn a_future_that_ends_while_the_spawner_is_called() {
 }
 
 #[test]
+fn a_future_that_ends_while_the_spawner_returns_a_value() {
+    awaited(Does::Ends, Spawner::ReturnsValue, is_value);
+}
+
+#[test]
 fn a_future_that_is_polled_twice_while_the_spawner_is_called() {
     awaited(Does::Yields, Spawner::Returns, is_value);
 }
@@ -286,7 +307,7 @@ fn two_children_that_report_to_one_group() {
         let executors = children.map(|child| {
             thread::spawn(move || {
                 let Child { cell, completions, index, mut future, .. } = child;
-                cell.spawned(Reporter { completions: &completions, index }, None);
+                cell.spawned(Reporter { completions: &completions, index }, Ok(None));
                 future.run();
             })
         });
@@ -318,6 +339,11 @@ fn a_child_that_is_dropped_while_it_yields() {
 #[test]
 fn a_child_that_is_dropped_while_its_executor_drops_it() {
     dropped(Does::Vanishes, Spawner::Returns);
+}
+
+#[test]
+fn a_child_that_is_dropped_while_its_spawner_returns_a_value() {
+    dropped(Does::Waits, Spawner::ReturnsValue);
 }
 
 #[test]

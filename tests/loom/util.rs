@@ -9,7 +9,16 @@ pub(crate) mod panic;
 #[allow(dead_code)]
 #[path = "../../src/util/parent_waker.rs"]
 pub(crate) mod parent_waker;
+#[allow(dead_code)]
+#[path = "../../src/util/slab.rs"]
+pub(crate) mod slab;
+#[allow(dead_code)]
+#[path = "../../src/util/sparse_queue.rs"]
+pub(crate) mod sparse_queue;
 pub(crate) mod sync;
+#[allow(dead_code)]
+#[path = "../../src/util/task_waker.rs"]
+pub(crate) mod task_waker;
 #[allow(dead_code)]
 #[path = "../../src/util/wake_flag.rs"]
 pub(crate) mod wake_flag;
@@ -18,5 +27,9 @@ pub(crate) mod wake_flag;
 pub(crate) mod current {
     pub(crate) fn enter<R>(_: usize, _: usize, f: impl FnOnce() -> R) -> R {
         f()
+    }
+
+    pub(crate) fn current_child(_: usize) -> Option<usize> {
+        None
     }
 }

@@ -105,6 +105,14 @@ fn simple() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (any::<bool>(), kid()).prop_map(|(own, kid)| Step::TryGo { own, kid }),
         6 => (any::<bool>(), kid()).prop_map(|(own, kid)| Step::Queue { own, kid }),
+        2 => (any::<bool>(), kid()).prop_map(|(own, kid)| Step::TryQueue { own, kid }),
+        2 => kid().prop_map(|kid| Step::Ready { kid }),
+        4 => Just(Step::Reserve),
+        4 => (pick.clone(), kid()).prop_map(|(pick, kid)| Step::SlotGo { pick, kid }),
+        1 => pick.clone().prop_map(|pick| Step::SlotDrop { pick }),
+        1 => Just(Step::Hold),
+        2 => Just(Step::Release),
+        1 => Just(Step::Close),
         8 => kid().prop_map(|kid| Step::Go { kid }),
         3 => (prop::collection::vec(kid(), 0..4), any::<bool>())
             .prop_map(|(kids, ended)| Step::Feed { kids, ended }),

@@ -67,6 +67,8 @@ pub struct Waiter {
     pub woken: bool,
     /// It waits within a child, and is to put its own child into the queue.
     pub to_queue: bool,
+    /// It waited when the group was closed.
+    refused: bool,
     /// Where it is in the queue, or was before room was reserved for it.
     rank: Rank,
 }
@@ -74,7 +76,15 @@ pub struct Waiter {
 #[derive(Debug)]
 pub enum Kind {
     Go(Id),
-    Feed { items: VecDeque<Id>, ended: bool, stalled: bool, put: bool, admitted: usize },
+    Feed {
+        items: VecDeque<Id>,
+        ended: bool,
+        stalled: bool,
+        put: bool,
+        admitted: usize,
+    },
+    /// It waits for room, and has no child yet.
+    Reserve,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,6 +137,12 @@ pub struct Model {
     pub waiters: BTreeMap<Ticket, Waiter>,
     /// What has room and does not start before all earlier arrivals have come.
     pub starting: VecDeque<Slot>,
+    /// The waiters that have room for as long as they like, and hold up no other child.
+    pub detached: BTreeSet<Ticket>,
+    /// How many hold the group open.
+    pub holds: usize,
+    /// No newcomers are taken.
+    pub closing: bool,
     /// In order of admission, those that are held among them.
     pub running: Vec<Id>,
     /// The admitted children that were not polled yet, in order.
@@ -145,6 +161,8 @@ pub struct Model {
     pub first_panic: Option<Id>,
     /// Resolved or gone.
     pub closed: bool,
+    /// Resolved, and nothing had stopped it.
+    pub finished: bool,
 }
 
 impl Model {
@@ -176,7 +194,7 @@ impl Model {
 
     /// How many children and waiters have room.
     fn count(&self) -> usize {
-        self.running.len() + self.reserved()
+        self.running.len() + self.reserved() + self.detached.len()
     }
 
     /// How much room they take.
@@ -190,7 +208,8 @@ impl Model {
             Slot::Child(_) => None,
             Slot::Reserved(ticket) => Some(self.ticket_weight(*ticket)),
         });
-        running.chain(reserved)
+        let detached = self.detached.iter().map(|_| 1);
+        running.chain(reserved).chain(detached)
     }
 
     /// **Never above the limit**: a child is admitted only if this holds. A child that is heavier
@@ -238,7 +257,7 @@ impl Model {
     fn ticket_traits(&self, ticket: Ticket) -> Traits {
         match self.waiters[&ticket].kind {
             Kind::Go(id) => self.traits[id],
-            Kind::Feed { .. } => {
+            Kind::Feed { .. } | Kind::Reserve => {
                 Traits { weight: 1, priority: 0, daemon: false, until_stop: false }
             }
         }
@@ -269,6 +288,8 @@ impl Model {
         self.running.iter().all(|id| self.is_daemon(*id))
             && self.queue.values().all(is_daemon)
             && self.starting.is_empty()
+            && self.detached.is_empty()
+            && (self.holds == 0 || self.closing)
     }
 
     /// **When only daemons are left**, they are told to end.
@@ -344,7 +365,7 @@ impl Model {
 
     /// Gives room to what is first in the queue. A queued child is admitted. For a waiter the
     /// room is reserved, and it is woken.
-    fn process_queue(&mut self) {
+    pub fn process_queue(&mut self) {
         if self.is_stopped() || self.closed {
             return;
         }
@@ -409,10 +430,21 @@ impl Model {
 
     // --- adding children ---
 
+    /// **A stop outranks a close.**
+    fn refusal(&self) -> Option<TryGoError<()>> {
+        if self.closing && (self.finished || !self.is_stopped()) {
+            Some(TryGoError::Closed(()))
+        } else {
+            self.is_stopped().then_some(TryGoError::Stopped(()))
+        }
+    }
+
     pub fn try_go(&mut self, id: Id) -> Result<(), TryGoError<()>> {
-        if self.is_stopped() {
+        if let Some(refused) = self.refusal() {
             self.set(id, Place::Gone);
-            Err(TryGoError::Stopped(()))
+            // A permit may have come for the first in the queue.
+            self.process_queue();
+            Err(refused)
         } else if self.queue.is_empty() && self.admits_newcomer(self.traits[id]) {
             // **It overtakes nothing** that waits, whatever its priority.
             self.admit(id);
@@ -427,15 +459,39 @@ impl Model {
     }
 
     pub fn queue(&mut self, id: Id) {
-        if self.is_stopped() {
-            self.set(id, Place::Gone);
+        if self.try_queue(id).is_err() {
             self.dropped += 1;
+        }
+    }
+
+    pub fn try_queue(&mut self, id: Id) -> Result<(), TryGoError<()>> {
+        if let Some(refused) = self.refusal() {
+            self.set(id, Place::Gone);
+            self.process_queue();
+            Err(if self.finished { TryGoError::Closed(()) } else { refused })
         } else {
             self.set(id, Place::Queued);
             let rank = self.rank(self.traits[id].priority);
             self.enqueue(rank, Entry::Queued(id));
             self.process_queue();
+            Ok(())
         }
+    }
+
+    /// The group waits until a plain child would be admitted.
+    pub fn ready(&self) -> Answer {
+        let plain = Traits { weight: 1, priority: 0, daemon: false, until_stop: false };
+        if self.refusal().is_some() {
+            Answer::Stopped
+        } else if self.queue.is_empty() && self.admits_newcomer(plain) {
+            Answer::Ok
+        } else {
+            Answer::Wait
+        }
+    }
+
+    pub fn reserve(&mut self) -> Ticket {
+        self.waiter(Kind::Reserve, None)
     }
 
     pub fn go(&mut self, id: Id, inside: Option<Id>) -> Ticket {
@@ -450,7 +506,7 @@ impl Model {
     fn waiter(&mut self, kind: Kind, inside: Option<Id>) -> Ticket {
         let ticket = self.waiters.keys().next_back().map_or(0, |last| last + 1);
         let rank = (Reverse(0), 0);
-        let waiter = Waiter { inside, kind, woken: false, to_queue: false, rank };
+        let waiter = Waiter { inside, kind, woken: false, to_queue: false, refused: false, rank };
         self.waiters.insert(ticket, waiter);
         ticket
     }
@@ -499,6 +555,72 @@ impl Model {
         false
     }
 
+    /// Returns `true` if a waiter has no room, and gets none any more.
+    fn is_refused(&self, ticket: Ticket) -> bool {
+        let is_new = self.slot(ticket).is_none() && !self.is_queued(ticket);
+        self.is_stopped() || self.waiters[&ticket].refused || (is_new && self.closing)
+    }
+
+    /// Polls a `reserve`. Room that it gets is **out of the order of starts**.
+    pub fn poll_reserve(&mut self, ticket: Ticket) -> Answer {
+        self.waiters.get_mut(&ticket).unwrap().woken = false;
+        let answer = if self.is_refused(ticket) {
+            self.leave(ticket);
+            Answer::Stopped
+        } else if self.has_room(ticket) {
+            self.give_room_back(ticket);
+            self.detached.insert(ticket);
+            Answer::Ok
+        } else {
+            Answer::Wait
+        };
+        self.process_queue();
+        answer
+    }
+
+    /// Passes a child to a waiter that has room. It starts unless it needs more than that room,
+    /// or the limit was lowered.
+    pub fn slot_go(&mut self, ticket: Ticket, id: Id) -> Answer {
+        let (Reverse(priority), came) = self.waiters[&ticket].rank;
+        self.detached.remove(&ticket);
+        self.waiters.remove(&ticket);
+        let answer = if self.is_stopped() {
+            self.set(id, Place::Gone);
+            Answer::Stopped
+        } else if self.fits(self.traits[id].weight) {
+            self.accept(id);
+            self.starting.push_back(Slot::Child(id));
+            self.start_ready();
+            Answer::Ok
+        } else {
+            let priority = priority.max(self.traits[id].priority);
+            self.set(id, Place::Queued);
+            self.enqueue((Reverse(priority), came), Entry::Queued(id));
+            Answer::Ok
+        };
+        self.process_queue();
+        answer
+    }
+
+    /// **Newcomers are refused**, and those that wait without room. The rest goes on.
+    pub fn close(&mut self) {
+        if std::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        for ticket in self.waiters.keys().copied().collect::<Vec<_>>() {
+            let Waiter { kind, to_queue, rank, .. } = &self.waiters[&ticket];
+            let (stalls, rank) = (matches!(kind, Kind::Feed { stalled: true, .. }), *rank);
+            if self.is_queued(ticket) && !to_queue {
+                self.queue.remove(&rank);
+                self.waiters.get_mut(&ticket).unwrap().refused = true;
+                self.wake_waiter(ticket);
+            } else if stalls && !self.is_stopped() {
+                self.wake_waiter(ticket);
+            }
+        }
+        self.process_queue();
+    }
+
     /// Polls a `go`.
     pub fn poll_go(&mut self, ticket: Ticket) -> Answer {
         let waiter = self.waiters.get_mut(&ticket).unwrap();
@@ -506,7 +628,7 @@ impl Model {
         let &mut Waiter { kind: Kind::Go(id), to_queue, rank, .. } = waiter else {
             panic!("not a go");
         };
-        let answer = if self.is_stopped() {
+        let answer = if self.is_refused(ticket) {
             self.set(id, Place::Gone);
             self.give_room_back(ticket);
             Answer::Stopped
@@ -532,7 +654,8 @@ impl Model {
     pub fn poll_feed(&mut self, ticket: Ticket) -> Option<usize> {
         self.waiters.get_mut(&ticket).unwrap().woken = false;
         let answer = loop {
-            let stop = self.is_stopped();
+            // **A close is the end** of a feed, even if it has room.
+            let stop = self.is_stopped() || self.closing;
             let Kind::Feed { stalled, put, admitted, .. } =
                 &mut self.waiters.get_mut(&ticket).unwrap().kind
             else {
@@ -589,7 +712,9 @@ impl Model {
             self.queue.remove(&self.waiters[&ticket].rank);
         }
         self.give_room_back(ticket);
+        self.detached.remove(&ticket);
         match self.waiters.remove(&ticket).unwrap().kind {
+            Kind::Reserve => {}
             Kind::Go(id) => self.set(id, Place::Gone),
             Kind::Feed { items, .. } => {
                 for id in items {
@@ -683,6 +808,7 @@ impl Model {
     fn drop_queue(&mut self) {
         self.stop_unseen = false;
         self.starting.retain(|slot| matches!(slot, Slot::Child(_)));
+        self.detached.clear();
         self.start_ready();
         for (_, entry) in std::mem::take(&mut self.queue) {
             match entry {
@@ -766,6 +892,7 @@ impl Model {
         if self.closed || !self.is_over() {
             return None;
         }
+        self.finished = !self.is_stopped();
         self.stop(Reason::Finished);
         self.drop_queue();
         self.closed = true;
@@ -783,6 +910,7 @@ impl Model {
         self.stop(Reason::Dropped);
         self.closed = true;
         self.starting.clear();
+        self.detached.clear();
         self.cut_off();
         self.drop_queue();
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use async_lock::{Semaphore, SemaphoreGuardArc};
-use errgroup::future::{Feed, Go};
-use errgroup::{Group, Handle, Reason, TryGoError};
+use errgroup::future::{Feed, Go, Reserve};
+use errgroup::{Group, Handle, Hold, Reason, Slot, TryGoError};
 
 use crate::common::{Gate, MockTask, Tap};
 use crate::promises::{Answer, End, Grace, Id, Model, Outcome, Place, Ticket, Traits};
@@ -41,10 +41,29 @@ pub enum Step {
         own: bool,
         kid: Kid,
     },
+    TryQueue {
+        own: bool,
+        kid: Kid,
+    },
     OwnGo {
         kid: Kid,
         meanwhile: Vec<Step>,
     },
+    /// The group itself waits for room, and adds a plain child if there is some.
+    Ready {
+        kid: Kid,
+    },
+    Reserve,
+    SlotGo {
+        pick: usize,
+        kid: Kid,
+    },
+    SlotDrop {
+        pick: usize,
+    },
+    Hold,
+    Release,
+    Close,
     Go {
         kid: Kid,
     },
@@ -97,6 +116,7 @@ struct Outside {
 enum Waiting {
     Go(Go<Handle<Kids>, Kids, Child>),
     Feed(Feed<Handle<Kids>, Kids, Tap<Child>>, Tap<Child>),
+    Reserve(Reserve<Kids>),
 }
 
 pub struct World {
@@ -109,6 +129,8 @@ pub struct World {
     maker: Maker,
     task: MockTask,
     outside: Vec<Outside>,
+    slots: Vec<(Ticket, Slot<Kids>)>,
+    holds: Vec<Hold>,
     dropped: BTreeSet<Id>,
     /// While the group's task sleeps: its wake-ups when it was last polled, and whether there was
     /// any reason to wake it since.
@@ -151,6 +173,8 @@ impl World {
             maker,
             task: MockTask::new(),
             outside: Vec::new(),
+            slots: Vec::new(),
+            holds: Vec::new(),
             dropped: BTreeSet::new(),
             asleep: None,
         }
@@ -173,13 +197,48 @@ impl World {
         match step.clone() {
             Step::TryGo { .. }
             | Step::Queue { .. }
+            | Step::TryQueue { .. }
             | Step::OwnGo { .. }
+            | Step::Ready { .. }
+            | Step::SlotGo { .. }
             | Step::Go { .. }
             | Step::Feed { .. }
             | Step::Put { kid: Some(_), .. }
                 if self.is_full() => {}
             Step::TryGo { own, kid } => self.try_go(own, kid),
             Step::Queue { own, kid } => self.queue(own, kid),
+            Step::TryQueue { own, kid } => self.try_queue(own, kid),
+            Step::Ready { kid } => self.ready(kid),
+            Step::Reserve => {
+                let ticket = self.model.reserve();
+                self.wait(ticket, Waiting::Reserve(self.handle.reserve()));
+            }
+            Step::SlotGo { pick, kid } => self.slot_go(pick, kid),
+            Step::SlotDrop { pick } => {
+                if !self.slots.is_empty() {
+                    let (ticket, slot) = self.slots.remove(pick % self.slots.len());
+                    drop(slot);
+                    self.model.leave(ticket);
+                }
+            }
+            Step::Hold => {
+                self.holds.push(self.handle.hold());
+                self.model.holds += 1;
+            }
+            Step::Release => {
+                if self.holds.pop().is_some() {
+                    self.model.holds -= 1;
+                    self.model.process_queue();
+                }
+            }
+            Step::Close => {
+                self.handle.close();
+                self.model.close();
+                // The group is woken to look, whatever it finds.
+                if let Some((_, reason)) = &mut self.asleep {
+                    *reason = true;
+                }
+            }
             Step::OwnGo { kid, meanwhile } => self.own_go(kid, &meanwhile),
             Step::Go { kid } => self.go(kid),
             Step::Feed { kids, ended } => self.feed(kids, ended),
@@ -247,12 +306,55 @@ impl World {
             _ => self.handle.try_go(puppet),
         };
         let expected = self.model.try_go(id);
-        match (answer, expected) {
-            (Ok(()), Ok(()))
-            | (Err(TryGoError::AtLimit(_)), Err(TryGoError::AtLimit(())))
-            | (Err(TryGoError::Stopped(_)), Err(TryGoError::Stopped(()))) => {}
-            (answer, expected) => panic!("{answer:?}, not {expected:?}"),
+        assert_eq!(given_back(answer), expected);
+    }
+
+    fn try_queue(&mut self, own: bool, kid: Kid) {
+        let (id, puppet) = self.make(kid);
+        let answer = match &mut self.group {
+            Some(group) if own => {
+                self.asleep = None;
+                group.try_queue(puppet)
+            }
+            _ => self.handle.try_queue(puppet),
+        };
+        let expected = self.model.try_queue(id);
+        assert_eq!(given_back(answer), expected);
+    }
+
+    /// Polls the group's own `ready` once, and drops it. **If it is ready, a plain child is
+    /// admitted.**
+    fn ready(&mut self, kid: Kid) {
+        let Some(mut group) = self.group.take() else {
+            return;
+        };
+        self.asleep = None;
+        let real = answer(&self.task.poll(&mut group.ready()));
+        let mut expected = self.model.ready();
+        if expected == Answer::Wait {
+            // It polls the children meanwhile.
+            self.model.drive();
+            self.follow();
+            expected = self.model.ready();
         }
+        assert_eq!(real, expected);
+        self.model.process_queue();
+        self.group = Some(group);
+        if real == Answer::Ok {
+            let traits = Traits { weight: 1, priority: 0, daemon: false, until_stop: false };
+            self.try_go(true, Kid { traits, ..kid });
+            assert_ne!(self.model.places.last(), Some(&Place::Gone), "it is admitted");
+        }
+    }
+
+    fn slot_go(&mut self, pick: usize, kid: Kid) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let (ticket, slot) = self.slots.remove(pick % self.slots.len());
+        let (id, puppet) = self.make(kid);
+        let real = if slot.go(puppet).is_ok() { Answer::Ok } else { Answer::Stopped };
+        assert_eq!(real, self.model.slot_go(ticket, id));
     }
 
     fn queue(&mut self, own: bool, kid: Kid) {
@@ -276,11 +378,11 @@ impl World {
         let (id, puppet) = self.make(kid);
         let ticket = self.model.go(id, None);
         let mut go = group.go(puppet);
-        let mut waits = self.poll_own(&mut go, ticket);
+        let mut waits = self.poll_own(&mut go, ticket, id);
         for step in meanwhile {
             match step {
                 _ if !waits => break,
-                Step::Poll | Step::Run => waits = self.poll_own(&mut go, ticket),
+                Step::Poll | Step::Run => waits = self.poll_own(&mut go, ticket, id),
                 Step::DropGroup => {}
                 step => self.step(step),
             }
@@ -296,18 +398,30 @@ impl World {
     }
 
     /// Returns `true` if it still waits.
-    fn poll_own(&mut self, go: &mut Go<&mut Held, Kids, Child>, ticket: Ticket) -> bool {
+    fn poll_own(&mut self, go: &mut Go<&mut Held, Kids, Child>, ticket: Ticket, id: Id) -> bool {
         let before = self.task.wakes();
         let real = answer(&self.task.poll(go));
         let mut expected = self.model.poll_go(ticket);
+        let mut began = None;
         if expected == Answer::Wait {
-            // It polls the children meanwhile.
+            // It polls the children meanwhile. Its own is polled once it is admitted.
             self.model.drive();
-            self.follow();
-            expected = self.model.poll_go(ticket);
+            let own = Some((ticket, id));
+            let (model, dropped) = (&mut self.model, &mut self.dropped);
+            let polled = Self::follow_events(model, dropped, &self.maker, own);
+            began = polled.contains(&id).then_some(true);
+            expected = if began.is_some() { Answer::Ok } else { self.model.poll_go(ticket) };
         }
         assert_eq!(real, expected);
-        self.follow();
+        if expected == Answer::Ok {
+            // **Its child has begun** when it returns, unless it is behind a reservation.
+            self.model.drive();
+            let starts = matches!(self.model.place(id), Place::Running(_));
+            let polled = self.follow();
+            assert!(!starts || began.is_some() || polled.contains(&id), "it has not begun");
+        } else {
+            self.follow();
+        }
         let waits = expected == Answer::Wait;
         if waits {
             self.model.waited_for_permit = self.model.lacks_permit();
@@ -390,6 +504,14 @@ impl World {
                 };
                 (real.is_some(), real == self.model.poll_feed(*ticket))
             }
+            Waiting::Reserve(reserve) => {
+                let polled = task.poll(reserve);
+                let real = answer(&polled);
+                if let Poll::Ready(Ok(slot)) = polled {
+                    self.slots.push((*ticket, slot));
+                }
+                (real != Answer::Wait, real == self.model.poll_reserve(*ticket))
+            }
         };
         assert!(fits, "the answer of a waiter; it is ready: {ready}");
         if ready {
@@ -430,7 +552,7 @@ impl World {
         self.model.drive();
         let mut awake = self.model.awake.clone();
         awake.retain(|id| self.model.running.contains(id));
-        let polled = Self::follow_events(&mut self.model, &mut self.dropped, &self.maker);
+        let polled = self.follow();
         // Those that end with the stop are dropped instead.
         awake.retain(|id| !self.dropped.contains(id));
         assert!(
@@ -465,12 +587,18 @@ impl World {
         panic!("it never comes to rest");
     }
 
-    fn follow(&mut self) {
-        Self::follow_events(&mut self.model, &mut self.dropped, &self.maker);
+    fn follow(&mut self) -> BTreeSet<Id> {
+        Self::follow_events(&mut self.model, &mut self.dropped, &self.maker, None)
     }
 
     /// Follows what the children have done, and checks it. Returns the children that were polled.
-    fn follow_events(model: &mut Model, dropped: &mut BTreeSet<Id>, maker: &Maker) -> BTreeSet<Id> {
+    /// `own` is the group's own `go` that waits, and its child.
+    fn follow_events(
+        model: &mut Model,
+        dropped: &mut BTreeSet<Id>,
+        maker: &Maker,
+        own: Option<(Ticket, Id)>,
+    ) -> BTreeSet<Id> {
         let mut polled = BTreeSet::new();
         for event in maker.events() {
             // **When only daemons are left**, the stop that a child sees now is theirs.
@@ -482,6 +610,11 @@ impl World {
             match event {
                 Event::Grace => model.grace_begins(),
                 Event::Polled(id, stopped) => {
+                    if let Some((ticket, _)) =
+                        own.filter(|own| own.1 == id && !polled.contains(&id))
+                    {
+                        assert_eq!(model.poll_go(ticket), Answer::Ok);
+                    }
                     assert_eq!(stopped, model.is_stopped());
                     all_gone_are_dropped(model, dropped);
                     model.polled(id);
@@ -577,7 +710,13 @@ impl World {
         if self.group.is_some() && self.model.limit == Some(0) {
             self.step(&Step::Limit { limit: Some(1) });
         }
+        while !self.holds.is_empty() {
+            self.step(&Step::Release);
+        }
         for _ in 0..10_000 {
+            while !self.slots.is_empty() {
+                self.step(&Step::SlotDrop { pick: 0 });
+            }
             if self.model.closed {
                 break;
             }
@@ -593,6 +732,9 @@ impl World {
             }
         }
         assert!(self.model.closed, "it never ends");
+        while !self.slots.is_empty() {
+            self.step(&Step::SlotDrop { pick: 0 });
+        }
         self.step(&Step::Poll);
         while !self.outside.is_empty() {
             self.step(&Step::PollWaiter { pick: 0 });
@@ -605,6 +747,16 @@ impl World {
         // The children hold the handle, and the group's queue holds children.
         self.maker.set_handle(None);
     }
+}
+
+/// Returns the answer without the child, which is dropped.
+fn given_back<A>(answer: Result<(), TryGoError<A>>) -> Result<(), TryGoError<()>> {
+    answer.map_err(|refused| match refused {
+        TryGoError::AtLimit(_) => TryGoError::AtLimit(()),
+        TryGoError::Stopped(_) => TryGoError::Stopped(()),
+        TryGoError::Closed(_) => TryGoError::Closed(()),
+        _ => panic!("an answer that the model does not know"),
+    })
 }
 
 fn inside(model: &Model, id: Id) -> Option<Ticket> {

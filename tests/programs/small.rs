@@ -137,3 +137,17 @@ fn manage(commands: &str) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
+
+// === actor ===
+
+#[test]
+fn the_actor_answers_every_request_and_drops_no_lookup() {
+    let output = Command::new(program("actor")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (answers, summary) = text.trim_end().rsplit_once('\n').unwrap();
+    assert_eq!(answers, "ada: 3\ngrace: 5\nada: 3\nedsger: 6\nada: 3\nedsger: 6");
+    // Those for the same name share one, unless the machine was too busy.
+    assert!((5..=7).contains(&number(summary, "", " lookups")), "{summary}");
+    assert!(summary.ends_with(", 0 dropped"), "{summary}");
+}

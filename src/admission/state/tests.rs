@@ -371,6 +371,8 @@ fn permits_of_ended_children_are_used_again_a_bounded_number_of_times() {
     semaphore.add_permits(1);
     assert!(!permits.try_take(), "it is the turn of other groups");
     permits.begin_poll();
+    assert!(!permits.try_take(), "the task may poll this group first");
+    permits.begin_poll();
     assert!(permits.try_take());
 }
 
@@ -678,15 +680,21 @@ fn a_heavier_child_uses_its_reservation_if_the_rest_fits() {
     assert!(!state.try_take_room(Request::PLAIN));
 }
 
+fn unspawned(state: &mut State) -> Vec<(usize, ChildKey)> {
+    let mut taken = Vec::new();
+    state.take_unspawned(|index, key, _| taken.push((index, key)));
+    taken
+}
+
 #[test]
 fn the_indexes_have_no_gaps_whichever_way_children_are_taken() {
     let mut state = limited(4);
     (0..2).for_each(|key| queue(&mut state, child(key)));
-    assert_eq!(state.take_unspawned().collect::<Vec<_>>(), [(0, 0), (1, 1)]);
-    assert_eq!(state.take_unspawned().next(), None, "each is returned once");
+    assert_eq!(unspawned(&mut state), [(0, 0), (1, 1)]);
+    assert_eq!(unspawned(&mut state), [], "each is returned once");
     assert_eq!(state.pop_ready(), Some((0, 0)));
     queue(&mut state, child(2));
-    assert_eq!(state.take_unspawned().collect::<Vec<_>>(), [(2, 2)]);
+    assert_eq!(unspawned(&mut state), [(2, 2)]);
     assert_eq!(started(&mut state), [1, 2]);
 }
 
@@ -780,6 +788,9 @@ fn a_plain_permit_goes_from_child_to_child_until_the_others_have_their_turn() {
     assert!(state.lacks_permit());
     assert!(!state.permits.as_ref().unwrap().may_wait(), "it is the turn of other groups");
     assert_eq!(give_back(&mut state, &semaphore), 1);
+    state.permits.as_mut().unwrap().begin_poll();
+    process(&mut state);
+    assert_eq!(started(&mut state), [], "the task may poll this group first");
     state.permits.as_mut().unwrap().begin_poll();
     process(&mut state);
     assert_eq!(started(&mut state), [33]);

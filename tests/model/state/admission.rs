@@ -1,5 +1,7 @@
 //! The parts of the crate's `admission` that make up its `State`.
 
+#[path = "../../../src/admission/ended.rs"]
+mod ended;
 #[path = "../../../src/admission/events.rs"]
 mod events;
 #[path = "../../../src/admission/joins.rs"]

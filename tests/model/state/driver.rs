@@ -352,8 +352,7 @@ impl Driver {
         if !effects.in_order {
             self.both.reference.check();
         }
-        let unspawned = self.both.state.take_unspawned();
-        self.spawned.extend(unspawned);
+        self.both.state.take_unspawned(|index, key, _| self.spawned.push((index, key)));
         assert!(self.spawned.iter().eq(&self.both.reference.ready), "each is spawned once");
         (result, effects.in_order)
     }

@@ -14,5 +14,7 @@ pub(crate) mod slab;
 pub(crate) mod sparse_queue;
 #[path = "../../../src/util/sync.rs"]
 pub(crate) mod sync;
+#[path = "../../../src/util/task_waker.rs"]
+pub(crate) mod task_waker;
 #[path = "../../../src/util/wake_flag.rs"]
 pub(crate) mod wake_flag;

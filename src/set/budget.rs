@@ -1,0 +1,75 @@
+//! How much one poll of the owner's task does before it ends.
+//!
+//! A poll ends after [`POLLS`] polls of children. It also ends after [`YIELDS`] children in a row
+//! that have yielded, with none finished between: then it is the executor that wants the task to
+//! yield. tokio, for one, makes every resource pending once a task has used its budget, and no
+//! child gets on before the task has ended its poll.
+//!
+//! A child has yielded if it woke itself while it was polled. But an executor may also keep the
+//! wakers of such children, and wake them after the task's poll, as tokio's does. At first they
+//! look like children that wait. So when a poll begins, those that became pending at the end of
+//! the last one are looked at: if most of them have been woken meanwhile, then a child that is
+//! pending counts as one that has yielded, until a poll comes to its end by itself.
+
+/// How many children one poll polls, however many are ready.
+const POLLS: usize = 4096;
+
+/// How many children in a row may yield.
+pub(super) const YIELDS: usize = 16;
+
+/// What is left for one poll of the owner's task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// How many polls of children are left.
+    pub(crate) polls: usize,
+    /// How many more children may yield before one finishes.
+    pub(super) yields: usize,
+    /// How many children in a row were pending and have not yielded.
+    pub(super) pended: usize,
+    /// Those count as having yielded.
+    suspects_pending: bool,
+    /// The task's poll is over.
+    ended: bool,
+}
+
+impl Budget {
+    pub(crate) fn new() -> Self {
+        Self { polls: POLLS, yields: YIELDS, pended: 0, suspects_pending: false, ended: false }
+    }
+
+    #[inline]
+    pub(crate) fn is_spent(&self) -> bool {
+        self.polls == 0 || self.yields == 0
+    }
+
+    /// Lets one child more yield, if none may.
+    pub(crate) fn permit_a_yield(&mut self) {
+        self.yields = self.yields.max(1);
+    }
+
+    #[inline]
+    pub(super) fn pending_cost(&self) -> usize {
+        usize::from(self.suspects_pending)
+    }
+
+    /// Ends the task's poll: the budget is spent until it is renewed.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        self.suspects_pending &= self.yields == 0;
+        (self.ended, self.polls) = (true, 0);
+    }
+
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Begins the task's next poll. `count_woken` returns how many children were woken since the
+    /// last one.
+    pub(crate) fn renew(&mut self, count_woken: impl FnOnce() -> usize) {
+        let pended = self.pended;
+        let suspects_pending = self.suspects_pending
+            || (pended >= YIELDS && count_woken().saturating_mul(4) >= pended * 3);
+        *self = Self { suspects_pending, ..Self::new() };
+    }
+}

@@ -1,0 +1,58 @@
+//! The waker of a task that waits, kept for those that wake it.
+
+use core::task::Waker;
+
+use super::lock::Mutex;
+use super::panic::{catch, discard};
+
+/// Keeps the waker of the task that waits. A waker is user code: none is cloned, woken or dropped
+/// under the lock, and one that panics leaves nothing half done.
+#[derive(Debug, Default)]
+pub(crate) struct TaskWaker(Mutex<Option<Waker>>);
+
+impl TaskWaker {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Keeps a clone of `waker` in place of the last one. If the clone panics, nothing has changed.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let same = self.0.lock().as_ref().is_some_and(|task| task.will_wake(waker));
+        if !same {
+            self.replace(waker);
+        }
+    }
+
+    /// Does the same without a look at the last one, which is most likely gone.
+    pub(crate) fn replace(&self, waker: &Waker) {
+        let clone = waker.clone();
+        let before = self.0.lock().replace(clone);
+        drop_quietly(before);
+    }
+
+    pub(crate) fn take(&self) -> Option<Waker> {
+        self.0.lock().take()
+    }
+
+    /// Wakes the task that was registered last, unless that has been done.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.take() {
+            // A waker that panics is its executor's fault, and the executor has heard of it. It
+            // must not cost the caller anything, which may be a child.
+            let _ = catch(|| waker.wake()).map_err(discard);
+        }
+    }
+
+    /// Drops the waker: nothing will wake the task.
+    pub(crate) fn clear(&self) {
+        drop_quietly(self.take());
+    }
+}
+
+/// Drops a waker that is not needed any more. If its destructor panics, that is the fault of its
+/// executor, and not of the task that goes on.
+pub(crate) fn drop_quietly(waker: impl Into<Option<Waker>>) {
+    if let Some(waker) = waker.into() {
+        let _ = catch(|| drop(waker)).map_err(discard);
+    }
+}

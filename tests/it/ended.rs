@@ -1,0 +1,318 @@
+//! Children of `Group::on` that have ended on their threads before the group was polled: they run
+//! no more, and their room is free.
+
+use std::future::{pending, ready};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use crate::common::{Gate, MockTask, fails, waits};
+use errgroup::{Group, Reason, Spawned, TryGoError};
+use futures::future::BoxFuture;
+use futures::stream::StreamExt;
+
+type Spawns = Group<Spawned<usize, &'static str>>;
+
+#[derive(Clone, Default)]
+struct Pool(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+
+impl Pool {
+    fn group(&self) -> Spawns {
+        let pool = self.clone();
+        Group::on(move |work| pool.0.lock().unwrap().push(work))
+    }
+
+    /// Polls each future once, and returns how many are left.
+    fn poll_all(&self) -> usize {
+        let mut all = std::mem::take(&mut *self.0.lock().unwrap());
+        all.retain_mut(|work| MockTask::new().poll(work).is_pending());
+        let mut pool = self.0.lock().unwrap();
+        pool.extend(all);
+        pool.len()
+    }
+}
+
+/// Returns how many are queued, running, ok, failed and dropped.
+macro_rules! numbers {
+    ($group:expr) => {{
+        let stats = $group.stats();
+        [stats.queued, stats.running, stats.ok, stats.failed, stats.dropped]
+    }};
+}
+
+#[test]
+fn a_child_that_has_ended_on_its_thread_is_not_running() {
+    for shared in [false, true] {
+        let (pool, task, gate) = (Pool::default(), MockTask::new(), Gate::new());
+        let mut group = pool.group().with_limit(5).settle();
+        let handle = shared.then(|| group.handle());
+        for n in 0..3 {
+            group.queue(waits(&gate, n));
+        }
+        group.queue(fails(&gate, 3, "broken"));
+        #[cfg(feature = "std")]
+        group.queue(async { std::panic::panic_any("a child's") });
+        #[cfg(not(feature = "std"))]
+        group.queue(ready(Ok(9)));
+        gate.open(0);
+        gate.open(3);
+        assert_eq!(pool.poll_all(), 2);
+        let expected = if cfg!(feature = "std") { [0, 2, 1, 1, 1] } else { [0, 2, 2, 1, 0] };
+        assert_eq!(numbers!(group), expected);
+        assert_eq!(numbers!(group), expected, "each is counted once");
+        if let Some(handle) = &handle {
+            assert_eq!(numbers!(handle), expected);
+        }
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!(numbers!(group), expected);
+    }
+}
+
+#[test]
+fn the_groups_own_methods_take_in_what_has_ended_first() {
+    for shared in [false, true] {
+        let pool = Pool::default();
+        let mut group = pool.group().with_limit(1).collect();
+        let handle = shared.then(|| group.handle());
+        assert!(group.try_go(ready(Ok(0))).is_ok());
+        assert!(matches!(group.try_go(ready(Ok(1))), Err(TryGoError::AtLimit(_))));
+        assert_eq!(pool.poll_all(), 0);
+        assert!(group.try_go(ready(Ok(1))).is_ok());
+        assert_eq!(pool.poll_all(), 0);
+        group.queue(ready(Ok(2)));
+        assert_eq!(numbers!(group), [0, 1, 2, 0, 0], "admitted at the call");
+        assert_eq!(pool.poll_all(), 0);
+        let task = MockTask::new();
+        assert!(matches!(task.poll(&mut group.go(ready(Ok(3)))), Poll::Ready(Ok(()))));
+        assert_eq!(pool.poll_all(), 0);
+        assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![0, 1, 2, 3])));
+        drop(handle);
+    }
+}
+
+#[test]
+fn what_waits_in_the_queue_comes_before_a_newcomer() {
+    let (pool, gate) = (Pool::default(), Gate::new());
+    let mut group = pool.group().with_limit(1);
+    group.queue(ready(Ok(0)));
+    group.queue(waits(&gate, 1));
+    assert_eq!(pool.poll_all(), 0);
+    assert!(matches!(group.try_go(ready(Ok(2))), Err(TryGoError::AtLimit(_))));
+    assert_eq!(numbers!(group), [0, 1, 1, 0, 0]);
+}
+
+#[test]
+fn a_failure_that_is_taken_in_stops_the_group_before_the_newcomer() {
+    for queues in [false, true] {
+        let (pool, task) = (Pool::default(), MockTask::new());
+        let mut group = pool.group().with_limit(2);
+        group.queue(ready(Err("broken")));
+        group.queue(ready(Ok(1)));
+        assert_eq!(pool.poll_all(), 0);
+        if queues {
+            group.queue(ready(Ok(2)));
+            assert_eq!(numbers!(group), [0, 0, 1, 1, 1]);
+        } else {
+            assert!(matches!(group.try_go(ready(Ok(2))), Err(TryGoError::Stopped(_))));
+            assert_eq!(numbers!(group), [0, 0, 1, 1, 0]);
+        }
+        assert_eq!(group.token().reason(), Some(Reason::Failed));
+        assert_eq!(task.poll(&mut group), Poll::Ready(Err("broken")));
+    }
+}
+
+#[test]
+fn a_newcomer_that_takes_in_an_end_costs_the_groups_task_no_wake_up() {
+    let (pool, task, gate) = (Pool::default(), MockTask::new(), Gate::new());
+    let mut group = pool.group().with_limit(2);
+    group.queue(waits(&gate, 0));
+    group.queue(waits(&gate, 1));
+    assert!(task.run(&mut group).is_pending());
+    pool.poll_all();
+    gate.open(0);
+    pool.poll_all();
+    assert_eq!(task.wakes(), 1);
+    assert!(group.try_go(waits(&gate, 2)).is_ok());
+    gate.open(1);
+    assert_eq!(pool.poll_all(), 1);
+    assert_eq!(task.wakes(), 1, "it was woken, and has not polled since");
+    assert!(task.run(&mut group).is_pending());
+    gate.open(2);
+    assert_eq!(pool.poll_all(), 0);
+    assert_eq!(task.wakes(), 2);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+}
+
+// === handles ===
+
+#[test]
+fn a_handle_finds_the_room_of_a_child_that_has_returned_ok() {
+    let (pool, task, gate) = (Pool::default(), MockTask::new(), Gate::new());
+    let mut group = pool.group().with_limit(2).collect();
+    let handle = group.handle();
+    group.queue(waits(&gate, 0));
+    group.queue(waits(&gate, 1));
+    gate.open(1);
+    assert_eq!(pool.poll_all(), 1);
+    assert!(handle.try_go(waits(&gate, 2)).is_ok());
+    assert!(handle.try_go(waits(&gate, 3)).is_err());
+    assert_eq!(numbers!(handle), [0, 2, 1, 0, 0]);
+    // The other ends, and the group is told of all of them in the order in which they did.
+    gate.open(0);
+    assert_eq!(pool.poll_all(), 1);
+    handle.queue(waits(&gate, 3));
+    assert_eq!(numbers!(handle), [0, 2, 2, 0, 0]);
+    (0..5).for_each(|n| gate.open(n));
+    assert_eq!(pool.poll_all(), 0);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![0, 1, 2, 3])));
+    assert_eq!(numbers!(handle), [0, 0, 4, 0, 0]);
+}
+
+#[test]
+fn a_waiter_gets_the_room_before_a_handles_newcomer() {
+    let (pool, waiter) = (Pool::default(), MockTask::new());
+    let mut group = pool.group().with_limit(1);
+    let handle = group.handle();
+    group.queue(ready(Ok(0)));
+    let mut go = handle.go(ready(Ok(1)));
+    assert!(waiter.poll(&mut go).is_pending());
+    assert_eq!(pool.poll_all(), 0);
+    assert!(handle.try_go(ready(Ok(2))).is_err());
+    assert_eq!(waiter.wakes(), 1);
+    assert!(matches!(waiter.poll(&mut go), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn no_room_is_free_for_handles_behind_a_failure_that_the_policy_is_not_told_of() {
+    let pool = Pool::default();
+    let mut group = pool.group().with_limit(3);
+    let handle = group.handle();
+    group.queue(ready(Ok(0)));
+    group.queue(ready(Err("broken")));
+    group.queue(ready(Ok(2)));
+    assert_eq!(pool.poll_all(), 0);
+    assert!(handle.try_go(pending()).is_ok(), "the first child's");
+    assert!(matches!(handle.try_go(pending()), Err(TryGoError::AtLimit(_))));
+    assert_eq!(numbers!(handle), [0, 1, 2, 1, 0]);
+}
+
+#[test]
+fn no_room_is_free_for_handles_if_an_ok_may_stop_the_group_or_an_observer_is_to_be_told() {
+    for observed in [false, true] {
+        let pool = Pool::default();
+        let check = |handle: errgroup::Handle<_>| {
+            handle.queue(ready(Ok(0)));
+            assert_eq!(pool.poll_all(), 0);
+            assert!(matches!(handle.try_go(ready(Ok(1))), Err(TryGoError::AtLimit(_))));
+            assert_eq!(numbers!(handle), [0, 0, 1, 0, 0]);
+        };
+        let group = pool.group().with_limit(1);
+        if observed {
+            let mut group = group.with_observer(|_: &errgroup::Event| {});
+            check(group.handle());
+            assert!(group.try_go(ready(Ok(1))).is_ok());
+        } else {
+            let mut group = group.first_ok();
+            check(group.handle());
+            assert!(matches!(group.try_go(ready(Ok(1))), Err(TryGoError::Stopped(_))));
+        }
+    }
+}
+
+#[test]
+fn a_heavy_child_keeps_its_room_until_the_group_is_polled() {
+    let (pool, task) = (Pool::default(), MockTask::new());
+    let mut group = pool.group().with_limit(3);
+    let handle = group.handle();
+    group.queue(errgroup::task(ready(Ok(0))).weight(2));
+    group.queue(ready(Ok(1)));
+    assert_eq!(pool.poll_all(), 0);
+    assert!(handle.try_go(ready(Ok(2))).is_ok());
+    assert!(handle.try_go(ready(Ok(3))).is_err());
+    assert_eq!(numbers!(handle), [0, 1, 2, 0, 0]);
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(numbers!(handle), [0, 1, 2, 0, 0]);
+    assert!(handle.try_go(errgroup::task(ready(Ok(3))).weight(2)).is_ok());
+    assert_eq!(pool.poll_all(), 0);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn nothing_is_given_away_after_a_stop() {
+    let (pool, task) = (Pool::default(), MockTask::new());
+    let mut group = pool.group().with_limit(1);
+    let handle = group.handle();
+    group.queue(ready(Ok(0)));
+    group.queue(ready(Ok(1)));
+    assert_eq!(pool.poll_all(), 0);
+    group.token().cancel();
+    assert_eq!(numbers!(handle), [1, 0, 1, 0, 0]);
+    handle.queue(ready(Ok(2)));
+    assert_eq!(pool.poll_all(), 0, "nothing was spawned");
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(numbers!(handle), [0, 0, 1, 0, 2]);
+}
+
+#[test]
+fn a_group_stays_open_while_the_policy_is_to_be_told() {
+    let (pool, task) = (Pool::default(), MockTask::new());
+    let mut group = pool.group().with_limit(1).collect();
+    let handle = group.handle();
+    group.queue(ready(Ok(0)));
+    assert_eq!(pool.poll_all(), 0);
+    assert_eq!(handle.stats().running, 0);
+    assert!(!handle.is_closed());
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![0])));
+}
+
+#[test]
+fn what_had_ended_when_the_group_was_dropped_is_not_counted_as_dropped() {
+    for shared in [false, true] {
+        let (pool, gate) = (Pool::default(), Gate::new());
+        let mut group = pool.group();
+        let early = shared.then(|| group.handle());
+        group.queue(ready(Ok(0)));
+        group.queue(ready(Err("broken")));
+        group.queue(waits(&gate, 2));
+        assert_eq!(pool.poll_all(), 1);
+        let handle = early.unwrap_or_else(|| group.handle());
+        drop(group);
+        assert_eq!(numbers!(handle), [0, 0, 1, 1, 1]);
+    }
+}
+
+#[test]
+fn a_child_of_a_stream_runs_until_its_result_is_fetched() {
+    let (pool, task) = (Pool::default(), MockTask::new());
+    let mut group = pool.group().with_limit(1);
+    group.queue(ready(Ok(0)));
+    assert_eq!(pool.poll_all(), 0);
+    assert_eq!(numbers!(group), [0, 0, 1, 0, 0]);
+    let mut results = group.results();
+    let handle = results.handle();
+    assert_eq!(numbers!(handle), [0, 1, 0, 0, 0]);
+    assert!(handle.try_go(ready(Ok(1))).is_err());
+    assert_eq!(task.poll(&mut results.next()), Poll::Ready(Some(Ok(0))));
+    assert_eq!(numbers!(handle), [0, 0, 1, 0, 0]);
+    assert!(handle.try_go(ready(Ok(1))).is_ok());
+}
+
+#[test]
+fn a_grace_that_ends_counts_each_child_once() {
+    let (pool, task, gate) = (Pool::default(), MockTask::new(), Gate::new());
+    let grace = Gate::new();
+    let over = grace.clone();
+    let mut group = pool.group().with_grace(async move || over.wait(0).await);
+    let handle = group.handle();
+    group.queue(waits(&gate, 0));
+    group.queue(waits(&gate, 1));
+    assert!(task.run(&mut group).is_pending());
+    pool.poll_all();
+    group.token().cancel();
+    assert!(task.run(&mut group).is_pending());
+    gate.open(0);
+    pool.poll_all();
+    assert_eq!(numbers!(handle), [0, 1, 1, 0, 0]);
+    grace.open(0);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(numbers!(handle), [0, 0, 1, 0, 1]);
+}

@@ -1,0 +1,354 @@
+//! An executor that wants its task to yield is heard, and so are the task's other futures.
+
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn, ready};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use crate::common::{Job, MockTask, Probe, job, yield_now};
+use errgroup::{Boxed, Child, Children, Group, for_each, map};
+use futures::executor::block_on;
+use futures::future::join;
+use futures::stream::{self, StreamExt};
+
+type Jobs = Group<Boxed<'static, usize, &'static str>>;
+
+/// The most polls of children in one poll of a group.
+const MOST: usize = 4096;
+
+/// At most so many children in a row yield in one poll.
+const FEW: usize = 64;
+
+/// Makes a child that wakes itself in each of its polls, for ever.
+fn restless() -> Job {
+    job(poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }))
+}
+
+/// Makes a child that yields so many times, then finishes.
+fn yields(times: usize) -> Job {
+    job(async move {
+        for _ in 0..times {
+            yield_now().await;
+        }
+        Ok(times)
+    })
+}
+
+// === tokio's budget ===
+
+const CHILDREN: usize = 20_000;
+
+/// A future whose polls are counted.
+struct Counted<F>(Pin<Box<F>>, Arc<AtomicUsize>);
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.1.fetch_add(1, SeqCst);
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// Makes children that each take two locks of tokio, one after the other.
+#[derive(Clone, Default)]
+struct Locks {
+    locks: Arc<(tokio::sync::RwLock<()>, tokio::sync::RwLock<()>)>,
+    polls: Arc<AtomicUsize>,
+}
+
+impl Locks {
+    fn child(&self) -> impl Future<Output = Result<(), ()>> + Send + use<> {
+        let locks = Arc::clone(&self.locks);
+        let child = async move {
+            drop(locks.0.read().await);
+            drop(locks.1.read().await);
+            Ok(())
+        };
+        Counted(Box::pin(child), Arc::clone(&self.polls))
+    }
+
+    fn children(
+        &self,
+    ) -> impl Iterator<Item = impl Future<Output = Result<(), ()>> + Send + use<>> + use<> {
+        let locks = self.clone();
+        (0..CHILDREN).map(move |_| locks.child())
+    }
+}
+
+/// Checks that children which take a lock twice are polled twice at most, on average.
+#[track_caller]
+fn polls_few<F: Future>(work: impl FnOnce(Locks) -> F) {
+    let locks = Locks::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(work(locks.clone()));
+    let polls = locks.polls.load(SeqCst);
+    assert!((CHILDREN..2 * CHILDREN).contains(&polls), "{polls} polls of {CHILDREN} children");
+}
+
+#[test]
+fn queued_children_that_take_tokios_locks_are_polled_twice_at_most() {
+    polls_few(async |locks| {
+        let mut group = Group::unboxed();
+        group.extend(locks.children());
+        group.await.unwrap();
+    });
+    polls_few(async |locks| {
+        let group = Group::unboxed();
+        group.handle().extend(locks.children());
+        group.await.unwrap();
+    });
+}
+
+#[test]
+fn children_of_go_that_take_tokios_locks_are_polled_twice_at_most() {
+    for limit in [None, Some(1), Some(64), Some(5_000)] {
+        for handle in [false, true] {
+            polls_few(async |locks| {
+                let mut group = Group::unboxed();
+                group.set_limit(limit);
+                let _handle = handle.then(|| group.handle());
+                for child in locks.children() {
+                    group.go(child).await.unwrap();
+                }
+                group.await.unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn children_of_feed_that_take_tokios_locks_are_polled_twice_at_most() {
+    for limit in [None, Some(64), Some(5_000)] {
+        polls_few(async |locks| {
+            let mut group = Group::new();
+            group.set_limit(limit);
+            assert_eq!(group.feed(stream::iter(locks.children())).await, CHILDREN);
+            group.await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn children_of_a_scope_that_take_tokios_locks_are_polled_twice_at_most() {
+    for limit in [None, Some(64), Some(5_000)] {
+        polls_few(async |locks| {
+            let group = Group::new();
+            group.set_limit(limit);
+            let body = async |handle: errgroup::Handle<Boxed<'_, (), ()>>| {
+                for child in locks.children() {
+                    handle.go(child).await.unwrap();
+                }
+            };
+            group.scope(body).await.1.unwrap();
+        });
+    }
+}
+
+#[test]
+fn children_with_results_that_take_tokios_locks_are_polled_twice_at_most() {
+    for in_order in [false, true] {
+        polls_few(async |locks| {
+            let results = Group::new().with_limit(5_000).results();
+            let results = if in_order { results.in_order() } else { results };
+            let results = results.feed(stream::iter(locks.children()));
+            assert_eq!(results.count().await, CHILDREN);
+        });
+    }
+}
+
+#[test]
+fn children_of_map_that_take_tokios_locks_are_polled_twice_at_most() {
+    polls_few(async |locks| map(5_000, 0..CHILDREN, |_| locks.child()).await.unwrap());
+    polls_few(async |locks| for_each(5_000, 0..CHILDREN, |_| locks.child()).await.unwrap());
+}
+
+// === children that only yield ===
+
+#[test]
+fn a_poll_ends_after_a_few_children_that_only_yield() {
+    fn scenario<C>(group: Group<C>, handle: bool)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, probe) = (MockTask::new(), Probe::new());
+        let mut group = group;
+        let _handle = handle.then(|| group.handle());
+        for _ in 0..5_000 {
+            group.queue(probe.watch(restless()));
+        }
+        for poll in 1..=200 {
+            let before = probe.polls();
+            assert!(task.poll(&mut group).is_pending());
+            assert!((1..=FEW).contains(&(probe.polls() - before)));
+            assert_eq!(task.wakes(), poll);
+        }
+    }
+    for handle in [false, true] {
+        scenario(Group::new(), handle);
+        scenario(Group::local(), handle);
+        scenario(Group::unboxed(), handle);
+    }
+}
+
+#[test]
+fn children_that_were_not_reached_come_first() {
+    // Before any child is polled again, all are, whatever the polls of the group between.
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut group = Jobs::new();
+    for n in 0..300 {
+        let order = Arc::clone(&order);
+        group.queue(job(poll_fn(move |cx| {
+            order.lock().unwrap().push(n);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })));
+    }
+    let task = MockTask::new();
+    while order.lock().unwrap().len() < 3_000 {
+        assert!(task.poll(&mut group).is_pending());
+    }
+    // No child is ahead of another by more than one poll.
+    let (order, mut polls) = (order.lock().unwrap(), [0; 300]);
+    for n in order.iter().copied() {
+        polls[n] += 1;
+        assert!(polls[n] - polls.iter().min().unwrap() <= 2);
+    }
+    assert!(polls.iter().max().unwrap() - polls.iter().min().unwrap() <= 1);
+}
+
+#[test]
+fn work_that_makes_progress_is_not_cut_short() {
+    // Each second child finishes at its first poll.
+    let (task, probe) = (MockTask::new(), Probe::new());
+    let mut group = Jobs::new();
+    for n in 0..10_000 {
+        group.queue(probe.watch(if n % 2 == 0 { restless() } else { job(ready(Ok(n))) }));
+    }
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((probe.polls(), task.wakes()), (MOST, 1));
+    // Children that wait are no reason either.
+    let (task, probe) = (MockTask::new(), Probe::new());
+    let mut group = Jobs::new();
+    (0..MOST / 2).for_each(|_| group.queue(probe.watch(pending())));
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((probe.polls(), task.wakes()), (MOST / 2, 0));
+}
+
+#[test]
+fn a_go_that_waits_beside_children_that_only_yield_has_its_turn() {
+    for handle in [false, true] {
+        let task = MockTask::new();
+        let mut group = Jobs::new().with_limit(200);
+        let _handle = handle.then(|| group.handle());
+        (0..199).for_each(|_| group.queue(restless()));
+        group.queue(yields(3));
+        let added = Probe::new();
+        let mut go = group.go(added.watch(ready(Ok(0))));
+        let mut polls = 0;
+        while task.poll(&mut go).is_pending() {
+            polls += 1;
+            assert_eq!(task.wakes(), polls);
+            assert!(polls < 1_000, "it has no turn");
+        }
+        assert_eq!(added.polls(), 1, "it has begun");
+    }
+}
+
+// === the task's other futures ===
+
+/// Polls `work` beside a neighbour that is always ready to go on. Returns how often that was
+/// polled.
+fn polls_of_a_neighbour(work: impl Future) -> usize {
+    let (polls, over) = (Cell::new(0), Cell::new(false));
+    let neighbour = poll_fn(|cx| {
+        if over.get() {
+            return Poll::Ready(());
+        }
+        polls.set(polls.get() + 1);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    });
+    let work = async {
+        work.await;
+        over.set(true);
+    };
+    block_on(join(neighbour, work));
+    polls.get()
+}
+
+#[test]
+fn a_loop_of_go_over_ready_children_lets_the_tasks_other_futures_run() {
+    async fn adds<C>(mut group: Group<C>, handle: bool)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let _handle = handle.then(|| group.handle());
+        for n in 0..100_000 {
+            group.go(job(ready(Ok(n)))).await.ok().unwrap();
+        }
+        group.await.unwrap();
+    }
+    for handle in [false, true] {
+        for limit in [1, 8, usize::MAX] {
+            let polls = polls_of_a_neighbour(adds(Group::new().with_limit(limit), handle));
+            assert!((100_000 / MOST..100).contains(&polls), "{polls} polls, limit {limit}");
+        }
+        let polls = polls_of_a_neighbour(adds(Group::unboxed(), handle));
+        assert!((100_000 / MOST..100).contains(&polls), "{polls} polls");
+    }
+}
+
+#[test]
+fn a_loop_of_next_over_ready_children_lets_the_tasks_other_futures_run() {
+    for in_order in [false, true] {
+        for limit in [1, 8, 10_000] {
+            let polls = polls_of_a_neighbour(async move {
+                let results = Jobs::new().with_limit(limit).results();
+                let results = if in_order { results.in_order() } else { results };
+                let children = (0..100_000).map(|n| job(ready(Ok(n))));
+                let mut results = results.feed(stream::iter(children));
+                while results.next().await.is_some() {}
+            });
+            assert!((100_000 / MOST..100).contains(&polls), "{polls} polls, limit {limit}");
+        }
+    }
+}
+
+#[test]
+fn a_loop_of_go_is_pending_where_its_children_only_yield() {
+    let (task, probe) = (MockTask::new(), Probe::new());
+    let mut group = Jobs::new();
+    let mut polls = 0;
+    for added in 1..=1_000 {
+        let mut go = group.go(probe.watch(restless()));
+        while task.poll(&mut go).is_pending() {
+            polls += 1;
+            assert_eq!(task.wakes(), polls);
+            assert!(probe.polls() <= FEW * (polls + 1));
+        }
+        assert!(probe.polls() >= added, "each has begun");
+    }
+}
+
+#[test]
+fn a_timeout_around_a_loop_of_go_fires() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let adding = async {
+            let mut group = Jobs::new().with_limit(4);
+            loop {
+                group.go(job(ready(Ok(0)))).await.ok().unwrap();
+            }
+        };
+        let limit = std::time::Duration::from_millis(5);
+        assert!(tokio::time::timeout(limit, adding).await.is_err());
+    });
+}

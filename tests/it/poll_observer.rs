@@ -1,0 +1,188 @@
+//! What surrounds the polls of the children: `Observer::around`.
+
+use std::future::ready;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::thread::ThreadId;
+
+#[cfg(feature = "std")]
+use crate::common::panic_message;
+use crate::common::{Gate, Log, MockTask, waits, yield_now};
+use errgroup::{Event, Group, Observer, PollObserver, task};
+
+/// Logs each poll: `<` and the child before it, `>` after it.
+struct Brackets {
+    name: &'static str,
+    log: Log,
+}
+
+impl PollObserver for Brackets {
+    fn around_poll(&self, index: usize, name: Option<&str>, poll: &mut dyn FnMut()) {
+        self.log.add(format!("{}<{index} {}", self.name, name.unwrap_or("-")));
+        poll();
+        self.log.add(format!("{}>", self.name));
+    }
+}
+
+struct Surrounds<P>(Arc<P>);
+
+impl<P: PollObserver + 'static> Observer for Surrounds<P> {
+    fn on_event(&mut self, _: &Event) {}
+
+    fn around(&mut self) -> Option<Arc<dyn PollObserver>> {
+        Some(Arc::clone(&self.0) as _)
+    }
+}
+
+fn brackets(name: &'static str, log: &Log) -> Surrounds<Brackets> {
+    Surrounds(Arc::new(Brackets { name, log: log.clone() }))
+}
+
+#[test]
+fn each_poll_of_a_child_is_surrounded_and_has_its_index_and_name() {
+    let (driver, log) = (MockTask::new(), Log::new());
+    let mut group = Group::new().with_limit(1).with_observer(brackets("", &log));
+    group.queue(task(ready(Ok::<_, ()>(0))).name("a"));
+    let inner = log.clone();
+    group.queue(async move {
+        inner.add("first");
+        yield_now().await;
+        inner.add("second");
+        Ok(1)
+    });
+    assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(log.take(), ["<0 a", ">", "<1 -", "first", ">", "<1 -", "second", ">"]);
+}
+
+#[test]
+fn of_a_pair_the_first_is_outside() {
+    let (driver, log) = (MockTask::new(), Log::new());
+    let events = log.clone();
+    let told = move |event: &Event| events.add(event.to_string());
+    let observers = ((brackets("a", &log), told), brackets("b", &log));
+    let mut group = Group::local().with_observer(observers);
+    group.queue(ready(Ok::<_, ()>(0)));
+    assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
+    let expected = ["#0 started", "a<0 -", "b<0 -", "b>", "a>", "#0 finished: Ok"];
+    assert_eq!(log.take()[..6], expected);
+}
+
+#[test]
+fn one_that_does_not_poll_or_does_so_twice_changes_nothing() {
+    struct Times(usize);
+    impl PollObserver for Times {
+        fn around_poll(&self, _: usize, _: Option<&str>, poll: &mut dyn FnMut()) {
+            (0..self.0).for_each(|_| poll());
+        }
+    }
+    for times in [0, 1, 2] {
+        let (driver, polls) = (MockTask::new(), Arc::default());
+        let mut group = Group::new().with_observer(Surrounds(Arc::new(Times(times))));
+        group.queue(crate::common::count_polls(&polls, async {
+            yield_now().await;
+            Ok::<_, ()>(0)
+        }));
+        assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
+        assert_eq!(polls.load(std::sync::atomic::Ordering::SeqCst), 2);
+    }
+}
+
+#[test]
+#[cfg(feature = "std")]
+fn its_panic_is_the_childs() {
+    struct Panics;
+    impl PollObserver for Panics {
+        fn around_poll(&self, index: usize, _: Option<&str>, poll: &mut dyn FnMut()) {
+            poll();
+            if index == 1 {
+                std::panic::panic_any("the observer's");
+            }
+        }
+    }
+    let (driver, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::new().with_observer(Surrounds(Arc::new(Panics)));
+    (0..3).for_each(|n| group.queue(waits(&gate, n)));
+    (0..3).for_each(|n| gate.open(n));
+    let panicked = panic_message(|| driver.run(&mut group));
+    assert_eq!((panicked, group.stats().ok, group.stats().dropped), ("the observer's", 2, 1));
+}
+
+#[test]
+fn a_spawned_child_is_surrounded_on_the_thread_that_polls_it_and_before_it_is_told_of() {
+    struct Threads(Mutex<Vec<(ThreadId, String)>>);
+    impl PollObserver for Threads {
+        fn around_poll(&self, index: usize, name: Option<&str>, poll: &mut dyn FnMut()) {
+            let entry = format!("{index} {}", name.unwrap_or("-"));
+            self.0.lock().unwrap().push((std::thread::current().id(), entry));
+            poll();
+        }
+    }
+    for by_handle in [false, true] {
+        let threads = Arc::new(Threads(Mutex::default()));
+        let mut group = Group::on(|work| {
+            std::thread::spawn(|| smol::block_on(work)).join().unwrap();
+        })
+        .with_observer(Surrounds(Arc::clone(&threads)));
+        let child = task(ready(Ok::<_, ()>(0))).name("a");
+        if by_handle {
+            group.handle().queue(child)
+        } else {
+            group.queue(child)
+        }
+        group.queue(ready(Ok(1)));
+        assert_eq!(smol::block_on(&mut group), Ok(()));
+        let seen = threads.0.lock().unwrap();
+        assert!(seen.iter().all(|(thread, _)| *thread != std::thread::current().id()));
+        let entries: Vec<_> = seen.iter().map(|(_, entry)| entry.as_str()).collect();
+        assert_eq!(entries, ["0 a", "1 -"]);
+    }
+}
+
+#[test]
+fn a_spawned_child_that_blocks_is_found() {
+    struct Busy(Log);
+    impl PollObserver for Busy {
+        fn around_poll(&self, index: usize, name: Option<&str>, poll: &mut dyn FnMut()) {
+            let start = std::time::Instant::now();
+            poll();
+            if start.elapsed() > std::time::Duration::from_millis(20) {
+                self.0.add(format!("{index} {}", name.unwrap_or("-")));
+            }
+        }
+    }
+    let log = Log::new();
+    let mut group = Group::on(smol::spawn).with_observer(Surrounds(Arc::new(Busy(log.clone()))));
+    group.queue(
+        task(async { Ok::<_, ()>(std::thread::sleep(std::time::Duration::from_millis(60))) })
+            .name("blocks"),
+    );
+    assert_eq!(smol::block_on(group), Ok(()));
+    assert_eq!(log.take(), ["0 blocks"]);
+}
+
+#[test]
+fn the_last_observer_that_is_set_holds() {
+    let (driver, log) = (MockTask::new(), Log::new());
+    let mut group = Group::on(|work| smol::block_on(work))
+        .with_observer(brackets("", &log))
+        .with_observer(|_: &Event| {});
+    group.queue(ready(Ok::<_, ()>(0)));
+    assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
+    assert!(log.take().is_empty());
+}
+
+#[test]
+fn it_is_dropped_when_the_group_has_resolved_though_a_handle_is_left() {
+    let (driver, log) = (MockTask::new(), Log::new());
+    let seen = Arc::new(Brackets { name: "", log });
+    let observer = || Surrounds(Arc::clone(&seen));
+    let mut spawned = Group::on(|work| smol::block_on(work)).with_observer(observer());
+    let mut polled = Group::new().with_observer(observer());
+    let handles = (spawned.handle(), polled.handle());
+    spawned.queue(ready(Ok::<_, ()>(0)));
+    polled.queue(ready(Ok::<_, ()>(0)));
+    assert_eq!(driver.run(&mut spawned), Poll::Ready(Ok(())));
+    assert_eq!(driver.run(&mut polled), Poll::Ready(Ok(())));
+    assert_eq!(Arc::strong_count(&seen), 1);
+    drop((handles, spawned, polled));
+}

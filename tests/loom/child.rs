@@ -1,0 +1,11 @@
+//! The crate's `child`, as far as the state and a joinable child need it.
+
+#[allow(dead_code)]
+#[path = "../../src/child/join.rs"]
+pub(crate) mod join;
+#[allow(dead_code)]
+#[path = "../../src/child/key.rs"]
+pub(crate) mod key;
+#[allow(dead_code)]
+#[path = "../../src/child/task.rs"]
+pub(crate) mod task;

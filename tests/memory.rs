@@ -1,0 +1,190 @@
+//! The memory of a group follows the children that are there, whatever has been there before.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use allocation_counter::measure;
+use errgroup::{CancelToken, Group, Plain};
+
+/// Yields once; then is done, unless it is one of those that are left.
+struct Child {
+    yielded: bool,
+    left: bool,
+}
+
+impl Future for Child {
+    type Output = Result<(), ()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !std::mem::replace(&mut self.yielded, true) {
+            cx.waker().wake_by_ref();
+        } else if !self.left {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+}
+
+const MANY: usize = 100_000;
+
+fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Returns the bytes that stay allocated.
+fn kept(work: impl FnOnce()) -> i64 {
+    measure(work).bytes_current
+}
+
+/// Runs many children at once, of which those stay that `left` says. Returns the bytes that stay.
+fn after_a_burst(handle: bool, left: impl Fn(usize) -> bool) -> (i64, usize) {
+    let mut group: Option<Group<Plain<Child>>> = None;
+    let bytes = kept(|| {
+        let group = group.insert(Group::unboxed());
+        let handle = handle.then(|| group.handle());
+        for n in 0..MANY {
+            let child = Child { yielded: false, left: left(n) };
+            match &handle {
+                Some(handle) => handle.queue(child),
+                None => group.queue(child),
+            }
+        }
+        let left = (0..MANY).filter(|n| left(*n)).count();
+        while group.stats().running > left {
+            assert!(poll(group).is_pending());
+        }
+    });
+    let running = group.unwrap().stats().running;
+    (bytes, running)
+}
+
+#[test]
+fn few_that_are_left_of_many_children_take_little() {
+    for handle in [false, true] {
+        for last in [0, 1, MANY / 2, MANY - 1] {
+            let (bytes, left) = after_a_burst(handle, |n| n.abs_diff(last) < 2);
+            assert!((2..=3).contains(&left));
+            assert!(bytes < 100_000, "{bytes} bytes for the {last}th of {MANY}, handle: {handle}");
+        }
+    }
+}
+
+#[test]
+fn one_in_a_thousand_that_is_left_takes_what_its_slots_take() {
+    for handle in [false, true] {
+        let (bytes, left) = after_a_burst(handle, |n| n % 1000 == 7);
+        // Each has slots for eight, in a block of its own.
+        assert!(bytes < 60_000 + 1_500 * left as i64, "{bytes} bytes for {left}");
+    }
+}
+
+#[test]
+fn children_that_were_queued_leave_nothing_behind() {
+    let mut group = None;
+    let bytes = kept(|| {
+        let group = group.insert(Group::unboxed().with_limit(1));
+        let _handle = group.handle();
+        for n in 0..MANY {
+            group.queue(Child { yielded: true, left: n == MANY - 2 });
+        }
+        while group.stats().queued > 1 {
+            assert!(poll(group).is_pending());
+        }
+    });
+    assert!(bytes < 200_000, "{bytes} bytes");
+    drop(group);
+}
+
+#[test]
+fn waiting_gos_that_are_gone_leave_nothing_behind() {
+    for last in [0, MANY / 2, MANY - 1] {
+        let (mut group, mut left) = (None, None);
+        let bytes = kept(|| {
+            let group = group.insert(Group::new().with_limit(1));
+            let handle = group.handle();
+            group.queue(pending::<Result<(), ()>>());
+            let mut gos: Vec<_> = (0..MANY).map(|_| handle.go(pending())).collect();
+            gos.iter_mut().for_each(|go| assert!(poll(go).is_pending()));
+            left = Some(gos.swap_remove(last));
+        });
+        assert!(bytes < 100_000, "{bytes} bytes for the {last}th");
+        drop((group, left));
+    }
+}
+
+#[test]
+fn waits_for_a_token_that_are_gone_leave_nothing_behind() {
+    for last in [0, MANY / 2, MANY - 1] {
+        let token = CancelToken::new();
+        let (mut wait, mut child) = (None, None);
+        let bytes = kept(|| {
+            let mut waits: Vec<_> = (0..MANY).map(|_| token.cancelled()).collect();
+            waits.iter_mut().for_each(|wait| assert!(poll(wait).is_pending()));
+            wait = Some(waits.swap_remove(last));
+            let mut children: Vec<_> = (0..MANY).map(|_| token.child()).collect();
+            child = Some(children.swap_remove(last));
+        });
+        assert!(bytes < 100_000, "{bytes} bytes for the {last}th");
+        drop((wait, child));
+    }
+}
+
+#[test]
+fn large_children_take_memory_while_they_run() {
+    let mut group = None;
+    let bytes = kept(|| {
+        let group = group.insert(Group::unboxed());
+        for n in 0..100 {
+            let large = [0_u8; 10_000];
+            group.queue(async move {
+                if n == 50 {
+                    pending::<()>().await;
+                }
+                poll_fn(|_| Poll::Ready(())).await;
+                std::hint::black_box(&large);
+                Ok::<(), ()>(())
+            });
+        }
+        assert!(poll(group).is_pending());
+    });
+    assert!(bytes < 100_000, "{bytes} bytes");
+    drop(group);
+}
+
+#[test]
+fn a_waker_that_outlives_its_block_is_harmless() {
+    type Wakers = Arc<Mutex<Vec<Waker>>>;
+    let wakers = Wakers::default();
+    let child = |wakers: &Wakers, left: bool| {
+        let (wakers, mut polls) = (Arc::clone(wakers), 0);
+        poll_fn(move |cx| {
+            polls += 1;
+            assert!(polls <= 2, "polled without a wake");
+            if !left {
+                wakers.lock().unwrap().push(cx.waker().clone());
+            }
+            if polls == 1 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if left { Poll::Pending } else { Poll::Ready(Ok::<(), ()>(())) }
+        })
+    };
+    let mut group = Group::unboxed();
+    for round in 0..3 {
+        for n in 0..20_000 {
+            group.queue(child(&wakers, n == 0 && round == 0));
+        }
+        while group.stats().running > 1 {
+            assert!(poll(&mut group).is_pending());
+        }
+        // The blocks have been given back; others have their numbers, or soon will.
+        wakers.lock().unwrap().iter().for_each(Waker::wake_by_ref);
+        assert!(poll(&mut group).is_pending());
+    }
+    let wakers = std::mem::take(&mut *wakers.lock().unwrap());
+    drop(group);
+    wakers.into_iter().for_each(Waker::wake);
+}
