@@ -165,14 +165,24 @@ impl<C> Local<C> {
         }
     }
 
-    /// Starts the next of the admitted children.
-    pub(super) fn pop_admitted(&mut self) -> Option<(usize, C)> {
+    /// Starts the next of the admitted children: returns its index. It is to be
+    /// [taken](Self::take_started) next.
+    pub(super) fn start_admitted(&mut self) -> Option<usize> {
         self.admitted = self.admitted.checked_sub(1)?;
-        let child = self.waiting.pop_front()?;
-        shrink(&mut self.waiting);
         self.running += 1;
         self.next_index += 1;
-        Some((self.next_index - 1, child))
+        Some(self.next_index - 1)
+    }
+
+    /// Takes out the child that has started.
+    pub(super) fn take_started(&mut self) -> C {
+        match self.waiting.pop_front() {
+            Some(child) => {
+                shrink(&mut self.waiting);
+                child
+            }
+            None => unreachable!("an admitted child waits"),
+        }
     }
 
     /// Takes out the children that have no room, which count as dropped.

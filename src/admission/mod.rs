@@ -349,17 +349,13 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Admits a child for which there is no [vacancy](Self::vacancy), if there is room for it among
-    /// other tasks.
-    pub(crate) fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
-        let (mut child, mut answer) = (Some(child), Err(Refused::AtLimit));
+    /// other tasks. One that is refused is left to the caller.
+    pub(crate) fn try_go<A: Child<C>>(&mut self, child: &mut Option<A>) -> Result<(), Refused> {
         match self.storage.get_mut() {
-            Storage::Local(_) if self.stop.is_set() => answer = Err(Refused::Stopped),
-            Storage::Local(_) => {}
-            Storage::Shared(shared) => {
-                answer = (shared.operations.try_go)(shared, Caller::Group, &mut child);
-            }
+            Storage::Local(_) if self.stop.is_set() => Err(Refused::Stopped),
+            Storage::Local(_) => Err(Refused::AtLimit),
+            Storage::Shared(shared) => (shared.operations.try_go)(shared, Caller::Group, child),
         }
-        Refused::give_back(answer, child)
     }
 
     /// Queues a child for which there is no [vacancy](Self::vacancy), or admits it if there is room
@@ -829,7 +825,8 @@ impl<C: Kind> Admission<C> {
         }
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                while let Some((index, child)) = local.pop_admitted() {
+                while let Some(index) = local.start_admitted() {
+                    let child = local.take_started();
                     dropped.push((Dropped::Started(index), child));
                 }
                 local.close();
@@ -915,14 +912,16 @@ fn look_for_room<C: Kind>(
     set: &mut C::Set,
     parent: &Arc<ParentWaker>,
 ) -> bool {
-    insert_admitted::<C>(local, set, parent);
+    if local.has_admitted() {
+        insert_admitted::<C>(local, set, parent);
+    }
     local.look_for_room()
 }
 
 /// Moves the admitted children into the set.
 #[inline(never)]
 fn insert_admitted<C: Kind>(local: &mut Local<C>, set: &mut C::Set, parent: &Arc<ParentWaker>) {
-    while let Some((index, child)) = local.pop_admitted() {
-        set.insert(child, index, parent);
+    while let Some(index) = local.start_admitted() {
+        set.insert_with(|| local.take_started(), index, parent);
     }
 }

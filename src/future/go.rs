@@ -106,7 +106,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// ```
     pub fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
-        self.admit(child)
+        let mut child = Some(child);
+        let answer = self.admit(&mut child);
+        Refused::give_back(answer, child)
     }
 
     /// Adds a child: it is admitted at once if there is room, else when its turn comes.
@@ -133,7 +135,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn queue<A: Child<C>>(&mut self, child: A) {
-        self.enqueue(child);
+        // A child that is refused is dropped here, unlocked.
+        let _ = self.enqueue(&mut Some(child), false);
     }
 
     /// Adds a child like [`queue`](Self::queue), but gives it back if the group takes it no more.
@@ -164,7 +167,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn try_queue<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
-        self.try_enqueue(child)
+        let mut child = Some(child);
+        let answer = self.enqueue(&mut child, true);
+        Refused::give_back(answer, child)
     }
 }
 

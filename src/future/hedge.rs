@@ -264,7 +264,7 @@ impl<F, G, D> Attempts<'_, F, G, D> {
         *self.started += 1;
         *self.elapsed = false;
         self.delay.set(None);
-        group.enqueue(attempt(number));
+        let _ = group.enqueue(&mut Some(attempt(number)), false);
         if *self.started < self.max {
             // What is left of the last one's wakers is not for this one.
             *self.flag = WakeFlag::new(Arc::clone(group.parent()));

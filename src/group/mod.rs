@@ -18,7 +18,6 @@ use crate::admission::{Admission, Refused, Shared, Vacancy};
 use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
-use crate::error::TryGoError;
 use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
 use crate::reason::{CancelError, Reason};
@@ -329,27 +328,35 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.vacancy(&mut self.set)
     }
 
-    /// Admits a child if it need not wait.
+    /// Admits the child on offer if it need not wait. (Passed like this, a large one is moved as few
+    /// times as can be.)
     #[inline]
-    pub(crate) fn admit<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
-        self.admission.prepare(&mut child);
+    pub(crate) fn admit<A: Child<C>>(&mut self, child: &mut Option<A>) -> Result<(), Refused> {
+        child.iter_mut().for_each(|child| self.admission.prepare(child));
         match self.find_vacancy() {
             Some(vacancy) => {
-                vacancy.insert(child);
+                vacancy.insert_from(child);
                 Ok(())
             }
             None => self.admission.try_go(child),
         }
     }
 
-    /// Admits a child, now or in its turn; drops one that comes too late.
+    /// Admits the child on offer, now or in its turn. One that is refused counts as dropped, unless
+    /// the caller `keeps` it.
     #[inline]
-    pub(crate) fn enqueue<A: Child<C>>(&mut self, mut child: A) {
-        self.admission.prepare(&mut child);
+    pub(crate) fn enqueue<A: Child<C>>(
+        &mut self,
+        child: &mut Option<A>,
+        keeps: bool,
+    ) -> Result<(), Refused> {
+        child.iter_mut().for_each(|child| self.admission.prepare(child));
         match self.find_vacancy() {
-            Some(vacancy) => vacancy.insert(child),
-            // A child that is refused is dropped here, unlocked.
-            None => drop(self.admission.queue(&mut Some(child), false)),
+            Some(vacancy) => {
+                vacancy.insert_from(child);
+                Ok(())
+            }
+            None => self.admission.queue(child, keeps),
         }
     }
 
@@ -367,22 +374,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
     fn take_ends(&mut self) {
         if self.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
             self.advance(&mut Budget::new());
-        }
-    }
-
-    /// Does the same, but gives one back that is refused.
-    pub(crate) fn try_enqueue<A: Child<C>>(&mut self, mut child: A) -> Result<(), TryGoError<A>> {
-        self.admission.prepare(&mut child);
-        match self.find_vacancy() {
-            Some(vacancy) => {
-                vacancy.insert(child);
-                Ok(())
-            }
-            None => {
-                let mut child = Some(child);
-                let answer = self.admission.queue(&mut child, true);
-                Refused::give_back(answer, child)
-            }
         }
     }
 

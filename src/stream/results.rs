@@ -431,7 +431,9 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// # });
     /// ```
     pub fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
-        self.inner.group.admit(child)
+        let mut child = Some(child);
+        let answer = self.inner.group.admit(&mut child);
+        Refused::give_back(answer, child)
     }
 
     /// Adds a child: it is admitted at once if there is room, else when its turn comes. See
@@ -457,7 +459,8 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// # });
     /// ```
     pub fn queue<A: Child<C>>(&mut self, child: A) {
-        self.inner.group.enqueue(child);
+        // A child that is refused is dropped here, unlocked.
+        let _ = self.inner.group.enqueue(&mut Some(child), false);
     }
 
     /// Adds a child like [`queue`](Self::queue), but gives it back if the stream takes it no more.
@@ -483,7 +486,9 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// # });
     /// ```
     pub fn try_queue<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
-        self.inner.group.try_enqueue(child)
+        let mut child = Some(child);
+        let answer = self.inner.group.enqueue(&mut child, true);
+        Refused::give_back(answer, child)
     }
 
     /// Keeps the stream open while it is empty, as long as the [`Hold`] or a clone of it lives: it

@@ -39,6 +39,15 @@ fn a_large_child_is_queued_on_a_small_stack() {
 }
 
 #[test]
+fn a_large_child_that_waits_in_the_queue_fits_a_small_stack() {
+    fits_the_stack(|| {
+        let mut group = Group::unboxed().with_limit(1);
+        (0..3).for_each(|_| group.queue(large()));
+        block_on(group).unwrap();
+    });
+}
+
+#[test]
 fn a_large_child_is_tried_on_a_small_stack() {
     fits_the_stack(|| {
         let mut group = Group::unboxed();
