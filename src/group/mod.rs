@@ -328,8 +328,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.vacancy(&mut self.set)
     }
 
-    /// Admits the child on offer if it need not wait. (Passed like this, a large one is moved as few
-    /// times as can be.)
+    /// Admits the child on offer if it need not wait. (Passed like this, a large one is moved as
+    /// few times as can be.)
     #[inline]
     pub(crate) fn admit<A: Child<C>>(&mut self, child: &mut Option<A>) -> Result<(), Refused> {
         child.iter_mut().for_each(|child| self.admission.prepare(child));

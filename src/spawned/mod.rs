@@ -3,8 +3,9 @@
 //! A child has two halves that meet in a [`TaskCell`]: the [`SpawnedFuture`], which the executor
 //! polls, and the [`Spawned`], which stays with the group. The future waits in the other half until
 //! the child is admitted. Then it leaves as a [`Spawn`], which is handed to the executor when no
-//! lock is held. When it is done it reports to the group's [`Completions`]. The group then moves
-//! the other half into its set, polls it once, and has the result.
+//! lock is held. When it is done it reports to the group's
+//! [`Completions`](completions::Completions). The group then moves the other half into its set,
+//! polls it once, and has the result.
 
 mod completions;
 mod future;
