@@ -314,14 +314,6 @@ fn a_child_that_the_grace_cut_off_makes_the_cancel_an_error() {
 }
 
 #[test]
-fn a_policy_set_later_takes_err_on_cancel_away() {
-    let mut group = Group1::new().err_on_cancel().collect();
-    group.queue(number(1));
-    group.token().cancel();
-    assert_eq!(MockTask::new().finish(group), Ok(vec![1]));
-}
-
-#[test]
 fn err_on_cancel_works_with_boxed_errors_and_gives_the_reason() {
     type AnyError = Box<dyn std::error::Error + Send + Sync>;
     let mut group = Group::new().err_on_cancel();

@@ -236,7 +236,7 @@ fn the_last_value_of_an_option_counts_and_the_future_comes_out_again() {
     let child = task(async { 7 }).weight(5).weight(0).priority(1).priority(2).name("a").name("b");
     assert_eq!(
         format!("{child:?}"),
-        r#"Task { name: Some("b"), weight: 1, priority: 2, daemon: false, .. }"#
+        r#"Task { name: Some("b"), weight: 0, priority: 2, daemon: false, .. }"#
     );
     assert_eq!(MockTask::new().finish(child.into_inner()), 7);
 }
