@@ -318,8 +318,11 @@ where
                 return true;
             }
         }
-        if over && group.hooks.is_some() {
-            group.poll_deadline_after_round();
+        if group.hooks.is_some() {
+            group.drop_guards();
+            if over {
+                group.poll_deadline_after_round();
+            }
         }
         group.admission.admit_next(&mut group.set);
         if over || newest || budget.is_spent() {
@@ -359,6 +362,7 @@ fn recover<C: Kind, P, O, R>(
         group.drop_policy();
     }
     group.admission.finish(index, told.unwrap_or(Outcome::Panicked));
+    group.drop_guards();
     group.admission.admit_next(&mut group.set);
 }
 
@@ -462,7 +466,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         (self.advance)(self, budget, Extent::Progress)
     }
 
-    /// Does what comes before a round: timers, a stop, a permit.
+    /// Does what comes before a round: timers, a stop, gates, a permit.
     fn prepare_round(&mut self) {
         if self.hooks.is_some() {
             self.poll_timers();
@@ -472,6 +476,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
         if self.admission.has_aborted() {
             self.drop_waiting();
+        }
+        if self.hooks.is_some() {
+            self.poll_gates();
         }
         if self.admission.has_semaphore() {
             self.admission.acquire_permits();
