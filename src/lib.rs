@@ -356,6 +356,7 @@ mod util;
 
 #[doc(no_inline)]
 pub use async_lock::Semaphore;
+pub use child::ask::Ask;
 pub use child::attach::Attach;
 pub use child::join::{ChildHandle, Joinable, Lost};
 pub use child::key::Key;

@@ -51,7 +51,7 @@ struct Waiting {
 
 impl Keys {
     #[cfg(test)]
-    pub(super) fn parked(&self) -> impl Iterator<Item = (Position, &Entry)> {
+    pub(super) fn parked(&self) -> impl Iterator<Item = (Position, &Entry)> + Clone {
         let waiting = self.used.values().filter_map(|state| state.waiting.as_deref());
         let parked = waiting.flat_map(|waiting| &waiting.parked).chain(&self.held);
         parked.map(|(position, entry)| (*position, entry))

@@ -2,9 +2,9 @@
 //!
 //! A group has its admission to itself, without a lock, as long as it needs no more than a limit
 //! and a queue: that is [`Local`]. From its first handle on, it is [`Shared`]; likewise with an
-//! observer, a semaphore or a limit of keys, and from the first child that has a weight, a priority
-//! or a key, is a daemon or joinable, or ends with the stop. Then all decisions are made by a
-//! [`State`], which is plain data. It is changed by one function, `Shared::with`, or by
+//! observer, a semaphore, gates or a limit by key, and from the first child that has a weight, a
+//! priority or a key, is a daemon or joinable, or ends with the stop. Then all decisions are made
+//! by a [`State`], which is plain data. It is changed by one function, `Shared::with`, or by
 //! `Core::update` if no child comes or goes: both process the queue and carry out the effects.
 //!
 //! # Invariants
@@ -21,6 +21,7 @@ mod joins;
 mod keys;
 mod local;
 mod nested;
+mod passes;
 mod permits;
 mod queue;
 mod read_ahead;
@@ -40,6 +41,7 @@ pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 pub(crate) use self::ended::EndNotes;
 use self::events::EventLog;
 use self::local::Local;
+use self::passes::{Asked, Pass};
 use self::permits::Permits;
 use self::read_ahead::ReadAhead;
 pub(crate) use self::shared::{Core, Shared, Ticket};
@@ -271,6 +273,11 @@ impl<C: Kind> Admission<C> {
     /// or handles.
     pub(crate) fn set_semaphore(&mut self, semaphore: Arc<Semaphore>) -> bool {
         self.rebuild(|_, state| *state.permits() = Some(Permits::new(semaphore)))
+    }
+
+    /// Demands a pass for each child. Returns `false` if the group has children or handles.
+    pub(crate) fn demand_passes(&mut self) -> bool {
+        self.rebuild(|_, state| _ = state.passes().get_or_insert_default())
     }
 
     /// Records events from now on. `polls` surrounds the polls of children that run outside of the
@@ -648,6 +655,36 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn withhold_freed_room(&mut self) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
             shared.core.read(State::withhold_freed_room);
+        }
+    }
+
+    // --- passes
+
+    /// Returns what a gate is told of the head of the queue, or `None` if it lacks no pass.
+    pub(crate) fn asked(&mut self) -> Option<Asked> {
+        self.shared()?.core.read(|state| state.asked())
+    }
+
+    /// Returns what a gate is told of a child on offer, or `None` if the child does not lack a pass
+    /// alone.
+    pub(crate) fn asked_for(&mut self, options: Option<&mut Options>) -> Option<Asked> {
+        let core = &self.shared()?.core;
+        core.read(|state| state.asked_for(options.as_deref(), core.is_stopped()))
+    }
+
+    /// Adds a pass, for the head of the queue.
+    pub(crate) fn add_pass(&mut self, pass: Pass) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            shared.update(&mut |state| state.passes().iter_mut().for_each(|it| it.add(pass)));
+        }
+    }
+
+    /// Moves the passes of children that have ended to `passes`.
+    pub(crate) fn take_ended_passes(&mut self, passes: &mut Vec<Pass>) {
+        if let Some(shared) = self.shared() {
+            shared.core.read(|state| {
+                state.passes().iter_mut().for_each(|it| passes.append(&mut it.over));
+            });
         }
     }
 

@@ -27,6 +27,7 @@ pub(crate) struct Request<'a> {
     pub(crate) unique: bool,
     /// A `feed` asks, which does not know its child yet.
     pub(crate) feed: bool,
+    pub(crate) name: Option<&'a str>,
 }
 
 /// A child that is not in the set yet: its key, the options that its task was given if they are not
@@ -80,7 +81,7 @@ pub(crate) struct WaitQueue {
 impl<'a> Request<'a> {
     /// What a plain child asks for.
     pub(crate) const PLAIN: Self =
-        Self { weight: 1, priority: 0, key: None, unique: false, feed: false };
+        Self { weight: 1, priority: 0, key: None, unique: false, feed: false, name: None };
 
     /// What a `feed` asks for.
     pub(crate) const FEED: Self = Self { feed: true, ..Self::PLAIN };
@@ -97,6 +98,7 @@ impl<'a> Request<'a> {
             key: it.key.as_ref(),
             unique: it.unique,
             feed: false,
+            name: it.name.as_deref(),
         })
     }
 
@@ -254,16 +256,17 @@ impl WaitQueue {
 impl WaitQueue {
     /// Calls `visit` with the entries, in the order of their positions, and checks the numbers;
     /// `len` is how many entries there are.
-    pub(super) fn check(&mut self, len: usize, mut visit: impl FnMut(Position, &Entry)) {
+    pub(super) fn check(&self, len: usize, mut visit: impl FnMut(Position, &Entry)) {
         let plain = self.plain.iter();
         let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
         let others = self.others.iter().map(|(position, entry)| (*position, entry));
-        let parked: alloc::vec::Vec<_> = self.keys.iter().flat_map(|keys| keys.parked()).collect();
-        assert_eq!(self.parked, parked.len());
-        let entries: BTreeMap<_, _> = plain.chain(others).chain(parked).collect();
-        assert_eq!(entries.len(), len);
-        entries.iter().for_each(|(position, entry)| visit(*position, entry));
-        assert_eq!(self.binding, entries.values().filter(|entry| entry.is_binding()).count());
+        let parked = self.keys.iter().flat_map(|keys| keys.parked());
+        assert_eq!(parked.clone().count(), self.parked);
+        let all: alloc::vec::Vec<_> = plain.chain(others).chain(parked).collect();
+        let sorted: BTreeMap<_, _> = all.iter().copied().collect();
+        assert_eq!((all.len(), sorted.len()), (len, len));
+        assert_eq!(self.binding, all.iter().filter(|(_, entry)| entry.is_binding()).count());
+        sorted.into_iter().for_each(|(position, entry)| visit(position, entry));
     }
 }
 

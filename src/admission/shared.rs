@@ -276,9 +276,10 @@ impl<C: Kind> Access<'_, C> {
             self.state.admit(child);
         } else {
             self.state.enqueue(child);
-            // The head had no room before, nor has it now. A permit may have come, or the child
-            // may have parked the head.
-            self.effects.in_order = self.state.permits().is_none() && !has_key;
+            // The head had no room before, nor has it now. A permit may have come, a gate may be
+            // asked, or the child may have parked the head.
+            let needs_more = self.state.permits().is_some() || self.state.passes().is_some();
+            self.effects.in_order = !needs_more && !has_key;
         }
         Ok(())
     }

@@ -32,6 +32,7 @@ use super::ended::{EndNotes, Ended};
 use super::events::{EventLog, Name};
 use super::joins::Joins;
 use super::nested::Nested;
+use super::passes::{Asked, Pass, Passes};
 use super::permits::Permits;
 use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
 use crate::child::join::JoinId;
@@ -88,6 +89,8 @@ pub(crate) struct State {
     /// How many running children end with the stop.
     until_stop: usize,
     permits: Option<Permits>,
+    /// Of a group with gates.
+    passes: Option<Box<Passes>>,
     /// From the first joinable child on.
     joins: Option<Box<Joins>>,
     /// Kept for an observer.
@@ -133,6 +136,10 @@ struct Waiter {
     key: Option<Key>,
     unique: bool,
     feed: bool,
+    /// The child's, for a gate.
+    name: Name,
+    /// What it has beside room that is reserved, in a group with gates.
+    pass: Option<Pass>,
     /// It has had its turn in a `reserve`, and its room is [detached](Stage::Detached) if it has
     /// any.
     detached: bool,
@@ -177,6 +184,7 @@ struct Running {
     weight: usize,
     daemon: bool,
     key: Option<Key>,
+    pass: Option<Pass>,
     /// It is dropped at the stop.
     until_stop: bool,
     /// Its name, if it is joinable.
@@ -272,8 +280,19 @@ pub(crate) enum Dropped {
 impl Waiter {
     fn new(stage: Stage, request: Request<'_>, caller: Caller) -> Self {
         let Request { weight, key, unique, feed, .. } = request;
-        let (key, detached, waker, inside) = (key.cloned(), false, None, None);
-        Self { stage, weight, key, unique, feed, detached, caller, waker, inside }
+        Self {
+            stage,
+            weight,
+            key: key.cloned(),
+            unique,
+            feed,
+            name: None,
+            pass: None,
+            detached: false,
+            caller,
+            waker: None,
+            inside: None,
+        }
     }
 
     /// Returns its entry in the queue.
@@ -348,6 +367,7 @@ impl State {
             keeps_names: false,
             until_stop: 0,
             permits: None,
+            passes: None,
             joins: None,
             log: None,
             has_freed_room: false,
@@ -496,6 +516,37 @@ impl State {
         &mut self.permits
     }
 
+    pub(crate) fn passes(&mut self) -> &mut Option<Box<Passes>> {
+        &mut self.passes
+    }
+
+    /// Returns what a gate is told of the head of the queue, or `None` if it lacks no pass.
+    pub(crate) fn asked(&self) -> Option<Asked> {
+        if !self.passes.as_ref()?.wanted {
+            return None;
+        }
+        Some(match self.queue.first()?.1 {
+            Entry::Child(child) => Asked::new(child.request(), name(child.options.as_deref())),
+            Entry::Waiter { key, weight, .. } => {
+                let waiter = self.waiters.get(*key)?;
+                let key = waiter.key.as_ref();
+                let request = Request { weight: *weight, key, ..Request::PLAIN };
+                Asked::new(request, waiter.name.clone())
+            }
+        })
+    }
+
+    /// Returns what a gate is told of a child on offer, or `None` if the child does not lack a pass
+    /// alone.
+    pub(crate) fn asked_for(&self, options: Option<&Options>, stopped: bool) -> Option<Asked> {
+        let request = Request::new(options).behind_all();
+        let lacks = !self.passes.as_ref()?.has_spare()
+            && self.refusal(stopped).is_none()
+            && !self.is_duplicate(request)
+            && self.has_room(request);
+        lacks.then(|| Asked::new(request, name(options)))
+    }
+
     pub(crate) fn lacks_permit(&self) -> bool {
         self.permits.as_ref().is_some_and(|permits| permits.wanted)
     }
@@ -504,9 +555,43 @@ impl State {
         self.group_turn
     }
 
+    /// Takes what a child needs beside room: a pass of the gates, and a permit.
     #[inline]
     fn take_permit(&mut self) -> bool {
-        self.permits.as_mut().is_none_or(Permits::try_take)
+        if self.passes.as_mut().is_some_and(|passes| !passes.try_take()) {
+            return false;
+        }
+        let taken = self.permits.as_mut().is_none_or(Permits::try_take);
+        if !taken {
+            self.return_pass(None);
+        }
+        taken
+    }
+
+    /// Gives a pass to the next child. `None`: the one that was taken just now.
+    #[inline]
+    fn return_pass(&mut self, pass: Option<Pass>) {
+        if let Some(passes) = &mut self.passes {
+            passes.put_back(pass);
+        }
+    }
+
+    /// Records that the guards of a child are to be dropped: it has ended.
+    #[inline]
+    fn end_pass(&mut self, pass: Option<Pass>) {
+        if let Some(passes) = &mut self.passes {
+            passes.over.extend(pass);
+        }
+    }
+
+    /// Lets a child have the pass that was taken for it, or the one of its reservation.
+    #[inline]
+    fn give_pass(&mut self, child: &mut QueuedChild, pass: Option<Pass>) {
+        if let Some(passes) = &mut self.passes {
+            if let Some(pass) = pass.or_else(|| passes.give()) {
+                child.options.get_or_insert_default().pass = Some(pass);
+            }
+        }
     }
 
     /// Takes room in the group, and in the key of a child or a waiter, which was in the queue at
@@ -541,6 +626,7 @@ impl State {
     #[inline]
     pub(crate) fn free_room(&mut self, weight: usize, key: Option<&Key>) {
         self.return_room(weight, key);
+        self.return_pass(None);
         if let Some(permits) = &mut self.permits {
             permits.free(1);
         }
@@ -553,17 +639,22 @@ impl State {
     /// Takes room, and a permit, for a newcomer, if no entry of the queue comes before it.
     #[inline]
     pub(crate) fn try_take_room(&mut self, request: Request<'_>) -> bool {
-        let position = Position::last(request.priority);
-        // In this order: most newcomers are stopped by the cheapest look.
-        let free = self.fits(request.weight)
-            && (!request.feed || self.may_ask())
-            && self.queue.yields_to(position)
-            && self.queue.has_key_room(request, position)
-            && self.take_permit();
+        let free = self.has_room(request) && self.take_permit();
         if free {
             self.take_room(request.weight, request.key, None);
         }
         free
+    }
+
+    /// Returns `true` if there is room for a newcomer, and no entry of the queue comes before it.
+    #[inline]
+    fn has_room(&self, request: Request<'_>) -> bool {
+        let position = Position::last(request.priority);
+        // In this order: most newcomers are stopped by the cheapest look.
+        self.fits(request.weight)
+            && (!request.feed || self.may_ask())
+            && self.queue.yields_to(position)
+            && self.queue.has_key_room(request, position)
     }
 
     /// Returns `true` if the child is unique, and another one of its key runs or waits.
@@ -573,7 +664,8 @@ impl State {
 
     /// Admits a child that has room; it starts once the children before it have.
     #[inline]
-    pub(crate) fn admit(&mut self, child: QueuedChild) {
+    pub(crate) fn admit(&mut self, mut child: QueuedChild) {
+        self.give_pass(&mut child, None);
         if self.starting.is_empty() {
             self.start(child);
         } else {
@@ -649,6 +741,7 @@ impl State {
     #[cold]
     fn remember(&mut self, index: usize, mut options: Option<Box<Options>>, join: Option<JoinId>) {
         let key = options.as_mut().and_then(|options| options.key.take());
+        let pass = options.as_ref().and_then(|options| options.pass);
         let (weight, daemon, until_stop) =
             options.as_ref().map_or((1, false, false), |it| (it.weight, it.daemon, it.until_stop));
         let is_kept = self.keeps_names || self.log.is_some();
@@ -658,9 +751,9 @@ impl State {
         }
         self.daemons += usize::from(daemon);
         self.until_stop += usize::from(until_stop);
-        if weight != 1 || daemon || until_stop || key.is_some() || join.is_some() || name.is_some()
-        {
-            let running = Running { weight, daemon, key, until_stop, join, name };
+        let is_known = daemon || until_stop || key.is_some() || pass.is_some() || join.is_some();
+        if weight != 1 || is_known || name.is_some() {
+            let running = Running { weight, daemon, key, pass, until_stop, join, name };
             self.running.push(index as u64, running);
         }
     }
@@ -708,6 +801,9 @@ impl State {
         let mut waiter = Waiter::new(Stage::Waiting(position), request, poller.caller);
         if !poller.is_registered(&mut waiter) {
             return None;
+        }
+        if self.passes.is_some() {
+            waiter.name = request.name.map(Arc::from);
         }
         let entry = waiter.entry(self.waiters.next_key());
         let key = self.waiters.insert(waiter);
@@ -767,7 +863,8 @@ impl State {
     /// needs more room than was reserved and does not fit is queued, at the waiter's position.
     pub(crate) fn fill(&mut self, key: WaiterKey, mut child: QueuedChild, effects: &mut Effects) {
         self.set_inside(key, None);
-        let Some(Waiter { stage, weight, key, feed, waker, .. }) = self.waiters.remove(key) else {
+        let Some(Waiter { stage, weight, key, feed, pass, waker, .. }) = self.waiters.remove(key)
+        else {
             debug_assert!(false, "a child comes of a waiter that has gone");
             return self.enqueue(child);
         };
@@ -802,6 +899,7 @@ impl State {
                     (slot.is_some() && request.weight <= weight) || self.fits(request.weight);
                 if fits_group && fits_key {
                     self.take_room(request.weight, request.key, None);
+                    self.give_pass(&mut child, pass);
                     match slot {
                         Some(slot) => *self.slot(slot) = Slot::Child(child),
                         None => self.admit(child),
@@ -811,6 +909,7 @@ impl State {
                 if let Some(slot) = slot {
                     *self.slot(slot) = Slot::Free;
                 }
+                self.return_pass(pass);
                 if let Some(permits) = &mut self.permits {
                     permits.free(1);
                 }
@@ -831,6 +930,7 @@ impl State {
             return;
         };
         effects.discard = waiter.waker;
+        self.return_pass(waiter.pass);
         match waiter.stage {
             Stage::Waiting(position) | Stage::MustQueue(position) => {
                 self.queue.remove(position, waiter.key.as_ref());
@@ -856,6 +956,7 @@ impl State {
         self.reserved += 1;
         let slot = self.first_slot + self.starting.len() as u64;
         if let Some(waiter) = self.waiters.get_mut(key) {
+            waiter.pass = self.passes.as_mut().and_then(|passes| passes.give());
             if waiter.detached {
                 waiter.stage = Stage::Detached(position);
                 self.detached += 1;
@@ -993,15 +1094,16 @@ impl State {
         self.count(outcome);
         self.nested.forget_child(index);
         let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
-        let (weight, key) = child.map_or((1, None), |child| {
+        let (weight, key, pass) = child.map_or((1, None, None), |child| {
             self.daemons -= usize::from(child.daemon);
             self.until_stop -= usize::from(child.until_stop);
             if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
                 joins.take_aborted(id);
             }
-            (child.weight, child.key)
+            (child.weight, child.key, child.pass)
         });
-        let is_plain = weight == 1 && key.is_none();
+        self.end_pass(pass);
+        let is_plain = weight == 1 && key.is_none() && pass.is_none();
         if self.ended.forget(outcome) && is_plain && self.ended.roomless > 0 {
             self.ended.roomless -= 1;
         } else {
@@ -1057,6 +1159,9 @@ impl State {
     pub(crate) fn finish_unfetched(&mut self, index: usize) {
         self.nested.forget_child(index);
         if let Some(child) = self.running.get_mut(index as u64) {
+            if let Some(passes) = &mut self.passes {
+                passes.over.extend(child.pass.take());
+            }
             self.daemons -= usize::from(core::mem::take(&mut child.daemon));
             self.until_stop -= usize::from(core::mem::take(&mut child.until_stop));
         }
@@ -1110,12 +1215,16 @@ impl State {
             }
             if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
                 self.return_room(waiter.weight, waiter.key.as_ref());
+                self.return_pass(waiter.pass.take());
             }
             (waiter.stage, waiter.inside) = (Stage::Stopped, None);
         }
         self.waiters = waiters;
         if let Some(permits) = &mut self.permits {
             permits.free(self.reserved);
+        }
+        if let Some(passes) = &mut self.passes {
+            passes.end_spare();
         }
         (self.reserved, self.detached) = (0, 0);
         self.group_turn = false;
@@ -1284,7 +1393,8 @@ impl State {
     pub(crate) fn process_queue(&mut self, stopped: bool, effects: &mut Effects) {
         self.has_freed_room = false;
         let waits = !self.queue.is_empty() || !self.starting.is_empty();
-        if waits || self.recheck_end || self.permits.is_some() {
+        let needs_more = self.permits.is_some() || self.passes.is_some();
+        if waits || self.recheck_end || needs_more {
             self.process_entries(stopped, effects);
         } else {
             effects.notify |= self.has_ready();
@@ -1308,6 +1418,12 @@ impl State {
         }
         if admits && self.nested.blocked_children() > 0 {
             self.unblock(effects);
+        }
+        if let Some(passes) = &mut self.passes {
+            // The group asks the gates from now on, or no longer.
+            let lacks_pass = lacks_permit && !passes.has_spare();
+            lacks_permit &= !lacks_pass;
+            effects.notify |= core::mem::replace(&mut passes.wanted, lacks_pass) != lacks_pass;
         }
         if let Some(permits) = &mut self.permits {
             // The group waits for a permit from now on, or no longer.
@@ -1393,6 +1509,8 @@ impl State {
                 self.group_turn &= waiter.caller != Caller::Group;
             }
             let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
+            let pass = waiter.pass.take();
+            self.return_pass(pass);
             self.starting.pop_back();
             self.reserved -= 1;
             self.free_room(weight, of.as_ref());

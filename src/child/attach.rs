@@ -1,4 +1,4 @@
-//! What a group owns beside its children: a deadline, a grace, an observer.
+//! What a group owns beside its children: a deadline, a grace, an observer, gates.
 //!
 //! The lifetime and `Send` are bound in one place for each of the two scopes, [`Within`]. What a
 //! group holds is a type of its [`Scope`], which needs no bound.
@@ -9,16 +9,18 @@ use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use futures_util::future::{BoxFuture, LocalBoxFuture};
+use futures_util::future::{BoxFuture, FutureExt, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
+use super::ask::Ask;
 use super::{Kind, Seal};
 use crate::observe::Observer;
 
 /// What a group of kind `C` can own beside its children: the future of
 /// [`with_deadline`](crate::Group::with_deadline), the closure and the future of
 /// [`with_grace`](crate::Group::with_grace), the observer of
-/// [`with_observer`](crate::Group::with_observer).
+/// [`with_observer`](crate::Group::with_observer), the closure, the futures and the guards of
+/// [`with_gate`](crate::Group::with_gate).
 ///
 /// It is implemented for every type that meets the bounds of the group's children, and sealed:
 ///
@@ -56,7 +58,17 @@ pub trait Scope {
     /// Makes the future of a grace.
     type GraceFn: FnOnce() -> Self::Timer;
     type Observer: AsObserver;
+    /// What a gate gives a child to keep.
+    type Guard;
+    type GateFuture: Future<Output = Self::Guard> + Unpin;
+    /// Makes the future of a gate for each child.
+    type GateFn: FnMut(&Ask<'_>) -> Self::GateFuture;
 }
+
+/// A value of any type, kept to be dropped.
+pub trait Guard {}
+
+impl<T> Guard for T {}
 
 /// A boxed observer.
 pub trait AsObserver {
@@ -88,6 +100,20 @@ pub trait Within<S: Scope>: Sized {
     fn into_observer(self, seal: Seal) -> S::Observer
     where
         Self: Observer;
+
+    #[doc(hidden)]
+    fn into_guard(self, seal: Seal) -> S::Guard;
+
+    #[doc(hidden)]
+    fn into_gate_future(self, seal: Seal) -> S::GateFuture
+    where
+        Self: Future<Output: Within<S>>;
+
+    #[doc(hidden)]
+    fn into_gate_fn<F>(self, seal: Seal) -> S::GateFn
+    where
+        Self: FnMut(&Ask<'_>) -> F,
+        F: Future<Output: Within<S>> + Within<S>;
 }
 
 pin_project! {
@@ -124,6 +150,9 @@ impl<'a> Scope for SendScope<'a> {
     type Timer = BoxFuture<'a, ()>;
     type GraceFn = Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>;
     type Observer = Box<dyn Observer + Send + 'a>;
+    type Guard = Box<dyn Guard + Send + 'a>;
+    type GateFuture = BoxFuture<'a, Self::Guard>;
+    type GateFn = Box<dyn FnMut(&Ask<'_>) -> Self::GateFuture + Send + 'a>;
 }
 
 impl<'a, X: Send + 'a> Within<SendScope<'a>> for X {
@@ -148,6 +177,25 @@ impl<'a, X: Send + 'a> Within<SendScope<'a>> for X {
     {
         Box::new(self)
     }
+
+    fn into_guard(self, _: Seal) -> <SendScope<'a> as Scope>::Guard {
+        Box::new(self)
+    }
+
+    fn into_gate_future(self, seal: Seal) -> <SendScope<'a> as Scope>::GateFuture
+    where
+        X: Future<Output: Within<SendScope<'a>>>,
+    {
+        Box::pin(self.map(move |guard| guard.into_guard(seal)))
+    }
+
+    fn into_gate_fn<F>(mut self, _: Seal) -> <SendScope<'a> as Scope>::GateFn
+    where
+        X: FnMut(&Ask<'_>) -> F,
+        F: Future<Output: Within<SendScope<'a>>> + Within<SendScope<'a>>,
+    {
+        Box::new(move |ask| self(ask).into_gate_future(Seal::new()))
+    }
 }
 
 // === impl LocalScope ===
@@ -156,6 +204,9 @@ impl<'a> Scope for LocalScope<'a> {
     type Timer = LocalBoxFuture<'a, ()>;
     type GraceFn = Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>;
     type Observer = Box<dyn Observer + 'a>;
+    type Guard = Box<dyn Guard + 'a>;
+    type GateFuture = LocalBoxFuture<'a, Self::Guard>;
+    type GateFn = Box<dyn FnMut(&Ask<'_>) -> Self::GateFuture + 'a>;
 }
 
 impl<'a, X: 'a> Within<LocalScope<'a>> for X {
@@ -179,5 +230,24 @@ impl<'a, X: 'a> Within<LocalScope<'a>> for X {
         X: Observer,
     {
         Box::new(self)
+    }
+
+    fn into_guard(self, _: Seal) -> <LocalScope<'a> as Scope>::Guard {
+        Box::new(self)
+    }
+
+    fn into_gate_future(self, seal: Seal) -> <LocalScope<'a> as Scope>::GateFuture
+    where
+        X: Future<Output: Within<LocalScope<'a>>>,
+    {
+        Box::pin(self.map(move |guard| guard.into_guard(seal)))
+    }
+
+    fn into_gate_fn<F>(mut self, _: Seal) -> <LocalScope<'a> as Scope>::GateFn
+    where
+        X: FnMut(&Ask<'_>) -> F,
+        F: Future<Output: Within<LocalScope<'a>>> + Within<LocalScope<'a>>,
+    {
+        Box::new(move |ask| self(ask).into_gate_future(Seal::new()))
     }
 }

@@ -20,6 +20,7 @@ use self::set::ChildSet;
 use self::task::{Options, Task};
 use crate::set::BlockSet;
 
+pub(crate) mod ask;
 pub(crate) mod attach;
 pub(crate) mod join;
 pub(crate) mod key;

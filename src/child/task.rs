@@ -70,6 +70,8 @@ pub struct Options {
     pub(crate) unique: bool,
     /// It came of a `feed` and is queued, and the feed waits if there are many such children.
     pub(crate) fed: bool,
+    /// The guards that the child has, in a group with gates.
+    pub(crate) pass: Option<usize>,
     pub(crate) until_stop: bool,
     pub(crate) name: Option<Cow<'static, str>>,
 }
@@ -368,6 +370,7 @@ impl Options {
         key: None,
         unique: false,
         fed: false,
+        pass: None,
         until_stop: false,
         name: None,
     };

@@ -8,12 +8,14 @@ use core::future::Future;
 use async_lock::Semaphore;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 
+use super::gates::Gates;
 use super::hooks::Hooks;
 use super::observer::ObservedPolls;
 use super::{Group, OnStop, poll};
 use crate::admission::{Admission, ClosedEvent, EndNotes};
 use crate::child::Children;
 use crate::child::Seal;
+use crate::child::ask::Ask;
 use crate::child::attach::Attach;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Boxed, LocalBoxed, Plain};
@@ -572,6 +574,108 @@ impl<C: Children, P, O> Group<C, P, O> {
     pub fn with_semaphore(mut self, semaphore: Arc<Semaphore>) -> Self {
         let untouched = self.admission.set_semaphore(semaphore);
         assert!(untouched, "call `with_semaphore` before the group's first child or `handle`");
+        self
+    }
+
+    /// Lets each child wait for something beside room: for a rate, for memory, for a connection of a
+    /// pool.
+    ///
+    /// When the first of those that wait has room, in the group and in its key, `f` is called, and
+    /// the group waits for the future that it returns, whenever it is polled. The future's output
+    /// is kept with the child and dropped when the child has ended. Commonly it is a guard: a
+    /// permit, a connection. It goes to the child that is the first of those that wait when the
+    /// future resolves. Mostly that is the one that `f` was told of, but a child of a higher
+    /// priority may have come since.
+    ///
+    /// Several gates are asked in the order in which they were set, each when the one before it has
+    /// given its guard. The children's order is as without a gate: no child passes one that waits
+    /// at a gate.
+    ///
+    /// [`try_go`](Self::try_go) polls the future once. If it is pending, the answer is
+    /// [`AtLimit`](crate::TryGoError::AtLimit), and the future is kept for the next child. A
+    /// [handle's](crate::Handle::try_go) can't poll it: it admits a child only if a guard is left
+    /// that no child has got. [`queue`](Self::queue) admits its child in a later poll of the group.
+    ///
+    /// A [`feed`](Self::feed) passes the gates before it asks its stream. So a gate is not told of
+    /// its child, and is asked once more for the end of the stream; that guard is kept for the next
+    /// child.
+    ///
+    /// While the future is pending it may hold a position in a queue of its own, such as that of a
+    /// semaphore. If nothing waits in the group any more, the future is kept, and is not polled
+    /// until a child comes.
+    ///
+    /// # Drop
+    ///
+    /// A guard is dropped after its child, before the child's room is given away; that of a child
+    /// of [`Group::on`](crate::Group::on) when the group is told of the child's end. When the group
+    /// stops, its next poll drops the future that waits, and guards that no child has.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has accepted a child already, has resolved, or if a handle was made.
+    ///
+    /// A panic of `f`, of its future or of a guard's destructor is treated like a child's.
+    ///
+    /// # Examples
+    ///
+    /// At most ten children in any second:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use errgroup::Group;
+    /// use tokio::time::{Instant, sleep_until};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread()
+    /// #     .enable_time()
+    /// #     .start_paused(true)
+    /// #     .build()
+    /// #     .unwrap()
+    /// #     .block_on(async {
+    /// let started = Instant::now();
+    /// let mut next = started;
+    /// let mut group = Group::new().with_gate(|_| {
+    ///     let turn = next.max(Instant::now());
+    ///     next = turn + Duration::from_millis(100);
+    ///     sleep_until(turn)
+    /// });
+    /// for _ in 0..31 {
+    ///     group.queue(async { Ok::<(), ()>(()) });
+    /// }
+    /// group.await.unwrap();
+    /// assert_eq!(started.elapsed().as_secs(), 3);
+    /// # });
+    /// ```
+    ///
+    /// A permit of a semaphore of tokio for each child, while it runs:
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use errgroup::Group;
+    /// use tokio::sync::Semaphore;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let permits = Arc::new(Semaphore::new(2));
+    /// let mut group = Group::new().with_gate(|_| Arc::clone(&permits).acquire_owned());
+    /// for _ in 0..9 {
+    ///     group.queue(async { Ok::<(), ()>(()) });
+    /// }
+    /// group.await.unwrap();
+    /// assert_eq!(permits.available_permits(), 2);
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_gate<F, G>(mut self, f: F) -> Self
+    where
+        F: FnMut(&Ask<'_>) -> G + Attach<C>,
+        G: Future<Output: Attach<C>> + Attach<C>,
+    {
+        let untouched = !self.is_resolved() && self.admission.demand_passes();
+        assert!(untouched, "call `with_gate` before the group's first child or `handle`");
+        let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        let gates = hooks.gates.get_or_insert_with(|| Box::new(Gates::new()));
+        gates.add(f.into_gate_fn(Seal::new()));
         self
     }
 

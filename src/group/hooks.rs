@@ -1,5 +1,5 @@
-//! What a group polls and tells beside its children: the deadline, the grace, and the observer
-//! (whose events `observer.rs` delivers).
+//! What a group polls and tells beside its children: the deadline, the grace, the gates (in
+//! `gates.rs`), and the observer (whose events `observer.rs` delivers).
 //!
 //! A timer is polled only when it was woken, and once a poll of the group if it wakes itself; so
 //! each has a flag of its own that notifies the group's task. The grace is polled before each
@@ -14,9 +14,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::Context;
+use core::task::{Context, Poll};
 
 use super::Group;
+use super::gates::Gates;
 use super::observer::SurroundPolls;
 use crate::child::Kind;
 use crate::child::attach::Scope;
@@ -41,6 +42,7 @@ pub(crate) struct Hooks<C: Kind> {
     pub(super) observer: Option<ObserverOf<C>>,
     /// Surrounds the children's polls.
     pub(super) polls: Option<Box<dyn SurroundPolls>>,
+    pub(super) gates: Option<Box<Gates<C>>>,
     /// Holds the events that are being delivered; empty between.
     pub(super) events: VecDeque<Event>,
 }
@@ -58,9 +60,9 @@ enum Grace<C: Kind> {
 }
 
 /// A future that is polled when it was woken.
-struct Timer<F> {
+pub(super) struct Timer<F> {
     future: F,
-    flag: Arc<WakeFlag>,
+    pub(super) flag: Arc<WakeFlag>,
     /// It woke itself while it was polled: it is not polled again in this poll.
     yielded: bool,
 }
@@ -69,8 +71,8 @@ struct Timer<F> {
 
 impl<C: Kind> Hooks<C> {
     pub(super) fn new() -> Self {
-        let events = VecDeque::new();
-        Self { deadline: None, grace: Grace::Endless, observer: None, polls: None, events }
+        let (grace, events) = (Grace::Endless, VecDeque::new());
+        Self { deadline: None, grace, observer: None, polls: None, gates: None, events }
     }
 
     pub(super) fn set_deadline(&mut self, deadline: TimerOf<C>, parent: &Arc<ParentWaker>) {
@@ -87,38 +89,42 @@ impl<C: Kind> Hooks<C> {
 
     /// Begins a poll of the group.
     pub(super) fn begin_poll(&mut self) {
-        if let Some(deadline) = &mut self.deadline {
-            deadline.yielded = false;
-        }
+        self.deadline.iter_mut().for_each(Timer::begin_poll);
         if let Grace::Running(timer) = &mut self.grace {
-            timer.yielded = false;
+            timer.begin_poll();
         }
+        self.gates.iter_mut().for_each(|gates| gates.begin_poll());
     }
 }
 
 // === impl Timer ===
 
 impl<F> Timer<F> {
-    fn new(future: F, parent: &Arc<ParentWaker>) -> Self {
+    pub(super) fn new(future: F, parent: &Arc<ParentWaker>) -> Self {
         Self { future, flag: WakeFlag::new(Arc::clone(parent)), yielded: false }
+    }
+
+    /// Begins a poll of the group.
+    pub(super) fn begin_poll(&mut self) {
+        self.yielded = false;
     }
 }
 
-impl<F: Future<Output = ()> + Unpin> Timer<F> {
+impl<F: Future + Unpin> Timer<F> {
     /// Returns `true` if it is to be polled.
     fn is_due(&self) -> bool {
         !self.yielded && self.flag.is_woken()
     }
 
-    /// Polls it if it was woken. Returns `true` if it is done.
-    fn poll(&mut self) -> bool {
+    /// Polls it if it was woken.
+    pub(super) fn poll(&mut self) -> Poll<F::Output> {
         if self.yielded || !self.flag.take_woken() {
-            return false;
+            return Poll::Pending;
         }
         let waker = waker_ref(&self.flag);
-        let done = Pin::new(&mut self.future).poll(&mut Context::from_waker(&waker)).is_ready();
+        let output = Pin::new(&mut self.future).poll(&mut Context::from_waker(&waker));
         self.yielded = self.flag.is_woken();
-        done
+        output
     }
 }
 
@@ -167,7 +173,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let Some(timer) = deadline.filter(|timer| timer.is_due()) else {
             return false;
         };
-        match catch(|| timer.poll()) {
+        match catch(|| timer.poll().is_ready()) {
             Ok(false) => return true,
             Ok(true) => {
                 self.admission.withhold_freed_room();
@@ -191,7 +197,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             }
         }
         if let Grace::Running(timer) = grace {
-            let after = match catch(|| timer.poll()) {
+            let after = match catch(|| timer.poll().is_ready()) {
                 Ok(false) => return,
                 Ok(true) => Grace::Over,
                 Err(payload) => {
@@ -208,7 +214,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Drops a part of the group; its panic is as a child's.
-    fn drop_part<T>(&mut self, part: T) {
+    pub(super) fn drop_part<T>(&mut self, part: T) {
         if let Err(payload) = catch(|| drop(part)) {
             self.panicked(payload);
         }
@@ -241,6 +247,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.admission.log_finished(index, Outcome::Dropped);
             self.admission.finish(index, Outcome::Dropped);
         }
+        self.drop_guards();
         self.admission.admit_next(&mut self.set);
     }
 
@@ -269,6 +276,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline(never)]
     pub(super) fn must_poll_timers(&mut self) -> bool {
         let (stopped, running) = (self.admission.is_stopped(), self.has_running());
+        if !stopped && self.must_poll_gates() {
+            return true;
+        }
         let Some(Hooks { deadline, grace, .. }) = self.hooks.as_deref() else {
             return false;
         };
@@ -290,5 +300,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         // One at a time: a destructor that panics keeps no other from running.
         self.panic.guard(|| *deadline = None);
         self.panic.guard(|| *grace = Grace::Endless);
+        self.drop_gates();
     }
 }

@@ -3,6 +3,7 @@
 //! `observer.rs`. The methods that return futures are beside these, in `future/`.
 
 mod build;
+mod gates;
 mod hooks;
 mod observer;
 mod policies;
@@ -338,7 +339,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 vacancy.insert_from(child);
                 Ok(())
             }
-            None => self.admission.try_go(child),
+            None => {
+                child.iter_mut().for_each(|child| self.poll_gates_for(child));
+                self.admission.try_go(child)
+            }
         }
     }
 

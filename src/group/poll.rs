@@ -315,8 +315,11 @@ where
                 return true;
             }
         }
-        if over && group.hooks.is_some() {
-            group.poll_deadline_after_round();
+        if group.hooks.is_some() {
+            group.drop_guards();
+            if over {
+                group.poll_deadline_after_round();
+            }
         }
         group.admission.admit_next(&mut group.set);
         if over || part != Part::Round || budget.is_spent() {
@@ -369,6 +372,7 @@ fn recover<C: Kind, P, O, R>(
         group.drop_policy();
     }
     group.admission.finish(index, told.unwrap_or(Outcome::Panicked));
+    group.drop_guards();
     group.admission.admit_next(&mut group.set);
 }
 
@@ -472,7 +476,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         (self.advance)(self, budget, Extent::Progress)
     }
 
-    /// Does what comes before a round: timers, a stop, a permit.
+    /// Does what comes before a round: timers, a stop, gates, a permit.
     fn prepare_round(&mut self) {
         if self.hooks.is_some() {
             self.poll_timers();
@@ -480,15 +484,22 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.is_stopped() {
             self.drop_stopped();
         }
-        if let Some(shared) = self.admission.shared() {
-            let core = &shared.core;
-            let (has_aborted, has_semaphore) = (core.has_aborted(), core.has_semaphore());
-            if has_aborted {
-                self.drop_waiting();
+        let has_semaphore = match self.admission.shared() {
+            None => false,
+            Some(shared) => {
+                let core = &shared.core;
+                let (has_aborted, has_semaphore) = (core.has_aborted(), core.has_semaphore());
+                if has_aborted {
+                    self.drop_waiting();
+                }
+                has_semaphore
             }
-            if has_semaphore {
-                self.admission.acquire_permits();
-            }
+        };
+        if self.hooks.is_some() {
+            self.poll_gates();
+        }
+        if has_semaphore {
+            self.admission.acquire_permits();
         }
     }
 

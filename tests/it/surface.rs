@@ -338,6 +338,20 @@ fn keys_are_made_of_what_callers_have() {
 }
 
 #[test]
+fn gates_are_asked() {
+    block_on(async {
+        let mut group: Group<Boxed<'_, (), String>> =
+            Group::new().with_limit(2).with_gate(|ask: &errgroup::Ask<'_>| {
+                let _: (Option<&str>, Option<&Key>, usize) = (ask.name(), ask.key(), ask.weight());
+                ready(String::from("a guard"))
+            });
+        group.queue(async { Ok(()) });
+        group.go(task(async { Ok(()) }).name("n").key("k")).await.unwrap();
+        assert_eq!(group.await, Ok(()));
+    });
+}
+
+#[test]
 fn tokens_and_errors_convert() {
     let token = CancelToken::new();
     let guard: DropGuard = token.clone().drop_guard();

@@ -13,6 +13,9 @@ mod keys;
 #[path = "../../src/admission/nested.rs"]
 mod nested;
 #[allow(dead_code)]
+#[path = "../../src/admission/passes.rs"]
+mod passes;
+#[allow(dead_code)]
 #[path = "../../src/admission/queue.rs"]
 mod queue;
 #[allow(dead_code)]

@@ -1,6 +1,9 @@
 //! The crate's `child`, as far as the state and a joinable child need it.
 
 #[allow(dead_code)]
+#[path = "../../src/child/ask.rs"]
+pub(crate) mod ask;
+#[allow(dead_code)]
 #[path = "../../src/child/join.rs"]
 pub(crate) mod join;
 #[allow(dead_code)]

@@ -10,6 +10,8 @@ mod joins;
 mod keys;
 #[path = "../../../src/admission/nested.rs"]
 mod nested;
+#[path = "../../../src/admission/passes.rs"]
+mod passes;
 #[path = "../../../src/admission/permits.rs"]
 pub(crate) mod permits;
 #[path = "../../../src/admission/queue.rs"]

@@ -1,0 +1,515 @@
+//! Gates: what children wait for beside room, and the guards that they keep.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::common::{
+    Fixture, Gate, Log, MockTask, OnDrop, is_ok, job, logged_child, panic_message, waits, yield_now,
+};
+use errgroup::{Ask, Boxed, Group, Key, TryGoError, task};
+use futures::{StreamExt, stream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until};
+
+type Kind = Boxed<'static, usize, &'static str>;
+
+fn paused<F: Future>(future: F) -> F::Output {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(future)
+}
+
+/// A gate of which each child waits at the next door, and whose guards log `.n` when they are
+/// dropped.
+fn doors(
+    doors: &Gate,
+    log: &Log,
+) -> impl FnMut(&Ask<'_>) -> futures::future::BoxFuture<'static, OnDropBox> + Send + 'static {
+    let (doors, log, mut next) = (doors.clone(), log.clone(), 0);
+    move |ask: &Ask<'_>| {
+        let number = next;
+        next += 1;
+        log.add(format!("?{number} {}", ask.name().unwrap_or("-")));
+        let (open, log) = (doors.wait(number), log.clone());
+        Box::pin(async move {
+            open.await;
+            let guard: OnDropBox = Box::new(OnDrop(move || log.add(format!(".{number}"))));
+            guard
+        })
+    }
+}
+
+type OnDropBox = Box<dyn Send>;
+
+/// A group with such a gate.
+struct Scene {
+    it: Fixture,
+    doors: Gate,
+}
+
+impl Scene {
+    fn new(group: Group<Kind>) -> Self {
+        let (open, log) = (Gate::new(), Log::new());
+        let mut it = Fixture::of(Group::new());
+        let group = group.with_gate(doors(&open, &log));
+        it.handle = group.handle();
+        (it.group, it.log) = (group, log);
+        Self { it, doors: open }
+    }
+
+    fn queue(&mut self, number: usize) {
+        let child = self.it.child(number);
+        self.it.group.queue(child);
+    }
+
+    /// Polls the group, and returns what has happened.
+    fn run(&mut self) -> String {
+        let _ = self.it.run();
+        self.it.log.take().join(" ")
+    }
+}
+
+#[test]
+fn a_child_starts_when_its_gate_resolves_and_keeps_the_guard_until_it_ends() {
+    let mut scene = Scene::new(Group::new());
+    scene.queue(0);
+    scene.queue(1);
+    assert_eq!(scene.it.running(), 0, "the group is to be polled first");
+    assert_eq!(scene.run(), "?0 -");
+    scene.doors.open(0);
+    assert_eq!(scene.run(), "?1 - +0");
+    scene.it.gate.open(0);
+    assert_eq!(scene.run(), "-0 .0");
+    scene.doors.open(1);
+    scene.it.gate.open(1);
+    assert_eq!(scene.run(), "+1 -1 .1");
+    assert_eq!(scene.it.handle.stats().ok, 2);
+}
+
+#[test]
+fn a_gate_is_asked_only_when_the_first_that_waits_has_room() {
+    let mut scene = Scene::new(Group::new().with_limit(1));
+    (0..3).for_each(|n| scene.doors.open(n));
+    (0..2).for_each(|n| scene.queue(n));
+    assert_eq!(scene.run(), "?0 - +0");
+    scene.it.gate.open(0);
+    assert_eq!(scene.run(), "-0 .0 ?1 - +1");
+}
+
+#[test]
+fn a_gate_is_told_of_the_child_and_its_guard_goes_to_the_first_when_it_resolves() {
+    let mut scene = Scene::new(Group::new().with_limit(1));
+    let child = task(scene.it.child(0)).name("first");
+    scene.it.group.queue(child);
+    assert_eq!(scene.run(), "?0 first");
+    let child = task(scene.it.child(1)).name("urgent").priority(1);
+    scene.it.group.queue(child);
+    scene.doors.open(0);
+    assert_eq!(scene.run(), "+1");
+    scene.it.gate.open(1);
+    assert_eq!(scene.run(), "-1 .0 ?1 first");
+}
+
+#[test]
+fn a_gate_sees_name_key_and_weight_of_a_go_too() {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let mut group = Group::local().with_gate({
+        let seen = Rc::clone(&seen);
+        move |ask: &Ask<'_>| {
+            let name = ask.name().map(str::to_owned);
+            seen.borrow_mut().push((name, ask.key().cloned(), ask.weight()));
+            async {}
+        }
+    });
+    let driver = MockTask::new();
+    let child = || task(async { Ok::<(), ()>(()) });
+    assert!(is_ok(driver.run(&mut group.go(child().name("a").key(7).weight(3)))));
+    assert!(group.try_go(child().name("b").key(8).weight(4)).is_ok());
+    group.queue(child().name("c").key(9).weight(5));
+    assert_eq!(driver.finish(group.feed(stream::iter([child().name("d")]))), 1);
+    assert!(is_ok(driver.run(&mut group)));
+    let key = |n: u8| Some(Key::from(n));
+    let expected = [
+        (Some("a".into()), key(7), 3),
+        (Some("b".into()), key(8), 4),
+        (Some("c".into()), key(9), 5),
+        // A feed asks before it has the child; also for the one that turns out not to come.
+        (None, None, 1),
+        (None, None, 1),
+    ];
+    assert_eq!(*seen.borrow(), expected);
+}
+
+#[test]
+fn try_go_polls_the_gate_once_and_keeps_its_future_for_the_next() {
+    let mut scene = Scene::new(Group::new());
+    let child = scene.it.child(0);
+    let Err(TryGoError::AtLimit(child)) = scene.it.group.try_go(child) else {
+        panic!("the gate is pending");
+    };
+    let Err(TryGoError::AtLimit(child)) = scene.it.group.try_go(child) else {
+        panic!("it was not woken");
+    };
+    assert_eq!(scene.it.log.take(), ["?0 -"]);
+    scene.doors.open(0);
+    assert!(scene.it.group.try_go(child).is_ok());
+    assert_eq!(scene.run(), "+0");
+    // A handle can't ask.
+    scene.doors.open(1);
+    assert!(scene.it.handle.try_go(scene.it.child(1)).is_err());
+    let child = scene.it.child(1);
+    assert!(scene.it.group.try_go(child).is_ok());
+    assert_eq!(scene.it.running(), 2);
+}
+
+#[test]
+fn several_gates_are_asked_one_after_another() {
+    let (first, second, log) = (Gate::new(), Gate::new(), Log::new());
+    let mut group = Group::new().with_gate(doors(&first, &log)).with_gate(doors(&second, &log));
+    let driver = MockTask::new();
+    group.queue(job(async { Ok(0) }));
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(log.take(), ["?0 -"]);
+    first.open(0);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(log.take(), ["?0 -"], "the second one's");
+    second.open(0);
+    assert!(is_ok(driver.run(&mut group)));
+    assert_eq!(log.take(), [".0", ".0"]);
+}
+
+#[test]
+fn a_stop_drops_the_future_that_waits_and_guards_without_a_child() {
+    let (first, second, log) = (Gate::new(), Gate::new(), Log::new());
+    let dropped = Log::new();
+    let waits_and_logs = {
+        let dropped = dropped.clone();
+        move |_: &Ask<'_>| {
+            let (second, dropped) = (second.clone(), dropped.clone());
+            async move {
+                let _guard = OnDrop(move || dropped.add("future"));
+                second.wait(0).await;
+            }
+        }
+    };
+    first.open(0);
+    let mut group = Group::new().with_gate(doors(&first, &log)).with_gate(waits_and_logs);
+    let driver = MockTask::new();
+    group.queue(job(async { Ok(0) }));
+    assert!(driver.run(&mut group).is_pending());
+    group.token().cancel();
+    assert!(is_ok(driver.run(&mut group)));
+    assert_eq!(log.take(), ["?0 -", ".0"]);
+    assert_eq!(dropped.take(), ["future"]);
+}
+
+#[test]
+fn a_dropped_group_drops_guards_after_their_children() {
+    let mut scene = Scene::new(Group::new());
+    (0..2).for_each(|n| scene.doors.open(n));
+    (0..3).for_each(|n| scene.queue(n));
+    assert_eq!(scene.run(), "?0 - ?1 - ?2 - +0 +1");
+    drop(std::mem::replace(&mut scene.it.group, Group::new()));
+    let log = scene.it.log.take().join(" ");
+    assert!(log.starts_with('-') && log.ends_with(".0 .1"), "{log}");
+}
+
+#[test]
+fn a_go_that_is_dropped_at_the_gate_leaves_its_turn_to_the_next() {
+    let mut scene = Scene::new(Group::new());
+    let (handle, tasks) = (scene.it.handle.clone(), [MockTask::new(), MockTask::new()]);
+    let mut first = handle.go(scene.it.child(0));
+    let mut second = handle.go(scene.it.child(1));
+    assert!(tasks[0].poll(&mut first).is_pending());
+    assert!(tasks[1].poll(&mut second).is_pending());
+    assert_eq!(scene.run(), "?0 -");
+    drop(first);
+    scene.doors.open(0);
+    assert_eq!(scene.run(), "-0");
+    assert_eq!(tasks[1].wakes(), 1);
+    // Its room and its guard go to the next child when it is dropped, too.
+    drop(second);
+    scene.it.log.take();
+    scene.queue(2);
+    assert_eq!(scene.run(), "+2", "no gate is asked");
+}
+
+#[test]
+fn a_child_behind_its_key_holds_no_gate() {
+    let mut scene = Scene::new(Group::new().with_key_limit(1));
+    (0..3).for_each(|n| scene.doors.open(n));
+    for (n, key) in [(0, "a"), (1, "a"), (2, "b")] {
+        let child = task(scene.it.child(n)).key(key);
+        scene.it.group.queue(child);
+    }
+    assert_eq!(scene.run(), "?0 - ?1 - +0 +2");
+    scene.it.gate.open(0);
+    assert_eq!(scene.run(), "-0 .0 ?2 - +1");
+}
+
+#[test]
+fn the_groups_own_go_and_feed_pass_the_gate() {
+    let driver = MockTask::new();
+    let passed = AtomicUsize::new(0);
+    let mut group = Group::new().with_limit(2).with_gate(|_| {
+        passed.fetch_add(1, SeqCst);
+        yield_now()
+    });
+    for _ in 0..5 {
+        assert!(is_ok(driver.run(&mut group.go(async { Ok::<(), ()>(()) }))));
+    }
+    let children = (0..5).map(|_| async { Ok(()) });
+    assert_eq!(driver.finish(group.feed(stream::iter(children))), 5);
+    assert!(is_ok(driver.run(&mut group)));
+    assert_eq!(passed.load(SeqCst), 11, "the feed needs one to see that its stream has ended");
+}
+
+#[test]
+fn children_of_an_executor_and_of_one_type_pass_gates_too() {
+    let (log, open) = (Log::new(), Gate::new());
+    (0..2).for_each(|n| open.open(n));
+    let spawned = Arc::new(Mutex::new(Vec::new()));
+    let mut group = {
+        let spawned = Arc::clone(&spawned);
+        Group::on(move |child| spawned.lock().unwrap().push(child)).with_gate(doors(&open, &log))
+    };
+    let driver = MockTask::new();
+    (0..2).for_each(|n| group.queue(async move { Ok::<_, ()>(n) }));
+    assert!(driver.run(&mut group).is_pending());
+    for mut child in std::mem::take(&mut *spawned.lock().unwrap()) {
+        let _ = driver.run(&mut child);
+    }
+    assert!(driver.run(&mut group).is_ready());
+    assert_eq!(log.take().join(" "), "?0 - ?1 - .0 .1");
+
+    let mut group = Group::unboxed().with_gate(|_| std::future::ready(1));
+    group.queue(async { Ok::<_, ()>(()) });
+    assert!(is_ok(driver.run(&mut group)));
+}
+
+#[test]
+fn results_that_wait_to_be_read_hold_no_guard() {
+    let (log, open) = (Log::new(), Gate::new());
+    (0..2).for_each(|n| open.open(n));
+    let driver = MockTask::new();
+    let mut results = Group::new().with_limit(2).with_gate(doors(&open, &log)).results();
+    (0..2).for_each(|n| results.queue(async move { Ok::<_, ()>(n) }));
+    assert_eq!(driver.finish(results.next()), Some(Ok(0)));
+    assert_eq!(log.take().join(" "), "?0 - ?1 - .0 .1");
+    assert_eq!(driver.finish(results.next()), Some(Ok(1)));
+}
+
+#[test]
+fn a_reservation_has_its_guard() {
+    let mut scene = Scene::new(Group::new());
+    scene.doors.open(0);
+    let task = MockTask::new();
+    let mut reserve = scene.it.handle.reserve();
+    assert!(task.run(&mut reserve).is_pending());
+    assert_eq!(scene.run(), "?0 -");
+    let Poll::Ready(Ok(slot)) = task.run(&mut reserve) else { panic!("it has room") };
+    assert!(slot.go(scene.it.child(0)).is_ok());
+    scene.it.gate.open(0);
+    assert_eq!(scene.run(), "+0 -0 .0");
+}
+
+#[test]
+fn a_permit_and_a_gate_are_both_needed() {
+    let semaphore = Arc::new(async_lock::Semaphore::new(1));
+    let mut scene = Scene::new(Group::new().with_semaphore(Arc::clone(&semaphore)));
+    (0..2).for_each(|n| scene.doors.open(n));
+    let permit = semaphore.try_acquire().unwrap();
+    (0..2).for_each(|n| scene.queue(n));
+    assert_eq!(scene.run(), "?0 -");
+    drop(permit);
+    assert_eq!(scene.run(), "+0 ?1 -");
+    scene.it.gate.open(0);
+    assert_eq!(scene.run(), "-0 .0 +1");
+}
+
+#[test]
+fn a_panic_of_a_gate_its_future_or_a_guard_is_a_childs() {
+    let gates: [fn(Group<Kind>) -> Group<Kind>; 3] = [
+        |group| group.with_gate(|_| -> std::future::Ready<()> { panic!("broken") }),
+        |group| group.with_gate(|_| async { panic!("broken") }),
+        |group| group.with_gate(|_| async { OnDrop(|| panic!("broken")) }),
+    ];
+    for with_gate in gates {
+        let (driver, log) = (MockTask::new(), Log::new());
+        let open = Gate::new();
+        open.open(0);
+        open.open(1);
+        let mut group = with_gate(Group::new().with_limit(1));
+        let handle = group.handle();
+        (0..2).for_each(|n| group.queue(logged_child(n, &open, &log)));
+        assert_eq!(panic_message(|| driver.run(&mut group)), "broken");
+        assert_eq!(handle.token().reason(), Some(errgroup::Reason::Panicked));
+        let stats = handle.stats();
+        assert_eq!((stats.ok + stats.dropped, stats.running), (2, 0));
+        assert!(handle.is_closed());
+    }
+}
+
+#[test]
+fn a_gate_comes_before_the_first_child() {
+    let message = panic_message(|| {
+        let mut group = Group::<Kind>::new();
+        group.queue(waits(&Gate::new(), 0));
+        group.with_gate(|_| async {})
+    });
+    assert!(message.starts_with("call `with_gate` before"), "{message}");
+}
+
+// --- what gates are for
+
+#[test]
+fn a_semaphore_of_another_runtime_bounds_several_groups() {
+    paused(async {
+        let permits = Arc::new(Semaphore::new(3));
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (now, most) = (&now, &most);
+        let run = |count| {
+            let permits = Arc::clone(&permits);
+            let mut group = Group::new().with_gate(move |_| Arc::clone(&permits).acquire_owned());
+            for n in 0..count {
+                group.queue(async move {
+                    most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                    sleep(Duration::from_millis(n % 7)).await;
+                    now.fetch_sub(1, SeqCst);
+                    Ok::<(), ()>(())
+                });
+            }
+            group
+        };
+        assert_eq!(futures::join!(run(20), run(30)), (Ok(()), Ok(())));
+        assert_eq!(most.load(SeqCst), 3);
+        assert_eq!(permits.available_permits(), 3);
+    });
+}
+
+/// Lets `count` pass in any window of that length.
+struct Rate {
+    window: Duration,
+    last: VecDeque<Instant>,
+}
+
+impl Rate {
+    fn next(&mut self) -> tokio::time::Sleep {
+        let oldest = self.last.pop_front().unwrap();
+        let turn = Instant::now().max(oldest + self.window);
+        self.last.push_back(turn);
+        sleep_until(turn)
+    }
+}
+
+#[test]
+fn no_window_of_a_rate_holds_more_than_it_may() {
+    const COUNT: usize = 5;
+    const WINDOW: Duration = Duration::from_secs(1);
+    paused(async {
+        let long_ago = Instant::now() - WINDOW;
+        let mut rate = Rate { window: WINDOW, last: vec![long_ago; COUNT].into() };
+        let started = Arc::new(Mutex::new(Vec::new()));
+        let mut group = Group::new().with_limit(20).with_gate(move |_| rate.next());
+        for n in 0..60_u64 {
+            let started = Arc::clone(&started);
+            let child = async move {
+                started.lock().unwrap().push(Instant::now());
+                sleep(Duration::from_millis(n * 37 % 900)).await;
+                Ok::<(), ()>(())
+            };
+            assert!(group.go(child).await.is_ok());
+            if n % 9 == 0 {
+                sleep(Duration::from_millis(n * 11)).await;
+            }
+        }
+        group.await.unwrap();
+        let started = started.lock().unwrap();
+        assert_eq!(started.len(), 60);
+        for window in started.windows(COUNT + 1) {
+            assert!(window[COUNT] - window[0] >= WINDOW);
+        }
+        // And it is used: 60 can't take longer than what was slept, and the windows.
+        assert!(*started.last().unwrap() - started[0] < Duration::from_secs(16));
+    });
+}
+
+#[test]
+fn a_budget_of_bytes_is_never_exceeded_and_no_child_starves() {
+    paused(async {
+        let budget = Arc::new(Semaphore::new(100));
+        let used = Arc::new(AtomicUsize::new(0));
+        let mut group = Group::new().collect().with_gate({
+            let budget = Arc::clone(&budget);
+            move |ask: &Ask<'_>| Arc::clone(&budget).acquire_many_owned(ask.weight() as u32)
+        });
+        for n in 0..50 {
+            let (used, weight) = (Arc::clone(&used), 1 + n * 29 % 100);
+            let child = async move {
+                assert!(used.fetch_add(weight, SeqCst) + weight <= 100);
+                sleep(Duration::from_millis(5)).await;
+                used.fetch_sub(weight, SeqCst);
+                Ok::<_, ()>(n)
+            };
+            group.queue(task(child).weight(weight));
+        }
+        assert_eq!(group.await, Ok((0..50).collect()), "in the order in which they came");
+    });
+}
+
+#[test]
+fn a_connection_travels_with_its_child() {
+    paused(async {
+        let pool = Arc::new(Mutex::new(vec!["one", "two"]));
+        let idle = Arc::new(Semaphore::new(2));
+        let in_use = Arc::new(AtomicUsize::new(0));
+        let mut group = Group::new().with_gate({
+            let (pool, idle, in_use) = (Arc::clone(&pool), Arc::clone(&idle), Arc::clone(&in_use));
+            move |_| {
+                let (pool, idle, in_use) =
+                    (Arc::clone(&pool), Arc::clone(&idle), Arc::clone(&in_use));
+                async move {
+                    let permit = idle.acquire_owned().await.unwrap();
+                    let connection = pool.lock().unwrap().pop().expect("there is one");
+                    in_use.fetch_add(1, SeqCst);
+                    let back = OnDrop(move || {
+                        pool.lock().unwrap().push(connection);
+                        in_use.fetch_sub(1, SeqCst);
+                    });
+                    (back, permit)
+                }
+            }
+        });
+        let handle = group.handle();
+        for n in 0..20 {
+            let (handle, in_use) = (handle.clone(), Arc::clone(&in_use));
+            let child = async move {
+                assert!(in_use.load(SeqCst) >= 1 && handle.stats().running <= 2);
+                sleep(Duration::from_millis(n % 3)).await;
+                Ok::<(), ()>(())
+            };
+            assert!(group.go(child).await.is_ok());
+        }
+        group.await.unwrap();
+        assert_eq!((pool.lock().unwrap().len(), idle.available_permits()), (2, 2));
+    });
+}
+
+#[test]
+fn a_group_with_a_gate_is_sent_to_another_task() {
+    paused(async {
+        let permits = Arc::new(Semaphore::new(1));
+        let group = async move {
+            let mut group = Group::new().with_gate(|_| Arc::clone(&permits).acquire_owned());
+            group.queue(async { Ok::<(), std::io::Error>(()) });
+            group.await
+        };
+        tokio::spawn(group).await.unwrap().unwrap();
+    });
+}
