@@ -577,8 +577,8 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Lets each child wait for something beside room: for a rate, for memory, for a connection of a
-    /// pool.
+    /// Lets each child wait for something beside room: for a rate, for memory, for a connection of
+    /// a pool.
     ///
     /// When the first of those that wait has room, in the group and in its key, `f` is called, and
     /// the group waits for the future that it returns, whenever it is polled. The future's output
