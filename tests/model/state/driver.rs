@@ -210,9 +210,9 @@ impl Both {
 
     /// Returns `true` if the child was accepted.
     fn try_go(&mut self, key: Key, traits: Traits) -> bool {
-        let open = !self.refuses() && self.state.has_empty_queue();
-        assert_eq!(open, !self.reference.refuses() && self.reference.has_empty_queue());
-        let takes = open && self.takes_newcomer(traits);
+        // It overtakes no entry of the queue.
+        let last = Traits { priority: i32::MIN, ..traits };
+        let takes = !self.refuses() && self.takes_newcomer(last);
         if takes {
             self.admit(key, traits);
         } else {
