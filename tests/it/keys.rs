@@ -513,14 +513,12 @@ fn fits(limit: usize, running: &[Child], weight: usize) -> bool {
 
 impl Model {
     fn fits_key(&self, child: &Child) -> bool {
-        let of_key: Vec<_> =
-            self.running.iter().filter(|it| it.key == child.key).copied().collect();
-        let limit = child
-            .key
-            .map_or(None, |key| self.own_limits.get(&key).copied().unwrap_or(Some(self.key_limit)));
-        child.key.is_none()
-            || (!(child.unique && !of_key.is_empty())
-                && fits(limit.unwrap_or(usize::MAX), &of_key, child.weight))
+        let Some(key) = child.key else { return true };
+        let same = self.running.iter().filter(|it| it.key == child.key);
+        let of_key: Vec<_> = same.copied().collect();
+        let limit = self.own_limits.get(&key).copied().unwrap_or(Some(self.key_limit));
+        (of_key.is_empty() || !child.unique)
+            && fits(limit.unwrap_or(usize::MAX), &of_key, child.weight)
     }
 
     fn settle(&mut self) {

@@ -210,7 +210,7 @@ impl Both {
 
     /// Returns `true` if the child was accepted.
     fn try_go(&mut self, key: Key, traits: Traits) -> bool {
-        // It overtakes nothing that waits.
+        // It overtakes no entry of the queue.
         let last = Traits { priority: i32::MIN, ..traits };
         let takes = !self.refuses() && self.takes_newcomer(last);
         if takes {

@@ -194,10 +194,6 @@ impl Reference {
             && self.take_permit()
     }
 
-    pub(crate) fn has_empty_queue(&self) -> bool {
-        self.queue.is_empty()
-    }
-
     pub(crate) fn admits_newcomers(&self) -> bool {
         self.queue.is_empty() && self.fits(1)
     }
