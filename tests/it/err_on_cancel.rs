@@ -316,7 +316,7 @@ fn a_child_that_the_grace_cut_off_makes_the_cancel_an_error() {
 #[test]
 #[should_panic(expected = "call `err_on_cancel` after the policy's builders")]
 fn a_policy_that_is_set_later_is_refused() {
-    let _ = Group1::new().err_on_cancel().collect();
+    drop(Group1::new().err_on_cancel().collect());
 }
 
 #[test]

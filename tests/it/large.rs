@@ -1,6 +1,6 @@
 //! A large child is moved as few times as can be on its way to its slot.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::task::Poll;
 use std::thread;
 
@@ -9,13 +9,11 @@ use futures::executor::block_on;
 use futures::stream;
 
 /// Makes a child of 100 KB.
-fn large() -> impl Future<Output = Result<(), ()>> + Send + 'static {
-    async {
-        let bytes = [1_u8; 100_000];
-        poll_fn(|_| Poll::Ready(())).await;
-        assert!(std::hint::black_box(&bytes).iter().all(|byte| *byte == 1));
-        Ok(())
-    }
+async fn large() -> Result<(), ()> {
+    let bytes = [1_u8; 100_000];
+    poll_fn(|_| Poll::Ready(())).await;
+    assert!(std::hint::black_box(&bytes).iter().all(|byte| *byte == 1));
+    Ok(())
 }
 
 /// Runs `add` on a stack of 2 MiB, as the threads of many runtimes have.

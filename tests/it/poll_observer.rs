@@ -153,8 +153,11 @@ fn a_spawned_child_that_blocks_is_found() {
     let log = Log::new();
     let mut group = Group::on(smol::spawn).with_observer(Surrounds(Arc::new(Busy(log.clone()))));
     group.queue(
-        task(async { Ok::<_, ()>(std::thread::sleep(std::time::Duration::from_millis(60))) })
-            .name("blocks"),
+        task(async {
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            Ok::<_, ()>(())
+        })
+        .name("blocks"),
     );
     assert_eq!(smol::block_on(group), Ok(()));
     assert_eq!(log.take(), ["0 blocks"]);
@@ -163,9 +166,8 @@ fn a_spawned_child_that_blocks_is_found() {
 #[test]
 fn the_last_observer_that_is_set_holds() {
     let (driver, log) = (MockTask::new(), Log::new());
-    let mut group = Group::on(|work| smol::block_on(work))
-        .with_observer(brackets("", &log))
-        .with_observer(|_: &Event| {});
+    let mut group =
+        Group::on(smol::block_on).with_observer(brackets("", &log)).with_observer(|_: &Event| {});
     group.queue(ready(Ok::<_, ()>(0)));
     assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
     assert!(log.take().is_empty());
@@ -176,7 +178,7 @@ fn it_is_dropped_when_the_group_has_resolved_though_a_handle_is_left() {
     let (driver, log) = (MockTask::new(), Log::new());
     let seen = Arc::new(Brackets { name: "", log });
     let observer = || Surrounds(Arc::clone(&seen));
-    let mut spawned = Group::on(|work| smol::block_on(work)).with_observer(observer());
+    let mut spawned = Group::on(smol::block_on).with_observer(observer());
     let mut polled = Group::new().with_observer(observer());
     let handles = (spawned.handle(), polled.handle());
     spawned.queue(ready(Ok::<_, ()>(0)));
