@@ -109,7 +109,7 @@ fn waiting_gos_that_are_gone_leave_nothing_behind() {
             gos.iter_mut().for_each(|go| assert!(poll(go).is_pending()));
             left = Some(gos.swap_remove(last));
         });
-        assert!(bytes < 100_000, "{bytes} bytes for the {last}th");
+        assert!(bytes < 150_000, "{bytes} bytes for the {last}th");
         drop((group, left));
     }
 }
