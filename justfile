@@ -13,7 +13,7 @@ loom:
     cargo test -p loom-model
 
 # Random schedules against a model of the promises; `just model 20000` for more of them.
-model cases="400":
+model cases="100":
     PROPTEST_CASES={{ cases }} cargo test --release -p model
 
 # All tests: of the crate, the models, every executor and the larger examples.

@@ -139,7 +139,7 @@ fn settings(least: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(settings(400))]
+    #![proptest_config(settings(100))]
 
     #[test]
     fn a_group_keeps_its_promises_under_any_schedule(
