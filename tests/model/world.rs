@@ -417,8 +417,8 @@ impl World {
         }
         assert_eq!(real, expected);
         if expected == Answer::Ok {
-            // **Its child has begun** when it returns, unless it is behind a reservation, or another
-            // child has stopped the group and this one ends with the stop.
+            // **Its child has begun** when it returns, unless it is behind a reservation, or
+            // another child has stopped the group and this one ends with the stop.
             self.model.drive();
             let starts = matches!(self.model.place(id), Place::Running(_));
             let polled = self.follow();
@@ -606,7 +606,8 @@ impl World {
     ) -> BTreeSet<Id> {
         let mut polled = BTreeSet::new();
         for event in maker.events() {
-            // **When only daemons are left**, the stop that a child sees now is theirs, or that ends it.
+            // **When only daemons are left**, the stop that a child sees now is theirs, or that
+            // ends it.
             let seen = match event {
                 Event::Polled(_, stopped) => stopped,
                 Event::Dropped(id) => {
