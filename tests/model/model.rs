@@ -38,7 +38,8 @@ fn traits() -> impl Strategy<Value = Traits> {
     let priority = prop_oneof![6 => Just(0), 2 => -2..3_i32];
     let (daemon, until_stop) = (prop::bool::weighted(0.1), prop::bool::weighted(0.2));
     (weight, priority, daemon, until_stop).prop_map(|(weight, priority, daemon, until_stop)| {
-        Traits { weight, priority, daemon, until_stop }
+        // A daemon that a stop drops looks as one that has finished, until its result is told.
+        Traits { weight, priority, daemon: daemon && !until_stop, until_stop }
     })
 }
 

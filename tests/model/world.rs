@@ -606,15 +606,8 @@ impl World {
     ) -> BTreeSet<Id> {
         let mut polled = BTreeSet::new();
         for event in maker.events() {
-            // **When only daemons are left**, the stop that a child sees now is theirs, or that
-            // ends it.
-            let seen = match event {
-                Event::Polled(_, stopped) => stopped,
-                Event::Dropped(id) => {
-                    model.traits[id].until_stop && matches!(model.place(id), Place::Running(_))
-                }
-                _ => matches!(event, Event::Grace),
-            };
+            // **When only daemons are left**, the stop that a child sees now is theirs.
+            let seen = matches!(event, Event::Polled(_, true) | Event::Grace);
             if seen && model.has_daemons_only() {
                 model.stop(Reason::Finished);
                 model.drive();
