@@ -1179,6 +1179,10 @@ impl State {
 
     /// Returns the indexes of the running children that end with the stop, lowest first.
     pub(crate) fn until_stop(&self) -> Vec<usize> {
+        if self.until_stop == 0 {
+            // Most looks find none, and there are as many as rounds after the stop.
+            return Vec::new();
+        }
         let children = self.running.iter().filter(|(_, child)| child.until_stop);
         children.map(|(index, _)| index as usize).collect()
     }

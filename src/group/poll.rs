@@ -537,6 +537,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     fn end_children(&mut self) {
         self.admission.take_in(&mut self.set);
         let indexes = self.admission.until_stop();
+        if indexes.is_empty() {
+            return;
+        }
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             let is_meant = |index| indexes.binary_search(&index).is_ok();
             return self.set.blocks().add_to_round(is_meant);
