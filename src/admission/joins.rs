@@ -1,5 +1,6 @@
 //! What admission knows of joinable children, for those that are aborted.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::queue::{ChildKey, Position};
@@ -16,7 +17,7 @@ pub(super) struct Joins {
     /// The child that comes next, if it was aborted before it came.
     early: Option<JoinId>,
     /// Running children whose result is none.
-    aborted: Vec<JoinId>,
+    aborted: BTreeSet<JoinId>,
     /// Children that have left the queue, for the group to drop.
     pub(super) dropped: Vec<ChildKey>,
 }
@@ -50,12 +51,11 @@ impl Joins {
 
     /// Records that the result of a running child is none.
     pub(super) fn abort_running(&mut self, id: JoinId) {
-        self.aborted.push(id);
+        self.aborted.insert(id);
     }
 
     /// Returns `true` if the result of a running child is none, once.
     pub(super) fn take_aborted(&mut self, id: JoinId) -> bool {
-        let at = self.aborted.iter().position(|aborted| *aborted == id);
-        at.map(|at| self.aborted.swap_remove(at)).is_some()
+        self.aborted.remove(&id)
     }
 }

@@ -1,6 +1,7 @@
 //! What surrounds the polls of the children: `Observer::around`.
 
 use std::future::ready;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread::ThreadId;
@@ -140,25 +141,29 @@ fn a_spawned_child_is_surrounded_on_the_thread_that_polls_it_and_before_it_is_to
 
 #[test]
 fn a_spawned_child_that_blocks_is_found() {
-    struct Busy(Log);
+    /// A clock of milliseconds, which only the children move on.
+    type Clock = Arc<AtomicU64>;
+    struct Busy(Clock, Log);
     impl PollObserver for Busy {
         fn around_poll(&self, index: usize, name: Option<&str>, poll: &mut dyn FnMut()) {
-            let start = std::time::Instant::now();
+            let start = self.0.load(Ordering::SeqCst);
             poll();
-            if start.elapsed() > std::time::Duration::from_millis(20) {
-                self.0.add(format!("{index} {}", name.unwrap_or("-")));
+            if self.0.load(Ordering::SeqCst) - start > 20 {
+                self.1.add(format!("{index} {}", name.unwrap_or("-")));
             }
         }
     }
-    let log = Log::new();
-    let mut group = Group::on(smol::spawn).with_observer(Surrounds(Arc::new(Busy(log.clone()))));
-    group.queue(
-        task(async {
-            std::thread::sleep(std::time::Duration::from_millis(60));
+    let (clock, log) = (Clock::default(), Log::new());
+    let observer = Surrounds(Arc::new(Busy(Arc::clone(&clock), log.clone())));
+    let mut group = Group::on(smol::spawn).with_limit(1).with_observer(observer);
+    for (name, takes) in [("blocks", 60), ("yields soon", 1)] {
+        let clock = Arc::clone(&clock);
+        let work = async move {
+            clock.fetch_add(takes, Ordering::SeqCst);
             Ok::<_, ()>(())
-        })
-        .name("blocks"),
-    );
+        };
+        group.queue(task(work).name(name));
+    }
     assert_eq!(smol::block_on(group), Ok(()));
     assert_eq!(log.take(), ["0 blocks"]);
 }
