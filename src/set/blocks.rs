@@ -53,6 +53,14 @@ impl<C> Blocks<C> {
         self.regions.get_mut(region)?.blocks.get_mut(at)?.as_deref_mut()
     }
 
+    /// Returns a number above those of all blocks. Not each number below it is a block's.
+    pub(super) fn end(&self) -> usize {
+        match self.regions.last() {
+            Some(last) => DIRECT_BLOCKS + (self.regions.len() - 1) * SLOTS + last.blocks.len(),
+            None => self.direct.len(),
+        }
+    }
+
     /// Returns the lowest number that a new block may have.
     pub(super) fn vacant_number(&mut self) -> usize {
         if self.direct.len() < DIRECT_BLOCKS {

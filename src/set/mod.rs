@@ -216,8 +216,8 @@ impl<C> BlockSet<C> {
 
     /// Adds to the round the children that wait for a wake-up, and whose index `is_meant`.
     pub(crate) fn add_to_round(&mut self, mut is_meant: impl FnMut(usize) -> bool) {
-        for number in 0..self.blocks.len() {
-            let block = &mut self.blocks[number];
+        for number in 0..self.blocks.end() {
+            let Some(block) = self.blocks.get_mut(number) else { continue };
             let before = block.ready;
             block.ready |= block.find_waiting(&mut is_meant);
             if before == 0 && block.ready != 0 {

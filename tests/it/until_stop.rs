@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use crate::common::{
-    Bomb, Gate, Job, MockTask, OnDrop, Probe, fails, job, panic_message, waits, yield_now,
+    Bomb, DropCounter, Gate, Job, MockTask, OnDrop, Probe, fails, job, panic_message, waits,
+    yield_now,
 };
 use crate::on::Pool;
 use errgroup::{
@@ -445,6 +446,34 @@ fn those_on_an_executor_are_told() {
     assert_eq!(ends(group.stats()), [0, 1, 1]);
     pool.poll(0);
     assert_eq!((probe.polls(), probe.drops()), (1, 1));
+}
+
+/// Memory of children that have gone is given back, so those that are left are far apart.
+#[test]
+fn the_last_of_many_children_end_as_well() {
+    const MANY: usize = 20_000;
+    let which: [fn(usize) -> bool; 3] = [|n| n >= MANY - 10, |n| n < 10, |n| n % 2_000 == 0];
+    for is_left in which {
+        let (gate, mock) = (Gate::new(), MockTask::new());
+        let drops = DropCounter::default();
+        let mut group = Group::unboxed();
+        for n in 0..MANY {
+            let (wait, guard) = (gate.wait(n), drops.guard());
+            let work = async move {
+                let _guard = guard;
+                wait.await;
+                Ok::<usize, &'static str>(n)
+            };
+            group.queue(task(work).until_stop());
+        }
+        assert!(mock.run(&mut group).is_pending());
+        (0..MANY).filter(|n| !is_left(*n)).for_each(|n| gate.open(n));
+        assert!(mock.run(&mut group).is_pending());
+        assert_eq!(group.stats().running, 10);
+        group.token().cancel();
+        assert_eq!(mock.run(&mut group), Poll::Ready(Ok(())));
+        assert_eq!((drops.get(), group.stats().dropped), (MANY, 10));
+    }
 }
 
 #[test]
