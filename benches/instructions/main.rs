@@ -1,33 +1,39 @@
 //! Children of one kind; `benches/instructions/run` counts their instructions.
 
+use std::cell::RefCell;
 use std::env;
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use errgroup::{Boxed, Child, Children, Event, Group, Handle, Joinable, Kind, Spawned, Task, task};
 use futures::executor::block_on;
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, FuturesUnordered, StreamExt};
+use futures_buffered::BufferedStreamExt;
 use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 const LIMIT: usize = 64;
 
-/// Yields once, then is ready.
-struct Yields(bool);
+/// Yields so many times, then is ready.
+struct Yields(usize);
 
 impl Future for Yields {
     type Output = Result<(), ()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if core::mem::replace(&mut self.0, false) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        match self.0.checked_sub(1) {
+            None => Poll::Ready(Ok(())),
+            Some(left) => {
+                self.0 = left;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -37,7 +43,7 @@ where
     Yields: Child<C>,
 {
     for _ in 0..count {
-        assert!(group.go(Yields(true)).await.is_ok());
+        assert!(group.go(Yields(1)).await.is_ok());
     }
     group.await.expect("no child fails");
 }
@@ -47,7 +53,7 @@ where
     C: Children<Ok = (), Err = ()>,
     Yields: Child<C>,
 {
-    group.feed(stream::iter((0..count).map(|_| Yields(true)))).await;
+    group.feed(stream::iter((0..count).map(|_| Yields(1)))).await;
     group.await.expect("no child fails");
 }
 
@@ -58,7 +64,7 @@ where
 {
     let results = group.results();
     let results = if in_order { results.in_order() } else { results };
-    let mut results = results.feed(stream::iter((0..count).map(|_| Yields(true))));
+    let mut results = results.feed(stream::iter((0..count).map(|_| Yields(1))));
     while let Some(result) = results.next().await {
         result.expect("no child fails");
     }
@@ -69,7 +75,7 @@ where
     C: Children<Ok = (), Err = ()>,
     Yields: Child<C>,
 {
-    (0..count).for_each(|_| group.queue(Yields(true)));
+    (0..count).for_each(|_| group.queue(Yields(1)));
     group.await.expect("no child fails");
 }
 
@@ -90,7 +96,7 @@ where
     C: Children<Ok = (), Err = ()>,
     Task<Yields>: Child<C>,
 {
-    (0..count).for_each(|_| group.queue(options(task(Yields(true)))));
+    (0..count).for_each(|_| group.queue(options(task(Yields(1)))));
     group.await.expect("no child fails");
 }
 
@@ -100,7 +106,7 @@ where
     C: Children<Ok = (), Err = ()>,
     Task<Joinable<Yields>>: Child<C>,
 {
-    (0..count).for_each(|_| group.queue(task(Yields(true)).joinable().0));
+    (0..count).for_each(|_| group.queue(task(Yields(1)).joinable().0));
     group.await.expect("no child fails");
 }
 
@@ -126,7 +132,7 @@ async fn join_set(count: usize) {
     for _ in 0..count {
         let permit = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
         set.spawn(async move {
-            let outcome = Yields(true).await;
+            let outcome = Yields(1).await;
             drop(permit);
             outcome
         });
@@ -139,11 +145,96 @@ async fn join_set(count: usize) {
     }
 }
 
+/// Runs children that yield so many times.
+async fn gone(limit: usize, count: usize, yields: usize) {
+    let mut group = Group::unboxed().with_limit(limit);
+    for _ in 0..count {
+        assert!(group.go(Yields(yields)).await.is_ok());
+    }
+    group.await.expect("no child fails");
+}
+
+async fn fed(limit: usize, count: usize, yields: usize) {
+    let mut group = Group::unboxed().with_limit(limit);
+    group.feed(stream::iter((0..count).map(|_| Yields(yields)))).await;
+    group.await.expect("no child fails");
+}
+
+/// Fetches the result of each child.
+async fn fetched(limit: usize, count: usize) {
+    let results = Group::unboxed().with_limit(limit).results();
+    let mut results = results.feed(stream::iter((0..count).map(|_| Yields(0))));
+    while let Some(result) = results.next().await {
+        result.expect("no child fails");
+    }
+}
+
+/// Does the work of these by the stream adaptor of futures-buffered.
+async fn buffered(limit: usize, count: usize, yields: usize) {
+    let children = stream::iter((0..count).map(|_| Yields(yields)));
+    let mut results = children.buffered_unordered(limit);
+    while let Some(result) = results.next().await {
+        result.expect("no child fails");
+    }
+}
+
+/// Waits until it is woken, over and over.
+struct Waits {
+    wakers: Rc<RefCell<Vec<Option<Waker>>>>,
+    at: usize,
+    left: usize,
+}
+
+impl Future for Waits {
+    type Output = Result<(), ()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Poll::Ready(Ok(()));
+        };
+        self.left = left;
+        let (at, wakers) = (self.at, Rc::clone(&self.wakers));
+        let mut wakers = wakers.borrow_mut();
+        if !wakers[at].as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            wakers[at] = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+const WAITING: usize = 1_000;
+
+/// Wakes one of many children that wait, and polls their set by `poll`.
+fn wakes<S>(count: usize, make: impl FnOnce(Vec<Waits>) -> S, poll: impl Fn(&mut S)) {
+    let wakers = Rc::new(RefCell::new(vec![None::<Waker>; WAITING]));
+    let child = |at| Waits { wakers: Rc::clone(&wakers), at, left: usize::MAX };
+    let mut set = make((0..WAITING).map(child).collect());
+    poll(&mut set);
+    for n in 0..count {
+        let waker = wakers.borrow()[n * 389 % WAITING].clone();
+        waker.expect("each child waits").wake();
+        poll(&mut set);
+    }
+}
+
+fn poll_once<F: Future + Unpin>(future: &mut F) {
+    assert!(Pin::new(future).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+}
+
+fn small_sets(sets: usize, children: usize) {
+    for _ in 0..sets {
+        let mut set: FuturesUnordered<_> = (0..black_box(children)).map(|_| Yields(0)).collect();
+        while let Some(result) = ready(&mut set.next()) {
+            result.expect("no child fails");
+        }
+    }
+}
+
 /// Makes and awaits small groups, one after the other.
 fn small(groups: usize, children: usize) {
     for _ in 0..groups {
         let mut group = Group::unboxed();
-        (0..black_box(children)).for_each(|_| group.queue(Yields(false)));
+        (0..black_box(children)).for_each(|_| group.queue(Yields(0)));
         assert_eq!(ready(&mut group), Ok(()));
     }
 }
@@ -151,7 +242,7 @@ fn small(groups: usize, children: usize) {
 fn small_maps(groups: usize, children: usize) {
     for _ in 0..groups {
         let children = 0..black_box(children);
-        let mut map = errgroup::map(8, children, |_| Yields(false));
+        let mut map = errgroup::map(8, children, |_| Yields(0));
         ready(&mut map).expect("no child fails");
     }
 }
@@ -213,11 +304,48 @@ fn main() {
             let group = Group::new().with_limit(LIMIT);
             let body = |handle: Handle<Boxed<'static, (), ()>>| async move {
                 for _ in 0..count {
-                    assert!(handle.go(Yields(true)).await.is_ok());
+                    assert!(handle.go(Yields(1)).await.is_ok());
                 }
             };
             group.scope(body).await.1.expect("no child fails");
         }),
+        "limit 1, ready" => block_on(gone(1, count, 0)),
+        "limit 1, 1 yield" => block_on(gone(1, count, 1)),
+        "limit 1, 4 yields" => block_on(gone(1, count, 4)),
+        "futures-buffered, limit 1, ready" => block_on(buffered(1, count, 0)),
+        "futures-buffered, limit 1, 1 yield" => block_on(buffered(1, count, 1)),
+        "futures-buffered, limit 1, 4 yields" => block_on(buffered(1, count, 4)),
+        "feed, limit 1, ready" => block_on(fed(1, count, 0)),
+        "feed, limit 1, 1 yield" => block_on(fed(1, count, 1)),
+        "feed, limit 1, 4 yields" => block_on(fed(1, count, 4)),
+        "limit 64, ready" => block_on(gone(LIMIT, count, 0)),
+        "limit 64, 1 yield" => block_on(gone(LIMIT, count, 1)),
+        "limit 64, 4 yields" => block_on(gone(LIMIT, count, 4)),
+        "feed, limit 64, ready" => block_on(fed(LIMIT, count, 0)),
+        "feed, limit 64, 1 yield" => block_on(fed(LIMIT, count, 1)),
+        "feed, limit 64, 4 yields" => block_on(fed(LIMIT, count, 4)),
+        "futures-buffered, limit 64, ready" => block_on(buffered(LIMIT, count, 0)),
+        "futures-buffered, limit 64, 1 yield" => block_on(buffered(LIMIT, count, 1)),
+        "futures-buffered, limit 64, 4 yields" => block_on(buffered(LIMIT, count, 4)),
+        "results, limit 1" => block_on(fetched(1, count)),
+        "results, limit 64" => block_on(fetched(LIMIT, count)),
+        "one wake among 1,000" => wakes(
+            count,
+            |children| {
+                let mut group = Group::unboxed();
+                children.into_iter().for_each(|child| group.queue(child));
+                group
+            },
+            poll_once,
+        ),
+        "`FuturesUnordered`, one wake among 1,000" => wakes(
+            count,
+            |children| children.into_iter().collect::<FuturesUnordered<_>>(),
+            |set| poll_once(&mut set.next()),
+        ),
+        "`FuturesUnordered` of 1" => small_sets(count, 1),
+        "`FuturesUnordered` of 3" => small_sets(count, 3),
+        "`FuturesUnordered` of 8" => small_sets(count, 8),
         "a group of 1" => small(count, 1),
         "a group of 3" => small(count, 3),
         "a group of 8" => small(count, 8),

@@ -108,6 +108,11 @@ impl<C> Local<C> {
         &mut self.closed
     }
 
+    /// Returns `true` if other code may wait for the end.
+    pub(super) fn is_heard(&self) -> bool {
+        self.closed.is_some()
+    }
+
     fn room(&self) -> usize {
         self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.running + self.admitted))
     }

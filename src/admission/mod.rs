@@ -811,17 +811,33 @@ impl<C: Kind> Admission<C> {
         Self { phase: Phase::Ended, ..retired }
     }
 
+    /// Takes note of a stop. Returns `false` if it is known that nothing waits that is to be
+    /// [dropped](Self::drop_queue).
+    #[inline]
+    pub(crate) fn may_drop_queued(&mut self) -> bool {
+        if self.is_stopped() {
+            self.phase = self.phase.max(Phase::Stopped);
+        }
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.has_waiting(),
+            Storage::Shared(_) => true,
+        }
+    }
+
     /// Moves the children that were aborted in the queue to `dropped`; after a stop, all that were
     /// queued.
     pub(crate) fn drop_queue(&mut self, dropped: &mut Vec<C>) {
         let stopped = self.is_stopped();
-        if stopped {
-            self.phase = self.phase.max(Phase::Stopped);
-        }
         match self.storage.get_mut() {
             Storage::Local(local) => local.drop_queue(dropped),
             Storage::Shared(shared) => (shared.operations.drop_queue)(shared, stopped, dropped),
         }
+    }
+
+    /// Returns `true` if nothing runs, nothing waits, and no other code can add anything.
+    #[inline]
+    pub(crate) fn has_run_out(&mut self) -> bool {
+        matches!(self.storage.get_mut(), Storage::Local(local) if local.is_over())
     }
 
     /// Returns `true` if nothing runs and nothing waits.
@@ -871,6 +887,18 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped),
         }
         dropped
+    }
+
+    /// Returns `true` if no other code waits for the end, or could.
+    #[inline]
+    pub(crate) fn ends_unheard(&mut self) -> bool {
+        let is_local = matches!(self.storage.get_mut(), Storage::Local(it) if !it.is_heard());
+        is_local && !<Spawner<C>>::SPAWNS
+    }
+
+    /// Ends the group, after everything else.
+    pub(crate) fn end(&mut self) {
+        self.phase = Phase::Ended;
     }
 
     /// Announces the end to callers of `closed`, after everything else.

@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use crate::token::{CancelToken, Cancelled};
 use crate::util::lock::LazyInit;
 use crate::util::parent_waker::ParentWaker;
-use crate::util::sync::waker;
+use crate::util::wake_flag::notifier;
 
 /// Says that a group has stopped: by its token or, as long as it has none, by itself.
 pub(super) struct StopSignal {
@@ -87,7 +87,7 @@ impl StopSignal {
 impl GroupToken {
     fn new(token: CancelToken, parent: &Arc<ParentWaker>) -> Self {
         let mut watch = token.cancelled();
-        let waker = waker(Arc::clone(parent));
+        let waker = notifier(parent);
         // Only registers the waker: whether the token is cancelled, `is_set` says.
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
         Self { token, _watch: watch }

@@ -240,7 +240,7 @@ where
     ) -> Poll<Result<(), Payload>> {
         if D::CALLER == Caller::Handle {
             // What notified it before is seen by the flag.
-            self.parent.begin_poll(cx);
+            self.parent.begin_poll();
         }
         let mut fed = match catch(|| self.as_mut().admit(driver, cx, budget)) {
             Ok(fed) => fed.map(Ok),

@@ -217,7 +217,26 @@ where
 
 /// Goes on with the round to its end, or until the budget is spent; or polls another part of the
 /// children. Returns `true` if children have finished.
+#[inline]
 fn drive_round<C, P, O, const FETCHED: bool>(
+    group: &mut Group<C, P, O>,
+    budget: &mut Budget,
+    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
+    part: Part,
+) -> bool
+where
+    C: Children,
+    P: Policy<C::Ok, C::Err, Output = O>,
+{
+    if group.is_plain() {
+        drive_round_as::<C, P, O, FETCHED, true>(group, budget, turn, part)
+    } else {
+        drive_round_as::<C, P, O, FETCHED, false>(group, budget, turn, part)
+    }
+}
+
+/// Does so in a group that [is plain](Group::is_plain), or in any.
+fn drive_round_as<C, P, O, const FETCHED: bool, const PLAIN: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
     turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
@@ -229,15 +248,14 @@ where
 {
     let mut progress = false;
     // Children of a group that has handles may ask for room in it; they are recognized by this.
-    let shared = group.admission.shared();
+    let shared = group.admission.shared().filter(|_| !PLAIN);
     let id = shared.map(|shared| shared.core.id());
     let has_endings = shared.is_some_and(|shared| shared.core.has_endings());
-    let may_drop = has_endings || group.on_stop == OnStop::Drop;
+    let may_drop = !PLAIN && (has_endings || group.on_stop == OnStop::Drop);
     let endings = if may_drop { Some(Endings::of(group)) } else { None };
-    let is_plain = id.is_none() && !may_drop;
     loop {
         let Group { set, admission, policy, hooks, .. } = &mut *group;
-        let mut hooks = hooks.as_deref_mut();
+        let mut hooks = hooks.as_deref_mut().filter(|_| !PLAIN);
         let observed = hooks.as_ref().is_some_and(|hooks| hooks.is_observed());
         let Turn { stage, returned, stop } = &mut *turn;
         *stage = Stage::Child;
@@ -246,7 +264,7 @@ where
             budget,
             returned,
             |child, index, cx| {
-                if is_plain {
+                if PLAIN {
                     return child.poll_child(cx).map(Some);
                 }
                 if endings.as_ref().is_some_and(|endings| endings.ends_now(index)) {
@@ -315,7 +333,7 @@ where
                 return true;
             }
         }
-        if group.hooks.is_some() {
+        if !PLAIN && group.hooks.is_some() {
             group.drop_guards();
             if over {
                 group.poll_deadline_after_round();
@@ -357,7 +375,7 @@ fn recover<C: Kind, P, O, R>(
     };
     let blocks = group.set.blocks();
     let (key, index) = blocks.interrupted();
-    budget.polls -= blocks.recover_counts();
+    blocks.recover_counts(budget);
     if told.is_none() {
         // The value goes with the destructor's panic, which may be its own.
         let _ = catch(|| drop(turn.returned)).map_err(discard);
@@ -385,7 +403,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        self.begin_poll(cx);
+        self.begin_poll();
         let mut budget = self.budget;
         let answer = poll(self, cx, &mut budget);
         self.budget = budget;
@@ -400,7 +418,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut X, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        group(owner).begin_poll(cx);
+        group(owner).begin_poll();
         let mut budget = group(owner).budget;
         let answer = poll(owner, cx, &mut budget);
         group(owner).budget = budget;
@@ -458,8 +476,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         (self.advance)(self, budget, Extent::Newcomer);
     }
 
-    fn begin_poll(&mut self, cx: &mut Context<'_>) {
-        self.ready = self.ready.merge(self.admission.parent.begin_poll(cx));
+    fn begin_poll(&mut self) {
+        self.ready = self.ready.merge(self.admission.parent.begin_poll());
         if self.budget.has_ended() {
             let ready = self.ready;
             self.budget.renew(|| self.set.blocks().count_woken(ready));
@@ -474,6 +492,12 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Polls the children until some have finished, none is ready, or the budget is spent.
     pub(crate) fn advance(&mut self, budget: &mut Budget) -> Driven {
         (self.advance)(self, budget, Extent::Progress)
+    }
+
+    /// Returns `true` if nothing but the policy sees to the children: no handle or option, no
+    /// hooks, no end with the stop.
+    fn is_plain(&mut self) -> bool {
+        self.hooks.is_none() && self.on_stop != OnStop::Drop && self.admission.shared().is_none()
     }
 
     /// Does what comes before a round: timers, a stop, gates, a permit.
@@ -557,6 +581,12 @@ impl<C: Kind, P, O> Group<C, P, O> {
             || self.admission.has_ready(&self.set)
     }
 
+    /// Returns `true` if it is known at a glance that no child is left and none can come.
+    #[inline]
+    fn has_run_out(&mut self) -> bool {
+        self.set.blocks().is_empty() && self.admission.has_run_out()
+    }
+
     /// Resolves, after the children were polled, if that was the end.
     pub(crate) fn conclude(&mut self, budget: &mut Budget) -> Poll<O> {
         loop {
@@ -571,7 +601,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Ends the daemons if nothing else is left.
     pub(crate) fn end_daemons(&mut self, budget: &mut Budget) {
-        self.deliver_events();
+        if self.hooks.is_some() {
+            self.deliver_events();
+        }
         if self.admission.has_only_daemons() {
             self.stop(Reason::Finished);
             while self.advance(budget) == Driven::Progress {}
@@ -642,7 +674,15 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Drops the children that were aborted in the queue; after a stop, all that are queued.
+    #[inline]
     fn drop_waiting(&mut self) {
+        if self.admission.may_drop_queued() {
+            self.drop_each_waiting();
+        }
+    }
+
+    #[inline(never)]
+    fn drop_each_waiting(&mut self) {
         let mut queued = Vec::new();
         self.admission.drop_queue(&mut queued);
         let mut queued = queued.into_iter();
@@ -684,10 +724,17 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let panicked = self.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         let output = output.and_then(|output| self.apply_on_cancel(output));
-        self.drop_observer();
-        // The waker of a waiter may panic here, which is none of the group's: the output is not
-        // replaced.
-        let _ = catch(|| self.admission.announce_end()).map_err(discard);
+        if self.hooks.is_some() {
+            self.drop_observer();
+        }
+        if self.admission.ends_unheard() {
+            // Most groups do.
+            self.admission.end();
+        } else {
+            // The waker of a waiter may panic here, which is none of the group's: the output is
+            // not replaced.
+            let _ = catch(|| self.admission.announce_end()).map_err(discard);
+        }
         self.give_out(output)
     }
 
@@ -762,7 +809,7 @@ impl<C: Kind, P, O> Future for Group<C, P, O> {
             return Poll::Pending;
         }
         self.poll_with(cx, |group, _, budget| {
-            while group.advance(budget) == Driven::Progress {}
+            while group.advance(budget) == Driven::Progress && !group.has_run_out() {}
             group.conclude(budget)
         })
     }

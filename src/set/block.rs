@@ -5,9 +5,10 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use super::budget::{Budget, YIELDS};
-use super::child_waker::{ChildWaker, ReadyBits};
+use super::child_waker::{ChildWaker, Lent, ReadyBits};
 use super::slots::{SlotMut, Slots};
-use crate::util::sync::{Arc, ArcWake, waker_ref};
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sync::Arc;
 
 /// How many slots a block has: one for each of its ready bits.
 pub(super) const SLOTS: usize = usize::BITS as usize;
@@ -15,36 +16,44 @@ pub(super) const SLOTS: usize = usize::BITS as usize;
 /// No block: the end of a [`BlockList`](super::lists::BlockList).
 pub(super) const NO_BLOCK: u32 = u32::MAX;
 
-/// The children of one block that are polled one after another.
+/// The children of one block that are polled one after another, for the case that one panics.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Batch {
-    pub(super) block: usize,
+    pub(super) block: u32,
+    /// The slot of the child that is being polled.
+    pub(super) slot: u8,
     /// These children have never been polled.
     pub(super) unpolled: bool,
     /// They are not a part of the round: the newest child, perhaps with those that have yielded.
     pub(super) detached: bool,
-    /// How many there are.
-    pub(super) count: usize,
-    /// The slot of the child that is being polled.
-    pub(super) slot: usize,
-    /// How many have been polled. This and `freed` are stored at the end; if a panic comes
-    /// before, [`recover`](Block::recover) stores them.
-    pub(super) polled: usize,
-    /// How many of these were done, and have freed their slot.
-    pub(super) freed: usize,
     /// The block's `unpolled` or `ready`, before the first of them was polled.
-    pub(super) todo: usize,
+    todo: usize,
     /// The block's `vacant`, likewise.
-    pub(super) vacant: usize,
+    vacant: usize,
     /// What was in the block's `ready` before a detached batch.
     pub(super) others: usize,
 }
 
+/// How far a batch has come.
+pub(super) struct Polled {
+    /// How many children were polled.
+    pub(super) count: usize,
+    /// How many of these were done, and have freed their slot.
+    pub(super) freed: usize,
+}
+
+/// No slot, of a block.
+const NO_SLOT: u8 = u8::MAX;
+
 pub(super) struct Block<C> {
-    pub(super) bits: Arc<ReadyBits>,
-    /// Borrowed, for one poll, by each child without a waker of its own; most never keep a clone.
-    /// A child that does gets this one for good. Between two polls there is no clone of it.
-    shared_waker: Arc<ChildWaker>,
+    /// `None` if it is the first block, whose bits the `ParentWaker` has.
+    bits: Option<Arc<ReadyBits>>,
+    /// Lent, for one poll, to each child without a waker of its own; most never keep a clone. A
+    /// child that does gets this one for good. Between two polls there is no clone of it. The
+    /// first block lends the `ParentWaker` instead, if it can.
+    shared_waker: Option<Arc<ChildWaker>>,
+    /// The slot of the child that has kept the `ParentWaker` for its waker.
+    parent_kept_by: u8,
     slots: Slots<C>,
     /// Slots without a child.
     vacant: usize,
@@ -52,7 +61,7 @@ pub(super) struct Block<C> {
     /// next one: then it is polled after them.
     insertable: usize,
     /// Children that were never polled.
-    unpolled: usize,
+    pub(super) unpolled: usize,
     /// Children that this round still polls.
     pub(super) ready: usize,
     /// Children that were woken in their own poll in this turn, and wait for the next.
@@ -72,9 +81,10 @@ pub(super) struct Block<C> {
 }
 
 impl<C> Block<C> {
-    pub(super) fn new(bits: Arc<ReadyBits>) -> Self {
+    pub(super) fn new(bits: Option<Arc<ReadyBits>>) -> Self {
         Self {
-            shared_waker: ChildWaker::new(&bits),
+            shared_waker: None,
+            parent_kept_by: NO_SLOT,
             bits,
             slots: Slots::new(),
             vacant: usize::MAX,
@@ -113,6 +123,8 @@ impl<C> Block<C> {
     /// Gives the memory back that no child needs.
     pub(super) fn trim(&mut self) {
         self.slots.trim(self.vacant);
+        // It is made anew on demand.
+        self.shared_waker = None;
     }
 
     /// Puts a child into a slot; there is one that takes it.
@@ -128,69 +140,86 @@ impl<C> Block<C> {
         self.unpolled |= bit;
     }
 
-    /// Makes the newest child, and those of `others`, the ones that are `ready`. Returns how many
-    /// these are, and which were `ready` before.
+    /// Makes the newest child, which was never polled, and those of `others` the ones that are
+    /// `ready`. Returns which were `ready` before.
     #[inline]
-    pub(super) fn detach_newest(&mut self, others: usize) -> (usize, usize) {
+    pub(super) fn detach_newest(&mut self, others: usize) -> usize {
         let newest = 1 << (SLOTS - 1 - self.unpolled.leading_zeros() as usize);
         self.unpolled ^= newest;
-        let before = core::mem::replace(&mut self.ready, others | newest);
-        (others.count_ones() as usize + 1, before)
+        core::mem::replace(&mut self.ready, others | newest)
     }
 
-    /// Goes on with a batch. Returns `true` when it is over, `false` if `on_done` ended it, or too
-    /// many children in a row have yielded.
+    /// Goes on with a batch: of the children that it is of, those in `mask`, at most `count`. In
+    /// the budget, `yields` is 0 if too many children in a row have yielded. Returns `false` also
+    /// if `on_done` ended it, else `true`.
     #[inline]
+    #[expect(clippy::too_many_arguments, reason = "the loop that all children go through")]
     pub(super) fn poll<R>(
         &mut self,
+        parent: &Arc<ParentWaker>,
         batch: &mut Batch,
+        (mask, count): (usize, usize),
         budget: &mut Budget,
         returned: &mut Option<R>,
         poll: &mut impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
         on_done: &mut impl FnMut(usize, R) -> bool,
-    ) -> bool {
-        let Self { bits, shared_waker, slots, vacant, unpolled, ready, yielded, .. } = self;
+    ) -> (bool, Polled) {
+        let Self { bits, shared_waker, parent_kept_by, slots, vacant, unpolled, ready, .. } = self;
+        let yielded = &mut self.yielded;
         let todo = if batch.unpolled { unpolled } else { ready };
         (batch.todo, batch.vacant) = (*todo, *vacant);
         // The children still to be polled; the copy in the block, `todo`, outlasts a panic.
-        let mut remaining = *todo;
-        let (mut count, mut freed) = (batch.count, 0);
+        let mut remaining = *todo & mask;
+        let (mut left, mut freed) = (count, 0);
         let (mut yields, mut pended) = (budget.yields, budget.pended);
         let suspects_pending = budget.suspects_pending();
         let mut go_on = true;
-        while go_on && count != 0 {
-            let waker = waker_ref(shared_waker);
-            let mut shared_cx = Context::from_waker(&waker);
-            // The slot of a child that has kept a clone of the shared waker.
+        while go_on && remaining != 0 && left != 0 {
+            let lent = match bits {
+                None if *parent_kept_by == NO_SLOT && Lent::Parent(parent).is_unique() => {
+                    Lent::Parent(parent)
+                }
+                _ => {
+                    let make = || ChildWaker::new(bits.as_ref(), parent);
+                    Lent::Child(shared_waker.get_or_insert_with(make))
+                }
+            };
+            let waker = lent.waker();
+            let mut lent_cx = Context::from_waker(&waker);
+            // The slot of a child that has kept a clone of the waker that was lent.
             let mut kept_by = None;
-            while go_on && count != 0 {
-                count -= 1;
+            while go_on && remaining != 0 && left != 0 {
+                left -= 1;
                 let at = remaining.trailing_zeros() as usize;
                 let bit = remaining & remaining.wrapping_neg();
                 remaining ^= bit;
-                *todo = remaining;
-                batch.slot = at;
+                *todo ^= bit;
+                batch.slot = at as u8;
                 let mut slot = slots.slot(at);
                 let Some(child) = slot.child.as_mut().as_pin_mut() else {
                     debug_assert!(false, "a vacant slot was to be polled");
                     continue;
                 };
-                let answer = match slot.waker {
+                let own = match slot.waker {
+                    Some(waker) => Some(Lent::Child(waker)),
+                    None if *parent_kept_by == at as u8 => Some(Lent::Parent(parent)),
+                    None => None,
+                };
+                let answer = match own {
                     None => {
-                        shared_waker.reset_for(at);
-                        poll(child, *slot.index, &mut shared_cx)
+                        lent.reset_for(at);
+                        poll(child, *slot.index, &mut lent_cx)
                     }
-                    Some(waker) => {
-                        ChildWaker::begin_poll(waker);
-                        let waker = waker_ref(waker);
-                        poll(child, *slot.index, &mut Context::from_waker(&waker))
+                    Some(own) => {
+                        own.begin_poll();
+                        poll(child, *slot.index, &mut Context::from_waker(&own.waker()))
                     }
                 };
                 let Poll::Ready(value) = answer else {
                     // First whether there is a clone, then whether it was woken: if there is none,
                     // nothing can wake it after the look.
-                    let keeps = slot.waker.is_none() && !ChildWaker::is_unique(shared_waker);
-                    let woken = ChildWaker::end_poll(slot.waker.as_ref().unwrap_or(shared_waker));
+                    let keeps = own.is_none() && !lent.is_unique();
+                    let woken = own.unwrap_or(lent).end_poll();
                     if woken {
                         *yielded |= bit;
                     }
@@ -220,32 +249,44 @@ impl<C> Block<C> {
                     freed += 1;
                     go_on = on_done(index, value);
                 }
-                if !ChildWaker::is_unique(shared_waker) {
+                if *parent_kept_by == at as u8 {
+                    *parent_kept_by = NO_SLOT;
+                    Lent::Parent(parent).recycle();
+                } else if !lent.is_unique() {
                     // The child has left a clone, which must not reach the slot's next child.
-                    ChildWaker::recycle(shared_waker);
+                    lent.recycle();
                     break;
                 }
             }
-            if kept_by.is_some() || !ChildWaker::is_unique(shared_waker) {
-                let shared_waker = core::mem::replace(shared_waker, ChildWaker::new(bits));
-                if let Some(at) = kept_by {
+            match (lent, kept_by) {
+                (Lent::Parent(_), Some(at)) => *parent_kept_by = at as u8,
+                (Lent::Parent(_), None) => {}
+                (Lent::Child(_), Some(at)) => {
                     // By now the clone may have been woken and dropped.
-                    *slots.slot(at).waker = Some(shared_waker);
+                    *slots.slot(at).waker = shared_waker.take();
+                }
+                (Lent::Child(waker), None) => {
+                    if !Lent::Child(waker).is_unique() {
+                        *shared_waker = None;
+                    }
                 }
             }
         }
         (budget.yields, budget.pended) = (yields, pended);
-        (batch.polled, batch.freed) = (batch.count - count, freed);
-        go_on
+        let count = count - left;
+        budget.polls -= count;
+        (go_on, Polled { count, freed })
     }
 
-    /// Stores how far a batch had come when a panic ended it.
-    pub(super) fn recover(&mut self, batch: &mut Batch) {
-        // The child may have left a clone of the shared waker.
-        self.recycle_shared_waker();
+    /// Finds out how far a batch had come when a panic ended it.
+    pub(super) fn recover(&mut self, batch: &Batch, parent: &Arc<ParentWaker>) -> Polled {
+        // The child may have left a clone of the waker that it was lent.
+        self.recycle_lent(parent);
         let todo = if batch.unpolled { self.unpolled } else { self.ready };
-        batch.polled = (batch.todo & !todo).count_ones() as usize;
-        batch.freed = (self.vacant & !batch.vacant).count_ones() as usize;
+        Polled {
+            count: (batch.todo & !todo).count_ones() as usize,
+            freed: (self.vacant & !batch.vacant).count_ones() as usize,
+        }
     }
 
     /// Returns the children that are not to be polled before they are woken, and whose index
@@ -263,30 +304,48 @@ impl<C> Block<C> {
     }
 
     /// Drops a child.
-    pub(super) fn remove(&mut self, at: usize) {
+    pub(super) fn remove(&mut self, at: usize, parent: &Arc<ParentWaker>) {
         self.slots.slot(at).vacate();
         self.vacant |= 1 << at;
-        self.recycle_shared_waker();
+        if self.parent_kept_by == at as u8 {
+            self.parent_kept_by = NO_SLOT;
+        }
+        self.recycle_lent(parent);
     }
 
-    fn recycle_shared_waker(&mut self) {
-        if !ChildWaker::recycle(&self.shared_waker) {
-            self.shared_waker = ChildWaker::new(&self.bits);
+    /// Makes the wakers that were lent fit for the next child.
+    fn recycle_lent(&mut self, parent: &Arc<ParentWaker>) {
+        if self.bits.is_none() && self.parent_kept_by == NO_SLOT {
+            Lent::Parent(parent).recycle();
+        }
+        if self.shared_waker.as_ref().is_some_and(|waker| !Lent::Child(waker).recycle()) {
+            self.shared_waker = None;
         }
     }
 
     /// Returns how many children were woken, at least, since their bits were taken.
-    pub(super) fn count_woken(&self) -> usize {
-        self.bits.peek().count_ones() as usize
+    pub(super) fn count_woken(&self, parent: &ParentWaker) -> usize {
+        let woken = match &self.bits {
+            None => parent.peek_first_bits(),
+            Some(bits) => bits.peek(),
+        };
+        woken.count_ones() as usize
     }
 
     /// Takes the bits of the children that were woken since the last call, except of those that
     /// have yielded, which are polled again anyway. A bit may also come from a clone of a waker
     /// that outlived its child.
-    pub(super) fn take_woken(&mut self) -> usize {
-        let set = self.bits.take_bits() & !(self.vacant | self.yielded | self.deferred);
-        bits(set)
-            .filter(|&at| self.slots.slot(at).waker.as_ref().is_some_and(|waker| waker.is_woken()))
+    pub(super) fn take_woken(&mut self, parent: &Arc<ParentWaker>) -> usize {
+        let taken = match &self.bits {
+            None => parent.take_first_bits(),
+            Some(bits) => bits.take_bits(),
+        };
+        let kept_by = usize::from(self.parent_kept_by);
+        bits(taken & !(self.vacant | self.yielded | self.deferred))
+            .filter(|&at| match self.slots.slot(at).waker {
+                Some(waker) => waker.is_woken(),
+                None => at == kept_by && Lent::Parent(parent).is_woken(),
+            })
             .fold(0, |mask, at| mask | 1 << at)
     }
 }
@@ -298,17 +357,10 @@ impl<C> SlotMut<'_, C> {
     fn vacate(mut self) -> usize {
         // An assignment that unwinds from the old value's destructor has stored the new one.
         self.child.set(None);
-        if self.waker.as_ref().is_some_and(|waker| !ChildWaker::recycle(waker)) {
+        if self.waker.as_ref().is_some_and(|waker| !Lent::Child(waker).recycle()) {
             *self.waker = None;
         }
         *self.index
-    }
-}
-
-impl ArcWake for ChildWaker {
-    #[inline]
-    fn wake_by_ref(waker: &Arc<Self>) {
-        Self::wake(waker);
     }
 }
 

@@ -2,30 +2,41 @@
 //! bits of its block, the block's bit one level up, and at the top the task of the group is woken.
 //!
 //! The level above is notified only when the first bit is set. So many wake-ups share the cost of
-//! one notification, and no child has to be searched for.
+//! one notification, and no child has to be searched for. The ready bits of the first block are in
+//! the [`ParentWaker`], which also serves the children of that block as their waker as long as
+//! none of them keeps one. So a small group allocates nothing else for its wakers.
 //!
 //! # Invariants
 //!
-//! - A waker is `woken` from a wake-up until the next poll of its child begins. The thread that
-//!   sets `woken` sets the bit next; while it is set, further wake-ups do nothing.
 //! - If ready bits are not 0, the level above has been notified, or the thread that set the first
 //!   of them is about to notify it: bits are set from below, and taken from above. So a bit that
 //!   is set while they are taken is either taken too, or is the first again, and notified of anew.
-//! - A bit means: look at the waker. It may be stale: if the waker is not `woken`, its child has
+//! - A bit means: look at the waker. It may be stale: if the waker is not woken, its child has
 //!   nothing to do.
 
-use crate::util::parent_waker::ParentWaker;
-use crate::util::sync::{Arc, AtomicBool, AtomicU8, AtomicUsize, AtomicWaker, Ordering, fence};
+use crate::util::parent_waker::{ParentWaker, take_bits};
+use crate::util::sync::{
+    Arc, ArcWake, AtomicUsize, AtomicWaker, Ordering, WakerRef, fence, waker_ref,
+};
+use crate::util::wake_state::WakeState;
 
 /// What the waker of a child points to.
 pub(super) struct ChildWaker {
-    woken: AtomicBool,
-    /// The child woke itself in the poll that goes on, when there was no clone of its waker. Apart
-    /// from `woken`, so that this needs no read-modify-write: only the poll writes and reads it.
-    yielded: AtomicBool,
-    /// The child's bit in `bits`. Fixed before the poll in which a clone may be made.
-    bit: AtomicU8,
-    bits: Arc<ReadyBits>,
+    state: WakeState,
+    target: Target,
+}
+
+/// The ready bits of a child's block.
+enum Target {
+    First(Arc<ParentWaker>),
+    Other(Arc<ReadyBits>),
+}
+
+/// A waker with which a child is polled.
+#[derive(Clone, Copy)]
+pub(super) enum Lent<'a> {
+    Parent(&'a Arc<ParentWaker>),
+    Child(&'a Arc<ChildWaker>),
 }
 
 /// A bit for each slot of a block, or for each block of a region.
@@ -44,100 +55,108 @@ pub(super) enum Parent {
     Future(AtomicWaker),
 }
 
+/// Returns `true` if there is no clone, so that nothing can wake the child outside of its poll:
+/// `count` is the number of references beside which there is none.
+#[inline]
+fn is_unique<T>(this: &Arc<T>, count: usize) -> bool {
+    let unique = Arc::strong_count(this) == count;
+    if unique {
+        // Pairs with the release by which the last clone was dropped, so that its wake-up,
+        // if it made one, lies before what follows.
+        fence(Ordering::Acquire);
+    }
+    unique
+}
+
 // === impl ChildWaker ===
 
 impl ChildWaker {
-    pub(super) fn new(bits: &Arc<ReadyBits>) -> Arc<Self> {
-        Arc::new(Self {
-            woken: AtomicBool::new(false),
-            yielded: AtomicBool::new(false),
-            bit: AtomicU8::new(0),
-            bits: Arc::clone(bits),
-        })
-    }
-
-    /// Begins a poll of the child with that bit, for which this waker is borrowed. There is no
-    /// clone of it.
-    #[inline]
-    pub(super) fn reset_for(&self, bit: usize) {
-        // Relaxed: a clone is made after this, in the poll that follows.
-        self.bit.store(bit as u8, Ordering::Relaxed);
-        self.woken.store(false, Ordering::Relaxed);
-        self.yielded.store(false, Ordering::Relaxed);
-    }
-
-    /// Begins a poll of the child that owns this waker: a wake-up from here on counts anew.
-    #[inline]
-    pub(super) fn begin_poll(this: &Arc<Self>) {
-        if Self::is_unique(this) {
-            this.woken.store(false, Ordering::Relaxed);
-        } else {
-            // Acquire: the child sees what was done before it was woken. An exchange, since
-            // it must be the last wake-up that it reads from.
-            this.woken.swap(false, Ordering::AcqRel);
-        }
-    }
-
-    /// Ends a poll that was pending. Returns `true` if the child was woken meanwhile; it then
-    /// counts as woken.
-    #[inline]
-    pub(super) fn end_poll(this: &Arc<Self>) -> bool {
-        // Relaxed: a child that is woken is polled again, and that begins with an acquire.
-        if !this.yielded.load(Ordering::Relaxed) {
-            return this.woken.load(Ordering::Relaxed);
-        }
-        this.yielded.store(false, Ordering::Relaxed);
-        if Self::is_unique(this) {
-            this.woken.store(true, Ordering::Relaxed);
-        } else {
-            // An exchange: it must not hide what another wake-up has released.
-            this.woken.swap(true, Ordering::AcqRel);
-        }
-        true
-    }
-
-    /// Returns `true` if there is no clone, so that nothing can wake the child outside of its poll.
-    #[inline]
-    pub(super) fn is_unique(this: &Arc<Self>) -> bool {
-        let unique = Arc::strong_count(this) == 1;
-        if unique {
-            // Pairs with the release by which the last clone was dropped, so that its wake-up,
-            // if it made one, lies before what follows.
-            fence(Ordering::Acquire);
-        }
-        unique
+    /// Creates the waker of a child in a block: `bits` are its ready bits, unless it is the first.
+    pub(super) fn new(bits: Option<&Arc<ReadyBits>>, parent: &Arc<ParentWaker>) -> Arc<Self> {
+        let target = match bits {
+            None => Target::First(Arc::clone(parent)),
+            Some(bits) => Target::Other(Arc::clone(bits)),
+        };
+        Arc::new(Self { state: WakeState::new(), target })
     }
 
     #[inline]
     pub(super) fn is_woken(&self) -> bool {
-        self.woken.load(Ordering::Relaxed)
+        self.state.is_woken()
+    }
+}
+
+impl ArcWake for ChildWaker {
+    #[inline]
+    fn wake_by_ref(waker: &Arc<Self>) {
+        // A clone would make the count two at least.
+        if let Some(bit) = waker.state.wake(Arc::strong_count(waker) == 1) {
+            match &waker.target {
+                Target::First(parent) => parent.set_first_bit(bit),
+                Target::Other(bits) => bits.set(bit),
+            }
+        }
+    }
+}
+
+// === impl Lent ===
+
+impl<'a> Lent<'a> {
+    #[inline]
+    pub(super) fn waker(self) -> WakerRef<'a> {
+        match self {
+            Self::Parent(waker) => waker_ref(waker),
+            Self::Child(waker) => waker_ref(waker),
+        }
+    }
+
+    #[inline]
+    fn state(self) -> &'a WakeState {
+        match self {
+            Self::Parent(waker) => waker.first_waker(),
+            Self::Child(waker) => &waker.state,
+        }
+    }
+
+    /// Returns `true` if no clone is left.
+    #[inline]
+    pub(super) fn is_unique(self) -> bool {
+        match self {
+            Self::Parent(waker) => is_unique(waker, ParentWaker::OWNERS),
+            Self::Child(waker) => is_unique(waker, 1),
+        }
+    }
+
+    /// Begins a poll of the child with that bit. No clone is left.
+    #[inline]
+    pub(super) fn reset_for(self, bit: usize) {
+        self.state().reset_for(bit);
+    }
+
+    /// Begins a poll of the child that has kept the waker.
+    #[inline]
+    pub(super) fn begin_poll(self) {
+        self.state().begin_poll(self.is_unique());
+    }
+
+    /// Ends a poll that was pending. Returns `true` if the child was woken meanwhile.
+    #[inline]
+    pub(super) fn end_poll(self) -> bool {
+        self.state().end_poll(|| self.is_unique())
+    }
+
+    #[inline]
+    pub(super) fn is_woken(self) -> bool {
+        self.state().is_woken()
     }
 
     /// Makes the waker fit for the next child. Returns `false` if a clone is left: then it must
-    /// not be used again.
+    /// not be used before that is gone.
     #[inline]
-    pub(super) fn recycle(this: &Arc<Self>) -> bool {
-        let unique = Self::is_unique(this);
-        this.yielded.store(false, Ordering::Relaxed);
-        // Woken for good if it can't be used again: a wake-up by a clone stops there, and wakes
-        // no task.
-        this.woken.store(!unique, Ordering::Relaxed);
+    pub(super) fn recycle(self) -> bool {
+        let unique = self.is_unique();
+        self.state().recycle(unique);
         unique
-    }
-
-    /// Does what the `Waker` is to do.
-    #[inline]
-    pub(super) fn wake(this: &Arc<Self>) {
-        if Arc::strong_count(this) == 1 {
-            // A clone would make the count two at least. So this is the waker that the child was
-            // given for the poll that goes on, which looks at `yielded` when it ends.
-            this.yielded.store(true, Ordering::Relaxed);
-            return;
-        }
-        // First `woken`, then the bit: a thread that takes the bit sees `woken`.
-        if !this.woken.swap(true, Ordering::AcqRel) {
-            this.bits.set(this.bit.load(Ordering::Relaxed));
-        }
     }
 }
 
@@ -171,12 +190,6 @@ impl ReadyBits {
 
     /// Takes the bits that were set since the last call.
     pub(super) fn take_bits(&self) -> usize {
-        // The load first: if no bit is set, no exclusive cache line is needed. Relaxed, since a
-        // bit that it misses was set after the level above was taken, and is notified of there.
-        match self.bits.load(Ordering::Relaxed) {
-            0 => 0,
-            // Acquire pairs with the release in `set`.
-            _ => self.bits.swap(0, Ordering::AcqRel),
-        }
+        take_bits(&self.bits)
     }
 }

@@ -43,10 +43,10 @@ impl BlockList {
         number: usize,
         link: impl Fn(&mut Block<C>) -> &mut u32,
     ) {
-        *link(&mut blocks[number]) = NO_BLOCK;
+        *link(blocks.block(number)) = NO_BLOCK;
         match self.first() {
             None => self.head = number as u32,
-            Some(_) => *link(&mut blocks[self.tail as usize]) = number as u32,
+            Some(_) => *link(blocks.block(self.tail as usize)) = number as u32,
         }
         self.tail = number as u32;
     }
@@ -58,7 +58,7 @@ impl BlockList {
         link: impl Fn(&mut Block<C>) -> &mut u32,
     ) -> Option<usize> {
         let number = self.first()?;
-        self.head = *link(&mut blocks[number]);
+        self.head = *link(blocks.block(number));
         Some(number)
     }
 }
@@ -89,11 +89,17 @@ impl RunQueue {
 
     #[inline]
     pub(super) fn push(&mut self, block: usize) {
+        self.push_many(block, 1);
+    }
+
+    /// Adds `count` entries of the same block.
+    #[inline]
+    pub(super) fn push_many(&mut self, block: usize, count: u32) {
         let block = block as u32;
         if self.last.block != block {
             self.start_run(block);
         }
-        self.last.count += 1;
+        self.last.count += count;
     }
 
     #[cold]

@@ -32,29 +32,23 @@ mod blocks;
 mod budget;
 mod child_waker;
 mod lists;
+mod many;
 mod overflow;
 mod slots;
 
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use core::fmt;
+use core::mem::take;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use self::block::{Batch, Block, SLOTS, bits};
+use self::block::{Batch, Polled, SLOTS};
 use self::blocks::Blocks;
 pub(crate) use self::budget::Budget;
-use self::lists::{BlockList, RunQueue};
-use self::overflow::Overflow;
-use self::slots::slots_in;
+use self::many::Many;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 use crate::util::sync::Arc;
-
-/// How many blocks a set retains for the children to come, if they are small.
-const RETAINED_BLOCKS: usize = 16;
-
-/// What these take at most, in bytes, for larger children.
-const RETAINED_BYTES: usize = 256 << 10;
 
 /// Names a child's slot, for as long as the child is in the set.
 #[derive(Clone, Copy)]
@@ -73,27 +67,16 @@ pub(crate) enum Part {
 
 pub struct BlockSet<C> {
     blocks: Blocks<C>,
-    overflow: Overflow,
-    /// The block that gets the next child, if it takes one.
-    current: usize,
-    /// Other blocks that take children.
-    with_room: Vec<usize>,
+    /// `None` as long as all children fit into the first block, whose masks say everything then.
+    many: Option<Box<Many>>,
+    /// The children of the first block that are in the round and were never polled, if there is no
+    /// `many`.
+    unpolled_in_round: usize,
     /// How many children there are.
     len: usize,
-    /// Once there are no more than this, memory is given back. It is half of what there were when
-    /// that was last done, or when a block was added.
-    low: usize,
-    /// The blocks of the children that were inserted and not yet polled, oldest first.
-    unpolled: RunQueue,
-    /// Those of them that were there when the round began.
-    unpolled_in_round: RunQueue,
-    /// The blocks that this round still has to visit.
-    round: BlockList,
-    /// The blocks with children that have yielded in this turn.
-    yielded: BlockList,
-    /// The blocks with children that had yielded when this turn began.
-    deferred: BlockList,
     batch: Batch,
+    /// What the children wake. `None` before the first child.
+    parent: Option<Arc<ParentWaker>>,
 }
 
 impl<C> fmt::Debug for BlockSet<C> {
@@ -106,17 +89,11 @@ impl<C> BlockSet<C> {
     pub(crate) fn new() -> Self {
         Self {
             blocks: Blocks::new(),
-            overflow: Overflow::default(),
-            current: 0,
-            with_room: Vec::new(),
+            many: None,
+            unpolled_in_round: 0,
             len: 0,
-            low: 0,
-            unpolled: RunQueue::default(),
-            unpolled_in_round: RunQueue::default(),
-            round: BlockList::default(),
-            yielded: BlockList::default(),
-            deferred: BlockList::default(),
             batch: Batch::default(),
+            parent: None,
         }
     }
 
@@ -138,117 +115,121 @@ impl<C> BlockSet<C> {
         index: usize,
         parent: &Arc<ParentWaker>,
     ) {
-        if !self.blocks.get_mut(self.current).is_some_and(|block| block.has_room()) {
-            self.find_room(parent);
-        }
+        let number = self.find_block(parent);
         // A child that panics while it is made leaves the slot vacant.
-        self.blocks[self.current].insert_with(make, index);
+        self.blocks.block(number).insert_with(make, index);
         self.len += 1;
-        self.unpolled.push(self.current);
+        if let Some(many) = &mut self.many {
+            many.unpolled.push(number);
+        }
     }
 
-    /// Makes a block that takes a child the current one.
+    /// Returns the block that takes the next child.
+    #[inline]
+    fn find_block(&mut self, parent: &Arc<ParentWaker>) -> usize {
+        let current = self.many.as_ref().map_or(0, |many| many.current);
+        if self.parent.is_some() && self.blocks.block(current).has_room() {
+            return current;
+        }
+        self.add_room(parent)
+    }
+
     #[cold]
-    fn find_room(&mut self, parent: &Arc<ParentWaker>) {
-        self.current = self.with_room.pop().unwrap_or_else(|| {
-            let number = self.blocks.vacant_number();
-            self.blocks.insert(number, Block::new(self.overflow.add(number, parent)));
-            self.low = self.low.max(self.len / 2);
-            number
-        });
-        self.blocks[self.current].in_with_room = false;
+    fn add_room(&mut self, parent: &Arc<ParentWaker>) -> usize {
+        if self.parent.is_none() {
+            self.parent = Some(Arc::clone(parent));
+            return 0;
+        }
+        let Self { blocks, many, unpolled_in_round, .. } = self;
+        let many = many.get_or_insert_with(|| Box::new(Many::of(blocks, take(unpolled_in_round))));
+        many.find_room(blocks, self.len, parent);
+        many.current
     }
 
     /// Begins a turn: the children that yielded in the last one may be polled again in the next
     /// round that begins.
+    #[inline]
     pub(crate) fn begin_turn(&mut self) {
-        while let Some(number) = self.yielded.pop(&mut self.blocks, |block| &mut block.next_yielded)
-        {
-            let block = &mut self.blocks[number];
-            let before = block.deferred;
-            block.deferred |= core::mem::take(&mut block.yielded);
-            block.in_yielded = false;
-            if before == 0 {
-                self.deferred.push(&mut self.blocks, number, |block| &mut block.next_deferred);
-            }
+        match &mut self.many {
+            None => self.blocks.first.deferred |= take(&mut self.blocks.first.yielded),
+            Some(many) => many.begin_turn(&mut self.blocks),
         }
     }
 
     /// Returns `true` if a round was begun that is not over.
     #[inline]
     pub(crate) fn is_in_round(&self) -> bool {
-        !self.round.is_empty() || !self.unpolled_in_round.is_empty()
+        match &self.many {
+            None => self.blocks.first.ready | self.unpolled_in_round != 0,
+            Some(many) => many.is_in_round(),
+        }
     }
 
     /// Fixes the next round, after the last one is over. Returns `false` if no child is to be
     /// polled in this turn. `ready` is what was taken from the `ParentWaker` since the last call.
+    #[inline]
     pub(crate) fn start_round(&mut self, ready: ReadyBlocks) -> bool {
         debug_assert!(!self.is_in_round());
-        // All children that have yielded are in one round, or some would be polled more often.
-        while self.yielded.is_empty() {
-            let next = self.deferred.pop(&mut self.blocks, |block| &mut block.next_deferred);
-            let Some(number) = next else { break };
-            let block = &mut self.blocks[number];
-            block.ready = core::mem::take(&mut block.deferred);
-            self.round.push(&mut self.blocks, number, |block| &mut block.next);
+        let Some(parent) = &self.parent else {
+            return false;
+        };
+        match &mut self.many {
+            None => {
+                let first = &mut self.blocks.first;
+                // All children that have yielded are in one round, or some would be polled more
+                // often.
+                if first.yielded == 0 {
+                    first.ready = take(&mut first.deferred);
+                }
+                if ready.blocks() != 0 {
+                    first.ready |= first.take_woken(parent);
+                }
+                self.unpolled_in_round = first.unpolled;
+            }
+            Some(many) => many.start_round(&mut self.blocks, ready, parent),
         }
-        if ready.any() || self.overflow.has_grown() {
-            self.gather(ready);
-        }
-        core::mem::swap(&mut self.unpolled, &mut self.unpolled_in_round);
         self.is_in_round()
     }
 
-    /// Adds the children that have been woken to the round.
-    fn gather(&mut self, ready: ReadyBlocks) {
-        let Self { blocks, round, overflow, .. } = self;
-        overflow.gather(ready, |number| {
-            let Some(block) = blocks.get_mut(number) else {
-                return;
-            };
-            let (woken, before) = (block.take_woken(), block.ready);
-            block.ready |= woken;
-            if before == 0 && woken != 0 {
-                round.push(blocks, number, |block| &mut block.next);
-            }
-        });
-    }
-
     /// Adds to the round the children that wait for a wake-up, and whose index `is_meant`.
-    pub(crate) fn add_to_round(&mut self, mut is_meant: impl FnMut(usize) -> bool) {
-        for number in 0..self.blocks.end() {
-            let Some(block) = self.blocks.get_mut(number) else { continue };
-            let before = block.ready;
-            block.ready |= block.find_waiting(&mut is_meant);
-            if before == 0 && block.ready != 0 {
-                self.round.push(&mut self.blocks, number, |block| &mut block.next);
+    pub(crate) fn add_to_round(&mut self, is_meant: impl FnMut(usize) -> bool) {
+        match &mut self.many {
+            None => {
+                let first = &mut self.blocks.first;
+                first.ready |= first.find_waiting(is_meant);
             }
+            Some(many) => many.add_to_round(&mut self.blocks, is_meant),
         }
     }
 
     /// Returns how many children were woken of which the rounds do not know yet; `ready` is what
     /// the `ParentWaker` tells.
     pub(crate) fn count_woken(&mut self, ready: ReadyBlocks) -> usize {
-        let Self { blocks, overflow, .. } = self;
-        let mut count = 0;
-        let mut visit = |number| count += blocks.get_mut(number).map_or(0, |it| it.count_woken());
-        bits(ready.blocks()).for_each(&mut visit);
-        overflow.peek(visit);
-        count
+        match (&self.many, &self.parent) {
+            (_, None) => 0,
+            (None, Some(parent)) => self.blocks.first.count_woken(parent),
+            (Some(many), Some(parent)) => many.count_woken(&mut self.blocks, ready, parent),
+        }
     }
 
     /// Returns `true` if some child is known to be ready: left over from this turn's rounds,
     /// never polled, or yielded.
     pub(crate) fn has_ready(&self) -> bool {
-        self.is_in_round()
-            || !self.yielded.is_empty()
-            || !self.deferred.is_empty()
-            || !self.unpolled.is_empty()
+        match &self.many {
+            None => {
+                let first = &self.blocks.first;
+                first.ready | first.yielded | first.deferred | first.unpolled != 0
+            }
+            Some(many) => many.has_ready(),
+        }
     }
 
     /// Returns `true` if a child was inserted and never polled.
     pub(crate) fn has_newcomer(&self) -> bool {
-        !self.unpolled.is_empty() || !self.unpolled_in_round.is_empty()
+        match &self.many {
+            None => self.blocks.first.unpolled != 0,
+            Some(many) => many.has_newcomer(),
+        }
     }
 
     /// Goes on with the round, until it is over, the budget is spent, or `on_done` returns `false`.
@@ -272,30 +253,20 @@ impl<C> BlockSet<C> {
         mut on_done: impl FnMut(usize, R) -> bool,
     ) -> bool {
         loop {
-            let (block, count, unpolled, detached, others) = if part == Part::Round {
-                match (self.round.first(), self.unpolled_in_round.first()) {
-                    (Some(block), _) => {
-                        (block, self.blocks[block].ready.count_ones() as usize, false, false, 0)
-                    }
-                    (None, Some((block, count))) => (block, count, true, false, 0),
-                    (None, None) => return true,
-                }
-            } else {
-                let Some((block, count, others)) = self.detach_newest(part == Part::Turn) else {
-                    return true;
-                };
-                (block, count, false, true, others)
+            let Some((mask, count)) = self.begin_batch(part) else {
+                return true;
             };
-            // One by one: the other fields are set while the batch is polled.
-            let batch = &mut self.batch;
-            batch.block = block;
-            batch.count = count.min(budget.polls);
-            (batch.unpolled, batch.detached, batch.others) = (unpolled, detached, others);
-            let block = &mut self.blocks[self.batch.block];
-            let go_on = block.poll(&mut self.batch, budget, returned, &mut poll, &mut on_done);
-            budget.polls -= self.update_counts();
-            if !go_on || budget.polls == 0 {
-                return !self.is_in_round();
+            let Self { blocks, batch, parent: Some(parent), .. } = self else {
+                return true;
+            };
+            let block = blocks.block(batch.block as usize);
+            let scope = (mask, count.min(budget.polls));
+            let (go_on, polled) =
+                block.poll(parent, batch, scope, budget, returned, &mut poll, &mut on_done);
+            self.end_batch(&polled);
+            let is_over = !self.is_in_round();
+            if !go_on || budget.polls == 0 || is_over {
+                return is_over;
             }
             if part != Part::Round {
                 return true;
@@ -303,141 +274,141 @@ impl<C> BlockSet<C> {
         }
     }
 
-    /// Prepares the batch of the newest child that was never polled. Returns the block, how many
-    /// they are, and which were `ready` before.
-    #[inline(always)]
-    fn detach_newest(&mut self, with_yielded: bool) -> Option<(usize, usize, usize)> {
-        let block = match self.unpolled.pop_last() {
-            None => self.unpolled_in_round.pop_last()?,
-            Some(block) => block,
+    /// Prepares the next batch. Returns which children of a block it is of, and how many of them
+    /// there are at most, or `None` if there is none.
+    #[inline]
+    fn begin_batch(&mut self, part: Part) -> Option<(usize, usize)> {
+        // One by one: the other fields are set while the batch is polled.
+        let batch = &mut self.batch;
+        batch.detached = part != Part::Round;
+        batch.unpolled = false;
+        batch.others = 0;
+        let Some(many) = &mut self.many else {
+            let first = &mut self.blocks.first;
+            batch.block = 0;
+            if part != Part::Round {
+                if first.unpolled == 0 {
+                    return None;
+                }
+                let yielded = if part == Part::Turn { take(&mut first.yielded) } else { 0 };
+                batch.others = first.detach_newest(yielded);
+                self.unpolled_in_round &= first.unpolled;
+            } else if first.ready == 0 {
+                batch.unpolled = true;
+                return (self.unpolled_in_round != 0).then_some((self.unpolled_in_round, SLOTS));
+            }
+            return Some((usize::MAX, SLOTS));
         };
-        let it = &mut self.blocks[block];
-        let mut yielded = 0;
-        if with_yielded && it.in_yielded {
-            it.in_yielded = false;
-            yielded = core::mem::take(&mut it.yielded);
-            self.yielded = BlockList::default();
+        if part != Part::Round {
+            let (number, yielded) = many.detach_newest(&mut self.blocks, part == Part::Turn)?;
+            batch.block = number as u32;
+            batch.others = self.blocks.block(number).detach_newest(yielded);
+            return Some((usize::MAX, SLOTS));
         }
-        let (count, others) = it.detach_newest(yielded);
-        Some((block, count, others))
+        let (number, count) = match many.round.first() {
+            Some(number) => (number, SLOTS),
+            None => {
+                batch.unpolled = true;
+                many.unpolled_in_round.first()?
+            }
+        };
+        batch.block = number as u32;
+        Some((usize::MAX, count))
+    }
+
+    /// Updates what the set knows after a batch of children was polled.
+    #[inline]
+    fn end_batch(&mut self, polled: &Polled) {
+        if self.many.is_some() {
+            return self.end_batch_of_many(polled);
+        }
+        let first = &mut self.blocks.first;
+        first.ready |= take(&mut self.batch.others);
+        self.unpolled_in_round &= first.unpolled;
+        self.free_slots(polled.freed);
+    }
+
+    /// Records that `count` slots of the first block, which is the only one, have been freed.
+    #[inline]
+    fn free_slots(&mut self, count: usize) {
+        self.blocks.first.reset_insertable();
+        self.len -= count;
+        if Self::RETAINED == 0 && self.len == 0 {
+            self.reset();
+        }
+    }
+
+    /// Gives all memory back, when there is no child.
+    #[cold]
+    fn reset(&mut self) {
+        let parent = self.parent.take();
+        *self = Self { parent, ..Self::new() };
     }
 
     /// Returns `true` if all that is known to be ready are one child that was never polled, and
     /// some in its block that have yielded, as few as one poll may poll.
     #[inline]
     pub(crate) fn is_simple_turn(&mut self, budget: &Budget) -> bool {
-        let Some(block) = self.unpolled.only() else {
-            return false;
-        };
-        self.yielded.has_no_other(block)
-            && !self.is_in_round()
-            && self.deferred.is_empty()
-            && self.blocks.get_mut(block).is_some_and(|it| it.yielded.count_ones() < budget.most())
-    }
-
-    /// Updates the counts after a panic. Returns how many children were polled.
-    pub(crate) fn recover_counts(&mut self) -> usize {
-        self.blocks[self.batch.block].recover(&mut self.batch);
-        self.update_counts()
-    }
-
-    /// Updates the counts after a batch of children was polled. Returns how many were polled.
-    #[inline]
-    fn update_counts(&mut self) -> usize {
-        let Batch { block: number, unpolled, detached, polled, freed, others, .. } = self.batch;
-        let block = &mut self.blocks[number];
-        let has_yielded = block.yielded != 0 && !block.in_yielded;
-        block.in_yielded |= has_yielded;
-        if detached {
-            let is_left = block.ready != 0 && others == 0;
-            block.ready |= others;
-            if is_left {
-                self.round.push(&mut self.blocks, number, |block| &mut block.next);
+        match &self.many {
+            None => {
+                let first = &self.blocks.first;
+                let is_short = match first.yielded {
+                    0 => !budget.is_spent(),
+                    yielded => yielded.count_ones() < budget.most(),
+                };
+                is_short
+                    && first.unpolled.is_power_of_two()
+                    && first.ready | first.deferred | self.unpolled_in_round == 0
             }
-        } else if unpolled {
-            self.unpolled_in_round.pop_many(polled);
-        } else if block.ready == 0 {
-            self.round.pop(&mut self.blocks, |block| &mut block.next);
-        }
-        if has_yielded {
-            self.yielded.push(&mut self.blocks, number, |block| &mut block.next_yielded);
-        }
-        // When unpolled children were polled, slots before them may take children again.
-        if unpolled || detached || freed != 0 {
-            self.free_slots(number, freed);
-        }
-        polled
-    }
-
-    /// Records that `count` slots of a block have been freed.
-    #[inline]
-    fn free_slots(&mut self, number: usize, count: usize) {
-        let block = &mut self.blocks[number];
-        block.reset_insertable();
-        if !block.in_with_room && number != self.current && block.has_room() {
-            block.in_with_room = true;
-            self.with_room.push(number);
-        }
-        self.len -= count;
-        if self.len <= self.low && self.blocks.len() > Self::RETAINED {
-            self.trim();
+            Some(many) => many.is_simple_turn(&mut self.blocks, budget),
         }
     }
 
-    /// How many blocks are retained for the children to come.
-    const RETAINED: usize = {
-        let blocks = slots_in::<C>(RETAINED_BYTES) / SLOTS;
-        if blocks < RETAINED_BLOCKS { blocks } else { RETAINED_BLOCKS }
-    };
-
-    /// Gives back what no child needs. It goes through all blocks: since it was last called, about
-    /// as many children have gone.
-    #[cold]
-    fn trim(&mut self) {
-        if self.len == 0 {
-            *self = Self::new();
-            return;
-        }
-        self.low = self.len / 2;
-        let Self { blocks, with_room, current, .. } = self;
-        *with_room = Vec::new();
-        blocks.trim(|number, block| {
-            block.in_with_room = number != *current && block.has_room();
-            if block.in_with_room {
-                with_room.push(number);
-            }
-        });
+    /// Updates what the set knows after a panic.
+    pub(crate) fn recover_counts(&mut self, budget: &mut Budget) {
+        let Some(parent) = &self.parent else { return };
+        let block = self.blocks.block(self.batch.block as usize);
+        let polled = block.recover(&self.batch, parent);
+        budget.polls -= polled.count;
+        self.end_batch(&polled);
     }
 
     /// Returns the slot of the child that was being polled or dropped when a panic came, and its
     /// index, which is known even if the child is gone.
     pub(crate) fn interrupted(&mut self) -> (SlotKey, usize) {
-        let Batch { block, slot, .. } = self.batch;
-        (SlotKey { block, slot }, self.blocks[block].child_index(slot))
+        let (block, slot) = (self.batch.block as usize, usize::from(self.batch.slot));
+        (SlotKey { block, slot }, self.blocks.block(block).child_index(slot))
     }
 
     /// Drops a child. If its destructor panics, call this again: the child is gone then, but its
     /// slot is not yet free.
     pub(crate) fn remove(&mut self, key: SlotKey) {
-        self.blocks[key.block].remove(key.slot);
-        self.free_slots(key.block, 1);
+        let Some(parent) = &self.parent else { return };
+        self.blocks.block(key.block).remove(key.slot, parent);
+        match &self.many {
+            None => self.free_slots(1),
+            Some(_) => self.free_slots_of_many(key.block, 1),
+        }
     }
 
     /// Drops any one of the children. Returns its index, and the panic of its destructor, or
     /// `None` if there is no child. For a set that is not used any more.
     pub(crate) fn drop_one(&mut self) -> Option<(usize, Result<(), Payload>)> {
-        while let Some(block) = self.blocks.last_mut() {
+        let parent = self.parent.as_ref()?;
+        loop {
+            let block = self.blocks.last_mut();
             let occupied = block.occupied();
             if occupied != 0 {
                 let slot = SLOTS - 1 - occupied.leading_zeros() as usize;
-                let dropped = catch(|| block.remove(slot));
+                let dropped = catch(|| block.remove(slot, parent));
                 if dropped.is_err() {
-                    block.remove(slot);
+                    block.remove(slot, parent);
                 }
                 return Some((block.child_index(slot), dropped));
             }
-            self.blocks.pop();
+            if !self.blocks.pop() {
+                return None;
+            }
         }
-        None
     }
 }

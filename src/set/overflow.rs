@@ -17,7 +17,8 @@ use super::block::{SLOTS, bits};
 use super::child_waker::{Parent, ReadyBits};
 use crate::util::lock::Mutex;
 use crate::util::parent_waker::{DIRECT_BLOCKS, ParentWaker, ReadyBlocks};
-use crate::util::sync::{Arc, AtomicWaker, waker};
+use crate::util::sync::{Arc, AtomicWaker};
+use crate::util::wake_flag::notifier;
 
 #[derive(Default)]
 pub(super) struct Overflow {
@@ -44,8 +45,7 @@ struct RegionFuture {
 }
 
 impl Overflow {
-    /// Returns the ready bits for the new block of that number, which is one more than the last
-    /// one's.
+    /// Returns the ready bits for the new block of that number.
     pub(super) fn add(&mut self, number: usize, parent: &Arc<ParentWaker>) -> Arc<ReadyBits> {
         let Some(number) = number.checked_sub(DIRECT_BLOCKS) else {
             return ReadyBits::new(Parent::Task { waker: Arc::clone(parent), block: number as u8 });
@@ -84,7 +84,7 @@ impl Regions {
             futures: FuturesUnordered::new(),
             woken: Arc::default(),
             has_grown: false,
-            parent: waker(Arc::clone(parent)),
+            parent: notifier(parent),
         }
     }
 

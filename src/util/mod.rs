@@ -11,3 +11,4 @@ pub(crate) mod sparse_queue;
 pub(crate) mod sync;
 pub(crate) mod task_waker;
 pub(crate) mod wake_flag;
+pub(crate) mod wake_state;

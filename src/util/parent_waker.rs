@@ -1,5 +1,5 @@
 //! The waker of the task that polls a group (or a handle's `feed`), which also tells which of the
-//! first blocks of children have something to do.
+//! first blocks of children have something to do, and which children of the very first one.
 //!
 //! # Invariants
 //!
@@ -15,8 +15,10 @@
 
 use core::task::Context;
 
-use crate::util::sync::{Arc, AtomicUsize, Ordering};
+use crate::util::panic::{catch, resume};
+use crate::util::sync::{Arc, ArcWake, AtomicUsize, Ordering};
 use crate::util::task_waker::TaskWaker;
+use crate::util::wake_state::WakeState;
 
 /// Set by a notification, cleared by the poll that takes it.
 const NOTIFIED: usize = 1;
@@ -31,6 +33,10 @@ pub struct ParentWaker {
     /// `NOTIFIED`, `POLLING`, and a bit for each block.
     state: AtomicUsize,
     task: TaskWaker,
+    /// The ready bits of the first block.
+    first_bits: AtomicUsize,
+    /// For the child of the first block to which this is lent as its waker.
+    first_waker: WakeState,
 }
 
 /// What a poll has taken of the state: `NOTIFIED`, and the bits of the blocks.
@@ -41,8 +47,16 @@ pub(crate) struct ReadyBlocks(usize);
 
 impl ParentWaker {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: AtomicUsize::new(0), task: TaskWaker::new() })
+        Arc::new(Self {
+            state: AtomicUsize::new(0),
+            task: TaskWaker::new(),
+            first_bits: AtomicUsize::new(0),
+            first_waker: WakeState::new(),
+        })
     }
+
+    /// How many references a group without handles has to it: its own and its set's.
+    pub(crate) const OWNERS: usize = 2;
 
     /// Returns what a group is known by while one of its children is polled.
     pub(crate) fn id(&self) -> usize {
@@ -59,6 +73,29 @@ impl ParentWaker {
         self.set(NOTIFIED | 1 << (block + 2));
     }
 
+    /// Notifies of work in a slot of the first block.
+    #[inline]
+    pub(crate) fn set_first_bit(&self, bit: u8) {
+        // Release: a thread that takes the bit sees the waker's `woken`.
+        if self.first_bits.fetch_or(1 << bit, Ordering::AcqRel) == 0 {
+            self.notify_block(0);
+        }
+    }
+
+    /// Takes the ready bits of the first block that were set since the last call.
+    pub(crate) fn take_first_bits(&self) -> usize {
+        take_bits(&self.first_bits)
+    }
+
+    /// Returns the ready bits of the first block that are set now.
+    pub(crate) fn peek_first_bits(&self) -> usize {
+        self.first_bits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn first_waker(&self) -> &WakeState {
+        &self.first_waker
+    }
+
     fn set(&self, bits: usize) {
         // Release: the poll that takes the bits sees what was done before they were set.
         if self.state.fetch_or(bits, Ordering::AcqRel) & (NOTIFIED | POLLING) == 0 {
@@ -66,20 +103,8 @@ impl ParentWaker {
         }
     }
 
-    /// Begins a poll: later notifications reach the task of `cx`. Takes the earlier ones.
-    ///
-    /// If the clone of the task's waker panics, nothing has been taken.
-    pub(crate) fn begin_poll(&self, cx: &Context<'_>) -> ReadyBlocks {
-        if self.is_notified() {
-            // The notification has taken the last waker, or is about to.
-            self.task.replace(cx.waker());
-        } else {
-            self.task.register(cx.waker());
-        }
-        // It is this exchange that loses no notification, however the task is registered: one
-        // before it is taken here, and acquired; one after it finds `POLLING`, and is seen by
-        // `end_poll` at the latest; one after `end_poll` thereby sees the task that was
-        // registered above. An earlier one may take that task's waker, too, and wakes it then.
+    /// Begins a poll: until it ends, notifications wake no task. Takes the earlier ones.
+    pub(crate) fn begin_poll(&self) -> ReadyBlocks {
         ReadyBlocks(self.state.swap(POLLING, Ordering::AcqRel) & !POLLING)
     }
 
@@ -109,12 +134,44 @@ impl ParentWaker {
         self.state.load(Ordering::Relaxed) & NOTIFIED != 0
     }
 
-    /// Ends a poll. If it ends with `Pending` and there was a notification after the last look,
-    /// wakes the task.
+    /// Ends a poll: later notifications wake the task of `cx`. If the poll ends with `Pending`, one
+    /// after the last look wakes it now.
+    ///
+    /// If the clone of the task's waker panics, the task that was registered last stays so.
     pub(crate) fn end_poll(&self, cx: &Context<'_>, pending: bool) {
+        // A task that is notified will poll again, and need not be registered.
+        let is_notified = self.is_notified();
+        let registered = catch(|| (!is_notified).then(|| self.task.register(cx.waker())));
+        // It is this exchange that loses no notification, however the task is registered: one
+        // before it is seen here; one after it thereby sees the task that was registered above.
         if self.state.fetch_and(!POLLING, Ordering::AcqRel) & NOTIFIED != 0 && pending {
             cx.waker().wake_by_ref();
         }
+        if let Err(payload) = registered {
+            resume(payload);
+        }
+    }
+}
+
+impl ArcWake for ParentWaker {
+    /// Wakes the child of the first block to which it is, or was, lent.
+    #[inline]
+    fn wake_by_ref(parent: &Arc<Self>) {
+        let is_lent = Arc::strong_count(parent) == Self::OWNERS;
+        if let Some(bit) = parent.first_waker.wake(is_lent) {
+            parent.set_first_bit(bit);
+        }
+    }
+}
+
+/// Takes the ready bits that were set since the last call.
+pub(crate) fn take_bits(bits: &AtomicUsize) -> usize {
+    // The load first: if no bit is set, no exclusive cache line is needed. Relaxed, since a bit
+    // that it misses was set after the level above was taken, and is notified of there.
+    match bits.load(Ordering::Relaxed) {
+        0 => 0,
+        // Acquire pairs with the release by which they were set.
+        _ => bits.swap(0, Ordering::AcqRel),
     }
 }
 

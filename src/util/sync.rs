@@ -8,4 +8,4 @@ pub(crate) use std::sync::{Mutex, MutexGuard};
 
 pub(crate) use alloc::sync::Arc;
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
-pub(crate) use futures_util::task::{ArcWake, AtomicWaker, waker, waker_ref};
+pub(crate) use futures_util::task::{ArcWake, AtomicWaker, WakerRef, waker, waker_ref};

@@ -5,10 +5,18 @@ use core::task::Waker;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::{Arc, ArcWake, AtomicBool, Ordering, waker};
 
-impl ArcWake for ParentWaker {
-    fn wake_by_ref(parent: &Arc<Self>) {
-        parent.notify();
+/// Notifies the group's task.
+struct Notifier(Arc<ParentWaker>);
+
+impl ArcWake for Notifier {
+    fn wake_by_ref(notifier: &Arc<Self>) {
+        notifier.0.notify();
     }
+}
+
+/// Returns a waker that notifies the group's task.
+pub(crate) fn notifier(parent: &Arc<ParentWaker>) -> Waker {
+    waker(Arc::new(Notifier(Arc::clone(parent))))
 }
 
 /// The waker of one future that is polled besides the children (a scope's body, a feed's

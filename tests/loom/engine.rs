@@ -1,5 +1,6 @@
 //! The children of a group, and the loop that polls them.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,18 +11,27 @@ use crate::util::sync::Arc;
 /// What a child does when it is polled.
 pub(crate) type Child<'a> = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + 'a>;
 
+std::thread_local! {
+    /// Other code has the `ParentWaker` too, as the handles of a group do. Then it is not lent to
+    /// the children of the first block.
+    pub(crate) static HAS_HANDLES: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The part of a group that polls: the real set and the real `ParentWaker`, without admission.
 pub(crate) struct Engine<'a> {
     pub(crate) parent: Arc<ParentWaker>,
     set: BlockSet<Child<'a>>,
     ready: ReadyBlocks,
     children: usize,
+    _handle: Option<Arc<ParentWaker>>,
 }
 
 impl<'a> Engine<'a> {
     pub(crate) fn new() -> Self {
+        let parent = ParentWaker::new();
         Self {
-            parent: ParentWaker::new(),
+            _handle: HAS_HANDLES.get().then(|| Arc::clone(&parent)),
+            parent,
             set: BlockSet::new(),
             ready: ReadyBlocks::default(),
             children: 0,
@@ -35,15 +45,15 @@ impl<'a> Engine<'a> {
 
     /// Polls as a group does; the group resolves when it has no child left.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.begin(cx);
+        self.begin();
         self.advance();
         let pending = !self.set.is_empty();
         self.end(cx, pending);
         if pending { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
-        self.ready = self.ready.merge(self.parent.begin_poll(cx));
+    pub(crate) fn begin(&mut self) {
+        self.ready = self.ready.merge(self.parent.begin_poll());
         self.set.begin_turn();
     }
 

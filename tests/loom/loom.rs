@@ -19,7 +19,7 @@
 //!   `begin_poll` without acquire, by a load and a store, without registering the task, or
 //!   dropping the earlier notifications; `take_ready` by a load and a store; `end_poll` without
 //!   its look at `NOTIFIED`, or with the look first;
-//! - `ChildWaker`: `begin_poll` by a load and a store, or relaxed, or clearing nothing; `end_poll`
+//! - `WakeState`: `begin_poll` by a load and a store, or relaxed, or clearing nothing; `end_poll`
 //!   by a store, or without its look at `woken`, or at `yielded`; `is_unique` without its fence;
 //!   `recycle` that always returns `true`; `reset_for` that leaves `woken` set; `wake` that sets
 //!   the bit first, or without release, or that takes a count of two for one;

@@ -42,7 +42,7 @@ impl<'a> OverflowBlocks<'a> {
         let mut overflow = Overflow::default();
         let left = children.len();
         let blocks = (DIRECT_BLOCKS..).zip(children).map(|(number, child)| {
-            let mut block = Block::new(overflow.add(number, &parent));
+            let mut block = Block::new(Some(overflow.add(number, &parent)));
             block.insert_with(|| child, number);
             block
         });
@@ -52,7 +52,7 @@ impl<'a> OverflowBlocks<'a> {
 
     /// Polls as a group does, with the set's `start_round` and `gather` written again.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut ready = self.parent.begin_poll(cx);
+        let mut ready = self.parent.begin_poll();
         for block in &mut self.blocks {
             block.ready |= core::mem::take(&mut block.yielded);
         }
@@ -63,18 +63,23 @@ impl<'a> OverflowBlocks<'a> {
                 let blocks = &mut self.blocks;
                 self.overflow.gather(core::mem::take(&mut ready), |number| {
                     let block = &mut blocks[number - DIRECT_BLOCKS];
-                    block.ready |= block.take_woken();
+                    block.ready |= block.take_woken(&self.parent);
                 });
             }
             let mut polled = unpolled;
             for block in &mut self.blocks {
                 let count = if unpolled { 1 } else { block.ready.count_ones() as usize };
-                let mut batch = Batch { unpolled, count, ..Batch::default() };
+                let mut batch = Batch::default();
+                batch.unpolled = unpolled;
                 let poll = &mut |child: core::pin::Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| {
                     child.get_mut()(cx)
                 };
-                block.poll(&mut batch, &mut Budget::new(), &mut None, poll, &mut |_, ()| true);
-                self.left -= batch.freed;
+                let (budget, returned) = (&mut Budget::new(), &mut None);
+                let scope = (usize::MAX, count);
+                let on_done = &mut |_, ()| true;
+                let (_, done) =
+                    block.poll(&self.parent, &mut batch, scope, budget, returned, poll, on_done);
+                self.left -= done.freed;
                 polled |= count != 0;
             }
             if !polled && !self.parent.is_notified() {

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::engine::{Child, Engine};
+use crate::engine::{Child, Engine, HAS_HANDLES};
 use crate::overflow::OverflowBlocks;
 use crate::task::{Task, check, run};
 use crate::util::parent_waker::ParentWaker;
@@ -44,6 +44,18 @@ fn wake_from_thread(times: usize, data: &Data, cx: &Context<'_>) {
     });
 }
 
+/// Checks a model of a group without handles, and of one with handles.
+fn check_both(
+    switches: impl Into<Option<usize>>,
+    model: impl Fn() + Clone + Send + Sync + 'static,
+) {
+    let switches = switches.into();
+    for has_handles in [false, true] {
+        HAS_HANDLES.set(has_handles);
+        check(switches, model.clone());
+    }
+}
+
 /// Runs an engine with these children. Each is told how many polls it has had, this one included.
 macro_rules! children {
     ($($child:expr),*) => {{
@@ -65,7 +77,7 @@ macro_rules! children {
 
 #[test]
 fn a_waker_that_a_child_has_kept() {
-    check(3, || {
+    check_both(3, || {
         let data = Data::new();
         let mut kept: Option<Waker> = None;
         children!(|cx: &mut Context<'_>, polls| {
@@ -86,7 +98,7 @@ fn a_waker_that_a_child_has_kept() {
 
 #[test]
 fn two_children_of_one_block() {
-    check(2, || {
+    check_both(2, || {
         let (one, other) = (Data::new(), Data::new());
         let child = |data: Data| {
             move |cx: &mut Context<'_>, polls| {
@@ -105,7 +117,7 @@ fn two_children_of_one_block() {
 
 #[test]
 fn a_shared_waker_that_is_woken_and_dropped() {
-    check(None, || {
+    check_both(None, || {
         let data = Data::new();
         children!(|cx: &mut Context<'_>, polls| {
             if polls == 1 {
@@ -119,7 +131,7 @@ fn a_shared_waker_that_is_woken_and_dropped() {
 
 #[test]
 fn a_shared_waker_that_is_woken_twice() {
-    check(3, || {
+    check_both(3, || {
         let data = Data::new();
         children!(|cx: &mut Context<'_>, polls| {
             if polls == 1 {
@@ -133,7 +145,7 @@ fn a_shared_waker_that_is_woken_twice() {
 
 #[test]
 fn two_clones_of_the_shared_waker() {
-    check(2, || {
+    check_both(2, || {
         let (one, other) = (Data::new(), Data::new());
         children!(|cx: &mut Context<'_>, polls| {
             if polls == 1 {
@@ -151,7 +163,7 @@ fn two_clones_of_the_shared_waker() {
 /// The child is done at its first poll, and leaves a clone of the shared waker.
 #[test]
 fn a_clone_of_the_shared_waker_that_an_earlier_child_left() {
-    check(3, || {
+    check_both(3, || {
         let (stale, data) = (Data::new(), Data::new());
         let mut engine = Engine::new();
         engine.insert(|cx| {
@@ -165,7 +177,7 @@ fn a_clone_of_the_shared_waker_that_an_earlier_child_left() {
 /// The child has a waker of its own, is done at its second poll, and leaves a clone.
 #[test]
 fn a_clone_of_its_own_waker_that_an_earlier_child_left() {
-    check(3, || {
+    check_both(3, || {
         let (stale, data) = (Data::new(), Data::new());
         let (mut polls, mut kept) = (0, None);
         let mut engine = Engine::new();
@@ -207,7 +219,7 @@ fn next_child_after<'a>(mut engine: Engine<'a>, polls: usize, data: &'a Data) {
 
 #[test]
 fn a_child_that_yields_and_is_woken() {
-    check(3, || {
+    check_both(3, || {
         let data = Data::new();
         children!(|cx: &mut Context<'_>, polls| {
             // Once by the shared waker, once by its own, while the thread wakes it.
@@ -228,7 +240,7 @@ fn a_child_that_yields_and_is_woken() {
 /// The same the other way round: the child wakes itself when the thread may have dropped its clone.
 #[test]
 fn a_child_that_is_woken_and_yields() {
-    check(3, || {
+    check_both(3, || {
         let data = Data::new();
         children!(|cx: &mut Context<'_>, polls| {
             if polls == 1 {
@@ -293,7 +305,7 @@ fn a_parent_that_is_notified_of_two_blocks() {
         }
         let mut seen = 0;
         let mut poll = |cx: &mut Context<'_>| {
-            let ready = parent.begin_poll(cx).merge(parent.take_ready());
+            let ready = parent.begin_poll().merge(parent.take_ready());
             assert_eq!(ready.any(), ready.blocks() != 0);
             for block in (0..2).filter(|block| ready.blocks() & 1 << block != 0) {
                 assert!(data[block].is(1).is_ready(), "does not carry what was done before");
@@ -320,7 +332,7 @@ fn a_wake_flag() {
         let waker = WakeFlag::waker(&flag);
         let mut polls = 0;
         run(|cx| {
-            parent.begin_poll(cx);
+            parent.begin_poll();
             let mut done = Poll::Pending;
             let mut yielded = false;
             loop {

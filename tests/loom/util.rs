@@ -33,3 +33,6 @@ pub(crate) mod current {
         None
     }
 }
+#[allow(dead_code)]
+#[path = "../../src/util/wake_state.rs"]
+pub(crate) mod wake_state;

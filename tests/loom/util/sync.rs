@@ -1,6 +1,7 @@
 //! The model's `crate::util::sync`: loom's atomics, and on top of them what the crate takes from
 //! other crates, in the same steps and with the same orderings as the original.
 
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr;
@@ -127,19 +128,19 @@ pub(crate) fn waker<W: ArcWake>(arc: Arc<W>) -> Waker {
 }
 
 /// As `futures_util::task::waker_ref`: a waker that is not counted.
-pub(crate) fn waker_ref<W: ArcWake>(arc: &Arc<W>) -> WakerRef<'_, W> {
+pub(crate) fn waker_ref<W: ArcWake>(arc: &Arc<W>) -> WakerRef<'_> {
     let data = std::sync::Arc::as_ptr(&arc.inner).cast();
     // SAFETY: as above, and it is not dropped.
     let waker = ManuallyDrop::new(unsafe { Waker::new(data, &Table::<W>::TABLE) });
-    WakerRef { waker, _arc: arc }
+    WakerRef { waker, _arc: PhantomData }
 }
 
-pub(crate) struct WakerRef<'a, W> {
+pub(crate) struct WakerRef<'a> {
     waker: ManuallyDrop<Waker>,
-    _arc: &'a Arc<W>,
+    _arc: PhantomData<&'a ()>,
 }
 
-impl<W> Deref for WakerRef<'_, W> {
+impl Deref for WakerRef<'_> {
     type Target = Waker;
 
     fn deref(&self) -> &Waker {
