@@ -53,6 +53,17 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The reasons without a value.
+    pub(crate) const PLAIN: &[Self] = &[
+        Self::Finished,
+        Self::Failed,
+        Self::Dropped,
+        Self::Done,
+        Self::Deadline,
+        Self::Panicked,
+        Self::Cancelled,
+    ];
+
     /// Creates a [`Cause`](Self::Cause) from an error or a string.
     ///
     /// # Examples

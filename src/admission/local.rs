@@ -17,22 +17,31 @@ use crate::util::sparse_queue::shrink;
 
 /// What a group without handles needs: numbers, and the children that wait.
 pub(super) struct Local<C> {
-    limit: Option<usize>,
-    /// How many children are in the set.
-    running: usize,
+    /// Holds if `has_limit`.
+    limit: usize,
+    has_limit: bool,
+    /// It has ended, and not by a stop.
+    finished: bool,
+    /// How many children may start without a further look. A cache: there may be room for more.
+    pub(super) fast_credit: u32,
     next_index: usize,
     ok: usize,
     failed: usize,
+    /// Of the children that had started.
     dropped: usize,
-    /// How many children may start without a further look. A cache: there may be room for more.
-    pub(super) fast_credit: usize,
+    /// `None` in a group in which no child has waited.
+    extra: Option<Box<Extra<C>>>,
+}
+
+/// What few groups need.
+struct Extra<C> {
     /// The children that wait, oldest first.
     waiting: VecDeque<C>,
     /// How many of `waiting`, from its front, have room since the limit was raised. They start
     /// before all others.
     admitted: usize,
-    /// It has ended, and not by a stop.
-    finished: bool,
+    /// How many children were dropped that had not started.
+    refused: usize,
     closed: Option<Arc<ClosedEvent>>,
     /// Of spawned children.
     ended: Option<Box<Ended>>,
@@ -41,27 +50,35 @@ pub(super) struct Local<C> {
 impl<C> Local<C> {
     pub(super) fn new() -> Self {
         Self {
-            limit: None,
-            running: 0,
+            limit: 0,
+            has_limit: false,
+            finished: false,
+            fast_credit: 0,
             next_index: 0,
             ok: 0,
             failed: 0,
             dropped: 0,
-            fast_credit: 0,
-            waiting: VecDeque::new(),
-            admitted: 0,
-            finished: false,
-            closed: None,
-            ended: None,
+            extra: None,
         }
+    }
+
+    fn extra(&mut self) -> &mut Extra<C> {
+        self.extra.get_or_insert_with(|| {
+            let waiting = VecDeque::new();
+            Box::new(Extra { waiting, admitted: 0, refused: 0, closed: None, ended: None })
+        })
     }
 
     /// Returns the same as a [`State`], and the children that wait.
     pub(super) fn into_state(self) -> (State, Slab<C>) {
-        let stats = Stats { running: self.running, ..self.told_stats() };
-        let Self { next_index, admitted, waiting, finished, closed, .. } = self;
-        let (mut state, mut children) = (State::resume(&stats, next_index), Slab::new());
-        state.finished = finished;
+        let stats = Stats { running: self.running(), ..self.told_stats() };
+        let mut state = State::resume(&stats, self.next_index);
+        state.finished = self.finished;
+        let mut children = Slab::new();
+        let Some(extra) = self.extra else {
+            return (state, children);
+        };
+        let Extra { waiting, admitted, closed, .. } = *extra;
         *state.closed_event() = closed;
         for (at, child) in waiting.into_iter().enumerate() {
             let child = QueuedChild { key: children.insert(child), options: None, join: None };
@@ -78,12 +95,18 @@ impl<C> Local<C> {
     // --- numbers
 
     pub(super) fn limit(&self) -> Option<usize> {
-        self.limit
+        self.has_limit.then_some(self.limit)
+    }
+
+    /// Returns how many children are in the set.
+    fn running(&self) -> usize {
+        self.next_index - self.ok - self.failed - self.dropped
     }
 
     pub(super) fn stats(&self) -> Stats {
         let mut stats = self.told_stats();
-        self.ended.iter().for_each(|ended| ended.apply(&mut stats));
+        let ended = self.extra.as_ref().and_then(|extra| extra.ended.as_ref());
+        ended.iter().for_each(|ended| ended.apply(&mut stats));
         stats
     }
 
@@ -94,78 +117,103 @@ impl<C> Local<C> {
 
     /// Returns the numbers as far as the policy was told.
     fn told_stats(&self) -> Stats {
-        let Self { limit, running, ok, failed, dropped, admitted, .. } = *self;
-        let queued = self.waiting.len() - admitted;
-        Stats { limit, queued, running: running + admitted, ok, failed, dropped }
+        let Self { ok, failed, dropped, .. } = *self;
+        let (running, limit) = (self.running(), self.limit());
+        let stats = Stats { limit, queued: 0, running, ok, failed, dropped };
+        match &self.extra {
+            None => stats,
+            Some(extra) => Stats {
+                queued: extra.waiting.len() - extra.admitted,
+                running: running + extra.admitted,
+                dropped: dropped + extra.refused,
+                ..stats
+            },
+        }
     }
 
     /// Returns `true` if a child was ever accepted.
     pub(super) fn has_accepted(&self) -> bool {
-        self.next_index > 0 || !self.waiting.is_empty() || self.dropped > 0
+        self.next_index > 0 || self.has_waiting() || self.told_stats().dropped > 0
     }
 
     pub(super) fn closed_event(&mut self) -> &mut Option<Arc<ClosedEvent>> {
-        &mut self.closed
+        &mut self.extra().closed
+    }
+
+    pub(super) fn closed(&self) -> Option<&Arc<ClosedEvent>> {
+        self.extra.as_ref()?.closed.as_ref()
     }
 
     /// Returns `true` if other code may wait for the end.
     pub(super) fn is_heard(&self) -> bool {
-        self.closed.is_some()
+        self.closed().is_some()
     }
 
     fn room(&self) -> usize {
-        self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.running + self.admitted))
+        let admitted = self.extra.as_ref().map_or(0, |extra| extra.admitted);
+        match self.limit() {
+            None => usize::MAX,
+            Some(limit) => limit.saturating_sub(self.running() + admitted),
+        }
     }
 
     // --- children that come
 
     /// Looks whether a newcomer may start, and how many may after it.
     pub(super) fn look_for_room(&mut self) -> bool {
-        self.fast_credit = if self.waiting.is_empty() { self.room() } else { 0 };
+        let room = if self.has_waiting() { 0 } else { self.room() };
+        self.fast_credit = u32::try_from(room).unwrap_or(u32::MAX);
         self.fast_credit > 0
     }
 
     /// Returns the index of a child that goes to the set now.
     #[inline]
     pub(super) fn start(&mut self) -> usize {
-        debug_assert!(self.admitted == 0, "admitted children start first");
-        self.running += 1;
+        debug_assert!(!self.has_admitted(), "admitted children start first");
         self.next_index += 1;
         self.next_index - 1
     }
 
     pub(super) fn enqueue(&mut self, child: C) {
-        self.waiting.push_back(child);
+        self.extra().waiting.push_back(child);
     }
 
     /// Counts a child that comes after a stop.
     pub(super) fn refuse(&mut self) {
-        self.dropped += 1;
+        self.extra().refused += 1;
     }
 
     // --- children that wait
 
     pub(super) fn set_limit(&mut self, limit: Option<usize>) {
-        self.limit = limit;
+        (self.has_limit, self.limit) = (limit.is_some(), limit.unwrap_or_default());
         self.fast_credit = 0;
     }
 
     /// Admits the children that wait, as many as there is room for.
     pub(super) fn admit_waiting(&mut self) {
-        self.admitted += self.room().min(self.waiting.len() - self.admitted);
+        let room = self.room();
+        if let Some(extra) = &mut self.extra {
+            extra.admitted += room.min(extra.waiting.len() - extra.admitted);
+        }
     }
 
+    #[inline]
     pub(super) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        self.extra.as_ref().is_some_and(|extra| !extra.waiting.is_empty())
     }
 
+    #[inline]
     pub(super) fn has_admitted(&self) -> bool {
-        self.admitted > 0
+        self.extra.as_ref().is_some_and(|extra| extra.admitted > 0)
     }
 
     /// Passes the admitted children to the executor, unless that has been done.
     pub(super) fn spawn_admitted<S: SpawnChild<C>>(&mut self, spawner: &S, spawns: &mut S::Spawns) {
-        for (child, index) in self.waiting.iter_mut().zip(self.next_index..).take(self.admitted) {
+        let Some(Extra { waiting, admitted, .. }) = self.extra.as_deref_mut() else {
+            return;
+        };
+        for (child, index) in waiting.iter_mut().zip(self.next_index..).take(*admitted) {
             spawner.start(child, index, None, spawns);
         }
     }
@@ -173,17 +221,18 @@ impl<C> Local<C> {
     /// Starts the next of the admitted children: returns its index. It is to be
     /// [taken](Self::take_started) next.
     pub(super) fn start_admitted(&mut self) -> Option<usize> {
-        self.admitted = self.admitted.checked_sub(1)?;
-        self.running += 1;
+        let extra = self.extra.as_mut()?;
+        extra.admitted = extra.admitted.checked_sub(1)?;
         self.next_index += 1;
         Some(self.next_index - 1)
     }
 
     /// Takes out the child that has started.
     pub(super) fn take_started(&mut self) -> C {
-        match self.waiting.pop_front() {
+        let waiting = &mut self.extra().waiting;
+        match waiting.pop_front() {
             Some(child) => {
-                shrink(&mut self.waiting);
+                shrink(waiting);
                 child
             }
             None => unreachable!("an admitted child waits"),
@@ -192,15 +241,16 @@ impl<C> Local<C> {
 
     /// Takes out the children that have no room, which count as dropped.
     pub(super) fn drop_queue(&mut self, dropped: &mut Vec<C>) {
-        self.dropped += self.waiting.len() - self.admitted;
-        dropped.extend(self.waiting.drain(self.admitted..));
+        if let Some(extra) = &mut self.extra {
+            extra.refused += extra.waiting.len() - extra.admitted;
+            dropped.extend(extra.waiting.drain(extra.admitted..));
+        }
     }
 
     // --- children that end
 
     #[inline]
     pub(super) fn finish(&mut self, outcome: Outcome) {
-        self.running -= 1;
         match outcome {
             Outcome::Ok => self.ok += 1,
             Outcome::Failed => self.failed += 1,
@@ -210,23 +260,23 @@ impl<C> Local<C> {
 
     /// Notes that a child has ended outside of the group's polls.
     pub(super) fn note_ended(&mut self, outcome: Outcome) {
-        self.ended.get_or_insert_default().note(outcome);
+        self.extra().ended.get_or_insert_default().note(outcome);
     }
 
     /// Forgets one of these, of which the policy was told.
     pub(super) fn forget_ended(&mut self, outcome: Outcome) {
-        self.ended.iter_mut().for_each(|ended| {
+        if let Some(ended) = self.extra.as_mut().and_then(|extra| extra.ended.as_mut()) {
             ended.forget(outcome);
-        });
+        }
     }
 
     pub(super) fn forget_notes(&mut self) {
-        self.ended = None;
+        self.extra.iter_mut().for_each(|extra| extra.ended = None);
     }
 
     /// Returns `true` if no child runs and none waits.
     pub(super) fn is_over(&self) -> bool {
-        self.running == 0 && self.waiting.is_empty()
+        self.running() == 0 && !self.has_waiting()
     }
 
     /// Returns `true` if no child runs and none waits, or `None` if newcomers are refused.
@@ -248,9 +298,8 @@ impl<C> Local<C> {
 
     /// Counts the running children as dropped.
     pub(super) fn close(&mut self) {
-        let Stats { ok, failed, dropped, .. } = self.stats();
-        let ended = self.ended.take().map_or(0, |ended| ended.count());
-        (self.ok, self.failed) = (ok, failed);
-        self.dropped = dropped + core::mem::take(&mut self.running) - ended;
+        let Stats { ok, failed, .. } = self.stats();
+        self.forget_notes();
+        (self.ok, self.failed, self.dropped) = (ok, failed, self.next_index - ok - failed);
     }
 }

@@ -76,8 +76,8 @@ pub(crate) struct Admission<C: Kind> {
     notes: EndNotes,
     /// The lock is for `&self` alone; the group's own task goes past it.
     storage: Mutex<Storage<C>>,
-    /// Holds children on their way to be spawned; empty between.
-    batch: VecDeque<(usize, C)>,
+    /// Holds children on their way to be spawned; empty between. Made on demand.
+    batch: Option<Box<VecDeque<(usize, C)>>>,
     spawner: Spawner<C>,
     /// Of results that may wait to be fetched without the room of their children.
     read_ahead: Option<Box<ReadAhead>>,
@@ -150,7 +150,7 @@ impl<C: Kind> Admission<C> {
             keeps_names: false,
             notes: EndNotes::Nothing,
             storage: Mutex::new(Storage::Local(Local::new())),
-            batch: VecDeque::new(),
+            batch: None,
             read_ahead: None,
             spawner,
             parent,
@@ -230,7 +230,7 @@ impl<C: Kind> Admission<C> {
     /// Cancels the token. Returns `true` if it was not cancelled before. A waker may panic in
     /// here.
     pub(crate) fn cancel(&mut self, reason: Reason) -> bool {
-        self.stop.set(reason)
+        self.stop.set(reason, &self.parent)
     }
 
     // --- building
@@ -509,13 +509,14 @@ impl<C: Kind> Admission<C> {
                 if shared.core.has_ready() {
                     if <Spawner<C>>::SPAWNS {
                         // The spawner is user code, which runs under no lock.
+                        let batch = &mut **self.batch.get_or_insert_default();
                         (shared.operations.take_ready)(shared, &mut |index, child| {
-                            self.batch.push_back((index, child));
+                            batch.push_back((index, child));
                         });
-                        for (index, child) in self.batch.drain(..) {
+                        for (index, child) in batch.drain(..) {
                             set.insert(child, index, &self.parent);
                         }
-                        shrink(&mut self.batch);
+                        shrink(batch);
                     } else {
                         (shared.operations.take_ready)(shared, &mut |index, child| {
                             set.insert(child, index, &self.parent);
@@ -908,7 +909,7 @@ impl<C: Kind> Admission<C> {
         }
         self.phase = Phase::Ended;
         let event = match self.storage.get_mut() {
-            Storage::Local(local) => local.closed_event().clone(),
+            Storage::Local(local) => local.closed().cloned(),
             Storage::Shared(shared) => shared.core.read(|state| {
                 state.set_phase(Phase::Ended);
                 state.closed_event().clone()

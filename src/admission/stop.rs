@@ -1,5 +1,6 @@
 //! A group's token: made when it is first asked for; cancelled, it wakes the group's task.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::Future;
 use core::pin::Pin;
@@ -13,9 +14,10 @@ use crate::util::wake_flag::notifier;
 
 /// Says that a group has stopped: by its token or, as long as it has none, by itself.
 pub(super) struct StopSignal {
-    token: LazyInit<GroupToken>,
-    /// Why the group stopped, if it did so before its token was asked for.
-    reason: Option<Reason>,
+    token: LazyInit<Box<GroupToken>>,
+    /// Why the group stopped, if it did so before its token was asked for: the reason's place among
+    /// the [plain](Reason::PLAIN) ones. For another reason the token is made.
+    reason: Option<u8>,
 }
 
 struct GroupToken {
@@ -28,16 +30,16 @@ struct GroupToken {
 
 impl StopSignal {
     pub(super) fn new(parent: &Arc<ParentWaker>) -> Self {
-        let make = || GroupToken::new(CancelToken::new(), parent);
+        let make = || Box::new(GroupToken::new(CancelToken::new(), parent));
         Self { token: LazyInit::new(make), reason: None }
     }
 
     /// Makes the token a child of another one. Returns `false` if it has been given out.
     pub(super) fn set_parent(&mut self, token: &CancelToken, parent: &Arc<ParentWaker>) -> bool {
         let untouched =
-            self.reason.is_none() && !self.token.get().is_some_and(GroupToken::is_given_out);
+            self.reason.is_none() && !self.token.get().is_some_and(|made| made.is_given_out());
         if untouched {
-            self.token = LazyInit::with_value(GroupToken::new(token.child(), parent));
+            self.token = LazyInit::with_value(Box::new(GroupToken::new(token.child(), parent)));
         }
         untouched
     }
@@ -45,10 +47,10 @@ impl StopSignal {
     pub(super) fn token(&self, parent: &Arc<ParentWaker>) -> &CancelToken {
         let made = self.token.get_or_init(|| {
             let token = CancelToken::new();
-            if let Some(reason) = &self.reason {
-                token.cancel_with(reason.clone());
+            if let Some(reason) = self.plain_reason() {
+                token.cancel_with(reason);
             }
-            GroupToken::new(token, parent)
+            Box::new(GroupToken::new(token, parent))
         });
         &made.token
     }
@@ -64,21 +66,27 @@ impl StopSignal {
     pub(super) fn reason(&self) -> Option<Reason> {
         match self.token.get() {
             Some(made) => made.token.reason(),
-            None => self.reason.clone(),
+            None => self.plain_reason(),
         }
+    }
+
+    fn plain_reason(&self) -> Option<Reason> {
+        Some(Reason::PLAIN[usize::from(self.reason?)].clone())
     }
 
     /// Cancels the token. Returns `true` if it was not cancelled before. A waker may panic in
     /// here.
-    pub(super) fn set(&mut self, reason: Reason) -> bool {
-        match self.token.get() {
-            Some(made) => made.token.cancel_with(reason),
-            None => {
-                let first = self.reason.is_none();
-                self.reason.get_or_insert(reason);
-                first
+    pub(super) fn set(&mut self, reason: Reason, parent: &Arc<ParentWaker>) -> bool {
+        if self.token.get().is_none() {
+            if self.reason.is_some() {
+                return false;
+            }
+            if let Some(plain) = Reason::PLAIN.iter().position(|it| *it == reason) {
+                self.reason = Some(plain as u8);
+                return true;
             }
         }
+        self.token(parent).cancel_with(reason)
     }
 }
 

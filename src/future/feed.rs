@@ -239,8 +239,9 @@ where
         budget: &mut Budget,
     ) -> Poll<Result<(), Payload>> {
         if D::CALLER == Caller::Handle {
+            self.parent.begin_poll(cx);
             // What notified it before is seen by the flag.
-            self.parent.begin_poll();
+            self.parent.take_ready();
         }
         let mut fed = match catch(|| self.as_mut().admit(driver, cx, budget)) {
             Ok(fed) => fed.map(Ok),

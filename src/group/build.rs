@@ -25,7 +25,7 @@ use crate::set::{BlockSet, Budget};
 use crate::spawned::{Locality, Spawned, SpawnedLocal, SpawnedSet, Spawner, keep};
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
-use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
+use crate::util::parent_waker::ParentWaker;
 
 // === constructors ===
 
@@ -377,7 +377,6 @@ where
         Self {
             admission,
             set,
-            ready: ReadyBlocks::default(),
             budget: Budget::new(),
             policy: Some(policy),
             panic: FirstPanic::default(),

@@ -254,14 +254,14 @@ impl<C: Kind, P, O> Group<C, P, O> {
     fn abort_polled(&mut self) {
         // The blocks may be in the middle of a round, so they are replaced rather than repaired.
         // Stale wakers of the old ones may cause a spurious wake-up.
-        let mut blocks = core::mem::replace(self.set.blocks(), BlockSet::new());
-        while let Some((index, dropped)) = blocks.drop_one() {
+        let blocks = core::mem::replace(self.set.blocks(), BlockSet::new());
+        blocks.drop_all(&mut |index, dropped| {
             self.admission.log_finished(index, Outcome::Dropped);
             if let Err(payload) = dropped {
                 self.panicked(payload);
             }
             self.admission.finish(index, Outcome::Dropped);
-        }
+        });
     }
 
     /// Returns `true` if children run, taken in or not.

@@ -26,7 +26,7 @@ use crate::set::Budget;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
-use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
+use crate::util::parent_waker::ParentWaker;
 
 /// A bounded set of fallible futures that run together, in the task that awaits it.
 ///
@@ -129,8 +129,6 @@ pub struct Group<
     admission: Admission<C>,
     /// The running children.
     set: C::Set,
-    /// The blocks with woken children that the poll in progress has not looked at.
-    ready: ReadyBlocks,
     /// What is left for the task's poll, which is over once the group, or a `go` or a `feed` of it,
     /// is pending.
     budget: Budget,
@@ -420,7 +418,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let retired = Self {
             admission: self.admission.retired(),
             set: self.set.empty(),
-            ready: ReadyBlocks::default(),
             policy: None,
             panic: FirstPanic::default(),
             hooks: None,
@@ -440,7 +437,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         Group {
             admission: core::mem::replace(&mut self.admission, retired),
             set: core::mem::replace(&mut self.set, empty),
-            ready: self.ready,
             budget: self.budget,
             policy: Some(policy),
             panic: core::mem::take(&mut self.panic),

@@ -29,7 +29,7 @@ use crate::child::{Children, Kind};
 use crate::observe::Outcome;
 use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
-use crate::set::{Budget, Part};
+use crate::set::{Batch, BlockSet, Budget, Part};
 use crate::token::CancelToken;
 use crate::util::current;
 use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
@@ -68,6 +68,8 @@ enum Stage {
 /// How far a round has come, kept outside of what a panic unwinds.
 struct Turn<R> {
     stage: Stage,
+    /// The children that are being polled.
+    batch: Batch,
     /// What the current child has returned, while its destructor runs.
     returned: Option<R>,
     /// The policy's verdict on that child is to stop.
@@ -123,7 +125,8 @@ where
         Extent::Newcomer => drive_newcomer::<C, P, O, FETCHED>,
     };
     loop {
-        let mut turn = Turn { stage: Stage::Group, returned: None, stop: None };
+        let (stage, batch) = (Stage::Group, Batch::default());
+        let mut turn = Turn { stage, batch, returned: None, stop: None };
         // One guard for all the children of the poll; the stage tells whose panic it was.
         match catch(|| drive(group, budget, &mut turn)) {
             Ok(driven) => return driven,
@@ -257,10 +260,11 @@ where
         let Group { set, admission, policy, hooks, .. } = &mut *group;
         let mut hooks = hooks.as_deref_mut().filter(|_| !PLAIN);
         let observed = hooks.as_ref().is_some_and(|hooks| hooks.is_observed());
-        let Turn { stage, returned, stop } = &mut *turn;
+        let Turn { stage, batch, returned, stop } = &mut *turn;
         *stage = Stage::Child;
         let over = set.blocks().poll_round(
             part,
+            batch,
             budget,
             returned,
             |child, index, cx| {
@@ -374,8 +378,8 @@ fn recover<C: Kind, P, O, R>(
         Stage::Group => resume(payload),
     };
     let blocks = group.set.blocks();
-    let (key, index) = blocks.interrupted();
-    blocks.recover_counts(budget);
+    let (key, index) = blocks.interrupted(&turn.batch);
+    blocks.recover_counts(&turn.batch, budget);
     if told.is_none() {
         // The value goes with the destructor's panic, which may be its own.
         let _ = catch(|| drop(turn.returned)).map_err(discard);
@@ -403,7 +407,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        self.begin_poll();
+        self.begin_poll(cx);
         let mut budget = self.budget;
         let answer = poll(self, cx, &mut budget);
         self.budget = budget;
@@ -418,7 +422,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut X, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        group(owner).begin_poll();
+        group(owner).begin_poll(cx);
         let mut budget = group(owner).budget;
         let answer = poll(owner, cx, &mut budget);
         group(owner).budget = budget;
@@ -444,10 +448,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         true
     }
 
-    #[cold]
+    #[inline]
     fn renew_budget(&mut self) {
-        let ready = self.ready.merge(self.admission.parent.peek_ready());
-        self.budget.renew(|| self.set.blocks().count_woken(ready));
+        let parent = &self.admission.parent;
+        self.budget.renew(|| self.set.blocks().count_woken(parent.peek_ready()));
     }
 
     /// Polls the child that a `go` has admitted, and goes through a round. There is budget for one
@@ -476,11 +480,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         (self.advance)(self, budget, Extent::Newcomer);
     }
 
-    fn begin_poll(&mut self) {
-        self.ready = self.ready.merge(self.admission.parent.begin_poll());
+    fn begin_poll(&mut self, cx: &mut Context<'_>) {
+        self.admission.parent.begin_poll(cx);
         if self.budget.has_ended() {
-            let ready = self.ready;
-            self.budget.renew(|| self.set.blocks().count_woken(ready));
+            self.renew_budget();
         }
         self.set.blocks().begin_turn();
         self.admission.begin_poll();
@@ -529,7 +532,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Starts the next round. Returns `false` if no child is to be polled.
     fn start_round(&mut self) -> bool {
-        let ready = core::mem::take(&mut self.ready).merge(self.admission.parent.take_ready());
+        let ready = self.admission.parent.take_ready();
         self.take_in();
         self.set.blocks().start_round(ready)
     }
@@ -565,7 +568,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             return;
         }
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
-            let is_meant = |index| indexes.binary_search(&index).is_ok();
+            let is_meant = &mut |index| indexes.binary_search(&index).is_ok();
             return self.set.blocks().add_to_round(is_meant);
         }
         // One that has reported by now is in the blocks, and its result is told.
@@ -576,9 +579,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Returns `true` if children may have been woken, or have come or completed meanwhile.
     fn is_notified(&mut self) -> bool {
-        self.ready.any()
-            || self.admission.parent.is_notified()
-            || self.admission.has_ready(&self.set)
+        self.admission.parent.is_notified() || self.admission.has_ready(&self.set)
     }
 
     /// Returns `true` if it is known at a glance that no child is left and none can come.
@@ -618,11 +619,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if pending {
             self.budget.end();
         }
-        // A notification before a round that took the whole poll is still to be looked at.
         let passed = pending && self.hooks.is_some() && self.poll_deadline();
         let left = self.admission.end_poll(has_waiter)
             || passed
-            || self.ready.any()
             || self.admission.has_ready(&self.set)
             || self.set.blocks().has_ready()
             || (self.hooks.is_some() && self.must_poll_timers());
@@ -781,12 +780,13 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.parent.disarm();
         self.cancel(Reason::Dropped);
         let unpolled = self.admission.abort(&mut self.set);
-        while let Some((index, dropped)) = self.set.blocks().drop_one() {
+        let blocks = core::mem::replace(self.set.blocks(), BlockSet::new());
+        blocks.drop_all(&mut |index, dropped| {
             if let Err(payload) = dropped {
                 self.panic.keep(payload);
             }
             self.admission.log_finished(index, Outcome::Dropped);
-        }
+        });
         for (whose, child) in unpolled {
             self.panic.guard(|| drop(child));
             self.admission.log_dropped(&whose);

@@ -4,7 +4,7 @@ use core::mem::needs_drop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::budget::{Budget, YIELDS};
+use super::budget::Budget;
 use super::child_waker::{ChildWaker, Lent, ReadyBits};
 use super::slots::{SlotMut, Slots};
 use crate::util::parent_waker::ParentWaker;
@@ -18,7 +18,7 @@ pub(super) const NO_BLOCK: u32 = u32::MAX;
 
 /// The children of one block that are polled one after another, for the case that one panics.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     pub(super) block: u32,
     /// The slot of the child that is being polled.
     pub(super) slot: u8,
@@ -57,9 +57,6 @@ pub(super) struct Block<C> {
     slots: Slots<C>,
     /// Slots without a child.
     vacant: usize,
-    /// Those of them that are behind all children that were never polled, and so may take the
-    /// next one: then it is polled after them.
-    insertable: usize,
     /// Children that were never polled.
     pub(super) unpolled: usize,
     /// Children that this round still polls.
@@ -88,7 +85,6 @@ impl<C> Block<C> {
             bits,
             slots: Slots::new(),
             vacant: usize::MAX,
-            insertable: usize::MAX,
             unpolled: 0,
             ready: 0,
             yielded: 0,
@@ -104,14 +100,16 @@ impl<C> Block<C> {
     /// Returns `true` if there is a slot that takes a child.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.insertable != 0
+        self.insertable() != 0
     }
 
-    /// Makes every vacant slot insertable again, if no unpolled child is left, so that there is no
-    /// order to keep.
-    pub(super) fn reset_insertable(&mut self) {
-        if self.unpolled == 0 {
-            self.insertable = self.vacant;
+    /// Returns the vacant slots behind all children that were never polled. These may take the next
+    /// child: then it is polled after them.
+    #[inline]
+    fn insertable(&self) -> usize {
+        match self.unpolled {
+            0 => self.vacant,
+            unpolled => self.vacant & (usize::MAX - 1) << unpolled.ilog2(),
         }
     }
 
@@ -130,12 +128,11 @@ impl<C> Block<C> {
     /// Puts a child into a slot; there is one that takes it.
     #[inline(always)]
     pub(super) fn insert_with(&mut self, make: impl FnOnce() -> C, index: usize) {
-        let at = self.insertable.trailing_zeros() as usize;
-        let bit = self.insertable & self.insertable.wrapping_neg();
+        let at = self.insertable().trailing_zeros() as usize;
+        let bit = 1 << at;
         let mut slot = self.slots.slot_or_add(at);
         slot.child.set(Some(make()));
         *slot.index = index;
-        self.insertable ^= bit;
         self.vacant ^= bit;
         self.unpolled |= bit;
     }
@@ -172,7 +169,7 @@ impl<C> Block<C> {
         let mut remaining = *todo & mask;
         let (mut left, mut freed) = (count, 0);
         let (mut yields, mut pended) = (budget.yields, budget.pended);
-        let suspects_pending = budget.suspects_pending();
+        let (suspects_pending, most_yields) = (budget.suspects_pending(), budget.most_yields());
         let mut go_on = true;
         while go_on && remaining != 0 && left != 0 {
             let lent = match bits {
@@ -227,7 +224,7 @@ impl<C> Block<C> {
                         yields -= 1;
                         go_on = yields != 0;
                     } else {
-                        pended += 1;
+                        pended = pended.saturating_add(1);
                     }
                     if keeps {
                         kept_by = Some(at);
@@ -235,7 +232,7 @@ impl<C> Block<C> {
                     }
                     continue;
                 };
-                (yields, pended) = (YIELDS, 0);
+                (yields, pended) = (most_yields, 0);
                 if needs_drop::<C>() {
                     // The value must outlast a panic of the child's destructor.
                     *returned = Some(value);
@@ -274,7 +271,7 @@ impl<C> Block<C> {
         }
         (budget.yields, budget.pended) = (yields, pended);
         let count = count - left;
-        budget.polls -= count;
+        budget.polls -= count as u16;
         (go_on, Polled { count, freed })
     }
 
@@ -291,7 +288,7 @@ impl<C> Block<C> {
 
     /// Returns the children that are not to be polled before they are woken, and whose index
     /// `is_meant`.
-    pub(super) fn find_waiting(&mut self, mut is_meant: impl FnMut(usize) -> bool) -> usize {
+    pub(super) fn find_waiting(&mut self, is_meant: &mut dyn FnMut(usize) -> bool) -> usize {
         let busy = self.unpolled | self.ready | self.yielded | self.deferred;
         bits(self.occupied() & !busy)
             .filter(|&at| is_meant(self.child_index(at)))

@@ -9,23 +9,27 @@
 //! wakers of such children, and wake them after the task's poll, as tokio's does. At first they
 //! look like children that wait. So when a poll begins, those that became pending at the end of
 //! the last one are looked at: if most of them have been woken meanwhile, then a child that is
-//! pending counts as one that has yielded, until a poll comes to its end by itself.
+//! pending counts as one that has yielded, and [`PENDED`] in a row end the poll, until a poll comes
+//! to its end by itself.
 
 /// How many children one poll polls, however many are ready.
-const POLLS: usize = 4096;
+const POLLS: u16 = 4096;
 
 /// How many children in a row may yield.
-pub(super) const YIELDS: usize = 32;
+const YIELDS: u8 = 32;
+
+/// How many may be pending in a row while these count as having yielded.
+const PENDED: u8 = 8;
 
 /// What is left for one poll of the owner's task.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     /// How many polls of children are left.
-    pub(crate) polls: usize,
+    pub(crate) polls: u16,
     /// How many more children may yield before one finishes.
-    pub(super) yields: usize,
+    pub(super) yields: u8,
     /// How many children in a row were pending and have not yielded.
-    pub(super) pended: usize,
+    pub(super) pended: u16,
     /// Those count as having yielded.
     suspects_pending: bool,
     /// The task's poll is over.
@@ -42,6 +46,12 @@ impl Budget {
         self.polls == 0 || self.yields == 0
     }
 
+    /// Returns how many children may yield after one has finished.
+    #[inline]
+    pub(super) fn most_yields(&self) -> u8 {
+        if self.suspects_pending { PENDED } else { YIELDS }
+    }
+
     /// Lets one child more yield, if none may.
     pub(crate) fn permit_a_yield(&mut self) {
         self.yields = self.yields.max(1);
@@ -50,7 +60,7 @@ impl Budget {
     /// Returns how many children can be polled for certain.
     #[inline]
     pub(super) fn most(&self) -> u32 {
-        self.polls.min(self.yields) as u32
+        u32::from(self.polls.min(self.yields.into()))
     }
 
     #[inline]
@@ -73,9 +83,10 @@ impl Budget {
     /// Begins the task's next poll. `count_woken` returns how many children were woken since the
     /// last one.
     pub(crate) fn renew(&mut self, count_woken: impl FnOnce() -> usize) {
-        let pended = self.pended;
+        let pended = usize::from(self.pended);
         let suspects_pending = self.suspects_pending
-            || (pended >= YIELDS && count_woken().saturating_mul(4) >= pended * 3);
+            || (pended >= YIELDS.into() && count_woken().saturating_mul(4) >= pended * 3);
         *self = Self { suspects_pending, ..Self::new() };
+        self.yields = self.most_yields();
     }
 }

@@ -14,16 +14,19 @@
 //! has *yielded*: it is polled again in the next turn, or in a later one if the round goes on that
 //! long. A turn may end within a round; the next turn goes on there.
 //!
+//! As long as the first block has been enough, its masks say everything, and there is no queue.
+//! With the second block the set gets its [`Many`], which lists blocks by what they have to do.
+//!
 //! # Invariants
 //!
 //! - A slot has a child exactly if its block's `vacant` has no bit for it; its `child` is
 //!   then `Some`. `len` counts the children.
 //! - The unpolled children of a block are in slots in the order in which they came: a block takes
-//!   a child only into a slot behind them all. Each block that takes a child is the `current` one
-//!   or in `with_room`, once, and then its `in_with_room` is set; or it takes one only since the
-//!   batch that is being polled.
-//! - A block is in `round` exactly while its `ready` is not 0; likewise with `yielded` and
-//!   `deferred`.
+//!   a child only into a slot behind them all. With `many`, each block that takes a child is the
+//!   `current` one or in `with_room`, once, and then its `in_with_room` is set; or it takes one
+//!   only since the batch that is being polled.
+//! - With `many`, a block is in `round` exactly while its `ready` is not 0; likewise with `yielded`
+//!   and `deferred`.
 //! - `ready`, `yielded`, `deferred` and `unpolled` have bits of occupied slots only, and no two of
 //!   them the same.
 
@@ -42,7 +45,8 @@ use core::mem::take;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use self::block::{Batch, Polled, SLOTS};
+pub(crate) use self::block::Batch;
+use self::block::{Polled, SLOTS, bits};
 use self::blocks::Blocks;
 pub(crate) use self::budget::Budget;
 use self::many::Many;
@@ -74,7 +78,6 @@ pub struct BlockSet<C> {
     unpolled_in_round: usize,
     /// How many children there are.
     len: usize,
-    batch: Batch,
     /// What the children wake. `None` before the first child.
     parent: Option<Arc<ParentWaker>>,
 }
@@ -87,14 +90,7 @@ impl<C> fmt::Debug for BlockSet<C> {
 
 impl<C> BlockSet<C> {
     pub(crate) fn new() -> Self {
-        Self {
-            blocks: Blocks::new(),
-            many: None,
-            unpolled_in_round: 0,
-            len: 0,
-            batch: Batch::default(),
-            parent: None,
-        }
+        Self { blocks: Blocks::new(), many: None, unpolled_in_round: 0, len: 0, parent: None }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -128,7 +124,9 @@ impl<C> BlockSet<C> {
     #[inline]
     fn find_block(&mut self, parent: &Arc<ParentWaker>) -> usize {
         let current = self.many.as_ref().map_or(0, |many| many.current);
-        if self.parent.is_some() && self.blocks.block(current).has_room() {
+        // It may have been given back.
+        let has_room = self.blocks.get_mut(current).is_some_and(|block| block.has_room());
+        if has_room && self.parent.is_some() {
             return current;
         }
         self.add_room(parent)
@@ -192,7 +190,7 @@ impl<C> BlockSet<C> {
     }
 
     /// Adds to the round the children that wait for a wake-up, and whose index `is_meant`.
-    pub(crate) fn add_to_round(&mut self, is_meant: impl FnMut(usize) -> bool) {
+    pub(crate) fn add_to_round(&mut self, is_meant: &mut dyn FnMut(usize) -> bool) {
         match &mut self.many {
             None => {
                 let first = &mut self.blocks.first;
@@ -202,8 +200,9 @@ impl<C> BlockSet<C> {
         }
     }
 
-    /// Returns how many children were woken of which the rounds do not know yet; `ready` is what
-    /// the `ParentWaker` tells.
+    /// Returns how many children were woken, about, of which the rounds do not know yet; `ready` is
+    /// what the `ParentWaker` tells.
+    #[cold]
     pub(crate) fn count_woken(&mut self, ready: ReadyBlocks) -> usize {
         match (&self.many, &self.parent) {
             (_, None) => 0,
@@ -241,29 +240,30 @@ impl<C> BlockSet<C> {
     /// [is a turn](Self::is_simple_turn).
     ///
     /// A child that panics, in its poll or its destructor, is the
-    /// [`interrupted`](Self::interrupted) one, and must be [removed](Self::remove). If its
-    /// destructor panicked, `returned` holds its value.
+    /// [`interrupted`](Self::interrupted) one of the batch, and must be [removed](Self::remove). If
+    /// its destructor panicked, `returned` holds its value.
     #[inline]
     pub(crate) fn poll_round<R>(
         &mut self,
         part: Part,
+        batch: &mut Batch,
         budget: &mut Budget,
         returned: &mut Option<R>,
         mut poll: impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
         mut on_done: impl FnMut(usize, R) -> bool,
     ) -> bool {
         loop {
-            let Some((mask, count)) = self.begin_batch(part) else {
+            let Some((mask, count)) = self.begin_batch(part, batch) else {
                 return true;
             };
-            let Self { blocks, batch, parent: Some(parent), .. } = self else {
+            let Self { blocks, parent: Some(parent), .. } = self else {
                 return true;
             };
             let block = blocks.block(batch.block as usize);
-            let scope = (mask, count.min(budget.polls));
+            let scope = (mask, count.min(budget.polls.into()));
             let (go_on, polled) =
                 block.poll(parent, batch, scope, budget, returned, &mut poll, &mut on_done);
-            self.end_batch(&polled);
+            self.end_batch(batch, &polled);
             let is_over = !self.is_in_round();
             if !go_on || budget.polls == 0 || is_over {
                 return is_over;
@@ -277,9 +277,8 @@ impl<C> BlockSet<C> {
     /// Prepares the next batch. Returns which children of a block it is of, and how many of them
     /// there are at most, or `None` if there is none.
     #[inline]
-    fn begin_batch(&mut self, part: Part) -> Option<(usize, usize)> {
+    fn begin_batch(&mut self, part: Part, batch: &mut Batch) -> Option<(usize, usize)> {
         // One by one: the other fields are set while the batch is polled.
-        let batch = &mut self.batch;
         batch.detached = part != Part::Round;
         batch.unpolled = false;
         batch.others = 0;
@@ -318,12 +317,12 @@ impl<C> BlockSet<C> {
 
     /// Updates what the set knows after a batch of children was polled.
     #[inline]
-    fn end_batch(&mut self, polled: &Polled) {
+    fn end_batch(&mut self, batch: &Batch, polled: &Polled) {
         if self.many.is_some() {
-            return self.end_batch_of_many(polled);
+            return self.end_batch_of_many(batch, polled);
         }
         let first = &mut self.blocks.first;
-        first.ready |= take(&mut self.batch.others);
+        first.ready |= batch.others;
         self.unpolled_in_round &= first.unpolled;
         self.free_slots(polled.freed);
     }
@@ -331,7 +330,6 @@ impl<C> BlockSet<C> {
     /// Records that `count` slots of the first block, which is the only one, have been freed.
     #[inline]
     fn free_slots(&mut self, count: usize) {
-        self.blocks.first.reset_insertable();
         self.len -= count;
         if Self::RETAINED == 0 && self.len == 0 {
             self.reset();
@@ -365,18 +363,18 @@ impl<C> BlockSet<C> {
     }
 
     /// Updates what the set knows after a panic.
-    pub(crate) fn recover_counts(&mut self, budget: &mut Budget) {
+    pub(crate) fn recover_counts(&mut self, batch: &Batch, budget: &mut Budget) {
         let Some(parent) = &self.parent else { return };
-        let block = self.blocks.block(self.batch.block as usize);
-        let polled = block.recover(&self.batch, parent);
-        budget.polls -= polled.count;
-        self.end_batch(&polled);
+        let block = self.blocks.block(batch.block as usize);
+        let polled = block.recover(batch, parent);
+        budget.polls -= polled.count as u16;
+        self.end_batch(batch, &polled);
     }
 
     /// Returns the slot of the child that was being polled or dropped when a panic came, and its
     /// index, which is known even if the child is gone.
-    pub(crate) fn interrupted(&mut self) -> (SlotKey, usize) {
-        let (block, slot) = (self.batch.block as usize, usize::from(self.batch.slot));
+    pub(crate) fn interrupted(&mut self, batch: &Batch) -> (SlotKey, usize) {
+        let (block, slot) = (batch.block as usize, usize::from(batch.slot));
         (SlotKey { block, slot }, self.blocks.block(block).child_index(slot))
     }
 
@@ -391,23 +389,18 @@ impl<C> BlockSet<C> {
         }
     }
 
-    /// Drops any one of the children. Returns its index, and the panic of its destructor, or
-    /// `None` if there is no child. For a set that is not used any more.
-    pub(crate) fn drop_one(&mut self) -> Option<(usize, Result<(), Payload>)> {
-        let parent = self.parent.as_ref()?;
-        loop {
-            let block = self.blocks.last_mut();
-            let occupied = block.occupied();
-            if occupied != 0 {
-                let slot = SLOTS - 1 - occupied.leading_zeros() as usize;
+    /// Drops all children. Calls `on_dropped` with the index of each, and the panic of its
+    /// destructor.
+    pub(crate) fn drop_all(self, on_dropped: &mut dyn FnMut(usize, Result<(), Payload>)) {
+        let Some(parent) = &self.parent else { return };
+        for mut block in self.blocks.into_iter() {
+            for slot in bits(block.occupied()) {
+                let index = block.child_index(slot);
                 let dropped = catch(|| block.remove(slot, parent));
                 if dropped.is_err() {
                     block.remove(slot, parent);
                 }
-                return Some((block.child_index(slot), dropped));
-            }
-            if !self.blocks.pop() {
-                return None;
+                on_dropped(index, dropped);
             }
         }
     }

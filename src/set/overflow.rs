@@ -60,8 +60,9 @@ impl Overflow {
         self.regions.as_ref().is_some_and(|regions| regions.has_grown)
     }
 
-    /// Calls `visit` with each block of a region that may have woken children.
-    pub(super) fn peek(&self, mut visit: impl FnMut(usize)) {
+    /// Calls `visit` with each block that may have woken children, and leaves them so.
+    pub(super) fn peek(&self, ready: ReadyBlocks, visit: &mut dyn FnMut(usize)) {
+        bits(ready.blocks()).for_each(&mut *visit);
         for (region, word) in self.regions.iter().flat_map(|regions| &regions.bits).enumerate() {
             let first = DIRECT_BLOCKS + region * SLOTS;
             bits(word.peek()).for_each(|block| visit(first + block));

@@ -1,7 +1,6 @@
 //! The storage of children: pinned in boxes, eight together if they are small.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::pin::Pin;
 
 use pin_project_lite::pin_project;
@@ -55,7 +54,7 @@ enum Chunk<C> {
 pub(super) struct Slots<C> {
     /// Apart from the others, so that a small group allocates no list of them.
     first: Option<Chunk<C>>,
-    others: Vec<Option<Chunk<C>>>,
+    others: Box<[Option<Chunk<C>>]>,
 }
 
 impl<C> Slot<C> {
@@ -94,7 +93,7 @@ impl<C> Chunk<C> {
 
 impl<C> Slots<C> {
     pub(super) fn new() -> Self {
-        Self { first: None, others: Vec::new() }
+        Self { first: None, others: Box::default() }
     }
 
     /// Returns a slot of a chunk that exists.
@@ -130,7 +129,9 @@ impl<C> Slots<C> {
             None => self.first = Some(Chunk::new()),
             Some(chunk) => {
                 if chunk >= self.others.len() {
-                    self.others.resize_with(chunk + 1, || None);
+                    // To twice the length, or to all that a block has.
+                    let len = (2 * chunk).clamp(3, SLOTS / Chunk::<C>::LEN - 1);
+                    self.resize_others(len);
                 }
                 self.others[chunk] = Some(Chunk::new());
             }
@@ -151,10 +152,19 @@ impl<C> Slots<C> {
                 *chunk = None;
             }
         }
-        while let Some(None) = self.others.last() {
-            self.others.pop();
+        let last = self.others.iter().rposition(Option::is_some);
+        self.resize_others(last.map_or(0, |last| last + 1));
+    }
+
+    fn resize_others(&mut self, len: usize) {
+        let mut others = core::mem::take(&mut self.others).into_vec();
+        if len < others.len() {
+            others.truncate(len);
+        } else {
+            others.reserve_exact(len - others.len());
+            others.resize_with(len, || None);
         }
-        self.others.shrink_to_fit();
+        self.others = others.into_boxed_slice();
     }
 }
 

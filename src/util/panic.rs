@@ -39,9 +39,10 @@ pub(crate) fn unwinding() -> bool {
     return false;
 }
 
-/// The first panic of several; later ones are discarded.
+/// The first panic of several; later ones are discarded. (Boxed once more, so that it is small as
+/// long as there is none.)
 #[derive(Debug, Default)]
-pub(crate) struct FirstPanic(Option<Payload>);
+pub(crate) struct FirstPanic(Option<Box<Payload>>);
 
 impl FirstPanic {
     /// Runs `f`, and keeps its panic if it is the first.
@@ -51,7 +52,7 @@ impl FirstPanic {
 
     pub(crate) fn keep(&mut self, payload: Payload) {
         if self.0.is_none() {
-            self.0 = Some(payload);
+            self.0 = Some(Box::new(payload));
         } else {
             discard(payload);
         }
@@ -62,19 +63,19 @@ impl FirstPanic {
     }
 
     pub(crate) fn take(&mut self) -> Option<Payload> {
-        self.0.take()
+        self.0.take().map(|payload| *payload)
     }
 
     /// Drops the panic that was kept.
     pub(crate) fn discard(&mut self) {
-        if let Some(payload) = self.0.take() {
+        if let Some(payload) = self.take() {
             discard(payload);
         }
     }
 
     /// Throws the panic that was kept, unless the thread unwinds already: for destructors.
     pub(crate) fn throw(&mut self) {
-        if let Some(payload) = self.0.take() {
+        if let Some(payload) = self.take() {
             if unwinding() { discard(payload) } else { resume(payload) }
         }
     }

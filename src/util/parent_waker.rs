@@ -103,9 +103,17 @@ impl ParentWaker {
         }
     }
 
-    /// Begins a poll: until it ends, notifications wake no task. Takes the earlier ones.
-    pub(crate) fn begin_poll(&self) -> ReadyBlocks {
-        ReadyBlocks(self.state.swap(POLLING, Ordering::AcqRel) & !POLLING)
+    /// Begins a poll: until it ends, notifications wake no task.
+    ///
+    /// If the clone of the task's waker panics, nothing has changed.
+    pub(crate) fn begin_poll(&self, cx: &Context<'_>) {
+        if self.is_notified() {
+            // The notification has taken the last waker, or is about to. Otherwise there may be
+            // nothing to wait for at the end.
+            self.task.replace(cx.waker());
+        }
+        // It orders nothing: what a notification releases is acquired by who takes it.
+        self.state.fetch_or(POLLING, Ordering::Relaxed);
     }
 
     /// Lets no notification through any more, and drops the task's waker: there will be no work.
@@ -186,9 +194,5 @@ impl ReadyBlocks {
     /// Returns the blocks that have work, a bit each.
     pub(crate) fn blocks(self) -> usize {
         self.0 >> 2
-    }
-
-    pub(crate) fn merge(self, later: Self) -> Self {
-        Self(self.0 | later.0)
     }
 }

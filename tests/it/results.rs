@@ -762,6 +762,7 @@ fn after_a_streams_panic_children_wake_the_task_as_before() {
     tap.put(9);
     assert_eq!(task.wakes(), 1);
     assert_eq!(panic_message(|| next(&task, &mut results)), "the stream");
+    assert!(next(&task, &mut results).is_pending());
     gate.open(0);
     assert_eq!(task.wakes(), 2);
     assert_eq!(available(&task, &mut results), [Ok(0)]);

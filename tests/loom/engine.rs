@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::set::{BlockSet, Budget, Part};
-use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
+use crate::set::{Batch, BlockSet, Budget, Part};
+use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::Arc;
 
 /// What a child does when it is polled.
@@ -21,7 +21,6 @@ std::thread_local! {
 pub(crate) struct Engine<'a> {
     pub(crate) parent: Arc<ParentWaker>,
     set: BlockSet<Child<'a>>,
-    ready: ReadyBlocks,
     children: usize,
     _handle: Option<Arc<ParentWaker>>,
 }
@@ -33,7 +32,6 @@ impl<'a> Engine<'a> {
             _handle: HAS_HANDLES.get().then(|| Arc::clone(&parent)),
             parent,
             set: BlockSet::new(),
-            ready: ReadyBlocks::default(),
             children: 0,
         }
     }
@@ -45,15 +43,15 @@ impl<'a> Engine<'a> {
 
     /// Polls as a group does; the group resolves when it has no child left.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.begin();
+        self.begin(cx);
         self.advance();
         let pending = !self.set.is_empty();
         self.end(cx, pending);
         if pending { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    pub(crate) fn begin(&mut self) {
-        self.ready = self.ready.merge(self.parent.begin_poll());
+    pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
+        self.parent.begin_poll(cx);
         self.set.begin_turn();
     }
 
@@ -62,7 +60,7 @@ impl<'a> Engine<'a> {
         let mut empty = 0;
         loop {
             if !self.set.is_in_round() {
-                let ready = core::mem::take(&mut self.ready).merge(self.parent.take_ready());
+                let ready = self.parent.take_ready();
                 if !self.set.start_round(ready) {
                     empty += 1;
                     if empty > 2 || !self.parent.is_notified() {
@@ -75,6 +73,7 @@ impl<'a> Engine<'a> {
             let poll = |child: Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| child.get_mut()(cx);
             let over = self.set.poll_round(
                 Part::Round,
+                &mut Batch::default(),
                 &mut { Budget::new() },
                 &mut None,
                 poll,

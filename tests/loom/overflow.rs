@@ -52,16 +52,16 @@ impl<'a> OverflowBlocks<'a> {
 
     /// Polls as a group does, with the set's `start_round` and `gather` written again.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut ready = self.parent.begin_poll();
+        self.parent.begin_poll(cx);
         for block in &mut self.blocks {
             block.ready |= core::mem::take(&mut block.yielded);
         }
         loop {
-            ready = ready.merge(self.parent.take_ready());
+            let ready = self.parent.take_ready();
             let unpolled = core::mem::take(&mut self.unpolled);
             if ready.any() || self.overflow.has_grown() {
                 let blocks = &mut self.blocks;
-                self.overflow.gather(core::mem::take(&mut ready), |number| {
+                self.overflow.gather(ready, |number| {
                     let block = &mut blocks[number - DIRECT_BLOCKS];
                     block.ready |= block.take_woken(&self.parent);
                 });

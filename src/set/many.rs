@@ -1,0 +1,283 @@
+//! What a set with several blocks knows of them, beyond what each knows of its children.
+
+use alloc::vec::Vec;
+
+use super::BlockSet;
+use super::block::{Batch, Block, Polled, SLOTS};
+use super::blocks::Blocks;
+use super::budget::Budget;
+use super::lists::{BlockList, RunQueue};
+use super::overflow::Overflow;
+use super::slots::slots_in;
+use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
+use crate::util::sync::Arc;
+
+/// How many blocks a set retains for the children to come, if they are small.
+const RETAINED_BLOCKS: usize = 16;
+
+/// What these take at most, in bytes, for larger children.
+const RETAINED_BYTES: usize = 256 << 10;
+
+pub(super) struct Many {
+    overflow: Overflow,
+    /// The block that gets the next child, if it takes one.
+    pub(super) current: usize,
+    /// Other blocks that take children.
+    with_room: Vec<usize>,
+    /// Once there are no more children than this, memory is given back. It is half of what there
+    /// were when that was last done, or when a block was added.
+    low: usize,
+    /// The blocks of the children that were inserted and not yet polled, oldest first.
+    pub(super) unpolled: RunQueue,
+    /// Those of them that were there when the round began.
+    pub(super) unpolled_in_round: RunQueue,
+    /// The blocks that this round still has to visit.
+    pub(super) round: BlockList,
+    /// The blocks with children that have yielded in this turn.
+    pub(super) yielded: BlockList,
+    /// The blocks with children that had yielded when this turn began.
+    pub(super) deferred: BlockList,
+}
+
+impl Many {
+    /// Returns what there is to know of a first block, of which the children of `in_round` were
+    /// never polled and are in the round.
+    pub(super) fn of<C>(blocks: &mut Blocks<C>, in_round: usize) -> Self {
+        let mut many = Self {
+            overflow: Overflow::default(),
+            current: 0,
+            with_room: Vec::new(),
+            low: 0,
+            unpolled: RunQueue::default(),
+            unpolled_in_round: RunQueue::default(),
+            round: BlockList::default(),
+            yielded: BlockList::default(),
+            deferred: BlockList::default(),
+        };
+        let first = &mut blocks.first;
+        many.unpolled.push_many(0, (first.unpolled & !in_round).count_ones());
+        many.unpolled_in_round.push_many(0, in_round.count_ones());
+        let (ready, deferred) = (first.ready, first.deferred);
+        first.in_yielded = first.yielded != 0;
+        if first.in_yielded {
+            many.yielded.push(blocks, 0, |block| &mut block.next_yielded);
+        }
+        if ready != 0 {
+            many.round.push(blocks, 0, |block| &mut block.next);
+        }
+        if deferred != 0 {
+            many.deferred.push(blocks, 0, |block| &mut block.next_deferred);
+        }
+        many
+    }
+
+    /// Makes a block that takes a child the current one, of a set with `len` children.
+    #[cold]
+    pub(super) fn find_room<C>(
+        &mut self,
+        blocks: &mut Blocks<C>,
+        len: usize,
+        parent: &Arc<ParentWaker>,
+    ) {
+        self.current = self.with_room.pop().unwrap_or_else(|| {
+            self.low = self.low.max(len / 2);
+            blocks.add(|number| Block::new(Some(self.overflow.add(number, parent))))
+        });
+        blocks.block(self.current).in_with_room = false;
+    }
+
+    pub(super) fn begin_turn<C>(&mut self, blocks: &mut Blocks<C>) {
+        while let Some(number) = self.yielded.pop(blocks, |block| &mut block.next_yielded) {
+            let block = blocks.block(number);
+            let before = block.deferred;
+            block.deferred |= core::mem::take(&mut block.yielded);
+            block.in_yielded = false;
+            if before == 0 {
+                self.deferred.push(blocks, number, |block| &mut block.next_deferred);
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_in_round(&self) -> bool {
+        !self.round.is_empty() || !self.unpolled_in_round.is_empty()
+    }
+
+    pub(super) fn start_round<C>(
+        &mut self,
+        blocks: &mut Blocks<C>,
+        ready: ReadyBlocks,
+        parent: &Arc<ParentWaker>,
+    ) {
+        // All children that have yielded are in one round, or some would be polled more often.
+        while self.yielded.is_empty() {
+            let next = self.deferred.pop(blocks, |block| &mut block.next_deferred);
+            let Some(number) = next else { break };
+            let block = blocks.block(number);
+            block.ready = core::mem::take(&mut block.deferred);
+            self.round.push(blocks, number, |block| &mut block.next);
+        }
+        if ready.any() || self.overflow.has_grown() {
+            self.gather(blocks, ready, parent);
+        }
+        core::mem::swap(&mut self.unpolled, &mut self.unpolled_in_round);
+    }
+
+    /// Adds the children that have been woken to the round.
+    fn gather<C>(&mut self, blocks: &mut Blocks<C>, ready: ReadyBlocks, parent: &Arc<ParentWaker>) {
+        let Self { round, overflow, .. } = self;
+        overflow.gather(ready, |number| {
+            let Some(block) = blocks.get_mut(number) else {
+                return;
+            };
+            let (woken, before) = (block.take_woken(parent), block.ready);
+            block.ready |= woken;
+            if before == 0 && woken != 0 {
+                round.push(blocks, number, |block| &mut block.next);
+            }
+        });
+    }
+
+    pub(super) fn add_to_round<C>(
+        &mut self,
+        blocks: &mut Blocks<C>,
+        is_meant: &mut dyn FnMut(usize) -> bool,
+    ) {
+        let mut found = Vec::new();
+        blocks.for_each(&mut |number, block| {
+            let before = block.ready;
+            block.ready |= block.find_waiting(is_meant);
+            if before == 0 && block.ready != 0 {
+                found.push(number);
+            }
+        });
+        for number in found {
+            self.round.push(blocks, number, |block| &mut block.next);
+        }
+    }
+
+    pub(super) fn count_woken<C>(
+        &self,
+        blocks: &mut Blocks<C>,
+        ready: ReadyBlocks,
+        parent: &ParentWaker,
+    ) -> usize {
+        let mut count = 0;
+        self.overflow.peek(ready, &mut |number| {
+            count += blocks.get_mut(number).map_or(0, |block| block.count_woken(parent));
+        });
+        count
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        self.is_in_round()
+            || !self.yielded.is_empty()
+            || !self.deferred.is_empty()
+            || !self.unpolled.is_empty()
+    }
+
+    pub(super) fn has_newcomer(&self) -> bool {
+        !self.unpolled.is_empty() || !self.unpolled_in_round.is_empty()
+    }
+
+    /// Removes the newest child from the queues, and those of its block that have yielded, if
+    /// `with_yielded`. Returns the block, and its children that have yielded.
+    pub(super) fn detach_newest<C>(
+        &mut self,
+        blocks: &mut Blocks<C>,
+        with_yielded: bool,
+    ) -> Option<(usize, usize)> {
+        let number = match self.unpolled.pop_last() {
+            None => self.unpolled_in_round.pop_last()?,
+            Some(number) => number,
+        };
+        let block = blocks.block(number);
+        let mut yielded = 0;
+        if with_yielded && block.in_yielded {
+            block.in_yielded = false;
+            yielded = core::mem::take(&mut block.yielded);
+            self.yielded = BlockList::default();
+        }
+        Some((number, yielded))
+    }
+
+    pub(super) fn is_simple_turn<C>(&self, blocks: &mut Blocks<C>, budget: &Budget) -> bool {
+        let Some(number) = self.unpolled.only() else {
+            return false;
+        };
+        self.yielded.has_no_other(number)
+            && !self.is_in_round()
+            && self.deferred.is_empty()
+            && blocks.block(number).yielded.count_ones() < budget.most()
+    }
+}
+
+impl<C> BlockSet<C> {
+    /// How many blocks are retained for the children to come.
+    pub(super) const RETAINED: usize = {
+        let blocks = slots_in::<C>(RETAINED_BYTES) / SLOTS;
+        if blocks < RETAINED_BLOCKS { blocks } else { RETAINED_BLOCKS }
+    };
+
+    /// Updates the queues of the blocks after a batch.
+    pub(super) fn end_batch_of_many(&mut self, batch: &Batch, polled: &Polled) {
+        let number = batch.block as usize;
+        let Some(many) = &mut self.many else { return };
+        let block = self.blocks.block(number);
+        let has_yielded = block.yielded != 0 && !block.in_yielded;
+        block.in_yielded |= has_yielded;
+        if batch.detached {
+            let is_left = block.ready != 0 && batch.others == 0;
+            block.ready |= batch.others;
+            if is_left {
+                many.round.push(&mut self.blocks, number, |block| &mut block.next);
+            }
+        } else if batch.unpolled {
+            many.unpolled_in_round.pop_many(polled.count);
+        } else if block.ready == 0 {
+            many.round.pop(&mut self.blocks, |block| &mut block.next);
+        }
+        if has_yielded {
+            many.yielded.push(&mut self.blocks, number, |block| &mut block.next_yielded);
+        }
+        // When unpolled children were polled, slots before them may take children again.
+        if batch.unpolled || batch.detached || polled.freed != 0 {
+            self.free_slots_of_many(number, polled.freed);
+        }
+    }
+
+    /// Records that `count` slots of a block have been freed.
+    pub(super) fn free_slots_of_many(&mut self, number: usize, count: usize) {
+        let Some(many) = &mut self.many else { return };
+        let block = self.blocks.block(number);
+        if !block.in_with_room && number != many.current && block.has_room() {
+            block.in_with_room = true;
+            many.with_room.push(number);
+        }
+        self.len -= count;
+        if self.len <= many.low && self.blocks.len() > Self::RETAINED {
+            self.trim();
+        }
+    }
+
+    /// Gives back what no child needs. It goes through all blocks: since it was last called, about
+    /// as many children have gone.
+    #[cold]
+    fn trim(&mut self) {
+        if self.len == 0 {
+            return self.reset();
+        }
+        let Self { blocks, many, len, .. } = self;
+        let Some(many) = many else { return };
+        many.low = *len / 2;
+        let Many { with_room, current, .. } = &mut **many;
+        *with_room = Vec::new();
+        blocks.trim();
+        blocks.for_each(&mut |number, block| {
+            block.in_with_room = number != *current && block.has_room();
+            if block.in_with_room {
+                with_room.push(number);
+            }
+        });
+    }
+}
