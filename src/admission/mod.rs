@@ -864,6 +864,11 @@ impl<C: Kind> Admission<C> {
         closed
     }
 
+    /// Closes a group that [has run out](Self::has_run_out).
+    pub(crate) fn close_empty(&mut self) {
+        self.phase = Phase::Closed;
+    }
+
     /// Closes the group whatever runs; it counts as dropped. Returns the children that are not in
     /// the blocks of the set, for the caller to drop.
     pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {

@@ -9,7 +9,6 @@ use pin_project_lite::pin_project;
 
 use super::inputs::{Iterated, Streamed};
 use super::map_driver::{MapDriver, impl_map_future};
-use crate::group::Group;
 use crate::policy::FirstErr;
 
 /// Runs a future for each input, at most `limit` at a time.
@@ -54,7 +53,7 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let inputs = Iterated(inputs.into_iter());
-    ForEach { driver: MapDriver::new(limit, inputs, f, Group::unboxed()) }
+    ForEach { driver: MapDriver::new(limit, inputs, f, FirstErr::new()) }
 }
 
 /// Runs a future for each input that a stream gives, at most `limit` at a time.
@@ -101,7 +100,7 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let inputs = Streamed::new(stream);
-    ForEachStream { driver: MapDriver::new(limit, inputs, f, Group::unboxed()) }
+    ForEachStream { driver: MapDriver::new(limit, inputs, f, FirstErr::new()) }
 }
 
 pin_project! {

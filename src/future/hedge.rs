@@ -77,7 +77,7 @@ where
     D: Future,
 {
     let race = Race { first_ok: FirstOk::new(), failed: None };
-    let group = Group::unboxed().with_policy(race).abort_on_stop();
+    let group = Group::left_at_stop(usize::MAX, race);
     let flag = WakeFlag::new(Arc::clone(group.parent()));
     let makers = Some((attempt, delay));
     Hedge { group, makers, max, started: 0, delay: None, elapsed: false, flag, step: Hedge::step }

@@ -10,7 +10,6 @@ use pin_project_lite::pin_project;
 
 use super::inputs::{Iterated, Streamed};
 use super::map_driver::{MapDriver, impl_map_future};
-use crate::group::Group;
 use crate::policy::Collect;
 
 /// Runs a future for each input, at most `limit` at a time, and returns their values in the order
@@ -83,7 +82,7 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let inputs = Iterated(inputs.into_iter());
-    Map { driver: MapDriver::new(limit, inputs, f, Group::unboxed().collect()) }
+    Map { driver: MapDriver::new(limit, inputs, f, Collect::new()) }
 }
 
 /// Runs a future for each input that a stream gives, at most `limit` at a time, and returns their
@@ -145,7 +144,7 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let inputs = Streamed::new(stream);
-    MapStream { driver: MapDriver::new(limit, inputs, f, Group::unboxed().collect()) }
+    MapStream { driver: MapDriver::new(limit, inputs, f, Collect::new()) }
 }
 
 pin_project! {

@@ -12,6 +12,7 @@ use super::inputs::Inputs;
 use crate::child::Plain;
 use crate::group::Group;
 use crate::group::poll::Driven;
+use crate::policy::Policy;
 use crate::set::Budget;
 use crate::util::panic::{FirstPanic, catch};
 
@@ -50,11 +51,12 @@ where
     N: Inputs,
     F: FnMut(N::Input) -> Fut,
     Fut: Future<Output = Result<T, E>>,
+    P: Policy<T, E, Output = O>,
 {
     #[track_caller]
-    pub(super) fn new(limit: usize, inputs: N, f: F, group: Group<Plain<Fut>, P, O>) -> Self {
+    pub(super) fn new(limit: usize, inputs: N, f: F, policy: P) -> Self {
         assert!(limit > 0, "the limit must be at least 1; `usize::MAX` is as good as none");
-        let group = group.with_limit(limit).abort_on_stop();
+        let group = Group::left_at_stop(limit, policy);
         let source = Source { inputs: Some(inputs), f: Some(f) };
         Self { group, source, step: Self::step }
     }

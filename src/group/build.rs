@@ -366,6 +366,15 @@ where
     fn polled(policy: P) -> Self {
         Self::assemble(Admission::new((), ParentWaker::new()), BlockSet::new(), policy)
     }
+
+    /// Makes a group with a limit, whose poll ends when the policy stops it; see
+    /// [`finish_now`](Self::finish_now).
+    pub(crate) fn left_at_stop(limit: usize, policy: P) -> Self {
+        let mut group = Self::polled(policy);
+        group.on_stop = OnStop::Leave;
+        group.admission.start_with_limit(limit);
+        group
+    }
 }
 
 impl<C, P, O> Group<C, P, O>

@@ -407,12 +407,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         &mut self.panic
     }
 
-    /// Lets the policy's stop end the poll; see [`finish_now`](Self::finish_now).
-    pub(crate) fn abort_on_stop(mut self) -> Self {
-        self.on_stop = OnStop::Leave;
-        self
-    }
-
     /// Takes the group out; what is left in its place is dropped without a trace.
     pub(crate) fn take(&mut self) -> Self {
         let retired = Self {

@@ -694,7 +694,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     fn drop_policy(&mut self) {
         let policy = self.policy.take();
-        self.panic.guard(|| drop(policy));
+        if core::mem::needs_drop::<P>() {
+            self.panic.guard(|| drop(policy));
+        }
     }
 }
 
@@ -779,6 +781,24 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.panic.discard();
         self.admission.parent.disarm();
         self.cancel(Reason::Dropped);
+        if self.has_run_out() {
+            self.admission.close_empty();
+        } else {
+            self.drop_children();
+        }
+        self.panic.guard(|| self.admission.give_permits_back());
+        if self.hooks.is_some() {
+            self.drop_timers();
+            self.drop_observer();
+        }
+        self.drop_policy();
+        self.panic.guard(|| self.admission.announce_end());
+        core::mem::take(&mut self.panic)
+    }
+
+    /// Drops all children.
+    #[inline(never)]
+    fn drop_children(&mut self) {
         let unpolled = self.admission.abort(&mut self.set);
         let blocks = core::mem::replace(self.set.blocks(), BlockSet::new());
         blocks.drop_all(&mut |index, dropped| {
@@ -792,12 +812,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.admission.log_dropped(&whose);
         }
         self.drop_queued();
-        self.panic.guard(|| self.admission.give_permits_back());
-        self.drop_timers();
-        self.drop_observer();
-        self.drop_policy();
-        self.panic.guard(|| self.admission.announce_end());
-        core::mem::take(&mut self.panic)
     }
 }
 
