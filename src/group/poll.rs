@@ -172,6 +172,9 @@ where
         if drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Round) {
             return Driven::Progress;
         }
+        if !group.set.blocks().has_next() && group.is_plain() && !group.is_notified() {
+            return if budget.is_spent() { Driven::Spent } else { Driven::Idle };
+        }
     }
     Driven::Spent
 }
@@ -232,6 +235,9 @@ where
     P: Policy<C::Ok, C::Err, Output = O>,
 {
     if group.is_plain() {
+        if group.set.blocks().is_lone(part) {
+            return drive_lone::<C, P, O, FETCHED>(group, budget, turn, part);
+        }
         drive_round_as::<C, P, O, FETCHED, true>(group, budget, turn, part)
     } else {
         drive_round_as::<C, P, O, FETCHED, false>(group, budget, turn, part)
@@ -293,49 +299,16 @@ where
                     finish_without_result(admission, policy, index);
                     return true;
                 };
-                let outcome = Outcome::of(&result);
                 if observed {
                     // First: the policy may stop the group.
-                    admission.log_finished(index, outcome);
+                    admission.log_finished(index, Outcome::of(&result));
                 }
-                *stage = Stage::Policy(outcome);
-                let record = admission.record_of(index);
-                let child = ChildInfo::with_record(index, record.as_ref());
-                // The value of a daemon is no result.
-                let is_result = !child.is_daemon() || outcome == Outcome::Failed;
-                let verdict = match policy {
-                    // A stream takes the value of a daemon out of its order.
-                    Some(policy) if is_result || FETCHED => policy.on_child(&child, result),
-                    // A policy that has panicked is told nothing more.
-                    _ => {
-                        drop(result);
-                        Verdict::Continue
-                    }
-                };
-                if let Verdict::Stop(reason) = verdict {
-                    *stop = Some((reason, index, outcome));
-                    return false;
-                }
-                *stage = Stage::Child;
-                if FETCHED && is_result {
-                    admission.finish_unfetched(index, outcome);
-                } else {
-                    admission.finish(index, outcome);
-                }
-                true
+                finish::<C, P, FETCHED>(admission, policy, (stage, stop), index, result)
             },
         );
         turn.stage = Stage::Group;
-        if let Some((reason, index, outcome)) = turn.stop.take() {
-            group.stop(reason);
-            if FETCHED {
-                group.admission.finish_unfetched(index, outcome);
-            } else {
-                group.admission.finish(index, outcome);
-            }
-            if group.on_stop != OnStop::Drain {
-                return true;
-            }
+        if turn.stop.is_some() && group.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain {
+            return true;
         }
         if !PLAIN && group.hooks.is_some() {
             group.drop_guards();
@@ -348,6 +321,85 @@ where
             return progress;
         }
     }
+}
+
+/// Tells the policy of a child that is done, and counts it. Returns `false` if that is left to do
+/// since the policy stops the group.
+#[inline(always)]
+fn finish<C, P, const FETCHED: bool>(
+    admission: &mut Admission<C>,
+    policy: &mut Option<P>,
+    (stage, stop): (&mut Stage, &mut Option<(Reason, usize, Outcome)>),
+    index: usize,
+    result: Result<C::Ok, C::Err>,
+) -> bool
+where
+    C: Children,
+    P: Policy<C::Ok, C::Err>,
+{
+    let outcome = Outcome::of(&result);
+    *stage = Stage::Policy(outcome);
+    let record = admission.record_of(index);
+    let child = ChildInfo::with_record(index, record.as_ref());
+    // The value of a daemon is no result.
+    let is_result = !child.is_daemon() || outcome == Outcome::Failed;
+    let verdict = match policy {
+        // A stream takes the value of a daemon out of its order.
+        Some(policy) if is_result || FETCHED => policy.on_child(&child, result),
+        // A policy that has panicked is told nothing more.
+        _ => {
+            drop(result);
+            Verdict::Continue
+        }
+    };
+    if let Verdict::Stop(reason) = verdict {
+        *stop = Some((reason, index, outcome));
+        return false;
+    }
+    *stage = Stage::Child;
+    if FETCHED && is_result {
+        admission.finish_unfetched(index, outcome);
+    } else {
+        admission.finish(index, outcome);
+    }
+    true
+}
+
+/// Does what [`drive_round`] does if there is but one child to be polled, in a group that
+/// [is plain](Group::is_plain).
+fn drive_lone<C, P, O, const FETCHED: bool>(
+    group: &mut Group<C, P, O>,
+    budget: &mut Budget,
+    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
+    part: Part,
+) -> bool
+where
+    C: Children,
+    P: Policy<C::Ok, C::Err, Output = O>,
+{
+    let Group { set, admission, policy, .. } = &mut *group;
+    let Turn { stage, batch, returned, stop } = &mut *turn;
+    *stage = Stage::Child;
+    let mut progress = false;
+    set.blocks().poll_lone(
+        part,
+        batch,
+        budget,
+        returned,
+        |child, cx| child.poll_child(cx).map(Some),
+        |index, result| {
+            progress = true;
+            if let Some(result) = result {
+                finish::<C, P, FETCHED>(admission, policy, (stage, stop), index, result);
+            }
+        },
+    );
+    turn.stage = Stage::Group;
+    if turn.stop.is_some() {
+        group.apply_stop::<FETCHED>(&mut turn.stop);
+    }
+    group.admission.admit_next(&mut group.set);
+    progress
 }
 
 /// Counts a child that was dropped, or aborted.
@@ -646,6 +698,24 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let cancelled = self.panic.guard(|| self.admission.cancel(reason));
         self.stopped_by_group |= cancelled == Some(true);
         self.admission.log_stop();
+    }
+
+    /// Stops as the policy has decided at the end of a child, and counts that child. Returns what
+    /// becomes of the others.
+    #[cold]
+    fn apply_stop<const FETCHED: bool>(
+        &mut self,
+        stop: &mut Option<(Reason, usize, Outcome)>,
+    ) -> OnStop {
+        if let Some((reason, index, outcome)) = stop.take() {
+            self.stop(reason);
+            if FETCHED {
+                self.admission.finish_unfetched(index, outcome);
+            } else {
+                self.admission.finish(index, outcome);
+            }
+        }
+        self.on_stop
     }
 
     /// Keeps a panic of user code, and stops.

@@ -172,15 +172,8 @@ impl<C> Block<C> {
         let (suspects_pending, most_yields) = (budget.suspects_pending(), budget.most_yields());
         let mut go_on = true;
         while go_on && remaining != 0 && left != 0 {
-            let lent = match bits {
-                None if *parent_kept_by == NO_SLOT && Lent::Parent(parent).is_unique() => {
-                    Lent::Parent(parent)
-                }
-                _ => {
-                    let make = || ChildWaker::new(bits.as_ref(), parent);
-                    Lent::Child(shared_waker.get_or_insert_with(make))
-                }
-            };
+            let lent =
+                Lent::choose(bits.as_ref(), parent, *parent_kept_by == NO_SLOT, shared_waker);
             let waker = lent.waker();
             let mut lent_cx = Context::from_waker(&waker);
             // The slot of a child that has kept a clone of the waker that was lent.
@@ -233,19 +226,10 @@ impl<C> Block<C> {
                     continue;
                 };
                 (yields, pended) = (most_yields, 0);
-                if needs_drop::<C>() {
-                    // The value must outlast a panic of the child's destructor.
-                    *returned = Some(value);
-                    let index = slot.vacate();
-                    *vacant |= bit;
-                    freed += 1;
-                    go_on = returned.take().is_none_or(|value| on_done(index, value));
-                } else {
-                    let index = slot.vacate();
-                    *vacant |= bit;
-                    freed += 1;
-                    go_on = on_done(index, value);
-                }
+                let (index, value) = slot.vacate_for(value, returned);
+                *vacant |= bit;
+                freed += 1;
+                go_on = value.is_none_or(|value| on_done(index, value));
                 if *parent_kept_by == at as u8 {
                     *parent_kept_by = NO_SLOT;
                     Lent::Parent(parent).recycle();
@@ -273,6 +257,75 @@ impl<C> Block<C> {
         let count = count - left;
         budget.polls -= count as u16;
         (go_on, Polled { count, freed })
+    }
+
+    /// Polls the only child that is `unpolled`, or `ready`. Returns how many slots were freed.
+    #[inline]
+    pub(super) fn poll_lone<R>(
+        &mut self,
+        parent: &Arc<ParentWaker>,
+        batch: &mut Batch,
+        budget: &mut Budget,
+        returned: &mut Option<R>,
+        poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> Poll<R>,
+        on_done: impl FnOnce(usize, R),
+    ) -> usize {
+        let Self { bits, shared_waker, parent_kept_by, slots, vacant, unpolled, ready, .. } = self;
+        let todo = if batch.unpolled { unpolled } else { ready };
+        let (at, bit) = (todo.trailing_zeros() as usize, *todo);
+        (batch.todo, batch.vacant, batch.slot) = (bit, *vacant, at as u8);
+        *todo = 0;
+        budget.polls -= 1;
+        let mut slot = slots.slot(at);
+        let Some(child) = slot.child.as_mut().as_pin_mut() else {
+            debug_assert!(false, "a vacant slot was to be polled");
+            return 0;
+        };
+        let has_parent = *parent_kept_by == at as u8;
+        let is_own = slot.waker.is_some() || has_parent;
+        let waker = match slot.waker {
+            Some(waker) => Lent::Child(waker),
+            None if has_parent => Lent::Parent(parent),
+            None => {
+                let is_free = *parent_kept_by == NO_SLOT;
+                Lent::choose(bits.as_ref(), parent, is_free, shared_waker)
+            }
+        };
+        if is_own {
+            waker.begin_poll();
+        } else {
+            waker.reset_for(at);
+        }
+        let answer = poll(child, &mut Context::from_waker(&waker.waker()));
+        let Poll::Ready(value) = answer else {
+            // First whether there is a clone, then whether it was woken.
+            let keeps = !is_own && !waker.is_unique();
+            let woken = waker.end_poll();
+            if woken {
+                self.yielded |= bit;
+            }
+            budget.count_pending(woken);
+            match waker {
+                _ if !keeps => {}
+                Lent::Parent(_) => *parent_kept_by = at as u8,
+                Lent::Child(_) => *slot.waker = shared_waker.take(),
+            }
+            return 0;
+        };
+        budget.count_done();
+        let (index, value) = slot.vacate_for(value, returned);
+        *vacant |= bit;
+        if let Some(value) = value {
+            on_done(index, value);
+        }
+        if has_parent {
+            *parent_kept_by = NO_SLOT;
+        }
+        if has_parent || !is_own {
+            // The child may have left a clone, which must not reach the slot's next child.
+            self.recycle_lent(parent);
+        }
+        1
     }
 
     /// Finds out how far a batch had come when a panic ended it.
@@ -311,6 +364,7 @@ impl<C> Block<C> {
     }
 
     /// Makes the wakers that were lent fit for the next child.
+    #[inline]
     fn recycle_lent(&mut self, parent: &Arc<ParentWaker>) {
         if self.bits.is_none() && self.parent_kept_by == NO_SLOT {
             Lent::Parent(parent).recycle();
@@ -348,6 +402,19 @@ impl<C> Block<C> {
 }
 
 impl<C> SlotMut<'_, C> {
+    /// [Vacates](Self::vacate) the slot of a child that has returned a value. Returns the child's
+    /// index, and the value.
+    #[inline(always)]
+    fn vacate_for<R>(self, value: R, returned: &mut Option<R>) -> (usize, Option<R>) {
+        if !needs_drop::<C>() {
+            return (self.vacate(), Some(value));
+        }
+        // The value must outlast a panic of the child's destructor.
+        *returned = Some(value);
+        let index = self.vacate();
+        (index, returned.take())
+    }
+
     /// Drops the child, and returns its index. If clones of its waker are left, the slot gives
     /// that waker up, so that they don't reach the slot's next child.
     #[inline]

@@ -52,6 +52,22 @@ impl Budget {
         if self.suspects_pending { PENDED } else { YIELDS }
     }
 
+    /// Counts a child that is pending, and was woken meanwhile or not.
+    #[inline]
+    pub(super) fn count_pending(&mut self, woken: bool) {
+        if woken || self.suspects_pending {
+            self.yields -= 1;
+        } else {
+            self.pended = self.pended.saturating_add(1);
+        }
+    }
+
+    /// Counts a child that is done.
+    #[inline]
+    pub(super) fn count_done(&mut self) {
+        (self.yields, self.pended) = (self.most_yields(), 0);
+    }
+
     /// Lets one child more yield, if none may.
     pub(crate) fn permit_a_yield(&mut self) {
         self.yields = self.yields.max(1);

@@ -102,6 +102,21 @@ impl ArcWake for ChildWaker {
 // === impl Lent ===
 
 impl<'a> Lent<'a> {
+    /// Chooses what a block lends to a child: the `ParentWaker` if it is the first block, which has
+    /// no `bits` of its own, and nothing else has it; otherwise the waker that the block shares.
+    #[inline]
+    pub(super) fn choose(
+        bits: Option<&Arc<ReadyBits>>,
+        parent: &'a Arc<ParentWaker>,
+        is_free: bool,
+        shared: &'a mut Option<Arc<ChildWaker>>,
+    ) -> Self {
+        if bits.is_none() && is_free && Self::Parent(parent).is_unique() {
+            return Self::Parent(parent);
+        }
+        Self::Child(shared.get_or_insert_with(|| ChildWaker::new(bits, parent)))
+    }
+
     #[inline]
     pub(super) fn waker(self) -> WakerRef<'a> {
         match self {

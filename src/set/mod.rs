@@ -362,6 +362,48 @@ impl<C> BlockSet<C> {
         }
     }
 
+    /// Returns `true` if one child is all that is left of a round, or all that is to be polled in a
+    /// [simple turn](Self::is_simple_turn), and there is one block.
+    #[inline]
+    pub(crate) fn is_lone(&self, part: Part) -> bool {
+        let first = &self.blocks.first;
+        self.many.is_none()
+            && match part {
+                Part::Round if self.unpolled_in_round == 0 => first.ready.is_power_of_two(),
+                Part::Round => first.ready == 0 && first.unpolled.is_power_of_two(),
+                Part::Turn => first.yielded == 0,
+                Part::Newest => false,
+            }
+    }
+
+    /// Does what [`poll_round`](Self::poll_round) does if [there is but one](Self::is_lone) child.
+    #[inline]
+    pub(crate) fn poll_lone<R>(
+        &mut self,
+        part: Part,
+        batch: &mut Batch,
+        budget: &mut Budget,
+        returned: &mut Option<R>,
+        poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> Poll<R>,
+        on_done: impl FnOnce(usize, R),
+    ) {
+        let Self { blocks, parent: Some(parent), .. } = self else {
+            return;
+        };
+        let is_unpolled = part == Part::Turn || self.unpolled_in_round != 0;
+        (batch.block, batch.unpolled, batch.others) = (0, is_unpolled, 0);
+        self.unpolled_in_round = 0;
+        let freed = blocks.first.poll_lone(parent, batch, budget, returned, poll, on_done);
+        self.free_slots(freed);
+    }
+
+    /// Returns `true` if some child is known to be ready that has not yielded in this turn.
+    #[inline]
+    pub(crate) fn has_next(&self) -> bool {
+        let first = &self.blocks.first;
+        self.many.is_some() || first.ready | first.deferred | first.unpolled != 0
+    }
+
     /// Updates what the set knows after a panic.
     pub(crate) fn recover_counts(&mut self, batch: &Batch, budget: &mut Budget) {
         let Some(parent) = &self.parent else { return };
