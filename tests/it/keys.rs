@@ -275,6 +275,18 @@ fn a_unique_child_is_refused_while_another_of_its_key_runs_or_waits() {
 }
 
 #[test]
+fn after_a_stop_a_unique_child_is_refused_for_that() {
+    let mut scene = limited(10, 5);
+    scene.queue(0, "a");
+    scene.run();
+    scene.it.handle.token().cancel();
+    let child = scene.child(1, "a").unique();
+    assert!(matches!(scene.it.group.try_queue(child), Err(TryGoError::Stopped(_))));
+    let child = scene.child(2, "a").unique();
+    assert!(matches!(scene.it.group.try_go(child), Err(TryGoError::Stopped(_))));
+}
+
+#[test]
 fn a_unique_child_holds_up_no_other_and_without_a_key_none_at_all() {
     let mut scene = Scene::new(Group::new());
     for n in 0..2 {
