@@ -1,10 +1,10 @@
-//! What a queue of weighted futures in groups promises, by a thin adapter: a stream of futures, each
-//! with a weight and perhaps a group that has a limit of its own, run under one limit for all; and
-//! each of those that run has a *slot*, the lowest number that is free in all and in its group.
+//! What a queue of weighted futures in groups promises, by a thin adapter: a stream of futures,
+//! each with a weight and perhaps a group that has a limit of its own, run under one limit for all;
+//! and each of those that run has a *slot*, the lowest number that is free in all and in its group.
 //!
 //! A weight beyond a limit counts as that limit, so that such a future runs alone. Unlike a queue
-//! that reads its stream as long as there is room in all, the adapter has at most as many futures at
-//! a time as the limit says, those included that wait for their group.
+//! that reads its stream as long as there is room in all, the adapter has at most as many futures
+//! at a time as the limit says, those included that wait for their group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! [`run`] is the part that uses errgroup: each transfer is a child, and the connections are a gate
-//! of the group. So as many transfers run as there are connections, in the order in which they came,
-//! and a child that has begun never waits for a connection. The permit that lets it pass is kept by
-//! the group until the child has ended, whatever becomes of it.
+//! of the group. So as many transfers run as there are connections, in the order in which they
+//! came, and a child that has begun never waits for a connection. The permit that lets it pass is
+//! kept by the group until the child has ended, whatever becomes of it.
 //!
 //! A transfer that an account can't pay is refused, which is a result. An error of the database is
 //! one of the group: it stops, and the transfers that wait are dropped.
