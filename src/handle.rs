@@ -141,6 +141,15 @@ impl<C: Kind> Handle<C> {
     /// A lower limit also takes back room that was reserved for a waiting `go` or `feed` and is not
     /// used yet. The newest reservation goes first. One with an accepted child behind it is kept.
     ///
+    /// # Cost
+    ///
+    /// A higher limit admits in this one call all that it makes room for, under the group's lock,
+    /// and the group's next poll takes them in. The time grows with their number, and so does that
+    /// in which a lower limit takes reservations back. To bound it, change the limit step by step.
+    ///
+    /// A `go` that was woken and has lost its room again gets none before it is polled. So a limit
+    /// that goes up and down many times costs no more than if it did that once.
+    ///
     /// # Examples
     ///
     /// ```

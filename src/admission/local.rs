@@ -190,12 +190,14 @@ impl<C> Local<C> {
         self.fast_credit = 0;
     }
 
-    /// Admits the children that wait, as many as there is room for.
-    pub(super) fn admit_waiting(&mut self) {
+    /// Admits the children that wait, as many as there is room for. Returns how many were admitted
+    /// before.
+    pub(super) fn admit_waiting(&mut self) -> usize {
         let room = self.room();
-        if let Some(extra) = &mut self.extra {
-            extra.admitted += room.min(extra.waiting.len() - extra.admitted);
-        }
+        let Some(extra) = &mut self.extra else { return 0 };
+        let before = extra.admitted;
+        extra.admitted += room.min(extra.waiting.len() - before);
+        before
     }
 
     #[inline]
@@ -208,12 +210,19 @@ impl<C> Local<C> {
         self.extra.as_ref().is_some_and(|extra| extra.admitted > 0)
     }
 
-    /// Passes the admitted children to the executor, unless that has been done.
-    pub(super) fn spawn_admitted<S: SpawnChild<C>>(&mut self, spawner: &S, spawns: &mut S::Spawns) {
+    /// Passes the admitted children to the executor, but for so many, from the front, for which
+    /// that has been done.
+    pub(super) fn spawn_admitted<S: SpawnChild<C>>(
+        &mut self,
+        done: usize,
+        spawner: &S,
+        spawns: &mut S::Spawns,
+    ) {
         let Some(Extra { waiting, admitted, .. }) = self.extra.as_deref_mut() else {
             return;
         };
-        for (child, index) in waiting.iter_mut().zip(self.next_index..).take(*admitted) {
+        let children = waiting.range_mut(done..*admitted);
+        for (child, index) in children.zip(self.next_index + done..) {
             spawner.start(child, index, None, spawns);
         }
     }

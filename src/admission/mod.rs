@@ -456,13 +456,13 @@ impl<C: Kind> Admission<C> {
             }
         };
         local.set_limit(limit);
-        if !self.is_stopped() {
-            local.admit_waiting();
-        }
         // There are no other tasks to wake.
         let mut spawns = Default::default();
-        if <Spawner<C>>::SPAWNS {
-            local.spawn_admitted(&self.spawner, &mut spawns);
+        if !self.is_stopped() {
+            let done = local.admit_waiting();
+            if <Spawner<C>>::SPAWNS {
+                local.spawn_admitted(done, &self.spawner, &mut spawns);
+            }
         }
         let has_ready = local.has_admitted();
         drop(storage);

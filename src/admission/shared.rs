@@ -256,7 +256,7 @@ impl<C: Kind> Access<'_, C> {
 
     /// Does the same, but leaves a child that is refused to the caller.
     pub(crate) fn try_queue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        let duplicate = self.state.is_duplicate(request_of(offer));
+        let duplicate = self.refusal().is_none() && self.state.is_duplicate(request_of(offer));
         let queued = if duplicate { Err(Refused::AtLimit) } else { self.enqueue(offer) };
         queued.inspect_err(|refused| self.state.reject(*refused, offer.options().as_deref()))
     }
@@ -366,6 +366,7 @@ impl<C: Kind> Access<'_, C> {
         }
         if let Some(key) = *key {
             if !self.state.has_turn(key) {
+                self.state.expect(key, poller);
                 // A permit may have come, of which the state cannot know.
                 self.state.process_queue(self.stopped, self.effects);
             }

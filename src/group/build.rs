@@ -673,6 +673,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(permits.available_permits(), 2);
     /// # });
     /// ```
+    ///
+    /// In the example `pool`, such permits stand for the connections to a database.
     #[track_caller]
     pub fn with_gate<F, G>(mut self, f: F) -> Self
     where

@@ -103,6 +103,17 @@ use crate::util::parent_waker::ParentWaker;
 /// next one goes on there. It is then the executor that wants the task to yield: tokio makes all
 /// its resources pending once a task has used its budget.
 ///
+/// # Cost
+///
+/// A child or a `go` that comes, waits, gets room, gives up its place or ends costs the same,
+/// however many others wait; with priorities and keys, the time grows with the logarithm of their
+/// number. What has no such bound is what concerns many of them at once:
+///
+/// - A [limit](Self::set_limit) that is raised admits in one call all that it makes room for.
+/// - A stop drops all that is queued in one poll, and wakes all `go`s that wait;
+///   [`close`](Self::close) wakes them, too.
+/// - An [observer](Self::with_observer) is told in one poll all that has happened since the last.
+///
 /// # Examples
 ///
 /// ```
@@ -211,6 +222,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
     ///
     /// A higher limit admits children that wait at once. A lower one lets the running children
     /// finish. `Some(0)` pauses admission, and `None` takes the limit away.
+    ///
+    /// # Cost
+    ///
+    /// A higher limit admits in this one call all that it makes room for, and the group's next poll
+    /// takes them in. The time grows with their number; to bound it, raise the limit step by step.
     ///
     /// # Examples
     ///

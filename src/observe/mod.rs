@@ -24,7 +24,7 @@ use crate::reason::Reason;
 /// is held during the call, so an observer may hold a [`Handle`](crate::Handle) and call it. The
 /// events that it causes so are told in a next round of calls. At the group's end there are at
 /// most eight rounds, and what comes after them is not told. An event alone does not wake the
-/// group.
+/// group. The events since the last poll are told in one go, however many there are.
 ///
 /// The events of a child are `Queued` (if it had to wait in the queue), `Started` (told before it
 /// is polled for the first time) and `Finished`. For each `Started` there is a `Finished`, since a

@@ -275,6 +275,18 @@ fn a_unique_child_is_refused_while_another_of_its_key_runs_or_waits() {
 }
 
 #[test]
+fn after_a_stop_a_unique_child_is_refused_for_that() {
+    let mut scene = limited(10, 5);
+    scene.queue(0, "a");
+    scene.run();
+    scene.it.handle.token().cancel();
+    let child = scene.child(1, "a").unique();
+    assert!(matches!(scene.it.group.try_queue(child), Err(TryGoError::Stopped(_))));
+    let child = scene.child(2, "a").unique();
+    assert!(matches!(scene.it.group.try_go(child), Err(TryGoError::Stopped(_))));
+}
+
+#[test]
 fn a_unique_child_holds_up_no_other_and_without_a_key_none_at_all() {
     let mut scene = Scene::new(Group::new());
     for n in 0..2 {
@@ -460,6 +472,30 @@ fn the_groups_own_feed_goes_on_as_its_children_start() {
     assert_eq!(driver.finish(group.feed(stream::iter(children))), 40);
     assert_eq!(driver.finish(group).map(|all| all.len()), Ok(40));
     assert_eq!(most.load(SeqCst), 3);
+}
+
+#[test]
+fn of_feeds_that_wait_for_keys_the_first_to_come_is_asked_first() {
+    let mut scene = limited(2, 1);
+    scene.queue(0, "a");
+    let tasks = [MockTask::new(), MockTask::new(), MockTask::new()];
+    // Its second child waits for the key, so with it there are as many as may run.
+    let child = scene.child(1, "a");
+    let mut fed = scene.it.handle.feed(stream::iter([child]));
+    assert!(tasks[0].run(&mut fed).is_pending());
+    drop(fed);
+    assert_eq!((scene.run(), scene.it.handle.stats().queued), (vec![0], 1));
+    let children = [scene.child(2, "b"), scene.child(3, "c")];
+    let mut feeds = children.map(|child| scene.it.handle.feed(stream::iter([child])));
+    assert!((0..2).all(|n| tasks[n + 1].run(&mut feeds[n]).is_pending()));
+    scene.it.handle.set_limit(Some(3));
+    assert_eq!([tasks[1].wakes(), tasks[2].wakes()], [1, 0]);
+    assert!(tasks[1].run(&mut feeds[0]).is_pending(), "it waits for room to ask for more");
+    assert_eq!(scene.run(), [0, 2]);
+    scene.it.handle.set_limit(Some(4));
+    assert_eq!([tasks[1].wakes(), tasks[2].wakes()], [1, 1]);
+    assert!(tasks[2].run(&mut feeds[1]).is_pending());
+    assert_eq!(scene.run(), [0, 2, 3]);
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod feed;
 mod first_error;
 #[cfg(feature = "std")]
 mod foreign_wakers;
+mod future_queue;
 mod gates;
 mod grace;
 mod handle;

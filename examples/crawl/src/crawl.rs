@@ -4,9 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use errgroup::{Group, Handle, LocalBoxed};
+use errgroup::{Ask, Group, Handle, LocalBoxed, task};
+use tokio::time::{Instant, Sleep, sleep_until};
 use url::{Position, Url};
 
 use crate::fetch::{Fetcher, Page};
@@ -14,14 +16,26 @@ use crate::fetch::{Fetcher, Page};
 /// The handle by which a visit adds further visits. They borrow the [`Crawl`] for `'a`.
 type Visits<'a> = Handle<LocalBoxed<'a, (), anyhow::Error>>;
 
-/// A crawl of one site.
+/// How many requests there are.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// At a time.
+    pub(crate) in_all: usize,
+    /// At a time, to one host.
+    pub(crate) per_host: Option<usize>,
+    /// In a second.
+    pub(crate) rate: Option<f64>,
+}
+
+/// A crawl of a site, or of several.
 ///
 /// The children of its group share it by reference. They run in one task, one at a time, so all
 /// they need is a `RefCell` that is never borrowed across an `.await`.
 pub(crate) struct Crawl {
-    start: Url,
+    /// The start pages. The crawl stays on their sites.
+    starts: Vec<Url>,
     fetcher: Fetcher,
-    /// Every link of the site that was ever found, by its normalized URL. One that is no URL is
+    /// Every link of a site that was ever found, by its normalized URL. One that is no URL is
     /// there as it was written, in quotes.
     found: RefCell<BTreeMap<String, Link>>,
     pages: Cell<usize>,
@@ -36,19 +50,34 @@ struct Link {
 }
 
 impl Crawl {
-    pub(crate) fn new(start: Url, fetcher: Fetcher) -> Self {
-        let start = normalized(start);
-        let found = BTreeMap::from([(start.to_string(), Link::default())]);
-        Self { start, fetcher, found: found.into(), pages: Cell::new(0) }
+    pub(crate) fn new(starts: Vec<Url>, fetcher: Fetcher) -> Self {
+        let mut starts: Vec<_> = starts.into_iter().map(normalized).collect();
+        starts.sort();
+        starts.dedup();
+        let found: BTreeMap<_, _> =
+            starts.iter().map(|start| (start.to_string(), Link::default())).collect();
+        Self { starts, fetcher, found: found.into(), pages: Cell::new(0) }
     }
 
-    /// Visits the start page and all pages that it leads to, at most `limit` at a time.
-    pub(crate) async fn run(&self, limit: usize) -> Result<()> {
+    /// Visits the start pages and all pages that they lead to.
+    pub(crate) async fn run(&self, limits: Limits) -> Result<()> {
         // `local`: the visits share a `RefCell`, so they aren't `Send` and need not be.
-        let mut group = Group::local().with_limit(limit);
+        let mut group = Group::local().with_limit(limits.in_all);
+        if let Some(per_host) = limits.per_host {
+            group = group.with_key_limit(per_host);
+        }
+        if let Some(rate) = limits.rate {
+            group = group.with_gate(at_a_rate(rate));
+        }
         let visits = group.handle();
-        group.queue(self.visit(visits, self.start.clone()));
+        self.starts.iter().for_each(|start| self.queue(&visits, start.clone()));
         group.await
+    }
+
+    /// Queues a visit. Its key is the host, whose limit delays no visit of another one.
+    fn queue<'a>(&'a self, visits: &Visits<'a>, url: Url) {
+        let host = url[Position::BeforeHost..Position::AfterPort].to_owned();
+        visits.queue(task(self.visit(visits.clone(), url)).key(host));
     }
 
     /// Reads one page, and queues a visit for each of its links that is new.
@@ -61,8 +90,8 @@ impl Crawl {
         // Boxed, so that a visit is small while it is queued.
         let page = match Box::pin(self.fetcher.get(&url)).await {
             Ok(page) => page,
-            // This stops the group: nothing else has been found yet.
-            Err(error) if url == self.start => {
+            // This stops the group: without its start page, a site has not been crawled.
+            Err(error) if self.starts.contains(&url) => {
                 return Err(error.context(format!("cannot read {url}")));
             }
             Err(error) => {
@@ -74,7 +103,7 @@ impl Crawl {
         self.report(&url, &page).context("cannot write")?;
         for link in &page.links {
             if let Some(next) = self.discover(&url, &page.base, link) {
-                visits.queue(self.visit(visits.clone(), next));
+                self.queue(&visits, next);
             }
         }
         Ok(())
@@ -83,7 +112,7 @@ impl Crawl {
     /// Writes a page's line. A failure, as when the output is a closed pipe, is an error of the
     /// group: there is no use in going on.
     fn report(&self, url: &Url, page: &Page) -> io::Result<()> {
-        let url = short(url);
+        let url = self.short(url);
         match page.redirect() {
             Some(target) => writeln!(io::stdout(), "{page}  {url} -> {target}"),
             None => writeln!(io::stdout(), "{page}  {url}"),
@@ -94,7 +123,7 @@ impl Crawl {
     /// is on another site or was found before.
     fn discover(&self, on: &Url, base: &Url, link: &str) -> Option<Url> {
         let (key, url, dead) = match base.join(link) {
-            Ok(url) if url.origin() != self.start.origin() => return None,
+            Ok(url) if self.starts.iter().all(|it| it.origin() != url.origin()) => return None,
             Ok(url) => {
                 let url = normalized(url);
                 (url.to_string(), Some(url), None)
@@ -110,7 +139,7 @@ impl Crawl {
                 (link, url)
             }
         };
-        link.on.insert(short(on).to_owned());
+        link.on.insert(self.short(on).to_owned());
         next
     }
 
@@ -130,10 +159,25 @@ impl Crawl {
         let line = |(url, link): (&String, &Link)| {
             let why = link.dead.as_ref()?;
             let on = Vec::from_iter(link.on.iter().map(String::as_str)).join(", ");
-            let url = Url::parse(url).map_or(url.clone(), |url| short(&url).to_owned());
+            let url = Url::parse(url).map_or(url.clone(), |url| self.short(&url).to_owned());
             Some(format!("{url}: {why}; linked from {on}"))
         };
         found.iter().filter_map(line).collect()
+    }
+
+    /// Returns what tells a page from others: its path and query, if there is one site.
+    fn short<'a>(&self, url: &'a Url) -> &'a str {
+        if self.starts.len() == 1 { &url[Position::BeforePath..] } else { url.as_str() }
+    }
+}
+
+/// Returns a gate that lets at most so many children pass in any second, evenly spaced.
+fn at_a_rate(rate: f64) -> impl FnMut(&Ask<'_>) -> Sleep {
+    let (pause, mut next) = (Duration::from_secs_f64(1.0 / rate), Instant::now());
+    move |_| {
+        let turn = next.max(Instant::now());
+        next = turn + pause;
+        sleep_until(turn)
     }
 }
 
@@ -146,9 +190,4 @@ fn normalized(mut url: Url) -> Url {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url
-}
-
-/// Returns a page's path and query.
-fn short(url: &Url) -> &str {
-    &url[Position::BeforePath..]
 }

@@ -5,6 +5,8 @@
 //!
 //! - a [`Handle`](errgroup::Handle) inside the children, and the group's limit as the limit
 //!   on requests ([`crawl`]);
+//! - politeness: a limit on the requests to each host, whose name is the key of a visit, and a gate
+//!   that bounds the requests in a second;
 //! - children that borrow from their caller and share a `RefCell`: they all run in one task, so
 //!   nothing needs a lock or an `Arc`;
 //! - which failures are errors of the group and which are not: a dead link is a result; a start
@@ -12,12 +14,13 @@
 //!
 //! ```sh
 //! cargo run -p crawl                   # a site that the example itself serves on loopback
-//! cargo run -p crawl -- --limit 2
+//! cargo run -p crawl -- --limit 8 --per-host 2 --rate 100
 //! cargo run -p crawl -- --url http://127.0.0.1:8000/
 //! ```
 //!
-//! It stays on the scheme, host and port of the start page. The exit code is 0 after a crawl, with
-//! dead links or without; 1 if the start page could not be read; 2 for bad arguments.
+//! It stays on the scheme, host and port of the start page; `--url` may be given several times. The
+//! exit code is 0 after a crawl, with dead links or without; 1 if a start page could not be read; 2
+//! for bad arguments.
 #![forbid(unsafe_code)]
 
 mod crawl;
@@ -33,19 +36,25 @@ use std::time::Duration;
 use clap::Parser;
 use url::Url;
 
-use crate::crawl::Crawl;
+use crate::crawl::{Crawl, Limits};
 use crate::fetch::Fetcher;
 use crate::site::Site;
 
 /// Crawls a site and lists its dead links.
 #[derive(Parser)]
 struct Args {
-    /// Where to start; without it, a site is served on loopback and crawled
+    /// Where to start, once or several times; without it, a site is served on loopback and crawled
     #[arg(long, value_parser = http_url)]
-    url: Option<Url>,
+    url: Vec<Url>,
     /// The most requests at once
     #[arg(long, default_value = "8", value_parser = limit)]
     limit: NonZeroUsize,
+    /// The most requests at once to one host
+    #[arg(long, value_parser = limit)]
+    per_host: Option<NonZeroUsize>,
+    /// The most requests in a second
+    #[arg(long, value_parser = rate)]
+    rate: Option<f64>,
     /// How many seconds a page may take
     #[arg(long, default_value = "10", value_parser = seconds, value_name = "SECONDS")]
     timeout: Duration,
@@ -72,18 +81,18 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(args: Args) -> anyhow::Result<()> {
-    let (start, site) = match args.url {
-        Some(url) => (url, None),
-        None => {
-            let site = Site::serve().await?;
-            (site.url().clone(), Some(site))
-        }
-    };
+    let (mut starts, mut site) = (args.url, None);
+    if starts.is_empty() {
+        let served = site.insert(Site::serve().await?);
+        starts.push(served.url().clone());
+    }
     let limit = args.limit.get();
-    writeln!(io::stdout(), "crawling {start}")?;
+    let names: Vec<_> = starts.iter().map(Url::as_str).collect();
+    writeln!(io::stdout(), "crawling {}", names.join(", "))?;
 
-    let crawl = Crawl::new(start, Fetcher::new(args.timeout));
-    crawl.run(limit).await?;
+    let crawl = Crawl::new(starts, Fetcher::new(args.timeout));
+    let per_host = args.per_host.map(NonZeroUsize::get);
+    crawl.run(Limits { in_all: limit, per_host, rate: args.rate }).await?;
 
     let mut out = io::stdout().lock();
     let (pages, dead) = (crawl.pages(), crawl.dead_links());
@@ -119,6 +128,11 @@ fn http_url(arg: &str) -> Result<Url, String> {
 
 fn limit(arg: &str) -> Result<NonZeroUsize, &'static str> {
     arg.parse().map_err(|_| "must be a whole number from 1")
+}
+
+fn rate(arg: &str) -> Result<f64, &'static str> {
+    let rate = arg.parse().ok().filter(|rate| (0.001..=1e6).contains(rate));
+    rate.ok_or("must be a number from 0.001 to 1000000")
 }
 
 fn seconds(arg: &str) -> Result<Duration, &'static str> {

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 // === the program's own site ===
 
@@ -25,10 +26,20 @@ fn own_site_with_limit_64() {
     assert!((4..=64).contains(&most), "{most}");
 }
 
+#[test]
+fn own_site_with_a_limit_per_host_has_no_more_requests_at_once() {
+    assert_eq!(crawl_own_site_with(64, &["--per-host", "2"]), 2);
+}
+
 /// Crawls the program's own site and checks the pages and dead links. Returns the most requests
 /// that the site saw at once.
 fn crawl_own_site(limit: usize) -> usize {
-    let output = crawl(&["--limit", &limit.to_string()]);
+    crawl_own_site_with(limit, &[])
+}
+
+fn crawl_own_site_with(limit: usize, args: &[&str]) -> usize {
+    let limit_arg = limit.to_string();
+    let output = crawl(&[&["--limit", &limit_arg], args].concat());
     let crawl = Crawl::read(&output);
 
     let mut pages = BTreeSet::from(
@@ -136,6 +147,33 @@ fn as_many_requests_as_the_limit_are_in_flight() {
 }
 
 #[test]
+fn a_host_at_its_limit_delays_no_other() {
+    // Each answers when the other has been requested as well.
+    let both = Arc::new(Barrier::new(2));
+    let together = || ("/1", Answer::Together(Arc::clone(&both)));
+    let pages = || ("/", html("<a href=1><a href=2><a href=3>"));
+    let sites =
+        [(); 2].map(|()| Site::serve([pages(), together(), ("/2", html("")), ("/3", html(""))]));
+    let [a, b] = &sites;
+    let args = ["--url", &a.url, "--url", &b.url, "--limit", "2", "--per-host", "1"];
+    let output = crawl(&args);
+    let crawl = Crawl::read(&output);
+    let all = sites.iter().flat_map(|site| ["", "1", "2", "3"].map(|page| site.url.clone() + page));
+    crawl.assert_pages(all.collect::<Vec<_>>().iter().map(String::as_str));
+    assert_eq!(crawl.last, ["8 pages, 0 dead links (limit 2)"]);
+}
+
+#[test]
+fn a_rate_spaces_the_requests() {
+    let links: String = (1..=10).map(|n| format!("<a href={n}>")).collect();
+    let site = Site::serve([("/", html(&links))]);
+    let begun = Instant::now();
+    let output = crawl(&["--url", &site.url, "--rate", "40"]);
+    assert_eq!(Crawl::read(&output).dead.len(), 10);
+    assert!(begun.elapsed() >= Duration::from_millis(250), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn goes_on_past_pages_that_never_answer_or_break_off() {
     let site = Site::serve([
         ("/", html("<a href=silent><a href=cut><a href=nonsense><a href=fine>")),
@@ -224,13 +262,15 @@ fn an_output_that_is_closed_ends_it() {
 
 #[test]
 fn bad_arguments_are_refused_in_one_line() {
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["--url", "nonsense"], "'nonsense' for '--url <URL>': relative URL without a base"),
         (&["--url", "http://"], "empty host"),
         (&["--url", "https://localhost/"], "https is not supported, only http is"),
         (&["--url", "file:///etc/hosts"], "file is not supported, only http is"),
         (&["--limit", "0"], "'0' for '--limit <LIMIT>': must be a whole number from 1"),
         (&["--limit", "-1"], "'-1'"),
+        (&["--per-host", "0"], "must be a whole number from 1"),
+        (&["--rate", "0"], "must be a number from 0.001 to 1000000"),
         (&["--timeout", "0"], "must be a number of seconds above 0"),
         (&["--timeout", "inf"], "must be a number of seconds above 0"),
         (&["--depth", "3"], "unexpected argument '--depth'"),

@@ -71,8 +71,12 @@ fn started(state: &mut State) -> Vec<ChildKey> {
 pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     let admits = !stopped && state.phase < Phase::Closed;
     let head = state.queue.first().map(|(_, entry)| entry.weight());
-    let fits = admits && head.is_some_and(|weight| state.fits(weight));
-    assert_eq!(fits, state.lacks_permit(), "the head fits if and only if it lacks a permit");
+    let is_absent =
+        |entry: &Entry| matches!(entry, Entry::Waiter { key, .. } if state.is_absent(*key));
+    let absent = state.queue.first().is_some_and(|(_, entry)| is_absent(entry));
+    let fits = admits && !absent && head.is_some_and(|weight| state.fits(weight));
+    let lacks = state.lacks_permit() || state.asked().is_some();
+    assert_eq!(fits, lacks, "the head fits if and only if it lacks a permit or a pass");
     assert!(matches!(state.starting.front(), None | Some(Slot::Reserved(_))));
 
     // Each waiter is in the queue, or in `starting`, or in neither.
@@ -132,7 +136,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     }
     for slot in &state.starting {
         if let Slot::Child(child) = slot {
-            extra += child.request().weight as u128 - 1;
+            extra += child.request().weight.saturating_sub(1) as u128;
         }
     }
     assert_eq!((state.extra_weight, state.daemons), (extra, daemons));

@@ -11,7 +11,7 @@ mod keys;
 #[path = "../../../src/admission/nested.rs"]
 mod nested;
 #[path = "../../../src/admission/passes.rs"]
-mod passes;
+pub(crate) mod passes;
 #[path = "../../../src/admission/permits.rs"]
 pub(crate) mod permits;
 #[path = "../../../src/admission/queue.rs"]

@@ -4,23 +4,29 @@
 //! their locks: room that was freed is given first, then comes the change, then the queue is
 //! processed, and then the effects are carried out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
 use async_lock::Semaphore;
 
+use crate::admission::passes::{Pass, Passes};
 use crate::admission::permits::Permits;
 use crate::admission::queue::{QueuedChild, Request, WaiterKey};
 use crate::admission::state::tests::check_invariants;
 use crate::admission::state::{
     Acquire, Caller, Dropped, Effects, Phase, Poller, Refused, State, Wakers,
 };
+use crate::child::join::JoinId;
+use crate::child::key::Key as KeyOfChildren;
 use crate::child::task::Options;
 use crate::observe::Outcome;
-use crate::reference::{Answer, Key, Reference, Traits, WaiterId};
+use crate::reference::{self, Answer, ChildrensKey, Key, Reference, Traits, WaiterId};
 use crate::util::current;
+
+/// How many keys there are.
+pub(crate) const KEYS: ChildrensKey = 3;
 
 /// What the group is known by.
 const GROUP: usize = 1;
@@ -28,7 +34,11 @@ const GROUP: usize = 1;
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     TryGo(Traits),
-    Queue(Traits),
+    Queue {
+        child: Traits,
+        /// `try_queue`.
+        keeps: bool,
+    },
     /// A `feed` of the group brings a child since there was room for a plain one.
     Accept(Traits),
     /// A waiter comes: a `go` with its child, or a `feed` without.
@@ -64,6 +74,16 @@ pub(crate) enum Step {
         count: usize,
     },
     Limit(Option<usize>),
+    KeyLimit {
+        of: ChildrensKey,
+        limit: Option<usize>,
+    },
+    /// The gates are passed, if they are asked.
+    PassGates,
+    /// A joinable child is aborted.
+    AbortChild {
+        pick: usize,
+    },
     /// The group is polled.
     Round,
     /// Another task takes a permit, or gives one back.
@@ -95,14 +115,31 @@ pub(crate) struct Driver {
     next_waiter: WaiterId,
     /// The children that were accepted and did not come out yet.
     inside: BTreeSet<Key>,
+    /// The children that were aborted, before it was noted that they were accepted.
+    aborted: BTreeSet<Key>,
     /// The children that were passed to the executor and are not in the set yet.
     spawned: Vec<(usize, Key)>,
+    /// The passes that are not over.
+    passes: BTreeSet<Pass>,
+    next_pass: Pass,
+}
+
+/// What a group is made with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) limit: Option<usize>,
+    pub(crate) permits: Option<usize>,
+    pub(crate) has_gates: bool,
+    pub(crate) key_limit: Option<usize>,
+    pub(crate) queue_limit: Option<usize>,
 }
 
 /// The state and the reference, between the beginning and the end of a change.
 struct Both {
     state: State,
     reference: Reference,
+    /// The names of the joinable children.
+    joins: BTreeMap<Key, JoinId>,
 }
 
 /// The owner of a waiter: a `go` or a `feed`.
@@ -149,15 +186,23 @@ impl Task {
     }
 }
 
-fn queued(key: Key, traits: Traits) -> QueuedChild {
-    let Traits { weight, priority, daemon } = traits;
-    let plain = (weight, priority, daemon) == (1, 0, false);
-    let options = Options { weight, priority, daemon, ..Options::default() };
-    QueuedChild { key, options: (!plain).then(|| Box::new(options)), join: None }
+fn key_of_children(of: ChildrensKey) -> KeyOfChildren {
+    KeyOfChildren::from(of)
 }
 
-fn request(Traits { weight, priority, .. }: Traits) -> Request<'static> {
-    Request { weight, priority, ..Request::PLAIN }
+fn options(traits: Traits) -> Option<Box<Options>> {
+    let Traits { weight, priority, daemon, of, unique, .. } = traits;
+    let is_plain = (weight, priority, daemon, of) == (1, 0, false, None);
+    let key = of.map(key_of_children);
+    let options = Options { weight, priority, daemon, key, unique, ..Options::default() };
+    (!is_plain).then(|| Box::new(options))
+}
+
+/// Calls a function with what a child asks for.
+fn with_request<R>(traits: Traits, call: impl FnOnce(Request<'_>) -> R) -> R {
+    let Traits { weight, priority, of, unique, feed, .. } = traits;
+    let of = of.map(key_of_children);
+    call(Request { weight, priority, key: of.as_ref(), unique, feed, name: None })
 }
 
 fn caller(own: bool) -> Caller {
@@ -185,8 +230,27 @@ fn answer(acquire: Acquire) -> Answer {
 type InOrder = bool;
 
 impl Both {
+    /// Makes a child that is about to be accepted.
+    fn make(&mut self, key: Key, traits: Traits) -> QueuedChild {
+        let join = traits.joinable.then(|| self.state.next_join_id());
+        if let Some(id) = join {
+            self.joins.insert(key, id);
+            if traits.early {
+                self.state.abort_early(id);
+                self.reference.early.insert(key);
+            }
+        }
+        QueuedChild { key, options: options(traits), join }
+    }
+
+    fn is_duplicate(&self, traits: Traits) -> bool {
+        let duplicate = with_request(traits, |request| self.state.is_duplicate(request));
+        assert_eq!(duplicate, self.reference.is_duplicate(traits), "another one of its key");
+        duplicate
+    }
+
     fn takes_newcomer(&mut self, traits: Traits) -> bool {
-        let takes = self.state.try_take_room(request(traits));
+        let takes = with_request(traits, |request| self.state.try_take_room(request));
         assert_eq!(takes, self.reference.takes_newcomer(traits), "a newcomer has room");
         takes
     }
@@ -197,8 +261,8 @@ impl Both {
         refuses
     }
 
-    fn refuse(&mut self, child: &QueuedChild) {
-        self.state.refuse(Refused::Stopped, child.options.as_deref());
+    fn refuse(&mut self, traits: Traits) {
+        self.state.refuse(Refused::Stopped, options(traits).as_deref());
         self.reference.refuse();
     }
 
@@ -212,33 +276,51 @@ impl Both {
     fn try_go(&mut self, key: Key, traits: Traits) -> bool {
         // It overtakes no entry of the queue.
         let last = Traits { priority: i32::MIN, ..traits };
-        let takes = !self.refuses() && self.takes_newcomer(last);
+        let takes = !self.refuses() && !self.is_duplicate(traits) && self.takes_newcomer(last);
         if takes {
             self.admit(key, traits);
         } else {
             let refused = if self.refuses() { Refused::Stopped } else { Refused::AtLimit };
-            self.state.reject(refused, queued(key, traits).options.as_deref());
+            self.state.reject(refused, options(traits).as_deref());
         }
         takes
     }
 
     fn admit(&mut self, key: Key, traits: Traits) {
-        self.state.admit(queued(key, traits));
+        let child = self.make(key, traits);
+        self.state.admit(child);
         self.reference.admit(key, traits);
     }
 
-    fn queue(&mut self, key: Key, traits: Traits, effects: &mut Effects) -> bool {
-        if self.refuses() {
-            self.refuse(&queued(key, traits));
+    /// Does what `queue` does, or, if the caller `keeps` a child that is refused, `try_queue`.
+    fn queue(&mut self, key: Key, traits: Traits, keeps: bool, effects: &mut Effects) -> bool {
+        let refusal = self.state.queue_refusal(self.reference.stopped);
+        let is_full = self.reference.is_queue_full();
+        let expected = if self.refuses() {
+            Some(Refused::Stopped)
+        } else {
+            is_full.then_some(Refused::AtLimit)
+        };
+        let expected = if self.reference.finished { Some(Refused::Closed) } else { expected };
+        assert_eq!(refusal, expected, "why a child is not queued");
+        if keeps && !self.refuses() && self.is_duplicate(traits) {
             return false;
         }
-        if self.takes_newcomer(traits) {
+        if !self.refuses() && self.takes_newcomer(traits) {
             self.admit(key, traits);
-        } else {
-            self.state.enqueue(queued(key, traits));
-            self.reference.enqueue(key, traits);
-            effects.in_order = self.state.permits().is_none();
+            return true;
         }
+        if refusal.is_some() {
+            if !keeps {
+                self.refuse(traits);
+            }
+            return false;
+        }
+        let child = self.make(key, traits);
+        self.state.enqueue(child);
+        self.reference.enqueue(key, traits);
+        let needs_more = self.state.permits().is_some() || self.state.passes().is_some();
+        effects.in_order = !needs_more && traits.of.is_none();
         true
     }
 
@@ -251,10 +333,11 @@ impl Both {
     ) -> bool {
         if self.refuses() || !self.has_turn(waiter, id) {
             self.abandon(waiter, id, effects);
-            self.refuse(&queued(key, traits));
+            self.refuse(traits);
             return false;
         }
-        self.state.fill(waiter, queued(key, traits), effects);
+        let child = self.make(key, traits);
+        self.state.fill(waiter, child, effects);
         self.reference.fill(id, key, traits);
         true
     }
@@ -266,30 +349,48 @@ impl Both {
 
     /// Compares the numbers. The invariants hold if the queue has been processed.
     fn compare(&mut self) {
-        let Self { state, reference } = self;
+        let Self { state, reference, .. } = self;
         assert_eq!(state.stats(), reference.stats());
         assert_eq!(state.limit(), reference.limit);
         assert_eq!(state.has_ready(), !reference.ready.is_empty());
         assert_eq!(state.lacks_permit(), reference.lacks_permit(), "the head lacks a permit");
+        let asked = state.asked();
+        let asked =
+            asked.as_ref().map(|asked| (asked.as_ask().weight(), asked.as_ask().key().cloned()));
+        let expected = reference.asked();
+        let expected = expected.map(|(weight, of)| (weight, of.map(key_of_children)));
+        assert_eq!(asked, expected, "what the gates are asked");
         if !reference.closed {
             assert_eq!(state.has_group_turn(), reference.has_group_turn(), "the group's turn");
         }
         assert_eq!(state.has_only_daemons(), reference.has_only_daemons(), "only daemons");
-        assert_eq!(state.admits_newcomers(), reference.admits_newcomers());
         assert_eq!(state.phase() >= Phase::Closed, reference.closed);
     }
 }
 
 impl Driver {
-    pub(crate) fn new(limit: Option<usize>, permits: Option<usize>) -> Self {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let Setup { limit, permits, has_gates, key_limit, queue_limit } = *setup;
         let mut state = State::new();
         if let Some(limit) = limit {
             state.start_with_limit(limit);
         }
+        if let Some(limit) = key_limit {
+            state.set_key_limits(limit);
+        }
+        if let Some(limit) = queue_limit {
+            state.set_queue_limit(limit);
+        }
+        let mut reference = Reference::new(limit, permits);
+        (reference.key_limit, reference.queue_limit) = (key_limit, queue_limit);
+        if has_gates {
+            *state.passes() = Some(Box::default());
+            reference.passes = Some(reference::Passes::default());
+        }
         let semaphore = permits.map(|permits| Arc::new(Semaphore::new(permits)));
         *state.permits() = semaphore.clone().map(Permits::new);
         Self {
-            both: Both { state, reference: Reference::new(limit, permits) },
+            both: Both { state, reference, joins: BTreeMap::new() },
             semaphore,
             others: 0,
             permits: permits.unwrap_or(0),
@@ -298,7 +399,10 @@ impl Driver {
             next_key: 0,
             next_waiter: 0,
             inside: BTreeSet::new(),
+            aborted: BTreeSet::new(),
             spawned: Vec::new(),
+            passes: BTreeSet::new(),
+            next_pass: 0,
         }
     }
 
@@ -319,7 +423,8 @@ impl Driver {
         let both = &mut self.both;
         let before = &both.reference;
         let (ready, lacked) = (before.ready.len(), before.lacks_permit());
-        let (turn, over) = (before.has_group_turn(), before.is_over());
+        let (turn, over, asked) =
+            (before.has_group_turn(), before.is_over(), before.asked().is_some());
 
         both.state.give_freed_room(&mut effects);
         both.reference.begin();
@@ -341,16 +446,23 @@ impl Driver {
         assert_eq!(effects.cancel_acquire, std::mem::take(&mut after.cancel_acquire));
         let has_work = after.ready.len() > ready
             || after.lacks_permit() != lacked
+            || after.asked().is_some() != asked
             || (after.has_group_turn() && !turn)
             || (after.is_over() && !over && !after.closed);
-        assert!(!has_work || effects.notify, "the group is not told of its work");
+        let notify = effects.notify || self.both.state.has_aborted();
+        assert!(!has_work || notify, "the group is not told of its work");
         if let Some(semaphore) = &self.semaphore {
             semaphore.add_permits(permits);
         }
         self.wake(effects.wake, woken);
+        self.take_aborted();
+        self.take_ended_passes();
         self.both.compare();
         if !effects.in_order {
-            self.both.reference.check();
+            let Both { state, reference, .. } = &self.both;
+            let admits = state.admits_newcomers();
+            assert!(reference.closed || admits == reference.admits_newcomers(), "newcomers wait");
+            reference.check();
         }
         self.both.state.take_unspawned(|index, key, _| self.spawned.push((index, key)));
         assert!(self.spawned.iter().eq(&self.both.reference.ready), "each is spawned once");
@@ -380,8 +492,32 @@ impl Driver {
     }
 
     fn accepted(&mut self, key: Key, accepted: bool) {
-        if accepted {
+        if accepted && !self.aborted.remove(&key) {
             self.inside.insert(key);
+        }
+    }
+
+    /// Takes out the children that were aborted in the queue.
+    fn take_aborted(&mut self) {
+        let mut keys = Vec::new();
+        self.both.state.take_aborted(&mut keys);
+        assert_eq!(keys, std::mem::take(&mut self.both.reference.aborted), "aborted children");
+        for key in keys {
+            if !self.inside.remove(&key) {
+                self.aborted.insert(key);
+            }
+        }
+    }
+
+    fn take_ended_passes(&mut self) {
+        let Both { state, reference, .. } = &mut self.both;
+        let (Some(passes), Some(expected)) = (state.passes(), &mut reference.passes) else {
+            return;
+        };
+        assert_eq!(passes.has_spare(), expected.spare > 0, "spare passes");
+        assert_eq!(passes.over.len(), std::mem::take(&mut expected.over), "passes that are over");
+        for pass in passes.over.drain(..) {
+            assert!(self.passes.remove(&pass), "pass {pass} is over twice");
         }
     }
 
@@ -404,12 +540,13 @@ impl Driver {
         match *step {
             Step::TryGo(traits) => {
                 let key = self.key();
+                self.ask_gates_for(traits, key % 2 == 0);
                 let accepted = self.change(|both, _| both.try_go(key, traits));
                 self.accepted(key, accepted);
             }
-            Step::Queue(traits) => {
+            Step::Queue { child, keeps } => {
                 let key = self.key();
-                let accepted = self.change(|both, effects| both.queue(key, traits, effects));
+                let accepted = self.change(|both, effects| both.queue(key, child, keeps, effects));
                 self.accepted(key, accepted);
             }
             Step::Accept(traits) => self.accept(traits),
@@ -449,6 +586,9 @@ impl Driver {
             }
             Step::Block { count } => self.block(count),
             Step::Limit(limit) => self.set_limit(limit),
+            Step::KeyLimit { of, limit } => self.set_key_limit(of, limit),
+            Step::PassGates => self.pass_gates(),
+            Step::AbortChild { pick } => self.abort_child(pick),
             Step::Round => self.round(),
             Step::OtherTakes => {
                 let permit = self.semaphore.as_ref().and_then(|it| it.try_acquire());
@@ -479,18 +619,18 @@ impl Driver {
         let (key, id) = (self.key(), self.next_waiter);
         self.next_waiter += 1;
         let accepted = self.change(|both, effects| {
-            if !both.refuses() && both.takes_newcomer(Traits::PLAIN) {
-                let waiter = both.state.reserve_newcomer(Request::PLAIN, Caller::Group);
+            if !both.refuses() && both.takes_newcomer(Traits::FEED) {
+                let waiter = both.state.reserve_newcomer(Request::FEED, Caller::Group);
                 both.reference.reserve(id, true);
                 return both.fill((waiter, id), key, traits, effects);
             }
-            both.queue(key, traits, effects)
+            both.queue(key, traits, false, effects)
         });
         self.accepted(key, accepted);
     }
 
     fn wait(&mut self, child: Option<Traits>, own: bool, place: Option<usize>, eager: bool) {
-        let traits = child.unwrap_or(Traits::PLAIN);
+        let traits = child.unwrap_or(Traits::FEED);
         let (key, id) = (self.key(), self.next_waiter);
         self.next_waiter += 1;
         let (task, waker) = Task::new();
@@ -508,13 +648,15 @@ impl Driver {
                     if child.is_some() {
                         both.admit(key, traits);
                     } else {
-                        waiter = Some(both.state.reserve_newcomer(Request::PLAIN, poller.caller));
+                        waiter = Some(both.state.reserve_newcomer(Request::FEED, poller.caller));
                         both.reference.reserve(id, own);
                     }
                     return Answer::Ready;
                 }
                 let registers = own || poller.clone.is_some();
-                waiter = inside(place, || both.state.wait(request(traits), &mut poller));
+                waiter = inside(place, || {
+                    with_request(traits, |request| both.state.wait(request, &mut poller))
+                });
                 assert_eq!(waiter.is_some(), registers);
                 both.reference.wait(id, own, traits, place, registers)
             });
@@ -540,23 +682,28 @@ impl Driver {
         let (task, new) = Task::new();
         let waker = if fresh { new } else { waker.clone() };
         let mut poller = Poller { caller: caller(own), task: &waker, clone: None, group: GROUP };
+        let mut is_new = false;
         let answer = loop {
             let polled = self.change(|both, effects| {
                 if both.refuses() {
                     return Answer::Stopped;
                 }
+                let known = own || (both.reference.has_waker(id) && !fresh);
+                let registers = known || poller.clone.is_some();
                 if !both.has_turn(key, id) {
+                    is_new = fresh && registers;
+                    assert_eq!(both.state.expect(key, &mut poller), registers);
+                    both.reference.expect(id, registers);
                     let stopped = both.reference.stopped;
                     both.state.process_queue(stopped, effects);
                     both.reference.process(stopped);
                 }
-                let known = both.reference.has_waker(id) && !fresh;
-                let registers = own || known || poller.clone.is_some();
                 let polled = inside(place, || both.state.poll_waiter(key, &mut poller));
                 let expected = both.reference.poll(id, place, registers);
                 assert_eq!(answer(polled), expected, "the answer to waiter {id}");
                 if let (Answer::Ready, Some(traits)) = (expected, child) {
-                    both.state.fill(key, queued(new_key, traits), effects);
+                    let filling = both.make(new_key, traits);
+                    both.state.fill(key, filling, effects);
                     both.reference.fill(id, new_key, traits);
                 }
                 expected
@@ -581,7 +728,7 @@ impl Driver {
             (Answer::Ready, None) => {
                 let waiter = &mut self.waiters[at];
                 waiter.ready = true;
-                if Arc::ptr_eq(&waiter.task, &task) {
+                if Arc::ptr_eq(&waiter.task, &task) && !is_new {
                     // Its turn came before the new waker was taken.
                     waiter.restore_task();
                 }
@@ -626,7 +773,11 @@ impl Driver {
         if was_unfetched && self.both.reference.blocked == unfetched {
             self.block(unfetched - 1);
         }
-        let Both { state, reference } = &mut self.both;
+        let Both { state, reference, joins } = &mut self.both;
+        let child = reference.running.iter().find(|it| it.index == index);
+        let key = child.expect("it runs").key;
+        assert_eq!(state.has_no_result(index), reference.no_result.remove(&key));
+        joins.remove(&key);
         let stopped = reference.stopped;
         state.finish(index, outcome, stopped);
         reference.finish(index, outcome);
@@ -648,6 +799,66 @@ impl Driver {
             both.state.set_limit(limit);
             both.reference.limit = limit;
         });
+    }
+
+    fn set_key_limit(&mut self, of: ChildrensKey, limit: Option<usize>) {
+        self.change(|both, _| {
+            both.state.set_key_limit(&key_of_children(of), limit);
+            if limit == both.reference.key_limit {
+                both.reference.own_limits.remove(&of);
+            } else {
+                both.reference.own_limits.insert(of, limit);
+            }
+        });
+    }
+
+    fn abort_child(&mut self, pick: usize) {
+        let Some(at) = pick.checked_rem(self.both.joins.len()) else { return };
+        let Some((&key, &id)) = self.both.joins.iter().nth(at) else { return };
+        let found = self.change(|both, _| {
+            let found = both.state.abort_queued(id);
+            assert_eq!(found, both.reference.abort_queued(key), "it is in the queue");
+            found
+        });
+        if !found && self.both.reference.has_child(key) {
+            self.both.state.abort_running(id);
+            self.both.reference.no_result.insert(key);
+        }
+    }
+
+    /// Passes the gates on behalf of the head of the queue, if it lacks only that.
+    fn pass_gates(&mut self) {
+        if self.both.reference.asked().is_some() {
+            self.add_pass();
+        }
+    }
+
+    fn add_pass(&mut self) {
+        self.next_pass += 1;
+        let pass = self.next_pass;
+        self.passes.insert(pass);
+        self.change(|both, _| {
+            both.state.passes().iter_mut().for_each(|passes| passes.add(pass));
+            both.reference.passes.iter_mut().for_each(|passes| passes.spare += 1);
+        });
+    }
+
+    /// Asks the gates on behalf of a child on offer, which passes them or not.
+    fn ask_gates_for(&mut self, traits: Traits, passes: bool) {
+        let Both { state, reference, .. } = &mut self.both;
+        let Some(spare) = reference.passes.as_ref().map(|passes| passes.spare) else { return };
+        // The look comes first that a change has.
+        let options = options(traits);
+        let asked = state.asked_for(options.as_deref(), reference.stopped);
+        let last = Traits { priority: i32::MIN, ..traits };
+        let expected = spare == 0
+            && !reference.refuses()
+            && !reference.is_duplicate(last)
+            && reference.has_room(last);
+        assert_eq!(asked.is_some(), expected, "the gates are asked for a child on offer");
+        if expected && passes {
+            self.add_pass();
+        }
     }
 
     fn round(&mut self) {
@@ -709,11 +920,12 @@ impl Driver {
     }
 
     fn try_close(&mut self) -> bool {
-        if self.both.reference.stopped && !self.both.reference.queue_dropped {
-            return false;
+        let Reference { stopped, queue_dropped, closed, .. } = self.both.reference;
+        if closed || (stopped && !queue_dropped) {
+            return closed;
         }
         self.change(|_, _| ());
-        let Both { state, reference } = &mut self.both;
+        let Both { state, reference, .. } = &mut self.both;
         let closed = state.try_close(reference.stopped);
         assert_eq!(closed, reference.try_close(), "nothing runs and nothing waits");
         self.change(|_, _| ());
@@ -734,6 +946,8 @@ impl Driver {
                 Dropped::Unstarted(_) => (None, *key),
             });
             assert!(found.eq(both.reference.abort()), "the children that are not in the set");
+            // The group drops all guards itself.
+            both.reference.passes = None;
             keys
         });
         keys.into_iter().for_each(|(_, key)| self.comes_out(key));
@@ -757,6 +971,10 @@ impl Driver {
         let stats = self.both.state.stats();
         assert_eq!((stats.running, stats.queued), (0, 0));
         assert!(self.inside.is_empty(), "children are lost: {:?}", self.inside);
+        assert!(self.aborted.is_empty(), "children come out that were not accepted");
+        if let (Some(passes), End::RunOut) = (&self.both.reference.passes, end) {
+            assert_eq!(self.passes.len(), passes.spare, "passes are lost");
+        }
         if let Some(semaphore) = &self.semaphore {
             let left = std::iter::from_fn(|| semaphore.try_acquire().map(|it| it.forget()));
             assert_eq!(left.count(), self.permits - self.others, "permits are lost");
@@ -768,10 +986,18 @@ impl Driver {
         if self.both.reference.limit == Some(0) {
             self.set_limit(Some(2));
         }
+        let is_shut = |limit: Option<usize>| limit == Some(0);
+        for of in 0..KEYS {
+            let own = self.both.reference.own_limits.get(&of).copied();
+            if is_shut(own.unwrap_or(self.both.reference.key_limit)) {
+                self.set_key_limit(of, None);
+            }
+        }
         self.block(0);
         // Each round lets a child start, or a waiter go, or is the last.
         for _ in 0..1_000 {
             self.other_gives();
+            self.pass_gates();
             self.round();
             while let Some(index) = self.both.reference.running.first().map(|it| it.index) {
                 self.take();

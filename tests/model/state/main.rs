@@ -29,9 +29,9 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 
-use crate::driver::{Driver, End, Step};
+use crate::driver::{Driver, End, KEYS, Setup, Step};
 use crate::observe::Outcome;
-use crate::reference::Traits;
+use crate::reference::{ChildrensKey, Traits};
 
 /// A number that is taken apart into choices. Steps that were generated one choice at a time would
 /// take much longer to generate than to run. A lower number is a simpler step.
@@ -51,13 +51,21 @@ impl Choices {
 
     /// Mostly plain.
     fn traits(&mut self) -> Traits {
-        let weight = match self.below(12) {
+        let weight = match self.below(13) {
             0..8 => 1,
             8..11 => 2 + self.below(2),
-            _ => 4 + self.below(5),
+            11 => 4 + self.below(5),
+            _ => 0,
         };
         let priority = if self.is(2, 8) { [0, 1, 2, -1, -2][self.below(5)] } else { 0 };
-        Traits { weight, priority, daemon: self.is(1, 10) }
+        let daemon = self.is(1, 10);
+        let of = if self.is(4, 10) { Some(self.key()) } else { None };
+        let (unique, joinable, early) = (self.is(1, 6), self.is(1, 5), self.is(1, 8));
+        Traits { weight, priority, daemon, of, unique, joinable, early, feed: false }
+    }
+
+    fn key(&mut self) -> ChildrensKey {
+        [0, 1, 2][self.below(u64::from(KEYS))]
     }
 
     fn pick(&mut self) -> usize {
@@ -86,10 +94,10 @@ impl Choices {
     }
 
     fn step(&mut self) -> Step {
-        match self.below(101) {
+        match self.below(110) {
             0..10 => Step::Take,
             10..20 => Step::Round,
-            20..28 => Step::Queue(self.traits()),
+            20..28 => Step::Queue { child: self.traits(), keeps: self.is(1, 4) },
             28..32 => Step::TryGo(self.traits()),
             32..34 => Step::Accept(self.traits()),
             34..46 => Step::Wait {
@@ -112,6 +120,9 @@ impl Choices {
             96..98 => Step::DropQueue,
             98 => Step::TryClose,
             99 => Step::Cancel,
+            101..103 => Step::KeyLimit { of: self.key(), limit: self.limit() },
+            103..107 => Step::PassGates,
+            107..110 => Step::AbortChild { pick: self.pick() },
             // More of it would end most schedules early.
             _ => match self.below(3) {
                 0 => Step::TryClose,
@@ -127,17 +138,26 @@ fn steps(count: Range<usize>) -> impl Strategy<Value = Vec<Step>> {
         .prop_map(|numbers| numbers.into_iter().map(|number| Choices(number).step()).collect())
 }
 
-fn limit() -> impl Strategy<Value = Option<usize>> {
-    any::<u64>().prop_map(|number| Choices(number).limit())
-}
-
 fn settings(least: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig { cases: default.cases.max(least), failure_persistence: None, ..default }
 }
 
-fn run(limit: Option<usize>, permits: Option<usize>, steps: &[Step], end: End) {
-    let mut driver = Driver::new(limit, permits);
+/// Mostly without gates, so that a schedule needs not be lucky to admit children.
+fn setup() -> impl Strategy<Value = Setup> {
+    any::<u64>().prop_map(|number| {
+        let mut choices = Choices(number);
+        let limit = choices.limit();
+        let permits = if choices.is(3, 10) { Some(1 + choices.below(4)) } else { None };
+        let has_gates = choices.is(3, 10);
+        let key_limit = if choices.is(6, 10) { Some(choices.below(4)) } else { None };
+        let queue_limit = if choices.is(2, 10) { Some(choices.below(4)) } else { None };
+        Setup { limit, permits, has_gates, key_limit, queue_limit }
+    })
+}
+
+fn run(setup: &Setup, steps: &[Step], end: End) {
+    let mut driver = Driver::new(setup);
     for step in steps {
         driver.step(step);
     }
@@ -153,12 +173,11 @@ proptest! {
 
     #[test]
     fn the_state_keeps_its_promises_under_any_schedule(
-        limit in limit(),
-        permits in prop::option::weighted(0.3, 1..5_usize),
+        setup in setup(),
         steps in steps(1..60),
         end in end(),
     ) {
-        run(limit, permits, &steps, end);
+        run(&setup, &steps, end);
     }
 }
 
@@ -171,6 +190,6 @@ proptest! {
         permits in 1..4_usize,
         steps in steps(300..600),
     ) {
-        run(None, Some(permits), &steps, End::RunOut);
+        run(&Setup { permits: Some(permits), ..Setup::default() }, &steps, End::RunOut);
     }
 }

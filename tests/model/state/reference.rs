@@ -1,6 +1,6 @@
 //! What the state promises, in lists that are searched from end to end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::observe::Outcome;
 use crate::stats::Stats;
@@ -11,12 +11,34 @@ pub(crate) struct Traits {
     pub(crate) weight: usize,
     pub(crate) priority: i32,
     pub(crate) daemon: bool,
+    pub(crate) of: Option<ChildrensKey>,
+    pub(crate) unique: bool,
+    pub(crate) joinable: bool,
+    /// It is aborted before it comes.
+    pub(crate) early: bool,
+    /// A `feed` asks, which does not know its child.
+    pub(crate) feed: bool,
 }
 
 impl Traits {
-    pub(crate) const PLAIN: Self = Self { weight: 1, priority: 0, daemon: false };
+    pub(crate) const PLAIN: Self = Self {
+        weight: 1,
+        priority: 0,
+        daemon: false,
+        of: None,
+        unique: false,
+        joinable: false,
+        early: false,
+        feed: false,
+    };
+
+    pub(crate) const FEED: Self = Self { feed: true, ..Self::PLAIN };
 }
 
+/// What a child works on.
+pub(crate) type ChildrensKey = u8;
+
+/// Names a child.
 pub(crate) type Key = usize;
 pub(crate) type WaiterId = usize;
 
@@ -26,6 +48,10 @@ struct Entry {
     priority: i32,
     arrival: usize,
     weight: usize,
+    of: Option<ChildrensKey>,
+    unique: bool,
+    /// A `feed`, or a child of one that has a key.
+    fed: bool,
     what: What,
 }
 
@@ -35,18 +61,30 @@ enum What {
     Waiter(WaiterId),
 }
 
+impl Entry {
+    /// Returns its place in the order of the queue, lowest first.
+    fn order(&self) -> (i64, usize) {
+        (-i64::from(self.priority), self.arrival)
+    }
+}
+
 /// A child or a waiter that has room, and has not started.
 #[derive(Clone, Debug)]
 struct Admitted {
     weight: usize,
+    of: Option<ChildrensKey>,
     what: What,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Running {
     pub(crate) index: usize,
+    pub(crate) key: Key,
     weight: usize,
+    of: Option<ChildrensKey>,
     daemon: bool,
+    /// Its passes were given up before it ended.
+    passed: bool,
     /// It has been taken in.
     pub(crate) in_set: bool,
     /// It has finished, and its result was not fetched.
@@ -57,8 +95,11 @@ pub(crate) struct Running {
 struct Waiter {
     own: bool,
     weight: usize,
+    of: Option<ChildrensKey>,
+    feed: bool,
     priority: i32,
     arrival: usize,
+    unique: bool,
     stage: Stage,
     /// It has a waker to be woken by.
     has_waker: bool,
@@ -93,22 +134,48 @@ pub(crate) struct Permits {
     spare: usize,
     /// How often a spare permit was used since other groups had a turn.
     reused: usize,
-    paused: bool,
+    /// In how many polls other groups have their turn.
+    paused: usize,
     wanted: bool,
     /// Of children of a closed group that are not gone yet.
     kept: usize,
 }
 
+/// The passes of a group with gates. Which child has which does not matter.
+#[derive(Debug, Default)]
+pub(crate) struct Passes {
+    pub(crate) spare: usize,
+    pub(crate) wanted: bool,
+    /// Those of children that have ended.
+    pub(crate) over: usize,
+}
+
 /// How many permits a group takes over in a row.
 const REUSE: usize = 32;
+
+/// In how many polls it then takes none.
+const PAUSE: usize = 2;
 
 #[derive(Debug, Default)]
 pub(crate) struct Reference {
     pub(crate) limit: Option<usize>,
     pub(crate) permits: Option<Permits>,
+    pub(crate) passes: Option<Passes>,
+    /// The limit of each key that has none of its own.
+    pub(crate) key_limit: Option<usize>,
+    pub(crate) own_limits: BTreeMap<ChildrensKey, Option<usize>>,
+    pub(crate) queue_limit: Option<usize>,
+    /// The joinable children that are aborted when they come.
+    pub(crate) early: BTreeSet<Key>,
+    /// The children that were aborted in the queue and did not come out yet.
+    pub(crate) aborted: Vec<Key>,
+    /// Those that were aborted after that.
+    pub(crate) no_result: BTreeSet<Key>,
     pub(crate) stopped: bool,
     pub(crate) queue_dropped: bool,
     pub(crate) closed: bool,
+    /// It has ended by itself.
+    pub(crate) finished: bool,
     queue: Vec<Entry>,
     admitted: Vec<Admitted>,
     pub(crate) running: Vec<Running>,
@@ -137,7 +204,7 @@ impl Reference {
             available,
             spare: 0,
             reused: 0,
-            paused: false,
+            paused: 0,
             wanted: false,
             kept: 0,
         });
@@ -160,21 +227,104 @@ impl Reference {
 
     fn fits(&self, weight: usize) -> bool {
         self.limit.is_none_or(|limit| {
-            self.taken() + weight <= limit || (self.occupied() == 0 && limit > 0)
+            self.taken() + weight <= limit || (limit > 0 && (self.taken() == 0 || weight == 0))
         })
     }
 
+    /// Returns the weights of the children of a key that have room.
+    fn weights_of(&self, of: ChildrensKey) -> Vec<usize> {
+        let admitted = self.admitted.iter().map(|it| (it.of, it.weight));
+        let all = admitted.chain(self.running.iter().map(|it| (it.of, it.weight)));
+        all.filter(|it| it.0 == Some(of)).map(|it| it.1).collect()
+    }
+
+    fn limit_of(&self, of: ChildrensKey) -> Option<usize> {
+        self.own_limits.get(&of).copied().unwrap_or(self.key_limit)
+    }
+
+    /// Returns `true` if a key has room.
+    fn fits_key(&self, of: Option<ChildrensKey>, weight: usize, unique: bool) -> bool {
+        let Some(of) = of else { return true };
+        let weights = self.weights_of(of);
+        let taken: usize = weights.iter().sum();
+        !(unique && !weights.is_empty())
+            && self.limit_of(of).is_none_or(|limit| {
+                weight == 0 || taken + weight <= limit || (taken == 0 && limit > 0)
+            })
+    }
+
+    fn is_key_over_limit(&self, of: ChildrensKey) -> bool {
+        let weights = self.weights_of(of);
+        let taken: usize = weights.iter().sum();
+        self.limit_of(of).is_some_and(|limit| taken > limit && (weights.len() > 1 || limit == 0))
+    }
+
+    /// Returns `true` if a child that is unique is one too many.
+    pub(crate) fn is_duplicate(&self, traits: Traits) -> bool {
+        let of = traits.of.filter(|_| traits.unique);
+        of.is_some_and(|of| {
+            !self.weights_of(of).is_empty() || self.queue.iter().any(|it| it.of == Some(of))
+        })
+    }
+
+    /// Returns `true` if a `feed` may ask for a child.
+    fn may_ask(&self) -> bool {
+        let is_child = |it: &&Entry| matches!(it.what, What::Child { .. });
+        let fed = self.queue.iter().filter(|it| it.fed).filter(is_child).count();
+        fed == 0 || self.limit.is_none_or(|limit| self.taken() + fed < limit)
+    }
+
+    /// Returns `true` if an entry lacks at most what all children need. It is the first of its key.
+    fn is_candidate(&self, entry: &Entry) -> bool {
+        let is_feed = entry.fed && matches!(entry.what, What::Waiter(_));
+        let is_first = || {
+            let mut same = self.queue.iter().filter(|it| it.of == entry.of);
+            entry.of.is_none() || same.all(|it| it.order() >= entry.order())
+        };
+        (!is_feed || self.may_ask())
+            && is_first()
+            && self.fits_key(entry.of, entry.weight, entry.unique)
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.queue.iter().enumerate().filter(|(_, entry)| self.is_candidate(entry))
+    }
+
     fn take_permit(&mut self) -> bool {
+        if let Some(passes) = &mut self.passes {
+            if passes.spare == 0 {
+                return false;
+            }
+            passes.spare -= 1;
+        }
+        let taken = self.take_semaphores_permit();
+        if !taken {
+            self.return_pass();
+        }
+        taken
+    }
+
+    fn return_pass(&mut self) {
+        self.passes.iter_mut().for_each(|passes| passes.spare += 1);
+    }
+
+    fn end_pass(&mut self) {
+        self.passes.iter_mut().for_each(|passes| passes.over += 1);
+    }
+
+    fn take_semaphores_permit(&mut self) -> bool {
         let Some(permits) = &mut self.permits else { return true };
         if permits.spare > 0 {
-            permits.paused |= permits.reused >= REUSE;
-            if !permits.paused {
+            if permits.reused >= REUSE && permits.paused == 0 {
+                permits.paused = PAUSE;
+            }
+            if permits.paused == 0 {
                 permits.spare -= 1;
                 permits.reused += 1;
                 return true;
             }
         }
-        if permits.paused || permits.available == 0 {
+        if permits.paused > 0 || permits.available == 0 {
             return false;
         }
         permits.available -= 1;
@@ -188,14 +338,38 @@ impl Reference {
     }
 
     /// Returns `true` if a newcomer may have room: nothing that waits comes before it.
-    pub(crate) fn takes_newcomer(&mut self, Traits { weight, priority, .. }: Traits) -> bool {
+    pub(crate) fn takes_newcomer(&mut self, traits: Traits) -> bool {
+        self.has_room(traits) && self.take_permit()
+    }
+
+    /// Returns `true` if a newcomer lacks at most a pass and a permit.
+    pub(crate) fn has_room(&self, traits: Traits) -> bool {
+        let Traits { weight, priority, of, unique, feed, .. } = traits;
         self.fits(weight)
-            && self.queue.iter().all(|entry| entry.priority < priority)
-            && self.take_permit()
+            && (!feed || self.may_ask())
+            && self.candidates().all(|(_, entry)| entry.priority < priority)
+            && self.has_key_room(of, weight, unique, (-i64::from(priority), usize::MAX))
+    }
+
+    /// Returns `true` if a key has room, and no entry of the key comes before that place.
+    fn has_key_room(
+        &self,
+        of: Option<ChildrensKey>,
+        weight: usize,
+        unique: bool,
+        order: (i64, usize),
+    ) -> bool {
+        let mut same = self.queue.iter().filter(|it| it.of == of);
+        of.is_none() || (same.all(|it| it.order() > order) && self.fits_key(of, weight, unique))
     }
 
     pub(crate) fn admits_newcomers(&self) -> bool {
-        self.queue.is_empty() && self.fits(1)
+        self.candidates().next().is_none() && self.fits(1)
+    }
+
+    /// Returns `true` if `queue` refuses a child without room, since there are so many.
+    pub(crate) fn is_queue_full(&self) -> bool {
+        self.queue_limit.is_some_and(|limit| self.stats().queued >= limit)
     }
 
     pub(crate) fn refuses(&self) -> bool {
@@ -208,18 +382,35 @@ impl Reference {
 impl Reference {
     pub(crate) fn admit(&mut self, key: Key, traits: Traits) {
         let what = What::Child { key, daemon: traits.daemon };
-        self.admitted.push(Admitted { weight: traits.weight, what });
+        self.admitted.push(Admitted { weight: traits.weight, of: traits.of, what });
         self.start();
     }
 
     pub(crate) fn enqueue(&mut self, key: Key, traits: Traits) {
         self.arrivals += 1;
-        self.enqueue_at(self.arrivals, traits.priority, key, traits);
+        self.enqueue_at(self.arrivals, traits.priority, key, traits, false);
     }
 
-    fn enqueue_at(&mut self, arrival: usize, priority: i32, key: Key, traits: Traits) {
-        let Traits { weight, daemon, .. } = traits;
-        self.queue.push(Entry { priority, arrival, weight, what: What::Child { key, daemon } });
+    fn enqueue_at(&mut self, arrival: usize, priority: i32, key: Key, traits: Traits, fed: bool) {
+        let Traits { weight, daemon, of, unique, .. } = traits;
+        let fed = fed && of.is_some();
+        let what = What::Child { key, daemon };
+        self.queue.push(Entry { priority, arrival, weight, of, unique, fed, what });
+        if self.early.contains(&key) {
+            self.abort_queued(key);
+        }
+    }
+
+    /// Takes a child that is aborted out of the queue. Returns `false` if it is not there.
+    pub(crate) fn abort_queued(&mut self, child: Key) -> bool {
+        let is_meant = |it: &Entry| matches!(it.what, What::Child { key, .. } if key == child);
+        let found = self.queue.iter().any(is_meant);
+        self.queue.retain(|it| !is_meant(it));
+        if found {
+            self.dropped += 1;
+            self.aborted.push(child);
+        }
+        found
     }
 
     pub(crate) fn refuse(&mut self) {
@@ -238,13 +429,25 @@ impl Reference {
             return Answer::NeedsWaker;
         }
         self.arrivals += 1;
-        let Traits { weight, priority, .. } = traits;
+        let Traits { weight, priority, of, unique, feed, .. } = traits;
         let (arrival, inside) = (self.arrivals, self.blocks(inside));
-        let (stage, has_waker) = (Stage::Waiting, !own);
-        let waiter =
-            Waiter { own, weight, priority, arrival, stage, has_waker, unpolled: false, inside };
+        let (stage, has_waker, unpolled) = (Stage::Waiting, !own, false);
+        let waiter = Waiter {
+            own,
+            weight,
+            of,
+            feed,
+            priority,
+            arrival,
+            unique,
+            stage,
+            has_waker,
+            unpolled,
+            inside,
+        };
         self.waiters.insert(id, waiter);
-        self.queue.push(Entry { priority, arrival, weight, what: What::Waiter(id) });
+        let (fed, what) = (feed, What::Waiter(id));
+        self.queue.push(Entry { priority, arrival, weight, of, unique, fed, what });
         Answer::Pending
     }
 
@@ -255,15 +458,31 @@ impl Reference {
         let waiter = Waiter {
             own,
             weight: 1,
+            of: None,
+            feed: true,
             priority: 0,
             arrival: self.arrivals,
+            unique: false,
             stage,
             has_waker: false,
             unpolled: false,
             inside: None,
         };
         self.waiters.insert(id, waiter);
-        self.admitted.push(Admitted { weight: 1, what: What::Waiter(id) });
+        self.admitted.push(Admitted { weight: 1, of: None, what: What::Waiter(id) });
+    }
+
+    /// Returns `true` if a child has room, and has not ended.
+    pub(crate) fn has_child(&self, child: Key) -> bool {
+        let is_meant = |it: &Admitted| matches!(it.what, What::Child { key, .. } if key == child);
+        self.admitted.iter().any(is_meant) || self.running.iter().any(|it| it.key == child)
+    }
+
+    /// Returns the weight and the key of the head, on whose behalf the gates are asked.
+    pub(crate) fn asked(&self) -> Option<(usize, Option<ChildrensKey>)> {
+        let wanted = self.passes.as_ref().is_some_and(|passes| passes.wanted);
+        let head = self.head().filter(|_| wanted)?;
+        Some((self.queue[head].weight, self.queue[head].of))
     }
 
     /// Returns the child that a waiter blocks; daemons are not waited for.
@@ -279,6 +498,19 @@ impl Reference {
 
     pub(crate) fn has_waker(&self, id: WaiterId) -> bool {
         self.waiters.get(&id).is_some_and(|waiter| waiter.has_waker)
+    }
+
+    /// Registers the task of a waiter that is about to be polled, if it can.
+    pub(crate) fn expect(&mut self, id: WaiterId, registers: bool) {
+        let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
+        waiter.has_waker |= registers && !waiter.own;
+    }
+
+    /// Returns `true` if a waiter was woken, had its turn revoked, and has not come since.
+    fn is_absent(&self, what: What) -> bool {
+        let What::Waiter(id) = what else { return false };
+        let waiter = self.waiters.get(&id).expect("the waiter is known");
+        waiter.stage == Stage::Waiting && !waiter.own && !waiter.has_waker
     }
 
     pub(crate) fn poll(&mut self, id: WaiterId, inside: Option<usize>, registers: bool) -> Answer {
@@ -304,18 +536,25 @@ impl Reference {
         match waiter.stage {
             Stage::MustQueue => {
                 self.queue.retain(|entry| entry.what != What::Waiter(id));
-                self.enqueue_at(waiter.arrival, traits.priority, key, traits);
+                self.enqueue_at(waiter.arrival, traits.priority, key, traits, waiter.feed);
             }
             Stage::Reserved { .. } => {
                 let at = self.position(id);
+                let Traits { weight, of, unique, .. } = traits;
+                let priority = traits.priority.max(waiter.priority);
+                let order = (-i64::from(priority), waiter.arrival);
+                let fits_key = match of {
+                    Some(of) if waiter.of.is_some() => !self.is_key_over_limit(of),
+                    _ => self.has_key_room(of, weight, unique, order),
+                };
                 self.admitted.remove(at);
-                if traits.weight <= waiter.weight || self.fits(traits.weight) {
+                if fits_key && (weight <= waiter.weight || self.fits(weight)) {
                     let what = What::Child { key, daemon: traits.daemon };
-                    self.admitted.insert(at, Admitted { weight: traits.weight, what });
+                    self.admitted.insert(at, Admitted { weight, of, what });
                 } else {
                     self.free_permits(1);
-                    let priority = traits.priority.max(waiter.priority);
-                    self.enqueue_at(waiter.arrival, priority, key, traits);
+                    self.return_pass();
+                    self.enqueue_at(waiter.arrival, priority, key, traits, waiter.feed);
                 }
             }
             stage => panic!("a waiter fills that is {stage:?}"),
@@ -333,6 +572,7 @@ impl Reference {
             Stage::Reserved { .. } => {
                 self.admitted.remove(self.position(id));
                 self.free_permits(1);
+                self.return_pass();
             }
             _ => self.queue.retain(|entry| entry.what != What::Waiter(id)),
         }
@@ -362,6 +602,10 @@ impl Reference {
         if admits {
             self.unblock();
         }
+        if let Some(passes) = &mut self.passes {
+            passes.wanted = lacks_permit && passes.spare == 0;
+            lacks_permit &= !passes.wanted;
+        }
         if let Some(permits) = &mut self.permits {
             self.cancel_acquire |= permits.wanted && !lacks_permit;
             permits.wanted = lacks_permit;
@@ -369,24 +613,20 @@ impl Reference {
     }
 
     fn head(&self) -> Option<usize> {
-        let order = |at: &usize| {
-            let entry = &self.queue[*at];
-            (-i64::from(entry.priority), entry.arrival)
-        };
-        (0..self.queue.len()).min_by_key(order)
+        self.candidates().min_by_key(|(_, entry)| entry.order()).map(|(at, _)| at)
     }
 
     fn admit_queue(&mut self) -> bool {
         while let Some(head) = self.head() {
-            let Entry { weight, what, .. } = self.queue[head];
-            if !self.fits(weight) {
+            let Entry { weight, of, what, .. } = self.queue[head];
+            if self.is_absent(what) || !self.fits(weight) {
                 return false;
             }
             if !self.take_permit() {
                 return true;
             }
             self.queue.remove(head);
-            self.admitted.push(Admitted { weight, what });
+            self.admitted.push(Admitted { weight, of, what });
             if let What::Waiter(id) = what {
                 let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
                 let must_queue = waiter.stage == Stage::MustQueue;
@@ -399,25 +639,35 @@ impl Reference {
 
     /// Children start in the order in which they got room.
     fn start(&mut self) {
-        while let Some(Admitted { weight, what: What::Child { key, daemon } }) =
+        while let Some(Admitted { weight, of, what: What::Child { key, daemon } }) =
             self.admitted.first().cloned()
         {
             self.admitted.remove(0);
             let index = self.next_index;
             self.next_index += 1;
-            let (in_set, unfetched) = (false, false);
-            self.running.push(Running { index, weight, daemon, in_set, unfetched });
+            let (passed, in_set, unfetched) = (false, false, false);
+            let child = Running { index, key, weight, of, daemon, passed, in_set, unfetched };
+            self.running.push(child);
             self.ready.push_back((index, key));
         }
     }
 
+    fn is_over_limit(&self) -> bool {
+        let admitted = self.admitted.iter().map(|it| it.weight);
+        let weights = admitted.chain(self.running.iter().map(|it| it.weight));
+        let weighty = weights.filter(|weight| *weight > 0).count();
+        self.limit.is_some_and(|limit| match limit {
+            0 => self.occupied() > 0,
+            _ => self.taken() > limit && weighty > 1,
+        })
+    }
+
     /// A lowered limit takes back what is reserved last, unless its owner knows of it.
     fn revoke(&mut self) {
-        while let Some(Admitted { weight, what: What::Waiter(id) }) = self.admitted.last().cloned()
+        while let Some(Admitted { weight, of, what: What::Waiter(id) }) =
+            self.admitted.last().cloned()
         {
-            let over = self
-                .limit
-                .is_some_and(|limit| self.taken() > limit && (self.occupied() > 1 || limit == 0));
+            let over = self.is_over_limit();
             let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
             let Stage::Reserved { claimed: false, must_queue } = waiter.stage else { return };
             if !over {
@@ -425,10 +675,12 @@ impl Reference {
             }
             waiter.stage = if must_queue { Stage::MustQueue } else { Stage::Waiting };
             waiter.unpolled &= must_queue;
-            let &mut Waiter { priority, arrival, .. } = waiter;
-            self.queue.push(Entry { priority, arrival, weight, what: What::Waiter(id) });
+            let &mut Waiter { priority, arrival, unique, feed: fed, .. } = waiter;
+            let what = What::Waiter(id);
+            self.queue.push(Entry { priority, arrival, weight, of, unique, fed, what });
             self.admitted.pop();
             self.free_permits(1);
+            self.return_pass();
         }
     }
 
@@ -481,20 +733,21 @@ impl Reference {
     }
 
     pub(crate) fn may_wait(&self) -> bool {
-        self.permits.as_ref().is_some_and(|permits| permits.wanted && !permits.paused)
+        self.permits.as_ref().is_some_and(|permits| permits.wanted && permits.paused == 0)
     }
 
     pub(crate) fn begin_poll(&mut self) {
         if let Some(permits) = &mut self.permits {
-            if std::mem::take(&mut permits.paused) {
-                permits.reused = 0;
+            if permits.paused > 0 {
+                permits.paused -= 1;
+                permits.reused = if permits.paused == 0 { 0 } else { permits.reused };
             }
         }
     }
 
     pub(crate) fn end_poll(&mut self) {
         if !self.lacks_permit() {
-            self.begin_poll();
+            (0..PAUSE).for_each(|_| self.begin_poll());
         }
     }
 
@@ -516,6 +769,9 @@ impl Reference {
             Outcome::Failed => self.failed += 1,
             Outcome::Panicked | Outcome::Dropped => self.dropped += 1,
         }
+        if self.running.iter().any(|child| child.index == index && !child.passed) {
+            self.end_pass();
+        }
         self.running.retain(|child| child.index != index);
         self.free_permits(1);
         self.freed |= !self.stopped;
@@ -528,6 +784,9 @@ impl Reference {
         let child = self.running.iter_mut().find(|child| child.index == index);
         let child = child.expect("it runs");
         (child.daemon, child.unfetched) = (false, true);
+        if !std::mem::replace(&mut child.passed, true) {
+            self.end_pass();
+        }
     }
 
     pub(crate) fn take_wakers(&mut self) -> Vec<WaiterId> {
@@ -543,8 +802,9 @@ impl Reference {
     /// Drops the queue after a stop; returns the children that were in it.
     pub(crate) fn drop_queue(&mut self) -> Vec<Key> {
         let mut keys = Vec::new();
-        while let Some(head) = self.head() {
-            if let What::Child { key, .. } = self.queue.remove(head).what {
+        self.queue.sort_by_key(Entry::order);
+        for entry in std::mem::take(&mut self.queue) {
+            if let What::Child { key, .. } = entry.what {
                 self.dropped += 1;
                 keys.push(key);
             }
@@ -554,6 +814,9 @@ impl Reference {
         let reserved = self.reserved();
         self.admitted.retain(|it| matches!(it.what, What::Child { .. }));
         self.free_permits(reserved);
+        if let Some(passes) = &mut self.passes {
+            passes.over += reserved + std::mem::take(&mut passes.spare);
+        }
         keys
     }
 
@@ -573,7 +836,9 @@ impl Reference {
     }
 
     pub(crate) fn try_close(&mut self) -> bool {
-        self.closed |= self.is_over();
+        if self.is_over() && !self.closed {
+            (self.closed, self.finished) = (true, !self.stopped);
+        }
         self.is_over()
     }
 
@@ -634,8 +899,10 @@ impl Reference {
             return;
         }
         if let Some(head) = self.head() {
-            let fits = self.fits(self.queue[head].weight);
-            assert!(!fits || self.lacks_permit(), "an entry waits that could run");
+            let Entry { weight, what, .. } = self.queue[head];
+            let fits = self.fits(weight) && !self.is_absent(what);
+            let wanted = self.passes.as_ref().is_some_and(|passes| passes.wanted);
+            assert!(!fits || self.lacks_permit() || wanted, "an entry waits that could run");
         }
     }
 }
