@@ -231,6 +231,9 @@
 //! the load. It may also [surround each poll](Observer::around) of a child, on the thread that
 //! polls it: to enter a span, or to find a child that blocks.
 //!
+//! [`snapshot`](Group::snapshot) returns what goes on in a group: its children, and what they wait
+//! for. It knows most of a group that was given a [name](Group::with_name).
+//!
 //! # In parallel
 //!
 //! The children of [`Group::on`] run as tasks of an executor, on all its threads, and the group
@@ -323,6 +326,7 @@
 //! - `std` (default): panics of children are caught, the siblings are drained, and the panic
 //!   resumes. A child may wait in `go` for room in its own group. Without `std`, the crate is
 //!   `no_std` with `alloc`: a panic unwinds where it happens, and children add others by `queue`.
+//! - `serde`: a [`Snapshot`] is `Serialize`.
 //! - `tracing`: `TracingObserver`, which gives each child a span of the crate `tracing`.
 //!
 //! # Coming from elsewhere
@@ -348,6 +352,7 @@ mod policy;
 mod reason;
 mod set;
 mod slot;
+pub mod snapshot;
 mod spawned;
 mod stats;
 pub mod stream;
@@ -377,6 +382,7 @@ pub use policy::{
 };
 pub use reason::{CancelError, Reason};
 pub use slot::Slot;
+pub use snapshot::Snapshot;
 pub use spawned::{Spawned, SpawnedLocal};
 pub use stats::Stats;
 pub use token::{CancelToken, DropGuard};

@@ -181,10 +181,18 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 
     fn around(&mut self) -> Option<Arc<dyn PollObserver>> {
-        match (self.0.around(), self.1.around()) {
-            (Some(outer), Some(inner)) => Some(Arc::new(Both { outer, inner })),
-            (outer, inner) => outer.or(inner),
-        }
+        both(self.0.around(), self.1.around())
+    }
+}
+
+/// Surrounds polls by both.
+pub(crate) fn both(
+    outer: Option<Arc<dyn PollObserver>>,
+    inner: Option<Arc<dyn PollObserver>>,
+) -> Option<Arc<dyn PollObserver>> {
+    match (outer, inner) {
+        (Some(outer), Some(inner)) => Some(Arc::new(Both { outer, inner })),
+        (outer, inner) => outer.or(inner),
     }
 }
 

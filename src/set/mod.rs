@@ -69,6 +69,21 @@ pub(crate) enum Part {
     Turn,
 }
 
+/// How far a running child has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It was never polled.
+    Unpolled,
+    /// It was woken, and not polled since.
+    Woken,
+    /// It waits to be woken.
+    Waiting,
+    /// An executor runs it.
+    Spawned,
+    /// It has ended on its executor, and the group has not been polled since.
+    Completed,
+}
+
 pub struct BlockSet<C> {
     blocks: Blocks<C>,
     /// `None` as long as all children fit into the first block, whose masks say everything then.
@@ -209,6 +224,12 @@ impl<C> BlockSet<C> {
             (None, Some(parent)) => self.blocks.first.count_woken(parent),
             (Some(many), Some(parent)) => many.count_woken(&mut self.blocks, ready, parent),
         }
+    }
+
+    /// Calls `visit` with the index of each child, and how far it has come.
+    pub(crate) fn inspect(&self, visit: &mut dyn FnMut(usize, Progress)) {
+        let Some(parent) = &self.parent else { return };
+        self.blocks.iter().for_each(|block| block.inspect(parent, visit));
     }
 
     /// Returns `true` if some child is known to be ready: left over from this turn's rounds,

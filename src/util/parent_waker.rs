@@ -142,6 +142,16 @@ impl ParentWaker {
         self.state.load(Ordering::Relaxed) & NOTIFIED != 0
     }
 
+    /// Returns `true` if the task is inside its poll.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & POLLING != 0
+    }
+
+    /// Returns `true` if there was a notification, and the task has not polled since.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & (NOTIFIED | POLLING) == NOTIFIED
+    }
+
     /// Ends a poll: later notifications wake the task of `cx`. If the poll ends with `Pending`, one
     /// after the last look wakes it now.
     ///
