@@ -232,7 +232,8 @@
 //! polls it: to enter a span, or to find a child that blocks.
 //!
 //! [`snapshot`](Group::snapshot) returns what goes on in a group: its children, and what they wait
-//! for. It knows most of a group that was given a [name](Group::with_name).
+//! for. It knows most of a group that was given a [name](Group::with_name). [`SlowPolls`] finds children
+//! that block.
 //!
 //! # In parallel
 //!
@@ -375,7 +376,7 @@ pub use hold::Hold;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use observe::TracingObserver;
-pub use observe::{Event, Observer, Outcome, PollObserver};
+pub use observe::{Event, Observer, Outcome, PollObserver, SlowPoll, SlowPolls};
 pub use policy::{
     AllErrors, ChildInfo, Collect, Errors, Failure, FirstDone, FirstErr, FirstOk, Named, Policy,
     Settle, Verdict, WithReason,

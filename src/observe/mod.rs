@@ -1,11 +1,13 @@
 //! The events of a group, and the trait for code that is told them.
 
+mod slow_polls;
 #[cfg(feature = "tracing")]
 mod tracing;
 
 use alloc::sync::Arc;
 use core::fmt;
 
+pub use self::slow_polls::{SlowPoll, SlowPolls};
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;
 

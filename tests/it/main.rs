@@ -65,6 +65,7 @@ mod reserve;
 mod results;
 mod scope;
 mod semaphore;
+mod slow_polls;
 mod snapshot;
 mod spawner;
 mod stats;
