@@ -227,6 +227,33 @@ impl<C: Kind> Handle<C> {
         self.shared.inspect(&[])
     }
 
+    /// Returns `true` if the group was woken and has not been polled since.
+    ///
+    /// So it is for a moment before each poll. If it stays so, the task that owns the group awaits
+    /// something else, and the children stand still, with the locks and connections that they hold.
+    /// It is `false` while the group is polled, and once it has resolved.
+    ///
+    /// [`watchdog`](crate::watchdog) tells the two apart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let handle = group.handle();
+    /// assert!(!handle.is_starved());
+    /// handle.queue(async { Ok::<(), ()>(()) });
+    /// assert!(handle.is_starved());
+    /// assert_eq!((&mut group).await, Ok(()));
+    /// assert!(!handle.is_starved());
+    /// # });
+    /// ```
+    pub fn is_starved(&self) -> bool {
+        self.shared.core.parent().is_starved()
+    }
+
     /// Returns `true` if the group has stopped: its token is cancelled, and it admits no more
     /// children.
     ///

@@ -232,8 +232,10 @@
 //! polls it: to enter a span, or to find a child that blocks.
 //!
 //! [`snapshot`](Group::snapshot) returns what goes on in a group: its children, and what they wait
-//! for. It knows most of a group that was given a [name](Group::with_name). [`SlowPolls`] finds children
-//! that block.
+//! for. It knows most of a group that was given a [name](Group::with_name). A
+//! [`watchdog`](watchdog()) reports a group that was woken and is not polled. [My group
+//! hangs](snapshot#my-group-hangs) is the page for such cases. [`SlowPolls`] finds children that
+//! block.
 //!
 //! # In parallel
 //!
@@ -289,7 +291,8 @@
 //!   itself is awaited, or a [`go`](Group::go), [`feed`](Group::feed) or [`scope`](Group::scope) of
 //!   it. While the caller awaits anything else, they stand still, with the locks and connections
 //!   that they hold. If the caller waits for one of these, it waits forever. Use a `scope`, or
-//!   `join!` the two.
+//!   `join!` the two. A [`watchdog`](watchdog()) reports such a group, and a
+//!   [snapshot](snapshot#my-group-hangs) says why.
 //! - **`let _ = group.go(child);`** without `.await` drops the child, never polled. With `.await`,
 //!   `let _ =` loses the child that a stopped group gives back, and the news that it has stopped.
 //!   [`go`](Group::go) shows three ways to write it.
@@ -369,7 +372,7 @@ pub use child::key::Key;
 pub use child::task::{Task, task};
 pub use child::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
 pub use error::{Stopped, TryGoError};
-pub use future::{for_each, for_each_stream, hedge, map, map_stream, value};
+pub use future::{for_each, for_each_stream, hedge, map, map_stream, value, watchdog};
 pub use group::Group;
 pub use handle::Handle;
 pub use hold::Hold;

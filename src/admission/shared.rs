@@ -805,6 +805,10 @@ impl Core {
         snapshot
     }
 
+    pub(crate) fn parent(&self) -> &ParentWaker {
+        &self.parent
+    }
+
     #[inline(never)]
     fn begin(&self, effects: &mut Effects) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();

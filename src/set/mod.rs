@@ -3,7 +3,7 @@
 //! It knows nothing of limits, policies or tokens. Children are in blocks of 64 slots (a machine
 //! word's bits) that the set owns. A slot holds one child after another, and its waker serves them
 //! one after another. A child's waker sets a bit in the ready bits of its block. Each of the first
-//! 62 blocks has a bit in the group's [`ParentWaker`]. Each of the others has one in the ready bits
+//! 61 blocks has a bit in the group's [`ParentWaker`]. Each of the others has one in the ready bits
 //! of its *region*, and each region is a future in a `FuturesUnordered`. So the cost of finding the
 //! woken children depends only on how many were woken.
 //!

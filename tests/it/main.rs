@@ -37,6 +37,7 @@ mod gates;
 mod grace;
 mod handle;
 mod handle_threads;
+mod hangs;
 mod heard;
 mod hedge;
 mod joinable;
