@@ -131,8 +131,8 @@ impl Snapshot {
     ///
     /// let mut group = Group::new();
     /// group.queue(async { Ok::<(), ()>(()) });
-    /// let causes = group.snapshot().causes();
-    /// assert_eq!(causes[0].to_string(), "1 child has started, and the group was not polled since");
+    /// let cause = group.snapshot().causes()[0].to_string();
+    /// assert_eq!(cause, "1 child has started, and the group was not polled since");
     /// ```
     pub fn causes(&self) -> Vec<Cause> {
         let mut causes = Vec::new();
