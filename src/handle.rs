@@ -8,6 +8,7 @@ use crate::admission::Shared;
 use crate::child::Kind;
 use crate::child::key::Key;
 use crate::group::Group;
+use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::token::CancelToken;
 
@@ -209,6 +210,57 @@ impl<C: Kind> Handle<C> {
     /// ```
     pub fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    /// Returns what is going on in the group: its children, and what they wait for.
+    ///
+    /// A handle knows all children that wait. Of those that run it knows most if the group has a
+    /// [name](crate::Group::with_name); see [`Snapshot`].
+    ///
+    /// It takes the group's lock, and lists at most 1,000 children.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, task};
+    ///
+    /// let mut group = Group::new().with_name("imports").with_limit(1);
+    /// let handle = group.handle();
+    /// group.queue(task(async { Ok::<(), ()>(()) }).name("first"));
+    /// group.queue(task(async { Ok(()) }).name("second"));
+    /// let snapshot = handle.snapshot();
+    /// assert_eq!(snapshot.name.as_deref(), Some("imports"));
+    /// assert_eq!(snapshot.children[1].name.as_deref(), Some("second"));
+    /// ```
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.inspect(&[])
+    }
+
+    /// Returns `true` if the group was woken and has not been polled since.
+    ///
+    /// So it is for a moment before each poll. If it stays so, the task that owns the group awaits
+    /// something else, and the children stand still, with the locks and connections that they hold.
+    /// It is `false` while the group is polled, and once it has resolved.
+    ///
+    /// [`watchdog`](crate::watchdog) tells the two apart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let handle = group.handle();
+    /// assert!(!handle.is_starved());
+    /// handle.queue(async { Ok::<(), ()>(()) });
+    /// assert!(handle.is_starved());
+    /// assert_eq!((&mut group).await, Ok(()));
+    /// assert!(!handle.is_starved());
+    /// # });
+    /// ```
+    pub fn is_starved(&self) -> bool {
+        self.shared.core.parent().is_starved()
     }
 
     /// Returns `true` if the group has stopped: its token is cancelled, and it admits no more

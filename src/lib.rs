@@ -231,6 +231,12 @@
 //! the load. It may also [surround each poll](Observer::around) of a child, on the thread that
 //! polls it: to enter a span, or to find a child that blocks.
 //!
+//! [`snapshot`](Group::snapshot) returns what goes on in a group: its children, and what they wait
+//! for. It knows most of a group that was given a [name](Group::with_name). A
+//! [`watchdog`](watchdog()) reports a group that was woken and is not polled. [My group
+//! hangs](snapshot#my-group-hangs) is the page for such cases. [`SlowPolls`] finds children that
+//! block.
+//!
 //! # In parallel
 //!
 //! The children of [`Group::on`] run as tasks of an executor, on all its threads, and the group
@@ -285,7 +291,8 @@
 //!   itself is awaited, or a [`go`](Group::go), [`feed`](Group::feed) or [`scope`](Group::scope) of
 //!   it. While the caller awaits anything else, they stand still, with the locks and connections
 //!   that they hold. If the caller waits for one of these, it waits forever. Use a `scope`, or
-//!   `join!` the two.
+//!   `join!` the two. A [`watchdog`](watchdog()) reports such a group, and a
+//!   [snapshot](snapshot#my-group-hangs) says why.
 //! - **`let _ = group.go(child);`** without `.await` drops the child, never polled. With `.await`,
 //!   `let _ =` loses the child that a stopped group gives back, and the news that it has stopped.
 //!   [`go`](Group::go) shows three ways to write it.
@@ -323,6 +330,7 @@
 //! - `std` (default): panics of children are caught, the siblings are drained, and the panic
 //!   resumes. A child may wait in `go` for room in its own group. Without `std`, the crate is
 //!   `no_std` with `alloc`: a panic unwinds where it happens, and children add others by `queue`.
+//! - `serde`: a [`Snapshot`] is `Serialize`.
 //! - `tracing`: `TracingObserver`, which gives each child a span of the crate `tracing`.
 //!
 //! # Coming from elsewhere
@@ -348,6 +356,7 @@ mod policy;
 mod reason;
 mod set;
 mod slot;
+pub mod snapshot;
 mod spawned;
 mod stats;
 pub mod stream;
@@ -363,20 +372,21 @@ pub use child::key::Key;
 pub use child::task::{Task, task};
 pub use child::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
 pub use error::{Stopped, TryGoError};
-pub use future::{for_each, for_each_stream, hedge, map, map_stream, value};
+pub use future::{for_each, for_each_stream, hedge, map, map_stream, value, watchdog};
 pub use group::Group;
 pub use handle::Handle;
 pub use hold::Hold;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use observe::TracingObserver;
-pub use observe::{Event, Observer, Outcome, PollObserver};
+pub use observe::{Event, Observer, Outcome, PollObserver, SlowPoll, SlowPolls};
 pub use policy::{
     AllErrors, ChildInfo, Collect, Errors, Failure, FirstDone, FirstErr, FirstOk, Named, Policy,
     Settle, Verdict, WithReason,
 };
 pub use reason::{CancelError, Reason};
 pub use slot::Slot;
+pub use snapshot::Snapshot;
 pub use spawned::{Spawned, SpawnedLocal};
 pub use stats::Stats;
 pub use token::{CancelToken, DropGuard};

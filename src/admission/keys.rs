@@ -13,9 +13,16 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+#[cfg(not(loom))]
+use alloc::vec::Vec;
 
-use super::queue::{Entry, Position, QueuedChild, Request, WaitQueue};
+use super::queue::{Entry, Obstacle, Position, QueuedChild, Request, WaitQueue};
 use crate::child::key::Key;
+#[cfg(not(loom))]
+use crate::snapshot::KeySnapshot;
+
+/// How many keys a snapshot looks at.
+const INSPECTED_KEYS: usize = 4096;
 
 /// What is known of keys.
 #[derive(Default)]
@@ -135,6 +142,36 @@ impl WaitQueue {
                 state.weight > limit as u128 && (state.occupied > 1 || limit == 0)
             })
         })
+    }
+
+    /// Returns entries that are parked.
+    pub(super) fn inspect_parked(
+        &self,
+        most: usize,
+    ) -> impl Iterator<Item = (Position, &Entry, Obstacle)> {
+        let keys = self.keys.iter().filter(|_| self.parked > 0);
+        keys.flat_map(move |keys| {
+            let waiting = keys.used.values().take(INSPECTED_KEYS);
+            let waiting = waiting.filter_map(|state| state.waiting.as_deref());
+            let parked = waiting.flat_map(|waiting| &waiting.parked).take(most);
+            let parked = parked.map(|(position, entry)| (*position, entry, Obstacle::Key));
+            let held = keys.held.iter().take(most);
+            parked.chain(held.map(|(position, entry)| (*position, entry, Obstacle::Feeds)))
+        })
+    }
+
+    /// Returns the keys for which entries wait, as many as `most`.
+    #[cfg(not(loom))]
+    pub(super) fn inspect_keys(&self, most: usize) -> Vec<KeySnapshot> {
+        let keys = self.keys.iter().filter(|_| self.parked > 0);
+        let used = keys.flat_map(|keys| keys.used.iter().map(move |used| (keys, used)));
+        let waiting = used.take(INSPECTED_KEYS).filter_map(|(keys, (key, state))| {
+            let waiting = state.waiting.as_ref()?.parked.len();
+            let room = usize::try_from(state.weight).unwrap_or(usize::MAX);
+            let of = KeySnapshot { key: key.clone(), limit: keys.limit(key), room, waiting };
+            (waiting > 0).then_some(of)
+        });
+        waiting.take(most).collect()
     }
 
     /// Takes the room of a key for a child, which is in the queue no longer, if it was.

@@ -11,6 +11,7 @@ use super::queue::QueuedChild;
 use super::state::State;
 use crate::child::set::SpawnChild;
 use crate::observe::Outcome;
+use crate::snapshot::{ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
 use crate::stats::Stats;
 use crate::util::slab::Slab;
 use crate::util::sparse_queue::shrink;
@@ -147,6 +148,26 @@ impl<C> Local<C> {
     /// Returns `true` if other code may wait for the end.
     pub(super) fn is_heard(&self) -> bool {
         self.closed().is_some()
+    }
+
+    /// Takes a snapshot. `known` are the running children.
+    pub(super) fn inspect(&self, stats: Stats, known: &[(usize, ChildState)]) -> Snapshot {
+        let mut snapshot = Snapshot::new(stats);
+        snapshot.room = stats.running;
+        let admitted = self.extra.as_ref().map_or(0, |extra| extra.admitted);
+        let admitted = (self.next_index..).take(admitted);
+        let running = known.iter().copied().chain(admitted.map(|it| (it, ChildState::Unpolled)));
+        let running = running.map(|(index, state)| ChildSnapshot {
+            index: Some(index),
+            ..ChildSnapshot::plain(state)
+        });
+        let queued = (0..stats.queued).map(|behind| {
+            let waits_for = if behind == 0 { WaitsFor::Room } else { WaitsFor::Turn };
+            ChildSnapshot::plain(ChildState::Queued { behind, waits_for })
+        });
+        snapshot.children.extend(running.chain(queued).take(LISTED));
+        snapshot.omitted = (stats.running + stats.queued).saturating_sub(snapshot.children.len());
+        snapshot
     }
 
     fn room(&self) -> usize {

@@ -17,9 +17,11 @@
 mod closed;
 mod ended;
 mod events;
+mod inspector;
 mod joins;
 mod keys;
 mod local;
+mod named;
 mod nested;
 mod passes;
 mod permits;
@@ -40,6 +42,7 @@ use async_lock::Semaphore;
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 pub(crate) use self::ended::EndNotes;
 use self::events::EventLog;
+pub(crate) use self::inspector::Inspector;
 use self::local::Local;
 use self::passes::{Asked, Pass};
 use self::permits::Permits;
@@ -56,6 +59,7 @@ use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
 use crate::observe::{Event, Outcome, PollObserver};
 use crate::reason::Reason;
+use crate::snapshot::{self, ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::lock::Mutex;
@@ -287,6 +291,17 @@ impl<C: Kind> Admission<C> {
             *state.log() = Some(EventLog::new());
             admission.spawner.observe_polls(polls);
         })
+    }
+
+    /// Gives the group a name, and keeps from now on what a snapshot tells of its children. Returns
+    /// `None` if the group has children or handles.
+    pub(crate) fn inspect_children(&mut self, name: Arc<str>) -> Option<Arc<Inspector>> {
+        let inspector = Inspector::new(name);
+        let changed = self.rebuild(|admission, state| {
+            admission.spawner.inspect_polls(&(Arc::clone(&inspector) as _));
+            state.set_inspector(Arc::clone(&inspector));
+        });
+        changed.then_some(inspector)
     }
 
     /// Counts a child that has ended outside of the group's polls as running until the policy is
@@ -763,6 +778,28 @@ impl<C: Kind> Admission<C> {
                 local.stats()
             }
         }
+    }
+
+    /// Takes a snapshot. `known` are running children, by their indexes.
+    pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
+        let stats = self.stats();
+        let storage = self.storage.lock();
+        let mut snapshot = match &*storage {
+            Storage::Local(local) => local.inspect(stats, known),
+            Storage::Shared(shared) => {
+                let shared = Arc::clone(shared);
+                drop(storage);
+                return shared.core.inspect(known);
+            }
+        };
+        drop(storage);
+        snapshot.phase = match self.phase {
+            Phase::Closed | Phase::Ended => snapshot::Phase::Ended,
+            _ if self.is_stopped() => snapshot::Phase::Stopped,
+            _ => snapshot::Phase::Open,
+        };
+        snapshot.complete(self.reason(), &self.parent);
+        snapshot
     }
 
     /// Returns `true` if the policy was told of a child.

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
 use super::keys::Keys;
@@ -74,6 +75,16 @@ pub(crate) struct WaitQueue {
     pub(super) parked: usize,
     /// Made for the first key.
     pub(super) keys: Option<Box<Keys>>,
+}
+
+/// What an entry waits for, beside the entries before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    Nothing,
+    /// Its key.
+    Key,
+    /// It is a feed, whose children wait for their keys.
+    Feeds,
 }
 
 // === impl Request ===
@@ -207,6 +218,20 @@ impl WaitQueue {
         }
         let other = self.others.first_key_value().map(|(position, entry)| (*position, entry));
         plain.into_iter().chain(other).min_by_key(|(position, _)| *position)
+    }
+
+    /// Returns the first entries, as many as `most`, in the order of their positions. Looks at no
+    /// more than some thousand keys.
+    pub(crate) fn inspect(&self, most: usize) -> Vec<(Position, &Entry, Obstacle)> {
+        let plain = self.plain.iter();
+        let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
+        let others = self.others.iter().map(|(position, entry)| (*position, entry));
+        let unobstructed = plain.take(most).chain(others.take(most));
+        let unobstructed = unobstructed.map(|(at, entry)| (at, entry, Obstacle::Nothing));
+        let mut entries: Vec<_> = unobstructed.chain(self.inspect_parked(most)).collect();
+        entries.sort_unstable_by_key(|(position, ..)| *position);
+        entries.truncate(most);
+        entries
     }
 
     /// Takes out the head. If it has a key, [`take_key`](Self::take_key) or a stop has to follow.

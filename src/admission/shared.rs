@@ -44,6 +44,7 @@ use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
 use crate::observe::Outcome;
+use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::{CancelToken, Cancelled, wake_all};
 use crate::util::lock::{Mutex, MutexGuard};
@@ -425,6 +426,8 @@ impl<C: Kind> Shared<C> {
         children: Slab<C>,
         spawner: &Spawner<C>,
     ) -> Arc<Self> {
+        state.prepare(<Spawner<C>>::SPAWNS);
+        let inspector = state.inspector().cloned();
         let source = state.permits().as_ref().map(|permits| PermitSource::new(permits.semaphore()));
         let core = Arc::new(Core {
             token,
@@ -450,6 +453,9 @@ impl<C: Kind> Shared<C> {
                 give_permits_back: Core::give_permits_back,
             },
         });
+        if let Some(inspector) = inspector {
+            inspector.register(&core);
+        }
         let mut watch = core.token.cancelled();
         // If the stop comes just now: there is no waiter yet, and a newcomer sees it.
         let waker = Waker::from(Arc::clone(&core));
@@ -728,6 +734,16 @@ impl<C: Kind> Shared<C> {
         })
     }
 
+    /// Takes a snapshot. `known` are running children of which the caller knows more, by their
+    /// indexes.
+    pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
+        if <Spawner<C>>::SPAWNS {
+            // Notes the children that have ended by now.
+            self.stats();
+        }
+        self.core.inspect(known)
+    }
+
     /// Looks for room for a child that is yet to be asked for, and reserves it in `ticket`; `Err`
     /// after a stop.
     pub(crate) fn reserve(
@@ -774,6 +790,24 @@ impl Core {
     /// Reads the state.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&mut State) -> R) -> R {
         read(&mut self.state.lock())
+    }
+
+    /// Takes a snapshot. `known` are running children of which the caller knows more, by their
+    /// indexes.
+    pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
+        let (mut snapshot, inspector) = self
+            .read(|state| (state.inspect(self.is_stopped(), known), state.inspector().cloned()));
+        snapshot.complete(self.token.reason(), &self.parent);
+        if let Some(inspector) = inspector {
+            snapshot.name = Some(Arc::clone(&inspector.name));
+            let below = inspector.groups_below();
+            snapshot.groups = below.iter().map(|core| core.inspect(&[])).collect();
+        }
+        snapshot
+    }
+
+    pub(crate) fn parent(&self) -> &ParentWaker {
+        &self.parent
     }
 
     #[inline(never)]

@@ -30,6 +30,7 @@ use core::task::Waker;
 use super::closed::ClosedEvent;
 use super::ended::{EndNotes, Ended};
 use super::events::{EventLog, Name};
+use super::inspector::Inspector;
 use super::joins::Joins;
 use super::nested::Nested;
 use super::passes::{Asked, Pass, Passes};
@@ -95,6 +96,14 @@ pub(crate) struct State {
     joins: Option<Box<Joins>>,
     /// Kept for an observer.
     log: Option<Box<EventLog>>,
+    /// Of a group with a name, whose children are all remembered.
+    inspector: Option<Arc<Inspector>>,
+    /// There is an observer or an inspector, and so each child that starts is looked at.
+    looks_at_all: bool,
+    /// There are gates or an inspector, and so a waiter has its child's name.
+    names_waiters: bool,
+    /// An executor runs the children.
+    spawns: bool,
     /// Children have ended, before any stop, whose room was not given to the queue yet.
     has_freed_room: bool,
     /// A waiter has gone that may have held the group open.
@@ -136,7 +145,7 @@ struct Waiter {
     key: Option<Key>,
     unique: bool,
     feed: bool,
-    /// The child's, for a gate.
+    /// The child's, for a gate or a snapshot.
     name: Name,
     /// What it has beside room that is reserved, in a group with gates.
     pass: Option<Pass>,
@@ -182,6 +191,7 @@ enum Slot {
 /// A running child that is not like most.
 struct Running {
     weight: usize,
+    priority: i32,
     daemon: bool,
     key: Option<Key>,
     pass: Option<Pass>,
@@ -189,7 +199,7 @@ struct Running {
     until_stop: bool,
     /// Its name, if it is joinable.
     join: Option<JoinId>,
-    /// Kept for an observer, or for a policy that may ask for it.
+    /// Kept for an observer or a snapshot, or for a policy that may ask for it.
     name: Name,
 }
 
@@ -275,7 +285,7 @@ pub(crate) enum Dropped {
     Unstarted(Option<Box<Options>>),
 }
 
-// === impl Waiter, Poller, Wakers ===
+// === impl Waiter, Running, Poller, Wakers ===
 
 impl Waiter {
     fn new(stage: Stage, request: Request<'_>, caller: Caller) -> Self {
@@ -299,6 +309,18 @@ impl Waiter {
     fn entry(&self, key: WaiterKey) -> Entry {
         let Self { weight, unique, feed, .. } = *self;
         Entry::Waiter { key, weight, unique, feed }
+    }
+}
+
+impl Running {
+    /// Returns `true` if it is as a child without options, but perhaps for its name.
+    fn is_plain(&self) -> bool {
+        self.weight == 1
+            && !self.daemon
+            && !self.until_stop
+            && self.key.is_none()
+            && self.pass.is_none()
+            && self.join.is_none()
     }
 }
 
@@ -370,6 +392,10 @@ impl State {
             passes: None,
             joins: None,
             log: None,
+            inspector: None,
+            looks_at_all: false,
+            names_waiters: false,
+            spawns: false,
             has_freed_room: false,
             recheck_end: false,
             group_turn: false,
@@ -732,7 +758,7 @@ impl State {
     fn start(&mut self, child: QueuedChild) {
         let index = self.next_index;
         self.next_index += 1;
-        if child.options.is_some() || self.log.is_some() || child.join.is_some() {
+        if child.options.is_some() || self.looks_at_all || child.join.is_some() {
             self.remember(index, child.options, child.join);
         }
         self.ready.push_back(child.key);
@@ -742,9 +768,9 @@ impl State {
     fn remember(&mut self, index: usize, mut options: Option<Box<Options>>, join: Option<JoinId>) {
         let key = options.as_mut().and_then(|options| options.key.take());
         let pass = options.as_ref().and_then(|options| options.pass);
-        let (weight, daemon, until_stop) =
-            options.as_ref().map_or((1, false, false), |it| (it.weight, it.daemon, it.until_stop));
-        let is_kept = self.keeps_names || self.log.is_some();
+        let Options { weight, priority, daemon, until_stop, .. } =
+            *options.as_deref().unwrap_or(&Options::DEFAULT);
+        let is_kept = self.keeps_names || self.looks_at_all;
         let name = if is_kept { name(options.as_deref()) } else { None };
         if let Some(log) = &mut self.log {
             log.started(index, name.clone());
@@ -752,8 +778,11 @@ impl State {
         self.daemons += usize::from(daemon);
         self.until_stop += usize::from(until_stop);
         let is_known = daemon || until_stop || key.is_some() || pass.is_some() || join.is_some();
-        if weight != 1 || is_known || name.is_some() {
-            let running = Running { weight, daemon, key, pass, until_stop, join, name };
+        if let Some(inspector) = &self.inspector {
+            inspector.start(index);
+        }
+        if weight != 1 || is_known || name.is_some() || self.inspector.is_some() {
+            let running = Running { weight, priority, daemon, key, pass, until_stop, join, name };
             self.running.push(index as u64, running);
         }
     }
@@ -802,7 +831,7 @@ impl State {
         if !poller.is_registered(&mut waiter) {
             return None;
         }
-        if self.passes.is_some() {
+        if self.names_waiters {
             waiter.name = request.name.map(Arc::from);
         }
         let entry = waiter.entry(self.waiters.next_key());
@@ -1116,6 +1145,9 @@ impl State {
         let (weight, key, pass) = child.map_or((1, None, None), |child| {
             self.daemons -= usize::from(child.daemon);
             self.until_stop -= usize::from(child.until_stop);
+            if let Some(inspector) = &self.inspector {
+                inspector.finish(index);
+            }
             if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
                 joins.take_aborted(id);
             }
@@ -1151,7 +1183,7 @@ impl State {
             && self.notes == EndNotes::FreesRoom
             && !stopped
             && self.log.is_none()
-            && self.running.get_mut(index as u64).is_none();
+            && self.running.get(index as u64).is_none_or(Running::is_plain);
         if frees_room {
             self.ended.roomless += 1;
             self.free_room(1, None);
@@ -1178,6 +1210,9 @@ impl State {
     pub(crate) fn finish_unfetched(&mut self, index: usize) {
         self.nested.forget_child(index);
         if let Some(child) = self.running.get_mut(index as u64) {
+            if let Some(inspector) = &self.inspector {
+                inspector.finish_unfetched(index);
+            }
             if let Some(passes) = &mut self.passes {
                 passes.over.extend(child.pass.take());
             }
@@ -1336,6 +1371,9 @@ impl State {
             if self.log.is_none() { self.stats() } else { self.told_stats() };
         (self.ok, self.failed, self.dropped) = (ok, failed, dropped + running);
         self.ended = Ended::default();
+        if let Some(inspector) = &self.inspector {
+            inspector.clear();
+        }
         // The permits are kept until the children are dropped.
         (self.occupied, self.weightless, self.extra_weight) = (0, 0, 0);
         (self.reserved, self.detached) = (0, 0);
@@ -1383,6 +1421,21 @@ impl State {
 // === observing ===
 
 impl State {
+    /// Sets what depends on the other parts of the state, which is complete.
+    pub(crate) fn prepare(&mut self, spawns: bool) {
+        self.looks_at_all = self.log.is_some() || self.inspector.is_some();
+        self.names_waiters = self.passes.is_some() || self.inspector.is_some();
+        self.spawns = spawns;
+    }
+
+    pub(crate) fn inspector(&self) -> Option<&Arc<Inspector>> {
+        self.inspector.as_ref()
+    }
+
+    pub(crate) fn set_inspector(&mut self, inspector: Arc<Inspector>) {
+        self.inspector = Some(inspector);
+    }
+
     pub(crate) fn log(&mut self) -> &mut Option<Box<EventLog>> {
         &mut self.log
     }
@@ -1597,6 +1650,10 @@ impl State {
         told.shrink_to(RETAINED_KEYS);
     }
 }
+
+#[cfg(not(loom))]
+#[path = "state/inspect.rs"]
+mod inspect;
 
 // The path is written out since the package `tests/model` compiles this file as well.
 #[cfg(all(test, not(loom)))]

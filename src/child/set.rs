@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::observe::{Outcome, PollObserver};
-use crate::set::BlockSet;
+use crate::set::{BlockSet, Progress};
 use crate::util::parent_waker::ParentWaker;
 
 /// Holds the children of a group: in blocks that the group polls, or as tasks of an executor until
@@ -83,6 +83,14 @@ pub trait ChildSet<C>: Sized {
     /// Surrounds the polls of the children that run outside of the group's, from now on.
     #[doc(hidden)]
     fn observe_polls(&mut self, _: Option<&Arc<dyn PollObserver>>) {}
+
+    /// Counts the polls of these children, from now on.
+    #[doc(hidden)]
+    fn inspect_polls(&mut self, _: &Arc<dyn PollObserver>) {}
+
+    /// Calls `visit` with the index of each child, and how far it has come.
+    #[doc(hidden)]
+    fn inspect(&self, visit: &mut dyn FnMut(usize, Progress));
 }
 
 /// Starts admitted children outside of the group's polls.
@@ -123,6 +131,10 @@ pub trait SpawnChild<C>: Clone {
     #[doc(hidden)]
     fn observe_polls(&mut self, _: Option<&Arc<dyn PollObserver>>) {}
 
+    /// Counts the polls of the children that are started from now on.
+    #[doc(hidden)]
+    fn inspect_polls(&mut self, _: &Arc<dyn PollObserver>) {}
+
     /// Wraps it as a child, for the handles of a group: they are `Send` exactly if the children
     /// are, in code that is generic over these, too. `None` if it starts nothing.
     #[doc(hidden)]
@@ -161,6 +173,10 @@ impl<C> ChildSet<C> for BlockSet<C> {
     #[inline(always)]
     fn blocks(&mut self) -> &mut BlockSet<C> {
         self
+    }
+
+    fn inspect(&self, visit: &mut dyn FnMut(usize, Progress)) {
+        Self::inspect(self, visit);
     }
 
     #[inline(always)]

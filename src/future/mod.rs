@@ -16,6 +16,7 @@ mod ready;
 mod reserve;
 mod scope;
 mod value;
+mod watchdog;
 
 pub use self::closed::Closed;
 pub(crate) use self::driver::Driver;
@@ -29,6 +30,7 @@ pub use self::ready::Ready;
 pub use self::reserve::Reserve;
 pub use self::scope::{Scope, TryScope};
 pub use self::value::{Value, value};
+pub use self::watchdog::{Watchdog, watchdog};
 
 pub use crate::token::{Cancelled, Run};
 

@@ -1,5 +1,6 @@
 //! How a group is made: constructors and builders.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -1011,6 +1012,61 @@ impl<C: Children, P, O> Group<C, P, O> {
 // === observing ===
 
 impl<C: Children, P, O> Group<C, P, O> {
+    /// Gives the group a name, and keeps what its [snapshots](Self::snapshot) tell of its children.
+    ///
+    /// The snapshots then know the children's names and priorities, how often each was polled, and,
+    /// if a [handle](crate::Handle::snapshot) takes them, which children were woken. A group with a
+    /// name appears in the snapshot of the nearest group with a name whose token is above its own,
+    /// as [`with_parent`](Self::with_parent) makes it.
+    ///
+    /// Several groups may have the same name.
+    ///
+    /// # Costs
+    ///
+    /// The group shares its state, as a [`handle`](Self::handle) makes it do. Each child costs an
+    /// allocation, and each of its polls two locks. A group without a name has no cost for it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has accepted a child already or has resolved, or if a handle was made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Boxed, Group, task};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut server = Group::new().with_name("server");
+    /// let token = server.token().clone();
+    /// server.queue(task(async move {
+    ///     let requests = Group::<Boxed<'_, (), ()>>::new().with_name("requests");
+    ///     let mut requests = requests.with_parent(&token);
+    ///     requests.queue(std::future::pending());
+    ///     requests.await
+    /// }).name("connection 1"));
+    /// assert!(futures::poll!(&mut server).is_pending());
+    ///
+    /// let snapshot = server.handle().snapshot();
+    /// assert_eq!(snapshot.children[0].name.as_deref(), Some("connection 1"));
+    /// assert_eq!(snapshot.groups[0].name.as_deref(), Some("requests"));
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        let name = Arc::from(&*name.into());
+        let open = !self.is_resolved();
+        let Some(inspector) = open.then(|| self.admission.inspect_children(name)).flatten() else {
+            panic!("call `with_name` before the group's first child or `handle`");
+        };
+        self.set.inspect_polls(&(Arc::clone(&inspector) as _));
+        // The group's own polls of spawned children only take their results.
+        if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+            hooks.inspector = Some(inspector);
+        }
+        self
+    }
+
     /// Sets an observer, which is told what happens in the group. See [`Observer`].
     ///
     /// It is told which children are queued, start, finish or are rejected, when the limit changes,

@@ -19,6 +19,7 @@ use core::task::{Context, Poll};
 use super::Group;
 use super::gates::Gates;
 use super::observer::SurroundPolls;
+use crate::admission::Inspector;
 use crate::child::Kind;
 use crate::child::attach::Scope;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -43,6 +44,8 @@ pub(crate) struct Hooks<C: Kind> {
     /// Surrounds the children's polls.
     pub(super) polls: Option<Box<dyn SurroundPolls>>,
     pub(super) gates: Option<Box<Gates<C>>>,
+    /// Counts the polls of the children that the group polls, if it has a name.
+    pub(super) inspector: Option<Arc<Inspector>>,
     /// Holds the events that are being delivered; empty between.
     pub(super) events: VecDeque<Event>,
 }
@@ -72,7 +75,8 @@ pub(super) struct Timer<F> {
 impl<C: Kind> Hooks<C> {
     pub(super) fn new() -> Self {
         let (grace, events) = (Grace::Endless, VecDeque::new());
-        Self { deadline: None, grace, observer: None, polls: None, gates: None, events }
+        let (deadline, observer, polls, gates, inspector) = (None, None, None, None, None);
+        Self { deadline, grace, observer, polls, gates, inspector, events }
     }
 
     pub(super) fn set_deadline(&mut self, deadline: TimerOf<C>, parent: &Arc<ParentWaker>) {

@@ -11,6 +11,7 @@ pub(crate) mod poll;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -23,6 +24,7 @@ use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
 use crate::reason::{CancelError, Reason};
 use crate::set::Budget;
+use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::FirstPanic;
@@ -287,6 +289,27 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.admission.stats()
     }
 
+    /// Returns what is going on in the group: its children, and what they wait for.
+    ///
+    /// Nothing is kept for it, unless the group has a [name](Self::with_name); so it costs nothing
+    /// before it is asked for. Then its cost grows with the number of children that run or wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, snapshot::ChildState};
+    ///
+    /// let mut group = Group::new().with_limit(1);
+    /// group.queue(async { Ok::<(), ()>(()) });
+    /// group.queue(async { Ok(()) });
+    /// let snapshot = group.snapshot();
+    /// assert_eq!(snapshot.children[0].state, ChildState::Unpolled);
+    /// println!("{snapshot}");
+    /// ```
+    pub fn snapshot(&self) -> Snapshot {
+        self.inspect(Vec::new())
+    }
+
     /// Returns `true` if the group has stopped: its token is cancelled, and it admits no more
     /// children.
     ///
@@ -404,6 +427,13 @@ impl<C: Kind, P, O> Group<C, P, O> {
             // No child is polled as long as there are results to fetch, which may be long.
             self.deliver_events();
         }
+    }
+
+    /// Takes a snapshot. `known` are children that count as running and are not in the set.
+    pub(crate) fn inspect(&self, mut known: Vec<(usize, ChildState)>) -> Snapshot {
+        self.set.inspect(&mut |index, progress| known.push((index, progress.into())));
+        known.sort_unstable_by_key(|(index, _)| *index);
+        self.admission.inspect(&known)
     }
 
     pub(crate) fn policy(&self) -> Option<&P> {

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use core::task::{Context, Poll};
 
 use super::Group;
 use super::hooks::Hooks;
@@ -24,8 +25,23 @@ impl<C: Kind> Hooks<C> {
         self.observer.is_some()
     }
 
-    /// Polls a child, surrounded by what the observer has asked for.
-    pub(super) fn around_poll<R>(&mut self, index: usize, poll: impl FnOnce() -> R) -> R {
+    /// Polls a child, surrounded by what the observer has asked for, and counted if the group has a
+    /// name.
+    pub(super) fn around_poll<R>(
+        &mut self,
+        index: usize,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        match self.inspector.as_deref() {
+            None => self.surround_poll(index, || poll(cx)),
+            Some(inspector) => {
+                inspector.poll(index, cx, |cx| self.surround_poll(index, || poll(cx)))
+            }
+        }
+    }
+
+    fn surround_poll<R>(&self, index: usize, poll: impl FnOnce() -> R) -> R {
         match &self.polls {
             None => poll(),
             Some(polls) => {

@@ -282,7 +282,7 @@ where
                 }
                 let poll = || match &mut hooks {
                     None => child.poll_child(cx),
-                    Some(hooks) => hooks.around_poll(index, || child.poll_child(cx)),
+                    Some(hooks) => hooks.around_poll(index, cx, |cx| child.poll_child(cx)),
                 };
                 let polled = match id {
                     None => poll(),

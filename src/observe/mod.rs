@@ -1,11 +1,13 @@
 //! The events of a group, and the trait for code that is told them.
 
+mod slow_polls;
 #[cfg(feature = "tracing")]
 mod tracing;
 
 use alloc::sync::Arc;
 use core::fmt;
 
+pub use self::slow_polls::{SlowPoll, SlowPolls};
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;
 
@@ -181,10 +183,18 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 
     fn around(&mut self) -> Option<Arc<dyn PollObserver>> {
-        match (self.0.around(), self.1.around()) {
-            (Some(outer), Some(inner)) => Some(Arc::new(Both { outer, inner })),
-            (outer, inner) => outer.or(inner),
-        }
+        both(self.0.around(), self.1.around())
+    }
+}
+
+/// Surrounds polls by both.
+pub(crate) fn both(
+    outer: Option<Arc<dyn PollObserver>>,
+    inner: Option<Arc<dyn PollObserver>>,
+) -> Option<Arc<dyn PollObserver>> {
+    match (outer, inner) {
+        (Some(outer), Some(inner)) => Some(Arc::new(Both { outer, inner })),
+        (outer, inner) => outer.or(inner),
     }
 }
 

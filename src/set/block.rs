@@ -4,6 +4,7 @@ use core::mem::needs_drop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use super::Progress;
 use super::budget::Budget;
 use super::child_waker::{ChildWaker, Lent, ReadyBits};
 use super::slots::{SlotMut, Slots};
@@ -346,6 +347,30 @@ impl<C> Block<C> {
         bits(self.occupied() & !busy)
             .filter(|&at| is_meant(self.child_index(at)))
             .fold(0, |mask, at| mask | 1 << at)
+    }
+
+    /// Calls `visit` with the index of each child, and how far it has come.
+    pub(super) fn inspect(
+        &self,
+        parent: &Arc<ParentWaker>,
+        visit: &mut dyn FnMut(usize, Progress),
+    ) {
+        let busy = self.ready | self.yielded | self.deferred;
+        let kept_by = usize::from(self.parent_kept_by);
+        for at in bits(self.occupied()) {
+            let (index, waker) = self.slots.peek(at);
+            // A child without a waker of its own has kept no clone, so nothing can wake it.
+            let is_woken = || match waker {
+                Some(waker) => waker.is_woken(),
+                None => at == kept_by && Lent::Parent(parent).is_woken(),
+            };
+            let progress = match 1 << at {
+                bit if self.unpolled & bit != 0 => Progress::Unpolled,
+                bit if busy & bit != 0 || is_woken() => Progress::Woken,
+                _ => Progress::Waiting,
+            };
+            visit(index, progress);
+        }
     }
 
     /// Returns the index of the child in that slot, or of the last one that was there.

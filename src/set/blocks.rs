@@ -32,6 +32,11 @@ impl<C> Blocks<C> {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Block<C>> {
+        let others = self.others.iter().flat_map(|others| others.iter());
+        core::iter::once(&self.first).chain(others.map(|block| &**block))
+    }
+
     /// Returns the block with that number. There is one.
     #[inline]
     pub(super) fn block(&mut self, number: usize) -> &mut Block<C> {

@@ -3,7 +3,7 @@
 //! It knows nothing of limits, policies or tokens. Children are in blocks of 64 slots (a machine
 //! word's bits) that the set owns. A slot holds one child after another, and its waker serves them
 //! one after another. A child's waker sets a bit in the ready bits of its block. Each of the first
-//! 62 blocks has a bit in the group's [`ParentWaker`]. Each of the others has one in the ready bits
+//! 61 blocks has a bit in the group's [`ParentWaker`]. Each of the others has one in the ready bits
 //! of its *region*, and each region is a future in a `FuturesUnordered`. So the cost of finding the
 //! woken children depends only on how many were woken.
 //!
@@ -67,6 +67,21 @@ pub(crate) enum Part {
     Round,
     Newest,
     Turn,
+}
+
+/// How far a running child has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It was never polled.
+    Unpolled,
+    /// It was woken, and not polled since.
+    Woken,
+    /// It waits to be woken.
+    Waiting,
+    /// An executor runs it.
+    Spawned,
+    /// It has ended on its executor, and the group has not been polled since.
+    Completed,
 }
 
 pub struct BlockSet<C> {
@@ -209,6 +224,12 @@ impl<C> BlockSet<C> {
             (None, Some(parent)) => self.blocks.first.count_woken(parent),
             (Some(many), Some(parent)) => many.count_woken(&mut self.blocks, ready, parent),
         }
+    }
+
+    /// Calls `visit` with the index of each child, and how far it has come.
+    pub(crate) fn inspect(&self, visit: &mut dyn FnMut(usize, Progress)) {
+        let Some(parent) = &self.parent else { return };
+        self.blocks.iter().for_each(|block| block.inspect(parent, visit));
     }
 
     /// Returns `true` if some child is known to be ready: left over from this turn's rounds,

@@ -109,6 +109,20 @@ impl<C> Slots<C> {
         }
     }
 
+    /// Returns the index of the child in a slot, and its own waker.
+    pub(super) fn peek(&self, at: usize) -> (usize, Option<&Arc<ChildWaker>>) {
+        let chunk = match (at / Chunk::<C>::LEN).checked_sub(1) {
+            None => &self.first,
+            Some(chunk) => &self.others[chunk],
+        };
+        let slot = match chunk {
+            Some(Chunk::One(slot)) => slot,
+            Some(Chunk::Eight(slots)) => slots.peek(at & 4).peek(at & 2).peek(at & 1),
+            None => unreachable!("a chunk was given back that has children"),
+        };
+        (slot.index, slot.waker.as_ref())
+    }
+
     /// Returns a slot, and allocates its chunk if it is the first used one of it.
     #[inline]
     pub(super) fn slot_or_add(&mut self, at: usize) -> SlotMut<'_, C> {
@@ -177,5 +191,9 @@ impl<T> Pair<T> {
     fn half(self: Pin<&mut Self>, high: usize) -> Pin<&mut T> {
         let this = self.project();
         if high == 0 { this.low } else { this.high }
+    }
+
+    fn peek(&self, high: usize) -> &T {
+        if high == 0 { &self.low } else { &self.high }
     }
 }

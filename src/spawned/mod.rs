@@ -79,6 +79,11 @@ enum Stage<T, E, L: Locality> {
 // === impl Spawned ===
 
 impl<T, E, L: Locality> Spawned<T, E, L> {
+    /// Returns `true` if it has ended on its executor.
+    fn is_complete(&self) -> bool {
+        matches!(&self.stage, Stage::Started(cell) if cell.is_complete())
+    }
+
     /// Takes the future out, once the child is admitted, or returns `None` if that has been done.
     fn start(
         &mut self,

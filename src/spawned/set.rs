@@ -18,7 +18,7 @@ use super::locality::Locality;
 use super::{Spawned, Spawner};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::observe::{Outcome, PollObserver};
-use crate::set::BlockSet;
+use crate::set::{BlockSet, Progress};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sparse_queue::SparseQueue;
 use crate::util::sync::Arc;
@@ -101,6 +101,19 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
         let mut drained = self.take_lost();
         drained.extend(children.map(|(index, child)| (index as usize, child)));
         drained
+    }
+
+    fn inspect_polls(&mut self, inspector: &Arc<dyn PollObserver>) {
+        SpawnChild::<Spawned<T, E, L>>::inspect_polls(&mut self.spawner, inspector);
+    }
+
+    fn inspect(&self, visit: &mut dyn FnMut(usize, Progress)) {
+        self.children.iter().for_each(|(index, child)| {
+            let is_over = child.is_complete();
+            visit(index as usize, if is_over { Progress::Completed } else { Progress::Spawned });
+        });
+        self.blocks.inspect(&mut |index, _| visit(index, Progress::Completed));
+        self.lost.iter().for_each(|(index, _)| visit(*index, Progress::Completed));
     }
 
     fn observe_polls(&mut self, observer: Option<&Arc<dyn PollObserver>>) {

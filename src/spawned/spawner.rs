@@ -14,7 +14,7 @@ use super::locality::{AnyThread, Locality, OneThread};
 use super::task_cell::TaskCell;
 use super::{Spawned, Stage};
 use crate::child::set::SpawnChild;
-use crate::observe::{Outcome, PollObserver};
+use crate::observe::{Outcome, PollObserver, both};
 use crate::util::nesting;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::ParentWaker;
@@ -39,7 +39,10 @@ pub struct Spawns<L: Locality> {
 pub struct Spawner<L: Locality> {
     spawn: L::SpawnFn,
     completions: Arc<Completions>,
+    /// Surrounds the polls of the children: `inspector`, `observer`, or both.
     poll_observer: Option<Arc<dyn PollObserver>>,
+    inspector: Option<Arc<dyn PollObserver>>,
+    observer: Option<Arc<dyn PollObserver>>,
 }
 
 /// The two halves of a child that is started.
@@ -122,7 +125,7 @@ impl<L: Locality> Spawner<L> {
         on_empty: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let completions = Completions::new(parent, on_empty);
-        Self { spawn, completions, poll_observer: None }
+        Self { spawn, completions, poll_observer: None, inspector: None, observer: None }
     }
 
     pub(super) fn completions(&self) -> &Completions {
@@ -206,7 +209,13 @@ impl<L: Locality, T, E> SpawnChild<Spawned<T, E, L>> for Spawner<L> {
     }
 
     fn observe_polls(&mut self, observer: Option<&Arc<dyn PollObserver>>) {
-        self.poll_observer = observer.cloned();
+        self.observer = observer.cloned();
+        self.poll_observer = both(self.inspector.clone(), self.observer.clone());
+    }
+
+    fn inspect_polls(&mut self, inspector: &Arc<dyn PollObserver>) {
+        self.inspector = Some(Arc::clone(inspector));
+        self.poll_observer = both(self.inspector.clone(), self.observer.clone());
     }
 
     fn wrap(&self) -> Option<Spawned<T, E, L>> {
@@ -227,6 +236,8 @@ impl<L: Locality> Clone for Spawner<L> {
             spawn: self.spawn.clone(),
             completions: Arc::clone(&self.completions),
             poll_observer: self.poll_observer.clone(),
+            inspector: self.inspector.clone(),
+            observer: self.observer.clone(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The results that have come and were not fetched yet.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
@@ -45,6 +46,16 @@ impl<T, E> ResultBuffer<T, E> {
         match &self.results {
             Results::Finished(results) => results.len(),
             Results::Admitted(results, daemons) => results.len() + daemons.len(),
+        }
+    }
+
+    /// Returns the indexes of the children whose results were not fetched.
+    pub(super) fn indexes(&self) -> Vec<usize> {
+        match &self.results {
+            Results::Finished(results) => results.iter().map(|(index, _)| *index).collect(),
+            Results::Admitted(results, daemons) => {
+                daemons.iter().map(|(index, _)| *index).chain(results.indexes()).collect()
+            }
         }
     }
 

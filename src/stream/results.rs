@@ -1,4 +1,5 @@
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -20,6 +21,7 @@ use crate::hold::Hold;
 use crate::observe::Outcome;
 use crate::policy::Policy;
 use crate::set::Budget;
+use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::resume;
@@ -717,6 +719,32 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// ```
     pub fn stats(&self) -> Stats {
         self.inner.group.stats()
+    }
+
+    /// Returns what is going on in the group: its children, and what they wait for. See
+    /// [`Group::snapshot`].
+    ///
+    /// A child that has finished is listed until its result has been fetched.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Group, snapshot::ChildState};
+    /// use futures::stream::StreamExt;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut results = Group::new().results();
+    /// results.queue(async { Ok::<(), ()>(()) });
+    /// results.queue(async { Ok(()) });
+    /// results.next().await; // by now both have finished
+    /// assert_eq!(results.snapshot().children[0].state, ChildState::Unfetched);
+    /// # });
+    /// ```
+    pub fn snapshot(&self) -> Snapshot {
+        let unfetched = self.inner.group.policy().map_or_else(Vec::new, |buffer| buffer.indexes());
+        self.inner
+            .group
+            .inspect(unfetched.into_iter().map(|index| (index, ChildState::Unfetched)).collect())
     }
 
     /// Returns `true` if the group has stopped: its token is cancelled, and it admits no more

@@ -7,8 +7,10 @@ mod run;
 mod wake;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{Hash, Hasher};
+use core::iter;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 
 pub use self::cancelled::Cancelled;
@@ -18,6 +20,16 @@ pub(crate) use self::wake::wake_all;
 
 use self::node::Node;
 use crate::reason::Reason;
+
+/// The ancestors of a token. Dropped, it may free them, and with them a reason of the user's.
+pub(crate) struct Ancestors(Vec<Arc<Node>>);
+
+impl Ancestors {
+    /// Returns their [`id`](CancelToken::id)s, the nearest first.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|node| Arc::as_ptr(node).addr())
+    }
+}
 
 /// Signals cancellation to all its clones and to all its descendants.
 ///
@@ -72,6 +84,17 @@ impl CancelToken {
     /// ```
     pub fn new() -> Self {
         Self(Node::root())
+    }
+
+    /// Returns what identifies the token and its clones while one of them lives.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Returns the ancestors, the nearest first.
+    pub(crate) fn ancestors(&self) -> Ancestors {
+        let above = iter::successors(self.0.parent(), |node| node.parent());
+        Ancestors(above.collect())
     }
 
     /// Returns how many references there are: from its clones (this one included), its children,

@@ -127,6 +127,10 @@ impl Node {
         self.state.lock().reason.clone()
     }
 
+    pub(super) fn parent(&self) -> Option<Arc<Self>> {
+        self.state.lock().parent.clone()
+    }
+
     pub(super) fn cancel(self: &Arc<Self>, reason: Reason) -> bool {
         Walk::default().run(self, reason)
     }

@@ -51,6 +51,12 @@ impl<V> InOrder<V> {
         }
     }
 
+    /// Returns the indexes of the values that were not taken.
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = usize> {
+        let values = (self.next..).zip(&self.values);
+        values.filter_map(|(index, value)| value.as_ref().map(|_| index))
+    }
+
     /// Takes the next value in order, with its index, or returns `None` if it has not come.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<(usize, V)> {

@@ -16,6 +16,12 @@ impl<T> Mutex<T> {
         Self(sync::Mutex::new(value))
     }
 
+    /// Does the same for a `static`.
+    #[cfg(not(loom))]
+    pub(crate) const fn new_const(value: T) -> Self {
+        Self(sync::Mutex::new(value))
+    }
+
     #[cfg(feature = "std")]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         // Poison would only mean that memory ran out while it was locked.

@@ -10,6 +10,8 @@
 //!   since the poll looks once more before it ends, or wakes its task as it ends. So work that a
 //!   poll makes for itself (a child that wakes another one) costs the task no wake-up.
 //! - A disarmed waker stays `POLLING`: that of a group that has resolved or is being dropped.
+//! - `MARKED` is set only while `NOTIFIED` is and `POLLING` is not, and a poll clears it. So if it
+//!   is there outside of a poll, the task has not polled since.
 //! - A poll that ends with `Pending` while `NOTIFIED` is set wakes its own task. So if `NOTIFIED`
 //!   is set outside of a poll, the task has been woken, or will poll anyway.
 
@@ -25,12 +27,19 @@ const NOTIFIED: usize = 1;
 /// Set while the task polls.
 const POLLING: usize = 2;
 
+/// Set by a watcher while the task is notified and does not poll. A poll, and whatever else takes
+/// `NOTIFIED`, clears it.
+const MARKED: usize = 4;
+
+/// The position of the first block's bit.
+const FIRST_BLOCK: u8 = 3;
+
 /// How many blocks have a bit of their own.
-pub(crate) const DIRECT_BLOCKS: usize = usize::BITS as usize - 2;
+pub(crate) const DIRECT_BLOCKS: usize = usize::BITS as usize - FIRST_BLOCK as usize;
 
 #[derive(Debug)]
 pub struct ParentWaker {
-    /// `NOTIFIED`, `POLLING`, and a bit for each block.
+    /// `NOTIFIED`, `POLLING`, `MARKED`, and a bit for each block.
     state: AtomicUsize,
     task: TaskWaker,
     /// The ready bits of the first block.
@@ -70,7 +79,7 @@ impl ParentWaker {
 
     /// Notifies of work in a block; its number is below [`DIRECT_BLOCKS`].
     pub(crate) fn notify_block(&self, block: u8) {
-        self.set(NOTIFIED | 1 << (block + 2));
+        self.set(NOTIFIED | 1 << (block + FIRST_BLOCK));
     }
 
     /// Notifies of work in a slot of the first block.
@@ -142,6 +151,38 @@ impl ParentWaker {
         self.state.load(Ordering::Relaxed) & NOTIFIED != 0
     }
 
+    /// Returns `true` if the task is inside its poll.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & POLLING != 0
+    }
+
+    /// Returns `true` if there was a notification, and the task has not polled since.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & (NOTIFIED | POLLING) == NOTIFIED
+    }
+
+    /// Leaves a mark if the task [starves](Self::is_starved); the end of its next poll
+    /// removes it.
+    pub(crate) fn mark_starved(&self) {
+        // In one step: a mark that is left during a poll would outlast it.
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state & (NOTIFIED | POLLING | MARKED) == NOTIFIED {
+            let marked = state | MARKED;
+            // Relaxed: a read-modify-write, which hides nothing that was released before.
+            let (set, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+            match self.state.compare_exchange(state, marked, set, failed) {
+                Ok(_) => return,
+                Err(changed) => state = changed,
+            }
+        }
+    }
+
+    /// Returns `true` if the task has starved since the [mark](Self::mark_starved) was left.
+    pub(crate) fn is_marked(&self) -> bool {
+        let bits = NOTIFIED | POLLING | MARKED;
+        self.state.load(Ordering::Relaxed) & bits == NOTIFIED | MARKED
+    }
+
     /// Ends a poll: later notifications wake the task of `cx`. If the poll ends with `Pending`, one
     /// after the last look wakes it now.
     ///
@@ -152,7 +193,8 @@ impl ParentWaker {
         let registered = catch(|| (!is_notified).then(|| self.task.register(cx.waker())));
         // It is this exchange that loses no notification, however the task is registered: one
         // before it is seen here; one after it thereby sees the task that was registered above.
-        if self.state.fetch_and(!POLLING, Ordering::AcqRel) & NOTIFIED != 0 && pending {
+        let kept = !(POLLING | MARKED);
+        if self.state.fetch_and(kept, Ordering::AcqRel) & NOTIFIED != 0 && pending {
             cx.waker().wake_by_ref();
         }
         if let Err(payload) = registered {
@@ -193,6 +235,6 @@ impl ReadyBlocks {
 
     /// Returns the blocks that have work, a bit each.
     pub(crate) fn blocks(self) -> usize {
-        self.0 >> 2
+        self.0 >> FIRST_BLOCK
     }
 }

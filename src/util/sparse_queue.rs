@@ -46,6 +46,10 @@ impl<T> SparseQueue<T> {
         value.map(|value| (key, value))
     }
 
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        self.values.get(self.find(key)?).and_then(|(_, value)| value.as_ref())
+    }
+
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let at = self.find(key)?;
         self.values.get_mut(at).and_then(|(_, value)| value.as_mut())

@@ -578,6 +578,7 @@ fn auto_traits_are_those_of_the_parts() {
     sync::<Handle<Boxed<'_, (), ()>>>();
     sync::<Handle<Plain<std::future::Ready<Result<(), ()>>>>>();
     send::<errgroup::future::Closed>();
+    send::<errgroup::future::Watchdog<(), (), ()>>();
     send::<errgroup::future::Reserve<Boxed<'_, (), ()>>>();
     send::<errgroup::Slot<Boxed<'_, (), ()>>>();
     sync::<errgroup::Slot<Boxed<'_, (), ()>>>();

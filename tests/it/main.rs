@@ -6,7 +6,8 @@
 //!
 //! Beside this folder are the tests that can't share its process. `allocations.rs` replaces the
 //! allocator, `token_memory.rs` measures the memory of its whole process, and `programs/` starts
-//! the examples. `tracing.rs` needs a feature: apart, it is built without these here.
+//! the examples. `tracing.rs` and `serde.rs` need features: apart, they are built without these
+//! here.
 //!
 //! The tests here share one process. None may change its environment or its current directory,
 //! and a panic hook that one sets passes on the panics of the others.
@@ -37,6 +38,7 @@ mod gates;
 mod grace;
 mod handle;
 mod handle_threads;
+mod hangs;
 mod heard;
 mod hedge;
 mod joinable;
@@ -65,6 +67,8 @@ mod reserve;
 mod results;
 mod scope;
 mod semaphore;
+mod slow_polls;
+mod snapshot;
 mod spawner;
 mod stats;
 mod stop;

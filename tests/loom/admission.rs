@@ -47,6 +47,18 @@ mod events {
     }
 }
 
+/// What the state keeps for snapshots; here there are none.
+mod inspector {
+    pub(crate) struct Inspector;
+
+    impl Inspector {
+        pub(crate) fn start(&self, _: usize) {}
+        pub(crate) fn finish(&self, _: usize) {}
+        pub(crate) fn finish_unfetched(&self, _: usize) {}
+        pub(crate) fn clear(&self) {}
+    }
+}
+
 /// The permits of a semaphore; here there is none.
 mod permits {
     #[derive(Default)]

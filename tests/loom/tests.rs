@@ -113,6 +113,31 @@ fn two_children_of_one_block() {
     });
 }
 
+// === the mark of a watchdog ===
+
+#[test]
+fn a_mark_loses_no_wake_up_and_is_gone_once_the_task_has_polled() {
+    check(3, || {
+        let data = Data::new();
+        let mut engine = Engine::new();
+        let (parent, watched) = (engine.parent.clone(), engine.parent.clone());
+        let mut polls = 0;
+        engine.insert(move |cx: &mut Context<'_>| {
+            polls += 1;
+            if polls == 1 {
+                wake_from_thread(1, &data, cx);
+            }
+            data.is(1)
+        });
+        let watchdog = thread::spawn(move || watched.mark_starved());
+        run(|cx| engine.poll(cx));
+        watchdog.join().unwrap();
+        // A mark that was left during a poll would count for this notification.
+        parent.notify();
+        assert!(!parent.is_marked());
+    });
+}
+
 // === the shared waker ===
 
 #[test]

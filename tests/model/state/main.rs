@@ -21,6 +21,19 @@ mod observe;
 #[path = "../../../src/reason.rs"]
 mod reason;
 mod reference;
+/// What a snapshot asks of the set; here there is none.
+mod set {
+    #[derive(Clone, Copy)]
+    pub enum Progress {
+        Unpolled,
+        Woken,
+        Waiting,
+        Spawned,
+        Completed,
+    }
+}
+#[path = "../../../src/snapshot/mod.rs"]
+mod snapshot;
 #[path = "../../../src/stats.rs"]
 mod stats;
 mod util;

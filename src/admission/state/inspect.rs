@@ -1,0 +1,180 @@
+//! What a snapshot tells of the state.
+
+use alloc::vec::Vec;
+
+use super::{Phase, Running, Slot, Stage, State, name};
+use crate::admission::inspector::Probed;
+use crate::admission::queue::{Entry, Obstacle, Position, QueuedChild};
+use crate::snapshot::{self, ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
+
+impl State {
+    /// Returns a snapshot, as far as the state knows. `known` are running children of which the
+    /// caller knows more, by their indexes.
+    pub(crate) fn inspect(&self, stopped: bool, known: &[(usize, ChildState)]) -> Snapshot {
+        let mut snapshot = Snapshot::new(self.stats());
+        snapshot.phase = match self.phase {
+            Phase::Closed | Phase::Ended => snapshot::Phase::Ended,
+            _ if stopped => snapshot::Phase::Stopped,
+            _ if self.closing => snapshot::Phase::Closing,
+            _ => snapshot::Phase::Open,
+        };
+        snapshot.room = usize::try_from(self.taken()).unwrap_or(usize::MAX);
+        snapshot.holds = self.holds;
+        if self.phase < Phase::Closed {
+            self.inspect_running(known, &mut snapshot);
+            self.inspect_starting(&mut snapshot);
+            if !stopped {
+                self.inspect_queue(&mut snapshot);
+                snapshot.keys = self.queue.inspect_keys(LISTED);
+            }
+        }
+        snapshot
+    }
+
+    fn inspect_running(&self, known: &[(usize, ChildState)], snapshot: &mut Snapshot) {
+        let first_ready = self.next_index - self.ready.len();
+        let ready = (0..self.ready.len()).map(|at| {
+            let is_spawned = at < self.spawned;
+            (first_ready + at, if is_spawned { ChildState::Spawned } else { ChildState::Unpolled })
+        });
+        let is_known = |index: usize| {
+            index >= first_ready || known.binary_search_by_key(&index, |(known, _)| *known).is_ok()
+        };
+        let others = self.running.iter().map(|(index, _)| index as usize);
+        let others = others.filter(|index| !is_known(*index)).map(|it| (it, ChildState::Running));
+        let mut running: Vec<_> =
+            known.iter().copied().chain(ready).chain(others).take(LISTED).collect();
+        running.sort_unstable_by_key(|(index, _)| *index);
+        let children = running.iter().map(|&(index, state)| self.inspect_child(index, state));
+        snapshot.children.extend(children);
+        // Children that wait to start run, too.
+        snapshot.omitted = self.running().saturating_sub(running.len());
+    }
+
+    fn inspect_child(&self, index: usize, state: ChildState) -> ChildSnapshot {
+        let probed = self.inspector.as_ref().and_then(|inspector| inspector.look(index));
+        let state = match probed {
+            Some(Probed { is_unfetched: true, .. }) => ChildState::Unfetched,
+            Some(Probed { is_polled: true, .. }) => ChildState::Polled,
+            // Of one that was spawned it is not known whether it was woken.
+            Some(it) if state == ChildState::Running && !self.spawns => match it {
+                Probed { polls: 0, .. } => ChildState::Unpolled,
+                Probed { is_woken: true, .. } => ChildState::Woken,
+                _ => ChildState::Waiting,
+            },
+            Some(_) if state == ChildState::Running => ChildState::Spawned,
+            _ => state,
+        };
+        let polls = probed.map(|it| it.polls);
+        let mut child = ChildSnapshot { index: Some(index), polls, ..ChildSnapshot::plain(state) };
+        if let Some(Running { weight, priority, daemon, key, name, .. }) =
+            self.running.get(index as u64)
+        {
+            (child.weight, child.priority, child.daemon) = (*weight, *priority, *daemon);
+            (child.key, child.name) = (key.clone(), name.clone());
+        }
+        child
+    }
+
+    /// Adds what has room and has not started.
+    fn inspect_starting(&self, snapshot: &mut Snapshot) {
+        let left = LISTED - snapshot.children.len().min(LISTED);
+        let starting = self.starting.iter().filter_map(|slot| match slot {
+            Slot::Child(child) => Some(of_queued(child, ChildState::Blocked)),
+            Slot::Reserved(key) => Some(self.inspect_waiter(*key, ChildState::Granted)),
+            Slot::Free => None,
+        });
+        let before = snapshot.children.len();
+        snapshot.children.extend(starting.take(left));
+        let is_child = |it: &&ChildSnapshot| it.state == ChildState::Blocked;
+        let listed = snapshot.children[before..].iter().filter(is_child).count();
+        snapshot.omitted = snapshot.omitted.saturating_sub(listed);
+        if self.detached > 0 {
+            let detached = self.waiters.iter().filter(|it| matches!(it.stage, Stage::Detached(_)));
+            let slots = detached.map(|waiter| ChildSnapshot {
+                weight: waiter.weight,
+                ..ChildSnapshot::plain(ChildState::Reserved)
+            });
+            snapshot.children.extend(slots.take(left));
+        }
+    }
+
+    fn inspect_waiter(&self, key: usize, state: ChildState) -> ChildSnapshot {
+        let mut child = ChildSnapshot::plain(state);
+        if let Some(waiter) = self.waiters.get(key) {
+            child.weight = waiter.weight;
+            (child.key, child.name) = (waiter.key.clone(), waiter.name.clone());
+            let (Stage::Waiting(position)
+            | Stage::MustQueue(position)
+            | Stage::Reserved { position, .. }
+            | Stage::Detached(position)) = waiter.stage
+            else {
+                return child;
+            };
+            child.priority = position.priority;
+        }
+        child
+    }
+
+    /// Adds what waits, in the order of admission.
+    fn inspect_queue(&self, snapshot: &mut Snapshot) {
+        let left = LISTED - snapshot.children.len().min(LISTED);
+        let entries: Vec<(Position, &Entry, Obstacle)> = self.queue.inspect(left);
+        let listed = entries.len();
+        // Those that wait only for the entries before them come after the first of them.
+        let mut is_head = true;
+        for (behind, (_, entry, obstacle)) in entries.into_iter().enumerate() {
+            let waits_for = match obstacle {
+                Obstacle::Key => WaitsFor::Key,
+                Obstacle::Feeds => WaitsFor::Keys,
+                Obstacle::Nothing if core::mem::take(&mut is_head) => self.inspect_head(entry),
+                Obstacle::Nothing => WaitsFor::Turn,
+            };
+            let child = match entry {
+                Entry::Child(child) => of_queued(child, ChildState::Queued { behind, waits_for }),
+                Entry::Waiter { key, .. } => {
+                    let waiter = self.waiters.get(*key);
+                    let state = match waiter.map(|waiter| waiter.stage) {
+                        // It may put its child into the queue, and has been told.
+                        Some(Stage::MustQueue(_)) => ChildState::Granted,
+                        _ => {
+                            let inside = waiter.and_then(|waiter| waiter.inside);
+                            ChildState::Offered { behind, waits_for, inside }
+                        }
+                    };
+                    self.inspect_waiter(*key, state)
+                }
+            };
+            snapshot.children.push(child);
+        }
+        let is_waiting = |stage| matches!(stage, Stage::Waiting(_) | Stage::MustQueue(_));
+        let waiters = self.waiters.iter().filter(|waiter| is_waiting(waiter.stage)).count();
+        snapshot.omitted += (self.queued + waiters).saturating_sub(listed);
+    }
+
+    fn inspect_head(&self, head: &Entry) -> WaitsFor {
+        if !self.fits(head.weight()) {
+            WaitsFor::Room
+        } else if self.passes.as_ref().is_some_and(|passes| passes.wanted) {
+            WaitsFor::Gate
+        } else if self.lacks_permit() {
+            WaitsFor::Permit
+        } else {
+            WaitsFor::Turn
+        }
+    }
+}
+
+/// Returns what is known of a child that has not started.
+fn of_queued(child: &QueuedChild, state: ChildState) -> ChildSnapshot {
+    let options = child.options.as_deref();
+    let request = child.request();
+    ChildSnapshot {
+        name: name(options),
+        key: request.key.cloned(),
+        weight: request.weight,
+        priority: request.priority,
+        daemon: child.is_daemon(),
+        ..ChildSnapshot::plain(state)
+    }
+}

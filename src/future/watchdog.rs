@@ -1,0 +1,133 @@
+//! A future beside a group that reports when the group is not polled.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use futures_util::future::FusedFuture;
+use pin_project_lite::pin_project;
+
+use super::Closed;
+use crate::admission::Core;
+use crate::child::Kind;
+use crate::handle::Handle;
+use crate::snapshot::Snapshot;
+
+/// Watches a group, and reports when the group was woken and was not polled for a whole interval:
+/// its children stand still, while the task that owns the group awaits something else.
+///
+/// `interval` makes the timer of one interval after the other. At the end of each interval for the
+/// whole of which the group has starved, `report` is called with a
+/// [snapshot](crate::Handle::snapshot); that is again and again while it starves. The
+/// future resolves when the group has resolved or is gone.
+///
+/// The watchdog has to run in a task of its own, or in a `join!` around the task that may starve
+/// the group. It borrows nothing of the group, and does not keep the group open. It costs the group
+/// nothing.
+///
+/// A group that is polled at least once an interval is never reported, however long its children
+/// take. A child that blocks its thread isn't found: the group is being polled then. See
+/// [`SlowPolls`](crate::SlowPolls).
+///
+/// # Panics
+///
+/// A panic of `interval`, of its future or of `report` comes out of the poll of the watchdog.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use errgroup::{Group, watchdog};
+///
+/// # async fn serve(id: u32) -> Result<(), String> { Ok(()) }
+/// # async fn run() -> Result<(), String> {
+/// let mut group = Group::new().with_name("connections");
+/// tokio::spawn(watchdog(
+///     &group.handle(),
+///     || tokio::time::sleep(Duration::from_secs(5)),
+///     |snapshot| eprintln!("not polled for 5 seconds\n{snapshot}"),
+/// ));
+/// group.queue(serve(1));
+/// group.await
+/// # }
+/// ```
+pub fn watchdog<C, T, F, R>(handle: &Handle<C>, interval: T, report: R) -> Watchdog<T, F, R>
+where
+    C: Kind,
+    T: FnMut() -> F,
+    F: Future,
+    R: FnMut(Snapshot),
+{
+    let core = Arc::clone(&handle.shared.core);
+    Watchdog { core, closed: handle.closed(), interval, timer: None, report }
+}
+
+pin_project! {
+    /// The future of [`watchdog`].
+    #[must_use = "a future does nothing unless it is polled: `spawn` it"]
+    pub struct Watchdog<T, F, R> {
+        core: Arc<Core>,
+        closed: Closed,
+        interval: T,
+        // `None` before the first interval, and once the group is closed.
+        #[pin]
+        timer: Option<F>,
+        report: R,
+    }
+}
+
+impl<T, F, R> Future for Watchdog<T, F, R>
+where
+    T: FnMut() -> F,
+    F: Future,
+    R: FnMut(Snapshot),
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if this.closed.is_terminated() {
+            return Poll::Pending;
+        }
+        if Pin::new(&mut *this.closed).poll(cx).is_ready() {
+            this.timer.set(None);
+            return Poll::Ready(());
+        }
+        let parent = this.core.parent();
+        if this.timer.is_none() {
+            parent.mark_starved();
+            this.timer.set(Some((this.interval)()));
+        }
+        let passed = this.timer.as_mut().as_pin_mut().is_some_and(|it| it.poll(cx).is_ready());
+        if passed {
+            // The next interval begins in the next poll, so that timers that are ready at once do
+            // not keep the task.
+            this.timer.set(None);
+            cx.waker().wake_by_ref();
+            if parent.is_marked() {
+                (this.report)(this.core.inspect(&[]));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<T, F, R> FusedFuture for Watchdog<T, F, R>
+where
+    T: FnMut() -> F,
+    F: Future,
+    R: FnMut(Snapshot),
+{
+    fn is_terminated(&self) -> bool {
+        self.closed.is_terminated()
+    }
+}
+
+impl<T, F, R> fmt::Debug for Watchdog<T, F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watchdog").field("closed", &self.closed).finish_non_exhaustive()
+    }
+}
