@@ -145,6 +145,11 @@ impl Env {
         if !member.spawned && !member.streams.get() && runs != stats.running {
             self.fail(|| format!("{runs} children of group {at} run: {stats:?}"));
         }
+        for (id, kid) in kids.iter().filter(|(_, kid)| kid.group == at && kid.runs()) {
+            if stopped && (kid.until_stop || member.drops.get()) {
+                self.fail(|| format!("child {id} has not ended with the stop: {stats:?}"));
+            }
+        }
         let has_permit = !member.shares.get() || self.free() > 0 && self.all_are_polled();
         if stopped || closing && stats.queued == 0 || member.gated.get() || !has_permit {
             return;

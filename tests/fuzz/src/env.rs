@@ -65,6 +65,8 @@ pub struct Member {
     pub body_runs: Cell<bool>,
     pub gated: Cell<bool>,
     pub shares: Cell<bool>,
+    /// Its children end with the stop.
+    pub drops: Cell<bool>,
     /// It is a stream of results.
     pub streams: Cell<bool>,
     /// It has had a child with a weight or a key.
@@ -105,6 +107,7 @@ pub struct KidState {
     pub weight: usize,
     pub key: Option<u8>,
     pub daemon: bool,
+    pub until_stop: bool,
     pub crowd: Option<usize>,
     pub started: Cell<bool>,
     pub woken: Cell<bool>,
@@ -329,6 +332,7 @@ impl Member {
             body_runs: Cell::new(false),
             gated: Cell::new(false),
             shares: Cell::new(false),
+            drops: Cell::new(false),
             streams: Cell::new(false),
             mixed: Cell::new(false),
             limit: Cell::new(Some(0)),

@@ -197,6 +197,7 @@ impl Env {
                 child = child.daemon();
             }
             if self.one_in(4) {
+                kid.until_stop = true;
                 child = child.until_stop();
             }
             if self.one_in(4) {
@@ -260,6 +261,7 @@ impl KidState {
             weight: 1,
             key: None,
             daemon: false,
+            until_stop: false,
             crowd,
             started: false.into(),
             woken: false.into(),

@@ -82,6 +82,7 @@ macro_rules! flavor {
                     });
                 } else if env.one_in(5) {
                     settings += " drop_on_stop";
+                    member.drops.set(true);
                     group = group.drop_on_stop();
                 }
                 if env.one_in(6) {

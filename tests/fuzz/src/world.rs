@@ -300,7 +300,7 @@ impl Env {
                     }
                 }
             }
-            // Waits for a token that nobody cancels.
+            // Tokens on which tasks wait, and that no call cancels.
             let root = self.roots.borrow()[0].clone();
             if round > 50 {
                 root.cancel();
