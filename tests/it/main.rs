@@ -38,6 +38,8 @@ mod handle;
 mod handle_threads;
 mod heard;
 mod hedge;
+#[cfg(feature = "std")]
+mod hostile;
 mod joinable;
 mod joinset;
 mod keys;
