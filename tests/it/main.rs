@@ -31,6 +31,8 @@ mod fairness;
 mod feed;
 mod first_error;
 #[cfg(feature = "std")]
+mod futures_unordered;
+#[cfg(feature = "std")]
 mod foreign_wakers;
 mod gates;
 mod grace;
