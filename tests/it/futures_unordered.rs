@@ -1,6 +1,6 @@
 //! What `FuturesUnordered` promises, promised by `Group::unboxed().results()`.
 //!
-//! A port replaces `FuturesUnordered::new()` by `Group::unboxed().results()`, and `push` by `queue`.
+//! A port replaces `FuturesUnordered::new()` by `Group::unboxed().results()`, `push` by `queue`.
 //! A future that has no error goes in as `value(future)`. What has no counterpart:
 //!
 //! - `iter`, `iter_mut`, `iter_pin_mut` and `into_iter`: the children can't be looked at while they
@@ -115,7 +115,7 @@ fn a_future_is_dropped_when_it_has_ended_and_the_others_with_the_set() {
 }
 
 #[test]
-fn a_result_that_nobody_has_read_is_dropped_with_the_set() {
+fn a_result_that_was_not_read_is_dropped_with_the_set() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
     let mut set = Group::unboxed().results();
     set.extend((0..3).map(|_| value(ready(drops.guard()))));

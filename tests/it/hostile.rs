@@ -14,7 +14,7 @@ use crate::common::{
     CountOnDrop, DropCounter, Gate, Job, MockTask, OnDrop, Probe, is_ok, job, poll_with, waits,
     waker_fn, yield_now,
 };
-use errgroup::{Boxed, CancelToken, ChildHandle, Event, Group, Lost, Reason, TryGoError, task};
+use errgroup::{Boxed, CancelToken, ChildHandle, Event, Group, Reason, TryGoError, task};
 use futures::executor::block_on;
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
