@@ -114,8 +114,11 @@ impl Many {
             let next = self.deferred.pop(blocks, |block| &mut block.next_deferred);
             let Some(number) = next else { break };
             let block = blocks.block(number);
-            block.ready = core::mem::take(&mut block.deferred);
-            self.round.push(blocks, number, |block| &mut block.next);
+            let before = block.ready;
+            block.ready |= core::mem::take(&mut block.deferred);
+            if before == 0 {
+                self.round.push(blocks, number, |block| &mut block.next);
+            }
         }
         if ready.any() || self.overflow.has_grown() {
             self.gather(blocks, ready, parent);

@@ -178,11 +178,11 @@ impl<C> BlockSet<C> {
         }
     }
 
-    /// Fixes the next round, after the last one is over. Returns `false` if no child is to be
-    /// polled in this turn. `ready` is what was taken from the `ParentWaker` since the last call.
+    /// Fixes the next round, after the last one is over. Children may have been
+    /// [added](Self::add_to_round) to it already. Returns `false` if no child is to be polled in
+    /// this turn. `ready` is what was taken from the `ParentWaker` since the last call.
     #[inline]
     pub(crate) fn start_round(&mut self, ready: ReadyBlocks) -> bool {
-        debug_assert!(!self.is_in_round());
         let Some(parent) = &self.parent else {
             return false;
         };
@@ -192,7 +192,7 @@ impl<C> BlockSet<C> {
                 // All children that have yielded are in one round, or some would be polled more
                 // often.
                 if first.yielded == 0 {
-                    first.ready = take(&mut first.deferred);
+                    first.ready |= take(&mut first.deferred);
                 }
                 if ready.blocks() != 0 {
                     first.ready |= first.take_woken(parent);

@@ -32,6 +32,8 @@ mod fairness;
 mod feed;
 mod first_error;
 #[cfg(feature = "std")]
+mod futures_unordered;
+#[cfg(feature = "std")]
 mod foreign_wakers;
 mod future_queue;
 mod gates;
@@ -41,6 +43,8 @@ mod handle_threads;
 mod hangs;
 mod heard;
 mod hedge;
+#[cfg(feature = "std")]
+mod hostile;
 mod joinable;
 mod joinset;
 mod keys;
