@@ -58,6 +58,7 @@ use crate::reason::Reason;
 /// assert!(server.cancel_with(Reason::Finished));
 /// assert_eq!(request.reason(), Some(Reason::Cancelled));
 /// ```
+#[doc(alias("CancellationToken", "context"))]
 #[derive(Clone)]
 pub struct CancelToken(Arc<Node>);
 
@@ -276,6 +277,7 @@ impl CancelToken {
     /// assert_eq!(group.await, Ok(()));
     /// # });
     /// ```
+    #[doc(alias("run_until_cancelled", "select"))]
     pub fn run<F: Future>(&self, future: F) -> Run<F> {
         Run::new(self.cancelled(), future)
     }
