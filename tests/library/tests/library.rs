@@ -78,7 +78,7 @@ fn a_handle_is_a_trait_object() {
     assert_eq!(block_on(group), Ok(()));
     assert_eq!(block_on(spawned), Ok(()));
     for jobs in &jobs {
-        let job = jobs.add(Box::pin(ready(Ok(())))).err().expect("the group is over");
+        let job = jobs.add(Box::pin(ready(Ok(())))).expect_err("the group is over");
         assert_eq!(block_on(job), Ok(()));
     }
 }
