@@ -49,6 +49,15 @@ layers:
 size *args:
     bash .ci/size {{ args }}
 
-# The gate.
-gate:
-    bash .ci/run
+# The gate; `just gate --long` also runs what needs more packages or takes long to build.
+gate *args:
+    bash .ci/run {{ args }}
+
+# One step of it: msrv, features, minimal, no-std, executors, docsrs.
+step name:
+    bash .ci/{{ name }}
+
+# What users see of a change: the public interface, written anew.
+public-api:
+    cargo doc --no-deps --all-features
+    python3 .ci/public-api --write

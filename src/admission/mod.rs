@@ -81,6 +81,7 @@ pub(crate) struct Admission<C: Kind> {
     /// The lock is for `&self` alone; the group's own task goes past it.
     storage: Mutex<Storage<C>>,
     /// Holds children on their way to be spawned; empty between. Made on demand.
+    #[expect(clippy::box_collection, reason = "few groups need it, and each group has the field")]
     batch: Option<Box<VecDeque<(usize, C)>>>,
     spawner: Spawner<C>,
     /// Of results that may wait to be fetched without the room of their children.

@@ -388,6 +388,7 @@ impl<T> ChildHandle<T> {
     /// assert_eq!((group.stats().ok, group.stats().dropped), (1, 1));
     /// # });
     /// ```
+    #[doc(alias = "cancel")]
     pub fn abort(&self) {
         self.cell.abort();
     }

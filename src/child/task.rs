@@ -331,6 +331,7 @@ impl<F> Task<F> {
     /// # Ok::<_, std::io::Error>(())
     /// # }).unwrap();
     /// ```
+    #[doc(alias("abort", "JoinHandle", "AbortHandle"))]
     pub fn joinable<T, E>(self) -> (Task<Joinable<F, T>>, ChildHandle<T>)
     where
         F: Future<Output = Result<T, E>>,

@@ -31,6 +31,7 @@ impl<C: Kind> Handle<C> {
     /// assert_eq!(output, Ok(()));
     /// # });
     /// ```
+    #[doc(alias("wait", "join"))]
     pub fn closed(&self) -> Closed {
         Closed::new(self.shared.core.closed_event())
     }

@@ -45,6 +45,7 @@ use crate::policy::FirstErr;
 /// assert_eq!(sum.get(), 45);
 /// # });
 /// ```
+#[doc(alias = "for_each_concurrent")]
 #[track_caller]
 pub fn for_each<I, F, Fut, T, E>(limit: usize, inputs: I, f: F) -> ForEach<I::IntoIter, F, Fut, E>
 where
@@ -88,6 +89,7 @@ where
 /// assert_eq!(served.await, Err(7));
 /// # });
 /// ```
+#[doc(alias = "for_each_concurrent")]
 #[track_caller]
 pub fn for_each_stream<S, F, Fut, T, E>(
     limit: usize,

@@ -82,6 +82,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.await, Err("broken"));
     /// # });
     /// ```
+    #[doc(alias = "spawn")]
     pub fn go<A: Child<C>>(&mut self, child: A) -> Go<&mut Self, C, A> {
         Go::new(self, child)
     }
@@ -105,6 +106,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// let refused = group.try_go(async { Ok(()) });
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// ```
+    #[doc(alias = "TryGo")]
     pub fn try_go<A: Child<C>>(&mut self, child: A) -> Result<(), TryGoError<A>> {
         let mut child = Some(child);
         let answer = self.admit(&mut child);
@@ -134,6 +136,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.await, Err(50));
     /// # });
     /// ```
+    #[doc(alias("spawn", "push"))]
     pub fn queue<A: Child<C>>(&mut self, child: A) {
         // A child that is refused is dropped here, unlocked.
         let _ = self.enqueue(&mut Some(child), false);
@@ -216,6 +219,7 @@ impl<C: Children> Handle<C> {
     /// assert_eq!(output, Ok(()));
     /// # });
     /// ```
+    #[doc(alias = "spawn")]
     pub fn go<A: Child<C>>(&self, child: A) -> Go<Self, C, A> {
         Go::new(self.clone(), child)
     }

@@ -69,6 +69,7 @@ use crate::util::wake_flag::WakeFlag;
 /// assert_eq!(all.into_vec(), ["no such host"]);
 /// # });
 /// ```
+#[doc(alias("retry", "race", "backup request"))]
 pub fn hedge<F, Fut, T, E, G, D>(max: usize, attempt: F, delay: G) -> Hedge<F, Fut, T, E, G, D>
 where
     F: FnMut(usize) -> Fut,

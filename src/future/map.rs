@@ -74,6 +74,7 @@ use crate::policy::Collect;
 /// assert_eq!(numbers.await, Err("two"));
 /// # });
 /// ```
+#[doc(alias("buffered", "join_all", "parallel"))]
 #[track_caller]
 pub fn map<I, F, Fut, T, E>(limit: usize, inputs: I, f: F) -> Map<I::IntoIter, F, Fut, T, E>
 where
@@ -136,6 +137,7 @@ where
 /// # }
 /// # futures::executor::block_on(run()).unwrap();
 /// ```
+#[doc(alias = "buffered")]
 #[track_caller]
 pub fn map_stream<S, F, Fut, T, E>(limit: usize, stream: S, f: F) -> MapStream<S, F, Fut, T, E>
 where

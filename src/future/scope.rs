@@ -58,6 +58,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!((added, output), (10, Ok(())));
     /// # });
     /// ```
+    #[doc(alias = "nursery")]
     #[track_caller]
     pub fn scope<B, Fut>(self, body: B) -> Scope<C, P, O, Fut, Fut::Output>
     where

@@ -269,6 +269,7 @@ impl<T, E> Group<Spawned<T, E>> {
     /// group.await.unwrap();
     /// # });
     /// ```
+    #[doc(alias("parallel", "spawn"))]
     pub fn on<S, R>(spawn: S) -> Self
     where
         S: Fn(BoxFuture<'static, ()>) -> R + Send + Sync + 'static,
@@ -423,6 +424,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// }
     /// assert_eq!(group.stats().running, 2);
     /// ```
+    #[doc(alias("semaphore", "concurrency", "SetLimit"))]
     #[track_caller]
     pub fn with_limit(mut self, limit: usize) -> Self {
         assert!(limit > 0, "the limit must be at least 1; for no limit, leave out `with_limit`");
@@ -481,6 +483,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// }
     /// assert_eq!((group.stats().running, group.stats().queued), (3, 1));
     /// ```
+    #[doc(alias = "per host")]
     #[track_caller]
     pub fn with_key_limit(mut self, limit: usize) -> Self {
         assert!(
@@ -579,6 +582,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert!(a.is_ok() && b.is_ok());
     /// # });
     /// ```
+    #[doc(alias = "permit")]
     #[track_caller]
     pub fn with_semaphore(mut self, semaphore: Arc<Semaphore>) -> Self {
         let untouched = self.admission.set_semaphore(semaphore);
@@ -676,6 +680,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     ///
     /// In the example `pool`, such permits stand for the connections to a database.
+    #[doc(alias("rate limit", "throttle", "budget"))]
     #[track_caller]
     pub fn with_gate<F, G>(mut self, f: F) -> Self
     where
@@ -863,6 +868,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.await.unwrap_err().reason(), &Reason::Deadline);
     /// # });
     /// ```
+    #[doc(alias = "timeout")]
     #[track_caller]
     pub fn with_deadline<D>(mut self, deadline: D) -> Self
     where
@@ -931,6 +937,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!((handle.stats().ok, handle.stats().dropped), (1, 1));
     /// # });
     /// ```
+    #[doc(alias("graceful", "shutdown"))]
     #[track_caller]
     pub fn with_grace<G, F>(mut self, f: G) -> Self
     where
@@ -985,6 +992,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!((handle.stats().failed, handle.stats().dropped), (1, 1));
     /// # });
     /// ```
+    #[doc(alias("abort_all", "abort"))]
     #[track_caller]
     pub fn drop_on_stop(mut self) -> Self {
         assert!(self.is_new(), "call `drop_on_stop` before the group's first child");

@@ -52,7 +52,7 @@ use crate::util::parent_waker::ParentWaker;
 /// `P` is the policy and `O` its output. Both have defaults, so a group's type is `Group<Boxed<'a,
 /// T, E>>`. Except for `on` and `on_local`, a group spawns nothing; it needs no runtime.
 ///
-/// See [Hazards](crate#hazards) for what to watch out for.
+/// See [Hazards](crate::guide::hazards) for what to watch out for.
 ///
 /// # Errors
 ///
@@ -133,6 +133,7 @@ use crate::util::parent_waker::ParentWaker;
 /// # }
 /// # futures::executor::block_on(run(vec!["a".into()])).unwrap();
 /// ```
+#[doc(alias("JoinSet", "TaskGroup", "TaskTracker", "FuturesUnordered", "nursery", "join"))]
 #[must_use = "a group polls its children only while it is polled: `.await` it"]
 pub struct Group<
     C: Kind,
@@ -285,6 +286,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// let stats = group.stats();
     /// assert_eq!((stats.limit, stats.running, stats.queued), (Some(1), 1, 1));
     /// ```
+    #[doc(alias = "progress")]
     pub fn stats(&self) -> Stats {
         self.admission.stats()
     }

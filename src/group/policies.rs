@@ -31,6 +31,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.await, Ok(vec![30, 10, 20]));
     /// # });
     /// ```
+    #[doc(alias("join_all", "try_join_all"))]
     #[track_caller]
     pub fn collect(self) -> Group<C, Collect<C::Ok, C::Err>> {
         self.set_policy(Collect::new())
@@ -86,6 +87,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.await, [Ok(0), Err("odd"), Ok(2)]);
     /// # });
     /// ```
+    #[doc(alias = "allSettled")]
     #[track_caller]
     pub fn settle(self) -> Group<C, Settle<C::Ok, C::Err>> {
         self.set_policy(Settle::new())
@@ -113,6 +115,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.await, Ok("b"));
     /// # });
     /// ```
+    #[doc(alias("select_ok", "race_ok", "any"))]
     #[track_caller]
     pub fn first_ok(self) -> Group<C, FirstOk<C::Ok, C::Err>> {
         self.set_policy(FirstOk::new())
@@ -143,6 +146,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.await, Some(Err("SIGTERM")));
     /// # });
     /// ```
+    #[doc(alias("race", "select"))]
     #[track_caller]
     pub fn first_done(self) -> Group<C, FirstDone<C::Ok, C::Err>> {
         self.set_policy(FirstDone::new())

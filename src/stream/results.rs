@@ -63,6 +63,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # }
     /// # futures::executor::block_on(run()).unwrap();
     /// ```
+    #[doc(alias("buffer_unordered", "join_next"))]
     #[track_caller]
     pub fn results(mut self) -> Results<C, C::Ok, C::Err> {
         assert!(
@@ -103,7 +104,7 @@ pin_project! {
     /// [fed](#feeding-it) and has come to its end. Then [`try_queue`](Self::try_queue) gives the
     /// child back, and [`queue`](Self::queue) drops it.
     ///
-    /// The [hazards](crate#hazards) of a group are those of the stream too.
+    /// The [hazards](crate::guide::hazards) of a group are those of the stream too.
     ///
     /// # Hazards
     ///

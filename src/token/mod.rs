@@ -70,6 +70,7 @@ impl Ancestors {
 /// assert!(server.cancel_with(Reason::Finished));
 /// assert_eq!(request.reason(), Some(Reason::Cancelled));
 /// ```
+#[doc(alias("CancellationToken", "context"))]
 #[derive(Clone)]
 pub struct CancelToken(Arc<Node>);
 
@@ -299,6 +300,7 @@ impl CancelToken {
     /// assert_eq!(group.await, Ok(()));
     /// # });
     /// ```
+    #[doc(alias("run_until_cancelled", "select"))]
     pub fn run<F: Future>(&self, future: F) -> Run<F> {
         Run::new(self.cancelled(), future)
     }

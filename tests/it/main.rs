@@ -32,10 +32,10 @@ mod fairness;
 mod feed;
 mod first_error;
 #[cfg(feature = "std")]
-mod futures_unordered;
-#[cfg(feature = "std")]
 mod foreign_wakers;
 mod future_queue;
+#[cfg(feature = "std")]
+mod futures_unordered;
 mod gates;
 mod grace;
 mod handle;

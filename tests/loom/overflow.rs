@@ -24,6 +24,8 @@ use self::block::{Batch, Block};
 use self::budget::Budget;
 use self::overflow::Overflow;
 use crate::engine::Child;
+// What the modules above take from `set`.
+use crate::set::Progress;
 use crate::util::parent_waker::{DIRECT_BLOCKS, ParentWaker};
 use crate::util::sync::Arc;
 

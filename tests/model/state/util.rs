@@ -18,3 +18,5 @@ pub(crate) mod sync;
 pub(crate) mod task_waker;
 #[path = "../../../src/util/wake_flag.rs"]
 pub(crate) mod wake_flag;
+#[path = "../../../src/util/wake_state.rs"]
+pub(crate) mod wake_state;

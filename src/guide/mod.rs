@@ -1,0 +1,70 @@
+//! The guide: one page for each thing that you want to do.
+//!
+//! It takes about ten minutes to read the first four. Each page begins with the code.
+//!
+//! | page | answers |
+//! | --- | --- |
+//! | [First steps](first_steps) | How do I start? What happens at the first error? |
+//! | [Which constructor?](constructors) | `map`, `for_each`, `Group`, `scope`, `results` or `on`? |
+//! | [Errors and policies](errors) | What comes out? Which child has failed? |
+//! | [Cancellation](cancellation) | How does it end, and how gracefully? |
+//! | [Admission](admission) | Backpressure, limits, keys, gates: when does a child start? |
+//! | [Results](results) | How do I get the values? |
+//! | [Sets in `select!` loops](sets) | What if the set is empty now and then? |
+//! | [Parallel children](parallel) | How do I use all cores? |
+//! | [Observing a group](observing) | What is it doing, and why does it not end? |
+//! | [Testing](testing) | How do I test code that uses groups? |
+//! | [Groups in libraries](libraries) | How do I name the types? |
+//! | [Cookbook](cookbook) | Programs to start from. |
+//! | [Hazards](hazards) | What goes wrong? |
+//! | [From Go](from_go), [from Rust](from_rust), [from elsewhere](from_elsewhere) | What replaces what I know? |
+//!
+//! The modules of the guide exist in the documentation only.
+
+#[doc = include_str!("first_steps.md")]
+pub mod first_steps {}
+
+#[doc = include_str!("constructors.md")]
+pub mod constructors {}
+
+#[doc = include_str!("errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("cancellation.md")]
+pub mod cancellation {}
+
+#[doc = include_str!("admission.md")]
+pub mod admission {}
+
+#[doc = include_str!("results.md")]
+pub mod results {}
+
+#[doc = include_str!("sets.md")]
+pub mod sets {}
+
+#[doc = include_str!("parallel.md")]
+pub mod parallel {}
+
+#[doc = include_str!("observing.md")]
+pub mod observing {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("libraries.md")]
+pub mod libraries {}
+
+#[doc = include_str!("cookbook.md")]
+pub mod cookbook {}
+
+#[doc = include_str!("hazards.md")]
+pub mod hazards {}
+
+#[doc = include_str!("../../docs/coming-from/go.md")]
+pub mod from_go {}
+
+#[doc = include_str!("../../docs/coming-from/rust.md")]
+pub mod from_rust {}
+
+#[doc = include_str!("../../docs/coming-from/elsewhere.md")]
+pub mod from_elsewhere {}
