@@ -236,13 +236,11 @@ impl fmt::Display for Cause {
             ),
             Self::Polled { index, name } => {
                 f.write_str("a child is being polled")?;
-                match index {
-                    Some(index) => write!(f, ": #{index}")?,
-                    None => {}
+                if let Some(index) = index {
+                    write!(f, ": #{index}")?;
                 }
-                match name {
-                    Some(name) => write!(f, " {name:?}")?,
-                    None => {}
+                if let Some(name) = name {
+                    write!(f, " {name:?}")?;
                 }
                 f.write_str("; if it stays so, it blocks its thread")
             }
