@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
-use errgroup::{Group, task};
+use errgroup::{Boxed, Group, task};
 use futures::executor::block_on;
 use futures::future::poll_fn;
 use futures::stream::{self, StreamExt};
@@ -41,6 +41,35 @@ impl Future for Yields {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+/// One allocation is for the children, one for their wakers.
+#[test]
+fn a_small_group_makes_two_allocations() {
+    for children in [1, 3, 8] {
+        for yields in [0, 1, 4] {
+            let counted = measure(|| {
+                let mut group = Group::unboxed();
+                (0..children).for_each(|_| group.queue(Yields(yields)));
+                let mut cx = Context::from_waker(Waker::noop());
+                let polls = (1..).find(|_| Pin::new(&mut group).poll(&mut cx).is_ready());
+                assert_eq!(polls, Some(1 + yields));
+            });
+            assert_eq!(counted.count_total, 2, "{children} children, {yields} yields");
+        }
+    }
+}
+
+/// What few groups need is not in each of them.
+#[test]
+fn a_group_is_small() {
+    fn size<T>(_: T) -> usize {
+        size_of::<T>()
+    }
+    let mut group = Group::unboxed();
+    group.queue(Yields(0));
+    assert!(size(group) <= 320);
+    assert!(size(Group::<Boxed<'_, (), ()>>::new()) <= 320);
 }
 
 #[test]

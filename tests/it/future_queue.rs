@@ -114,7 +114,7 @@ fn run(seed: u64) {
         .collect();
 
     let queue = Queue::new(groups);
-    let mut group = Group::<Kind>::new().with_limit(limit).collect();
+    let group = Group::<Kind>::new().with_limit(limit).collect();
     for (of, &limit) in limits.iter().enumerate() {
         group.set_key_limit(&Key::from(of), Some(limit));
     }
