@@ -27,8 +27,9 @@ use crate::policy::Collect;
 /// Returns the error of the first future to finish with one, in the order of polling. The other
 /// futures are dropped before the error is returned, and no more are made, as with `try_join_all`.
 ///
-/// The children of a [`Group`] are told through its token and drained instead. If the work has to
-/// clean up, use a group, with [`collect`](Group::collect) and [`feed`](Group::feed).
+/// The children of a [`Group`](crate::Group) are told through its token and drained instead. If the
+/// work has to clean up, use a group, with [`collect`](crate::Group::collect) and
+/// [`feed`](crate::Group::feed).
 ///
 /// # Panics
 ///
@@ -45,7 +46,8 @@ use crate::policy::Collect;
 ///
 /// # Fairness
 ///
-/// As of a [`Group`]: one poll polls each woken future once a round, and at most 4,096 in all.
+/// As of a [`Group`](crate::Group): one poll polls each woken future once a round, and at most
+/// 4,096 in all.
 ///
 /// # Drop
 ///
