@@ -42,9 +42,9 @@
 //!   [cancellation and graceful shutdown](guide::cancellation).
 //! - **Flow**: [backpressure, limits, keys, gates](guide::admission), [results](guide::results),
 //!   [sets in `select!` loops](guide::sets), [parallel children](guide::parallel).
-//! - **Care**: [observing](guide::observing), [testing](guide::testing),
-//!   [groups in libraries](guide::libraries), and the [hazards](guide::hazards), which are worth
-//!   reading once.
+//! - **Care**: [observing](guide::observing), [My group hangs](guide::hangs),
+//!   [testing](guide::testing), [groups in libraries](guide::libraries), and the
+//!   [hazards](guide::hazards), which are worth reading once.
 //! - **Coming from** [Go](guide::from_go), [other crates](guide::from_rust) (tokio's `JoinSet`,
 //!   the combinators of `futures`) or [elsewhere](guide::from_elsewhere) (Trio, Java, Kotlin).
 //!
@@ -61,6 +61,7 @@
 //! | [`Policy`] | decides what comes out, and what stops the group |
 //! | [`Results`](stream::Results) | a group as a stream of its children's results |
 //! | [`Observer`] | is told every [`Event`] |
+//! | [`Snapshot`] | what goes on in a group, and what it waits for; a [`watchdog`](watchdog()) asks for it |
 //! | [`map`](map()), [`for_each`], [`hedge`] | a future for each input, or one attempt more, in one line |
 //!
 //! # Features

@@ -13,6 +13,7 @@
 //! | [Sets in `select!` loops](sets) | What if the set is empty now and then? |
 //! | [Parallel children](parallel) | How do I use all cores? |
 //! | [Observing a group](observing) | What is it doing, and why does it not end? |
+//! | [My group hangs](hangs) | What does it wait for? |
 //! | [Testing](testing) | How do I test code that uses groups? |
 //! | [Groups in libraries](libraries) | How do I name the types? |
 //! | [Cookbook](cookbook) | Programs to start from. |
@@ -47,6 +48,9 @@ pub mod parallel {}
 
 #[doc = include_str!("observing.md")]
 pub mod observing {}
+
+#[doc = include_str!("hangs.md")]
+pub mod hangs {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

@@ -1,4 +1,9 @@
-#![doc = include_str!("../../docs/my-group-hangs.md")]
+//! What is going on in a group: a plain value, to be printed or sent elsewhere.
+//!
+//! [`Snapshot`] is made by [`Group::snapshot`](crate::Group::snapshot),
+//! [`Handle::snapshot`](crate::Handle::snapshot) and
+//! [`Results::snapshot`](crate::stream::Results::snapshot). [My group hangs](crate::guide::hangs)
+//! says what to look for in it.
 
 mod cause;
 mod display;
@@ -28,7 +33,7 @@ pub(crate) const LISTED: usize = 1000;
 ///
 /// # What it knows
 ///
-/// The [module](self) has a table from what a snapshot says to what to do.
+/// [My group hangs](crate::guide::hangs) has a table from what a snapshot says to what to do.
 ///
 /// A group keeps no more of its children than it needs. So what a snapshot knows depends on who
 /// takes it, and on whether the group was given a [name](crate::Group::with_name):
