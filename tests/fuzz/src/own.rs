@@ -166,10 +166,8 @@ where
                 let few = env.kids.borrow().len() < 6000;
                 let count = if few { 40 * (1 + env.below(128)) } else { 2 };
                 let gates = env.new_gate();
-                {
-                    env.new_gate();
-                    env.new_gate();
-                }
+                env.new_gate();
+                env.new_gate();
                 env.note(|| format!("group {at}: {count} children, gates from {gates}"));
                 for _ in 0..count {
                     group.queue(F::one(env.new_crowd_kid(at, gates)));

@@ -247,7 +247,7 @@ impl Reference {
         let Some(of) = of else { return true };
         let weights = self.weights_of(of);
         let taken: usize = weights.iter().sum();
-        !(unique && !weights.is_empty())
+        (!unique || weights.is_empty())
             && self.limit_of(of).is_none_or(|limit| {
                 weight == 0 || taken + weight <= limit || (taken == 0 && limit > 0)
             })
