@@ -488,7 +488,9 @@ fn measure_line(run: &Run, make: MakeLine) {
 
 // === other cases ===
 
-const CASES: &[(&str, fn(&Run))] = &[
+type Case = (&'static str, fn(&Run));
+
+const CASES: &[Case] = &[
     ("joinable children", |run| {
         let mut group = Group::<Boxed<'static, (), ()>>::new().with_limit(64);
         let task = MockTask::new();
@@ -728,7 +730,7 @@ const CASES: &[(&str, fn(&Run))] = &[
     }),
     ("a group whose children are spawned", |run| {
         // The executor is full: no child that it has begins.
-        let mut group = Group::<Spawned<usize, &'static str>>::on(|child| drop(child));
+        let mut group = Group::<Spawned<usize, &'static str>>::on(drop);
         group.set_limit(Some(0));
         (0..run.size).for_each(|n| group.queue(job(ready(Ok(n)))));
         group.set_limit(Some(run.size));
