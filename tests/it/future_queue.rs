@@ -145,13 +145,13 @@ fn run(seed: u64) {
         }
         let slots: BTreeSet<_> = running.iter().map(|it| it.slot).collect();
         assert_eq!(slots.len(), running.len(), "no two have the same slot");
-        for of in 0..groups {
+        for (of, &limit) in limits.iter().enumerate().take(groups) {
             let of_group = running.iter().filter(|it| it.item.group == Some(of));
             let slots: Vec<_> = of_group.map(|it| it.group_slot.unwrap()).collect();
             assert_eq!(slots.iter().collect::<BTreeSet<_>>().len(), slots.len());
             // None is beyond what the group had at most at a time, weightless ones apart.
             let weightless = items.iter().filter(|it| it.group == Some(of) && it.weight == 0);
-            assert!(slots.iter().all(|&slot| slot < limits[of] + weightless.clone().count()));
+            assert!(slots.iter().all(|&slot| slot < limit + weightless.clone().count()));
         }
         // The order: those that begin together do so as they came, and get their slots so.
         assert!(new.windows(2).all(|two| two[0].item.number < two[1].item.number), "{new:?}");

@@ -42,7 +42,7 @@ fn slow_polls(clock: &Clock) -> (SlowPolls, Reports) {
     let list = reports.clone();
     let slow = SlowPolls::new(Duration::from_millis(10), clock.read(), move |poll| {
         assert!(poll.took() > Duration::from_millis(10));
-        assert_eq!(poll.to_string().starts_with(&format!("#{}", poll.index())), true);
+        assert!(poll.to_string().starts_with(&format!("#{}", poll.index())));
         list.lock().unwrap().push(poll.to_string());
     });
     (slow, reports)
