@@ -190,8 +190,8 @@ fn reservations_out_of_order_are_revoked_and_made_again_by_priority() {
     // A waiter that has not claimed is woken once.
     f.handle.set_limit(Some(2));
     assert_eq!(wakes(&waiters), [1, 1, 1]);
+    // It gets no room before it is polled, and holds up those behind it.
     f.handle.set_limit(Some(3));
-    // The waiters behind it get their turn when it has come.
     assert_eq!(wakes(&waiters), [1, 1, 1]);
     assert!(waiters[2].poll(&mut gos[2]).is_ready());
     assert_eq!(wakes(&waiters), [1, 2, 1]);
