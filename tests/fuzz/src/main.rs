@@ -31,10 +31,11 @@ fn main() {
         SEED.store(seed, Ordering::Relaxed);
         let bytes = fuzz::random(seed);
         if let Err(why) = check(&bytes) {
+            println!("seed {seed}: {why}");
             let small = shrink(bytes, &why);
             let name = format!("world-{seed}.bytes");
             std::fs::write(&name, &small).expect("a writable folder");
-            println!("seed {seed}: {why}\n{} bytes in {name}: {small:?}", small.len());
+            println!("{} bytes in {name}: {small:?}", small.len());
             std::process::exit(1);
         }
         worlds += 1;
