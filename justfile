@@ -16,6 +16,14 @@ loom:
 model cases="100":
     PROPTEST_CASES={{ cases }} cargo test --release -p model
 
+# Random worlds of groups; `just fuzz 600` for ten minutes of them.
+fuzz seconds="60":
+    cargo run --release -p fuzz -- --seconds {{ seconds }}
+
+# The tests under valgrind; `just memcheck queue::` for one module of them.
+memcheck *filter:
+    bash .ci/memcheck {{ filter }}
+
 # All tests: of the crate, the models, every executor and the larger examples.
 all:
     cargo test --workspace
