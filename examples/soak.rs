@@ -4,8 +4,8 @@
 //! Groups run on tokio's threads, one after another on each of four tasks: some poll their children
 //! themselves, some hand them to tokio. Tasks add children through handles, children add others,
 //! fail, yield and sleep, groups are cancelled and dropped. Each child is counted when it is made,
-//! begins, and is dropped. Every ten seconds the counters and the memory of the process are printed.
-//! It panics if a count is wrong, and if the memory grows.
+//! begins, and is dropped. Every ten seconds the counters and the memory of the process are
+//! printed. It panics if a count is wrong, and if the memory grows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
