@@ -20,10 +20,6 @@ model cases="100":
 fuzz seconds="60":
     cargo run --release -p fuzz -- --seconds {{ seconds }}
 
-# The tests under valgrind; `just memcheck queue::` for one module of them.
-memcheck *filter:
-    bash .ci/memcheck {{ filter }}
-
 # All tests: of the crate, the models, every executor and the larger examples.
 all:
     cargo test --workspace
