@@ -32,6 +32,8 @@ fn main() {
         let bytes = fuzz::random(seed);
         if let Err(why) = check(&bytes) {
             println!("seed {seed}: {why}");
+            // The shrinking may take long.
+            SEED.store(0, Ordering::Relaxed);
             let small = shrink(bytes, &why);
             let name = format!("world-{seed}.bytes");
             std::fs::write(&name, &small).expect("a writable folder");
