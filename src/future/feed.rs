@@ -239,7 +239,8 @@ where
         budget: &mut Budget,
     ) -> Poll<Result<(), Payload>> {
         if D::CALLER == Caller::Handle {
-            self.parent.begin_poll(cx);
+            self.parent.replace_taken(cx);
+            self.parent.begin_poll();
             // What notified it before is seen by the flag.
             self.parent.take_ready();
         }

@@ -393,6 +393,7 @@ where
             panic: FirstPanic::default(),
             hooks: None,
             has_policy: false,
+            left_work: false,
             stopped_by_group: false,
             on_cancel: None,
             on_stop: OnStop::Drain,

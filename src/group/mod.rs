@@ -154,6 +154,8 @@ pub struct Group<
     hooks: Option<Box<Hooks<C>>>,
     /// The policy was set, so another one would undo it.
     has_policy: bool,
+    /// The last poll has woken its own task at its end.
+    left_work: bool,
     /// It was the group itself that cancelled its token, and not for its deadline.
     stopped_by_group: bool,
     /// Maps the output if other code did.
@@ -484,6 +486,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             panic: core::mem::take(&mut self.panic),
             hooks: self.hooks.take(),
             has_policy: true,
+            left_work: self.left_work,
             stopped_by_group: self.stopped_by_group,
             on_cancel: None,
             on_stop: self.on_stop,

@@ -533,7 +533,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     fn begin_poll(&mut self, cx: &mut Context<'_>) {
-        self.admission.parent.begin_poll(cx);
+        if !self.left_work {
+            self.admission.parent.replace_taken(cx);
+        }
+        self.admission.parent.begin_poll();
         if self.budget.has_ended() {
             self.renew_budget();
         }
@@ -677,7 +680,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
             || self.admission.has_ready(&self.set)
             || self.set.blocks().has_ready()
             || (self.hooks.is_some() && self.must_poll_timers());
-        if pending && left {
+        self.left_work = pending && left;
+        if self.left_work {
             self.admission.parent.notify();
         }
         self.admission.parent.end_poll(cx, pending);

@@ -173,10 +173,13 @@ impl Many {
     }
 
     pub(super) fn has_ready(&self) -> bool {
-        self.is_in_round()
-            || !self.yielded.is_empty()
-            || !self.deferred.is_empty()
-            || !self.unpolled.is_empty()
+        self.has_next() || !self.yielded.is_empty()
+    }
+
+    /// Returns `true` if some child is ready that has not yielded in this turn.
+    #[inline]
+    pub(super) fn has_next(&self) -> bool {
+        self.is_in_round() || !self.deferred.is_empty() || !self.unpolled.is_empty()
     }
 
     pub(super) fn has_newcomer(&self) -> bool {

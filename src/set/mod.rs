@@ -421,8 +421,13 @@ impl<C> BlockSet<C> {
     /// Returns `true` if some child is known to be ready that has not yielded in this turn.
     #[inline]
     pub(crate) fn has_next(&self) -> bool {
-        let first = &self.blocks.first;
-        self.many.is_some() || first.ready | first.deferred | first.unpolled != 0
+        match &self.many {
+            None => {
+                let first = &self.blocks.first;
+                first.ready | first.deferred | first.unpolled != 0
+            }
+            Some(many) => many.has_next(),
+        }
     }
 
     /// Updates what the set knows after a panic.

@@ -112,15 +112,19 @@ impl ParentWaker {
         }
     }
 
-    /// Begins a poll: until it ends, notifications wake no task.
+    /// Registers the task of `cx`, which is about to poll, if a notification has taken the waker of
+    /// the last one, or is about to. (Otherwise there may be nothing to wait for at the end.) It
+    /// need not be called if it was the last poll that notified at its end, for work that it left.
     ///
     /// If the clone of the task's waker panics, nothing has changed.
-    pub(crate) fn begin_poll(&self, cx: &Context<'_>) {
+    pub(crate) fn replace_taken(&self, cx: &Context<'_>) {
         if self.is_notified() {
-            // The notification has taken the last waker, or is about to. Otherwise there may be
-            // nothing to wait for at the end.
             self.task.replace(cx.waker());
         }
+    }
+
+    /// Begins a poll: until it ends, notifications wake no task.
+    pub(crate) fn begin_poll(&self) {
         // It orders nothing: what a notification releases is acquired by who takes it.
         self.state.fetch_or(POLLING, Ordering::Relaxed);
     }

@@ -126,7 +126,8 @@ impl Group {
     /// Polls the group: takes in the children that have started, which are done then, until there
     /// is none, and resolves if that was the end.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.parent.begin_poll(cx);
+        self.parent.replace_taken(cx);
+        self.parent.begin_poll();
         loop {
             self.parent.take_ready();
             let done = self.with(Caller::Group, |state, _| {

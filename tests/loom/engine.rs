@@ -22,6 +22,7 @@ pub(crate) struct Engine<'a> {
     pub(crate) parent: Arc<ParentWaker>,
     set: BlockSet<Child<'a>>,
     children: usize,
+    left_work: bool,
     _handle: Option<Arc<ParentWaker>>,
 }
 
@@ -33,6 +34,7 @@ impl<'a> Engine<'a> {
             parent,
             set: BlockSet::new(),
             children: 0,
+            left_work: false,
         }
     }
 
@@ -51,7 +53,10 @@ impl<'a> Engine<'a> {
     }
 
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
-        self.parent.begin_poll(cx);
+        if !self.left_work {
+            self.parent.replace_taken(cx);
+        }
+        self.parent.begin_poll();
         self.set.begin_turn();
     }
 
@@ -84,7 +89,8 @@ impl<'a> Engine<'a> {
     }
 
     pub(crate) fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
-        if pending && self.set.has_ready() {
+        self.left_work = pending && self.set.has_ready();
+        if self.left_work {
             self.parent.notify();
         }
         self.parent.end_poll(cx, pending);

@@ -54,7 +54,8 @@ impl<'a> OverflowBlocks<'a> {
 
     /// Polls as a group does, with the set's `start_round` and `gather` written again.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.parent.begin_poll(cx);
+        self.parent.replace_taken(cx);
+        self.parent.begin_poll();
         for block in &mut self.blocks {
             block.ready |= core::mem::take(&mut block.yielded);
         }

@@ -183,7 +183,8 @@ fn await_all(
     let mut taken: Vec<Option<Completion<Value, ()>>> = cells.iter().map(|_| None).collect();
     let mut reports = Vec::new();
     run(|cx| {
-        parent.begin_poll(cx);
+        parent.replace_taken(cx);
+        parent.begin_poll();
         loop {
             parent.take_ready();
             completions.take_reports(&mut reports, &mut |_, _| ());

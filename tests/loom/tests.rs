@@ -132,9 +132,11 @@ fn a_mark_loses_no_wake_up_and_is_gone_once_the_task_has_polled() {
         let watchdog = thread::spawn(move || watched.mark_starved());
         run(|cx| engine.poll(cx));
         watchdog.join().unwrap();
-        // A mark that was left during a poll would count for this notification.
+        // The thread may notify after the last poll, and the mark may come after that. But a mark
+        // that was left during a poll would count for this notification.
+        let is_starved = parent.is_starved();
         parent.notify();
-        assert!(!parent.is_marked());
+        assert!(is_starved || !parent.is_marked());
     });
 }
 
@@ -330,7 +332,8 @@ fn a_parent_that_is_notified_of_two_blocks() {
         }
         let mut seen = 0;
         let mut poll = |cx: &mut Context<'_>| {
-            parent.begin_poll(cx);
+            parent.replace_taken(cx);
+            parent.begin_poll();
             let ready = parent.take_ready();
             assert_eq!(ready.any(), ready.blocks() != 0);
             for block in (0..2).filter(|block| ready.blocks() & 1 << block != 0) {
@@ -358,7 +361,8 @@ fn a_wake_flag() {
         let waker = WakeFlag::waker(&flag);
         let mut polls = 0;
         run(|cx| {
-            parent.begin_poll(cx);
+            parent.replace_taken(cx);
+            parent.begin_poll();
             let mut done = Poll::Pending;
             let mut yielded = false;
             loop {
