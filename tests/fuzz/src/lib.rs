@@ -6,7 +6,7 @@
 //! and a semaphore that the groups share. **A task is polled only when it was woken**, so a
 //! wake-up that is lost is a task that never ends, and the world notices.
 //!
-//! What is checked, and when, is in [`check`].
+//! What is checked, and when, is in the module `check`.
 
 mod acts;
 mod check;
