@@ -331,6 +331,10 @@ impl<C> Block<C> {
 
     /// Finds out how far a batch had come when a panic ended it.
     pub(super) fn recover(&mut self, batch: &Batch, parent: &Arc<ParentWaker>) -> Polled {
+        if self.parent_kept_by == batch.slot && self.vacant & 1 << batch.slot != 0 {
+            // What panicked was told of the child's result, when the child was gone.
+            self.parent_kept_by = NO_SLOT;
+        }
         // The child may have left a clone of the waker that it was lent.
         self.recycle_lent(parent);
         let todo = if batch.unpolled { self.unpolled } else { self.ready };

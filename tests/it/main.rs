@@ -24,6 +24,8 @@ mod daemons;
 mod deadline;
 mod drop;
 mod ended;
+#[cfg(feature = "std")]
+mod engine;
 mod err_on_cancel;
 mod errors;
 mod extend;
