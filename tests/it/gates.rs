@@ -210,6 +210,38 @@ fn a_stop_drops_the_future_that_waits_and_guards_without_a_child() {
 }
 
 #[test]
+fn a_stop_drops_what_waits_at_the_gates_though_a_child_runs_on() {
+    let (first, second, hold) = (Gate::new(), Gate::new(), Gate::new());
+    let (log, dropped) = (Log::new(), Log::new());
+    let mut number = 0;
+    let waits_and_logs = {
+        let (second, dropped) = (second.clone(), dropped.clone());
+        move |_: &Ask<'_>| {
+            let (second, dropped, at) = (second.clone(), dropped.clone(), number);
+            number += 1;
+            async move {
+                let _guard = OnDrop(move || dropped.add("future"));
+                second.wait(at).await;
+            }
+        }
+    };
+    second.open(0);
+    (0..2).for_each(|n| first.open(n));
+    let mut group = Group::new().with_gate(doors(&first, &log)).with_gate(waits_and_logs);
+    let driver = MockTask::new();
+    (0..2).for_each(|n| group.queue(waits(&hold, n)));
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!((log.take().join(" "), dropped.take().len()), ("?0 - ?1 -".into(), 1));
+    group.token().cancel();
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(log.take(), [".1"], "the guard of the first gate");
+    assert_eq!(dropped.take(), ["future"]);
+    hold.open(0);
+    assert!(is_ok(driver.run(&mut group)));
+    assert_eq!(log.take(), [".0"]);
+}
+
+#[test]
 fn a_dropped_group_drops_guards_after_their_children() {
     let mut scene = Scene::new(Group::new());
     (0..2).for_each(|n| scene.doors.open(n));
