@@ -67,6 +67,14 @@ pub(crate) use sealed::{Seal, Sealed};
 /// # Pool { handle: group.handle() }.shrink();
 /// # assert_eq!(group.limit(), Some(1));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` doesn't say how a group holds its children",
+    label = "not a kind of children",
+    note = "the type of `Group::new()` is `BoxedGroup<'a, T, E>`, short for `Group<Boxed<'a, T, E>>`; \
+            that of `Group::on(..)` is `SpawnedGroup<T, E>`",
+    note = "the others are `Group<LocalBoxed<'a, T, E>>`, `Group<Plain<F>>` and \
+            `Group<SpawnedLocal<T, E>>`"
+)]
 pub trait Kind: Sealed + Sized {
     /// What a group may own beside its children.
     #[doc(hidden)]
@@ -128,7 +136,8 @@ pub trait Children: Kind {
     note = "`Group::unboxed()` takes futures of one type only, that of its first child; \
             `Group::new()` takes futures of any type",
     note = "`Group::new()` and `Group::on` take futures that are `Send`; \
-            `Group::local()` and `Group::on_local` take any"
+            `Group::local()` and `Group::on_local` take any",
+    note = "for the group, the value of a `joinable()` child is `()`: the handle gets its value"
 )]
 pub trait Child<C: Kind>: Sized {
     #[doc(hidden)]
