@@ -80,6 +80,9 @@ impl<F> Task<F> {
     /// Gives the child a name, which an [observer](crate::Observer) is told, and which
     /// [`named`](crate::Group::named) errors show.
     ///
+    /// It is a literal or a `String`. One that is borrowed is cloned: `name(url.to_string())`. With
+    /// `name(url)` the compiler says of `url` that it escapes, or that it "must outlive `'static`".
+    ///
     /// # Examples
     ///
     /// ```
@@ -260,6 +263,10 @@ impl<F> Task<F> {
 
     /// Makes the child end with the stop: it is dropped then, instead of being polled on.
     ///
+    /// Its result is missing in the output. After a child's error that is no matter. After a cancel
+    /// or a deadline an `Ok` output may be incomplete:
+    /// [`err_on_cancel`](crate::Group::err_on_cancel) makes an error of these.
+    ///
     /// This is for work that has nothing to clean up, such as a download that is of no use any
     /// more. When the group stops, for whatever reason, its next poll drops the child, which counts
     /// as [`dropped`](crate::Stats::dropped). The policy is not told of it. The other children are
@@ -298,7 +305,8 @@ impl<F> Task<F> {
     /// Makes a handle of the child, which is told the child's value and can abort it.
     ///
     /// The child's value, a `T`, goes to the [`ChildHandle`]. For the group, the child's value is
-    /// `()`; its error is the group's, as any child's is. The options that were set are kept, and
+    /// `()`, so the group is a `BoxedGroup<'a, (), E>`, for example; its error is the group's, as
+    /// any child's is. The options that were set are kept, and
     /// more can be set afterwards. Dropping the handle changes nothing.
     ///
     /// It costs one allocation. The first joinable child makes the group share its state, as a

@@ -820,15 +820,16 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// `context.WithDeadline` does in Go.
     ///
     /// After such a stop an `Ok` output may be incomplete: children never started, or ended early.
-    /// So set [`err_on_cancel`](Self::err_on_cancel) beside it, which makes the deadline an error,
-    /// unless a partial result is what you want.
+    /// So set [`err_on_cancel`](Self::err_on_cancel) beside it, after the policy, which makes the
+    /// deadline an error, unless a partial result is what you want. A child that does not listen to
+    /// the token is waited for, however late: [`drop_on_stop`](Self::drop_on_stop) drops it.
     ///
     /// The token is cancelled with [`Reason::Deadline`](crate::Reason::Deadline). `deadline` is the
     /// timer of any runtime or any other future, such as a signal or a channel that closes; its
     /// output is dropped.
     ///
     /// A deadline is a stop like any other. The running children are told through the token and
-    /// drained, unless [`with_grace`](Self::with_grace) bounds that time too. If several deadlines
+    /// drained, unless [`with_grace`](Self::with_grace) bounds that time. If several deadlines
     /// are set, the last one holds; to have several, `select` them.
     ///
     /// The group polls `deadline` beside its children, and only if it was woken. So do

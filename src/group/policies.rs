@@ -297,7 +297,7 @@ impl<C: Children, P: FailFast, O> Group<C, P, O> {
 }
 
 impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
-    /// Turns a cancel from outside into an error.
+    /// Turns a cancel from outside into an error. Call it after the policy's builder.
     ///
     /// By itself, a cancel of the group's token is no error. The output is what the children's
     /// results make, even if some children never started and others ended early.
@@ -313,8 +313,8 @@ impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
     /// the output of a group that stopped by itself, because a child failed or the policy has what
     /// it wants.
     ///
-    /// It works with any policy whose output is a `Result`. Call it after the policy's builder: one
-    /// that is called later panics.
+    /// It works with any policy whose output is a `Result`. A policy's builder that is called later
+    /// panics.
     ///
     /// # Examples
     ///

@@ -14,7 +14,8 @@ use crate::reason::{CancelError, Reason};
 /// child's index, its name if it has one, and the error.
 ///
 /// It is an [`Error`] if `E` is one. Its [`source`](Error::source) is the source of `E`, since it
-/// writes `E` itself.
+/// writes `E` itself. `anyhow::Error` and `Box<dyn Error>` are none, so `?` does not convert a
+/// failure of these: take the error out with [`into_inner`](Self::into_inner).
 ///
 /// # Examples
 ///
@@ -105,6 +106,25 @@ impl<E> Failure<E> {
     /// Returns the error by value.
     ///
     /// # Examples
+    ///
+    /// With `anyhow`, the child becomes the context of its error:
+    ///
+    /// ```
+    /// use errgroup::{Group, task};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new().named();
+    /// let child = async { Err::<(), _>(anyhow::anyhow!("refused")) };
+    /// group.queue(task(child).name("fetch /b"));
+    /// let result: anyhow::Result<()> = group.await.map_err(|failure| {
+    ///     let name = failure.name().unwrap_or_default().to_string();
+    ///     failure.into_inner().context(name)
+    /// });
+    /// assert_eq!(format!("{:#}", result.unwrap_err()), "fetch /b: refused");
+    /// # });
+    /// ```
+    ///
+    /// Without the child:
     ///
     /// ```
     /// # futures::executor::block_on(async {
