@@ -67,14 +67,6 @@ pub(crate) use sealed::{Seal, Sealed};
 /// # Pool { handle: group.handle() }.shrink();
 /// # assert_eq!(group.limit(), Some(1));
 /// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` doesn't say how a group holds its children",
-    label = "not a kind of children",
-    note = "the type of `Group::new()` is `BoxedGroup<'a, T, E>`, short for `Group<Boxed<'a, T, E>>`; \
-            that of `Group::on(..)` is `SpawnedGroup<T, E>`",
-    note = "the others are `Group<LocalBoxed<'a, T, E>>`, `Group<Plain<F>>` and \
-            `Group<SpawnedLocal<T, E>>`"
-)]
 pub trait Kind: Sealed + Sized {
     /// What a group may own beside its children.
     #[doc(hidden)]
@@ -101,6 +93,14 @@ pub trait Kind: Sealed + Sized {
 /// # group.queue(async { Ok::<(), ()>(()) });
 /// # assert!(busy(&group.handle()));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` doesn't say how a group holds its children",
+    label = "not a kind of children",
+    note = "the type of `Group::new()` is `BoxedGroup<'a, T, E>`, short for `Group<Boxed<'a, T, E>>`; \
+            that of `Group::on(..)` is `SpawnedGroup<T, E>`",
+    note = "the others are `Group<LocalBoxed<'a, T, E>>`, `Group<Plain<F>>` and \
+            `Group<SpawnedLocal<T, E>>`"
+)]
 pub trait Children: Kind {
     /// What a child returns if it succeeds.
     type Ok;
