@@ -70,6 +70,8 @@
 //!   resumes. A child may wait in `go` for room in its own group. Without `std`, the crate is
 //!   `no_std` with `alloc`: a panic unwinds where it happens, and children add others by `queue`.
 //! - `serde`: a [`Snapshot`] is `Serialize`.
+//! - `testing`: the module `testing`, with what tests poll groups with, and `Group::with_schedule`,
+//!   which polls the children in an order that a seed determines: see [the guide](guide::testing).
 //! - `tracing`: `TracingObserver`, which gives each child a span of the crate `tracing`.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -96,6 +98,9 @@ pub mod snapshot;
 mod spawned;
 mod stats;
 pub mod stream;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 mod token;
 mod util;
 

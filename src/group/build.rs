@@ -1077,6 +1077,49 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
+    /// Polls the children in an order that `seed` determines, for tests.
+    ///
+    /// The order is one that the group's promises permit, and that it may never take by itself. In
+    /// each round the children are polled in a shuffled order, those that were never polled
+    /// between the others. A child that was woken may be polled some rounds later; about a
+    /// quarter of the children are slow in this way. The group's poll may end early; then it wakes
+    /// its own task. The same seed and the same wake-ups give the
+    /// same order. Another schedule replaces the one that was set before.
+    ///
+    /// The children still start in the order of admission, as far as room, numbers and
+    /// [events](crate::Event) go, and a [`go`](Self::go) still polls its child before it returns.
+    /// Children that an executor polls ([`on`](Self::on)) are polled in the executor's order; the
+    /// group takes their results in a shuffled one.
+    ///
+    /// [`testing::seeds`](crate::testing::seeds) runs a test with many seeds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use errgroup::testing::Poller;
+    ///
+    /// let order = |seed| {
+    ///     let mut group = Group::new().collect().with_schedule(seed);
+    ///     let counter = std::sync::atomic::AtomicUsize::new(0);
+    ///     for _ in 0..8 {
+    ///         let counter = &counter;
+    ///         group.queue(async move {
+    ///             Ok::<_, ()>(counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    ///         });
+    ///     }
+    ///     Poller::new().finish(group).unwrap()
+    /// };
+    /// assert_eq!(order(1), order(1));
+    /// assert_ne!(order(1), order(2));
+    /// ```
+    #[cfg(feature = "testing")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+    pub fn with_schedule(mut self, seed: u64) -> Self {
+        self.set.blocks().set_schedule(seed);
+        self
+    }
+
     /// Sets an observer, which is told what happens in the group. See [`Observer`].
     ///
     /// It is told which children are queued, start, finish or are rejected, when the limit changes,

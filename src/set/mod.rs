@@ -37,6 +37,8 @@ mod child_waker;
 mod lists;
 mod many;
 mod overflow;
+#[cfg(feature = "testing")]
+mod schedule;
 mod slots;
 
 use alloc::boxed::Box;
@@ -95,6 +97,9 @@ pub struct BlockSet<C> {
     len: usize,
     /// What the children wake. `None` before the first child.
     parent: Option<Arc<ParentWaker>>,
+    /// The order in which a test wants the children to be polled.
+    #[cfg(feature = "testing")]
+    schedule: Option<Box<schedule::Schedule>>,
 }
 
 impl<C> fmt::Debug for BlockSet<C> {
@@ -105,7 +110,15 @@ impl<C> fmt::Debug for BlockSet<C> {
 
 impl<C> BlockSet<C> {
     pub(crate) fn new() -> Self {
-        Self { blocks: Blocks::new(), many: None, unpolled_in_round: 0, len: 0, parent: None }
+        Self {
+            blocks: Blocks::new(),
+            many: None,
+            unpolled_in_round: 0,
+            len: 0,
+            parent: None,
+            #[cfg(feature = "testing")]
+            schedule: None,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -201,6 +214,8 @@ impl<C> BlockSet<C> {
             }
             Some(many) => many.start_round(&mut self.blocks, ready, parent),
         }
+        #[cfg(feature = "testing")]
+        self.delay_some();
         self.is_in_round()
     }
 
@@ -277,6 +292,8 @@ impl<C> BlockSet<C> {
             let Some((mask, count)) = self.begin_batch(part, batch) else {
                 return true;
             };
+            #[cfg(feature = "testing")]
+            let (mask, count) = self.choose(batch, (mask, count));
             let Self { blocks, parent: Some(parent), .. } = self else {
                 return true;
             };
@@ -285,6 +302,8 @@ impl<C> BlockSet<C> {
             let (go_on, polled) =
                 block.poll(parent, batch, scope, budget, returned, &mut poll, &mut on_done);
             self.end_batch(batch, &polled);
+            #[cfg(feature = "testing")]
+            self.spend_early(batch, budget);
             let is_over = !self.is_in_round();
             if !go_on || budget.polls == 0 || is_over {
                 return is_over;
@@ -361,13 +380,24 @@ impl<C> BlockSet<C> {
     #[cold]
     fn reset(&mut self) {
         let parent = self.parent.take();
-        *self = Self { parent, ..Self::new() };
+        #[cfg(feature = "testing")]
+        let schedule = self.schedule.take();
+        *self = Self {
+            parent,
+            #[cfg(feature = "testing")]
+            schedule,
+            ..Self::new()
+        };
     }
 
     /// Returns `true` if all that is known to be ready are one child that was never polled, and
     /// some in its block that have yielded, as few as one poll may poll.
     #[inline]
     pub(crate) fn is_simple_turn(&mut self, budget: &Budget) -> bool {
+        #[cfg(feature = "testing")]
+        if self.schedule.is_some() {
+            return false;
+        }
         match &self.many {
             None => {
                 let first = &self.blocks.first;
@@ -387,6 +417,10 @@ impl<C> BlockSet<C> {
     /// [simple turn](Self::is_simple_turn), and there is one block.
     #[inline]
     pub(crate) fn is_lone(&self, part: Part) -> bool {
+        #[cfg(feature = "testing")]
+        if self.schedule.is_some() {
+            return false;
+        }
         let first = &self.blocks.first;
         self.many.is_none()
             && match part {
