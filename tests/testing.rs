@@ -408,7 +408,8 @@ fn a_wake_counter_and_a_drop_counter_count() {
     let counter = WakeCounter::new();
     let waker = counter.clone().waker();
     waker.wake_by_ref();
-    waker.clone().wake();
+    let clone = waker.clone();
+    clone.wake();
     drop(waker);
     assert_eq!(counter.count(), 2);
     let drops = DropCounter::new();

@@ -269,7 +269,8 @@ fn a_child_may_give_its_waker_up_and_yield() {
                     if std::mem::replace(&mut yielded, true) {
                         return Poll::Ready(());
                     }
-                    cx.waker().clone().wake();
+                    let clone = cx.waker().clone();
+                    clone.wake();
                     Poll::Pending
                 })
                 .await;
