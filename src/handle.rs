@@ -148,9 +148,6 @@ impl<C: Kind> Handle<C> {
     /// and the group's next poll takes them in. The time grows with their number, and so does that
     /// in which a lower limit takes reservations back. To bound it, change the limit step by step.
     ///
-    /// A `go` that was woken and has lost its room again gets none before it is polled. So a limit
-    /// that goes up and down many times costs no more than if it did that once.
-    ///
     /// # Examples
     ///
     /// ```

@@ -610,22 +610,6 @@ const CASES: &[Case] = &[
             }
         });
     }),
-    ("a limit that is toggled with gos that do not come", |run| {
-        let mut scene = Scene::limited(1);
-        scene.run(1);
-        for _ in 0..run.size {
-            let child = task(scene.child());
-            scene.go(child);
-        }
-        scene.it.handle.set_limit(None);
-        scene.it.handle.set_limit(Some(1));
-        run.measure("toggled", TIMES, || {
-            for _ in 0..TIMES {
-                scene.it.handle.set_limit(None);
-                scene.it.handle.set_limit(Some(1));
-            }
-        });
-    }),
     ("a limit that is raised for all", |run| {
         let mut scene = Scene::limited(1);
         scene.run(1 + run.size);

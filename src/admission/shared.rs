@@ -367,7 +367,6 @@ impl<C: Kind> Access<'_, C> {
         }
         if let Some(key) = *key {
             if !self.state.has_turn(key) {
-                self.state.expect(key, poller);
                 // A permit may have come, of which the state cannot know.
                 self.state.process_queue(self.stopped, self.effects);
             }

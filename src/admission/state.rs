@@ -7,8 +7,8 @@
 //!
 //! # Invariants, whenever the queue has been processed
 //!
-//! - The head of `queue` does not fit, lacks only a permit, or is [absent](State::is_absent); or
-//!   `queue` has no head, since all its entries wait for their keys, or it is empty.
+//! - The head of `queue` does not fit, or lacks only a permit; or `queue` has no head, since all
+//!   its entries wait for their keys, or it is empty.
 //! - `starting` is empty, or its head is `Reserved`: children start in the order in which they
 //!   got room. A child's index is given when it starts, so the indexes have no gaps.
 //! - `occupied` is the number of running children and of reservations. `weightless` of them take
@@ -860,25 +860,6 @@ impl State {
         }
     }
 
-    /// Registers the task of a waiter that is about to be polled, if that needs no new clone of the
-    /// waker, so that it may have its turn at once.
-    pub(crate) fn expect(&mut self, key: WaiterKey, poller: &mut Poller<'_>) -> bool {
-        let waiter = self.waiters.get_mut(key);
-        let waiting = waiter.filter(|waiter| matches!(waiter.stage, Stage::Waiting(_)));
-        waiting.is_some_and(|waiter| poller.is_registered(waiter))
-    }
-
-    /// Returns `true` if a waiter was woken for a turn that was then revoked, and has not been
-    /// polled since. It gets no other turn before that, so that a limit which is changed again and
-    /// again does not give turns to waiters that do not come.
-    fn is_absent(&self, key: WaiterKey) -> bool {
-        self.waiters.get(key).is_some_and(|waiter| {
-            matches!(waiter.stage, Stage::Waiting(_))
-                && waiter.caller == Caller::Handle
-                && waiter.waker.is_none()
-        })
-    }
-
     /// Looks whether a waiter has its turn; if not, registers its task.
     pub(crate) fn poll_waiter(&mut self, key: WaiterKey, poller: &mut Poller<'_>) -> Acquire {
         let Some(waiter) = self.waiters.get_mut(key) else {
@@ -1525,8 +1506,7 @@ impl State {
                 self.queue.hold_head();
                 continue;
             }
-            let is_absent = matches!(entry, Entry::Waiter { key, .. } if self.is_absent(*key));
-            if is_absent || !self.fits(weight) {
+            if !self.fits(weight) {
                 return false;
             }
             if !self.take_permit() {

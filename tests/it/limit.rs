@@ -399,62 +399,6 @@ fn a_lowered_limit_revokes_reserved_room() {
 }
 
 #[test]
-fn a_go_that_has_lost_its_room_gets_none_before_it_is_polled() {
-    let (task, gate) = (MockTask::new(), Gate::new());
-    let mut group = Jobs::new().with_limit(1);
-    let handle = group.handle();
-    group.queue(waits(&gate, 0));
-    let tasks = [MockTask::new(), MockTask::new(), MockTask::new()];
-    let wakes = || [tasks[0].wakes(), tasks[1].wakes(), tasks[2].wakes()];
-    let mut gos = [1, 2, 3].map(|n| handle.go(waits(&gate, n)));
-    assert!((0..2).all(|n| tasks[n].poll(&mut gos[n]).is_pending()));
-    handle.set_limit(Some(3));
-    handle.set_limit(Some(1));
-    assert_eq!(wakes(), [1, 1, 0]);
-    assert!(tasks[2].poll(&mut gos[2]).is_pending());
-    handle.set_limit(None);
-    // The third waits for the others, which have been woken and will come.
-    assert_eq!(wakes(), [1, 1, 0]);
-    assert!(handle.try_go(waits(&gate, 4)).is_err());
-    assert!(tasks[1].poll(&mut gos[1]).is_pending(), "the first comes before it");
-    assert!(tasks[0].poll(&mut gos[0]).is_ready());
-    assert_eq!(wakes(), [1, 2, 1]);
-    assert!((1..3).all(|n| tasks[n].poll(&mut gos[n]).is_ready()));
-    (0..4).for_each(|n| gate.open(n));
-    assert_eq!(task.finish(group), Ok(()));
-}
-
-#[test]
-fn a_go_that_has_lost_its_room_holds_nothing_up_when_it_is_dropped() {
-    let (task, gate) = (MockTask::new(), Gate::new());
-    let mut group = Jobs::new().with_limit(1);
-    let handle = group.handle();
-    group.queue(waits(&gate, 0));
-    let going = MockTask::new();
-    let mut go = handle.go(waits(&gate, 1));
-    assert!(going.poll(&mut go).is_pending());
-    group.queue(waits(&gate, 2));
-    handle.set_limit(Some(2));
-    // The child behind it is accepted, so that it keeps its room.
-    handle.set_limit(Some(3));
-    handle.set_limit(Some(1));
-    assert_eq!(handle.stats().running, 2);
-    drop(go);
-    assert!(task.run(&mut group).is_pending());
-    let mut go = handle.go(waits(&gate, 3));
-    assert!(going.poll(&mut go).is_pending());
-    handle.set_limit(Some(3));
-    handle.set_limit(Some(1));
-    group.queue(waits(&gate, 4));
-    handle.set_limit(Some(3));
-    assert_eq!(handle.stats().queued, 1, "the go comes before it");
-    drop(go);
-    assert_eq!(handle.stats().queued, 0);
-    (0..5).for_each(|n| gate.open(n));
-    assert_eq!(task.finish(group), Ok(()));
-}
-
-#[test]
 fn the_limit_may_change_from_another_thread_while_children_run() {
     let meter = Meter::new();
     let mut group = Jobs::new().with_limit(1);

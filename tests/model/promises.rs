@@ -141,10 +141,6 @@ pub struct Model {
     pub starting: VecDeque<Slot>,
     /// The waiters that have room for as long as they like, and hold up no other child.
     pub detached: BTreeSet<Ticket>,
-    /// The group's own `go`, which may come at any time.
-    pub own: Option<Ticket>,
-    /// The waiter that is about to be polled.
-    pub looking: Option<Ticket>,
     /// The group's own `ready`, while it polls the children.
     pub ready: Option<Ticket>,
     /// How many hold the group open.
@@ -309,17 +305,12 @@ impl Model {
         !self.is_stopped() && !empty && self.is_over()
     }
 
-    /// Returns `true` if an entry of the queue gets room as soon as there is a permit.
-    fn may_have_room(&self, entry: Entry) -> bool {
-        !self.is_absent(entry) && self.fits(self.weight(entry))
-    }
-
     /// Returns `true` if the first in the queue has room, and no permit.
     pub fn lacks_permit(&self) -> bool {
         let first = self.queue.first_key_value();
         !self.is_stopped()
             && !self.closed
-            && first.is_some_and(|(_, entry)| self.may_have_room(*entry))
+            && first.is_some_and(|(_, entry)| self.fits(self.weight(*entry)))
             && !self.has_permit()
     }
 
@@ -379,14 +370,6 @@ impl Model {
         self.starting.iter().position(|slot| *slot == Slot::Reserved(ticket))
     }
 
-    /// **A waiter that has lost its room** again gets none before it comes: it was woken.
-    fn is_absent(&self, entry: Entry) -> bool {
-        let Entry::Waiter(ticket) = entry else { return false };
-        let Waiter { kind, woken, to_queue, .. } = &self.waiters[&ticket];
-        let is_here = [self.own, self.looking].contains(&Some(ticket));
-        *woken && !to_queue && !is_here && !matches!(kind, Kind::Ready)
-    }
-
     /// Gives room to what is first in the queue. A queued child is admitted. For a waiter the
     /// room is reserved, and it is woken.
     pub fn process_queue(&mut self) {
@@ -404,7 +387,7 @@ impl Model {
         }
         while let Some((&rank, &entry)) = self.queue.first_key_value() {
             // **Nothing overtakes** a child that needs more room than there is.
-            if self.is_absent(entry) || !self.fits(self.weight(entry)) || !self.has_permit() {
+            if !self.fits(self.weight(entry)) || !self.has_permit() {
                 break;
             }
             self.queue.remove(&rank);
@@ -544,9 +527,7 @@ impl Model {
     /// A waiter that may be in the queue is polled. A permit may have come before.
     pub fn looks(&mut self, ticket: Ticket) {
         if self.is_queued(ticket) {
-            self.looking = Some(ticket);
             self.process_queue();
-            self.looking = None;
         }
     }
 
@@ -960,7 +941,7 @@ impl Model {
     fn has_unclaimed_permit(&self) -> bool {
         let first = self.queue.first_key_value();
         !self.is_stopped()
-            && first.is_some_and(|(_, entry)| self.may_have_room(*entry))
+            && first.is_some_and(|(_, entry)| self.fits(self.weight(*entry)))
             && self.has_permit()
     }
 

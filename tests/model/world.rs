@@ -380,7 +380,6 @@ impl World {
         };
         let (id, puppet) = self.make(kid);
         let ticket = self.model.go(id, None);
-        self.model.own = Some(ticket);
         let mut go = group.go(puppet);
         let mut waits = self.poll_own(&mut go, ticket, id);
         for step in meanwhile {
@@ -396,7 +395,7 @@ impl World {
         if waits {
             self.model.leave(ticket);
         }
-        (self.own, self.model.own) = (None, None);
+        self.own = None;
         self.asleep = None;
         self.group = Some(group);
     }

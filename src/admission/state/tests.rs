@@ -71,10 +71,7 @@ fn started(state: &mut State) -> Vec<ChildKey> {
 pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     let admits = !stopped && state.phase < Phase::Closed;
     let head = state.queue.first().map(|(_, entry)| entry.weight());
-    let is_absent =
-        |entry: &Entry| matches!(entry, Entry::Waiter { key, .. } if state.is_absent(*key));
-    let absent = state.queue.first().is_some_and(|(_, entry)| is_absent(entry));
-    let fits = admits && !absent && head.is_some_and(|weight| state.fits(weight));
+    let fits = admits && head.is_some_and(|weight| state.fits(weight));
     let lacks = state.lacks_permit() || state.asked().is_some();
     assert_eq!(fits, lacks, "the head fits if and only if it lacks a permit or a pass");
     assert!(matches!(state.starting.front(), None | Some(Slot::Reserved(_))));

@@ -684,7 +684,6 @@ impl Driver {
         let (task, new) = Task::new();
         let waker = if fresh { new } else { waker.clone() };
         let mut poller = Poller { caller: caller(own), task: &waker, clone: None, group: GROUP };
-        let mut is_new = false;
         let answer = loop {
             let polled = self.change(|both, effects| {
                 if both.refuses() {
@@ -693,9 +692,6 @@ impl Driver {
                 let known = own || (both.reference.has_waker(id) && !fresh);
                 let registers = known || poller.clone.is_some();
                 if !both.has_turn(key, id) {
-                    is_new = fresh && registers;
-                    assert_eq!(both.state.expect(key, &mut poller), registers);
-                    both.reference.expect(id, registers);
                     let stopped = both.reference.stopped;
                     both.state.process_queue(stopped, effects);
                     both.reference.process(stopped);
@@ -730,7 +726,7 @@ impl Driver {
             (Answer::Ready, None) => {
                 let waiter = &mut self.waiters[at];
                 waiter.ready = true;
-                if Arc::ptr_eq(&waiter.task, &task) && !is_new {
+                if Arc::ptr_eq(&waiter.task, &task) {
                     // Its turn came before the new waker was taken.
                     waiter.restore_task();
                 }

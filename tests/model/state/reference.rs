@@ -500,19 +500,6 @@ impl Reference {
         self.waiters.get(&id).is_some_and(|waiter| waiter.has_waker)
     }
 
-    /// Registers the task of a waiter that is about to be polled, if it can.
-    pub(crate) fn expect(&mut self, id: WaiterId, registers: bool) {
-        let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
-        waiter.has_waker |= registers && !waiter.own;
-    }
-
-    /// Returns `true` if a waiter was woken, had its turn revoked, and has not come since.
-    fn is_absent(&self, what: What) -> bool {
-        let What::Waiter(id) = what else { return false };
-        let waiter = self.waiters.get(&id).expect("the waiter is known");
-        waiter.stage == Stage::Waiting && !waiter.own && !waiter.has_waker
-    }
-
     pub(crate) fn poll(&mut self, id: WaiterId, inside: Option<usize>, registers: bool) -> Answer {
         let inside = self.blocks(inside);
         let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
@@ -619,7 +606,7 @@ impl Reference {
     fn admit_queue(&mut self) -> bool {
         while let Some(head) = self.head() {
             let Entry { weight, of, what, .. } = self.queue[head];
-            if self.is_absent(what) || !self.fits(weight) {
+            if !self.fits(weight) {
                 return false;
             }
             if !self.take_permit() {
@@ -899,8 +886,7 @@ impl Reference {
             return;
         }
         if let Some(head) = self.head() {
-            let Entry { weight, what, .. } = self.queue[head];
-            let fits = self.fits(weight) && !self.is_absent(what);
+            let fits = self.fits(self.queue[head].weight);
             let wanted = self.passes.as_ref().is_some_and(|passes| passes.wanted);
             assert!(!fits || self.lacks_permit() || wanted, "an entry waits that could run");
         }
