@@ -137,8 +137,8 @@ fn simple() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Returns the settings of a test. Unless `PROPTEST_CASES` says how many schedules to run, these are
-/// the same each time, so that no change fails by chance.
+/// Returns the settings of a test. Unless `PROPTEST_CASES` says how many schedules to run, these
+/// are the same each time, so that no change fails by chance.
 fn settings(least: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = default.cases.max(least);
