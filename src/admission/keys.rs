@@ -79,10 +79,12 @@ impl KeyState {
             return false;
         }
         limit.is_none_or(|limit| {
-            weight == 0
-                || self.weight + weight as u128 <= limit as u128
-                // A child that is heavier than the limit runs alone.
-                || (self.weight == 0 && limit > 0)
+            // A child that is heavier than the limit runs alone. A limit of 0 admits none, not even
+            // one without a weight.
+            limit > 0
+                && (weight == 0
+                    || self.weight == 0
+                    || self.weight + weight as u128 <= limit as u128)
         })
     }
 }

@@ -481,8 +481,9 @@ impl State {
             return self.weighty() < limit;
         }
         let taken = self.taken();
-        // A child that is heavier than the limit runs alone, but for those without a weight.
-        taken + weight as u128 <= limit as u128 || (limit > 0 && (taken == 0 || weight == 0))
+        // A child that is heavier than the limit runs alone, but for those without a weight. A
+        // limit of 0 admits none, not even those.
+        limit > 0 && (weight == 0 || taken == 0 || taken + weight as u128 <= limit as u128)
     }
 
     /// Returns how many running children and reservations take room.
@@ -1559,6 +1560,10 @@ impl State {
             let Stage::Reserved { position, claimed: false, must_queue, .. } = waiter.stage else {
                 return;
             };
+            // One that takes no room gives none back.
+            if waiter.weight == 0 && self.limit != Some(0) {
+                return;
+            }
             if must_queue {
                 waiter.stage = Stage::MustQueue(position);
             } else {

@@ -569,3 +569,31 @@ fn a_fed_child_that_is_too_heavy_waits_by_its_priority_if_that_is_higher() {
     assert!(feeder.run(&mut feed).is_ready());
     assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
 }
+
+/// **A limit of 0 pauses admission**, for children without a weight too.
+#[test]
+fn a_limit_of_0_admits_no_child_without_a_weight() {
+    let mut group = Group::new();
+    let handle = group.handle();
+    handle.set_limit(Some(0));
+    assert!(matches!(handle.try_go(ready(0)), Err(TryGoError::AtLimit(_))));
+    let task = MockTask::new();
+    let mut go = handle.go(ready(0));
+    assert!(task.poll(&mut go).is_pending());
+    handle.queue(ready(0).priority(1));
+    assert_eq!(numbers(&group), (0, 1, 0));
+    assert_eq!(task.wakes(), 0, "no room is granted");
+    assert!(MockTask::new().poll(&mut group).is_pending());
+
+    // A key's limit of 0 holds the children of that key.
+    let key = "a".into();
+    handle.set_limit(None);
+    handle.set_key_limit(&key, Some(0));
+    assert_eq!(task.wakes(), 1);
+    assert!(task.poll(&mut go).is_ready());
+    handle.queue(ready(0).key("a"));
+    assert!(MockTask::new().poll(&mut group).is_pending());
+    assert_eq!(numbers(&group), (0, 1, 2));
+    handle.set_key_limit(&key, None);
+    assert_eq!(MockTask::new().poll(&mut group), Poll::Ready(Ok(())));
+}

@@ -137,8 +137,12 @@ pub struct Model {
     /// How many arrivals there were.
     pub came: u64,
     pub waiters: BTreeMap<Ticket, Waiter>,
+    /// How many waiters there were.
+    pub tickets: usize,
     /// What has room and does not start before all earlier arrivals have come.
     pub starting: VecDeque<Slot>,
+    /// The children of waiters that were held behind an earlier waiter.
+    pub was_held: BTreeSet<Id>,
     /// The waiters that have room for as long as they like, and hold up no other child.
     pub detached: BTreeSet<Ticket>,
     /// The group's own `ready`, while it polls the children.
@@ -221,7 +225,7 @@ impl Model {
     fn fits(&self, weight: usize) -> bool {
         self.limit.is_none_or(|limit| {
             let used = self.used();
-            used + weight <= limit || (limit > 0 && (used == 0 || weight == 0))
+            limit > 0 && (used == 0 || weight == 0 || used + weight <= limit)
         })
     }
 
@@ -348,6 +352,9 @@ impl Model {
         if weight <= reserved || alone || self.fits(weight - reserved) {
             self.starting[at] = Slot::Child(id);
             self.accept(id);
+            if at > 0 {
+                self.was_held.insert(id);
+            }
         } else {
             self.starting.remove(at);
             let (Reverse(priority), came) = self.waiters[&ticket].rank;
@@ -366,6 +373,11 @@ impl Model {
         }
     }
 
+    /// Returns `true` if room is reserved for a waiter.
+    pub fn has_slot(&self, ticket: Ticket) -> bool {
+        self.waiters.contains_key(&ticket) && self.slot(ticket).is_some()
+    }
+
     fn slot(&self, ticket: Ticket) -> Option<usize> {
         self.starting.iter().position(|slot| *slot == Slot::Reserved(ticket))
     }
@@ -382,6 +394,10 @@ impl Model {
             let Some(&Slot::Reserved(ticket)) = self.starting.back() else {
                 break;
             };
+            // One that takes no room gives none back.
+            if self.ticket_weight(ticket) == 0 && self.limit != Some(0) {
+                break;
+            }
             self.starting.pop_back();
             self.enqueue(self.waiters[&ticket].rank, Entry::Waiter(ticket));
         }
@@ -499,7 +515,8 @@ impl Model {
     }
 
     fn waiter(&mut self, kind: Kind, inside: Option<Id>) -> Ticket {
-        let ticket = self.waiters.keys().next_back().map_or(0, |last| last + 1);
+        let ticket = self.tickets;
+        self.tickets += 1;
         let rank = (Reverse(0), 0);
         let waiter = Waiter { inside, kind, woken: false, to_queue: false, refused: false, rank };
         self.waiters.insert(ticket, waiter);
@@ -622,10 +639,9 @@ impl Model {
 
     /// **Newcomers are refused**, and those that wait without room. The rest goes on.
     pub fn close(&mut self) {
-        if std::mem::replace(&mut self.closing, true) {
-            return;
-        }
-        for ticket in self.waiters.keys().copied().collect::<Vec<_>>() {
+        let was_closing = std::mem::replace(&mut self.closing, true);
+        let waiters = if was_closing { Vec::new() } else { self.waiters.keys().copied().collect() };
+        for ticket in waiters {
             let Waiter { kind, to_queue, rank, .. } = &self.waiters[&ticket];
             let (stalls, rank) = (matches!(kind, Kind::Feed { stalled: true, .. }), *rank);
             if self.is_queued(ticket) && !to_queue {
@@ -636,6 +652,7 @@ impl Model {
                 self.wake_waiter(ticket);
             }
         }
+        // A permit may have come, for a close that changes nothing too.
         self.process_queue();
     }
 

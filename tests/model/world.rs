@@ -404,26 +404,27 @@ impl World {
     fn poll_own(&mut self, go: &mut Go<&mut Held, Kids, Child>, ticket: Ticket, id: Id) -> bool {
         let before = self.task.wakes();
         let real = answer(&self.task.poll(go));
+        self.model.looks(ticket);
         let mut expected = self.model.poll_go(ticket);
-        let mut began = None;
+        // **Its child has begun** when it returns, unless it is behind a reservation, or another
+        // child has stopped the group and this one ends with the stop.
+        let mut has_begun = false;
         if expected == Answer::Wait {
             // It polls the children meanwhile. Its own is polled once it is admitted.
             self.model.drive();
-            let own = Some((ticket, id));
+            let own = (real == Answer::Ok).then_some((ticket, id));
             let (model, dropped) = (&mut self.model, &mut self.dropped);
             let polled = Self::follow_events(model, dropped, &self.maker, own);
-            began = polled.contains(&id).then_some(true);
-            expected = if began.is_some() { Answer::Ok } else { self.model.poll_go(ticket) };
+            has_begun = polled.contains(&id);
+            // It was admitted meanwhile if it waits no more.
+            let waits = self.model.waiters.contains_key(&ticket);
+            expected = if waits { self.model.poll_go(ticket) } else { Answer::Ok };
         }
         assert_eq!(real, expected);
         if expected == Answer::Ok {
-            // **Its child has begun** when it returns, unless it is behind a reservation, or
-            // another child has stopped the group and this one ends with the stop.
             self.model.drive();
-            let starts = matches!(self.model.place(id), Place::Running(_));
-            let polled = self.follow();
-            let begun = began.is_some() || polled.contains(&id) || self.dropped.contains(&id);
-            assert!(!starts || begun, "it has not begun");
+            has_begun |= self.follow().contains(&id) || self.dropped.contains(&id);
+            assert!(has_begun || self.model.was_held.contains(&id), "it has not begun");
         } else {
             self.follow();
         }
@@ -597,7 +598,9 @@ impl World {
     }
 
     /// Follows what the children have done, and checks it. Returns the children that were polled.
-    /// `own` is the group's own `go` that waits, and its child.
+    ///
+    /// `own` is the group's own `go` that has admitted its child meanwhile, with that child. It did
+    /// so at the end of the round in which it got room.
     fn follow_events(
         model: &mut Model,
         dropped: &mut BTreeSet<Id>,
@@ -605,6 +608,8 @@ impl World {
         own: Option<(Ticket, Id)>,
     ) -> BTreeSet<Id> {
         let mut polled = BTreeSet::new();
+        // The children that may be polled in this round.
+        let mut round = model.awake.clone();
         for event in maker.events() {
             // **When only daemons are left**, the stop that a child sees now is theirs.
             let seen = matches!(event, Event::Polled(_, true) | Event::Grace);
@@ -612,14 +617,27 @@ impl World {
                 model.stop(Reason::Finished);
                 model.drive();
             }
-            match event {
-                Event::Grace => model.grace_begins(),
-                Event::Polled(id, stopped) => {
-                    if let Some((ticket, _)) =
-                        own.filter(|own| own.1 == id && !polled.contains(&id))
+            if let Some((ticket, child)) = own {
+                let is_over = match event {
+                    Event::Polled(id, _) => id == child || !round.remove(&id),
+                    Event::Panicked(_) | Event::Finished(_, _, false) => model.has_slot(ticket),
+                    _ => false,
+                };
+                if is_over && model.waiters.contains_key(&ticket) {
+                    if model.has_slot(ticket)
+                        || matches!(event, Event::Polled(id, _) if id == child)
                     {
                         assert_eq!(model.poll_go(ticket), Answer::Ok);
                     }
+                    round = model.awake.clone();
+                    if let Event::Polled(id, _) = event {
+                        round.remove(&id);
+                    }
+                }
+            }
+            match event {
+                Event::Grace => model.grace_begins(),
+                Event::Polled(id, stopped) => {
                     assert_eq!(stopped, model.is_stopped());
                     all_gone_are_dropped(model, dropped);
                     model.polled(id);

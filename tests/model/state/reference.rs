@@ -227,7 +227,7 @@ impl Reference {
 
     fn fits(&self, weight: usize) -> bool {
         self.limit.is_none_or(|limit| {
-            self.taken() + weight <= limit || (limit > 0 && (self.taken() == 0 || weight == 0))
+            limit > 0 && (weight == 0 || self.taken() == 0 || self.taken() + weight <= limit)
         })
     }
 
@@ -249,7 +249,7 @@ impl Reference {
         let taken: usize = weights.iter().sum();
         (!unique || weights.is_empty())
             && self.limit_of(of).is_none_or(|limit| {
-                weight == 0 || taken + weight <= limit || (taken == 0 && limit > 0)
+                limit > 0 && (weight == 0 || taken == 0 || taken + weight <= limit)
             })
     }
 
@@ -654,7 +654,8 @@ impl Reference {
         while let Some(Admitted { weight, of, what: What::Waiter(id) }) =
             self.admitted.last().cloned()
         {
-            let over = self.is_over_limit();
+            // One that takes no room gives none back, but nothing starts at a limit of 0.
+            let over = self.is_over_limit() && (weight > 0 || self.limit == Some(0));
             let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
             let Stage::Reserved { claimed: false, must_queue } = waiter.stage else { return };
             if !over {
