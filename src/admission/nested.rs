@@ -2,6 +2,7 @@
 //! contains one, waiting could never end.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use super::queue::WaiterKey;
 
@@ -15,6 +16,9 @@ pub(crate) struct Nested {
     waiters: BTreeMap<u64, WaiterKey>,
     /// How many of them each running child contains, by its index; never 0.
     children: BTreeMap<u64, usize>,
+    /// The waiters that have got their turn and are not woken yet, with the running children that
+    /// they blocked.
+    to_wake: Vec<(WaiterKey, usize)>,
 }
 
 impl Nested {
@@ -46,6 +50,31 @@ impl Nested {
     pub(crate) fn forget_child(&mut self, child: usize) {
         if !self.children.is_empty() {
             self.children.remove(&(child as u64));
+        }
+        if !self.to_wake.is_empty() {
+            self.to_wake.retain(|(_, of)| *of != child);
+        }
+    }
+
+    /// Records that a waiter inside that child is to be woken, if the child still runs.
+    pub(crate) fn is_to_wake(&mut self, key: WaiterKey, child: usize) {
+        if self.children.contains_key(&(child as u64)) {
+            self.to_wake.push((key, child));
+        }
+    }
+
+    /// Records that a waiter is not to be woken after all. Returns the child that it blocked, if
+    /// that still runs.
+    pub(crate) fn is_not_to_wake(&mut self, key: WaiterKey) -> Option<usize> {
+        let at = self.to_wake.iter().position(|(waiter, _)| *waiter == key)?;
+        Some(self.to_wake.swap_remove(at).1)
+    }
+
+    /// Records that all waiters that were to be woken are.
+    #[inline]
+    pub(crate) fn woken(&mut self) {
+        if !self.to_wake.is_empty() {
+            self.to_wake = Vec::new();
         }
     }
 

@@ -1564,11 +1564,14 @@ impl State {
             if waiter.weight == 0 && self.limit != Some(0) {
                 return;
             }
+            let mut inside = None;
             if must_queue {
                 waiter.stage = Stage::MustQueue(position);
             } else {
                 waiter.stage = Stage::Waiting(position);
                 self.group_turn &= waiter.caller != Caller::Group;
+                // Its child is not woken in vain, so it is blocked as before.
+                inside = self.nested.is_not_to_wake(key);
             }
             let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
             let pass = waiter.pass.take();
@@ -1577,6 +1580,9 @@ impl State {
             self.reserved -= 1;
             self.free_room(weight, of.as_ref());
             self.queue.insert(position, entry, of.as_ref());
+            if inside.is_some() {
+                self.set_inside(key, inside);
+            }
         }
     }
 
@@ -1606,8 +1612,11 @@ impl State {
 
     /// Records that a waiter blocks the child that contains it no longer.
     fn leave_child(&mut self, key: WaiterKey, position: Position) {
-        let inside = self.waiters.get_mut(key).and_then(|waiter| waiter.inside.take());
-        if let Some(child) = inside {
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        if let Some(child) = waiter.inside.take() {
+            if waiter.caller != Caller::Group {
+                self.nested.is_to_wake(key, child);
+            }
             self.nested.remove(position.arrival, child);
         }
     }
@@ -1633,6 +1642,7 @@ impl State {
             }
         }
         told.shrink_to(RETAINED_KEYS);
+        self.nested.woken();
     }
 }
 

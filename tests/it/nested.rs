@@ -988,3 +988,34 @@ fn a_go_that_waited_outside_and_moves_into_a_child_waits_as_that_child() {
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!(handle.stats().ok, 2);
 }
+
+/// A child ends, and so room is there for the `go` within another. A third child takes the room
+/// back by a lower limit, before the second was woken for it. **The second waits as before**, so
+/// the rule above holds.
+#[test]
+fn a_turn_that_is_lost_before_the_child_is_woken_leaves_the_child_waiting() {
+    let (mut group, handle) = group(3);
+    let gate = Gate::new();
+    let inner = handle.clone();
+    group.queue(async move {
+        inner.go(ready(Ok(1))).await.map_err(|_| "it has stopped")?;
+        Ok(0)
+    });
+    let end = gate.wait(0);
+    group.queue(async move {
+        end.await;
+        Ok(2)
+    });
+    let (end, inner) = (gate.wait(1), handle.clone());
+    group.queue(async move {
+        end.await;
+        inner.set_limit(Some(1));
+        Ok(3)
+    });
+    let task = MockTask::new();
+    assert!(task.poll(&mut group).is_pending());
+    gate.open(0);
+    gate.open(1);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(handle.stats().ok, 4);
+}

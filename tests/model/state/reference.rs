@@ -106,6 +106,8 @@ struct Waiter {
     /// It has its turn, and was not polled since.
     unpolled: bool,
     inside: Option<usize>,
+    /// Inside which child it was when it got its turn.
+    left: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -444,6 +446,7 @@ impl Reference {
             has_waker,
             unpolled,
             inside,
+            left: None,
         };
         self.waiters.insert(id, waiter);
         let (fed, what) = (feed, What::Waiter(id));
@@ -467,6 +470,7 @@ impl Reference {
             has_waker: false,
             unpolled: false,
             inside: None,
+            left: None,
         };
         self.waiters.insert(id, waiter);
         self.admitted.push(Admitted { weight: 1, of: None, what: What::Waiter(id) });
@@ -618,7 +622,7 @@ impl Reference {
                 let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
                 let must_queue = waiter.stage == Stage::MustQueue;
                 waiter.stage = Stage::Reserved { claimed: false, must_queue };
-                (waiter.inside, waiter.unpolled) = (None, true);
+                (waiter.left, waiter.inside, waiter.unpolled) = (waiter.inside, None, true);
             }
         }
         false
@@ -663,6 +667,10 @@ impl Reference {
             }
             waiter.stage = if must_queue { Stage::MustQueue } else { Stage::Waiting };
             waiter.unpolled &= must_queue;
+            if !must_queue && waiter.has_waker {
+                // It was not woken yet, so its child does not go on.
+                waiter.inside = waiter.left.take();
+            }
             let &mut Waiter { priority, arrival, unique, feed: fed, .. } = waiter;
             let what = What::Waiter(id);
             self.queue.push(Entry { priority, arrival, weight, of, unique, fed, what });
@@ -693,7 +701,8 @@ impl Reference {
         let runs = |index| self.running.iter().any(|it| it.index == index && !it.unfetched);
         let nested = self.waiters.values_mut().filter(|waiter| waiter.inside.is_some_and(runs));
         let oldest = nested.min_by_key(|waiter| waiter.arrival).expect("a child contains a waiter");
-        (oldest.stage, oldest.inside, oldest.unpolled) = (Stage::MustQueue, None, true);
+        (oldest.left, oldest.stage) = (oldest.inside, Stage::MustQueue);
+        (oldest.inside, oldest.unpolled) = (None, true);
     }
 
     /// Ends a change. Returns the waiters that are to be woken, and how many permits go back.
