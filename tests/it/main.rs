@@ -49,6 +49,7 @@ mod hedge;
 mod hostile;
 mod joinable;
 mod joinset;
+mod json_lines;
 mod keys;
 mod large;
 mod limit;
