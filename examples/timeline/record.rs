@@ -19,14 +19,28 @@ pub(crate) struct Moment {
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event {
-    Queued { queue_index: u64, child: Child },
-    Started { index: u64, queue_index: Option<u64>, child: Child },
-    Finished { index: u64, outcome: Outcome },
+    Queued {
+        queue_index: u64,
+        child: Child,
+    },
+    Started {
+        index: u64,
+        queue_index: Option<u64>,
+        child: Child,
+    },
+    Finished {
+        index: u64,
+        outcome: Outcome,
+    },
     /// A child was dropped before it started.
-    DroppedFromQueue { queue_index: u64 },
+    DroppedFromQueue {
+        queue_index: u64,
+    },
     Rejected,
     Limit(Option<u64>),
-    Stopped { reason: String },
+    Stopped {
+        reason: String,
+    },
     Note(String),
 }
 
@@ -53,7 +67,10 @@ pub(crate) enum Outcome {
 pub(crate) enum Error {
     Io(io::Error),
     /// A line is not what it should be.
-    Line { number: usize, problem: String },
+    Line {
+        number: usize,
+        problem: String,
+    },
     Empty,
 }
 
@@ -100,7 +117,10 @@ impl Seen {
     fn read(&mut self, line: &str) -> Result<Option<Moment>, String> {
         let line: Value = serde_json::from_str(line).map_err(|error| {
             // That it is its first line is of no use.
-            format!("it is not JSON: {}", error.to_string().replace(" at line 1 column", " at column"))
+            format!(
+                "it is not JSON: {}",
+                error.to_string().replace(" at line 1 column", " at column")
+            )
         })?;
         let Value::Object(line) = line else { return Err("it is not an object".into()) };
         let fields = Fields(&line);
@@ -120,7 +140,9 @@ impl Seen {
             "queued" => {
                 let queue_index = fields.required("queue_index", NUMBER, Value::as_u64)?;
                 if !self.queued.insert(queue_index) {
-                    return Err(format!("the child of `queue_index` {queue_index} is queued again"));
+                    return Err(format!(
+                        "the child of `queue_index` {queue_index} is queued again"
+                    ));
                 }
                 Event::Queued { queue_index, child: fields.child()? }
             }
@@ -135,8 +157,12 @@ impl Seen {
             "finished" => {
                 let outcome = fields.required("outcome", OUTCOMES, outcome)?;
                 match fields.optional("index", NUMBER, Value::as_u64)? {
-                    Some(index) if self.running.remove(&index) => Event::Finished { index, outcome },
-                    Some(index) => return Err(format!("the child of `index` {index} does not run")),
+                    Some(index) if self.running.remove(&index) => {
+                        Event::Finished { index, outcome }
+                    }
+                    Some(index) => {
+                        return Err(format!("the child of `index` {index} does not run"));
+                    }
                     // It had room, and waited only for its turn to start: there is nothing to draw.
                     None => match self.leaves_queue(fields)? {
                         Some(queue_index) => Event::DroppedFromQueue { queue_index },
