@@ -12,12 +12,12 @@
 //! their keys; the limit and its changes; how each child ended; the stop. Under the pointer, each
 //! child says its times, and how long it has waited.
 //!
-//! Without `--from`, the program records work of its own, which is real, and the times are measured.
-//! Children digest files of this repository, a KiB at a time, at the pace of a slow connection.
-//! Some have a weight of two, one has a priority, one is a daemon, and the limit is raised while
-//! they run. One finds another digest than it expects, and fails. The others are told, and have a
-//! grace to clean up; one that doesn't listen is dropped at its end. `--record FILE` keeps the
-//! record.
+//! Without `--from`, the program records work of its own, which is real, and whose times are
+//! measured. Children digest files of this repository, a KiB at a time, at the pace of a slow
+//! connection. Some have a weight of two, one has a priority, one is a daemon, and the limit is
+//! raised while they run. One finds another digest than it expects, and fails. The others are told,
+//! and have a grace to clean up; one that doesn't listen is dropped at its end. `--record FILE`
+//! keeps the record.
 //!
 //! `record.rs` reads the record, and `picture.rs` draws it.
 

@@ -54,8 +54,8 @@ use super::{Event, Observer, Outcome};
 /// assert_eq!(group.await, Ok(()));
 ///
 /// let text = String::from_utf8(file).unwrap();
-/// let first = text.lines().nth(1).unwrap();
-/// assert!(first.contains(r#""event":"started","index":0,"name":"a","key":"x.example","weight":1"#));
+/// let started = text.lines().nth(1).unwrap();
+/// assert!(started.contains(r#""event":"started","index":0,"name":"a","key":"x.example""#));
 /// # });
 /// ```
 pub struct JsonLines<K, W> {

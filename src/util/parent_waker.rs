@@ -56,12 +56,15 @@ pub(crate) struct ReadyBlocks(usize);
 
 impl ParentWaker {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+        let this = Arc::new(Self {
             state: AtomicUsize::new(0),
             task: TaskWaker::new(),
             first_bits: AtomicUsize::new(0),
             first_waker: WakeState::new(),
-        })
+        });
+        #[cfg(all(errgroup_watch, feature = "std"))]
+        super::watch::watch(&this);
+        this
     }
 
     /// How many references a group without handles has to it: its own and its set's.

@@ -398,3 +398,16 @@ fn the_watchdog_ends_with_the_group() {
     it.group = Group::new();
     assert!(it.poll_dog().is_ready());
 }
+
+#[test]
+#[ignore = "sleeps; .ci/watch runs it"]
+fn a_group_that_starves_is_found_by_the_watch() {
+    let (gate, task_) = (Gate::new(), MockTask::new());
+    let mut group = Group::<Kind>::new();
+    group.queue(waits(&gate, 0));
+    assert!(task_.poll(&mut group).is_pending());
+    gate.open(0);
+    // Nothing synchronizes by it: it is what the watch has to see.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(task_.poll(&mut group).is_ready());
+}

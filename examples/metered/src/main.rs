@@ -6,10 +6,10 @@
 //! cargo run -p metered -- --jobs 2000 --limit 50 --time 1000
 //! ```
 //!
-//! `group_metrics.rs` is the part to copy: an observer that says how many children wait and run, how
-//! long, and how they end. `metrics` passes this on to the recorder that a program installs, as
-//! `log` does with messages. Here it is that of Prometheus; a server would answer `/metrics` with
-//! what is printed at the end.
+//! `group_metrics.rs` is the part to copy: an observer that says how many children wait and run,
+//! how long, and how they end. `metrics` passes this on to the recorder that a program installs,
+//! as `log` does with messages. Here it is that of Prometheus; a server would answer `/metrics`
+//! with what is printed at the end.
 //!
 //! The jobs take a few milliseconds each; some fail, which does not stop the others. When the time
 //! is over, those that are left are dropped.

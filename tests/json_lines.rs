@@ -1,5 +1,9 @@
 //! The record of an observer, as lines of JSON.
 
+#[path = "it/common.rs"]
+#[allow(dead_code)]
+mod common;
+
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
