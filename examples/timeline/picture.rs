@@ -65,6 +65,8 @@ struct Story {
     /// How many children wait, and since when.
     counts: Vec<(f64, usize)>,
     keys: Vec<String>,
+    /// The numbers of the keys.
+    numbers: BTreeMap<String, usize>,
     /// The limits, and since when each holds.
     limits: Vec<(f64, Option<u64>)>,
     /// The stop, if it left anything to do, and its reason.
@@ -167,8 +169,7 @@ impl Story {
 
     fn label(&mut self, child: &Child, index: Option<u64>) -> Label {
         let key = child.key.as_ref().map(|key| {
-            let known = self.keys.iter().position(|it| it == key);
-            known.unwrap_or_else(|| {
+            *self.numbers.entry(key.clone()).or_insert_with(|| {
                 self.keys.push(key.clone());
                 self.keys.len() - 1
             })
@@ -322,7 +323,6 @@ fn place(blocks: &mut [Block], order: &[usize], next: usize, tries: &mut usize) 
 struct Scale {
     per_second: f64,
     unit: f64,
-    row: f64,
     /// The bottom of the children that take room, and that of the lanes below.
     floor: f64,
     bottom: f64,
@@ -360,7 +360,7 @@ pub(crate) fn draw(moments: &[Moment]) -> String {
     let floor = TOP + highest.max(4.0 * UNIT) + 10.0;
     let bottom = floor + story.lanes as f64 * LANE;
     let per_second = (WIDTH - LEFT - RIGHT) / (story.end * 1.01).max(1e-6);
-    let scale = Scale { per_second, unit, row: ROW, floor, bottom };
+    let scale = Scale { per_second, unit, floor, bottom };
     let height = bottom + 58.0 + if story.keys.is_empty() { 0.0 } else { 20.0 };
     let mut svg = String::new();
     let _ = write!(
@@ -522,8 +522,8 @@ fn draw_wait(svg: &mut String, wait: &Wait, scale: &Scale, story: &Story) {
     let urgent = label.priority > 0;
     let class = if urgent { "waits urgent" } else { "waits" };
     let base = scale.y(story.base(wait.limit));
-    let top = base - (wait.rank + 1) as f64 * scale.row - 3.0;
-    let tall = scale.row - 2.0;
+    let top = base - (wait.rank + 1) as f64 * ROW - 3.0;
+    let tall = ROW - 2.0;
     let title = story.title(label, wait.start, wait.end, "waits");
     let _ = writeln!(
         svg,
@@ -574,7 +574,7 @@ fn draw_cross(svg: &mut String, x: f64, y: f64, class: &str) {
 fn draw_limit(svg: &mut String, story: &Story, scale: &Scale) {
     let end = story.stop.as_ref().map_or(story.end, |(at, _)| *at);
     let mut path = String::new();
-    // Whether the line goes on: it does not while there is no limit.
+    // `true` if the line goes on: it does not while there is no limit.
     let mut is_drawn = false;
     for (at, limit) in &story.limits {
         let x = scale.x(*at);

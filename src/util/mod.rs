@@ -12,5 +12,3 @@ pub(crate) mod sync;
 pub(crate) mod task_waker;
 pub(crate) mod wake_flag;
 pub(crate) mod wake_state;
-#[cfg(all(errgroup_watch, feature = "std"))]
-mod watch;
