@@ -210,8 +210,9 @@ impl ParentWaker {
         }
     }
 
-    /// Panics if a watchdog that has looked just before a poll would report the task after it. With
-    /// `--cfg errgroup_watch`, each poll is so watched: `.ci/watch` runs the tests and the examples.
+    /// Panics if a watchdog that has looked just before a poll would report the task after it.
+    ///
+    /// With `--cfg errgroup_watch`, each poll is so watched: `.ci/watch` runs tests and examples.
     #[cfg(errgroup_watch)]
     fn assert_unmarked(&self) {
         assert!(
