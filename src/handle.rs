@@ -6,8 +6,8 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::admission::Shared;
 use crate::child::Kind;
-use crate::child::key::Key;
 use crate::group::Group;
+use crate::key::Key;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::token::CancelToken;

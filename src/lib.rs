@@ -89,6 +89,7 @@ mod group;
 pub mod guide;
 mod handle;
 mod hold;
+mod key;
 mod observe;
 mod policy;
 mod reason;
@@ -110,7 +111,6 @@ pub use async_lock::Semaphore;
 pub use child::ask::Ask;
 pub use child::attach::Attach;
 pub use child::join::{ChildHandle, Joinable, Lost};
-pub use child::key::Key;
 pub use child::task::{Task, task};
 pub use child::{Boxed, Child, Children, Kind, LocalBoxed, Plain};
 pub use error::{Stopped, TryGoError};
@@ -118,10 +118,11 @@ pub use future::{for_each, for_each_stream, hedge, map, map_stream, value, watch
 pub use group::Group;
 pub use handle::Handle;
 pub use hold::Hold;
+pub use key::Key;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use observe::TracingObserver;
-pub use observe::{Event, Observer, Outcome, PollObserver, SlowPoll, SlowPolls};
+pub use observe::{Event, JsonLines, Observer, Outcome, PollObserver, SlowPoll, SlowPolls};
 pub use policy::{
     AllErrors, ChildInfo, Collect, Errors, Failure, FirstDone, FirstErr, FirstOk, Named, Policy,
     Settle, Verdict, WithReason,

@@ -193,8 +193,10 @@ fn each_child_has_a_span_below_the_groups_from_its_start_to_its_end() {
                 "/download,host=7/child,index=0,name=\"a\": INFO ends",
                 "/download,host=7/child,index=0,name=\"a\" has outcome=Ok",
                 "/download,host=7/child,index=0,name=\"a\" closed",
+                "/download,host=7: DEBUG finished index=0 name=\"a\" outcome=Ok",
                 "/download,host=7/child,index=1,name=\"b\" has outcome=Failed",
                 "/download,host=7/child,index=1,name=\"b\" closed",
+                "/download,host=7: INFO finished index=1 name=\"b\" outcome=Failed",
                 "/download,host=7: INFO stopped reason=a child failed",
                 "/download,host=7 closed",
             ]
@@ -226,7 +228,8 @@ fn the_default_span_is_the_current_one_when_the_observer_is_made() {
                 "/request: INFO stopped reason=the owner was dropped",
                 "/request/child,index=0 has outcome=Dropped",
                 "/request/child,index=0 closed",
-                "/request: DEBUG dropped before it started name=\"b\"",
+                "/request: DEBUG finished index=0 outcome=Dropped",
+                "/request: DEBUG dropped before it started name=\"b\" outcome=Dropped",
                 "/request closed",
             ]
         );
@@ -245,7 +248,7 @@ fn without_a_group_span_the_current_one_is_the_parent() {
         drop(outer);
         let events = recorder.take();
         assert_eq!(events[1], "/outer/child,index=0 new at INFO");
-        assert_eq!(events[6], "/outer: DEBUG stopped reason=the work has finished");
+        assert_eq!(events[7], "/outer: DEBUG stopped reason=the work has finished");
 
         let mut group = Group0::new().with_observer(TracingObserver::default());
         group.queue(speaks(&gate, 0));
@@ -266,6 +269,7 @@ fn a_child_that_panics_leaves_its_span() {
             [
                 "/group/child,index=0 has outcome=Panicked",
                 "/group/child,index=0 closed",
+                "/group: INFO finished index=0 outcome=Panicked",
                 "/group: INFO stopped reason=a child panicked",
                 "/group closed",
             ]
@@ -398,4 +402,108 @@ fn the_span_of_a_spawned_child_is_entered_on_the_thread_that_polls_it() {
             "{lines:?}"
         );
     }
+}
+
+#[test]
+fn a_key_is_a_field_of_the_childs_span_and_of_its_events() {
+    let (recorder, driver, gate) = (Recorder::default(), MockTask::new(), Gate::new());
+    recorder.watch(|| {
+        let observer = TracingObserver::new(info_span!("group"));
+        let mut group = Group0::new().with_key_limit(1).with_observer(observer);
+        group.queue(task(waits(&gate, 0)).name("a").key("x.example"));
+        group.queue(task(waits(&gate, 1)).key("x.example"));
+        assert!(driver.run(&mut group).is_pending());
+        assert!(group.try_go(task(waits(&gate, 2)).key("x.example")).is_err());
+        gate.open(0);
+        assert!(driver.run(&mut group).is_pending());
+        drop(group);
+        let child = "/group/child,index=0,name=\"a\"";
+        assert_eq!(
+            recorder.take(),
+            [
+                "/group new at INFO".into(),
+                format!("{child} new at INFO"),
+                format!("{child} has key=x.example"),
+                "/group: DEBUG queued key=x.example".into(),
+                "/group: DEBUG rejected key=x.example stopped=false".into(),
+                format!("{child} has outcome=Ok"),
+                format!("{child} closed"),
+                "/group: DEBUG finished index=0 name=\"a\" key=x.example outcome=Ok".into(),
+                "/group/child,index=1 new at INFO".into(),
+                "/group/child,index=1 has key=x.example".into(),
+                "/group: INFO stopped reason=the owner was dropped".into(),
+                "/group/child,index=1 has outcome=Dropped".into(),
+                "/group/child,index=1 closed".into(),
+                "/group: DEBUG finished index=1 key=x.example outcome=Dropped".into(),
+                "/group closed".into(),
+            ]
+        );
+    });
+}
+
+/// What a subscriber has written, as lines.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_subscriber_that_writes_json_shows_index_name_key_and_outcome() {
+    let (written, driver, gate) = (Written::default(), MockTask::new(), Gate::new());
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_max_level(Level::DEBUG)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
+        .with_writer(move || writer.clone())
+        .finish();
+    subscriber::with_default(subscriber, || {
+        let observer = TracingObserver::new(info_span!("crawl", host = 7));
+        let mut group = Group0::new().with_limit(1).with_observer(observer);
+        group.queue(task(speaks(&gate, 0)).name("front page").key("x.example"));
+        group.queue(task(fails(&gate, 1, "no")).name("b"));
+        (0..2).for_each(|n| gate.open(n));
+        assert!(driver.run(&mut group).is_ready());
+    });
+    let text = String::from_utf8(std::mem::take(&mut *written.0.lock().unwrap())).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |message: &str| -> Vec<&serde_json::Value> {
+        lines.iter().filter(|line| line["fields"]["message"] == message).collect()
+    };
+
+    // What a child logs is in its span, whose fields say which child it is.
+    let child = &of("begins")[0]["span"];
+    assert_eq!((&child["name"], &child["index"]), (&"child".into(), &0.into()), "{text}");
+    assert_eq!(
+        (&child["key"], &of("begins")[0]["spans"][0]["host"]),
+        (&"x.example".into(), &7.into())
+    );
+    // The span ends with its outcome.
+    let closed: Vec<_> =
+        of("close").into_iter().filter(|it| it["span"]["name"] == "child").collect();
+    assert_eq!(closed[0]["span"]["outcome"], "Ok", "{text}");
+    assert_eq!(closed[1]["span"]["outcome"], "Failed");
+    // So do the events.
+    let [first, second] = of("finished")[..] else { panic!("{text}") };
+    let fields = |line: &serde_json::Value| {
+        let mut fields = line["fields"].clone();
+        fields.as_object_mut().unwrap().remove("message");
+        (line["level"].clone(), line["target"].clone(), fields)
+    };
+    let a = serde_json::json!({
+        "index": 0, "name": "front page", "key": "x.example", "outcome": "Ok"
+    });
+    assert_eq!(fields(first), ("DEBUG".into(), "errgroup".into(), a));
+    let b = serde_json::json!({ "index": 1, "name": "b", "outcome": "Failed" });
+    assert_eq!(fields(second), ("INFO".into(), "errgroup".into(), b));
 }

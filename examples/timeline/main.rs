@@ -1,33 +1,55 @@
-//! Draws which children of a group ran when: the picture in the README.
+//! Draws which children of a group ran when, from a record of its events: the picture in the
+//! README.
 //!
 //! ```sh
 //! cargo run --release --example timeline docs/timeline.svg    # without a path: to stdout
+//! cargo run --release --example timeline -- --from run.jsonl run.svg
+//! program | cargo run --release --example timeline -- --from - run.svg
 //! ```
 //!
-//! The work is real, and the times are measured. Children digest files of this repository, a KiB
-//! at a time, at the pace of a slow connection. Some have a weight of two, one has a priority, one
-//! is a daemon, and the limit is raised while they run. One finds another digest than it expects,
-//! and fails. The others are told, and have a grace to clean up; one that doesn't listen is
-//! dropped at its end.
+//! A record is what the observer [`JsonLines`](errgroup::JsonLines) writes. The picture shows the
+//! running children, each as high as its weight, and the waiting ones above them; the colours of
+//! their keys; the limit and its changes; how each child ended; the stop. Under the pointer, each
+//! child says its times, and how long it has waited.
 //!
-//! The picture shows nothing but the events of an [`Observer`](errgroup::Observer). `picture.rs`
-//! draws them.
+//! Without `--from`, the program records work of its own, which is real, and whose times are
+//! measured. Children digest files of this repository, a KiB at a time, at the pace of a slow
+//! connection. Some have a weight of two, one has a priority, one is a daemon, and the limit is
+//! raised while they run. One finds another digest than it expects, and fails. The others are told,
+//! and have a grace to clean up; one that doesn't listen is dropped at its end. `--record FILE`
+//! keeps the record.
+//!
+//! `record.rs` reads the record, and `picture.rs` draws it.
 
 mod picture;
+mod record;
 
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use errgroup::{CancelToken, Event, Group, Task, task};
+use clap::Parser;
+use errgroup::{CancelToken, Group, JsonLines, Task, task};
 use sha2::{Digest, Sha256};
 use smol::Timer;
 use walkdir::WalkDir;
 
-use crate::picture::{Legend, Moment};
+/// Draws which children of a group ran when.
+#[derive(Parser)]
+struct Args {
+    /// The file for the picture, an SVG; without it, it goes to stdout
+    out: Option<PathBuf>,
+    /// The record to draw, as lines of JSON; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Keeps the record of the work that this program does itself
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    record: Option<PathBuf>,
+}
 
 /// How long a KiB takes.
 const PACE: Duration = Duration::from_millis(10);
@@ -37,7 +59,7 @@ const GRACE: Duration = Duration::from_millis(300);
 
 /// A file to digest, again and again, up to a number of KiB.
 #[derive(Clone, Copy)]
-struct File {
+struct Source {
     name: &'static str,
     kib: usize,
     weight: usize,
@@ -47,27 +69,27 @@ struct File {
     digest: Option<&'static str>,
 }
 
-const fn file(name: &'static str, kib: usize, weight: usize) -> File {
-    File { name, kib, weight, listens: true, digest: None }
+const fn file(name: &'static str, kib: usize, weight: usize) -> Source {
+    Source { name, kib, weight, listens: true, digest: None }
 }
 
 /// The files that are queued at the beginning.
-const FILES: [File; 10] = [
+const SOURCES: [Source; 10] = [
     file("lib.rs", 36, 1),
     file("slab.rs", 46, 2),
     file("node.rs", 40, 1),
     file("handle.rs", 50, 2),
     file("lock.rs", 36, 1),
-    File { listens: false, ..file("stats.rs", 99, 2) },
-    File { digest: Some("0000"), ..file("task.rs", 20, 1) },
+    Source { listens: false, ..file("stats.rs", 99, 2) },
+    Source { digest: Some("0000"), ..file("task.rs", 20, 1) },
     file("error.rs", 60, 1),
     file("panic.rs", 40, 2),
     file("guard.rs", 10, 1),
 ];
 
-const URGENT: File = file("reason.rs", 22, 1);
+const URGENT: Source = file("reason.rs", 22, 1);
 
-impl File {
+impl Source {
     fn into_task(
         self,
         token: CancelToken,
@@ -104,17 +126,22 @@ impl File {
     }
 }
 
-/// Runs the group; returns the events of its observer, with their times.
-async fn record() -> Vec<Moment> {
-    let moments = Arc::new(Mutex::new(Vec::new()));
-    let record = Arc::clone(&moments);
+/// Runs the group; returns its record.
+async fn record_own() -> String {
+    let lines = Arc::new(Mutex::new(String::new()));
     let begin = Instant::now();
-    let group = Group::new().with_limit(4).with_grace(|| Timer::after(GRACE)).with_observer(
-        move |event: &Event| {
-            let moment = Moment { at: begin.elapsed(), event: event.clone() };
-            record.lock().unwrap_or_else(PoisonError::into_inner).push(moment);
-        },
+    let (writes, notes) = (Arc::clone(&lines), Arc::clone(&lines));
+    let observer = JsonLines::new(
+        move || begin.elapsed(),
+        move |line: &str| add_line(&writes, format_args!("{line}")),
     );
+    let grace = move || async move {
+        Timer::after(GRACE).await;
+        let at = begin.elapsed().as_secs_f64();
+        let note = r#""event":"note","text":"grace over""#;
+        add_line(&notes, format_args!("{{\"at\":{at},{note}}}"));
+    };
+    let group = Group::new().with_limit(4).with_grace(grace).with_observer(observer.with_limit(4));
     let token = group.token().clone();
     let ((), output) = group
         .scope(async |handle| {
@@ -124,8 +151,8 @@ async fn record() -> Vec<Moment> {
                 Ok(())
             };
             handle.queue(task(reporter).name("a daemon").daemon());
-            for file in FILES {
-                handle.queue(file.into_task(token.clone()));
+            for source in SOURCES {
+                handle.queue(source.into_task(token.clone()));
             }
             Timer::after(12 * PACE).await;
             handle.queue(URGENT.into_task(token.clone()).priority(1));
@@ -136,24 +163,42 @@ async fn record() -> Vec<Moment> {
     if let Err(error) = output {
         eprintln!("timeline: {error}, as intended");
     }
-    let mut moments = moments.lock().unwrap_or_else(PoisonError::into_inner);
-    std::mem::take(&mut *moments)
+    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::take(&mut *lines)
+}
+
+fn add_line(lines: &Mutex<String>, line: std::fmt::Arguments<'_>) {
+    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = writeln!(lines, "{line}");
+}
+
+/// Reads a record, or makes one; draws it. An error says what was wrong with which file.
+fn run(args: &Args) -> Result<(), String> {
+    let moments = match &args.from {
+        Some(path) if path.as_os_str() == "-" => {
+            record::read(io::stdin().lock()).map_err(|error| format!("stdin: {error}"))?
+        }
+        Some(path) => File::open(path)
+            .map_err(record::Error::Io)
+            .and_then(|file| record::read(BufReader::new(file)))
+            .map_err(|error| format!("{}: {error}", path.display()))?,
+        None => {
+            let lines = smol::block_on(record_own());
+            if let Some(path) = &args.record {
+                fs::write(path, &lines).map_err(|error| format!("{}: {error}", path.display()))?;
+            }
+            record::read(lines.as_bytes()).map_err(|error| error.to_string())?
+        }
+    };
+    let svg = picture::draw(&moments);
+    match &args.out {
+        Some(path) => fs::write(path, svg).map_err(|error| format!("{}: {error}", path.display())),
+        None => io::stdout().write_all(svg.as_bytes()).map_err(|error| format!("stdout: {error}")),
+    }
 }
 
 fn main() -> ExitCode {
-    let moments = smol::block_on(record());
-    let weight =
-        |name: &str| FILES.iter().find(|file| file.name == name).map_or(1, |file| file.weight);
-    let legend = Legend { limit: 4, grace: GRACE, weight: &weight, urgent: URGENT.name };
-    let svg = picture::draw(&moments, &legend);
-    let written = match std::env::args_os().nth(1) {
-        Some(path) => fs::write(path, svg),
-        None => {
-            use std::io::Write;
-            std::io::stdout().write_all(svg.as_bytes())
-        }
-    };
-    match written {
+    match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("timeline: {error}");

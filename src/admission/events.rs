@@ -2,9 +2,13 @@
 //! order is that of the changes.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 
+use super::queue::ChildKey;
+use super::state::name;
+use crate::child::task::Options;
+use crate::key::Key;
 use crate::observe::{Event, Outcome};
 use crate::reason::Reason;
 
@@ -15,6 +19,9 @@ const MAX_REJECTED: usize = 1024;
 #[derive(Default)]
 pub(crate) struct EventLog {
     events: VecDeque<Event>,
+    /// The numbers of the children in the queue, and of those that have room and have not started.
+    queued: BTreeMap<ChildKey, usize>,
+    next_queue_index: usize,
     rejected: usize,
     stopped: bool,
 }
@@ -26,22 +33,47 @@ impl EventLog {
         Box::default()
     }
 
-    pub(crate) fn queued(&mut self, name: Name) {
-        self.events.push_back(Event::Queued { name });
+    pub(crate) fn queued(&mut self, child: ChildKey, options: Option<&Options>) {
+        let queue_index = self.next_queue_index;
+        self.next_queue_index += 1;
+        self.queued.insert(child, queue_index);
+        let Options { weight, priority, daemon, .. } = *options.unwrap_or(&Options::DEFAULT);
+        let (name, key) = (name(options), key(options));
+        self.events.push_back(Event::Queued { queue_index, name, key, weight, priority, daemon });
     }
 
-    pub(crate) fn started(&mut self, index: usize, name: Name) {
-        self.events.push_back(Event::Started { index, name });
+    /// Records the start of a child. Its key was taken out of its options.
+    pub(crate) fn started(
+        &mut self,
+        index: usize,
+        child: ChildKey,
+        options: &Options,
+        name: Name,
+        key: Option<Key>,
+    ) {
+        let queue_index = self.queued.remove(&child);
+        let Options { weight, priority, daemon, .. } = *options;
+        let event = Event::Started { index, queue_index, name, key, weight, priority, daemon };
+        self.events.push_back(event);
     }
 
-    pub(crate) fn finished(&mut self, index: Option<usize>, name: Name, outcome: Outcome) {
-        self.events.push_back(Event::Finished { index, name, outcome });
+    pub(crate) fn finished(&mut self, index: usize, name: Name, key: Option<Key>, how: Outcome) {
+        let (index, queue_index) = (Some(index), None);
+        self.events.push_back(Event::Finished { index, queue_index, name, key, outcome: how });
     }
 
-    pub(crate) fn rejected(&mut self, stopped: bool, name: impl FnOnce() -> Name) {
+    /// Records that a child was dropped which had not started.
+    pub(crate) fn unstarted(&mut self, child: ChildKey, options: Option<&Options>) {
+        let queue_index = self.queued.remove(&child);
+        let (name, key, outcome) = (name(options), key(options), Outcome::Dropped);
+        self.events.push_back(Event::Finished { index: None, queue_index, name, key, outcome });
+    }
+
+    pub(crate) fn rejected(&mut self, stopped: bool, options: Option<&Options>) {
         if self.rejected < MAX_REJECTED {
             self.rejected += 1;
-            self.events.push_back(Event::Rejected { name: name(), stopped });
+            let (name, key) = (name(options), key(options));
+            self.events.push_back(Event::Rejected { name, key, stopped });
         }
     }
 
@@ -69,4 +101,8 @@ impl EventLog {
         self.rejected = 0;
         core::mem::swap(&mut self.events, events);
     }
+}
+
+fn key(options: Option<&Options>) -> Option<Key> {
+    options?.key.clone()
 }

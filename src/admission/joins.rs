@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::queue::{ChildKey, Position};
 use crate::child::join::JoinId;
-use crate::child::key::Key;
+use crate::key::Key;
 use crate::util::sparse_queue::SparseQueue;
 
 #[derive(Default)]

@@ -17,7 +17,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::queue::{Entry, Obstacle, Position, QueuedChild, Request, WaitQueue};
-use crate::child::key::Key;
+use crate::key::Key;
 #[cfg(not(loom))]
 use crate::snapshot::KeySnapshot;
 

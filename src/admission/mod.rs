@@ -52,11 +52,11 @@ use self::shared::{Offer, Spawner, StateChange};
 pub(crate) use self::state::{Caller, ChildRecord, Phase, Refused};
 use self::state::{Dropped, State};
 use self::stop::StopSignal;
-use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
+use crate::key::Key;
 use crate::observe::{Event, Outcome, PollObserver};
 use crate::reason::Reason;
 use crate::snapshot::{self, ChildState, Snapshot};
@@ -975,7 +975,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn log_dropped(&mut self, child: &Dropped) {
         self.record(&mut |state| match child {
             Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
-            Dropped::Unstarted(options) => state.log_unstarted(options.as_deref()),
+            Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.as_deref()),
         });
     }
 

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use super::queue::Request;
 use crate::child::ask::Ask;
-use crate::child::key::Key;
+use crate::key::Key;
 
 /// The number of a pass.
 pub(crate) type Pass = usize;

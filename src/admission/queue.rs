@@ -8,8 +8,8 @@ use core::cmp::{Ordering, Reverse};
 
 use super::keys::Keys;
 use crate::child::join::JoinId;
-use crate::child::key::Key;
 use crate::child::task::Options;
+use crate::key::Key;
 use crate::util::sparse_queue::SparseQueue;
 
 /// Names a child in the group's store, from its acceptance until it goes to the set.

@@ -38,11 +38,11 @@ use super::state::{
     Acquire, Caller, ChildRecord, Dropped, Effects, Phase, Poller, Refused, State, Wakers,
 };
 use crate::child::join::{AbortChild, JoinId, JoinLink};
-use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::error::TryGoError;
+use crate::key::Key;
 use crate::observe::Outcome;
 use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;

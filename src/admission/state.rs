@@ -37,8 +37,8 @@ use super::passes::{Asked, Pass, Passes};
 use super::permits::Permits;
 use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
 use crate::child::join::JoinId;
-use crate::child::key::Key;
 use crate::child::task::Options;
+use crate::key::Key;
 use crate::observe::Outcome;
 use crate::stats::Stats;
 use crate::util::current::current_child;
@@ -282,7 +282,7 @@ pub(crate) enum Dropped {
     /// It has started, and has this index.
     Started(usize),
     /// It had room, and waited for a child before it to start.
-    Unstarted(Option<Box<Options>>),
+    Unstarted(ChildKey, Option<Box<Options>>),
 }
 
 // === impl Waiter, Running, Poller, Wakers ===
@@ -710,7 +710,7 @@ impl State {
     fn enqueue_at(&mut self, position: Position, child: QueuedChild) {
         self.queued += 1;
         if let Some(log) = &mut self.log {
-            log.queued(name(child.options.as_deref()));
+            log.queued(child.key, child.options.as_deref());
         }
         let key = child.request().key.cloned();
         if let Some(id) = child.join {
@@ -751,7 +751,7 @@ impl State {
     /// Records a child that is given back.
     pub(crate) fn reject(&mut self, refused: Refused, options: Option<&Options>) {
         if let Some(log) = &mut self.log {
-            log.rejected(refused != Refused::AtLimit, || name(options));
+            log.rejected(refused != Refused::AtLimit, options);
         }
     }
 
@@ -760,13 +760,19 @@ impl State {
         let index = self.next_index;
         self.next_index += 1;
         if child.options.is_some() || self.looks_at_all || child.join.is_some() {
-            self.remember(index, child.options, child.join);
+            self.remember(index, child.key, child.options, child.join);
         }
         self.ready.push_back(child.key);
     }
 
     #[cold]
-    fn remember(&mut self, index: usize, mut options: Option<Box<Options>>, join: Option<JoinId>) {
+    fn remember(
+        &mut self,
+        index: usize,
+        child: ChildKey,
+        mut options: Option<Box<Options>>,
+        join: Option<JoinId>,
+    ) {
         let key = options.as_mut().and_then(|options| options.key.take());
         let pass = options.as_ref().and_then(|options| options.pass);
         let Options { weight, priority, daemon, until_stop, .. } =
@@ -774,7 +780,8 @@ impl State {
         let is_kept = self.keeps_names || self.looks_at_all;
         let name = if is_kept { name(options.as_deref()) } else { None };
         if let Some(log) = &mut self.log {
-            log.started(index, name.clone());
+            let options = options.as_deref().unwrap_or(&Options::DEFAULT);
+            log.started(index, child, options, name.clone(), key.clone());
         }
         self.daemons += usize::from(daemon);
         self.until_stop += usize::from(until_stop);
@@ -1066,7 +1073,7 @@ impl State {
     fn drop_aborted(&mut self, child: QueuedChild) {
         self.queued -= 1;
         self.dropped += 1;
-        self.log_unstarted(child.options.as_deref());
+        self.log_unstarted(child.key, child.options.as_deref());
         self.joins().dropped.push(child.key);
     }
 
@@ -1236,7 +1243,7 @@ impl State {
             if let (_, Entry::Child(child)) = self.queue.pop()? {
                 self.leave_queue(&child);
                 self.dropped += 1;
-                self.log_unstarted(child.options.as_deref());
+                self.log_unstarted(child.key, child.options.as_deref());
                 return Some(child.key);
             }
         }
@@ -1376,7 +1383,7 @@ impl State {
         }
         while let Some(slot) = self.starting.pop_front() {
             if let Slot::Child(child) = slot {
-                keys.push((Dropped::Unstarted(child.options), child.key));
+                keys.push((Dropped::Unstarted(child.key, child.options), child.key));
             }
         }
     }
@@ -1425,21 +1432,22 @@ impl State {
     /// Records how a running child has ended.
     pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
         if let Some(log) = &mut self.log {
-            let name = self.running.get_mut(index as u64).and_then(|child| child.name.clone());
-            log.finished(Some(index), name, outcome);
+            let child = self.running.get_mut(index as u64);
+            let (name, key) = child.map_or((None, None), |it| (it.name.clone(), it.key.clone()));
+            log.finished(index, name, key, outcome);
         }
     }
 
     /// Records that a child which had room was dropped before it started.
-    pub(crate) fn log_unstarted(&mut self, options: Option<&Options>) {
+    pub(crate) fn log_unstarted(&mut self, child: ChildKey, options: Option<&Options>) {
         if let Some(log) = &mut self.log {
-            log.finished(None, name(options), Outcome::Dropped);
+            log.unstarted(child, options);
         }
     }
 }
 
 /// Returns the name that a child was given.
-fn name(options: Option<&Options>) -> Name {
+pub(crate) fn name(options: Option<&Options>) -> Name {
     options?.name.as_deref().map(Arc::from)
 }
 

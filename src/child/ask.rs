@@ -1,6 +1,6 @@
 //! What a gate is told of the child on whose behalf it is asked.
 
-use super::key::Key;
+use crate::key::Key;
 
 /// The child on whose behalf a [gate](crate::Group::with_gate) is asked.
 ///

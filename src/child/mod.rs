@@ -23,7 +23,6 @@ use crate::set::BlockSet;
 pub(crate) mod ask;
 pub(crate) mod attach;
 pub(crate) mod join;
-pub(crate) mod key;
 pub(crate) mod set;
 pub(crate) mod task;
 

@@ -7,7 +7,7 @@ use core::future::Future;
 
 use super::join::{ChildHandle, JoinLink, Joinable};
 
-use super::key::Key;
+use crate::key::Key;
 
 /// Wraps a future, so that options can be set for it. The result is passed wherever a child is.
 ///

@@ -17,9 +17,9 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use self::hooks::Hooks;
 use crate::admission::{Admission, Refused, Shared, Vacancy};
-use crate::child::key::Key;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
+use crate::key::Key;
 use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
 use crate::reason::{CancelError, Reason};

@@ -1,5 +1,6 @@
 //! The events of a group, and the trait for code that is told them.
 
+mod json_lines;
 mod slow_polls;
 #[cfg(feature = "tracing")]
 mod tracing;
@@ -7,10 +8,12 @@ mod tracing;
 use alloc::sync::Arc;
 use core::fmt;
 
+pub use self::json_lines::JsonLines;
 pub use self::slow_polls::{SlowPoll, SlowPolls};
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;
 
+use crate::key::Key;
 use crate::reason::Reason;
 
 /// Is told what happens in a group; set by [`Group::with_observer`](crate::Group::with_observer).
@@ -234,16 +237,38 @@ pub enum Event {
     /// A child was accepted and waits in the queue.
     #[non_exhaustive]
     Queued {
+        /// The child's number in the order of these events, from 0. It tells children of the same
+        /// name apart.
+        queue_index: usize,
         /// The child's name.
         name: Option<Arc<str>>,
+        /// The child's [key](crate::Task::key).
+        key: Option<Key>,
+        /// The child's [weight](crate::Task::weight).
+        weight: usize,
+        /// The child's [priority](crate::Task::priority).
+        priority: i32,
+        /// It is a [daemon](crate::Task::daemon).
+        daemon: bool,
     },
     /// A child was admitted, and is polled from now on.
     #[non_exhaustive]
     Started {
         /// The child's number in the order of admission, from 0.
         index: usize,
+        /// The child's number in the order of `Queued`, or `None` if it was not queued. A child
+        /// whose caller has waited in `go` was not.
+        queue_index: Option<usize>,
         /// The child's name.
         name: Option<Arc<str>>,
+        /// The child's [key](crate::Task::key).
+        key: Option<Key>,
+        /// The child's [weight](crate::Task::weight).
+        weight: usize,
+        /// The child's [priority](crate::Task::priority).
+        priority: i32,
+        /// It is a [daemon](crate::Task::daemon).
+        daemon: bool,
     },
     /// A child has finished, or was dropped.
     #[non_exhaustive]
@@ -251,8 +276,13 @@ pub enum Event {
         /// The child's number in the order of admission, or `None` if it was dropped before it
         /// started.
         index: Option<usize>,
+        /// The child's number in the order of `Queued`, if it was dropped from the queue, or
+        /// `None`.
+        queue_index: Option<usize>,
         /// The child's name.
         name: Option<Arc<str>>,
+        /// The child's [key](crate::Task::key).
+        key: Option<Key>,
         /// How it ended.
         outcome: Outcome,
     },
@@ -262,6 +292,8 @@ pub enum Event {
     Rejected {
         /// The child's name.
         name: Option<Arc<str>>,
+        /// The child's [key](crate::Task::key).
+        key: Option<Key>,
         /// `true` if the group had stopped or was closed, `false` if it or its queue was full.
         stopped: bool,
     },
@@ -337,6 +369,57 @@ impl Event {
             | Self::Started { name, .. }
             | Self::Finished { name, .. }
             | Self::Rejected { name, .. } => name.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the child's [key](crate::Task::key), or `None` if it has none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Event, Reason};
+    ///
+    /// assert_eq!(Event::Stopped(Reason::Done).key(), None);
+    /// ```
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Queued { key, .. }
+            | Self::Started { key, .. }
+            | Self::Finished { key, .. }
+            | Self::Rejected { key, .. } => key.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the child's number in the order in which children were queued, from 0, or `None` if
+    /// it was not queued or the event is of another kind.
+    ///
+    /// `Queued` has it, and so has the event by which the child leaves the queue: `Started`, or
+    /// `Finished` if it was dropped before. So an observer can tell how long it has waited.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::{Event, Group};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut left = Vec::new();
+    /// let mut group = Group::new().with_limit(1).with_observer(|event: &Event| match event {
+    ///     Event::Started { .. } => left.push(event.queue_index()),
+    ///     _ => {}
+    /// });
+    /// for _ in 0..3 {
+    ///     group.queue(async { Ok::<(), ()>(()) });
+    /// }
+    /// assert_eq!(group.await, Ok(()));
+    /// assert_eq!(left, [None, Some(0), Some(1)]);
+    /// # });
+    /// ```
+    pub fn queue_index(&self) -> Option<usize> {
+        match self {
+            Self::Queued { queue_index, .. } => Some(*queue_index),
+            Self::Started { queue_index, .. } | Self::Finished { queue_index, .. } => *queue_index,
             _ => None,
         }
     }

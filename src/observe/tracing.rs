@@ -5,6 +5,7 @@ use core::fmt;
 use ::tracing::{Level, Span, event, field, info_span};
 
 use super::{Event, Observer, Outcome, PollObserver};
+use crate::key::Key;
 use crate::reason::Reason;
 use crate::util::lock::Mutex;
 
@@ -17,17 +18,23 @@ use crate::util::lock::Mutex;
 ///
 /// | what | level | fields |
 /// | --- | --- | --- |
-/// | the span `child`, from a child's start to its end; entered while it is polled | `INFO` | `index`; `name`, if it has one; at its end `outcome` |
+/// | the span `child`, from a child's start to its end; entered while it is polled | `INFO` | `index`; `name` and `key`, if it has them; at its end `outcome` |
+/// | the event `finished` | `DEBUG`; `INFO` if the child has failed or panicked | `index`, `name`, `key`, `outcome` |
 /// | the event `stopped` | `INFO`; `DEBUG` if the reason is `Finished` or `Done` | `reason` |
-/// | the event `queued` | `DEBUG` | `name` |
-/// | the event `dropped before it started` | `DEBUG` | `name` |
-/// | the event `rejected` | `DEBUG` | `name`, `stopped` |
+/// | the event `queued` | `DEBUG` | `name`, `key` |
+/// | the event `dropped before it started` | `DEBUG` | `name`, `key`, `outcome` |
+/// | the event `rejected` | `DEBUG` | `name`, `key`, `stopped` |
 /// | the event `limit changed` | `DEBUG` | `limit`, if there is one |
 ///
 /// Their target is `errgroup`. The events are in the group's span. What a child logs while it is
 /// polled is in the child's span, which is not entered when the child is dropped. The span of a
 /// child of [`Group::on`](crate::Group::on) is entered on the executor's threads. There it begins
 /// with the child's first poll if that comes before the group's.
+///
+/// An exporter of spans, such as `tracing-opentelemetry`, shows each group as a span with its
+/// children below it, and their fields as attributes. `tokio-console` shows tasks: a child of
+/// `Group::on(tokio::spawn)` is one, the other children are polled in the task of their group. What
+/// a console or a log shows of events, it shows of the groups.
 ///
 /// # Cost
 ///
@@ -90,15 +97,35 @@ impl TracingObserver {
         Self { spans: Arc::new(Spans { group, children: Mutex::default() }) }
     }
 
-    fn finish(&mut self, index: Option<usize>, name: Option<&str>, outcome: Outcome) {
+    fn start(&mut self, index: usize, name: Option<&str>, key: Option<&Key>) {
+        let span = self.spans.of_child(index, name);
+        if let (Some(span), Some(key)) = (span, key) {
+            span.record("key", field::display(key));
+        }
+    }
+
+    fn finish(
+        &mut self,
+        index: Option<usize>,
+        name: Option<&str>,
+        key: Option<&Key>,
+        outcome: Outcome,
+    ) {
+        let key = key.map(field::display);
         let Some(index) = index else {
-            tell!(self, DEBUG, name, "dropped before it started");
+            tell!(self, DEBUG, name, key, ?outcome, "dropped before it started");
             return;
         };
         // The subscriber is told under no lock.
         let span = self.spans.children.lock().remove(&index);
         if let Some(span) = span {
             span.record("outcome", field::debug(outcome));
+        }
+        match outcome {
+            Outcome::Failed | Outcome::Panicked => {
+                tell!(self, INFO, index, name, key, ?outcome, "finished");
+            }
+            _ => tell!(self, DEBUG, index, name, key, ?outcome, "finished"),
         }
     }
 
@@ -123,6 +150,7 @@ impl Spans {
             "child",
             index,
             name,
+            key = field::Empty,
             outcome = field::Empty,
         );
         if span.is_disabled() {
@@ -158,16 +186,20 @@ impl Default for TracingObserver {
 impl Observer for TracingObserver {
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Started { index, name } => {
-                self.spans.of_child(*index, name.as_deref());
+            Event::Started { index, name, key, .. } => {
+                self.start(*index, name.as_deref(), key.as_ref());
             }
-            Event::Finished { index, name, outcome } => {
-                self.finish(*index, name.as_deref(), *outcome);
+            Event::Finished { index, name, key, outcome, .. } => {
+                self.finish(*index, name.as_deref(), key.as_ref(), *outcome);
             }
             Event::Stopped(reason) => self.stopped(reason),
-            Event::Queued { name } => tell!(self, DEBUG, name = name.as_deref(), "queued"),
-            Event::Rejected { name, stopped } => {
-                tell!(self, DEBUG, name = name.as_deref(), stopped, "rejected");
+            Event::Queued { name, key, .. } => {
+                let key = key.as_ref().map(field::display);
+                tell!(self, DEBUG, name = name.as_deref(), key, "queued");
+            }
+            Event::Rejected { name, key, stopped } => {
+                let key = key.as_ref().map(field::display);
+                tell!(self, DEBUG, name = name.as_deref(), key, stopped, "rejected");
             }
             Event::LimitChanged { limit } => tell!(self, DEBUG, limit, "limit changed"),
         }

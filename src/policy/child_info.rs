@@ -1,5 +1,5 @@
 use crate::admission::ChildRecord;
-use crate::child::key::Key;
+use crate::key::Key;
 
 /// What a [`Policy`](crate::Policy) is told of a child beside its result.
 ///

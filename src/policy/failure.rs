@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{ChildInfo, Policy, Verdict};
 use crate::admission::ChildRecord;
-use crate::child::key::Key;
+use crate::key::Key;
 use crate::reason::{CancelError, Reason};
 
 /// The error of a child, and which child it was.

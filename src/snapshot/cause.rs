@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
-use crate::child::key::Key;
+use crate::key::Key;
 use crate::reason::Reason;
 
 /// A cause for which a group may not go on; [`Snapshot::causes`] returns those that there are.

@@ -14,7 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub use self::cause::Cause;
-use crate::child::key::Key;
+use crate::key::Key;
 use crate::reason::Reason;
 use crate::set::Progress;
 use crate::stats::Stats;

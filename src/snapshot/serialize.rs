@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::child::key::Key;
+use crate::key::Key;
 use crate::reason::Reason;
 
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]

@@ -10,7 +10,6 @@ use pin_project_lite::pin_project;
 
 use super::ResultBuffer;
 use crate::admission::{Caller, EndNotes, Refused, Shared, Ticket, Vacancy};
-use crate::child::key::Key;
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::future::{Driver, Source};
@@ -18,6 +17,7 @@ use crate::group::Group;
 use crate::group::poll::{self, Driven};
 use crate::handle::Handle;
 use crate::hold::Hold;
+use crate::key::Key;
 use crate::observe::Outcome;
 use crate::policy::Policy;
 use crate::set::Budget;

@@ -125,6 +125,8 @@ impl ParentWaker {
 
     /// Begins a poll: until it ends, notifications wake no task.
     pub(crate) fn begin_poll(&self) {
+        #[cfg(errgroup_watch)]
+        self.mark_starved();
         // It orders nothing: what a notification releases is acquired by who takes it.
         self.state.fetch_or(POLLING, Ordering::Relaxed);
     }
@@ -201,9 +203,22 @@ impl ParentWaker {
         if self.state.fetch_and(kept, Ordering::AcqRel) & NOTIFIED != 0 && pending {
             cx.waker().wake_by_ref();
         }
+        #[cfg(errgroup_watch)]
+        self.assert_unmarked();
         if let Err(payload) = registered {
             resume(payload);
         }
+    }
+
+    /// Panics if a watchdog that has looked just before a poll would report the task after it.
+    ///
+    /// With `--cfg errgroup_watch`, each poll is so watched: `.ci/watch` runs tests and examples.
+    #[cfg(errgroup_watch)]
+    fn assert_unmarked(&self) {
+        assert!(
+            !self.is_marked(),
+            "a task that has polled counts as starved since before the poll"
+        );
     }
 }
 

@@ -229,6 +229,7 @@ fn a_child_waits_for_another_one_that_its_own_key_holds_up() {
     assert_hangs(&task_, &mut group);
     let snapshot = handle.snapshot();
     assert_shows(&snapshot, "! the key a.example has no room: 1 of 1 is taken; 1 waits");
+    assert_shows(&snapshot, "! 1 child waits for something outside of the group");
     assert_shows(&snapshot, "#0 \"parent\", key a.example: waits, polled once");
     assert_shows(&snapshot, "\"child\", key a.example: queued first, waits for its key");
 }
@@ -383,6 +384,26 @@ fn a_group_that_has_woken_its_own_task_and_is_not_polled_is_reported() {
     assert_eq!((it.pass(), it.pass()), (0, 1));
     it.poll();
     assert_eq!((it.pass(), it.pass()), (1, 2));
+}
+
+#[test]
+fn a_group_that_never_gets_through_its_children_in_a_poll_is_not_reported() {
+    for children in [20, 5000] {
+        let mut it = Watched::new();
+        for _ in 0..children {
+            it.group.queue(job(async {
+                loop {
+                    yield_now().await;
+                }
+            }));
+        }
+        // A poll may be in the middle of a round, and takes no notification then.
+        for _ in 0..50 {
+            it.poll();
+            assert_eq!(it.pass(), 0);
+        }
+        assert_eq!(it.pass(), 1);
+    }
 }
 
 #[test]

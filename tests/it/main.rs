@@ -7,7 +7,7 @@
 //! Beside this folder are the tests that can't share its process. `allocations.rs` replaces the
 //! allocator, `token_memory.rs` measures the memory of its whole process, and `programs/` starts
 //! the examples. `tracing.rs` and `serde.rs` need features: apart, they are built without these
-//! here.
+//! here. With `serde_json`, which `json_lines.rs` reads with, `== []` would be ambiguous here.
 //!
 //! The tests here share one process. None may change its environment or its current directory,
 //! and a panic hook that one sets passes on the panics of the others.

@@ -426,8 +426,8 @@ fn an_observer_is_told_what_a_closed_group_rejects() {
     assert_eq!(
         log.take(),
         [
-            "Rejected { name: None, stopped: true }",
-            "Rejected { name: None, stopped: true }",
+            "Rejected { name: None, key: None, stopped: true }",
+            "Rejected { name: None, key: None, stopped: true }",
             "Stopped(Finished)",
         ]
     );

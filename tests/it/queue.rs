@@ -318,7 +318,7 @@ fn an_observer_is_told_what_a_full_queue_drops() {
     group.queue(job(ready(Ok(1))));
     assert!(group.try_queue(job(ready(Ok(2)))).is_err());
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
-    let rejected = "Rejected { name: None, stopped: false }";
+    let rejected = "Rejected { name: None, key: None, stopped: false }";
     assert_eq!(log.take().iter().filter(|event| *event == rejected).count(), 2);
 }
 

@@ -10,13 +10,16 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
+use std::time::Duration;
 
+use errgroup::future::Watchdog;
+use errgroup::snapshot::{Cause, ChildSnapshot, ChildState, KeySnapshot, Phase, WaitsFor};
 use errgroup::{
     AllErrors, Boxed, CancelError, CancelToken, ChildHandle, ChildInfo, Collect, DropGuard, Errors,
-    Event, Failure, FirstDone, FirstErr, FirstOk, Group, Handle, Hold, Joinable, Key, LocalBoxed,
-    Lost, Named, Observer, Outcome, Plain, Policy, Reason, Semaphore, Settle, Slot, Spawned,
-    SpawnedLocal, Stats, Stopped, Task, TryGoError, Verdict, for_each, for_each_stream, hedge, map,
-    map_stream, task, value,
+    Event, Failure, FirstDone, FirstErr, FirstOk, Group, Handle, Hold, Joinable, JsonLines, Key,
+    LocalBoxed, Lost, Named, Observer, Outcome, Plain, Policy, PollObserver, Reason, Semaphore,
+    Settle, Slot, SlowPoll, SlowPolls, Snapshot, Spawned, SpawnedLocal, Stats, Stopped, Task,
+    TryGoError, Verdict, for_each, for_each_stream, hedge, map, map_stream, task, value, watchdog,
 };
 use futures::executor::block_on;
 use futures::future::{BoxFuture, FusedFuture, LocalBoxFuture};
@@ -384,12 +387,21 @@ struct Watch(usize);
 impl Observer for Watch {
     fn on_event(&mut self, event: &Event) {
         let _: (Option<usize>, Option<&str>) = (event.index(), event.name());
+        let _: (Option<&Key>, Option<usize>) = (event.key(), event.queue_index());
         match event {
+            Event::Queued { queue_index, name, key, weight, priority, daemon, .. } => {
+                let _: (&usize, &Option<Arc<str>>, &Option<Key>) = (queue_index, name, key);
+                let _: (&usize, &i32, &bool) = (weight, priority, daemon);
+            }
+            Event::Started { index, queue_index, name, key, weight, priority, daemon, .. } => {
+                let _: (&usize, &Option<usize>) = (index, queue_index);
+                let _: (&Option<Arc<str>>, &Option<Key>) = (name, key);
+                let _: (&usize, &i32, &bool) = (weight, priority, daemon);
+            }
             Event::Finished { outcome, .. } => {
                 self.0 += usize::from(matches!(outcome, Outcome::Ok));
             }
-            Event::Stopped(_) | Event::Queued { .. } | Event::Started { .. } => {}
-            Event::Rejected { .. } | Event::LimitChanged { .. } => {}
+            Event::Stopped(_) | Event::Rejected { .. } | Event::LimitChanged { .. } => {}
             _ => {}
         }
     }
@@ -417,4 +429,187 @@ fn a_group_on_tokio_takes_its_spawn_as_it_stands() {
         }
         assert_eq!(group.await, Ok(()));
     });
+}
+
+// === what goes on inside ===
+
+fn is_value<T: Clone + Debug + Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
+fn is_equal<T: Eq>() {}
+fn is_small<T: Copy + Eq + Debug>() {}
+
+#[test]
+fn a_snapshot_is_a_plain_value_with_public_fields() {
+    is_value::<Snapshot>();
+    is_value::<ChildSnapshot>();
+    is_value::<KeySnapshot>();
+    is_value::<Cause>();
+    is_value::<Phase>();
+    is_value::<ChildState>();
+    is_value::<WaitsFor>();
+    is_equal::<Snapshot>();
+    is_equal::<ChildSnapshot>();
+    is_equal::<KeySnapshot>();
+    is_equal::<Cause>();
+    is_small::<Phase>();
+    is_small::<ChildState>();
+    is_small::<WaitsFor>();
+    fn is_hash<T: Hash>() {}
+    is_hash::<Phase>();
+    is_hash::<WaitsFor>();
+
+    let mut group = Jobs::new().with_name("n").with_limit(1).with_key_limit(1);
+    group.queue(task(pending()).name("a").key("k").priority(2));
+    group.queue(task(pending()).weight(3));
+    group.queue(task(pending()).key("k"));
+    let of_handle: Snapshot = group.handle().snapshot();
+    let _: bool = group.handle().is_starved();
+    let snapshot: Snapshot = group.snapshot();
+    assert_eq!(of_handle, snapshot);
+    let Snapshot { name, phase, reason, stats, room, holds, .. } = &snapshot;
+    let _: (&Option<Arc<str>>, &Phase, &Option<Reason>) = (name, phase, reason);
+    let _: (&Stats, &usize, &usize) = (stats, room, holds);
+    let Snapshot { is_polled, is_starved, children, omitted, keys, groups, .. } = &snapshot;
+    let _: (&bool, &bool, &usize) = (is_polled, is_starved, omitted);
+    let _: (&Vec<ChildSnapshot>, &Vec<KeySnapshot>, &Vec<Snapshot>) = (children, keys, groups);
+    let ChildSnapshot { index, name, key, weight, priority, daemon, state, polls, .. } =
+        &children[0];
+    let _: (&Option<usize>, &Option<Arc<str>>, &Option<Key>) = (index, name, key);
+    let _: (&usize, &i32, &bool, &ChildState) = (weight, priority, daemon, state);
+    let _: &Option<usize> = polls;
+    let KeySnapshot { key, limit, room, waiting, .. } = &keys[0];
+    let _: (&Key, &Option<usize>, &usize, &usize) = (key, limit, room, waiting);
+    let causes: Vec<Cause> = snapshot.causes();
+    for cause in &causes {
+        assert!(!cause.to_string().ends_with('.') && !cause.to_string().contains('\n'));
+    }
+    let text = snapshot.to_string();
+    assert!(text.starts_with("group \"n\": open, ") && text.ends_with('\n'), "{text}");
+    // A field that `Debug` leaves out is missed.
+    assert!(format!("{snapshot:?}").contains("omitted: "), "{snapshot:?}");
+
+    let mut results = Jobs::new().results();
+    results.queue(pending());
+    let _: Snapshot = results.snapshot();
+}
+
+/// If one of these enums could not have more variants later, the last arm would be a warning.
+#[test]
+#[deny(unreachable_patterns)]
+fn the_enums_of_a_snapshot_may_have_more_variants_later() {
+    fn of_phase(phase: Phase) {
+        match phase {
+            Phase::Open | Phase::Closing | Phase::Stopped | Phase::Ended => {}
+            _ => {}
+        }
+    }
+    fn of_wait(waits_for: WaitsFor) {
+        match waits_for {
+            WaitsFor::Turn | WaitsFor::Room | WaitsFor::Gate | WaitsFor::Permit => {}
+            WaitsFor::Key | WaitsFor::Keys => {}
+            _ => {}
+        }
+    }
+    fn of_state(state: ChildState) {
+        match state {
+            ChildState::Queued { behind, waits_for, .. } => {
+                let _: (usize, WaitsFor) = (behind, waits_for);
+            }
+            ChildState::Offered { behind, waits_for, inside, .. } => {
+                let _: (usize, WaitsFor, Option<usize>) = (behind, waits_for, inside);
+            }
+            ChildState::Granted | ChildState::Reserved | ChildState::Blocked => {}
+            ChildState::Unpolled | ChildState::Woken | ChildState::Polled => {}
+            ChildState::Waiting | ChildState::Spawned | ChildState::Completed => {}
+            ChildState::Unfetched | ChildState::Running => {}
+            _ => {}
+        }
+    }
+    fn of_cause(cause: Cause) {
+        match cause {
+            Cause::Starved | Cause::Paused | Cause::Daemons | Cause::Gate | Cause::Permit => {}
+            Cause::Polled { index, name, .. } => {
+                let _: (Option<usize>, Option<Arc<str>>) = (index, name);
+            }
+            Cause::Unpolled { children: n, .. }
+            | Cause::Reserved { slots: n, .. }
+            | Cause::Unfetched { results: n, .. }
+            | Cause::Children { waiting: n, .. }
+            | Cause::Held { holds: n, .. } => {
+                let _: usize = n;
+            }
+            Cause::Granted { callers, blocked, .. } => {
+                let _: (usize, usize) = (callers, blocked);
+            }
+            Cause::Room { weight, room, limit, .. } => {
+                let _: (usize, usize, Option<usize>) = (weight, room, limit);
+            }
+            Cause::Key { key, room, limit, waiting, .. } => {
+                let _: (Key, usize, Option<usize>, usize) = (key, room, limit, waiting);
+            }
+            Cause::Draining { reason, running, .. } => {
+                let _: (Reason, usize) = (reason, running);
+            }
+            _ => {}
+        }
+    }
+    of_phase(Phase::Open);
+    of_wait(WaitsFor::Turn);
+    of_state(ChildState::Running);
+    of_cause(Cause::Starved);
+}
+
+#[test]
+fn a_watchdog_is_a_future_of_its_own() {
+    let mut group = Jobs::new();
+    group.queue(async { Ok(1) });
+    let mut dog: Watchdog<_, _, _> = watchdog(
+        &group.handle(),
+        || Box::pin(pending::<()>()),
+        |it: Snapshot| {
+            let _: bool = it.is_starved;
+        },
+    );
+    fn is_static<T: Send + 'static>(_: &T) {}
+    is_static(&dog);
+    is_fused(&dog);
+    assert!(format!("{dog:?}").starts_with("Watchdog"));
+    block_on(async {
+        // It keeps nothing open, and is not the one that polls the group.
+        let (output, ()) = futures::join!(group, &mut dog);
+        assert_eq!(output, Ok(()));
+    });
+    assert!(dog.is_terminated());
+    // A timer that is not `Unpin` and a report that borrows are fine.
+    let (seen, group) = (std::cell::Cell::new(0), Jobs::new());
+    let dog = watchdog(&group.handle(), || async {}, |_| seen.set(seen.get() + 1));
+    drop(group);
+    block_on(dog);
+    assert_eq!(seen.get(), 0);
+}
+
+#[test]
+fn observers_of_polls_and_records_have_their_shapes() {
+    fn shares<T: Debug + Send + Sync>(_: &T) {}
+    fn is_observer<T: Observer>(_: &mut T) {}
+    let report = |poll: &SlowPoll<'_>| {
+        let _: (usize, Option<&str>, Duration) = (poll.index(), poll.name(), poll.took());
+        let _: String = format!("{poll} {poll:?}");
+    };
+    let mut slow = SlowPolls::new(Duration::from_secs(1), || Duration::ZERO, report);
+    shares(&slow);
+    is_observer(&mut slow);
+    let around: Option<Arc<dyn PollObserver>> = slow.around();
+    assert!(around.is_some());
+    assert_eq!(format!("{slow:?}"), "SlowPolls(..)");
+    is_send_sync::<SlowPoll<'static>>();
+    is_small_copy::<SlowPoll<'static>>();
+    fn is_small_copy<T: Copy + Debug + Display>() {}
+
+    let mut record = JsonLines::new(|| Duration::ZERO, |_: &str| {}).with_limit(3);
+    shares(&record);
+    is_observer(&mut record);
+    assert_eq!(format!("{record:?}"), "JsonLines(..)");
+    let mut both = (slow, record);
+    is_observer(&mut both);
+    assert_eq!(block_on(Jobs::new().with_observer(both)), Ok(()));
 }

@@ -32,6 +32,9 @@ mod closed {
 mod events {
     use std::sync::Arc;
 
+    use super::queue::ChildKey;
+    use crate::child::task::Options;
+    use crate::key::Key;
     use crate::observe::Outcome;
 
     pub(crate) type Name = Option<Arc<str>>;
@@ -39,10 +42,19 @@ mod events {
     pub(crate) struct EventLog;
 
     impl EventLog {
-        pub(crate) fn queued(&mut self, _: Name) {}
-        pub(crate) fn started(&mut self, _: usize, _: Name) {}
-        pub(crate) fn finished(&mut self, _: Option<usize>, _: Name, _: Outcome) {}
-        pub(crate) fn rejected(&mut self, _: bool, _: impl FnOnce() -> Name) {}
+        pub(crate) fn queued(&mut self, _: ChildKey, _: Option<&Options>) {}
+        pub(crate) fn started(
+            &mut self,
+            _: usize,
+            _: ChildKey,
+            _: &Options,
+            _: Name,
+            _: Option<Key>,
+        ) {
+        }
+        pub(crate) fn finished(&mut self, _: usize, _: Name, _: Option<Key>, _: Outcome) {}
+        pub(crate) fn unstarted(&mut self, _: ChildKey, _: Option<&Options>) {}
+        pub(crate) fn rejected(&mut self, _: bool, _: Option<&Options>) {}
         pub(crate) fn limit_changed(&mut self, _: Option<usize>) {}
     }
 }

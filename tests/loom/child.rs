@@ -7,8 +7,5 @@ pub(crate) mod ask;
 #[path = "../../src/child/join.rs"]
 pub(crate) mod join;
 #[allow(dead_code)]
-#[path = "../../src/child/key.rs"]
-pub(crate) mod key;
-#[allow(dead_code)]
 #[path = "../../src/child/task.rs"]
 pub(crate) mod task;

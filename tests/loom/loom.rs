@@ -69,6 +69,9 @@ mod util;
 #[path = "../../src/error.rs"]
 mod error;
 #[allow(dead_code)]
+#[path = "../../src/key.rs"]
+mod key;
+#[allow(dead_code)]
 #[path = "../../src/set/mod.rs"]
 mod set;
 #[allow(dead_code)]

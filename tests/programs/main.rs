@@ -7,6 +7,7 @@
 mod checksum;
 mod nested;
 mod small;
+mod timeline;
 
 use std::path::PathBuf;
 

@@ -5,62 +5,6 @@ use std::process::{Command, Stdio};
 
 use crate::program;
 
-// === timeline ===
-
-/// Returns the number of elements, and checks that each is closed in the right order.
-fn count_elements(svg: &str) -> usize {
-    let (mut open, mut count) = (Vec::new(), 0);
-    for part in svg.split('<').skip(1) {
-        let (tag, _) = part.split_once('>').expect("a tag has an end");
-        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
-        if let Some(name) = tag.strip_prefix('/') {
-            assert_eq!(open.pop(), Some(name));
-        } else if !tag.ends_with('/') {
-            open.push(tag.split(' ').next().unwrap());
-            count += 1;
-        } else {
-            count += 1;
-        }
-    }
-    assert!(open.is_empty(), "{open:?}");
-    count
-}
-
-fn assert_tells_the_story(svg: &str) {
-    assert!(svg.starts_with("<svg xmlns"));
-    assert!(count_elements(svg) > 60);
-    for mark in [
-        "class=\"limit\"",
-        "limit 4<",
-        "limit 6<",
-        "class=\"mark stop\"",
-        "class=\"mark over\"",
-        "class=\"waits\"",
-        "class=\"waits urgent\"",
-        "class=\"cross off\"",
-        "class=\"cross on\"",
-        "task.rs fails<",
-        "stats.rs ×2",
-        "a daemon<",
-        "prefers-color-scheme: dark",
-    ] {
-        assert!(svg.contains(mark), "{mark} is missing");
-    }
-    assert!(!svg.contains("NaN") && !svg.contains("inf"), "no invalid number");
-}
-
-#[test]
-fn the_picture_is_well_formed_and_has_all_marks() {
-    let output = Command::new(program("timeline")).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_tells_the_story(std::str::from_utf8(&output.stdout).unwrap());
-}
-
-#[test]
-fn the_picture_in_the_docs_tells_the_same_story() {
-    assert_tells_the_story(include_str!("../../docs/timeline.svg"));
-}
-
 // === adaptive ===
 
 /// Returns the number between two words.

@@ -89,14 +89,9 @@ impl State {
         let is_child = |it: &&ChildSnapshot| it.state == ChildState::Blocked;
         let listed = snapshot.children[before..].iter().filter(is_child).count();
         snapshot.omitted = snapshot.omitted.saturating_sub(listed);
-        if self.detached > 0 {
-            let detached = self.waiters.iter().filter(|it| matches!(it.stage, Stage::Detached(_)));
-            let slots = detached.map(|waiter| ChildSnapshot {
-                weight: waiter.weight,
-                ..ChildSnapshot::plain(ChildState::Reserved)
-            });
-            snapshot.children.extend(slots.take(left));
-        }
+        // A slot keeps the room of a plain child.
+        let slots = core::iter::repeat_with(|| ChildSnapshot::plain(ChildState::Reserved));
+        snapshot.children.extend(slots.take(self.detached.min(left)));
     }
 
     fn inspect_waiter(&self, key: usize, state: ChildState) -> ChildSnapshot {
@@ -121,6 +116,8 @@ impl State {
         let left = LISTED - snapshot.children.len().min(LISTED);
         let entries: Vec<(Position, &Entry, Obstacle)> = self.queue.inspect(left);
         let listed = entries.len();
+        let is_waiter = |entry: &Entry| matches!(entry, Entry::Waiter { .. });
+        let listed_waiters = entries.iter().filter(|(_, entry, _)| is_waiter(entry)).count();
         // Those that wait only for the entries before them come after the first of them.
         let mut is_head = true;
         for (behind, (_, entry, obstacle)) in entries.into_iter().enumerate() {
@@ -147,8 +144,12 @@ impl State {
             };
             snapshot.children.push(child);
         }
-        let is_waiting = |stage| matches!(stage, Stage::Waiting(_) | Stage::MustQueue(_));
-        let waiters = self.waiters.iter().filter(|waiter| is_waiting(waiter.stage)).count();
+        let waiters = if self.closing {
+            // Those that are left have their turn, and are the first.
+            listed_waiters
+        } else {
+            self.waiters.len() - self.reserved
+        };
         snapshot.omitted += (self.queued + waiters).saturating_sub(listed);
     }
 

@@ -4,7 +4,5 @@
 pub(crate) mod ask;
 #[path = "../../../src/child/join.rs"]
 pub(crate) mod join;
-#[path = "../../../src/child/key.rs"]
-pub(crate) mod key;
 #[path = "../../../src/child/task.rs"]
 pub(crate) mod task;

@@ -19,8 +19,8 @@ use crate::admission::state::{
     Acquire, Caller, Dropped, Effects, Phase, Poller, Refused, State, Wakers,
 };
 use crate::child::join::JoinId;
-use crate::child::key::Key as KeyOfChildren;
 use crate::child::task::Options;
+use crate::key::Key as KeyOfChildren;
 use crate::observe::Outcome;
 use crate::reference::{self, Answer, ChildrensKey, Key, Reference, Traits, WaiterId};
 use crate::util::current;
@@ -941,7 +941,7 @@ impl Driver {
             both.state.abort(&mut keys);
             let found = keys.iter().map(|(whose, key)| match whose {
                 Dropped::Started(index) => (Some(*index), *key),
-                Dropped::Unstarted(_) => (None, *key),
+                Dropped::Unstarted(..) => (None, *key),
             });
             assert!(found.eq(both.reference.abort()), "the children that are not in the set");
             // The group drops all guards itself.

@@ -16,6 +16,8 @@ extern crate alloc;
 mod admission;
 mod child;
 mod driver;
+#[path = "../../../src/key.rs"]
+mod key;
 #[path = "../../../src/observe/mod.rs"]
 mod observe;
 #[path = "../../../src/reason.rs"]
