@@ -20,8 +20,12 @@ const RULE: RGBColor = RGBColor(0xdd, 0xe1, 0xe6);
 const OURS: RGBColor = RGBColor(0xd9, 0x48, 0x0f);
 
 /// The crates of the peers, in muted colours.
-const MUTED: [(&str, RGBColor); 5] = [
+const MUTED: [(&str, RGBColor); 9] = [
     ("futures-buffered", RGBColor(0x8f, 0xa9, 0xc4)),
+    ("futures-bounded", RGBColor(0xc4, 0x9f, 0x8f)),
+    ("future-queue", RGBColor(0xc4, 0x8f, 0xa9)),
+    ("buffer-unordered-weighted", RGBColor(0xd0, 0xa5, 0x8a)),
+    ("unicycle", RGBColor(0x9a, 0xbf, 0xc9)),
     ("futures-concurrency", RGBColor(0x9b, 0xb8, 0xa5)),
     ("futures", RGBColor(0xa7, 0xad, 0xb8)),
     ("tokio", RGBColor(0xb9, 0xa8, 0xc6)),
