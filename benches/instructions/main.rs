@@ -15,7 +15,7 @@ use errgroup::{
 };
 use future_queue::StreamExt as _;
 use futures::executor::block_on;
-use futures::stream::{self, FuturesUnordered, Stream, StreamExt};
+use futures::stream::{self, FuturesUnordered, Stream, StreamExt, TryStreamExt};
 use futures_buffered::BufferedStreamExt;
 use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
@@ -228,6 +228,34 @@ async fn buffered(limit: usize, count: usize, yields: usize) {
     }
 }
 
+/// Children of which the eleventh fails, as in the benchmark `limit64/error`.
+async fn failing(index: usize) -> Result<(), usize> {
+    if index == 10 {
+        return Err(index);
+    }
+    Yields(1).await.map_err(|()| index)
+}
+
+const CHILDREN: usize = 100_000;
+
+/// Runs groups until their first error, one after the other.
+async fn first_errors(groups: usize) {
+    for _ in 0..groups {
+        let mut group = Group::unboxed().with_limit(LIMIT);
+        group.feed(stream::iter((0..CHILDREN).map(failing))).await;
+        assert_eq!(group.await, Err(10));
+    }
+}
+
+/// The same with the fastest peer.
+async fn first_errors_of_a_peer(runs: usize) {
+    for _ in 0..runs {
+        let children = stream::iter((0..CHILDREN).map(|index| Ok(failing(index))));
+        let done = children.try_for_each_concurrent(LIMIT, |child| child);
+        assert_eq!(done.await, Err(10));
+    }
+}
+
 /// Waits until it is woken, over and over.
 struct Waits {
     wakers: Rc<RefCell<Vec<Option<Waker>>>>,
@@ -425,6 +453,8 @@ fn main() {
         "futures-buffered, limit 64, 4 yields" => block_on(buffered(LIMIT, count, 4)),
         "results, limit 1" => block_on(fetched(1, count)),
         "results, limit 64" => block_on(fetched(LIMIT, count)),
+        "first error, limit 64" => block_on(first_errors(count)),
+        "`try_for_each_concurrent`, first error" => block_on(first_errors_of_a_peer(count)),
         "one wake among 1,000" => wakes(
             count,
             |children| {

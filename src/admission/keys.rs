@@ -47,7 +47,8 @@ struct KeyState {
     weight: u128,
     /// The position of its entry in the main queue.
     head: Option<Position>,
-    /// The other entries. Most keys have none.
+    /// The other entries. Most keys have none, and there may be a million keys.
+    #[allow(clippy::box_collection)]
     parked: Option<Box<BTreeMap<Position, Entry>>>,
 }
 
