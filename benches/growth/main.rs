@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let head = format!("# Cost as the work grows\n\n{}\n", machine::description());
     let mut page = String::new();
-    let counts = counts::count(&args.only);
+    let counts = counts::count("growth", &args.only);
     let effort = Effort::new(args.quick);
     let mut panels = Vec::new();
     for mut series in series::all() {

@@ -296,8 +296,8 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child takes about 2,100 instructions more than one without options. The stop takes time for
-    /// each child that it drops.
+    /// A child takes about 2,100 instructions more than one without options. The stop takes time
+    /// for each child that it drops.
     ///
     /// # Panics
     ///

@@ -481,8 +481,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Cost
     ///
     /// The group shares its state, as a [`handle`](Self::handle) makes it do: a child takes about
-    /// 1,200 instructions more, with a key or without one. [`Task::key`](crate::Task::key) says what
-    /// a key costs.
+    /// 1,200 instructions more, with a key or without one. [`Task::key`](crate::Task::key) says
+    /// what a key costs.
     ///
     /// # Panics
     ///
