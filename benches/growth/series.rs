@@ -127,7 +127,7 @@ fn waiters() -> Series {
             };
             block_on(group.scope(gos)).1
         });
-        add("futures `FuturesUnordered`, async-lock permits", |count| {
+        add("futures set, async-lock permits", |count| {
             let room = async_lock::Semaphore::new(LIMIT);
             let child = async |_| {
                 let _permit = room.acquire().await;
@@ -135,7 +135,7 @@ fn waiters() -> Series {
             };
             block_on(drain((0..count).map(child).collect()))
         });
-        add("futures `FuturesUnordered`, tokio permits", |count| {
+        add("futures set, tokio permits", |count| {
             let room = tokio::sync::Semaphore::new(LIMIT);
             let child = async |_| {
                 let _permit = room.acquire().await.expect("it is never closed");
