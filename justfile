@@ -36,9 +36,10 @@ instructions:
 docs:
     cargo doc --no-deps --all-features --open
 
-# Measure everything, and write the tables and pictures of docs/.
-figures:
-    cargo bench -- --docs
+# Measure everything, and write the tables and pictures of docs/; `just figures --quick` is rough.
+figures *args:
+    cargo bench -- --docs {{ args }}
+    benches/size/run --docs
     cargo run --release --example timeline docs/timeline.svg
 
 # The words that the texts do without.

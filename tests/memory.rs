@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
-use errgroup::{CancelToken, Group, Plain};
+use errgroup::{CancelToken, Group, Plain, Task, task};
 
 /// Yields once; then is done, unless it is one of those that are left.
 struct Child {
@@ -95,6 +95,49 @@ fn children_that_were_queued_leave_nothing_behind() {
     });
     assert!(bytes < 200_000, "{bytes} bytes");
     drop(group);
+}
+
+#[test]
+fn keys_whose_children_are_gone_leave_nothing_behind() {
+    // All at once, one after the other, and a queue that a stop drops.
+    for (limit, stop) in [(None, false), (Some(1), false), (Some(1), true)] {
+        let mut group = None;
+        let bytes = kept(|| {
+            let group = group.insert(Group::unboxed().with_key_limit(1));
+            group.set_limit(limit);
+            let hold = group.hold();
+            let child = || Child { yielded: true, left: false };
+            (0..MANY).for_each(|n| group.queue(task(child()).key(n)));
+            // A second one of some of the keys waits for its key.
+            (0..MANY / 10).for_each(|n| group.queue(task(child()).key(format!("{n}")).unique()));
+            (0..MANY / 10).for_each(|n| group.queue(task(child()).key(n)));
+            if stop {
+                group.token().cancel();
+            }
+            while group.stats().running + group.stats().queued > 0 {
+                let _ = poll(group);
+            }
+            drop(hold);
+        });
+        assert!(bytes < 200_000, "{bytes} bytes, limit: {limit:?}, a stop: {stop}");
+        drop(group);
+    }
+}
+
+#[test]
+fn a_key_of_its_own_takes_little_memory_while_its_child_waits() {
+    let queued = |options: fn(Task<Child>, usize) -> Task<Child>| {
+        let mut group = None;
+        let bytes = kept(|| {
+            let group = group.insert(Group::unboxed().with_limit(1).with_key_limit(1));
+            for n in 0..MANY {
+                group.queue(options(task(Child { yielded: true, left: false }), n));
+            }
+        });
+        bytes / MANY as i64
+    };
+    let (weighted, keyed) = (queued(|child, _| child.weight(2)), queued(|child, n| child.key(n)));
+    assert!(keyed < weighted + 250, "{keyed} bytes, and {weighted} with a weight");
 }
 
 #[test]

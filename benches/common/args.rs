@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Park this contender's children, and print by how many bytes the process has grown
     #[arg(long, hide = true, value_name = "CONTENDER")]
     pub(crate) resident: Option<String>,
+    /// Only the workloads of this benchmark, `peers` or `growth`
+    #[arg(long, hide = true, value_name = "BENCHMARK")]
+    pub(crate) of: Option<String>,
 }
 
 impl Args {

@@ -41,12 +41,13 @@ fn parse(line: &str) -> Option<((String, String), Count)> {
     Some((key, count))
 }
 
-/// Counts the workloads with `only` in their names. Returns no counts if cargo can't run.
-pub(crate) fn count(only: &str) -> Counts {
+/// Counts the workloads of a benchmark that have `only` in their names. Returns no counts if cargo
+/// can't run.
+pub(crate) fn count(of: &str, only: &str) -> Counts {
     eprintln!("counting allocations, in another process");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["bench", "--quiet", "--bench", "counts", "--", "--only", only])
+        .args(["bench", "--quiet", "--bench", "counts", "--", "--of", of, "--only", only])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output();

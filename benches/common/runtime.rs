@@ -14,6 +14,10 @@ pub(crate) static ONE_THREAD: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_current_thread().on_thread_park(idle).build().expect("a runtime")
 });
 
+/// Runs futures on the thread that waits for them, and has timers.
+pub(crate) static WITH_TIMER: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
+
 /// Runs its tasks on two threads.
 pub(crate) static TWO_THREADS: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).build().expect("a runtime"));

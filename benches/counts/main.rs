@@ -31,10 +31,12 @@ impl Meter for Counter {
 
 fn main() {
     let args = Args::parse();
+    let is_of = |benchmark| args.of.as_deref().is_none_or(|of| of == benchmark);
+    let beside_peers = peers::timed().chain([peers::memory::workload()]);
     let growing = series::all().into_iter().flat_map(|series| series.points);
-    let workloads = peers::timed()
-        .chain([peers::memory::workload()])
-        .chain(growing.map(|(_, workload)| workload));
+    let growing = growing.map(|(_, workload)| workload);
+    let workloads =
+        beside_peers.filter(|_| is_of("peers")).chain(growing.filter(|_| is_of("growth")));
     for mut workload in workloads.filter(|workload| args.wants(&workload.name)) {
         count(&mut workload);
     }

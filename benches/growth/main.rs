@@ -21,7 +21,8 @@ use series::Series;
 /// A contender's numbers, size by size.
 struct Growth {
     contender: String,
-    times: Vec<Times>,
+    /// `None` at the sizes that are too much for it.
+    times: Vec<Option<Times>>,
     /// The most bytes live at a time, if they were counted.
     peaks: Vec<Option<u64>>,
 }
@@ -32,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let head = format!("# Cost as the work grows\n\n{}\n", machine::description());
     let mut page = String::new();
-    let counts = counts::count(&args.only);
+    let counts = counts::count("growth", &args.only);
     let effort = Effort::new(args.quick);
     let mut panels = Vec::new();
     for mut series in series::all() {
@@ -57,16 +58,20 @@ fn main() -> anyhow::Result<()> {
 
 fn grow(series: &mut Series, effort: Effort, counts: &Counts) -> Vec<Growth> {
     let mut growth: Vec<Growth> = Vec::new();
-    for (_, workload) in &mut series.points {
+    let sizes = series.points.len();
+    for (size, (_, workload)) in series.points.iter_mut().enumerate() {
         let times = measure(workload, effort);
-        for (at, (contender, times)) in workload.contenders.iter().zip(times).enumerate() {
-            if growth.len() == at {
-                let contender = contender.name.clone();
-                growth.push(Growth { contender, times: Vec::new(), peaks: Vec::new() });
-            }
-            let count = counts.get(&workload.name, &contender.name);
-            growth[at].times.push(times);
-            growth[at].peaks.push(count.map(|count| count.peak));
+        for (contender, times) in workload.contenders.iter().zip(times) {
+            let name = &contender.name;
+            let known = growth.iter().position(|growth| growth.contender == *name);
+            let at = known.unwrap_or_else(|| {
+                let (times, peaks) = (vec![None; sizes], vec![None; sizes]);
+                growth.push(Growth { contender: name.clone(), times, peaks });
+                growth.len() - 1
+            });
+            growth[at].times[size] = Some(times);
+            let count = counts.get(&workload.name, name);
+            growth[at].peaks[size] = count.map(|count| count.peak);
         }
     }
     growth
@@ -87,7 +92,9 @@ fn times(series: &Series, growth: &[Growth]) -> String {
     );
     let rows = growth.iter().map(|growth| {
         let cells = growth.times.iter();
-        let cells = cells.map(|times| format!("{}, {}", number(times.min), number(times.median)));
+        let cells = cells.map(|times| {
+            times.map_or_else(dash, |it| format!("{}, {}", number(it.min), number(it.median)))
+        });
         [bold_if_ours(&growth.contender)].into_iter().chain(cells).collect()
     });
     table(&heading, series, rows)
@@ -109,7 +116,10 @@ fn panel(series: &Series, growth: &[Growth]) -> Lines {
     let sizes = || series.points.iter().map(|&(size, _)| size as f64);
     let line = |growth: &Growth| Line {
         name: growth.contender.clone(),
-        points: sizes().zip(growth.times.iter().map(|times| times.min)).collect(),
+        points: sizes()
+            .zip(&growth.times)
+            .filter_map(|(size, times)| Some((size, times.as_ref()?.min)))
+            .collect(),
     };
     Lines {
         title: series.title.into(),

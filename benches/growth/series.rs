@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use errgroup::{CancelToken, Group};
+use errgroup::{CancelToken, Child, Children, Group, task};
+use future_queue::StreamExt as _;
 use futures::TryStreamExt;
 use futures::channel::oneshot;
 use futures::stream::{self, FuturesUnordered, StreamExt};
@@ -12,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::common::block_on::block_on;
-use crate::common::children::{Outcome, yields};
+use crate::common::children::{Failure, Outcome, yields};
 use crate::common::table::thousands;
 use crate::common::workload::{Workload, measured};
 
@@ -27,8 +28,11 @@ pub(crate) struct Series {
 }
 
 pub(crate) fn all() -> Vec<Series> {
-    vec![children(), limit(), mutex(), depth()]
+    vec![children(), limit(), keys(), waiters(), mutex(), depth()]
 }
+
+/// From ten to a million.
+const SIZES: [usize; 6] = [10, 100, 1_000, 10_000, 100_000, 1_000_000];
 
 fn children() -> Series {
     let size = |count: usize| {
@@ -55,6 +59,115 @@ fn limit() -> Series {
         unit: "child",
         points: [1, 10, 100, 1_000, 10_000, 100_000].map(size).into(),
     }
+}
+
+fn keys() -> Series {
+    let size = |count: usize| {
+        let mut workload = named("keys", count, count);
+        let mut add = |name: &str, run: fn(usize) -> Outcome| {
+            workload.add_prepared(name, || (), move |()| run(count), Ok(()));
+        };
+        add("errgroup, a key each", |count| {
+            queue(Group::unboxed().with_key_limit(1), (0..count).map(|n| task(yields(1)).key(n)))
+        });
+        add("errgroup, a weight each", |count| {
+            queue(Group::unboxed(), (0..count).map(|_| task(yields(1)).weight(2)))
+        });
+        add("errgroup, neither", |count| queue(Group::unboxed(), (0..count).map(|_| yields(1))));
+        // It goes through all groups for each child that ends.
+        if count <= 10_000 {
+            add("future-queue, a group each", |count| {
+                let children = (0..count).map(|n| (1, Some(n), |_| yields(1)));
+                let groups = (0..count).map(|n| (n, 1));
+                block_on(stream::iter(children).future_queue_grouped(count, groups).try_collect())
+            });
+        }
+        (count, workload)
+    };
+    Series {
+        name: "keys",
+        title: "More keys, with a child each, all at once",
+        size: "keys, their children yield once",
+        unit: "child",
+        points: SIZES.map(size).into(),
+    }
+}
+
+fn waiters() -> Series {
+    const LIMIT: usize = 64;
+    let size = |count: usize| {
+        let mut workload = named("waiters", count, count);
+        let mut add = |name: &str, run: fn(usize) -> Outcome| {
+            workload.add_prepared(name, || (), move |()| run(count), Ok(()));
+        };
+        add("errgroup, queued", |count| {
+            queue(Group::unboxed().with_limit(LIMIT), (0..count).map(|_| yields(1)))
+        });
+        add("errgroup, a weight each", |count| {
+            let children = (0..count).map(|n| task(yields(1)).weight(1 + n % 3));
+            queue(Group::unboxed().with_limit(LIMIT), children)
+        });
+        add("errgroup, a priority each", |count| {
+            let children = (0..count).map(|n| task(yields(1)).priority((n % 3) as i32));
+            queue(Group::unboxed().with_limit(LIMIT), children)
+        });
+        add("errgroup, a key each", |count| {
+            let group = Group::unboxed().with_limit(LIMIT).with_key_limit(1);
+            queue(group, (0..count).map(|n| task(yields(1)).key(n)))
+        });
+        add("errgroup, `go` of a handle", |count| {
+            let group = Group::unboxed().with_limit(LIMIT);
+            let handle = group.handle();
+            let gos = async move |_| {
+                let mut gos: FuturesUnordered<_> =
+                    (0..count).map(|_| handle.go(yields(1))).collect();
+                while let Some(added) = gos.next().await {
+                    assert!(added.is_ok());
+                }
+            };
+            block_on(group.scope(gos)).1
+        });
+        add("futures set, async-lock permits", |count| {
+            let room = async_lock::Semaphore::new(LIMIT);
+            let child = async |_| {
+                let _permit = room.acquire().await;
+                yields(1).await
+            };
+            block_on(drain((0..count).map(child).collect()))
+        });
+        add("futures set, tokio permits", |count| {
+            let room = tokio::sync::Semaphore::new(LIMIT);
+            let child = async |_| {
+                let _permit = room.acquire().await.expect("it is never closed");
+                yields(1).await
+            };
+            block_on(drain((0..count).map(child).collect()))
+        });
+        (count, workload)
+    };
+    Series {
+        name: "waiters",
+        title: "More children that wait for room, 64 at a time",
+        size: "children, which yield once",
+        unit: "child",
+        points: SIZES.map(size).into(),
+    }
+}
+
+/// Adds all children, and runs them.
+fn queue<C>(mut group: Group<C>, children: impl Iterator<Item: Child<C>>) -> Outcome
+where
+    C: Children<Ok = (), Err = Failure>,
+{
+    children.for_each(|child| group.queue(child));
+    block_on(group)
+}
+
+async fn drain(mut set: FuturesUnordered<impl Future<Output = Outcome>>) -> Outcome {
+    while let Some(outcome) = set.next().await {
+        outcome?;
+    }
+    Ok(())
 }
 
 fn mutex() -> Series {

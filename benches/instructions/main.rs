@@ -9,9 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use errgroup::{Boxed, Child, Children, Event, Group, Handle, Joinable, Kind, Spawned, Task, task};
+use buffer_unordered_weighted::StreamExt as _;
+use errgroup::{
+    Ask, Boxed, Child, Children, Event, Group, Handle, Joinable, Kind, Spawned, Task, task,
+};
+use future_queue::StreamExt as _;
 use futures::executor::block_on;
-use futures::stream::{self, FuturesUnordered, StreamExt};
+use futures::stream::{self, FuturesUnordered, Stream, StreamExt, TryStreamExt};
 use futures_buffered::BufferedStreamExt;
 use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
@@ -57,12 +61,12 @@ where
     group.await.expect("no child fails");
 }
 
-async fn results<C>(group: Group<C>, count: usize, in_order: bool)
+async fn results<C>(group: Group<C>, count: usize, in_order: bool, ahead: usize)
 where
     C: Children<Ok = (), Err = ()>,
     Yields: Child<C>,
 {
-    let results = group.results();
+    let results = group.results().buffered(ahead);
     let results = if in_order { results.in_order() } else { results };
     let mut results = results.feed(stream::iter((0..count).map(|_| Yields(1))));
     while let Some(result) = results.next().await {
@@ -91,13 +95,59 @@ where
 }
 
 /// Queues children with options.
-async fn tasks<C>(mut group: Group<C>, count: usize, options: fn(Task<Yields>) -> Task<Yields>)
+async fn tasks<C>(group: Group<C>, count: usize, options: fn(Task<Yields>) -> Task<Yields>)
 where
     C: Children<Ok = (), Err = ()>,
     Task<Yields>: Child<C>,
 {
-    (0..count).for_each(|_| group.queue(options(task(Yields(1)))));
+    numbered(group, count, |_| options(task(Yields(1)))).await;
+}
+
+/// Queues children whose options depend on their number.
+async fn numbered<C, A>(mut group: Group<C>, count: usize, child: impl Fn(usize) -> A)
+where
+    C: Children<Ok = (), Err = ()>,
+    A: Child<C>,
+{
+    (0..count).for_each(|n| group.queue(child(n)));
     group.await.expect("no child fails");
+}
+
+/// Feeds them to the group.
+async fn fed_numbered<C, A>(mut group: Group<C>, count: usize, child: impl Fn(usize) -> A)
+where
+    C: Children<Ok = (), Err = ()>,
+    A: Child<C>,
+{
+    group.feed(stream::iter((0..count).map(child))).await;
+    group.await.expect("no child fails");
+}
+
+/// Weights of 1 to 3, a hundred keys, three priorities.
+fn weighted(n: usize) -> Task<Yields> {
+    task(Yields(1)).weight(weight(n))
+}
+
+fn weight(n: usize) -> usize {
+    1 + n % 3
+}
+
+fn keyed(n: usize) -> Task<Yields> {
+    task(Yields(1)).key(n % KEYS)
+}
+
+fn prioritized(n: usize) -> Task<Yields> {
+    task(Yields(1)).priority((n % 3) as i32)
+}
+
+const KEYS: usize = 100;
+const EACH_KEY: usize = 2;
+
+/// Takes the results of a peer's stream.
+async fn drain(mut results: impl Stream<Item = Result<(), ()>> + Unpin) {
+    while let Some(result) = results.next().await {
+        result.expect("no child fails");
+    }
 }
 
 /// Queues children with handles of their own, and drops the handles.
@@ -175,6 +225,34 @@ async fn buffered(limit: usize, count: usize, yields: usize) {
     let mut results = children.buffered_unordered(limit);
     while let Some(result) = results.next().await {
         result.expect("no child fails");
+    }
+}
+
+/// Children of which the eleventh fails, as in the benchmark `limit64/error`.
+async fn failing(index: usize) -> Result<(), usize> {
+    if index == 10 {
+        return Err(index);
+    }
+    Yields(1).await.map_err(|()| index)
+}
+
+const CHILDREN: usize = 100_000;
+
+/// Runs groups until their first error, one after the other.
+async fn first_errors(groups: usize) {
+    for _ in 0..groups {
+        let mut group = Group::unboxed().with_limit(LIMIT);
+        group.feed(stream::iter((0..CHILDREN).map(failing))).await;
+        assert_eq!(group.await, Err(10));
+    }
+}
+
+/// The same with the fastest peer.
+async fn first_errors_of_a_peer(runs: usize) {
+    for _ in 0..runs {
+        let children = stream::iter((0..CHILDREN).map(|index| Ok(failing(index))));
+        let done = children.try_for_each_concurrent(LIMIT, |child| child);
+        assert_eq!(done.await, Err(10));
     }
 }
 
@@ -274,8 +352,8 @@ fn main() {
         "go, no limit" => block_on(go(Group::unboxed(), count)),
         "go, limit 1" => block_on(go(Group::unboxed().with_limit(1), count)),
         "feed" => block_on(feed(group(), count)),
-        "results" => block_on(results(group(), count, false)),
-        "results in order" => block_on(results(group(), count, true)),
+        "results" => block_on(results(group(), count, false, 0)),
+        "results in order" => block_on(results(group(), count, true, 0)),
         "queue" => block_on(queue(group(), count)),
         "go, boxed" => block_on(go(Group::new().with_limit(LIMIT), count)),
         "go, token asked for" => block_on(with(group(), count, |group| group.token().clone())),
@@ -293,6 +371,52 @@ fn main() {
         }
         "queue, a handle made" => block_on(with_queue(group(), count)),
         "queue, a weight of 2" => block_on(tasks(group(), count, |child| child.weight(2))),
+        "results, read ahead" => block_on(results(group(), count, false, LIMIT)),
+        "queue, no limit" => block_on(queue(Group::unboxed(), count)),
+        "queue, a queue limit" => block_on(queue(group().with_queue_limit(count), count)),
+        "queue, a key limit, no keys" => block_on(queue(group().with_key_limit(2), count)),
+        "queue, a key" => {
+            block_on(numbered(group().with_key_limit(EACH_KEY), count, keyed));
+        }
+        "queue, a key, no limit by key" => block_on(numbered(group(), count, keyed)),
+        "queue, a key of its own" => {
+            let group = group().with_key_limit(EACH_KEY);
+            block_on(numbered(group, count, |n| task(Yields(1)).key(n)));
+        }
+        "queue, a key of its own, unique" => {
+            block_on(numbered(group(), count, |n| task(Yields(1)).key(n).unique()));
+        }
+        "queue, a gate" => {
+            let gate = |_: &Ask<'_>| std::future::ready(());
+            block_on(queue(group().with_gate(gate), count));
+        }
+        "queue, a semaphore" => {
+            let permits = Arc::new(errgroup::Semaphore::new(LIMIT));
+            block_on(queue(Group::unboxed().with_semaphore(permits), count));
+        }
+        "queue, weights" => block_on(numbered(group(), count, weighted)),
+        "feed, weights" => block_on(fed_numbered(group(), count, weighted)),
+        "queue, priorities" => block_on(numbered(group(), count, prioritized)),
+        "feed, keys" => {
+            block_on(fed_numbered(group().with_key_limit(EACH_KEY), count, keyed));
+        }
+        "future-queue" => {
+            let children = (0..count).map(|_| (1, |_| Yields(1)));
+            block_on(drain(stream::iter(children).future_queue(LIMIT)));
+        }
+        "future-queue, weights" => {
+            let children = (0..count).map(|n| (weight(n), |_| Yields(1)));
+            block_on(drain(stream::iter(children).future_queue(LIMIT)));
+        }
+        "buffer-unordered-weighted, weights" => {
+            let children = (0..count).map(|n| (weight(n), Yields(1)));
+            block_on(drain(stream::iter(children).buffer_unordered_weighted(LIMIT)));
+        }
+        "future-queue, keys" => {
+            let children = (0..count).map(|n| (1, Some(n % KEYS), |_| Yields(1)));
+            let groups = (0..KEYS).map(|key| (key, EACH_KEY));
+            block_on(drain(stream::iter(children).future_queue_grouped(LIMIT, groups)));
+        }
         "queue, until the stop" => block_on(tasks(group(), count, Task::until_stop)),
         "queue, joinable" => block_on(joinable(Group::unboxed().with_limit(LIMIT), count)),
         "queue, a priority" => block_on(tasks(group(), count, |child| child.priority(1))),
@@ -329,6 +453,8 @@ fn main() {
         "futures-buffered, limit 64, 4 yields" => block_on(buffered(LIMIT, count, 4)),
         "results, limit 1" => block_on(fetched(1, count)),
         "results, limit 64" => block_on(fetched(LIMIT, count)),
+        "first error, limit 64" => block_on(first_errors(count)),
+        "`try_for_each_concurrent`, first error" => block_on(first_errors_of_a_peer(count)),
         "one wake among 1,000" => wakes(
             count,
             |children| {

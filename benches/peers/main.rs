@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
         memory::print_resident(workloads::memory::workload(), contender);
         return Ok(());
     }
-    let counts = counts::count(&args.only);
+    let counts = counts::count("peers", &args.only);
     // Go's program takes most of a minute, and always does all of its workloads.
     let go = if args.quick || !args.only.is_empty() { Figures::default() } else { go::run() };
     let machine = machine::description();

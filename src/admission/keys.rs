@@ -5,7 +5,8 @@
 //! - Of the entries of a key, at most one is in the main queue: the first, in the order of their
 //!   positions, and only if the key has room for it. The others are parked, in the same order. So
 //!   an entry of the main queue lacks at most what all children need, and each step costs a few
-//!   look-ups, whatever the number of keys.
+//!   look-ups, whatever the number of keys. A child takes one when it is queued, one when it is
+//!   admitted, and one when it ends.
 //! - `fed` is the number of queued children that have a key and came of a feed. The group's limit
 //!   bounds them together with the children that run: while it is reached, feeds are parked.
 //! - A key is known while a child of it has room or an entry of it waits. A limit that was set for
@@ -13,10 +14,11 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map;
 #[cfg(not(loom))]
 use alloc::vec::Vec;
 
-use super::queue::{Entry, Obstacle, Position, QueuedChild, Request, WaitQueue};
+use super::queue::{Entry, MainQueue, Obstacle, Position, QueuedChild, Request, WaitQueue};
 use crate::key::Key;
 #[cfg(not(loom))]
 use crate::snapshot::KeySnapshot;
@@ -43,24 +45,20 @@ struct KeyState {
     occupied: usize,
     /// The room that they take.
     weight: u128,
-    waiting: Option<Box<Waiting>>,
-}
-
-/// The entries of a key.
-#[derive(Default)]
-struct Waiting {
-    /// The position of the one in the main queue.
+    /// The position of its entry in the main queue.
     head: Option<Position>,
-    parked: BTreeMap<Position, Entry>,
+    /// The other entries. Most keys have none, and there may be a million keys.
+    #[allow(clippy::box_collection)]
+    parked: Option<Box<BTreeMap<Position, Entry>>>,
 }
 
-// === impl Keys, KeyState, Waiting ===
+// === impl Keys, KeyState ===
 
 impl Keys {
     #[cfg(test)]
     pub(super) fn parked(&self) -> impl Iterator<Item = (Position, &Entry)> + Clone {
-        let waiting = self.used.values().filter_map(|state| state.waiting.as_deref());
-        let parked = waiting.flat_map(|waiting| &waiting.parked).chain(&self.held);
+        let parked = self.used.values().filter_map(|state| state.parked.as_deref());
+        let parked = parked.flatten().chain(&self.held);
         parked.map(|(position, entry)| (*position, entry))
     }
 
@@ -71,7 +69,7 @@ impl Keys {
 
 impl KeyState {
     fn is_unused(&self) -> bool {
-        self.occupied == 0 && self.waiting.is_none()
+        self.occupied == 0 && self.head.is_none() && self.parked.is_none()
     }
 
     fn fits(&self, limit: Option<usize>, weight: usize, unique: bool) -> bool {
@@ -87,13 +85,37 @@ impl KeyState {
                     || self.weight + weight as u128 <= limit as u128)
         })
     }
-}
 
-impl Waiting {
     /// Returns the position of the first entry.
     fn first(&self) -> Option<Position> {
-        let parked = self.parked.first_key_value().map(|(position, _)| *position);
-        self.head.into_iter().chain(parked).min()
+        let parked = self.parked.as_ref().and_then(|parked| parked.first_key_value());
+        self.head.into_iter().chain(parked.map(|(position, _)| *position)).min()
+    }
+
+    /// Restores the invariants of a key; `parked` counts the entries that are parked.
+    fn refresh(&mut self, limit: Option<usize>, main: &mut MainQueue, parked: &mut usize) {
+        if let Some(head) = self.head {
+            let fits = |entry: &Entry| self.fits(limit, entry.weight(), entry.is_unique());
+            if self.first() != Some(head) || !main.get(head).is_some_and(fits) {
+                self.head = None;
+                if let Some(entry) = main.take(head) {
+                    self.parked.get_or_insert_default().insert(head, entry);
+                    *parked += 1;
+                }
+            }
+        }
+        if self.head.is_some() {
+            return;
+        }
+        let Some(mut waiting) = self.parked.take() else { return };
+        let fits = |entry: &Entry| self.fits(limit, entry.weight(), entry.is_unique());
+        let first = waiting.first_entry().filter(|first| fits(first.get()));
+        if let Some((position, entry)) = first.map(|first| first.remove_entry()) {
+            self.head = Some(position);
+            main.restore(position, entry);
+            *parked -= 1;
+        }
+        self.parked = Some(waiting).filter(|waiting| !waiting.is_empty());
     }
 }
 
@@ -111,7 +133,7 @@ impl WaitQueue {
         } else {
             keys.own_limits.insert(key.clone(), limit);
         }
-        self.refresh(key);
+        self.change(key, |_, _, _| {});
     }
 
     /// Returns `true` if a child of that key runs or waits.
@@ -127,8 +149,7 @@ impl WaitQueue {
             (Some(key), Some(keys)) => {
                 let (limit, unused) = (keys.limit(key), KeyState::default());
                 let state = keys.used.get(key).unwrap_or(&unused);
-                let first = state.waiting.as_ref().and_then(|waiting| waiting.first());
-                first.is_none_or(|first| position < first)
+                state.first().is_none_or(|first| position < first)
                     && state.fits(limit, request.weight, request.unique)
             }
             _ => true,
@@ -153,9 +174,8 @@ impl WaitQueue {
     ) -> impl Iterator<Item = (Position, &Entry, Obstacle)> {
         let keys = self.keys.iter().filter(|_| self.parked > 0);
         keys.flat_map(move |keys| {
-            let waiting = keys.used.values().take(INSPECTED_KEYS);
-            let waiting = waiting.filter_map(|state| state.waiting.as_deref());
-            let parked = waiting.flat_map(|waiting| &waiting.parked).take(most);
+            let parked = keys.used.values().take(INSPECTED_KEYS);
+            let parked = parked.filter_map(|state| state.parked.as_deref()).flatten().take(most);
             let parked = parked.map(|(position, entry)| (*position, entry, Obstacle::Key));
             let held = keys.held.iter().take(most);
             parked.chain(held.map(|(position, entry)| (*position, entry, Obstacle::Feeds)))
@@ -168,7 +188,7 @@ impl WaitQueue {
         let keys = self.keys.iter().filter(|_| self.parked > 0);
         let used = keys.flat_map(|keys| keys.used.iter().map(move |used| (keys, used)));
         let waiting = used.take(INSPECTED_KEYS).filter_map(|(keys, (key, state))| {
-            let waiting = state.waiting.as_ref()?.parked.len();
+            let waiting = state.parked.as_ref()?.len();
             let room = usize::try_from(state.weight).unwrap_or(usize::MAX);
             let of = KeySnapshot { key: key.clone(), limit: keys.limit(key), room, waiting };
             (waiting > 0).then_some(of)
@@ -178,57 +198,76 @@ impl WaitQueue {
 
     /// Takes the room of a key for a child, which is in the queue no longer, if it was.
     pub(crate) fn take_key(&mut self, position: Option<Position>, key: &Key, weight: usize) {
-        let used = &mut self.keys.get_or_insert_default().used;
-        let state = match used.get_mut(key) {
-            Some(state) => state,
-            None => used.entry(key.clone()).or_default(),
-        };
+        let keys = self.keys.get_or_insert_default();
+        let limit = keys.limit(key);
+        let state = keys.used.entry(key.clone()).or_default();
         state.occupied += 1;
         state.weight += weight as u128;
-        if let Some(waiting) = &mut state.waiting {
-            waiting.head = waiting.head.filter(|head| Some(*head) != position);
-            self.refresh(key);
-        }
+        state.head = state.head.filter(|head| Some(*head) != position);
+        state.refresh(limit, &mut self.main, &mut self.parked);
     }
 
     /// Frees the room of a child.
     pub(crate) fn free_key(&mut self, key: &Key, weight: usize) {
-        let Some(state) = self.keys.as_mut().and_then(|keys| keys.used.get_mut(key)) else {
-            return;
-        };
-        state.occupied -= 1;
-        state.weight -= weight as u128;
-        if state.occupied == 0 || state.waiting.is_some() {
-            self.refresh(key);
-        }
+        self.change(key, |state, _, _| {
+            state.occupied -= 1;
+            state.weight -= weight as u128;
+        });
     }
 
     /// Adds an entry that has a key.
     pub(super) fn park(&mut self, position: Position, entry: Entry, key: &Key) {
-        let used = &mut self.keys.get_or_insert_default().used;
-        let state = match used.get_mut(key) {
-            Some(state) => state,
-            None => used.entry(key.clone()).or_default(),
-        };
-        state.waiting.get_or_insert_default().parked.insert(position, entry);
+        let keys = self.keys.get_or_insert_default();
+        let limit = keys.limit(key);
+        let state = keys.used.entry(key.clone()).or_default();
+        let first = state.first();
+        if first.is_none() && state.fits(limit, entry.weight(), entry.is_unique()) {
+            state.head = Some(position);
+            self.main.insert(position, entry);
+            return;
+        }
+        state.parked.get_or_insert_default().insert(position, entry);
         self.parked += 1;
-        self.refresh(key);
+        if first.is_some_and(|first| position < first) {
+            state.refresh(limit, &mut self.main, &mut self.parked);
+        }
     }
 
     /// Takes out an entry that has a key.
     pub(super) fn take_keyed(&mut self, position: Position, key: &Key) -> Option<Entry> {
-        let state = self.keys.as_mut()?.used.get_mut(key)?;
-        let waiting = state.waiting.as_mut()?;
-        let entry = if waiting.head == Some(position) {
-            waiting.head = None;
-            self.take(position)
-        } else {
-            let entry = waiting.parked.remove(&position);
-            self.parked -= usize::from(entry.is_some());
+        self.change(key, |state, main, parked| {
+            if state.head == Some(position) {
+                state.head = None;
+                return main.take(position);
+            }
+            let waiting = state.parked.as_mut()?;
+            let entry = waiting.remove(&position);
+            *parked -= usize::from(entry.is_some());
+            if waiting.is_empty() {
+                state.parked = None;
+            }
             entry
+        })?
+    }
+
+    /// Changes the state of a key, if it is known, and restores its invariants.
+    fn change<R>(
+        &mut self,
+        key: &Key,
+        change: impl FnOnce(&mut KeyState, &mut MainQueue, &mut usize) -> R,
+    ) -> Option<R> {
+        let keys = self.keys.as_mut()?;
+        let limit = keys.limit(key);
+        let btree_map::Entry::Occupied(mut used) = keys.used.entry(key.clone()) else {
+            return None;
         };
-        self.refresh(key);
-        entry
+        let state = used.get_mut();
+        let changed = change(state, &mut self.main, &mut self.parked);
+        state.refresh(limit, &mut self.main, &mut self.parked);
+        if state.is_unused() {
+            used.remove();
+        }
+        Some(changed)
     }
 
     /// Returns how many children of feeds are queued behind their keys.
@@ -253,7 +292,7 @@ impl WaitQueue {
     /// Parks the head, which is a feed.
     pub(crate) fn hold_head(&mut self) {
         let head = self.first().map(|(position, _)| position);
-        if let Some((position, feed)) = head.and_then(|head| Some((head, self.take(head)?))) {
+        if let Some((position, feed)) = head.and_then(|head| Some((head, self.main.take(head)?))) {
             self.keys.get_or_insert_default().held.insert(position, feed);
             self.parked += 1;
         }
@@ -267,7 +306,7 @@ impl WaitQueue {
     pub(crate) fn release_held(&mut self) {
         let held = self.keys.as_mut().and_then(|keys| keys.held.pop_first());
         self.parked -= usize::from(held.is_some());
-        self.others.extend(held);
+        held.into_iter().for_each(|(position, feed)| self.main.restore(position, feed));
     }
 
     /// Takes out a feed that is parked.
@@ -277,41 +316,13 @@ impl WaitQueue {
         held
     }
 
-    /// Restores the invariants of a key.
-    fn refresh(&mut self, key: &Key) {
-        let Self { keys: Some(keys), others, parked, .. } = self else { return };
-        let limit = keys.limit(key);
-        let Some(state) = keys.used.get_mut(key) else { return };
-        if let Some(mut waiting) = state.waiting.take() {
-            let fits = |entry: &Entry| state.fits(limit, entry.weight(), entry.is_unique());
-            let keeps_head =
-                |head| waiting.first() == Some(head) && others.get(&head).is_some_and(fits);
-            if let Some(head) = waiting.head.filter(|head| !keeps_head(*head)) {
-                waiting.head = None;
-                waiting.parked.extend(others.remove(&head).map(|entry| (head, entry)));
-                *parked += 1;
-            }
-            if waiting.head.is_none() {
-                let first = waiting.parked.first_entry().filter(|first| fits(first.get()));
-                if let Some((position, entry)) = first.map(|first| first.remove_entry()) {
-                    waiting.head = Some(position);
-                    others.insert(position, entry);
-                    *parked -= 1;
-                }
-            }
-            state.waiting = waiting.first().map(|_| waiting);
-        }
-        if state.is_unused() {
-            keys.used.remove(key);
-        }
-    }
-
     /// Moves all parked entries into the main queue, to be dropped, and forgets the keys: the group
     /// has stopped.
     pub(crate) fn drop_keys(&mut self) {
         self.parked = 0;
         let Some(keys) = self.keys.take() else { return };
-        let waiting = keys.used.into_values().filter_map(|state| state.waiting);
-        self.others.extend(waiting.flat_map(|waiting| waiting.parked).chain(keys.held));
+        let parked = keys.used.into_values().filter_map(|state| state.parked);
+        let parked = parked.flat_map(|parked| *parked).chain(keys.held);
+        parked.for_each(|(position, entry)| self.main.restore(position, entry));
     }
 }

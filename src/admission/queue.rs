@@ -63,18 +63,23 @@ pub(crate) enum Entry {
 /// them by. So are feeds that wait for their children's keys.
 #[derive(Default)]
 pub(crate) struct WaitQueue {
-    /// The entries of priority 0, as most are, by their arrival.
-    plain: SparseQueue<Entry>,
-    /// The entries of other priorities, those that have a key, and those that have come back to
-    /// their position.
-    pub(super) others: BTreeMap<Position, Entry>,
-    arrivals: u64,
+    pub(super) main: MainQueue,
     /// How many entries hold the group open: all but queued daemons.
     binding: usize,
     /// How many entries are parked.
     pub(super) parked: usize,
     /// Made for the first key.
     pub(super) keys: Option<Box<Keys>>,
+}
+
+/// The entries that are not parked.
+#[derive(Default)]
+pub(super) struct MainQueue {
+    /// The entries of priority 0, as most are, by their arrival.
+    plain: SparseQueue<Entry>,
+    /// The entries of other priorities, and those that have come back to their position.
+    others: BTreeMap<Position, Entry>,
+    arrivals: u64,
 }
 
 /// What an entry waits for, beside the entries before it.
@@ -188,7 +193,7 @@ impl WaitQueue {
     /// Returns `true` if there is an entry that lacks nothing but the group's room, or a permit.
     #[inline]
     pub(crate) fn has_head(&self) -> bool {
-        !self.plain.is_empty() || !self.others.is_empty()
+        !self.main.is_empty()
     }
 
     /// Returns `true` if nothing but daemons is queued.
@@ -199,8 +204,8 @@ impl WaitQueue {
     /// Returns the position behind all others of that priority.
     #[inline]
     pub(crate) fn next_position(&mut self, priority: i32) -> Position {
-        self.arrivals += 1;
-        Position { priority, arrival: self.arrivals }
+        self.main.arrivals += 1;
+        Position { priority, arrival: self.main.arrivals }
     }
 
     /// Returns `true` if no entry comes before that position, but parked ones.
@@ -211,21 +216,13 @@ impl WaitQueue {
 
     #[inline]
     pub(crate) fn first(&self) -> Option<(Position, &Entry)> {
-        let plain = self.plain.first();
-        let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
-        if self.others.is_empty() {
-            return plain;
-        }
-        let other = self.others.first_key_value().map(|(position, entry)| (*position, entry));
-        plain.into_iter().chain(other).min_by_key(|(position, _)| *position)
+        self.main.first()
     }
 
     /// Returns the first entries, as many as `most`, in the order of their positions. Looks at no
     /// more than some thousand keys.
     pub(crate) fn inspect(&self, most: usize) -> Vec<(Position, &Entry, Obstacle)> {
-        let plain = self.plain.iter();
-        let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
-        let others = self.others.iter().map(|(position, entry)| (*position, entry));
+        let (plain, others) = self.main.iter();
         let unobstructed = plain.take(most).chain(others.take(most));
         let unobstructed = unobstructed.map(|(at, entry)| (at, entry, Obstacle::Nothing));
         let mut entries: Vec<_> = unobstructed.chain(self.inspect_parked(most)).collect();
@@ -238,7 +235,7 @@ impl WaitQueue {
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(Position, Entry)> {
         let (position, _) = self.first()?;
-        let entry = self.take(position)?;
+        let entry = self.main.take(position)?;
         self.binding -= usize::from(entry.is_binding());
         Some((position, entry))
     }
@@ -249,23 +246,70 @@ impl WaitQueue {
         self.binding += usize::from(entry.is_binding());
         if let Some(key) = key {
             self.park(position, entry, key);
-        } else if position == (Position { priority: 0, arrival: self.arrivals }) {
-            self.plain.push(position.arrival, entry);
         } else {
-            self.others.insert(position, entry);
+            self.main.insert(position, entry);
         }
     }
 
     pub(crate) fn remove(&mut self, position: Position, key: Option<&Key>) -> Option<Entry> {
         let entry = match key {
-            None => self.take(position).or_else(|| self.take_held(position)),
+            None => self.main.take(position).or_else(|| self.take_held(position)),
             Some(key) => self.take_keyed(position, key),
         }?;
         self.binding -= usize::from(entry.is_binding());
         Some(entry)
     }
+}
 
-    /// Takes out an entry that is not parked. (No two entries have the same arrival.)
+// === impl MainQueue ===
+
+impl MainQueue {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.others.is_empty()
+    }
+
+    #[inline]
+    fn first(&self) -> Option<(Position, &Entry)> {
+        let plain = self.plain.first();
+        let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
+        if self.others.is_empty() {
+            return plain;
+        }
+        let other = self.others.first_key_value().map(|(position, entry)| (*position, entry));
+        plain.into_iter().chain(other).min_by_key(|(position, _)| *position)
+    }
+
+    /// Returns the entries of both parts, each in the order of their positions.
+    fn iter(
+        &self,
+    ) -> (impl Iterator<Item = (Position, &Entry)>, impl Iterator<Item = (Position, &Entry)>) {
+        let plain = self.plain.iter();
+        let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
+        (plain, self.others.iter().map(|(position, entry)| (*position, entry)))
+    }
+
+    pub(super) fn get(&self, position: Position) -> Option<&Entry> {
+        let other = if self.others.is_empty() { None } else { self.others.get(&position) };
+        other.or_else(|| self.plain.get(position.arrival))
+    }
+
+    /// Adds an entry, mostly behind all others of its priority.
+    #[inline]
+    pub(super) fn insert(&mut self, position: Position, entry: Entry) {
+        if position == (Position { priority: 0, arrival: self.arrivals }) {
+            self.plain.push(position.arrival, entry);
+        } else {
+            self.restore(position, entry);
+        }
+    }
+
+    /// Adds an entry that comes back to its position.
+    pub(super) fn restore(&mut self, position: Position, entry: Entry) {
+        self.others.insert(position, entry);
+    }
+
+    /// Takes out an entry. (No two of them have the same arrival.)
     #[inline]
     pub(super) fn take(&mut self, position: Position) -> Option<Entry> {
         if !self.others.is_empty() {
@@ -282,9 +326,7 @@ impl WaitQueue {
     /// Calls `visit` with the entries, in the order of their positions, and checks the numbers;
     /// `len` is how many entries there are.
     pub(super) fn check(&self, len: usize, mut visit: impl FnMut(Position, &Entry)) {
-        let plain = self.plain.iter();
-        let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
-        let others = self.others.iter().map(|(position, entry)| (*position, entry));
+        let (plain, others) = self.main.iter();
         let parked = self.keys.iter().flat_map(|keys| keys.parked());
         assert_eq!(parked.clone().count(), self.parked);
         let all: alloc::vec::Vec<_> = plain.chain(others).chain(parked).collect();

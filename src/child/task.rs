@@ -109,6 +109,11 @@ impl<F> Task<F> {
     /// of weight 1. If the child is heavier and does not fit, it is queued at the position of the
     /// `feed`, with priority 0 or its own, whichever is higher.
     ///
+    /// # Cost
+    ///
+    /// A child with a weight other than 1 takes about 1,900 instructions more than one without
+    /// options.
+    ///
     /// # Examples
     ///
     /// ```
@@ -129,6 +134,11 @@ impl<F> Task<F> {
     ///
     /// Among the children and callers that wait, a higher priority is admitted first. Among equals,
     /// the first to come is.
+    ///
+    /// # Cost
+    ///
+    /// A child with a priority other than 0 takes about 2,800 instructions more than one without
+    /// options if it waits among thousands. The number grows with the logarithm of how many wait.
     ///
     /// # Examples
     ///
@@ -206,10 +216,11 @@ impl<F> Task<F> {
     /// Among all that their keys have room for, it is the same order. When the first of these lacks
     /// room in the group, the room that becomes free is kept for it.
     ///
-    /// # Costs
+    /// # Cost
     ///
-    /// A key costs memory while a child of it runs or waits. The time to admit a child grows with
-    /// the logarithm of the number of such keys.
+    /// A child that is the only one of its key takes about 5,000 instructions more than one without
+    /// options if there are 10,000 other keys. The number grows with the logarithm of how many keys
+    /// have children that run or wait. A key costs memory as long as it has such children.
     ///
     /// # Hazards
     ///
@@ -243,6 +254,10 @@ impl<F> Task<F> {
     /// [`queue`](crate::Group::queue) let it wait until the others have ended, as if its key had a
     /// limit of 1. It does not keep later children of its key from running beside it, unless they
     /// are unique too. Without a key it has no effect.
+    ///
+    /// # Cost
+    ///
+    /// No more than its key.
     ///
     /// # Examples
     ///
@@ -279,6 +294,11 @@ impl<F> Task<F> {
     /// A child of [`Group::on`](crate::Group::on) is told by that poll of the group, and is gone at
     /// its own next poll, without being polled on.
     ///
+    /// # Cost
+    ///
+    /// A child takes about 2,100 instructions more than one without options. The stop takes time
+    /// for each child that it drops.
+    ///
     /// # Panics
     ///
     /// A panic of the child's destructor is treated like any other panic of a child.
@@ -309,7 +329,10 @@ impl<F> Task<F> {
     /// any child's is. The options that were set are kept, and
     /// more can be set afterwards. Dropping the handle changes nothing.
     ///
-    /// It costs one allocation. The first joinable child makes the group share its state, as a
+    /// # Cost
+    ///
+    /// A child takes one allocation, and about 2,800 instructions more than one without options.
+    /// The first joinable child makes the group share its state, as a
     /// [`handle`](crate::Group::handle) does.
     ///
     /// # Examples

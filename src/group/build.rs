@@ -410,6 +410,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// Without it there is no limit.
     ///
+    /// # Cost
+    ///
+    /// None: the limit is a number that is compared with another.
+    ///
     /// # Panics
     ///
     /// Panics if `limit` is 0: no child could ever run.
@@ -445,6 +449,11 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// counted. The child of a `go` that waits [inside a
     /// child](crate::Handle#waiting-inside-a-child) is queued even if the queue is full.
     ///
+    /// # Cost
+    ///
+    /// The group shares its state, as a [`handle`](Self::handle) makes it do: a child takes about
+    /// 1,200 instructions more. The number itself costs a comparison.
+    ///
     /// # Examples
     ///
     /// ```
@@ -468,6 +477,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// Without it there is no such limit, unless [`set_key_limit`](Self::set_key_limit) sets one
     /// for a key. Children without a key are not concerned.
+    ///
+    /// # Cost
+    ///
+    /// The group shares its state, as a [`handle`](Self::handle) makes it do: a child takes about
+    /// 1,200 instructions more, with a key or without one. [`Task::key`](crate::Task::key) says
+    /// what a key costs.
     ///
     /// # Panics
     ///
@@ -554,6 +569,11 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// polled once more, so that the tasks that were woken for them come first. A task that was
     /// woken and is not polled until then has to wait for the next time.
     ///
+    /// # Cost
+    ///
+    /// The group shares its state, as a [`handle`](Self::handle) makes it do: with the permit, a
+    /// child takes about 1,500 instructions more.
+    ///
     /// # Panics
     ///
     /// Panics if the group has accepted a child already, or if a handle was made.
@@ -623,6 +643,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// A guard is dropped after its child, before the child's room is given away; that of a child
     /// of [`Group::on`](crate::Group::on) when the group is told of the child's end. When the group
     /// stops, its next poll drops the future that waits, and guards that no child has.
+    ///
+    /// # Cost
+    ///
+    /// A child takes about 3,400 instructions more, and what `f` and its future take.
     ///
     /// # Panics
     ///

@@ -116,6 +116,10 @@ use crate::util::parent_waker::ParentWaker;
 ///   [`close`](Self::close) wakes them, too.
 /// - An [observer](Self::with_observer) is told in one poll all that has happened since the last.
 ///
+/// An option costs the groups that use it, and no others. The docs of each say how much, in
+/// instructions of a release build for a child that is queued and yields once. Without options such
+/// a child takes about 500. (`benches/instructions/run` counts them.)
+///
 /// # Examples
 ///
 /// ```

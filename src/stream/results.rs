@@ -380,6 +380,10 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// (`StreamExt::buffered` of `futures` is another thing: it runs the futures of a stream. That
     /// is [`feed`](Self::feed) and `in_order` here.)
     ///
+    /// # Cost
+    ///
+    /// A result that waits takes about 600 instructions more than one that is fetched at once.
+    ///
     /// # Panics
     ///
     /// Panics if a child has finished already.

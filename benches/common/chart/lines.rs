@@ -21,18 +21,20 @@ pub(crate) struct Lines {
     pub(crate) lines: Vec<Line>,
 }
 
-const SIZE: (u32, u32) = (1_140, 940);
+const WIDTH: u32 = 1_140;
+const PANEL: u32 = 434;
 const TOP: u32 = 72;
 /// The heights of a panel's title and of a line of the key below it.
 const HEAD: i32 = 24;
 const KEY: i32 = 17;
 const KEYS_WIDTH: i32 = 262;
 
-/// Draws four panels, two by two.
+/// Draws panels, two of them side by side.
 pub(crate) fn lines(title: &str, note: &str, panels: &[Lines]) -> String {
-    picture(SIZE, title, note, |area| {
+    let rows = panels.len().div_ceil(2);
+    picture((WIDTH, TOP + PANEL * rows as u32), title, note, |area| {
         let (_, below) = area.split_vertically(TOP);
-        for (panel, part) in panels.iter().zip(below.split_evenly((2, 2))) {
+        for (panel, part) in panels.iter().zip(below.split_evenly((rows, 2))) {
             draw(&part, panel)?;
         }
         Ok(())
@@ -103,7 +105,9 @@ fn draw(area: &Area<'_>, panel: &Lines) -> Drawn {
 /// second line is dashed.
 fn stroke(name: &str, draw: impl FnOnce(ShapeStyle, bool) -> Drawn) -> Drawn {
     let width = if is_ours(name) { 3 } else { 2 };
-    let dashed = name.contains(" boxed") || name.contains("try_for_each_concurrent");
+    let dashed =
+        [" boxed", "try_for_each_concurrent", "tokio permits", "neither", "queued", "`go` of"];
+    let dashed = dashed.iter().any(|part| name.contains(part));
     draw(colour(name).stroke_width(width), dashed)
 }
 

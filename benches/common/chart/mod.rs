@@ -19,9 +19,20 @@ const FAINT: RGBColor = RGBColor(0x6b, 0x74, 0x80);
 const RULE: RGBColor = RGBColor(0xdd, 0xe1, 0xe6);
 const OURS: RGBColor = RGBColor(0xd9, 0x48, 0x0f);
 
+/// Shades of it, for contenders of ours that share a panel.
+const SHADES: [(&str, RGBColor); 3] = [
+    ("a weight each", RGBColor(0xf0, 0x8c, 0x2e)),
+    ("a priority each", RGBColor(0x8a, 0x2b, 0x06)),
+    ("`go` of a handle", RGBColor(0x8a, 0x2b, 0x06)),
+];
+
 /// The crates of the peers, in muted colours.
-const MUTED: [(&str, RGBColor); 5] = [
+const MUTED: [(&str, RGBColor); 9] = [
     ("futures-buffered", RGBColor(0x8f, 0xa9, 0xc4)),
+    ("futures-bounded", RGBColor(0xc4, 0x9f, 0x8f)),
+    ("future-queue", RGBColor(0xc4, 0x8f, 0xa9)),
+    ("buffer-unordered-weighted", RGBColor(0xd0, 0xa5, 0x8a)),
+    ("unicycle", RGBColor(0x9a, 0xbf, 0xc9)),
     ("futures-concurrency", RGBColor(0x9b, 0xb8, 0xa5)),
     ("futures", RGBColor(0xa7, 0xad, 0xb8)),
     ("tokio", RGBColor(0xb9, 0xa8, 0xc6)),
@@ -30,7 +41,8 @@ const MUTED: [(&str, RGBColor); 5] = [
 
 fn colour(contender: &str) -> RGBColor {
     if is_ours(contender) {
-        return OURS;
+        let shade = SHADES.iter().find(|(part, _)| contender.ends_with(part));
+        return shade.map_or(OURS, |&(_, colour)| colour);
     }
     let muted = MUTED.iter().find(|(name, _)| contender.starts_with(name));
     muted.map_or(FAINT, |&(_, colour)| colour)

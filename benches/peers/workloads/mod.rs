@@ -8,6 +8,7 @@ mod limits;
 mod map;
 pub(crate) mod memory;
 mod mixed;
+mod options;
 mod parallel;
 mod resources;
 mod results;
@@ -36,6 +37,7 @@ pub(crate) fn timed() -> impl Iterator<Item = Workload> {
         tokens::workloads,
         results::workloads,
         resources::workloads,
+        options::workloads,
     ])
     .flat_map(|workloads| workloads())
 }

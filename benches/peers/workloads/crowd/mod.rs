@@ -11,7 +11,7 @@ use crate::common::children::Outcome;
 use crate::common::table::thousands;
 use crate::common::workload::Workload;
 
-pub(crate) use ours::limited;
+pub(crate) use ours::{feed, limited, queue};
 pub(crate) use tasks::{join_set, join_set_with_permits, tracker_with_permits};
 
 /// The description of a workload.

@@ -57,7 +57,7 @@ where
     group.await
 }
 
-async fn feed<C>(mut group: Group<C>, children: impl Iterator<Item: Child<C>>) -> Outcome
+pub(crate) async fn feed<C>(mut group: Group<C>, children: impl Iterator<Item: Child<C>>) -> Outcome
 where
     C: Children<Ok = (), Err = Failure>,
 {
@@ -65,7 +65,10 @@ where
     group.await
 }
 
-async fn queue<C>(mut group: Group<C>, children: impl Iterator<Item: Child<C>>) -> Outcome
+pub(crate) async fn queue<C>(
+    mut group: Group<C>,
+    children: impl Iterator<Item: Child<C>>,
+) -> Outcome
 where
     C: Children<Ok = (), Err = Failure>,
 {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::num::NonZero;
 
+use future_queue::StreamExt as _;
 use futures::future::try_join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use futures_buffered::BufferedTryStreamExt;
@@ -36,6 +37,10 @@ where
         crowd.add("futures-buffered `try_buffered_unordered`", move |children| {
             let children = stream::iter(children.map(Ok));
             block_on(children.try_buffered_unordered(limit).try_collect())
+        });
+        crowd.add("future-queue `future_queue`, `try_collect`", move |children| {
+            let children = children.map(|child| (1, |_| child));
+            block_on(stream::iter(children).future_queue(limit).try_collect())
         });
         crowd.add("futures `try_join_all`, async-lock permits", move |children| {
             let room = async_lock::Semaphore::new(limit);
