@@ -63,17 +63,24 @@ mod overflow;
 mod spawned;
 mod task;
 mod tests;
+mod tokens;
 mod util;
 
 #[allow(dead_code)]
 #[path = "../../src/error.rs"]
 mod error;
 #[allow(dead_code)]
+#[path = "../../src/reason.rs"]
+mod reason;
+#[allow(dead_code)]
 #[path = "../../src/set/mod.rs"]
 mod set;
 #[allow(dead_code)]
 #[path = "../../src/stats.rs"]
 mod stats;
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/token/mod.rs"]
+mod token;
 
 /// What the halves of a spawned child and the state need of the crate's `observe`. No poll is
 /// observed here.
