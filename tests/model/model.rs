@@ -57,7 +57,9 @@ fn rule() -> impl Strategy<Value = Rule> {
     prop_oneof![
         4 => Just(Rule::FirstErr),
         1 => Just(Rule::Collect),
-        2 => Just(Rule::AllErrors),
+        1 => Just(Rule::AllErrors),
+        1 => (0..3_usize).prop_map(Rule::Tolerate),
+        1 => Just(Rule::WithReason),
         1 => Just(Rule::Settle),
         1 => Just(Rule::FirstOk),
         1 => Just(Rule::FirstDone),

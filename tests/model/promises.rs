@@ -828,7 +828,8 @@ impl Model {
         };
         if result.is_err() || !self.is_daemon(id) {
             self.ended.push(Ended { index, result });
-            if let Some(reason) = self.rule.stops(result) {
+            let errors = self.ended.iter().filter(|ended| ended.result.is_err()).count();
+            if let Some(reason) = self.rule.stops(result, errors) {
                 self.stop(reason);
             }
         }

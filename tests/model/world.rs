@@ -664,6 +664,10 @@ impl World {
             }
             match event {
                 Event::Grace => model.grace_begins(),
+                Event::Why(why) => {
+                    // **The policy hears why**: what stopped the group, if anything did.
+                    assert_eq!(why, model.stopped.clone().unwrap_or(Reason::Finished));
+                }
                 Event::Polled(id, stopped) => {
                     assert_eq!(stopped, model.is_stopped());
                     all_gone_are_dropped(model, dropped);
