@@ -287,52 +287,70 @@ impl Group {
     fn stats(&self) -> (usize, usize) {
         let stats = self.state.lock().unwrap().stats();
         assert_eq!((stats.running, stats.queued), (0, 0));
+        assert!(self.waiting.lock().unwrap().is_none(), "it is counted and not dropped");
         (stats.ok, stats.dropped)
     }
 
     /// Waits in a `go`, on a thread. The thread returns `true` if the child was admitted.
     fn go(self: &Arc<Self>) -> thread::JoinHandle<bool> {
         let group = Arc::clone(self);
-        thread::spawn(move || {
-            let (mut key, mut admitted) = (None, None);
-            run(|cx| {
-                let task = cx.waker();
-                let clone = Some(task.clone());
-                let mut poller = Poller { caller: Caller::Handle, task, clone, group: 0 };
-                let answer = group.with(Caller::Handle, |state, effects| {
-                    if state.phase() >= Phase::Closed
-                        || group.token.is_cancelled()
-                        || (key.is_none() && state.refusal(false).is_some())
-                    {
-                        return Acquire::Stopped;
+        thread::spawn(move || group.wait_in_go())
+    }
+
+    /// Waits in a `go`. Returns `true` if the child was admitted.
+    fn wait_in_go(&self) -> bool {
+        let group = self;
+        let (mut key, mut admitted) = (None, None);
+        run(|cx| {
+            let task = cx.waker();
+            let clone = Some(task.clone());
+            let mut poller = Poller { caller: Caller::Handle, task, clone, group: 0 };
+            let answer = group.with(Caller::Handle, |state, effects| {
+                if state.phase() >= Phase::Closed
+                    || group.token.is_cancelled()
+                    || (key.is_none() && state.refusal(false).is_some())
+                {
+                    return Acquire::Stopped;
+                }
+                if let Some(key) = key {
+                    let answer = state.poll_waiter(key, &mut poller);
+                    if answer == Acquire::Ready {
+                        state.fill(key, child(), effects);
                     }
-                    if let Some(key) = key {
-                        let answer = state.poll_waiter(key, &mut poller);
-                        if answer == Acquire::Ready {
-                            state.fill(key, child(), effects);
-                        }
-                        return answer;
-                    }
-                    if state.try_take_room(Request::PLAIN) {
-                        state.admit(child());
-                        return Acquire::Ready;
-                    }
-                    key = state.wait(Request::PLAIN, &mut poller);
-                    Acquire::Pending
-                });
-                drop(poller.clone);
-                admitted = match answer {
-                    Acquire::Ready => Some(true),
-                    Acquire::Stopped => Some(false),
-                    Acquire::Pending | Acquire::NeedsWaker => return Poll::Pending,
-                };
-                Poll::Ready(())
+                    return answer;
+                }
+                if state.try_take_room(Request::PLAIN) {
+                    state.admit(child());
+                    return Acquire::Ready;
+                }
+                key = state.wait(Request::PLAIN, &mut poller);
+                Acquire::Pending
             });
-            if let (Some(key), Some(false)) = (key, admitted) {
-                group.with(Caller::Handle, |state, effects| state.abandon(key, effects));
-            }
-            admitted == Some(true)
-        })
+            drop(poller.clone);
+            admitted = match answer {
+                Acquire::Ready => Some(true),
+                Acquire::Stopped => Some(false),
+                Acquire::Pending | Acquire::NeedsWaker => return Poll::Pending,
+            };
+            Poll::Ready(())
+        });
+        if let (Some(key), Some(false)) = (key, admitted) {
+            group.with(Caller::Handle, |state, effects| state.abandon(key, effects));
+        }
+        admitted == Some(true)
+    }
+
+    /// Polls a `go` once, which has to wait, and drops it.
+    fn leave_go(&self) {
+        let waker = Waker::noop();
+        let mut poller =
+            Poller { caller: Caller::Handle, task: waker, clone: Some(waker.clone()), group: 0 };
+        let key = self.with(Caller::Handle, |state, _| {
+            assert!(!state.try_take_room(Request::PLAIN));
+            state.wait(Request::PLAIN, &mut poller)
+        });
+        let key = key.expect("it has a clone of the waker");
+        self.with(Caller::Handle, |state, effects| state.abandon(key, effects));
     }
 
     /// Queues a child. Returns `true` if it was taken.
@@ -444,6 +462,23 @@ fn a_close_and_a_go_that_waits_for_room() {
 }
 
 #[test]
+fn a_close_and_a_go_of_a_group_that_goes_on() {
+    check(2, || {
+        let group = Owner::new(0);
+        assert!(group.queue());
+        let goes = on_thread(&group, |group| {
+            assert!(!group.wait_in_go());
+            // Only now the group may end.
+            group.set_limit(1);
+        });
+        let close = on_thread(&group, Group::close);
+        assert_eq!(group.run(), 1);
+        goes.join().unwrap();
+        close.join().unwrap();
+    });
+}
+
+#[test]
 fn a_close_and_two_that_queue() {
     check(2, || {
         let group = Owner::new(1);
@@ -490,6 +525,21 @@ fn a_hold_that_goes_and_a_child_that_comes() {
         assert_eq!(group.run(), 1);
         other.join().unwrap();
         adds.join().unwrap();
+    });
+}
+
+#[test]
+fn a_waiter_that_leaves_and_the_end() {
+    check(3, || {
+        let group = Owner::new(0);
+        group.hold();
+        let leaves = on_thread(&group, |group| {
+            group.leave_go();
+        });
+        let release = on_thread(&group, Group::release_hold);
+        assert_eq!(group.run(), 0);
+        leaves.join().unwrap();
+        release.join().unwrap();
     });
 }
 
@@ -589,17 +639,16 @@ fn a_drop_and_two_that_queue() {
 
 #[test]
 fn a_raised_limit_and_a_go_that_waits() {
-    check(2, || {
+    check(3, || {
         let group = Owner::new(0);
         group.hold();
-        let (go, shared) = (group.go(), Arc::clone(&group));
-        let raise = on_thread(&group, |group| group.set_limit(1));
-        let closes = thread::spawn(move || {
-            assert!(go.join().unwrap());
-            shared.close();
+        let goes = on_thread(&group, |group| {
+            assert!(group.wait_in_go());
+            group.close();
         });
+        let raise = on_thread(&group, |group| group.set_limit(1));
         assert_eq!(group.run(), 1);
-        closes.join().unwrap();
+        goes.join().unwrap();
         raise.join().unwrap();
     });
 }
@@ -610,17 +659,16 @@ fn a_limit_that_is_lowered_and_raised_and_a_go() {
         let group = Owner::new(1);
         group.hold();
         assert!(group.queue());
-        let (go, shared) = (group.go(), Arc::clone(&group));
+        let goes = on_thread(&group, |group| {
+            assert!(group.wait_in_go());
+            group.close();
+        });
         let changes = on_thread(&group, |group| {
             group.set_limit(0);
             group.set_limit(1);
         });
-        let closes = thread::spawn(move || {
-            assert!(go.join().unwrap());
-            shared.close();
-        });
         assert_eq!(group.run(), 2);
-        closes.join().unwrap();
+        goes.join().unwrap();
         changes.join().unwrap();
     });
 }
