@@ -2,10 +2,10 @@
 //! it, within a bound on the switches, and every value that a load may see.
 //!
 //! The `ParentWaker`, the `ChildWaker`s and `ReadyBits`, the blocks, the regions, the set, the
-//! `WakeFlag`, the halves of a spawned child, and a joinable child with its handle are the crate's
-//! own sources, and so is the tree of tokens; [`sync`](util::sync) puts loom's atomics and mutex below
-//! them, with an `Arc` and an `AtomicWaker` made of those. Of admission, it is the `State`. What is written again is the
-//! group's loop around the set ([`engine`]), the set's loop around blocks that are in regions
+//! `WakeFlag`, the tree of tokens, the halves of a spawned child, and a joinable child with its
+//! handle are the crate's own sources; [`sync`](util::sync) puts loom's atomics and mutex below
+//! them, with an `Arc` and an `AtomicWaker` made of those. Of admission, it is the `State`. What is
+//! written again is the group's loop around the set ([`engine`]), the set's loop around blocks that are in regions
 //! ([`overflow`]), the spawner's call and the group's wait for spawned children ([`spawned`]), and
 //! the lock around the state and what is done after it is released ([`admission`]). The data that a
 //! child waits for is written and read `Relaxed`, so that a wake-up is good only if it carries it.

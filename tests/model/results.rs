@@ -41,8 +41,8 @@ impl Rule {
     /// The reason of [`WithReason`](Self::WithReason).
     pub const REASON: Reason = Reason::Deadline;
 
-    /// Returns why this result stops the group, or `None` if it does not. There were so many errors,
-    /// this one included.
+    /// Returns why this result stops the group, or `None` if it does not. There were so many
+    /// errors, this one included.
     pub fn stops(self, result: Result<Id, Id>, errors: usize) -> Option<Reason> {
         match (self, result) {
             (Self::WithReason, Err(_)) => Some(Self::REASON),
