@@ -13,8 +13,8 @@
 //!
 //! # What it was seen to find
 //!
-//! `.ci/broken` breaks the sources on purpose, one bug at a time, and expects a test to fail: a wait
-//! that misses its cancel, a close that wakes no waiter, an abort that is forgotten, and others.
+//! `.ci/broken` breaks the sources on purpose, one bug at a time, and expects a test to fail: a
+//! wait that misses its cancel, a close that wakes no waiter, an abort that is forgotten, and others.
 //! Before it was written, each of these changes, made in the sources, failed one test at least:
 //!
 //! - `ParentWaker`: `set` without release, or with the wake-up before the bits are set;
