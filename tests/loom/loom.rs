@@ -8,8 +8,9 @@
 //! written again is the group's loop around the set ([`engine`]), the set's loop around blocks that
 //! are in regions ([`overflow`]), the spawner's call and the group's wait for spawned children
 //! ([`spawned`]), and the lock around the state and what is done after it is released
-//! ([`admission`]). The data that a child waits for is written and read `Relaxed`, so that a wake-up
-//! is good only if it carries it. If a wake-up is lost, all threads are blocked, which loom reports.
+//! ([`admission`]). The data that a child waits for is written and read `Relaxed`, so that a
+//! wake-up is good only if it carries it. If a wake-up is lost, all threads are blocked, which loom
+//! reports.
 //!
 //! # What it was seen to find
 //!
