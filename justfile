@@ -12,6 +12,10 @@ test *filter:
 loom:
     cargo test -p loom-model
 
+# Deliberate bugs, each of which the models of `just loom` must find; `just broken abort` for some.
+broken *names:
+    python3 .ci/broken {{ names }}
+
 # Random schedules against a model of the promises; `just model 20000` for more of them.
 model cases="100":
     PROPTEST_CASES={{ cases }} cargo test --release -p model

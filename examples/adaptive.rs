@@ -115,7 +115,8 @@ async fn ask(server: SocketAddr) -> io::Result<()> {
     stream.read_exact(&mut answer).await
 }
 
-/// Asks again and again, for as long as `time`.
+/// Asks again and again, for as long as `time`. Its end is none too early, so the deadline is no
+/// error.
 async fn ask_adaptively(server: SocketAddr, time: Duration) -> io::Result<Record> {
     let (slot, record) = (Arc::new(OnceLock::new()), Arc::<Mutex<Record>>::default());
     let now = Instant::now();

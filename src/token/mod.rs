@@ -6,7 +6,6 @@ mod node;
 mod run;
 mod wake;
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -20,6 +19,7 @@ pub(crate) use self::wake::wake_all;
 
 use self::node::Node;
 use crate::reason::Reason;
+use crate::util::sync::Arc;
 
 /// The ancestors of a token. Dropped, it may free them, and with them a reason of the user's.
 pub(crate) struct Ancestors(Vec<Arc<Node>>);
@@ -101,7 +101,12 @@ impl CancelToken {
     /// Returns how many references there are: from its clones (this one included), its children,
     /// and the futures that wait for it.
     pub(crate) fn references(&self) -> usize {
-        self.0.references()
+        Node::references(&self.0)
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn children(&self) -> usize {
+        self.0.children()
     }
 
     /// Creates a token that is cancelled when this one is, and that can be cancelled by itself.
@@ -122,7 +127,7 @@ impl CancelToken {
     /// ```
     #[must_use = "a child token that is dropped has no effect"]
     pub fn child(&self) -> Self {
-        Self(self.0.child())
+        Self(Node::child(&self.0))
     }
 
     /// Cancels this token and its descendants with [`Reason::Cancelled`].
@@ -174,7 +179,7 @@ impl CancelToken {
     /// assert_eq!(token.reason().unwrap().to_string(), "disk full");
     /// ```
     pub fn cancel_with(&self, reason: Reason) -> bool {
-        self.0.cancel(reason)
+        Node::cancel(&self.0, reason)
     }
 
     /// Returns `true` if the token is cancelled.
@@ -328,7 +333,7 @@ impl CancelToken {
 
 impl Drop for CancelToken {
     fn drop(&mut self) {
-        self.0.release();
+        Node::release(&self.0);
     }
 }
 

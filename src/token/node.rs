@@ -34,16 +34,15 @@
 //! Under a lock no waker is cloned, woken or dropped, and no reason is dropped. No reference to a
 //! node is dropped unless another one is known to exist.
 
-use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::mem;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::Waker;
 
 use crate::reason::Reason;
 use crate::util::lock::Mutex;
 use crate::util::slab::Slab;
+use crate::util::sync::{Arc, AtomicBool, AtomicUsize, Ordering, Weak};
 use crate::util::task_waker::drop_quietly;
 
 use super::wake::wake_all;
@@ -77,7 +76,7 @@ impl Node {
     fn cancelled(reason: Option<Reason>) -> Arc<Self> {
         let mut node = Arc::<Self>::default();
         if let Some(node) = Arc::get_mut(&mut node) {
-            *node.cancelled.get_mut() = reason.is_some();
+            node.cancelled = AtomicBool::new(reason.is_some());
             node.state.get_mut().reason = reason;
         }
         node
@@ -88,16 +87,16 @@ impl Node {
         Arc::default()
     }
 
-    pub(super) fn child(self: &Arc<Self>) -> Arc<Self> {
-        if self.is_cancelled() {
-            return Self::cancelled(self.reason());
+    pub(super) fn child(this: &Arc<Self>) -> Arc<Self> {
+        if this.is_cancelled() {
+            return Self::cancelled(this.reason());
         }
         // Complete before the parent lists it, since a canceller may find it from then on.
         let mut node = Self::root();
         if let Some(node) = Arc::get_mut(&mut node) {
-            node.state.get_mut().parent = Some(self.clone());
+            node.state.get_mut().parent = Some(this.clone());
         }
-        let mut state = self.state.lock();
+        let mut state = this.state.lock();
         if let Some(reason) = &state.reason {
             let reason = reason.clone();
             drop(state);
@@ -105,11 +104,12 @@ impl Node {
         }
         let key = state.children.insert(Arc::downgrade(&node));
         node.key.store(key, Ordering::Relaxed);
-        self.child_count.store(state.children.len(), Ordering::Relaxed);
-        let tokenless = state.parent.as_ref().filter(|parent| parent.seems_tokenless(0)).cloned();
+        this.child_count.store(state.children.len(), Ordering::Relaxed);
+        let tokenless =
+            state.parent.as_ref().filter(|parent| Self::seems_tokenless(parent, 0)).cloned();
         drop(state);
         if let Some(parent) = tokenless {
-            self.unlink_ancestors(parent);
+            this.unlink_ancestors(parent);
         }
         node
     }
@@ -131,13 +131,19 @@ impl Node {
         self.state.lock().parent.clone()
     }
 
-    pub(super) fn cancel(self: &Arc<Self>, reason: Reason) -> bool {
-        Walk::default().run(self, reason)
+    pub(super) fn cancel(this: &Arc<Self>, reason: Reason) -> bool {
+        Walk::default().run(this, reason)
     }
 
     /// Returns how many tokens and children hold the node.
-    pub(super) fn references(self: &Arc<Self>) -> usize {
-        Arc::strong_count(self)
+    pub(super) fn references(this: &Arc<Self>) -> usize {
+        Arc::strong_count(this)
+    }
+
+    /// Returns how many entries there are of children.
+    #[cfg(loom)]
+    pub(super) fn children(&self) -> usize {
+        self.child_count.load(Ordering::Relaxed)
     }
 
     /// Registers `waker` to be woken when the token is cancelled.
@@ -187,26 +193,27 @@ impl Node {
 
 impl Node {
     /// Returns `true` if all references are those of children, but for `own` of the caller.
-    fn seems_tokenless(self: &Arc<Self>, own: usize) -> bool {
-        Arc::strong_count(self) == self.child_count.load(Ordering::Relaxed) + own
+    fn seems_tokenless(this: &Arc<Self>, own: usize) -> bool {
+        Arc::strong_count(this) == this.child_count.load(Ordering::Relaxed) + own
     }
 
     /// Unlinks the node if the caller's token is the last. The token is about to be dropped, and
     /// still counts.
     #[inline]
-    pub(super) fn release(self: &Arc<Self>) {
+    pub(super) fn release(this: &Arc<Self>) {
         // Most nodes have no children, and need only be freed.
-        if self.child_count.load(Ordering::Relaxed) != 0 && self.seems_tokenless(1) {
-            self.unlink();
+        if this.child_count.load(Ordering::Relaxed) != 0 && Self::seems_tokenless(this, 1) {
+            Self::unlink(this);
         }
     }
 
     /// Unlinks the tokenless ancestors of this node, from its `parent` upwards.
     #[cold]
     fn unlink_ancestors(&self, mut parent: Arc<Self>) {
-        while parent.unlink() {
+        while Self::unlink(&parent) {
             let state = self.state.lock();
-            let Some(next) = state.parent.as_ref().filter(|next| next.seems_tokenless(0)) else {
+            let Some(next) = state.parent.as_ref().filter(|next| Self::seems_tokenless(next, 0))
+            else {
                 break;
             };
             let next = next.clone();
@@ -219,24 +226,29 @@ impl Node {
     ///
     /// The caller holds one reference. Returns `false`, and does nothing, if the node has a token
     /// (or another thread holds a reference just now), or if it or its parent is cancelled.
-    fn unlink(self: &Arc<Self>) -> bool {
+    fn unlink(this: &Arc<Self>) -> bool {
         loop {
-            let mut state = self.state.lock();
-            if state.reason.is_some() || !self.seems_tokenless(1) {
+            let mut state = this.state.lock();
+            if state.reason.is_some() || !Self::seems_tokenless(this, 1) {
                 return false;
             }
             let Some(parent) = state.parent.clone() else {
-                // A root: it can be reached neither from a parent nor by a token.
+                // A root: it can be reached neither from a parent nor by a token. It stays locked
+                // until no child has it as its parent, for a child that looks for its entry.
                 let children = mem::take(&mut state.children);
-                self.child_count.store(0, Ordering::Relaxed);
-                drop(state);
-                for child in children {
+                this.child_count.store(0, Ordering::Relaxed);
+                let mut moved = Vec::new();
+                for entry in children {
                     // A child that is being freed needs no change.
-                    if let Some(child) = child.upgrade() {
-                        let link = child.state.lock().parent.take();
-                        drop(link);
-                    }
+                    let Some(child) = entry.upgrade() else {
+                        continue;
+                    };
+                    let link = child.state.lock().parent.take();
+                    moved.push((child, link));
                 }
+                drop(state);
+                // These may be the last references.
+                drop(moved);
                 return true;
             };
             drop(state);
@@ -246,21 +258,21 @@ impl Node {
                 // A canceller has found this node, or is done with it.
                 return false;
             }
-            let key = self.key.load(Ordering::Relaxed);
-            if !above.children.get(key).is_some_and(|node| ptr::eq(node.as_ptr(), &**self)) {
+            let key = this.key.load(Ordering::Relaxed);
+            if !above.children.get(key).is_some_and(|node| ptr::eq(node.as_ptr(), &**this)) {
                 // The parent was unlinked meanwhile: the node has another by now, or none.
                 continue;
             }
             // Both locks are held until all children have their new parent. So a walk through
             // the tree, or a child that looks for its entry, sees the whole move or none of it.
-            let mut state = self.state.lock();
-            if state.reason.is_some() || !self.seems_tokenless(1) {
+            let mut state = this.state.lock();
+            if state.reason.is_some() || !Self::seems_tokenless(this, 1) {
                 return false;
             }
             let entry = above.children.remove(key);
             let link = state.parent.take();
             let children = mem::take(&mut state.children);
-            self.child_count.store(0, Ordering::Relaxed);
+            this.child_count.store(0, Ordering::Relaxed);
             let mut moved = Vec::new();
             for entry in children {
                 // A child that is being freed has no children, so no walk needs to find it.
@@ -286,7 +298,7 @@ impl Drop for Node {
     /// many, so this loops and does not recurse.
     fn drop(&mut self) {
         let mut node: *const Self = self;
-        let mut key = *self.key.get_mut();
+        let mut key = self.key.load(Ordering::Relaxed);
         let mut parent = self.state.get_mut().parent.take();
         while let Some(above) = parent {
             let mut state = above.state.lock();
@@ -304,7 +316,7 @@ impl Drop for Node {
             let Some(mut above) = Arc::into_inner(above) else {
                 return;
             };
-            key = *above.key.get_mut();
+            key = above.key.load(Ordering::Relaxed);
             // Taken, so that its own drop, at the end of this iteration, has nothing to do.
             parent = above.state.get_mut().parent.take();
         }
@@ -394,25 +406,25 @@ impl Walk {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
     #[test]
     fn missed_tokenless_nodes_are_unlinked_when_their_child_makes_a_child() {
         let root = Node::root();
-        let top = root.child();
-        let middle = top.child();
-        let low = middle.child();
+        let top = Node::child(&root);
+        let middle = Node::child(&top);
+        let low = Node::child(&middle);
         let tokenless = [Arc::downgrade(&top), Arc::downgrade(&middle)];
         // Without `release`: as if, each time, a token on another thread had still counted.
         drop((top, middle));
         assert!(tokenless.iter().all(|node| node.strong_count() == 1));
 
-        let lowest = low.child();
+        let lowest = Node::child(&low);
         assert!(tokenless.iter().all(|node| node.strong_count() == 0));
         assert_eq!(root.child_count.load(Ordering::Relaxed), 1);
-        assert!(root.cancel(Reason::Done));
+        assert!(Node::cancel(&root, Reason::Done));
         assert_eq!(lowest.reason(), Some(Reason::Done));
     }
 }

@@ -6,6 +6,6 @@ pub(crate) use async_lock::{Mutex, MutexGuard};
 #[cfg(feature = "std")]
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
-pub(crate) use alloc::sync::Arc;
+pub(crate) use alloc::sync::{Arc, Weak};
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 pub(crate) use futures_util::task::{ArcWake, AtomicWaker, WakerRef, waker, waker_ref};

@@ -12,8 +12,9 @@ use crate::task::{check, run};
 use crate::util::lock::Mutex;
 use crate::util::sync::{Arc, AtomicUsize, Ordering};
 
-type Child = Pin<Box<Joinable<BoxFuture, usize>>>;
-type BoxFuture = Pin<Box<dyn Future<Output = Result<usize, ()>> + Send>>;
+pub(crate) type Joined = Pin<Box<Joinable<BoxFuture, usize>>>;
+pub(crate) type Handle = ChildHandle<usize>;
+pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = Result<usize, ()>> + Send>>;
 
 /// A queue for one child.
 #[derive(Default)]
@@ -52,7 +53,7 @@ impl Queue {
 
 /// What a child does.
 #[derive(Clone, Copy)]
-enum Does {
+pub(crate) enum Does {
     /// It is done at its first poll.
     Ends,
     /// It wakes itself once.
@@ -61,7 +62,8 @@ enum Does {
     Waits,
 }
 
-fn child(does: Does) -> (Child, ChildHandle<usize>, std::sync::Arc<Queue>) {
+/// Makes a child and its handle.
+pub(crate) fn child(does: Does) -> (Joined, Handle) {
     let mut yields = matches!(does, Does::Yields);
     let future = poll_fn(move |cx| {
         if std::mem::take(&mut yields) {
@@ -71,11 +73,17 @@ fn child(does: Does) -> (Child, ChildHandle<usize>, std::sync::Arc<Queue>) {
         if matches!(does, Does::Waits) { Poll::Pending } else { Poll::Ready(Ok::<usize, ()>(7)) }
     });
     let (child, handle) = Joinable::new(Box::pin(future) as BoxFuture);
-    (Box::pin(child), handle, std::sync::Arc::default())
+    (Box::pin(child), handle)
+}
+
+/// Makes the same, and a queue for it.
+fn child_and_queue(does: Does) -> (Joined, Handle, std::sync::Arc<Queue>) {
+    let (child, handle) = child(does);
+    (child, handle, std::sync::Arc::default())
 }
 
 /// Polls a child to its end.
-fn finish(mut child: Child) {
+fn finish(mut child: Joined) {
     run(|cx| match child.as_mut().poll(cx) {
         Poll::Ready(result) => {
             assert_eq!(result, Ok(()));
@@ -86,7 +94,7 @@ fn finish(mut child: Child) {
 }
 
 /// Waits for a child's end.
-fn join(mut handle: ChildHandle<usize>) -> Result<usize, Lost> {
+pub(crate) fn join(mut handle: Handle) -> Result<usize, Lost> {
     let mut ending = None;
     run(|cx| match Pin::new(&mut handle).poll(cx) {
         Poll::Ready(result) => {
@@ -101,7 +109,7 @@ fn join(mut handle: ChildHandle<usize>) -> Result<usize, Lost> {
 /// A child runs while its handle aborts it and waits for its end.
 fn aborted_while_it_runs(does: Does, may_end: bool) {
     check(3, move || {
-        let (child, handle, queue) = child(does);
+        let (child, handle, queue) = child_and_queue(does);
         assert!(queue.accept(&child) && queue.admit());
         let executor = thread::spawn(move || finish(child));
         handle.abort();
@@ -132,7 +140,7 @@ fn a_child_is_aborted_while_it_begins_to_wait() {
 #[test]
 fn a_handle_waits_while_the_child_ends() {
     check(3, || {
-        let (child, handle, _) = child(Does::Yields);
+        let (child, handle, _) = child_and_queue(Does::Yields);
         let data = Arc::new(AtomicUsize::new(0));
         let executor = {
             let data = Arc::clone(&data);
@@ -151,7 +159,7 @@ fn a_handle_waits_while_the_child_ends() {
 #[test]
 fn a_child_is_aborted_while_its_group_drops_it() {
     check(3, || {
-        let (mut child, handle, queue) = child(Does::Waits);
+        let (mut child, handle, queue) = child_and_queue(Does::Waits);
         assert!(queue.accept(&child) && queue.admit());
         let executor = thread::spawn(move || {
             let waker = futures_util::task::noop_waker();
@@ -167,7 +175,7 @@ fn a_child_is_aborted_while_its_group_drops_it() {
 #[test]
 fn a_child_is_aborted_while_it_leaves_the_queue() {
     check(3, || {
-        let (child, handle, queue) = child(Does::Waits);
+        let (child, handle, queue) = child_and_queue(Does::Waits);
         assert!(queue.accept(&child));
         let group = {
             let queue = std::sync::Arc::clone(&queue);
@@ -189,7 +197,7 @@ fn a_child_is_aborted_while_it_leaves_the_queue() {
 #[test]
 fn a_child_is_aborted_while_it_is_accepted() {
     check(3, || {
-        let (child, handle, queue) = child(Does::Waits);
+        let (child, handle, queue) = child_and_queue(Does::Waits);
         let group = {
             let queue = std::sync::Arc::clone(&queue);
             thread::spawn(move || {
@@ -208,7 +216,7 @@ fn a_child_is_aborted_while_it_is_accepted() {
 #[test]
 fn a_handle_is_dropped_while_the_child_ends() {
     check(3, || {
-        let (child, handle, queue) = child(Does::Waits);
+        let (child, handle, queue) = child_and_queue(Does::Waits);
         assert!(queue.accept(&child) && queue.admit());
         let mut handle = handle.abort_on_drop();
         let executor = thread::spawn(move || finish(child));

@@ -2,18 +2,22 @@
 //! it, within a bound on the switches, and every value that a load may see.
 //!
 //! The `ParentWaker`, the `ChildWaker`s and `ReadyBits`, the blocks, the regions, the set, the
-//! `WakeFlag`, the halves of a spawned child, and a joinable child with its handle are the crate's
-//! own sources; [`sync`](util::sync) puts loom's atomics and mutex below them, with an `Arc` and an
-//! `AtomicWaker` made of those. Of admission, it is the `State`. What is written again is the
-//! group's loop around the set ([`engine`]), the set's loop around blocks that are in regions
-//! ([`overflow`]), the spawner's call and the group's wait for spawned children ([`spawned`]), and
-//! the lock around the state and what is done after it is released ([`admission`]). The data that a
-//! child waits for is written and read `Relaxed`, so that a wake-up is good only if it carries it.
-//! If a wake-up is lost, all threads are blocked, which loom reports.
+//! `WakeFlag`, the tree of tokens, the halves of a spawned child, and a joinable child with its
+//! handle are the crate's own sources; [`sync`](util::sync) puts loom's atomics and mutex below
+//! them, with an `Arc` and an `AtomicWaker` made of those. Of admission, it is the `State`. What is
+//! written again is the group's loop around the set ([`engine`]), the set's loop around blocks that
+//! are in regions ([`overflow`]), the spawner's call and the group's wait for spawned children
+//! ([`spawned`]), and the lock around the state and what is done after it is released
+//! ([`admission`]). The data that a child waits for is written and read `Relaxed`, so that a
+//! wake-up is good only if it carries it. If a wake-up is lost, all threads are blocked, which loom
+//! reports.
 //!
 //! # What it was seen to find
 //!
-//! Each of these changes, made in the sources, failed one test at least:
+//! `.ci/broken` breaks the sources on purpose, one bug at a time, and expects a test to fail: a
+//! wait that misses its cancel, a close that wakes no waiter, an abort that is forgotten, and
+//! others. Before it was written, each of these changes, made in the sources, failed one test at
+//! least:
 //!
 //! - `ParentWaker`: `set` without release, or with the wake-up before the bits are set;
 //!   `begin_poll` without acquire, by a load and a store, without registering the task, or
@@ -63,6 +67,7 @@ mod overflow;
 mod spawned;
 mod task;
 mod tests;
+mod tokens;
 mod util;
 
 #[allow(dead_code)]
@@ -72,11 +77,17 @@ mod error;
 #[path = "../../src/key.rs"]
 mod key;
 #[allow(dead_code)]
+#[path = "../../src/reason.rs"]
+mod reason;
+#[allow(dead_code)]
 #[path = "../../src/set/mod.rs"]
 mod set;
 #[allow(dead_code)]
 #[path = "../../src/stats.rs"]
 mod stats;
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/token/mod.rs"]
+mod token;
 
 /// What the halves of a spawned child and the state need of the crate's `observe`. No poll is
 /// observed here.

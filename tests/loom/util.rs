@@ -1,5 +1,6 @@
 //! The crate's `util`, with the model's own [`sync`] below it.
 
+mod arc;
 #[allow(dead_code)]
 #[path = "../../src/util/lock.rs"]
 pub(crate) mod lock;

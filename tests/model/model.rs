@@ -1,5 +1,5 @@
 //! Random schedules of whole groups, checked against what a group promises; those of the admission
-//! state alone are in `state/`. There are two kinds of worlds.
+//! state alone are in `state/`. There are three kinds of worlds.
 //!
 //! [`world`]: one group, against [`promises`]. The model says in plain code what has to come of
 //! each step. The world takes the same steps with a real group, its children, and those that
@@ -10,6 +10,8 @@
 //! which of several waiters the semaphore gives a permit to. So the group is the only one that
 //! waits for permits, and it has too few children to let go of one for the others.
 //!
+//! [`joined`]: one group of joinable children, whose handles abort some.
+//!
 //! [`sharing`]: several groups and other tasks with one semaphore, each polled only when it was
 //! woken. Nothing says in advance which of them gets a permit, so the world checks what holds
 //! whichever does: no permit is lost, and no task sleeps over one.
@@ -18,6 +20,7 @@
 #[path = "../it/common.rs"]
 #[allow(dead_code)]
 mod common;
+mod joined;
 mod promises;
 mod puppet;
 mod results;
@@ -54,7 +57,9 @@ fn rule() -> impl Strategy<Value = Rule> {
     prop_oneof![
         4 => Just(Rule::FirstErr),
         1 => Just(Rule::Collect),
-        2 => Just(Rule::AllErrors),
+        1 => Just(Rule::AllErrors),
+        1 => (0..3_usize).prop_map(Rule::Tolerate),
+        1 => Just(Rule::WithReason),
         1 => Just(Rule::Settle),
         1 => Just(Rule::FirstOk),
         1 => Just(Rule::FirstDone),
@@ -63,11 +68,15 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 fn plan() -> impl Strategy<Value = Plan> {
     let permits = prop::option::weighted(0.3, 1..4_usize);
-    (limit(), rule(), any::<bool>(), permits).prop_map(|(limit, rule, grace, permits)| Plan {
+    let queue_limit = prop::option::weighted(0.2, 0..4_usize);
+    let plan = (limit(), rule(), any::<bool>(), permits, queue_limit, prop::bool::weighted(0.2));
+    plan.prop_map(|(limit, rule, grace, permits, queue_limit, drops)| Plan {
         limit,
         rule,
         grace,
         permits,
+        queue_limit,
+        drops,
     })
 }
 
@@ -173,6 +182,22 @@ proptest! {
             .prop_flat_map(|plans| (Just(plans.clone()), sharing::steps(plans.len()))),
     ) {
         let mut world = sharing::World::new(permits, &plans);
+        for step in &steps {
+            world.step(step);
+        }
+        world.end();
+    }
+}
+
+proptest! {
+    #![proptest_config(settings(1000))]
+
+    #[test]
+    fn a_handle_of_one_child_is_told_how_it_ends(
+        plan in joined::plan(),
+        steps in prop::collection::vec(joined::step(), 1..60),
+    ) {
+        let mut world = joined::World::new(&plan);
         for step in &steps {
             world.step(step);
         }

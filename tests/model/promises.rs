@@ -130,6 +130,10 @@ pub struct Model {
     pub waited_for_permit: bool,
     pub rule: Rule,
     pub grace: Grace,
+    /// How many children may be in the queue.
+    pub queue_limit: Option<usize>,
+    /// All children end with the stop.
+    pub drops: bool,
     pub places: Vec<Place>,
     pub traits: Vec<Traits>,
     /// The queued children and the waiters.
@@ -492,6 +496,10 @@ impl Model {
             self.set(id, Place::Gone);
             self.process_queue();
             Err(if self.finished { TryGoError::Closed(()) } else { refused })
+        } else if self.is_queue_full(self.traits[id]) {
+            self.set(id, Place::Gone);
+            self.process_queue();
+            Err(TryGoError::AtLimit(()))
         } else {
             self.set(id, Place::Queued);
             let rank = self.rank(self.traits[id].priority);
@@ -499,6 +507,12 @@ impl Model {
             self.process_queue();
             Ok(())
         }
+    }
+
+    /// **A bounded queue** takes a child that starts at once, and no other if it is full.
+    fn is_queue_full(&self, traits: Traits) -> bool {
+        let is_full = self.queue_limit.is_some_and(|limit| self.queued() >= limit);
+        is_full && !self.admits_newcomer(traits)
     }
 
     pub fn reserve(&mut self) -> Ticket {
@@ -814,7 +828,8 @@ impl Model {
         };
         if result.is_err() || !self.is_daemon(id) {
             self.ended.push(Ended { index, result });
-            if let Some(reason) = self.rule.stops(result) {
+            let errors = self.ended.iter().filter(|ended| ended.result.is_err()).count();
+            if let Some(reason) = self.rule.stops(result, errors) {
                 self.stop(reason);
             }
         }
@@ -902,7 +917,7 @@ impl Model {
     /// **A child that ends with the stop** is polled no more after it.
     pub fn ends_with_stop(&self, id: Id) -> bool {
         let runs = matches!(self.place(id), Place::Running(_));
-        runs && self.is_stopped() && self.traits[id].until_stop
+        runs && self.is_stopped() && (self.drops || self.traits[id].until_stop)
     }
 
     /// It is dropped in the group's next poll, or, if it has yielded, in the one after it.

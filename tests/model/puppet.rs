@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use errgroup::future::Go;
 use errgroup::{
     AllErrors, Boxed, ChildInfo, Collect, FirstDone, FirstErr, FirstOk, Group, Handle, Policy,
-    Reason, Settle, Task, Verdict, task,
+    Reason, Settle, Task, Verdict, WithReason, task,
 };
 
 use crate::promises::{Answer, Id, Outcome, Traits};
@@ -46,6 +46,8 @@ pub enum Event {
     Dropped(Id),
     /// The grace has begun.
     Grace,
+    /// The policy is asked for the output, and told why the group has ended.
+    Why(Reason),
 }
 
 type Returned = Result<Id, Id>;
@@ -131,7 +133,8 @@ impl Drop for Puppet {
 /// Returns a child with what is asked for it.
 pub fn dressed(puppet: Puppet, traits: Traits) -> Task<Puppet> {
     let Traits { weight, priority, daemon, until_stop } = traits;
-    let child = task(puppet).weight(weight).priority(priority);
+    let name = puppet.id.to_string();
+    let child = task(puppet).name(name).weight(weight).priority(priority);
     let child = if daemon { child.daemon() } else { child };
     if until_stop { child.until_stop() } else { child }
 }
@@ -201,6 +204,7 @@ pub struct NotingPolicy(Maker, Inner);
 
 enum Inner {
     FirstErr(FirstErr<Id>),
+    WithReason(WithReason<FirstErr<Id>, fn(&Id) -> Reason>),
     Collect(Collect<Id, Id>),
     AllErrors(AllErrors<Id>),
     Settle(Settle<Id, Id>),
@@ -212,6 +216,11 @@ impl NotingPolicy {
     pub fn new(maker: &Maker, rule: Rule) -> Self {
         let inner = match rule {
             Rule::FirstErr => Inner::FirstErr(FirstErr::new()),
+            Rule::WithReason => {
+                Inner::WithReason(WithReason::new(FirstErr::new(), |_| Rule::REASON))
+            }
+            Rule::Tolerate(0) => Inner::AllErrors(AllErrors::new().fail_fast()),
+            Rule::Tolerate(most) => Inner::AllErrors(AllErrors::new().tolerate(most)),
             Rule::Collect => Inner::Collect(Collect::new()),
             Rule::AllErrors => Inner::AllErrors(AllErrors::new()),
             Rule::Settle => Inner::Settle(Settle::new()),
@@ -227,9 +236,11 @@ impl Policy<Id, Id> for NotingPolicy {
 
     fn on_child(&mut self, child: &ChildInfo<'_>, result: Returned) -> Verdict {
         let (Ok(id) | Err(id)) = result;
+        assert_eq!(child.name(), Some(&*id.to_string()), "the name");
         self.0.note(Event::Finished(id, child.index(), result.is_ok()));
         match &mut self.1 {
             Inner::FirstErr(policy) => policy.on_child(child, result),
+            Inner::WithReason(policy) => policy.on_child(child, result),
             Inner::Collect(policy) => policy.on_child(child, result),
             Inner::AllErrors(policy) => policy.on_child(child, result),
             Inner::Settle(policy) => policy.on_child(child, result),
@@ -239,8 +250,10 @@ impl Policy<Id, Id> for NotingPolicy {
     }
 
     fn finish(&mut self, why: &Reason) -> Output {
+        self.0.note(Event::Why(why.clone()));
         match &mut self.1 {
             Inner::FirstErr(policy) => Output::FirstErr(Policy::<Id, Id>::finish(policy, why)),
+            Inner::WithReason(policy) => Output::FirstErr(Policy::<Id, Id>::finish(policy, why)),
             Inner::Collect(policy) => Output::Collect(policy.finish(why)),
             Inner::AllErrors(policy) => {
                 let output = Policy::<Id, Id>::finish(policy, why);

@@ -10,6 +10,10 @@ pub enum Rule {
     FirstErr,
     Collect,
     AllErrors,
+    /// As `AllErrors`, up to so many errors.
+    Tolerate(usize),
+    /// As `FirstErr`, with a reason of its own.
+    WithReason,
     Settle,
     FirstOk,
     FirstDone,
@@ -34,9 +38,15 @@ pub enum Output {
 }
 
 impl Rule {
-    /// Returns why this result stops the group, or `None` if it does not.
-    pub fn stops(self, result: Result<Id, Id>) -> Option<Reason> {
+    /// The reason of [`WithReason`](Self::WithReason).
+    pub const REASON: Reason = Reason::Deadline;
+
+    /// Returns why this result stops the group, or `None` if it does not. There were so many
+    /// errors, this one included.
+    pub fn stops(self, result: Result<Id, Id>, errors: usize) -> Option<Reason> {
         match (self, result) {
+            (Self::WithReason, Err(_)) => Some(Self::REASON),
+            (Self::Tolerate(most), Err(_)) if errors > most => Some(Reason::Failed),
             (Self::FirstErr | Self::Collect | Self::FirstDone, Err(_)) => Some(Reason::Failed),
             (Self::FirstOk | Self::FirstDone, Ok(_)) => Some(Reason::Done),
             _ => None,
@@ -51,9 +61,9 @@ impl Rule {
         in_order.sort_by_key(|ended| ended.index);
         let in_order = in_order.iter().map(|ended| ended.result);
         match self {
-            Self::FirstErr => Output::FirstErr(first_error.map_or(Ok(()), Err)),
+            Self::FirstErr | Self::WithReason => Output::FirstErr(first_error.map_or(Ok(()), Err)),
             Self::Collect => Output::Collect(in_order.collect()).with_first(first_error),
-            Self::AllErrors => {
+            Self::AllErrors | Self::Tolerate(_) => {
                 Output::AllErrors(if errors.is_empty() { Ok(()) } else { Err(errors) })
             }
             Self::Settle => Output::Settle(in_order.collect()),

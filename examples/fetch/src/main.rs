@@ -87,7 +87,7 @@ async fn run(args: Args) -> Result<ExitCode> {
             sleep_until(turn)
         })
         .with_deadline(sleep(Duration::from_secs(args.deadline)))
-        .drop_on_stop() // what has come is on the disk, for the next time
+        .drop_on_stop() // what has come is on the disk, for the next time; told below
         .all_errors()
         .named();
     for file in &files {

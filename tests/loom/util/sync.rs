@@ -4,84 +4,13 @@
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::ptr;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use loom::cell::UnsafeCell;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
-/// An `Arc` with an atomic of the model as its count. (loom's own synchronizes when its count is
-/// read, which would hide a missing fence.)
-#[derive(Debug, Default)]
-pub(crate) struct Arc<T> {
-    /// Owns the memory, and frees it; its own count is outside of the model.
-    inner: std::sync::Arc<Inner<T>>,
-}
-
-#[derive(Debug)]
-struct Inner<T> {
-    count: AtomicUsize,
-    value: T,
-}
-
-impl<T: Default> Default for Inner<T> {
-    fn default() -> Self {
-        Self { count: AtomicUsize::new(1), value: T::default() }
-    }
-}
-
-impl<T> Arc<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self { inner: std::sync::Arc::new(Inner { count: AtomicUsize::new(1), value }) }
-    }
-
-    pub(crate) fn strong_count(this: &Self) -> usize {
-        this.inner.count.load(Ordering::Relaxed)
-    }
-
-    fn into_raw(this: Self) -> *const () {
-        let this = ManuallyDrop::new(this);
-        // SAFETY: moved out of, and neither dropped nor used again.
-        let inner = unsafe { ptr::read(&this.inner) };
-        std::sync::Arc::into_raw(inner).cast()
-    }
-
-    /// # Safety
-    ///
-    /// As that of `Arc::from_raw`: of the same type, and once for each `into_raw`.
-    unsafe fn from_raw(raw: *const ()) -> Self {
-        // SAFETY: the caller's promise.
-        Self { inner: unsafe { std::sync::Arc::from_raw(raw.cast()) } }
-    }
-}
-
-impl<T> Deref for Arc<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.inner.value
-    }
-}
-
-impl<T> Clone for Arc<T> {
-    fn clone(&self) -> Self {
-        self.inner.count.fetch_add(1, Ordering::Relaxed);
-        Self { inner: std::sync::Arc::clone(&self.inner) }
-    }
-}
-
-impl<T> Drop for Arc<T> {
-    fn drop(&mut self) {
-        // A model that has failed is over, and its atomics must not be used.
-        if std::thread::panicking() {
-            return;
-        }
-        if self.inner.count.fetch_sub(1, Ordering::Release) == 1 {
-            fence(Ordering::Acquire);
-        }
-    }
-}
+pub(crate) use super::arc::{Arc, Weak};
 
 // === wakers ===
 
@@ -129,7 +58,7 @@ pub(crate) fn waker<W: ArcWake>(arc: Arc<W>) -> Waker {
 
 /// As `futures_util::task::waker_ref`: a waker that is not counted.
 pub(crate) fn waker_ref<W: ArcWake>(arc: &Arc<W>) -> WakerRef<'_> {
-    let data = std::sync::Arc::as_ptr(&arc.inner).cast();
+    let data = Arc::as_raw(arc);
     // SAFETY: as above, and it is not dropped.
     let waker = ManuallyDrop::new(unsafe { Waker::new(data, &Table::<W>::TABLE) });
     WakerRef { waker, _arc: PhantomData }
