@@ -680,7 +680,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     ///
-    /// In the example `pool`, such permits stand for the connections to a database.
+    /// In the example `query`, such permits stand for the connections to a database.
     #[doc(alias("rate limit", "throttle", "budget"))]
     #[track_caller]
     pub fn with_gate<F, G>(mut self, f: F) -> Self
