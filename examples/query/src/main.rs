@@ -94,7 +94,8 @@ fn statement(connection: &Connection, account: u64) -> Result<Statement> {
         .context("it does not exist")?;
     let of_row =
         |row: &Row<'_>| Ok(Statement { account, payments: row.get(0)?, balance: row.get(1)? });
-    let payments = "SELECT count(*), coalesce(sum(iif(payer = ?1, -amount, amount)), 0)
+    let payments =
+        "SELECT count(*), coalesce(sum(CASE payer WHEN ?1 THEN -amount ELSE amount END), 0)
                     FROM payment WHERE payer = ?1 OR payee = ?1";
     Ok(connection.query_row(payments, [account], of_row)?)
 }
