@@ -96,7 +96,7 @@ fn statement(connection: &Connection, account: u64) -> Result<Statement> {
         |row: &Row<'_>| Ok(Statement { account, payments: row.get(0)?, balance: row.get(1)? });
     let payments =
         "SELECT count(*), coalesce(sum(CASE payer WHEN ?1 THEN -amount ELSE amount END), 0)
-                    FROM payment WHERE payer = ?1 OR payee = ?1";
+         FROM payment WHERE payer = ?1 OR payee = ?1";
     Ok(connection.query_row(payments, [account], of_row)?)
 }
 
