@@ -256,7 +256,7 @@ fn skips_the_file_that_it_writes() {
 }
 
 #[test]
-fn takes_its_own_folder_without_an_argument() {
+fn takes_the_current_folder_without_an_argument() {
     // One line is enough: a build folder in here may hold a lot, and it changes.
     let mut command = Command::new(env!("CARGO_BIN_EXE_checksum"));
     let mut run = command.args(["--limit", "1"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -265,7 +265,7 @@ fn takes_its_own_folder_without_an_argument() {
     run.wait().unwrap();
     let (digest, path) = first.trim_end().split_once("  ").unwrap();
     assert_eq!(digest.len(), 64);
-    assert!(Path::new(path).starts_with(env!("CARGO_MANIFEST_DIR")), "{path}");
+    assert!(path.starts_with("./"), "{path}");
     assert!(Path::new(path).is_file(), "{path}");
 }
 
