@@ -602,8 +602,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// priority may have come since.
     ///
     /// A gate that awaits several things is written `|ask| async { … }`, or `async move` with what
-    /// it needs of `ask`. It is not an `async` closure, whose future would borrow the
-    /// [`Ask`](crate::Ask).
+    /// it needs of `ask`. It is not an `async` closure, whose future would borrow the [`Ask`].
     ///
     /// Several gates are asked in the order in which they were set, each when the one before it has
     /// given its guard. The children's order is as without a gate: no child passes one that waits
