@@ -71,6 +71,7 @@ pub trait Guard {}
 impl<T> Guard for T {}
 
 /// A boxed observer.
+#[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub trait AsObserver {
     fn as_observer(&mut self) -> &mut dyn Observer;
 }

@@ -9,6 +9,7 @@ use crate::util::parent_waker::ParentWaker;
 
 /// Holds the children of a group: in blocks that the group polls, or as tasks of an executor until
 /// they are done.
+#[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub trait ChildSet<C>: Sized {
     #[doc(hidden)]
     type Spawner: SpawnChild<C>;
@@ -94,6 +95,7 @@ pub trait ChildSet<C>: Sized {
 }
 
 /// Starts admitted children outside of the group's polls.
+#[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub trait SpawnChild<C>: Clone {
     /// `true` if children are started at all.
     const SPAWNS: bool;

@@ -621,6 +621,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// future resolves. Mostly that is the one that `f` was told of, but a child of a higher
     /// priority may have come since.
     ///
+    /// A gate that awaits several things is written `|ask| async { … }`, or `async move` with what
+    /// it needs of `ask`. It is not an `async` closure, whose future would borrow the [`Ask`].
+    ///
     /// Several gates are asked in the order in which they were set, each when the one before it has
     /// given its guard. The children's order is as without a gate: no child passes one that waits
     /// at a gate.
@@ -704,7 +707,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     ///
-    /// In the example `pool`, such permits stand for the connections to a database.
+    /// In the example `query`, such permits stand for the connections to a database.
     #[doc(alias("rate limit", "throttle", "budget"))]
     #[track_caller]
     pub fn with_gate<F, G>(mut self, f: F) -> Self

@@ -22,6 +22,7 @@
 //!
 //! The modules of the guide exist in the documentation only.
 
+#[doc = include_str!("pictures.md")]
 #[doc = include_str!("first_steps.md")]
 pub mod first_steps {}
 
@@ -31,9 +32,11 @@ pub mod constructors {}
 #[doc = include_str!("errors.md")]
 pub mod errors {}
 
+#[doc = include_str!("pictures.md")]
 #[doc = include_str!("cancellation.md")]
 pub mod cancellation {}
 
+#[doc = include_str!("pictures.md")]
 #[doc = include_str!("admission.md")]
 pub mod admission {}
 

@@ -27,6 +27,7 @@ pub struct Spawn<L: Locality> {
 }
 
 /// The children of one change that are to be spawned, in order.
+#[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub struct Spawns<L: Locality> {
     /// `None` if there are no children.
     spawner: Option<Spawner<L>>,

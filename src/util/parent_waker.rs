@@ -38,6 +38,7 @@ const FIRST_BLOCK: u8 = 3;
 pub(crate) const DIRECT_BLOCKS: usize = usize::BITS as usize - FIRST_BLOCK as usize;
 
 #[derive(Debug)]
+#[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub struct ParentWaker {
     /// `NOTIFIED`, `POLLING`, `MARKED`, and a bit for each block.
     state: AtomicUsize,

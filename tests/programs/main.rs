@@ -3,8 +3,6 @@
 //! `cargo test` builds them first. `cargo test --test programs` does not: run
 //! `cargo build --examples` before it.
 
-#[cfg(target_os = "linux")]
-mod checksum;
 mod nested;
 mod small;
 mod timeline;

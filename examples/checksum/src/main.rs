@@ -2,9 +2,9 @@
 //! `sha256sum` prints, in path order.
 //!
 //! ```sh
-//! cargo run --release --example checksum                # this crate's own folder
-//! cargo run --release --example checksum -- --limit 4 --keep-going DIR
-//! cargo run --release --example checksum -- DIR | sha256sum --check --quiet
+//! cargo run --release -p checksum                # the current folder
+//! cargo run --release -p checksum -- --limit 4 --keep-going DIR
+//! cargo run --release -p checksum -- DIR | sha256sum --check --quiet
 //! ```
 //!
 //! [`digest_all`] is the part that uses errgroup. A group with a limit is fed a stream. It asks
@@ -47,7 +47,7 @@ use crate::report::{Line, Report};
 #[command(name = "checksum")]
 struct Args {
     /// A folder, or a single file
-    #[arg(default_value = env!("CARGO_MANIFEST_DIR"))]
+    #[arg(default_value = ".")]
     path: PathBuf,
 
     /// Digest at most N files at a time (twice the processors; the pool has 500 threads)
