@@ -483,8 +483,8 @@ fn limit() -> impl Strategy<Value = Option<usize>> {
 pub fn step() -> impl Strategy<Value = Step> {
     let (until_stop, pick) = (prop::bool::weighted(0.3), 0..8_usize);
     prop_oneof![
-        6 => until_stop.clone().prop_map(|until_stop| Step::Queue { until_stop }),
-        2 => until_stop.clone().prop_map(|until_stop| Step::TryQueue { until_stop }),
+        6 => until_stop.prop_map(|until_stop| Step::Queue { until_stop }),
+        2 => until_stop.prop_map(|until_stop| Step::TryQueue { until_stop }),
         3 => until_stop.prop_map(|until_stop| Step::TryGo { until_stop }),
         6 => (pick.clone(), prop::bool::weighted(0.9))
             .prop_map(|(pick, ok)| Step::Tell { pick, ok }),
