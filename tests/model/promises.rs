@@ -149,6 +149,8 @@ pub struct Model {
     pub was_held: BTreeSet<Id>,
     /// The waiters that have room for as long as they like, and hold up no other child.
     pub detached: BTreeSet<Ticket>,
+    /// Only daemons were left for a moment, between two children of a feed.
+    pub was_over: bool,
     /// The group's own `ready`, while it polls the children.
     pub ready: Option<Ticket>,
     /// How many hold the group open.
@@ -352,7 +354,7 @@ impl Model {
         assert!(!self.is_stopped());
         let at = self.slot(ticket).unwrap();
         let (weight, reserved) = (self.traits[id].weight, self.ticket_weight(ticket));
-        let alone = self.used() == reserved;
+        let alone = self.used() == reserved && self.limit != Some(0);
         if weight <= reserved || alone || self.fits(weight - reserved) {
             self.starting[at] = Slot::Child(id);
             self.accept(id);
@@ -740,6 +742,7 @@ impl Model {
                 }
             }
             self.process_queue();
+            self.was_over |= self.is_over();
         };
         if answer.is_some() {
             self.leave(ticket);

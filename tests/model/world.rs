@@ -546,6 +546,10 @@ impl World {
             }
         };
         assert!(fits, "the answer of a waiter; it is ready: {ready}");
+        let was_over = std::mem::take(&mut self.model.was_over);
+        if let Some((_, reason)) = &mut self.asleep {
+            *reason |= was_over;
+        }
         if ready {
             self.outside.remove(at);
         }
