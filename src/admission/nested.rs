@@ -57,7 +57,7 @@ impl Nested {
     }
 
     /// Records that a waiter inside that child is to be woken, if the child still runs.
-    pub(crate) fn is_to_wake(&mut self, key: WaiterKey, child: usize) {
+    pub(crate) fn add_wake(&mut self, key: WaiterKey, child: usize) {
         if self.children.contains_key(&(child as u64)) {
             self.to_wake.push((key, child));
         }
@@ -65,14 +65,15 @@ impl Nested {
 
     /// Records that a waiter is not to be woken after all. Returns the child that it blocked, if
     /// that still runs.
-    pub(crate) fn is_not_to_wake(&mut self, key: WaiterKey) -> Option<usize> {
-        let at = self.to_wake.iter().position(|(waiter, _)| *waiter == key)?;
+    pub(crate) fn remove_wake(&mut self, key: WaiterKey) -> Option<usize> {
+        // Room is taken back from the newest first, so that it is the last most of the time.
+        let at = self.to_wake.iter().rposition(|(waiter, _)| *waiter == key)?;
         Some(self.to_wake.swap_remove(at).1)
     }
 
     /// Records that all waiters that were to be woken are.
     #[inline]
-    pub(crate) fn woken(&mut self) {
+    pub(crate) fn clear_wakes(&mut self) {
         if !self.to_wake.is_empty() {
             self.to_wake = Vec::new();
         }

@@ -1579,7 +1579,7 @@ impl State {
                 waiter.stage = Stage::Waiting(position);
                 self.group_turn &= waiter.caller != Caller::Group;
                 // Its child is not woken in vain, so it is blocked as before.
-                inside = self.nested.is_not_to_wake(key);
+                inside = self.nested.remove_wake(key);
             }
             let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
             let pass = waiter.pass.take();
@@ -1623,7 +1623,7 @@ impl State {
         let Some(waiter) = self.waiters.get_mut(key) else { return };
         if let Some(child) = waiter.inside.take() {
             if waiter.caller != Caller::Group {
-                self.nested.is_to_wake(key, child);
+                self.nested.add_wake(key, child);
             }
             self.nested.remove(position.arrival, child);
         }
@@ -1650,7 +1650,7 @@ impl State {
             }
         }
         told.shrink_to(RETAINED_KEYS);
-        self.nested.woken();
+        self.nested.clear_wakes();
     }
 }
 
