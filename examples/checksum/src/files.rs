@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use smol::Unblock;
-use smol::lock::{Semaphore, SemaphoreGuardArc};
-use smol::stream::{Stream, StreamExt};
+use async_lock::{Semaphore, SemaphoreGuardArc};
+use blocking::Unblock;
+use futures_lite::{Stream, StreamExt};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::report;

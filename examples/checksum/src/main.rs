@@ -35,9 +35,9 @@ use std::thread;
 use anyhow::{Context, bail};
 use clap::Parser;
 use errgroup::{CancelToken, Group};
+use futures_lite::{StreamExt, future};
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
-use smol::stream::StreamExt;
 
 use crate::files::FoundFile;
 use crate::report::{Line, Report};
@@ -70,7 +70,7 @@ async fn digest_all(root: PathBuf, limit: usize, report: Report) -> Vec<anyhow::
         let (token, bar) = (token.clone(), bar.clone());
         async move {
             let file = file?; // a folder that can't be read is a child that fails
-            smol::unblock(move || digest(file, &token, &bar)).await // on a thread of a pool
+            blocking::unblock(move || digest(file, &token, &bar)).await // on a thread of a pool
         }
     });
 
@@ -112,7 +112,7 @@ fn main() -> ExitCode {
         return complain(format_args!("{}: {error}", files::shown(&args.path)), 2);
     }
     let report = Report::new(args.keep_going);
-    let errors = smol::future::block_on(digest_all(args.path, args.limit, report));
+    let errors = future::block_on(digest_all(args.path, args.limit, report));
     let mut code = ExitCode::SUCCESS;
     for error in &errors {
         code = complain(format_args!("{error:#}"), 1);

@@ -6,9 +6,9 @@ use std::fs::Metadata;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use async_lock::SemaphoreGuardArc;
 use errgroup::{ChildInfo, Policy, Reason, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
-use smol::lock::SemaphoreGuardArc;
 
 use crate::files::{self, FoundFile};
 
