@@ -2,29 +2,37 @@
 //!
 //! # Invariants
 //!
-//! - Of the entries of a key, at most one is in the main queue: the first, in the order of their
-//!   positions, and only if the key has room for it. The others are parked, in the same order. So
-//!   an entry of the main queue lacks at most what all children need, and each step costs a few
-//!   look-ups, whatever the number of keys. A child takes one when it is queued, one when it is
-//!   admitted, and one when it ends.
+//! - The entries of a key wait with the key, not in the main queue. The first of them, in the order
+//!   of their positions, is a *head* if the key has room for it; the others are parked. So a head
+//!   lacks at most what all children need, and each step costs a few look-ups, whatever the number
+//!   of keys.
+//! - A key is looked up when a child of it is queued. From then on it is known by a number, which
+//!   it keeps as long as a child of it has room or an entry of it waits. A limit that was set for
+//!   one key is kept until it is set to that of all keys.
+//! - `heads` has each head, and may have entries that are none any more; its first is a head.
 //! - `fed` is the number of queued children that have a key and came of a feed. The group's limit
 //!   bounds them together with the children that run: while it is reached, feeds are parked.
-//! - A key is known while a child of it has room or an entry of it waits. A limit that was set for
-//!   one key is kept until it is set to that of all keys.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
-use alloc::collections::btree_map;
-#[cfg(not(loom))]
+use alloc::collections::binary_heap::{BinaryHeap, PeekMut};
+use alloc::collections::{BTreeMap, btree_map};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
-use super::queue::{Entry, MainQueue, Obstacle, Position, QueuedChild, Request, WaitQueue};
+use super::queue::{Entries, Entry, Obstacle, Position, QueuedChild, Request, WaitQueue};
 use crate::key::Key;
 #[cfg(not(loom))]
 use crate::snapshot::KeySnapshot;
+use crate::util::slab::Slab;
 
 /// How many keys a snapshot looks at.
 const INSPECTED_KEYS: usize = 4096;
+
+/// Capacity for this many heads is kept.
+const RETAINED_HEADS: usize = 64;
+
+/// A key that is in use.
+pub(crate) type KeyId = usize;
 
 /// What is known of keys.
 #[derive(Default)]
@@ -32,90 +40,220 @@ pub(crate) struct Keys {
     /// The limit of each key that has none of its own.
     limit: Option<usize>,
     own_limits: BTreeMap<Key, Option<usize>>,
-    used: BTreeMap<Key, KeyState>,
+    ids: BTreeMap<Key, KeyId>,
+    states: Slab<KeyState>,
+    /// The key that was looked up last, if it is still in use.
+    last: KeyId,
+    heads: BinaryHeap<Reverse<Head>>,
+    /// How many heads there are.
+    live: usize,
     fed: usize,
     /// The feeds that wait until fewer of their children do.
     held: BTreeMap<Position, Entry>,
 }
 
 /// What is known of a key that has children or waiters.
-#[derive(Default)]
 struct KeyState {
+    key: Key,
+    limit: Option<usize>,
     /// How many children and reservations have room.
     occupied: usize,
     /// The room that they take.
     weight: u128,
-    /// The position of its entry in the main queue.
-    head: Option<Position>,
+    first: Option<(Position, Entry)>,
+    /// The first entry is a head.
+    is_ready: bool,
     /// The other entries. Most keys have none, and there may be a million keys.
-    #[allow(clippy::box_collection)]
-    parked: Option<Box<BTreeMap<Position, Entry>>>,
+    rest: Option<Box<Entries>>,
 }
 
-// === impl Keys, KeyState ===
-
-impl Keys {
-    #[cfg(test)]
-    pub(super) fn parked(&self) -> impl Iterator<Item = (Position, &Entry)> + Clone {
-        let parked = self.used.values().filter_map(|state| state.parked.as_deref());
-        let parked = parked.flatten().chain(&self.held);
-        parked.map(|(position, entry)| (*position, entry))
-    }
-
-    fn limit(&self, key: &Key) -> Option<usize> {
-        self.own_limits.get(key).copied().unwrap_or(self.limit)
-    }
+/// The first entry of a key that has room for it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    position: Position,
+    key: KeyId,
 }
+
+// === impl KeyState ===
 
 impl KeyState {
+    fn new(key: Key, limit: Option<usize>) -> Self {
+        Self { key, limit, occupied: 0, weight: 0, first: None, is_ready: false, rest: None }
+    }
+
     fn is_unused(&self) -> bool {
-        self.occupied == 0 && self.head.is_none() && self.parked.is_none()
+        self.occupied == 0 && self.first.is_none()
     }
 
-    fn fits(&self, limit: Option<usize>, weight: usize, unique: bool) -> bool {
-        if unique && self.occupied > 0 {
-            return false;
+    fn fits(&self, weight: usize, unique: bool) -> bool {
+        !(unique && self.occupied > 0) && fits(self.limit, self.weight, weight)
+    }
+
+    /// Returns `true` if the entry at that position is a head.
+    fn is_head(&self, position: Position) -> bool {
+        self.is_ready && self.first.as_ref().is_some_and(|(first, _)| *first == position)
+    }
+
+    /// Returns the number of entries that are parked.
+    #[cfg(not(loom))]
+    fn parked_len(&self) -> usize {
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.len());
+        usize::from(self.first.is_some() && !self.is_ready) + rest
+    }
+
+    /// Returns the entries that are parked, those of each part in the order of their positions, and
+    /// at most so many of each.
+    fn parked(&self, most: usize) -> impl Iterator<Item = (Position, &Entry)> + Clone {
+        let first = self.first.as_ref().filter(|_| !self.is_ready);
+        let first = first.map(|(position, entry)| (*position, entry));
+        let rest = self.rest.iter().flat_map(move |rest| {
+            let (plain, others) = rest.iter();
+            plain.take(most).chain(others.take(most))
+        });
+        first.into_iter().chain(rest)
+    }
+
+    /// Takes out the first entry. The next one is no head yet.
+    fn pop(&mut self) -> Option<(Position, Entry)> {
+        self.is_ready = false;
+        let next = self.rest.as_mut().and_then(|rest| rest.pop());
+        if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
+            self.rest = None;
         }
-        limit.is_none_or(|limit| {
-            // A child that is heavier than the limit runs alone. A limit of 0 admits none, not even
-            // one without a weight.
-            limit > 0
-                && (weight == 0
-                    || self.weight == 0
-                    || self.weight + weight as u128 <= limit as u128)
-        })
+        core::mem::replace(&mut self.first, next)
     }
+}
 
-    /// Returns the position of the first entry.
-    fn first(&self) -> Option<Position> {
-        let parked = self.parked.as_ref().and_then(|parked| parked.first_key_value());
-        self.head.into_iter().chain(parked.map(|(position, _)| *position)).min()
-    }
+/// Returns `true` if a key with that limit, whose children take so much room, has some for another
+/// one. A child that is heavier than the limit runs alone. A limit of 0 admits none, not even one
+/// without a weight.
+fn fits(limit: Option<usize>, taken: u128, weight: usize) -> bool {
+    limit.is_none_or(|limit| {
+        limit > 0 && (weight == 0 || taken == 0 || taken + weight as u128 <= limit as u128)
+    })
+}
 
-    /// Restores the invariants of a key; `parked` counts the entries that are parked.
-    fn refresh(&mut self, limit: Option<usize>, main: &mut MainQueue, parked: &mut usize) {
-        if let Some(head) = self.head {
-            let fits = |entry: &Entry| self.fits(limit, entry.weight(), entry.is_unique());
-            if self.first() != Some(head) || !main.get(head).is_some_and(fits) {
-                self.head = None;
-                if let Some(entry) = main.take(head) {
-                    self.parked.get_or_insert_default().insert(head, entry);
-                    *parked += 1;
-                }
-            }
+// === impl Keys ===
+
+impl Keys {
+    fn limit(&self, key: &Key) -> Option<usize> {
+        if self.own_limits.is_empty() {
+            return self.limit;
         }
-        if self.head.is_some() {
+        self.own_limits.get(key).copied().unwrap_or(self.limit)
+    }
+
+    /// Returns a key that is in use.
+    fn find(&self, key: &Key) -> Option<KeyId> {
+        match self.states.get(self.last) {
+            Some(state) if state.key == *key => Some(self.last),
+            _ => self.ids.get(key).copied(),
+        }
+    }
+
+    fn state(&self, key: &Key) -> Option<&KeyState> {
+        self.states.get(self.find(key)?)
+    }
+
+    /// Returns the first head.
+    #[inline]
+    fn first(&self) -> Option<(Position, &Entry)> {
+        let Reverse(head) = self.heads.peek()?;
+        let (position, entry) = self.states.get(head.key)?.first.as_ref()?;
+        Some((*position, entry))
+    }
+
+    /// Makes the first entry of a key a head if there is room for it, and parks it if not.
+    fn refresh(&mut self, id: KeyId, parked: &mut usize) {
+        let Some(state) = self.states.get_mut(id) else { return };
+        let Some((position, entry)) = &state.first else { return };
+        let is_ready = state.fits(entry.weight(), entry.is_unique());
+        if is_ready == state.is_ready {
             return;
         }
-        let Some(mut waiting) = self.parked.take() else { return };
-        let fits = |entry: &Entry| self.fits(limit, entry.weight(), entry.is_unique());
-        let first = waiting.first_entry().filter(|first| fits(first.get()));
-        if let Some((position, entry)) = first.map(|first| first.remove_entry()) {
-            self.head = Some(position);
-            main.restore(position, entry);
+        state.is_ready = is_ready;
+        if is_ready {
+            let head = Head { position: *position, key: id };
+            self.heads.push(Reverse(head));
+            self.live += 1;
             *parked -= 1;
+            self.trim();
+        } else {
+            *parked += 1;
+            self.lose_head();
         }
-        self.parked = Some(waiting).filter(|waiting| !waiting.is_empty());
+    }
+
+    /// Records that a head is none any more.
+    #[inline]
+    fn lose_head(&mut self) {
+        self.live -= 1;
+        while let Some(first) = self.heads.peek_mut() {
+            let Reverse(Head { position, key }) = *first;
+            if self.states.get(key).is_some_and(|state| state.is_head(position)) {
+                break;
+            }
+            PeekMut::pop(first);
+        }
+        self.trim();
+    }
+
+    /// Forgets what are no heads, if these are most, and gives memory back.
+    #[inline]
+    fn trim(&mut self) {
+        if self.heads.len() > 2 * self.live + RETAINED_HEADS {
+            let mut heads = core::mem::take(&mut self.heads).into_vec();
+            let states = &self.states;
+            heads.retain(|Reverse(head)| {
+                states.get(head.key).is_some_and(|state| state.is_head(head.position))
+            });
+            // One that was lost and came back is there twice.
+            heads.sort_unstable();
+            heads.dedup();
+            self.heads = heads.into();
+        }
+        if self.heads.capacity() > RETAINED_HEADS && self.heads.len() < self.heads.capacity() / 4 {
+            self.heads.shrink_to(2 * self.heads.len());
+        }
+    }
+
+    /// Forgets a key without children and entries.
+    #[inline]
+    fn forget_unused(&mut self, id: KeyId) {
+        if self.states.get(id).is_some_and(KeyState::is_unused) {
+            if let Some(state) = self.states.remove(id) {
+                self.ids.remove(&state.key);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Position, &Entry)> {
+        let heads = self.states.iter().filter_map(|state| state.first.as_ref());
+        let heads = heads.map(|(position, entry)| (*position, entry));
+        let rest = self.states.iter().flat_map(|state| {
+            let is_first = |at| state.first.as_ref().is_some_and(|(first, _)| *first == at);
+            state.parked(usize::MAX).filter(move |(at, _)| !is_first(*at))
+        });
+        heads.chain(rest).chain(self.held.iter().map(|(position, entry)| (*position, entry)))
+    }
+
+    /// Checks the heads, and returns how many entries are parked.
+    #[cfg(test)]
+    pub(super) fn check(&self) -> usize {
+        let ready = || self.states.iter().filter(|state| state.is_ready);
+        assert_eq!(ready().count(), self.live);
+        let first = ready().filter_map(|state| Some(state.first.as_ref()?.0)).min();
+        assert_eq!(self.heads.peek().map(|Reverse(head)| head.position), first);
+        assert_eq!(self.ids.len(), self.states.len());
+        for state in self.states.iter() {
+            let first = state.first.as_ref();
+            let is_ready = first.is_some_and(|(_, it)| state.fits(it.weight(), it.is_unique()));
+            assert_eq!((state.is_ready, state.limit), (is_ready, self.limit(&state.key)));
+            let rest = state.rest.as_ref().and_then(|rest| Some(rest.first()?.0));
+            assert!(!state.is_unused() && rest.is_none_or(|rest| first.unwrap().0 < rest));
+        }
+        self.held.len() + self.states.iter().map(KeyState::parked_len).sum::<usize>()
     }
 }
 
@@ -123,7 +261,11 @@ impl KeyState {
 
 impl WaitQueue {
     pub(crate) fn set_key_limits(&mut self, limit: usize) {
-        self.keys.get_or_insert_default().limit = Some(limit);
+        let keys = self.keys.get_or_insert_default();
+        keys.limit = Some(limit);
+        for id in 0..keys.states.end() {
+            self.update_limit(id);
+        }
     }
 
     pub(crate) fn set_key_limit(&mut self, key: &Key, limit: Option<usize>) {
@@ -133,12 +275,44 @@ impl WaitQueue {
         } else {
             keys.own_limits.insert(key.clone(), limit);
         }
-        self.change(key, |_, _, _| {});
+        if let Some(id) = keys.find(key) {
+            self.update_limit(id);
+        }
+    }
+
+    fn update_limit(&mut self, id: KeyId) {
+        let Some(keys) = &mut self.keys else { return };
+        let Some(limit) = keys.states.get(id).map(|state| keys.limit(&state.key)) else { return };
+        if let Some(state) = keys.states.get_mut(id) {
+            state.limit = limit;
+        }
+        keys.refresh(id, &mut self.parked);
     }
 
     /// Returns `true` if a child of that key runs or waits.
     pub(crate) fn is_used(&self, key: &Key) -> bool {
-        self.keys.as_ref().is_some_and(|keys| keys.used.contains_key(key))
+        self.find_key(key).is_some()
+    }
+
+    /// Returns a key if a child of it runs or waits.
+    pub(crate) fn find_key(&self, key: &Key) -> Option<KeyId> {
+        self.keys.as_ref()?.find(key)
+    }
+
+    /// Returns a key for which a child is about to take room, or to wait.
+    pub(crate) fn use_key(&mut self, key: &Key) -> KeyId {
+        let keys = self.keys.get_or_insert_default();
+        if keys.states.get(keys.last).is_some_and(|state| state.key == *key) {
+            return keys.last;
+        }
+        let limit = keys.limit(key);
+        keys.last = match keys.ids.entry(key.clone()) {
+            btree_map::Entry::Occupied(id) => *id.get(),
+            btree_map::Entry::Vacant(unused) => {
+                *unused.insert(keys.states.insert(KeyState::new(key.clone(), limit)))
+            }
+        };
+        keys.last
     }
 
     /// Returns `true` if the key of a request has room for it, and no entry of that key comes
@@ -146,12 +320,13 @@ impl WaitQueue {
     #[inline]
     pub(crate) fn has_key_room(&self, request: Request<'_>, position: Position) -> bool {
         match (request.key, &self.keys) {
-            (Some(key), Some(keys)) => {
-                let (limit, unused) = (keys.limit(key), KeyState::default());
-                let state = keys.used.get(key).unwrap_or(&unused);
-                state.first().is_none_or(|first| position < first)
-                    && state.fits(limit, request.weight, request.unique)
-            }
+            (Some(key), Some(keys)) => match keys.state(key) {
+                Some(state) => {
+                    state.first.as_ref().is_none_or(|(first, _)| position < *first)
+                        && state.fits(request.weight, request.unique)
+                }
+                None => fits(keys.limit(key), 0, request.weight),
+            },
             _ => true,
         }
     }
@@ -159,26 +334,32 @@ impl WaitQueue {
     /// Returns `true` if the children of a key take more room than it has, but for one that runs
     /// alone.
     pub(crate) fn is_key_over_limit(&self, key: &Key) -> bool {
-        self.keys.as_ref().is_some_and(|keys| {
-            let limit = keys.limit(key).unwrap_or(usize::MAX);
-            keys.used.get(key).is_some_and(|state| {
-                state.weight > limit as u128 && (state.occupied > 1 || limit == 0)
-            })
+        let state = self.keys.as_ref().and_then(|keys| keys.state(key));
+        state.is_some_and(|state| {
+            let limit = state.limit.unwrap_or(usize::MAX);
+            state.weight > limit as u128 && (state.occupied > 1 || limit == 0)
         })
     }
 
-    /// Returns entries that are parked.
-    pub(super) fn inspect_parked(
+    /// Returns the entries of keys, and feeds that are parked.
+    pub(super) fn inspect_keyed(
         &self,
         most: usize,
     ) -> impl Iterator<Item = (Position, &Entry, Obstacle)> {
-        let keys = self.keys.iter().filter(|_| self.parked > 0);
-        keys.flat_map(move |keys| {
-            let parked = keys.used.values().take(INSPECTED_KEYS);
-            let parked = parked.filter_map(|state| state.parked.as_deref()).flatten().take(most);
-            let parked = parked.map(|(position, entry)| (*position, entry, Obstacle::Key));
+        self.keys.iter().flat_map(move |keys| {
+            // The first of a heap are the lowest, and there may be a million.
+            let heads = keys.heads.iter().take(INSPECTED_KEYS).filter_map(|Reverse(head)| {
+                let state = keys.states.get(head.key)?;
+                let (position, entry) = state.first.as_ref()?;
+                state.is_head(head.position).then_some((*position, entry, Obstacle::Nothing))
+            });
+            let parked = keys.ids.values().take(INSPECTED_KEYS);
+            let parked = parked.filter_map(|id| keys.states.get(*id));
+            let parked = parked.flat_map(move |state| state.parked(most)).take(most);
+            let parked = parked.map(|(position, entry)| (position, entry, Obstacle::Key));
             let held = keys.held.iter().take(most);
-            parked.chain(held.map(|(position, entry)| (*position, entry, Obstacle::Feeds)))
+            let held = held.map(|(position, entry)| (*position, entry, Obstacle::Feeds));
+            heads.chain(parked).chain(held)
         })
     }
 
@@ -186,88 +367,107 @@ impl WaitQueue {
     #[cfg(not(loom))]
     pub(super) fn inspect_keys(&self, most: usize) -> Vec<KeySnapshot> {
         let keys = self.keys.iter().filter(|_| self.parked > 0);
-        let used = keys.flat_map(|keys| keys.used.iter().map(move |used| (keys, used)));
-        let waiting = used.take(INSPECTED_KEYS).filter_map(|(keys, (key, state))| {
-            let waiting = state.parked.as_ref()?.len();
+        let states = keys.flat_map(|keys| {
+            keys.ids.values().take(INSPECTED_KEYS).filter_map(|id| keys.states.get(*id))
+        });
+        let waiting = states.filter_map(|state| {
+            let waiting = state.parked_len();
             let room = usize::try_from(state.weight).unwrap_or(usize::MAX);
-            let of = KeySnapshot { key: key.clone(), limit: keys.limit(key), room, waiting };
+            let KeyState { key, limit, .. } = state;
+            let of = KeySnapshot { key: key.clone(), limit: *limit, room, waiting };
             (waiting > 0).then_some(of)
         });
         waiting.take(most).collect()
     }
 
-    /// Takes the room of a key for a child, which is in the queue no longer, if it was.
-    pub(crate) fn take_key(&mut self, position: Option<Position>, key: &Key, weight: usize) {
-        let keys = self.keys.get_or_insert_default();
-        let limit = keys.limit(key);
-        let state = keys.used.entry(key.clone()).or_default();
-        state.occupied += 1;
-        state.weight += weight as u128;
-        state.head = state.head.filter(|head| Some(*head) != position);
-        state.refresh(limit, &mut self.main, &mut self.parked);
+    /// Returns `true` if an entry of a key is a head.
+    #[inline]
+    pub(super) fn has_keyed_head(&self) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.live > 0)
     }
 
-    /// Frees the room of a child.
-    pub(crate) fn free_key(&mut self, key: &Key, weight: usize) {
-        self.change(key, |state, _, _| {
+    /// Returns the first head among the entries of keys.
+    #[inline]
+    pub(super) fn first_keyed(&self) -> Option<(Position, &Entry)> {
+        self.keys.as_ref()?.first()
+    }
+
+    /// Takes out the first head among the entries of keys.
+    pub(super) fn pop_keyed(&mut self) -> Option<(Position, Entry, KeyId)> {
+        let keys = self.keys.as_mut()?;
+        let Reverse(Head { key, .. }) = keys.heads.pop()?;
+        let (position, entry) = keys.states.get_mut(key)?.pop()?;
+        keys.lose_head();
+        Some((position, entry, key))
+    }
+
+    /// Takes the room of a key for a child, which is in the queue no longer, if it was.
+    pub(crate) fn take_key(&mut self, id: KeyId, weight: usize) {
+        let Some(keys) = &mut self.keys else { return };
+        if let Some(state) = keys.states.get_mut(id) {
+            state.occupied += 1;
+            state.weight += weight as u128;
+            keys.refresh(id, &mut self.parked);
+        }
+    }
+
+    /// Frees the room of a child. After a stop the key is known no longer.
+    pub(crate) fn free_key(&mut self, id: KeyId, weight: usize) {
+        let Some(keys) = &mut self.keys else { return };
+        if let Some(state) = keys.states.get_mut(id) {
             state.occupied -= 1;
             state.weight -= weight as u128;
-        });
+            keys.refresh(id, &mut self.parked);
+            keys.forget_unused(id);
+        }
     }
 
     /// Adds an entry that has a key.
-    pub(super) fn park(&mut self, position: Position, entry: Entry, key: &Key) {
-        let keys = self.keys.get_or_insert_default();
-        let limit = keys.limit(key);
-        let state = keys.used.entry(key.clone()).or_default();
-        let first = state.first();
-        if first.is_none() && state.fits(limit, entry.weight(), entry.is_unique()) {
-            state.head = Some(position);
-            self.main.insert(position, entry);
-            return;
-        }
-        state.parked.get_or_insert_default().insert(position, entry);
+    pub(super) fn insert_keyed(&mut self, position: Position, entry: Entry, id: KeyId) {
+        let Some(keys) = &mut self.keys else { return };
+        let Some(state) = keys.states.get_mut(id) else { return };
         self.parked += 1;
-        if first.is_some_and(|first| position < first) {
-            state.refresh(limit, &mut self.main, &mut self.parked);
+        match &mut state.first {
+            None => state.first = Some((position, entry)),
+            Some((first, _)) if *first < position => {
+                state.rest.get_or_insert_default().add(position, entry);
+                return;
+            }
+            Some(first) => {
+                let (next, entry) = core::mem::replace(first, (position, entry));
+                state.rest.get_or_insert_default().restore(next, entry);
+                if core::mem::take(&mut state.is_ready) {
+                    self.parked += 1;
+                    keys.lose_head();
+                }
+            }
         }
+        keys.refresh(id, &mut self.parked);
     }
 
     /// Takes out an entry that has a key.
-    pub(super) fn take_keyed(&mut self, position: Position, key: &Key) -> Option<Entry> {
-        self.change(key, |state, main, parked| {
-            if state.head == Some(position) {
-                state.head = None;
-                return main.take(position);
-            }
-            let waiting = state.parked.as_mut()?;
-            let entry = waiting.remove(&position);
-            *parked -= usize::from(entry.is_some());
-            if waiting.is_empty() {
-                state.parked = None;
-            }
-            entry
-        })?
-    }
-
-    /// Changes the state of a key, if it is known, and restores its invariants.
-    fn change<R>(
-        &mut self,
-        key: &Key,
-        change: impl FnOnce(&mut KeyState, &mut MainQueue, &mut usize) -> R,
-    ) -> Option<R> {
+    pub(super) fn take_keyed(&mut self, position: Position, id: KeyId) -> Option<Entry> {
         let keys = self.keys.as_mut()?;
-        let limit = keys.limit(key);
-        let btree_map::Entry::Occupied(mut used) = keys.used.entry(key.clone()) else {
-            return None;
-        };
-        let state = used.get_mut();
-        let changed = change(state, &mut self.main, &mut self.parked);
-        state.refresh(limit, &mut self.main, &mut self.parked);
-        if state.is_unused() {
-            used.remove();
+        let state = keys.states.get_mut(id)?;
+        if state.first.as_ref().is_some_and(|(first, _)| *first == position) {
+            let was_ready = state.is_ready;
+            let (_, entry) = state.pop()?;
+            if was_ready {
+                keys.lose_head();
+            } else {
+                self.parked -= 1;
+            }
+            keys.refresh(id, &mut self.parked);
+            keys.forget_unused(id);
+            return Some(entry);
         }
-        Some(changed)
+        let rest = state.rest.as_mut()?;
+        let entry = rest.take(position)?;
+        if rest.is_empty() {
+            state.rest = None;
+        }
+        self.parked -= 1;
+        Some(entry)
     }
 
     /// Returns how many children of feeds are queued behind their keys.
@@ -316,13 +516,16 @@ impl WaitQueue {
         held
     }
 
-    /// Moves all parked entries into the main queue, to be dropped, and forgets the keys: the group
-    /// has stopped.
+    /// Moves the entries of all keys into the main queue, to be dropped, and forgets the keys: the
+    /// group has stopped.
     pub(crate) fn drop_keys(&mut self) {
         self.parked = 0;
         let Some(keys) = self.keys.take() else { return };
-        let parked = keys.used.into_values().filter_map(|state| state.parked);
-        let parked = parked.flat_map(|parked| *parked).chain(keys.held);
-        parked.for_each(|(position, entry)| self.main.restore(position, entry));
+        for mut state in keys.states {
+            while let Some((position, entry)) = state.pop() {
+                self.main.restore(position, entry);
+            }
+        }
+        keys.held.into_iter().for_each(|(position, feed)| self.main.restore(position, feed));
     }
 }

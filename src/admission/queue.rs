@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
-use super::keys::Keys;
+use super::keys::{KeyId, Keys};
 use crate::child::join::JoinId;
 use crate::child::task::Options;
 use crate::key::Key;
@@ -63,7 +63,9 @@ pub(crate) enum Entry {
 /// them by. So are feeds that wait for their children's keys.
 #[derive(Default)]
 pub(crate) struct WaitQueue {
-    pub(super) main: MainQueue,
+    /// The entries without a key that are not parked.
+    pub(super) main: Entries,
+    arrivals: u64,
     /// How many entries hold the group open: all but queued daemons.
     binding: usize,
     /// How many entries are parked.
@@ -72,14 +74,13 @@ pub(crate) struct WaitQueue {
     pub(super) keys: Option<Box<Keys>>,
 }
 
-/// The entries that are not parked.
+/// Entries in the order of their positions.
 #[derive(Default)]
-pub(super) struct MainQueue {
+pub(super) struct Entries {
     /// The entries of priority 0, as most are, by their arrival.
     plain: SparseQueue<Entry>,
     /// The entries of other priorities, and those that have come back to their position.
     others: BTreeMap<Position, Entry>,
-    arrivals: u64,
 }
 
 /// What an entry waits for, beside the entries before it.
@@ -193,7 +194,7 @@ impl WaitQueue {
     /// Returns `true` if there is an entry that lacks nothing but the group's room, or a permit.
     #[inline]
     pub(crate) fn has_head(&self) -> bool {
-        !self.main.is_empty()
+        !self.main.is_empty() || self.has_keyed_head()
     }
 
     /// Returns `true` if nothing but daemons is queued.
@@ -204,8 +205,8 @@ impl WaitQueue {
     /// Returns the position behind all others of that priority.
     #[inline]
     pub(crate) fn next_position(&mut self, priority: i32) -> Position {
-        self.main.arrivals += 1;
-        Position { priority, arrival: self.main.arrivals }
+        self.arrivals += 1;
+        Position { priority, arrival: self.arrivals }
     }
 
     /// Returns `true` if no entry comes before that position, but parked ones.
@@ -216,7 +217,11 @@ impl WaitQueue {
 
     #[inline]
     pub(crate) fn first(&self) -> Option<(Position, &Entry)> {
-        self.main.first()
+        let (first, keyed) = (self.main.first(), self.first_keyed());
+        if keyed.is_none() {
+            return first;
+        }
+        first.into_iter().chain(keyed).min_by_key(|(position, _)| *position)
     }
 
     /// Returns the first entries, as many as `most`, in the order of their positions. Looks at no
@@ -225,19 +230,26 @@ impl WaitQueue {
         let (plain, others) = self.main.iter();
         let unobstructed = plain.take(most).chain(others.take(most));
         let unobstructed = unobstructed.map(|(at, entry)| (at, entry, Obstacle::Nothing));
-        let mut entries: Vec<_> = unobstructed.chain(self.inspect_parked(most)).collect();
+        let mut entries: Vec<_> = unobstructed.chain(self.inspect_keyed(most)).collect();
         entries.sort_unstable_by_key(|(position, ..)| *position);
+        entries.dedup_by_key(|(position, ..)| *position);
         entries.truncate(most);
         entries
     }
 
     /// Takes out the head. If it has a key, [`take_key`](Self::take_key) or a stop has to follow.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<(Position, Entry)> {
-        let (position, _) = self.first()?;
-        let entry = self.main.take(position)?;
+    pub(crate) fn pop(&mut self) -> Option<(Position, Entry, Option<KeyId>)> {
+        let first = self.main.first().map(|(position, _)| position);
+        let keyed = self.first_keyed().map(|(position, _)| position);
+        let is_keyed = keyed.is_some_and(|keyed| first.is_none_or(|first| keyed < first));
+        let (position, entry, key) = if is_keyed {
+            self.pop_keyed().map(|(position, entry, key)| (position, entry, Some(key)))
+        } else {
+            first.and_then(|position| Some((position, self.main.take(position)?, None)))
+        }?;
         self.binding -= usize::from(entry.is_binding());
-        Some((position, entry))
+        Some((position, entry, key))
     }
 
     /// Adds an entry, mostly behind all others of its priority.
@@ -245,32 +257,39 @@ impl WaitQueue {
     pub(crate) fn insert(&mut self, position: Position, entry: Entry, key: Option<&Key>) {
         self.binding += usize::from(entry.is_binding());
         if let Some(key) = key {
-            self.park(position, entry, key);
+            let key = self.use_key(key);
+            self.insert_keyed(position, entry, key);
+        } else if position == (Position { priority: 0, arrival: self.arrivals }) {
+            self.main.plain.push(position.arrival, entry);
         } else {
-            self.main.insert(position, entry);
+            self.main.restore(position, entry);
         }
     }
 
     pub(crate) fn remove(&mut self, position: Position, key: Option<&Key>) -> Option<Entry> {
         let entry = match key {
             None => self.main.take(position).or_else(|| self.take_held(position)),
-            Some(key) => self.take_keyed(position, key),
+            Some(key) => self.take_keyed(position, self.find_key(key)?),
         }?;
         self.binding -= usize::from(entry.is_binding());
         Some(entry)
     }
 }
 
-// === impl MainQueue ===
+// === impl Entries ===
 
-impl MainQueue {
+impl Entries {
     #[inline]
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.others.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.plain.len() + self.others.len()
+    }
+
     #[inline]
-    fn first(&self) -> Option<(Position, &Entry)> {
+    pub(super) fn first(&self) -> Option<(Position, &Entry)> {
         let plain = self.plain.first();
         let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
         if self.others.is_empty() {
@@ -281,27 +300,33 @@ impl MainQueue {
     }
 
     /// Returns the entries of both parts, each in the order of their positions.
-    fn iter(
+    pub(super) fn iter(
         &self,
-    ) -> (impl Iterator<Item = (Position, &Entry)>, impl Iterator<Item = (Position, &Entry)>) {
+    ) -> (
+        impl Iterator<Item = (Position, &Entry)> + Clone,
+        impl Iterator<Item = (Position, &Entry)> + Clone,
+    ) {
         let plain = self.plain.iter();
         let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
         (plain, self.others.iter().map(|(position, entry)| (*position, entry)))
     }
 
-    pub(super) fn get(&self, position: Position) -> Option<&Entry> {
-        let other = if self.others.is_empty() { None } else { self.others.get(&position) };
-        other.or_else(|| self.plain.get(position.arrival))
-    }
-
-    /// Adds an entry, mostly behind all others of its priority.
+    /// Adds an entry, mostly behind all others.
     #[inline]
-    pub(super) fn insert(&mut self, position: Position, entry: Entry) {
-        if position == (Position { priority: 0, arrival: self.arrivals }) {
+    pub(super) fn add(&mut self, position: Position, entry: Entry) {
+        let is_last = self.plain.last_key().is_none_or(|last| last < position.arrival);
+        if position.priority == 0 && is_last {
             self.plain.push(position.arrival, entry);
         } else {
             self.restore(position, entry);
         }
+    }
+
+    /// Takes out the first entry.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<(Position, Entry)> {
+        let (position, _) = self.first()?;
+        Some((position, self.take(position)?))
     }
 
     /// Adds an entry that comes back to its position.
@@ -327,9 +352,9 @@ impl WaitQueue {
     /// `len` is how many entries there are.
     pub(super) fn check(&self, len: usize, mut visit: impl FnMut(Position, &Entry)) {
         let (plain, others) = self.main.iter();
-        let parked = self.keys.iter().flat_map(|keys| keys.parked());
-        assert_eq!(parked.clone().count(), self.parked);
-        let all: alloc::vec::Vec<_> = plain.chain(others).chain(parked).collect();
+        assert_eq!(self.keys.as_ref().map_or(0, |keys| keys.check()), self.parked);
+        let keyed = self.keys.iter().flat_map(|keys| keys.entries());
+        let all: alloc::vec::Vec<_> = plain.chain(others).chain(keyed).collect();
         let sorted: BTreeMap<_, _> = all.iter().copied().collect();
         assert_eq!((all.len(), sorted.len()), (len, len));
         assert_eq!(self.binding, all.iter().filter(|(_, entry)| entry.is_binding()).count());
@@ -363,8 +388,8 @@ mod tests {
 
     fn pop(queue: &mut WaitQueue) -> Option<(Position, WaiterKey)> {
         match queue.pop()? {
-            (position, Entry::Waiter { key, .. }) => Some((position, key)),
-            (position, Entry::Child(child)) => Some((position, child.key)),
+            (position, Entry::Waiter { key, .. }, _) => Some((position, key)),
+            (position, Entry::Child(child), _) => Some((position, child.key)),
         }
     }
 

@@ -32,6 +32,7 @@ use super::ended::{EndNotes, Ended};
 use super::events::{EventLog, Name};
 use super::inspector::Inspector;
 use super::joins::Joins;
+use super::keys::KeyId;
 use super::nested::Nested;
 use super::passes::{Asked, Pass, Passes};
 use super::permits::Permits;
@@ -194,6 +195,7 @@ struct Running {
     priority: i32,
     daemon: bool,
     key: Option<Key>,
+    key_id: Option<KeyId>,
     pass: Option<Pass>,
     /// It is dropped at the stop.
     until_stop: bool,
@@ -621,14 +623,20 @@ impl State {
         }
     }
 
-    /// Takes room in the group, and in the key of a child or a waiter, which was in the queue at
-    /// that position, if it was.
+    /// Takes room in the group, and in the key of a child or a waiter.
     #[inline]
-    fn take_room(&mut self, weight: usize, key: Option<&Key>, position: Option<Position>) {
+    fn take_room(&mut self, weight: usize, key: Option<KeyId>) {
         self.take_plain_room(weight);
         if let Some(key) = key {
-            self.queue.take_key(position, key, weight);
+            self.queue.take_key(key, weight);
         }
+    }
+
+    /// Takes the room that is asked for.
+    #[inline]
+    fn take_room_for(&mut self, request: Request<'_>) {
+        let key = request.key.map(|key| self.queue.use_key(key));
+        self.take_room(request.weight, key);
     }
 
     /// Takes room for a child without a key.
@@ -641,7 +649,7 @@ impl State {
 
     /// Frees room whose permit is kept.
     #[inline]
-    fn return_room(&mut self, weight: usize, key: Option<&Key>) {
+    fn return_room(&mut self, weight: usize, key: Option<KeyId>) {
         self.occupied -= 1;
         self.weightless -= usize::from(weight == 0);
         self.extra_weight -= weight.saturating_sub(1) as u128;
@@ -651,7 +659,7 @@ impl State {
     }
 
     #[inline]
-    pub(crate) fn free_room(&mut self, weight: usize, key: Option<&Key>) {
+    pub(crate) fn free_room(&mut self, weight: usize, key: Option<KeyId>) {
         self.return_room(weight, key);
         self.return_pass(None);
         if let Some(permits) = &mut self.permits {
@@ -668,7 +676,7 @@ impl State {
     pub(crate) fn try_take_room(&mut self, request: Request<'_>) -> bool {
         let free = self.has_room(request) && self.take_permit();
         if free {
-            self.take_room(request.weight, request.key, None);
+            self.take_room_for(request);
         }
         free
     }
@@ -691,10 +699,16 @@ impl State {
 
     /// Admits a child that has room; it starts once the children before it have.
     #[inline]
-    pub(crate) fn admit(&mut self, mut child: QueuedChild) {
+    pub(crate) fn admit(&mut self, child: QueuedChild) {
+        self.admit_with(child, None);
+    }
+
+    /// Admits it; its key is known if it was queued.
+    #[inline]
+    fn admit_with(&mut self, mut child: QueuedChild, key: Option<KeyId>) {
         self.give_pass(&mut child, None);
         if self.starting.is_empty() {
-            self.start(child);
+            self.start(child, key);
         } else {
             self.starting.push_back(Slot::Child(child));
         }
@@ -756,11 +770,11 @@ impl State {
     }
 
     #[inline]
-    fn start(&mut self, child: QueuedChild) {
+    fn start(&mut self, child: QueuedChild, key: Option<KeyId>) {
         let index = self.next_index;
         self.next_index += 1;
         if child.options.is_some() || self.looks_at_all || child.join.is_some() {
-            self.remember(index, child.key, child.options, child.join);
+            self.remember(index, child.key, child.options, key, child.join);
         }
         self.ready.push_back(child.key);
     }
@@ -771,9 +785,11 @@ impl State {
         index: usize,
         child: ChildKey,
         mut options: Option<Box<Options>>,
+        key_id: Option<KeyId>,
         join: Option<JoinId>,
     ) {
         let key = options.as_mut().and_then(|options| options.key.take());
+        let key_id = key_id.or_else(|| self.queue.find_key(key.as_ref()?));
         let pass = options.as_ref().and_then(|options| options.pass);
         let Options { weight, priority, daemon, until_stop, .. } =
             *options.as_deref().unwrap_or(&Options::DEFAULT);
@@ -790,8 +806,10 @@ impl State {
             inspector.start(index);
         }
         if weight != 1 || is_known || name.is_some() || self.inspector.is_some() {
-            let running = Running { weight, priority, daemon, key, pass, until_stop, join, name };
-            self.running.push(index as u64, running);
+            self.running.push(
+                index as u64,
+                Running { weight, priority, daemon, key, key_id, pass, until_stop, join, name },
+            );
         }
     }
 
@@ -930,12 +948,13 @@ impl State {
                 };
                 self.detached -= usize::from(slot.is_none());
                 self.reserved -= 1;
-                self.return_room(weight, key.as_ref());
+                let key = key.and_then(|key| self.queue.find_key(&key));
+                self.return_room(weight, key);
                 // Detached room is not taken back when the limit is lowered, so it looks again.
                 let fits_group =
                     (slot.is_some() && request.weight <= weight) || self.fits(request.weight);
                 if fits_group && fits_key {
-                    self.take_room(request.weight, request.key, None);
+                    self.take_room_for(request);
                     self.give_pass(&mut child, pass);
                     match slot {
                         Some(slot) => *self.slot(slot) = Slot::Child(child),
@@ -968,19 +987,20 @@ impl State {
         };
         effects.discard = waiter.waker;
         self.return_pass(waiter.pass);
+        let key = waiter.key.as_ref();
         match waiter.stage {
             Stage::Waiting(position) | Stage::MustQueue(position) => {
-                self.queue.remove(position, waiter.key.as_ref());
+                self.queue.remove(position, key);
             }
             Stage::Reserved { slot, .. } => {
                 *self.slot(slot) = Slot::Free;
                 self.reserved -= 1;
-                self.free_room(waiter.weight, waiter.key.as_ref());
+                self.free_room(waiter.weight, key.and_then(|key| self.queue.find_key(key)));
             }
             Stage::Detached(_) => {
                 self.detached -= 1;
                 self.reserved -= 1;
-                self.free_room(waiter.weight, waiter.key.as_ref());
+                self.free_room(waiter.weight, key.and_then(|key| self.queue.find_key(key)));
             }
             Stage::Stopped => {}
         }
@@ -1140,14 +1160,14 @@ impl State {
             if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
                 joins.take_aborted(id);
             }
-            (child.weight, child.key, child.pass)
+            (child.weight, child.key_id, child.pass)
         });
         self.end_pass(pass);
         let is_plain = weight == 1 && key.is_none() && pass.is_none();
         if self.ended.forget(outcome) && is_plain && self.ended.roomless > 0 {
             self.ended.roomless -= 1;
         } else {
-            self.free_room(weight, key.as_ref());
+            self.free_room(weight, key);
             self.has_freed_room |= !stopped;
         }
         if self.nested.blocked_children() > 0 {
@@ -1240,7 +1260,7 @@ impl State {
         self.phase = self.phase.max(Phase::Stopped);
         self.queue.drop_keys();
         loop {
-            if let (_, Entry::Child(child)) = self.queue.pop()? {
+            if let (_, Entry::Child(child), _) = self.queue.pop()? {
                 self.leave_queue(&child);
                 self.dropped += 1;
                 self.log_unstarted(child.key, child.options.as_deref());
@@ -1261,7 +1281,8 @@ impl State {
                 *self.slot(slot) = Slot::Free;
             }
             if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
-                self.return_room(waiter.weight, waiter.key.as_ref());
+                // The queue knows its key no longer.
+                self.return_room(waiter.weight, None);
                 self.return_pass(waiter.pass.take());
             }
             (waiter.stage, waiter.inside) = (Stage::Stopped, None);
@@ -1522,14 +1543,13 @@ impl State {
                 return true;
             }
             match self.queue.pop() {
-                Some((position, Entry::Child(child))) => {
+                Some((_, Entry::Child(child), of)) => {
                     self.leave_queue(&child);
-                    self.take_room(weight, child.request().key, Some(position));
-                    self.admit(child);
+                    self.take_room(weight, of);
+                    self.admit_with(child, of);
                 }
-                Some((position, Entry::Waiter { key, .. })) => {
-                    let of = self.waiters.get(key).and_then(|waiter| waiter.key.clone());
-                    self.take_room(weight, of.as_ref(), Some(position));
+                Some((position, Entry::Waiter { key, .. }, of)) => {
+                    self.take_room(weight, of);
                     self.leave_child(key, position);
                     self.tell(key, effects);
                     self.reserve(key, position, false);
@@ -1544,7 +1564,7 @@ impl State {
         while let Some(Slot::Child(_) | Slot::Free) = self.starting.front() {
             self.first_slot += 1;
             if let Some(Slot::Child(child)) = self.starting.pop_front() {
-                self.start(child);
+                self.start(child, None);
             }
         }
         shrink(&mut self.starting);
@@ -1586,7 +1606,8 @@ impl State {
             self.return_pass(pass);
             self.starting.pop_back();
             self.reserved -= 1;
-            self.free_room(weight, of.as_ref());
+            let of_room = of.as_ref().and_then(|of| self.queue.find_key(of));
+            self.free_room(weight, of_room);
             self.queue.insert(position, entry, of.as_ref());
             if inside.is_some() {
                 self.set_inside(key, inside);

@@ -27,6 +27,15 @@ impl<T> SparseQueue<T> {
         self.values.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.values.len() - self.holes
+    }
+
+    #[inline]
+    pub(crate) fn last_key(&self) -> Option<Key> {
+        self.values.back().map(|(key, _)| *key)
+    }
+
     /// Adds a value at the end: its key is higher than all others.
     #[inline]
     pub(crate) fn push(&mut self, key: Key, value: T) {
@@ -75,7 +84,7 @@ impl<T> SparseQueue<T> {
     }
 
     /// Returns the values, each with its key.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> + Clone {
         self.values.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?)))
     }
 
