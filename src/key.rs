@@ -43,6 +43,21 @@ enum Value {
 }
 
 impl Key {
+    /// Returns a number that is the same for equal keys. Keys are sorted by it where many of them
+    /// are compared; if those of different keys are equal, that takes longer.
+    pub(crate) fn digest(&self) -> u64 {
+        match &self.0 {
+            Value::Integer { low, .. } | Value::Large { low, .. } => *low,
+            Value::Ip(IpAddr::V4(address)) => u64::from(address.to_bits()),
+            Value::Ip(IpAddr::V6(address)) => digest(&address.octets()),
+            Value::Socket(address) => match **address {
+                SocketAddr::V4(of) => u64::from(of.ip().to_bits()) << 16 | u64::from(of.port()),
+                SocketAddr::V6(of) => digest(&of.ip().octets()) ^ u64::from(of.port()),
+            },
+            Value::Text(text) => digest(text.as_bytes()),
+        }
+    }
+
     /// Calls `show` with the value.
     fn show(&self, show: impl FnOnce(&dyn Show) -> fmt::Result) -> fmt::Result {
         match &self.0 {
@@ -53,6 +68,17 @@ impl Key {
             Value::Text(text) => show(text),
         }
     }
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    // An odd number whose bits look random.
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mix = |sum: u64, part: u64| (sum.rotate_left(5) ^ part).wrapping_mul(FACTOR);
+    let mut parts = bytes.chunks_exact(8);
+    let sum = parts.by_ref().fold(bytes.len() as u64, |sum, part| {
+        mix(sum, part.try_into().map_or(0, u64::from_le_bytes))
+    });
+    parts.remainder().iter().fold(sum, |sum, byte| mix(sum, u64::from(*byte)))
 }
 
 /// What all values can do.
@@ -169,6 +195,24 @@ mod tests {
         let address: SocketAddr = "[::1]:80".parse().unwrap();
         assert_eq!(format!("{} {}", Key::from(address), Key::from(address.ip())), "[::1]:80 ::1");
         assert_eq!(format!("{:>4}", Key::from("ab")), "  ab");
+    }
+
+    #[test]
+    fn the_digests_of_different_keys_differ_mostly() {
+        let mut digests = alloc::collections::BTreeSet::new();
+        for n in 0..1000_u32 {
+            let address = IpAddr::from(n.to_be_bytes());
+            let long: IpAddr = format!("2001:db8::{n:x}").parse().unwrap();
+            let texts = [format!("host-{n}.example.org").into(), Key::from(format!("{n}"))];
+            let sockets = [address, long].map(|it| Key::from(SocketAddr::new(it, 80)));
+            for key in texts.into_iter().chain(sockets).chain([long.into()]) {
+                assert_eq!(key.digest(), key.clone().digest());
+                digests.insert(key.digest());
+            }
+        }
+        assert_eq!(digests.len(), 5000);
+        assert_ne!(Key::from(1).digest(), Key::from(2).digest());
+        assert_ne!(Key::from(1_u128 << 127).digest(), Key::from((1_u128 << 127) + 1).digest());
     }
 
     #[test]

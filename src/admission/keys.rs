@@ -7,15 +7,15 @@
 //!   lacks at most what all children need, and each step costs a few look-ups, whatever the number
 //!   of keys.
 //! - A key is looked up when a child of it is queued. From then on it is known by a number, which
-//!   it keeps as long as a child of it has room or an entry of it waits. A limit that was set for
-//!   one key is kept until it is set to that of all keys.
+//!   it keeps as long as a child of it has room or an entry of it waits, and a few keys a while
+//!   longer. A limit that was set for one key is kept until it is set to that of all keys.
 //! - `heads` has each head, and may have entries that are none any more; its first is a head.
 //! - `fed` is the number of queued children that have a key and came of a feed. The group's limit
 //!   bounds them together with the children that run: while it is reached, feeds are parked.
 
 use alloc::boxed::Box;
 use alloc::collections::binary_heap::{BinaryHeap, PeekMut};
-use alloc::collections::{BTreeMap, btree_map};
+use alloc::collections::{BTreeMap, VecDeque, btree_map};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -29,10 +29,13 @@ use crate::util::slab::Slab;
 const INSPECTED_KEYS: usize = 4096;
 
 /// Capacity for this many heads is kept.
-const RETAINED_HEADS: usize = 64;
+const RETAINED_HEADS: usize = if cfg!(test) { 1 } else { 64 };
 
-/// A key that is in use.
-pub(crate) type KeyId = usize;
+/// So many keys without children and entries are kept, since many come back soon.
+const RETAINED_KEYS: usize = if cfg!(test) { 1 } else { 128 };
+
+/// The number of a key. There are fewer keys than this type has values.
+pub(crate) type KeyId = u32;
 
 /// What is known of keys.
 #[derive(Default)]
@@ -40,10 +43,13 @@ pub(crate) struct Keys {
     /// The limit of each key that has none of its own.
     limit: Option<usize>,
     own_limits: BTreeMap<Key, Option<usize>>,
-    ids: BTreeMap<Key, KeyId>,
+    /// By their digests first, which are compared at once.
+    ids: BTreeMap<(u64, Key), KeyId>,
     states: Slab<KeyState>,
-    /// The key that was looked up last, if it is still in use.
+    /// The key that was looked up last, if it is still known.
     last: KeyId,
+    /// Each unused key, and those of others that were unused when they came here.
+    unused: VecDeque<KeyId>,
     heads: BinaryHeap<Reverse<Head>>,
     /// How many heads there are.
     live: usize,
@@ -63,22 +69,41 @@ struct KeyState {
     first: Option<(Position, Entry)>,
     /// The first entry is a head.
     is_ready: bool,
+    /// It is in [`Keys::unused`].
+    is_listed: bool,
     /// The other entries. Most keys have none, and there may be a million keys.
     rest: Option<Box<Entries>>,
 }
 
-/// The first entry of a key that has room for it.
+/// The first entry of a key that has room for it: its position and its key, as one number, so that
+/// two are compared at once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Head {
-    position: Position,
-    key: KeyId,
-}
+struct Head(u128);
 
-// === impl KeyState ===
+// === impl Head, KeyState ===
+
+impl Head {
+    fn new(position: Position, key: KeyId) -> Self {
+        let Position { priority, arrival } = position;
+        // The highest priority is the lowest number.
+        let rank = (i32::MAX ^ priority) as u32;
+        Self(u128::from(rank) << 96 | u128::from(arrival) << 32 | u128::from(key))
+    }
+
+    fn key(self) -> KeyId {
+        self.0 as KeyId
+    }
+
+    fn arrival(self) -> u64 {
+        (self.0 >> 32) as u64
+    }
+}
 
 impl KeyState {
     fn new(key: Key, limit: Option<usize>) -> Self {
-        Self { key, limit, occupied: 0, weight: 0, first: None, is_ready: false, rest: None }
+        let (first, rest) = (None, None);
+        let (is_ready, is_listed) = (false, false);
+        Self { key, limit, occupied: 0, weight: 0, first, is_ready, is_listed, rest }
     }
 
     fn is_unused(&self) -> bool {
@@ -89,9 +114,10 @@ impl KeyState {
         !(unique && self.occupied > 0) && fits(self.limit, self.weight, weight)
     }
 
-    /// Returns `true` if the entry at that position is a head.
-    fn is_head(&self, position: Position) -> bool {
-        self.is_ready && self.first.as_ref().is_some_and(|(first, _)| *first == position)
+    /// Returns `true` if that is its first entry, and a head. (No two have the same arrival.)
+    fn is_head(&self, head: Head) -> bool {
+        let is_first = |(first, _): &(Position, Entry)| first.arrival == head.arrival();
+        self.is_ready && self.first.as_ref().is_some_and(is_first)
     }
 
     /// Returns the number of entries that are parked.
@@ -143,29 +169,61 @@ impl Keys {
         self.own_limits.get(key).copied().unwrap_or(self.limit)
     }
 
-    /// Returns a key that is in use.
+    fn get(&self, id: KeyId) -> Option<&KeyState> {
+        self.states.get(id as usize)
+    }
+
+    fn get_mut(&mut self, id: KeyId) -> Option<&mut KeyState> {
+        self.states.get_mut(id as usize)
+    }
+
+    fn is_last(&self, key: &Key) -> bool {
+        self.get(self.last).is_some_and(|state| state.key == *key)
+    }
+
     fn find(&self, key: &Key) -> Option<KeyId> {
-        match self.states.get(self.last) {
-            Some(state) if state.key == *key => Some(self.last),
-            _ => self.ids.get(key).copied(),
+        if self.is_last(key) {
+            return Some(self.last);
         }
+        self.ids.get(&(key.digest(), key.clone())).copied()
     }
 
     fn state(&self, key: &Key) -> Option<&KeyState> {
-        self.states.get(self.find(key)?)
+        self.get(self.find(key)?)
+    }
+
+    /// Returns what is known of a key that is about to be used.
+    fn look_up(&mut self, key: &Key) -> Option<&KeyState> {
+        self.last = self.find(key)?;
+        self.get(self.last)
+    }
+
+    /// Returns a key, known from now on.
+    fn find_or_add(&mut self, key: &Key) -> KeyId {
+        if !self.is_last(key) {
+            let limit = self.limit(key);
+            self.last = match self.ids.entry((key.digest(), key.clone())) {
+                btree_map::Entry::Occupied(id) => *id.get(),
+                btree_map::Entry::Vacant(unknown) => {
+                    let id = self.states.insert(KeyState::new(key.clone(), limit));
+                    *unknown.insert(id as KeyId)
+                }
+            };
+        }
+        self.last
     }
 
     /// Returns the first head.
     #[inline]
     fn first(&self) -> Option<(Position, &Entry)> {
         let Reverse(head) = self.heads.peek()?;
-        let (position, entry) = self.states.get(head.key)?.first.as_ref()?;
+        let (position, entry) = self.get(head.key())?.first.as_ref()?;
         Some((*position, entry))
     }
 
     /// Makes the first entry of a key a head if there is room for it, and parks it if not.
     fn refresh(&mut self, id: KeyId, parked: &mut usize) {
-        let Some(state) = self.states.get_mut(id) else { return };
+        let Some(state) = self.states.get_mut(id as usize) else { return };
         let Some((position, entry)) = &state.first else { return };
         let is_ready = state.fits(entry.weight(), entry.is_unique());
         if is_ready == state.is_ready {
@@ -173,8 +231,7 @@ impl Keys {
         }
         state.is_ready = is_ready;
         if is_ready {
-            let head = Head { position: *position, key: id };
-            self.heads.push(Reverse(head));
+            self.heads.push(Reverse(Head::new(*position, id)));
             self.live += 1;
             *parked -= 1;
             self.trim();
@@ -189,8 +246,8 @@ impl Keys {
     fn lose_head(&mut self) {
         self.live -= 1;
         while let Some(first) = self.heads.peek_mut() {
-            let Reverse(Head { position, key }) = *first;
-            if self.states.get(key).is_some_and(|state| state.is_head(position)) {
+            let Reverse(head) = *first;
+            if self.states.get(head.key() as usize).is_some_and(|state| state.is_head(head)) {
                 break;
             }
             PeekMut::pop(first);
@@ -203,9 +260,8 @@ impl Keys {
     fn trim(&mut self) {
         if self.heads.len() > 2 * self.live + RETAINED_HEADS {
             let mut heads = core::mem::take(&mut self.heads).into_vec();
-            let states = &self.states;
             heads.retain(|Reverse(head)| {
-                states.get(head.key).is_some_and(|state| state.is_head(head.position))
+                self.get(head.key()).is_some_and(|state| state.is_head(*head))
             });
             // One that was lost and came back is there twice.
             heads.sort_unstable();
@@ -217,12 +273,26 @@ impl Keys {
         }
     }
 
-    /// Forgets a key without children and entries.
+    /// Records that a key may be unused, and forgets one that was before, if there are many.
     #[inline]
-    fn forget_unused(&mut self, id: KeyId) {
-        if self.states.get(id).is_some_and(KeyState::is_unused) {
-            if let Some(state) = self.states.remove(id) {
-                self.ids.remove(&state.key);
+    fn release(&mut self, id: KeyId) {
+        let Some(state) = self.get_mut(id).filter(|state| state.is_unused()) else { return };
+        if !core::mem::replace(&mut state.is_listed, true) {
+            self.unused.push_back(id);
+            if self.unused.len() > RETAINED_KEYS {
+                self.forget_unused();
+            }
+        }
+    }
+
+    /// Forgets the key that is listed longest, unless it is in use again.
+    fn forget_unused(&mut self) {
+        let Some(id) = self.unused.pop_front() else { return };
+        let Some(state) = self.get_mut(id) else { return };
+        state.is_listed = false;
+        if state.is_unused() {
+            if let Some(state) = self.states.remove(id as usize) {
+                self.ids.remove(&(state.key.digest(), state.key));
             }
         }
     }
@@ -244,15 +314,18 @@ impl Keys {
         let ready = || self.states.iter().filter(|state| state.is_ready);
         assert_eq!(ready().count(), self.live);
         let first = ready().filter_map(|state| Some(state.first.as_ref()?.0)).min();
-        assert_eq!(self.heads.peek().map(|Reverse(head)| head.position), first);
+        assert_eq!(self.first().map(|(position, _)| position), first);
         assert_eq!(self.ids.len(), self.states.len());
         for state in self.states.iter() {
             let first = state.first.as_ref();
             let is_ready = first.is_some_and(|(_, it)| state.fits(it.weight(), it.is_unique()));
             assert_eq!((state.is_ready, state.limit), (is_ready, self.limit(&state.key)));
             let rest = state.rest.as_ref().and_then(|rest| Some(rest.first()?.0));
-            assert!(!state.is_unused() && rest.is_none_or(|rest| first.unwrap().0 < rest));
+            assert!(rest.is_none_or(|rest| first.unwrap().0 < rest));
         }
+        assert!(self.states.iter().all(|state| state.is_listed || !state.is_unused()));
+        let listed = self.states.iter().filter(|state| state.is_listed).count();
+        assert!(listed == self.unused.len() && listed <= RETAINED_KEYS);
         self.held.len() + self.states.iter().map(KeyState::parked_len).sum::<usize>()
     }
 }
@@ -264,7 +337,7 @@ impl WaitQueue {
         let keys = self.keys.get_or_insert_default();
         keys.limit = Some(limit);
         for id in 0..keys.states.end() {
-            self.update_limit(id);
+            self.update_limit(id as KeyId);
         }
     }
 
@@ -282,8 +355,8 @@ impl WaitQueue {
 
     fn update_limit(&mut self, id: KeyId) {
         let Some(keys) = &mut self.keys else { return };
-        let Some(limit) = keys.states.get(id).map(|state| keys.limit(&state.key)) else { return };
-        if let Some(state) = keys.states.get_mut(id) {
+        let Some(limit) = keys.get(id).map(|state| keys.limit(&state.key)) else { return };
+        if let Some(state) = keys.get_mut(id) {
             state.limit = limit;
         }
         keys.refresh(id, &mut self.parked);
@@ -291,36 +364,26 @@ impl WaitQueue {
 
     /// Returns `true` if a child of that key runs or waits.
     pub(crate) fn is_used(&self, key: &Key) -> bool {
-        self.find_key(key).is_some()
+        let state = self.keys.as_ref().and_then(|keys| keys.state(key));
+        state.is_some_and(|state| !state.is_unused())
     }
 
-    /// Returns a key if a child of it runs or waits.
+    /// Returns a key, which is known if a child of it runs or waits.
     pub(crate) fn find_key(&self, key: &Key) -> Option<KeyId> {
         self.keys.as_ref()?.find(key)
     }
 
     /// Returns a key for which a child is about to take room, or to wait.
     pub(crate) fn use_key(&mut self, key: &Key) -> KeyId {
-        let keys = self.keys.get_or_insert_default();
-        if keys.states.get(keys.last).is_some_and(|state| state.key == *key) {
-            return keys.last;
-        }
-        let limit = keys.limit(key);
-        keys.last = match keys.ids.entry(key.clone()) {
-            btree_map::Entry::Occupied(id) => *id.get(),
-            btree_map::Entry::Vacant(unused) => {
-                *unused.insert(keys.states.insert(KeyState::new(key.clone(), limit)))
-            }
-        };
-        keys.last
+        self.keys.get_or_insert_default().find_or_add(key)
     }
 
     /// Returns `true` if the key of a request has room for it, and no entry of that key comes
     /// before that position.
     #[inline]
-    pub(crate) fn has_key_room(&self, request: Request<'_>, position: Position) -> bool {
-        match (request.key, &self.keys) {
-            (Some(key), Some(keys)) => match keys.state(key) {
+    pub(crate) fn has_key_room(&mut self, request: Request<'_>, position: Position) -> bool {
+        match (request.key, &mut self.keys) {
+            (Some(key), Some(keys)) => match keys.look_up(key) {
                 Some(state) => {
                     state.first.as_ref().is_none_or(|(first, _)| position < *first)
                         && state.fits(request.weight, request.unique)
@@ -349,12 +412,12 @@ impl WaitQueue {
         self.keys.iter().flat_map(move |keys| {
             // The first of a heap are the lowest, and there may be a million.
             let heads = keys.heads.iter().take(INSPECTED_KEYS).filter_map(|Reverse(head)| {
-                let state = keys.states.get(head.key)?;
+                let state = keys.get(head.key()).filter(|state| state.is_head(*head))?;
                 let (position, entry) = state.first.as_ref()?;
-                state.is_head(head.position).then_some((*position, entry, Obstacle::Nothing))
+                Some((*position, entry, Obstacle::Nothing))
             });
             let parked = keys.ids.values().take(INSPECTED_KEYS);
-            let parked = parked.filter_map(|id| keys.states.get(*id));
+            let parked = parked.filter_map(|id| keys.get(*id));
             let parked = parked.flat_map(move |state| state.parked(most)).take(most);
             let parked = parked.map(|(position, entry)| (position, entry, Obstacle::Key));
             let held = keys.held.iter().take(most);
@@ -367,9 +430,8 @@ impl WaitQueue {
     #[cfg(not(loom))]
     pub(super) fn inspect_keys(&self, most: usize) -> Vec<KeySnapshot> {
         let keys = self.keys.iter().filter(|_| self.parked > 0);
-        let states = keys.flat_map(|keys| {
-            keys.ids.values().take(INSPECTED_KEYS).filter_map(|id| keys.states.get(*id))
-        });
+        let states = keys
+            .flat_map(|keys| keys.ids.values().take(INSPECTED_KEYS).filter_map(|id| keys.get(*id)));
         let waiting = states.filter_map(|state| {
             let waiting = state.parked_len();
             let room = usize::try_from(state.weight).unwrap_or(usize::MAX);
@@ -395,8 +457,9 @@ impl WaitQueue {
     /// Takes out the first head among the entries of keys.
     pub(super) fn pop_keyed(&mut self) -> Option<(Position, Entry, KeyId)> {
         let keys = self.keys.as_mut()?;
-        let Reverse(Head { key, .. }) = keys.heads.pop()?;
-        let (position, entry) = keys.states.get_mut(key)?.pop()?;
+        let Reverse(head) = keys.heads.pop()?;
+        let key = head.key();
+        let (position, entry) = keys.get_mut(key)?.pop()?;
         keys.lose_head();
         Some((position, entry, key))
     }
@@ -404,7 +467,7 @@ impl WaitQueue {
     /// Takes the room of a key for a child, which is in the queue no longer, if it was.
     pub(crate) fn take_key(&mut self, id: KeyId, weight: usize) {
         let Some(keys) = &mut self.keys else { return };
-        if let Some(state) = keys.states.get_mut(id) {
+        if let Some(state) = keys.get_mut(id) {
             state.occupied += 1;
             state.weight += weight as u128;
             keys.refresh(id, &mut self.parked);
@@ -414,18 +477,18 @@ impl WaitQueue {
     /// Frees the room of a child. After a stop the key is known no longer.
     pub(crate) fn free_key(&mut self, id: KeyId, weight: usize) {
         let Some(keys) = &mut self.keys else { return };
-        if let Some(state) = keys.states.get_mut(id) {
+        if let Some(state) = keys.get_mut(id) {
             state.occupied -= 1;
             state.weight -= weight as u128;
             keys.refresh(id, &mut self.parked);
-            keys.forget_unused(id);
+            keys.release(id);
         }
     }
 
     /// Adds an entry that has a key.
     pub(super) fn insert_keyed(&mut self, position: Position, entry: Entry, id: KeyId) {
         let Some(keys) = &mut self.keys else { return };
-        let Some(state) = keys.states.get_mut(id) else { return };
+        let Some(state) = keys.get_mut(id) else { return };
         self.parked += 1;
         match &mut state.first {
             None => state.first = Some((position, entry)),
@@ -448,7 +511,7 @@ impl WaitQueue {
     /// Takes out an entry that has a key.
     pub(super) fn take_keyed(&mut self, position: Position, id: KeyId) -> Option<Entry> {
         let keys = self.keys.as_mut()?;
-        let state = keys.states.get_mut(id)?;
+        let state = keys.get_mut(id)?;
         if state.first.as_ref().is_some_and(|(first, _)| *first == position) {
             let was_ready = state.is_ready;
             let (_, entry) = state.pop()?;
@@ -458,7 +521,7 @@ impl WaitQueue {
                 self.parked -= 1;
             }
             keys.refresh(id, &mut self.parked);
-            keys.forget_unused(id);
+            keys.release(id);
             return Some(entry);
         }
         let rest = state.rest.as_mut()?;

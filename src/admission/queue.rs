@@ -240,14 +240,16 @@ impl WaitQueue {
     /// Takes out the head. If it has a key, [`take_key`](Self::take_key) or a stop has to follow.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(Position, Entry, Option<KeyId>)> {
-        let first = self.main.first().map(|(position, _)| position);
         let keyed = self.first_keyed().map(|(position, _)| position);
-        let is_keyed = keyed.is_some_and(|keyed| first.is_none_or(|first| keyed < first));
+        let is_keyed =
+            keyed.is_some_and(|keyed| self.main.first().is_none_or(|(first, _)| keyed < first));
         let (position, entry, key) = if is_keyed {
-            self.pop_keyed().map(|(position, entry, key)| (position, entry, Some(key)))
+            let (position, entry, key) = self.pop_keyed()?;
+            (position, entry, Some(key))
         } else {
-            first.and_then(|position| Some((position, self.main.take(position)?, None)))
-        }?;
+            let (position, entry) = self.main.pop()?;
+            (position, entry, None)
+        };
         self.binding -= usize::from(entry.is_binding());
         Some((position, entry, key))
     }
@@ -325,6 +327,10 @@ impl Entries {
     /// Takes out the first entry.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Position, Entry)> {
+        if self.others.is_empty() {
+            let (arrival, entry) = self.plain.pop()?;
+            return Some((Position { priority: 0, arrival }, entry));
+        }
         let (position, _) = self.first()?;
         Some((position, self.take(position)?))
     }

@@ -567,7 +567,7 @@ impl State {
 
     /// Returns what a gate is told of a child on offer, or `None` if the child does not lack a pass
     /// alone.
-    pub(crate) fn asked_for(&self, options: Option<&Options>, stopped: bool) -> Option<Asked> {
+    pub(crate) fn asked_for(&mut self, options: Option<&Options>, stopped: bool) -> Option<Asked> {
         let request = Request::new(options).behind_all();
         let lacks = !self.passes.as_ref()?.has_spare()
             && self.refusal(stopped).is_none()
@@ -683,7 +683,7 @@ impl State {
 
     /// Returns `true` if there is room for a newcomer, and no entry of the queue comes before it.
     #[inline]
-    fn has_room(&self, request: Request<'_>) -> bool {
+    fn has_room(&mut self, request: Request<'_>) -> bool {
         let position = Position::last(request.priority);
         // In this order: most newcomers are stopped by the cheapest look.
         self.fits(request.weight)
