@@ -43,9 +43,11 @@ fn traits() -> impl Strategy<Value = Traits> {
     let weight = prop_oneof![8 => Just(1_usize), 1 => Just(0), 3 => 2..4_usize, 1 => 4..9_usize];
     let priority = prop_oneof![6 => Just(0), 2 => -2..3_i32];
     let (daemon, until_stop) = (prop::bool::weighted(0.1), prop::bool::weighted(0.2));
-    (weight, priority, daemon, until_stop).prop_map(|(weight, priority, daemon, until_stop)| {
+    let key = prop::option::weighted(0.4, 0..3_u8);
+    let traits = (weight, priority, daemon, until_stop, key);
+    traits.prop_map(|(weight, priority, daemon, until_stop, key)| {
         // A daemon that a stop drops looks as one that has finished, until its result is told.
-        Traits { weight, priority, daemon: daemon && !until_stop, until_stop }
+        Traits { weight, priority, daemon: daemon && !until_stop, until_stop, key }
     })
 }
 
@@ -69,14 +71,18 @@ fn rule() -> impl Strategy<Value = Rule> {
 fn plan() -> impl Strategy<Value = Plan> {
     let permits = prop::option::weighted(0.3, 1..4_usize);
     let queue_limit = prop::option::weighted(0.2, 0..4_usize);
-    let plan = (limit(), rule(), any::<bool>(), permits, queue_limit, prop::bool::weighted(0.2));
-    plan.prop_map(|(limit, rule, grace, permits, queue_limit, drops)| Plan {
+    let told = (prop::bool::weighted(0.3), prop::bool::weighted(0.2));
+    let drops = prop::bool::weighted(0.2);
+    let plan = (limit(), rule(), any::<bool>(), permits, queue_limit, drops, told);
+    plan.prop_map(|(limit, rule, grace, permits, queue_limit, drops, (named, observed))| Plan {
         limit,
         rule,
         grace,
         permits,
         queue_limit,
         drops,
+        named,
+        observed,
     })
 }
 

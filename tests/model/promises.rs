@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use errgroup::{Reason, TryGoError};
+use errgroup::{Key, Reason, TryGoError};
 
 use crate::results::{Ended, Output, Rule};
 
@@ -39,6 +39,13 @@ pub struct Traits {
     pub priority: i32,
     pub daemon: bool,
     pub until_stop: bool,
+    /// What the child works on. Keys have no limits here, so they change nothing.
+    pub key: Option<u8>,
+}
+
+impl Traits {
+    pub const PLAIN: Self =
+        Self { weight: 1, priority: 0, daemon: false, until_stop: false, key: None };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -271,12 +278,8 @@ impl Model {
     fn ticket_traits(&self, ticket: Ticket) -> Traits {
         match self.waiters[&ticket].kind {
             Kind::Go(id) => self.traits[id],
-            Kind::Feed { .. } | Kind::Reserve => {
-                Traits { weight: 1, priority: 0, daemon: false, until_stop: false }
-            }
-            Kind::Ready => {
-                Traits { weight: 1, priority: i32::MIN, daemon: false, until_stop: false }
-            }
+            Kind::Feed { .. } | Kind::Reserve => Traits::PLAIN,
+            Kind::Ready => Traits { priority: i32::MIN, ..Traits::PLAIN },
         }
     }
 
@@ -288,6 +291,10 @@ impl Model {
 
     fn enqueue(&mut self, rank: Rank, entry: Entry) {
         assert_eq!(self.queue.insert(rank, entry), None);
+    }
+
+    pub fn key(&self, id: Id) -> Option<Key> {
+        self.traits[id].key.map(Key::from)
     }
 
     pub fn is_daemon(&self, id: Id) -> bool {

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use errgroup::future::Go;
 use errgroup::{
-    AllErrors, Boxed, ChildInfo, Collect, FirstDone, FirstErr, FirstOk, Group, Handle, Policy,
-    Reason, Settle, Task, Verdict, WithReason, task,
+    AllErrors, Boxed, ChildInfo, Collect, Failure, FirstDone, FirstErr, FirstOk, Group, Handle,
+    Key, Named, Policy, Reason, Settle, Task, Verdict, WithReason, task,
 };
 
 use crate::promises::{Answer, Id, Outcome, Traits};
@@ -28,7 +28,7 @@ pub enum Order {
 }
 
 /// What a child has done.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Event {
     /// It is polled. The `bool` is `true` if the group had stopped then.
     Polled(Id, bool),
@@ -41,13 +41,24 @@ pub enum Event {
     Panicked(Id),
     /// It returns `Ok`.
     Returned(Id),
-    /// Its result has reached the policy, with its index. The `bool` is `true` for an `Ok`.
-    Finished(Id, usize, bool),
+    /// Its result has reached the policy. The `bool` is `true` for an `Ok`.
+    Finished(Id, Info, bool),
+    /// Its error is in the output of a named group.
+    Failure(Id, Info),
     Dropped(Id),
     /// The grace has begun.
     Grace,
+    /// The observer is told an event of the group.
+    Observed(errgroup::Event),
     /// The policy is asked for the output, and told why the group has ended.
     Why(Reason),
+}
+
+/// What is told of a child beside its result and its name.
+#[derive(Debug, PartialEq)]
+pub struct Info {
+    pub index: usize,
+    pub key: Option<Key>,
 }
 
 type Returned = Result<Id, Id>;
@@ -132,11 +143,12 @@ impl Drop for Puppet {
 
 /// Returns a child with what is asked for it.
 pub fn dressed(puppet: Puppet, traits: Traits) -> Task<Puppet> {
-    let Traits { weight, priority, daemon, until_stop } = traits;
+    let Traits { weight, priority, daemon, until_stop, key } = traits;
     let name = puppet.id.to_string();
     let child = task(puppet).name(name).weight(weight).priority(priority);
     let child = if daemon { child.daemon() } else { child };
-    if until_stop { child.until_stop() } else { child }
+    let child = if until_stop { child.until_stop() } else { child };
+    if let Some(key) = key { child.key(key) } else { child }
 }
 
 pub fn answer<T, E>(poll: &Poll<Result<T, E>>) -> Answer {
@@ -199,35 +211,83 @@ impl Maker {
     }
 }
 
-/// A policy of the crate that notes each result.
-pub struct NotingPolicy(Maker, Inner);
+/// A policy of the crate that notes each result, [named](errgroup::Group::named) or not.
+pub struct NotingPolicy(Maker, Errors);
 
-enum Inner {
-    FirstErr(FirstErr<Id>),
-    WithReason(WithReason<FirstErr<Id>, fn(&Id) -> Reason>),
-    Collect(Collect<Id, Id>),
-    AllErrors(AllErrors<Id>),
-    Settle(Settle<Id, Id>),
-    FirstOk(FirstOk<Id, Id>),
-    FirstDone(FirstDone<Id, Id>),
+enum Errors {
+    Plain(Inner<Id>),
+    Named(Named<Inner<Failure<Id>>>),
+}
+
+enum Inner<E> {
+    FirstErr(FirstErr<E>),
+    WithReason(WithReason<FirstErr<E>, fn(&E) -> Reason>),
+    Collect(Collect<Id, E>),
+    AllErrors(AllErrors<E>),
+    Settle(Settle<Id, E>),
+    FirstOk(FirstOk<Id, E>),
+    FirstDone(FirstDone<Id, E>),
+}
+
+impl<E> Inner<E> {
+    fn new(rule: Rule) -> Self {
+        match rule {
+            Rule::FirstErr => Self::FirstErr(FirstErr::new()),
+            Rule::WithReason => {
+                Self::WithReason(WithReason::new(FirstErr::new(), |_| Rule::REASON))
+            }
+            Rule::Tolerate(0) => Self::AllErrors(AllErrors::new().fail_fast()),
+            Rule::Tolerate(most) => Self::AllErrors(AllErrors::new().tolerate(most)),
+            Rule::Collect => Self::Collect(Collect::new()),
+            Rule::AllErrors => Self::AllErrors(AllErrors::new()),
+            Rule::Settle => Self::Settle(Settle::new()),
+            Rule::FirstOk => Self::FirstOk(FirstOk::new()),
+            Rule::FirstDone => Self::FirstDone(FirstDone::new()),
+        }
+    }
+}
+
+impl<E> Policy<Id, E> for Inner<E> {
+    type Output = Output<E>;
+
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<Id, E>) -> Verdict {
+        match self {
+            Self::FirstErr(policy) => policy.on_child(child, result),
+            Self::WithReason(policy) => policy.on_child(child, result),
+            Self::Collect(policy) => policy.on_child(child, result),
+            Self::AllErrors(policy) => policy.on_child(child, result),
+            Self::Settle(policy) => policy.on_child(child, result),
+            Self::FirstOk(policy) => policy.on_child(child, result),
+            Self::FirstDone(policy) => policy.on_child(child, result),
+        }
+    }
+
+    fn finish(&mut self, why: &Reason) -> Output<E> {
+        match self {
+            Self::FirstErr(policy) => Output::FirstErr(Policy::<Id, E>::finish(policy, why)),
+            Self::WithReason(policy) => Output::FirstErr(Policy::<Id, E>::finish(policy, why)),
+            Self::Collect(policy) => Output::Collect(policy.finish(why)),
+            Self::AllErrors(policy) => {
+                let output = Policy::<Id, E>::finish(policy, why);
+                Output::AllErrors(output.map_err(|errors| errors.into_vec()))
+            }
+            Self::Settle(policy) => Output::Settle(policy.finish(why)),
+            Self::FirstOk(policy) => {
+                Output::FirstOk(policy.finish(why).map_err(|errors| errors.into_vec()))
+            }
+            Self::FirstDone(policy) => Output::FirstDone(policy.finish(why)),
+        }
+    }
 }
 
 impl NotingPolicy {
-    pub fn new(maker: &Maker, rule: Rule) -> Self {
-        let inner = match rule {
-            Rule::FirstErr => Inner::FirstErr(FirstErr::new()),
-            Rule::WithReason => {
-                Inner::WithReason(WithReason::new(FirstErr::new(), |_| Rule::REASON))
-            }
-            Rule::Tolerate(0) => Inner::AllErrors(AllErrors::new().fail_fast()),
-            Rule::Tolerate(most) => Inner::AllErrors(AllErrors::new().tolerate(most)),
-            Rule::Collect => Inner::Collect(Collect::new()),
-            Rule::AllErrors => Inner::AllErrors(AllErrors::new()),
-            Rule::Settle => Inner::Settle(Settle::new()),
-            Rule::FirstOk => Inner::FirstOk(FirstOk::new()),
-            Rule::FirstDone => Inner::FirstDone(FirstDone::new()),
+    pub fn new(maker: &Maker, rule: Rule, named: bool) -> Self {
+        let errors = if named {
+            Errors::Named(Named(Inner::new(rule)))
+        } else {
+            Errors::Plain(Inner::new(rule))
         };
-        Self(maker.clone(), inner)
+        Self(maker.clone(), errors)
     }
 }
 
@@ -237,33 +297,26 @@ impl Policy<Id, Id> for NotingPolicy {
     fn on_child(&mut self, child: &ChildInfo<'_>, result: Returned) -> Verdict {
         let (Ok(id) | Err(id)) = result;
         assert_eq!(child.name(), Some(&*id.to_string()), "the name");
-        self.0.note(Event::Finished(id, child.index(), result.is_ok()));
+        let info = Info { index: child.index(), key: child.key().cloned() };
+        self.0.note(Event::Finished(id, info, result.is_ok()));
         match &mut self.1 {
-            Inner::FirstErr(policy) => policy.on_child(child, result),
-            Inner::WithReason(policy) => policy.on_child(child, result),
-            Inner::Collect(policy) => policy.on_child(child, result),
-            Inner::AllErrors(policy) => policy.on_child(child, result),
-            Inner::Settle(policy) => policy.on_child(child, result),
-            Inner::FirstOk(policy) => policy.on_child(child, result),
-            Inner::FirstDone(policy) => policy.on_child(child, result),
+            Errors::Plain(policy) => policy.on_child(child, result),
+            Errors::Named(policy) => policy.on_child(child, result),
         }
     }
 
     fn finish(&mut self, why: &Reason) -> Output {
         self.0.note(Event::Why(why.clone()));
         match &mut self.1 {
-            Inner::FirstErr(policy) => Output::FirstErr(Policy::<Id, Id>::finish(policy, why)),
-            Inner::WithReason(policy) => Output::FirstErr(Policy::<Id, Id>::finish(policy, why)),
-            Inner::Collect(policy) => Output::Collect(policy.finish(why)),
-            Inner::AllErrors(policy) => {
-                let output = Policy::<Id, Id>::finish(policy, why);
-                Output::AllErrors(output.map_err(|errors| errors.into_vec()))
-            }
-            Inner::Settle(policy) => Output::Settle(policy.finish(why)),
-            Inner::FirstOk(policy) => {
-                Output::FirstOk(policy.finish(why).map_err(|errors| errors.into_vec()))
-            }
-            Inner::FirstDone(policy) => Output::FirstDone(policy.finish(why)),
+            Errors::Plain(policy) => policy.finish(why),
+            Errors::Named(policy) => policy.finish(why).map_err(|failure| {
+                let (id, index) = (*failure.error(), failure.index());
+                // **An error says whose it is.**
+                assert_eq!(failure.name(), Some(&*id.to_string()), "the name");
+                assert_eq!(failure.to_string(), format!("child {index} ({id}): {id}"));
+                self.0.note(Event::Failure(id, Info { index, key: failure.key().cloned() }));
+                id
+            }),
         }
     }
 }

@@ -28,13 +28,13 @@ pub struct Ended {
 
 /// The output of a group.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    FirstErr(Result<(), Id>),
-    Collect(Result<Vec<Id>, Id>),
-    AllErrors(Result<(), Vec<Id>>),
-    Settle(Vec<Result<Id, Id>>),
-    FirstOk(Result<Id, Vec<Id>>),
-    FirstDone(Option<Result<Id, Id>>),
+pub enum Output<E = Id> {
+    FirstErr(Result<(), E>),
+    Collect(Result<Vec<Id>, E>),
+    AllErrors(Result<(), Vec<E>>),
+    Settle(Vec<Result<Id, E>>),
+    FirstOk(Result<Id, Vec<E>>),
+    FirstDone(Option<Result<Id, E>>),
 }
 
 impl Rule {
@@ -69,6 +69,25 @@ impl Rule {
             Self::Settle => Output::Settle(in_order.collect()),
             Self::FirstOk => Output::FirstOk(came().find_map(Result::ok).ok_or(errors)),
             Self::FirstDone => Output::FirstDone(came().next()),
+        }
+    }
+}
+
+impl<E> Output<E> {
+    pub fn map_err<F>(self, mut map: impl FnMut(E) -> F) -> Output<F> {
+        match self {
+            Self::FirstErr(output) => Output::FirstErr(output.map_err(map)),
+            Self::Collect(output) => Output::Collect(output.map_err(map)),
+            Self::AllErrors(output) => {
+                Output::AllErrors(output.map_err(|errors| errors.into_iter().map(map).collect()))
+            }
+            Self::Settle(output) => {
+                Output::Settle(output.into_iter().map(|result| result.map_err(&mut map)).collect())
+            }
+            Self::FirstOk(output) => {
+                Output::FirstOk(output.map_err(|errors| errors.into_iter().map(map).collect()))
+            }
+            Self::FirstDone(output) => Output::FirstDone(output.map(|result| result.map_err(map))),
         }
     }
 }

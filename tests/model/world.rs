@@ -11,7 +11,7 @@ use errgroup::{Group, Handle, Hold, Reason, Slot, TryGoError};
 
 use crate::common::{Gate, MockTask, Tap};
 use crate::promises::{Answer, End, Grace, Id, Model, Outcome, Place, Ticket, Traits};
-use crate::puppet::{Event, Held, Kids, Maker, NotingPolicy, Order, Puppet, answer, dressed};
+use crate::puppet::{Event, Held, Info, Kids, Maker, NotingPolicy, Order, Puppet, answer, dressed};
 use crate::results::Rule;
 
 /// A child to be: what is asked for it, and what it does at its first poll.
@@ -31,6 +31,10 @@ pub struct Plan {
     pub queue_limit: Option<usize>,
     /// Without a grace only.
     pub drops: bool,
+    /// Its errors say whose they are.
+    pub named: bool,
+    /// It has an observer.
+    pub observed: bool,
 }
 
 /// A step of a schedule. A `pick` chooses among those that there are.
@@ -147,11 +151,17 @@ pub struct World {
 
 impl World {
     pub fn new(plan: &Plan) -> Self {
-        let &Plan { limit, rule, grace, permits, queue_limit, drops } = plan;
+        let &Plan { limit, rule, grace, permits, queue_limit, drops, named, observed } = plan;
         let drops = drops && !grace;
         let (maker, gate) = (Maker::default(), Gate::new());
         let semaphore = permits.map(|permits| Arc::new(Semaphore::new(permits)));
-        let mut group = Group::new().with_policy(NotingPolicy::new(&maker, rule));
+        let mut group = Group::new().with_policy(NotingPolicy::new(&maker, rule, named));
+        if observed {
+            let maker = maker.clone();
+            group = group.with_observer(move |event: &errgroup::Event| {
+                maker.note(Event::Observed(event.clone()));
+            });
+        }
         if grace {
             let (maker, over) = (maker.clone(), gate.wait(0));
             group = group.with_grace(move || {
@@ -196,6 +206,13 @@ impl World {
         let puppet = self.maker.make(kid.order);
         assert_eq!(self.model.make(kid.traits), puppet.id);
         (puppet.id, dressed(puppet, kid.traits))
+    }
+
+    /// Makes a child without a key. Of a keyed child that comes of a feed, or goes into a slot, the
+    /// model does not know that it comes behind the waiting ones of its key.
+    fn make_keyless(&mut self, mut kid: Kid) -> (Id, Child) {
+        kid.traits.key = None;
+        self.make(kid)
     }
 
     /// A daemon that a stop drops looks as one that has finished, until its result is told.
@@ -367,8 +384,7 @@ impl World {
         self.model.leave(ticket);
         self.group = Some(group);
         if real == Answer::Ok {
-            let traits = Traits { weight: 1, priority: 0, daemon: false, until_stop: false };
-            self.try_go(true, Kid { traits, ..kid });
+            self.try_go(true, Kid { traits: Traits::PLAIN, ..kid });
             assert_ne!(self.model.places.last(), Some(&Place::Gone), "it is admitted");
         }
     }
@@ -378,7 +394,7 @@ impl World {
             return;
         }
         let (ticket, slot) = self.slots.remove(pick % self.slots.len());
-        let (id, puppet) = self.make(kid);
+        let (id, puppet) = self.make_keyless(kid);
         let real = if slot.go(puppet).is_ok() { Answer::Ok } else { Answer::Stopped };
         assert_eq!(real, self.model.slot_go(ticket, id));
     }
@@ -474,7 +490,7 @@ impl World {
         let ticket = self.model.feed();
         let tap = Tap::new();
         for kid in kids {
-            let (id, puppet) = self.make(kid);
+            let (id, puppet) = self.make_keyless(kid);
             tap.put(puppet);
             self.model.put(ticket, Some(id));
         }
@@ -505,7 +521,7 @@ impl World {
         let tap = tap.clone();
         match kid {
             Some(kid) => {
-                let (id, puppet) = self.make(kid);
+                let (id, puppet) = self.make_keyless(kid);
                 self.model.put(ticket, Some(id));
                 tap.put(puppet);
             }
@@ -698,11 +714,18 @@ impl World {
                 // **A daemon's value is no result**: the policy is not told.
                 Event::Returned(id) if model.is_daemon(id) => model.finished(id, Outcome::Ok),
                 Event::Returned(_) => {}
-                Event::Finished(id, index, ok) => {
+                Event::Finished(id, info, ok) => {
                     assert!(!ok || !model.is_daemon(id), "the policy is told a daemon's value");
-                    assert_eq!(model.place(id), Place::Running(index), "the index");
+                    // **The policy hears who** it was.
+                    assert_eq!(model.place(id), Place::Running(info.index), "the index");
+                    assert_eq!(info.key, model.key(id), "the key");
                     model.finished(id, if ok { Outcome::Ok } else { Outcome::Failed });
                 }
+                Event::Failure(id, info) => {
+                    let ended = model.ended.iter().find(|ended| ended.result == Err(id)).unwrap();
+                    assert_eq!(info, Info { index: ended.index, key: model.key(id) });
+                }
+                Event::Observed(event) => observe(model, &event),
                 Event::Dropped(id) => {
                     if model.ends_with_stop(id) {
                         model.dropped_by_stop(id);
@@ -804,6 +827,25 @@ impl World {
         assert_eq!(self.dropped.len(), self.model.places.len(), "all children are dropped");
         // The children hold the handle, and the group's queue holds children.
         self.maker.set_handle(None);
+    }
+}
+
+/// Checks an event: **an observer hears what a child was given**. When it is told, the child may
+/// have ended.
+fn observe(model: &Model, event: &errgroup::Event) {
+    let Some(name) = event.name() else { return };
+    let id: Id = name.parse().unwrap();
+    let Traits { weight, priority, daemon, .. } = model.traits[id];
+    assert_eq!(event.key(), model.key(id).as_ref(), "the key of an event");
+    match *event {
+        errgroup::Event::Queued { weight: of, priority: at, daemon: is, .. }
+        | errgroup::Event::Started { weight: of, priority: at, daemon: is, .. } => {
+            assert_eq!((of, at, is), (weight, priority, daemon), "the options of an event");
+        }
+        _ => {}
+    }
+    if let (Some(index), Place::Running(at)) = (event.index(), model.place(id)) {
+        assert_eq!(index, at, "the index of an event");
     }
 }
 
