@@ -14,16 +14,17 @@
 //!   bounds them together with the children that run: while it is reached, feeds are parked.
 
 use alloc::boxed::Box;
-use alloc::collections::binary_heap::{BinaryHeap, PeekMut};
-use alloc::collections::{BTreeMap, VecDeque, btree_map};
+use alloc::collections::{BTreeMap, BinaryHeap, VecDeque, btree_map};
+#[cfg(not(loom))]
 use alloc::vec::Vec;
-use core::cmp::Reverse;
+use core::cmp::{Ordering, Reverse};
 
 use super::queue::{Entries, Entry, Obstacle, Position, QueuedChild, Request, WaitQueue};
 use crate::key::Key;
 #[cfg(not(loom))]
 use crate::snapshot::KeySnapshot;
 use crate::util::slab::Slab;
+use crate::util::sparse_queue::shrink;
 
 /// How many keys a snapshot looks at.
 const INSPECTED_KEYS: usize = 4096;
@@ -43,14 +44,13 @@ pub(crate) struct Keys {
     /// The limit of each key that has none of its own.
     limit: Option<usize>,
     own_limits: BTreeMap<Key, Option<usize>>,
-    /// By their digests first, which are compared at once.
-    ids: BTreeMap<(u64, Key), KeyId>,
+    ids: BTreeMap<Digested, KeyId>,
     states: Slab<KeyState>,
     /// The key that was looked up last, if it is still known.
     last: KeyId,
     /// Each unused key, and those of others that were unused when they came here.
     unused: VecDeque<KeyId>,
-    heads: BinaryHeap<Reverse<Head>>,
+    heads: Heads,
     /// How many heads there are.
     live: usize,
     fed: usize,
@@ -80,7 +80,48 @@ struct KeyState {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Head(u128);
 
-// === impl Head, KeyState ===
+/// A set of heads, of which the first is taken out.
+#[derive(Default)]
+struct Heads {
+    /// Those that came in order, as many do.
+    in_order: VecDeque<Head>,
+    others: BinaryHeap<Reverse<Head>>,
+}
+
+/// A key with its digest, by which it is found sooner.
+#[derive(PartialEq, Eq)]
+struct Digested {
+    digest: u64,
+    key: Key,
+}
+
+// === impl Digested, Head, Heads, KeyState ===
+
+impl Digested {
+    fn new(key: &Key) -> Self {
+        Self { digest: key.digest(), key: key.clone() }
+    }
+}
+
+impl Ord for Digested {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.digest < other.digest {
+            return Ordering::Less;
+        }
+        if self.digest > other.digest {
+            return Ordering::Greater;
+        }
+        self.key.cmp(&other.key)
+    }
+}
+
+impl PartialOrd for Digested {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Head {
     fn new(position: Position, key: KeyId) -> Self {
@@ -96,6 +137,65 @@ impl Head {
 
     fn arrival(self) -> u64 {
         (self.0 >> 32) as u64
+    }
+}
+
+impl Heads {
+    #[inline]
+    fn first(&self) -> Option<Head> {
+        let front = self.in_order.front().copied();
+        match (front, self.others.peek()) {
+            (Some(front), Some(Reverse(other))) => Some(front.min(*other)),
+            (front, other) => front.or(other.map(|Reverse(other)| *other)),
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, head: Head) {
+        if self.in_order.back().is_none_or(|last| *last < head) {
+            self.in_order.push_back(head);
+        } else {
+            self.others.push(Reverse(head));
+        }
+    }
+
+    /// Takes out the first.
+    #[inline]
+    fn pop(&mut self) -> Option<Head> {
+        let first = self.first()?;
+        if self.in_order.front() == Some(&first) {
+            self.in_order.pop_front()
+        } else {
+            self.others.pop().map(|Reverse(first)| first)
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.in_order.len() + self.others.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Head> {
+        self.in_order.iter().copied().chain(self.others.iter().map(|Reverse(head)| *head))
+    }
+
+    /// Retains only those for which `keep` returns `true`, each once.
+    fn retain(&mut self, keep: impl Fn(Head) -> bool) {
+        self.in_order.retain(|head| keep(*head));
+        let mut others = core::mem::take(&mut self.others).into_vec();
+        others.retain(|Reverse(head)| keep(*head) && self.in_order.binary_search(head).is_err());
+        others.sort_unstable();
+        others.dedup();
+        self.others = others.into();
+    }
+
+    /// Gives memory back that is not needed.
+    #[inline]
+    fn shrink(&mut self) {
+        shrink(&mut self.in_order);
+        if self.others.capacity() > RETAINED_HEADS && self.others.len() < self.others.capacity() / 4
+        {
+            self.others.shrink_to(2 * self.others.len());
+        }
     }
 }
 
@@ -185,7 +285,7 @@ impl Keys {
         if self.is_last(key) {
             return Some(self.last);
         }
-        self.ids.get(&(key.digest(), key.clone())).copied()
+        self.ids.get(&Digested::new(key)).copied()
     }
 
     fn state(&self, key: &Key) -> Option<&KeyState> {
@@ -202,7 +302,7 @@ impl Keys {
     fn find_or_add(&mut self, key: &Key) -> KeyId {
         if !self.is_last(key) {
             let limit = self.limit(key);
-            self.last = match self.ids.entry((key.digest(), key.clone())) {
+            self.last = match self.ids.entry(Digested::new(key)) {
                 btree_map::Entry::Occupied(id) => *id.get(),
                 btree_map::Entry::Vacant(unknown) => {
                     let id = self.states.insert(KeyState::new(key.clone(), limit));
@@ -216,7 +316,7 @@ impl Keys {
     /// Returns the first head.
     #[inline]
     fn first(&self) -> Option<(Position, &Entry)> {
-        let Reverse(head) = self.heads.peek()?;
+        let head = self.heads.first()?;
         let (position, entry) = self.get(head.key())?.first.as_ref()?;
         Some((*position, entry))
     }
@@ -231,7 +331,7 @@ impl Keys {
         }
         state.is_ready = is_ready;
         if is_ready {
-            self.heads.push(Reverse(Head::new(*position, id)));
+            self.heads.push(Head::new(*position, id));
             self.live += 1;
             *parked -= 1;
             self.trim();
@@ -245,32 +345,27 @@ impl Keys {
     #[inline]
     fn lose_head(&mut self) {
         self.live -= 1;
-        while let Some(first) = self.heads.peek_mut() {
-            let Reverse(head) = *first;
-            if self.states.get(head.key() as usize).is_some_and(|state| state.is_head(head)) {
-                break;
-            }
-            PeekMut::pop(first);
+        while let Some(head) = self.heads.first().filter(|head| !self.is_head(*head)) {
+            let first = self.heads.pop();
+            debug_assert!(first == Some(head));
         }
         self.trim();
+    }
+
+    fn is_head(&self, head: Head) -> bool {
+        self.get(head.key()).is_some_and(|state| state.is_head(head))
     }
 
     /// Forgets what are no heads, if these are most, and gives memory back.
     #[inline]
     fn trim(&mut self) {
         if self.heads.len() > 2 * self.live + RETAINED_HEADS {
-            let mut heads = core::mem::take(&mut self.heads).into_vec();
-            heads.retain(|Reverse(head)| {
-                self.get(head.key()).is_some_and(|state| state.is_head(*head))
-            });
+            let mut heads = core::mem::take(&mut self.heads);
             // One that was lost and came back is there twice.
-            heads.sort_unstable();
-            heads.dedup();
-            self.heads = heads.into();
+            heads.retain(|head| self.is_head(head));
+            self.heads = heads;
         }
-        if self.heads.capacity() > RETAINED_HEADS && self.heads.len() < self.heads.capacity() / 4 {
-            self.heads.shrink_to(2 * self.heads.len());
-        }
+        self.heads.shrink();
     }
 
     /// Records that a key may be unused, and forgets one that was before, if there are many.
@@ -292,7 +387,7 @@ impl Keys {
         state.is_listed = false;
         if state.is_unused() {
             if let Some(state) = self.states.remove(id as usize) {
-                self.ids.remove(&(state.key.digest(), state.key));
+                self.ids.remove(&Digested::new(&state.key));
             }
         }
     }
@@ -411,8 +506,8 @@ impl WaitQueue {
     ) -> impl Iterator<Item = (Position, &Entry, Obstacle)> {
         self.keys.iter().flat_map(move |keys| {
             // The first of a heap are the lowest, and there may be a million.
-            let heads = keys.heads.iter().take(INSPECTED_KEYS).filter_map(|Reverse(head)| {
-                let state = keys.get(head.key()).filter(|state| state.is_head(*head))?;
+            let heads = keys.heads.iter().take(INSPECTED_KEYS).filter_map(|head| {
+                let state = keys.get(head.key()).filter(|state| state.is_head(head))?;
                 let (position, entry) = state.first.as_ref()?;
                 Some((*position, entry, Obstacle::Nothing))
             });
@@ -457,8 +552,7 @@ impl WaitQueue {
     /// Takes out the first head among the entries of keys.
     pub(super) fn pop_keyed(&mut self) -> Option<(Position, Entry, KeyId)> {
         let keys = self.keys.as_mut()?;
-        let Reverse(head) = keys.heads.pop()?;
-        let key = head.key();
+        let key = keys.heads.pop()?.key();
         let (position, entry) = keys.get_mut(key)?.pop()?;
         keys.lose_head();
         Some((position, entry, key))
