@@ -71,6 +71,17 @@ impl<F> fmt::Display for Stopped<F> {
     }
 }
 
+/// What no type is. The compiler looks for it at a `?` after `go`, and says this instead.
+#[diagnostic::on_unimplemented(
+    message = "a stopped group is no error",
+    label = "a stopped group is no error: `let Ok(()) = … else {{ break }};`, and await the group, \
+             whose output says why it stopped"
+)]
+pub trait IsError {}
+
+#[doc(hidden)]
+impl<F> Error for Stopped<F> where Self: IsError {}
+
 /// Why [`try_go`](crate::Group::try_go) or [`try_queue`](crate::Group::try_queue) did not take a
 /// child. Contains the child, which was never polled.
 ///

@@ -564,7 +564,9 @@ impl WaitQueue {
         if let Some(state) = keys.get_mut(id) {
             state.occupied += 1;
             state.weight += weight as u128;
-            keys.refresh(id, &mut self.parked);
+            if state.first.is_some() {
+                keys.refresh(id, &mut self.parked);
+            }
         }
     }
 
@@ -574,8 +576,11 @@ impl WaitQueue {
         if let Some(state) = keys.get_mut(id) {
             state.occupied -= 1;
             state.weight -= weight as u128;
-            keys.refresh(id, &mut self.parked);
-            keys.release(id);
+            if state.first.is_some() {
+                keys.refresh(id, &mut self.parked);
+            } else if state.occupied == 0 {
+                keys.release(id);
+            }
         }
     }
 

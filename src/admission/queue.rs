@@ -217,11 +217,10 @@ impl WaitQueue {
 
     #[inline]
     pub(crate) fn first(&self) -> Option<(Position, &Entry)> {
-        let (first, keyed) = (self.main.first(), self.first_keyed());
-        if keyed.is_none() {
-            return first;
+        match (self.main.first(), self.first_keyed()) {
+            (Some(first), Some(keyed)) => Some(if keyed.0 < first.0 { keyed } else { first }),
+            (first, keyed) => first.or(keyed),
         }
-        first.into_iter().chain(keyed).min_by_key(|(position, _)| *position)
     }
 
     /// Returns the first entries, as many as `most`, in the order of their positions. Looks at no

@@ -83,7 +83,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     #[doc(alias = "spawn")]
-    pub fn go<A: Child<C>>(&mut self, child: A) -> Go<&mut Self, C, A> {
+    pub fn go<A>(&mut self, child: A) -> Go<&mut Self, C, A>
+    where
+        A: Child<C>, // A child that borrows is for `Group::new()`: an executor keeps what it runs.
+    {
         Go::new(self, child)
     }
 
@@ -137,7 +140,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     #[doc(alias("spawn", "push"))]
-    pub fn queue<A: Child<C>>(&mut self, child: A) {
+    pub fn queue<A>(&mut self, child: A)
+    where
+        A: Child<C>, // A child that borrows is for `Group::new()`: an executor keeps what it runs.
+    {
         // A child that is refused is dropped here, unlocked.
         let _ = self.enqueue(&mut Some(child), false);
     }
@@ -220,7 +226,10 @@ impl<C: Children> Handle<C> {
     /// # });
     /// ```
     #[doc(alias = "spawn")]
-    pub fn go<A: Child<C>>(&self, child: A) -> Go<Self, C, A> {
+    pub fn go<A>(&self, child: A) -> Go<Self, C, A>
+    where
+        A: Child<C>, // One that adds its own type: `fn …(…) -> impl Future<Output = …> + Send`.
+    {
         Go::new(self.clone(), child)
     }
 
@@ -264,7 +273,10 @@ impl<C: Children> Handle<C> {
     /// assert_eq!(group.await, Err("the child's child"));
     /// # });
     /// ```
-    pub fn queue<A: Child<C>>(&self, child: A) {
+    pub fn queue<A>(&self, child: A)
+    where
+        A: Child<C>, // One that adds its own type: `fn …(…) -> impl Future<Output = …> + Send`.
+    {
         // A child that is refused is dropped here, unlocked.
         let _ = self.shared.queue(Caller::Handle, &mut Some(child));
     }
