@@ -543,19 +543,30 @@ impl WaitQueue {
         self.keys.as_ref().is_some_and(|keys| keys.live > 0)
     }
 
-    /// Returns the first head among the entries of keys.
-    #[inline]
-    pub(super) fn first_keyed(&self) -> Option<(Position, &Entry)> {
-        self.keys.as_ref()?.first()
+    /// Returns the first entry of the main queue and the heads.
+    #[inline(never)]
+    pub(super) fn first_of_all(&self) -> Option<(Position, &Entry)> {
+        match (self.main.first(), self.keys.as_ref().and_then(|keys| keys.first())) {
+            (Some(first), Some(keyed)) => Some(if keyed.0 < first.0 { keyed } else { first }),
+            (first, keyed) => first.or(keyed),
+        }
     }
 
-    /// Takes out the first head among the entries of keys.
-    pub(super) fn pop_keyed(&mut self) -> Option<(Position, Entry, KeyId)> {
-        let keys = self.keys.as_mut()?;
-        let key = keys.heads.pop()?.key();
-        let (position, entry) = keys.get_mut(key)?.pop()?;
-        keys.lose_head();
-        Some((position, entry, key))
+    /// Takes out the first entry of the main queue and the heads, with its key if it is a head.
+    #[inline(never)]
+    pub(super) fn pop_of_all(&mut self) -> Option<(Position, Entry, Option<KeyId>)> {
+        if let Some(keys) = &mut self.keys {
+            let keyed = keys.first().map(|(position, _)| position);
+            let main = self.main.first().map(|(position, _)| position);
+            if keyed.is_some_and(|keyed| main.is_none_or(|main| keyed < main)) {
+                let key = keys.heads.pop()?.key();
+                let (position, entry) = keys.get_mut(key)?.pop()?;
+                keys.lose_head();
+                return Some((position, entry, Some(key)));
+            }
+        }
+        let (position, entry) = self.main.pop()?;
+        Some((position, entry, None))
     }
 
     /// Takes the room of a key for a child, which is in the queue no longer, if it was.

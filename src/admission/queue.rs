@@ -217,10 +217,7 @@ impl WaitQueue {
 
     #[inline]
     pub(crate) fn first(&self) -> Option<(Position, &Entry)> {
-        match (self.main.first(), self.first_keyed()) {
-            (Some(first), Some(keyed)) => Some(if keyed.0 < first.0 { keyed } else { first }),
-            (first, keyed) => first.or(keyed),
-        }
+        if self.keys.is_none() { self.main.first() } else { self.first_of_all() }
     }
 
     /// Returns the first entries, as many as `most`, in the order of their positions. Looks at no
@@ -239,15 +236,11 @@ impl WaitQueue {
     /// Takes out the head. If it has a key, [`take_key`](Self::take_key) or a stop has to follow.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(Position, Entry, Option<KeyId>)> {
-        let keyed = self.first_keyed().map(|(position, _)| position);
-        let is_keyed =
-            keyed.is_some_and(|keyed| self.main.first().is_none_or(|(first, _)| keyed < first));
-        let (position, entry, key) = if is_keyed {
-            let (position, entry, key) = self.pop_keyed()?;
-            (position, entry, Some(key))
-        } else {
+        let (position, entry, key) = if self.keys.is_none() {
             let (position, entry) = self.main.pop()?;
             (position, entry, None)
+        } else {
+            self.pop_of_all()?
         };
         self.binding -= usize::from(entry.is_binding());
         Some((position, entry, key))
