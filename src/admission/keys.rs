@@ -221,7 +221,7 @@ impl KeyState {
     }
 
     /// Returns the number of entries that are parked.
-    #[cfg(not(loom))]
+    #[cfg(any(test, not(loom)))]
     fn parked_len(&self) -> usize {
         let rest = self.rest.as_ref().map_or(0, |rest| rest.len());
         usize::from(self.first.is_some() && !self.is_ready) + rest
