@@ -12,6 +12,10 @@ test *filter:
 loom:
     cargo test -p loom-model
 
+# Threads that make all calls of a group at once, in random orders; `just shuttle 20000` for more.
+shuttle schedules="300":
+    SHUTTLE_SCHEDULES={{ schedules }} cargo test -p shuttle-model
+
 # Deliberate bugs, each of which the models of `just loom` must find; `just broken abort` for some.
 broken *names:
     python3 .ci/broken {{ names }}
