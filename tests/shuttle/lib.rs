@@ -6,8 +6,9 @@
 //! without waiting in a `OnceLock`, and so is what the crate needs of `event-listener`.
 //!
 //! Threads change at the locks and atomics of `util::sync` only. So these are done in one step:
-//! the counts of an `Arc`, the `AtomicWaker`, and whatever `FuturesUnordered` does. Loads and stores are sequentially consistent. For what
-//! depends on such steps, and on weaker orderings, there is `tests/loom`.
+//! the counts of an `Arc`, the `AtomicWaker`, and whatever `FuturesUnordered` does. Loads and
+//! stores are sequentially consistent. For what depends on such steps, and on weaker orderings,
+//! there is `tests/loom`.
 
 #![forbid(unsafe_code)]
 

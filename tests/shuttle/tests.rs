@@ -13,9 +13,9 @@
 //! no notification of the group's task when a child is ready; no second look at the end when the
 //! last hold goes; waiters that are not woken for room; an end that is told before it is noted; a
 //! token's waiter that does not look again after its waker is kept; a child's handle that is not
-//! woken.
+//! woken; an abort, or a group that is dropped, that does not wake the task of a spawned child.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -382,6 +382,27 @@ fn children_on_threads_end_with_their_group() {
         join([adds]);
         pool.join();
         counts.check_dropped();
+    });
+}
+
+#[test]
+fn an_abort_and_a_drop_end_children_that_nothing_else_wakes() {
+    check(|| {
+        let (mut aborted, pool) = on_threads();
+        let (child, joined) = task(pending::<Output>()).joinable();
+        aborted.queue(child);
+        let (mut dropped, others) = on_threads();
+        dropped.queue(pending::<Output>());
+        let aborts = thread::spawn(move || {
+            joined.abort();
+            assert!(block_on(joined).is_err());
+        });
+        let drops = thread::spawn(move || poll_and_drop(dropped, 2));
+        assert_eq!(block_on(aborted), Ok(()));
+        join([aborts]);
+        drops.join().expect("the thread has not panicked");
+        pool.join();
+        others.join();
     });
 }
 
