@@ -28,6 +28,10 @@ model cases="100":
 fuzz seconds="60":
     cargo run --release -p fuzz -- --seconds {{ seconds }}
 
+# Worlds that libFuzzer finds by coverage; needs a nightly compiler and cargo-fuzz.
+libfuzzer seconds="600":
+    bash .ci/libfuzzer {{ seconds }}
+
 # All tests: of the crate, the models, every executor and the larger examples.
 all:
     cargo test --workspace
