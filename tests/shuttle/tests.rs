@@ -496,13 +496,9 @@ impl Mix {
     }
 
     /// Runs threads that act on a group, which ends or is dropped.
-    fn run<K: Children + 'static>(
-        &self,
-        group: impl Future<Output = Output>,
-        handle: Handle<K>,
-        holds: [Hold; 3],
-    ) where
-        K: Send,
+    fn run<K>(&self, group: impl Future<Output = Output>, handle: Handle<K>, holds: [Hold; 3])
+    where
+        K: Children + Send + 'static,
         Handle<K>: Send,
         Counted: Child<K>,
         Task<Joinable<Counted, ()>>: Child<K>,
