@@ -32,6 +32,10 @@ fuzz seconds="60":
 libfuzzer seconds="600":
     bash .ci/libfuzzer {{ seconds }}
 
+# The worlds under AddressSanitizer, which also finds leaks; needs a nightly compiler.
+asan *args:
+    bash .ci/asan {{ args }}
+
 # All tests: of the crate, the models, every executor and the larger examples.
 all:
     cargo test --workspace
