@@ -12,6 +12,10 @@ test *filter:
 loom:
     cargo test -p loom-model
 
+# Threads that make all calls of a group at once, in random orders; `just shuttle 20000` for more.
+shuttle schedules="300":
+    SHUTTLE_SCHEDULES={{ schedules }} cargo test -p shuttle-model
+
 # Deliberate bugs, each of which the models of `just loom` must find; `just broken abort` for some.
 broken *names:
     python3 .ci/broken {{ names }}
@@ -23,6 +27,14 @@ model cases="100":
 # Random worlds of groups; `just fuzz 600` for ten minutes of them.
 fuzz seconds="60":
     cargo run --release -p fuzz -- --seconds {{ seconds }}
+
+# Worlds that libFuzzer finds by coverage; needs a nightly compiler and cargo-fuzz.
+libfuzzer seconds="600":
+    bash .ci/libfuzzer {{ seconds }}
+
+# The worlds under AddressSanitizer, which also finds leaks; needs a nightly compiler.
+asan *args:
+    bash .ci/asan {{ args }}
 
 # All tests: of the crate, the models, every executor and the larger examples.
 all:

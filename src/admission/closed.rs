@@ -8,7 +8,6 @@ use alloc::sync::Arc;
 use alloc::task::Wake;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use event_listener::{Event, EventListener};
@@ -16,6 +15,7 @@ use event_listener::{Event, EventListener};
 use crate::token::wake_all;
 use crate::util::lock::Mutex;
 use crate::util::slab::Slab;
+use crate::util::sync::{AtomicBool, Ordering};
 use crate::util::task_waker::TaskWaker;
 
 /// The event of a group's end.

@@ -28,7 +28,6 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use super::closed::ClosedEvent;
@@ -51,6 +50,7 @@ use crate::util::lock::{Mutex, MutexGuard};
 use crate::util::panic::{FirstPanic, catch, discard};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::slab::Slab;
+use crate::util::sync::{AtomicBool, Ordering};
 
 pub(crate) type Spawner<C> = <<C as Kind>::Set as ChildSet<C>>::Spawner;
 

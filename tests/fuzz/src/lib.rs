@@ -36,17 +36,36 @@ pub fn random(seed: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    /// Returns what is wrong in a world of these bytes, if anything is.
+    fn failure(bytes: &[u8]) -> Option<String> {
+        let panic = std::panic::catch_unwind(|| super::run(bytes, false)).err()?;
+        Some(panic.downcast_ref::<String>().cloned().unwrap_or_default())
+    }
+
     /// `WORLDS=100000 cargo test --release -p fuzz` runs more of them.
     #[test]
     fn random_worlds_keep_the_promises() {
         let worlds = std::env::var("WORLDS").ok().and_then(|worlds| worlds.parse().ok());
         std::panic::set_hook(Box::new(|_| {}));
         for seed in 0..worlds.unwrap_or(200) {
-            let world = std::panic::catch_unwind(|| super::run(&super::random(seed), false));
-            if let Err(panic) = world {
-                let why = panic.downcast_ref::<String>();
+            if let Some(why) = failure(&super::random(seed)) {
                 drop(std::panic::take_hook());
-                panic!("seed {seed}: {why:?}");
+                panic!("seed {seed}: {why}");
+            }
+        }
+    }
+
+    /// They reach nearly all that libFuzzer has reached: `bash .ci/libfuzzer` looks for more.
+    #[test]
+    fn worlds_of_the_corpus_keep_the_promises() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus");
+        std::panic::set_hook(Box::new(|_| {}));
+        for file in std::fs::read_dir(corpus).expect("the corpus") {
+            let file = file.expect("a file of the corpus").path();
+            let bytes = std::fs::read(&file).expect("a file of bytes");
+            if let Some(why) = failure(&bytes) {
+                drop(std::panic::take_hook());
+                panic!("{}: {why}", file.display());
             }
         }
     }
