@@ -20,6 +20,10 @@ shuttle schedules="300":
 broken *names:
     python3 .ci/broken {{ names }}
 
+# Mutation testing of a sample of src/; `just mutants --file queue` for the mutants of some files.
+mutants *args:
+    python3 .ci/mutants {{ args }}
+
 # Random schedules against a model of the promises; `just model 20000` for more of them.
 model cases="100":
     PROPTEST_CASES={{ cases }} cargo test --release -p model

@@ -419,3 +419,19 @@ fn the_watchdog_ends_with_the_group() {
     it.group = Group::new();
     assert!(it.poll_dog().is_ready());
 }
+
+#[test]
+fn a_stopped_group_without_children_waits_for_none() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::<Kind>::new();
+    group.queue(waits(&gate, 0));
+    assert!(task.poll(&mut group).is_pending());
+    group.token().cancel();
+    let drains = |cause: &Cause| matches!(cause, Cause::Draining { running: 1, .. });
+    assert!(group.snapshot().causes().iter().any(drains));
+
+    let empty = Group::<Kind>::new();
+    empty.token().cancel();
+    let drains = |cause: &Cause| matches!(cause, Cause::Draining { .. });
+    assert!(!empty.snapshot().causes().iter().any(drains));
+}

@@ -271,6 +271,40 @@ fn a_raised_limit_admits_waiters_at_once() {
 }
 
 #[test]
+fn children_that_a_raised_limit_admitted_take_room_before_they_are_polled() {
+    fn scenario<C>(group: Group<C>)
+    where
+        C: Children<Ok = usize, Err = &'static str>,
+        Job: Child<C>,
+    {
+        let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+        let mut group = group.with_limit(1);
+        for n in 0..3 {
+            group.queue(probe.watch(waits(&gate, n)));
+        }
+        assert!(task.poll(&mut group).is_pending());
+        group.set_limit(Some(3));
+        assert_eq!((group.stats().running, probe.polls()), (3, 1));
+        let Err(TryGoError::AtLimit(child)) = group.try_go(job(ready(Ok(3)))) else {
+            panic!("there is no room");
+        };
+        // With room for one more, they are taken in before it.
+        group.set_limit(Some(4));
+        assert!(group.try_go(child).is_ok());
+        assert!(group.try_go(job(ready(Ok(4)))).is_err());
+        assert_eq!((group.stats().running, group.stats().queued, probe.polls()), (4, 0, 1));
+        assert!(task.poll(&mut group).is_pending());
+        assert_eq!((group.stats().running, probe.polls()), (3, 3));
+        (0..3).for_each(|n| gate.open(n));
+        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+        assert_eq!(group.stats().ok, 4);
+    }
+    scenario(Group::new());
+    scenario(Group::local());
+    scenario(Group::unboxed());
+}
+
+#[test]
 fn a_raised_limit_wakes_waiters_in_go_and_feed() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(1);

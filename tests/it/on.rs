@@ -166,6 +166,27 @@ fn a_raised_limit_spawns_at_once_in_a_group_without_a_handle() {
 }
 
 #[test]
+fn a_limit_that_is_raised_twice_between_two_polls_spawns_each_child_once() {
+    let (pool, task, gate) = (Pool::new(), MockTask::new(), Gate::new());
+    let mut group = pool.group().with_limit(1).collect();
+    for n in 0..6 {
+        group.queue(waits(&gate, n));
+    }
+    assert!(task.poll(&mut group).is_pending());
+    for (limit, spawned) in [(2, 2), (2, 2), (4, 4), (3, 4), (5, 5)] {
+        group.set_limit(Some(limit));
+        assert_eq!(pool.spawned(), spawned, "at limit {limit}");
+        assert_eq!(group.stats().running, spawned);
+    }
+    (0..6).for_each(|n| gate.open(n));
+    pool.poll_all();
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(pool.spawned(), 6);
+    pool.poll_all();
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![0, 1, 2, 3, 4, 5])));
+}
+
+#[test]
 fn a_spawner_that_panics_when_a_limit_is_raised_comes_out_of_the_group() {
     let (pool, task) = (Pool::new(), MockTask::new());
     let mut group = moody(&pool, |_| true, false).with_limit(1);

@@ -90,6 +90,7 @@ fn the_bodys_error_stops_the_group_and_is_the_result() {
     assert!(!handle.is_stopped());
     gate.open(9);
     assert!(task.run(&mut scope).is_pending(), "a signal, not a kill");
+    assert!(!scope.is_terminated());
     assert_eq!(handle.token().reason(), Some(Reason::Failed));
     assert_eq!(log.take(), ["+0", "-1"]);
     assert!(handle.try_go(ready(Ok(2))).is_err());

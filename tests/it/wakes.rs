@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::common::{Gate, Job, MockTask, OnDrop, Probe, job, waits};
+use crate::common::{Gate, Job, MockTask, OnDrop, Probe, WakeCount, job, poll_with, waits};
 use errgroup::{Boxed, Child, Children, Group, Handle};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -522,6 +522,21 @@ fn a_resolved_group_wakes_no_task() {
     handle.token().cancel();
     drop(group);
     assert_eq!(task.wakes(), 0);
+}
+
+#[test]
+fn a_resolved_group_keeps_no_waker() {
+    let (count, gate) = (WakeCount::new(), Gate::new());
+    let waker = Waker::from(Arc::clone(&count));
+    let mut group = Jobs::new();
+    group.queue(waits(&gate, 0));
+    assert!(poll_with(&mut group, &waker).is_pending());
+    assert!(Arc::strong_count(&count) > 2);
+    gate.open(0);
+    assert!(poll_with(&mut group, &waker).is_ready());
+    assert_eq!(Arc::strong_count(&count), 2, "the waker, and the count itself");
+    assert!(poll_with(&mut group, &waker).is_pending());
+    assert_eq!(Arc::strong_count(&count), 2);
 }
 
 /// A waker that reads the group's stats while it wakes and when it is dropped.
