@@ -119,7 +119,7 @@ impl<C: Kind> Handle<C> {
     /// # });
     /// ```
     pub fn token(&self) -> &CancelToken {
-        &self.shared.core.token
+        self.shared.core.token()
     }
 
     /// Returns how many children may run at a time, or `None` if there is no limit.

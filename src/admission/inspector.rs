@@ -11,7 +11,7 @@
 //! neither does user code run.
 
 use alloc::vec::Vec;
-use core::task::{Context, Poll};
+use core::task::Context;
 
 use super::named::Registration;
 use super::shared::Core;
@@ -106,27 +106,28 @@ impl Inspector {
         self.probe(index).map(|child| child.look())
     }
 
-    /// Polls a child by the waker of its slot, and counts that.
+    /// Polls a child by the waker of its slot, and counts that. `poll` returns `true` if the child
+    /// is done, as this does.
     #[cold]
     #[inline(never)]
-    pub(crate) fn poll<R>(
+    pub(crate) fn poll(
         &self,
         index: usize,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Context<'_>) -> Poll<R>,
-    ) -> Poll<R> {
+        poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
+    ) -> bool {
         let Some(child) = self.probe(index) else {
             return poll(cx);
         };
         child.slot.register(cx.waker());
         child.begin_poll();
-        let answer = poll(&mut Context::from_waker(&waker_ref(&child)));
+        let is_done = poll(&mut Context::from_waker(&waker_ref(&child)));
         child.end_poll();
-        if answer.is_ready() {
+        if is_done {
             // Or the slot would find a clone of its waker, and make another one.
             child.slot.clear();
         }
-        answer
+        is_done
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::closed::ClosedEvent;
+use super::closed::{ClosedEvent, EndEvent};
 use super::ended::Ended;
 use super::queue::QueuedChild;
 use super::state::State;
@@ -27,9 +27,8 @@ pub(super) struct Local<C> {
     pub(super) fast_credit: u32,
     next_index: usize,
     ok: usize,
-    failed: usize,
-    /// Of the children that had started.
-    dropped: usize,
+    /// Of the children that have ended otherwise.
+    not_ok: usize,
     /// `None` in a group in which no child has waited.
     extra: Option<Box<Extra<C>>>,
 }
@@ -41,9 +40,11 @@ struct Extra<C> {
     /// How many of `waiting`, from its front, have room since the limit was raised. They start
     /// before all others.
     admitted: usize,
+    /// How many children of `not_ok` did not fail but were dropped.
+    dropped: usize,
     /// How many children were dropped that had not started.
     refused: usize,
-    closed: Option<Arc<ClosedEvent>>,
+    closed: Option<Arc<dyn EndEvent>>,
     /// Of spawned children.
     ended: Option<Box<Ended>>,
 }
@@ -57,8 +58,7 @@ impl<C> Local<C> {
             fast_credit: 0,
             next_index: 0,
             ok: 0,
-            failed: 0,
-            dropped: 0,
+            not_ok: 0,
             extra: None,
         }
     }
@@ -66,7 +66,14 @@ impl<C> Local<C> {
     fn extra(&mut self) -> &mut Extra<C> {
         self.extra.get_or_insert_with(|| {
             let waiting = VecDeque::new();
-            Box::new(Extra { waiting, admitted: 0, refused: 0, closed: None, ended: None })
+            Box::new(Extra {
+                waiting,
+                admitted: 0,
+                dropped: 0,
+                refused: 0,
+                closed: None,
+                ended: None,
+            })
         })
     }
 
@@ -80,7 +87,7 @@ impl<C> Local<C> {
             return (state, children);
         };
         let Extra { waiting, admitted, closed, .. } = *extra;
-        *state.closed_event() = closed;
+        *state.closed_event() = closed.map(EndEvent::into_event);
         for (at, child) in waiting.into_iter().enumerate() {
             let child = QueuedChild { key: children.insert(child), options: None, join: None };
             if at < admitted {
@@ -101,7 +108,12 @@ impl<C> Local<C> {
 
     /// Returns how many children are in the set.
     fn running(&self) -> usize {
-        self.next_index - self.ok - self.failed - self.dropped
+        self.next_index - self.ok - self.not_ok
+    }
+
+    /// Returns how many of the children that had started were dropped.
+    fn dropped(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.dropped)
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -113,14 +125,14 @@ impl<C> Local<C> {
 
     /// Returns `true` if the policy was told of a child.
     pub(super) fn has_told_policy(&self) -> bool {
-        self.ok > 0 || self.failed > 0
+        self.ok + self.not_ok > self.dropped()
     }
 
     /// Returns the numbers as far as the policy was told.
     fn told_stats(&self) -> Stats {
-        let Self { ok, failed, dropped, .. } = *self;
-        let (running, limit) = (self.running(), self.limit());
-        let stats = Stats { limit, queued: 0, running, ok, failed, dropped };
+        let (ok, dropped, running) = (self.ok, self.dropped(), self.running());
+        let failed = self.not_ok - dropped;
+        let stats = Stats { limit: self.limit(), queued: 0, running, ok, failed, dropped };
         match &self.extra {
             None => stats,
             Some(extra) => Stats {
@@ -137,12 +149,17 @@ impl<C> Local<C> {
         self.next_index > 0 || self.has_waiting() || self.told_stats().dropped > 0
     }
 
-    pub(super) fn closed_event(&mut self) -> &mut Option<Arc<ClosedEvent>> {
-        &mut self.extra().closed
+    pub(super) fn set_closed_event(&mut self, event: Arc<ClosedEvent>) {
+        self.extra().closed = Some(event);
     }
 
-    pub(super) fn closed(&self) -> Option<&Arc<ClosedEvent>> {
-        self.extra.as_ref()?.closed.as_ref()
+    fn closed(&self) -> Option<&dyn EndEvent> {
+        self.extra.as_ref()?.closed.as_deref()
+    }
+
+    /// Announces the end.
+    pub(super) fn announce_end(&self) {
+        self.closed().into_iter().for_each(EndEvent::set);
     }
 
     /// Returns `true` if other code may wait for the end.
@@ -273,7 +290,12 @@ impl<C> Local<C> {
     pub(super) fn drop_queue(&mut self, dropped: &mut Vec<C>) {
         if let Some(extra) = &mut self.extra {
             extra.refused += extra.waiting.len() - extra.admitted;
-            dropped.extend(extra.waiting.drain(extra.admitted..));
+            let first = dropped.len();
+            while extra.waiting.len() > extra.admitted {
+                dropped.extend(extra.waiting.pop_back());
+            }
+            // The oldest is dropped first.
+            dropped[first..].reverse();
         }
     }
 
@@ -283,8 +305,11 @@ impl<C> Local<C> {
     pub(super) fn finish(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Ok => self.ok += 1,
-            Outcome::Failed => self.failed += 1,
-            Outcome::Panicked | Outcome::Dropped => self.dropped += 1,
+            Outcome::Failed => self.not_ok += 1,
+            Outcome::Panicked | Outcome::Dropped => {
+                self.not_ok += 1;
+                self.extra().dropped += 1;
+            }
         }
     }
 
@@ -330,6 +355,9 @@ impl<C> Local<C> {
     pub(super) fn close(&mut self) {
         let Stats { ok, failed, .. } = self.stats();
         self.forget_notes();
-        (self.ok, self.failed, self.dropped) = (ok, failed, self.next_index - ok - failed);
+        (self.ok, self.not_ok) = (ok, self.next_index - ok);
+        if self.not_ok > failed {
+            self.extra().dropped = self.not_ok - failed;
+        }
     }
 }

@@ -61,12 +61,11 @@ use crate::observe::{Event, Outcome, PollObserver};
 use crate::reason::Reason;
 use crate::snapshot::{self, ChildState, Snapshot};
 use crate::stats::Stats;
-use crate::token::CancelToken;
+use crate::token::{CancelFlag, CancelToken};
 use crate::util::lock::Mutex;
 use crate::util::panic::{catch, discard};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::slab::Slab;
-use crate::util::sparse_queue::shrink;
 
 /// The group's side of admission.
 pub(crate) struct Admission<C: Kind> {
@@ -80,9 +79,6 @@ pub(crate) struct Admission<C: Kind> {
     notes: EndNotes,
     /// The lock is for `&self` alone; the group's own task goes past it.
     storage: Mutex<Storage<C>>,
-    /// Holds children on their way to be spawned; empty between. Made on demand.
-    #[expect(clippy::box_collection, reason = "few groups need it, and each group has the field")]
-    batch: Option<Box<VecDeque<(usize, C)>>>,
     spawner: Spawner<C>,
     /// Of results that may wait to be fetched without the room of their children.
     read_ahead: Option<Box<ReadAhead>>,
@@ -155,7 +151,6 @@ impl<C: Kind> Admission<C> {
             keeps_names: false,
             notes: EndNotes::Nothing,
             storage: Mutex::new(Storage::Local(Local::new())),
-            batch: None,
             read_ahead: None,
             spawner,
             parent,
@@ -228,6 +223,12 @@ impl<C: Kind> Admission<C> {
         self.stop.is_set()
     }
 
+    /// Returns what tells of a cancel of the token, or `None` if nothing but the group itself can
+    /// stop it now.
+    pub(crate) fn stop_flag(&self) -> Option<Arc<dyn CancelFlag>> {
+        self.stop.flag()
+    }
+
     pub(crate) fn reason(&self) -> Option<Reason> {
         self.stop.reason()
     }
@@ -235,7 +236,7 @@ impl<C: Kind> Admission<C> {
     /// Cancels the token. Returns `true` if it was not cancelled before. A waker may panic in
     /// here.
     pub(crate) fn cancel(&mut self, reason: Reason) -> bool {
-        self.stop.set(reason, &self.parent)
+        self.stop.set(reason)
     }
 
     // --- building
@@ -326,7 +327,7 @@ impl<C: Kind> Admission<C> {
     /// Sets the event of the end of a group that is being made. It is otherwise made on demand.
     pub(crate) fn set_closed_event(&mut self, event: Arc<ClosedEvent>) {
         if let Storage::Local(local) = self.storage.get_mut() {
-            *local.closed_event() = Some(event);
+            local.set_closed_event(event);
         }
     }
 
@@ -523,21 +524,8 @@ impl<C: Kind> Admission<C> {
             }
             Storage::Shared(shared) => {
                 if shared.core.has_ready() {
-                    if <Spawner<C>>::SPAWNS {
-                        // The spawner is user code, which runs under no lock.
-                        let batch = &mut **self.batch.get_or_insert_default();
-                        (shared.operations.take_ready)(shared, &mut |index, child| {
-                            batch.push_back((index, child));
-                        });
-                        for (index, child) in batch.drain(..) {
-                            set.insert(child, index, &self.parent);
-                        }
-                        shrink(batch);
-                    } else {
-                        (shared.operations.take_ready)(shared, &mut |index, child| {
-                            set.insert(child, index, &self.parent);
-                        });
-                    }
+                    let take_ready = shared.operations.take_ready;
+                    set.insert_all(&mut |insert| take_ready(shared, insert), &self.parent);
                 }
             }
         }
@@ -564,7 +552,7 @@ impl<C: Kind> Admission<C> {
 
     /// Returns the indexes of the running children that end with the stop, lowest first.
     pub(crate) fn until_stop(&mut self) -> Vec<usize> {
-        self.shared().map_or_else(Vec::new, |it| it.core.read(|state| state.until_stop()))
+        self.shared().map_or_else(Vec::new, |it| (it.core.operations.until_stop)(&it.core))
     }
 
     /// Counts a running child that is gone, and frees its room. The queue gets the room by
@@ -594,7 +582,9 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
         match self.storage.get_mut() {
-            Storage::Shared(shared) if shared.core.has_records() => shared.core.record_of(index),
+            Storage::Shared(shared) if shared.core.has_records() => {
+                (shared.core.operations.record_of)(&shared.core, index)
+            }
             _ => None,
         }
     }
@@ -820,9 +810,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn has_only_daemons(&mut self) -> bool {
         match self.storage.get_mut() {
             Storage::Local(_) => false,
-            Storage::Shared(shared) => {
-                !shared.core.is_stopped() && shared.core.read(|state| state.has_only_daemons())
-            }
+            Storage::Shared(it) => (it.core.operations.has_only_daemons)(&it.core),
         }
     }
 
@@ -881,10 +869,9 @@ impl<C: Kind> Admission<C> {
 
     /// Returns `true` if nothing runs and nothing waits.
     pub(crate) fn is_over(&mut self) -> bool {
-        let stopped = self.is_stopped();
         match self.storage.get_mut() {
             Storage::Local(local) => local.is_over(),
-            Storage::Shared(shared) => shared.core.read(|state| state.is_over(stopped)),
+            Storage::Shared(shared) => (shared.core.operations.is_over)(&shared.core),
         }
     }
 
@@ -893,7 +880,7 @@ impl<C: Kind> Admission<C> {
         let stopped = self.is_stopped();
         let closed = match self.storage.get_mut() {
             Storage::Local(local) => local.try_close(stopped),
-            Storage::Shared(shared) => shared.core.read(|state| state.try_close(stopped)),
+            Storage::Shared(shared) => (shared.core.operations.try_close)(&shared.core),
         };
         if closed {
             self.phase = Phase::Closed;
@@ -951,15 +938,9 @@ impl<C: Kind> Admission<C> {
             return;
         }
         self.phase = Phase::Ended;
-        let event = match self.storage.get_mut() {
-            Storage::Local(local) => local.closed().cloned(),
-            Storage::Shared(shared) => shared.core.read(|state| {
-                state.set_phase(Phase::Ended);
-                state.closed_event().clone()
-            }),
-        };
-        if let Some(event) = event {
-            event.set();
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.announce_end(),
+            Storage::Shared(shared) => (shared.core.operations.announce_end)(&shared.core),
         }
     }
 
@@ -968,15 +949,16 @@ impl<C: Kind> Admission<C> {
     /// Records how a running child has ended, before its room is given away, and before a stop
     /// that comes of it.
     pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
-        self.record(&mut |state| state.log_finished(index, outcome));
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            (shared.core.operations.log_finished)(&shared.core, index, outcome);
+        }
     }
 
     /// Records that a child was dropped which was not in the set.
     pub(crate) fn log_dropped(&mut self, child: &Dropped) {
-        self.record(&mut |state| match child {
-            Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
-            Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.as_deref()),
-        });
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            (shared.core.operations.log_dropped)(&shared.core, child);
+        }
     }
 
     /// Records that the group has stopped.

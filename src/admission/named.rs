@@ -54,7 +54,7 @@ impl Registration {
     }
 
     fn with_number(number: u64, core: &Arc<Core>) -> Self {
-        let (token, ancestors) = (core.token.id(), core.token.ancestors());
+        let (token, ancestors) = (core.token().id(), core.token().ancestors());
         let core = Arc::downgrade(core);
         let groups = &mut NAMED.lock().groups;
         // One whose token is gone may have left an entry, as long as its children are not.

@@ -46,6 +46,7 @@ use crate::observe::Outcome;
 use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::{CancelToken, Cancelled, wake_all};
+use crate::util::dropped_by::DroppedBy;
 use crate::util::lock::{Mutex, MutexGuard};
 use crate::util::panic::{FirstPanic, catch, discard};
 use crate::util::parent_waker::ParentWaker;
@@ -56,11 +57,10 @@ pub(crate) type Spawner<C> = <<C as Kind>::Set as ChildSet<C>>::Spawner;
 
 /// What a group and its handles have in common.
 pub(crate) struct Shared<C: Kind> {
-    pub(crate) core: Arc<Core>,
+    /// What it contains takes much code to drop.
+    pub(crate) core: DroppedBy<Arc<Core>>,
     waiting: Mutex<Waiting<C>>,
     pub(super) operations: Operations<C>,
-    /// Wakes all waiters when the token is cancelled.
-    _watch: Cancelled,
 }
 
 struct Waiting<C> {
@@ -72,7 +72,7 @@ struct Waiting<C> {
 
 /// The part of [`Shared`] that does not depend on the type of the children.
 pub(crate) struct Core {
-    pub(crate) token: CancelToken,
+    token: CancelToken,
     parent: Arc<ParentWaker>,
     /// `true` if a child may go to the set; written under the lock only.
     has_ready: AtomicBool,
@@ -93,6 +93,8 @@ pub(crate) struct Core {
     source: Option<Box<PermitSource>>,
     /// A child of the token that is cancelled when newcomers are refused, made on demand.
     newcomers: Mutex<Option<CancelToken>>,
+    /// Wakes all waiters when the token is cancelled. It has a reference to the core.
+    watch: Mutex<Option<Cancelled>>,
     pub(super) operations: CoreOperations,
 }
 
@@ -151,6 +153,17 @@ pub(super) struct CoreOperations {
     pub(super) update: fn(&Core, StateChange<'_>),
     pub(super) record: fn(&Core, StateChange<'_>),
     pub(super) finish_child: fn(&Core, usize, Outcome),
+    pub(super) record_of: fn(&Core, usize) -> Option<ChildRecord>,
+    pub(super) log_finished: fn(&Core, usize, Outcome),
+    pub(super) log_dropped: fn(&Core, &Dropped),
+    pub(super) ends_now: fn(&Core, usize) -> bool,
+    pub(super) has_no_result: fn(&Core, usize) -> bool,
+    pub(super) until_stop: fn(&Core) -> Vec<usize>,
+    pub(super) has_only_daemons: fn(&Core) -> bool,
+    pub(super) is_over: fn(&Core) -> bool,
+    pub(super) try_close: fn(&Core) -> bool,
+    pub(super) announce_end: fn(&Core),
+    pub(super) stats: fn(&Core) -> Stats,
     pub(super) begin_poll: fn(&Core),
     pub(super) end_poll: fn(&Core, bool) -> bool,
     pub(super) acquire_permits: fn(&Core),
@@ -441,24 +454,17 @@ impl<C: Kind> Shared<C> {
             state: Mutex::new(state),
             source,
             newcomers: Mutex::default(),
-            operations: CoreOperations {
-                update: Core::update,
-                record: Core::record,
-                finish_child: Core::finish_child,
-                begin_poll: Core::begin_poll,
-                end_poll: Core::end_poll,
-                acquire_permits: Core::acquire_permits,
-                cancel_acquire: Core::cancel_acquire,
-                give_permits_back: Core::give_permits_back,
-            },
+            watch: Mutex::default(),
+            operations: CoreOperations::NEW,
         });
-        if let Some(inspector) = inspector {
-            inspector.register(&core);
-        }
         let mut watch = core.token.cancelled();
         // If the stop comes just now: there is no waiter yet, and a newcomer sees it.
         let waker = Waker::from(Arc::clone(&core));
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
+        *core.watch.lock() = Some(watch);
+        if let Some(inspector) = inspector {
+            inspector.register(&core);
+        }
         let operations = Operations {
             try_go: Self::try_go,
             queue: Self::queue,
@@ -473,22 +479,19 @@ impl<C: Kind> Shared<C> {
             abort: Self::abort,
         };
         let waiting = Mutex::new(Waiting { children, spawner: spawner.wrap() });
-        Arc::new(Self { core, waiting, operations, _watch: watch })
+        let core = DroppedBy::new(core, |core| {
+            // It has a reference to the core.
+            let watch = core.watch.lock().take();
+            drop(watch);
+        });
+        Arc::new(Self { core, waiting, operations })
     }
 
     /// Returns the state and the children if no handle has them.
     pub(super) fn into_inner(self: Arc<Self>) -> Result<(State, Slab<C>), Arc<Self>> {
-        let Self { core, waiting, _watch, .. } = Arc::try_unwrap(self)?;
-        drop(_watch);
-        let children = waiting.into_inner().children;
-        match Arc::try_unwrap(core) {
-            Ok(core) => Ok((core.state.into_inner(), children)),
-            // A stop is waking its waiters, of which there are none.
-            Err(core) => {
-                let state = core::mem::replace(&mut *core.state.lock(), State::new());
-                Ok((state, children))
-            }
-        }
+        let Self { core, waiting, .. } = Arc::try_unwrap(self)?;
+        let state = core::mem::replace(&mut *core.state.lock(), State::new());
+        Ok((state, waiting.into_inner().children))
     }
 
     /// Changes the state and the children that wait, processes the queue, and carries out the
@@ -721,7 +724,7 @@ impl<C: Kind> Shared<C> {
     /// Returns the group's numbers, taken at one moment.
     pub(crate) fn stats(&self) -> Stats {
         if !<Spawner<C>>::SPAWNS {
-            return self.core.read(|state| state.stats());
+            return (self.core.operations.stats)(&self.core);
         }
         let waiting = self.waiting.lock();
         let spawner = waiting.spawner.as_ref().and_then(<Spawner<C>>::unwrap);
@@ -754,6 +757,16 @@ impl<C: Kind> Shared<C> {
         (self.operations.poll_reserve)(self, caller, ticket, cx)
     }
 
+    /// Returns `true` if the group has stopped, and the child of that index is to end with it.
+    pub(crate) fn ends_now(&self, index: usize) -> bool {
+        (self.core.operations.ends_now)(&self.core, index)
+    }
+
+    /// Returns `true` if the result of the child of that index, which has returned, is none.
+    pub(crate) fn has_no_result(&self, index: usize) -> bool {
+        (self.core.operations.has_no_result)(&self.core, index)
+    }
+
     /// Changes the state, by the group's task.
     pub(super) fn update(&self, change: StateChange<'_>) {
         (self.core.operations.update)(&self.core, change);
@@ -776,9 +789,38 @@ pub(super) fn start_unspawned<C, S: SpawnChild<C>>(
 
 // === impl Core ===
 
+impl CoreOperations {
+    const NEW: Self = Self {
+        update: Core::update,
+        record: Core::record,
+        finish_child: Core::finish_child,
+        record_of: Core::record_of,
+        log_finished: Core::log_finished,
+        log_dropped: Core::log_dropped,
+        ends_now: Core::ends_now,
+        has_no_result: Core::has_no_result,
+        until_stop: |core| core.read(|state| state.until_stop()),
+        has_only_daemons: |core| !core.is_stopped() && core.read(|state| state.has_only_daemons()),
+        is_over: |core| core.read(|state| state.is_over(core.is_stopped())),
+        try_close: |core| core.read(|state| state.try_close(core.is_stopped())),
+        announce_end: Core::announce_end,
+        stats: |core| core.read(|state| state.stats()),
+        begin_poll: Core::begin_poll,
+        end_poll: Core::end_poll,
+        acquire_permits: Core::acquire_permits,
+        cancel_acquire: Core::cancel_acquire,
+        give_permits_back: Core::give_permits_back,
+    };
+}
+
 impl Core {
+    pub(crate) fn token(&self) -> &CancelToken {
+        &self.token
+    }
+
+    #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.token.is_cancelled()
+        self.token().is_cancelled()
     }
 
     /// Returns what the group is known by while one of its children is polled.
@@ -796,7 +838,7 @@ impl Core {
     pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
         let (mut snapshot, inspector) = self
             .read(|state| (state.inspect(self.is_stopped(), known), state.inspector().cloned()));
-        snapshot.complete(self.token.reason(), &self.parent);
+        snapshot.complete(self.token().reason(), &self.parent);
         if let Some(inspector) = inspector {
             snapshot.name = Some(Arc::clone(&inspector.name));
             let below = inspector.groups_below();
@@ -881,14 +923,14 @@ impl Core {
     /// Returns a token that is cancelled by a stop, and when the group is closed.
     pub(crate) fn newcomers(&self) -> CancelToken {
         let mut newcomers = self.newcomers.lock();
-        newcomers.get_or_insert_with(|| self.token.child()).clone()
+        newcomers.get_or_insert_with(|| self.token().child()).clone()
     }
 
     /// Records the stop for the observer, if it has not been recorded.
     fn log_stop(&self, state: &mut State) {
         if self.observed {
             if let Some(log) = state.log().as_mut().filter(|_| self.is_stopped()) {
-                log.stopped(|| self.token.reason());
+                log.stopped(|| self.token().reason());
             }
         }
     }
@@ -900,6 +942,19 @@ impl Core {
             // caller, changes it next.
             record(&mut self.begin(&mut Effects::default()));
         }
+    }
+
+    /// Records how a running child has ended.
+    fn log_finished(&self, index: usize, outcome: Outcome) {
+        self.record(&mut |state| state.log_finished(index, outcome));
+    }
+
+    /// Records that a child was dropped which was not in the set.
+    fn log_dropped(&self, child: &Dropped) {
+        self.record(&mut |state| match child {
+            Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
+            Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.as_deref()),
+        });
     }
 
     /// Carries out the effects of a change. No lock is held.
@@ -1070,6 +1125,17 @@ impl Core {
     }
 
     // --- the end
+
+    /// Announces the end to callers of `closed`.
+    fn announce_end(&self) {
+        let event = self.read(|state| {
+            state.set_phase(Phase::Ended);
+            state.closed_event().clone()
+        });
+        if let Some(event) = event {
+            event.set();
+        }
+    }
 
     /// Returns the event of the group's end.
     pub(crate) fn closed_event(&self) -> Arc<ClosedEvent> {

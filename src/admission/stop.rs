@@ -7,7 +7,8 @@ use core::pin::Pin;
 use core::task::Context;
 
 use crate::reason::Reason;
-use crate::token::{CancelToken, Cancelled};
+use crate::token::{CancelFlag, CancelToken, Cancelled};
+use crate::util::dropped_by::DroppedBy;
 use crate::util::lock::LazyInit;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::wake_flag::notifier;
@@ -15,31 +16,45 @@ use crate::util::wake_flag::notifier;
 /// Says that a group has stopped: by its token or, as long as it has none, by itself.
 pub(super) struct StopSignal {
     token: LazyInit<Box<GroupToken>>,
-    /// Why the group stopped, if it did so before its token was asked for: the reason's place among
-    /// the [plain](Reason::PLAIN) ones. For another reason the token is made.
-    reason: Option<u8>,
+    /// Why the group stopped, if it did so before its token was asked for.
+    reason: Option<Unasked>,
 }
 
+/// The reason of a group without a token.
+enum Unasked {
+    /// Its place among the [plain](Reason::PLAIN) ones.
+    Plain(u8),
+    Other(Box<Reason>),
+}
+
+/// The token of a group. What it calls of the tree of tokens it reaches by pointers, so a program
+/// that asks for no token does not contain that.
 struct GroupToken {
-    token: CancelToken,
-    /// Wakes the group's task when the token is cancelled.
-    _watch: Cancelled,
+    /// The token, and what wakes the group's task when it is cancelled.
+    parts: DroppedBy<(CancelToken, Cancelled)>,
+    calls: TokenCalls,
+}
+
+struct TokenCalls {
+    flag: fn(&CancelToken) -> Arc<dyn CancelFlag>,
+    reason: fn(&CancelToken) -> Option<Reason>,
+    cancel_with: fn(&CancelToken, Reason) -> bool,
 }
 
 // === impl StopSignal ===
 
 impl StopSignal {
     pub(super) fn new(parent: &Arc<ParentWaker>) -> Self {
-        let make = || Box::new(GroupToken::new(CancelToken::new(), parent));
+        let make = || GroupToken::boxed(CancelToken::new(), parent);
         Self { token: LazyInit::new(make), reason: None }
     }
 
     /// Makes the token a child of another one. Returns `false` if it has been given out.
     pub(super) fn set_parent(&mut self, token: &CancelToken, parent: &Arc<ParentWaker>) -> bool {
         let untouched =
-            self.reason.is_none() && !self.token.get().is_some_and(|made| made.is_given_out());
+            self.reason.is_none() && !self.token.get().is_some_and(|it| is_given_out(it.token()));
         if untouched {
-            self.token = LazyInit::with_value(Box::new(GroupToken::new(token.child(), parent)));
+            self.token = LazyInit::with_value(GroupToken::boxed(token.child(), parent));
         }
         untouched
     }
@@ -47,63 +62,82 @@ impl StopSignal {
     pub(super) fn token(&self, parent: &Arc<ParentWaker>) -> &CancelToken {
         let made = self.token.get_or_init(|| {
             let token = CancelToken::new();
-            if let Some(reason) = self.plain_reason() {
+            if let Some(reason) = self.own_reason() {
                 token.cancel_with(reason);
             }
-            Box::new(GroupToken::new(token, parent))
+            GroupToken::boxed(token, parent)
         });
-        &made.token
+        made.token()
     }
 
     #[inline]
     pub(super) fn is_set(&self) -> bool {
         match self.token.get() {
-            Some(made) => made.token.is_cancelled(),
+            Some(made) => made.token().is_cancelled(),
             None => self.reason.is_some(),
         }
     }
 
+    /// Returns what tells of a cancel of the token, or `None` if the token has not been asked for.
+    pub(super) fn flag(&self) -> Option<Arc<dyn CancelFlag>> {
+        self.token.get().map(|made| (made.calls.flag)(made.token()))
+    }
+
     pub(super) fn reason(&self) -> Option<Reason> {
         match self.token.get() {
-            Some(made) => made.token.reason(),
-            None => self.plain_reason(),
+            Some(made) => (made.calls.reason)(made.token()),
+            None => self.own_reason(),
         }
     }
 
-    fn plain_reason(&self) -> Option<Reason> {
-        Some(Reason::PLAIN[usize::from(self.reason?)].clone())
+    fn own_reason(&self) -> Option<Reason> {
+        Some(match self.reason.as_ref()? {
+            Unasked::Plain(place) => Reason::PLAIN[usize::from(*place)].clone(),
+            Unasked::Other(reason) => Reason::clone(reason),
+        })
     }
 
     /// Cancels the token. Returns `true` if it was not cancelled before. A waker may panic in
     /// here.
-    pub(super) fn set(&mut self, reason: Reason, parent: &Arc<ParentWaker>) -> bool {
-        if self.token.get().is_none() {
-            if self.reason.is_some() {
-                return false;
-            }
-            if let Some(plain) = Reason::PLAIN.iter().position(|it| *it == reason) {
-                self.reason = Some(plain as u8);
-                return true;
-            }
+    pub(super) fn set(&mut self, reason: Reason) -> bool {
+        if let Some(made) = self.token.get() {
+            return (made.calls.cancel_with)(made.token(), reason);
         }
-        self.token(parent).cancel_with(reason)
+        if self.reason.is_some() {
+            return false;
+        }
+        self.reason = Some(match Reason::PLAIN.iter().position(|it| *it == reason) {
+            Some(place) => Unasked::Plain(place as u8),
+            None => Unasked::Other(Box::new(reason)),
+        });
+        true
     }
 }
 
 // === impl GroupToken ===
 
 impl GroupToken {
-    fn new(token: CancelToken, parent: &Arc<ParentWaker>) -> Self {
+    fn boxed(token: CancelToken, parent: &Arc<ParentWaker>) -> Box<Self> {
         let mut watch = token.cancelled();
         let waker = notifier(parent);
         // Only registers the waker: whether the token is cancelled, `is_set` says.
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
-        Self { token, _watch: watch }
+        let calls = TokenCalls {
+            flag: CancelToken::flag,
+            reason: CancelToken::reason,
+            cancel_with: CancelToken::cancel_with,
+        };
+        Box::new(Self { parts: DroppedBy::new((token, watch), drop), calls })
     }
 
-    /// Returns `true` if other code has the token, or has cancelled it.
-    fn is_given_out(&self) -> bool {
-        // Two references are its own: the token and the watch.
-        self.token.references() > 2 || self.token.is_cancelled()
+    #[inline]
+    fn token(&self) -> &CancelToken {
+        &self.parts.0
     }
+}
+
+/// Returns `true` if other code has the token, or has cancelled it.
+fn is_given_out(token: &CancelToken) -> bool {
+    // Two references are its own: the token and the watch.
+    token.references() > 2 || token.is_cancelled()
 }

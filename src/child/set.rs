@@ -33,6 +33,12 @@ pub trait ChildSet<C>: Sized {
         self.insert(make(), index, parent);
     }
 
+    /// Takes the children that may go to the set.
+    #[doc(hidden)]
+    fn insert_all(&mut self, take_ready: &mut TakeReady<'_, C>, parent: &Arc<ParentWaker>) {
+        take_ready(&mut |index, child| self.insert(child, index, parent));
+    }
+
     /// Returns `true` if children have completed outside of the group's polls.
     #[doc(hidden)]
     fn has_completed(&self) -> bool {
@@ -93,6 +99,9 @@ pub trait ChildSet<C>: Sized {
     #[doc(hidden)]
     fn inspect(&self, visit: &mut dyn FnMut(usize, Progress));
 }
+
+/// Calls its argument with each child that may go to the set, under the locks of the admission.
+pub(crate) type TakeReady<'a, C> = dyn FnMut(&mut dyn FnMut(usize, C)) + 'a;
 
 /// Starts admitted children outside of the group's polls.
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see

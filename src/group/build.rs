@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 use super::gates::Gates;
 use super::hooks::Hooks;
 use super::observer::ObservedPolls;
-use super::{Group, OnStop, poll};
+use super::{Base, Group, OnStop, poll};
 use crate::admission::{Admission, ClosedEvent, EndNotes};
 use crate::child::Children;
 use crate::child::Seal;
@@ -20,12 +20,11 @@ use crate::child::ask::Ask;
 use crate::child::attach::Attach;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Boxed, LocalBoxed, Plain};
-use crate::observe::Observer;
+use crate::observe::{Observer, PollObserver};
 use crate::policy::{FirstErr, Policy};
-use crate::set::{BlockSet, Budget};
+use crate::set::BlockSet;
 use crate::spawned::{Locality, Spawned, SpawnedLocal, SpawnedSet, Spawner, keep};
 use crate::token::CancelToken;
-use crate::util::panic::FirstPanic;
 use crate::util::parent_waker::ParentWaker;
 
 // === constructors ===
@@ -373,8 +372,8 @@ where
     /// [`finish_now`](Self::finish_now).
     pub(crate) fn left_at_stop(limit: usize, policy: P) -> Self {
         let mut group = Self::polled(policy);
-        group.on_stop = OnStop::Leave;
-        group.admission.start_with_limit(limit);
+        group.base.on_stop = OnStop::Leave;
+        group.base.admission.start_with_limit(limit);
         group
     }
 }
@@ -386,17 +385,9 @@ where
 {
     fn assemble(admission: Admission<C>, set: C::Set, policy: P) -> Self {
         Self {
-            admission,
-            set,
-            budget: Budget::new(),
+            base: Base::new(admission, set),
             policy: Some(policy),
-            panic: FirstPanic::default(),
-            hooks: None,
-            has_policy: false,
-            left_work: false,
-            stopped_by_group: false,
             on_cancel: None,
-            on_stop: OnStop::Drain,
             advance: poll::advance::<C, P, O, false>,
             finish: P::finish,
         }
@@ -433,7 +424,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[track_caller]
     pub fn with_limit(mut self, limit: usize) -> Self {
         assert!(limit > 0, "the limit must be at least 1; for no limit, leave out `with_limit`");
-        self.admission.start_with_limit(limit);
+        self.base.admission.start_with_limit(limit);
         self
     }
 
@@ -468,7 +459,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!((group.stats().running, group.stats().queued), (1, 1));
     /// ```
     pub fn with_queue_limit(mut self, limit: usize) -> Self {
-        self.admission.set_queue_limit(limit);
+        self.base.admission.set_queue_limit(limit);
         self
     }
 
@@ -506,7 +497,7 @@ impl<C: Children, P, O> Group<C, P, O> {
             limit > 0,
             "the limit of a key must be at least 1; for no limit, leave out `with_key_limit`"
         );
-        self.admission.set_key_limits(limit);
+        self.base.admission.set_key_limits(limit);
         self
     }
 
@@ -537,7 +528,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn with_parent(mut self, token: &CancelToken) -> Self {
-        let untouched = self.admission.set_parent(token);
+        let untouched = self.base.admission.set_parent(token);
         assert!(
             untouched,
             "call `with_parent` before the group's first child, `token` or `handle`"
@@ -606,7 +597,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[doc(alias = "permit")]
     #[track_caller]
     pub fn with_semaphore(mut self, semaphore: Arc<Semaphore>) -> Self {
-        let untouched = self.admission.set_semaphore(semaphore);
+        let untouched = self.base.admission.set_semaphore(semaphore);
         assert!(untouched, "call `with_semaphore` before the group's first child or `handle`");
         self
     }
@@ -715,9 +706,9 @@ impl<C: Children, P, O> Group<C, P, O> {
         F: FnMut(&Ask<'_>) -> G + Attach<C>,
         G: Future<Output: Attach<C>> + Attach<C>,
     {
-        let untouched = !self.is_resolved() && self.admission.demand_passes();
+        let untouched = !self.is_resolved() && self.base.admission.demand_passes();
         assert!(untouched, "call `with_gate` before the group's first child or `handle`");
-        let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        let hooks = self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
         let gates = hooks.gates.get_or_insert_with(|| Box::new(Gates::new()));
         gates.add(f.into_gate_fn(Seal::new()));
         self
@@ -769,7 +760,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     where
         Q: Policy<C::Ok, C::Err>,
     {
-        self.admission.keep_names();
+        self.base.admission.keep_names();
         self.set_policy(policy)
     }
 
@@ -780,7 +771,7 @@ impl<C: Children, P, O> Group<C, P, O> {
         Q: Policy<C::Ok, C::Err>,
     {
         assert!(
-            !self.has_policy,
+            !self.base.has_policy,
             "a group has one policy: set it once (`with_policy`, `collect`, ...)"
         );
         self.map_policy(|_| policy)
@@ -805,7 +796,7 @@ impl<C: Children, P, O> Group<C, P, O> {
                 if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
                     let stops = policy.may_stop_at_ok();
                     let notes = if stops { EndNotes::Ended } else { EndNotes::FreesRoom };
-                    self.admission.note_ends(notes);
+                    self.base.admission.note_ends(notes);
                 }
                 self.replace_policy(policy, poll::advance::<C, Q, Q::Output, false>, Q::finish)
             }
@@ -905,8 +896,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(self.is_new(), "call `with_deadline` before the group's first child");
         let deadline = deadline.into_timer(Seal::new());
-        let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
-        hooks.set_deadline(deadline, &self.admission.parent);
+        let hooks = self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        hooks.set_deadline(deadline, &self.base.admission.parent);
         self
     }
 
@@ -975,7 +966,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(self.is_new(), "call `with_grace` before the group's first child");
         let grace = f.into_grace_fn(Seal::new());
-        let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        let hooks = self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
         hooks.set_grace(grace);
         self.check_grace();
         self
@@ -1025,16 +1016,16 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[track_caller]
     pub fn drop_on_stop(mut self) -> Self {
         assert!(self.is_new(), "call `drop_on_stop` before the group's first child");
-        self.on_stop = OnStop::Drop;
+        self.base.on_stop = OnStop::Drop;
         self.check_grace();
         self
     }
 
     #[track_caller]
     fn check_grace(&self) {
-        let has_grace = self.hooks.as_ref().is_some_and(|hooks| hooks.has_grace());
+        let has_grace = self.base.hooks.as_ref().is_some_and(|hooks| hooks.has_grace());
         assert!(
-            !has_grace || self.on_stop != OnStop::Drop,
+            !has_grace || self.base.on_stop != OnStop::Drop,
             "a group either drops its children when it stops or gives them a grace: \
              leave out `drop_on_stop` or `with_grace`",
         );
@@ -1042,7 +1033,7 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Returns `true` if the group never had a child, and has not resolved.
     fn is_new(&self) -> bool {
-        !self.admission.has_accepted() && !self.is_resolved()
+        !self.base.admission.has_accepted() && !self.is_resolved()
     }
 }
 
@@ -1092,13 +1083,14 @@ impl<C: Children, P, O> Group<C, P, O> {
     pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         let name = Arc::from(&*name.into());
         let open = !self.is_resolved();
-        let Some(inspector) = open.then(|| self.admission.inspect_children(name)).flatten() else {
+        let Some(inspector) = open.then(|| self.base.admission.inspect_children(name)).flatten()
+        else {
             panic!("call `with_name` before the group's first child or `handle`");
         };
-        self.set.inspect_polls(&(Arc::clone(&inspector) as _));
+        self.base.set.inspect_polls(&(Arc::clone(&inspector) as Arc<dyn PollObserver>));
         // The group's own polls of spawned children only take their results.
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
-            let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+            let hooks = self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
             hooks.inspector = Some(inspector);
         }
         self
@@ -1143,7 +1135,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[cfg(feature = "testing")]
     #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
     pub fn with_schedule(mut self, seed: u64) -> Self {
-        self.set.blocks().set_schedule(seed);
+        self.base.set.blocks().set_schedule(seed);
         self
     }
 
@@ -1188,12 +1180,12 @@ impl<C: Children, P, O> Group<C, P, O> {
         W: Observer + Attach<C>,
     {
         let polls = observer.around();
-        let untouched = !self.is_resolved() && self.admission.observe(polls.as_ref());
+        let untouched = !self.is_resolved() && self.base.admission.observe(polls.as_ref());
         assert!(untouched, "call `with_observer` before the group's first child or `handle`");
         let observer = observer.into_observer(Seal::new());
-        let hooks = self.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        let hooks = self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
         hooks.observer = Some(observer);
-        self.set.observe_polls(polls.as_ref());
+        self.base.set.observe_polls(polls.as_ref());
         // The group's own polls of spawned children only take their results.
         let polled = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
         hooks.polls = polls.filter(|_| polled).map(ObservedPolls::boxed);

@@ -9,37 +9,35 @@ use alloc::vec::Vec;
 use core::mem::take;
 use core::task::Poll;
 
-use super::Group;
+use super::Base;
 use super::hooks::Timer;
 use crate::child::ask::Ask;
 use crate::child::attach::Scope;
+use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::util::panic::catch;
 use crate::util::slab::Slab;
 
-type ScopeOf<C> = <C as Kind>::Scope;
-type GuardOf<C> = <ScopeOf<C> as Scope>::Guard;
-
 /// How many children may pass the gates before the children are polled.
 const ASKS: usize = 4096;
 
-pub(super) struct Gates<C: Kind> {
+pub(super) struct Gates<S: Scope> {
     /// In the order in which they are asked.
-    gates: Vec<<ScopeOf<C> as Scope>::GateFn>,
+    gates: Vec<S::GateFn>,
     /// The future of the gate that is being asked.
-    pending: Option<Timer<<ScopeOf<C> as Scope>::GateFuture>>,
+    pending: Option<Timer<S::GateFuture>>,
     /// The guards of the gates before it.
-    gathered: Vec<GuardOf<C>>,
+    gathered: Vec<S::Guard>,
     /// The guards of the children, by their passes.
-    guards: Slab<Vec<GuardOf<C>>>,
+    guards: Slab<Vec<S::Guard>>,
 }
 
-impl<C: Kind> Gates<C> {
+impl<S: Scope> Gates<S> {
     pub(super) fn new() -> Self {
         Self { gates: Vec::new(), pending: None, gathered: Vec::new(), guards: Slab::new() }
     }
 
-    pub(super) fn add(&mut self, gate: <ScopeOf<C> as Scope>::GateFn) {
+    pub(super) fn add(&mut self, gate: S::GateFn) {
         self.gates.push(gate);
     }
 
@@ -48,7 +46,7 @@ impl<C: Kind> Gates<C> {
     }
 }
 
-impl<C: Kind, P, O> Group<C, P, O> {
+impl<C: Kind> Base<C> {
     fn has_gates(&self) -> bool {
         self.hooks.as_ref().is_some_and(|hooks| hooks.gates.is_some())
     }
@@ -81,11 +79,17 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Asks the gates on behalf of a child that is offered and lacks only a pass.
-    pub(crate) fn poll_gates_for<A: Child<C>>(&mut self, child: &mut A) {
+    pub(super) fn poll_gates_for<A: Child<C>>(&mut self, child: &mut A) {
+        if let Some(hooks) = &self.hooks {
+            (hooks.calls.poll_gates_for)(self, child.options(Seal::new()));
+        }
+    }
+
+    pub(super) fn poll_gates_for_one(&mut self, options: Option<&mut Options>) {
         if !self.has_gates() {
             return;
         }
-        if let Some(asked) = self.admission.asked_for(child.options(Seal::new())) {
+        if let Some(asked) = self.admission.asked_for(options) {
             self.ask_gates(&asked.as_ask());
         }
     }

@@ -16,13 +16,13 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::Group;
+use super::Base;
 use super::gates::Gates;
-use super::observer::SurroundPolls;
-use crate::admission::Inspector;
+use super::observer::{CountPolls, SurroundPolls};
 use crate::child::Kind;
 use crate::child::attach::Scope;
 use crate::child::set::{ChildSet, SpawnChild};
+use crate::child::task::Options;
 use crate::observe::{Event, Outcome};
 use crate::reason::Reason;
 use crate::set::BlockSet;
@@ -36,27 +36,46 @@ type GraceFnOf<C> = <<C as Kind>::Scope as Scope>::GraceFn;
 type ObserverOf<C> = <<C as Kind>::Scope as Scope>::Observer;
 
 pub(crate) struct Hooks<C: Kind> {
+    pub(super) calls: HookCalls<C>,
     /// Gone once it has passed, has panicked, or the group has stopped.
     deadline: Option<Timer<TimerOf<C>>>,
-    grace: Grace<C>,
+    grace: Grace<C::Scope>,
     /// Gone once it has panicked.
     pub(super) observer: Option<ObserverOf<C>>,
     /// Surrounds the children's polls.
     pub(super) polls: Option<Box<dyn SurroundPolls>>,
-    pub(super) gates: Option<Box<Gates<C>>>,
+    pub(super) gates: Option<Box<Gates<C::Scope>>>,
     /// Counts the polls of the children that the group polls, if it has a name.
-    pub(super) inspector: Option<Arc<Inspector>>,
+    pub(super) inspector: Option<Arc<dyn CountPolls>>,
     /// Holds the events that are being delivered; empty between.
     pub(super) events: VecDeque<Event>,
 }
 
+/// What a group calls of its hooks. It is reached by these pointers, so a program without hooks
+/// does not contain it.
+pub(super) struct HookCalls<C: Kind> {
+    pub(super) poll_timers: fn(&mut Base<C>),
+    pub(super) poll_deadline: fn(&mut Base<C>) -> bool,
+    pub(super) must_poll_timers: fn(&mut Base<C>) -> bool,
+    pub(super) drop_timers: fn(&mut Base<C>),
+    pub(super) poll_gates: fn(&mut Base<C>),
+    pub(super) poll_gates_for: fn(&mut Base<C>, Option<&mut Options>),
+    pub(super) drop_guards: fn(&mut Base<C>),
+    pub(super) deliver_events: fn(&mut Base<C>) -> bool,
+    pub(super) drop_observer: fn(&mut Base<C>),
+    pub(super) around_poll: AroundPoll<C>,
+}
+
+type AroundPoll<C> =
+    fn(&Hooks<C>, usize, &mut Context<'_>, &mut dyn FnMut(&mut Context<'_>) -> bool) -> bool;
+
 /// How long children may run on after a stop.
-enum Grace<C: Kind> {
+enum Grace<S: Scope> {
     /// Without a bound.
     Endless,
     /// The group has not stopped, or no child has run since.
-    Waiting(GraceFnOf<C>),
-    Running(Timer<TimerOf<C>>),
+    Waiting(S::GraceFn),
+    Running(Timer<S::Timer>),
     /// No longer. (A child may come late, admitted on another thread while the token was being
     /// cancelled.)
     Over,
@@ -76,7 +95,19 @@ impl<C: Kind> Hooks<C> {
     pub(super) fn new() -> Self {
         let (grace, events) = (Grace::Endless, VecDeque::new());
         let (deadline, observer, polls, gates, inspector) = (None, None, None, None, None);
-        Self { deadline, grace, observer, polls, gates, inspector, events }
+        let calls = HookCalls {
+            poll_timers: Base::poll_timers,
+            poll_deadline: Base::check_deadline,
+            must_poll_timers: Base::must_poll_timers,
+            drop_timers: Base::drop_timers,
+            poll_gates: Base::poll_gates,
+            poll_gates_for: Base::poll_gates_for_one,
+            drop_guards: Base::drop_guards,
+            deliver_events: Base::deliver_events,
+            drop_observer: Base::drop_observer,
+            around_poll: Self::around_poll_of,
+        };
+        Self { calls, deadline, grace, observer, polls, gates, inspector, events }
     }
 
     pub(super) fn set_deadline(&mut self, deadline: TimerOf<C>, parent: &Arc<ParentWaker>) {
@@ -140,7 +171,7 @@ impl<F> Drop for Timer<F> {
 
 // === impl Group ===
 
-impl<C: Kind, P, O> Group<C, P, O> {
+impl<C: Kind> Base<C> {
     /// Polls the grace, after a stop.
     #[cold]
     #[inline(never)]
@@ -161,17 +192,28 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.hooks = Some(hooks);
     }
 
+    /// Calls what `pick` picks, if there are hooks.
+    #[inline]
+    pub(super) fn call_hook<R>(
+        &mut self,
+        pick: impl FnOnce(&HookCalls<C>) -> fn(&mut Self) -> R,
+    ) -> Option<R> {
+        let call = pick(&self.hooks.as_ref()?.calls);
+        Some(call(self))
+    }
+
     /// Polls the deadline after a round, unless no child is left. Returns `true` if it was polled.
-    #[cold]
-    #[inline(never)]
     pub(super) fn poll_deadline_after_round(&mut self) -> bool {
-        !self.admission.is_over() && self.poll_deadline()
+        self.hooks.is_some() && !self.admission.is_over() && self.poll_deadline()
     }
 
     /// Polls the deadline if it was woken. Returns `true` if it was polled.
-    #[cold]
-    #[inline(never)]
     pub(super) fn poll_deadline(&mut self) -> bool {
+        self.call_hook(|calls| calls.poll_deadline).unwrap_or(false)
+    }
+
+    #[cold]
+    fn check_deadline(&mut self) -> bool {
         let hooks = self.hooks.as_mut().filter(|_| !self.admission.is_stopped());
         let deadline = hooks.and_then(|hooks| hooks.deadline.as_mut());
         let Some(timer) = deadline.filter(|timer| timer.is_due()) else {
@@ -191,7 +233,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         true
     }
 
-    fn poll_grace(&mut self, grace: &mut Grace<C>) {
+    fn poll_grace(&mut self, grace: &mut Grace<C::Scope>) {
         if matches!(grace, Grace::Waiting(_)) && self.has_running() {
             if let Grace::Waiting(start) = core::mem::replace(grace, Grace::Endless) {
                 match catch(start) {
@@ -251,7 +293,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.admission.log_finished(index, Outcome::Dropped);
             self.admission.finish(index, Outcome::Dropped);
         }
-        self.drop_guards();
+        self.call_hook(|calls| calls.drop_guards);
         self.admission.admit_next(&mut self.set);
     }
 

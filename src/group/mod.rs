@@ -27,7 +27,7 @@ use crate::set::Budget;
 use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::CancelToken;
-use crate::util::panic::FirstPanic;
+use crate::util::panic::{FirstPanic, Payload};
 use crate::util::parent_waker::ParentWaker;
 
 /// A bounded set of fallible futures that run together, in the task that awaits it.
@@ -144,30 +144,35 @@ pub struct Group<
     P = FirstErr<<C as Children>::Err>,
     O = <P as Policy<<C as Children>::Ok, <C as Children>::Err>>::Output,
 > {
+    base: Base<C>,
+    /// Gone once it has panicked.
+    policy: Option<P>,
+    /// Maps the output if other code has cancelled the token.
+    on_cancel: Option<fn(O, CancelError) -> O>,
+    /// How the group is polled and finished, captured where the bounds were known.
+    advance: fn(&mut Self, &mut Budget, poll::Extent) -> poll::Driven,
+    finish: fn(&mut P, &Reason) -> O,
+}
+
+/// The part of a [`Group`] that does not depend on its policy.
+struct Base<C: Kind> {
     admission: Admission<C>,
     /// The running children.
     set: C::Set,
     /// What is left for the task's poll, which is over once the group, or a `go` or a `feed` of it,
     /// is pending.
     budget: Budget,
-    /// Gone once it has panicked.
-    policy: Option<P>,
     /// The first panic of user code.
     panic: FirstPanic,
     /// The deadline, the grace and the observer, if there are any.
     hooks: Option<Box<Hooks<C>>>,
-    /// The policy was set, so another one would undo it.
-    has_policy: bool,
     /// The last poll has woken its own task at its end.
     left_work: bool,
     /// It was the group itself that cancelled its token, and not for its deadline.
     stopped_by_group: bool,
-    /// Maps the output if other code did.
-    on_cancel: Option<fn(O, CancelError) -> O>,
+    /// The policy was set, so another one would undo it.
+    has_policy: bool,
     on_stop: OnStop,
-    /// How the group is polled and finished, captured where the bounds were known.
-    advance: fn(&mut Self, &mut Budget, poll::Extent) -> poll::Driven,
-    finish: fn(&mut P, &Reason) -> O,
 }
 
 /// What becomes of the running children at a stop.
@@ -210,7 +215,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn token(&self) -> &CancelToken {
-        self.admission.token()
+        self.base.admission.token()
     }
 
     /// Returns how many children may run at a time, or `None` if there is no limit.
@@ -224,7 +229,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert_eq!(group.with_limit(3).limit(), Some(3));
     /// ```
     pub fn limit(&self) -> Option<usize> {
-        self.admission.limit()
+        self.base.admission.limit()
     }
 
     /// Changes the limit, at any time.
@@ -250,7 +255,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert_eq!((group.stats().running, group.stats().queued), (3, 2));
     /// ```
     pub fn set_limit(&self, limit: Option<usize>) {
-        self.admission.set_limit(limit);
+        self.base.admission.set_limit(limit);
     }
 
     /// Changes the limit of one [key](crate::Task::key), at any time.
@@ -276,7 +281,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert_eq!(group.stats().running, 3);
     /// ```
     pub fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
-        self.admission.set_key_limit(key, limit);
+        self.base.admission.set_key_limit(key, limit);
     }
 
     /// Returns the group's numbers, taken at one moment.
@@ -294,7 +299,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// ```
     #[doc(alias = "progress")]
     pub fn stats(&self) -> Stats {
-        self.admission.stats()
+        self.base.admission.stats()
     }
 
     /// Returns what is going on in the group: its children, and what they wait for.
@@ -333,7 +338,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert!(group.is_stopped());
     /// ```
     pub fn is_stopped(&self) -> bool {
-        self.admission.is_stopped()
+        self.base.admission.is_stopped()
     }
 }
 
@@ -342,51 +347,51 @@ impl<C: Kind, P, O> Group<C, P, O> {
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Returns `true` if newcomers are refused since the group was closed.
     pub(crate) fn has_closed(&self) -> bool {
-        self.admission.is_closing()
+        self.base.admission.is_closing()
     }
 
     /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
     pub(crate) fn is_idle(&self) -> Option<bool> {
-        self.admission.is_idle()
+        self.base.admission.is_idle()
     }
 
     /// Returns `true` if other code may have a handle.
     pub(crate) fn is_shared(&self) -> bool {
-        self.admission.is_shared()
+        self.base.admission.is_shared()
     }
 
     pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
-        &self.admission.parent
+        &self.base.admission.parent
     }
 
     pub(crate) fn admission(&mut self) -> &mut Admission<C> {
-        &mut self.admission
+        &mut self.base.admission
     }
 
     /// Returns what the group shares with its handles.
     pub(crate) fn share(&self) -> Arc<Shared<C>> {
-        self.admission.share()
+        self.base.admission.share()
     }
 
     /// Returns the room that there is for a plain child, if the group has no handles.
     #[inline(always)]
     pub(crate) fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
-        self.admission.vacancy(&mut self.set)
+        self.base.admission.vacancy(&mut self.base.set)
     }
 
     /// Admits the child on offer if it need not wait. (Passed like this, a large one is moved as
     /// few times as can be.)
     #[inline]
     pub(crate) fn admit<A: Child<C>>(&mut self, child: &mut Option<A>) -> Result<(), Refused> {
-        child.iter_mut().for_each(|child| self.admission.prepare(child));
+        child.iter_mut().for_each(|child| self.base.admission.prepare(child));
         match self.find_vacancy() {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
             }
             None => {
-                child.iter_mut().for_each(|child| self.poll_gates_for(child));
-                self.admission.try_go(child)
+                child.iter_mut().for_each(|child| self.base.poll_gates_for(child));
+                self.base.admission.try_go(child)
             }
         }
     }
@@ -399,13 +404,13 @@ impl<C: Kind, P, O> Group<C, P, O> {
         child: &mut Option<A>,
         keeps: bool,
     ) -> Result<(), Refused> {
-        child.iter_mut().for_each(|child| self.admission.prepare(child));
+        child.iter_mut().for_each(|child| self.base.admission.prepare(child));
         match self.find_vacancy() {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
             }
-            None => self.admission.queue(child, keeps),
+            None => self.base.admission.queue(child, keeps),
         }
     }
 
@@ -421,7 +426,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     #[inline(never)]
     fn take_ends(&mut self) {
-        if self.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
+        if self.base.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
             self.advance(&mut Budget::new());
         }
     }
@@ -429,19 +434,17 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Frees the room of a finished child whose result was fetched, or that of another one if it
     /// has none.
     pub(crate) fn release(&mut self, index: usize, outcome: Outcome) {
-        self.admission.release(index, outcome);
-        self.admission.admit_next(&mut self.set);
-        if self.hooks.is_some() {
-            // No child is polled as long as there are results to fetch, which may be long.
-            self.deliver_events();
-        }
+        self.base.admission.release(index, outcome);
+        self.base.admission.admit_next(&mut self.base.set);
+        // No child is polled as long as there are results to fetch, which may be long.
+        self.base.call_hook(|calls| calls.deliver_events);
     }
 
     /// Takes a snapshot. `known` are children that count as running and are not in the set.
     pub(crate) fn inspect(&self, mut known: Vec<(usize, ChildState)>) -> Snapshot {
-        self.set.inspect(&mut |index, progress| known.push((index, progress.into())));
+        self.base.set.inspect(&mut |index, progress| known.push((index, progress.into())));
         known.sort_unstable_by_key(|(index, _)| *index);
-        self.admission.inspect(&known)
+        self.base.admission.inspect(&known)
     }
 
     pub(crate) fn policy(&self) -> Option<&P> {
@@ -453,24 +456,37 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     pub(crate) fn policy_and_admission(&mut self) -> Option<(&mut P, &mut Admission<C>)> {
-        Some((self.policy.as_mut()?, &mut self.admission))
+        Some((self.policy.as_mut()?, &mut self.base.admission))
+    }
+
+    /// Returns `true` if the group has given its output or its panic, or is gone.
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.base.is_resolved()
+    }
+
+    /// Returns `true` if children run, taken in or not.
+    pub(crate) fn has_running(&mut self) -> bool {
+        self.base.has_running()
+    }
+
+    /// Cancels the token, unless that has been done, and drops what is queued.
+    pub(crate) fn stop(&mut self, reason: Reason) {
+        self.base.stop(reason);
+    }
+
+    /// Keeps a panic of user code, and stops.
+    pub(crate) fn panicked(&mut self, payload: Payload) {
+        self.base.panicked(payload);
     }
 
     /// Returns where panics of user code are kept, for the end.
     pub(crate) fn panics(&mut self) -> &mut FirstPanic {
-        &mut self.panic
+        &mut self.base.panic
     }
 
     /// Takes the group out; what is left in its place is dropped without a trace.
     pub(crate) fn take(&mut self) -> Self {
-        let retired = Self {
-            admission: self.admission.retired(),
-            set: self.set.empty(),
-            policy: None,
-            panic: FirstPanic::default(),
-            hooks: None,
-            ..*self
-        };
+        let retired = Self { base: self.base.retired(), policy: None, ..*self };
         core::mem::replace(self, retired)
     }
 
@@ -481,22 +497,42 @@ impl<C: Kind, P, O> Group<C, P, O> {
         advance: fn(&mut Group<C, Q, R>, &mut Budget, poll::Extent) -> poll::Driven,
         finish: fn(&mut Q, &Reason) -> R,
     ) -> Group<C, Q, R> {
-        let (retired, empty) = (self.admission.retired(), self.set.empty());
+        let retired = self.base.retired();
         Group {
-            admission: core::mem::replace(&mut self.admission, retired),
-            set: core::mem::replace(&mut self.set, empty),
-            budget: self.budget,
+            base: Base { has_policy: true, ..core::mem::replace(&mut self.base, retired) },
             policy: Some(policy),
-            panic: core::mem::take(&mut self.panic),
-            hooks: self.hooks.take(),
-            has_policy: true,
-            left_work: self.left_work,
-            stopped_by_group: self.stopped_by_group,
             on_cancel: None,
-            on_stop: self.on_stop,
             advance,
             finish,
         }
+    }
+}
+
+impl<C: Kind> Base<C> {
+    fn is_stopped(&self) -> bool {
+        self.admission.is_stopped()
+    }
+
+    fn new(admission: Admission<C>, set: C::Set) -> Self {
+        Self {
+            admission,
+            set,
+            budget: Budget::new(),
+            panic: FirstPanic::default(),
+            hooks: None,
+            left_work: false,
+            stopped_by_group: false,
+            has_policy: false,
+            on_stop: OnStop::Drain,
+        }
+    }
+
+    /// Returns the base of a group that is dropped without a trace, since another one takes over
+    /// its parts.
+    fn retired(&self) -> Self {
+        let Self { budget, left_work, stopped_by_group, has_policy, on_stop, .. } = *self;
+        let retired = Self::new(self.admission.retired(), self.set.empty());
+        Self { budget, left_work, stopped_by_group, has_policy, on_stop, ..retired }
     }
 }
 
@@ -508,7 +544,7 @@ impl<C: Kind, P, O> fmt::Debug for Group<C, P, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
             .field("stats", &self.stats())
-            .field("stopped", &self.admission.reason())
+            .field("stopped", &self.base.admission.reason())
             .finish_non_exhaustive()
     }
 }

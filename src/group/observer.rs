@@ -5,8 +5,9 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::task::{Context, Poll};
 
-use super::Group;
+use super::Base;
 use super::hooks::Hooks;
+use crate::admission::Inspector;
 use crate::child::Kind;
 use crate::child::attach::AsObserver;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -25,23 +26,38 @@ impl<C: Kind> Hooks<C> {
         self.observer.is_some()
     }
 
-    /// Polls a child, surrounded by what the observer has asked for, and counted if the group has a
-    /// name.
+    /// Polls a child, surrounded by what the group's observer and its name ask for.
     pub(super) fn around_poll<R>(
-        &mut self,
+        &self,
         index: usize,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(&mut Context<'_>) -> Poll<R>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
+        let mut answer = Poll::Pending;
+        (self.calls.around_poll)(self, index, cx, &mut |cx| {
+            answer = poll(cx);
+            answer.is_ready()
+        });
+        answer
+    }
+
+    /// Polls a child, surrounded by what the observer has asked for, and counted if the group has a
+    /// name.
+    pub(super) fn around_poll_of(
+        &self,
+        index: usize,
+        cx: &mut Context<'_>,
+        poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
+    ) -> bool {
         match self.inspector.as_deref() {
             None => self.surround_poll(index, || poll(cx)),
             Some(inspector) => {
-                inspector.poll(index, cx, |cx| self.surround_poll(index, || poll(cx)))
+                inspector.poll(index, cx, &mut |cx| self.surround_poll(index, || poll(cx)))
             }
         }
     }
 
-    fn surround_poll<R>(&self, index: usize, poll: impl FnOnce() -> R) -> R {
+    fn surround_poll(&self, index: usize, poll: impl FnOnce() -> bool) -> bool {
         match &self.polls {
             None => poll(),
             Some(polls) => {
@@ -49,6 +65,28 @@ impl<C: Kind> Hooks<C> {
                 around_poll(observer, index, name, poll)
             }
         }
+    }
+}
+
+/// Counts the polls of children. A trait, so that a program without a group that has a name does
+/// not contain it.
+pub(super) trait CountPolls: Send + Sync {
+    fn poll(
+        &self,
+        index: usize,
+        cx: &mut Context<'_>,
+        poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
+    ) -> bool;
+}
+
+impl CountPolls for Inspector {
+    fn poll(
+        &self,
+        index: usize,
+        cx: &mut Context<'_>,
+        poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
+    ) -> bool {
+        Self::poll(self, index, cx, poll)
     }
 }
 
@@ -92,7 +130,7 @@ impl SurroundPolls for ObservedPolls {
     }
 }
 
-impl<C: Kind, P, O> Group<C, P, O> {
+impl<C: Kind> Base<C> {
     /// Tells the observer the events since the last call. Returns `true` if there were any.
     ///
     /// Events that it causes meanwhile are told next time, or this could go on for ever.

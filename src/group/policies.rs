@@ -208,7 +208,7 @@ impl<C: Children, E, O> Group<C, AllErrors<E>, O> {
     #[track_caller]
     pub fn tolerate(mut self, count: usize) -> Self {
         assert!(
-            !self.admission.has_accepted(),
+            !self.base.admission.has_accepted(),
             "call `fail_fast` or `tolerate` before the group's first child",
         );
         self.policy = self.policy.take().map(|policy| policy.tolerate(count));
@@ -251,7 +251,7 @@ impl<C: Children, P: BuiltIn, O> Group<C, P, O> {
     where
         P::Named: Policy<C::Ok, C::Err>,
     {
-        self.admission.keep_names();
+        self.base.admission.keep_names();
         self.map_policy(P::into_named)
     }
 }
@@ -350,9 +350,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let Some(on_cancel) = self.on_cancel else {
             return Some(output);
         };
-        match self.admission.reason() {
-            Some(reason) if !self.stopped_by_group && self.stats().failed == 0 => {
-                self.panic.guard(|| on_cancel(output, CancelError::from(reason)))
+        match self.base.admission.reason() {
+            Some(reason) if !self.base.stopped_by_group && self.stats().failed == 0 => {
+                self.base.panic.guard(|| on_cancel(output, CancelError::from(reason)))
             }
             _ => Some(output),
         }

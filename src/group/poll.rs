@@ -22,7 +22,7 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::{Group, OnStop};
+use super::{Base, Group, OnStop};
 use crate::admission::{Admission, Phase, Shared};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Children, Kind};
@@ -30,7 +30,7 @@ use crate::observe::Outcome;
 use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 use crate::set::{Batch, BlockSet, Budget, Part};
-use crate::token::CancelToken;
+use crate::token::CancelFlag;
 use crate::util::current;
 use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
 
@@ -78,8 +78,10 @@ struct Turn<R> {
 
 /// How children of a round may end without a result.
 struct Endings<C: Kind> {
-    /// All are dropped when this is cancelled.
-    stop: Option<CancelToken>,
+    /// All are dropped.
+    all: bool,
+    /// All are dropped from the cancel of this on.
+    stop: Option<Arc<dyn CancelFlag>>,
     /// Some are dropped at the stop, or are aborted: the state knows which.
     shared: Option<Arc<Shared<C>>>,
 }
@@ -89,21 +91,24 @@ impl<C: Kind> Endings<C> {
     const DROPS: bool = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
 
     #[cold]
-    fn of<P, O>(group: &mut Group<C, P, O>) -> Self {
-        let stop = (group.on_stop == OnStop::Drop).then(|| group.token().clone());
-        Self { stop, shared: group.admission.shared().cloned() }
+    fn of(base: &mut Base<C>) -> Self {
+        let drops = base.on_stop == OnStop::Drop;
+        // Without a token, nothing can stop the group during the round but the end of a child.
+        let stop = base.admission.stop_flag().filter(|_| drops);
+        Self { all: drops && base.is_stopped(), stop, shared: base.admission.shared().cloned() }
     }
 
     /// Returns `true` if a child is to be dropped instead of being polled.
     fn ends_now(&self, index: usize) -> bool {
         Self::DROPS
-            && (self.stop.as_ref().is_some_and(CancelToken::is_cancelled)
-                || self.shared.as_ref().is_some_and(|shared| shared.core.ends_now(index)))
+            && (self.all
+                || self.stop.as_ref().is_some_and(|stop| stop.is_set())
+                || self.shared.as_ref().is_some_and(|shared| shared.ends_now(index)))
     }
 
     /// Returns `true` if what a child has returned is no result.
     fn has_no_result(&self, index: usize) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.core.has_no_result(index))
+        self.shared.as_ref().is_some_and(|shared| shared.has_no_result(index))
     }
 }
 
@@ -133,7 +138,10 @@ where
             Err(payload) => recover(group, budget, turn, payload),
         }
         // After a sibling's panic, too, the child of a `go` is to begin.
-        if extent == Extent::Progress || !group.set.blocks().has_newcomer() || budget.polls == 0 {
+        if extent == Extent::Progress
+            || !group.base.set.blocks().has_newcomer()
+            || budget.polls == 0
+        {
             return Driven::Progress;
         }
     }
@@ -151,20 +159,20 @@ where
     // Rounds in a row without a child to poll, though the task was notified.
     let mut empty = 0;
     while !budget.is_spent() {
-        group.prepare_round();
-        if !group.set.blocks().is_in_round() && !group.start_round() {
+        group.base.prepare_round();
+        if !group.base.set.blocks().is_in_round() && !group.base.start_round() {
             // The notification may have been a cancel's: then the queue is dropped, and wakes
             // what it may.
-            if group.is_stopped() && group.admission.phase() == Phase::Open {
+            if group.is_stopped() && group.base.admission.phase() == Phase::Open {
                 continue;
             }
-            if group.hooks.is_some() && group.poll_deadline_after_round() {
+            if group.base.poll_deadline_after_round() {
                 continue;
             }
             // A second look, for notifications meanwhile; not for ever, though others come: the
             // task is woken if there is one at the end of a poll.
             empty += 1;
-            if empty > 2 || !group.admission.parent.is_notified() {
+            if empty > 2 || !group.base.admission.parent.is_notified() {
                 return Driven::Idle;
             }
             continue;
@@ -172,7 +180,8 @@ where
         if drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Round) {
             return Driven::Progress;
         }
-        if !group.set.blocks().has_next() && group.is_plain() && !group.is_notified() {
+        if !group.base.set.blocks().has_next() && group.base.is_plain() && !group.base.is_notified()
+        {
             return if budget.is_spent() { Driven::Spent } else { Driven::Idle };
         }
     }
@@ -190,29 +199,29 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    if group.hooks.is_some() || group.admission.shared().is_some() {
-        group.prepare_round();
-        group.take_in();
+    if group.base.hooks.is_some() || group.base.admission.shared().is_some() {
+        group.base.prepare_round();
+        group.base.take_in();
     }
-    if group.set.blocks().is_simple_turn(budget) && !group.is_notified() {
+    if group.base.set.blocks().is_simple_turn(budget) && !group.base.is_notified() {
         // Most are.
         drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Turn);
         return Driven::Idle;
     }
-    group.set.blocks().begin_turn();
+    group.base.set.blocks().begin_turn();
     // For the newcomer.
     budget.polls -= 1;
     // A round that was begun is finished first.
-    let mut rounds = 1 + usize::from(group.set.blocks().is_in_round());
+    let mut rounds = 1 + usize::from(group.base.set.blocks().is_in_round());
     while rounds > 0 && !budget.is_spent() {
-        group.prepare_round();
-        if !group.set.blocks().is_in_round() && !group.start_round() {
+        group.base.prepare_round();
+        if !group.base.set.blocks().is_in_round() && !group.base.start_round() {
             break;
         }
         drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Round);
         rounds -= 1;
     }
-    let is_left = budget.is_spent() && group.set.blocks().has_newcomer();
+    let is_left = budget.is_spent() && group.base.set.blocks().has_newcomer();
     budget.polls += 1;
     if is_left {
         budget.permit_a_yield();
@@ -234,8 +243,8 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    if group.is_plain() {
-        if group.set.blocks().is_lone(part) {
+    if group.base.is_plain() {
+        if group.base.set.blocks().is_lone(part) {
             return drive_lone::<C, P, O, FETCHED>(group, budget, turn, part);
         }
         drive_round_as::<C, P, O, FETCHED, true>(group, budget, turn, part)
@@ -244,7 +253,7 @@ where
     }
 }
 
-/// Does so in a group that [is plain](Group::is_plain), or in any.
+/// Does so in a group that [is plain](Base::is_plain), or in any.
 fn drive_round_as<C, P, O, const FETCHED: bool, const PLAIN: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
@@ -257,14 +266,15 @@ where
 {
     let mut progress = false;
     // Children of a group that has handles may ask for room in it; they are recognized by this.
-    let shared = group.admission.shared().filter(|_| !PLAIN);
+    let shared = group.base.admission.shared().filter(|_| !PLAIN);
     let id = shared.map(|shared| shared.core.id());
     let has_endings = shared.is_some_and(|shared| shared.core.has_endings());
-    let may_drop = !PLAIN && (has_endings || group.on_stop == OnStop::Drop);
-    let endings = if may_drop { Some(Endings::of(group)) } else { None };
+    let may_drop = !PLAIN && (has_endings || group.base.on_stop == OnStop::Drop);
+    let endings = if may_drop { Some(Endings::of(&mut group.base)) } else { None };
     loop {
-        let Group { set, admission, policy, hooks, .. } = &mut *group;
-        let mut hooks = hooks.as_deref_mut().filter(|_| !PLAIN);
+        let Group { base, policy, .. } = &mut *group;
+        let Base { set, admission, hooks, .. } = base;
+        let hooks = hooks.as_deref().filter(|_| !PLAIN);
         let observed = hooks.as_ref().is_some_and(|hooks| hooks.is_observed());
         let Turn { stage, batch, returned, stop } = &mut *turn;
         *stage = Stage::Child;
@@ -273,16 +283,16 @@ where
             batch,
             budget,
             returned,
-            |child, index, cx| {
+            |mut child, index, cx| {
                 if PLAIN {
                     return child.poll_child(cx).map(Some);
                 }
                 if endings.as_ref().is_some_and(|endings| endings.ends_now(index)) {
                     return Poll::Ready(None);
                 }
-                let poll = || match &mut hooks {
+                let poll = || match hooks {
                     None => child.poll_child(cx),
-                    Some(hooks) => hooks.around_poll(index, cx, |cx| child.poll_child(cx)),
+                    Some(hooks) => hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx)),
                 };
                 let polled = match id {
                     None => poll(),
@@ -307,16 +317,17 @@ where
             },
         );
         turn.stage = Stage::Group;
-        if turn.stop.is_some() && group.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain {
+        if turn.stop.is_some() && group.base.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain
+        {
             return true;
         }
-        if !PLAIN && group.hooks.is_some() {
-            group.drop_guards();
+        if !PLAIN && group.base.hooks.is_some() {
+            group.base.call_hook(|calls| calls.drop_guards);
             if over {
-                group.poll_deadline_after_round();
+                group.base.poll_deadline_after_round();
             }
         }
-        group.admission.admit_next(&mut group.set);
+        group.base.admission.admit_next(&mut group.base.set);
         if over || part != Part::Round || budget.is_spent() {
             return progress;
         }
@@ -366,7 +377,7 @@ where
 }
 
 /// Does what [`drive_round`] does if there is but one child to be polled, in a group that
-/// [is plain](Group::is_plain).
+/// [is plain](Base::is_plain).
 fn drive_lone<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
@@ -377,7 +388,8 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    let Group { set, admission, policy, .. } = &mut *group;
+    let Group { base, policy, .. } = &mut *group;
+    let Base { set, admission, .. } = base;
     let Turn { stage, batch, returned, stop } = &mut *turn;
     *stage = Stage::Child;
     let mut progress = false;
@@ -396,9 +408,9 @@ where
     );
     turn.stage = Stage::Group;
     if turn.stop.is_some() {
-        group.apply_stop::<FETCHED>(&mut turn.stop);
+        group.base.apply_stop::<FETCHED>(&mut turn.stop);
     }
-    group.admission.admit_next(&mut group.set);
+    group.base.admission.admit_next(&mut group.base.set);
     progress
 }
 
@@ -429,7 +441,7 @@ fn recover<C: Kind, P, O, R>(
         // No user code has panicked: the group is broken, and says so.
         Stage::Group => resume(payload),
     };
-    let blocks = group.set.blocks();
+    let blocks = group.base.set.blocks();
     let (key, index) = blocks.interrupted(&turn.batch);
     blocks.recover_counts(&turn.batch, budget);
     if told.is_none() {
@@ -439,15 +451,15 @@ fn recover<C: Kind, P, O, R>(
             discard(second);
             blocks.remove(key);
         }
-        group.admission.log_finished(index, Outcome::Panicked);
+        group.base.admission.log_finished(index, Outcome::Panicked);
     }
     group.panicked(payload);
     if told.is_some() {
         group.drop_policy();
     }
-    group.admission.finish(index, told.unwrap_or(Outcome::Panicked));
-    group.drop_guards();
-    group.admission.admit_next(&mut group.set);
+    group.base.admission.finish(index, told.unwrap_or(Outcome::Panicked));
+    group.base.call_hook(|calls| calls.drop_guards);
+    group.base.admission.admit_next(&mut group.base.set);
 }
 
 // === polling ===
@@ -459,11 +471,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        self.begin_poll(cx);
-        let mut budget = self.budget;
+        self.base.begin_poll(cx);
+        let mut budget = self.base.budget;
         let answer = poll(self, cx, &mut budget);
-        self.budget = budget;
-        self.end_poll(cx, answer.is_pending(), false);
+        self.base.budget = budget;
+        self.base.end_poll(cx, answer.is_pending(), false);
         answer
     }
 
@@ -474,11 +486,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut X, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        group(owner).begin_poll(cx);
-        let mut budget = group(owner).budget;
+        group(owner).base.begin_poll(cx);
+        let mut budget = group(owner).base.budget;
         let answer = poll(owner, cx, &mut budget);
-        group(owner).budget = budget;
-        group(owner).end_poll(cx, answer.is_pending(), true);
+        group(owner).base.budget = budget;
+        group(owner).base.end_poll(cx, answer.is_pending(), true);
         answer
     }
 
@@ -486,6 +498,65 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// the task yields, so that it polls its other futures, and is woken at once.
     #[inline]
     pub(crate) fn must_yield(&mut self, cx: &Context<'_>) -> bool {
+        self.base.must_yield(cx)
+    }
+
+    /// Polls the child that a `go` has admitted, and goes through a round. There is budget for one
+    /// child at least.
+    #[inline]
+    pub(crate) fn start_newcomer(&mut self, cx: &mut Context<'_>) {
+        if self.base.hooks.is_some() || self.base.admission.has_semaphore() {
+            let _ = Self::poll_through(
+                self,
+                |group| group,
+                cx,
+                |group, _, budget| {
+                    group.drive_newcomer(budget);
+                    Poll::Ready(())
+                },
+            );
+        } else {
+            // The task goes on, so it need not be told of what wakes the children.
+            let mut budget = self.base.budget;
+            self.drive_newcomer(&mut budget);
+            self.base.budget = budget;
+        }
+    }
+
+    pub(crate) fn drive_newcomer(&mut self, budget: &mut Budget) {
+        (self.advance)(self, budget, Extent::Newcomer);
+    }
+
+    /// Polls the children until some have finished, none is ready, or the budget is spent.
+    pub(crate) fn advance(&mut self, budget: &mut Budget) -> Driven {
+        (self.advance)(self, budget, Extent::Progress)
+    }
+
+    /// Resolves, after the children were polled, if that was the end.
+    pub(crate) fn conclude(&mut self, budget: &mut Budget) -> Poll<O> {
+        loop {
+            self.end_daemons(budget);
+            let resolved = self.try_resolve();
+            if resolved.is_ready() || !self.base.poll_deadline() {
+                return resolved;
+            }
+            while self.advance(budget) == Driven::Progress {}
+        }
+    }
+
+    /// Ends the daemons if nothing else is left.
+    pub(crate) fn end_daemons(&mut self, budget: &mut Budget) {
+        self.base.call_hook(|calls| calls.deliver_events);
+        if self.base.admission.has_only_daemons() {
+            self.stop(Reason::Finished);
+            while self.advance(budget) == Driven::Progress {}
+        }
+    }
+}
+
+impl<C: Kind> Base<C> {
+    #[inline]
+    fn must_yield(&mut self, cx: &Context<'_>) -> bool {
         self.budget.is_spent() && self.yield_task(cx)
     }
 
@@ -506,32 +577,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.budget.renew(|| self.set.blocks().count_woken(parent.peek_ready()));
     }
 
-    /// Polls the child that a `go` has admitted, and goes through a round. There is budget for one
-    /// child at least.
-    #[inline]
-    pub(crate) fn start_newcomer(&mut self, cx: &mut Context<'_>) {
-        if self.hooks.is_some() || self.admission.has_semaphore() {
-            let _ = Self::poll_through(
-                self,
-                |group| group,
-                cx,
-                |group, _, budget| {
-                    group.drive_newcomer(budget);
-                    Poll::Ready(())
-                },
-            );
-        } else {
-            // The task goes on, so it need not be told of what wakes the children.
-            let mut budget = self.budget;
-            self.drive_newcomer(&mut budget);
-            self.budget = budget;
-        }
-    }
-
-    pub(crate) fn drive_newcomer(&mut self, budget: &mut Budget) {
-        (self.advance)(self, budget, Extent::Newcomer);
-    }
-
     fn begin_poll(&mut self, cx: &mut Context<'_>) {
         if !self.left_work {
             self.admission.parent.replace_taken(cx);
@@ -547,11 +592,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 
-    /// Polls the children until some have finished, none is ready, or the budget is spent.
-    pub(crate) fn advance(&mut self, budget: &mut Budget) -> Driven {
-        (self.advance)(self, budget, Extent::Progress)
-    }
-
     /// Returns `true` if nothing but the policy sees to the children: no handle or option, no
     /// hooks, no end with the stop.
     fn is_plain(&mut self) -> bool {
@@ -560,9 +600,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Does what comes before a round: timers, a stop, gates, a permit.
     fn prepare_round(&mut self) {
-        if self.hooks.is_some() {
-            self.poll_timers();
-        }
+        self.call_hook(|calls| calls.poll_timers);
         if self.is_stopped() {
             self.drop_stopped();
         }
@@ -577,9 +615,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
                 has_semaphore
             }
         };
-        if self.hooks.is_some() {
-            self.poll_gates();
-        }
+        self.call_hook(|calls| calls.poll_gates);
         if has_semaphore {
             self.admission.acquire_permits();
         }
@@ -605,7 +641,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
         if self.hooks.is_some() {
             // Before the children that were taken in are polled.
-            self.deliver_events();
+            self.call_hook(|calls| calls.deliver_events);
             if self.is_stopped() {
                 self.drop_stopped();
             }
@@ -643,29 +679,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.set.blocks().is_empty() && self.admission.has_run_out()
     }
 
-    /// Resolves, after the children were polled, if that was the end.
-    pub(crate) fn conclude(&mut self, budget: &mut Budget) -> Poll<O> {
-        loop {
-            self.end_daemons(budget);
-            let resolved = self.try_resolve();
-            if resolved.is_ready() || self.hooks.is_none() || !self.poll_deadline() {
-                return resolved;
-            }
-            while self.advance(budget) == Driven::Progress {}
-        }
-    }
-
-    /// Ends the daemons if nothing else is left.
-    pub(crate) fn end_daemons(&mut self, budget: &mut Budget) {
-        if self.hooks.is_some() {
-            self.deliver_events();
-        }
-        if self.admission.has_only_daemons() {
-            self.stop(Reason::Finished);
-            while self.advance(budget) == Driven::Progress {}
-        }
-    }
-
     /// Ends a poll. One that ends pending with work left wakes its task.
     fn end_poll(&mut self, cx: &mut Context<'_>, pending: bool, has_waiter: bool) {
         if self.is_resolved() {
@@ -674,12 +687,12 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if pending {
             self.budget.end();
         }
-        let passed = pending && self.hooks.is_some() && self.poll_deadline();
+        let passed = pending && self.poll_deadline();
         let left = self.admission.end_poll(has_waiter)
             || passed
             || self.admission.has_ready(&self.set)
             || self.set.blocks().has_ready()
-            || (self.hooks.is_some() && self.must_poll_timers());
+            || self.call_hook(|calls| calls.must_poll_timers).unwrap_or(false);
         self.left_work = pending && left;
         if self.left_work {
             self.admission.parent.notify();
@@ -691,7 +704,17 @@ impl<C: Kind, P, O> Group<C, P, O> {
 // === stopping ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
+    fn drop_policy(&mut self) {
+        let policy = self.policy.take();
+        if core::mem::needs_drop::<P>() {
+            self.base.panic.guard(|| drop(policy));
+        }
+    }
+}
+
+impl<C: Kind> Base<C> {
     /// Cancels the token, unless that has been done, and drops what is queued.
+    #[inline(never)]
     pub(crate) fn stop(&mut self, reason: Reason) {
         self.cancel(reason);
         self.drop_queued();
@@ -765,62 +788,45 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.cancel(Reason::Panicked);
         }
     }
-
-    fn drop_policy(&mut self) {
-        let policy = self.policy.take();
-        if core::mem::needs_drop::<P>() {
-            self.panic.guard(|| drop(policy));
-        }
-    }
 }
 
 // === ending ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Returns `true` if the group has given its output or its panic, or is gone.
-    pub(crate) fn is_resolved(&self) -> bool {
-        self.admission.phase() >= Phase::Closed
-    }
-
     /// Resolves if nothing runs and nothing waits: to the output, or by the panic.
     pub(crate) fn try_resolve(&mut self) -> Poll<O> {
-        if self.is_resolved() || !self.set.blocks().is_empty() || !self.admission.try_close() {
+        if self.is_resolved()
+            || !self.base.set.blocks().is_empty()
+            || !self.base.admission.try_close()
+        {
             return Poll::Pending;
         }
-        self.admission.parent.disarm();
+        self.base.admission.parent.disarm();
         // A cancel, or an abort in the queue, may have come just now.
-        self.drop_waiting();
-        if self.hooks.is_some() {
-            self.drop_timers();
-        }
-        let why = self.end_reason();
-        let policy = self.policy.as_mut().filter(|_| !self.panic.is_some());
-        let output = policy.and_then(|policy| self.panic.guard(|| (self.finish)(policy, &why)));
-        let panicked = self.panic.is_some();
+        self.base.drop_waiting();
+        self.base.call_hook(|calls| calls.drop_timers);
+        let why = self.base.end_reason();
+        let policy = self.policy.as_mut().filter(|_| !self.base.panic.is_some());
+        let output =
+            policy.and_then(|policy| self.base.panic.guard(|| (self.finish)(policy, &why)));
+        let panicked = self.base.panic.is_some();
         self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         let output = output.and_then(|output| self.apply_on_cancel(output));
-        if self.hooks.is_some() {
-            self.drop_observer();
-        }
-        if self.admission.ends_unheard() {
+        self.base.call_hook(|calls| calls.drop_observer);
+        if self.base.admission.ends_unheard() {
             // Most groups do.
-            self.admission.end();
+            self.base.admission.end();
         } else {
             // The waker of a waiter may panic here, which is none of the group's: the output is
             // not replaced.
-            let _ = catch(|| self.admission.announce_end()).map_err(discard);
+            let _ = catch(|| self.base.admission.announce_end()).map_err(discard);
         }
         self.give_out(output)
     }
 
-    /// Returns what has ended the group.
-    fn end_reason(&self) -> Reason {
-        self.admission.reason().unwrap_or(Reason::Finished)
-    }
-
     /// Resolves to the output, or resumes the panic that the group keeps.
     fn give_out(&mut self, output: Option<O>) -> Poll<O> {
-        if let Some(payload) = self.panic.take() {
+        if let Some(payload) = self.base.panic.take() {
             // Before the unwinding, in which a panic of its destructor would abort.
             let _ = catch(|| drop(output)).map_err(discard);
             resume(payload);
@@ -832,15 +838,15 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// the children, then calls `drop_rest`, which drops what is beside them. The first panic of
     /// all that, or the one that the group keeps, resumes when nothing is left.
     pub(crate) fn finish_now(&mut self, drop_rest: impl FnOnce(&mut FirstPanic)) -> Poll<O> {
-        let (finish, why) = (self.finish, self.end_reason());
-        let mut panic = core::mem::take(&mut self.panic);
+        let (finish, why) = (self.finish, self.base.end_reason());
+        let mut panic = core::mem::take(&mut self.base.panic);
         let policy = self.policy.as_mut().filter(|_| !panic.is_some());
         let output = policy.and_then(|policy| panic.guard(|| finish(policy, &why)));
         if let Some(payload) = self.abort().take() {
             panic.keep(payload);
         }
         drop_rest(&mut panic);
-        self.panic = panic;
+        self.base.panic = panic;
         self.give_out(output)
     }
 
@@ -852,22 +858,32 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
         // A panic that was caught and never came out goes with the group. One of a destructor
         // that runs here is resumed when all have run.
-        self.panic.discard();
-        self.admission.parent.disarm();
-        self.cancel(Reason::Dropped);
-        if self.has_run_out() {
-            self.admission.close_empty();
+        self.base.panic.discard();
+        self.base.admission.parent.disarm();
+        self.base.cancel(Reason::Dropped);
+        if self.base.has_run_out() {
+            self.base.admission.close_empty();
         } else {
-            self.drop_children();
+            self.base.drop_children();
         }
-        self.panic.guard(|| self.admission.give_permits_back());
-        if self.hooks.is_some() {
-            self.drop_timers();
-            self.drop_observer();
-        }
+        self.base.panic.guard(|| self.base.admission.give_permits_back());
+        self.base.call_hook(|calls| calls.drop_timers);
+        self.base.call_hook(|calls| calls.drop_observer);
         self.drop_policy();
-        self.panic.guard(|| self.admission.announce_end());
-        core::mem::take(&mut self.panic)
+        self.base.panic.guard(|| self.base.admission.announce_end());
+        core::mem::take(&mut self.base.panic)
+    }
+}
+
+impl<C: Kind> Base<C> {
+    /// Returns `true` if the group has given its output or its panic, or is gone.
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.admission.phase() >= Phase::Closed
+    }
+
+    /// Returns what has ended the group.
+    fn end_reason(&self) -> Reason {
+        self.admission.reason().unwrap_or(Reason::Finished)
     }
 
     /// Drops all children.
@@ -897,7 +913,7 @@ impl<C: Kind, P, O> Future for Group<C, P, O> {
             return Poll::Pending;
         }
         self.poll_with(cx, |group, _, budget| {
-            while group.advance(budget) == Driven::Progress && !group.has_run_out() {}
+            while group.advance(budget) == Driven::Progress && !group.base.has_run_out() {}
             group.conclude(budget)
         })
     }

@@ -47,6 +47,12 @@ pub(super) struct Polled {
 const NO_SLOT: u8 = u8::MAX;
 
 pub(super) struct Block<C> {
+    pub(super) head: Head,
+    slots: Slots<C>,
+}
+
+/// The part of a [`Block`] that does not depend on the type of the children.
+pub(super) struct Head {
     /// `None` if it is the first block, whose bits the `ParentWaker` has.
     bits: Option<Arc<ReadyBits>>,
     /// Lent, for one poll, to each child without a waker of its own; most never keep a clone. A
@@ -55,7 +61,6 @@ pub(super) struct Block<C> {
     shared_waker: Option<Arc<ChildWaker>>,
     /// The slot of the child that has kept the `ParentWaker` for its waker.
     parent_kept_by: u8,
-    slots: Slots<C>,
     /// Slots without a child.
     vacant: usize,
     /// Children that were never polled.
@@ -78,13 +83,12 @@ pub(super) struct Block<C> {
     pub(super) in_with_room: bool,
 }
 
-impl<C> Block<C> {
-    pub(super) fn new(bits: Option<Arc<ReadyBits>>) -> Self {
+impl Head {
+    fn new(bits: Option<Arc<ReadyBits>>) -> Self {
         Self {
             shared_waker: None,
             parent_kept_by: NO_SLOT,
             bits,
-            slots: Slots::new(),
             vacant: usize::MAX,
             unpolled: 0,
             ready: 0,
@@ -119,25 +123,6 @@ impl<C> Block<C> {
         !self.vacant
     }
 
-    /// Gives the memory back that no child needs.
-    pub(super) fn trim(&mut self) {
-        self.slots.trim(self.vacant);
-        // It is made anew on demand.
-        self.shared_waker = None;
-    }
-
-    /// Puts a child into a slot; there is one that takes it.
-    #[inline(always)]
-    pub(super) fn insert_with(&mut self, make: impl FnOnce() -> C, index: usize) {
-        let at = self.insertable().trailing_zeros() as usize;
-        let bit = 1 << at;
-        let mut slot = self.slots.slot_or_add(at);
-        slot.child.set(Some(make()));
-        *slot.index = index;
-        self.vacant ^= bit;
-        self.unpolled |= bit;
-    }
-
     /// Makes the newest child, which was never polled, and those of `others` the ones that are
     /// `ready`. Returns which were `ready` before.
     #[inline]
@@ -145,6 +130,66 @@ impl<C> Block<C> {
         let newest = 1 << (SLOTS - 1 - self.unpolled.leading_zeros() as usize);
         self.unpolled ^= newest;
         core::mem::replace(&mut self.ready, others | newest)
+    }
+
+    /// Finds out how far a batch had come when a panic ended it.
+    pub(super) fn recover(&mut self, batch: &Batch, parent: &Arc<ParentWaker>) -> Polled {
+        if self.parent_kept_by == batch.slot && self.vacant & 1 << batch.slot != 0 {
+            // What panicked was told of the child's result, when the child was gone.
+            self.parent_kept_by = NO_SLOT;
+        }
+        // The child may have left a clone of the waker that it was lent.
+        self.recycle_lent(parent);
+        let todo = if batch.unpolled { self.unpolled } else { self.ready };
+        Polled {
+            count: (batch.todo & !todo).count_ones() as usize,
+            freed: (self.vacant & !batch.vacant).count_ones() as usize,
+        }
+    }
+
+    /// Makes the wakers that were lent fit for the next child.
+    #[inline]
+    fn recycle_lent(&mut self, parent: &Arc<ParentWaker>) {
+        if self.bits.is_none() && self.parent_kept_by == NO_SLOT {
+            Lent::Parent(parent).recycle();
+        }
+        if self.shared_waker.as_ref().is_some_and(|waker| !Lent::Child(waker).recycle()) {
+            self.shared_waker = None;
+        }
+    }
+
+    /// Returns how many children were woken, at least, since their bits were taken.
+    pub(super) fn count_woken(&self, parent: &ParentWaker) -> usize {
+        let woken = match &self.bits {
+            None => parent.peek_first_bits(),
+            Some(bits) => bits.peek(),
+        };
+        woken.count_ones() as usize
+    }
+}
+
+impl<C> Block<C> {
+    pub(super) fn new(bits: Option<Arc<ReadyBits>>) -> Self {
+        Self { head: Head::new(bits), slots: Slots::new() }
+    }
+
+    /// Gives the memory back that no child needs.
+    pub(super) fn trim(&mut self) {
+        self.slots.trim(self.head.vacant);
+        // It is made anew on demand.
+        self.head.shared_waker = None;
+    }
+
+    /// Puts a child into a slot; there is one that takes it.
+    #[inline(always)]
+    pub(super) fn insert_with(&mut self, make: impl FnOnce() -> C, index: usize) {
+        let at = self.head.insertable().trailing_zeros() as usize;
+        let bit = 1 << at;
+        let mut slot = self.slots.slot_or_add(at);
+        slot.child.set(Some(make()));
+        *slot.index = index;
+        self.head.vacant ^= bit;
+        self.head.unpolled |= bit;
     }
 
     /// Goes on with a batch: of the children that it is of, those in `mask`, at most `count`. In
@@ -162,8 +207,9 @@ impl<C> Block<C> {
         poll: &mut impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
         on_done: &mut impl FnMut(usize, R) -> bool,
     ) -> (bool, Polled) {
-        let Self { bits, shared_waker, parent_kept_by, slots, vacant, unpolled, ready, .. } = self;
-        let yielded = &mut self.yielded;
+        let Self { head, slots } = self;
+        let Head { bits, shared_waker, parent_kept_by, vacant, unpolled, ready, yielded, .. } =
+            head;
         let todo = if batch.unpolled { unpolled } else { ready };
         (batch.todo, batch.vacant) = (*todo, *vacant);
         // The children still to be polled; the copy in the block, `todo`, outlasts a panic.
@@ -271,7 +317,8 @@ impl<C> Block<C> {
         poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> Poll<R>,
         on_done: impl FnOnce(usize, R),
     ) -> usize {
-        let Self { bits, shared_waker, parent_kept_by, slots, vacant, unpolled, ready, .. } = self;
+        let Self { head, slots } = self;
+        let Head { bits, shared_waker, parent_kept_by, vacant, unpolled, ready, .. } = head;
         let todo = if batch.unpolled { unpolled } else { ready };
         let (at, bit) = (todo.trailing_zeros() as usize, *todo);
         (batch.todo, batch.vacant, batch.slot) = (bit, *vacant, at as u8);
@@ -303,7 +350,7 @@ impl<C> Block<C> {
             let keeps = !is_own && !waker.is_unique();
             let woken = waker.end_poll();
             if woken {
-                self.yielded |= bit;
+                head.yielded |= bit;
             }
             budget.count_pending(woken);
             match waker {
@@ -324,31 +371,16 @@ impl<C> Block<C> {
         }
         if has_parent || !is_own {
             // The child may have left a clone, which must not reach the slot's next child.
-            self.recycle_lent(parent);
+            self.head.recycle_lent(parent);
         }
         1
-    }
-
-    /// Finds out how far a batch had come when a panic ended it.
-    pub(super) fn recover(&mut self, batch: &Batch, parent: &Arc<ParentWaker>) -> Polled {
-        if self.parent_kept_by == batch.slot && self.vacant & 1 << batch.slot != 0 {
-            // What panicked was told of the child's result, when the child was gone.
-            self.parent_kept_by = NO_SLOT;
-        }
-        // The child may have left a clone of the waker that it was lent.
-        self.recycle_lent(parent);
-        let todo = if batch.unpolled { self.unpolled } else { self.ready };
-        Polled {
-            count: (batch.todo & !todo).count_ones() as usize,
-            freed: (self.vacant & !batch.vacant).count_ones() as usize,
-        }
     }
 
     /// Returns the children that are not to be polled before they are woken, and whose index
     /// `is_meant`.
     pub(super) fn find_waiting(&mut self, is_meant: &mut dyn FnMut(usize) -> bool) -> usize {
-        let busy = self.unpolled | self.ready | self.yielded | self.deferred;
-        bits(self.occupied() & !busy)
+        let busy = self.head.unpolled | self.head.ready | self.head.yielded | self.head.deferred;
+        bits(self.head.occupied() & !busy)
             .filter(|&at| is_meant(self.child_index(at)))
             .fold(0, |mask, at| mask | 1 << at)
     }
@@ -359,9 +391,9 @@ impl<C> Block<C> {
         parent: &Arc<ParentWaker>,
         visit: &mut dyn FnMut(usize, Progress),
     ) {
-        let busy = self.ready | self.yielded | self.deferred;
-        let kept_by = usize::from(self.parent_kept_by);
-        for at in bits(self.occupied()) {
+        let busy = self.head.ready | self.head.yielded | self.head.deferred;
+        let kept_by = usize::from(self.head.parent_kept_by);
+        for at in bits(self.head.occupied()) {
             let (index, waker) = self.slots.peek(at);
             // A child without a waker of its own has kept no clone, so nothing can wake it.
             let is_woken = || match waker {
@@ -369,7 +401,7 @@ impl<C> Block<C> {
                 None => at == kept_by && Lent::Parent(parent).is_woken(),
             };
             let progress = match 1 << at {
-                bit if self.unpolled & bit != 0 => Progress::Unpolled,
+                bit if self.head.unpolled & bit != 0 => Progress::Unpolled,
                 bit if busy & bit != 0 || is_woken() => Progress::Woken,
                 _ => Progress::Waiting,
             };
@@ -385,43 +417,23 @@ impl<C> Block<C> {
     /// Drops a child.
     pub(super) fn remove(&mut self, at: usize, parent: &Arc<ParentWaker>) {
         self.slots.slot(at).vacate();
-        self.vacant |= 1 << at;
-        if self.parent_kept_by == at as u8 {
-            self.parent_kept_by = NO_SLOT;
+        self.head.vacant |= 1 << at;
+        if self.head.parent_kept_by == at as u8 {
+            self.head.parent_kept_by = NO_SLOT;
         }
-        self.recycle_lent(parent);
-    }
-
-    /// Makes the wakers that were lent fit for the next child.
-    #[inline]
-    fn recycle_lent(&mut self, parent: &Arc<ParentWaker>) {
-        if self.bits.is_none() && self.parent_kept_by == NO_SLOT {
-            Lent::Parent(parent).recycle();
-        }
-        if self.shared_waker.as_ref().is_some_and(|waker| !Lent::Child(waker).recycle()) {
-            self.shared_waker = None;
-        }
-    }
-
-    /// Returns how many children were woken, at least, since their bits were taken.
-    pub(super) fn count_woken(&self, parent: &ParentWaker) -> usize {
-        let woken = match &self.bits {
-            None => parent.peek_first_bits(),
-            Some(bits) => bits.peek(),
-        };
-        woken.count_ones() as usize
+        self.head.recycle_lent(parent);
     }
 
     /// Takes the bits of the children that were woken since the last call, except of those that
     /// have yielded, which are polled again anyway. A bit may also come from a clone of a waker
     /// that outlived its child.
     pub(super) fn take_woken(&mut self, parent: &Arc<ParentWaker>) -> usize {
-        let taken = match &self.bits {
+        let taken = match &self.head.bits {
             None => parent.take_first_bits(),
             Some(bits) => bits.take_bits(),
         };
-        let kept_by = usize::from(self.parent_kept_by);
-        bits(taken & !(self.vacant | self.yielded | self.deferred))
+        let kept_by = usize::from(self.head.parent_kept_by);
+        bits(taken & !(self.head.vacant | self.head.yielded | self.head.deferred))
             .filter(|&at| match self.slots.slot(at).waker {
                 Some(waker) => waker.is_woken(),
                 None => at == kept_by && Lent::Parent(parent).is_woken(),

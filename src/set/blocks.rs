@@ -1,15 +1,55 @@
 //! The blocks of a set, by their numbers.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
-use super::block::Block;
-use crate::util::slab::Slab;
+use super::block::{Block, Head};
+use super::child_waker::ReadyBits;
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sync::Arc;
 
 /// The first block, whose number is 0, is always there. The others come and go.
 pub(super) struct Blocks<C> {
     pub(super) first: Block<C>,
-    /// `None` if there never was another. A block's key is one less than its number.
-    others: Option<Box<Slab<Box<Block<C>>>>>,
+    /// `None` if there never was another.
+    others: Option<Box<Others<C>>>,
+}
+
+/// The heads of the blocks, by their numbers: so the code that needs no more is the same for all
+/// types of children.
+pub(super) trait Heads {
+    /// Returns the head of the block with that number, or `None` if there is none.
+    fn get(&mut self, number: usize) -> Option<&mut Head>;
+
+    /// Takes the bits of the children that were woken. See [`Block::take_woken`].
+    fn take_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> usize;
+
+    /// Returns the children that wait for a wake-up, and whose index `is_meant`.
+    fn find_waiting(&mut self, number: usize, is_meant: &mut dyn FnMut(usize) -> bool) -> usize;
+
+    /// Adds a block with the ready bits that are made for its number. Returns the number.
+    fn add(&mut self, make_bits: &mut dyn FnMut(usize) -> Arc<ReadyBits>) -> usize;
+
+    /// Returns a number above those of all blocks.
+    fn end(&self) -> usize;
+}
+
+impl dyn Heads + '_ {
+    /// Returns the head of the block with that number. There is one.
+    pub(super) fn head(&mut self, number: usize) -> &mut Head {
+        match self.get(number) {
+            Some(head) => head,
+            None => unreachable!("a block was given back that has children"),
+        }
+    }
+}
+
+struct Others<C> {
+    /// The place of a block is one less than its number. `None` is the place of one that was given
+    /// back.
+    blocks: Vec<Option<Box<Block<C>>>>,
+    /// The free places, the next one last.
+    free: Vec<usize>,
 }
 
 impl<C> Blocks<C> {
@@ -20,7 +60,7 @@ impl<C> Blocks<C> {
     /// Returns how many blocks there are.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        1 + self.others.as_ref().map_or(0, |others| others.len())
+        1 + self.others.as_ref().map_or(0, |others| others.blocks.len() - others.free.len())
     }
 
     /// Returns the block with that number, or `None` if there is none.
@@ -28,13 +68,13 @@ impl<C> Blocks<C> {
     pub(super) fn get_mut(&mut self, number: usize) -> Option<&mut Block<C>> {
         match number.checked_sub(1) {
             None => Some(&mut self.first),
-            Some(key) => self.others.as_mut()?.get_mut(key).map(|block| &mut **block),
+            Some(place) => self.others.as_mut()?.blocks.get_mut(place)?.as_deref_mut(),
         }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Block<C>> {
-        let others = self.others.iter().flat_map(|others| others.iter());
-        core::iter::once(&self.first).chain(others.map(|block| &**block))
+        let others = self.others.iter().flat_map(|others| &others.blocks);
+        core::iter::once(&self.first).chain(others.filter_map(|block| block.as_deref()))
     }
 
     /// Returns the block with that number. There is one.
@@ -48,38 +88,68 @@ impl<C> Blocks<C> {
 
     /// Adds a block, which `make` makes for its number. Returns the number.
     pub(super) fn add(&mut self, make: impl FnOnce(usize) -> Block<C>) -> usize {
-        let others = self.others.get_or_insert_default();
-        let number = 1 + others.next_key();
-        others.insert(Box::new(make(number)));
-        number
+        let Others { blocks, free } = &mut **self.others.get_or_insert_default();
+        let place = free.last().copied().unwrap_or(blocks.len());
+        let block = Some(Box::new(make(1 + place)));
+        match blocks.get_mut(place) {
+            None => blocks.push(block),
+            Some(vacant) => *vacant = block,
+        }
+        free.pop();
+        1 + place
     }
 
-    /// Calls `visit` with each block and its number, the last one first.
-    pub(super) fn for_each(&mut self, visit: &mut dyn FnMut(usize, &mut Block<C>)) {
-        for key in (0..self.others.as_ref().map_or(0, |others| others.end())).rev() {
-            if let Some(block) = self.others.as_mut().and_then(|others| others.get_mut(key)) {
-                visit(1 + key, block);
-            }
-        }
-        visit(0, &mut self.first);
+    /// Returns a number above those of all blocks.
+    pub(super) fn end(&self) -> usize {
+        1 + self.others.as_ref().map_or(0, |others| others.blocks.len())
     }
 
     /// Gives back what no child needs.
     pub(super) fn trim(&mut self) {
         self.first.trim();
         let Some(others) = &mut self.others else { return };
-        // Of the free numbers, the lowest is the next one then.
-        for key in (0..others.end()).rev() {
-            match others.get_mut(key) {
-                Some(block) if block.occupied() == 0 => drop(others.remove(key)),
+        let Others { blocks, free } = &mut **others;
+        for place in blocks.iter_mut() {
+            match place {
+                Some(block) if block.head.occupied() == 0 => *place = None,
                 Some(block) => block.trim(),
                 None => {}
             }
         }
+        while let Some(None) = blocks.last() {
+            blocks.pop();
+        }
+        blocks.shrink_to_fit();
+        // Of the free numbers, the lowest is the next one.
+        let is_free = |place: &usize| blocks[*place].is_none();
+        *free = (0..blocks.len()).rev().filter(is_free).collect();
+    }
+}
+
+impl<C> Heads for Blocks<C> {
+    fn get(&mut self, number: usize) -> Option<&mut Head> {
+        self.get_mut(number).map(|block| &mut block.head)
     }
 
-    pub(super) fn into_iter(self) -> impl Iterator<Item = Block<C>> {
-        let others = self.others.into_iter().flat_map(|others| *others).map(|block| *block);
-        core::iter::once(self.first).chain(others)
+    fn take_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> usize {
+        self.get_mut(number).map_or(0, |block| block.take_woken(parent))
+    }
+
+    fn find_waiting(&mut self, number: usize, is_meant: &mut dyn FnMut(usize) -> bool) -> usize {
+        self.get_mut(number).map_or(0, |block| block.find_waiting(is_meant))
+    }
+
+    fn add(&mut self, make_bits: &mut dyn FnMut(usize) -> Arc<ReadyBits>) -> usize {
+        Self::add(self, |number| Block::new(Some(make_bits(number))))
+    }
+
+    fn end(&self) -> usize {
+        Self::end(self)
+    }
+}
+
+impl<C> Default for Others<C> {
+    fn default() -> Self {
+        Self { blocks: Vec::new(), free: Vec::new() }
     }
 }

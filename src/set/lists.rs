@@ -3,8 +3,8 @@
 
 use alloc::collections::VecDeque;
 
-use super::block::{Block, NO_BLOCK};
-use super::blocks::Blocks;
+use super::block::{Head, NO_BLOCK};
+use super::blocks::Heads;
 use crate::util::sparse_queue::shrink;
 
 /// A queue of blocks, each of which links to the next; none is in it twice.
@@ -37,28 +37,28 @@ impl BlockList {
     }
 
     #[inline]
-    pub(super) fn push<C>(
+    pub(super) fn push(
         &mut self,
-        blocks: &mut Blocks<C>,
+        blocks: &mut dyn Heads,
         number: usize,
-        link: impl Fn(&mut Block<C>) -> &mut u32,
+        link: impl Fn(&mut Head) -> &mut u32,
     ) {
-        *link(blocks.block(number)) = NO_BLOCK;
+        *link(blocks.head(number)) = NO_BLOCK;
         match self.first() {
             None => self.head = number as u32,
-            Some(_) => *link(blocks.block(self.tail as usize)) = number as u32,
+            Some(_) => *link(blocks.head(self.tail as usize)) = number as u32,
         }
         self.tail = number as u32;
     }
 
     #[inline]
-    pub(super) fn pop<C>(
+    pub(super) fn pop(
         &mut self,
-        blocks: &mut Blocks<C>,
-        link: impl Fn(&mut Block<C>) -> &mut u32,
+        blocks: &mut dyn Heads,
+        link: impl Fn(&mut Head) -> &mut u32,
     ) -> Option<usize> {
         let number = self.first()?;
-        self.head = *link(blocks.block(number));
+        self.head = *link(blocks.head(number));
         Some(number)
     }
 }

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::BlockSet;
-use super::block::{Batch, Block, Polled, SLOTS};
-use super::blocks::Blocks;
+use super::block::{Batch, Polled, SLOTS};
+use super::blocks::Heads;
 use super::budget::Budget;
 use super::lists::{BlockList, RunQueue};
 use super::overflow::Overflow;
@@ -42,7 +42,7 @@ pub(super) struct Many {
 impl Many {
     /// Returns what there is to know of a first block, of which the children of `in_round` were
     /// never polled and are in the round.
-    pub(super) fn of<C>(blocks: &mut Blocks<C>, in_round: usize) -> Self {
+    pub(super) fn of(blocks: &mut dyn Heads, in_round: usize) -> Self {
         let mut many = Self {
             overflow: Overflow::default(),
             current: 0,
@@ -54,7 +54,7 @@ impl Many {
             yielded: BlockList::default(),
             deferred: BlockList::default(),
         };
-        let first = &mut blocks.first;
+        let first = blocks.head(0);
         many.unpolled.push_many(0, (first.unpolled & !in_round).count_ones());
         many.unpolled_in_round.push_many(0, in_round.count_ones());
         let (ready, deferred) = (first.ready, first.deferred);
@@ -73,22 +73,22 @@ impl Many {
 
     /// Makes a block that takes a child the current one, of a set with `len` children.
     #[cold]
-    pub(super) fn find_room<C>(
+    pub(super) fn find_room(
         &mut self,
-        blocks: &mut Blocks<C>,
+        blocks: &mut dyn Heads,
         len: usize,
         parent: &Arc<ParentWaker>,
     ) {
         self.current = self.with_room.pop().unwrap_or_else(|| {
             self.low = self.low.max(len / 2);
-            blocks.add(|number| Block::new(Some(self.overflow.add(number, parent))))
+            blocks.add(&mut |number| self.overflow.add(number, parent))
         });
-        blocks.block(self.current).in_with_room = false;
+        blocks.head(self.current).in_with_room = false;
     }
 
-    pub(super) fn begin_turn<C>(&mut self, blocks: &mut Blocks<C>) {
+    pub(super) fn begin_turn(&mut self, blocks: &mut dyn Heads) {
         while let Some(number) = self.yielded.pop(blocks, |block| &mut block.next_yielded) {
-            let block = blocks.block(number);
+            let block = blocks.head(number);
             let before = block.deferred;
             block.deferred |= core::mem::take(&mut block.yielded);
             block.in_yielded = false;
@@ -103,9 +103,9 @@ impl Many {
         !self.round.is_empty() || !self.unpolled_in_round.is_empty()
     }
 
-    pub(super) fn start_round<C>(
+    pub(super) fn start_round(
         &mut self,
-        blocks: &mut Blocks<C>,
+        blocks: &mut dyn Heads,
         ready: ReadyBlocks,
         parent: &Arc<ParentWaker>,
     ) {
@@ -113,7 +113,7 @@ impl Many {
         while self.yielded.is_empty() {
             let next = self.deferred.pop(blocks, |block| &mut block.next_deferred);
             let Some(number) = next else { break };
-            let block = blocks.block(number);
+            let block = blocks.head(number);
             let before = block.ready;
             block.ready |= core::mem::take(&mut block.deferred);
             if before == 0 {
@@ -127,13 +127,14 @@ impl Many {
     }
 
     /// Adds the children that have been woken to the round.
-    fn gather<C>(&mut self, blocks: &mut Blocks<C>, ready: ReadyBlocks, parent: &Arc<ParentWaker>) {
+    fn gather(&mut self, blocks: &mut dyn Heads, ready: ReadyBlocks, parent: &Arc<ParentWaker>) {
         let Self { round, overflow, .. } = self;
         overflow.gather(ready, |number| {
-            let Some(block) = blocks.get_mut(number) else {
+            let woken = blocks.take_woken(number, parent);
+            let Some(block) = blocks.get(number) else {
                 return;
             };
-            let (woken, before) = (block.take_woken(parent), block.ready);
+            let before = block.ready;
             block.ready |= woken;
             if before == 0 && woken != 0 {
                 round.push(blocks, number, |block| &mut block.next);
@@ -141,33 +142,31 @@ impl Many {
         });
     }
 
-    pub(super) fn add_to_round<C>(
+    pub(super) fn add_to_round(
         &mut self,
-        blocks: &mut Blocks<C>,
+        blocks: &mut dyn Heads,
         is_meant: &mut dyn FnMut(usize) -> bool,
     ) {
-        let mut found = Vec::new();
-        blocks.for_each(&mut |number, block| {
+        for number in (0..blocks.end()).rev() {
+            let waiting = blocks.find_waiting(number, is_meant);
+            let Some(block) = blocks.get(number).filter(|_| waiting != 0) else { continue };
             let before = block.ready;
-            block.ready |= block.find_waiting(is_meant);
-            if before == 0 && block.ready != 0 {
-                found.push(number);
+            block.ready |= waiting;
+            if before == 0 {
+                self.round.push(blocks, number, |block| &mut block.next);
             }
-        });
-        for number in found {
-            self.round.push(blocks, number, |block| &mut block.next);
         }
     }
 
-    pub(super) fn count_woken<C>(
+    pub(super) fn count_woken(
         &self,
-        blocks: &mut Blocks<C>,
+        blocks: &mut dyn Heads,
         ready: ReadyBlocks,
         parent: &ParentWaker,
     ) -> usize {
         let mut count = 0;
         self.overflow.peek(ready, &mut |number| {
-            count += blocks.get_mut(number).map_or(0, |block| block.count_woken(parent));
+            count += blocks.get(number).map_or(0, |block| block.count_woken(parent));
         });
         count
     }
@@ -188,16 +187,16 @@ impl Many {
 
     /// Removes the newest child from the queues, and those of its block that have yielded, if
     /// `with_yielded`. Returns the block, and its children that have yielded.
-    pub(super) fn detach_newest<C>(
+    pub(super) fn detach_newest(
         &mut self,
-        blocks: &mut Blocks<C>,
+        blocks: &mut dyn Heads,
         with_yielded: bool,
     ) -> Option<(usize, usize)> {
         let number = match self.unpolled.pop_last() {
             None => self.unpolled_in_round.pop_last()?,
             Some(number) => number,
         };
-        let block = blocks.block(number);
+        let block = blocks.head(number);
         let mut yielded = 0;
         if with_yielded && block.in_yielded {
             block.in_yielded = false;
@@ -207,14 +206,61 @@ impl Many {
         Some((number, yielded))
     }
 
-    pub(super) fn is_simple_turn<C>(&self, blocks: &mut Blocks<C>, budget: &Budget) -> bool {
+    pub(super) fn is_simple_turn(&self, blocks: &mut dyn Heads, budget: &Budget) -> bool {
         let Some(number) = self.unpolled.only() else {
             return false;
         };
         self.yielded.has_no_other(number)
             && !self.is_in_round()
             && self.deferred.is_empty()
-            && blocks.block(number).yielded.count_ones() < budget.most()
+            && blocks.head(number).yielded.count_ones() < budget.most()
+    }
+
+    /// Updates the queues of the blocks after a batch.
+    pub(super) fn end_batch(&mut self, blocks: &mut dyn Heads, batch: &Batch, polled: &Polled) {
+        let number = batch.block as usize;
+        let block = blocks.head(number);
+        let has_yielded = block.yielded != 0 && !block.in_yielded;
+        block.in_yielded |= has_yielded;
+        if batch.detached {
+            let is_left = block.ready != 0 && batch.others == 0;
+            block.ready |= batch.others;
+            if is_left {
+                self.round.push(blocks, number, |block| &mut block.next);
+            }
+        } else if batch.unpolled {
+            self.unpolled_in_round.pop_many(polled.count);
+        } else if block.ready == 0 {
+            self.round.pop(blocks, |block| &mut block.next);
+        }
+        if has_yielded {
+            self.yielded.push(blocks, number, |block| &mut block.next_yielded);
+        }
+    }
+
+    /// Records that slots of a block may have been freed. Returns `true` if memory may be given
+    /// back, of a set with `len` children.
+    pub(super) fn free_slots(&mut self, blocks: &mut dyn Heads, number: usize, len: usize) -> bool {
+        let block = blocks.head(number);
+        if !block.in_with_room && number != self.current && block.has_room() {
+            block.in_with_room = true;
+            self.with_room.push(number);
+        }
+        len <= self.low
+    }
+
+    /// Lists the blocks anew that take children, after memory was given back, in a set with `len`
+    /// children.
+    fn find_rooms(&mut self, blocks: &mut dyn Heads, len: usize) {
+        self.low = len / 2;
+        self.with_room = Vec::new();
+        for number in (0..blocks.end()).rev() {
+            let Some(block) = blocks.get(number) else { continue };
+            block.in_with_room = number != self.current && block.has_room();
+            if block.in_with_room {
+                self.with_room.push(number);
+            }
+        }
     }
 }
 
@@ -229,23 +275,7 @@ impl<C> BlockSet<C> {
     pub(super) fn end_batch_of_many(&mut self, batch: &Batch, polled: &Polled) {
         let number = batch.block as usize;
         let Some(many) = &mut self.many else { return };
-        let block = self.blocks.block(number);
-        let has_yielded = block.yielded != 0 && !block.in_yielded;
-        block.in_yielded |= has_yielded;
-        if batch.detached {
-            let is_left = block.ready != 0 && batch.others == 0;
-            block.ready |= batch.others;
-            if is_left {
-                many.round.push(&mut self.blocks, number, |block| &mut block.next);
-            }
-        } else if batch.unpolled {
-            many.unpolled_in_round.pop_many(polled.count);
-        } else if block.ready == 0 {
-            many.round.pop(&mut self.blocks, |block| &mut block.next);
-        }
-        if has_yielded {
-            many.yielded.push(&mut self.blocks, number, |block| &mut block.next_yielded);
-        }
+        many.end_batch(&mut self.blocks, batch, polled);
         // When unpolled children were polled, slots before them may take children again.
         if batch.unpolled || batch.detached || polled.freed != 0 {
             self.free_slots_of_many(number, polled.freed);
@@ -255,13 +285,9 @@ impl<C> BlockSet<C> {
     /// Records that `count` slots of a block have been freed.
     pub(super) fn free_slots_of_many(&mut self, number: usize, count: usize) {
         let Some(many) = &mut self.many else { return };
-        let block = self.blocks.block(number);
-        if !block.in_with_room && number != many.current && block.has_room() {
-            block.in_with_room = true;
-            many.with_room.push(number);
-        }
         self.len -= count;
-        if self.len <= many.low && self.blocks.len() > Self::RETAINED {
+        let is_low = many.free_slots(&mut self.blocks, number, self.len);
+        if is_low && self.blocks.len() > Self::RETAINED {
             self.trim();
         }
     }
@@ -275,15 +301,7 @@ impl<C> BlockSet<C> {
         }
         let Self { blocks, many, len, .. } = self;
         let Some(many) = many else { return };
-        many.low = *len / 2;
-        let Many { with_room, current, .. } = &mut **many;
-        *with_room = Vec::new();
         blocks.trim();
-        blocks.for_each(&mut |number, block| {
-            block.in_with_room = number != *current && block.has_room();
-            if block.in_with_room {
-                with_room.push(number);
-            }
-        });
+        many.find_rooms(blocks, *len);
     }
 }

@@ -126,7 +126,7 @@ impl<C> BlockSet<C> {
     }
 
     /// Inserts a child; it is polled in the next round. Its wakers wake `parent`.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn insert(&mut self, child: C, index: usize, parent: &Arc<ParentWaker>) {
         self.insert_with(|| child, index, parent);
     }
@@ -153,7 +153,7 @@ impl<C> BlockSet<C> {
     fn find_block(&mut self, parent: &Arc<ParentWaker>) -> usize {
         let current = self.many.as_ref().map_or(0, |many| many.current);
         // It may have been given back.
-        let has_room = self.blocks.get_mut(current).is_some_and(|block| block.has_room());
+        let has_room = self.blocks.get_mut(current).is_some_and(|block| block.head.has_room());
         if has_room && self.parent.is_some() {
             return current;
         }
@@ -177,7 +177,7 @@ impl<C> BlockSet<C> {
     #[inline]
     pub(crate) fn begin_turn(&mut self) {
         match &mut self.many {
-            None => self.blocks.first.deferred |= take(&mut self.blocks.first.yielded),
+            None => self.blocks.first.head.deferred |= take(&mut self.blocks.first.head.yielded),
             Some(many) => many.begin_turn(&mut self.blocks),
         }
     }
@@ -186,7 +186,7 @@ impl<C> BlockSet<C> {
     #[inline]
     pub(crate) fn is_in_round(&self) -> bool {
         match &self.many {
-            None => self.blocks.first.ready | self.unpolled_in_round != 0,
+            None => self.blocks.first.head.ready | self.unpolled_in_round != 0,
             Some(many) => many.is_in_round(),
         }
     }
@@ -204,13 +204,13 @@ impl<C> BlockSet<C> {
                 let first = &mut self.blocks.first;
                 // All children that have yielded are in one round, or some would be polled more
                 // often.
-                if first.yielded == 0 {
-                    first.ready |= take(&mut first.deferred);
+                if first.head.yielded == 0 {
+                    first.head.ready |= take(&mut first.head.deferred);
                 }
                 if ready.blocks() != 0 {
-                    first.ready |= first.take_woken(parent);
+                    first.head.ready |= first.take_woken(parent);
                 }
-                self.unpolled_in_round = first.unpolled;
+                self.unpolled_in_round = first.head.unpolled;
             }
             Some(many) => many.start_round(&mut self.blocks, ready, parent),
         }
@@ -224,7 +224,7 @@ impl<C> BlockSet<C> {
         match &mut self.many {
             None => {
                 let first = &mut self.blocks.first;
-                first.ready |= first.find_waiting(is_meant);
+                first.head.ready |= first.find_waiting(is_meant);
             }
             Some(many) => many.add_to_round(&mut self.blocks, is_meant),
         }
@@ -236,7 +236,7 @@ impl<C> BlockSet<C> {
     pub(crate) fn count_woken(&mut self, ready: ReadyBlocks) -> usize {
         match (&self.many, &self.parent) {
             (_, None) => 0,
-            (None, Some(parent)) => self.blocks.first.count_woken(parent),
+            (None, Some(parent)) => self.blocks.first.head.count_woken(parent),
             (Some(many), Some(parent)) => many.count_woken(&mut self.blocks, ready, parent),
         }
     }
@@ -253,7 +253,8 @@ impl<C> BlockSet<C> {
         match &self.many {
             None => {
                 let first = &self.blocks.first;
-                first.ready | first.yielded | first.deferred | first.unpolled != 0
+                first.head.ready | first.head.yielded | first.head.deferred | first.head.unpolled
+                    != 0
             }
             Some(many) => many.has_ready(),
         }
@@ -262,7 +263,7 @@ impl<C> BlockSet<C> {
     /// Returns `true` if a child was inserted and never polled.
     pub(crate) fn has_newcomer(&self) -> bool {
         match &self.many {
-            None => self.blocks.first.unpolled != 0,
+            None => self.blocks.first.head.unpolled != 0,
             Some(many) => many.has_newcomer(),
         }
     }
@@ -326,13 +327,13 @@ impl<C> BlockSet<C> {
             let first = &mut self.blocks.first;
             batch.block = 0;
             if part != Part::Round {
-                if first.unpolled == 0 {
+                if first.head.unpolled == 0 {
                     return None;
                 }
-                let yielded = if part == Part::Turn { take(&mut first.yielded) } else { 0 };
-                batch.others = first.detach_newest(yielded);
-                self.unpolled_in_round &= first.unpolled;
-            } else if first.ready == 0 {
+                let yielded = if part == Part::Turn { take(&mut first.head.yielded) } else { 0 };
+                batch.others = first.head.detach_newest(yielded);
+                self.unpolled_in_round &= first.head.unpolled;
+            } else if first.head.ready == 0 {
                 batch.unpolled = true;
                 return (self.unpolled_in_round != 0).then_some((self.unpolled_in_round, SLOTS));
             }
@@ -341,7 +342,7 @@ impl<C> BlockSet<C> {
         if part != Part::Round {
             let (number, yielded) = many.detach_newest(&mut self.blocks, part == Part::Turn)?;
             batch.block = number as u32;
-            batch.others = self.blocks.block(number).detach_newest(yielded);
+            batch.others = self.blocks.block(number).head.detach_newest(yielded);
             return Some((usize::MAX, SLOTS));
         }
         let (number, count) = match many.round.first() {
@@ -362,8 +363,8 @@ impl<C> BlockSet<C> {
             return self.end_batch_of_many(batch, polled);
         }
         let first = &mut self.blocks.first;
-        first.ready |= batch.others;
-        self.unpolled_in_round &= first.unpolled;
+        first.head.ready |= batch.others;
+        self.unpolled_in_round &= first.head.unpolled;
         self.free_slots(polled.freed);
     }
 
@@ -401,13 +402,13 @@ impl<C> BlockSet<C> {
         match &self.many {
             None => {
                 let first = &self.blocks.first;
-                let is_short = match first.yielded {
+                let is_short = match first.head.yielded {
                     0 => !budget.is_spent(),
                     yielded => yielded.count_ones() < budget.most(),
                 };
                 is_short
-                    && first.unpolled.is_power_of_two()
-                    && first.ready | first.deferred | self.unpolled_in_round == 0
+                    && first.head.unpolled.is_power_of_two()
+                    && first.head.ready | first.head.deferred | self.unpolled_in_round == 0
             }
             Some(many) => many.is_simple_turn(&mut self.blocks, budget),
         }
@@ -424,9 +425,9 @@ impl<C> BlockSet<C> {
         let first = &self.blocks.first;
         self.many.is_none()
             && match part {
-                Part::Round if self.unpolled_in_round == 0 => first.ready.is_power_of_two(),
-                Part::Round => first.ready == 0 && first.unpolled.is_power_of_two(),
-                Part::Turn => first.yielded == 0,
+                Part::Round if self.unpolled_in_round == 0 => first.head.ready.is_power_of_two(),
+                Part::Round => first.head.ready == 0 && first.head.unpolled.is_power_of_two(),
+                Part::Turn => first.head.yielded == 0,
                 Part::Newest => false,
             }
     }
@@ -458,7 +459,7 @@ impl<C> BlockSet<C> {
         match &self.many {
             None => {
                 let first = &self.blocks.first;
-                first.ready | first.deferred | first.unpolled != 0
+                first.head.ready | first.head.deferred | first.head.unpolled != 0
             }
             Some(many) => many.has_next(),
         }
@@ -468,7 +469,7 @@ impl<C> BlockSet<C> {
     pub(crate) fn recover_counts(&mut self, batch: &Batch, budget: &mut Budget) {
         let Some(parent) = &self.parent else { return };
         let block = self.blocks.block(batch.block as usize);
-        let polled = block.recover(batch, parent);
+        let polled = block.head.recover(batch, parent);
         budget.polls -= polled.count as u16;
         self.end_batch(batch, &polled);
     }
@@ -495,8 +496,10 @@ impl<C> BlockSet<C> {
     /// destructor.
     pub(crate) fn drop_all(self, on_dropped: &mut dyn FnMut(usize, Result<(), Payload>)) {
         let Some(parent) = &self.parent else { return };
-        for mut block in self.blocks.into_iter() {
-            for slot in bits(block.occupied()) {
+        let mut blocks = self.blocks;
+        for number in 0..blocks.end() {
+            let Some(block) = blocks.get_mut(number) else { continue };
+            for slot in bits(block.head.occupied()) {
                 let index = block.child_index(slot);
                 let dropped = catch(|| block.remove(slot, parent));
                 if dropped.is_err() {

@@ -10,17 +10,19 @@
 //! - Reports are taken before the children on their way are. So the child of a report is found.
 //! - A child in `lost` has been dropped by its executor after the group had stopped.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem::take;
 
 use super::completions::Report;
 use super::locality::Locality;
 use super::{Spawned, Spawner};
-use crate::child::set::{ChildSet, SpawnChild};
+use crate::child::set::{ChildSet, SpawnChild, TakeReady};
 use crate::observe::{Outcome, PollObserver};
 use crate::set::{BlockSet, Progress};
 use crate::util::parent_waker::ParentWaker;
-use crate::util::sparse_queue::SparseQueue;
+use crate::util::sparse_queue::{SparseQueue, shrink};
 use crate::util::sync::Arc;
 
 pub struct SpawnedSet<T, E, L: Locality> {
@@ -30,6 +32,8 @@ pub struct SpawnedSet<T, E, L: Locality> {
     /// The children that have reported.
     blocks: BlockSet<Spawned<T, E, L>>,
     lost: Vec<(usize, Spawned<T, E, L>)>,
+    /// Holds the children that are about to be inserted; empty between.
+    batch: VecDeque<(usize, Spawned<T, E, L>)>,
     /// Holds the reports that were taken, until they are collected.
     reports: Vec<Report>,
 }
@@ -37,7 +41,8 @@ pub struct SpawnedSet<T, E, L: Locality> {
 impl<T, E, L: Locality> SpawnedSet<T, E, L> {
     pub(crate) fn new(spawner: Spawner<L>) -> Self {
         let (children, blocks) = (SparseQueue::default(), BlockSet::new());
-        Self { spawner, children, blocks, lost: Vec::new(), reports: Vec::new() }
+        let (lost, batch, reports) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self { spawner, children, blocks, lost, batch, reports }
     }
 }
 
@@ -57,6 +62,19 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
         let spawn = child.start(&self.spawner, index, None);
         self.children.push(index as u64, child);
         spawn.into_iter().for_each(|spawn| self.spawner.spawn(spawn));
+    }
+
+    fn insert_all(
+        &mut self,
+        take_ready: &mut TakeReady<'_, Spawned<T, E, L>>,
+        parent: &Arc<ParentWaker>,
+    ) {
+        // The spawner is user code, which runs under no lock.
+        let mut batch = take(&mut self.batch);
+        take_ready(&mut |index, child| batch.push_back((index, child)));
+        batch.drain(..).for_each(|(index, child)| self.insert(child, index, parent));
+        shrink(&mut batch);
+        self.batch = batch;
     }
 
     fn has_completed(&self) -> bool {

@@ -14,6 +14,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 pub use self::cancelled::Cancelled;
 pub use self::guard::DropGuard;
+pub(crate) use self::node::CancelFlag;
 pub use self::run::Run;
 pub(crate) use self::wake::wake_all;
 
@@ -328,6 +329,13 @@ impl CancelToken {
     /// ```
     pub fn drop_guard(self) -> DropGuard {
         DropGuard::new(self)
+    }
+}
+
+impl CancelToken {
+    /// Returns what tells of a cancel, and no more than that.
+    pub(crate) fn flag(&self) -> Arc<dyn CancelFlag> {
+        Arc::clone(&self.0) as _
     }
 }
 

@@ -69,6 +69,17 @@ struct State {
     wakers: Slab<Waker>,
 }
 
+/// What tells whether a token is cancelled.
+pub(crate) trait CancelFlag: Send + Sync {
+    fn is_set(&self) -> bool;
+}
+
+impl CancelFlag for Node {
+    fn is_set(&self) -> bool {
+        self.is_cancelled()
+    }
+}
+
 // === The operations of a token ===
 
 impl Node {

@@ -130,9 +130,19 @@ impl<T> SparseQueue<T> {
 #[inline]
 pub(crate) fn shrink<T>(values: &mut VecDeque<T>) {
     if values.capacity() > RETAINED_CAPACITY && values.len() < values.capacity() / 4 {
-        // So it is again after half of these have gone: the cost of a value does not grow.
-        values.shrink_to(2 * values.len());
+        shrink_now(values);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn shrink_now<T>(values: &mut VecDeque<T>) {
+    // So it is again after half of these have gone: the cost of a value does not grow.
+    let mut fewer = VecDeque::with_capacity(2 * values.len());
+    while let Some(value) = values.pop_front() {
+        fewer.push_back(value);
+    }
+    *values = fewer;
 }
 
 #[cfg(test)]
