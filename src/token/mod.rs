@@ -332,6 +332,7 @@ impl CancelToken {
     }
 }
 
+#[cfg(not(loom))] // its `Arc` takes no trait object
 impl CancelToken {
     /// Returns what tells of a cancel, and no more than that.
     pub(crate) fn flag(&self) -> Arc<dyn CancelFlag> {

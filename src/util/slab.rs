@@ -157,6 +157,12 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// Returns a key above those of all values.
+    pub(crate) fn end(&self) -> usize {
+        let last = self.others.last().unwrap_or(&self.first);
+        self.others.len() * CHUNK + last.entries.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         let chunks = iter::once(&self.first).chain(&self.others);
         chunks.flat_map(|chunk| &chunk.entries).filter_map(|entry| match entry {
