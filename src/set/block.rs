@@ -47,12 +47,12 @@ pub(super) struct Polled {
 const NO_SLOT: u8 = u8::MAX;
 
 pub(super) struct Block<C> {
-    pub(super) head: Head,
+    pub(super) state: BlockState,
     slots: Slots<C>,
 }
 
 /// The part of a [`Block`] that does not depend on the type of the children.
-pub(super) struct Head {
+pub(super) struct BlockState {
     /// `None` if it is the first block, whose bits the `ParentWaker` has.
     bits: Option<Arc<ReadyBits>>,
     /// Lent, for one poll, to each child without a waker of its own; most never keep a clone. A
@@ -83,7 +83,7 @@ pub(super) struct Head {
     pub(super) in_with_room: bool,
 }
 
-impl Head {
+impl BlockState {
     fn new(bits: Option<Arc<ReadyBits>>) -> Self {
         Self {
             shared_waker: None,
@@ -170,26 +170,26 @@ impl Head {
 
 impl<C> Block<C> {
     pub(super) fn new(bits: Option<Arc<ReadyBits>>) -> Self {
-        Self { head: Head::new(bits), slots: Slots::new() }
+        Self { state: BlockState::new(bits), slots: Slots::new() }
     }
 
     /// Gives the memory back that no child needs.
     pub(super) fn trim(&mut self) {
-        self.slots.trim(self.head.vacant);
+        self.slots.trim(self.state.vacant);
         // It is made anew on demand.
-        self.head.shared_waker = None;
+        self.state.shared_waker = None;
     }
 
     /// Puts a child into a slot; there is one that takes it.
     #[inline(always)]
     pub(super) fn insert_with(&mut self, make: impl FnOnce() -> C, index: usize) {
-        let at = self.head.insertable().trailing_zeros() as usize;
+        let at = self.state.insertable().trailing_zeros() as usize;
         let bit = 1 << at;
         let mut slot = self.slots.slot_or_add(at);
         slot.child.set(Some(make()));
         *slot.index = index;
-        self.head.vacant ^= bit;
-        self.head.unpolled |= bit;
+        self.state.vacant ^= bit;
+        self.state.unpolled |= bit;
     }
 
     /// Goes on with a batch: of the children that it is of, those in `mask`, at most `count`. In
@@ -207,9 +207,10 @@ impl<C> Block<C> {
         poll: &mut impl FnMut(Pin<&mut C>, usize, &mut Context<'_>) -> Poll<R>,
         on_done: &mut impl FnMut(usize, R) -> bool,
     ) -> (bool, Polled) {
-        let Self { head, slots } = self;
-        let Head { bits, shared_waker, parent_kept_by, vacant, unpolled, ready, yielded, .. } =
-            head;
+        let Self { state, slots } = self;
+        let BlockState {
+            bits, shared_waker, parent_kept_by, vacant, unpolled, ready, yielded, ..
+        } = state;
         let todo = if batch.unpolled { unpolled } else { ready };
         (batch.todo, batch.vacant) = (*todo, *vacant);
         // The children still to be polled; the copy in the block, `todo`, outlasts a panic.
@@ -317,8 +318,8 @@ impl<C> Block<C> {
         poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> Poll<R>,
         on_done: impl FnOnce(usize, R),
     ) -> usize {
-        let Self { head, slots } = self;
-        let Head { bits, shared_waker, parent_kept_by, vacant, unpolled, ready, .. } = head;
+        let Self { state, slots } = self;
+        let BlockState { bits, shared_waker, parent_kept_by, vacant, unpolled, ready, .. } = state;
         let todo = if batch.unpolled { unpolled } else { ready };
         let (at, bit) = (todo.trailing_zeros() as usize, *todo);
         (batch.todo, batch.vacant, batch.slot) = (bit, *vacant, at as u8);
@@ -350,7 +351,7 @@ impl<C> Block<C> {
             let keeps = !is_own && !waker.is_unique();
             let woken = waker.end_poll();
             if woken {
-                head.yielded |= bit;
+                state.yielded |= bit;
             }
             budget.count_pending(woken);
             match waker {
@@ -371,7 +372,7 @@ impl<C> Block<C> {
         }
         if has_parent || !is_own {
             // The child may have left a clone, which must not reach the slot's next child.
-            self.head.recycle_lent(parent);
+            self.state.recycle_lent(parent);
         }
         1
     }
@@ -379,8 +380,9 @@ impl<C> Block<C> {
     /// Returns the children that are not to be polled before they are woken, and whose index
     /// `is_meant`.
     pub(super) fn find_waiting(&mut self, is_meant: &mut dyn FnMut(usize) -> bool) -> usize {
-        let busy = self.head.unpolled | self.head.ready | self.head.yielded | self.head.deferred;
-        bits(self.head.occupied() & !busy)
+        let busy =
+            self.state.unpolled | self.state.ready | self.state.yielded | self.state.deferred;
+        bits(self.state.occupied() & !busy)
             .filter(|&at| is_meant(self.child_index(at)))
             .fold(0, |mask, at| mask | 1 << at)
     }
@@ -391,9 +393,9 @@ impl<C> Block<C> {
         parent: &Arc<ParentWaker>,
         visit: &mut dyn FnMut(usize, Progress),
     ) {
-        let busy = self.head.ready | self.head.yielded | self.head.deferred;
-        let kept_by = usize::from(self.head.parent_kept_by);
-        for at in bits(self.head.occupied()) {
+        let busy = self.state.ready | self.state.yielded | self.state.deferred;
+        let kept_by = usize::from(self.state.parent_kept_by);
+        for at in bits(self.state.occupied()) {
             let (index, waker) = self.slots.peek(at);
             // A child without a waker of its own has kept no clone, so nothing can wake it.
             let is_woken = || match waker {
@@ -401,7 +403,7 @@ impl<C> Block<C> {
                 None => at == kept_by && Lent::Parent(parent).is_woken(),
             };
             let progress = match 1 << at {
-                bit if self.head.unpolled & bit != 0 => Progress::Unpolled,
+                bit if self.state.unpolled & bit != 0 => Progress::Unpolled,
                 bit if busy & bit != 0 || is_woken() => Progress::Woken,
                 _ => Progress::Waiting,
             };
@@ -417,23 +419,23 @@ impl<C> Block<C> {
     /// Drops a child.
     pub(super) fn remove(&mut self, at: usize, parent: &Arc<ParentWaker>) {
         self.slots.slot(at).vacate();
-        self.head.vacant |= 1 << at;
-        if self.head.parent_kept_by == at as u8 {
-            self.head.parent_kept_by = NO_SLOT;
+        self.state.vacant |= 1 << at;
+        if self.state.parent_kept_by == at as u8 {
+            self.state.parent_kept_by = NO_SLOT;
         }
-        self.head.recycle_lent(parent);
+        self.state.recycle_lent(parent);
     }
 
     /// Takes the bits of the children that were woken since the last call, except of those that
     /// have yielded, which are polled again anyway. A bit may also come from a clone of a waker
     /// that outlived its child.
     pub(super) fn take_woken(&mut self, parent: &Arc<ParentWaker>) -> usize {
-        let taken = match &self.head.bits {
+        let taken = match &self.state.bits {
             None => parent.take_first_bits(),
             Some(bits) => bits.take_bits(),
         };
-        let kept_by = usize::from(self.head.parent_kept_by);
-        bits(taken & !(self.head.vacant | self.head.yielded | self.head.deferred))
+        let kept_by = usize::from(self.state.parent_kept_by);
+        bits(taken & !(self.state.vacant | self.state.yielded | self.state.deferred))
             .filter(|&at| match self.slots.slot(at).waker {
                 Some(waker) => waker.is_woken(),
                 None => at == kept_by && Lent::Parent(parent).is_woken(),

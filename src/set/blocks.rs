@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::block::{Block, Head};
+use super::block::{Block, BlockState};
 use super::child_waker::ReadyBits;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::Arc;
@@ -15,11 +15,11 @@ pub(super) struct Blocks<C> {
     others: Option<Box<Others<C>>>,
 }
 
-/// The heads of the blocks, by their numbers: so the code that needs no more is the same for all
+/// The states of the blocks, by their numbers: so the code that needs no more is the same for all
 /// types of children.
-pub(super) trait Heads {
-    /// Returns the head of the block with that number, or `None` if there is none.
-    fn get(&mut self, number: usize) -> Option<&mut Head>;
+pub(super) trait BlockStates {
+    /// Returns the state of the block with that number, or `None` if there is none.
+    fn get(&mut self, number: usize) -> Option<&mut BlockState>;
 
     /// Takes the bits of the children that were woken. See [`Block::take_woken`].
     fn take_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> usize;
@@ -34,11 +34,11 @@ pub(super) trait Heads {
     fn end(&self) -> usize;
 }
 
-impl dyn Heads + '_ {
-    /// Returns the head of the block with that number. There is one.
-    pub(super) fn head(&mut self, number: usize) -> &mut Head {
+impl dyn BlockStates + '_ {
+    /// Returns the state of the block with that number. There is one.
+    pub(super) fn state(&mut self, number: usize) -> &mut BlockState {
         match self.get(number) {
-            Some(head) => head,
+            Some(state) => state,
             None => unreachable!("a block was given back that has children"),
         }
     }
@@ -111,7 +111,7 @@ impl<C> Blocks<C> {
         let Others { blocks, free } = &mut **others;
         for place in blocks.iter_mut() {
             match place {
-                Some(block) if block.head.occupied() == 0 => *place = None,
+                Some(block) if block.state.occupied() == 0 => *place = None,
                 Some(block) => block.trim(),
                 None => {}
             }
@@ -126,9 +126,9 @@ impl<C> Blocks<C> {
     }
 }
 
-impl<C> Heads for Blocks<C> {
-    fn get(&mut self, number: usize) -> Option<&mut Head> {
-        self.get_mut(number).map(|block| &mut block.head)
+impl<C> BlockStates for Blocks<C> {
+    fn get(&mut self, number: usize) -> Option<&mut BlockState> {
+        self.get_mut(number).map(|block| &mut block.state)
     }
 
     fn take_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> usize {

@@ -3,8 +3,8 @@
 
 use alloc::collections::VecDeque;
 
-use super::block::{Head, NO_BLOCK};
-use super::blocks::Heads;
+use super::block::{BlockState, NO_BLOCK};
+use super::blocks::BlockStates;
 use crate::util::sparse_queue::shrink;
 
 /// A queue of blocks, each of which links to the next; none is in it twice.
@@ -39,14 +39,14 @@ impl BlockList {
     #[inline]
     pub(super) fn push(
         &mut self,
-        blocks: &mut dyn Heads,
+        blocks: &mut dyn BlockStates,
         number: usize,
-        link: impl Fn(&mut Head) -> &mut u32,
+        link: impl Fn(&mut BlockState) -> &mut u32,
     ) {
-        *link(blocks.head(number)) = NO_BLOCK;
+        *link(blocks.state(number)) = NO_BLOCK;
         match self.first() {
             None => self.head = number as u32,
-            Some(_) => *link(blocks.head(self.tail as usize)) = number as u32,
+            Some(_) => *link(blocks.state(self.tail as usize)) = number as u32,
         }
         self.tail = number as u32;
     }
@@ -54,11 +54,11 @@ impl BlockList {
     #[inline]
     pub(super) fn pop(
         &mut self,
-        blocks: &mut dyn Heads,
-        link: impl Fn(&mut Head) -> &mut u32,
+        blocks: &mut dyn BlockStates,
+        link: impl Fn(&mut BlockState) -> &mut u32,
     ) -> Option<usize> {
         let number = self.first()?;
-        self.head = *link(blocks.head(number));
+        self.head = *link(blocks.state(number));
         Some(number)
     }
 }

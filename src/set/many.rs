@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::BlockSet;
 use super::block::{Batch, Polled, SLOTS};
-use super::blocks::Heads;
+use super::blocks::BlockStates;
 use super::budget::Budget;
 use super::lists::{BlockList, RunQueue};
 use super::overflow::Overflow;
@@ -42,7 +42,7 @@ pub(super) struct Many {
 impl Many {
     /// Returns what there is to know of a first block, of which the children of `in_round` were
     /// never polled and are in the round.
-    pub(super) fn of(blocks: &mut dyn Heads, in_round: usize) -> Self {
+    pub(super) fn of(blocks: &mut dyn BlockStates, in_round: usize) -> Self {
         let mut many = Self {
             overflow: Overflow::default(),
             current: 0,
@@ -54,7 +54,7 @@ impl Many {
             yielded: BlockList::default(),
             deferred: BlockList::default(),
         };
-        let first = blocks.head(0);
+        let first = blocks.state(0);
         many.unpolled.push_many(0, (first.unpolled & !in_round).count_ones());
         many.unpolled_in_round.push_many(0, in_round.count_ones());
         let (ready, deferred) = (first.ready, first.deferred);
@@ -75,7 +75,7 @@ impl Many {
     #[cold]
     pub(super) fn find_room(
         &mut self,
-        blocks: &mut dyn Heads,
+        blocks: &mut dyn BlockStates,
         len: usize,
         parent: &Arc<ParentWaker>,
     ) {
@@ -83,12 +83,12 @@ impl Many {
             self.low = self.low.max(len / 2);
             blocks.add(&mut |number| self.overflow.add(number, parent))
         });
-        blocks.head(self.current).in_with_room = false;
+        blocks.state(self.current).in_with_room = false;
     }
 
-    pub(super) fn begin_turn(&mut self, blocks: &mut dyn Heads) {
+    pub(super) fn begin_turn(&mut self, blocks: &mut dyn BlockStates) {
         while let Some(number) = self.yielded.pop(blocks, |block| &mut block.next_yielded) {
-            let block = blocks.head(number);
+            let block = blocks.state(number);
             let before = block.deferred;
             block.deferred |= core::mem::take(&mut block.yielded);
             block.in_yielded = false;
@@ -105,7 +105,7 @@ impl Many {
 
     pub(super) fn start_round(
         &mut self,
-        blocks: &mut dyn Heads,
+        blocks: &mut dyn BlockStates,
         ready: ReadyBlocks,
         parent: &Arc<ParentWaker>,
     ) {
@@ -113,7 +113,7 @@ impl Many {
         while self.yielded.is_empty() {
             let next = self.deferred.pop(blocks, |block| &mut block.next_deferred);
             let Some(number) = next else { break };
-            let block = blocks.head(number);
+            let block = blocks.state(number);
             let before = block.ready;
             block.ready |= core::mem::take(&mut block.deferred);
             if before == 0 {
@@ -127,7 +127,12 @@ impl Many {
     }
 
     /// Adds the children that have been woken to the round.
-    fn gather(&mut self, blocks: &mut dyn Heads, ready: ReadyBlocks, parent: &Arc<ParentWaker>) {
+    fn gather(
+        &mut self,
+        blocks: &mut dyn BlockStates,
+        ready: ReadyBlocks,
+        parent: &Arc<ParentWaker>,
+    ) {
         let Self { round, overflow, .. } = self;
         overflow.gather(ready, |number| {
             let woken = blocks.take_woken(number, parent);
@@ -144,7 +149,7 @@ impl Many {
 
     pub(super) fn add_to_round(
         &mut self,
-        blocks: &mut dyn Heads,
+        blocks: &mut dyn BlockStates,
         is_meant: &mut dyn FnMut(usize) -> bool,
     ) {
         for number in (0..blocks.end()).rev() {
@@ -160,7 +165,7 @@ impl Many {
 
     pub(super) fn count_woken(
         &self,
-        blocks: &mut dyn Heads,
+        blocks: &mut dyn BlockStates,
         ready: ReadyBlocks,
         parent: &ParentWaker,
     ) -> usize {
@@ -189,14 +194,14 @@ impl Many {
     /// `with_yielded`. Returns the block, and its children that have yielded.
     pub(super) fn detach_newest(
         &mut self,
-        blocks: &mut dyn Heads,
+        blocks: &mut dyn BlockStates,
         with_yielded: bool,
     ) -> Option<(usize, usize)> {
         let number = match self.unpolled.pop_last() {
             None => self.unpolled_in_round.pop_last()?,
             Some(number) => number,
         };
-        let block = blocks.head(number);
+        let block = blocks.state(number);
         let mut yielded = 0;
         if with_yielded && block.in_yielded {
             block.in_yielded = false;
@@ -206,20 +211,25 @@ impl Many {
         Some((number, yielded))
     }
 
-    pub(super) fn is_simple_turn(&self, blocks: &mut dyn Heads, budget: &Budget) -> bool {
+    pub(super) fn is_simple_turn(&self, blocks: &mut dyn BlockStates, budget: &Budget) -> bool {
         let Some(number) = self.unpolled.only() else {
             return false;
         };
         self.yielded.has_no_other(number)
             && !self.is_in_round()
             && self.deferred.is_empty()
-            && blocks.head(number).yielded.count_ones() < budget.most()
+            && blocks.state(number).yielded.count_ones() < budget.most()
     }
 
     /// Updates the queues of the blocks after a batch.
-    pub(super) fn end_batch(&mut self, blocks: &mut dyn Heads, batch: &Batch, polled: &Polled) {
+    pub(super) fn end_batch(
+        &mut self,
+        blocks: &mut dyn BlockStates,
+        batch: &Batch,
+        polled: &Polled,
+    ) {
         let number = batch.block as usize;
-        let block = blocks.head(number);
+        let block = blocks.state(number);
         let has_yielded = block.yielded != 0 && !block.in_yielded;
         block.in_yielded |= has_yielded;
         if batch.detached {
@@ -240,8 +250,13 @@ impl Many {
 
     /// Records that slots of a block may have been freed. Returns `true` if memory may be given
     /// back, of a set with `len` children.
-    pub(super) fn free_slots(&mut self, blocks: &mut dyn Heads, number: usize, len: usize) -> bool {
-        let block = blocks.head(number);
+    pub(super) fn free_slots(
+        &mut self,
+        blocks: &mut dyn BlockStates,
+        number: usize,
+        len: usize,
+    ) -> bool {
+        let block = blocks.state(number);
         if !block.in_with_room && number != self.current && block.has_room() {
             block.in_with_room = true;
             self.with_room.push(number);
@@ -251,7 +266,7 @@ impl Many {
 
     /// Lists the blocks anew that take children, after memory was given back, in a set with `len`
     /// children.
-    fn find_rooms(&mut self, blocks: &mut dyn Heads, len: usize) {
+    fn find_rooms(&mut self, blocks: &mut dyn BlockStates, len: usize) {
         self.low = len / 2;
         self.with_room = Vec::new();
         for number in (0..blocks.end()).rev() {

@@ -153,7 +153,7 @@ impl<C> BlockSet<C> {
     fn find_block(&mut self, parent: &Arc<ParentWaker>) -> usize {
         let current = self.many.as_ref().map_or(0, |many| many.current);
         // It may have been given back.
-        let has_room = self.blocks.get_mut(current).is_some_and(|block| block.head.has_room());
+        let has_room = self.blocks.get_mut(current).is_some_and(|block| block.state.has_room());
         if has_room && self.parent.is_some() {
             return current;
         }
@@ -177,7 +177,7 @@ impl<C> BlockSet<C> {
     #[inline]
     pub(crate) fn begin_turn(&mut self) {
         match &mut self.many {
-            None => self.blocks.first.head.deferred |= take(&mut self.blocks.first.head.yielded),
+            None => self.blocks.first.state.deferred |= take(&mut self.blocks.first.state.yielded),
             Some(many) => many.begin_turn(&mut self.blocks),
         }
     }
@@ -186,7 +186,7 @@ impl<C> BlockSet<C> {
     #[inline]
     pub(crate) fn is_in_round(&self) -> bool {
         match &self.many {
-            None => self.blocks.first.head.ready | self.unpolled_in_round != 0,
+            None => self.blocks.first.state.ready | self.unpolled_in_round != 0,
             Some(many) => many.is_in_round(),
         }
     }
@@ -204,13 +204,13 @@ impl<C> BlockSet<C> {
                 let first = &mut self.blocks.first;
                 // All children that have yielded are in one round, or some would be polled more
                 // often.
-                if first.head.yielded == 0 {
-                    first.head.ready |= take(&mut first.head.deferred);
+                if first.state.yielded == 0 {
+                    first.state.ready |= take(&mut first.state.deferred);
                 }
                 if ready.blocks() != 0 {
-                    first.head.ready |= first.take_woken(parent);
+                    first.state.ready |= first.take_woken(parent);
                 }
-                self.unpolled_in_round = first.head.unpolled;
+                self.unpolled_in_round = first.state.unpolled;
             }
             Some(many) => many.start_round(&mut self.blocks, ready, parent),
         }
@@ -224,7 +224,7 @@ impl<C> BlockSet<C> {
         match &mut self.many {
             None => {
                 let first = &mut self.blocks.first;
-                first.head.ready |= first.find_waiting(is_meant);
+                first.state.ready |= first.find_waiting(is_meant);
             }
             Some(many) => many.add_to_round(&mut self.blocks, is_meant),
         }
@@ -236,7 +236,7 @@ impl<C> BlockSet<C> {
     pub(crate) fn count_woken(&mut self, ready: ReadyBlocks) -> usize {
         match (&self.many, &self.parent) {
             (_, None) => 0,
-            (None, Some(parent)) => self.blocks.first.head.count_woken(parent),
+            (None, Some(parent)) => self.blocks.first.state.count_woken(parent),
             (Some(many), Some(parent)) => many.count_woken(&mut self.blocks, ready, parent),
         }
     }
@@ -253,7 +253,10 @@ impl<C> BlockSet<C> {
         match &self.many {
             None => {
                 let first = &self.blocks.first;
-                first.head.ready | first.head.yielded | first.head.deferred | first.head.unpolled
+                first.state.ready
+                    | first.state.yielded
+                    | first.state.deferred
+                    | first.state.unpolled
                     != 0
             }
             Some(many) => many.has_ready(),
@@ -263,7 +266,7 @@ impl<C> BlockSet<C> {
     /// Returns `true` if a child was inserted and never polled.
     pub(crate) fn has_newcomer(&self) -> bool {
         match &self.many {
-            None => self.blocks.first.head.unpolled != 0,
+            None => self.blocks.first.state.unpolled != 0,
             Some(many) => many.has_newcomer(),
         }
     }
@@ -327,13 +330,13 @@ impl<C> BlockSet<C> {
             let first = &mut self.blocks.first;
             batch.block = 0;
             if part != Part::Round {
-                if first.head.unpolled == 0 {
+                if first.state.unpolled == 0 {
                     return None;
                 }
-                let yielded = if part == Part::Turn { take(&mut first.head.yielded) } else { 0 };
-                batch.others = first.head.detach_newest(yielded);
-                self.unpolled_in_round &= first.head.unpolled;
-            } else if first.head.ready == 0 {
+                let yielded = if part == Part::Turn { take(&mut first.state.yielded) } else { 0 };
+                batch.others = first.state.detach_newest(yielded);
+                self.unpolled_in_round &= first.state.unpolled;
+            } else if first.state.ready == 0 {
                 batch.unpolled = true;
                 return (self.unpolled_in_round != 0).then_some((self.unpolled_in_round, SLOTS));
             }
@@ -342,7 +345,7 @@ impl<C> BlockSet<C> {
         if part != Part::Round {
             let (number, yielded) = many.detach_newest(&mut self.blocks, part == Part::Turn)?;
             batch.block = number as u32;
-            batch.others = self.blocks.block(number).head.detach_newest(yielded);
+            batch.others = self.blocks.block(number).state.detach_newest(yielded);
             return Some((usize::MAX, SLOTS));
         }
         let (number, count) = match many.round.first() {
@@ -363,8 +366,8 @@ impl<C> BlockSet<C> {
             return self.end_batch_of_many(batch, polled);
         }
         let first = &mut self.blocks.first;
-        first.head.ready |= batch.others;
-        self.unpolled_in_round &= first.head.unpolled;
+        first.state.ready |= batch.others;
+        self.unpolled_in_round &= first.state.unpolled;
         self.free_slots(polled.freed);
     }
 
@@ -402,13 +405,13 @@ impl<C> BlockSet<C> {
         match &self.many {
             None => {
                 let first = &self.blocks.first;
-                let is_short = match first.head.yielded {
+                let is_short = match first.state.yielded {
                     0 => !budget.is_spent(),
                     yielded => yielded.count_ones() < budget.most(),
                 };
                 is_short
-                    && first.head.unpolled.is_power_of_two()
-                    && first.head.ready | first.head.deferred | self.unpolled_in_round == 0
+                    && first.state.unpolled.is_power_of_two()
+                    && first.state.ready | first.state.deferred | self.unpolled_in_round == 0
             }
             Some(many) => many.is_simple_turn(&mut self.blocks, budget),
         }
@@ -425,9 +428,9 @@ impl<C> BlockSet<C> {
         let first = &self.blocks.first;
         self.many.is_none()
             && match part {
-                Part::Round if self.unpolled_in_round == 0 => first.head.ready.is_power_of_two(),
-                Part::Round => first.head.ready == 0 && first.head.unpolled.is_power_of_two(),
-                Part::Turn => first.head.yielded == 0,
+                Part::Round if self.unpolled_in_round == 0 => first.state.ready.is_power_of_two(),
+                Part::Round => first.state.ready == 0 && first.state.unpolled.is_power_of_two(),
+                Part::Turn => first.state.yielded == 0,
                 Part::Newest => false,
             }
     }
@@ -459,7 +462,7 @@ impl<C> BlockSet<C> {
         match &self.many {
             None => {
                 let first = &self.blocks.first;
-                first.head.ready | first.head.deferred | first.head.unpolled != 0
+                first.state.ready | first.state.deferred | first.state.unpolled != 0
             }
             Some(many) => many.has_next(),
         }
@@ -469,7 +472,7 @@ impl<C> BlockSet<C> {
     pub(crate) fn recover_counts(&mut self, batch: &Batch, budget: &mut Budget) {
         let Some(parent) = &self.parent else { return };
         let block = self.blocks.block(batch.block as usize);
-        let polled = block.head.recover(batch, parent);
+        let polled = block.state.recover(batch, parent);
         budget.polls -= polled.count as u16;
         self.end_batch(batch, &polled);
     }
@@ -499,7 +502,7 @@ impl<C> BlockSet<C> {
         let mut blocks = self.blocks;
         for number in 0..blocks.end() {
             let Some(block) = blocks.get_mut(number) else { continue };
-            for slot in bits(block.head.occupied()) {
+            for slot in bits(block.state.occupied()) {
                 let index = block.child_index(slot);
                 let dropped = catch(|| block.remove(slot, parent));
                 if dropped.is_err() {

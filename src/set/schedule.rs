@@ -53,14 +53,14 @@ impl Schedule {
 
     /// Moves some of a block's children from the round to the next one.
     fn delay<C>(&mut self, block: &mut Block<C>) {
-        let delayed = bits(block.head.ready)
+        let delayed = bits(block.state.ready)
             .filter(|&at| {
                 let is_slow = self.slow >> at & 1 == 1;
                 self.below(16) < if is_slow { DELAYED_IF_SLOW } else { DELAYED }
             })
             .fold(0, |mask, at| mask | 1 << at);
-        block.head.ready &= !delayed;
-        block.head.deferred |= delayed;
+        block.state.ready &= !delayed;
+        block.state.deferred |= delayed;
     }
 }
 
@@ -84,10 +84,10 @@ impl<C> BlockSet<C> {
                 while !numbers.is_empty() {
                     let number = numbers.swap_remove(schedule.below(numbers.len()));
                     let block = blocks.block(number);
-                    let before = block.head.deferred;
+                    let before = block.state.deferred;
                     schedule.delay(block);
                     let (has_ready, has_deferred) =
-                        (block.head.ready != 0, block.head.deferred != 0);
+                        (block.state.ready != 0, block.state.deferred != 0);
                     if has_ready {
                         round.push(blocks, number, |block| &mut block.next);
                     }
@@ -110,7 +110,7 @@ impl<C> BlockSet<C> {
         }
         let (ready_of, unpolled_of) = match many {
             None => {
-                let has_ready = blocks.first.head.ready != 0;
+                let has_ready = blocks.first.state.ready != 0;
                 let unpolled = unpolled_in_round.count_ones() as usize;
                 (has_ready.then_some(0), (unpolled != 0).then_some((0, unpolled)))
             }
@@ -119,12 +119,12 @@ impl<C> BlockSet<C> {
         let candidates = match (ready_of, unpolled_of) {
             (Some(number), other) if other.is_none() || schedule.below(2) == 0 => {
                 (batch.block, batch.unpolled) = (number as u32, false);
-                blocks.block(number).head.ready
+                blocks.block(number).state.ready
             }
             (_, Some((number, count))) => {
                 (batch.block, batch.unpolled) = (number as u32, true);
                 // Those that came since the round began are behind these.
-                let unpolled = blocks.block(number).head.unpolled;
+                let unpolled = blocks.block(number).state.unpolled;
                 bits(unpolled).take(count).fold(0, |mask, at| mask | 1 << at)
             }
             _ => return scope,

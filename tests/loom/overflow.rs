@@ -57,7 +57,7 @@ impl<'a> OverflowBlocks<'a> {
         self.parent.replace_taken(cx);
         self.parent.begin_poll();
         for block in &mut self.blocks {
-            block.head.ready |= core::mem::take(&mut block.head.yielded);
+            block.state.ready |= core::mem::take(&mut block.state.yielded);
         }
         loop {
             let ready = self.parent.take_ready();
@@ -66,12 +66,12 @@ impl<'a> OverflowBlocks<'a> {
                 let blocks = &mut self.blocks;
                 self.overflow.gather(ready, |number| {
                     let block = &mut blocks[number - DIRECT_BLOCKS];
-                    block.head.ready |= block.take_woken(&self.parent);
+                    block.state.ready |= block.take_woken(&self.parent);
                 });
             }
             let mut polled = unpolled;
             for block in &mut self.blocks {
-                let count = if unpolled { 1 } else { block.head.ready.count_ones() as usize };
+                let count = if unpolled { 1 } else { block.state.ready.count_ones() as usize };
                 let mut batch = Batch::default();
                 batch.unpolled = unpolled;
                 let poll = &mut |child: core::pin::Pin<&mut Child<'a>>, _, cx: &mut Context<'_>| {
@@ -89,7 +89,7 @@ impl<'a> OverflowBlocks<'a> {
                 break;
             }
         }
-        if self.blocks.iter().any(|block| block.head.yielded != 0) {
+        if self.blocks.iter().any(|block| block.state.yielded != 0) {
             self.parent.notify();
         }
         self.parent.end_poll(cx, self.left != 0);
