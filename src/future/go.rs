@@ -1,3 +1,8 @@
+//! The futures of `go`, and the methods that make them.
+//!
+//! If a bound fails, some messages of the compiler print its line. So the comments on the bounds of
+//! `go` and `queue` say what helps; `tests/ui` has the messages.
+
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
