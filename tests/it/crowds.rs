@@ -188,3 +188,43 @@ fn children_that_yield_cost_parked_siblings_no_poll() {
     assert!(task.run(&mut group).is_ready());
     assert_eq!(probe.polls(), 600);
 }
+
+#[test]
+fn the_first_wake_up_in_a_part_of_the_set_that_was_added_reaches_its_child() {
+    // With as many children, the last one is in the last block with a bit in the waker of the
+    // group's task, in the first one without, and in the first two of further words of bits.
+    for count in [3_904, 3_905, 8_001, 12_097] {
+        let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+        let mut group = Group::unboxed();
+        for n in 0..count {
+            group.queue(probe.watch(waits(&gate, n)));
+        }
+        assert!(task.run(&mut group).is_pending());
+        for (done, n) in [count - 1, count - 2, 0].into_iter().enumerate() {
+            let wakes = task.wakes();
+            gate.open(n);
+            assert_eq!(task.wakes(), wakes + 1);
+            assert!(task.poll(&mut group).is_pending());
+            assert_eq!((probe.polls(), probe.drops()), (count + done + 1, done + 1));
+        }
+    }
+}
+
+#[test]
+fn a_set_may_grow_after_wake_ups_in_all_its_parts() {
+    let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+    let mut group = Group::unboxed();
+    let mut added = 0;
+    for (ended, running) in [3_904, 3_905, 8_001, 12_097].into_iter().enumerate() {
+        while added < running + ended {
+            group.queue(probe.watch(waits(&gate, added)));
+            added += 1;
+        }
+        assert!(task.run(&mut group).is_pending());
+        let (polls, wakes) = (probe.polls(), task.wakes());
+        gate.open(added - 1);
+        assert_eq!(task.wakes(), wakes + 1);
+        assert!(task.poll(&mut group).is_pending());
+        assert_eq!((probe.polls(), probe.drops()), (polls + 1, ended + 1));
+    }
+}

@@ -459,3 +459,53 @@ fn a_daemon_has_no_place_in_the_order_of_results() {
     assert_eq!(driver.poll(&mut results.next()), Poll::Ready(None));
     assert_eq!(results.stats().failed, 1);
 }
+
+#[test]
+fn the_error_of_a_daemon_is_a_result_that_waits_to_be_fetched() {
+    for in_order in [false, true] {
+        let (driver, gate) = (MockTask::new(), Gate::new());
+        let mut results = Group::<Kind>::new().with_limit(2).results();
+        if in_order {
+            results = results.in_order();
+        }
+        results.queue(waits(&gate, 0));
+        results.queue(task(fails(&gate, 1, "broken")).daemon());
+        results.queue(waits(&gate, 2));
+        assert!(driver.poll(&mut results.next()).is_pending());
+        gate.open(0);
+        gate.open(1);
+        assert!(driver.poll(&mut results.next()).is_ready());
+        // Either the child's or the daemon's came; the other one waits, and keeps its room.
+        assert_eq!((results.len(), results.stats().ok + results.stats().failed), (2, 1));
+        assert!(driver.poll(&mut results.next()).is_ready());
+        assert_eq!(results.len(), 1);
+        gate.open(2);
+        assert_eq!(driver.poll(&mut results.next()), Poll::Ready(Some(Ok(2))));
+        assert_eq!(driver.poll(&mut results.next()), Poll::Ready(None));
+        assert_eq!((results.stats().ok, results.stats().failed), (2, 1));
+    }
+}
+
+#[test]
+fn the_error_of_a_daemon_ends_a_stream_that_fails_fast_and_its_value_does_not() {
+    for in_order in [false, true] {
+        let (driver, gate) = (MockTask::new(), Gate::new());
+        let mut results = Group::<Kind>::new().results().fail_fast();
+        if in_order {
+            results = results.in_order();
+        }
+        results.queue(waits(&gate, 0));
+        results.queue(task(waits(&gate, 1)).daemon());
+        results.queue(task(fails(&gate, 2, "broken")).daemon());
+        for n in [1, 2] {
+            assert!(driver.poll(&mut results.next()).is_pending());
+            assert!(!results.is_stopped());
+            gate.open(n);
+        }
+        assert_eq!(driver.poll(&mut results.next()), Poll::Ready(Some(Err("broken"))));
+        assert!(results.is_stopped());
+        gate.open(0);
+        assert_eq!(driver.poll(&mut results.next()), Poll::Ready(Some(Ok(0))));
+        assert_eq!(driver.poll(&mut results.next()), Poll::Ready(None));
+    }
+}

@@ -916,3 +916,25 @@ fn a_stream_with_unfetched_results_reports_at_its_next_poll() {
     assert!(events.contains(&"#1 finished: Ok".into()), "{events:?}");
     assert!(events.contains(&"#2 started".into()), "{events:?}");
 }
+
+#[test]
+fn a_child_that_a_grace_cuts_off_is_reported_while_the_scopes_body_goes_on() {
+    let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
+    let (grace, wait) = (gate.wait(8), gate.wait(9));
+    let group = observed(&log).with_grace(|| grace);
+    let token = group.token().clone();
+    let mut scope = std::pin::pin!(group.scope(async |handle| {
+        handle.queue(waits(&gate, 0));
+        wait.await;
+    }));
+    assert!(driver.run(&mut scope).is_pending());
+    token.cancel();
+    assert!(driver.run(&mut scope).is_pending());
+    log.take();
+    gate.open(8);
+    assert!(driver.run(&mut scope).is_pending());
+    assert_eq!(log.take(), ["#0 finished: Dropped"]);
+    gate.open(9);
+    assert!(driver.run(&mut scope).is_ready());
+    assert!(log.take().is_empty());
+}

@@ -427,3 +427,21 @@ fn a_group_that_collects_gives_the_bodys_value_and_its_own() {
     });
     assert_eq!(task.finish(scope), Ok((1, vec![1])));
 }
+
+#[test]
+fn a_scope_is_terminated_once_it_has_given_its_value() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let wait = gate.wait(0);
+    let mut scope = pin!(group().try_scope(async |handle| {
+        handle.queue(ready(Ok(1)));
+        wait.await;
+        Ok("value")
+    }));
+    assert!(!scope.is_terminated());
+    assert!(task.run(&mut scope).is_pending());
+    assert!(!scope.is_terminated());
+    gate.open(0);
+    assert_eq!(task.run(&mut scope), Poll::Ready(Ok("value")));
+    assert!(scope.is_terminated());
+    assert!(task.run(&mut scope).is_pending());
+}
