@@ -35,6 +35,9 @@ const RETAINED_HEADS: usize = if cfg!(test) { 1 } else { 64 };
 /// So many keys without children and entries are kept, since many come back soon.
 const RETAINED_KEYS: usize = if cfg!(test) { 1 } else { 128 };
 
+/// None is kept if so many keys were known at a time: they would lie scattered in much memory.
+const MANY_KEYS: usize = 1024;
+
 /// The number of a key. There are fewer keys than this type has values.
 pub(crate) type KeyId = u32;
 
@@ -368,13 +371,14 @@ impl Keys {
         self.heads.shrink();
     }
 
-    /// Records that a key may be unused, and forgets one that was before, if there are many.
+    /// Records that a key may be unused, and forgets those that were before, if there are many.
     #[inline]
     fn release(&mut self, id: KeyId) {
         let Some(state) = self.get_mut(id).filter(|state| state.is_unused()) else { return };
         if !core::mem::replace(&mut state.is_listed, true) {
             self.unused.push_back(id);
-            if self.unused.len() > RETAINED_KEYS {
+            let retained = if self.states.end() > MANY_KEYS { 0 } else { RETAINED_KEYS };
+            while self.unused.len() > retained {
                 self.forget_unused();
             }
         }

@@ -95,7 +95,8 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Stops at the first `Ok`, as JavaScript's `Promise.any` does. See [`FirstOk`].
     ///
-    /// The group resolves to that value, or, if no child succeeds, to all errors.
+    /// The group resolves to that value, or, if no child succeeds, to all errors. The stop cancels
+    /// the group's token, so that value must not need the token any more: see [`FirstOk`].
     ///
     /// # Panics
     ///
