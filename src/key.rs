@@ -21,12 +21,12 @@ use core::net::{IpAddr, SocketAddr};
 /// assert_eq!(Key::from(7).to_string(), "7");
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(Value);
+pub struct Key(KeyValue);
 
 /// A key's value. Two are compared and dropped under the locks of a group, so it is none of a
 /// user's types.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Value {
+enum KeyValue {
     /// An `i128` in two parts, which keep a key at 24 bytes.
     Integer {
         high: i64,
@@ -47,25 +47,25 @@ impl Key {
     /// are compared; if those of different keys are equal, that takes longer.
     pub(crate) fn digest(&self) -> u64 {
         match &self.0 {
-            Value::Integer { low, .. } | Value::Large { low, .. } => *low,
-            Value::Ip(IpAddr::V4(address)) => u64::from(address.to_bits()),
-            Value::Ip(IpAddr::V6(address)) => digest(&address.octets()),
-            Value::Socket(address) => match **address {
+            KeyValue::Integer { low, .. } | KeyValue::Large { low, .. } => *low,
+            KeyValue::Ip(IpAddr::V4(address)) => u64::from(address.to_bits()),
+            KeyValue::Ip(IpAddr::V6(address)) => digest(&address.octets()),
+            KeyValue::Socket(address) => match **address {
                 SocketAddr::V4(of) => u64::from(of.ip().to_bits()) << 16 | u64::from(of.port()),
                 SocketAddr::V6(of) => digest(&of.ip().octets()) ^ u64::from(of.port()),
             },
-            Value::Text(text) => digest(text.as_bytes()),
+            KeyValue::Text(text) => digest(text.as_bytes()),
         }
     }
 
     /// Calls `show` with the value.
     fn show(&self, show: impl FnOnce(&dyn Show) -> fmt::Result) -> fmt::Result {
         match &self.0 {
-            Value::Integer { high, low } => show(&(i128::from(*high) << 64 | i128::from(*low))),
-            Value::Large { high, low } => show(&(u128::from(*high) << 64 | u128::from(*low))),
-            Value::Ip(address) => show(address),
-            Value::Socket(address) => show(address),
-            Value::Text(text) => show(text),
+            KeyValue::Integer { high, low } => show(&(i128::from(*high) << 64 | i128::from(*low))),
+            KeyValue::Large { high, low } => show(&(u128::from(*high) << 64 | u128::from(*low))),
+            KeyValue::Ip(address) => show(address),
+            KeyValue::Socket(address) => show(address),
+            KeyValue::Text(text) => show(text),
         }
     }
 }
@@ -100,37 +100,37 @@ impl fmt::Debug for Key {
 
 impl From<&str> for Key {
     fn from(text: &str) -> Self {
-        Self(Value::Text(text.into()))
+        Self(KeyValue::Text(text.into()))
     }
 }
 
 impl From<String> for Key {
     fn from(text: String) -> Self {
-        Self(Value::Text(text.into()))
+        Self(KeyValue::Text(text.into()))
     }
 }
 
 impl From<Arc<str>> for Key {
     fn from(text: Arc<str>) -> Self {
-        Self(Value::Text(text))
+        Self(KeyValue::Text(text))
     }
 }
 
 impl From<IpAddr> for Key {
     fn from(address: IpAddr) -> Self {
-        Self(Value::Ip(address))
+        Self(KeyValue::Ip(address))
     }
 }
 
 impl From<SocketAddr> for Key {
     fn from(address: SocketAddr) -> Self {
-        Self(Value::Socket(address.into()))
+        Self(KeyValue::Socket(address.into()))
     }
 }
 
 impl From<i128> for Key {
     fn from(number: i128) -> Self {
-        Self(Value::Integer { high: (number >> 64) as i64, low: number as u64 })
+        Self(KeyValue::Integer { high: (number >> 64) as i64, low: number as u64 })
     }
 }
 
@@ -138,7 +138,7 @@ impl From<u128> for Key {
     fn from(number: u128) -> Self {
         match i128::try_from(number) {
             Ok(number) => number.into(),
-            Err(_) => Self(Value::Large { high: (number >> 64) as u64, low: number as u64 }),
+            Err(_) => Self(KeyValue::Large { high: (number >> 64) as u64, low: number as u64 }),
         }
     }
 }

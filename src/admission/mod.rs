@@ -49,7 +49,7 @@ use self::permits::Permits;
 use self::read_ahead::ReadAhead;
 pub(crate) use self::shared::{Core, Shared, Ticket};
 use self::shared::{Offer, Spawner, StateChange};
-pub(crate) use self::state::{Caller, ChildRecord, Phase, Refused};
+pub(crate) use self::state::{Caller, ChildRecord, GroupPhase, Refused};
 use self::state::{Dropped, State};
 use self::stop::StopSignal;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -72,7 +72,7 @@ pub(crate) struct Admission<C: Kind> {
     pub(crate) parent: Arc<ParentWaker>,
     stop: StopSignal,
     /// How far the group has come. [`State`] has a copy for the handles.
-    phase: Phase,
+    phase: GroupPhase,
     /// The policy may ask for the names of the children that finish.
     keeps_names: bool,
     /// Of children that end outside of the group's polls.
@@ -147,7 +147,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn new(spawner: Spawner<C>, parent: Arc<ParentWaker>) -> Self {
         Self {
             stop: StopSignal::new(&parent),
-            phase: Phase::Open,
+            phase: GroupPhase::Open,
             keeps_names: false,
             notes: EndNotes::Nothing,
             storage: Mutex::new(Storage::Local(Local::new())),
@@ -363,7 +363,7 @@ impl<C: Kind> Admission<C> {
         let Storage::Local(local) = self.storage.get_mut() else {
             return None;
         };
-        let (parent, open) = (&self.parent, self.phase < Phase::Closed);
+        let (parent, open) = (&self.parent, self.phase < GroupPhase::Closed);
         if self.stop.is_set()
             || (local.fast_credit == 0 && !(open && look_for_room::<C>(local, set, parent)))
         {
@@ -393,7 +393,7 @@ impl<C: Kind> Admission<C> {
     ) -> Result<(), Refused> {
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                if self.stop.is_set() || self.phase >= Phase::Closed {
+                if self.stop.is_set() || self.phase >= GroupPhase::Closed {
                     let finished = local.has_finished();
                     let refused = if finished { Refused::Closed } else { Refused::Stopped };
                     if !keeps {
@@ -763,7 +763,7 @@ impl<C: Kind> Admission<C> {
         match &mut *self.storage.lock() {
             Storage::Shared(shared) => shared.stats(),
             Storage::Local(local) => {
-                if self.notes != EndNotes::Nothing && self.phase < Phase::Closed {
+                if self.notes != EndNotes::Nothing && self.phase < GroupPhase::Closed {
                     self.spawner.note_ended(&mut |_, outcome| local.note_ended(outcome));
                 }
                 local.stats()
@@ -785,7 +785,7 @@ impl<C: Kind> Admission<C> {
         };
         drop(storage);
         snapshot.phase = match self.phase {
-            Phase::Closed | Phase::Ended => snapshot::Phase::Ended,
+            GroupPhase::Closed | GroupPhase::Ended => snapshot::Phase::Ended,
             _ if self.is_stopped() => snapshot::Phase::Stopped,
             _ => snapshot::Phase::Open,
         };
@@ -827,7 +827,7 @@ impl<C: Kind> Admission<C> {
     }
 
     #[inline]
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> GroupPhase {
         self.phase
     }
 
@@ -835,7 +835,7 @@ impl<C: Kind> Admission<C> {
     /// without a trace.
     pub(crate) fn retired(&self) -> Self {
         let retired = Self::new(self.spawner.clone(), Arc::clone(&self.parent));
-        Self { phase: Phase::Ended, ..retired }
+        Self { phase: GroupPhase::Ended, ..retired }
     }
 
     /// Takes note of a stop. Returns `false` if it is known that nothing waits that is to be
@@ -843,7 +843,7 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn may_drop_queued(&mut self) -> bool {
         if self.is_stopped() {
-            self.phase = self.phase.max(Phase::Stopped);
+            self.phase = self.phase.max(GroupPhase::Stopped);
         }
         match self.storage.get_mut() {
             Storage::Local(local) => local.has_waiting(),
@@ -883,7 +883,7 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => (shared.core.operations.try_close)(&shared.core),
         };
         if closed {
-            self.phase = Phase::Closed;
+            self.phase = GroupPhase::Closed;
             self.cancel_acquire();
         }
         closed
@@ -891,7 +891,7 @@ impl<C: Kind> Admission<C> {
 
     /// Closes a group that [has run out](Self::has_run_out).
     pub(crate) fn close_empty(&mut self) {
-        self.phase = Phase::Closed;
+        self.phase = GroupPhase::Closed;
     }
 
     /// Closes the group whatever runs; it counts as dropped. Returns the children that are not in
@@ -901,7 +901,7 @@ impl<C: Kind> Admission<C> {
             // What has ended by now is not dropped.
             self.stats();
         }
-        self.phase = Phase::Closed;
+        self.phase = GroupPhase::Closed;
         self.cancel_acquire();
         let mut dropped = Vec::new();
         for (index, child) in set.drain_spawned() {
@@ -929,7 +929,7 @@ impl<C: Kind> Admission<C> {
 
     /// Ends the group, after everything else.
     pub(crate) fn end(&mut self) {
-        self.phase = Phase::Ended;
+        self.phase = GroupPhase::Ended;
     }
 
     /// Announces the end to callers of `closed`, after everything else.
@@ -937,7 +937,7 @@ impl<C: Kind> Admission<C> {
         if self.spawner.group_ended() {
             return;
         }
-        self.phase = Phase::Ended;
+        self.phase = GroupPhase::Ended;
         match self.storage.get_mut() {
             Storage::Local(local) => local.announce_end(),
             Storage::Shared(shared) => (shared.core.operations.announce_end)(&shared.core),

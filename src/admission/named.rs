@@ -15,12 +15,12 @@ use crate::util::lock::Mutex;
 static NAMED: Mutex<Registry> = Mutex::new_const(Registry { groups: BTreeMap::new(), last: 0 });
 
 struct Registry {
-    groups: BTreeMap<usize, Entry>,
+    groups: BTreeMap<usize, NamedGroup>,
     /// The last number that was given.
     last: u64,
 }
 
-struct Entry {
+struct NamedGroup {
     /// Is given once.
     number: u64,
     /// The number of the nearest group above it.
@@ -58,10 +58,10 @@ impl Registration {
         let core = Arc::downgrade(core);
         let groups = &mut NAMED.lock().groups;
         // One whose token is gone may have left an entry, as long as its children are not.
-        let is_alive = |entry: &&Entry| entry.core.strong_count() > 0;
+        let is_alive = |entry: &&NamedGroup| entry.core.strong_count() > 0;
         let mut above = ancestors.ids().filter_map(|id| groups.get(&id).filter(is_alive));
         let parent = above.next().map(|entry| entry.number);
-        groups.insert(token, Entry { number, parent, core });
+        groups.insert(token, NamedGroup { number, parent, core });
         Self { token, number }
     }
 
@@ -76,7 +76,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut registry = NAMED.lock();
-        let is_own = |entry: &Entry| entry.number == self.number;
+        let is_own = |entry: &NamedGroup| entry.number == self.number;
         let entry = match registry.groups.get(&self.token).is_some_and(is_own) {
             true => registry.groups.remove(&self.token),
             false => None,

@@ -34,7 +34,7 @@ use super::closed::ClosedEvent;
 use super::permits::{PermitSource, Permits};
 use super::queue::{QueuedChild, Request, WaiterKey};
 use super::state::{
-    Acquire, Caller, ChildRecord, Dropped, Effects, Phase, Poller, Refused, State, Wakers,
+    Acquire, Caller, ChildRecord, Dropped, Effects, GroupPhase, Refused, State, WaiterPoll, Wakers,
 };
 use crate::child::join::{AbortChild, JoinId, JoinLink};
 use crate::child::set::{ChildSet, SpawnChild};
@@ -223,7 +223,7 @@ fn request_of<C>(offer: &mut dyn Offer<C>) -> Request<'_> {
 impl<C: Kind> Access<'_, C> {
     /// Returns `true` if not even a waiter that has its turn may deliver its child.
     fn is_over(&self) -> bool {
-        self.stopped || self.state.phase() >= Phase::Closed
+        self.stopped || self.state.phase() >= GroupPhase::Closed
     }
 
     /// Puts a child among those that wait.
@@ -303,7 +303,7 @@ impl<C: Kind> Access<'_, C> {
         &mut self,
         key: &mut Option<WaiterKey>,
         offer: &mut dyn Offer<C>,
-        poller: &mut Poller<'_>,
+        poller: &mut WaiterPoll<'_>,
     ) -> Acquire {
         let answer = self.poll_turn(key, request_of(offer), poller);
         if answer == Acquire::Stopped {
@@ -320,7 +320,11 @@ impl<C: Kind> Access<'_, C> {
     }
 
     /// Reserves room for a child that a stream is yet to be asked for, or registers a waiter.
-    fn poll_reserve(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
+    fn poll_reserve(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        poller: &mut WaiterPoll<'_>,
+    ) -> Acquire {
         // A close is the end of a feed, even if it has its turn.
         if self.refusal().is_some() {
             return Acquire::Stopped;
@@ -329,7 +333,7 @@ impl<C: Kind> Access<'_, C> {
     }
 
     /// Reserves room for as long as the caller likes, or registers a waiter.
-    fn poll_slot(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
+    fn poll_slot(&mut self, key: &mut Option<WaiterKey>, poller: &mut WaiterPoll<'_>) -> Acquire {
         let answer = self.reserve(key, Request::PLAIN, poller);
         if answer == Acquire::Ready {
             key.iter().for_each(|&key| self.state.detach(key));
@@ -341,7 +345,7 @@ impl<C: Kind> Access<'_, C> {
         &mut self,
         key: &mut Option<WaiterKey>,
         request: Request<'_>,
-        poller: &mut Poller<'_>,
+        poller: &mut WaiterPoll<'_>,
     ) -> Acquire {
         let answer = self.poll_turn(key, request, poller);
         if answer == Acquire::Ready && key.is_none() {
@@ -351,7 +355,7 @@ impl<C: Kind> Access<'_, C> {
     }
 
     /// Looks whether a plain child would be admitted, or registers a waiter behind all others.
-    fn poll_ready(&mut self, key: &mut Option<WaiterKey>, poller: &mut Poller<'_>) -> Acquire {
+    fn poll_ready(&mut self, key: &mut Option<WaiterKey>, poller: &mut WaiterPoll<'_>) -> Acquire {
         loop {
             let answer = self.poll_turn(key, Request::LAST, poller);
             if answer != Acquire::Ready {
@@ -373,7 +377,7 @@ impl<C: Kind> Access<'_, C> {
         &mut self,
         key: &mut Option<WaiterKey>,
         request: Request<'_>,
-        poller: &mut Poller<'_>,
+        poller: &mut WaiterPoll<'_>,
     ) -> Acquire {
         if self.is_over() || (key.is_none() && self.refusal().is_some()) {
             return Acquire::Stopped;
@@ -601,11 +605,11 @@ impl<C: Kind> Shared<C> {
         caller: Caller,
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
-        mut poll: impl FnMut(&mut Access<'_, C>, &mut Option<WaiterKey>, &mut Poller<'_>) -> Acquire,
+        mut poll: impl FnMut(&mut Access<'_, C>, &mut Option<WaiterKey>, &mut WaiterPoll<'_>) -> Acquire,
     ) -> Poll<Result<(), Refused>> {
         let mut key = ticket.as_ref().and_then(|ticket| ticket.key);
         let (task, group) = (cx.waker(), self.core.id());
-        let mut poller = Poller { caller, task, clone: None, group };
+        let mut poller = WaiterPoll { caller, task, clone: None, group };
         // Most newcomers find room and need no waker: they look without a clone, unless there was
         // no room a moment ago.
         if caller == Caller::Handle && key.is_none() && self.core.must_wait.load(Ordering::Relaxed)
@@ -1129,7 +1133,7 @@ impl Core {
     /// Announces the end to callers of `closed`.
     fn announce_end(&self) {
         let event = self.read(|state| {
-            state.set_phase(Phase::Ended);
+            state.set_phase(GroupPhase::Ended);
             state.closed_event().clone()
         });
         if let Some(event) = event {
@@ -1141,7 +1145,7 @@ impl Core {
     pub(crate) fn closed_event(&self) -> Arc<ClosedEvent> {
         let (event, ended) = self.read(|state| {
             let event = Arc::clone(state.closed_event().get_or_insert_default());
-            (event, state.phase() == Phase::Ended)
+            (event, state.phase() == GroupPhase::Ended)
         });
         if ended {
             event.set();
@@ -1151,7 +1155,7 @@ impl Core {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.read(|state| {
-            state.phase() == Phase::Ended
+            state.phase() == GroupPhase::Ended
                 || state.closed_event().as_ref().is_some_and(|event| event.is_set())
         })
     }

@@ -19,7 +19,7 @@
 //! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
 //!   `Detached`, the oldest of these waiters is `MustQueue`.
 //! - Once the group is closing, no waiter is `Waiting`.
-//! - From `Phase::Closed` on nothing is admitted, and the queue stays empty.
+//! - From `GroupPhase::Closed` on nothing is admitted, and the queue stays empty.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -62,7 +62,7 @@ pub(crate) struct State {
     /// The room that the others take beyond one each.
     extra_weight: u128,
     reserved: usize,
-    /// How many of the reservations are [`Detached`](Stage::Detached).
+    /// How many of the reservations are [`Detached`](WaiterStage::Detached).
     detached: usize,
     /// How many finished children keep their room until an earlier result has been fetched.
     blocked_results: usize,
@@ -73,7 +73,7 @@ pub(crate) struct State {
     /// Waiters that have got their turn and are to be woken.
     told: Vec<WaiterKey>,
     /// Children and reservations that have room, behind a reservation.
-    starting: VecDeque<Slot>,
+    starting: VecDeque<StartSlot>,
     /// The number of the first slot of `starting`.
     first_slot: u64,
     /// Children that have started and are not in the set yet. Their indexes are the last given, so
@@ -111,7 +111,7 @@ pub(crate) struct State {
     recheck_end: bool,
     /// A waiter of the group's own task has its turn, and has not been polled since.
     group_turn: bool,
-    phase: Phase,
+    phase: GroupPhase,
     /// Newcomers are refused; what was accepted goes on.
     closing: bool,
     /// The group has resolved, and nothing had stopped it.
@@ -126,7 +126,7 @@ pub(crate) struct State {
 
 /// How far a group has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
+pub(crate) enum GroupPhase {
     /// It admits children, unless its token is cancelled.
     Open,
     /// Its token is cancelled, and its queue has been dropped.
@@ -140,7 +140,7 @@ pub(crate) enum Phase {
 /// A caller of `go`, `feed` or `reserve` that waits for room, or has it reserved, and then delivers
 /// a child.
 struct Waiter {
-    stage: Stage,
+    stage: WaiterStage,
     weight: usize,
     /// A `go` knows the key of its child, a `feed` does not.
     key: Option<Key>,
@@ -150,8 +150,8 @@ struct Waiter {
     name: Name,
     /// What it has beside room that is reserved, in a group with gates.
     pass: Option<Pass>,
-    /// It has had its turn in a `reserve`, and its room is [detached](Stage::Detached) if it has
-    /// any.
+    /// It has had its turn in a `reserve`, and its room is [detached](WaiterStage::Detached) if it
+    /// has any.
     detached: bool,
     caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
@@ -161,7 +161,7 @@ struct Waiter {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Stage {
+enum WaiterStage {
     Waiting(Position),
     /// It is to put its child into the queue, since waiting could never end.
     MustQueue(Position),
@@ -183,7 +183,7 @@ enum Stage {
 }
 
 /// A place in the order of starts.
-enum Slot {
+enum StartSlot {
     Child(QueuedChild),
     Reserved(WaiterKey),
     Free,
@@ -224,7 +224,7 @@ pub(crate) enum Caller {
 }
 
 /// A poll of a `go` or a `feed`.
-pub(crate) struct Poller<'a> {
+pub(crate) struct WaiterPoll<'a> {
     pub(crate) caller: Caller,
     pub(crate) task: &'a Waker,
     /// A clone of `task` for the waiter to keep; afterwards the one that it has replaced.
@@ -239,7 +239,7 @@ pub(crate) enum Acquire {
     /// It has its turn: [`fill`](State::fill) accepts its child.
     Ready,
     Pending,
-    /// It has to wait, with a [clone](Poller::clone) of its waker.
+    /// It has to wait, with a [clone](WaiterPoll::clone) of its waker.
     NeedsWaker,
     /// The group has stopped or is closed.
     Stopped,
@@ -287,10 +287,10 @@ pub(crate) enum Dropped {
     Unstarted(ChildKey, Option<Box<Options>>),
 }
 
-// === impl Waiter, Running, Poller, Wakers ===
+// === impl Waiter, Running, WaiterPoll, Wakers ===
 
 impl Waiter {
-    fn new(stage: Stage, request: Request<'_>, caller: Caller) -> Self {
+    fn new(stage: WaiterStage, request: Request<'_>, caller: Caller) -> Self {
         let Request { weight, key, unique, feed, .. } = request;
         Self {
             stage,
@@ -326,7 +326,7 @@ impl Running {
     }
 }
 
-impl Poller<'_> {
+impl WaiterPoll<'_> {
     /// Returns `true` if a waiter can be told of its turn from now on.
     fn is_registered(&mut self, waiter: &mut Waiter) -> bool {
         if self.caller == Caller::Group
@@ -401,7 +401,7 @@ impl State {
             has_freed_room: false,
             recheck_end: false,
             group_turn: false,
-            phase: Phase::Open,
+            phase: GroupPhase::Open,
             closing: false,
             finished: false,
             holds: 0,
@@ -528,11 +528,11 @@ impl State {
         !self.queue.has_head() && self.fits(1)
     }
 
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> GroupPhase {
         self.phase
     }
 
-    pub(crate) fn set_phase(&mut self, phase: Phase) {
+    pub(crate) fn set_phase(&mut self, phase: GroupPhase) {
         self.phase = phase;
     }
 
@@ -710,7 +710,7 @@ impl State {
         if self.starting.is_empty() {
             self.start(child, key);
         } else {
-            self.starting.push_back(Slot::Child(child));
+            self.starting.push_back(StartSlot::Child(child));
         }
     }
 
@@ -744,7 +744,7 @@ impl State {
         if self.closing && (self.finished || !stopped) {
             Some(Refused::Closed)
         } else {
-            (stopped || self.phase >= Phase::Closed).then_some(Refused::Stopped)
+            (stopped || self.phase >= GroupPhase::Closed).then_some(Refused::Stopped)
         }
     }
 
@@ -850,10 +850,10 @@ impl State {
     pub(crate) fn wait(
         &mut self,
         request: Request<'_>,
-        poller: &mut Poller<'_>,
+        poller: &mut WaiterPoll<'_>,
     ) -> Option<WaiterKey> {
         let position = self.queue.next_position(request.priority);
-        let mut waiter = Waiter::new(Stage::Waiting(position), request, poller.caller);
+        let mut waiter = Waiter::new(WaiterStage::Waiting(position), request, poller.caller);
         if !poller.is_registered(&mut waiter) {
             return None;
         }
@@ -870,7 +870,7 @@ impl State {
     /// Reserves the room that a newcomer has taken for a child that it does not have yet.
     pub(crate) fn reserve_newcomer(&mut self, request: Request<'_>, caller: Caller) -> WaiterKey {
         let position = self.queue.next_position(request.priority);
-        let key = self.waiters.insert(Waiter::new(Stage::Stopped, request, caller));
+        let key = self.waiters.insert(Waiter::new(WaiterStage::Stopped, request, caller));
         self.reserve(key, position, true);
         key
     }
@@ -879,24 +879,24 @@ impl State {
     pub(crate) fn detach(&mut self, key: WaiterKey) {
         let Some(waiter) = self.waiters.get_mut(key) else { return };
         waiter.detached = true;
-        if let Stage::Reserved { slot, position, .. } = waiter.stage {
-            waiter.stage = Stage::Detached(position);
+        if let WaiterStage::Reserved { slot, position, .. } = waiter.stage {
+            waiter.stage = WaiterStage::Detached(position);
             self.detached += 1;
-            *self.slot(slot) = Slot::Free;
+            *self.slot(slot) = StartSlot::Free;
         }
     }
 
     /// Looks whether a waiter has its turn; if not, registers its task.
-    pub(crate) fn poll_waiter(&mut self, key: WaiterKey, poller: &mut Poller<'_>) -> Acquire {
+    pub(crate) fn poll_waiter(&mut self, key: WaiterKey, poller: &mut WaiterPoll<'_>) -> Acquire {
         let Some(waiter) = self.waiters.get_mut(key) else {
             debug_assert!(false, "a waiter is polled that has gone");
             return Acquire::Stopped;
         };
         match &mut waiter.stage {
-            Stage::Stopped => return Acquire::Stopped,
-            Stage::MustQueue(_) | Stage::Detached(_) => {}
-            Stage::Reserved { claimed, .. } => *claimed = true,
-            Stage::Waiting(_) => {
+            WaiterStage::Stopped => return Acquire::Stopped,
+            WaiterStage::MustQueue(_) | WaiterStage::Detached(_) => {}
+            WaiterStage::Reserved { claimed, .. } => *claimed = true,
+            WaiterStage::Waiting(_) => {
                 if !poller.is_registered(waiter) {
                     return Acquire::NeedsWaker;
                 }
@@ -911,7 +911,12 @@ impl State {
     /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
     pub(crate) fn has_turn(&self, key: WaiterKey) -> bool {
         let stage = self.waiters.get(key).map(|waiter| waiter.stage);
-        matches!(stage, Some(Stage::Reserved { .. } | Stage::Detached(_) | Stage::MustQueue(_)))
+        matches!(
+            stage,
+            Some(
+                WaiterStage::Reserved { .. } | WaiterStage::Detached(_) | WaiterStage::MustQueue(_)
+            )
+        )
     }
 
     /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
@@ -929,14 +934,15 @@ impl State {
         }
         let request = child.request();
         match stage {
-            Stage::Waiting(position) | Stage::MustQueue(position) => {
+            WaiterStage::Waiting(position) | WaiterStage::MustQueue(position) => {
                 self.queue.remove(position, key.as_ref());
                 self.enqueue_at(Position { priority: request.priority, ..position }, child);
                 // The child may be a daemon.
                 self.recheck_end = true;
             }
-            Stage::Reserved { position, .. } | Stage::Detached(position) => {
-                let slot = if let Stage::Reserved { slot, .. } = stage { Some(slot) } else { None };
+            WaiterStage::Reserved { position, .. } | WaiterStage::Detached(position) => {
+                let slot =
+                    if let WaiterStage::Reserved { slot, .. } = stage { Some(slot) } else { None };
                 // It keeps the position. Behind the next waiters of the same feed, each of its
                 // children would find room reserved, and go to the queue.
                 let priority = request.priority.max(position.priority);
@@ -957,13 +963,13 @@ impl State {
                     self.take_room_for(request);
                     self.give_pass(&mut child, pass);
                     match slot {
-                        Some(slot) => *self.slot(slot) = Slot::Child(child),
+                        Some(slot) => *self.slot(slot) = StartSlot::Child(child),
                         None => self.admit(child),
                     }
                     return;
                 }
                 if let Some(slot) = slot {
-                    *self.slot(slot) = Slot::Free;
+                    *self.slot(slot) = StartSlot::Free;
                 }
                 self.return_pass(pass);
                 if let Some(permits) = &mut self.permits {
@@ -972,7 +978,7 @@ impl State {
                 self.enqueue_at(position, child);
                 self.recheck_end = true;
             }
-            Stage::Stopped => {
+            WaiterStage::Stopped => {
                 debug_assert!(false, "a child comes of a waiter that has stopped");
                 self.enqueue(child);
             }
@@ -989,20 +995,20 @@ impl State {
         self.return_pass(waiter.pass);
         let key = waiter.key.as_ref();
         match waiter.stage {
-            Stage::Waiting(position) | Stage::MustQueue(position) => {
+            WaiterStage::Waiting(position) | WaiterStage::MustQueue(position) => {
                 self.queue.remove(position, key);
             }
-            Stage::Reserved { slot, .. } => {
-                *self.slot(slot) = Slot::Free;
+            WaiterStage::Reserved { slot, .. } => {
+                *self.slot(slot) = StartSlot::Free;
                 self.reserved -= 1;
                 self.free_room(waiter.weight, key.and_then(|key| self.queue.find_key(key)));
             }
-            Stage::Detached(_) => {
+            WaiterStage::Detached(_) => {
                 self.detached -= 1;
                 self.reserved -= 1;
                 self.free_room(waiter.weight, key.and_then(|key| self.queue.find_key(key)));
             }
-            Stage::Stopped => {}
+            WaiterStage::Stopped => {}
         }
         self.group_turn &= waiter.caller != Caller::Group;
         self.recheck_end = true;
@@ -1015,17 +1021,17 @@ impl State {
         if let Some(waiter) = self.waiters.get_mut(key) {
             waiter.pass = self.passes.as_mut().and_then(|passes| passes.give());
             if waiter.detached {
-                waiter.stage = Stage::Detached(position);
+                waiter.stage = WaiterStage::Detached(position);
                 self.detached += 1;
                 return;
             }
-            self.starting.push_back(Slot::Reserved(key));
-            let must_queue = matches!(waiter.stage, Stage::MustQueue(_));
-            waiter.stage = Stage::Reserved { slot, position, claimed, must_queue };
+            self.starting.push_back(StartSlot::Reserved(key));
+            let must_queue = matches!(waiter.stage, WaiterStage::MustQueue(_));
+            waiter.stage = WaiterStage::Reserved { slot, position, claimed, must_queue };
         }
     }
 
-    fn slot(&mut self, slot: u64) -> &mut Slot {
+    fn slot(&mut self, slot: u64) -> &mut StartSlot {
         &mut self.starting[(slot - self.first_slot) as usize]
     }
 
@@ -1034,7 +1040,8 @@ impl State {
         let Some(waiter) = self.waiters.get_mut(key) else {
             return;
         };
-        let (Stage::Waiting(position) | Stage::MustQueue(position)) = waiter.stage else {
+        let (WaiterStage::Waiting(position) | WaiterStage::MustQueue(position)) = waiter.stage
+        else {
             return;
         };
         let running = &mut self.running;
@@ -1185,7 +1192,7 @@ impl State {
 
     /// Notes that a child has ended outside of the group's polls. After a stop it frees no room.
     pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, stopped: bool) {
-        if self.notes == EndNotes::Nothing || self.phase >= Phase::Closed {
+        if self.notes == EndNotes::Nothing || self.phase >= GroupPhase::Closed {
             return;
         }
         let frees_room = self.ended.note(outcome)
@@ -1257,7 +1264,7 @@ impl State {
 
     /// Takes out the next queued child, to be dropped after a stop.
     pub(crate) fn pop_dropped(&mut self) -> Option<ChildKey> {
-        self.phase = self.phase.max(Phase::Stopped);
+        self.phase = self.phase.max(GroupPhase::Stopped);
         self.queue.drop_keys();
         loop {
             if let (_, Entry::Child(child), _) = self.queue.pop()? {
@@ -1277,15 +1284,15 @@ impl State {
         }
         let mut waiters = core::mem::take(&mut self.waiters);
         for waiter in waiters.iter_mut() {
-            if let Stage::Reserved { slot, .. } = waiter.stage {
-                *self.slot(slot) = Slot::Free;
+            if let WaiterStage::Reserved { slot, .. } = waiter.stage {
+                *self.slot(slot) = StartSlot::Free;
             }
-            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
+            if let WaiterStage::Reserved { .. } | WaiterStage::Detached(_) = waiter.stage {
                 // The queue knows its key no longer.
                 self.return_room(waiter.weight, None);
                 self.return_pass(waiter.pass.take());
             }
-            (waiter.stage, waiter.inside) = (Stage::Stopped, None);
+            (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
         }
         self.waiters = waiters;
         if let Some(permits) = &mut self.permits {
@@ -1307,9 +1314,9 @@ impl State {
         }
         let Self { waiters, queue, .. } = self;
         for waiter in waiters.iter_mut() {
-            if let Stage::Waiting(position) = waiter.stage {
+            if let WaiterStage::Waiting(position) = waiter.stage {
                 queue.remove(position, waiter.key.as_ref());
-                (waiter.stage, waiter.inside) = (Stage::Stopped, None);
+                (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
                 waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
             }
         }
@@ -1367,7 +1374,7 @@ impl State {
     pub(crate) fn try_close(&mut self, stopped: bool) -> bool {
         let over = self.running() == 0 && self.is_over(stopped);
         if over {
-            self.phase = Phase::Closed;
+            self.phase = GroupPhase::Closed;
             self.finished = !stopped;
         }
         over
@@ -1375,7 +1382,7 @@ impl State {
 
     /// Closes the group whatever runs; it counts as dropped.
     pub(crate) fn close(&mut self) {
-        self.phase = Phase::Closed;
+        self.phase = GroupPhase::Closed;
         // An observer is told that all that run were dropped, also those that have ended.
         let Stats { running, ok, failed, dropped, .. } =
             if self.log.is_none() { self.stats() } else { self.told_stats() };
@@ -1395,15 +1402,15 @@ impl State {
     pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
         self.close();
         for waiter in self.waiters.iter_mut() {
-            if let Stage::Reserved { .. } | Stage::Detached(_) = waiter.stage {
-                (waiter.stage, waiter.inside) = (Stage::Stopped, None);
+            if let WaiterStage::Reserved { .. } | WaiterStage::Detached(_) = waiter.stage {
+                (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
             }
         }
         while let Some((index, key)) = self.pop_ready() {
             keys.push((Dropped::Started(index), key));
         }
         while let Some(slot) = self.starting.pop_front() {
-            if let Slot::Child(child) = slot {
+            if let StartSlot::Child(child) = slot {
                 keys.push((Dropped::Unstarted(child.key, child.options), child.key));
             }
         }
@@ -1491,7 +1498,7 @@ impl State {
     #[inline(never)]
     fn process_entries(&mut self, stopped: bool, effects: &mut Effects) {
         let mut lacks_permit = false;
-        let admits = !stopped && self.phase < Phase::Closed;
+        let admits = !stopped && self.phase < GroupPhase::Closed;
         if admits {
             if self.reserved > 0 {
                 self.revoke();
@@ -1561,9 +1568,9 @@ impl State {
 
     /// Starts the children at the front of `starting`, up to the first reservation.
     fn start_front(&mut self) {
-        while let Some(Slot::Child(_) | Slot::Free) = self.starting.front() {
+        while let Some(StartSlot::Child(_) | StartSlot::Free) = self.starting.front() {
             self.first_slot += 1;
-            if let Some(Slot::Child(child)) = self.starting.pop_front() {
+            if let Some(StartSlot::Child(child)) = self.starting.pop_front() {
                 self.start(child, None);
             }
         }
@@ -1575,17 +1582,18 @@ impl State {
     fn revoke(&mut self) {
         while self.reserved > 0 && self.is_over_limit() {
             let key = match self.starting.back() {
-                Some(Slot::Reserved(key)) => *key,
-                Some(Slot::Free) => {
+                Some(StartSlot::Reserved(key)) => *key,
+                Some(StartSlot::Free) => {
                     self.starting.pop_back();
                     continue;
                 }
-                Some(Slot::Child(_)) | None => return,
+                Some(StartSlot::Child(_)) | None => return,
             };
             let Some(waiter) = self.waiters.get_mut(key) else {
                 return;
             };
-            let Stage::Reserved { position, claimed: false, must_queue, .. } = waiter.stage else {
+            let WaiterStage::Reserved { position, claimed: false, must_queue, .. } = waiter.stage
+            else {
                 return;
             };
             // One that takes no room gives none back.
@@ -1594,9 +1602,9 @@ impl State {
             }
             let mut inside = None;
             if must_queue {
-                waiter.stage = Stage::MustQueue(position);
+                waiter.stage = WaiterStage::MustQueue(position);
             } else {
-                waiter.stage = Stage::Waiting(position);
+                waiter.stage = WaiterStage::Waiting(position);
                 self.group_turn &= waiter.caller != Caller::Group;
                 // Its child is not woken in vain, so it is blocked as before.
                 inside = self.nested.remove_wake(key);
@@ -1629,11 +1637,13 @@ impl State {
         let Self { nested, waiters, .. } = self;
         let oldest = nested.oldest(|key| waiters.get(key).and_then(|waiter| waiter.inside));
         let Some(key) = oldest else { return };
-        if let Some(Stage::Waiting(position)) = self.waiters.get(key).map(|waiter| waiter.stage) {
+        if let Some(WaiterStage::Waiting(position)) =
+            self.waiters.get(key).map(|waiter| waiter.stage)
+        {
             // Its child goes on, so it counts as blocked no longer.
             self.leave_child(key, position);
             if let Some(waiter) = self.waiters.get_mut(key) {
-                waiter.stage = Stage::MustQueue(position);
+                waiter.stage = WaiterStage::MustQueue(position);
             }
             self.tell(key, effects);
         }
@@ -1666,7 +1676,9 @@ impl State {
         let Self { told, waiters, .. } = self;
         for key in told.drain(..) {
             let Some(waiter) = waiters.get_mut(key) else { continue };
-            if let Stage::MustQueue(_) | Stage::Reserved { claimed: false, .. } = waiter.stage {
+            if let WaiterStage::MustQueue(_) | WaiterStage::Reserved { claimed: false, .. } =
+                waiter.stage
+            {
                 waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
             }
         }

@@ -1,7 +1,7 @@
 //! What a group owns beside its children: a deadline, a grace, an observer, gates.
 //!
 //! The lifetime and `Send` are bound in one place for each of the two scopes, [`Within`]. What a
-//! group holds is a type of its [`Scope`], which needs no bound.
+//! group holds is a type of its [`AttachScope`], which needs no bound.
 
 use alloc::boxed::Box;
 use core::future::Future;
@@ -52,7 +52,7 @@ pub trait Attach<C: Kind>: Within<C::Scope> {}
 impl<C: Kind, X: Within<C::Scope>> Attach<C> for X {}
 
 /// The bounds of what a group owns beside its children: a lifetime, and `Send` or not.
-pub trait Scope {
+pub trait AttachScope {
     /// A future without an output.
     type Timer: Future<Output = ()> + Unpin;
     /// Makes the future of a grace.
@@ -85,7 +85,7 @@ pub struct SendScope<'a>(PhantomData<&'a ()>);
 pub struct LocalScope<'a>(PhantomData<&'a ()>);
 
 /// A type that a group of scope `S` can own.
-pub trait Within<S: Scope>: Sized {
+pub trait Within<S: AttachScope>: Sized {
     #[doc(hidden)]
     fn into_timer(self, seal: Seal) -> S::Timer
     where
@@ -147,7 +147,7 @@ impl<'a> AsObserver for Box<dyn Observer + 'a> {
 
 // === impl SendScope ===
 
-impl<'a> Scope for SendScope<'a> {
+impl<'a> AttachScope for SendScope<'a> {
     type Timer = BoxFuture<'a, ()>;
     type GraceFn = Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>;
     type Observer = Box<dyn Observer + Send + 'a>;
@@ -164,7 +164,7 @@ impl<'a, X: Send + 'a> Within<SendScope<'a>> for X {
         Box::pin(WithoutOutput { future: self })
     }
 
-    fn into_grace_fn<F>(self, seal: Seal) -> <SendScope<'a> as Scope>::GraceFn
+    fn into_grace_fn<F>(self, seal: Seal) -> <SendScope<'a> as AttachScope>::GraceFn
     where
         X: FnOnce() -> F,
         F: Future + Within<SendScope<'a>>,
@@ -172,25 +172,25 @@ impl<'a, X: Send + 'a> Within<SendScope<'a>> for X {
         Box::new(move || self().into_timer(seal))
     }
 
-    fn into_observer(self, _: Seal) -> <SendScope<'a> as Scope>::Observer
+    fn into_observer(self, _: Seal) -> <SendScope<'a> as AttachScope>::Observer
     where
         X: Observer,
     {
         Box::new(self)
     }
 
-    fn into_guard(self, _: Seal) -> <SendScope<'a> as Scope>::Guard {
+    fn into_guard(self, _: Seal) -> <SendScope<'a> as AttachScope>::Guard {
         Box::new(self)
     }
 
-    fn into_gate_future(self, seal: Seal) -> <SendScope<'a> as Scope>::GateFuture
+    fn into_gate_future(self, seal: Seal) -> <SendScope<'a> as AttachScope>::GateFuture
     where
         X: Future<Output: Within<SendScope<'a>>>,
     {
         Box::pin(self.map(move |guard| guard.into_guard(seal)))
     }
 
-    fn into_gate_fn<F>(mut self, _: Seal) -> <SendScope<'a> as Scope>::GateFn
+    fn into_gate_fn<F>(mut self, _: Seal) -> <SendScope<'a> as AttachScope>::GateFn
     where
         X: FnMut(&Ask<'_>) -> F,
         F: Future<Output: Within<SendScope<'a>>> + Within<SendScope<'a>>,
@@ -201,7 +201,7 @@ impl<'a, X: Send + 'a> Within<SendScope<'a>> for X {
 
 // === impl LocalScope ===
 
-impl<'a> Scope for LocalScope<'a> {
+impl<'a> AttachScope for LocalScope<'a> {
     type Timer = LocalBoxFuture<'a, ()>;
     type GraceFn = Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>;
     type Observer = Box<dyn Observer + 'a>;
@@ -218,7 +218,7 @@ impl<'a, X: 'a> Within<LocalScope<'a>> for X {
         Box::pin(WithoutOutput { future: self })
     }
 
-    fn into_grace_fn<F>(self, seal: Seal) -> <LocalScope<'a> as Scope>::GraceFn
+    fn into_grace_fn<F>(self, seal: Seal) -> <LocalScope<'a> as AttachScope>::GraceFn
     where
         X: FnOnce() -> F,
         F: Future + Within<LocalScope<'a>>,
@@ -226,25 +226,25 @@ impl<'a, X: 'a> Within<LocalScope<'a>> for X {
         Box::new(move || self().into_timer(seal))
     }
 
-    fn into_observer(self, _: Seal) -> <LocalScope<'a> as Scope>::Observer
+    fn into_observer(self, _: Seal) -> <LocalScope<'a> as AttachScope>::Observer
     where
         X: Observer,
     {
         Box::new(self)
     }
 
-    fn into_guard(self, _: Seal) -> <LocalScope<'a> as Scope>::Guard {
+    fn into_guard(self, _: Seal) -> <LocalScope<'a> as AttachScope>::Guard {
         Box::new(self)
     }
 
-    fn into_gate_future(self, seal: Seal) -> <LocalScope<'a> as Scope>::GateFuture
+    fn into_gate_future(self, seal: Seal) -> <LocalScope<'a> as AttachScope>::GateFuture
     where
         X: Future<Output: Within<LocalScope<'a>>>,
     {
         Box::pin(self.map(move |guard| guard.into_guard(seal)))
     }
 
-    fn into_gate_fn<F>(mut self, _: Seal) -> <LocalScope<'a> as Scope>::GateFn
+    fn into_gate_fn<F>(mut self, _: Seal) -> <LocalScope<'a> as AttachScope>::GateFn
     where
         X: FnMut(&Ask<'_>) -> F,
         F: Future<Output: Within<LocalScope<'a>>> + Within<LocalScope<'a>>,

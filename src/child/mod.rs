@@ -14,7 +14,7 @@ use core::task::{Context, Poll};
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use pin_project_lite::pin_project;
 
-use self::attach::{LocalScope, Scope, SendScope};
+use self::attach::{AttachScope, LocalScope, SendScope};
 use self::join::JoinLink;
 use self::set::ChildSet;
 use self::task::{Options, Task};
@@ -69,7 +69,7 @@ pub(crate) use sealed::{Seal, Sealed};
 pub trait Kind: Sealed + Sized {
     /// What a group may own beside its children.
     #[doc(hidden)]
-    type Scope: Scope;
+    type Scope: AttachScope;
     /// The container of the children.
     #[doc(hidden)]
     type Set: ChildSet<Self>;

@@ -22,7 +22,7 @@ pin_project! {
         group: Group<Plain<Fut>, P, O>,
         // The inputs, and what makes futures of them.
         #[pin]
-        source: Source<N, F>,
+        source: MapSource<N, F>,
         step: fn(Pin<&mut MapDriver<N, F, Fut, P, O>>, &mut Context<'_>) -> Poll<O>,
     }
 
@@ -39,7 +39,7 @@ pin_project! {
 
 pin_project! {
     /// Both are gone once there are no more inputs.
-    struct Source<N, F> {
+    struct MapSource<N, F> {
         #[pin]
         inputs: Option<N>,
         f: Option<F>,
@@ -57,7 +57,7 @@ where
     pub(super) fn new(limit: usize, inputs: N, f: F, policy: P) -> Self {
         assert!(limit > 0, "the limit must be at least 1; `usize::MAX` is as good as none");
         let group = Group::left_at_stop(limit, policy);
-        let source = Source { inputs: Some(inputs), f: Some(f) };
+        let source = MapSource { inputs: Some(inputs), f: Some(f) };
         Self { group, source, step: Self::step }
     }
 
@@ -82,7 +82,7 @@ where
 /// the group is to be dropped.
 fn run<N, F, Fut, P, O, T, E>(
     group: &mut Group<Plain<Fut>, P, O>,
-    mut source: Pin<&mut Source<N, F>>,
+    mut source: Pin<&mut MapSource<N, F>>,
     budget: &mut Budget,
 ) -> bool
 where
@@ -117,7 +117,7 @@ where
 #[inline]
 fn fill<N, F, Fut, P, O, T, E>(
     group: &mut Group<Plain<Fut>, P, O>,
-    mut source: Pin<&mut Source<N, F>>,
+    mut source: Pin<&mut MapSource<N, F>>,
     asks: &mut usize,
 ) -> bool
 where
@@ -164,7 +164,7 @@ impl<N, F, Fut, P, O> MapDriver<N, F, Fut, P, O> {
     }
 }
 
-impl<N, F> Source<N, F> {
+impl<N, F> MapSource<N, F> {
     /// Drops the inputs, then the function, even if the first drop panics.
     fn end(self: Pin<&mut Self>, panics: &mut FirstPanic) {
         let mut this = self.project();

@@ -12,7 +12,7 @@ use core::task::Poll;
 use super::Base;
 use super::hooks::Timer;
 use crate::child::ask::Ask;
-use crate::child::attach::Scope;
+use crate::child::attach::AttachScope;
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::util::panic::catch;
@@ -21,7 +21,7 @@ use crate::util::slab::Slab;
 /// How many children may pass the gates before the children are polled.
 const ASKS: usize = 4096;
 
-pub(super) struct Gates<S: Scope> {
+pub(super) struct Gates<S: AttachScope> {
     /// In the order in which they are asked.
     gates: Vec<S::GateFn>,
     /// The future of the gate that is being asked.
@@ -32,7 +32,7 @@ pub(super) struct Gates<S: Scope> {
     guards: Slab<Vec<S::Guard>>,
 }
 
-impl<S: Scope> Gates<S> {
+impl<S: AttachScope> Gates<S> {
     pub(super) fn new() -> Self {
         Self { gates: Vec::new(), pending: None, gathered: Vec::new(), guards: Slab::new() }
     }

@@ -20,7 +20,7 @@ use super::Base;
 use super::gates::Gates;
 use super::observer::{CountPolls, SurroundPolls};
 use crate::child::Kind;
-use crate::child::attach::Scope;
+use crate::child::attach::AttachScope;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::observe::{Event, Outcome};
@@ -31,9 +31,9 @@ use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::waker_ref;
 use crate::util::wake_flag::WakeFlag;
 
-type TimerOf<C> = <<C as Kind>::Scope as Scope>::Timer;
-type GraceFnOf<C> = <<C as Kind>::Scope as Scope>::GraceFn;
-type ObserverOf<C> = <<C as Kind>::Scope as Scope>::Observer;
+type TimerOf<C> = <<C as Kind>::Scope as AttachScope>::Timer;
+type GraceFnOf<C> = <<C as Kind>::Scope as AttachScope>::GraceFn;
+type ObserverOf<C> = <<C as Kind>::Scope as AttachScope>::Observer;
 
 pub(crate) struct Hooks<C: Kind> {
     pub(super) calls: HookCalls<C>,
@@ -70,7 +70,7 @@ type AroundPoll<C> =
     fn(&Hooks<C>, usize, &mut Context<'_>, &mut dyn FnMut(&mut Context<'_>) -> bool) -> bool;
 
 /// How long children may run on after a stop.
-enum Grace<S: Scope> {
+enum Grace<S: AttachScope> {
     /// Without a bound.
     Endless,
     /// The group has not stopped, or no child has run since.

@@ -2,12 +2,12 @@
 //!
 //! # Phases
 //!
-//! A group is [`Open`](Phase::Open) while its token is not cancelled; then it admits. Once the
+//! A group is [`Open`](GroupPhase::Open) while its token is not cancelled; then it admits. Once the
 //! token is cancelled, whatever cancelled it, the group has *stopped*: it admits no more, and
 //! polls on the children that run. Its queue is dropped by the next poll at the latest; then it is
-//! [`Stopped`](Phase::Stopped). It is [`Closed`](Phase::Closed) when no child is left in the set,
-//! in the queue or on its way, and [`Ended`](Phase::Ended) once it has given its output or resumed
-//! its panic; after that it stays pending.
+//! [`Stopped`](GroupPhase::Stopped). It is [`Closed`](GroupPhase::Closed) when no child is left in
+//! the set, in the queue or on its way, and [`Ended`](GroupPhase::Ended) once it has given its
+//! output or resumed its panic; after that it stays pending.
 //!
 //! # Order at a child's end
 //!
@@ -23,7 +23,7 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 
 use super::{Base, Group, OnStop};
-use crate::admission::{Admission, Phase, Shared};
+use crate::admission::{Admission, GroupPhase, Shared};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Children, Kind};
 use crate::observe::Outcome;
@@ -57,7 +57,7 @@ pub(crate) enum Extent {
 
 /// Whose code runs at the moment; a panic is its.
 #[derive(Clone, Copy)]
-enum Stage {
+enum UserCode {
     Group,
     /// The poll or the destructor of the set's current child.
     Child,
@@ -67,7 +67,7 @@ enum Stage {
 
 /// How far a round has come, kept outside of what a panic unwinds.
 struct Turn<R> {
-    stage: Stage,
+    stage: UserCode,
     /// The children that are being polled.
     batch: Batch,
     /// What the current child has returned, while its destructor runs.
@@ -130,7 +130,7 @@ where
         Extent::Newcomer => drive_newcomer::<C, P, O, FETCHED>,
     };
     loop {
-        let (stage, batch) = (Stage::Group, Batch::default());
+        let (stage, batch) = (UserCode::Group, Batch::default());
         let mut turn = Turn { stage, batch, returned: None, stop: None };
         // One guard for all the children of the poll; the stage tells whose panic it was.
         match catch(|| drive(group, budget, &mut turn)) {
@@ -163,7 +163,7 @@ where
         if !group.base.set.blocks().is_in_round() && !group.base.start_round() {
             // The notification may have been a cancel's: then the queue is dropped, and wakes
             // what it may.
-            if group.is_stopped() && group.base.admission.phase() == Phase::Open {
+            if group.is_stopped() && group.base.admission.phase() == GroupPhase::Open {
                 continue;
             }
             if group.base.poll_deadline_after_round() {
@@ -277,7 +277,7 @@ where
         let hooks = hooks.as_deref().filter(|_| !PLAIN);
         let observed = hooks.as_ref().is_some_and(|hooks| hooks.is_observed());
         let Turn { stage, batch, returned, stop } = &mut *turn;
-        *stage = Stage::Child;
+        *stage = UserCode::Child;
         let over = set.blocks().poll_round(
             part,
             batch,
@@ -316,7 +316,7 @@ where
                 finish::<C, P, FETCHED>(admission, policy, (stage, stop), index, result)
             },
         );
-        turn.stage = Stage::Group;
+        turn.stage = UserCode::Group;
         if turn.stop.is_some() && group.base.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain
         {
             return true;
@@ -340,7 +340,7 @@ where
 fn finish<C, P, const FETCHED: bool>(
     admission: &mut Admission<C>,
     policy: &mut Option<P>,
-    (stage, stop): (&mut Stage, &mut Option<(Reason, usize, Outcome)>),
+    (stage, stop): (&mut UserCode, &mut Option<(Reason, usize, Outcome)>),
     index: usize,
     result: Result<C::Ok, C::Err>,
 ) -> bool
@@ -349,7 +349,7 @@ where
     P: Policy<C::Ok, C::Err>,
 {
     let outcome = Outcome::of(&result);
-    *stage = Stage::Policy(outcome);
+    *stage = UserCode::Policy(outcome);
     let record = admission.record_of(index);
     let child = ChildInfo::with_record(index, record.as_ref());
     // The value of a daemon is no result.
@@ -367,7 +367,7 @@ where
         *stop = Some((reason, index, outcome));
         return false;
     }
-    *stage = Stage::Child;
+    *stage = UserCode::Child;
     if FETCHED && is_result {
         admission.finish_unfetched(index, outcome);
     } else {
@@ -391,7 +391,7 @@ where
     let Group { base, policy, .. } = &mut *group;
     let Base { set, admission, .. } = base;
     let Turn { stage, batch, returned, stop } = &mut *turn;
-    *stage = Stage::Child;
+    *stage = UserCode::Child;
     let mut progress = false;
     set.blocks().poll_lone(
         part,
@@ -406,7 +406,7 @@ where
             }
         },
     );
-    turn.stage = Stage::Group;
+    turn.stage = UserCode::Group;
     if turn.stop.is_some() {
         group.base.apply_stop::<FETCHED>(&mut turn.stop);
     }
@@ -436,10 +436,10 @@ fn recover<C: Kind, P, O, R>(
     payload: Payload,
 ) {
     let told = match turn.stage {
-        Stage::Child => None,
-        Stage::Policy(outcome) => Some(outcome),
+        UserCode::Child => None,
+        UserCode::Policy(outcome) => Some(outcome),
         // No user code has panicked: the group is broken, and says so.
-        Stage::Group => resume(payload),
+        UserCode::Group => resume(payload),
     };
     let blocks = group.base.set.blocks();
     let (key, index) = blocks.interrupted(&turn.batch);
@@ -764,7 +764,7 @@ impl<C: Kind> Base<C> {
 
     /// Drops what is queued after a stop, unless that has been done.
     pub(super) fn drop_queued(&mut self) {
-        if self.admission.phase() != Phase::Stopped {
+        if self.admission.phase() != GroupPhase::Stopped {
             self.drop_waiting();
         }
     }
@@ -878,7 +878,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 impl<C: Kind> Base<C> {
     /// Returns `true` if the group has given its output or its panic, or is gone.
     pub(crate) fn is_resolved(&self) -> bool {
-        self.admission.phase() >= Phase::Closed
+        self.admission.phase() >= GroupPhase::Closed
     }
 
     /// Returns what has ended the group.

@@ -66,12 +66,12 @@ impl BlockList {
 /// A queue of blocks that may contain a block many times. Equal neighbours are stored as one run.
 #[derive(Default)]
 pub(super) struct RunQueue {
-    earlier: VecDeque<Run>,
-    last: Run,
+    earlier: VecDeque<BlockRun>,
+    last: BlockRun,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Run {
+struct BlockRun {
     block: u32,
     count: u32,
 }
@@ -107,7 +107,7 @@ impl RunQueue {
         if self.last.count != 0 {
             self.earlier.push_back(self.last);
         }
-        self.last = Run { block, count: 0 };
+        self.last = BlockRun { block, count: 0 };
     }
 
     /// Returns the block of the first run and the run's length, or `None` if the queue is empty.

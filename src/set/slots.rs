@@ -15,13 +15,13 @@ const SMALL: usize = 512;
 
 /// How many slots take this many bytes: `0` if one takes more.
 pub(super) const fn slots_in<C>(bytes: usize) -> usize {
-    bytes / size_of::<Slot<C>>()
+    bytes / size_of::<ChildSlot<C>>()
 }
 
 pin_project! {
     /// Storage for one child after another.
     #[project = SlotMut]
-    pub(super) struct Slot<C> {
+    pub(super) struct ChildSlot<C> {
         #[pin]
         pub(super) child: Option<C>,
         // The child's number in the order of admission.
@@ -42,11 +42,11 @@ pin_project! {
     }
 }
 
-type Eight<C> = Pair<Pair<Pair<Slot<C>>>>;
+type Eight<C> = Pair<Pair<Pair<ChildSlot<C>>>>;
 
 /// Slots that were allocated together.
 enum Chunk<C> {
-    One(Pin<Box<Slot<C>>>),
+    One(Pin<Box<ChildSlot<C>>>),
     Eight(Pin<Box<Eight<C>>>),
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Slots<C> {
     others: Box<[Option<Chunk<C>>]>,
 }
 
-impl<C> Slot<C> {
+impl<C> ChildSlot<C> {
     const fn new() -> Self {
         Self { child: None, index: 0, waker: None }
     }
@@ -73,11 +73,11 @@ impl<C> Chunk<C> {
     }
 
     fn one() -> Self {
-        Self::One(Box::pin(Slot::new()))
+        Self::One(Box::pin(ChildSlot::new()))
     }
 
     fn eight() -> Self {
-        Self::Eight(Box::pin(Pair::new(|| Pair::new(|| Pair::new(Slot::new)))))
+        Self::Eight(Box::pin(Pair::new(|| Pair::new(|| Pair::new(ChildSlot::new)))))
     }
 
     /// Returns the slot of that number in the block, of which only the last three bits count.

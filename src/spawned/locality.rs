@@ -9,12 +9,12 @@ use core::ops::Deref;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 
 use super::spawner::{SpawnReport, Unstarted};
-use crate::child::attach::{LocalScope, Scope, SendScope};
+use crate::child::attach::{AttachScope, LocalScope, SendScope};
 
 /// Where children run. It has no lifetime, so that a spawned task can contain the group.
 pub trait Locality: Sized + 'static {
     /// What a group owns beside its children.
-    type Scope: Scope;
+    type Scope: AttachScope;
     /// A future for the executor.
     type Future;
     /// What the spawner has returned for it.

@@ -45,7 +45,7 @@ use crate::util::sync::Arc;
 /// }
 /// ```
 pub struct Spawned<T, E, L: Locality = AnyThread> {
-    stage: Stage<T, E, L>,
+    stage: SpawnStage<T, E, L>,
 }
 
 /// Children of any type, `Send` or not, each a task of an executor that runs on the thread of the
@@ -62,7 +62,7 @@ pub struct Spawned<T, E, L: Locality = AnyThread> {
 /// ```
 pub type SpawnedLocal<T, E> = Spawned<T, E, OneThread>;
 
-enum Stage<T, E, L: Locality> {
+enum SpawnStage<T, E, L: Locality> {
     /// It waits to be admitted.
     Unstarted(Pin<Box<L::Unstarted<T, E>>>),
     /// Its future was handed to the executor.
@@ -81,7 +81,7 @@ enum Stage<T, E, L: Locality> {
 impl<T, E, L: Locality> Spawned<T, E, L> {
     /// Returns `true` if it has ended on its executor.
     fn is_complete(&self) -> bool {
-        matches!(&self.stage, Stage::Started(cell) if cell.is_complete())
+        matches!(&self.stage, SpawnStage::Started(cell) if cell.is_complete())
     }
 
     /// Takes the future out, once the child is admitted, or returns `None` if that has been done.
@@ -91,15 +91,15 @@ impl<T, E, L: Locality> Spawned<T, E, L> {
         index: usize,
         name: Option<&Arc<str>>,
     ) -> Option<Spawn<L>> {
-        let future = match core::mem::replace(&mut self.stage, Stage::Starting) {
-            Stage::Unstarted(future) => future,
+        let future = match core::mem::replace(&mut self.stage, SpawnStage::Starting) {
+            SpawnStage::Unstarted(future) => future,
             stage => {
                 self.stage = stage;
                 return None;
             }
         };
         let (spawn, cell) = future.start(spawner, index, name);
-        self.stage = Stage::Started(cell);
+        self.stage = SpawnStage::Started(cell);
         Some(spawn)
     }
 }
@@ -115,14 +115,14 @@ impl<T, E, L: Locality> Children for Spawned<T, E, L> {
     type Err = E;
 
     fn poll_child(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let Stage::Started(cell) = &self.stage else {
+        let SpawnStage::Started(cell) = &self.stage else {
             return Poll::Pending;
         };
         debug_assert!(cell.is_complete(), "a child is polled that has not reported");
         match cell.take_completion() {
             None => Poll::Pending,
             Some(Completion::Finished(result)) => {
-                self.stage = Stage::Ended(cell.take_kept());
+                self.stage = SpawnStage::Ended(cell.take_kept());
                 Poll::Ready(result)
             }
             Some(Completion::Panicked(payload)) => resume(payload),
@@ -142,7 +142,7 @@ where
 {
     fn into_child(self, _: Seal) -> Spawned<T, E> {
         let future: Pin<Box<_>> = Box::pin(SpawnedFuture::new(self));
-        Spawned { stage: Stage::Unstarted(future as _) }
+        Spawned { stage: SpawnStage::Unstarted(future as _) }
     }
 }
 
@@ -155,7 +155,7 @@ where
 {
     fn into_child(self, _: Seal) -> SpawnedLocal<T, E> {
         let future: Pin<Box<_>> = Box::pin(SpawnedFuture::new(self));
-        Spawned { stage: Stage::Unstarted(future as _) }
+        Spawned { stage: SpawnStage::Unstarted(future as _) }
     }
 }
 
@@ -164,7 +164,7 @@ impl<T, E, L: Locality> Unpin for Spawned<T, E, L> {}
 
 impl<T, E, L: Locality> Drop for Spawned<T, E, L> {
     fn drop(&mut self) {
-        if let Stage::Started(cell) = &self.stage {
+        if let SpawnStage::Started(cell) = &self.stage {
             cell.abandon();
         }
     }

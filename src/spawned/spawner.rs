@@ -12,7 +12,7 @@ use super::completions::{Completions, Reporter};
 use super::future::{Assignment, SpawnedFuture};
 use super::locality::{AnyThread, Locality, OneThread};
 use super::task_cell::TaskCell;
-use super::{Spawned, Stage};
+use super::{SpawnStage, Spawned};
 use crate::child::set::SpawnChild;
 use crate::observe::{Outcome, PollObserver, both};
 use crate::util::nesting;
@@ -220,12 +220,12 @@ impl<L: Locality, T, E> SpawnChild<Spawned<T, E, L>> for Spawner<L> {
     }
 
     fn wrap(&self) -> Option<Spawned<T, E, L>> {
-        Some(Spawned { stage: Stage::Spawner(self.clone()) })
+        Some(Spawned { stage: SpawnStage::Spawner(self.clone()) })
     }
 
     fn unwrap(wrapped: &Spawned<T, E, L>) -> Option<&Self> {
         match &wrapped.stage {
-            Stage::Spawner(spawner) => Some(spawner),
+            SpawnStage::Spawner(spawner) => Some(spawner),
             _ => None,
         }
     }

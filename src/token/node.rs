@@ -58,11 +58,11 @@ pub(super) struct Node {
     /// Its key in the parent's `children`. It is guarded by the parent's lock, which
     /// synchronizes; hence always `Relaxed`.
     key: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<NodeState>,
 }
 
 #[derive(Default)]
-struct State {
+struct NodeState {
     reason: Option<Reason>,
     parent: Option<Arc<Node>>,
     children: Slab<Weak<Node>>,

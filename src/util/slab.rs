@@ -3,33 +3,33 @@
 use alloc::vec::{self, Vec};
 use core::{iter, mem};
 
-/// A chunk with a capacity of more entries than this gives its memory back when it is empty.
+/// A page with a capacity of more entries than this gives its memory back when it is empty.
 const RETAINED_ENTRIES: usize = 32;
 
-/// The most entries of a chunk.
-const CHUNK: usize = 512;
+/// The most entries of a page.
+const PAGE: usize = 512;
 
-/// The end of a list of free entries, or of chunks.
+/// The end of a list of free entries, or of pages.
 const NONE: usize = usize::MAX;
 
-/// Values in chunks, which have lists of their free entries, and are in one of those with room.
+/// Values in pages, which have lists of their free entries, and are in one of those with room.
 ///
-/// Inserting and removing take constant time. A chunk that becomes empty gives its memory back if
+/// Inserting and removing take constant time. A page that becomes empty gives its memory back if
 /// it is large, so that many values that are long gone cost little, whichever are left. It keeps a
 /// small one, so that a value that is inserted and removed again and again allocates once.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     /// Apart from the others, so that a small slab allocates no list of them.
-    first: Chunk<T>,
-    others: Vec<Chunk<T>>,
-    /// The chunk that takes the next value; each chunk with room links to another one.
+    first: Page<T>,
+    others: Vec<Page<T>>,
+    /// The page that takes the next value; each page with room links to another one.
     open: usize,
     len: usize,
 }
 
 #[derive(Debug)]
-struct Chunk<T> {
-    entries: Vec<Entry<T>>,
+struct Page<T> {
+    entries: Vec<PageEntry<T>>,
     /// The entry that was freed last; each free entry links to the one that was freed before it.
     free: usize,
     len: usize,
@@ -37,12 +37,12 @@ struct Chunk<T> {
 }
 
 #[derive(Debug)]
-enum Entry<T> {
+enum PageEntry<T> {
     Full(T),
     Free(usize),
 }
 
-impl<T> Chunk<T> {
+impl<T> Page<T> {
     const fn new() -> Self {
         Self { entries: Vec::new(), free: NONE, len: 0, next_open: NONE }
     }
@@ -54,13 +54,13 @@ impl<T> Chunk<T> {
     fn insert(&mut self, value: T) {
         let key = self.next_key();
         match self.entries.get_mut(key) {
-            None => self.entries.push(Entry::Full(value)),
+            None => self.entries.push(PageEntry::Full(value)),
             Some(entry) => {
-                if let Entry::Free(before) = entry {
+                if let PageEntry::Free(before) = entry {
                     self.free = *before;
                 }
                 // It was free, so nothing is dropped here.
-                *entry = Entry::Full(value);
+                *entry = PageEntry::Full(value);
             }
         }
         self.len += 1;
@@ -68,10 +68,10 @@ impl<T> Chunk<T> {
 
     fn remove(&mut self, key: usize) -> Option<T> {
         let entry = self.entries.get_mut(key)?;
-        if matches!(entry, Entry::Free(_)) {
+        if matches!(entry, PageEntry::Free(_)) {
             return None;
         }
-        let Entry::Full(value) = mem::replace(entry, Entry::Free(self.free)) else {
+        let PageEntry::Full(value) = mem::replace(entry, PageEntry::Free(self.free)) else {
             return None;
         };
         self.free = key;
@@ -86,7 +86,7 @@ impl<T> Chunk<T> {
 
 impl<T> Slab<T> {
     pub(crate) const fn new() -> Self {
-        Self { first: Chunk::new(), others: Vec::new(), open: 0, len: 0 }
+        Self { first: Page::new(), others: Vec::new(), open: 0, len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -98,29 +98,29 @@ impl<T> Slab<T> {
     }
 
     #[inline]
-    fn chunk(&self, at: usize) -> Option<&Chunk<T>> {
+    fn page(&self, at: usize) -> Option<&Page<T>> {
         if at == 0 { Some(&self.first) } else { self.others.get(at - 1) }
     }
 
     #[inline]
-    fn chunk_mut(&mut self, at: usize) -> Option<&mut Chunk<T>> {
+    fn page_mut(&mut self, at: usize) -> Option<&mut Page<T>> {
         if at == 0 { Some(&mut self.first) } else { self.others.get_mut(at - 1) }
     }
 
     /// Returns the key that the next insertion will return.
     pub(crate) fn next_key(&self) -> usize {
-        self.open * CHUNK + self.chunk(self.open).map_or(0, Chunk::next_key)
+        self.open * PAGE + self.page(self.open).map_or(0, Page::next_key)
     }
 
     pub(crate) fn insert(&mut self, value: T) -> usize {
         let (key, open) = (self.next_key(), self.open);
         if open > self.others.len() {
-            self.others.push(Chunk::new());
+            self.others.push(Page::new());
         }
-        if let Some(chunk) = self.chunk_mut(open) {
-            chunk.insert(value);
-            if chunk.len == CHUNK {
-                let next = mem::replace(&mut chunk.next_open, NONE);
+        if let Some(page) = self.page_mut(open) {
+            page.insert(value);
+            if page.len == PAGE {
+                let next = mem::replace(&mut page.next_open, NONE);
                 self.open = if next == NONE { self.others.len() + 1 } else { next };
             }
         }
@@ -129,25 +129,25 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn get(&self, key: usize) -> Option<&T> {
-        match self.chunk(key / CHUNK)?.entries.get(key % CHUNK) {
-            Some(Entry::Full(value)) => Some(value),
+        match self.page(key / PAGE)?.entries.get(key % PAGE) {
+            Some(PageEntry::Full(value)) => Some(value),
             _ => None,
         }
     }
 
     pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
-        match self.chunk_mut(key / CHUNK)?.entries.get_mut(key % CHUNK) {
-            Some(Entry::Full(value)) => Some(value),
+        match self.page_mut(key / PAGE)?.entries.get_mut(key % PAGE) {
+            Some(PageEntry::Full(value)) => Some(value),
             _ => None,
         }
     }
 
     pub(crate) fn remove(&mut self, key: usize) -> Option<T> {
-        let (at, open) = (key / CHUNK, self.open);
-        let chunk = self.chunk_mut(at)?;
-        let value = chunk.remove(key % CHUNK)?;
-        if chunk.len == CHUNK - 1 {
-            chunk.next_open = open;
+        let (at, open) = (key / PAGE, self.open);
+        let page = self.page_mut(at)?;
+        let value = page.remove(key % PAGE)?;
+        if page.len == PAGE - 1 {
+            page.next_open = open;
             self.open = at;
         }
         self.len -= 1;
@@ -160,22 +160,22 @@ impl<T> Slab<T> {
     /// Returns a key above those of all values.
     pub(crate) fn end(&self) -> usize {
         let last = self.others.last().unwrap_or(&self.first);
-        self.others.len() * CHUNK + last.entries.len()
+        self.others.len() * PAGE + last.entries.len()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        let chunks = iter::once(&self.first).chain(&self.others);
-        chunks.flat_map(|chunk| &chunk.entries).filter_map(|entry| match entry {
-            Entry::Full(value) => Some(value),
-            Entry::Free(_) => None,
+        let pages = iter::once(&self.first).chain(&self.others);
+        pages.flat_map(|page| &page.entries).filter_map(|entry| match entry {
+            PageEntry::Full(value) => Some(value),
+            PageEntry::Free(_) => None,
         })
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let chunks = iter::once(&mut self.first).chain(&mut self.others);
-        chunks.flat_map(|chunk| &mut chunk.entries).filter_map(|entry| match entry {
-            Entry::Full(value) => Some(value),
-            Entry::Free(_) => None,
+        let pages = iter::once(&mut self.first).chain(&mut self.others);
+        pages.flat_map(|page| &mut page.entries).filter_map(|entry| match entry {
+            PageEntry::Full(value) => Some(value),
+            PageEntry::Free(_) => None,
         })
     }
 }
@@ -208,8 +208,8 @@ impl<T> IntoIterator for Slab<T> {
 /// The values of a slab, in the order of their keys.
 #[derive(Debug)]
 pub(crate) struct IntoIter<T> {
-    entries: vec::IntoIter<Entry<T>>,
-    others: vec::IntoIter<Chunk<T>>,
+    entries: vec::IntoIter<PageEntry<T>>,
+    others: vec::IntoIter<Page<T>>,
 }
 
 impl<T> Iterator for IntoIter<T> {
@@ -218,8 +218,8 @@ impl<T> Iterator for IntoIter<T> {
     fn next(&mut self) -> Option<T> {
         loop {
             match self.entries.next() {
-                Some(Entry::Full(value)) => return Some(value),
-                Some(Entry::Free(_)) => {}
+                Some(PageEntry::Full(value)) => return Some(value),
+                Some(PageEntry::Free(_)) => {}
                 None => self.entries = self.others.next()?.entries.into_iter(),
             }
         }
@@ -270,25 +270,25 @@ mod tests {
     }
     #[test]
     fn what_is_left_of_many_values_keeps_its_chunk_alone() {
-        for left in [0, CHUNK - 1, CHUNK, 5 * CHUNK, 9 * CHUNK + 3] {
-            let mut slab: Slab<usize> = (0..10 * CHUNK).collect();
-            for n in (0..10 * CHUNK).filter(|n| *n != left) {
+        for left in [0, PAGE - 1, PAGE, 5 * PAGE, 9 * PAGE + 3] {
+            let mut slab: Slab<usize> = (0..10 * PAGE).collect();
+            for n in (0..10 * PAGE).filter(|n| *n != left) {
                 assert_eq!(slab.remove(n), Some(n));
             }
             assert_eq!((slab.len(), slab.get(left)), (1, Some(&left)));
             let kept: usize = iter::once(&slab.first)
                 .chain(&slab.others)
-                .map(|chunk| chunk.entries.capacity())
+                .map(|page| page.entries.capacity())
                 .sum();
-            assert!(kept <= CHUNK, "{kept} entries");
+            assert!(kept <= PAGE, "{kept} entries");
             // All room is found again, each once.
-            let mut keys: Vec<usize> = (1..10 * CHUNK).map(|n| slab.insert(n)).collect();
+            let mut keys: Vec<usize> = (1..10 * PAGE).map(|n| slab.insert(n)).collect();
             keys.push(left);
             keys.sort_unstable();
-            assert!(keys.into_iter().eq(0..10 * CHUNK));
-            assert_eq!(slab.next_key(), 10 * CHUNK);
-            assert_eq!(slab.iter_mut().count(), 10 * CHUNK);
-            assert_eq!(slab.into_iter().count(), 10 * CHUNK);
+            assert!(keys.into_iter().eq(0..10 * PAGE));
+            assert_eq!(slab.next_key(), 10 * PAGE);
+            assert_eq!(slab.iter_mut().count(), 10 * PAGE);
+            assert_eq!(slab.into_iter().count(), 10 * PAGE);
         }
     }
 }

@@ -97,7 +97,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use self::queue::{QueuedChild, Request};
-use self::state::{Acquire, Caller, Effects, Phase, Poller, State};
+use self::state::{Acquire, Caller, Effects, GroupPhase, State, WaiterPoll};
 use crate::child::join::{AbortChild, JoinId, Lost};
 use crate::joinable::{self, Does, Joined};
 use crate::observe::Outcome;
@@ -316,9 +316,9 @@ impl Group {
         run(|cx| {
             let task = cx.waker();
             let clone = Some(task.clone());
-            let mut poller = Poller { caller: Caller::Handle, task, clone, group: 0 };
+            let mut poller = WaiterPoll { caller: Caller::Handle, task, clone, group: 0 };
             let answer = group.with(Caller::Handle, |state, effects| {
-                if state.phase() >= Phase::Closed
+                if state.phase() >= GroupPhase::Closed
                     || group.token.is_cancelled()
                     || (key.is_none() && state.refusal(false).is_some())
                 {
@@ -355,8 +355,12 @@ impl Group {
     /// Polls a `go` once, which has to wait, and drops it.
     fn leave_go(&self) {
         let waker = Waker::noop();
-        let mut poller =
-            Poller { caller: Caller::Handle, task: waker, clone: Some(waker.clone()), group: 0 };
+        let mut poller = WaiterPoll {
+            caller: Caller::Handle,
+            task: waker,
+            clone: Some(waker.clone()),
+            group: 0,
+        };
         let key = self.with(Caller::Handle, |state, _| {
             assert!(!state.try_take_room(Request::PLAIN));
             state.wait(Request::PLAIN, &mut poller)

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Phase, Running, Slot, Stage, State, name};
+use super::{GroupPhase, Running, StartSlot, State, WaiterStage, name};
 use crate::admission::inspector::Probed;
 use crate::admission::queue::{Entry, Obstacle, Position, QueuedChild};
 use crate::snapshot::{self, ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
@@ -13,14 +13,14 @@ impl State {
     pub(crate) fn inspect(&self, stopped: bool, known: &[(usize, ChildState)]) -> Snapshot {
         let mut snapshot = Snapshot::new(self.stats());
         snapshot.phase = match self.phase {
-            Phase::Closed | Phase::Ended => snapshot::Phase::Ended,
+            GroupPhase::Closed | GroupPhase::Ended => snapshot::Phase::Ended,
             _ if stopped => snapshot::Phase::Stopped,
             _ if self.closing => snapshot::Phase::Closing,
             _ => snapshot::Phase::Open,
         };
         snapshot.room = usize::try_from(self.taken()).unwrap_or(usize::MAX);
         snapshot.holds = self.holds;
-        if self.phase < Phase::Closed {
+        if self.phase < GroupPhase::Closed {
             self.inspect_running(known, &mut snapshot);
             self.inspect_starting(&mut snapshot);
             if !stopped {
@@ -80,9 +80,9 @@ impl State {
     fn inspect_starting(&self, snapshot: &mut Snapshot) {
         let left = LISTED - snapshot.children.len().min(LISTED);
         let starting = self.starting.iter().filter_map(|slot| match slot {
-            Slot::Child(child) => Some(of_queued(child, ChildState::Blocked)),
-            Slot::Reserved(key) => Some(self.inspect_waiter(*key, ChildState::Granted)),
-            Slot::Free => None,
+            StartSlot::Child(child) => Some(of_queued(child, ChildState::Blocked)),
+            StartSlot::Reserved(key) => Some(self.inspect_waiter(*key, ChildState::Granted)),
+            StartSlot::Free => None,
         });
         let before = snapshot.children.len();
         snapshot.children.extend(starting.take(left));
@@ -99,10 +99,10 @@ impl State {
         if let Some(waiter) = self.waiters.get(key) {
             child.weight = waiter.weight;
             (child.key, child.name) = (waiter.key.clone(), waiter.name.clone());
-            let (Stage::Waiting(position)
-            | Stage::MustQueue(position)
-            | Stage::Reserved { position, .. }
-            | Stage::Detached(position)) = waiter.stage
+            let (WaiterStage::Waiting(position)
+            | WaiterStage::MustQueue(position)
+            | WaiterStage::Reserved { position, .. }
+            | WaiterStage::Detached(position)) = waiter.stage
             else {
                 return child;
             };
@@ -133,7 +133,7 @@ impl State {
                     let waiter = self.waiters.get(*key);
                     let state = match waiter.map(|waiter| waiter.stage) {
                         // It may put its child into the queue, and has been told.
-                        Some(Stage::MustQueue(_)) => ChildState::Granted,
+                        Some(WaiterStage::MustQueue(_)) => ChildState::Granted,
                         _ => {
                             let inside = waiter.and_then(|waiter| waiter.inside);
                             ChildState::Offered { behind, waits_for, inside }

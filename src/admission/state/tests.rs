@@ -44,8 +44,8 @@ fn poll(state: &mut State, key: WaiterKey) -> Acquire {
     state.poll_waiter(key, &mut poller())
 }
 
-fn poller() -> Poller<'static> {
-    Poller { caller: Caller::Group, task: Waker::noop(), clone: None, group: 0 }
+fn poller() -> WaiterPoll<'static> {
+    WaiterPoll { caller: Caller::Group, task: Waker::noop(), clone: None, group: 0 }
 }
 
 fn process(state: &mut State) {
@@ -69,16 +69,17 @@ fn started(state: &mut State) -> Vec<ChildKey> {
 
 /// Checks the invariants in the head of the module; the queue has just been processed.
 pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
-    let admits = !stopped && state.phase < Phase::Closed;
+    let admits = !stopped && state.phase < GroupPhase::Closed;
     let head = state.queue.first().map(|(_, entry)| entry.weight());
     let fits = admits && head.is_some_and(|weight| state.fits(weight));
     let lacks = state.lacks_permit() || state.asked().is_some();
     assert_eq!(fits, lacks, "the head fits if and only if it lacks a permit or a pass");
-    assert!(matches!(state.starting.front(), None | Some(Slot::Reserved(_))));
+    assert!(matches!(state.starting.front(), None | Some(StartSlot::Reserved(_))));
 
     // Each waiter is in the queue, or in `starting`, or in neither.
     let (mut queued, mut queued_waiters) = (0, Vec::new());
-    let in_queue = |it: &&Waiter| matches!(it.stage, Stage::Waiting(_) | Stage::MustQueue(_));
+    let in_queue =
+        |it: &&Waiter| matches!(it.stage, WaiterStage::Waiting(_) | WaiterStage::MustQueue(_));
     let len = state.queued + state.waiters.iter().filter(in_queue).count();
     state.queue.check(len, |position, entry| match entry {
         Entry::Child(_) => queued += 1,
@@ -91,35 +92,35 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     let mut keys = (0..).filter_map(|key| Some((key, state.waiters.get(key)?)));
     for (key, waiter) in keys.by_ref().take(state.waiters.len()) {
         match waiter.stage {
-            Stage::Waiting(position) | Stage::MustQueue(position) => {
+            WaiterStage::Waiting(position) | WaiterStage::MustQueue(position) => {
                 assert!(queued_waiters.contains(&(position, key, waiter.weight)));
                 waiting += 1;
             }
-            Stage::Reserved { slot, .. } => {
+            WaiterStage::Reserved { slot, .. } => {
                 let slot = &state.starting[(slot - state.first_slot) as usize];
-                assert!(matches!(slot, Slot::Reserved(other) if *other == key));
+                assert!(matches!(slot, StartSlot::Reserved(other) if *other == key));
                 reserved += 1;
                 extra += waiter.weight.saturating_sub(1) as u128;
             }
-            Stage::Detached(_) => {
+            WaiterStage::Detached(_) => {
                 reserved += 1;
                 detached += 1;
                 extra += waiter.weight.saturating_sub(1) as u128;
             }
-            Stage::Stopped => {}
+            WaiterStage::Stopped => {}
         }
-        must_queue |= matches!(waiter.stage, Stage::MustQueue(_));
+        must_queue |= matches!(waiter.stage, WaiterStage::MustQueue(_));
         if let Some(child) = waiter.inside {
-            assert!(matches!(waiter.stage, Stage::Waiting(_)), "it blocks its child no more");
+            assert!(matches!(waiter.stage, WaiterStage::Waiting(_)), "it blocks its child no more");
             *inside.entry(child).or_default() += 1;
         }
     }
     assert_eq!(waiting, queued_waiters.len());
     assert_eq!((state.reserved, state.detached), (reserved, detached));
-    let slots = state.starting.iter().filter(|slot| matches!(slot, Slot::Reserved(_)));
+    let slots = state.starting.iter().filter(|slot| matches!(slot, StartSlot::Reserved(_)));
     assert_eq!(slots.count(), reserved - detached);
 
-    if state.phase >= Phase::Closed {
+    if state.phase >= GroupPhase::Closed {
         assert_eq!((state.occupied, reserved, head), (0, 0, None), "the group is closed");
         return;
     }
@@ -132,7 +133,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
         }
     }
     for slot in &state.starting {
-        if let Slot::Child(child) = slot {
+        if let StartSlot::Child(child) = slot {
             extra += child.request().weight.saturating_sub(1) as u128;
         }
     }
@@ -395,8 +396,8 @@ fn wait_at_handle(state: &mut State, request: Request<'_>, task: &Waker) -> Wait
     key.expect("the poller has a clone of the waker")
 }
 
-fn handle_poller(task: &Waker) -> Poller<'_> {
-    Poller { caller: Caller::Handle, task, clone: Some(task.clone()), group: 0 }
+fn handle_poller(task: &Waker) -> WaiterPoll<'_> {
+    WaiterPoll { caller: Caller::Handle, task, clone: Some(task.clone()), group: 0 }
 }
 
 #[derive(Default)]
@@ -505,11 +506,11 @@ fn a_waiter_that_was_polled_after_its_turn_came_is_not_woken() {
 fn a_waiter_of_a_handle_needs_a_clone_of_each_new_waker() {
     let mut state = limited(0);
     let (old, new) = (CountingWaker::new(), CountingWaker::new());
-    let mut without = Poller { clone: None, ..handle_poller(&old.1) };
+    let mut without = WaiterPoll { clone: None, ..handle_poller(&old.1) };
     assert_eq!(state.wait(Request::PLAIN, &mut without), None);
     let key = wait_at_handle(&mut state, Request::PLAIN, &old.1);
     assert_eq!(state.poll_waiter(key, &mut without), Acquire::Pending, "its waker is known");
-    let mut without = Poller { clone: None, ..handle_poller(&new.1) };
+    let mut without = WaiterPoll { clone: None, ..handle_poller(&new.1) };
     assert_eq!(state.poll_waiter(key, &mut without), Acquire::NeedsWaker);
     let mut poller = handle_poller(&new.1);
     assert_eq!(state.poll_waiter(key, &mut poller), Acquire::Pending);
@@ -649,7 +650,7 @@ fn the_last_waiter_that_goes_lets_the_group_end() {
     let notifies = change(&mut state, |state, effects| state.abandon(key, effects));
     assert!(notifies, "the group has an end to come to");
     assert!(state.try_close(false));
-    assert_eq!(state.phase(), Phase::Closed);
+    assert_eq!(state.phase(), GroupPhase::Closed);
     process(&mut state);
 }
 

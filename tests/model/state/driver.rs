@@ -16,7 +16,7 @@ use crate::admission::permits::Permits;
 use crate::admission::queue::{QueuedChild, Request, WaiterKey};
 use crate::admission::state::tests::check_invariants;
 use crate::admission::state::{
-    Acquire, Caller, Dropped, Effects, Phase, Poller, Refused, State, Wakers,
+    Acquire, Caller, Dropped, Effects, GroupPhase, Refused, State, WaiterPoll, Wakers,
 };
 use crate::child::join::JoinId;
 use crate::child::task::Options;
@@ -256,7 +256,7 @@ impl Both {
     }
 
     fn refuses(&self) -> bool {
-        let refuses = self.reference.stopped || self.state.phase() >= Phase::Closed;
+        let refuses = self.reference.stopped || self.state.phase() >= GroupPhase::Closed;
         assert_eq!(refuses, self.reference.refuses());
         refuses
     }
@@ -364,7 +364,7 @@ impl Both {
             assert_eq!(state.has_group_turn(), reference.has_group_turn(), "the group's turn");
         }
         assert_eq!(state.has_only_daemons(), reference.has_only_daemons(), "only daemons");
-        assert_eq!(state.phase() >= Phase::Closed, reference.closed);
+        assert_eq!(state.phase() >= GroupPhase::Closed, reference.closed);
     }
 }
 
@@ -636,7 +636,8 @@ impl Driver {
         let (key, id) = (self.key(), self.next_waiter);
         self.next_waiter += 1;
         let (task, waker) = Task::new();
-        let mut poller = Poller { caller: caller(own), task: &waker, clone: None, group: GROUP };
+        let mut poller =
+            WaiterPoll { caller: caller(own), task: &waker, clone: None, group: GROUP };
         if eager && !own {
             poller.clone = Some(waker.clone());
         }
@@ -683,7 +684,8 @@ impl Driver {
         let Owner { id, key, own, child, ref waker, .. } = self.waiters[at];
         let (task, new) = Task::new();
         let waker = if fresh { new } else { waker.clone() };
-        let mut poller = Poller { caller: caller(own), task: &waker, clone: None, group: GROUP };
+        let mut poller =
+            WaiterPoll { caller: caller(own), task: &waker, clone: None, group: GROUP };
         let answer = loop {
             let polled = self.change(|both, effects| {
                 if both.refuses() {
