@@ -723,7 +723,14 @@ impl<C: Kind> Base<C> {
     /// Cancels the token, unless that has been done.
     fn cancel(&mut self, reason: Reason) {
         let cancelled = self.panic.guard(|| self.admission.cancel(reason));
-        self.stopped_by_group |= cancelled == Some(true);
+        if cancelled == Some(true) {
+            self.stopped_by_group = true;
+            if self.on_stop == OnStop::Drop {
+                // The children are dropped at the next look, which a group without a token would
+                // not take.
+                self.admission.parent.notify();
+            }
+        }
         self.admission.log_stop();
     }
 
