@@ -137,7 +137,8 @@ pub(crate) fn shrink<T>(values: &mut VecDeque<T>) {
 #[cold]
 #[inline(never)]
 fn shrink_now<T>(values: &mut VecDeque<T>) {
-    // So it is again after half of these have gone: the cost of a value does not grow.
+    // So it is again after half of these have gone: the cost of a value does not grow. (`shrink_to`
+    // does the same by more machine code, for each type of values.)
     let mut fewer = VecDeque::with_capacity(2 * values.len());
     while let Some(value) = values.pop_front() {
         fewer.push_back(value);

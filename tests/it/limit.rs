@@ -5,8 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use crate::common::{
-    Gate, Job, Log, Meter, MockTask, OnDrop, Probe, job, logged_child, panic_message, waits,
-    yield_now,
+    Gate, Job, Log, Meter, MockTask, OnDrop, Probe, job, panic_message, waits, yield_now,
 };
 use errgroup::{Boxed, Child, Children, Group, Stopped, TryGoError};
 use futures::stream;
@@ -515,44 +514,6 @@ fn a_running_child_that_never_finishes_keeps_its_room() {
     let go = group.go(ready(Ok(1)));
     assert!(task.run(&mut pin!(go)).is_pending());
     assert_eq!(group.stats().running, 1);
-}
-
-#[test]
-fn children_that_a_raised_limit_admits_start_before_a_later_try_go() {
-    fn scenario<C>(group: Group<C>, polled: bool)
-    where
-        C: Children<Ok = usize, Err = &'static str>,
-        Job: Child<C>,
-    {
-        let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
-        let child = |number| -> Job { logged_child(number, &gate, &log) };
-        let mut group = group.with_limit(1);
-        (0..4).for_each(|n| group.queue(child(n)));
-        if polled {
-            assert!(task.poll(&mut group).is_pending());
-        }
-        group.set_limit(Some(3));
-        assert!(matches!(group.try_go(child(9)), Err(TryGoError::AtLimit(_))));
-        assert_eq!((group.stats().running, group.stats().queued), (3, 1));
-        group.set_limit(Some(6));
-        assert_eq!((group.stats().running, group.stats().queued), (4, 0));
-        for n in 4..6 {
-            assert!(group.try_go(child(n)).is_ok());
-        }
-        assert!(matches!(group.try_go(child(9)), Err(TryGoError::AtLimit(_))));
-        assert_eq!((group.stats().running, group.stats().queued), (6, 0));
-        assert!(task.poll(&mut group).is_pending());
-        log.take().iter().filter(|entry| *entry != "-9").enumerate().for_each(|(n, entry)| {
-            assert_eq!(*entry, format!("+{n}"));
-        });
-        (0..6).for_each(|n| gate.open(n));
-        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
-        assert_eq!(group.stats().ok, 6);
-    }
-    for polled in [false, true] {
-        scenario(Group::new(), polled);
-        scenario(Group::unboxed(), polled);
-    }
 }
 
 #[test]

@@ -1122,27 +1122,6 @@ fn the_result_of_a_finished_child_counts_even_if_the_grace_is_over() {
 }
 
 #[test]
-fn each_of_several_raised_limits_spawns_what_it_admits_at_once() {
-    for polled in [false, true] {
-        let (pool, task) = (Pool::new(), MockTask::new());
-        let mut group = pool.group().with_limit(1).collect();
-        assert!(group.try_go(job(ready(Ok(0)))).is_ok());
-        for n in 1..6 {
-            group.queue(job(ready(Ok(n))));
-        }
-        if polled {
-            assert!(task.poll(&mut group).is_pending());
-        }
-        for (limit, spawned) in [(3, 3), (4, 4), (2, 4), (6, 6)] {
-            group.set_limit(Some(limit));
-            assert_eq!(pool.spawned(), spawned);
-        }
-        pool.poll_all();
-        assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![0, 1, 2, 3, 4, 5])));
-    }
-}
-
-#[test]
 fn an_observer_is_told_of_the_children_that_a_grace_cuts_off() {
     let (task, pool, log) = (MockTask::new(), Pool::new(), Log::new());
     let told = log.clone();
