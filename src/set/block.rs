@@ -103,9 +103,17 @@ impl BlockState {
     }
 
     /// Returns `true` if there is a slot that takes a child.
-    #[inline]
     pub(super) fn has_room(&self) -> bool {
         self.insertable() != 0
+    }
+
+    /// Returns the slot that takes the next child, if there is one.
+    #[inline]
+    pub(super) fn next_slot(&self) -> Option<usize> {
+        match self.insertable() {
+            0 => None,
+            slots => Some(slots.trailing_zeros() as usize),
+        }
     }
 
     /// Returns the vacant slots behind all children that were never polled. These may take the next
@@ -180,14 +188,18 @@ impl<C> Block<C> {
         self.state.shared_waker = None;
     }
 
-    /// Puts a child into a slot; there is one that takes it.
+    /// Puts a child into a slot that [takes it](BlockState::next_slot).
     #[inline(always)]
-    pub(super) fn insert_with(&mut self, make: impl FnOnce() -> C, index: usize) {
-        let at = self.state.insertable().trailing_zeros() as usize;
+    pub(super) fn insert_with(&mut self, at: usize, make: impl FnOnce() -> C, index: usize) {
         let bit = 1 << at;
-        let mut slot = self.slots.slot_or_add(at);
-        slot.child.set(Some(make()));
-        *slot.index = index;
+        loop {
+            if let Some(mut slot) = self.slots.get(at) {
+                slot.child.set(Some(make()));
+                *slot.index = index;
+                break;
+            }
+            self.slots.allocate(at);
+        }
         self.state.vacant ^= bit;
         self.state.unpolled |= bit;
     }
@@ -256,8 +268,13 @@ impl<C> Block<C> {
                 let Poll::Ready(value) = answer else {
                     // First whether there is a clone, then whether it was woken: if there is none,
                     // nothing can wake it after the look.
-                    let keeps = own.is_none() && !lent.is_unique();
-                    let woken = own.unwrap_or(lent).end_poll();
+                    let (keeps, woken) = match own {
+                        None => {
+                            let is_unique = lent.is_unique();
+                            (!is_unique, lent.end_poll(is_unique))
+                        }
+                        Some(own) => (false, own.end_poll(false)),
+                    };
                     if woken {
                         *yielded |= bit;
                     }
@@ -349,7 +366,7 @@ impl<C> Block<C> {
         let Poll::Ready(value) = answer else {
             // First whether there is a clone, then whether it was woken.
             let keeps = !is_own && !waker.is_unique();
-            let woken = waker.end_poll();
+            let woken = waker.end_poll(!is_own && !keeps);
             if woken {
                 state.yielded |= bit;
             }

@@ -154,10 +154,11 @@ impl<'a> Lent<'a> {
         self.state().begin_poll(self.is_unique());
     }
 
-    /// Ends a poll that was pending. Returns `true` if the child was woken meanwhile.
+    /// Ends a poll that was pending. Returns `true` if the child was woken meanwhile. With
+    /// `is_unique`, it is known that no clone is left.
     #[inline]
-    pub(super) fn end_poll(self) -> bool {
-        self.state().end_poll(|| self.is_unique())
+    pub(super) fn end_poll(self, is_unique: bool) -> bool {
+        self.state().end_poll(|| is_unique || self.is_unique())
     }
 
     #[inline]

@@ -139,37 +139,40 @@ impl<C> BlockSet<C> {
         index: usize,
         parent: &Arc<ParentWaker>,
     ) {
-        let number = self.find_block(parent);
+        let (number, at) = self.find_slot(parent);
         // A child that panics while it is made leaves the slot vacant.
-        self.blocks.block(number).insert_with(make, index);
+        self.blocks.block(number).insert_with(at, make, index);
         self.len += 1;
         if let Some(many) = &mut self.many {
             many.unpolled.push(number);
         }
     }
 
-    /// Returns the block that takes the next child.
+    /// Returns the block that takes the next child, and the slot.
     #[inline]
-    fn find_block(&mut self, parent: &Arc<ParentWaker>) -> usize {
+    fn find_slot(&mut self, parent: &Arc<ParentWaker>) -> (usize, usize) {
         let current = self.many.as_ref().map_or(0, |many| many.current);
         // It may have been given back.
-        let has_room = self.blocks.get_mut(current).is_some_and(|block| block.state.has_room());
-        if has_room && self.parent.is_some() {
-            return current;
+        let slot = self.blocks.get_mut(current).and_then(|block| block.state.next_slot());
+        match slot {
+            Some(at) if self.parent.is_some() => (current, at),
+            _ => self.add_room(parent),
         }
-        self.add_room(parent)
     }
 
     #[cold]
-    fn add_room(&mut self, parent: &Arc<ParentWaker>) -> usize {
+    fn add_room(&mut self, parent: &Arc<ParentWaker>) -> (usize, usize) {
         if self.parent.is_none() {
             self.parent = Some(Arc::clone(parent));
-            return 0;
+            return (0, 0);
         }
         let Self { blocks, many, unpolled_in_round, .. } = self;
         let many = many.get_or_insert_with(|| Box::new(Many::of(blocks, take(unpolled_in_round))));
         many.find_room(blocks, self.len, parent);
-        many.current
+        match blocks.block(many.current).state.next_slot() {
+            Some(at) => (many.current, at),
+            None => unreachable!("a block with room has no slot for a child"),
+        }
     }
 
     /// Begins a turn: the children that yielded in the last one may be polled again in the next
@@ -407,6 +410,8 @@ impl<C> BlockSet<C> {
                 let first = &self.blocks.first;
                 let is_short = match first.state.yielded {
                     0 => !budget.is_spent(),
+                    // Without `popcnt`, a count takes a while.
+                    yielded if yielded.is_power_of_two() => budget.most() > 1,
                     yielded => yielded.count_ones() < budget.most(),
                 };
                 is_short

@@ -33,8 +33,9 @@ pin_project! {
 
 pin_project! {
     /// Two values side by side. Nested pairs are an array of pinned values; each bit of an index
-    /// selects a half. (A pinned array can't be projected to its elements without `unsafe`.)
-    pub(super) struct Pair<T> {
+    /// selects a half, without a branch. (A pinned array can't be projected to its elements without
+    /// `unsafe`.)
+    struct Pair<T> {
         #[pin]
         low: T,
         #[pin]
@@ -44,17 +45,18 @@ pin_project! {
 
 type Eight<C> = Pair<Pair<Pair<ChildSlot<C>>>>;
 
-/// Slots that were allocated together.
-enum Chunk<C> {
-    One(Pin<Box<ChildSlot<C>>>),
-    Eight(Pin<Box<Eight<C>>>),
+/// Slots that were allocated together: one or eight, as the size of the children asks for; none
+/// before they are needed.
+struct Chunk<C> {
+    one: Option<Pin<Box<ChildSlot<C>>>>,
+    eight: Option<Pin<Box<Eight<C>>>>,
 }
 
 /// The slots of a block, as many as were needed so far.
 pub(super) struct Slots<C> {
     /// Apart from the others, so that a small group allocates no list of them.
-    first: Option<Chunk<C>>,
-    others: Box<[Option<Chunk<C>>]>,
+    first: Chunk<C>,
+    others: Box<[Chunk<C>]>,
 }
 
 impl<C> ChildSlot<C> {
@@ -67,44 +69,67 @@ impl<C> Chunk<C> {
     /// How many slots a chunk has, for children of this size.
     const LEN: usize = if size_of::<C>() <= SMALL { 8 } else { 1 };
 
-    fn new() -> Self {
+    const NONE: Self = Self { one: None, eight: None };
+
+    fn allocate(&mut self) {
         // Apart: without optimizations, one function would take stack for nine children.
-        if Self::LEN == 1 { Self::one() } else { Self::eight() }
+        if Self::LEN == 1 { self.allocate_one() } else { self.allocate_eight() }
     }
 
-    fn one() -> Self {
-        Self::One(Box::pin(ChildSlot::new()))
+    fn allocate_one(&mut self) {
+        self.one = Some(Box::pin(ChildSlot::new()));
     }
 
-    fn eight() -> Self {
-        Self::Eight(Box::pin(Pair::new(|| Pair::new(|| Pair::new(ChildSlot::new)))))
+    fn allocate_eight(&mut self) {
+        self.eight = Some(Box::pin(Pair::new(|| Pair::new(|| Pair::new(ChildSlot::new)))));
+    }
+
+    fn is_allocated(&self) -> bool {
+        if Self::LEN == 1 { self.one.is_some() } else { self.eight.is_some() }
     }
 
     /// Returns the slot of that number in the block, of which only the last three bits count.
     #[inline]
-    fn slot(&mut self, at: usize) -> SlotMut<'_, C> {
-        let slot = match self {
-            Self::One(slot) => slot.as_mut(),
-            Self::Eight(slots) => slots.as_mut().half(at & 4).half(at & 2).half(at & 1),
-        };
-        slot.project()
+    fn slot(&mut self, at: usize) -> Option<SlotMut<'_, C>> {
+        if Self::LEN == 1 {
+            Some(self.one.as_mut()?.as_mut().project())
+        } else {
+            Some({
+                let eight = self.eight.as_mut()?.as_mut();
+                eight.half(at & 4).half(at & 2).half(at & 1).project()
+            })
+        }
+    }
+
+    /// Returns the same, to be looked at.
+    fn peek(&self, at: usize) -> Option<&ChildSlot<C>> {
+        if Self::LEN == 1 {
+            self.one.as_deref()
+        } else {
+            self.eight.as_deref().map(|it| it.peek(at & 4).peek(at & 2).peek(at & 1))
+        }
     }
 }
 
 impl<C> Slots<C> {
     pub(super) fn new() -> Self {
-        Self { first: None, others: Box::default() }
+        Self { first: Chunk::NONE, others: Box::default() }
     }
 
-    /// Returns a slot of a chunk that exists.
+    /// Returns a slot, or `None` if its chunk is not allocated.
+    #[inline]
+    pub(super) fn get(&mut self, at: usize) -> Option<SlotMut<'_, C>> {
+        match (at / Chunk::<C>::LEN).checked_sub(1) {
+            None => self.first.slot(at),
+            Some(chunk) => self.others.get_mut(chunk)?.slot(at),
+        }
+    }
+
+    /// Returns a slot of a chunk that is allocated.
     #[inline]
     pub(super) fn slot(&mut self, at: usize) -> SlotMut<'_, C> {
-        let chunk = match (at / Chunk::<C>::LEN).checked_sub(1) {
-            None => &mut self.first,
-            Some(chunk) => &mut self.others[chunk],
-        };
-        match chunk {
-            Some(chunk) => chunk.slot(at),
+        match self.get(at) {
+            Some(slot) => slot,
             None => unreachable!("a chunk was given back that has children"),
         }
     }
@@ -115,39 +140,25 @@ impl<C> Slots<C> {
             None => &self.first,
             Some(chunk) => &self.others[chunk],
         };
-        let slot = match chunk {
-            Some(Chunk::One(slot)) => slot,
-            Some(Chunk::Eight(slots)) => slots.peek(at & 4).peek(at & 2).peek(at & 1),
+        match chunk.peek(at) {
+            Some(slot) => (slot.index, slot.waker.as_ref()),
             None => unreachable!("a chunk was given back that has children"),
-        };
-        (slot.index, slot.waker.as_ref())
-    }
-
-    /// Returns a slot, and allocates its chunk if it is the first used one of it.
-    #[inline]
-    pub(super) fn slot_or_add(&mut self, at: usize) -> SlotMut<'_, C> {
-        let is_there = match (at / Chunk::<C>::LEN).checked_sub(1) {
-            None => self.first.is_some(),
-            Some(chunk) => self.others.get(chunk).is_some_and(Option::is_some),
-        };
-        if !is_there {
-            self.add(at / Chunk::<C>::LEN);
         }
-        self.slot(at)
     }
 
+    /// Allocates the chunk of a slot.
     #[cold]
     #[inline(never)]
-    fn add(&mut self, chunk: usize) {
-        match chunk.checked_sub(1) {
-            None => self.first = Some(Chunk::new()),
+    pub(super) fn allocate(&mut self, at: usize) {
+        match (at / Chunk::<C>::LEN).checked_sub(1) {
+            None => self.first.allocate(),
             Some(chunk) => {
                 if chunk >= self.others.len() {
                     // To twice the length, or to all that a block has.
                     let len = (2 * chunk).clamp(3, SLOTS / Chunk::<C>::LEN - 1);
                     self.resize_others(len);
                 }
-                self.others[chunk] = Some(Chunk::new());
+                self.others[chunk].allocate();
             }
         }
     }
@@ -158,15 +169,13 @@ impl<C> Slots<C> {
             let slots = usize::MAX >> (SLOTS - Chunk::<C>::LEN) << (chunk * Chunk::<C>::LEN);
             vacant & slots == slots
         };
-        if is_vacant(0) {
-            self.first = None;
-        }
-        for (at, chunk) in self.others.iter_mut().enumerate() {
-            if is_vacant(at + 1) {
-                *chunk = None;
+        let Self { first, others } = self;
+        for (at, chunk) in core::iter::once(first).chain(others.iter_mut()).enumerate() {
+            if is_vacant(at) {
+                *chunk = Chunk::NONE;
             }
         }
-        let last = self.others.iter().rposition(Option::is_some);
+        let last = self.others.iter().rposition(Chunk::is_allocated);
         self.resize_others(last.map_or(0, |last| last + 1));
     }
 
@@ -176,7 +185,7 @@ impl<C> Slots<C> {
             others.truncate(len);
         } else {
             others.reserve_exact(len - others.len());
-            others.resize_with(len, || None);
+            others.resize_with(len, || Chunk::NONE);
         }
         self.others = others.into_boxed_slice();
     }
