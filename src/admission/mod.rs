@@ -94,11 +94,19 @@ pub(crate) struct Vacancy<'g, C: Kind> {
     local: &'g mut Local<C>,
     set: &'g mut C::Set,
     parent: &'g Arc<ParentWaker>,
+    stop: &'g StopSignal,
+    keeps_names: bool,
 }
 
 // === impl Vacancy ===
 
 impl<C: Kind> Vacancy<'_, C> {
+    /// Returns `true` if the child is plain and the group has not stopped meanwhile.
+    #[inline(always)]
+    pub(crate) fn takes<A: Child<C>>(&self, child: &mut A) -> bool {
+        !self.stop.is_set() && is_plain(child, self.keeps_names)
+    }
+
     /// Starts a plain child.
     #[inline(always)]
     pub(crate) fn insert<A: Child<C>>(self, child: A) {
@@ -122,6 +130,13 @@ impl<C: Kind> Vacancy<'_, C> {
     pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
         self.parent
     }
+}
+
+/// Returns `true` if a child needs no more than plain room.
+#[inline(always)]
+fn is_plain<C: Kind, A: Child<C>>(child: &mut A, keeps_names: bool) -> bool {
+    let is_known = |it: &mut Options| !it.is_plain() || (keeps_names && it.name.is_some());
+    !child.options(Seal::new()).is_some_and(is_known) && child.link(Seal::new()).is_none()
 }
 
 // === impl Refused ===
@@ -204,10 +219,7 @@ impl<C: Kind> Admission<C> {
     /// Shares the state if a child needs more than plain room.
     #[inline(always)]
     pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) {
-        let keeps_names = self.keeps_names;
-        let is_known = |it: &mut Options| !it.is_plain() || (keeps_names && it.name.is_some());
-        let has_options = child.options(Seal::new()).is_some_and(is_known);
-        if has_options || child.link(Seal::new()).is_some() {
+        if !is_plain(child, self.keeps_names) {
             self.share();
         }
     }
@@ -369,7 +381,7 @@ impl<C: Kind> Admission<C> {
         {
             return None;
         }
-        Some(Vacancy { local, set, parent })
+        Some(Vacancy { local, set, parent, stop: &self.stop, keeps_names: self.keeps_names })
     }
 
     /// Admits a child for which there is no [vacancy](Self::vacancy), if there is room for it among

@@ -46,6 +46,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// waits in the group's queue with priority 0, whatever its children ask for. It asks at most
     /// 4,096 times a poll.
     ///
+    /// The children that run are polled when there is no more room or the stream is pending. At the
+    /// start they are also polled after 8, 24 and 56 children, and so on, so that an error among the
+    /// first ones is met early.
+    ///
     /// The stream is asked before the [key](crate::Task::key) of its child is known. A child whose
     /// key has no room is queued behind its key, and the stream is asked for the next one. Such
     /// children count as if they ran: when as many run and are queued as the limit allows, the
@@ -158,6 +162,9 @@ pin_project! {
         admitted: usize,
     }
 }
+
+/// How many children a feed admits before it polls them for the first time.
+const FIRST_CHILDREN: usize = 8;
 
 /// What came of a try to admit one child.
 enum Step {
@@ -285,6 +292,10 @@ where
         budget: &mut Budget,
     ) -> Poll<()> {
         let mut asks = ASKS;
+        // How many more children are admitted before the first are polled: so an error of those
+        // comes before the group is filled. After twice as many, they are polled again.
+        let mut batch = if self.admitted == 0 { FIRST_CHILDREN } else { usize::MAX };
+        let mut left = batch;
         if let Some(stream) = self.as_mut().project().stream.as_pin_mut() {
             stream.begin_poll();
         }
@@ -302,6 +313,12 @@ where
                         asks -= 1;
                         *self.as_mut().project().admitted += 1;
                         idle = D::CALLER == Caller::Handle;
+                        left -= 1;
+                        if left == 0 {
+                            batch *= 2;
+                            left = batch;
+                            driver.advance(budget);
+                        }
                         continue;
                     }
                     Step::Child { accepted: false } => continue,
@@ -340,25 +357,22 @@ where
 
     /// Admits one child to a group that has no handle.
     fn admit_local<D: Driver<C>>(self: Pin<&mut Self>, driver: &mut D) -> Step {
-        if driver.vacancy().is_none() {
+        let Some(vacancy) = driver.vacancy() else {
             return if driver.is_stopped() { Step::Over } else { Step::NoRoom };
-        }
+        };
         let mut child = match self.ask() {
             Poll::Ready(Some(child)) => child,
             Poll::Ready(None) => return Step::Over,
             Poll::Pending => return Step::StreamPending,
         };
+        if vacancy.takes(&mut child) {
+            vacancy.insert(child);
+            return Step::Child { accepted: true };
+        }
+        // A child with options, which may need more room than there is; or the stream has stopped
+        // the group.
         driver.prepare(&mut child);
-        let accepted = match driver.vacancy() {
-            Some(vacancy) => {
-                vacancy.insert(child);
-                true
-            }
-            // A child with options, which may need more room than there is; or the stream has
-            // stopped the group.
-            None => driver.accept(child),
-        };
-        Step::Child { accepted }
+        Step::Child { accepted: driver.accept(child) }
     }
 
     /// Admits one child beside other tasks that may want room.

@@ -399,6 +399,23 @@ fn a_stream_that_was_not_woken_is_not_polled() {
 }
 
 #[test]
+fn an_error_among_the_first_children_ends_a_feed_before_the_group_is_filled() {
+    for limit in [Some(64), None] {
+        let (task, mut asked) = (MockTask::new(), 0);
+        let mut group = Group::unboxed();
+        group.set_limit(limit);
+        let children = (0..1_000).map(|n| {
+            asked += 1;
+            ready(if n == 3 { Err(n) } else { Ok(()) })
+        });
+        let admitted = task.finish(group.feed(stream::iter(children)));
+        assert!(admitted < 16, "{admitted} children were admitted before the first was polled");
+        assert_eq!(admitted, asked);
+        assert_eq!(task.finish(group), Err(3));
+    }
+}
+
+#[test]
 fn a_stream_that_has_ended_is_not_polled_again() {
     let (task, tap) = (MockTask::new(), Tap::new());
     let mut group = Jobs::new();
