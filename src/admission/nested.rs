@@ -140,4 +140,19 @@ mod tests {
         nested.forget_child(2);
         assert_eq!(nested.oldest(child_of), None);
     }
+
+    #[test]
+    fn a_waiter_that_is_not_woken_after_all_blocks_its_child_if_that_still_runs() {
+        let mut nested = Nested::default();
+        for (key, child) in [(10, 5), (20, 6), (30, 6)] {
+            nested.insert(key as u64, key, child);
+            nested.add_wake(key, child);
+        }
+        nested.forget_child(5);
+        assert_eq!((nested.remove_wake(10), nested.remove_wake(20)), (None, Some(6)));
+        nested.add_wake(10, 5);
+        assert_eq!(nested.remove_wake(10), None, "its child is gone");
+        nested.clear_wakes();
+        assert_eq!(nested.remove_wake(30), None, "it has been woken");
+    }
 }

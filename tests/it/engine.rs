@@ -1,7 +1,7 @@
 //! The wakers that the engine lends to children, and the path of a child that is alone: what is
 //! left of them after an end, a panic, and a change of the number of children.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -49,11 +49,13 @@ impl Policy<usize, &'static str> for Panics {
 
 #[test]
 fn after_a_panic_of_the_policy_a_stale_waker_reaches_no_child() {
-    fn scenario(siblings: usize) {
+    /// `before` siblings keep no waker, `siblings` do.
+    fn scenario(before: usize, siblings: usize) {
         let (task, gate, cell) = (MockTask::new(), Gate::new(), WakerCell::default());
         let mut group = Group::new().with_policy(Panics);
         let newcomer = Arc::new(Mutex::new(None::<Box<dyn FnOnce() + Send>>));
         let adds = Arc::clone(&newcomer);
+        (0..before).for_each(|_| group.queue(job(pending())));
         group.queue(keeps_its_waker(&cell, &gate, 0, move || {
             adds.lock().unwrap().take().unwrap()();
             Ok(0)
@@ -91,9 +93,11 @@ fn after_a_panic_of_the_policy_a_stale_waker_reaches_no_child() {
         drop(group);
         assert_eq!(probe.drops(), 1);
     }
-    scenario(0);
-    scenario(1);
-    scenario(70);
+    for before in [0, 3] {
+        scenario(before, 0);
+        scenario(before, 1);
+        scenario(before, 70);
+    }
 }
 
 #[test]

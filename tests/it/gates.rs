@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::ready;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -10,7 +11,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::common::{
-    Fixture, Gate, Log, MockTask, OnDrop, is_ok, job, logged_child, panic_message, waits, yield_now,
+    DropCounter, Fixture, Gate, Log, MockTask, OnDrop, is_ok, job, logged_child, panic_message,
+    waits, yield_now,
 };
 use errgroup::{Ask, Boxed, Group, Key, TryGoError, task};
 use futures::{StreamExt, stream};
@@ -239,6 +241,37 @@ fn a_stop_drops_what_waits_at_the_gates_though_a_child_runs_on() {
     hold.open(0);
     assert!(is_ok(driver.run(&mut group)));
     assert_eq!(log.take(), [".0"]);
+}
+
+#[test]
+fn the_gates_are_dropped_when_the_group_has_resolved() {
+    let (drops, driver) = (DropCounter::default(), MockTask::new());
+    let of_gate = drops.guard();
+    let mut group = Group::new().with_gate(move |_: &Ask<'_>| {
+        let _of_gate = &of_gate;
+        ready(())
+    });
+    let gate = Gate::new();
+    group.queue(waits(&gate, 0));
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(drops.get(), 0);
+    gate.open(0);
+    assert!(is_ok(driver.run(&mut group)));
+    assert_eq!(drops.get(), 1, "though the group is not dropped");
+}
+
+#[test]
+fn a_group_with_gates_waits_for_no_permit_that_no_child_lacks() {
+    let semaphore = Arc::new(async_lock::Semaphore::new(1));
+    let held = semaphore.try_acquire_arc().unwrap();
+    let group = Group::new().with_gate(|_: &Ask<'_>| ready(())).with_semaphore(semaphore);
+    let mut f = Fixture::of(group);
+    let _hold = f.handle.hold();
+    f.handle.set_limit(Some(3));
+    assert!(f.run().is_pending());
+    let wakes = f.task.wakes();
+    drop(held);
+    assert_eq!(f.task.wakes(), wakes, "there is no child");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 
-use crate::common::{Fixture, Job, MockTask, OnDrop, is_ok, panic_message, waits, yield_now};
-use errgroup::{Boxed, Group, Key, Task, TryGoError, task};
+use crate::common::{Fixture, Job, Log, MockTask, OnDrop, is_ok, panic_message, waits, yield_now};
+use errgroup::{Boxed, Event, Group, Key, Task, TryGoError, task};
 use futures::stream;
 
 type Kind = Boxed<'static, usize, &'static str>;
@@ -671,5 +671,87 @@ fn schedule(seed: u64) {
         assert_eq!(scene.run(), expected, "seed {seed}, step {number}");
         let waiting = scene.it.handle.stats().queued + gos.len();
         assert_eq!(waiting, model.waiting.len(), "seed {seed}, step {number}");
+    }
+}
+
+#[test]
+fn a_head_whose_key_loses_its_room_is_passed_by() {
+    let f = &mut Fixture::new(1);
+    let key = Key::from("a");
+    let busy = f.child(0);
+    f.group.queue(busy);
+    for number in 1..3 {
+        let child = task(f.child(number)).key("a");
+        f.group.queue(child);
+    }
+    let child = f.child(3);
+    f.group.queue(child);
+    assert!(f.run().is_pending());
+    assert_eq!(f.log.take(), ["+0"]);
+    f.handle.set_key_limit(&key, Some(0));
+    f.gate.open(0);
+    assert!(f.run().is_pending());
+    assert_eq!(f.log.take(), ["-0", "+3"]);
+    f.handle.set_key_limit(&key, None);
+    f.gate.open(3);
+    f.gate.open(1);
+    assert!(f.run().is_pending());
+    assert_eq!(f.log.take(), ["-3", "+1", "-1", "+2"]);
+    f.gate.open(2);
+    assert!(is_ok(f.run()));
+}
+
+#[test]
+fn a_go_that_brings_its_child_after_its_key_lost_the_room_queues_it() {
+    let f = &mut Fixture::new(9);
+    let key = Key::from("a");
+    f.handle.set_key_limit(&key, Some(1));
+    let first = task(f.child(0)).key("a");
+    f.group.queue(first);
+    let outsider = MockTask::new();
+    let mut go = f.handle.go(task(f.child(1)).key("a"));
+    assert!(outsider.poll(&mut go).is_pending());
+    f.handle.set_key_limit(&key, Some(2));
+    assert_eq!(outsider.wakes(), 1, "it has its turn");
+    f.handle.set_key_limit(&key, Some(1));
+    assert!(is_ok(outsider.poll(&mut go)));
+    assert!(f.run().is_pending());
+    assert_eq!(f.log.take(), ["+0"], "no more than the key's limit");
+    assert_eq!((f.running(), f.queued()), (1, 1));
+    f.gate.open(0);
+    assert!(f.run().is_pending());
+    assert_eq!(f.log.take(), ["-0", "+1"]);
+}
+
+#[test]
+fn a_go_that_has_its_turn_in_its_key_queues_no_child() {
+    // The weight of the child that waits: it fits beside the first, or runs alone.
+    for (weight, alone) in [(1, false), (5, true)] {
+        let log = Log::new();
+        let seen = log.clone();
+        let group = Group::new().with_key_limit(2).with_observer(move |event: &Event| {
+            if let Event::Queued { .. } = event {
+                seen.add("queued");
+            }
+        });
+        let f = &mut Fixture::of(group);
+        for number in 0..2 {
+            let child = task(f.child(number)).key("a");
+            f.group.queue(child);
+        }
+        assert!(f.run().is_pending());
+        let outsider = MockTask::new();
+        let mut go = f.handle.go(task(f.child(2)).key("a").weight(weight));
+        assert!(outsider.poll(&mut go).is_pending());
+        f.gate.open(0);
+        if alone {
+            f.gate.open(1);
+        }
+        assert!(f.run().is_pending());
+        assert_eq!(outsider.wakes(), 1);
+        assert!(is_ok(outsider.poll(&mut go)));
+        assert!(f.run().is_pending());
+        assert_eq!(log.take(), [""; 0]);
+        assert_eq!(f.queued(), 0);
     }
 }

@@ -129,6 +129,28 @@ fn a_go_within_a_child_admits_at_once_if_there_is_room() {
 }
 
 #[test]
+fn a_child_of_another_group_waits_as_an_outsider_does() {
+    let (mut here, handle) = group(1);
+    let (mut there, other) = group(1);
+    let (gate, log, task) = (Gate::new(), Log::new(), MockTask::new());
+    // The first child of its group, as the one that goes is.
+    here.queue(logged_child(0, &gate, &log));
+    assert!(task.run(&mut here).is_pending());
+    there.queue({
+        let handle = handle.clone();
+        async move { handle.go(ready(Ok(1))).await.map(|()| 0).map_err(|_| "stopped") }
+    });
+    assert!(task.run(&mut there).is_pending());
+    assert!(task.run(&mut here).is_pending());
+    assert!(task.run(&mut there).is_pending(), "the child here may still end");
+    gate.open(0);
+    assert!(task.run(&mut here).is_pending(), "it is the turn of the one that waits");
+    assert_eq!(task.run(&mut there), Poll::Ready(Ok(())));
+    assert_eq!(task.run(&mut here), Poll::Ready(Ok(())));
+    assert_eq!((handle.stats().ok, other.stats().ok), (2, 1));
+}
+
+#[test]
 fn a_child_waits_like_an_outsider_while_a_sibling_can_still_make_room() {
     let (mut group, handle) = group(2);
     let (gate, log) = (Gate::new(), Log::new());

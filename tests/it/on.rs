@@ -496,6 +496,21 @@ fn a_result_returned_to_a_dropped_group_is_dropped_with_it() {
 }
 
 #[test]
+fn a_value_that_panics_when_a_dropped_group_has_no_use_for_it_does_not_reach_the_executor() {
+    let pool = Pool::new();
+    let group: Group<Spawned<Bomb, ()>> = Group::on(pool.spawn());
+    let group = Arc::new(Mutex::new(Some(group)));
+    let mine = Arc::clone(&group);
+    let child = async move {
+        drop(mine.lock().unwrap().take());
+        Ok(Bomb("a value that no group takes"))
+    };
+    group.lock().unwrap().as_mut().unwrap().queue(child);
+    pool.poll(0);
+    assert_eq!(pool.left(), 0);
+}
+
+#[test]
 fn a_handle_that_outlives_the_group_spawns_nothing() {
     let pool = Pool::new();
     let group = pool.group();

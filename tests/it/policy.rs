@@ -10,7 +10,7 @@ use crate::common::{
     CountOnDrop, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
 };
 use errgroup::{
-    Boxed, Child, ChildInfo, Children, FirstErr, Group, Handle, Policy, Reason, Verdict,
+    Boxed, Child, ChildInfo, Children, FirstErr, Group, Handle, Key, Policy, Reason, Verdict, task,
 };
 use futures::stream;
 
@@ -88,6 +88,30 @@ fn the_policy_sees_each_child_as_it_finishes_with_its_index() {
     scenario(Group::new());
     scenario(Group::local());
     scenario(Group::unboxed());
+}
+
+#[test]
+fn a_policy_is_told_the_key_and_the_name() {
+    type Told = Arc<Mutex<Vec<(Option<Key>, Option<String>)>>>;
+    struct Tells(Told);
+    impl Policy<usize, &'static str> for Tells {
+        type Output = ();
+        fn on_child(&mut self, child: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
+            let name = child.name().map(str::to_owned);
+            self.0.lock().unwrap().push((child.key().cloned(), name));
+            Verdict::Continue
+        }
+        fn finish(&mut self, _: &Reason) {}
+    }
+    let told = Told::default();
+    let mut group = Group::new().with_policy(Tells(Arc::clone(&told)));
+    group.queue(task(job(ready(Ok(0)))).key("a"));
+    group.queue(task(job(ready(Err("broken")))).key(7).name("b"));
+    group.queue(job(ready(Ok(2))));
+    MockTask::new().finish(group);
+    let key = |key: Key| Some(key);
+    let expected = [(key("a".into()), None), (key(7.into()), Some("b".to_owned())), (None, None)];
+    assert_eq!(*told.lock().unwrap(), expected);
 }
 
 #[test]

@@ -40,6 +40,24 @@ fn assert_waits_for(snapshot: &Snapshot, skip: usize, expected: &[WaitsFor]) {
 }
 
 #[test]
+fn a_group_without_a_handle_tells_its_phase() {
+    let mut group = Group::<Kind>::new();
+    let (gate, driver) = (Gate::new(), MockTask::new());
+    group.queue(waits(&gate, 0));
+    assert_eq!(group.snapshot().phase, Phase::Open);
+    gate.open(0);
+    assert!(driver.run(&mut group).is_ready());
+    assert_eq!(group.snapshot().phase, Phase::Ended);
+    assert_eq!(group.snapshot().causes(), []);
+    let mut group = Group::<Kind>::new();
+    group.queue(waits(&Gate::new(), 0));
+    group.token().cancel();
+    assert_eq!(group.snapshot().phase, Phase::Stopped);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!(group.snapshot().phase, Phase::Stopped);
+}
+
+#[test]
 fn a_group_without_a_name_knows_which_children_were_woken() {
     let (gate, task) = (Gate::new(), MockTask::new());
     let mut group = Group::<Kind>::new().with_limit(3);

@@ -1,6 +1,6 @@
 //! `until_stop` and `drop_on_stop`: children that a stop drops.
 
-use std::future::{pending, ready};
+use std::future::{pending, poll_fn, ready};
 use std::panic::panic_any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -324,6 +324,49 @@ fn the_result_of_one_that_has_ended_on_an_executor_is_told() {
     group.token().cancel();
     assert_eq!(mock.run(&mut group), Poll::Ready(vec![Ok(1)]));
     assert_eq!(ends(handle.stats()), [1, 0, 0]);
+}
+
+#[test]
+fn one_that_was_never_polled_is_dropped_once() {
+    for count in [1, 3, 200] {
+        let (mock, probe, gate) = (MockTask::new(), Probe::new(), Gate::new());
+        let mut group = Group::new();
+        group.queue(waits(&gate, 0));
+        group.queue(until_stop(probe.watch(job(pending()))));
+        assert!(mock.run(&mut group).is_pending());
+        (0..count).for_each(|_| group.queue(until_stop(probe.watch(job(pending())))));
+        group.token().cancel();
+        assert!(mock.run(&mut group).is_pending());
+        assert_eq!((probe.polls(), probe.drops()), (1, 1 + count));
+        assert_eq!((group.stats().running, group.stats().dropped), (1, 1 + count));
+        gate.open(0);
+        assert_eq!(mock.run(&mut group), Poll::Ready(Ok(())));
+    }
+}
+
+#[test]
+fn one_that_has_yielded_is_dropped_once() {
+    for count in [1, 3, 200] {
+        let (mock, probe, gate) = (MockTask::new(), Probe::new(), Gate::new());
+        let mut group = Group::new();
+        group.queue(waits(&gate, 0));
+        let mut yields = || {
+            until_stop(probe.watch(job(poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }))))
+        };
+        (0..count).for_each(|_| group.queue(yields()));
+        // They are woken, and some of them have not been polled again.
+        (0..7).for_each(|_| assert!(mock.poll(&mut group).is_pending()));
+        let polls = probe.polls();
+        group.token().cancel();
+        assert!(mock.run(&mut group).is_pending());
+        assert_eq!((probe.polls(), probe.drops()), (polls, count));
+        assert_eq!((group.stats().running, group.stats().dropped), (1, count));
+        gate.open(0);
+        assert_eq!(mock.run(&mut group), Poll::Ready(Ok(())));
+    }
 }
 
 // === drop_on_stop ===
