@@ -415,6 +415,7 @@ impl Keys {
         let first = ready().filter_map(|state| Some(state.first.as_ref()?.0)).min();
         assert_eq!(self.first().map(|(position, _)| position), first);
         assert_eq!(self.ids.len(), self.states.len());
+        assert!(self.heads.len() <= 2 * self.live + RETAINED_HEADS);
         for state in self.states.iter() {
             let first = state.first.as_ref();
             let is_ready = first.is_some_and(|(_, it)| state.fits(it.weight(), it.is_unique()));

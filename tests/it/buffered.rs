@@ -148,3 +148,23 @@ fn children_that_wait_for_room_in_order_are_not_stuck_behind_results() {
         }
     }
 }
+
+#[test]
+fn as_many_results_are_ahead_after_others_were_fetched() {
+    let (gate, driver, log) = (Gate::new(), MockTask::new(), Log::new());
+    let mut results = Jobs::new().with_limit(2).results().in_order().buffered(1);
+    (0..8).for_each(|n| results.queue(logged_child(n, &gate, &log)));
+    assert!(driver.run(&mut results.next()).is_pending());
+    log.take();
+    for n in [0, 2, 4] {
+        // The second one of the two ends first: its result is ahead, and the next child starts.
+        gate.open(n + 1);
+        assert!(driver.run(&mut results.next()).is_pending());
+        assert_eq!(log.take(), [format!("-{}", n + 1), format!("+{}", n + 2)]);
+        gate.open(n);
+        assert_eq!(driver.run(&mut results.next()), Poll::Ready(Some(Ok(n))));
+        assert_eq!(driver.run(&mut results.next()), Poll::Ready(Some(Ok(n + 1))));
+        assert!(driver.run(&mut results.next()).is_pending());
+        assert_eq!(log.take(), [format!("-{n}"), format!("+{}", n + 3)]);
+    }
+}

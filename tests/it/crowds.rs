@@ -1,13 +1,26 @@
 //! Groups of more children than one block of the set holds, and children of every size.
 
-use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::future::{pending, poll_fn};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
 
-use crate::common::{Gate, Job, Log, MockTask, Probe, job, waits, yield_now};
-use errgroup::{Child, Children, Group};
+use crate::common::{Gate, Job, Log, MockTask, Probe, is_ok, job, logged_child, waits, yield_now};
+use errgroup::{Boxed, Child, Children, Group};
+
+type Kind = Boxed<'static, usize, &'static str>;
+
+/// Makes a child that yields until it is told to end.
+fn yields(ends: &Arc<AtomicBool>) -> Job {
+    let ends = Arc::clone(ends);
+    job(async move {
+        while !ends.load(SeqCst) {
+            yield_now().await;
+        }
+        Ok(0)
+    })
+}
 
 /// Returns each number below `count` once, in a scattered order.
 fn scattered(count: usize) -> impl Iterator<Item = usize> {
@@ -227,4 +240,149 @@ fn a_set_may_grow_after_wake_ups_in_all_its_parts() {
         assert!(task.poll(&mut group).is_pending());
         assert_eq!((probe.polls(), probe.drops()), (polls + 1, ended + 1));
     }
+}
+
+#[test]
+fn a_go_among_many_children_starts_those_before_it_first() {
+    for before in [1, 2, 70] {
+        let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
+        let mut group = Group::<Kind>::new();
+        (0..200).for_each(|n| group.queue(waits(&gate, n)));
+        assert!(task.run(&mut group).is_pending());
+        for number in 0..before {
+            group.queue(logged_child(number, &gate, &log));
+        }
+        assert!(is_ok(task.poll(&mut group.go(logged_child(before, &gate, &log)))));
+        let expected: Vec<_> = (0..=before).map(|number| format!("+{number}")).collect();
+        assert_eq!(log.take(), expected);
+    }
+}
+
+#[test]
+fn a_go_among_more_woken_children_than_a_poll_takes_starts_its_child() {
+    let (task, gate, probe, newcomer) = (MockTask::new(), Gate::new(), Probe::new(), Probe::new());
+    let mut group = Group::<Kind>::new();
+    (0..5_000).for_each(|n| group.queue(probe.watch(waits(&gate, n))));
+    assert!(task.run(&mut group).is_pending());
+    (0..5_000).for_each(|n| gate.open(n));
+    assert!(is_ok(task.poll(&mut group.go(newcomer.watch(pending())))));
+    assert_eq!(newcomer.polls(), 1);
+    assert_eq!(probe.polls(), 5_000 + 4_095, "a poll polls 4,096 children");
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!((group.stats().ok, newcomer.polls()), (5_000, 1));
+}
+
+#[test]
+fn each_go_starts_its_child_however_many_yield() {
+    // Of the children, one in so many waits instead, so that the budget ends at any of them.
+    for (parked, waits_one_in) in [0, 70].into_iter().flat_map(|it| (2..12).map(move |n| (it, n))) {
+        let task = MockTask::new();
+        let mut group = Group::<Kind>::new();
+        (0..parked).for_each(|_| group.queue(job(pending())));
+        assert!(parked == 0 || task.run(&mut group).is_pending());
+        for count in 1..40 {
+            let (probe, yields) = (Probe::new(), count % waits_one_in != 0);
+            let child = probe.watch(async move {
+                while yields {
+                    yield_now().await;
+                }
+                pending().await
+            });
+            assert!(is_ok(task.run(&mut group.go(child))));
+            assert!(probe.polls() > 0, "child {count} of {waits_one_in}, beside {parked}");
+        }
+    }
+}
+
+#[test]
+fn a_go_forgets_no_child_that_has_yielded_elsewhere_in_a_large_set() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::<Kind>::new();
+    // Three parts of 64 children; the last has room for one more, and the first for three.
+    (0..191).for_each(|n| group.queue(waits(&gate, n)));
+    assert!(task.run(&mut group).is_pending());
+    (5..8).for_each(|n| gate.open(n));
+    assert!(task.run(&mut group).is_pending());
+    let ends = Arc::new(AtomicBool::new(false));
+    for _ in 0..3 {
+        assert!(is_ok(task.poll(&mut group.go(yields(&ends)))));
+    }
+    ends.store(true, SeqCst);
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(group.stats().ok, 6);
+}
+
+#[test]
+fn a_go_that_has_used_the_budget_up_forgets_none_of_the_children_that_have_yielded() {
+    let (task, ends) = (MockTask::new(), Arc::new(AtomicBool::new(false)));
+    let mut group = Group::<Kind>::new();
+    // In each part of the set more children yield than one poll polls.
+    (0..150).for_each(|_| group.queue(yields(&ends)));
+    for count in 0..60 {
+        let probe = Probe::new();
+        let mut go = group.go(probe.watch(yields(&ends)));
+        assert!(is_ok(task.run(&mut go)));
+        assert!(probe.polls() > 0, "child {count}");
+    }
+    ends.store(true, SeqCst);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(group.stats().ok, 210);
+}
+
+#[test]
+fn a_newcomer_behind_a_child_whose_error_stops_its_go_is_drained() {
+    for parked in [0, 70] {
+        let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+        let mut group = Group::<Kind>::new();
+        (0..parked).for_each(|n| group.queue(waits(&gate, n)));
+        assert!(parked == 0 || task.run(&mut group).is_pending());
+        let fails = job(async {
+            yield_now().await;
+            Err("broken")
+        });
+        assert!(is_ok(task.poll(&mut group.go(fails))));
+        assert!(is_ok(task.poll(&mut group.go(probe.watch(waits(&gate, 100))))));
+        assert!(group.is_stopped());
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!(probe.polls(), 1);
+        (0..=100).for_each(|n| gate.open(n));
+        assert_eq!(task.run(&mut group), Poll::Ready(Err("broken")));
+        assert_eq!(group.stats().ok, parked + 1);
+    }
+}
+
+#[test]
+fn a_set_that_has_given_memory_back_grows_again() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::<Kind>::new();
+    (0..3_000).for_each(|n| group.queue(waits(&gate, n)));
+    assert!(task.run(&mut group).is_pending());
+    // Some are left in many parts of the set.
+    (0..3_000).filter(|n| n % 300 != 7).for_each(|n| gate.open(n));
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(group.stats().running, 10);
+    (3_000..5_000).for_each(|n| group.queue(waits(&gate, n)));
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(group.stats().running, 2_010);
+    (0..5_000).for_each(|n| gate.open(n));
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn large_children_outlive_one_another() {
+    async fn large(wait: impl Future<Output = ()>, number: usize) -> Result<usize, ()> {
+        let bytes = [1_u8; 9_000];
+        wait.await;
+        Ok(number + usize::from(bytes[number]))
+    }
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::unboxed();
+    (0..3).for_each(|n| group.queue(large(gate.wait(n), n)));
+    assert!(task.run(&mut group).is_pending());
+    for n in [1, 0, 2] {
+        assert_eq!(group.stats().running, 3 - group.stats().ok);
+        gate.open(n);
+        assert_eq!(task.run(&mut group).is_ready(), n == 2);
+    }
+    assert_eq!(group.stats().ok, 3);
 }

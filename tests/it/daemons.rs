@@ -509,3 +509,29 @@ fn the_error_of_a_daemon_ends_a_stream_that_fails_fast_and_its_value_does_not() 
         assert_eq!(driver.poll(&mut results.next()), Poll::Ready(None));
     }
 }
+
+#[test]
+fn the_unread_error_of_a_daemon_counts_in_a_stream_in_order() {
+    let (driver, gate) = (MockTask::new(), Gate::new());
+    let mut results = Group::<Kind>::new().results().in_order();
+    (0..2).for_each(|n| results.queue(task(fails(&gate, n, "broken")).daemon()));
+    results.queue(waits(&gate, 2));
+    assert!(driver.poll(&mut results.next()).is_pending());
+    gate.open(0);
+    gate.open(1);
+    assert!(driver.poll(&mut results.next()).is_ready());
+    assert_eq!(results.len(), 2);
+    assert!(driver.poll(&mut results.next()).is_ready());
+    assert_eq!(results.len(), 1);
+}
+
+#[test]
+fn a_daemon_that_has_ended_holds_up_no_result_behind_it() {
+    let (driver, gate) = (MockTask::new(), Gate::new());
+    let mut results = Group::<Kind>::new().results().in_order();
+    results.queue(task(job(ready(Ok(0)))).daemon());
+    (1..3).for_each(|n| results.queue(waits(&gate, n)));
+    assert!(driver.poll(&mut results.next()).is_pending());
+    gate.open(1);
+    assert_eq!(driver.poll(&mut results.next()), Poll::Ready(Some(Ok(1))));
+}

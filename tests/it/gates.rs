@@ -171,6 +171,25 @@ fn try_go_polls_the_gate_once_and_keeps_its_future_for_the_next() {
 }
 
 #[test]
+fn try_go_asks_no_gate_of_a_group_that_refuses_the_child() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    for stop in [true, false] {
+        let count = Arc::clone(&asked);
+        let mut group = Group::<Kind>::new().with_gate(move |_: &Ask<'_>| {
+            count.fetch_add(1, SeqCst);
+            ready(())
+        });
+        if stop {
+            group.token().cancel();
+        } else {
+            group.close();
+        }
+        assert!(group.try_go(job(ready(Ok(0)))).is_err());
+        assert_eq!(asked.load(SeqCst), 0);
+    }
+}
+
+#[test]
 fn several_gates_are_asked_one_after_another() {
     let (first, second, log) = (Gate::new(), Gate::new(), Log::new());
     let mut group = Group::new().with_gate(doors(&first, &log)).with_gate(doors(&second, &log));

@@ -1,6 +1,6 @@
 //! Programs that hang, and what the snapshot and the watchdog say of them.
 
-use std::future::{Future, pending};
+use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -280,6 +280,56 @@ fn a_stopped_group_waits_for_a_child_that_does_not_listen() {
     let snapshot = group.handle().snapshot();
     assert_shows(&snapshot, "! the group has stopped (a child failed), and 1 child has not ended");
     assert_shows(&snapshot, "#0 \"deaf\": waits");
+}
+
+#[test]
+fn a_group_that_was_not_polled_since_its_children_started_is_named() {
+    let (gate, driver) = (Gate::new(), MockTask::new());
+    let mut group = Group::<Kind>::new();
+    assert_eq!(group.snapshot().causes(), []);
+    (0..2).for_each(|n| group.queue(waits(&gate, n)));
+    let causes = group.snapshot().causes();
+    assert!(matches!(causes[..], [Cause::Unpolled { children: 2, .. }]), "{causes:?}");
+    assert!(driver.run(&mut group).is_pending());
+    let causes = group.snapshot().causes();
+    assert!(matches!(causes[..], [Cause::Children { waiting: 2, .. }]), "{causes:?}");
+    group.token().cancel();
+    let causes = group.snapshot().causes();
+    let [Cause::Starved, Cause::Draining { running: 2, .. }, Cause::Children { .. }] = causes[..]
+    else {
+        panic!("{causes:?}");
+    };
+}
+
+#[test]
+fn a_stopped_group_without_children_is_not_said_to_drain() {
+    let group = Group::<Kind>::new();
+    group.token().cancel();
+    let causes = group.snapshot().causes();
+    assert!(matches!(causes[..], [Cause::Starved]), "{causes:?}");
+}
+
+#[test]
+fn results_that_are_not_fetched_are_named_if_they_take_all_room() {
+    for (weight, running) in [(2, 0), (1, 1)] {
+        let (gate, driver) = (Gate::new(), MockTask::new());
+        let mut results = Group::<Kind>::new().with_limit(2).with_name("downloads").results();
+        results.queue(task(job(ready(Ok(0)))).weight(0));
+        results.queue(task(job(ready(Ok(1)))).weight(weight));
+        (0..running).for_each(|n| results.queue(waits(&gate, n)));
+        results.queue(waits(&gate, 9));
+        // One result is fetched, and another one is not.
+        assert!(driver.poll(&mut results.next()).is_ready());
+        let causes = results.snapshot().causes();
+        if running == 0 {
+            assert!(matches!(causes[..], [Cause::Unfetched { results: 1, .. }]), "{causes:?}");
+        } else {
+            let [Cause::Room { room: 2, .. }, Cause::Children { waiting: 1, .. }] = causes[..]
+            else {
+                panic!("{causes:?}");
+            };
+        }
+    }
 }
 
 // === the watchdog ===

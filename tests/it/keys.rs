@@ -1,11 +1,14 @@
 //! Limits by key: which children run, which wait, and for what.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 
-use crate::common::{Fixture, Job, Log, MockTask, OnDrop, is_ok, panic_message, waits, yield_now};
+use crate::common::{
+    Fixture, Gate, Job, Log, MockTask, OnDrop, is_ok, job, panic_message, waits, yield_now,
+};
 use errgroup::{Boxed, Event, Group, Key, Task, TryGoError, task};
 use futures::stream;
 
@@ -754,4 +757,50 @@ fn a_go_that_has_its_turn_in_its_key_queues_no_child() {
         assert_eq!(log.take(), [""; 0]);
         assert_eq!(f.queued(), 0);
     }
+}
+
+#[test]
+fn a_unique_child_is_refused_while_one_of_its_key_waits() {
+    let f = &mut Fixture::new(1);
+    let busy = f.child(0);
+    f.group.queue(busy);
+    let unique = |number| task(f.child(number)).key("a").unique();
+    assert!(f.handle.try_queue(unique(1)).is_ok());
+    assert!(matches!(f.handle.try_queue(unique(2)), Err(TryGoError::AtLimit(_))));
+    assert_eq!(f.queued(), 1);
+}
+
+#[test]
+fn a_key_is_remembered_while_a_child_of_it_runs_whatever_comes_and_goes() {
+    let f = &mut Fixture::of(Group::new().with_key_limit(1));
+    let (first, second, third) = (f.child(0), f.child(1), f.child(2));
+    f.group.queue(task(first).key("a"));
+    // One that leaves the queue of its key.
+    let mut go = f.handle.go(task(second).key("a"));
+    assert!(MockTask::new().poll(&mut go).is_pending());
+    drop(go);
+    assert!(f.run().is_pending());
+    for n in 0..300_u32 {
+        f.group.queue(task(job(ready(Ok(7)))).key(n));
+    }
+    assert!(f.run().is_pending());
+    f.log.take();
+    f.group.queue(task(third).key("a"));
+    assert!(f.run().is_pending());
+    assert_eq!((f.log.take(), f.queued()), (vec![], 1));
+    f.gate.open(0);
+    assert!(f.run().is_pending());
+    assert_eq!(f.log.take(), ["-0", "+2"]);
+}
+
+#[test]
+fn a_limit_of_keys_that_comes_after_children_holds_for_theirs() {
+    let mut group = Group::<Kind>::new().with_limit(1);
+    let (gate, driver) = (Gate::new(), MockTask::new());
+    group.queue(waits(&gate, 0));
+    (1..4).for_each(|n| group.queue(task(waits(&gate, n)).key("a")));
+    let mut group = group.with_key_limit(2);
+    group.set_limit(None);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!((group.stats().running, group.stats().queued), (3, 1));
 }

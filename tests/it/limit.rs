@@ -157,6 +157,26 @@ fn with_room_go_admits_at_its_first_poll_and_its_child_begins() {
 }
 
 #[test]
+fn a_go_polls_each_child_once() {
+    let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+    let mut group = Jobs::new();
+    group.queue(probe.watch(waits(&gate, 0)));
+    group.queue(waits(&gate, 1));
+    assert!(task.run(&mut group).is_pending());
+    // One that is woken before the `go`, and one by the newcomer.
+    gate.open(1);
+    let opens = gate.clone();
+    let child = job(async move {
+        opens.open(0);
+        pending().await
+    });
+    assert!(matches!(task.poll(&mut group.go(child)), Poll::Ready(Ok(()))));
+    assert_eq!((probe.polls(), group.stats().ok), (1, 1));
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!((probe.polls(), group.stats().ok), (2, 2));
+}
+
+#[test]
 fn a_go_that_is_not_polled_admits_no_child() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new();

@@ -10,7 +10,7 @@ use crate::common::{
     CountOnDrop, DropCounter, Gate, Log, Meter, MockTask, Tap, logged_child, yield_now,
 };
 use errgroup::future::Go;
-use errgroup::{Boxed, Child, Group, Handle};
+use errgroup::{Boxed, Child, Group, Handle, task};
 use futures::future::{BoxFuture, Either, join_all, select};
 use futures::{FutureExt, join, stream};
 
@@ -1040,4 +1040,41 @@ fn a_turn_that_is_lost_before_the_child_is_woken_leaves_the_child_waiting() {
     gate.open(1);
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!(handle.stats().ok, 4);
+}
+
+#[test]
+fn a_slot_that_was_used_hides_no_deadlock() {
+    let (mut group, handle) = group(1);
+    let mock = MockTask::new();
+    let Poll::Ready(Ok(slot)) = mock.poll(&mut handle.reserve()) else { panic!("there is room") };
+    let at = handle.clone();
+    let child = async move {
+        at.go(ready(Ok(1))).await.map_err(|_| "stopped")?;
+        Ok(0)
+    };
+    assert!(slot.go(child).is_ok());
+    assert_eq!(mock.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(handle.stats().ok, 2);
+}
+
+#[test]
+fn a_feed_inside_a_child_queues_its_child_with_the_childs_priority() {
+    let (mut group, handle) = group(1);
+    let (gate, log, mock) = (Gate::new(), Log::new(), MockTask::new());
+    let (at, door, of) = (handle.clone(), gate.clone(), log.clone());
+    group.queue(async move {
+        let child = task(logged_child(1, &door, &of)).priority(2);
+        let fed = at.feed(stream::iter([child])).await;
+        of.add("fed");
+        door.wait(0).await;
+        Ok(fed)
+    });
+    assert!(mock.run(&mut group).is_pending());
+    for number in 2..4 {
+        let child = task(logged_child(number, &gate, &log)).priority(1);
+        group.queue(child);
+    }
+    (0..4).for_each(|n| gate.open(n));
+    assert_eq!(mock.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(log.take(), ["fed", "+1", "-1", "+2", "-2", "+3", "-3"]);
 }

@@ -13,7 +13,7 @@ use crate::common::{
 };
 use errgroup::{CancelToken, Group, Handle, Reason, Spawned};
 use futures::future::BoxFuture;
-use futures::stream;
+use futures::{StreamExt, stream};
 
 type Spawns = Group<Spawned<usize, &'static str>>;
 type Work = BoxFuture<'static, ()>;
@@ -440,6 +440,68 @@ fn with_parent_comes_before_a_token_a_handle_or_a_child() {
 
 fn panics(call: impl FnOnce()) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err()
+}
+
+#[test]
+fn children_that_have_ended_and_were_not_told_yet_run_no_longer() {
+    let (pool, task) = (Pool::new(), MockTask::new());
+    let mut group = pool.group();
+    (0..5_000).for_each(|n| group.queue(ready(Ok(n))));
+    pool.poll_all();
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((group.stats().running, group.stats().ok), (0, 5_000));
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(group.stats().ok, 5_000);
+}
+
+#[test]
+fn a_spawned_child_of_a_stream_runs_until_its_result_is_fetched() {
+    let (pool, task) = (Pool::new(), MockTask::new());
+    let mut results = pool.group().results();
+    (0..3).for_each(|n| results.queue(ready(Ok(n))));
+    pool.poll_all();
+    for n in 0..3 {
+        assert_eq!((results.stats().running, results.stats().ok), (3 - n, n));
+        assert_eq!(task.poll(&mut results.next()), Poll::Ready(Some(Ok(n))));
+    }
+}
+
+#[test]
+fn a_stream_of_a_group_whose_children_have_ended_counts_them_as_running() {
+    let (pool, task) = (Pool::new(), MockTask::new());
+    let mut group = pool.group().with_limit(2);
+    let handle = group.handle();
+    (0..2).for_each(|n| group.queue(ready(Ok(n))));
+    pool.poll_all();
+    assert_eq!((handle.stats().running, handle.stats().ok), (0, 2));
+    let mut results = group.results();
+    assert_eq!((handle.stats().running, handle.stats().ok), (2, 0));
+    assert!(handle.try_go(ready(Ok(2))).is_err());
+    for n in 0..2 {
+        assert_eq!(task.poll(&mut results.next()), Poll::Ready(Some(Ok(n))));
+    }
+    assert_eq!(task.poll(&mut results.next()), Poll::Ready(None));
+}
+
+#[test]
+fn after_an_error_was_told_children_that_end_free_their_room_at_once_again() {
+    let (pool, task) = (Pool::new(), MockTask::new());
+    let mut group = pool.group().all_errors().with_limit(1);
+    let handle = group.handle();
+    let add = |result| {
+        assert!(handle.try_go(ready(result)).is_ok());
+        assert!(handle.try_go(ready(Ok(9))).is_err());
+        pool.poll_all();
+    };
+    add(Err("broken"));
+    assert!(handle.try_go(ready(Ok(9))).is_err(), "an error may stop the group");
+    let hold = handle.hold();
+    assert!(task.run(&mut group).is_pending());
+    for _ in 0..3 {
+        add(Ok(1));
+    }
+    drop(hold);
+    assert!(task.run(&mut group).is_ready());
 }
 
 // === dropping ===
@@ -1157,4 +1219,32 @@ fn an_observer_is_told_of_the_children_that_a_grace_cuts_off() {
             "#1 finished: Ok"
         ]
     );
+}
+
+#[test]
+fn a_child_that_ends_while_a_grace_drops_the_one_before_it_is_counted_once() {
+    struct Polls(Option<Arc<Pool>>);
+    impl Drop for Polls {
+        fn drop(&mut self) {
+            if let Some(pool) = self.0.take() {
+                pool.poll_all();
+            }
+        }
+    }
+    let (pool, task, gate) = (Arc::new(Pool::new()), MockTask::new(), Gate::new());
+    let (spawn, of) = (pool.spawn(), Arc::clone(&pool));
+    let group: Group<Spawned<usize, &'static str>> = Group::on(move |work| {
+        spawn(work);
+        Polls(Some(Arc::clone(&of)))
+    });
+    let mut group = group.with_grace(|| ready(()));
+    (0..3).for_each(|n| group.queue(waits(&gate, n)));
+    pool.poll_all();
+    assert!(task.run(&mut group).is_pending());
+    group.token().cancel();
+    // They can end, and are polled while the first is dropped.
+    (0..3).for_each(|n| gate.open(n));
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    let stats = group.stats();
+    assert_eq!((stats.running, stats.ok + stats.dropped), (0, 3));
 }

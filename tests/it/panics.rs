@@ -202,6 +202,19 @@ fn a_panic_while_go_drives_comes_out_of_the_group() {
 }
 
 #[test]
+fn a_go_beside_a_child_that_panics_starts_its_child() {
+    let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+    let mut group = Jobs::new();
+    (0..3).for_each(|n| group.queue(panics(&gate, n, "a sibling")));
+    assert!(task.run(&mut group).is_pending());
+    (0..3).for_each(|n| gate.open(n));
+    assert!(matches!(task.poll(&mut group.go(probe.watch(waits(&gate, 9)))), Poll::Ready(Ok(()))));
+    assert_eq!((probe.polls(), group.stats().dropped), (1, 3));
+    gate.open(9);
+    assert_eq!(panic_message(|| task.run(&mut group)), "a sibling");
+}
+
+#[test]
 fn a_panic_while_feed_drives_ends_it_and_comes_out_of_the_group() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new().with_limit(1);
@@ -774,4 +787,17 @@ fn a_waker_left_behind_by_a_policys_panic_wakes_no_other_child() {
     waker.expect("it was polled").wake();
     assert!(task.poll(&mut group).is_pending());
     assert_eq!(probe.polls(), 1);
+}
+
+#[test]
+fn children_that_panic_use_the_budget_up_as_others_do() {
+    let task = MockTask::new();
+    let mut group = Jobs::new();
+    for _ in 0..5_000 {
+        group.queue(job(async { std::panic::resume_unwind(Box::new("a child")) }));
+    }
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((group.stats().running, group.stats().dropped), (904, 4_096));
+    assert_eq!(panic_message(|| task.poll(&mut group)), "a child");
+    assert_eq!(group.stats().dropped, 5_000);
 }

@@ -129,6 +129,21 @@ fn many_children_give_each_result_once() {
 // === the end ===
 
 #[test]
+fn the_options_of_fed_children_are_heeded() {
+    let (gate, driver) = (Gate::new(), MockTask::new());
+    let children = (0..3).map(|n| task(waits(&gate, n)).weight(2));
+    let children = stream::iter(children.collect::<Vec<_>>());
+    let mut results = Jobs::new().with_limit(3).results().feed(children);
+    for n in 0..3 {
+        assert!(driver.run(&mut results.next()).is_pending());
+        assert_eq!((results.stats().running, results.stats().ok), (1, n));
+        gate.open(n);
+        assert_eq!(driver.run(&mut results.next()), Poll::Ready(Some(Ok(n))));
+    }
+    assert_eq!(driver.run(&mut results.next()), Poll::Ready(None));
+}
+
+#[test]
 fn a_stream_whose_feed_has_ended_gives_no_result_and_stays_at_its_end() {
     let task = MockTask::new();
     let mut results = Jobs::new().results().feed(stream::empty::<Job>());

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use crate::common::{DropCounter, Gate, Log, MockTask, count_polls, logged_child, yield_now};
+use crate::common::{
+    DropCounter, Gate, Log, MockTask, Probe, count_polls, job, logged_child, yield_now,
+};
 use async_lock::Mutex;
 use errgroup::{Boxed, Group, Handle, LocalBoxed, Reason};
 use futures::future::FusedFuture;
@@ -419,6 +421,35 @@ fn one_poll_of_a_scope_is_bounded_however_much_is_ready() {
         before = now;
     }
     assert_eq!((polls.load(Ordering::SeqCst), task.wakes()), (10_000, 2));
+}
+
+#[test]
+fn a_body_that_is_woken_when_the_budget_is_spent_is_polled_in_the_next_poll() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::<Kind>::new();
+    for _ in 0..5_000 {
+        let opens = gate.clone();
+        group.queue(job(async move {
+            opens.open(0);
+            Ok(0)
+        }));
+    }
+    let wait = gate.wait(0);
+    let mut scope = pin!(group.scope(async |_| wait.await));
+    assert!(task.poll_pinned(scope.as_mut()).is_pending());
+    let ends = task.poll_pinned(scope.as_mut());
+    assert!(matches!(ends, Poll::Ready(((), Ok(())))));
+}
+
+#[test]
+fn a_poll_of_a_body_counts_as_one_of_a_child() {
+    let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+    let mut group = Group::<Kind>::new();
+    (0..5_000).for_each(|_| group.queue(probe.watch(ready(Ok(0)))));
+    let wait = gate.wait(0);
+    let mut scope = pin!(group.scope(async |_| wait.await));
+    assert!(task.poll_pinned(scope.as_mut()).is_pending());
+    assert_eq!(probe.polls(), 4_095);
 }
 
 // === panics ===

@@ -8,7 +8,7 @@ use errgroup::{Boxed, Event, Group, Key, Reason, Semaphore, task};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
-use crate::common::{Gate, Job, MockTask, job, panic_message, waits, yield_now};
+use crate::common::{Fixture, Gate, Job, MockTask, job, panic_message, waits, yield_now};
 
 type Kind = Boxed<'static, usize, &'static str>;
 
@@ -37,6 +37,24 @@ fn assert_waits_for(snapshot: &Snapshot, skip: usize, expected: &[WaitsFor]) {
     };
     let waiting = snapshot.children.iter().skip(skip).enumerate();
     assert_eq!(waiting.map(waits_for).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_group_without_a_name_knows_each_child_that_was_woken() {
+    for woken in 0..3 {
+        let (gate, task) = (Gate::new(), MockTask::new());
+        let mut group = Group::<Kind>::new();
+        (0..3).for_each(|number| group.queue(waits(&gate, number)));
+        // It can't be woken.
+        group.queue(job(pending()));
+        assert!(task.poll(&mut group).is_pending());
+        gate.open(woken);
+        let expected = (0..4).map(|at| {
+            let state = if at == woken { ChildState::Woken } else { ChildState::Waiting };
+            (Some(at), state)
+        });
+        assert_eq!(states(&group.snapshot()), expected.collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -262,8 +280,10 @@ fn the_polls_of_spawned_children_are_counted_beside_an_observer() {
 #[test]
 fn a_result_that_is_not_fetched_is_listed() {
     let (gate, task) = (Gate::new(), MockTask::new());
-    for in_order in [false, true] {
-        let results = Group::<Kind>::new().with_limit(3).with_name("stream").results();
+    for (in_order, named) in [(false, false), (false, true), (true, false), (true, true)] {
+        let group = Group::<Kind>::new().with_limit(3);
+        let group = if named { group.with_name("stream") } else { group };
+        let results = group.results();
         let mut results = if in_order { results.in_order() } else { results };
         let handle = results.handle();
         results.queue(job(async { Ok(1) }));
@@ -277,7 +297,9 @@ fn a_result_that_is_not_fetched_is_listed() {
             (Some(3), ChildState::Unpolled),
         ];
         assert_eq!(states(&results.snapshot()), expected);
-        assert_eq!(states(&handle.snapshot()), expected);
+        if named {
+            assert_eq!(states(&handle.snapshot()), expected);
+        }
     }
 }
 
@@ -465,4 +487,32 @@ fn a_child_of_a_group_with_a_name_leaves_nothing_behind() {
     assert!(task.run(&mut group).is_ready());
     assert_eq!(group.stats().ok, 1000);
     assert_eq!(group.handle().snapshot().children.len(), 0);
+}
+
+#[test]
+fn a_key_counts_children_of_each_priority_that_wait_for_it() {
+    let mut group = Group::<Kind>::new().with_key_limit(1).with_name("keys");
+    let gate = Gate::new();
+    for (number, priority) in [0, 0, 0, 0, 5, 3].into_iter().enumerate() {
+        group.queue(task(waits(&gate, number)).key("a").priority(priority));
+    }
+    let snapshot = group.snapshot();
+    assert_eq!(snapshot.keys.len(), 1);
+    assert_eq!((snapshot.keys[0].waiting, snapshot.keys[0].room), (5, 1));
+}
+
+#[test]
+fn a_caller_that_waits_is_told_from_a_child() {
+    let mut f = Fixture::new(1);
+    let child = f.child(0);
+    f.group.queue(child);
+    assert!(f.run().is_pending());
+    let mut go = f.handle.go(f.child(1));
+    assert!(MockTask::new().poll(&mut go).is_pending());
+    let text = f.group.snapshot().to_string();
+    assert!(text.contains("a caller: "), "{text}");
+    f.gate.open(0);
+    assert!(f.run().is_pending());
+    let text = f.group.snapshot().to_string();
+    assert!(text.contains("a caller: ") && !text.contains("a child: "), "{text}");
 }

@@ -350,7 +350,7 @@ fn one_that_has_yielded_is_dropped_once() {
         let (mock, probe, gate) = (MockTask::new(), Probe::new(), Gate::new());
         let mut group = Group::new();
         group.queue(waits(&gate, 0));
-        let mut yields = || {
+        let yields = || {
             until_stop(probe.watch(job(poll_fn(|cx| {
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -538,6 +538,16 @@ fn a_child_may_cancel_from_its_destructor() {
     }
     assert_eq!(mock.finish(group), Err("broken"));
     assert_eq!(drops.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_group_with_a_deadline_or_an_observer_may_drop_its_children_at_the_stop() {
+    let mock = MockTask::new();
+    let mut group =
+        Group::new().with_deadline(ready(())).with_observer(|_: &Event| {}).drop_on_stop();
+    group.queue(job(pending()));
+    assert_eq!(mock.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(ends(group.stats()), [0, 0, 1]);
 }
 
 #[test]

@@ -252,6 +252,95 @@ fn a_stale_waker_that_wakes_before_the_newcomers_first_poll_does_not_poll_it_twi
 }
 
 #[test]
+fn a_waker_that_a_child_left_at_its_first_poll_wakes_no_child_behind_it() {
+    // Siblings that keep the wakers that they get, before the child and behind the other.
+    for (before, behind) in [(0, 0), (0, 1), (1, 0), (3, 3), (70, 0)] {
+        let (task, gate, probe, cell) =
+            (MockTask::new(), Gate::new(), Probe::new(), WakerCell::default());
+        let mut group = Jobs::new();
+        (0..before).for_each(|n| group.queue(waits(&gate, n)));
+        let leaves = Arc::clone(&cell);
+        group.queue(job(poll_fn(move |cx| {
+            *leaves.lock().unwrap() = Some(cx.waker().clone());
+            Poll::Ready(Ok(0))
+        })));
+        // It asks for no wake-up.
+        group.queue(probe.watch(pending()));
+        (0..behind).for_each(|n| group.queue(waits(&gate, 100 + n)));
+        assert!(task.run(&mut group).is_pending());
+        let (stale, wakes) = (taken(&cell), task.wakes());
+        stale.wake_by_ref();
+        assert_eq!(task.wakes(), wakes);
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!(probe.polls(), 1);
+        // The siblings are woken as ever.
+        (0..before).for_each(|n| gate.open(n));
+        (0..behind).for_each(|n| gate.open(100 + n));
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!((group.stats().ok, probe.polls()), (1 + before + behind, 1));
+    }
+}
+
+#[test]
+fn a_waker_that_a_child_has_kept_to_its_end_wakes_neither_its_successor_nor_the_task() {
+    for (before, beside) in [(0, 0), (0, 1), (1, 1), (3, 3), (70, 1)] {
+        let (task, gate, probe, cell) =
+            (MockTask::new(), Gate::new(), Probe::new(), WakerCell::default());
+        let mut group = Jobs::new();
+        (0..before).for_each(|n| group.queue(waits(&gate, n)));
+        let (keeps, mut wait) = (Arc::clone(&cell), gate.wait(1_000));
+        group.queue(job(poll_fn(move |cx| {
+            *keeps.lock().unwrap() = Some(cx.waker().clone());
+            Pin::new(&mut wait).poll(cx).map(|()| Ok(0))
+        })));
+        (0..beside).for_each(|n| group.queue(waits(&gate, 100 + n)));
+        group.queue(waits(&gate, 2_000));
+        assert!(task.run(&mut group).is_pending());
+        // They end in one batch, and the child is not alone then.
+        gate.open(1_000);
+        (0..beside).for_each(|n| gate.open(100 + n));
+        assert!(task.run(&mut group).is_pending());
+        group.queue(probe.watch(pending()));
+        assert!(task.run(&mut group).is_pending());
+        let (stale, wakes) = (taken(&cell), task.wakes());
+        stale.wake();
+        assert_eq!(task.wakes(), wakes);
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!(probe.polls(), 1);
+    }
+}
+
+#[test]
+fn a_waker_that_the_child_of_a_go_left_wakes_no_child_after_it() {
+    // Siblings that keep the wakers that they get.
+    for siblings in [0, 1, 70] {
+        let (task, gate, probe, cell) =
+            (MockTask::new(), Gate::new(), Probe::new(), WakerCell::default());
+        let mut group = Jobs::new();
+        (0..siblings).for_each(|n| group.queue(waits(&gate, n)));
+        assert!(siblings == 0 || task.run(&mut group).is_pending());
+        for _ in 0..3 {
+            let leaves = Arc::clone(&cell);
+            let child = job(poll_fn(move |cx| {
+                *leaves.lock().unwrap() = Some(cx.waker().clone());
+                Poll::Ready(Ok(0))
+            }));
+            assert!(task.run(&mut group.go(child)).is_ready());
+            assert!(task.run(&mut group.go(probe.watch(pending()))).is_ready());
+            assert!(task.run(&mut group).is_pending());
+            let (stale, wakes, polls) = (taken(&cell), task.wakes(), probe.polls());
+            stale.wake();
+            assert_eq!(task.wakes(), wakes);
+            assert!(task.run(&mut group).is_pending());
+            assert_eq!(probe.polls(), polls);
+        }
+        (0..siblings).for_each(|n| gate.open(n));
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!((group.stats().ok, probe.polls()), (3 + siblings, 3));
+    }
+}
+
+#[test]
 fn wakers_outlive_their_group_and_do_no_harm() {
     let (task, cell) = (MockTask::new(), WakerCell::default());
     let mut group = Jobs::new();
