@@ -283,8 +283,10 @@ fn each_go_starts_its_child_however_many_yield() {
         for count in 1..40 {
             let (probe, yields) = (Probe::new(), count % waits_one_in != 0);
             let child = probe.watch(async move {
-                while yields {
-                    yield_now().await;
+                if yields {
+                    loop {
+                        yield_now().await;
+                    }
                 }
                 pending().await
             });
