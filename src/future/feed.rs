@@ -46,9 +46,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// waits in the group's queue with priority 0, whatever its children ask for. It asks at most
     /// 4,096 times a poll.
     ///
-    /// The children that run are polled when there is no more room or the stream is pending. At the
-    /// start they are also polled after 8, 24 and 56 children, and so on, so that an error among the
-    /// first ones is met early.
+    /// The children that run are polled when there is no more room or the stream is pending. At
+    /// the start they are also polled after 8, 24 and 56 children, and so on, so that an error
+    /// among the first ones is met early.
     ///
     /// The stream is asked before the [key](crate::Task::key) of its child is known. A child whose
     /// key has no room is queued behind its key, and the stream is asked for the next one. Such

@@ -313,7 +313,7 @@ where
                     // First: the policy may stop the group.
                     admission.log_finished(index, Outcome::of(&result));
                 }
-                finish::<C, P, FETCHED>(admission, policy, (stage, stop), index, result)
+                finish::<C, P, FETCHED, PLAIN>(admission, policy, (stage, stop), index, result)
             },
         );
         turn.stage = UserCode::Group;
@@ -337,7 +337,7 @@ where
 /// Tells the policy of a child that is done, and counts it. Returns `false` if that is left to do
 /// since the policy stops the group.
 #[inline(always)]
-fn finish<C, P, const FETCHED: bool>(
+fn finish<C, P, const FETCHED: bool, const PLAIN: bool>(
     admission: &mut Admission<C>,
     policy: &mut Option<P>,
     (stage, stop): (&mut UserCode, &mut Option<(Reason, usize, Outcome)>),
@@ -350,7 +350,7 @@ where
 {
     let outcome = Outcome::of(&result);
     *stage = UserCode::Policy(outcome);
-    let record = admission.record_of(index);
+    let record = if PLAIN { None } else { admission.record_of(index) };
     let child = ChildInfo::with_record(index, record.as_ref());
     // The value of a daemon is no result.
     let is_result = !child.is_daemon() || outcome == Outcome::Failed;
@@ -402,7 +402,7 @@ where
         |index, result| {
             progress = true;
             if let Some(result) = result {
-                finish::<C, P, FETCHED>(admission, policy, (stage, stop), index, result);
+                finish::<C, P, FETCHED, true>(admission, policy, (stage, stop), index, result);
             }
         },
     );
