@@ -1017,6 +1017,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     pub fn drop_on_stop(mut self) -> Self {
         assert!(self.is_new(), "call `drop_on_stop` before the group's first child");
         self.base.on_stop = OnStop::Drop;
+        // So the group is not taken for a plain one.
+        self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
         self.check_grace();
         self
     }

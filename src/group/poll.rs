@@ -72,6 +72,8 @@ struct Turn<R> {
     batch: Batch,
     /// What the current child has returned, while its destructor runs.
     returned: Option<R>,
+    /// The same of a child that may end without a result.
+    returned_if_any: Option<Option<R>>,
     /// The policy's verdict on that child is to stop.
     stop: Option<(Reason, usize, Outcome)>,
 }
@@ -131,7 +133,7 @@ where
     };
     loop {
         let (stage, batch) = (UserCode::Group, Batch::default());
-        let mut turn = Turn { stage, batch, returned: None, stop: None };
+        let mut turn = Turn { stage, batch, returned: None, returned_if_any: None, stop: None };
         // One guard for all the children of the poll; the stage tells whose panic it was.
         match catch(|| drive(group, budget, &mut turn)) {
             Ok(driven) => return driven,
@@ -150,7 +152,7 @@ where
 fn drive<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
 ) -> Driven
 where
     C: Children,
@@ -193,7 +195,7 @@ where
 fn drive_newcomer<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
 ) -> Driven
 where
     C: Children,
@@ -236,7 +238,7 @@ where
 fn drive_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
     part: Part,
 ) -> bool
 where
@@ -257,7 +259,7 @@ where
 fn drive_round_as<C, P, O, const FETCHED: bool, const PLAIN: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
     part: Part,
 ) -> bool
 where
@@ -276,46 +278,59 @@ where
         let Base { set, admission, hooks, .. } = base;
         let hooks = hooks.as_deref().filter(|_| !PLAIN);
         let observed = hooks.as_ref().is_some_and(|hooks| hooks.is_observed());
-        let Turn { stage, batch, returned, stop } = &mut *turn;
+        let Turn { stage, batch, returned, returned_if_any, stop } = &mut *turn;
         *stage = UserCode::Child;
-        let over = set.blocks().poll_round(
-            part,
-            batch,
-            budget,
-            returned,
-            |mut child, index, cx| {
-                if PLAIN {
-                    return child.poll_child(cx).map(Some);
-                }
-                if endings.as_ref().is_some_and(|endings| endings.ends_now(index)) {
-                    return Poll::Ready(None);
-                }
-                let poll = || match hooks {
-                    None => child.poll_child(cx),
-                    Some(hooks) => hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx)),
-                };
-                let polled = match id {
-                    None => poll(),
-                    Some(id) => current::enter(id, index, poll),
-                };
-                polled.map(|result| {
-                    let is_none = endings.as_ref().is_some_and(|it| it.has_no_result(index));
-                    (!is_none).then_some(result)
-                })
-            },
-            |index, result| {
-                progress = true;
-                let Some(result) = result else {
-                    finish_without_result(admission, policy, index);
-                    return true;
-                };
-                if observed {
-                    // First: the policy may stop the group.
-                    admission.log_finished(index, Outcome::of(&result));
-                }
-                finish::<C, P, FETCHED, PLAIN>(admission, policy, (stage, stop), index, result)
-            },
-        );
+        let over = if PLAIN {
+            set.blocks().poll_round(
+                part,
+                batch,
+                budget,
+                returned,
+                |child, _, cx| child.poll_child(cx),
+                |index, result| {
+                    progress = true;
+                    finish::<C, P, FETCHED, PLAIN>(admission, policy, (stage, stop), index, result)
+                },
+            )
+        } else {
+            set.blocks().poll_round(
+                part,
+                batch,
+                budget,
+                returned_if_any,
+                |mut child, index, cx| {
+                    if endings.as_ref().is_some_and(|endings| endings.ends_now(index)) {
+                        return Poll::Ready(None);
+                    }
+                    let poll = || match hooks {
+                        None => child.poll_child(cx),
+                        Some(hooks) => {
+                            hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx))
+                        }
+                    };
+                    let polled = match id {
+                        None => poll(),
+                        Some(id) => current::enter(id, index, poll),
+                    };
+                    polled.map(|result| {
+                        let is_none = endings.as_ref().is_some_and(|it| it.has_no_result(index));
+                        (!is_none).then_some(result)
+                    })
+                },
+                |index, result| {
+                    progress = true;
+                    let Some(result) = result else {
+                        finish_without_result(admission, policy, index);
+                        return true;
+                    };
+                    if observed {
+                        // First: the policy may stop the group.
+                        admission.log_finished(index, Outcome::of(&result));
+                    }
+                    finish::<C, P, FETCHED, PLAIN>(admission, policy, (stage, stop), index, result)
+                },
+            )
+        };
         turn.stage = UserCode::Group;
         if turn.stop.is_some() && group.base.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain
         {
@@ -350,18 +365,11 @@ where
 {
     let outcome = Outcome::of(&result);
     *stage = UserCode::Policy(outcome);
-    let record = if PLAIN { None } else { admission.record_of(index) };
-    let child = ChildInfo::with_record(index, record.as_ref());
-    // The value of a daemon is no result.
-    let is_result = !child.is_daemon() || outcome == Outcome::Failed;
-    let verdict = match policy {
-        // A stream takes the value of a daemon out of its order.
-        Some(policy) if is_result || FETCHED => policy.on_child(&child, result),
-        // A policy that has panicked is told nothing more.
-        _ => {
-            drop(result);
-            Verdict::Continue
-        }
+    let (is_result, verdict) = if PLAIN {
+        tell::<C, P, FETCHED>(policy, &ChildInfo::new(index), result)
+    } else {
+        let record = admission.record_of(index);
+        tell::<C, P, FETCHED>(policy, &ChildInfo::with_record(index, record.as_ref()), result)
     };
     if let Verdict::Stop(reason) = verdict {
         *stop = Some((reason, index, outcome));
@@ -376,12 +384,38 @@ where
     true
 }
 
+/// Tells the policy of a child that is done. Returns whether what the child has returned is a
+/// result, and what the policy says.
+#[inline(always)]
+fn tell<C, P, const FETCHED: bool>(
+    policy: &mut Option<P>,
+    child: &ChildInfo<'_>,
+    result: Result<C::Ok, C::Err>,
+) -> (bool, Verdict)
+where
+    C: Children,
+    P: Policy<C::Ok, C::Err>,
+{
+    // The value of a daemon is no result.
+    let is_result = !child.is_daemon() || result.is_err();
+    let verdict = match policy {
+        // A stream takes the value of a daemon out of its order.
+        Some(policy) if is_result || FETCHED => policy.on_child(child, result),
+        // A policy that has panicked is told nothing more.
+        _ => {
+            drop(result);
+            Verdict::Continue
+        }
+    };
+    (is_result, verdict)
+}
+
 /// Does what [`drive_round`] does if there is but one child to be polled, in a group that
 /// [is plain](Base::is_plain).
 fn drive_lone<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Option<Result<C::Ok, C::Err>>>,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
     part: Part,
 ) -> bool
 where
@@ -390,7 +424,7 @@ where
 {
     let Group { base, policy, .. } = &mut *group;
     let Base { set, admission, .. } = base;
-    let Turn { stage, batch, returned, stop } = &mut *turn;
+    let Turn { stage, batch, returned, stop, .. } = &mut *turn;
     *stage = UserCode::Child;
     let mut progress = false;
     set.blocks().poll_lone(
@@ -398,12 +432,10 @@ where
         batch,
         budget,
         returned,
-        |child, cx| child.poll_child(cx).map(Some),
+        |child, cx| child.poll_child(cx),
         |index, result| {
             progress = true;
-            if let Some(result) = result {
-                finish::<C, P, FETCHED, true>(admission, policy, (stage, stop), index, result);
-            }
+            finish::<C, P, FETCHED, true>(admission, policy, (stage, stop), index, result);
         },
     );
     turn.stage = UserCode::Group;
@@ -446,7 +478,7 @@ fn recover<C: Kind, P, O, R>(
     blocks.recover_counts(&turn.batch, budget);
     if told.is_none() {
         // The value goes with the destructor's panic, which may be its own.
-        let _ = catch(|| drop(turn.returned)).map_err(discard);
+        let _ = catch(|| drop((turn.returned, turn.returned_if_any))).map_err(discard);
         if let Err(second) = catch(|| blocks.remove(key)) {
             discard(second);
             blocks.remove(key);
@@ -595,7 +627,8 @@ impl<C: Kind> Base<C> {
     /// Returns `true` if nothing but the policy sees to the children: no handle or option, no
     /// hooks, no end with the stop.
     fn is_plain(&mut self) -> bool {
-        self.hooks.is_none() && self.on_stop != OnStop::Drop && self.admission.shared().is_none()
+        // A group that drops its children at a stop has hooks.
+        self.hooks.is_none() && self.admission.shared().is_none()
     }
 
     /// Does what comes before a round: timers, a stop, gates, a permit.
