@@ -22,9 +22,9 @@ fn resident() -> usize {
     pages * 4096
 }
 
-/// Asserts that a million turns take less than a byte each.
+/// Asserts that a hundred thousand turns take less than eleven bytes each.
 fn does_not_grow(turn: impl FnMut()) {
-    does_not_grow_in(1_000_000, turn);
+    does_not_grow_in(100_000, turn);
 }
 
 /// Asserts that the given number of turns takes less than a megabyte.
@@ -42,13 +42,13 @@ fn does_not_grow_in(turns: usize, mut turn: impl FnMut()) {
 }
 
 #[test]
-fn a_million_children_of_one_token_use_no_memory() {
+fn many_children_of_one_token_use_no_memory() {
     let root = CancelToken::new();
     does_not_grow(|| drop(root.child()));
 }
 
 #[test]
-fn a_million_children_of_which_some_live_on_use_no_memory() {
+fn many_children_of_which_some_live_on_use_no_memory() {
     let root = CancelToken::new();
     let mut living = std::collections::VecDeque::new();
     does_not_grow(|| {
@@ -60,7 +60,7 @@ fn a_million_children_of_which_some_live_on_use_no_memory() {
 }
 
 #[test]
-fn cancelling_a_million_children_one_by_one_uses_no_memory() {
+fn cancelling_many_children_one_by_one_uses_no_memory() {
     let root = CancelToken::new();
     does_not_grow(|| {
         let child = root.child();
@@ -71,7 +71,7 @@ fn cancelling_a_million_children_one_by_one_uses_no_memory() {
 }
 
 #[test]
-fn a_million_waits_use_no_memory() {
+fn many_waits_use_no_memory() {
     let root = CancelToken::new();
     does_not_grow(|| {
         let mut wait = root.cancelled();
