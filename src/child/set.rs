@@ -74,11 +74,24 @@ pub trait ChildSet<C>: Sized {
         false
     }
 
+    /// Returns `true` if one of these children has not ended there.
+    #[doc(hidden)]
+    fn has_unended(&self) -> bool {
+        false
+    }
+
     /// Takes out the child of that index, or returns `None` if it does not run outside of the
-    /// group's polls.
+    /// group's polls, or has ended there.
     #[doc(hidden)]
     fn take_spawned(&mut self, _index: usize) -> Option<C> {
         None
+    }
+
+    /// Takes out the children that run outside of the group's polls, but for those that have ended
+    /// there.
+    #[doc(hidden)]
+    fn abandon_spawned(&mut self) -> Vec<(usize, C)> {
+        Vec::new()
     }
 
     /// Takes out the children that run outside of the group's polls, with their indexes.

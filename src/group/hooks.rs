@@ -274,7 +274,7 @@ impl<C: Kind> Base<C> {
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.abort_polled();
         }
-        let spawned = self.set.drain_spawned();
+        let spawned = self.set.abandon_spawned();
         self.drop_spawned(spawned);
     }
 
@@ -330,7 +330,13 @@ impl<C: Kind> Base<C> {
         };
         let is_woken = |timer: &Timer<_>| timer.flag.is_woken();
         match grace {
-            Grace::Waiting(_) | Grace::Over if stopped => running,
+            Grace::Waiting(_) if stopped => running,
+            // A child that has ended on its executor notifies the group when it reports.
+            Grace::Over if stopped => {
+                !self.set.blocks().is_empty()
+                    || self.set.has_unended()
+                    || self.admission.has_ready(&self.set)
+            }
             Grace::Running(timer) => is_woken(timer),
             _ => !stopped && deadline.as_ref().is_some_and(is_woken),
         }

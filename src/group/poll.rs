@@ -695,7 +695,8 @@ impl<C: Kind> Base<C> {
             let is_meant = &mut |index| indexes.binary_search(&index).is_ok();
             return self.set.blocks().add_to_round(is_meant);
         }
-        // One that has reported by now is in the blocks, and its result is told.
+        // One that has reported by now is in the blocks, and one that is about to comes there; its
+        // result is told.
         let take = |index| Some((index, self.set.take_spawned(index)?));
         let children = indexes.into_iter().filter_map(take).collect();
         self.drop_spawned(children);

@@ -84,6 +84,14 @@ impl<T, E, L: Locality> Spawned<T, E, L> {
         matches!(&self.stage, SpawnStage::Started(cell) if cell.is_complete())
     }
 
+    /// Lets it not report any more; it is dropped next. Returns `false` if it has ended.
+    fn try_abandon(&self) -> bool {
+        match &self.stage {
+            SpawnStage::Started(cell) => cell.try_abandon(),
+            _ => true,
+        }
+    }
+
     /// Takes the future out, once the child is admitted, or returns `None` if that has been done.
     fn start(
         &mut self,

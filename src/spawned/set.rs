@@ -102,8 +102,15 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
         !self.children.is_empty() || self.has_lost()
     }
 
+    fn has_unended(&self) -> bool {
+        self.children.iter().any(|(_, child)| !child.is_complete())
+    }
+
     fn take_spawned(&mut self, index: usize) -> Option<Spawned<T, E, L>> {
-        self.children.remove(index as u64)
+        // One that ends at this moment stays until its report is taken, and is counted by that:
+        // a report without a child would be counted, and never be forgotten.
+        let child = self.children.get(index as u64)?;
+        if child.try_abandon() { self.children.remove(index as u64) } else { None }
     }
 
     fn has_lost(&self) -> bool {
@@ -112,6 +119,20 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
 
     fn take_lost(&mut self) -> Vec<(usize, Spawned<T, E, L>)> {
         core::mem::take(&mut self.lost)
+    }
+
+    fn abandon_spawned(&mut self) -> Vec<(usize, Spawned<T, E, L>)> {
+        let children = core::mem::take(&mut self.children).into_entries();
+        let mut abandoned = self.take_lost();
+        for (index, child) in children {
+            if child.try_abandon() {
+                abandoned.push((index as usize, child));
+            } else {
+                // As in `take_spawned`.
+                self.children.push(index, child);
+            }
+        }
+        abandoned
     }
 
     fn drain_spawned(&mut self) -> Vec<(usize, Spawned<T, E, L>)> {

@@ -197,6 +197,13 @@ impl<T, E, K> TaskCell<T, E, K> {
         self.state.load(Ordering::Acquire) & COMPLETE == COMPLETE
     }
 
+    /// Lets the child not report any more, if it is not complete: the group drops it next. Returns
+    /// `false` if it is, and has reported or is about to.
+    pub(super) fn try_abandon(&self) -> bool {
+        let abandoned = |bits| (bits & COMPLETE != COMPLETE).then_some(bits | ABANDONED);
+        self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, abandoned).is_ok()
+    }
+
     /// Tells the spawned future that the group has dropped the child, and has no use for the
     /// completion.
     pub(super) fn abandon(&self) {

@@ -11,7 +11,7 @@ use crate::common::{
     Bomb, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Tap, fails, job,
     panic_message, waits, waker_fn, yield_now,
 };
-use errgroup::{CancelToken, Group, Handle, Reason, Spawned};
+use errgroup::{CancelToken, Group, Handle, Reason, Spawned, task as task_of};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 
@@ -1222,29 +1222,45 @@ fn an_observer_is_told_of_the_children_that_a_grace_cuts_off() {
 }
 
 #[test]
-fn a_child_that_ends_while_a_grace_drops_the_one_before_it_is_counted_once() {
-    struct Polls(Option<Arc<Pool>>);
-    impl Drop for Polls {
-        fn drop(&mut self) {
-            if let Some(pool) = self.0.take() {
-                pool.poll_all();
-            }
+fn a_child_that_ends_while_a_stop_drops_the_one_before_it_is_counted_once() {
+    fn counts_each_once(until_stop: bool, is_shared: bool, with: fn(Spawns) -> Spawns) {
+        let (pool, task, gate) = (Arc::new(Pool::new()), MockTask::new(), Gate::new());
+        let (spawn, of) = (pool.spawn(), Arc::clone(&pool));
+        let group: Spawns = Group::on(move |work| {
+            spawn(work);
+            PollsAll(Some(Arc::clone(&of)))
+        });
+        let mut group = with(group);
+        let handle = is_shared.then(|| group.handle());
+        for n in 0..3 {
+            let child = task_of(waits(&gate, n));
+            group.queue(if until_stop { child.until_stop() } else { child });
+        }
+        pool.poll_all();
+        assert!(task.run(&mut group).is_pending());
+        group.token().cancel();
+        // They can end, and are polled while the first is dropped.
+        (0..3).for_each(|n| gate.open(n));
+        assert!(task.run(&mut group).is_ready());
+        for _ in 0..2 {
+            let stats = handle.as_ref().map_or_else(|| group.stats(), Handle::stats);
+            assert_eq!((stats.running, stats.ok + stats.dropped), (0, 3), "{stats:?}");
         }
     }
-    let (pool, task, gate) = (Arc::new(Pool::new()), MockTask::new(), Gate::new());
-    let (spawn, of) = (pool.spawn(), Arc::clone(&pool));
-    let group: Group<Spawned<usize, &'static str>> = Group::on(move |work| {
-        spawn(work);
-        Polls(Some(Arc::clone(&of)))
-    });
-    let mut group = group.with_grace(|| ready(()));
-    (0..3).for_each(|n| group.queue(waits(&gate, n)));
-    pool.poll_all();
-    assert!(task.run(&mut group).is_pending());
-    group.token().cancel();
-    // They can end, and are polled while the first is dropped.
-    (0..3).for_each(|n| gate.open(n));
-    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
-    let stats = group.stats();
-    assert_eq!((stats.running, stats.ok + stats.dropped), (0, 3));
+    for is_shared in [false, true] {
+        counts_each_once(false, is_shared, |group| group.with_grace(|| ready(())));
+        counts_each_once(false, is_shared, Group::drop_on_stop);
+        counts_each_once(true, is_shared, |group| group);
+    }
+}
+
+/// Polls all futures of a pool when it is dropped with the first child.
+struct PollsAll(Option<Arc<Pool>>);
+
+impl Drop for PollsAll {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.take() {
+            pool.poll_all();
+        }
+    }
 }

@@ -386,6 +386,31 @@ fn children_on_threads_end_with_their_group() {
 }
 
 #[test]
+fn a_stop_counts_children_once_that_end_while_it_drops_them() {
+    fn counts_each_once(until_stop: bool, with: fn(Group<OnThreads>) -> Group<OnThreads>) {
+        let counts = Counts::default();
+        let (group, pool) = on_threads();
+        let mut group = with(group);
+        let handle = group.handle();
+        for _ in 0..2 {
+            let child = task(counts.ok(0));
+            group.queue(if until_stop { child.until_stop() } else { child });
+        }
+        let token = group.token().clone();
+        let cancels = thread::spawn(move || token.cancel());
+        assert_eq!(block_on(group), Ok(()));
+        join([cancels]);
+        pool.join();
+        let stats = handle.stats();
+        assert_eq!((stats.running, stats.ok + stats.dropped), (0, 2), "{stats:?}");
+        counts.check_dropped();
+    }
+    check(|| counts_each_once(true, |group| group));
+    check(|| counts_each_once(false, Group::drop_on_stop));
+    check(|| counts_each_once(false, |group| group.with_grace(|| std::future::ready(()))));
+}
+
+#[test]
 fn an_abort_and_a_drop_end_children_that_nothing_else_wakes() {
     check(|| {
         let (mut aborted, pool) = on_threads();
