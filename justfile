@@ -36,9 +36,14 @@ fuzz seconds="60":
 libfuzzer seconds="600":
     bash .ci/libfuzzer {{ seconds }}
 
-# The worlds under AddressSanitizer, which also finds leaks; needs a nightly compiler.
+# The worlds under AddressSanitizer, which also finds leaks; `just asan --it` for the tests. Needs a
+# nightly compiler.
 asan *args:
     bash .ci/asan {{ args }}
+
+# The tests that start threads under ThreadSanitizer; needs a nightly compiler with rust-src.
+tsan *filter:
+    bash .ci/tsan {{ filter }}
 
 # All tests: of the crate, the models, every executor and the larger examples.
 all:

@@ -22,7 +22,7 @@ fn ends<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     let runner = thread::spawn(move || {
         let _ = sender.send(run());
     });
-    match result.recv_timeout(Duration::from_secs(30)) {
+    match result.recv_timeout(Duration::from_secs(120)) {
         Ok(result) => result,
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
         Err(mpsc::RecvTimeoutError::Disconnected) => {

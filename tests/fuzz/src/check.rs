@@ -26,8 +26,8 @@ impl Env {
     pub fn check_limits(&self, id: usize) {
         let kid = self.kid(id);
         let member = self.group(kid.group);
-        let kids = self.started.borrow();
-        let others = kids.values().filter(|other| other.group == kid.group && other.runs());
+        let kids = member.started.borrow();
+        let others = kids.values().filter(|other| other.runs());
         let running = others.chain([&kid]);
         if let Some(limit) = member.limit.get() {
             let weights: Vec<_> =
@@ -55,10 +55,8 @@ impl Env {
         if self.depth.get() > 0 || self.failure().is_some() {
             return;
         }
-        for (id, kid) in &*self.started.borrow() {
-            if kid.ended.get().is_some() {
-                self.fail(|| format!("child {id} has ended and is not dropped"));
-            }
+        if let Some(id) = self.ended.borrow().first() {
+            self.fail(|| format!("child {id} has ended and is not dropped"));
         }
     }
 
@@ -145,12 +143,12 @@ impl Env {
         {
             self.fail(|| format!("group {at} has nothing left and does not end: {stats:?}"));
         }
-        let kids = self.started.borrow();
-        let runs = kids.values().filter(|kid| kid.group == at && kid.runs()).count();
+        let kids = member.started.borrow();
+        let runs = kids.values().filter(|kid| kid.runs()).count();
         if !member.spawned && !member.streams.get() && runs != stats.running {
             self.fail(|| format!("{runs} children of group {at} run: {stats:?}"));
         }
-        for (id, kid) in kids.iter().filter(|(_, kid)| kid.group == at && kid.runs()) {
+        for (id, kid) in kids.iter().filter(|(_, kid)| kid.runs()) {
             if stopped && (kid.until_stop || member.drops.get()) {
                 self.fail(|| format!("child {id} has not ended with the stop: {stats:?}"));
             }
@@ -175,8 +173,8 @@ impl Env {
     /// Checks that a group whose `closed` has resolved is gone, with its children.
     pub fn check_closed(&self, at: usize) {
         let member = self.group(at);
-        let kids = self.started.borrow();
-        let left = kids.values().filter(|kid| kid.group == at && kid.runs()).count();
+        let kids = member.started.borrow();
+        let left = kids.values().filter(|kid| kid.runs()).count();
         if left > 0 && !member.spawned {
             self.fail(|| format!("group {at} is closed, and {left} children run"));
         }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -25,10 +25,12 @@ pub struct Env {
     at: Cell<usize>,
     pub groups: RefCell<Vec<Rc<Member>>>,
     pub kids: RefCell<Vec<Rc<KidState>>>,
-    /// The children that are not dropped, and those of them that were polled.
+    /// The children that are not dropped, and those of them that have ended.
     pub alive: RefCell<BTreeMap<usize, Rc<KidState>>>,
-    pub started: RefCell<BTreeMap<usize, Rc<KidState>>>,
+    pub ended: RefCell<BTreeSet<usize>>,
     pub tasks: RefCell<Vec<Rc<TaskState>>>,
+    /// The tasks that are woken, and not done.
+    pub woken: RefCell<BTreeSet<usize>>,
     /// Gates at which children wait, by number: the wakers, or `None` once it is open.
     gates: RefCell<Vec<Option<Vec<Waker>>>>,
     closed_gates: RefCell<Vec<usize>>,
@@ -55,6 +57,8 @@ pub struct Member {
     pub handle: RefCell<Option<Rc<dyn AnyHandle>>>,
     /// It has a handle.
     pub handled: Cell<bool>,
+    /// Its children that were polled and are not dropped.
+    pub started: RefCell<BTreeMap<usize, Rc<KidState>>>,
     /// How many orders its owner has not followed yet.
     pub orders: Cell<usize>,
     pub waker: RefCell<Option<Waker>>,
@@ -141,7 +145,6 @@ pub enum What {
 pub struct TaskState {
     pub what: What,
     pub future: RefCell<Option<LocalBoxFuture<'static, ()>>>,
-    pub woken: Cell<bool>,
     pub done: Cell<bool>,
     /// It is to be dropped, and is being polled.
     pub condemned: Cell<bool>,
@@ -324,6 +327,7 @@ impl Member {
             spawned,
             handle: RefCell::default(),
             handled: Cell::new(false),
+            started: RefCell::default(),
             orders: Cell::new(0),
             waker: RefCell::default(),
             ends: Cell::new(false),

@@ -103,7 +103,7 @@ impl Future for Kid {
         }
         if !kid.started.replace(true) {
             env.check_limits(id);
-            env.started.borrow_mut().insert(id, Rc::clone(&kid));
+            env.group(kid.group).started.borrow_mut().insert(id, Rc::clone(&kid));
             *kid.body.borrow_mut() = Some(body(Rc::clone(&env), id).boxed_local());
         }
         kid.woken.set(false);
@@ -134,6 +134,7 @@ impl Future for Kid {
         // The body may own a group, so it is dropped before the child has ended.
         *kid.body.borrow_mut() = Some(body);
         kid.ended.set(end);
+        env.ended.borrow_mut().extend(end.map(|_| id));
         match polled {
             Ok(poll) => poll,
             Err(panic) => resume_unwind(panic),
@@ -152,7 +153,8 @@ impl Drop for Kid {
             env.fail(|| format!("child {} is dropped twice", self.0));
         }
         env.alive.borrow_mut().remove(&self.0);
-        env.started.borrow_mut().remove(&self.0);
+        env.ended.borrow_mut().remove(&self.0);
+        env.group(kid.group).started.borrow_mut().remove(&self.0);
         let (body, waker) = (kid.body.borrow_mut().take(), kid.waker.borrow_mut().take());
         if env.one_in(8) {
             env.wakers.borrow_mut().extend(waker.map(|(_, waker)| waker));

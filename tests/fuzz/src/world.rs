@@ -28,7 +28,7 @@ impl Wake for TaskWaker {
             return;
         };
         let task = env.task(self.0);
-        task.woken.set(true);
+        env.wake(self.0);
         if task.hostile && env.one_in(4) {
             env.note(|| format!("the waker of task {} acts", self.0));
             env.quick(0);
@@ -48,13 +48,20 @@ impl Env {
         self.tasks.borrow_mut().push(Rc::new(TaskState {
             what,
             future: RefCell::new(Some(future)),
-            woken: Cell::new(true),
             done: Cell::new(false),
             condemned: Cell::new(false),
             hostile,
             waker: RefCell::default(),
         }));
+        self.wake(id);
         id
+    }
+
+    /// Notes that a task is woken.
+    fn wake(&self, id: usize) {
+        if !self.task(id).done.get() {
+            self.woken.borrow_mut().insert(id);
+        }
     }
 
     /// Polls a task, unless it is being polled.
@@ -64,7 +71,7 @@ impl Env {
             return;
         };
         self.note(|| format!("polls task {id}"));
-        task.woken.set(false);
+        self.woken.borrow_mut().remove(&id);
         let waker = {
             let mut known = task.waker.borrow_mut();
             match &*known {
@@ -96,6 +103,7 @@ impl Env {
         let dropped = guard(|| drop(future));
         self.depth.set(depth);
         self.task(id).done.set(true);
+        self.woken.borrow_mut().remove(&id);
         dropped.err().into_iter().for_each(|panic| self.expect(panic));
     }
 
@@ -131,10 +139,12 @@ impl Env {
 
     /// Polls a task that was woken, and is not being polled. Returns `false` if there is none.
     pub fn try_poll_woken(&self, pick: usize) -> bool {
-        let tasks = self.tasks.borrow();
-        let woken = |task: &TaskState| task.woken.get() && task.future.borrow().is_some();
-        let at = (0..tasks.len()).map(|at| (at + pick) % tasks.len()).find(|&at| woken(&tasks[at]));
-        drop(tasks);
+        let first = pick.checked_rem(self.tasks.borrow().len()).unwrap_or(0);
+        let at = {
+            let woken = self.woken.borrow();
+            let mut all = woken.range(first..).chain(woken.range(..first)).copied();
+            all.find(|&at| self.task(at).future.borrow().is_some())
+        };
         at.into_iter().for_each(|at| self.poll_task(at));
         at.is_some()
     }
@@ -353,8 +363,7 @@ pub fn run(bytes: &[u8], trace: bool) {
             env.depth.set(0);
             step.err().into_iter().for_each(|panic| env.expect(panic));
             env.check();
-            let rests = !env.tasks.borrow().iter().any(|task| task.woken.get() && !task.done.get());
-            if rests {
+            if env.woken.borrow().is_empty() {
                 env.check_at_rest();
             }
         }
