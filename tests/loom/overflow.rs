@@ -45,7 +45,7 @@ impl<'a> OverflowBlocks<'a> {
         let left = children.len();
         let blocks = (DIRECT_BLOCKS..).zip(children).map(|(number, child)| {
             let mut block = Block::new(Some(overflow.add(number, &parent)));
-            block.insert_with(|| child, number);
+            block.insert_with(0, || child, number);
             block
         });
         let blocks = blocks.collect();
