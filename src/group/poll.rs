@@ -365,11 +365,21 @@ where
 {
     let outcome = Outcome::of(&result);
     *stage = UserCode::Policy(outcome);
-    let (is_result, verdict) = if PLAIN {
-        tell::<C, P, FETCHED>(policy, &ChildInfo::new(index), result)
-    } else {
-        let record = admission.record_of(index);
-        tell::<C, P, FETCHED>(policy, &ChildInfo::with_record(index, record.as_ref()), result)
+    let record = if PLAIN { None } else { admission.record_of(index) };
+    // The value of a daemon is no result.
+    let is_result =
+        PLAIN || outcome == Outcome::Failed || !record.as_ref().is_some_and(|it| it.daemon);
+    let verdict = match policy {
+        // A stream takes the value of a daemon out of its order.
+        Some(policy) if is_result || FETCHED => {
+            let record = if PLAIN { None } else { record.as_ref() };
+            policy.on_child(&ChildInfo::with_record(index, record), result)
+        }
+        // A policy that has panicked is told nothing more.
+        _ => {
+            drop(result);
+            Verdict::Continue
+        }
     };
     if let Verdict::Stop(reason) = verdict {
         *stop = Some((reason, index, outcome));
@@ -382,32 +392,6 @@ where
         admission.finish(index, outcome);
     }
     true
-}
-
-/// Tells the policy of a child that is done. Returns whether what the child has returned is a
-/// result, and what the policy says.
-#[inline(always)]
-fn tell<C, P, const FETCHED: bool>(
-    policy: &mut Option<P>,
-    child: &ChildInfo<'_>,
-    result: Result<C::Ok, C::Err>,
-) -> (bool, Verdict)
-where
-    C: Children,
-    P: Policy<C::Ok, C::Err>,
-{
-    // The value of a daemon is no result.
-    let is_result = !child.is_daemon() || result.is_err();
-    let verdict = match policy {
-        // A stream takes the value of a daemon out of its order.
-        Some(policy) if is_result || FETCHED => policy.on_child(child, result),
-        // A policy that has panicked is told nothing more.
-        _ => {
-            drop(result);
-            Verdict::Continue
-        }
-    };
-    (is_result, verdict)
 }
 
 /// Does what [`drive_round`] does if there is but one child to be polled, in a group that

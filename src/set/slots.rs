@@ -92,13 +92,10 @@ impl<C> Chunk<C> {
     #[inline]
     fn slot(&mut self, at: usize) -> Option<SlotMut<'_, C>> {
         if Self::LEN == 1 {
-            Some(self.one.as_mut()?.as_mut().project())
-        } else {
-            Some({
-                let eight = self.eight.as_mut()?.as_mut();
-                eight.half(at & 4).half(at & 2).half(at & 1).project()
-            })
+            return Some(self.one.as_mut()?.as_mut().project());
         }
+        let eight = self.eight.as_mut()?.as_mut();
+        Some(eight.half(at & 4).half(at & 2).half(at & 1).project())
     }
 
     /// Returns the same, to be looked at.
