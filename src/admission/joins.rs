@@ -54,7 +54,12 @@ impl Joins {
         self.aborted.insert(id);
     }
 
-    /// Returns `true` if the result of a running child is none, once.
+    /// Returns `true` if the result of a running child is none.
+    pub(super) fn is_aborted(&self, id: JoinId) -> bool {
+        self.aborted.contains(&id)
+    }
+
+    /// Returns the same, once.
     pub(super) fn take_aborted(&mut self, id: JoinId) -> bool {
         self.aborted.remove(&id)
     }

@@ -1195,6 +1195,11 @@ impl State {
         if self.notes == EndNotes::Nothing || self.phase >= GroupPhase::Closed {
             return;
         }
+        let join = self.running.get(index as u64).and_then(|child| child.join);
+        let is_aborted =
+            join.is_some_and(|id| self.joins.as_ref().is_some_and(|joins| joins.is_aborted(id)));
+        // What an aborted child has returned is no result.
+        let outcome = if is_aborted { Outcome::Dropped } else { outcome };
         let frees_room = self.ended.note(outcome)
             && self.notes == EndNotes::FreesRoom
             && !stopped

@@ -719,6 +719,27 @@ fn on_an_executor_an_abort_reaches_the_task() {
 }
 
 #[test]
+fn on_an_executor_an_aborted_child_counts_as_dropped_before_the_group_is_polled() {
+    for is_dropped in [false, true] {
+        let (pool, mock) = (Pool::new(), MockTask::new());
+        let mut group = Group::on(pool.spawn());
+        let (child, handle) = joinable(job(pending()));
+        group.queue(child);
+        let stats = group.handle();
+        pool.poll_all();
+        handle.abort();
+        pool.poll_all();
+        assert_eq!(numbers(stats.stats()), [0, 0, 0, 0, 1]);
+        if is_dropped {
+            drop(group);
+        } else {
+            assert_eq!(mock.run(&mut group), Poll::Ready(Ok(())));
+        }
+        assert_eq!(numbers(stats.stats()), [0, 0, 0, 0, 1]);
+    }
+}
+
+#[test]
 fn on_an_executor_the_next_of_the_queue_is_spawned_by_the_group() {
     let (pool, mock, gate) = (Pool::new(), MockTask::new(), Gate::new());
     let mut group = Group::on(pool.spawn()).with_limit(2);
