@@ -1195,9 +1195,10 @@ impl State {
         if self.notes == EndNotes::Nothing || self.phase >= GroupPhase::Closed {
             return;
         }
-        let join = self.running.get(index as u64).and_then(|child| child.join);
-        let is_aborted =
-            join.is_some_and(|id| self.joins.as_ref().is_some_and(|joins| joins.is_aborted(id)));
+        let is_aborted = self.joins.as_ref().is_some_and(|joins| {
+            let join = self.running.get(index as u64).and_then(|child| child.join);
+            join.is_some_and(|id| joins.is_aborted(id))
+        });
         // What an aborted child has returned is no result.
         let outcome = if is_aborted { Outcome::Dropped } else { outcome };
         let frees_room = self.ended.note(outcome)

@@ -372,6 +372,7 @@ where
     let verdict = match policy {
         // A stream takes the value of a daemon out of its order.
         Some(policy) if is_result || FETCHED => {
+            // One that is lent to the policy would have to be dropped, `None` or not.
             let record = if PLAIN { None } else { record.as_ref() };
             policy.on_child(&ChildInfo::with_record(index, record), result)
         }
