@@ -166,6 +166,16 @@ pin_project! {
 /// How many children a feed admits before it polls them for the first time.
 const FIRST_CHILDREN: usize = 8;
 
+/// How often a stream is still asked in a poll.
+struct Asks {
+    /// Before the children that it has brought are polled.
+    left: usize,
+    /// After that.
+    later: usize,
+    /// How often it is asked between two polls of the children.
+    batch: usize,
+}
+
 /// What came of a try to admit one child.
 enum Step {
     /// The child is accepted, or dropped since the group stopped while the stream was asked.
@@ -176,6 +186,31 @@ enum Step {
     StreamPending,
     /// The stream has ended, or the group has stopped or is closed.
     Over,
+}
+
+impl Asks {
+    /// At the start, few children are admitted before they are polled: so an error of those comes
+    /// before the group is filled.
+    fn new(is_start: bool) -> Self {
+        let batch = if is_start { FIRST_CHILDREN } else { ASKS };
+        Self { left: batch, later: ASKS - batch, batch }
+    }
+
+    /// Counts one. Returns `true` if the children are to be polled.
+    #[inline]
+    fn take(&mut self) -> bool {
+        self.left -= 1;
+        self.left == 0 && self.begin_batch()
+    }
+
+    /// Begins another batch, twice as long as the last. Returns `false` if there is none.
+    #[cold]
+    fn begin_batch(&mut self) -> bool {
+        self.batch *= 2;
+        self.left = self.batch.min(self.later);
+        self.later -= self.left;
+        self.left > 0
+    }
 }
 
 #[expect(private_bounds, reason = "made and driven by this crate alone")]
@@ -291,11 +326,7 @@ where
         cx: &mut Context<'_>,
         budget: &mut Budget,
     ) -> Poll<()> {
-        let mut asks = ASKS;
-        // How many more children are admitted before the first are polled: so an error of those
-        // comes before the group is filled. After twice as many, they are polled again.
-        let mut batch = if self.admitted == 0 { FIRST_CHILDREN } else { usize::MAX };
-        let mut left = batch;
+        let mut asks = Asks::new(self.admitted == 0);
         if let Some(stream) = self.as_mut().project().stream.as_pin_mut() {
             stream.begin_poll();
         }
@@ -303,20 +334,13 @@ where
         // so it looks once more, last.
         let mut idle = D::CALLER == Caller::Handle;
         loop {
-            if driver.is_stopped() {
-                return Poll::Ready(());
-            }
             let must_wait = self.stream.as_ref().is_some_and(Streamed::must_wait);
-            if asks > 0 && !must_wait {
+            if asks.left > 0 && !must_wait {
                 match self.as_mut().admit_one(driver, cx) {
                     Step::Child { accepted: true } => {
-                        asks -= 1;
                         *self.as_mut().project().admitted += 1;
                         idle = D::CALLER == Caller::Handle;
-                        left -= 1;
-                        if left == 0 {
-                            batch *= 2;
-                            left = batch;
+                        if asks.take() {
                             driver.advance(budget);
                         }
                         continue;
@@ -327,14 +351,14 @@ where
                         let stream = self.as_mut().project().stream.as_pin_mut();
                         stream.into_iter().for_each(Streamed::clear_pending);
                     }
-                    Step::StreamPending => asks -= 1,
+                    Step::StreamPending => _ = asks.take(),
                     Step::Over => return Poll::Ready(()),
                 }
-            } else if driver.is_closing() {
+            } else if driver.is_stopped() || driver.is_closing() {
                 return Poll::Ready(());
             }
             if idle {
-                if asks == 0 || self.stream.as_ref().is_some_and(Streamed::has_yielded) {
+                if asks.left == 0 || self.stream.as_ref().is_some_and(Streamed::has_yielded) {
                     // More to ask for, in the next poll.
                     self.parent.notify();
                 }

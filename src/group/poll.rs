@@ -179,7 +179,8 @@ where
             }
             continue;
         }
-        if drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Round) {
+        let is_plain = group.base.is_plain();
+        if drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain)) {
             return Driven::Progress;
         }
         if !group.base.set.blocks().has_next() && group.base.is_plain() && !group.base.is_notified()
@@ -201,13 +202,14 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    if group.base.hooks.is_some() || group.base.admission.shared().is_some() {
+    let is_plain = group.base.is_plain();
+    if !is_plain {
         group.base.prepare_round();
         group.base.take_in();
     }
     if group.base.set.blocks().is_simple_turn(budget) && !group.base.is_notified() {
         // Most are.
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Turn);
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Turn, is_plain));
         return Driven::Idle;
     }
     group.base.set.blocks().begin_turn();
@@ -220,32 +222,35 @@ where
         if !group.base.set.blocks().is_in_round() && !group.base.start_round() {
             break;
         }
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Round);
+        let is_plain = group.base.is_plain();
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
         rounds -= 1;
     }
     let is_left = budget.is_spent() && group.base.set.blocks().has_newcomer();
     budget.polls += 1;
     if is_left {
         budget.permit_a_yield();
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, Part::Newest);
+        let is_plain = group.base.is_plain();
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Newest, is_plain));
     }
     Driven::Idle
 }
 
 /// Goes on with the round to its end, or until the budget is spent; or polls another part of the
-/// children. Returns `true` if children have finished.
+/// children. `is_plain` tells whether the group [is](Base::is_plain). Returns `true` if children
+/// have finished.
 #[inline]
 fn drive_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
     turn: &mut Turn<Result<C::Ok, C::Err>>,
-    part: Part,
+    (part, is_plain): (Part, bool),
 ) -> bool
 where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    if group.base.is_plain() {
+    if is_plain {
         if group.base.set.blocks().is_lone(part) {
             return drive_lone::<C, P, O, FETCHED>(group, budget, turn, part);
         }
