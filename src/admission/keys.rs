@@ -662,7 +662,7 @@ impl WaitQueue {
     /// Records that a child is queued no longer.
     #[inline]
     pub(crate) fn leave(&mut self, child: &QueuedChild) {
-        if child.options.as_ref().is_some_and(|options| options.fed) {
+        if child.is_fed() {
             self.keys.iter_mut().for_each(|keys| keys.fed -= 1);
         }
     }

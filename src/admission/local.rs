@@ -89,7 +89,7 @@ impl<C> Local<C> {
         let Extra { waiting, admitted, closed, .. } = *extra;
         *state.closed_event() = closed.map(EndEvent::into_event);
         for (at, child) in waiting.into_iter().enumerate() {
-            let child = QueuedChild { key: children.insert(child), options: None, join: None };
+            let child = QueuedChild::plain(children.insert(child));
             if at < admitted {
                 state.take_plain_room(1);
                 state.admit(child);
@@ -265,25 +265,18 @@ impl<C> Local<C> {
         }
     }
 
-    /// Starts the next of the admitted children: returns its index. It is to be
-    /// [taken](Self::take_started) next.
-    pub(super) fn start_admitted(&mut self) -> Option<usize> {
-        let extra = self.extra.as_mut()?;
-        extra.admitted = extra.admitted.checked_sub(1)?;
-        self.next_index += 1;
-        Some(self.next_index - 1)
-    }
-
-    /// Takes out the child that has started.
-    pub(super) fn take_started(&mut self) -> C {
-        let waiting = &mut self.extra().waiting;
-        match waiting.pop_front() {
-            Some(child) => {
-                shrink(waiting);
-                child
-            }
-            None => unreachable!("an admitted child waits"),
+    /// Starts the admitted children: calls `start` with the index of each, which is to
+    /// [take](take_first) it out of those that wait.
+    pub(super) fn start_admitted(&mut self, mut start: impl FnMut(usize, &mut VecDeque<C>)) {
+        let Some(Extra { waiting, admitted, .. }) = self.extra.as_deref_mut() else {
+            return;
+        };
+        while let Some(left) = admitted.checked_sub(1) {
+            *admitted = left;
+            self.next_index += 1;
+            start(self.next_index - 1, waiting);
         }
+        shrink(waiting);
     }
 
     /// Takes out the children that have no room, which count as dropped.
@@ -359,5 +352,14 @@ impl<C> Local<C> {
         if self.not_ok > failed {
             self.extra().dropped = self.not_ok - failed;
         }
+    }
+}
+
+/// Takes out the first of the children that wait.
+#[inline]
+pub(super) fn take_first<C>(waiting: &mut VecDeque<C>) -> C {
+    match waiting.pop_front() {
+        Some(child) => child,
+        None => unreachable!("an admitted child waits"),
     }
 }

@@ -43,7 +43,7 @@ pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 pub(crate) use self::ended::EndNotes;
 use self::events::EventLog;
 pub(crate) use self::inspector::Inspector;
-use self::local::Local;
+use self::local::{Local, take_first};
 use self::passes::{Asked, Pass};
 use self::permits::Permits;
 use self::read_ahead::ReadAhead;
@@ -219,7 +219,7 @@ impl<C: Kind> Admission<C> {
     /// Shares the state if a child needs more than plain room.
     #[inline(always)]
     pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) {
-        if !is_plain(child, self.keeps_names) {
+        if !is_plain(child, self.keeps_names) && self.shared().is_none() {
             self.share();
         }
     }
@@ -921,10 +921,9 @@ impl<C: Kind> Admission<C> {
         }
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                while let Some(index) = local.start_admitted() {
-                    let child = local.take_started();
-                    dropped.push((Dropped::Started(index), child));
-                }
+                local.start_admitted(|index, waiting| {
+                    dropped.push((Dropped::Started(index), take_first(waiting)));
+                });
                 local.close();
             }
             Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped),
@@ -1024,7 +1023,8 @@ fn look_for_room<C: Kind>(
 /// Moves the admitted children into the set.
 #[inline(never)]
 fn insert_admitted<C: Kind>(local: &mut Local<C>, set: &mut C::Set, parent: &Arc<ParentWaker>) {
-    while let Some(index) = local.start_admitted() {
-        set.insert_with(|| local.take_started(), index, parent);
-    }
+    local.start_admitted(|index, waiting| {
+        // It is taken out only when its slot is there, so that a large one is moved once.
+        set.insert_with(|| take_first(waiting), index, parent);
+    });
 }

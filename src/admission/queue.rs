@@ -31,14 +31,24 @@ pub(crate) struct Request<'a> {
     pub(crate) name: Option<&'a str>,
 }
 
-/// A child that is not in the set yet: its key, the options that its task was given if they are not
-/// the usual ones, and the name under which it can be aborted.
+/// A child that is not in the set yet.
 #[derive(Debug)]
 pub(crate) struct QueuedChild {
     pub(crate) key: ChildKey,
-    pub(crate) options: Option<Box<Options>>,
-    /// Its name, if it is joinable.
+    pub(crate) options: ChildOptions,
+    /// The name under which it can be aborted, if it is joinable.
     pub(crate) join: Option<JoinId>,
+}
+
+/// The options of a child that is not in the set yet.
+#[derive(Debug)]
+pub(crate) enum ChildOptions {
+    /// The others are the usual ones. This needs no box.
+    Light {
+        weight: u32,
+        priority: i32,
+    },
+    Boxed(Box<Options>),
 }
 
 /// A position in the queue: behind higher priorities, and behind earlier arrivals of its own. The
@@ -125,15 +135,74 @@ impl<'a> Request<'a> {
     }
 }
 
-// === impl QueuedChild, Position, Entry ===
+// === impl QueuedChild, ChildOptions, Position, Entry ===
 
 impl QueuedChild {
+    /// Returns a child without options.
+    pub(crate) fn plain(key: ChildKey) -> Self {
+        Self { key, options: ChildOptions::DEFAULT, join: None }
+    }
+
+    #[inline]
     pub(crate) fn request(&self) -> Request<'_> {
-        Request::new(self.options.as_deref())
+        match &self.options {
+            ChildOptions::Light { weight, priority } => {
+                Request { weight: *weight as usize, priority: *priority, ..Request::PLAIN }
+            }
+            ChildOptions::Boxed(options) => Request::new(Some(options)),
+        }
     }
 
     pub(crate) fn is_daemon(&self) -> bool {
-        self.options.as_ref().is_some_and(|options| options.daemon)
+        self.options.boxed().is_some_and(|options| options.daemon)
+    }
+
+    /// Returns `true` if it came of a `feed` that waits if there are many such children.
+    #[inline]
+    pub(crate) fn is_fed(&self) -> bool {
+        self.options.boxed().is_some_and(|options| options.fed)
+    }
+}
+
+impl ChildOptions {
+    pub(crate) const DEFAULT: Self = Self::Light { weight: 1, priority: 0 };
+
+    /// Takes the options that a task was given. With `keeps_all`, they are in a box if one of them
+    /// is set.
+    #[inline]
+    pub(crate) fn take(given: &mut Options, keeps_all: bool) -> Self {
+        match u32::try_from(given.weight) {
+            Ok(weight) if given.are_light() && (!keeps_all || given.are_default()) => {
+                Self::Light { weight, priority: given.priority }
+            }
+            _ => Self::Boxed(Box::new(core::mem::take(given))),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn are_default(&self) -> bool {
+        matches!(self, Self::Light { weight: 1, priority: 0 })
+    }
+
+    /// Returns what is in the box, if there is one.
+    #[inline]
+    pub(crate) fn boxed(&self) -> Option<&Options> {
+        match self {
+            Self::Light { .. } => None,
+            Self::Boxed(options) => Some(options),
+        }
+    }
+
+    /// Puts them into a box.
+    pub(crate) fn make_boxed(&mut self) -> &mut Options {
+        if let Self::Light { weight, priority } = *self {
+            let weight = weight as usize;
+            *self = Self::Boxed(Box::new(Options { weight, priority, ..Options::default() }));
+        }
+        match self {
+            Self::Boxed(options) => options,
+            Self::Light { .. } => unreachable!("they are in a box"),
+        }
     }
 }
 
@@ -372,7 +441,8 @@ mod tests {
 
     fn daemon(key: ChildKey) -> Entry {
         let options = Options { daemon: true, ..Options::default() };
-        Entry::Child(QueuedChild { key, options: Some(Box::new(options)), join: None })
+        let options = ChildOptions::Boxed(Box::new(options));
+        Entry::Child(QueuedChild { options, ..QueuedChild::plain(key) })
     }
 
     fn keys(queue: &mut WaitQueue, len: usize) -> Vec<usize> {

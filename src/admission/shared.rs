@@ -32,7 +32,7 @@ use core::task::{Context, Poll, Waker};
 
 use super::closed::ClosedEvent;
 use super::permits::{PermitSource, Permits};
-use super::queue::{QueuedChild, Request, WaiterKey};
+use super::queue::{ChildOptions, QueuedChild, Request, WaiterKey};
 use super::state::{
     Acquire, Caller, ChildRecord, Dropped, Effects, GroupPhase, Refused, State, WaiterPoll, Wakers,
 };
@@ -202,12 +202,13 @@ impl<C: Kind, A: Child<C>> Offer<C> for Option<A> {
 pub(super) fn store<C, O: Offer<C> + ?Sized>(
     children: &mut Slab<C>,
     offer: &mut O,
+    keeps_all: bool,
     attach: impl FnOnce(&JoinLink) -> Option<JoinId>,
 ) -> QueuedChild {
     // A child that is no `Task` has no options, is not joinable, and pays for none of it.
-    let (mut options, mut join) = (None, None);
+    let (mut options, mut join) = (ChildOptions::DEFAULT, None);
     if let Some(given) = offer.options() {
-        options = (!given.are_default()).then(|| Box::new(core::mem::take(given)));
+        options = ChildOptions::take(given, keeps_all);
         join = offer.link().and_then(attach);
     }
     QueuedChild { key: children.insert(offer.take()), options, join }
@@ -230,7 +231,7 @@ impl<C: Kind> Access<'_, C> {
     #[inline]
     fn store(&mut self, offer: &mut dyn Offer<C>) -> QueuedChild {
         let Self { core, state, children, .. } = self;
-        store(children, offer, |link| {
+        store(children, offer, state.looks_at_all(), |link| {
             let id = state.next_join_id();
             if link.attach(Arc::clone(core) as _, id) {
                 state.abort_early(id);
@@ -957,7 +958,7 @@ impl Core {
     fn log_dropped(&self, child: &Dropped) {
         self.record(&mut |state| match child {
             Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
-            Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.as_deref()),
+            Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.boxed()),
         });
     }
 

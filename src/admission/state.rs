@@ -36,7 +36,9 @@ use super::keys::KeyId;
 use super::nested::Nested;
 use super::passes::{Asked, Pass, Passes};
 use super::permits::Permits;
-use super::queue::{ChildKey, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey};
+use super::queue::{
+    ChildKey, ChildOptions, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey,
+};
 use crate::child::join::JoinId;
 use crate::child::task::Options;
 use crate::key::Key;
@@ -284,7 +286,7 @@ pub(crate) enum Dropped {
     /// It has started, and has this index.
     Started(usize),
     /// It had room, and waited for a child before it to start.
-    Unstarted(ChildKey, Option<Box<Options>>),
+    Unstarted(ChildKey, ChildOptions),
 }
 
 // === impl Waiter, Running, WaiterPoll, Wakers ===
@@ -555,7 +557,7 @@ impl State {
             return None;
         }
         Some(match self.queue.first()?.1 {
-            Entry::Child(child) => Asked::new(child.request(), name(child.options.as_deref())),
+            Entry::Child(child) => Asked::new(child.request(), name(child.options.boxed())),
             Entry::Waiter { key, weight, .. } => {
                 let waiter = self.waiters.get(*key)?;
                 let key = waiter.key.as_ref();
@@ -618,7 +620,7 @@ impl State {
     fn give_pass(&mut self, child: &mut QueuedChild, pass: Option<Pass>) {
         if let Some(passes) = &mut self.passes {
             if let Some(pass) = pass.or_else(|| passes.give()) {
-                child.options.get_or_insert_default().pass = Some(pass);
+                child.options.make_boxed().pass = Some(pass);
             }
         }
     }
@@ -724,7 +726,7 @@ impl State {
     fn enqueue_at(&mut self, position: Position, child: QueuedChild) {
         self.queued += 1;
         if let Some(log) = &mut self.log {
-            log.queued(child.key, child.options.as_deref());
+            log.queued(child.key, child.options.boxed());
         }
         let key = child.request().key.cloned();
         if let Some(id) = child.join {
@@ -732,7 +734,7 @@ impl State {
                 return self.drop_aborted(child);
             }
         }
-        if child.options.as_ref().is_some_and(|options| options.fed) {
+        if child.is_fed() {
             self.queue.add_fed();
         }
         self.queue.insert(position, Entry::Child(child), key.as_ref());
@@ -773,30 +775,26 @@ impl State {
     fn start(&mut self, child: QueuedChild, key: Option<KeyId>) {
         let index = self.next_index;
         self.next_index += 1;
-        if child.options.is_some() || self.looks_at_all || child.join.is_some() {
-            self.remember(index, child.key, child.options, key, child.join);
-        }
         self.ready.push_back(child.key);
+        if self.looks_at_all || !child.options.are_default() || child.join.is_some() {
+            self.remember(index, child, key);
+        }
     }
 
     #[cold]
-    fn remember(
-        &mut self,
-        index: usize,
-        child: ChildKey,
-        mut options: Option<Box<Options>>,
-        key_id: Option<KeyId>,
-        join: Option<JoinId>,
-    ) {
-        let key = options.as_mut().and_then(|options| options.key.take());
+    fn remember(&mut self, index: usize, child: QueuedChild, key_id: Option<KeyId>) {
+        let Request { weight, priority, .. } = child.request();
+        let QueuedChild { key: child, mut options, join } = child;
+        let key = match &mut options {
+            ChildOptions::Light { .. } => None,
+            ChildOptions::Boxed(options) => options.key.take(),
+        };
         let key_id = key_id.or_else(|| self.queue.find_key(key.as_ref()?));
-        let pass = options.as_ref().and_then(|options| options.pass);
-        let Options { weight, priority, daemon, until_stop, .. } =
-            *options.as_deref().unwrap_or(&Options::DEFAULT);
+        let options = options.boxed().unwrap_or(&Options::DEFAULT);
+        let Options { daemon, until_stop, pass, .. } = *options;
         let is_kept = self.keeps_names || self.looks_at_all;
-        let name = if is_kept { name(options.as_deref()) } else { None };
+        let name = if is_kept { name(Some(options)) } else { None };
         if let Some(log) = &mut self.log {
-            let options = options.as_deref().unwrap_or(&Options::DEFAULT);
             log.started(index, child, options, name.clone(), key.clone());
         }
         self.daemons += usize::from(daemon);
@@ -929,7 +927,7 @@ impl State {
             return self.enqueue(child);
         };
         effects.discard = waker;
-        if let Some(options) = &mut child.options {
+        if let ChildOptions::Boxed(options) = &mut child.options {
             options.fed = feed && options.key.is_some();
         }
         let request = child.request();
@@ -1100,7 +1098,7 @@ impl State {
     fn drop_aborted(&mut self, child: QueuedChild) {
         self.queued -= 1;
         self.dropped += 1;
-        self.log_unstarted(child.key, child.options.as_deref());
+        self.log_unstarted(child.key, child.options.boxed());
         self.joins().dropped.push(child.key);
     }
 
@@ -1276,7 +1274,7 @@ impl State {
             if let (_, Entry::Child(child), _) = self.queue.pop()? {
                 self.leave_queue(&child);
                 self.dropped += 1;
-                self.log_unstarted(child.key, child.options.as_deref());
+                self.log_unstarted(child.key, child.options.boxed());
                 return Some(child.key);
             }
         }
@@ -1449,6 +1447,11 @@ impl State {
         self.looks_at_all = self.log.is_some() || self.inspector.is_some();
         self.names_waiters = self.passes.is_some() || self.inspector.is_some();
         self.spawns = spawns;
+    }
+
+    /// Returns `true` if all options of children that start are looked at.
+    pub(crate) fn looks_at_all(&self) -> bool {
+        self.looks_at_all
     }
 
     pub(crate) fn inspector(&self) -> Option<&Arc<Inspector>> {
@@ -1678,7 +1681,15 @@ impl State {
 
     /// Takes the wakers of the waiters that have got their turn, but for those that have been
     /// polled since.
+    #[inline]
     pub(crate) fn take_told(&mut self, effects: &mut Effects) {
+        if !self.told.is_empty() {
+            self.take_wakers_of_told(effects);
+        }
+        self.nested.clear_wakes();
+    }
+
+    fn take_wakers_of_told(&mut self, effects: &mut Effects) {
         let Self { told, waiters, .. } = self;
         for key in told.drain(..) {
             let Some(waiter) = waiters.get_mut(key) else { continue };
@@ -1689,7 +1700,6 @@ impl State {
             }
         }
         told.shrink_to(RETAINED_KEYS);
-        self.nested.clear_wakes();
     }
 }
 

@@ -413,6 +413,11 @@ impl Options {
         self.is_plain() && self.name.is_none()
     }
 
+    /// Returns `true` if at most a weight and a priority are set.
+    pub(crate) fn are_light(&self) -> bool {
+        !self.daemon && !self.until_stop && self.key.is_none() && self.name.is_none()
+    }
+
     /// Returns `true` if the options do not concern admission: at most a name is set.
     pub(crate) fn is_plain(&self) -> bool {
         self.weight == 1

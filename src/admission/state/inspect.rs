@@ -168,10 +168,9 @@ impl State {
 
 /// Returns what is known of a child that has not started.
 fn of_queued(child: &QueuedChild, state: ChildState) -> ChildSnapshot {
-    let options = child.options.as_deref();
     let request = child.request();
     ChildSnapshot {
-        name: name(options),
+        name: name(child.options.boxed()),
         key: request.key.cloned(),
         weight: request.weight,
         priority: request.priority,

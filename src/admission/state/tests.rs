@@ -4,16 +4,16 @@ use crate::util::panic::catch;
 const WEIGHT_ONE: Request<'_> = Request::PLAIN;
 
 fn child(key: ChildKey) -> QueuedChild {
-    QueuedChild { key, options: None, join: None }
+    QueuedChild::plain(key)
 }
 
 fn heavy(key: ChildKey, weight: usize) -> QueuedChild {
-    let options = Some(Box::new(Options { weight, ..Options::default() }));
+    let options = ChildOptions::take(&mut Options { weight, ..Options::default() }, false);
     QueuedChild { options, ..child(key) }
 }
 
 fn daemon(key: ChildKey) -> QueuedChild {
-    let options = Some(Box::new(Options { daemon: true, ..Options::default() }));
+    let options = ChildOptions::take(&mut Options { daemon: true, ..Options::default() }, false);
     QueuedChild { options, ..child(key) }
 }
 
@@ -453,7 +453,8 @@ fn of_the_children_that_wait_a_higher_priority_starts_first() {
     queue(&mut state, child(0));
     for (key, priority) in [(1, 0), (2, 3), (3, -1), (4, 3)] {
         let options = Options { priority, ..Options::default() };
-        queue(&mut state, QueuedChild { key, options: Some(Box::new(options)), join: None });
+        let options = ChildOptions::take(&mut { options }, false);
+        queue(&mut state, QueuedChild { options, ..child(key) });
     }
     let order: Vec<_> = (0..5)
         .flat_map(|index| {

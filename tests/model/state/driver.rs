@@ -13,7 +13,7 @@ use async_lock::Semaphore;
 
 use crate::admission::passes::{Pass, Passes};
 use crate::admission::permits::Permits;
-use crate::admission::queue::{QueuedChild, Request, WaiterKey};
+use crate::admission::queue::{ChildOptions, QueuedChild, Request, WaiterKey};
 use crate::admission::state::tests::check_invariants;
 use crate::admission::state::{
     Acquire, Caller, Dropped, Effects, GroupPhase, Refused, State, WaiterPoll, Wakers,
@@ -190,12 +190,14 @@ fn key_of_children(of: ChildrensKey) -> KeyOfChildren {
     KeyOfChildren::from(of)
 }
 
-fn options(traits: Traits) -> Option<Box<Options>> {
+fn given_options(traits: Traits) -> Options {
     let Traits { weight, priority, daemon, of, unique, .. } = traits;
-    let is_plain = (weight, priority, daemon, of) == (1, 0, false, None);
     let key = of.map(key_of_children);
-    let options = Options { weight, priority, daemon, key, unique, ..Options::default() };
-    (!is_plain).then(|| Box::new(options))
+    Options { weight, priority, daemon, key, unique, ..Options::default() }
+}
+
+fn options(traits: Traits) -> ChildOptions {
+    ChildOptions::take(&mut given_options(traits), false)
 }
 
 /// Calls a function with what a child asks for.
@@ -262,7 +264,7 @@ impl Both {
     }
 
     fn refuse(&mut self, traits: Traits) {
-        self.state.refuse(Refused::Stopped, options(traits).as_deref());
+        self.state.refuse(Refused::Stopped, options(traits).boxed());
         self.reference.refuse();
     }
 
@@ -281,7 +283,7 @@ impl Both {
             self.admit(key, traits);
         } else {
             let refused = if self.refuses() { Refused::Stopped } else { Refused::AtLimit };
-            self.state.reject(refused, options(traits).as_deref());
+            self.state.reject(refused, options(traits).boxed());
         }
         takes
     }
@@ -848,8 +850,8 @@ impl Driver {
         let Both { state, reference, .. } = &mut self.both;
         let Some(spare) = reference.passes.as_ref().map(|passes| passes.spare) else { return };
         // The look comes first that a change has.
-        let options = options(traits);
-        let asked = state.asked_for(options.as_deref(), reference.stopped);
+        let options = given_options(traits);
+        let asked = state.asked_for(Some(&options), reference.stopped);
         let last = Traits { priority: i32::MIN, ..traits };
         let expected = spare == 0
             && !reference.refuses()
