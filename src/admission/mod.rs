@@ -445,12 +445,23 @@ impl<C: Kind> Admission<C> {
     /// `Err` after a stop.
     pub(crate) fn poll_go<A: Child<C>>(
         &mut self,
+        set: &mut C::Set,
         ticket: &mut Option<Ticket<C>>,
         child: &mut Option<A>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
         match self.storage.get_mut() {
             Storage::Shared(shared) => {
+                let may_start = !<Spawner<C>>::SPAWNS
+                    && !Ticket::is_waiting(ticket)
+                    && child.as_mut().is_some_and(|child| is_plain(child, self.keeps_names));
+                if may_start {
+                    if let Some(index) = (shared.core.operations.try_start)(&shared.core) {
+                        // It goes past the children that wait: there are none.
+                        set.insert(Offer::take(child), index, &self.parent);
+                        return Poll::Ready(Ok(()));
+                    }
+                }
                 (shared.operations.poll_go)(shared, Caller::Group, ticket, child, cx)
             }
             // The caller has the group to itself: it needs no place in the queue.

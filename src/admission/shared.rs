@@ -18,6 +18,7 @@
 //! | `Core::update`: any other change, by the group's task | yes | the same, but spawns nothing |
 //! | `Core::update_as`: one by any task | yes | the same; the group's task spawns what starts |
 //! | `Core::finish_child`: a child has ended | no: it frees room | nothing; `update` follows when the round is over |
+//! | `Core::try_start`: a plain child starts | no: if some was freed, none starts | nothing: it has taken room, and nothing else has changed |
 //! | `Core::record`: only the observer's log changes | yes | nothing; an `update` follows |
 //! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
 //! | `Core::read`: what the queue does not depend on | no | nothing |
@@ -152,6 +153,7 @@ pub(super) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
 pub(super) struct CoreOperations {
     pub(super) update: fn(&Core, StateChange<'_>),
     pub(super) record: fn(&Core, StateChange<'_>),
+    pub(super) try_start: fn(&Core) -> Option<usize>,
     pub(super) finish_child: fn(&Core, usize, Outcome),
     pub(super) record_of: fn(&Core, usize) -> Option<ChildRecord>,
     pub(super) log_finished: fn(&Core, usize, Outcome),
@@ -798,6 +800,7 @@ impl CoreOperations {
     const NEW: Self = Self {
         update: Core::update,
         record: Core::record,
+        try_start: Core::try_start,
         finish_child: Core::finish_child,
         record_of: Core::record_of,
         log_finished: Core::log_finished,
@@ -1053,6 +1056,15 @@ impl Core {
     /// Returns `true` if the group has stopped, and the child of that index is to end with it.
     pub(crate) fn ends_now(&self, index: usize) -> bool {
         self.is_stopped() && self.read(|state| state.is_until_stop(index))
+    }
+
+    /// Starts a plain child by the group's task, if that concerns no other: returns its index. The
+    /// queue need not be processed.
+    fn try_start(&self) -> Option<usize> {
+        let mut state = self.state.lock();
+        let index = state.try_start(self.is_stopped())?;
+        self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+        Some(index)
     }
 
     /// Counts a child that is gone, and frees its room, without processing the queue.

@@ -694,6 +694,19 @@ impl State {
             && self.queue.has_key_room(request, position)
     }
 
+    /// Starts a plain child that goes to the set at once, past those that have room: returns its
+    /// index. `None` if there are some, or no room, or if more is to be done than to count it.
+    pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
+        let needs_more = self.permits.is_some() || self.passes.is_some() || self.looks_at_all;
+        let is_first = self.ready.is_empty() && self.starting.is_empty() && !self.has_freed_room;
+        if needs_more || !is_first || self.refusal(stopped).is_some() || !self.admits_newcomers() {
+            return None;
+        }
+        self.take_plain_room(1);
+        self.next_index += 1;
+        Some(self.next_index - 1)
+    }
+
     /// Returns `true` if the child is unique, and another one of its key runs or waits.
     pub(crate) fn is_duplicate(&self, request: Request<'_>) -> bool {
         request.unique && request.key.is_some_and(|key| self.queue.is_used(key))

@@ -97,7 +97,7 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
         child: &mut Option<A>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
-        self.admission().poll_go(ticket, child, cx)
+        Group::poll_go(self, ticket, child, cx)
     }
 
     #[inline]

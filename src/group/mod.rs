@@ -14,9 +14,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
+use core::task::{Context, Poll};
 
 use self::hooks::Hooks;
-use crate::admission::{Admission, Refused, Shared, Vacancy};
+use crate::admission::{Admission, Refused, Shared, Ticket, Vacancy};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
 use crate::key::Key;
@@ -377,6 +378,18 @@ impl<C: Kind, P, O> Group<C, P, O> {
     #[inline(always)]
     pub(crate) fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
         self.base.admission.vacancy(&mut self.base.set)
+    }
+
+    /// Looks for room for the child of the group's own `go`, and admits it; `Err` after a stop.
+    #[inline]
+    pub(crate) fn poll_go<A: Child<C>>(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        child: &mut Option<A>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        let Base { set, admission, .. } = &mut self.base;
+        admission.poll_go(set, ticket, child, cx)
     }
 
     /// Admits the child on offer if it need not wait. (Passed like this, a large one is moved as

@@ -965,7 +965,7 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
         child: &mut Option<A>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
-        self.group.admission().poll_go(ticket, child, cx)
+        self.group.poll_go(ticket, child, cx)
     }
 
     #[inline]
