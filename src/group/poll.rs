@@ -23,7 +23,7 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 
 use super::{Base, Group, OnStop};
-use crate::admission::{Admission, GroupPhase, Shared};
+use crate::admission::{Admission, ChildRecord, GroupPhase, Shared};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Children, Kind};
 use crate::observe::Outcome;
@@ -250,18 +250,44 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    if is_plain {
-        if group.base.set.blocks().is_lone(part) {
-            return drive_lone::<C, P, O, FETCHED>(group, budget, turn, part);
+    if !is_plain {
+        return drive_full_round::<C, P, O, FETCHED>(group, budget, turn, part);
+    }
+    if group.base.set.blocks().is_lone(part) {
+        return drive_lone::<C, P, O, FETCHED>(group, budget, turn, part);
+    }
+    let mut progress = false;
+    loop {
+        let Group { base, policy, .. } = &mut *group;
+        let Base { set, admission, .. } = base;
+        let Turn { stage, batch, returned, stop, .. } = &mut *turn;
+        *stage = UserCode::Child;
+        let over = set.blocks().poll_round(
+            part,
+            batch,
+            budget,
+            returned,
+            |child, _, cx| child.poll_child(cx),
+            |index, result| {
+                progress = true;
+                finish::<C, P, FETCHED, true>(admission, policy, (stage, stop), index, result)
+            },
+        );
+        turn.stage = UserCode::Group;
+        if turn.stop.is_some() && group.base.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain
+        {
+            return true;
         }
-        drive_round_as::<C, P, O, FETCHED, true>(group, budget, turn, part)
-    } else {
-        drive_round_as::<C, P, O, FETCHED, false>(group, budget, turn, part)
+        group.base.admission.admit_next(&mut group.base.set);
+        if over || part != Part::Round || budget.is_spent() {
+            return progress;
+        }
     }
 }
 
-/// Does so in a group that [is plain](Base::is_plain), or in any.
-fn drive_round_as<C, P, O, const FETCHED: bool, const PLAIN: bool>(
+/// Does so in a group that is not plain: which has hooks, or shares its state.
+#[inline(never)]
+fn drive_full_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
     turn: &mut Turn<Result<C::Ok, C::Err>>,
@@ -273,75 +299,59 @@ where
 {
     let mut progress = false;
     // Children of a group that has handles may ask for room in it; they are recognized by this.
-    let shared = group.base.admission.shared().filter(|_| !PLAIN);
-    let id = shared.map(|shared| shared.core.id());
+    let shared = group.base.admission.shared();
+    let id = shared.as_ref().map(|shared| shared.core.id());
     let has_endings = shared.is_some_and(|shared| shared.core.has_endings());
-    let may_drop = !PLAIN && (has_endings || group.base.on_stop == OnStop::Drop);
+    let may_drop = has_endings || group.base.on_stop == OnStop::Drop;
     let endings = if may_drop { Some(Endings::of(&mut group.base)) } else { None };
     loop {
         let Group { base, policy, .. } = &mut *group;
         let Base { set, admission, hooks, .. } = base;
-        let hooks = hooks.as_deref().filter(|_| !PLAIN);
-        let observed = hooks.as_ref().is_some_and(|hooks| hooks.is_observed());
-        let Turn { stage, batch, returned, returned_if_any, stop } = &mut *turn;
+        let hooks = hooks.as_deref();
+        let observed = hooks.is_some_and(|hooks| hooks.is_observed());
+        let Turn { stage, batch, returned_if_any, stop, .. } = &mut *turn;
         *stage = UserCode::Child;
-        let over = if PLAIN {
-            set.blocks().poll_round(
-                part,
-                batch,
-                budget,
-                returned,
-                |child, _, cx| child.poll_child(cx),
-                |index, result| {
-                    progress = true;
-                    finish::<C, P, FETCHED, PLAIN>(admission, policy, (stage, stop), index, result)
-                },
-            )
-        } else {
-            set.blocks().poll_round(
-                part,
-                batch,
-                budget,
-                returned_if_any,
-                |mut child, index, cx| {
-                    if endings.as_ref().is_some_and(|endings| endings.ends_now(index)) {
-                        return Poll::Ready(None);
-                    }
-                    let poll = || match hooks {
-                        None => child.poll_child(cx),
-                        Some(hooks) => {
-                            hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx))
-                        }
-                    };
-                    let polled = match id {
-                        None => poll(),
-                        Some(id) => current::enter(id, index, poll),
-                    };
-                    polled.map(|result| {
-                        let is_none = endings.as_ref().is_some_and(|it| it.has_no_result(index));
-                        (!is_none).then_some(result)
-                    })
-                },
-                |index, result| {
-                    progress = true;
-                    let Some(result) = result else {
-                        finish_without_result(admission, policy, index);
-                        return true;
-                    };
-                    if observed {
-                        // First: the policy may stop the group.
-                        admission.log_finished(index, Outcome::of(&result));
-                    }
-                    finish::<C, P, FETCHED, PLAIN>(admission, policy, (stage, stop), index, result)
-                },
-            )
-        };
+        let over = set.blocks().poll_round(
+            part,
+            batch,
+            budget,
+            returned_if_any,
+            |mut child, index, cx| {
+                if endings.as_ref().is_some_and(|endings| endings.ends_now(index)) {
+                    return Poll::Ready(None);
+                }
+                let poll = || match hooks {
+                    None => child.poll_child(cx),
+                    Some(hooks) => hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx)),
+                };
+                let polled = match id {
+                    None => poll(),
+                    Some(id) => current::enter(id, index, poll),
+                };
+                polled.map(|result| {
+                    let is_none = endings.as_ref().is_some_and(|it| it.has_no_result(index));
+                    (!is_none).then_some(result)
+                })
+            },
+            |index, result| {
+                progress = true;
+                let Some(result) = result else {
+                    finish_without_result(admission, policy, index);
+                    return true;
+                };
+                if observed {
+                    // First: the policy may stop the group.
+                    admission.log_finished(index, Outcome::of(&result));
+                }
+                finish::<C, P, FETCHED, false>(admission, policy, (stage, stop), index, result)
+            },
+        );
         turn.stage = UserCode::Group;
         if turn.stop.is_some() && group.base.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain
         {
             return true;
         }
-        if !PLAIN && group.base.hooks.is_some() {
+        if group.base.hooks.is_some() {
             group.base.call_hook(|calls| calls.drop_guards);
             if over {
                 group.base.poll_deadline_after_round();
@@ -370,22 +380,20 @@ where
 {
     let outcome = Outcome::of(&result);
     *stage = UserCode::Policy(outcome);
-    let record = if PLAIN { None } else { admission.record_of(index) };
-    // The value of a daemon is no result.
-    let is_result =
-        PLAIN || outcome == Outcome::Failed || !record.as_ref().is_some_and(|it| it.daemon);
-    let verdict = match policy {
+    let (is_result, verdict) = if PLAIN {
+        (true, tell_policy(policy, index, None, result))
+    } else {
+        let record = admission.record_of(index);
+        // The value of a daemon is no result.
+        let is_result = outcome == Outcome::Failed || !record.as_ref().is_some_and(|it| it.daemon);
         // A stream takes the value of a daemon out of its order.
-        Some(policy) if is_result || FETCHED => {
-            // One that is lent to the policy would have to be dropped, `None` or not.
-            let record = if PLAIN { None } else { record.as_ref() };
-            policy.on_child(&ChildInfo::with_record(index, record), result)
-        }
-        // A policy that has panicked is told nothing more.
-        _ => {
+        let verdict = if is_result || FETCHED {
+            tell_policy(policy, index, record.as_ref(), result)
+        } else {
             drop(result);
             Verdict::Continue
-        }
+        };
+        (is_result, verdict)
     };
     if let Verdict::Stop(reason) = verdict {
         *stop = Some((reason, index, outcome));
@@ -398,6 +406,24 @@ where
         admission.finish(index, outcome);
     }
     true
+}
+
+/// Returns the policy's verdict on the result of a child.
+#[inline(always)]
+fn tell_policy<T, E, P: Policy<T, E>>(
+    policy: &mut Option<P>,
+    index: usize,
+    record: Option<&ChildRecord>,
+    result: Result<T, E>,
+) -> Verdict {
+    match policy {
+        Some(policy) => policy.on_child(&ChildInfo::with_record(index, record), result),
+        // A policy that has panicked is told nothing more.
+        None => {
+            drop(result);
+            Verdict::Continue
+        }
+    }
 }
 
 /// Does what [`drive_round`] does if there is but one child to be polled, in a group that
