@@ -1061,6 +1061,9 @@ impl Core {
     /// Starts a plain child by the group's task, if that concerns no other: returns its index. The
     /// queue need not be processed.
     fn try_start(&self) -> Option<usize> {
+        if self.observed || self.source.is_some() {
+            return None;
+        }
         let mut state = self.state.lock();
         let index = state.try_start(self.is_stopped())?;
         self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);

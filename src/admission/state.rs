@@ -697,7 +697,9 @@ impl State {
     /// Starts a plain child that goes to the set at once, past those that have room: returns its
     /// index. `None` if there are some, or no room, or if more is to be done than to count it.
     pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
-        let needs_more = self.permits.is_some() || self.passes.is_some() || self.looks_at_all;
+        // A group with an observer or a semaphore does not get here.
+        debug_assert!(self.log.is_none() && self.permits.is_none());
+        let needs_more = self.passes.is_some() || self.inspector.is_some();
         let is_first = self.ready.is_empty() && self.starting.is_empty() && !self.has_freed_room;
         if needs_more || !is_first || self.refusal(stopped).is_some() || !self.admits_newcomers() {
             return None;

@@ -119,7 +119,7 @@ use crate::util::parent_waker::ParentWaker;
 ///
 /// An option costs the groups that use it, and no others. The docs of each say how much, in
 /// instructions of a release build for a child that is queued and yields once. Without options such
-/// a child takes about 500. (`benches/instructions/run` counts them.)
+/// a child takes about 450. (`benches/instructions/run` counts them.)
 ///
 /// # Examples
 ///
