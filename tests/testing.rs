@@ -1,7 +1,7 @@
 //! The feature `testing`: schedules, and what tests poll groups with.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Poll, Waker};
@@ -221,6 +221,64 @@ fn the_budget_may_be_spent_early() {
 }
 
 #[test]
+fn most_of_the_budget_is_spent_as_a_rule() {
+    seeds(0..50, |seed| {
+        let mut group = group(Some(seed));
+        (0..40).for_each(|_| group.queue(async { Ok(()) }));
+        let task = Poller::new();
+        assert_eq!(task.finish(group), Ok(()));
+        assert!(task.wakes() < 15, "one in sixteen polls ends early");
+    });
+}
+
+#[test]
+fn each_order_is_as_likely_as_any_other() {
+    const SEEDS: usize = 1200;
+    let (mut first, mut second) = (BTreeMap::new(), BTreeMap::new());
+    for seed in 0..SEEDS as u64 {
+        let (order, _) = trace(Some(seed), 3, 2);
+        let nth = |nth| {
+            let place =
+                |n| order.iter().enumerate().filter(|it| *it.1 == n).nth(nth).map(|it| it.0);
+            let mut children = [0, 1, 2];
+            children.sort_by_key(|n| place(*n));
+            children
+        };
+        *first.entry(nth(0)).or_insert(0) += 1;
+        *second.entry(nth(1)).or_insert(0) += 1;
+    }
+    // Of the first polls, which no child delays, each of the six orders comes 200 times, about.
+    assert_eq!(first.len(), 6);
+    assert!(first.values().all(|count| (140..260).contains(count)), "{first:?}");
+    assert_eq!(second.len(), 6);
+    assert!(second.values().all(|count| *count > 60), "{second:?}");
+}
+
+#[test]
+fn a_new_child_may_be_polled_before_one_that_was_woken_or_after_it() {
+    let new_first = |seed| {
+        let (gate, log) = (Gate::new(), RefCell::new(Vec::new()));
+        let mut group = group(Some(seed));
+        group.queue(async {
+            gate.wait().await;
+            log.borrow_mut().push("woken");
+            Ok(())
+        });
+        let task = Poller::new();
+        assert!(task.run(&mut group).is_pending());
+        gate.open();
+        group.queue(async {
+            log.borrow_mut().push("new");
+            Ok(())
+        });
+        assert_eq!(task.finish(group), Ok(()));
+        log.into_inner()[0] == "new"
+    };
+    let count = (0..200).filter(|seed| new_first(*seed)).count();
+    assert!((60..160).contains(&count), "{count} of 200");
+}
+
+#[test]
 fn no_wake_up_is_lost() {
     seeds(0..100, |seed| {
         let gates: Vec<_> = (0..100).map(|_| Gate::new()).collect();
@@ -368,6 +426,11 @@ fn seeds_says_which_seed_has_failed() {
     assert_eq!(*payload.unwrap_err().downcast::<String>().unwrap(), "seed 7: a panic");
     let payload = catch_unwind(|| seeds([8], |_| panic!("plain")));
     assert_eq!(*payload.unwrap_err().downcast::<String>().unwrap(), "seed 8: plain");
+}
+
+#[test]
+fn debug_prints_the_name_of_a_gate() {
+    assert!(format!("{:?}", Gate::new()).starts_with("Gate"));
 }
 
 #[test]
