@@ -207,6 +207,23 @@ fn a_child_that_was_woken_may_be_polled_a_round_later() {
 }
 
 #[test]
+fn each_of_the_children_may_be_delayed() {
+    // Returns by how many polls one child was ahead of the other, at most.
+    let lead = |seed, ahead| {
+        let (order, _) = trace(Some(seed), 2, 6);
+        let steps = order.iter().map(|child| if *child == ahead { 1 } else { -1 });
+        let leads = steps.scan(0, |lead, step| {
+            *lead += step;
+            Some(*lead)
+        });
+        leads.max().unwrap_or(0)
+    };
+    // In step, it is one at most.
+    assert!((0..50).any(|seed| lead(seed, 0) > 1));
+    assert!((0..50).any(|seed| lead(seed, 1) > 1));
+}
+
+#[test]
 fn the_budget_may_be_spent_early() {
     // The children never yield, so a plain group is polled once.
     let polls = |seed| {
