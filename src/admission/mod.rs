@@ -932,7 +932,7 @@ impl<C: Kind> Admission<C> {
         }
         match self.storage.get_mut() {
             Storage::Local(local) => {
-local.start_admitted(|index, waiting| {
+                local.start_admitted(|index, waiting| {
                     dropped.push((Dropped::Started(index), take_first(waiting)));
                 });
             }
