@@ -34,7 +34,7 @@ fn groups_and_what_belongs_to_them() {
     is_named("Go", handle.go(job(ready(Ok(1)))));
     is_named("Stats", group.stats());
     is_named("Snapshot", group.snapshot());
-    is_named("Watchdog", watchdog(&handle, || pending::<()>(), |_| ()));
+    is_named("Watchdog", watchdog(&handle, pending::<()>, |_| ()));
     group.queue(job(pending()));
     is_named("AtLimit", group.try_go(job(pending())).unwrap_err());
     group.token().cancel();
