@@ -41,6 +41,11 @@ libfuzzer seconds="600":
 asan *args:
     bash .ci/asan {{ args }}
 
+# Worlds and some of the tests under valgrind, which finds leaks and bad reads; `just memcheck drop::`
+# for other tests.
+memcheck *filter:
+    bash .ci/memcheck {{ filter }}
+
 # The tests that start threads under ThreadSanitizer; needs a nightly compiler with rust-src.
 tsan *filter:
     bash .ci/tsan {{ filter }}

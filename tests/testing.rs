@@ -1,7 +1,7 @@
 //! The feature `testing`: schedules, and what tests poll groups with.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Poll, Waker};
@@ -207,6 +207,23 @@ fn a_child_that_was_woken_may_be_polled_a_round_later() {
 }
 
 #[test]
+fn each_of_the_children_may_be_delayed() {
+    // Returns by how many polls one child was ahead of the other, at most.
+    let lead = |seed, ahead| {
+        let (order, _) = trace(Some(seed), 2, 6);
+        let steps = order.iter().map(|child| if *child == ahead { 1 } else { -1 });
+        let leads = steps.scan(0, |lead, step| {
+            *lead += step;
+            Some(*lead)
+        });
+        leads.max().unwrap_or(0)
+    };
+    // In step, it is one at most.
+    assert!((0..50).any(|seed| lead(seed, 0) > 1));
+    assert!((0..50).any(|seed| lead(seed, 1) > 1));
+}
+
+#[test]
 fn the_budget_may_be_spent_early() {
     // The children never yield, so a plain group is polled once.
     let polls = |seed| {
@@ -218,6 +235,64 @@ fn the_budget_may_be_spent_early() {
     };
     assert_eq!(polls(None), 1);
     assert!((0..20).any(|seed| polls(Some(seed)) > 1));
+}
+
+#[test]
+fn most_of_the_budget_is_spent_as_a_rule() {
+    seeds(0..50, |seed| {
+        let mut group = group(Some(seed));
+        (0..40).for_each(|_| group.queue(async { Ok(()) }));
+        let task = Poller::new();
+        assert_eq!(task.finish(group), Ok(()));
+        assert!(task.wakes() < 15, "one in sixteen polls ends early");
+    });
+}
+
+#[test]
+fn each_order_is_as_likely_as_any_other() {
+    const SEEDS: usize = 1200;
+    let (mut first, mut second) = (BTreeMap::new(), BTreeMap::new());
+    for seed in 0..SEEDS as u64 {
+        let (order, _) = trace(Some(seed), 3, 2);
+        let nth = |nth| {
+            let place =
+                |n| order.iter().enumerate().filter(|it| *it.1 == n).nth(nth).map(|it| it.0);
+            let mut children = [0, 1, 2];
+            children.sort_by_key(|n| place(*n));
+            children
+        };
+        *first.entry(nth(0)).or_insert(0) += 1;
+        *second.entry(nth(1)).or_insert(0) += 1;
+    }
+    // Of the first polls, which no child delays, each of the six orders comes 200 times, about.
+    assert_eq!(first.len(), 6);
+    assert!(first.values().all(|count| (140..260).contains(count)), "{first:?}");
+    assert_eq!(second.len(), 6);
+    assert!(second.values().all(|count| *count > 60), "{second:?}");
+}
+
+#[test]
+fn a_new_child_may_be_polled_before_one_that_was_woken_or_after_it() {
+    let new_first = |seed| {
+        let (gate, log) = (Gate::new(), RefCell::new(Vec::new()));
+        let mut group = group(Some(seed));
+        group.queue(async {
+            gate.wait().await;
+            log.borrow_mut().push("woken");
+            Ok(())
+        });
+        let task = Poller::new();
+        assert!(task.run(&mut group).is_pending());
+        gate.open();
+        group.queue(async {
+            log.borrow_mut().push("new");
+            Ok(())
+        });
+        assert_eq!(task.finish(group), Ok(()));
+        log.into_inner()[0] == "new"
+    };
+    let count = (0..200).filter(|seed| new_first(*seed)).count();
+    assert!((60..160).contains(&count), "{count} of 200");
 }
 
 #[test]
@@ -368,6 +443,11 @@ fn seeds_says_which_seed_has_failed() {
     assert_eq!(*payload.unwrap_err().downcast::<String>().unwrap(), "seed 7: a panic");
     let payload = catch_unwind(|| seeds([8], |_| panic!("plain")));
     assert_eq!(*payload.unwrap_err().downcast::<String>().unwrap(), "seed 8: plain");
+}
+
+#[test]
+fn debug_prints_the_name_of_a_gate() {
+    assert!(format!("{:?}", Gate::new()).starts_with("Gate"));
 }
 
 #[test]

@@ -507,3 +507,8 @@ fn a_subscriber_that_writes_json_shows_index_name_key_and_outcome() {
     let b = serde_json::json!({ "index": 1, "name": "b", "outcome": "Failed" });
     assert_eq!(fields(second), ("INFO".into(), "errgroup".into(), b));
 }
+
+#[test]
+fn debug_prints_the_name_of_the_observer() {
+    assert!(format!("{:?}", TracingObserver::default()).starts_with("TracingObserver"));
+}

@@ -42,16 +42,10 @@ struct WakerRelay {
 /// The event of a group that may have none. A trait, so that a program without one does not
 /// contain it.
 pub(super) trait EndEvent: Send + Sync {
-    fn set(&self);
-
     fn into_event(self: Arc<Self>) -> Arc<ClosedEvent>;
 }
 
 impl EndEvent for ClosedEvent {
-    fn set(&self) {
-        Self::set(self);
-    }
-
     fn into_event(self: Arc<Self>) -> Arc<ClosedEvent> {
         self
     }

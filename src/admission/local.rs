@@ -153,20 +153,6 @@ impl<C> Local<C> {
         self.extra().closed = Some(event);
     }
 
-    fn closed(&self) -> Option<&dyn EndEvent> {
-        self.extra.as_ref()?.closed.as_deref()
-    }
-
-    /// Announces the end.
-    pub(super) fn announce_end(&self) {
-        self.closed().into_iter().for_each(EndEvent::set);
-    }
-
-    /// Returns `true` if other code may wait for the end.
-    pub(super) fn is_heard(&self) -> bool {
-        self.closed().is_some()
-    }
-
     /// Takes a snapshot. `known` are the running children.
     pub(super) fn inspect(&self, stats: Stats, known: &[(usize, ChildState)]) -> Snapshot {
         let mut snapshot = Snapshot::new(stats);
@@ -342,16 +328,6 @@ impl<C> Local<C> {
     /// Returns `true` if the group has ended, and not by a stop.
     pub(super) fn has_finished(&self) -> bool {
         self.finished
-    }
-
-    /// Counts the running children as dropped.
-    pub(super) fn close(&mut self) {
-        let Stats { ok, failed, .. } = self.stats();
-        self.forget_notes();
-        (self.ok, self.not_ok) = (ok, self.next_index - ok);
-        if self.not_ok > failed {
-            self.extra().dropped = self.not_ok - failed;
-        }
     }
 }
 

@@ -935,7 +935,6 @@ impl<C: Kind> Admission<C> {
                 local.start_admitted(|index, waiting| {
                     dropped.push((Dropped::Started(index), take_first(waiting)));
                 });
-                local.close();
             }
             Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped),
         }
@@ -945,8 +944,7 @@ impl<C: Kind> Admission<C> {
     /// Returns `true` if no other code waits for the end, or could.
     #[inline]
     pub(crate) fn ends_unheard(&mut self) -> bool {
-        let is_local = matches!(self.storage.get_mut(), Storage::Local(it) if !it.is_heard());
-        is_local && !<Spawner<C>>::SPAWNS
+        matches!(self.storage.get_mut(), Storage::Local(_)) && !<Spawner<C>>::SPAWNS
     }
 
     /// Ends the group, after everything else.
@@ -960,9 +958,8 @@ impl<C: Kind> Admission<C> {
             return;
         }
         self.phase = GroupPhase::Ended;
-        match self.storage.get_mut() {
-            Storage::Local(local) => local.announce_end(),
-            Storage::Shared(shared) => (shared.core.operations.announce_end)(&shared.core),
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            (shared.core.operations.announce_end)(&shared.core);
         }
     }
 
@@ -981,11 +978,6 @@ impl<C: Kind> Admission<C> {
         if let Storage::Shared(shared) = self.storage.get_mut() {
             (shared.core.operations.log_dropped)(&shared.core, child);
         }
-    }
-
-    /// Records that the group has stopped.
-    pub(crate) fn log_stop(&mut self) {
-        self.record(&mut |_| ());
     }
 
     /// Swaps the recorded events, oldest first, with `events`, which is empty.

@@ -224,7 +224,6 @@ impl<C: Kind> Base<C> {
             Ok(true) => {
                 self.admission.withhold_freed_room();
                 self.panic.guard(|| self.admission.cancel(Reason::Deadline));
-                self.admission.log_stop();
             }
             Err(payload) => self.panicked(payload),
         }

@@ -544,9 +544,7 @@ impl<C: Kind> Base<C> {
     /// Returns the base of a group that is dropped without a trace, since another one takes over
     /// its parts.
     fn retired(&self) -> Self {
-        let Self { budget, left_work, stopped_by_group, has_policy, on_stop, .. } = *self;
-        let retired = Self::new(self.admission.retired(), self.set.empty());
-        Self { budget, left_work, stopped_by_group, has_policy, on_stop, ..retired }
+        Self::new(self.admission.retired(), self.set.empty())
     }
 }
 

@@ -781,7 +781,6 @@ impl<C: Kind> Base<C> {
                 self.admission.parent.notify();
             }
         }
-        self.admission.log_stop();
     }
 
     /// Stops as the policy has decided at the end of a child, and counts that child. Returns what

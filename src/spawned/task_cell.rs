@@ -24,8 +24,9 @@
 //! - A spawner's panic replaces any other completion, and is not replaced by any. (What becomes of
 //!   the spawned future if the spawner panics is not known. Mostly it is dropped before the panic
 //!   is caught, which is a completion too.)
-//! - Once `ABANDONED` and `DONE` are set, the party that set the later of the two drops the
-//!   completion. Likewise with `ABANDONED` and `SPAWNED`, and what the spawner has returned. If the
+//! - Each party that sets bits once `ABANDONED` is set, or with it, drops the completion if that is
+//!   there; so the party that set the later of `ABANDONED` and `DONE` leaves none. Likewise with
+//!   `ABANDONED` and `SPAWNED`, and what the spawner has returned. If the
 //!   group takes the completion, it drops that with the child. So the executor never does, which
 //!   may be in the midst of the child's last poll.
 //! - The spawned future looks at `ABANDONED` after it has registered its task's waker, and the
@@ -129,9 +130,7 @@ impl<T, E, K> TaskCell<T, E, K> {
         let before = self.state.fetch_or(bits, Ordering::AcqRel);
         let now = before | bits;
         if now & ABANDONED != 0 {
-            if now & DONE != 0 {
-                drop_quietly(self.take_completion());
-            }
+            drop_quietly(self.take_completion());
         } else if now & COMPLETE == COMPLETE && before & COMPLETE != COMPLETE {
             // The waker of a task may panic. That is its executor's fault, and is not to become a
             // panic of this executor's, or of the spawning thread.
@@ -207,22 +206,18 @@ impl<T, E, K> TaskCell<T, E, K> {
     /// Tells the spawned future that the group has dropped the child, and has no use for the
     /// completion.
     pub(super) fn abandon(&self) {
-        let before = self.state.fetch_or(ABANDONED, Ordering::AcqRel);
+        self.state.fetch_or(ABANDONED, Ordering::AcqRel);
         let _ = catch(|| self.task.wake()).map_err(discard);
         let mut panic = FirstPanic::default();
-        if before & DONE != 0 {
-            match self.take_completion() {
-                // A panic of the result's destructor is the child's, and goes to the group.
-                Some(Completion::Finished(result)) => {
-                    panic.guard(|| drop(result));
-                }
-                other => drop_quietly(other),
+        match self.take_completion() {
+            // A panic of the result's destructor is the child's, and goes to the group.
+            Some(Completion::Finished(result)) => {
+                panic.guard(|| drop(result));
             }
+            other => drop_quietly(other),
         }
-        if before & SPAWNED != 0 {
-            let kept = self.take_kept();
-            panic.guard(|| drop(kept));
-        }
+        let kept = self.take_kept();
+        panic.guard(|| drop(kept));
         panic.throw();
     }
 }

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::ready;
+use std::future::{pending, ready};
 use std::marker::PhantomPinned;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::common::{Gate, Job, Log, MockTask, Probe, panic_message, waits, yield_now};
+use crate::common::{Gate, Job, Log, MockTask, Probe, job, panic_message, waits, yield_now};
 use errgroup::{
     Boxed, CancelToken, Child, ChildInfo, Children, FirstErr, Group, Handle, LocalBoxed, Plain,
     Policy, Reason, Verdict,
@@ -282,4 +282,19 @@ fn the_type_of_the_errors_can_be_named_alone() {
     let mut group = Group::local().with_error::<Rc<str>>().collect();
     group.queue(async { Ok("all else is inferred") });
     assert_eq!(MockTask::new().finish(group), Ok(vec!["all else is inferred"]));
+}
+
+#[test]
+#[should_panic(expected = "first child")]
+fn a_child_behind_a_waiter_counts_as_one_that_a_policy_would_miss() {
+    let task = MockTask::new();
+    let mut group = Group::new();
+    group.set_limit(Some(0));
+    let handle = group.handle();
+    let mut go = handle.go(job(pending()));
+    assert!(task.poll(&mut go).is_pending());
+    group.set_limit(Some(2));
+    // It has room, and starts after the other one.
+    group.queue(job(pending()));
+    drop(group.collect());
 }

@@ -484,3 +484,36 @@ fn a_child_that_yields_in_an_earlier_polls_round_is_polled_once_in_this_one() {
         assert_eq!(probe.polls(), polls);
     }
 }
+
+/// Makes a group of children that wait, and polls each once. Then wakes so many of them outside of
+/// the group's poll, as an executor does that keeps wakers. Returns how many of them the next poll
+/// polls.
+fn polled_of_woken(children: usize, woken: usize) -> usize {
+    let (wakers, polls) = (Arc::new(Mutex::new(Vec::<Waker>::new())), Probe::new());
+    let (task, mut group) = (MockTask::new(), Jobs::new());
+    for _ in 0..children {
+        let wakers = Arc::clone(&wakers);
+        group.queue(job(polls.watch(poll_fn(move |cx| {
+            wakers.lock().unwrap().push(cx.waker().clone());
+            Poll::Pending
+        }))));
+    }
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!(polls.polls(), children);
+    let all = std::mem::take(&mut *wakers.lock().unwrap());
+    all.iter().take(woken).for_each(Waker::wake_by_ref);
+    assert!(task.poll(&mut group).is_pending());
+    polls.polls() - children
+}
+
+#[test]
+fn a_poll_ends_early_if_an_executor_wakes_those_that_wait_between_the_polls() {
+    // In one block of children, and in several.
+    for children in [40, 200] {
+        assert_eq!(polled_of_woken(children, children), 8);
+        assert_eq!(polled_of_woken(children, children / 2), children / 2);
+        assert_eq!(polled_of_woken(children, 0), 0);
+    }
+    // So few may wait by themselves.
+    assert_eq!(polled_of_woken(20, 20), 20);
+}

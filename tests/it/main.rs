@@ -22,6 +22,7 @@ mod composing;
 mod crowds;
 mod daemons;
 mod deadline;
+mod debug;
 mod drop;
 mod ended;
 #[cfg(feature = "std")]

@@ -1264,3 +1264,16 @@ impl Drop for PollsAll {
         }
     }
 }
+
+#[test]
+fn a_queue_of_a_full_group_does_not_poll_its_deadline() {
+    let (pool, gate, task) = (Pool::new(), Gate::new(), MockTask::new());
+    let mut group = pool.group().with_limit(1).with_deadline(gate.wait(0));
+    group.queue(pending());
+    assert!(task.poll(&mut group).is_pending());
+    gate.open(0);
+    group.queue(pending());
+    assert!(!group.token().is_cancelled(), "only a poll ends the group");
+    assert!(task.poll(&mut group).is_pending());
+    assert!(group.token().is_cancelled());
+}

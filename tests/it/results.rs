@@ -1315,3 +1315,16 @@ fn in_order_a_limit_raised_between_results_loses_none() {
     let rest: Vec<_> = futures::executor::block_on(results.map(Result::unwrap).collect());
     assert_eq!(rest, [1, 2, 3, 4, 5, 6, 7]);
 }
+
+#[test]
+fn a_stream_that_was_over_is_not_terminated_once_it_is_fed() {
+    let task = MockTask::new();
+    let mut results = Group::unboxed().results();
+    results.queue(ready(Ok::<_, ()>(1)));
+    assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
+    assert_eq!(next(&task, &mut results), Poll::Ready(None));
+    assert!(results.is_terminated());
+    let mut results = results.feed(stream::iter([ready(Ok(2))]));
+    assert!(!results.is_terminated());
+    assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(2))));
+}

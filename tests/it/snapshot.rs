@@ -4,11 +4,12 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use errgroup::snapshot::{ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
-use errgroup::{Boxed, Event, Group, Key, Reason, Semaphore, task};
+use errgroup::{Boxed, Event, Group, Key, Reason, Semaphore, Spawned, task};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
 use crate::common::{Fixture, Gate, Job, MockTask, job, panic_message, waits, yield_now};
+use crate::on::Pool;
 
 type Kind = Boxed<'static, usize, &'static str>;
 
@@ -515,4 +516,15 @@ fn a_caller_that_waits_is_told_from_a_child() {
     assert!(f.run().is_pending());
     let text = f.group.snapshot().to_string();
     assert!(text.contains("a caller: ") && !text.contains("a child: "), "{text}");
+}
+
+#[test]
+fn a_handle_knows_the_children_of_an_executor_as_spawned() {
+    let pool = Pool::new();
+    let mut group: Group<Spawned<(), ()>> = Group::on(pool.spawn()).with_name("tasks");
+    let handle = group.handle();
+    group.queue(pending());
+    assert!(MockTask::new().poll(&mut group).is_pending());
+    pool.poll_all();
+    assert_eq!(states(&handle.snapshot()), [(Some(0), ChildState::Spawned)]);
 }
