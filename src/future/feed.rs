@@ -47,7 +47,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// 4,096 times a poll.
     ///
     /// The children that run are polled when there is no more room or the stream is pending. At
-    /// the start they are also polled after 8, 24 and 56 children, and so on, so that an error
+    /// the start they are also polled after 4, 12 and 28 children, and so on, so that an error
     /// among the first ones is met early.
     ///
     /// The stream is asked before the [key](crate::Task::key) of its child is known. A child whose
@@ -164,7 +164,7 @@ pin_project! {
 }
 
 /// How many children a feed admits before it polls them for the first time.
-const FIRST_CHILDREN: usize = 8;
+const FIRST_CHILDREN: usize = 4;
 
 /// How often a stream is still asked in a poll.
 struct Asks {
