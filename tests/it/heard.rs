@@ -63,7 +63,7 @@ struct Locks {
 }
 
 impl Locks {
-    fn child(&self) -> impl Future<Output = Result<(), ()>> + Send + use<> {
+    fn child(&self) -> impl Future<Output = Result<(), &'static str>> + Send + use<> {
         let locks = Arc::clone(&self.locks);
         let child = async move {
             drop(locks.0.read().await);
@@ -75,7 +75,8 @@ impl Locks {
 
     fn children(
         &self,
-    ) -> impl Iterator<Item = impl Future<Output = Result<(), ()>> + Send + use<>> + use<> {
+    ) -> impl Iterator<Item = impl Future<Output = Result<(), &'static str>> + Send + use<>> + use<>
+    {
         let locks = self.clone();
         (0..CHILDREN).map(move |_| locks.child())
     }
@@ -140,7 +141,7 @@ fn children_of_a_scope_that_take_tokios_locks_are_polled_twice_at_most() {
         polls_few(async |locks| {
             let group = Group::new();
             group.set_limit(limit);
-            let body = async |handle: errgroup::Handle<Boxed<'_, (), ()>>| {
+            let body = async |handle: errgroup::Handle<Boxed<'_, (), &'static str>>| {
                 for child in locks.children() {
                     handle.go(child).await.unwrap();
                 }

@@ -948,7 +948,7 @@ fn a_local_group_and_one_that_borrows_follow_the_same_rule() {
         for _ in 0..3 {
             let child = async move {
                 seen.set(seen.get() + 1);
-                Ok::<_, ()>(())
+                Ok::<_, &str>(())
             };
             assert!(at.go(child).await.is_ok());
         }
