@@ -223,16 +223,16 @@ fn a_group_goes_to_another_thread_with_its_running_children() {
 #[test]
 fn everything_has_a_debug_form() {
     let mut group = Group::new().with_limit(1);
-    group.queue(ready(Ok::<_, &str>(())));
+    group.queue(ready(Ok::<usize, &str>(0)));
     let handle = group.handle();
     let forms = [
         format!("{group:?}"),
         format!("{handle:?}"),
         format!("{:?}", handle.stats()),
-        format!("{:?}", handle.go(ready(Ok(())))),
-        format!("{:?}", handle.feed(futures::stream::iter([ready(Ok(()))]))),
+        format!("{:?}", handle.go(ready(Ok(0)))),
+        format!("{:?}", handle.feed(futures::stream::iter([ready(Ok(0))]))),
         format!("{:?}", handle.closed()),
-        format!("{:?}", group.go(ready(Ok(())))),
+        format!("{:?}", group.go(ready(Ok(0)))),
     ];
     assert!(forms.iter().all(|form| !form.is_empty()));
 }

@@ -275,7 +275,7 @@ async fn a_group_nests_in_a_group() {
                 let mut inner = Group::new().with_parent(&token);
                 inner.queue(fetch(url));
                 inner.queue(fetch(url));
-                inner.await.map(|()| 2)
+                inner.await.map(|()| 2_usize)
             });
         }
         outer.await
@@ -548,7 +548,7 @@ fn a_group_with_a_local_child_runs_on_its_own_thread() {
             if group
                 .go(async move {
                     shared.set(shared.get() + n);
-                    Ok::<_, &str>(())
+                    Ok::<usize, &str>(0)
                 })
                 .await
                 .is_err()
@@ -853,7 +853,7 @@ fn an_observed_group_is_send_whatever_its_observer_borrows() {
         for name in names {
             group.queue(
                 errgroup::task(async move {
-                    (name.len() == 1).then_some(1).ok_or_else(|| name.as_str().into())
+                    (name.len() == 1).then_some(1_usize).ok_or_else(|| name.as_str().into())
                 })
                 .name(name.clone()),
             );

@@ -209,7 +209,7 @@ fn children_may_borrow_and_are_dropped_when_the_borrow_ends() {
             group.queue(async move {
                 name.push('!');
                 log.add(name.clone());
-                Ok::<_, &str>(())
+                Ok::<usize, &str>(0)
             });
         }
         assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));

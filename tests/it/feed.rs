@@ -404,7 +404,7 @@ fn an_error_among_the_first_children_ends_a_feed_before_the_group_is_filled() {
         let (task, mut asked) = (MockTask::new(), 0);
         let mut group = Group::unboxed();
         group.set_limit(limit);
-        let children = (0..1_000).map(|n| {
+        let children = (0..1_000_usize).map(|n| {
             asked += 1;
             ready(if n == 3 { Err("broken") } else { Ok(n) })
         });

@@ -272,19 +272,19 @@ fn a_future_may_push_more_through_a_handle() {
 }
 
 #[test]
-fn a_million_futures_pass_through_one_set() {
+fn a_hundred_thousand_futures_pass_through_one_set() {
     let (task, mut set) = (MockTask::new(), Group::unboxed().results());
     let mut ended = 0;
-    for _ in 0..1000 {
+    for _ in 0..100 {
         set.extend((0..1000).map(|_| ready(Ok::<usize, &str>(0))));
         while let Poll::Ready(Some(_)) = task.poll(&mut set.next()) {
             ended += 1;
         }
     }
-    while ended < 1_000_000 {
+    while ended < 100_000 {
         ended += usize::from(matches!(task.poll(&mut set.next()), Poll::Ready(Some(_))));
     }
-    assert_eq!((ended, set.len()), (1_000_000, 0));
+    assert_eq!((ended, set.len()), (100_000, 0));
 }
 
 #[test]

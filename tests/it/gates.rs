@@ -130,7 +130,7 @@ fn a_gate_sees_name_key_and_weight_of_a_go_too() {
         }
     });
     let driver = MockTask::new();
-    let child = || task(async { Ok::<(), &str>(()) });
+    let child = || task(async { Ok::<usize, &str>(0) });
     assert!(is_ok(driver.run(&mut group.go(child().name("a").key(7).weight(3)))));
     assert!(group.try_go(child().name("b").key(8).weight(4)).is_ok());
     group.queue(child().name("c").key(9).weight(5));
@@ -346,9 +346,9 @@ fn the_groups_own_go_and_feed_pass_the_gate() {
         yield_now()
     });
     for _ in 0..5 {
-        assert!(is_ok(driver.run(&mut group.go(async { Ok::<(), &str>(()) }))));
+        assert!(is_ok(driver.run(&mut group.go(async { Ok::<usize, &str>(0) }))));
     }
-    let children = (0..5).map(|_| async { Ok(()) });
+    let children = (0..5).map(|_| async { Ok(0) });
     assert_eq!(driver.finish(group.feed(stream::iter(children))), 5);
     assert!(is_ok(driver.run(&mut group)));
     assert_eq!(passed.load(SeqCst), 11, "the feed needs one to see that its stream has ended");
@@ -466,7 +466,7 @@ fn a_semaphore_of_another_runtime_bounds_several_groups() {
                     most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
                     sleep(Duration::from_millis(n % 7)).await;
                     now.fetch_sub(1, SeqCst);
-                    Ok::<(), &str>(())
+                    Ok::<usize, &str>(0)
                 });
             }
             group
@@ -506,7 +506,7 @@ fn no_window_of_a_rate_holds_more_than_it_may() {
             let child = async move {
                 started.lock().unwrap().push(Instant::now());
                 sleep(Duration::from_millis(n * 37 % 900)).await;
-                Ok::<(), &str>(())
+                Ok::<usize, &str>(0)
             };
             assert!(group.go(child).await.is_ok());
             if n % 9 == 0 {
@@ -576,7 +576,7 @@ fn a_connection_travels_with_its_child() {
             let child = async move {
                 assert!(in_use.load(SeqCst) >= 1 && handle.stats().running <= 2);
                 sleep(Duration::from_millis(n % 3)).await;
-                Ok::<(), &str>(())
+                Ok::<usize, &str>(0)
             };
             assert!(group.go(child).await.is_ok());
         }

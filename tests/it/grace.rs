@@ -689,7 +689,7 @@ async fn a_stop_has_two_phases() {
         let _one = one;
         token.cancelled().await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        Ok::<_, &str>(())
+        Ok::<usize, &str>(0)
     });
     group.queue(async move {
         let _other = other;

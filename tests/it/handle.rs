@@ -79,7 +79,7 @@ fn children_that_borrow_are_added_through_a_handle_of_a_local_group() {
     for n in 0..3 {
         handle.queue(async move {
             seen.borrow_mut().push(n);
-            Ok::<_, &str>(())
+            Ok::<usize, &str>(0)
         });
     }
     assert_eq!(MockTask::new().finish(group), Ok(()));

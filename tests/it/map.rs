@@ -497,10 +497,10 @@ fn the_refusal_of_a_limit_of_zero_names_the_line_of_the_call() {
             _ => hook(info),
         }
     }));
+    let value = |n: usize| ready(Ok::<_, &str>(n));
     let refused = [
-        catch_unwind(|| drop(map(0, [1], |n| ready(Ok::<usize, &str>(n))))).map_err(|_| line!()),
-        catch_unwind(|| drop(for_each(0, [1], |n| ready(Ok::<usize, &str>(n)))))
-            .map_err(|_| line!()),
+        catch_unwind(|| drop(map(0, [1], value))).map_err(|_| line!()),
+        catch_unwind(|| drop(for_each(0, [1], value))).map_err(|_| line!()),
     ];
     std::panic::set_hook(Box::new(move |info| hook(info)));
     assert_eq!(refused, [Err(line.load(SeqCst) - 1), Err(line.load(SeqCst))]);

@@ -1140,7 +1140,7 @@ fn streams_feed_spawned_children_from_tasks() {
     runtime(2).block_on(async {
         let group = Group::on(tokio_spawn).with_limit(4);
         let feeds = (0..4).map(|_| {
-            let children = stream::iter((0..100).map(|n| async move {
+            let children = stream::iter((0..100_usize).map(|n| async move {
                 yield_now().await;
                 if n < 1000 { Ok(n) } else { Err("never") }
             }));

@@ -410,7 +410,7 @@ fn one_poll_of_a_scope_is_bounded_however_much_is_ready() {
             let seen = Arc::clone(&seen);
             handle.queue(async move {
                 seen.fetch_add(1, Ordering::SeqCst);
-                Ok::<(), &str>(())
+                Ok::<usize, &str>(0)
             });
         }
     }));

@@ -264,9 +264,9 @@ fn free_functions_drive_inputs() {
             map_stream(2, stream::iter([1, 2]), |n| ready(Ok(n))).await;
         assert_eq!(all, Ok(vec![1, 2]));
         let done: Result<(), &'static str> =
-            for_each_stream(2, stream::iter([1]), |n| ready(Ok(n))).await;
+            for_each_stream(2, stream::iter([1_usize]), |n| ready(Ok(n))).await;
         assert_eq!(done, Ok(()));
-        let Ok(all) = map(8, [1, 2], |n| value(ready(n))).await;
+        let Ok(all) = map(8, [1_usize, 2], |n| value(ready(n))).await;
         assert_eq!(all, [1, 2]);
         let one: Result<usize, Infallible> = value(async { 1 }).await;
         assert_eq!(one, Ok(1));

@@ -232,7 +232,7 @@ fn an_observer_hears_that_it_was_dropped() {
         }
     });
     group.queue(task(pending()).until_stop().name("download"));
-    group.queue(async { Err::<(), _>("broken") });
+    group.queue(async { Err::<usize, _>("broken") });
     assert_eq!(mock.finish(group), Err("broken"));
     let expected =
         [(Some(1), None, Outcome::Failed), (Some(0), Some("download".into()), Outcome::Dropped)];
