@@ -700,7 +700,7 @@ fn a_group_that_is_not_polled_leaves_the_semaphores_queue_when_it_can_use_no_per
 
 #[test]
 fn a_permit_released_on_another_thread_during_a_poll_is_noticed() {
-    const ROUNDS: usize = 5_000;
+    const ROUNDS: usize = 2_000;
     let (cap, driver) = (semaphore(1), MockTask::new());
     let slot = std::sync::Mutex::new(None);
     let (turn, released) = (AtomicUsize::new(0), AtomicUsize::new(0));
