@@ -309,10 +309,10 @@ fn tasks_have_their_options() {
         let (child, handle) = task(ready(Ok::<usize, &'static str>(1))).joinable();
         drop(child);
         assert_eq!(handle.await, Err(Lost::Dropped));
-        let (child, handle) = task(ready(Err::<usize, &'static str>("no".into()))).joinable();
+        let (child, handle) = task(ready(Err::<usize, &'static str>("no"))).joinable();
         let mut group: Group<Boxed<'_, (), &'static str>> = Group::new();
         group.queue(child);
-        assert_eq!(group.await, Err("no".into()));
+        assert_eq!(group.await, Err("no"));
         assert_eq!(handle.await, Err(Lost::Failed));
         let (_child, handle) = task(pending::<Result<usize, &'static str>>()).joinable();
         let _ = handle.abort_on_drop();
