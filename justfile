@@ -6,7 +6,11 @@ default:
 
 # The tests of the crate; `just test nested::` runs one module.
 test *filter:
-    cargo test {{ if filter == "" { "" } else { "--test it " + filter } }}
+    cargo test {{ if filter == "" { "--tests" } else { "--test it " + filter } }}
+
+# The snippets of the documentation; `just doc-test scope` runs those of some items.
+doc-test *filter:
+    cargo test --doc {{ filter }}
 
 # The wake-ups, in all interleavings.
 loom:

@@ -73,8 +73,8 @@ fn the_builders_work_in_any_order_and_keep_what_was_set() {
 #[test]
 fn each_kind_refuses_a_limit_of_zero() {
     let messages = [
-        panic_message(|| Group::<Boxed<'_, (), ()>>::new().with_limit(0)),
-        panic_message(|| Group::<LocalBoxed<'_, (), ()>>::local().with_limit(0)),
+        panic_message(|| Group::<Boxed<'_, usize, &'static str>>::new().with_limit(0)),
+        panic_message(|| Group::<LocalBoxed<'_, usize, &'static str>>::local().with_limit(0)),
         panic_message(|| Group::<Plain<Job>>::unboxed().with_limit(0)),
     ];
     for message in messages {
@@ -84,7 +84,7 @@ fn each_kind_refuses_a_limit_of_zero() {
 
 #[test]
 fn the_last_limit_set_holds() {
-    let group = Group::<Boxed<'_, (), ()>>::new().with_limit(2).with_limit(5);
+    let group = Group::<Boxed<'_, usize, &'static str>>::new().with_limit(2).with_limit(5);
     assert_eq!(group.limit(), Some(5));
 }
 
@@ -96,7 +96,7 @@ fn new_takes_mixed_children_that_may_borrow() {
     let mut group = Group::new();
     group.queue(async {
         log.add(text.as_str());
-        Ok(1)
+        Ok(1_usize)
     });
     group.queue(ready(Ok(2)));
     group.queue(Box::pin(async { Ok(3) }));
@@ -189,10 +189,10 @@ fn groups_and_handles_cross_threads_if_their_children_may() {
 #[test]
 fn a_groups_type_has_defaults() {
     struct Server<'a> {
-        group: Group<Boxed<'a, (), String>>,
-        counted: Group<Boxed<'a, (), String>, Count>,
-        named: Group<Boxed<'a, (), String>, FirstErr<String>>,
-        handle: Handle<Boxed<'a, (), String>>,
+        group: Group<Boxed<'a, usize, &'static str>>,
+        counted: Group<Boxed<'a, usize, &'static str>, Count>,
+        named: Group<Boxed<'a, usize, &'static str>, FirstErr<&'static str>>,
+        handle: Handle<Boxed<'a, usize, &'static str>>,
     }
     let group = Group::new();
     let mut server = Server {
@@ -201,10 +201,10 @@ fn a_groups_type_has_defaults() {
         counted: Group::new().with_policy(Count(0)),
         named: Group::default(),
     };
-    server.handle.queue(async { Err("broken".into()) });
-    server.counted.queue(async { Ok(()) });
+    server.handle.queue(async { Err("broken") });
+    server.counted.queue(async { Ok(0) });
     let task = MockTask::new();
-    assert_eq!(task.poll(&mut server.group), Poll::Ready(Err("broken".into())));
+    assert_eq!(task.poll(&mut server.group), Poll::Ready(Err("broken")));
     assert_eq!(task.poll(&mut server.counted), Poll::Ready(1));
     assert_eq!(task.poll(&mut server.named), Poll::Ready(Ok(())));
 }
@@ -223,16 +223,16 @@ fn a_group_goes_to_another_thread_with_its_running_children() {
 #[test]
 fn everything_has_a_debug_form() {
     let mut group = Group::new().with_limit(1);
-    group.queue(ready(Ok::<_, ()>(())));
+    group.queue(ready(Ok::<usize, &str>(0)));
     let handle = group.handle();
     let forms = [
         format!("{group:?}"),
         format!("{handle:?}"),
         format!("{:?}", handle.stats()),
-        format!("{:?}", handle.go(ready(Ok(())))),
-        format!("{:?}", handle.feed(futures::stream::iter([ready(Ok(()))]))),
+        format!("{:?}", handle.go(ready(Ok(0)))),
+        format!("{:?}", handle.feed(futures::stream::iter([ready(Ok(0))]))),
         format!("{:?}", handle.closed()),
-        format!("{:?}", group.go(ready(Ok(())))),
+        format!("{:?}", group.go(ready(Ok(0)))),
     ];
     assert!(forms.iter().all(|form| !form.is_empty()));
 }
@@ -240,9 +240,9 @@ fn everything_has_a_debug_form() {
 #[test]
 fn with_parent_undoes_no_cancel_and_detaches_no_token() {
     let parent = errgroup::CancelToken::new();
-    let cancelled = Group::<errgroup::Boxed<'static, (), ()>>::new();
+    let cancelled = Group::<errgroup::Boxed<'static, usize, &'static str>>::new();
     cancelled.token().cancel();
-    let given = Group::<errgroup::Boxed<'static, (), ()>>::new();
+    let given = Group::<errgroup::Boxed<'static, usize, &'static str>>::new();
     let child = given.token().child();
     for group in [cancelled, given] {
         let call = std::panic::AssertUnwindSafe(|| group.with_parent(&parent));
@@ -256,7 +256,7 @@ fn with_parent_undoes_no_cancel_and_detaches_no_token() {
 #[test]
 #[should_panic = "before the group is awaited to its end"]
 fn a_scope_of_a_group_that_has_resolved_is_refused() {
-    let mut group = Group::<errgroup::Boxed<'static, (), ()>>::new();
+    let mut group = Group::<errgroup::Boxed<'static, usize, &'static str>>::new();
     assert!(MockTask::new().poll(&mut group).is_ready());
     drop(group.scope(async |_| ()));
 }
@@ -264,7 +264,7 @@ fn a_scope_of_a_group_that_has_resolved_is_refused() {
 #[test]
 fn a_resolved_group_takes_no_parent() {
     let task = MockTask::new();
-    let mut group = Group::<Boxed<'_, (), ()>>::new();
+    let mut group = Group::<Boxed<'_, usize, &'static str>>::new();
     assert!(task.poll(&mut group).is_ready());
     let message = panic_message(|| drop(group.with_parent(&CancelToken::new())));
     assert!(message.contains("with_parent"), "{message}");

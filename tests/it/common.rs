@@ -188,7 +188,7 @@ impl Log {
 pub(crate) fn count_polls<F: Future>(
     polls: &Arc<AtomicUsize>,
     future: F,
-) -> impl Future<Output = F::Output> {
+) -> impl Future<Output = F::Output> + use<F> {
     let polls = Arc::clone(polls);
     async move {
         let mut future = pin!(future);

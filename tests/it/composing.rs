@@ -275,7 +275,7 @@ async fn a_group_nests_in_a_group() {
                 let mut inner = Group::new().with_parent(&token);
                 inner.queue(fetch(url));
                 inner.queue(fetch(url));
-                inner.await
+                inner.await.map(|()| 2_usize)
             });
         }
         outer.await
@@ -287,7 +287,7 @@ async fn a_group_nests_in_a_group() {
 async fn a_handles_go_and_feed_and_closed_are_spawned() {
     let group = Group::new().with_limit(1);
     let handle = group.handle();
-    let go = tokio::spawn(handle.go(async { Ok::<_, AnyError>(1) }));
+    let go = tokio::spawn(handle.go(async { Ok::<usize, AnyError>(1) }));
     let feed = tokio::spawn(handle.feed(stream::iter([async { Ok(2) }])));
     let closed = tokio::spawn(handle.closed());
     let add = tokio::spawn({
@@ -331,9 +331,9 @@ async fn room_is_waited_for_in_spawned_tasks_and_in_the_combinators() {
     });
     assert_eq!(added.await.unwrap(), (40, Ok(())));
 
-    let group = Group::<errgroup::Boxed<'_, (), ()>>::new().with_limit(1);
+    let group = Group::<errgroup::Boxed<'_, usize, &'static str>>::new().with_limit(1);
     let slot = tokio::spawn(group.handle().reserve()).await.unwrap().unwrap();
-    assert!(tokio::spawn(async { slot.go(async { Ok(()) }) }).await.unwrap().is_ok());
+    assert!(tokio::spawn(async { slot.go(async { Ok(0) }) }).await.unwrap().is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -532,7 +532,7 @@ fn a_map_that_is_not_send_runs_on_its_own_thread() {
         let shared = std::rc::Rc::clone(&shared);
         async move {
             shared.set(shared.get() + n);
-            Ok::<_, ()>(shared)
+            Ok::<_, &str>(shared)
         }
     }));
     assert_eq!((output.unwrap().len(), shared.get()), (5, 10));
@@ -548,7 +548,7 @@ fn a_group_with_a_local_child_runs_on_its_own_thread() {
             if group
                 .go(async move {
                     shared.set(shared.get() + n);
-                    Ok::<_, ()>(())
+                    Ok::<usize, &str>(0)
                 })
                 .await
                 .is_err()
@@ -572,16 +572,16 @@ fn auto_traits_are_those_of_the_parts() {
     type Pinned = std::marker::PhantomPinned;
     send::<Group1<'_>>();
     unpin::<Group1<'_>>();
-    unpin::<Group<LocalBoxed<'_, (), ()>>>();
+    unpin::<Group<LocalBoxed<'_, usize, &'static str>>>();
     unpin::<Group<Plain<std::future::Ready<Result<(), Pinned>>>>>();
-    send::<Handle<Boxed<'_, (), ()>>>();
-    sync::<Handle<Boxed<'_, (), ()>>>();
-    sync::<Handle<Plain<std::future::Ready<Result<(), ()>>>>>();
+    send::<Handle<Boxed<'_, usize, &'static str>>>();
+    sync::<Handle<Boxed<'_, usize, &'static str>>>();
+    sync::<Handle<Plain<std::future::Ready<Result<(), &'static str>>>>>();
     send::<errgroup::future::Closed>();
     send::<errgroup::future::Watchdog<(), (), ()>>();
-    send::<errgroup::future::Reserve<Boxed<'_, (), ()>>>();
-    send::<errgroup::Slot<Boxed<'_, (), ()>>>();
-    sync::<errgroup::Slot<Boxed<'_, (), ()>>>();
+    send::<errgroup::future::Reserve<Boxed<'_, usize, &'static str>>>();
+    send::<errgroup::Slot<Boxed<'_, usize, &'static str>>>();
+    sync::<errgroup::Slot<Boxed<'_, usize, &'static str>>>();
     send::<errgroup::future::Ready<'_, Boxed<'_, (), Arc<()>>, (), Pinned>>();
     unpin::<errgroup::future::Ready<'_, LocalBoxed<'_, (), Pinned>, Pinned, Pinned>>();
     unpin::<errgroup::future::Reserve<LocalBoxed<'_, (), Pinned>>>();
@@ -707,7 +707,7 @@ async fn a_local_groups_deadline_and_grace_may_borrow_and_need_not_be_send() {
     let output = group.scope(async |handle| {
         handle.queue(async {
             let _shared = std::rc::Rc::clone(&shared);
-            std::future::pending::<Result<(), AnyError>>().await
+            std::future::pending::<Result<usize, &'static str>>().await
         });
         handle.token().cancelled().await
     });
@@ -791,7 +791,7 @@ async fn streams_of_results_are_spawned() {
         let in_order = Group::new().with_limit(4).results().in_order();
         let in_order = in_order.feed(stream::iter(urls.iter().map(|url| check(url))));
         let unboxed = Group::unboxed().with_limit(4).results();
-        let unboxed = unboxed.feed(stream::iter(urls.iter().map(async |url| fetch(url).await)));
+        let unboxed = unboxed.feed(stream::iter(urls.iter().map(|url| check(url))));
         let (fed, in_order, unboxed) = futures::join!(
             fed.try_collect::<Vec<_>>(),
             in_order.try_collect::<Vec<_>>(),
@@ -853,7 +853,7 @@ fn an_observed_group_is_send_whatever_its_observer_borrows() {
         for name in names {
             group.queue(
                 errgroup::task(async move {
-                    (name.len() == 1).then_some(()).ok_or_else(|| name.as_str().into())
+                    (name.len() == 1).then_some(1_usize).ok_or_else(|| name.as_str().into())
                 })
                 .name(name.clone()),
             );
@@ -927,7 +927,7 @@ fn a_handle_of_any_children_is_send_if_they_are() {
     fn check<C: Children + Send>(handle: &Handle<C>) {
         is_send(handle);
     }
-    let group = Group::<errgroup::Boxed<'_, (), ()>>::new();
+    let group = Group::<errgroup::Boxed<'_, usize, &'static str>>::new();
     check(&group.handle());
 }
 

@@ -29,13 +29,13 @@ fn scattered(count: usize) -> impl Iterator<Item = usize> {
 }
 
 #[test]
-fn of_twenty_thousand_parked_children_only_the_woken_one_is_polled() {
+fn of_ten_thousand_parked_children_only_the_woken_one_is_polled() {
     fn scenario<C>(group: Group<C>)
     where
         C: Children<Ok = usize, Err = &'static str>,
         Job: Child<C>,
     {
-        let count = 20_000;
+        let count = 10_000;
         let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
         let mut group = group;
         for n in 0..count {
@@ -156,7 +156,7 @@ fn a_waker_kept_briefly_by_another_thread_still_wakes() {
         let waking = thread::spawn(move || inbox.into_iter().for_each(Waker::wake));
         let mut group = group.with_limit(8);
         let polls = Arc::new(AtomicUsize::new(0));
-        let count = 50_000;
+        let count = 20_000;
         for n in 0..count {
             let wakers = wakers.clone();
             let mut sent = false;

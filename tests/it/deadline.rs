@@ -105,7 +105,7 @@ fn a_deadline_that_wakes_itself_is_polled_again_in_the_next_poll() {
     let listener = token.clone();
     group.queue(async move {
         listener.cancelled().await;
-        Ok::<(), ()>(())
+        Ok::<usize, &str>(0)
     });
     for poll in 1..=3 {
         assert!(task.poll(&mut group).is_pending());
@@ -124,11 +124,11 @@ fn a_child_may_trigger_the_deadline_within_one_poll() {
     let (opener, listener) = (gate.clone(), token.clone());
     group.queue(async move {
         opener.open(TIME);
-        Ok::<(), ()>(())
+        Ok::<usize, &str>(0)
     });
     group.queue(async move {
         listener.cancelled().await;
-        Ok(())
+        Ok(0)
     });
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
     assert_eq!((token.reason(), task.wakes()), (Some(Reason::Deadline), 0));
@@ -253,7 +253,7 @@ fn a_round_of_many_polls_is_stopped_midway() {
                 opener.open(TIME);
             }
             seen.fetch_add(token.is_cancelled().into(), Ordering::SeqCst);
-            Ok::<(), ()>(())
+            Ok::<usize, &str>(0)
         });
     }
     assert!(task.poll(&mut group).is_pending());
@@ -343,7 +343,7 @@ fn the_deadline_is_dropped_with_the_group_after_the_children() {
     let kept = OnDrop(move || first.add(format!("child: {}", token.is_cancelled())));
     group.queue(async move {
         let _kept = kept;
-        pending::<Result<(), ()>>().await
+        pending::<Result<usize, &str>>().await
     });
     drop(group);
     assert_eq!(log.take(), ["child: true", "deadline"]);
@@ -414,7 +414,7 @@ fn a_wake_up_from_another_thread_is_not_lost() {
         let token = group.token().clone();
         group.queue(async move {
             token.cancelled().await;
-            Ok::<(), ()>(())
+            Ok::<usize, &str>(0)
         });
         assert!(task.poll(&mut group).is_pending());
         let waker = slot.lock().unwrap().take().unwrap();
@@ -460,7 +460,7 @@ async fn tokios_timer_is_a_deadline() {
     group.queue(async move {
         token.cancelled().await;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        Ok::<(), ()>(())
+        Ok::<usize, &str>(0)
     });
     assert_eq!(group.await, Ok(()));
     assert_eq!(start.elapsed(), Duration::from_secs(35));
@@ -522,7 +522,7 @@ fn the_deadline_is_polled_after_one_round_of_those_that_were_woken() {
 
 #[test]
 fn a_group_without_children_is_ok_though_its_deadline_has_passed() {
-    let mut group = Group::<errgroup::Boxed<'_, (), errgroup::CancelError>>::new()
+    let mut group = Group::<errgroup::Boxed<'_, usize, errgroup::CancelError>>::new()
         .with_deadline(ready(()))
         .err_on_cancel();
     let token = group.token().clone();

@@ -209,7 +209,7 @@ fn children_may_borrow_and_are_dropped_when_the_borrow_ends() {
             group.queue(async move {
                 name.push('!');
                 log.add(name.clone());
-                Ok::<_, ()>(())
+                Ok::<usize, &str>(0)
             });
         }
         assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
@@ -318,7 +318,7 @@ fn what_a_child_returns_may_use_the_handle_when_it_is_dropped() {
         let handle = handle.clone();
         let value: Box<dyn std::any::Any + Send> =
             Box::new(OnDrop(move || assert!(handle.stats().ok < 9)));
-        group.queue(async move { Ok::<_, ()>(value) });
+        group.queue(async move { Ok::<_, &str>(value) });
     }
     assert_eq!(task.finish(group), Ok(()));
 }

@@ -323,7 +323,7 @@ fn a_policy_that_is_set_later_is_refused() {
 fn err_on_cancel_works_with_boxed_errors_and_gives_the_reason() {
     type AnyError = Box<dyn std::error::Error + Send + Sync>;
     let mut group = Group::new().err_on_cancel();
-    group.queue(async { Ok::<_, AnyError>(1) });
+    group.queue(async { Ok::<usize, AnyError>(1) });
     let full = Arc::new(std::io::Error::other("disk full"));
     group.token().cancel_with(Reason::Cause(full));
     let error = MockTask::new().finish(group).unwrap_err();

@@ -70,7 +70,7 @@ fn each_built_in_policy_can_say_which_child_has_failed() {
 fn children_of_an_executor_have_names_too_and_a_daemons_value_goes_nowhere() {
     let group = || Group::on(|child| smol::spawn(child).detach());
     let mut failing = group().with_limit(1).named();
-    failing.queue(task(async { Ok(0) }).name("zero"));
+    failing.queue(task(async { Ok(0_usize) }).name("zero"));
     failing.queue(task(async { Err("broken") }).name("one"));
     let failure = smol::block_on(failing).unwrap_err();
     assert_eq!(failure.to_string(), "child 1 (one): broken");
@@ -79,7 +79,7 @@ fn children_of_an_executor_have_names_too_and_a_daemons_value_goes_nowhere() {
     let token = collecting.token().clone();
     let daemon = async move {
         token.cancelled().await;
-        Ok::<_, &str>(0)
+        Ok::<usize, &str>(0)
     };
     collecting.queue(task(daemon).daemon());
     collecting.queue(async { Ok(1) });

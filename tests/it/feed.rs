@@ -404,14 +404,14 @@ fn an_error_among_the_first_children_ends_a_feed_before_the_group_is_filled() {
         let (task, mut asked) = (MockTask::new(), 0);
         let mut group = Group::unboxed();
         group.set_limit(limit);
-        let children = (0..1_000).map(|n| {
+        let children = (0..1_000_usize).map(|n| {
             asked += 1;
-            ready(if n == 3 { Err(n) } else { Ok(()) })
+            ready(if n == 3 { Err("broken") } else { Ok(n) })
         });
         let admitted = task.finish(group.feed(stream::iter(children)));
         assert!(admitted < 8, "{admitted} children were admitted before the first was polled");
         assert_eq!(admitted, asked);
-        assert_eq!(task.finish(group), Err(3));
+        assert_eq!(task.finish(group), Err("broken"));
     }
 }
 

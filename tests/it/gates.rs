@@ -130,7 +130,7 @@ fn a_gate_sees_name_key_and_weight_of_a_go_too() {
         }
     });
     let driver = MockTask::new();
-    let child = || task(async { Ok::<(), ()>(()) });
+    let child = || task(async { Ok::<usize, &str>(0) });
     assert!(is_ok(driver.run(&mut group.go(child().name("a").key(7).weight(3)))));
     assert!(group.try_go(child().name("b").key(8).weight(4)).is_ok());
     group.queue(child().name("c").key(9).weight(5));
@@ -346,9 +346,9 @@ fn the_groups_own_go_and_feed_pass_the_gate() {
         yield_now()
     });
     for _ in 0..5 {
-        assert!(is_ok(driver.run(&mut group.go(async { Ok::<(), ()>(()) }))));
+        assert!(is_ok(driver.run(&mut group.go(async { Ok::<usize, &str>(0) }))));
     }
-    let children = (0..5).map(|_| async { Ok(()) });
+    let children = (0..5).map(|_| async { Ok(0) });
     assert_eq!(driver.finish(group.feed(stream::iter(children))), 5);
     assert!(is_ok(driver.run(&mut group)));
     assert_eq!(passed.load(SeqCst), 11, "the feed needs one to see that its stream has ended");
@@ -364,7 +364,7 @@ fn children_of_an_executor_and_of_one_type_pass_gates_too() {
         Group::on(move |child| spawned.lock().unwrap().push(child)).with_gate(doors(&open, &log))
     };
     let driver = MockTask::new();
-    (0..2).for_each(|n| group.queue(async move { Ok::<_, ()>(n) }));
+    (0..2).for_each(|n| group.queue(async move { Ok::<usize, &str>(n) }));
     assert!(driver.run(&mut group).is_pending());
     for mut child in std::mem::take(&mut *spawned.lock().unwrap()) {
         let _ = driver.run(&mut child);
@@ -373,7 +373,7 @@ fn children_of_an_executor_and_of_one_type_pass_gates_too() {
     assert_eq!(log.take().join(" "), "?0 - ?1 - .0 .1");
 
     let mut group = Group::unboxed().with_gate(|_| std::future::ready(1));
-    group.queue(async { Ok::<_, ()>(()) });
+    group.queue(job(async { Ok(0) }));
     assert!(is_ok(driver.run(&mut group)));
 }
 
@@ -383,7 +383,7 @@ fn results_that_wait_to_be_read_hold_no_guard() {
     (0..2).for_each(|n| open.open(n));
     let driver = MockTask::new();
     let mut results = Group::new().with_limit(2).with_gate(doors(&open, &log)).results();
-    (0..2).for_each(|n| results.queue(async move { Ok::<_, ()>(n) }));
+    (0..2).for_each(|n| results.queue(async move { Ok::<usize, &str>(n) }));
     assert_eq!(driver.finish(results.next()), Some(Ok(0)));
     assert_eq!(log.take().join(" "), "?0 - ?1 - .0 .1");
     assert_eq!(driver.finish(results.next()), Some(Ok(1)));
@@ -466,7 +466,7 @@ fn a_semaphore_of_another_runtime_bounds_several_groups() {
                     most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
                     sleep(Duration::from_millis(n % 7)).await;
                     now.fetch_sub(1, SeqCst);
-                    Ok::<(), ()>(())
+                    Ok::<usize, &str>(0)
                 });
             }
             group
@@ -506,7 +506,7 @@ fn no_window_of_a_rate_holds_more_than_it_may() {
             let child = async move {
                 started.lock().unwrap().push(Instant::now());
                 sleep(Duration::from_millis(n * 37 % 900)).await;
-                Ok::<(), ()>(())
+                Ok::<usize, &str>(0)
             };
             assert!(group.go(child).await.is_ok());
             if n % 9 == 0 {
@@ -539,7 +539,7 @@ fn a_budget_of_bytes_is_never_exceeded_and_no_child_starves() {
                 assert!(used.fetch_add(weight, SeqCst) + weight <= 100);
                 sleep(Duration::from_millis(5)).await;
                 used.fetch_sub(weight, SeqCst);
-                Ok::<_, ()>(n)
+                Ok::<_, &str>(n)
             };
             group.queue(task(child).weight(weight));
         }
@@ -576,7 +576,7 @@ fn a_connection_travels_with_its_child() {
             let child = async move {
                 assert!(in_use.load(SeqCst) >= 1 && handle.stats().running <= 2);
                 sleep(Duration::from_millis(n % 3)).await;
-                Ok::<(), ()>(())
+                Ok::<usize, &str>(0)
             };
             assert!(group.go(child).await.is_ok());
         }
@@ -591,7 +591,7 @@ fn a_group_with_a_gate_is_sent_to_another_task() {
         let permits = Arc::new(Semaphore::new(1));
         let group = async move {
             let mut group = Group::new().with_gate(|_| Arc::clone(&permits).acquire_owned());
-            group.queue(async { Ok::<(), std::io::Error>(()) });
+            group.queue(async { Ok::<usize, &str>(0) });
             group.await
         };
         tokio::spawn(group).await.unwrap().unwrap();

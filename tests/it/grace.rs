@@ -632,7 +632,7 @@ fn a_local_groups_grace_need_not_be_send() {
     let last = OnDrop(move || second.borrow_mut().push("cut off"));
     group.queue(async move {
         let _last = last;
-        pending::<Result<(), ()>>().await
+        pending::<Result<usize, &str>>().await
     });
     group.token().cancel();
     assert_eq!(MockTask::new().finish(group), Ok(()));
@@ -689,7 +689,7 @@ async fn a_stop_has_two_phases() {
         let _one = one;
         token.cancelled().await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        Ok::<_, ()>(())
+        Ok::<usize, &str>(0)
     });
     group.queue(async move {
         let _other = other;

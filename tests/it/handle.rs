@@ -30,7 +30,7 @@ fn a_handle_is_clone_and_crosses_threads_if_its_children_may() {
 
     anywhere(&Group::<Kind>::new().handle());
     anywhere(&Group::<Plain<Ready>>::unboxed().handle());
-    clone(&Group::<LocalBoxed<'_, (), ()>>::local().handle());
+    clone(&Group::<LocalBoxed<'_, usize, &'static str>>::local().handle());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn children_that_borrow_are_added_through_a_handle_of_a_local_group() {
     for n in 0..3 {
         handle.queue(async move {
             seen.borrow_mut().push(n);
-            Ok::<_, ()>(())
+            Ok::<usize, &str>(0)
         });
     }
     assert_eq!(MockTask::new().finish(group), Ok(()));
@@ -484,7 +484,7 @@ fn a_feed_polls_its_stream_a_bounded_number_of_times_a_poll() {
     let counter = Arc::clone(&asked);
     let endless = stream::repeat_with(move || {
         counter.fetch_add(1, Ordering::SeqCst);
-        ready(Ok::<(), ()>(()))
+        ready(Ok::<usize, &str>(0))
     });
     let task = MockTask::new();
     let mut feed = handle.feed(endless);

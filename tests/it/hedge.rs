@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Job, Log, MockTask, OnDrop, Probe, count_polls, fails, panic_message,
-    waits, yield_now,
+    Bomb, DropCounter, Gate, Job, Log, MockTask, OnDrop, Probe, count_polls, fails, job,
+    panic_message, waits, yield_now,
 };
 use errgroup::{Errors, hedge};
 use futures::future::FusedFuture;
@@ -185,7 +185,7 @@ fn no_attempts_are_no_errors() {
     let task = MockTask::new();
     let none = hedge(
         0,
-        |_| -> std::future::Ready<Result<(), ()>> { unreachable!() },
+        |_| -> std::future::Ready<Result<usize, &'static str>> { unreachable!() },
         |_| -> std::future::Ready<()> { unreachable!() },
     );
     assert!(task.finish(none).unwrap_err().is_empty());
@@ -195,7 +195,7 @@ fn no_attempts_are_no_errors() {
 fn one_attempt_has_no_delay() {
     let task = MockTask::new();
     let delay = |_| -> std::future::Ready<()> { unreachable!() };
-    assert_eq!(task.finish(hedge(1, |n| ready(Ok::<_, ()>(n)), delay)), Ok(0));
+    assert_eq!(task.finish(hedge(1, |n| ready(Ok::<usize, &str>(n)), delay)), Ok(0));
     let all = task.finish(hedge(1, |n| ready(Err::<(), _>(n)), delay));
     assert_eq!(all.unwrap_err().into_vec(), [0]);
 }
@@ -214,7 +214,7 @@ fn an_attempt_that_is_done_wins_over_a_delay_that_has_resolved() {
     let log = Log::new();
     let first = errgroup::hedge(
         3,
-        |n| ready(Ok::<_, ()>(n)),
+        |n| ready(Ok::<usize, &str>(n)),
         |_| {
             let log = log.clone();
             async move { log.add("polled") }
@@ -302,7 +302,7 @@ fn one_poll_starts_4096_attempts_at_most_then_yields() {
     let (task, started) = (MockTask::new(), Cell::new(0));
     let attempt = |_| {
         started.set(started.get() + 1);
-        pending::<Result<(), ()>>()
+        pending::<Result<usize, &str>>()
     };
     let mut all = Box::pin(hedge(usize::MAX, attempt, |_| ready(())));
     for n in 1..4 {
@@ -312,7 +312,7 @@ fn one_poll_starts_4096_attempts_at_most_then_yields() {
     started.set(0);
     let attempt = |n| {
         started.set(started.get() + 1);
-        ready(if n < 10_000 { Err(()) } else { Ok(n) })
+        ready(if n < 10_000 { Err("") } else { Ok(n) })
     };
     let mut all = Box::pin(hedge(usize::MAX, attempt, |_| pending::<()>()));
     assert!(task.poll(&mut all).is_pending());
@@ -332,7 +332,7 @@ fn a_dropped_hedge_drops_the_attempts_then_the_delay_then_the_closures() {
             let gone = OnDrop(move || log.add(format!("attempt {n}")));
             async move {
                 let _gone = gone;
-                pending::<Result<(), ()>>().await
+                pending::<Result<usize, &str>>().await
             }
         },
         |_| {
@@ -354,9 +354,11 @@ fn destructors_that_panic_together_are_one_panic() {
     let task = MockTask::new();
     let mut all = Box::pin(hedge(
         2,
-        |_| async {
-            let _bomb = Bomb("attempt");
-            pending::<Result<(), ()>>().await
+        |_| {
+            job(async {
+                let _bomb = Bomb("attempt");
+                pending().await
+            })
         },
         |_| async {
             let _bomb = Bomb("delay");

@@ -97,10 +97,10 @@ fn a_child_on_an_executor_may_drop_its_own_group_in_its_poll_and_in_its_destruct
             let _first = first;
             if in_poll {
                 empty(&inner);
-                return Ok(());
+                return Ok(0);
             }
             let _on_drop = OnDrop(move || empty(&inner));
-            Err::<(), &str>("it ends")
+            Err::<usize, &str>("it ends")
         };
         group.queue(child);
         group.queue(async move {
@@ -315,9 +315,11 @@ fn on_small_stack(f: impl FnOnce() + Send + 'static) {
 
 const MILLION: usize = 1_000_000;
 
-fn a_million(limit: usize) -> Group<errgroup::Plain<std::future::Ready<Result<(), ()>>>> {
+fn a_million(
+    limit: usize,
+) -> Group<errgroup::Plain<std::future::Ready<Result<usize, &'static str>>>> {
     let mut group = Group::unboxed().with_limit(limit);
-    (0..MILLION).for_each(|_| group.queue(ready(Ok::<(), ()>(()))));
+    (0..MILLION).for_each(|_| group.queue(ready(Ok::<usize, &str>(0))));
     group
 }
 

@@ -162,7 +162,7 @@ fn the_future_is_gone_before_the_handle_is_told() {
     let guard = drops.guard();
     let (child, mut handle) = task(async move {
         let _guard = guard;
-        Ok::<_, ()>(7)
+        Ok::<_, &str>(7)
     })
     .joinable();
     group.queue(child);
@@ -183,7 +183,7 @@ fn without_a_handle_the_child_goes_on_and_its_value_is_dropped() {
     let value = drops.guard();
     let (child, mut handle) = task(async {
         yield_now().await;
-        Ok::<_, ()>(value)
+        Ok::<_, &str>(value)
     })
     .joinable();
     group.queue(child);
@@ -202,7 +202,7 @@ fn an_unread_value_is_dropped_with_the_handle() {
     let drops = DropCounter::default();
     let mut group = Group::new();
     let value = drops.guard();
-    let (child, handle) = task(async { Ok::<_, ()>(value) }).joinable();
+    let (child, handle) = task(async { Ok::<_, &str>(value) }).joinable();
     group.queue(child);
     assert_eq!(MockTask::new().finish(group), Ok(()));
     assert_eq!(drops.get(), 0);
@@ -516,7 +516,7 @@ fn one_that_finishes_in_the_poll_that_goes_on_keeps_its_value() {
     let own = Arc::clone(&slot);
     let (child, handle) = task(async move {
         own.lock().unwrap().as_ref().expect("it is there").abort();
-        Ok::<_, ()>(7)
+        Ok::<_, &str>(7)
     })
     .joinable();
     *slot.lock().unwrap() = Some(handle);
@@ -646,11 +646,11 @@ fn children_may_borrow_and_be_of_one_type_and_not_send() {
 
     let shared = Rc::new(7);
     let mut group = Group::local();
-    let (child, mut handle) = task(async { Ok::<_, ()>(Rc::clone(&shared)) }).joinable();
+    let (child, mut handle) = task(async { Ok::<_, &str>(Rc::clone(&shared)) }).joinable();
     group.queue(child);
     let waits = async {
         let never: Rc<()> = pending().await;
-        Ok::<_, ()>(Rc::strong_count(&never))
+        Ok::<_, &str>(Rc::strong_count(&never))
     };
     let (child, not_send) = task(waits).joinable();
     group.queue(child);
@@ -814,13 +814,13 @@ fn a_handle_is_send_and_borrows_nothing_of_the_group() {
 
 #[test]
 fn a_joinable_child_fits_where_a_future_does() {
-    type Length<'a> = BoxFuture<'a, Result<usize, ()>>;
+    type Length<'a> = BoxFuture<'a, Result<usize, &'static str>>;
     fn boxed(text: &str) -> (Task<Joinable<Length<'_>>>, ChildHandle<usize>) {
         let future: Length<'_> = Box::pin(async { Ok(text.len()) });
         task(future).joinable()
     }
     async fn run(texts: Vec<String>) -> usize {
-        let mut group: Group<Boxed<'_, (), ()>> = Group::new().with_limit(2);
+        let mut group: Group<Boxed<'_, (), &'static str>> = Group::new().with_limit(2);
         let mut handles = Vec::new();
         for text in &texts {
             let (child, handle) = boxed(text);

@@ -250,7 +250,7 @@ fn the_groups_own_go_polls_the_children_until_its_key_has_room() {
     for n in 0..3 {
         let child = task(async move {
             yield_now().await;
-            Ok::<usize, ()>(n)
+            Ok::<usize, &str>(n)
         });
         assert!(driver.finish(group.go(child.key("a"))).is_ok());
         assert_eq!((group.stats().running, group.stats().ok), (1, n));
@@ -353,7 +353,7 @@ fn a_child_that_waits_for_its_own_key_does_not_block_the_group_for_ever() {
     let handle = group.handle();
     group.queue(
         task(async move {
-            let added = handle.go(task(async { Ok::<_, ()>(1) }).key("a")).await;
+            let added = handle.go(task(async { Ok::<usize, &str>(1) }).key("a")).await;
             assert!(added.is_ok());
             Ok(0)
         })
@@ -466,7 +466,7 @@ fn the_groups_own_feed_goes_on_as_its_children_start() {
         let child = task(async move {
             let _exists = exists;
             yield_now().await;
-            Ok::<_, ()>(n)
+            Ok::<usize, &str>(n)
         });
         child.key(n / 10)
     });

@@ -9,7 +9,7 @@ use futures::executor::block_on;
 use futures::stream;
 
 /// Makes a child of 100 KB.
-async fn large() -> Result<(), ()> {
+async fn large() -> Result<(), &'static str> {
     let bytes = [1_u8; 100_000];
     poll_fn(|_| Poll::Ready(())).await;
     assert!(std::hint::black_box(&bytes).iter().all(|byte| *byte == 1));

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::task::Poll;
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Log, Meter, MockTask, OnDrop, Probe, count_polls, fails, logged_child,
-    panic_message, waits, yield_now,
+    Bomb, CountOnDrop, DropCounter, Gate, Log, Meter, MockTask, OnDrop, Probe, count_polls, fails,
+    job, logged_child, panic_message, waits, yield_now,
 };
 use errgroup::{for_each, map};
 use futures::future::FusedFuture;
@@ -41,13 +41,13 @@ fn map_works_for_none_one_and_many_inputs() {
                 if n % 3 == 0 {
                     yield_now().await;
                 }
-                Ok::<_, ()>(n)
+                Ok::<usize, &str>(n)
             });
             assert_eq!(task.finish(all), Ok((0..count).collect::<Vec<usize>>()));
             let seen = Cell::new(0);
             let all = for_each(limit, 0..count, async |n: usize| {
                 seen.set(seen.get() + 1);
-                Ok::<_, ()>(n.to_string())
+                Ok::<_, &str>(n.to_string())
             });
             assert_eq!((task.finish(all), seen.get()), (Ok(()), count));
         }
@@ -124,17 +124,17 @@ fn the_error_drops_the_others_before_it_comes_out_and_polls_them_no_more() {
 #[test]
 fn an_immediate_error_makes_no_more_futures_than_the_limit() {
     let (task, made) = (MockTask::new(), Cell::new(0));
-    let all = map(3, 0.., |n| {
+    let all = map(3, 0_usize.., |n| {
         made.set(made.get() + 1);
-        ready(if n == 1 { Err(n) } else { Ok(n) })
+        ready(if n == 1 { Err("broken") } else { Ok(n) })
     });
-    assert_eq!((task.finish(all), made.get()), (Err(1), 3));
+    assert_eq!((task.finish(all), made.get()), (Err("broken"), 3));
 }
 
 #[test]
 fn values_and_results_are_dropped_exactly_once() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
-    let values = task.finish(map(2, 0..5, |_| ready(Ok::<_, ()>(drops.guard()))));
+    let values = task.finish(map(2, 0..5, |_| ready(Ok::<_, CountOnDrop>(drops.guard()))));
     assert_eq!(drops.get(), 0);
     drop(values);
     assert_eq!(drops.get(), 5);
@@ -144,7 +144,7 @@ fn values_and_results_are_dropped_exactly_once() {
     assert_eq!(drops.get(), 8, "the values made before the error");
     drop(error);
     assert_eq!(drops.get(), 9);
-    task.finish(for_each(2, 0..5, |_| ready(Ok::<_, ()>(guard())))).unwrap();
+    assert!(task.finish(for_each(2, 0..5, |_| ready(Ok::<_, CountOnDrop>(guard())))).is_ok());
     assert_eq!(drops.get(), 14);
 }
 
@@ -156,13 +156,13 @@ fn no_future_is_made_before_the_first_poll() {
     let inputs = (0..2).inspect(|n| log.add(format!("asked {n}")));
     let mut all = map(2, inputs, |n| {
         log.add(format!("made {n}"));
-        ready(Ok::<_, ()>(n))
+        ready(Ok::<usize, &str>(n))
     });
     assert_eq!(format!("{all:?}").matches("Map").count(), 1);
     assert!(log.take().is_empty());
     assert_eq!(task.poll(&mut all), Poll::Ready(Ok(vec![0, 1])));
     assert_eq!(log.take(), ["asked 0", "made 0", "asked 1", "made 1"]);
-    drop(for_each(2, (0..2).inspect(|_| log.add("asked")), |n| ready(Ok::<_, ()>(n))));
+    drop(for_each(2, (0..2).inspect(|_| log.add("asked")), |n| ready(Ok::<usize, &str>(n))));
     assert!(log.take().is_empty());
 }
 
@@ -172,13 +172,13 @@ fn no_more_futures_exist_than_the_limit() {
         let (task, made) = (MockTask::new(), Meter::new());
         let all = map(limit, 0..500, |n| {
             let inside = made.enter();
-            async move {
+            job(async move {
                 for _ in 0..n % 3 {
                     yield_now().await;
                 }
                 drop(inside);
-                Ok::<_, ()>(n)
-            }
+                Ok(n)
+            })
         });
         assert_eq!(task.finish(all), Ok((0..500).collect()));
         assert_eq!((made.peak(), made.now()), (limit, 0));
@@ -231,7 +231,7 @@ fn one_poll_takes_at_most_4096_inputs_and_makes_at_most_4096_polls_then_yields()
     let (task, asked) = (MockTask::new(), Cell::new(0));
     let polls = Arc::new(AtomicUsize::new(0));
     let inputs = (0..10_000).inspect(|_| asked.set(asked.get() + 1));
-    let mut all = map(64, inputs, |n| count_polls(&polls, ready(Ok::<_, ()>(n))));
+    let mut all = map(64, inputs, |n| count_polls(&polls, ready(Ok::<usize, &str>(n))));
     let count = || polls.load(SeqCst);
     for n in 1..3 {
         assert!(task.poll(&mut all).is_pending());
@@ -243,7 +243,7 @@ fn one_poll_takes_at_most_4096_inputs_and_makes_at_most_4096_polls_then_yields()
     // With room for all futures, and none of them ready.
     asked.set(0);
     let inputs = (0..5_000).inspect(|_| asked.set(asked.get() + 1));
-    let mut all = map(usize::MAX, inputs, |_| pending::<Result<(), ()>>());
+    let mut all = map(usize::MAX, inputs, |_| pending::<Result<usize, &str>>());
     let before = task.wakes();
     assert!(task.poll(&mut all).is_pending());
     assert_eq!((asked.get(), task.wakes() - before), (4096, 1));
@@ -254,7 +254,7 @@ fn one_poll_takes_at_most_4096_inputs_and_makes_at_most_4096_polls_then_yields()
 #[test]
 fn at_the_limit_the_task_is_not_woken_for_nothing() {
     let task = MockTask::new();
-    let mut all = map(1000, 0..5_000, |_| pending::<Result<(), ()>>());
+    let mut all = map(1000, 0..5_000, |_| pending::<Result<usize, &str>>());
     for _ in 0..3 {
         assert!(task.poll(&mut all).is_pending());
         assert_eq!(task.wakes(), 0);
@@ -330,7 +330,7 @@ fn an_error_drops_the_running_futures_then_the_inputs_and_the_function_before_it
     let mut all = for_each(2, inputs, move |n| {
         let _ = &function_gone;
         let wait = logged_child::<&str>(n, at, to);
-        async move { if wait.await? == 1 { Err("broken") } else { Ok(()) } }
+        job(async move { if wait.await? == 1 { Err("broken") } else { Ok(n) } })
     });
     assert!(task.poll(&mut all).is_pending());
     gate.open(1);
@@ -344,7 +344,7 @@ fn the_inputs_and_the_function_are_dropped_with_their_last_future() {
     let gone = OnDrop(|| log.add("function"));
     let mut all = map(9, 0..1, move |_| {
         let _ = &gone;
-        pending::<Result<(), ()>>()
+        pending::<Result<usize, &str>>()
     });
     assert!(task.poll(&mut all).is_pending());
     assert_eq!(log.take(), ["function"]);
@@ -450,11 +450,11 @@ fn a_panic_of_a_future_outranks_those_of_the_siblings_and_of_the_error() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut all = map(3, 0..3, |n| {
         let wait = gate.wait(n);
-        async move {
+        job(async move {
             let _bomb = (n == 1).then(|| Bomb("a sibling's"));
             wait.await;
-            if n == 2 { panic_any("of a child") } else { Ok::<_, ()>(n) }
-        }
+            if n == 2 { panic_any("of a child") } else { Ok(n) }
+        })
     });
     assert!(task.poll(&mut all).is_pending());
     gate.open(2);
@@ -476,13 +476,13 @@ fn a_panic_of_a_future_outranks_those_of_the_siblings_and_of_the_error() {
 #[test]
 #[should_panic = "the limit must be at least 1"]
 fn a_limit_of_zero_is_refused_by_map() {
-    drop(map(0, [1], |n| ready(Ok::<_, ()>(n))));
+    drop(map(0, [1], |n| ready(Ok::<usize, &str>(n))));
 }
 
 #[test]
 #[should_panic = "the limit must be at least 1"]
 fn a_limit_of_zero_is_refused_by_for_each() {
-    drop(for_each(0, [1], |n| ready(Ok::<_, ()>(n))));
+    drop(for_each(0, [1], |n| ready(Ok::<usize, &str>(n))));
 }
 
 #[test]
@@ -497,9 +497,10 @@ fn the_refusal_of_a_limit_of_zero_names_the_line_of_the_call() {
             _ => hook(info),
         }
     }));
+    let value = |n: usize| ready(Ok::<_, &str>(n));
     let refused = [
-        catch_unwind(|| drop(map(0, [1], |n| ready(Ok::<_, ()>(n))))).map_err(|_| line!()),
-        catch_unwind(|| drop(for_each(0, [1], |n| ready(Ok::<_, ()>(n))))).map_err(|_| line!()),
+        catch_unwind(|| drop(map(0, [1], value))).map_err(|_| line!()),
+        catch_unwind(|| drop(for_each(0, [1], value))).map_err(|_| line!()),
     ];
     std::panic::set_hook(Box::new(move |info| hook(info)));
     assert_eq!(refused, [Err(line.load(SeqCst) - 1), Err(line.load(SeqCst))]);

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::Poll;
 
 use crate::common::{
-    DropCounter, Gate, Log, MockTask, OnDrop, Tap, count_polls, fails, logged_child, panic_message,
-    waits, yield_now,
+    DropCounter, Gate, Log, MockTask, OnDrop, Tap, count_polls, fails, job, logged_child,
+    panic_message, waits, yield_now,
 };
 use errgroup::{Group, for_each_stream, map_stream, value};
 use futures::future::FusedFuture;
@@ -84,7 +84,7 @@ fn a_stream_that_wakes_itself_is_asked_once_a_poll() {
         }
         Poll::Ready((asked.get() < 9).then_some(asked.get()))
     });
-    let mut all = map_stream(8, stream, |n| ready(Ok::<_, ()>(n)));
+    let mut all = map_stream(8, stream, |n| ready(Ok::<usize, &str>(n)));
     for poll in 1..=5 {
         let polled = task.poll(&mut all);
         assert_eq!((asked.get(), task.wakes()), (2 * poll - 1, poll), "poll {poll}");
@@ -98,16 +98,16 @@ fn a_future_may_fill_the_stream() {
     let (task, tap) = (MockTask::new(), Tap::new());
     tap.put(3);
     let sums = map_stream(1, tap.clone(), |n: usize| {
-        let tap = &tap;
-        async move {
+        let tap = tap.clone();
+        job(async move {
             yield_now().await;
             if n > 0 {
                 tap.put(n - 1)
             } else {
                 tap.end()
             }
-            Ok::<_, ()>(n)
-        }
+            Ok(n)
+        })
     });
     assert_eq!(task.finish(sums), Ok(vec![3, 2, 1, 0]));
 }
@@ -116,7 +116,7 @@ fn a_future_may_fill_the_stream() {
 fn one_poll_asks_at_most_4096_times_then_yields() {
     let (task, asked) = (MockTask::new(), Cell::new(0));
     let stream = stream::iter(0..10_000).inspect(|_| asked.set(asked.get() + 1));
-    let mut all = for_each_stream(usize::MAX, stream, |n| ready(Ok::<_, ()>(n)));
+    let mut all = for_each_stream(usize::MAX, stream, |n| ready(Ok::<usize, &str>(n)));
     let mut polls = 0;
     while task.poll(&mut all).is_pending() {
         polls += 1;
@@ -154,12 +154,12 @@ fn a_dropped_future_drops_its_stream_unless_it_is_borrowed() {
         let _guard = &guard;
         n
     });
-    let mut all = map_stream(1, &mut inputs, |_| pending::<Result<(), ()>>());
+    let mut all = map_stream(1, &mut inputs, |_| pending::<Result<usize, &str>>());
     assert!(task.poll(&mut all).is_pending());
     drop(all);
     let mut all = for_each_stream(1, inputs, |n| {
         assert_eq!(n, 1);
-        pending::<Result<(), ()>>()
+        pending::<Result<usize, &str>>()
     });
     assert!(task.poll(&mut all).is_pending());
     assert_eq!(drops.get(), 0);
@@ -178,10 +178,10 @@ fn a_panic_of_the_stream_drops_the_futures_and_comes_out() {
     });
     let mut all = map_stream(4, inputs, |_| {
         let guard = drops.guard();
-        async move {
+        job(async move {
             let _guard = guard;
-            pending::<Result<(), ()>>().await
-        }
+            pending().await
+        })
     });
     assert_eq!(panic_message(|| task.poll(&mut all)), "the stream's");
     assert_eq!(drops.get(), 2);
@@ -191,7 +191,7 @@ fn a_panic_of_the_stream_drops_the_futures_and_comes_out() {
 #[test]
 #[should_panic(expected = "the limit must be at least 1")]
 fn a_limit_of_zero_is_refused() {
-    drop(map_stream(0, stream::iter(0..1), |n| ready(Ok::<_, ()>(n))));
+    drop(map_stream(0, stream::iter(0..1), |n| ready(Ok::<usize, &str>(n))));
 }
 
 // === value ===

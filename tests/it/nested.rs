@@ -948,11 +948,11 @@ fn a_local_group_and_one_that_borrows_follow_the_same_rule() {
         for _ in 0..3 {
             let child = async move {
                 seen.set(seen.get() + 1);
-                Ok::<_, ()>(())
+                Ok::<usize, &str>(0)
             };
             assert!(at.go(child).await.is_ok());
         }
-        Ok(())
+        Ok(0)
     });
     assert_eq!(MockTask::new().finish(group), Ok(()));
     assert_eq!(seen.get(), 3);

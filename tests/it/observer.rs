@@ -15,7 +15,7 @@ use errgroup::{
     task,
 };
 use futures::executor::block_on;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 
 type Group0<'a> = Group<Boxed<'a, usize, &'static str>>;
 
@@ -679,7 +679,7 @@ fn an_observer_of_a_local_group_need_not_be_send_and_may_borrow() {
         *counter += 1;
         watch.borrow_mut().push(event.index());
     });
-    group.queue(async { Ok::<_, ()>(Rc::new(1)) });
+    group.queue(async { Ok::<usize, &str>(1) });
     assert_eq!(block_on(group), Ok(()));
     assert_eq!(*seen.borrow(), [Some(0), Some(0), None]);
     assert_eq!(count, 3);
@@ -694,7 +694,7 @@ fn groups_of_any_kind_and_policy_are_observed_whichever_builder_comes_first() {
         move |event: &Event| log.add(format!("{:?}", event.index()))
     };
     let mut group = Group::unboxed().with_observer(observer(&log)).with_limit(3).collect();
-    group.queue(waits(&Gate::new(), 0).map(|_| Ok::<_, ()>(1)));
+    group.queue(waits(&Gate::new(), 0));
     drop(group);
     assert_eq!(log.take(), ["Some(0)", "None", "Some(0)"]);
     let mut group = Group::new()
@@ -704,7 +704,7 @@ fn groups_of_any_kind_and_policy_are_observed_whichever_builder_comes_first() {
         .with_semaphore(Arc::new(Semaphore::new(1)))
         .with_deadline(std::future::pending::<()>())
         .with_parent(&CancelToken::new());
-    group.queue(async { Ok::<_, ()>(5) });
+    group.queue(async { Ok::<usize, &str>(5) });
     assert_eq!(block_on(group), Ok(5));
     assert_eq!(log.take(), ["Some(0)", "Some(0)", "None"]);
 }

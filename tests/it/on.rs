@@ -543,7 +543,7 @@ fn a_child_that_drops_its_own_group_is_dropped_at_the_end_of_that_poll() {
 fn a_result_returned_to_a_dropped_group_is_dropped_with_it() {
     let (pool, task, drops) = (Pool::new(), MockTask::new(), DropCounter::default());
     for poll_it in [true, false] {
-        let mut group: Group<Spawned<_, ()>> = Group::on(pool.spawn());
+        let mut group: Group<Spawned<_, &str>> = Group::on(pool.spawn());
         group.queue(ready(Ok(drops.guard())));
         assert!(task.poll(&mut group).is_pending());
         if poll_it {
@@ -560,7 +560,7 @@ fn a_result_returned_to_a_dropped_group_is_dropped_with_it() {
 #[test]
 fn a_value_that_panics_when_a_dropped_group_has_no_use_for_it_does_not_reach_the_executor() {
     let pool = Pool::new();
-    let group: Group<Spawned<Bomb, ()>> = Group::on(pool.spawn());
+    let group: Group<Spawned<Bomb, &str>> = Group::on(pool.spawn());
     let group = Arc::new(Mutex::new(Some(group)));
     let mine = Arc::clone(&group);
     let child = async move {
@@ -627,7 +627,7 @@ fn a_panic_of_a_destructor_comes_out_too() {
     assert_eq!(panic_message(|| finish(&pool, &task, &mut group)), "the first");
 
     // The value's panic is thrown when the policy drops it.
-    let mut group: Group<Spawned<Bomb, ()>> = Group::on(pool.spawn());
+    let mut group: Group<Spawned<Bomb, &str>> = Group::on(pool.spawn());
     group.queue(async { Ok(Bomb("a value's")) });
     assert_eq!(panic_message(|| finish(&pool, &task, &mut group)), "a value's");
 }
@@ -660,7 +660,7 @@ fn a_panic_of_a_queued_childs_destructor_comes_out() {
 #[test]
 fn panics_after_the_group_is_dropped_do_not_reach_the_executor() {
     let (pool, task) = (Pool::new(), MockTask::new());
-    let mut group: Group<Spawned<Bomb, ()>> = Group::on(pool.spawn());
+    let mut group: Group<Spawned<Bomb, &str>> = Group::on(pool.spawn());
     let bomb = Bomb("a future's");
     group.queue(async move {
         let _bomb = bomb;
@@ -673,7 +673,7 @@ fn panics_after_the_group_is_dropped_do_not_reach_the_executor() {
     pool.poll_all();
     assert_eq!(pool.left(), 0);
 
-    let mut group: Group<Spawned<Bomb, ()>> = Group::on(pool.spawn());
+    let mut group: Group<Spawned<Bomb, &str>> = Group::on(pool.spawn());
     group.queue(async { Ok(Bomb("a value that was not taken")) });
     let before = pool.spawned() - 1;
     pool.poll(before);
@@ -869,7 +869,7 @@ fn a_spawner_that_runs_the_child_in_the_call_does_not_deadlock() {
             if n == 3 {
                 handle.queue(async { Ok(10) });
             }
-            Ok::<_, ()>(n)
+            Ok::<usize, &str>(n)
         });
     }
     assert_eq!(task.finish(group), Ok(vec![0, 1, 2, 3, 10]));
@@ -1015,7 +1015,7 @@ async fn crowd(spawn: impl Fn(Work) + Send + Sync + 'static) {
             for _ in 0..n % 3 {
                 yield_now().await;
             }
-            Ok::<_, String>(n)
+            Ok::<usize, &str>(n)
         };
         if n % 5 == 0 {
             group.queue(child);
@@ -1120,12 +1120,18 @@ fn a_stop_is_seen_by_children_on_other_threads() {
         let mut group = Group::on(tokio_spawn).settle();
         for n in 0..50 {
             let token = group.token().clone();
-            group.queue(async move { if n < 49 { Ok(token.cancelled().await) } else { Err(n) } });
+            group.queue(async move {
+                if n == 49 {
+                    return Err("it did not wait");
+                }
+                assert_eq!(token.cancelled().await, Reason::Cancelled);
+                Ok(n)
+            });
         }
         let token = group.token().clone();
         tokio::spawn(async move { token.cancel() });
         let results = group.await;
-        assert_eq!(results.iter().filter(|&r| *r == Ok(Reason::Cancelled)).count(), 49);
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 49);
     });
 }
 
@@ -1134,9 +1140,9 @@ fn streams_feed_spawned_children_from_tasks() {
     runtime(2).block_on(async {
         let group = Group::on(tokio_spawn).with_limit(4);
         let feeds = (0..4).map(|_| {
-            let children = stream::iter((0..100).map(|n| async move {
+            let children = stream::iter((0..100_usize).map(|n| async move {
                 yield_now().await;
-                if n < 1000 { Ok(()) } else { Err("never") }
+                if n < 1000 { Ok(n) } else { Err("never") }
             }));
             tokio::spawn(group.handle().feed(children))
         });

@@ -27,7 +27,7 @@ fn on(works: &Works) -> Group<SpawnedLocal<Rc<usize>, Rc<str>>> {
 }
 
 /// Adds ten children, two of them from inside others, and awaits the group.
-async fn crowd(group: Group<SpawnedLocal<usize, Rc<str>>>) {
+async fn crowd(group: Group<SpawnedLocal<Rc<usize>, Rc<str>>>) {
     let mut group = group.with_limit(3).collect();
     let (sum, handle) = (Rc::new(Cell::new(0)), group.handle());
     for n in 0..8 {
@@ -36,9 +36,9 @@ async fn crowd(group: Group<SpawnedLocal<usize, Rc<str>>>) {
             yield_now().await;
             sum.set(sum.get() + n);
             if n < 2 {
-                handle.go(ready(Ok(n))).await.expect("it has not stopped");
+                handle.go(ready(Ok(Rc::new(n)))).await.expect("it has not stopped");
             }
-            Ok(n)
+            Ok(Rc::new(n))
         };
         assert!(group.go(child).await.is_ok());
     }
@@ -135,7 +135,7 @@ fn policies_scopes_streams_deadlines_and_observers_need_not_be_send() {
     };
     let run = async {
         let shared = Rc::new(Cell::new(0));
-        let add = |handle: &Handle<SpawnedLocal<Rc<usize>, ()>>, n| {
+        let add = |handle: &Handle<SpawnedLocal<Rc<usize>, Rc<str>>>, n| {
             let shared = Rc::clone(&shared);
             handle.queue(async move {
                 shared.set(shared.get() + n);

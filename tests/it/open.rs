@@ -164,7 +164,7 @@ fn a_group_that_is_held_or_closed_is_not_built_further() {
 #[test]
 fn a_hold_goes_wherever_it_likes() {
     fn is_free<T: Send + Sync + Clone + std::fmt::Debug + 'static>(_: &T) {}
-    let group: Group<errgroup::LocalBoxed<'_, (), ()>> = Group::local();
+    let group: Group<errgroup::LocalBoxed<'_, usize, &'static str>> = Group::local();
     is_free::<Hold>(&group.hold());
 }
 

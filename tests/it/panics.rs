@@ -615,7 +615,7 @@ fn a_result_that_panics_when_it_is_dropped_is_not_swallowed() {
     let task = MockTask::new();
     let probe = Probe::new();
     let mut group = Group::new();
-    group.queue(async { Ok::<_, &str>(Bomb("of the result")) });
+    group.queue(async { Ok::<_, &str>(Some(Bomb("of the result"))) });
     let child = probe.watch(ready(Ok(0)));
     group.queue(async move {
         let _ = child.await;
@@ -660,7 +660,7 @@ fn a_panic_in_another_groups_child_stays_there() {
     let mut outer = Group::new();
     let mut inner = Jobs::new();
     inner.queue(async { panic_any("inner") });
-    outer.queue(async move { inner.await.map(|()| 0) });
+    outer.queue(async move { inner.await.map(|()| 0_usize) });
     assert_eq!(panic_message(|| task.poll(&mut outer)), "inner");
     assert!(outer.is_terminated());
 }
@@ -759,7 +759,7 @@ fn results_that_panic_after_the_policy_panicked_are_counted_once() {
             let guard = drops.guard();
             group.queue(async move {
                 let _guard = guard;
-                Ok::<_, ()>(Bomb("a result"))
+                Ok::<_, &str>(Bomb("a result"))
             });
         }
         assert_eq!(panic_message(|| task.run(&mut group).is_pending()), "the policy");

@@ -340,7 +340,7 @@ fn a_policy_may_use_a_handle() {
 fn first_err_is_the_default_and_may_be_named() {
     let task = MockTask::new();
     let mut group = Group::new().with_policy(FirstErr::new());
-    group.queue(async { Err::<(), _>("first") });
+    group.queue(async { Err::<usize, _>("first") });
     group.queue(async { Err("second") });
     assert_eq!(task.poll(&mut group), Poll::Ready(Err("first")));
     let mut group = Group::<Boxed<'_, (), &str>, FirstErr<&str>>::new();

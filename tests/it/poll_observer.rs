@@ -43,7 +43,7 @@ fn brackets(name: &'static str, log: &Log) -> Surrounds<Brackets> {
 fn each_poll_of_a_child_is_surrounded_and_has_its_index_and_name() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group = Group::new().with_limit(1).with_observer(brackets("", &log));
-    group.queue(task(ready(Ok::<_, ()>(0))).name("a"));
+    group.queue(task(ready(Ok::<usize, &str>(0))).name("a"));
     let inner = log.clone();
     group.queue(async move {
         inner.add("first");
@@ -62,7 +62,7 @@ fn of_a_pair_the_first_is_outside() {
     let told = move |event: &Event| events.add(event.to_string());
     let observers = ((brackets("a", &log), told), brackets("b", &log));
     let mut group = Group::local().with_observer(observers);
-    group.queue(ready(Ok::<_, ()>(0)));
+    group.queue(ready(Ok::<usize, &str>(0)));
     assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
     let expected = ["#0 started", "a<0 -", "b<0 -", "b>", "a>", "#0 finished: Ok"];
     assert_eq!(log.take()[..6], expected);
@@ -81,7 +81,7 @@ fn one_that_does_not_poll_or_does_so_twice_changes_nothing() {
         let mut group = Group::new().with_observer(Surrounds(Arc::new(Times(times))));
         group.queue(crate::common::count_polls(&polls, async {
             yield_now().await;
-            Ok::<_, ()>(0)
+            Ok::<usize, &str>(0)
         }));
         assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
         assert_eq!(polls.load(std::sync::atomic::Ordering::SeqCst), 2);
@@ -124,7 +124,7 @@ fn a_spawned_child_is_surrounded_on_the_thread_that_polls_it_and_before_it_is_to
             std::thread::spawn(|| smol::block_on(work)).join().unwrap();
         })
         .with_observer(Surrounds(Arc::clone(&threads)));
-        let child = task(ready(Ok::<_, ()>(0))).name("a");
+        let child = task(ready(Ok::<usize, &str>(0))).name("a");
         if by_handle {
             group.handle().queue(child)
         } else {
@@ -160,7 +160,7 @@ fn a_spawned_child_that_blocks_is_found() {
         let clock = Arc::clone(&clock);
         let work = async move {
             clock.fetch_add(takes, Ordering::SeqCst);
-            Ok::<_, ()>(())
+            Ok::<usize, &str>(0)
         };
         group.queue(task(work).name(name));
     }
@@ -173,7 +173,7 @@ fn the_last_observer_that_is_set_holds() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut group =
         Group::on(smol::block_on).with_observer(brackets("", &log)).with_observer(|_: &Event| {});
-    group.queue(ready(Ok::<_, ()>(0)));
+    group.queue(ready(Ok::<usize, &str>(0)));
     assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
     assert!(log.take().is_empty());
 }
@@ -186,8 +186,8 @@ fn it_is_dropped_when_the_group_has_resolved_though_a_handle_is_left() {
     let mut spawned = Group::on(smol::block_on).with_observer(observer());
     let mut polled = Group::new().with_observer(observer());
     let handles = (spawned.handle(), polled.handle());
-    spawned.queue(ready(Ok::<_, ()>(0)));
-    polled.queue(ready(Ok::<_, ()>(0)));
+    spawned.queue(ready(Ok::<usize, &str>(0)));
+    polled.queue(ready(Ok::<usize, &str>(0)));
     assert_eq!(driver.run(&mut spawned), Poll::Ready(Ok(())));
     assert_eq!(driver.run(&mut polled), Poll::Ready(Ok(())));
     assert_eq!(Arc::strong_count(&seen), 1);

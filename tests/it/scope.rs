@@ -80,16 +80,17 @@ fn a_scope_is_send_if_its_parts_are() {
 fn a_body_and_its_children_may_borrow_from_outside() {
     let (sum, names) = (Cell::new(0), RefCell::new(Vec::new()));
     let (sum, names) = (&sum, &names);
-    let scope = Group::<LocalBoxed<'_, (), ()>>::local().with_limit(1).scope(async |handle| {
-        for n in 1..=3 {
-            let child = async move {
-                sum.set(sum.get() + n);
-                names.borrow_mut().push(n);
-                Ok(())
-            };
-            assert!(handle.go(child).await.is_ok());
-        }
-    });
+    let scope =
+        Group::<LocalBoxed<'_, (), &'static str>>::local().with_limit(1).scope(async |handle| {
+            for n in 1..=3 {
+                let child = async move {
+                    sum.set(sum.get() + n);
+                    names.borrow_mut().push(n);
+                    Ok(())
+                };
+                assert!(handle.go(child).await.is_ok());
+            }
+        });
     assert_eq!(MockTask::new().finish(scope), ((), Ok(())));
     assert_eq!((sum.get(), &*names.borrow()), (6, &vec![1, 2, 3]));
 }
@@ -320,7 +321,7 @@ fn children_are_polled_only_when_woken_even_if_the_body_is_polled() {
     let mut scope = pin!(Group::new().scope(async move |handle| {
         handle.queue(async move {
             child.await;
-            Ok::<_, ()>(0)
+            Ok::<usize, &str>(0)
         });
         for n in 1..5 {
             door.wait(n).await;
@@ -409,7 +410,7 @@ fn one_poll_of_a_scope_is_bounded_however_much_is_ready() {
             let seen = Arc::clone(&seen);
             handle.queue(async move {
                 seen.fetch_add(1, Ordering::SeqCst);
-                Ok::<(), ()>(())
+                Ok::<usize, &str>(0)
             });
         }
     }));
@@ -666,7 +667,7 @@ fn a_dropped_scope_throws_once_even_if_a_child_and_the_body_panic_in_their_destr
         let bomb = Bomb("the child");
         handle.queue(async move {
             let _bomb = bomb;
-            std::future::pending::<Result<(), ()>>().await
+            std::future::pending::<Result<usize, &str>>().await
         });
         let _bomb = Bomb("the body");
         std::future::pending::<()>().await;

@@ -132,7 +132,7 @@ fn the_spawn_functions_of_runtimes_are_spawners_as_they_stand() {
         for n in 0..5 {
             group.queue(async move {
                 tokio::task::yield_now().await;
-                Ok::<_, ()>(n)
+                Ok::<usize, &str>(n)
             });
         }
         assert_eq!(group.await, Ok(vec![0, 1, 2, 3, 4]));
@@ -142,7 +142,7 @@ fn the_spawn_functions_of_runtimes_are_spawners_as_they_stand() {
         for n in 0..5 {
             group.queue(async move {
                 smol::future::yield_now().await;
-                Ok::<_, ()>(n)
+                Ok::<usize, &str>(n)
             });
         }
         assert_eq!(group.await, Ok(vec![0, 1, 2, 3, 4]));

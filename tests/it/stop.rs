@@ -393,7 +393,7 @@ fn stopped_gives_back_the_same_child_unpolled() {
 fn an_empty_group_resolves_at_once() {
     let task = MockTask::new();
     assert_eq!(task.poll(&mut Jobs::new()), Poll::Ready(Ok(())));
-    let mut local = Group::<errgroup::LocalBoxed<'_, (), ()>>::local();
+    let mut local = Group::<errgroup::LocalBoxed<'_, usize, &'static str>>::local();
     assert_eq!(task.poll(&mut local), Poll::Ready(Ok(())));
     let mut unboxed = Group::<errgroup::Plain<Job>>::unboxed().with_limit(1);
     assert_eq!(task.poll(&mut unboxed), Poll::Ready(Ok(())));

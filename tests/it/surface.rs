@@ -36,7 +36,7 @@ fn a_group_has_its_constructors_builders_and_methods() {
     let sem: Arc<Semaphore> = Arc::new(Semaphore::new(2));
     let _: Arc<async_lock::Semaphore> = Arc::clone(&sem);
     let parent = CancelToken::new();
-    let mut group: Group<Boxed<'_, u8, String>> = Group::new()
+    let mut group: Group<Boxed<'_, usize, &'static str>> = Group::new()
         .with_limit(3)
         .with_semaphore(sem)
         .with_parent(&parent)
@@ -54,11 +54,11 @@ fn a_group_has_its_constructors_builders_and_methods() {
         let queued: Result<(), TryGoError<_>> = group.try_queue(async { Ok(1) });
         assert!(queued.is_ok());
         group.queue(async { Ok(2) });
-        let fed: usize = group.feed(stream::iter((0..3).map(|n| async move { Ok(n) }))).await;
+        let fed: usize = group.feed(stream::iter((0..3).map(|n| ready(Ok(n))))).await;
         assert_eq!(fed, 3);
         let room: Result<(), Stopped<()>> = group.ready().await;
         assert!(room.is_ok());
-        let handle: Handle<Boxed<'_, u8, String>> = group.handle();
+        let handle: Handle<Boxed<'_, usize, &'static str>> = group.handle();
         let _: &CancelToken = group.token();
         let _: Option<usize> = group.limit();
         group.set_limit(Some(5));
@@ -78,25 +78,25 @@ fn a_group_has_its_constructors_builders_and_methods() {
         handle.closed().await;
         assert!(handle.is_closed());
     });
-    let _ = Group::<Boxed<'_, (), ()>>::new().drop_on_stop();
-    let _: Group<LocalBoxed<'_, (), ()>> = Group::local();
-    let _: Group<Plain<std::future::Ready<Result<(), ()>>>> = Group::unboxed();
+    let _ = Group::<Boxed<'_, usize, &'static str>>::new().drop_on_stop();
+    let _: Group<LocalBoxed<'_, usize, &'static str>> = Group::local();
+    let _: Group<Plain<std::future::Ready<Result<(), &'static str>>>> = Group::unboxed();
     let spawn = |child: BoxFuture<'static, ()>| drop(child);
-    let _: Group<Spawned<(), ()>> = Group::on(spawn);
+    let _: Group<Spawned<usize, &'static str>> = Group::on(spawn);
     let spawn = |child: LocalBoxFuture<'static, ()>| drop(child);
-    let _: Group<SpawnedLocal<(), ()>> = Group::on_local(spawn);
-    let mut group = Group::new().with_error::<String>();
+    let _: Group<SpawnedLocal<usize, &'static str>> = Group::on_local(spawn);
+    let mut group = Group::new().with_error::<&'static str>();
     group.queue(async { Ok(()) });
 }
 
 #[test]
 fn a_handle_reserves_room_and_does_what_a_group_does() {
     block_on(async {
-        let group: Group<Boxed<'static, u8, String>> = Group::new().with_limit(8);
+        let group: Group<Boxed<'static, usize, &'static str>> = Group::new().with_limit(8);
         let handle = group.handle();
-        is_send_sync::<Handle<Boxed<'static, u8, String>>>();
+        is_send_sync::<Handle<Boxed<'static, usize, &'static str>>>();
         let hold = handle.hold();
-        let slot: Slot<Boxed<'static, u8, String>> = handle.reserve().await.unwrap();
+        let slot: Slot<Boxed<'static, usize, &'static str>> = handle.reserve().await.unwrap();
         let given: Result<(), Stopped<_>> = slot.go(async { Ok(1) });
         assert!(given.is_ok());
         drop(handle.reserve().await.unwrap());
@@ -118,7 +118,7 @@ fn a_handle_reserves_room_and_does_what_a_group_does() {
 #[test]
 fn results_live_on() {
     block_on(async {
-        let group: Group<Boxed<'static, u8, String>> = Group::new();
+        let group: Group<Boxed<'static, usize, &'static str>> = Group::new();
         let mut results = group.results().buffered(2);
         assert!(results.is_empty() && results.next().await.is_none());
         results.queue(async { Ok(1) });
@@ -134,7 +134,7 @@ fn results_live_on() {
         assert!(results.is_closing());
         assert!(results.next().await.is_none());
         drop(hold);
-        let group: Group<Boxed<'static, u8, String>> = Group::new().with_limit(1);
+        let group: Group<Boxed<'static, usize, &'static str>> = Group::new().with_limit(1);
         let fed = group.results().feed(stream::iter([ready(Ok(1)), ready(Ok(2))]));
         assert!(fed.size_hint().0 <= 2);
         assert_eq!(fed.map(Result::unwrap).collect::<Vec<_>>().await, [1, 2]);
@@ -143,10 +143,10 @@ fn results_live_on() {
 
 struct Mine;
 
-impl Policy<u8, String> for Mine {
+impl Policy<usize, &'static str> for Mine {
     type Output = (Reason, usize);
 
-    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<u8, String>) -> Verdict {
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<usize, &'static str>) -> Verdict {
         let _: (usize, Option<&str>, Option<&Key>) = (child.index(), child.name(), child.key());
         if result.is_err() { Verdict::Stop(Reason::Failed) } else { Verdict::Continue }
     }
@@ -159,10 +159,14 @@ impl Policy<u8, String> for Mine {
 #[derive(Default)]
 struct Counted(usize);
 
-impl Policy<u8, Failure<String>> for Counted {
+impl Policy<usize, Failure<&'static str>> for Counted {
     type Output = usize;
 
-    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<u8, Failure<String>>) -> Verdict {
+    fn on_child(
+        &mut self,
+        _: &ChildInfo<'_>,
+        result: Result<usize, Failure<&'static str>>,
+    ) -> Verdict {
         self.0 += usize::from(result.is_err());
         Verdict::Continue
     }
@@ -172,73 +176,73 @@ impl Policy<u8, Failure<String>> for Counted {
     }
 }
 
-type Jobs = Group<Boxed<'static, u8, String>>;
+type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
 #[test]
 fn policies_have_their_outputs() {
-    fn fails(group: &Handle<Boxed<'static, u8, String>>) {
-        group.queue(task(async { Err("refused".to_string()) }).name("fetch /a"));
+    fn fails(group: &Handle<Boxed<'static, usize, &'static str>>) {
+        group.queue(task(async { Err("refused") }).name("fetch /a"));
     }
     block_on(async {
         let group = Jobs::new().with_policy(Mine);
         assert_eq!(group.await, (Reason::Finished, 0));
-        let group: Group<_, FirstErr<String>> = Jobs::new();
-        let _: Result<(), String> = group.await;
-        let group: Group<_, Collect<u8, String>> = Jobs::new().collect();
-        let _: Result<Vec<u8>, String> = group.await;
-        let group: Group<_, AllErrors<String>> = Jobs::new().all_errors();
-        let _: Result<(), Errors<String>> = group.await;
-        let group: Group<_, Settle<u8, String>> = Jobs::new().settle();
-        let _: Vec<Result<u8, String>> = group.await;
-        let group: Group<_, FirstOk<u8, String>> = Jobs::new().first_ok();
-        let _: Result<u8, Errors<String>> = group.await;
-        let group: Group<_, FirstDone<u8, String>> = Jobs::new().first_done();
-        let _: Option<Result<u8, String>> = group.await;
-        let _: Result<(), Errors<String>> = Jobs::new().all_errors().fail_fast().await;
-        let _: Result<(), Errors<String>> = Jobs::new().all_errors().tolerate(2).await;
+        let group: Group<_, FirstErr<&'static str>> = Jobs::new();
+        let _: Result<(), &'static str> = group.await;
+        let group: Group<_, Collect<usize, &'static str>> = Jobs::new().collect();
+        let _: Result<Vec<usize>, &'static str> = group.await;
+        let group: Group<_, AllErrors<&'static str>> = Jobs::new().all_errors();
+        let _: Result<(), Errors<&'static str>> = group.await;
+        let group: Group<_, Settle<usize, &'static str>> = Jobs::new().settle();
+        let _: Vec<Result<usize, &'static str>> = group.await;
+        let group: Group<_, FirstOk<usize, &'static str>> = Jobs::new().first_ok();
+        let _: Result<usize, Errors<&'static str>> = group.await;
+        let group: Group<_, FirstDone<usize, &'static str>> = Jobs::new().first_done();
+        let _: Option<Result<usize, &'static str>> = group.await;
+        let _: Result<(), Errors<&'static str>> = Jobs::new().all_errors().fail_fast().await;
+        let _: Result<(), Errors<&'static str>> = Jobs::new().all_errors().tolerate(2).await;
 
         let group = Jobs::new().named();
         fails(&group.handle());
-        let failed: Result<(), Failure<String>> = group.await;
+        let failed: Result<(), Failure<&'static str>> = group.await;
         let failed = failed.unwrap_err();
         assert_eq!(failed.to_string(), "child 0 (fetch /a): refused");
         assert_eq!((failed.index(), failed.name(), failed.key()), (0, Some("fetch /a"), None));
-        assert_eq!(failed.error(), "refused");
+        assert_eq!(*failed.error(), "refused");
         assert_eq!(failed.into_inner(), "refused");
-        let _: Result<Vec<u8>, Failure<String>> = Jobs::new().collect().named().await;
-        let _: Result<(), Errors<Failure<String>>> = Jobs::new().all_errors().named().await;
-        let _: Vec<Result<u8, Failure<String>>> = Jobs::new().settle().named().await;
-        let _: Result<u8, Errors<Failure<String>>> = Jobs::new().first_ok().named().await;
-        let _: Option<Result<u8, Failure<String>>> = Jobs::new().first_done().named().await;
+        let _: Result<Vec<usize>, Failure<&'static str>> = Jobs::new().collect().named().await;
+        let _: Result<(), Errors<Failure<&'static str>>> = Jobs::new().all_errors().named().await;
+        let _: Vec<Result<usize, Failure<&'static str>>> = Jobs::new().settle().named().await;
+        let _: Result<usize, Errors<Failure<&'static str>>> = Jobs::new().first_ok().named().await;
+        let _: Option<Result<usize, Failure<&'static str>>> =
+            Jobs::new().first_done().named().await;
         let group = Jobs::new().with_policy(Named(Counted(0)));
         fails(&group.handle());
         assert_eq!(group.await, 1);
 
-        let group = Jobs::new().with_reason(|error: &String| {
-            Reason::Cause(Arc::new(std::io::Error::other(error.clone())))
-        });
+        let group = Jobs::new()
+            .with_reason(|error: &&str| Reason::Cause(Arc::new(std::io::Error::other(*error))));
         fails(&group.handle());
         let token = group.token().clone();
         assert!(group.await.is_err());
         assert!(matches!(token.reason(), Some(Reason::Cause(_))));
-        let _: Result<Vec<u8>, String> =
-            Jobs::new().collect().with_reason(|_: &String| Reason::Failed).await;
+        let _: Result<Vec<usize>, &'static str> =
+            Jobs::new().collect().with_reason(|_: &&str| Reason::Failed).await;
     });
 }
 
 #[test]
 fn scopes_give_the_body_and_the_output() {
     block_on(async {
-        let (n, out): (u8, Result<(), String>) = Jobs::new()
+        let (n, out): (usize, Result<(), &'static str>) = Jobs::new()
             .scope(async |handle| {
                 handle.queue(async { Ok(1) });
                 7
             })
             .await;
         assert_eq!((n, out), (7, Ok(())));
-        let n: Result<u8, String> = Jobs::new().try_scope(async |_| Ok(7)).await;
+        let n: Result<usize, &'static str> = Jobs::new().try_scope(async |_| Ok(7)).await;
         assert_eq!(n, Ok(7));
-        let both: Result<(u8, Vec<u8>), String> = Jobs::new()
+        let both: Result<(usize, Vec<usize>), &'static str> = Jobs::new()
             .collect()
             .try_scope(async |handle| {
                 handle.queue(async { Ok(1) });
@@ -252,29 +256,29 @@ fn scopes_give_the_body_and_the_output() {
 #[test]
 fn free_functions_drive_inputs() {
     block_on(async {
-        let all: Result<Vec<u8>, String> = map(2, [1, 2], |n| async move { Ok(n) }).await;
+        let all: Result<Vec<usize>, &'static str> = map(2, [1, 2], |n| ready(Ok(n))).await;
         assert_eq!(all, Ok(vec![1, 2]));
-        let done: Result<(), String> = for_each(2, [1, 2], |n: u8| async move { Ok(n) }).await;
+        let done: Result<(), &'static str> = for_each(2, [1, 2], |n: usize| ready(Ok(n))).await;
         assert_eq!(done, Ok(()));
-        let all: Result<Vec<u8>, String> =
-            map_stream(2, stream::iter([1, 2]), |n| async move { Ok(n) }).await;
+        let all: Result<Vec<usize>, &'static str> =
+            map_stream(2, stream::iter([1, 2]), |n| ready(Ok(n))).await;
         assert_eq!(all, Ok(vec![1, 2]));
-        let done: Result<(), String> =
-            for_each_stream(2, stream::iter([1_u8]), |n| async move { Ok(n) }).await;
+        let done: Result<(), &'static str> =
+            for_each_stream(2, stream::iter([1_usize]), |n| ready(Ok(n))).await;
         assert_eq!(done, Ok(()));
-        let Ok(all) = map(8, [1, 2], |n| value(async move { n })).await;
+        let Ok(all) = map(8, [1_usize, 2], |n| value(ready(n))).await;
         assert_eq!(all, [1, 2]);
-        let one: Result<u8, Infallible> = value(async { 1 }).await;
+        let one: Result<usize, Infallible> = value(async { 1 }).await;
         assert_eq!(one, Ok(1));
-        let won: Result<usize, Errors<String>> =
-            hedge(2, |n| async move { Ok(n) }, |_| ready(())).await;
+        let won: Result<usize, Errors<&'static str>> =
+            hedge(2, |n| ready(Ok(n)), |_| ready(())).await;
         assert_eq!(won.unwrap(), 0);
     });
 }
 
 #[test]
 fn tasks_have_their_options() {
-    let _: Task<_> = task(async { Ok::<(), ()>(()) })
+    let _: Task<_> = task(async { Ok::<(), &str>(()) })
         .name("n")
         .name(String::from("n"))
         .weight(0)
@@ -285,32 +289,32 @@ fn tasks_have_their_options() {
         .unique()
         .until_stop();
     block_on(async {
-        let mut group: Group<Boxed<'_, (), String>> = Group::new();
-        let (child, handle): (Task<Joinable<_>>, ChildHandle<u8>) =
-            task(async { Ok::<_, String>(7_u8) }).name("j").joinable();
+        let mut group: Group<Boxed<'_, (), &'static str>> = Group::new();
+        let (child, handle): (Task<Joinable<_>>, ChildHandle<usize>) =
+            task(async { Ok::<_, &'static str>(7_usize) }).name("j").joinable();
         group.queue(child);
         assert!(!handle.is_finished());
         assert_eq!(group.await, Ok(()));
         assert!(handle.is_finished());
         is_send(&handle);
-        let got: Result<u8, Lost> = handle.await;
+        let got: Result<usize, Lost> = handle.await;
         assert_eq!(got, Ok(7));
 
-        let mut group: Group<Boxed<'_, (), String>> = Group::new();
-        let (child, handle) = task(pending::<Result<u8, String>>()).joinable();
+        let mut group: Group<Boxed<'_, (), &'static str>> = Group::new();
+        let (child, handle) = task(pending::<Result<usize, &'static str>>()).joinable();
         group.queue(child);
         handle.abort();
         assert_eq!(group.await, Ok(()));
         assert_eq!(handle.await, Err(Lost::Aborted));
-        let (child, handle) = task(ready(Ok::<u8, String>(1))).joinable();
+        let (child, handle) = task(ready(Ok::<usize, &'static str>(1))).joinable();
         drop(child);
         assert_eq!(handle.await, Err(Lost::Dropped));
-        let (child, handle) = task(ready(Err::<u8, String>("no".into()))).joinable();
-        let mut group: Group<Boxed<'_, (), String>> = Group::new();
+        let (child, handle) = task(ready(Err::<usize, &'static str>("no"))).joinable();
+        let mut group: Group<Boxed<'_, (), &'static str>> = Group::new();
         group.queue(child);
-        assert_eq!(group.await, Err("no".into()));
+        assert_eq!(group.await, Err("no"));
         assert_eq!(handle.await, Err(Lost::Failed));
-        let (_child, handle) = task(pending::<Result<u8, String>>()).joinable();
+        let (_child, handle) = task(pending::<Result<usize, &'static str>>()).joinable();
         let _ = handle.abort_on_drop();
         let _ = Lost::Panicked;
         is_error::<Lost>();
@@ -343,7 +347,7 @@ fn keys_are_made_of_what_callers_have() {
 #[test]
 fn gates_are_asked() {
     block_on(async {
-        let mut group: Group<Boxed<'_, (), String>> =
+        let mut group: Group<Boxed<'_, (), &'static str>> =
             Group::new().with_limit(2).with_gate(|ask: &errgroup::Ask<'_>| {
                 let _: (Option<&str>, Option<&Key>, usize) = (ask.name(), ask.key(), ask.weight());
                 ready(String::from("a guard"))
@@ -365,15 +369,15 @@ fn tokens_and_errors_convert() {
     let error: CancelError = Reason::Deadline.into();
     let io: std::io::Error = error.into();
     assert_eq!(io.kind(), std::io::ErrorKind::TimedOut);
-    let mut errors = Errors::<String>::default();
-    errors.extend(["a".to_string()]);
-    assert_eq!((errors.len(), errors.first().map(String::as_str)), (1, Some("a")));
-    is_error::<Errors<String>>();
+    let mut errors = Errors::<&'static str>::default();
+    errors.extend(["a"]);
+    assert_eq!((errors.len(), errors.first()), (1, Some(&"a")));
+    is_error::<Errors<&'static str>>();
     is_error::<Errors<Box<dyn Error>>>();
     is_error::<CancelError>();
     is_error::<TryGoError<fn()>>();
     is_error::<Failure<std::io::Error>>();
-    is_unwind_safe::<Handle<Boxed<'static, u8, String>>>();
+    is_unwind_safe::<Handle<Boxed<'static, usize, &'static str>>>();
     is_unwind_safe::<errgroup::future::Closed>();
     fn hashes<T: Hash>() {}
     hashes::<Stats>();
@@ -424,7 +428,7 @@ fn a_group_on_tokio_takes_its_spawn_as_it_stands() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let mut group = Group::on(tokio::spawn).with_limit(2);
-        for n in 0..4_u8 {
+        for n in 0..4_usize {
             group.go(async move { if n < 9 { Ok(n) } else { Err("nine") } }).await.unwrap();
         }
         assert_eq!(group.await, Ok(()));

@@ -14,7 +14,7 @@ fn weights_fill_the_limit_and_no_light_child_overtakes_a_heavy_one() {
         let gate = gate.clone();
         async move {
             gate.wait(n).await;
-            Ok::<_, ()>(())
+            Ok::<usize, &str>(0)
         }
     };
     group.queue(task(child(0)).weight(3));
@@ -40,7 +40,7 @@ fn a_child_heavier_than_the_limit_runs_alone() {
         group.queue(
             task(async move {
                 gate.wait(n).await;
-                Ok::<_, ()>(())
+                Ok::<usize, &str>(0)
             })
             .weight(if n == 1 { usize::MAX } else { 1 }),
         );
@@ -64,7 +64,7 @@ fn a_higher_priority_goes_first_among_waiters() {
         group.queue(
             task(async move {
                 order.borrow_mut().push(n);
-                Ok::<_, ()>(())
+                Ok::<usize, &str>(0)
             })
             .priority(priority),
         );
@@ -83,7 +83,7 @@ fn a_go_of_higher_priority_overtakes_the_queue() {
         async move {
             gate.wait(n).await;
             order.borrow_mut().push(n);
-            Ok::<_, ()>(())
+            Ok::<usize, &str>(0)
         }
     };
     group.queue(child(0));
@@ -106,19 +106,19 @@ fn a_group_with_only_daemons_left_ends_when_it_is_polled() {
     group.queue(
         task(async move {
             assert_eq!(token.cancelled().await, Reason::Finished);
-            Err::<(), _>("the daemon's")
+            Err::<usize, _>("the daemon's")
         })
         .daemon(),
     );
     let open = gate.wait(0);
     group.queue(async move {
         open.await;
-        Ok(())
+        Ok(0)
     });
     assert!(driver.run(&mut group).is_pending());
     assert!(!watched.is_cancelled());
     gate.open(0);
-    assert!(driver.run(&mut group.go(async { Ok(()) })).is_ready());
+    assert!(driver.run(&mut group.go(async { Ok(0) })).is_ready());
     assert!(!watched.is_cancelled());
     assert_eq!(driver.run(&mut group), std::task::Poll::Ready(Err("the daemon's")));
 }
@@ -134,7 +134,7 @@ fn a_daemon_in_the_queue_does_not_hold_the_group_open() {
             let token = group.token().clone();
             let child = async move {
                 assert_eq!(token.cancelled().await, Reason::Finished);
-                Ok::<_, ()>(())
+                Ok::<usize, &str>(0)
             };
             group.queue(task(child).daemon().priority(limit as i32));
         }
@@ -152,11 +152,11 @@ fn a_waiter_among_queued_daemons_holds_the_group_open_until_it_leaves() {
         let token = group.token().clone();
         let child = async move {
             token.cancelled().await;
-            Ok::<_, ()>(())
+            Ok::<usize, &str>(0)
         };
         group.queue(task(child).daemon());
     }
-    let mut go = handle.go(async { Ok(()) });
+    let mut go = handle.go(async { Ok(0) });
     assert!(other.poll(&mut go).is_pending());
     assert!(driver.run(&mut group).is_pending());
     assert!(!group.is_stopped());
@@ -174,7 +174,7 @@ fn a_fed_child_that_needs_more_room_waits_in_the_queue() {
         let gate = gate.clone();
         task(async move {
             gate.wait(n).await;
-            Ok::<_, ()>(())
+            Ok::<usize, &str>(0)
         })
         .weight(2)
     });

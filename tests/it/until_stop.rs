@@ -232,7 +232,7 @@ fn an_observer_hears_that_it_was_dropped() {
         }
     });
     group.queue(task(pending()).until_stop().name("download"));
-    group.queue(async { Err::<(), _>("broken") });
+    group.queue(async { Err::<usize, _>("broken") });
     assert_eq!(mock.finish(group), Err("broken"));
     let expected =
         [(Some(1), None, Outcome::Failed), (Some(0), Some("download".into()), Outcome::Dropped)];
@@ -283,7 +283,7 @@ fn children_without_a_box_and_without_send_end_as_well() {
 
     let not_send = std::rc::Rc::new(());
     let mut group = Group::local();
-    group.queue(task(pending::<Result<usize, ()>>()).until_stop());
+    group.queue(task(pending::<Result<usize, &str>>()).until_stop());
     group.queue(async move { Ok(std::rc::Rc::strong_count(&not_send)) });
     assert!(mock.run(&mut group).is_pending());
     group.token().cancel();
@@ -507,7 +507,7 @@ fn the_last_of_many_children_end_as_well() {
                 wait.await;
                 Ok::<usize, &'static str>(n)
             };
-            group.queue(task(work).until_stop());
+            group.queue(task(job(work)).until_stop());
         }
         assert!(mock.run(&mut group).is_pending());
         (0..MANY).filter(|n| !is_left(*n)).for_each(|n| gate.open(n));
@@ -554,14 +554,14 @@ fn a_group_with_a_deadline_or_an_observer_may_drop_its_children_at_the_stop() {
 fn it_excludes_a_grace_and_comes_before_the_first_child() {
     let wrong = "a group either drops its children when it stops or gives them a grace: \
                  leave out `drop_on_stop` or `with_grace`";
-    let group = || Group::<Boxed<'_, (), ()>>::new();
+    let group = || Group::<Boxed<'_, usize, &'static str>>::new();
     let message = panic_message(|| group().with_grace(pending::<()>).drop_on_stop());
     assert_eq!(message, wrong);
     let message = panic_message(|| group().drop_on_stop().with_grace(pending::<()>));
     assert_eq!(message, wrong);
     let message = panic_message(|| {
         let mut group = group();
-        group.queue(async { Ok(()) });
+        group.queue(async { Ok(0) });
         group.drop_on_stop()
     });
     assert_eq!(message, "call `drop_on_stop` before the group's first child");
