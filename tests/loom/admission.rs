@@ -407,7 +407,7 @@ impl Group {
             if joined.link().attach(Arc::clone(self) as _, id) {
                 state.abort_early(id);
             }
-            let child = QueuedChild { key: JOINED, options: None, join: Some(id) };
+            let child = QueuedChild { join: Some(id), ..QueuedChild::plain(JOINED) };
             assert!(self.waiting.lock().unwrap().replace(joined).is_none());
             if state.try_take_room(Request::PLAIN) {
                 state.admit(child);
@@ -440,7 +440,7 @@ impl Wake for Group {
 }
 
 fn child() -> QueuedChild {
-    QueuedChild { key: 0, options: None, join: None }
+    QueuedChild::plain(0)
 }
 
 /// Runs a call on a thread.
