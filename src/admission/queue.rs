@@ -47,6 +47,9 @@ pub(crate) enum ChildOptions {
     Light {
         weight: u32,
         priority: i32,
+        key: Option<Key>,
+        unique: bool,
+        fed: bool,
     },
     Boxed(Box<Options>),
 }
@@ -146,9 +149,13 @@ impl QueuedChild {
     #[inline]
     pub(crate) fn request(&self) -> Request<'_> {
         match &self.options {
-            ChildOptions::Light { weight, priority } => {
-                Request { weight: *weight as usize, priority: *priority, ..Request::PLAIN }
-            }
+            ChildOptions::Light { weight, priority, key, unique, .. } => Request {
+                weight: *weight as usize,
+                priority: *priority,
+                key: key.as_ref(),
+                unique: *unique,
+                ..Request::PLAIN
+            },
             ChildOptions::Boxed(options) => Request::new(Some(options)),
         }
     }
@@ -160,12 +167,16 @@ impl QueuedChild {
     /// Returns `true` if it came of a `feed` that waits if there are many such children.
     #[inline]
     pub(crate) fn is_fed(&self) -> bool {
-        self.options.boxed().is_some_and(|options| options.fed)
+        match &self.options {
+            ChildOptions::Light { fed, .. } => *fed,
+            ChildOptions::Boxed(options) => options.fed,
+        }
     }
 }
 
 impl ChildOptions {
-    pub(crate) const DEFAULT: Self = Self::Light { weight: 1, priority: 0 };
+    pub(crate) const DEFAULT: Self =
+        Self::Light { weight: 1, priority: 0, key: None, unique: false, fed: false };
 
     /// Takes the options that a task was given. With `keeps_all`, they are in a box if one of them
     /// is set.
@@ -173,7 +184,8 @@ impl ChildOptions {
     pub(crate) fn take(given: &mut Options, keeps_all: bool) -> Self {
         match u32::try_from(given.weight) {
             Ok(weight) if given.are_light() && (!keeps_all || given.are_default()) => {
-                Self::Light { weight, priority: given.priority }
+                let Options { priority, unique, fed, .. } = *given;
+                Self::Light { weight, priority, key: given.key.take(), unique, fed }
             }
             _ => Self::Boxed(Box::new(core::mem::take(given))),
         }
@@ -181,7 +193,7 @@ impl ChildOptions {
 
     #[inline]
     pub(crate) fn are_default(&self) -> bool {
-        matches!(self, Self::Light { weight: 1, priority: 0 })
+        matches!(self, Self::Light { weight: 1, priority: 0, key: None, .. })
     }
 
     /// Returns what is in the box, if there is one.
@@ -193,11 +205,31 @@ impl ChildOptions {
         }
     }
 
+    /// Takes the key out of them.
+    #[inline]
+    pub(crate) fn take_key(&mut self) -> Option<Key> {
+        match self {
+            Self::Light { key, .. } => key.take(),
+            Self::Boxed(options) => options.key.take(),
+        }
+    }
+
+    /// Records that the child comes of a `feed`, if `feed`, which waits if many such children do.
+    #[inline]
+    pub(crate) fn set_fed(&mut self, feed: bool) {
+        match self {
+            Self::Light { key, fed, .. } => *fed = feed && key.is_some(),
+            Self::Boxed(options) => options.fed = feed && options.key.is_some(),
+        }
+    }
+
     /// Puts them into a box.
     pub(crate) fn make_boxed(&mut self) -> &mut Options {
-        if let Self::Light { weight, priority } = *self {
-            let weight = weight as usize;
-            *self = Self::Boxed(Box::new(Options { weight, priority, ..Options::default() }));
+        if let Self::Light { weight, priority, key, unique, fed } = self {
+            let (weight, priority, key) = (*weight as usize, *priority, key.take());
+            let (unique, fed) = (*unique, *fed);
+            let options = Options { weight, priority, key, unique, fed, ..Options::default() };
+            *self = Self::Boxed(Box::new(options));
         }
         match self {
             Self::Boxed(options) => options,

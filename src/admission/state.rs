@@ -800,10 +800,7 @@ impl State {
     fn remember(&mut self, index: usize, child: QueuedChild, key_id: Option<KeyId>) {
         let Request { weight, priority, .. } = child.request();
         let QueuedChild { key: child, mut options, join } = child;
-        let key = match &mut options {
-            ChildOptions::Light { .. } => None,
-            ChildOptions::Boxed(options) => options.key.take(),
-        };
+        let key = options.take_key();
         let key_id = key_id.or_else(|| self.queue.find_key(key.as_ref()?));
         let options = options.boxed().unwrap_or(&Options::DEFAULT);
         let Options { daemon, until_stop, pass, .. } = *options;
@@ -942,9 +939,7 @@ impl State {
             return self.enqueue(child);
         };
         effects.discard = waker;
-        if let ChildOptions::Boxed(options) = &mut child.options {
-            options.fed = feed && options.key.is_some();
-        }
+        child.options.set_fed(feed);
         let request = child.request();
         match stage {
             WaiterStage::Waiting(position) | WaiterStage::MustQueue(position) => {
