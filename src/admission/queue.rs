@@ -44,7 +44,7 @@ pub(crate) struct QueuedChild {
 #[derive(Debug)]
 pub(crate) enum ChildOptions {
     /// The others are the usual ones. This needs no box.
-    Light {
+    Inline {
         weight: u32,
         priority: i32,
         key: Option<Key>,
@@ -149,7 +149,7 @@ impl QueuedChild {
     #[inline]
     pub(crate) fn request(&self) -> Request<'_> {
         match &self.options {
-            ChildOptions::Light { weight, priority, key, unique, .. } => Request {
+            ChildOptions::Inline { weight, priority, key, unique, .. } => Request {
                 weight: *weight as usize,
                 priority: *priority,
                 key: key.as_ref(),
@@ -168,7 +168,7 @@ impl QueuedChild {
     #[inline]
     pub(crate) fn is_fed(&self) -> bool {
         match &self.options {
-            ChildOptions::Light { fed, .. } => *fed,
+            ChildOptions::Inline { fed, .. } => *fed,
             ChildOptions::Boxed(options) => options.fed,
         }
     }
@@ -176,16 +176,16 @@ impl QueuedChild {
 
 impl ChildOptions {
     pub(crate) const DEFAULT: Self =
-        Self::Light { weight: 1, priority: 0, key: None, unique: false, fed: false };
+        Self::Inline { weight: 1, priority: 0, key: None, unique: false, fed: false };
 
     /// Takes the options that a task was given. With `keeps_all`, they are in a box if one of them
     /// is set.
     #[inline]
     pub(crate) fn take(given: &mut Options, keeps_all: bool) -> Self {
         match u32::try_from(given.weight) {
-            Ok(weight) if given.are_light() && (!keeps_all || given.are_default()) => {
+            Ok(weight) if given.fit_inline() && (!keeps_all || given.are_default()) => {
                 let Options { priority, unique, fed, .. } = *given;
-                Self::Light { weight, priority, key: given.key.take(), unique, fed }
+                Self::Inline { weight, priority, key: given.key.take(), unique, fed }
             }
             _ => Self::Boxed(Box::new(core::mem::take(given))),
         }
@@ -193,14 +193,14 @@ impl ChildOptions {
 
     #[inline]
     pub(crate) fn are_default(&self) -> bool {
-        matches!(self, Self::Light { weight: 1, priority: 0, key: None, .. })
+        matches!(self, Self::Inline { weight: 1, priority: 0, key: None, .. })
     }
 
     /// Returns what is in the box, if there is one.
     #[inline]
     pub(crate) fn boxed(&self) -> Option<&Options> {
         match self {
-            Self::Light { .. } => None,
+            Self::Inline { .. } => None,
             Self::Boxed(options) => Some(options),
         }
     }
@@ -209,7 +209,7 @@ impl ChildOptions {
     #[inline]
     pub(crate) fn take_key(&mut self) -> Option<Key> {
         match self {
-            Self::Light { key, .. } => key.take(),
+            Self::Inline { key, .. } => key.take(),
             Self::Boxed(options) => options.key.take(),
         }
     }
@@ -218,14 +218,14 @@ impl ChildOptions {
     #[inline]
     pub(crate) fn set_fed(&mut self, feed: bool) {
         match self {
-            Self::Light { key, fed, .. } => *fed = feed && key.is_some(),
+            Self::Inline { key, fed, .. } => *fed = feed && key.is_some(),
             Self::Boxed(options) => options.fed = feed && options.key.is_some(),
         }
     }
 
     /// Puts them into a box.
     pub(crate) fn make_boxed(&mut self) -> &mut Options {
-        if let Self::Light { weight, priority, key, unique, fed } = self {
+        if let Self::Inline { weight, priority, key, unique, fed } = self {
             let (weight, priority, key) = (*weight as usize, *priority, key.take());
             let (unique, fed) = (*unique, *fed);
             let options = Options { weight, priority, key, unique, fed, ..Options::default() };
@@ -233,7 +233,7 @@ impl ChildOptions {
         }
         match self {
             Self::Boxed(options) => options,
-            Self::Light { .. } => unreachable!("they are in a box"),
+            Self::Inline { .. } => unreachable!("they are in a box"),
         }
     }
 }

@@ -414,7 +414,7 @@ impl Options {
     }
 
     /// Returns `true` if at most a weight, a priority and a key are set.
-    pub(crate) fn are_light(&self) -> bool {
+    pub(crate) fn fit_inline(&self) -> bool {
         !self.daemon && !self.until_stop && self.pass.is_none() && self.name.is_none()
     }
 
