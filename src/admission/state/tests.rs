@@ -449,21 +449,23 @@ fn give_back(state: &mut State, semaphore: &async_lock::Semaphore) -> usize {
 
 #[test]
 fn a_plain_child_starts_at_once_unless_that_concerns_others() {
-    let mut state = limited(2);
-    assert_eq!(state.try_start(false), Some(0));
+    let mut state = limited(3);
     assert_eq!(state.try_start(true), None, "the group has stopped");
+    assert_eq!(state.try_start(false), Some(0));
     queue(&mut state, child(7));
     assert_eq!(state.try_start(false), None, "another child has started, and goes first");
     assert_eq!(started(&mut state), [7]);
+    assert_eq!(state.try_start(false), Some(2));
     assert_eq!(state.try_start(false), None, "there is no room");
-    queue(&mut state, child(8));
     state.finish(0, Outcome::Ok, false);
-    assert_eq!(state.try_start(false), None, "the room is the queue's");
-    state.process_queue(false, &mut Effects::default());
-    assert_eq!(started(&mut state), [8]);
-    finish(&mut state, 1);
+    assert_eq!(state.try_start(false), None, "the room was not given to the queue yet");
+    process(&mut state);
     assert_eq!(state.try_start(false), Some(3));
-    assert_eq!(state.stats().running, 2);
+    queue(&mut state, child(8));
+    assert_eq!(state.try_start(false), None);
+    finish(&mut state, 1);
+    assert_eq!(started(&mut state), [8]);
+    assert_eq!(state.stats().running, 3);
 }
 
 #[test]
