@@ -10,8 +10,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Log, MockTask, OnDrop, Probe, Tap, count_polls, fails, job,
-    panic_message, waits, yield_now,
+    Bomb, DropCounter, Gate, Log, MockTask, OnDrop, Probe, Tap, count_polls, fails, is_ok,
+    is_stopped, job, panic_message, waits, yield_now,
 };
 use errgroup::{CancelToken, Group, Reason, TryGoError};
 use futures::stream;
@@ -114,6 +114,25 @@ fn a_deadline_that_wakes_itself_is_polled_again_in_the_next_poll() {
     }
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
     assert_eq!((polls.load(Ordering::SeqCst), task.wakes()), (4, 3));
+}
+
+#[test]
+fn a_deadline_that_wakes_itself_is_polled_again_in_the_next_go() {
+    let (task, polls) = (MockTask::new(), Arc::<AtomicUsize>::default());
+    let mut group = Group::new().with_deadline(count_polls(&polls, async {
+        for _ in 0..3 {
+            yield_now().await;
+        }
+    }));
+    group.queue(job(pending()));
+    for poll in 1..=4 {
+        assert!(!group.is_stopped());
+        // Each of them is ready, so the task does not poll the group itself.
+        assert!(is_ok(task.poll(&mut group.go(job(ready(Ok(poll)))))));
+        assert_eq!(polls.load(Ordering::SeqCst), poll);
+    }
+    assert_eq!(group.token().reason(), Some(Reason::Deadline));
+    assert!(is_stopped(task.poll(&mut group.go(job(ready(Ok(5)))))));
 }
 
 #[test]
