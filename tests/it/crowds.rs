@@ -119,6 +119,34 @@ fn newcomers_reuse_slots_and_start_in_order() {
 }
 
 #[test]
+fn a_slot_that_is_freed_before_a_newcomer_is_polled_lets_no_later_child_overtake_it() {
+    let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
+    let mut group = Group::<Kind>::new().with_limit(67);
+    // One after another, so that each is in the next slot: two parts of the set, of which the first
+    // has 64 children.
+    for n in 0..66 {
+        let (first, second) = (gate.wait(n), gate.wait(100 + n));
+        group.queue(job(async move {
+            first.await;
+            if n < 64 {
+                yield_now().await;
+                second.await;
+            }
+            Ok(n)
+        }));
+        assert!(task.run(&mut group).is_pending());
+    }
+    // As many yield as end a poll, so that the round is left before the last of those woken.
+    (0..32).chain([64]).for_each(|n| gate.open(n));
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!(group.stats().ok, 0);
+    assert!(group.try_go(logged_child(200, &gate, &log)).is_ok());
+    group.queue(logged_child(201, &gate, &log));
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!((group.stats().ok, log.take()), (1, vec!["+200".into(), "+201".into()]));
+}
+
+#[test]
 fn small_and_large_children_are_stored_alike() {
     async fn child<const SIZE: usize>(wait: impl Future<Output = ()>) -> Result<usize, ()> {
         let before = [1_u8; SIZE];
