@@ -343,6 +343,29 @@ fn a_go_forgets_no_child_that_has_yielded_elsewhere_in_a_large_set() {
 }
 
 #[test]
+fn a_go_in_the_first_of_the_parts_with_children_that_have_yielded_forgets_none_of_the_others() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::<Kind>::new();
+    let ends = Arc::new(AtomicBool::new(false));
+    // Two parts of 64 children; the second has room for one more.
+    group.queue(waits(&gate, 0));
+    let (door, child) = (gate.wait(1), yields(&ends));
+    group.queue(job(async move {
+        door.await;
+        child.await
+    }));
+    (2..127).for_each(|n| group.queue(waits(&gate, n)));
+    assert!(task.run(&mut group).is_pending());
+    // In one round, the first part gets room, one of its children yields, then one of the second.
+    (0..2).for_each(|n| gate.open(n));
+    assert!(is_ok(task.poll(&mut group.go(yields(&ends)))));
+    assert!(is_ok(task.poll(&mut group.go(yields(&ends)))));
+    ends.store(true, SeqCst);
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(group.stats().ok, 4);
+}
+
+#[test]
 fn a_go_that_has_used_the_budget_up_forgets_none_of_the_children_that_have_yielded() {
     let (task, ends) = (MockTask::new(), Arc::new(AtomicBool::new(false)));
     let mut group = Group::<Kind>::new();
