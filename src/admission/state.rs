@@ -1529,7 +1529,8 @@ impl State {
         if !self.starting.is_empty() {
             self.start_front();
         }
-        if admits && self.nested.blocked_children() > 0 {
+        // After a stop as well: each waiter is woken then, and refused whatever its stage.
+        if self.nested.blocked_children() > 0 {
             self.unblock(effects);
         }
         if let Some(passes) = &mut self.passes {
