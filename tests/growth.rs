@@ -935,11 +935,6 @@ fn no_operation_is_linear_in_the_line() {
     if env::var_os(CHILD).is_some() {
         return measure_all(&env::var(ONLY).unwrap_or_default());
     }
-    // It takes two minutes, so it is left to the gate, and to those who ask for it.
-    if env::var_os("CI").is_none() && env::var_os(ONLY).is_none() {
-        eprintln!("nothing was measured: set {ONLY} to a part of a case's name, or to nothing");
-        return;
-    }
     let Some(counts) = count() else {
         eprintln!("valgrind is not there: nothing was measured");
         return;

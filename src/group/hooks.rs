@@ -196,7 +196,7 @@ impl<C: Kind> Base<C> {
     #[inline]
     pub(super) fn call_hook<R>(
         &mut self,
-        pick: impl FnOnce(&HookCalls<C>) -> fn(&mut Self) -> R,
+        pick: fn(&HookCalls<C>) -> fn(&mut Self) -> R,
     ) -> Option<R> {
         let call = pick(&self.hooks.as_ref()?.calls);
         Some(call(self))
