@@ -17,7 +17,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BinaryHeap, VecDeque, btree_map};
 #[cfg(not(loom))]
 use alloc::vec::Vec;
-use core::cmp::{Ordering, Reverse};
+use core::cmp::Reverse;
 
 use super::queue::{Entries, Entry, Obstacle, Position, QueuedChild, Request, WaitQueue};
 use crate::key::Key;
@@ -47,7 +47,7 @@ pub(crate) struct Keys {
     /// The limit of each key that has none of its own.
     limit: Option<usize>,
     own_limits: BTreeMap<Key, Option<usize>>,
-    ids: BTreeMap<Digested, KeyId>,
+    ids: Ids,
     states: Slab<KeyState>,
     /// The key that was looked up last, if it is still known.
     last: KeyId,
@@ -91,39 +91,64 @@ struct Heads {
     others: BinaryHeap<Reverse<Head>>,
 }
 
-/// A key with its digest, by which it is found sooner.
-#[derive(PartialEq, Eq)]
-struct Digested {
-    digest: u64,
-    key: Key,
+/// The number of each key that is known.
+#[derive(Default)]
+struct Ids {
+    /// By the digest of the key: numbers are compared sooner than keys.
+    by_digest: BTreeMap<u64, KeyId>,
+    /// Those of the keys whose digest another one had when they became known.
+    others: BTreeMap<Key, KeyId>,
 }
 
-// === impl Digested, Head, Heads, KeyState ===
+// === impl Ids, Head, Heads, KeyState ===
 
-impl Digested {
-    fn new(key: &Key) -> Self {
-        Self { digest: key.digest(), key: key.clone() }
-    }
-}
-
-impl Ord for Digested {
+impl Ids {
     #[inline]
-    fn cmp(&self, other: &Self) -> Ordering {
-        if self.digest < other.digest {
-            return Ordering::Less;
+    fn find(&self, key: &Key, states: &Slab<KeyState>) -> Option<KeyId> {
+        let id = self.by_digest.get(&key.digest()).copied();
+        id.filter(|id| is_of(states, *id, key)).or_else(|| self.others.get(key).copied())
+    }
+
+    /// Returns the number of a key. If it is not known, its state is added, with that limit.
+    #[inline]
+    fn find_or_add(
+        &mut self,
+        key: &Key,
+        states: &mut Slab<KeyState>,
+        limit: impl FnOnce() -> Option<usize>,
+    ) -> KeyId {
+        match self.by_digest.entry(key.digest()) {
+            btree_map::Entry::Occupied(id) if is_of(states, *id.get(), key) => *id.get(),
+            by_digest => {
+                if let Some(id) = self.others.get(key) {
+                    return *id;
+                }
+                let id = states.insert(KeyState::new(key.clone(), limit())) as KeyId;
+                match by_digest {
+                    btree_map::Entry::Vacant(unknown) => _ = unknown.insert(id),
+                    btree_map::Entry::Occupied(_) => _ = self.others.insert(key.clone(), id),
+                }
+                id
+            }
         }
-        if self.digest > other.digest {
-            return Ordering::Greater;
+    }
+
+    fn remove(&mut self, key: &Key, id: KeyId) {
+        match self.by_digest.entry(key.digest()) {
+            btree_map::Entry::Occupied(of) if *of.get() == id => _ = of.remove(),
+            _ => _ = self.others.remove(key),
         }
-        self.key.cmp(&other.key)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = KeyId> {
+        self.by_digest.values().chain(self.others.values()).copied()
     }
 }
 
-impl PartialOrd for Digested {
-    #[inline]
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+/// Returns `true` if a key has that number.
+#[inline]
+fn is_of(states: &Slab<KeyState>, id: KeyId, key: &Key) -> bool {
+    states.get(id as usize).is_some_and(|state| state.key == *key)
 }
 
 impl Head {
@@ -266,9 +291,6 @@ fn fits(limit: Option<usize>, taken: u128, weight: usize) -> bool {
 
 impl Keys {
     fn limit(&self, key: &Key) -> Option<usize> {
-        if self.own_limits.is_empty() {
-            return self.limit;
-        }
         self.own_limits.get(key).copied().unwrap_or(self.limit)
     }
 
@@ -281,14 +303,14 @@ impl Keys {
     }
 
     fn is_last(&self, key: &Key) -> bool {
-        self.get(self.last).is_some_and(|state| state.key == *key)
+        is_of(&self.states, self.last, key)
     }
 
     fn find(&self, key: &Key) -> Option<KeyId> {
         if self.is_last(key) {
             return Some(self.last);
         }
-        self.ids.get(&Digested::new(key)).copied()
+        self.ids.find(key, &self.states)
     }
 
     fn state(&self, key: &Key) -> Option<&KeyState> {
@@ -304,14 +326,9 @@ impl Keys {
     /// Returns a key, known from now on.
     fn find_or_add(&mut self, key: &Key) -> KeyId {
         if !self.is_last(key) {
-            let limit = self.limit(key);
-            self.last = match self.ids.entry(Digested::new(key)) {
-                btree_map::Entry::Occupied(id) => *id.get(),
-                btree_map::Entry::Vacant(unknown) => {
-                    let id = self.states.insert(KeyState::new(key.clone(), limit));
-                    *unknown.insert(id as KeyId)
-                }
-            };
+            let Self { ids, states, limit, own_limits, .. } = self;
+            let limit = || own_limits.get(key).copied().unwrap_or(*limit);
+            self.last = ids.find_or_add(key, states, limit);
         }
         self.last
     }
@@ -387,12 +404,11 @@ impl Keys {
     /// Forgets the key that is listed longest, unless it is in use again.
     fn forget_unused(&mut self) {
         let Some(id) = self.unused.pop_front() else { return };
-        let Some(state) = self.get_mut(id) else { return };
+        let Some(state) = self.states.get_mut(id as usize) else { return };
         state.is_listed = false;
         if state.is_unused() {
-            if let Some(state) = self.states.remove(id as usize) {
-                self.ids.remove(&Digested::new(&state.key));
-            }
+            self.ids.remove(&state.key, id);
+            self.states.discard(id as usize);
         }
     }
 
@@ -414,7 +430,8 @@ impl Keys {
         assert_eq!(ready().count(), self.live);
         let first = ready().filter_map(|state| Some(state.first.as_ref()?.0)).min();
         assert_eq!(self.first().map(|(position, _)| position), first);
-        assert_eq!(self.ids.len(), self.states.len());
+        assert_eq!(self.ids.iter().count(), self.states.len());
+        assert!(self.states.iter().all(|state| self.find(&state.key).is_some()));
         assert!(self.heads.len() <= 2 * self.live + RETAINED_HEADS);
         for state in self.states.iter() {
             let first = state.first.as_ref();
@@ -516,8 +533,7 @@ impl WaitQueue {
                 let (position, entry) = state.first.as_ref()?;
                 Some((*position, entry, Obstacle::Nothing))
             });
-            let parked = keys.ids.values().take(INSPECTED_KEYS);
-            let parked = parked.filter_map(|id| keys.get(*id));
+            let parked = keys.ids.iter().take(INSPECTED_KEYS).filter_map(|id| keys.get(id));
             let parked = parked.flat_map(move |state| state.parked(most)).take(most);
             let parked = parked.map(|(position, entry)| (position, entry, Obstacle::Key));
             let held = keys.held.iter().take(most);
@@ -531,7 +547,7 @@ impl WaitQueue {
     pub(super) fn inspect_keys(&self, most: usize) -> Vec<KeySnapshot> {
         let keys = self.keys.iter().filter(|_| self.parked > 0);
         let states = keys
-            .flat_map(|keys| keys.ids.values().take(INSPECTED_KEYS).filter_map(|id| keys.get(*id)));
+            .flat_map(|keys| keys.ids.iter().take(INSPECTED_KEYS).filter_map(|id| keys.get(id)));
         let waiting = states.filter_map(|state| {
             let waiting = state.parked_len();
             let room = usize::try_from(state.weight).unwrap_or(usize::MAX);

@@ -74,13 +74,29 @@ impl<T> Page<T> {
         let PageEntry::Full(value) = mem::replace(entry, PageEntry::Free(self.free)) else {
             return None;
         };
+        self.link_free(key);
+        Some(value)
+    }
+
+    /// Drops a value in its place, without a copy of it.
+    fn discard(&mut self, key: usize) -> Option<()> {
+        let entry = self.entries.get_mut(key)?;
+        if matches!(entry, PageEntry::Free(_)) {
+            return None;
+        }
+        *entry = PageEntry::Free(self.free);
+        self.link_free(key);
+        Some(())
+    }
+
+    /// Records that an entry, which links to the first free one, is free.
+    fn link_free(&mut self, key: usize) {
         self.free = key;
         self.len -= 1;
         if self.len == 0 && self.entries.capacity() > RETAINED_ENTRIES {
             // Only free entries are left: no value of the user's is dropped here.
             (self.entries, self.free) = (Vec::new(), NONE);
         }
-        Some(value)
     }
 }
 
@@ -143,9 +159,19 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn remove(&mut self, key: usize) -> Option<T> {
+        self.free(key, Page::remove)
+    }
+
+    /// Drops a value in its place. Its destructor may not panic.
+    pub(crate) fn discard(&mut self, key: usize) {
+        self.free(key, Page::discard);
+    }
+
+    #[inline]
+    fn free<R>(&mut self, key: usize, take: fn(&mut Page<T>, usize) -> Option<R>) -> Option<R> {
         let (at, open) = (key / PAGE, self.open);
         let page = self.page_mut(at)?;
-        let value = page.remove(key % PAGE)?;
+        let value = take(page, key % PAGE)?;
         if page.len == PAGE - 1 {
             page.next_open = open;
             self.open = at;
