@@ -43,8 +43,8 @@ enum KeyValue {
 }
 
 impl Key {
-    /// Returns a number that is the same for equal keys, and by which one is found. That takes longer
-    /// if other keys have the same.
+    /// Returns a number that is the same for equal keys, and by which one is found. That takes
+    /// longer if other keys have the same.
     pub(crate) fn digest(&self) -> u64 {
         match &self.0 {
             KeyValue::Integer { low, .. } | KeyValue::Large { low, .. } => *low,

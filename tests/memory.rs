@@ -99,29 +99,39 @@ fn children_that_were_queued_leave_nothing_behind() {
 
 #[test]
 fn keys_whose_children_are_gone_leave_nothing_behind() {
-    // All at once, one after the other, and a queue that a stop drops.
-    for (limit, stop) in [(None, false), (Some(1), false), (Some(1), true)] {
-        let mut group = None;
-        let bytes = kept(|| {
-            let group = group.insert(Group::unboxed().with_key_limit(1));
-            group.set_limit(limit);
-            let hold = group.hold();
-            let child = || Child { yielded: true, left: false };
-            (0..MANY).for_each(|n| group.queue(task(child()).key(n)));
-            // A second one of some of the keys waits for its key.
-            (0..MANY / 10).for_each(|n| group.queue(task(child()).key(format!("{n}")).unique()));
-            (0..MANY / 10).for_each(|n| group.queue(task(child()).key(n)));
-            if stop {
-                group.token().cancel();
-            }
-            while group.stats().running + group.stats().queued > 0 {
-                let _ = poll(group);
-            }
-            drop(hold);
-        });
-        assert!(bytes < 200_000, "{bytes} bytes, limit: {limit:?}, a stop: {stop}");
-        drop(group);
-    }
+    keys_leave_nothing_behind(None, false);
+}
+
+#[test]
+fn keys_whose_children_ran_one_after_the_other_leave_nothing_behind() {
+    keys_leave_nothing_behind(Some(1), false);
+}
+
+#[test]
+fn keys_of_a_queue_that_a_stop_drops_leave_nothing_behind() {
+    keys_leave_nothing_behind(Some(1), true);
+}
+
+fn keys_leave_nothing_behind(limit: Option<usize>, stop: bool) {
+    let mut group = None;
+    let bytes = kept(|| {
+        let group = group.insert(Group::unboxed().with_key_limit(1));
+        group.set_limit(limit);
+        let hold = group.hold();
+        let child = || Child { yielded: true, left: false };
+        (0..MANY).for_each(|n| group.queue(task(child()).key(n)));
+        // A second one of some of the keys waits for its key.
+        (0..MANY / 10).for_each(|n| group.queue(task(child()).key(format!("{n}")).unique()));
+        (0..MANY / 10).for_each(|n| group.queue(task(child()).key(n)));
+        if stop {
+            group.token().cancel();
+        }
+        while group.stats().running + group.stats().queued > 0 {
+            let _ = poll(group);
+        }
+        drop(hold);
+    });
+    assert!(bytes < 200_000, "{bytes} bytes, limit: {limit:?}, a stop: {stop}");
 }
 
 #[test]
