@@ -54,17 +54,19 @@ pub(crate) struct Hooks<C: Kind> {
 /// What a group calls of its hooks. It is reached by these pointers, so a program without hooks
 /// does not contain it.
 pub(super) struct HookCalls<C: Kind> {
-    pub(super) poll_timers: fn(&mut Base<C>),
-    pub(super) poll_deadline: fn(&mut Base<C>) -> bool,
-    pub(super) must_poll_timers: fn(&mut Base<C>) -> bool,
-    pub(super) drop_timers: fn(&mut Base<C>),
-    pub(super) poll_gates: fn(&mut Base<C>),
+    pub(super) poll_timers: HookCall<C>,
+    pub(super) poll_deadline: HookCall<C, bool>,
+    pub(super) must_poll_timers: HookCall<C, bool>,
+    pub(super) drop_timers: HookCall<C>,
+    pub(super) poll_gates: HookCall<C>,
     pub(super) poll_gates_for: fn(&mut Base<C>, Option<&mut Options>),
-    pub(super) drop_guards: fn(&mut Base<C>),
-    pub(super) deliver_events: fn(&mut Base<C>) -> bool,
-    pub(super) drop_observer: fn(&mut Base<C>),
+    pub(super) drop_guards: HookCall<C>,
+    pub(super) deliver_events: HookCall<C, bool>,
+    pub(super) drop_observer: HookCall<C>,
     pub(super) around_poll: AroundPoll<C>,
 }
+
+type HookCall<C, R = ()> = fn(&mut Base<C>) -> R;
 
 type AroundPoll<C> =
     fn(&Hooks<C>, usize, &mut Context<'_>, &mut dyn FnMut(&mut Context<'_>) -> bool) -> bool;
@@ -194,10 +196,7 @@ impl<C: Kind> Base<C> {
 
     /// Calls what `pick` picks, if there are hooks.
     #[inline]
-    pub(super) fn call_hook<R>(
-        &mut self,
-        pick: fn(&HookCalls<C>) -> fn(&mut Self) -> R,
-    ) -> Option<R> {
+    pub(super) fn call_hook<R>(&mut self, pick: fn(&HookCalls<C>) -> HookCall<C, R>) -> Option<R> {
         let call = pick(&self.hooks.as_ref()?.calls);
         Some(call(self))
     }
