@@ -14,7 +14,7 @@
 //!   bounds them together with the children that run: while it is reached, feeds are parked.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BinaryHeap, VecDeque, btree_map};
+use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
 #[cfg(not(loom))]
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -23,6 +23,7 @@ use super::queue::{Entries, Entry, Obstacle, Position, QueuedChild, Request, Wai
 use crate::key::Key;
 #[cfg(not(loom))]
 use crate::snapshot::KeySnapshot;
+use crate::util::digest_table::DigestTable;
 use crate::util::slab::Slab;
 use crate::util::sparse_queue::shrink;
 
@@ -47,7 +48,7 @@ pub(crate) struct Keys {
     /// The limit of each key that has none of its own.
     limit: Option<usize>,
     own_limits: BTreeMap<Key, Option<usize>>,
-    ids: Ids,
+    ids: DigestTable<Key>,
     states: Slab<KeyState>,
     /// The key that was looked up last, if it is still known.
     last: KeyId,
@@ -91,59 +92,7 @@ struct Heads {
     others: BinaryHeap<Reverse<Head>>,
 }
 
-/// The number of each key that is known.
-#[derive(Default)]
-struct Ids {
-    /// By the digest of the key: numbers are compared sooner than keys.
-    by_digest: BTreeMap<u64, KeyId>,
-    /// Those of the keys whose digest another one had when they became known.
-    others: BTreeMap<Key, KeyId>,
-}
-
-// === impl Ids, Head, Heads, KeyState ===
-
-impl Ids {
-    #[inline]
-    fn find(&self, key: &Key, states: &Slab<KeyState>) -> Option<KeyId> {
-        let id = self.by_digest.get(&key.digest()).copied();
-        id.filter(|id| is_of(states, *id, key)).or_else(|| self.others.get(key).copied())
-    }
-
-    /// Returns the number of a key. If it is not known, its state is added, with that limit.
-    #[inline]
-    fn find_or_add(
-        &mut self,
-        key: &Key,
-        states: &mut Slab<KeyState>,
-        limit: impl FnOnce() -> Option<usize>,
-    ) -> KeyId {
-        match self.by_digest.entry(key.digest()) {
-            btree_map::Entry::Occupied(id) if is_of(states, *id.get(), key) => *id.get(),
-            by_digest => {
-                if let Some(id) = self.others.get(key) {
-                    return *id;
-                }
-                let id = states.insert(KeyState::new(key.clone(), limit())) as KeyId;
-                match by_digest {
-                    btree_map::Entry::Vacant(unknown) => _ = unknown.insert(id),
-                    btree_map::Entry::Occupied(_) => _ = self.others.insert(key.clone(), id),
-                }
-                id
-            }
-        }
-    }
-
-    fn remove(&mut self, key: &Key, id: KeyId) {
-        match self.by_digest.entry(key.digest()) {
-            btree_map::Entry::Occupied(of) if *of.get() == id => _ = of.remove(),
-            _ => _ = self.others.remove(key),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = KeyId> {
-        self.by_digest.values().chain(self.others.values()).copied()
-    }
-}
+// === impl Head, Heads, KeyState ===
 
 /// Returns `true` if a key has that number.
 #[inline]
@@ -310,7 +259,7 @@ impl Keys {
         if self.is_last(key) {
             return Some(self.last);
         }
-        self.ids.find(key, &self.states)
+        self.ids.find(key.digest(), key, |id| is_of(&self.states, id, key))
     }
 
     fn state(&self, key: &Key) -> Option<&KeyState> {
@@ -325,11 +274,12 @@ impl Keys {
 
     /// Returns a key, known from now on.
     fn find_or_add(&mut self, key: &Key) -> KeyId {
-        if !self.is_last(key) {
-            let Self { ids, states, limit, own_limits, .. } = self;
-            let limit = || own_limits.get(key).copied().unwrap_or(*limit);
-            self.last = ids.find_or_add(key, states, limit);
-        }
+        self.last = self.find(key).unwrap_or_else(|| {
+            let limit = self.limit(key);
+            let id = self.states.insert(KeyState::new(key.clone(), limit)) as KeyId;
+            self.ids.insert(key.digest(), key, id);
+            id
+        });
         self.last
     }
 
@@ -407,7 +357,9 @@ impl Keys {
         let Some(state) = self.states.get_mut(id as usize) else { return };
         state.is_listed = false;
         if state.is_unused() {
-            self.ids.remove(&state.key, id);
+            let key = state.key.clone();
+            let key_of = |id: KeyId| self.states.get(id as usize).map(|state| state.key.clone());
+            self.ids.remove(key.digest(), &key, id, key_of);
             self.states.discard(id as usize);
         }
     }

@@ -1,6 +1,7 @@
 //! Small tools that know nothing of groups: locks, wakers, collections, caught panics.
 
 pub(crate) mod current;
+pub(crate) mod digest_table;
 pub(crate) mod dropped_by;
 pub(crate) mod in_order;
 pub(crate) mod lock;
