@@ -2,6 +2,9 @@
 
 mod arc;
 #[allow(dead_code)]
+#[path = "../../src/util/digest_table.rs"]
+pub(crate) mod digest_table;
+#[allow(dead_code)]
 #[path = "../../src/util/lock.rs"]
 pub(crate) mod lock;
 #[allow(dead_code)]

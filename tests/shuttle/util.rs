@@ -1,6 +1,8 @@
 //! The crate's `util`, with shuttle's own [`sync`] below it.
 
 pub(crate) mod current;
+#[path = "../../src/util/digest_table.rs"]
+pub(crate) mod digest_table;
 #[path = "../../src/util/dropped_by.rs"]
 pub(crate) mod dropped_by;
 #[path = "../../src/util/in_order.rs"]

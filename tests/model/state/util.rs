@@ -2,6 +2,8 @@
 
 #[path = "../../../src/util/current.rs"]
 pub(crate) mod current;
+#[path = "../../../src/util/digest_table.rs"]
+pub(crate) mod digest_table;
 #[path = "../../../src/util/lock.rs"]
 pub(crate) mod lock;
 #[path = "../../../src/util/panic.rs"]
