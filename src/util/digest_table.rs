@@ -233,4 +233,32 @@ mod tests {
             assert_eq!((table.buckets.len(), table.len, table.others.len()), (1, 0, 0));
         }
     }
+
+    #[test]
+    fn two_full_buckets_that_become_one_lose_no_key() {
+        let (mut table, mut known) = (DigestTable::default(), BTreeMap::new());
+        // A bucket of 64, the one beside it, and others, which make the table as large.
+        let digest_in = |bucket| (0..).find(|it| index(hash(*it), 64) == bucket).unwrap();
+        let pair = [digest_in(0), digest_in(1)];
+        let kept = (0..2 * BUCKET as u32).map(|n| (pair[n as usize % 2], n));
+        // Those come spread over the table, so that none of its buckets is full.
+        let buckets = (0..3 * 64).map(|n| (n, n * 37 % 64)).filter(|(_, bucket)| *bucket > 1);
+        let others = buckets.map(|(n, bucket)| (digest_in(bucket), 100 + n as u32));
+        for key in others.clone().chain(kept.clone()) {
+            table.insert(key.0, &key, key.1);
+            known.insert(key.1, key);
+        }
+        assert_eq!((table.buckets.len(), table.others.len()), (64, 0));
+        let key_of = |number| known.get(&number).copied();
+        for key in others {
+            table.remove(key.0, &key, key.1, key_of);
+        }
+        assert_eq!((table.len, table.others.len()), (BUCKET, BUCKET));
+        assert!(kept.clone().all(|key| find(&table, &known, &key) == Some(key.1)));
+        for key in kept {
+            table.remove(key.0, &key, key.1, key_of);
+            assert_eq!(find(&table, &known, &key), None);
+        }
+        assert_eq!((table.buckets.len(), table.len, table.others.len()), (1, 0, 0));
+    }
 }
