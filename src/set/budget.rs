@@ -12,14 +12,17 @@
 //! pending counts as one that has yielded, and [`PENDED`] in a row end the poll, until a poll comes
 //! to its end by itself.
 
+/// So that small tests meet the ends of polls.
+const SMALL: bool = cfg!(errgroup_small_budget);
+
 /// How many children one poll polls, however many are ready.
-const POLLS: u16 = 4096;
+const POLLS: u16 = if SMALL { 7 } else { 4096 };
 
 /// How many children in a row may yield.
-const YIELDS: u8 = 32;
+const YIELDS: u8 = if SMALL { 3 } else { 32 };
 
 /// How many may be pending in a row while these count as having yielded.
-const PENDED: u8 = 8;
+const PENDED: u8 = if SMALL { 2 } else { 8 };
 
 /// What is left for one poll of the owner's task.
 #[derive(Clone, Copy, Debug)]

@@ -31,7 +31,7 @@ mod world;
 use std::env;
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
+use proptest::test_runner::{FailurePersistence, FileFailurePersistence, RngSeed};
 
 use crate::promises::{Outcome, Traits};
 use crate::puppet::Order;
@@ -153,13 +153,16 @@ fn simple() -> impl Strategy<Value = Step> {
 }
 
 /// Returns the settings of a test. Unless `PROPTEST_CASES` says how many schedules to run, these
-/// are the same each time, so that no change fails by chance.
+/// are the same each time, so that no change fails by chance. Those that have failed are kept in
+/// `regressions.txt`, and are run first.
 fn settings(least: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = default.cases.max(least);
     let is_fixed = ["PROPTEST_CASES", "PROPTEST_RNG_SEED"].iter().all(|it| env::var(it).is_err());
     let rng_seed = if is_fixed { RngSeed::Fixed(1) } else { default.rng_seed };
-    ProptestConfig { cases, failure_persistence: None, rng_seed, ..default }
+    let failures: Box<dyn FailurePersistence> =
+        Box::new(FileFailurePersistence::Direct("regressions.txt"));
+    ProptestConfig { cases, failure_persistence: Some(failures), rng_seed, ..default }
 }
 
 proptest! {
