@@ -94,12 +94,6 @@ struct Heads {
 
 // === impl Head, Heads, KeyState ===
 
-/// Returns `true` if a key has that number.
-#[inline]
-fn is_of(states: &Slab<KeyState>, id: KeyId, key: &Key) -> bool {
-    states.get(id as usize).is_some_and(|state| state.key == *key)
-}
-
 impl Head {
     fn new(position: Position, key: KeyId) -> Self {
         let Position { priority, arrival } = position;
@@ -237,6 +231,12 @@ fn fits(limit: Option<usize>, taken: u128, weight: usize) -> bool {
 }
 
 // === impl Keys ===
+
+/// Returns `true` if a key has that number.
+#[inline]
+fn is_of(states: &Slab<KeyState>, id: KeyId, key: &Key) -> bool {
+    states.get(id as usize).is_some_and(|state| state.key == *key)
+}
 
 impl Keys {
     fn limit(&self, key: &Key) -> Option<usize> {

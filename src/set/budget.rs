@@ -12,7 +12,7 @@
 //! pending counts as one that has yielded, and [`PENDED`] in a row end the poll, until a poll comes
 //! to its end by itself.
 
-/// So that small tests meet the ends of polls.
+/// Polls end early, so that random schedules with few children meet their ends: `.ci/small-budget`.
 const SMALL: bool = cfg!(errgroup_small_budget);
 
 /// How many children one poll polls, however many are ready.

@@ -50,11 +50,10 @@ impl Bucket {
     /// Returns `false` if there is no room.
     #[inline]
     fn push(&mut self, entry: Entry) -> bool {
-        let free = self.entries.get_mut(usize::from(self.len));
-        let has_room = free.is_some();
-        free.into_iter().for_each(|free| *free = entry);
-        self.len += u8::from(has_room);
-        has_room
+        let Some(free) = self.entries.get_mut(usize::from(self.len)) else { return false };
+        *free = entry;
+        self.len += 1;
+        true
     }
 
     #[inline]
