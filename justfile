@@ -74,7 +74,7 @@ docs:
 figures *args:
     cargo bench -- --docs {{ args }}
     benches/size/run --docs
-    cargo run --release --example timeline docs/timeline.svg
+    cargo run --release -p timeline docs/timeline.svg
 
 # The words that the texts do without.
 words:

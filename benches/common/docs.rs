@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 pub(crate) fn path(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs").join(file)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file)
 }
 
 pub(crate) fn write(file: &str, text: &str) -> anyhow::Result<()> {

@@ -24,7 +24,7 @@ impl Figures {
 
 /// Runs Go's program if it and Go are there. It never installs anything.
 pub(crate) fn run() -> Figures {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/go/run");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("go/run");
     if !script.exists() {
         eprintln!("without Go: there is no benches/go/run");
         return Figures::default();

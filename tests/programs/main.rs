@@ -2,14 +2,13 @@
 
 mod nested;
 mod small;
-mod timeline;
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;
 
 /// The examples that are started here. `soak`, which is not, takes long to build.
-const PROGRAMS: [&str; 6] = ["actor", "adaptive", "downloads", "nested", "progress", "timeline"];
+const PROGRAMS: [&str; 5] = ["actor", "adaptive", "downloads", "nested", "progress"];
 
 /// The folder of the examples. `cargo test --tests` does not build them, so it is done here.
 static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {

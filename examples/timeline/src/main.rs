@@ -2,9 +2,9 @@
 //! README.
 //!
 //! ```sh
-//! cargo run --release --example timeline docs/timeline.svg    # without a path: to stdout
-//! cargo run --release --example timeline -- --from run.jsonl run.svg
-//! program | cargo run --release --example timeline -- --from - run.svg
+//! cargo run --release -p timeline docs/timeline.svg    # without a path: to stdout
+//! cargo run --release -p timeline -- --from run.jsonl run.svg
+//! program | cargo run --release -p timeline -- --from - run.svg
 //! ```
 //!
 //! A record is what the observer [`JsonLines`](errgroup::JsonLines) writes. The picture shows the
@@ -119,7 +119,7 @@ impl Source {
 
     /// Reads the file, whichever folder of `src/` it is in.
     fn read(&self) -> io::Result<Vec<u8>> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src");
         let mut files = WalkDir::new(root).into_iter().filter_map(Result::ok);
         let file = files.find(|file| file.file_name() == self.name);
         fs::read(file.ok_or(io::ErrorKind::NotFound)?.path())

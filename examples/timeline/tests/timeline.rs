@@ -8,8 +8,6 @@ use std::time::Instant;
 use errgroup::{Group, JsonLines, task};
 use tempfile::TempDir;
 
-use crate::program;
-
 /// Returns the number of elements, and checks that each is closed in the right order.
 fn count_elements(svg: &str) -> usize {
     let (mut open, mut count) = (Vec::new(), 0);
@@ -64,7 +62,7 @@ fn assert_tells_the_story(svg: &str) {
 
 /// Draws a record that is passed to stdin.
 fn draw(record: impl AsRef<[u8]>) -> Output {
-    let mut child = Command::new(program("timeline"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_timeline"))
         .args(["--from", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -96,19 +94,19 @@ fn assert_refused(record: impl AsRef<[u8]>, complaint: &str) {
 fn the_picture_of_its_own_work_has_all_marks_and_its_record_draws_the_same() {
     let dir = TempDir::new().unwrap();
     let (record, out) = (dir.path().join("run.jsonl"), dir.path().join("run.svg"));
-    let mut command = Command::new(program("timeline"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_timeline"));
     let output = command.arg("--record").arg(&record).arg(&out).output().unwrap();
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     let svg = fs::read_to_string(out).unwrap();
     assert_tells_the_story(&svg);
     assert_eq!(drawn(fs::read(&record).unwrap()), svg);
-    let from_file = Command::new(program("timeline")).arg("--from").arg(record).output().unwrap();
+    let from_file = Command::new(env!("CARGO_BIN_EXE_timeline")).arg("--from").arg(record).output().unwrap();
     assert_eq!(String::from_utf8(from_file.stdout).unwrap(), svg);
 }
 
 #[test]
 fn the_picture_in_the_docs_tells_the_same_story() {
-    assert_tells_the_story(include_str!("../../docs/timeline.svg"));
+    assert_tells_the_story(include_str!("../../../docs/timeline.svg"));
 }
 
 // === a record ===
@@ -282,7 +280,7 @@ fn a_bad_line_is_named() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let output = Command::new(program("timeline")).args(["--from", "no/file"]).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_timeline")).args(["--from", "no/file"]).output().unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(complaint.starts_with("timeline: no/file: "), "{complaint}");
     assert_eq!((output.stdout.len(), output.status.code()), (0, Some(1)));
