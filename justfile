@@ -14,7 +14,7 @@ doc-test *filter:
 
 # The wake-ups, in all interleavings.
 loom:
-    cargo test -p loom-model
+    bash .ci/loom
 
 # Threads that make all calls of a group at once, in random orders; `just shuttle 20000` for more.
 shuttle schedules="300":

@@ -46,8 +46,11 @@ fn parse(line: &str) -> Option<((String, String), Count)> {
 pub(crate) fn count(of: &str, only: &str) -> Counts {
     eprintln!("counting allocations, in another process");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // That of this process, so that nothing is built twice.
+    let profile = if cfg!(debug_assertions) { "dev" } else { "bench" };
     let output = Command::new(cargo)
-        .args(["bench", "--quiet", "--bench", "counts", "--", "--of", of, "--only", only])
+        .args(["bench", "--quiet", "--profile", profile, "--bench", "counts"])
+        .args(["--", "--of", of, "--only", only])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output();

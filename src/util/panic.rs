@@ -47,7 +47,14 @@ pub(crate) struct FirstPanic(Option<Box<Payload>>);
 impl FirstPanic {
     /// Runs `f`, and keeps its panic if it is the first.
     pub(crate) fn guard<R>(&mut self, f: impl FnOnce() -> R) -> Option<R> {
-        catch(f).map_err(|payload| self.keep(payload)).ok()
+        // Without closures: it is compiled for each `f`.
+        match catch(f) {
+            Ok(value) => Some(value),
+            Err(payload) => {
+                self.keep(payload);
+                None
+            }
+        }
     }
 
     pub(crate) fn keep(&mut self, payload: Payload) {
