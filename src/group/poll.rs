@@ -301,7 +301,7 @@ where
     let shared = group.base.admission.shared();
     // Children of a group that has handles may ask for room in it; they are recognized by this.
     let has_handles = |shared: &&Arc<Shared<C>>| Arc::strong_count(shared) > 1;
-    let id = shared.as_deref().filter(has_handles).map(|shared| shared.core.id());
+    let id = shared.filter(has_handles).map(|shared| shared.core.id());
     let has_endings = shared.is_some_and(|shared| shared.core.has_endings());
     let may_drop = has_endings || group.base.on_stop == OnStop::Drop;
     let endings = if may_drop { Some(Endings::of(&mut group.base)) } else { None };

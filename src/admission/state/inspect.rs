@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::{GroupPhase, Running, StartSlot, State, WaiterStage, name};
+use super::waiters::WaiterStage;
+use super::{GroupPhase, Running, StartSlot, State, name};
 use crate::admission::inspector::Probed;
 use crate::admission::queue::{Entry, Obstacle, Position, QueuedChild};
 use crate::snapshot::{self, ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};

@@ -1,3 +1,4 @@
+use super::waiters::WaiterStage;
 use super::*;
 use crate::util::panic::catch;
 

@@ -1,0 +1,368 @@
+//! How children and the group end.
+
+use alloc::vec::Vec;
+
+use super::waiters::WaiterStage;
+use super::{Dropped, Effects, GroupPhase, Running, StartSlot, State};
+use crate::admission::ended::{EndNotes, Ended};
+use crate::admission::joins::Joins;
+use crate::admission::queue::{ChildKey, Entry, QueuedChild};
+use crate::child::join::JoinId;
+use crate::observe::Outcome;
+use crate::stats::Stats;
+
+// === aborting children ===
+
+impl State {
+    pub(super) fn joins(&mut self) -> &mut Joins {
+        self.joins.get_or_insert_default()
+    }
+
+    /// Names a joinable child that is about to be accepted.
+    pub(crate) fn next_join_id(&mut self) -> JoinId {
+        self.joins().next_id()
+    }
+
+    /// Records that the child which comes next was aborted before: it waits for no room.
+    pub(crate) fn abort_early(&mut self, id: JoinId) {
+        self.joins().abort_early(id);
+    }
+
+    /// Takes a child out of the queue. Returns `false` if it is not there.
+    pub(crate) fn abort_queued(&mut self, id: JoinId) -> bool {
+        let Some((position, key)) = self.joins().leave_queue(id) else {
+            return false;
+        };
+        if let Some(Entry::Child(child)) = self.queue.remove(position, key.as_ref()) {
+            self.queue.leave(&child);
+            self.drop_aborted(child);
+        }
+        true
+    }
+
+    /// Leaves a child that was aborted in the queue to the group, which drops it.
+    pub(super) fn drop_aborted(&mut self, child: QueuedChild) {
+        self.queued -= 1;
+        self.dropped += 1;
+        self.log_unstarted(child.key, child.options.boxed());
+        self.joins().dropped.push(child.key);
+    }
+
+    /// Returns `true` if there are children that were aborted in the queue, for the group to drop.
+    pub(crate) fn has_aborted(&self) -> bool {
+        self.joins.as_ref().is_some_and(|joins| !joins.dropped.is_empty())
+    }
+
+    /// Moves the children that were aborted in the queue to `keys`, for the caller to drop.
+    pub(crate) fn take_aborted(&mut self, keys: &mut Vec<ChildKey>) {
+        self.joins.iter_mut().for_each(|joins| keys.append(&mut joins.dropped));
+    }
+
+    /// Records that the result of a running child is none.
+    pub(crate) fn abort_running(&mut self, id: JoinId) {
+        self.joins().abort_running(id);
+    }
+
+    /// Returns `true` if the result of the running child of that index is none.
+    pub(crate) fn has_no_result(&mut self, index: usize) -> bool {
+        let id = self.running.get_mut(index as u64).and_then(|child| child.join);
+        id.is_some_and(|id| self.joins().take_aborted(id))
+    }
+
+    /// Records that a child leaves the queue.
+    #[inline]
+    pub(super) fn leave_queue(&mut self, child: &QueuedChild) {
+        self.queued -= 1;
+        self.queue.leave(child);
+        if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
+            joins.leave_queue(id);
+        }
+    }
+}
+
+// === ending ===
+
+impl State {
+    #[inline]
+    pub(super) fn count(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Ok => &mut self.ok,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Panicked | Outcome::Dropped => &mut self.dropped,
+        } += 1;
+    }
+
+    /// Counts a running child that is gone, and frees its room. The queue gets the room by
+    /// [`give_freed_room`](Self::give_freed_room), at the latest before the next other change.
+    pub(crate) fn finish(&mut self, index: usize, outcome: Outcome, stopped: bool) {
+        if stopped {
+            // Room that was freed before the stop goes to the queue, no more than that.
+            self.give_freed_room(&mut Effects::default());
+        }
+        self.count(outcome);
+        self.nested.forget_child(index);
+        let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
+        let (weight, key, pass) = child.map_or((1, None, None), |child| {
+            self.daemons -= usize::from(child.daemon);
+            self.until_stop -= usize::from(child.until_stop);
+            if let Some(inspector) = &self.inspector {
+                inspector.finish(index);
+            }
+            if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
+                joins.take_aborted(id);
+            }
+            (child.weight, child.key_id, child.pass)
+        });
+        self.end_pass(pass);
+        let is_plain = weight == 1 && key.is_none() && pass.is_none();
+        if self.ended.forget(outcome) && is_plain && self.ended.roomless > 0 {
+            self.ended.roomless -= 1;
+        } else {
+            self.free_room(weight, key);
+            self.has_freed_room |= !stopped;
+        }
+        if self.nested.blocked_children() > 0 {
+            // If all children that are left wait, it must not depend on whether another ends in
+            // the same round that one of them is told to queue its child.
+            self.give_freed_room(&mut Effects::default());
+        }
+    }
+
+    /// Sets what is noted of children that have ended outside of the group's polls.
+    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
+        self.occupied += core::mem::take(&mut self.ended).roomless;
+        self.notes = notes;
+    }
+
+    /// Notes that a child has ended outside of the group's polls. After a stop it frees no room.
+    pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, stopped: bool) {
+        if self.notes == EndNotes::Nothing || self.phase >= GroupPhase::Closed {
+            return;
+        }
+        let is_aborted = self.joins.as_ref().is_some_and(|joins| {
+            let join = self.running.get(index as u64).and_then(|child| child.join);
+            join.is_some_and(|id| joins.is_aborted(id))
+        });
+        // What an aborted child has returned is no result.
+        let outcome = if is_aborted { Outcome::Dropped } else { outcome };
+        let frees_room = self.ended.note(outcome)
+            && self.notes == EndNotes::FreesRoom
+            && !stopped
+            && self.log.is_none()
+            && self.running.get(index as u64).is_none_or(Running::is_plain);
+        if frees_room {
+            self.ended.roomless += 1;
+            self.free_room(1, None);
+            self.has_freed_room = true;
+        }
+    }
+
+    /// Gives the queue the room of children that have ended since it was last processed.
+    #[inline]
+    pub(crate) fn give_freed_room(&mut self, effects: &mut Effects) {
+        if self.has_freed_room {
+            self.process_queue(false, effects);
+        }
+    }
+
+    /// Gives that room to no child: the group is about to stop.
+    pub(crate) fn withhold_freed_room(&mut self) {
+        self.has_freed_room = false;
+    }
+
+    /// Records a child that has finished and keeps its room until its result is fetched. It holds
+    /// nothing up any more: no waiter is inside it, and a daemon counts as any other child. Nor
+    /// can a stop drop it.
+    pub(crate) fn finish_unfetched(&mut self, index: usize) {
+        self.nested.forget_child(index);
+        if let Some(child) = self.running.get_mut(index as u64) {
+            if let Some(inspector) = &self.inspector {
+                inspector.finish_unfetched(index);
+            }
+            if let Some(passes) = &mut self.passes {
+                passes.over.extend(child.pass.take());
+            }
+            self.daemons -= usize::from(core::mem::take(&mut child.daemon));
+            self.until_stop -= usize::from(core::mem::take(&mut child.until_stop));
+        }
+    }
+
+    /// Returns `true` if children may run that end without a result: with the stop, or aborted.
+    pub(crate) fn has_endings(&self) -> bool {
+        self.until_stop > 0 || self.joins.is_some()
+    }
+
+    /// Returns `true` if the running child of that index ends with the stop.
+    pub(crate) fn is_until_stop(&mut self, index: usize) -> bool {
+        self.running.get_mut(index as u64).is_some_and(|child| child.until_stop)
+    }
+
+    /// Returns the indexes of the running children that end with the stop, lowest first.
+    pub(crate) fn until_stop(&self) -> Vec<usize> {
+        if self.until_stop == 0 {
+            // Most looks find none, and there are as many as rounds after the stop.
+            return Vec::new();
+        }
+        let children = self.running.iter().filter(|(_, child)| child.until_stop);
+        children.map(|(index, _)| index as usize).collect()
+    }
+
+    /// Records how many finished children keep their room until an earlier result is fetched.
+    pub(crate) fn set_blocked_results(&mut self, count: usize) {
+        self.blocked_results = count;
+    }
+
+    /// Takes out the next queued child, to be dropped after a stop.
+    pub(crate) fn pop_dropped(&mut self) -> Option<ChildKey> {
+        self.phase = self.phase.max(GroupPhase::Stopped);
+        self.queue.drop_keys();
+        loop {
+            if let (_, Entry::Child(child), _) = self.queue.pop()? {
+                self.leave_queue(&child);
+                self.dropped += 1;
+                self.log_unstarted(child.key, child.options.boxed());
+                return Some(child.key);
+            }
+        }
+    }
+
+    /// Drops the queue after a stop, and takes back what is reserved. Adds the children that were
+    /// queued to `keys`, for the caller to drop.
+    pub(crate) fn stop(&mut self, keys: &mut Vec<ChildKey>) {
+        while let Some(key) = self.pop_dropped() {
+            keys.push(key);
+        }
+        let mut waiters = core::mem::take(&mut self.waiters);
+        for waiter in waiters.iter_mut() {
+            if let WaiterStage::Reserved { slot, .. } = waiter.stage {
+                *self.slot(slot) = StartSlot::Free;
+            }
+            if let WaiterStage::Reserved { .. } | WaiterStage::Detached(_) = waiter.stage {
+                // The queue knows its key no longer.
+                self.return_room(waiter.weight, None);
+                self.return_pass(waiter.pass.take());
+            }
+            (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
+        }
+        self.waiters = waiters;
+        if let Some(permits) = &mut self.permits {
+            permits.free(self.reserved);
+        }
+        if let Some(passes) = &mut self.passes {
+            passes.end_spare();
+        }
+        (self.reserved, self.detached) = (0, 0);
+        self.group_turn = false;
+        self.nested.clear();
+    }
+
+    /// Refuses newcomers from now on. What was accepted goes on, and so do waiters that have their
+    /// turn; the others are as after a stop.
+    pub(crate) fn refuse_newcomers(&mut self, effects: &mut Effects) {
+        if core::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        let Self { waiters, queue, .. } = self;
+        for waiter in waiters.iter_mut() {
+            if let WaiterStage::Waiting(position) = waiter.stage {
+                queue.remove(position, waiter.key.as_ref());
+                (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
+                waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
+            }
+        }
+        // A waiter that has its turn is inside no child.
+        self.nested.clear();
+        // The group may be over, and its own `go` or `feed` is to look.
+        effects.notify = true;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Holds the group open while it is empty.
+    pub(crate) fn hold(&mut self) {
+        self.holds += 1;
+    }
+
+    pub(crate) fn release_hold(&mut self) {
+        self.holds -= 1;
+        self.recheck_end |= self.holds == 0;
+    }
+
+    fn is_held(&self) -> bool {
+        self.holds > 0 && !self.closing
+    }
+
+    /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
+    /// it waits for daemons, too, and for no waiter.
+    pub(crate) fn is_over(&self, stopped: bool) -> bool {
+        if stopped {
+            self.running() == 0
+        } else {
+            self.holding() - self.blocked_results == self.daemons
+                && self.queue.is_empty()
+                && !self.is_held()
+        }
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self, stopped: bool) -> Option<bool> {
+        let accepts = self.refusal(stopped).is_none();
+        accepts.then(|| self.running() == 0 && self.is_over(false))
+    }
+
+    /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
+    pub(crate) fn has_only_daemons(&self) -> bool {
+        self.holding() - self.blocked_results == self.daemons
+            && (self.daemons > 0 || !self.queue.is_empty())
+            && self.queue.has_only_daemons()
+            && !self.is_held()
+    }
+
+    /// Closes the group if nothing runs and nothing waits.
+    pub(crate) fn try_close(&mut self, stopped: bool) -> bool {
+        let over = self.running() == 0 && self.is_over(stopped);
+        if over {
+            self.phase = GroupPhase::Closed;
+            self.finished = !stopped;
+        }
+        over
+    }
+
+    /// Closes the group whatever runs; it counts as dropped.
+    pub(crate) fn close(&mut self) {
+        self.phase = GroupPhase::Closed;
+        // An observer is told that all that run were dropped, also those that have ended.
+        let Stats { running, ok, failed, dropped, .. } =
+            if self.log.is_none() { self.stats() } else { self.told_stats() };
+        (self.ok, self.failed, self.dropped) = (ok, failed, dropped + running);
+        self.ended = Ended::default();
+        if let Some(inspector) = &self.inspector {
+            inspector.clear();
+        }
+        // The permits are kept until the children are dropped.
+        (self.occupied, self.weightless, self.extra_weight) = (0, 0, 0);
+        (self.reserved, self.detached) = (0, 0);
+        (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
+    }
+
+    /// [Closes](Self::close) the group, and adds the children that have room and are not in the
+    /// set to `keys`.
+    pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
+        self.close();
+        for waiter in self.waiters.iter_mut() {
+            if let WaiterStage::Reserved { .. } | WaiterStage::Detached(_) = waiter.stage {
+                (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
+            }
+        }
+        while let Some((index, key)) = self.pop_ready() {
+            keys.push((Dropped::Started(index), key));
+        }
+        while let Some(slot) = self.starting.pop_front() {
+            if let StartSlot::Child(child) = slot {
+                keys.push((Dropped::Unstarted(child.key, child.options), child.key));
+            }
+        }
+    }
+}

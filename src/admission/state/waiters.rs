@@ -1,0 +1,464 @@
+//! Waiters: callers of `go`, `feed` or `reserve` that wait for room.
+
+use alloc::sync::Arc;
+use core::task::Waker;
+
+use super::{Caller, Effects, StartSlot, State};
+use crate::admission::events::Name;
+use crate::admission::passes::Pass;
+use crate::admission::queue::{Entry, Position, QueuedChild, Request, WaiterKey};
+use crate::key::Key;
+use crate::util::current::current_child;
+
+/// Capacity for this many waiters that have got their turn at once is kept.
+const RETAINED_KEYS: usize = 64;
+
+/// A caller of `go`, `feed` or `reserve` that waits for room, or has it reserved, and then delivers
+/// a child.
+pub(super) struct Waiter {
+    pub(super) stage: WaiterStage,
+    pub(super) weight: usize,
+    /// A `go` knows the key of its child, a `feed` does not.
+    pub(super) key: Option<Key>,
+    unique: bool,
+    feed: bool,
+    /// The child's, for a gate or a snapshot.
+    pub(super) name: Name,
+    /// What it has beside room that is reserved, in a group with gates.
+    pub(super) pass: Option<Pass>,
+    /// It has had its turn in a `reserve`, and its room is [detached](WaiterStage::Detached) if it
+    /// has any.
+    detached: bool,
+    caller: Caller,
+    /// `None` once it has been woken, and for the group's own task.
+    pub(super) waker: Option<Waker>,
+    /// The running child inside which it was polled last.
+    pub(super) inside: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum WaiterStage {
+    Waiting(Position),
+    /// It is to put its child into the queue, since waiting could never end.
+    MustQueue(Position),
+    Reserved {
+        /// The room is in this slot of `starting`.
+        slot: u64,
+        position: Position,
+        /// Its owner has been polled since, and knows.
+        claimed: bool,
+        /// It had its turn before, as [`MustQueue`](Self::MustQueue), and has it again if the room
+        /// is revoked.
+        must_queue: bool,
+    },
+    /// The same, without a place in the order of starts: its owner may keep the room for long, and
+    /// holds up no other child.
+    Detached(Position),
+    /// The group has stopped, or was closed before the waiter had its turn.
+    Stopped,
+}
+
+/// A poll of a `go` or a `feed`.
+pub(crate) struct WaiterPoll<'a> {
+    pub(crate) caller: Caller,
+    pub(crate) task: &'a Waker,
+    /// A clone of `task` for the waiter to keep; afterwards the one that it has replaced.
+    pub(crate) clone: Option<Waker>,
+    /// What its group is known by while a child of it is polled.
+    pub(crate) group: usize,
+}
+
+/// The answer to a waiter that is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquire {
+    /// It has its turn: [`fill`](State::fill) accepts its child.
+    Ready,
+    Pending,
+    /// It has to wait, with a [clone](WaiterPoll::clone) of its waker.
+    NeedsWaker,
+    /// The group has stopped or is closed.
+    Stopped,
+}
+
+// === impl Waiter, WaiterPoll ===
+
+impl Waiter {
+    pub(super) fn new(stage: WaiterStage, request: Request<'_>, caller: Caller) -> Self {
+        let Request { weight, key, unique, feed, .. } = request;
+        Self {
+            stage,
+            weight,
+            key: key.cloned(),
+            unique,
+            feed,
+            name: None,
+            pass: None,
+            detached: false,
+            caller,
+            waker: None,
+            inside: None,
+        }
+    }
+
+    /// Returns its entry in the queue.
+    pub(super) fn entry(&self, key: WaiterKey) -> Entry {
+        let Self { weight, unique, feed, .. } = *self;
+        Entry::Waiter { key, weight, unique, feed }
+    }
+}
+
+impl WaiterPoll<'_> {
+    /// Returns `true` if a waiter can be told of its turn from now on.
+    fn is_registered(&mut self, waiter: &mut Waiter) -> bool {
+        if self.caller == Caller::Group
+            || waiter.waker.as_ref().is_some_and(|waker| waker.will_wake(self.task))
+        {
+            return true;
+        }
+        let Some(clone) = self.clone.take() else { return false };
+        self.clone = waiter.waker.replace(clone);
+        true
+    }
+}
+
+// === waiting for room ===
+
+impl State {
+    /// Returns `true` if a newcomer that has to wait can be told of its turn.
+    pub(crate) fn wait(
+        &mut self,
+        request: Request<'_>,
+        poller: &mut WaiterPoll<'_>,
+    ) -> Option<WaiterKey> {
+        let position = self.queue.next_position(request.priority);
+        let mut waiter = Waiter::new(WaiterStage::Waiting(position), request, poller.caller);
+        if !poller.is_registered(&mut waiter) {
+            return None;
+        }
+        if self.names_waiters {
+            waiter.name = request.name.map(Arc::from);
+        }
+        let entry = waiter.entry(self.waiters.next_key());
+        let key = self.waiters.insert(waiter);
+        self.queue.insert(position, entry, request.key);
+        self.set_inside(key, current_child(poller.group));
+        Some(key)
+    }
+
+    /// Reserves the room that a newcomer has taken for a child that it does not have yet.
+    pub(crate) fn reserve_newcomer(&mut self, request: Request<'_>, caller: Caller) -> WaiterKey {
+        let position = self.queue.next_position(request.priority);
+        let key = self.waiters.insert(Waiter::new(WaiterStage::Stopped, request, caller));
+        self.reserve(key, position, true);
+        key
+    }
+
+    /// Takes a waiter that has its turn out of the order of starts.
+    pub(crate) fn detach(&mut self, key: WaiterKey) {
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        waiter.detached = true;
+        if let WaiterStage::Reserved { slot, position, .. } = waiter.stage {
+            waiter.stage = WaiterStage::Detached(position);
+            self.detached += 1;
+            *self.slot(slot) = StartSlot::Free;
+        }
+    }
+
+    /// Looks whether a waiter has its turn; if not, registers its task.
+    pub(crate) fn poll_waiter(&mut self, key: WaiterKey, poller: &mut WaiterPoll<'_>) -> Acquire {
+        let Some(waiter) = self.waiters.get_mut(key) else {
+            debug_assert!(false, "a waiter is polled that has gone");
+            return Acquire::Stopped;
+        };
+        match &mut waiter.stage {
+            WaiterStage::Stopped => return Acquire::Stopped,
+            WaiterStage::MustQueue(_) | WaiterStage::Detached(_) => {}
+            WaiterStage::Reserved { claimed, .. } => *claimed = true,
+            WaiterStage::Waiting(_) => {
+                if !poller.is_registered(waiter) {
+                    return Acquire::NeedsWaker;
+                }
+                self.set_inside(key, current_child(poller.group));
+                return Acquire::Pending;
+            }
+        }
+        self.group_turn &= poller.caller != Caller::Group;
+        Acquire::Ready
+    }
+
+    /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
+    pub(crate) fn has_turn(&self, key: WaiterKey) -> bool {
+        let stage = self.waiters.get(key).map(|waiter| waiter.stage);
+        matches!(
+            stage,
+            Some(
+                WaiterStage::Reserved { .. } | WaiterStage::Detached(_) | WaiterStage::MustQueue(_)
+            )
+        )
+    }
+
+    /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
+    /// needs more room than was reserved and does not fit is queued, at the waiter's position.
+    pub(crate) fn fill(&mut self, key: WaiterKey, mut child: QueuedChild, effects: &mut Effects) {
+        self.set_inside(key, None);
+        let Some(Waiter { stage, weight, key, feed, pass, waker, .. }) = self.waiters.remove(key)
+        else {
+            debug_assert!(false, "a child comes of a waiter that has gone");
+            return self.enqueue(child);
+        };
+        effects.discard = waker;
+        child.options.set_fed(feed);
+        let request = child.request();
+        match stage {
+            WaiterStage::Waiting(position) | WaiterStage::MustQueue(position) => {
+                self.queue.remove(position, key.as_ref());
+                self.enqueue_at(Position { priority: request.priority, ..position }, child);
+                // The child may be a daemon.
+                self.recheck_end = true;
+            }
+            WaiterStage::Reserved { position, .. } | WaiterStage::Detached(position) => {
+                let slot =
+                    if let WaiterStage::Reserved { slot, .. } = stage { Some(slot) } else { None };
+                // It keeps the position. Behind the next waiters of the same feed, each of its
+                // children would find room reserved, and go to the queue.
+                let priority = request.priority.max(position.priority);
+                let position = Position { priority, ..position };
+                let fits_key = match request.key {
+                    // The room is in this key, unless its limit was lowered since.
+                    Some(of) if key.is_some() => !self.queue.is_key_over_limit(of),
+                    _ => self.queue.has_key_room(request, position),
+                };
+                self.detached -= usize::from(slot.is_none());
+                self.reserved -= 1;
+                let key = key.and_then(|key| self.queue.find_key(&key));
+                self.return_room(weight, key);
+                // Detached room is not taken back when the limit is lowered, so it looks again.
+                let fits_group =
+                    (slot.is_some() && request.weight <= weight) || self.fits(request.weight);
+                if fits_group && fits_key {
+                    self.take_room_for(request);
+                    self.give_pass(&mut child, pass);
+                    match slot {
+                        Some(slot) => *self.slot(slot) = StartSlot::Child(child),
+                        None => self.admit(child),
+                    }
+                    return;
+                }
+                if let Some(slot) = slot {
+                    *self.slot(slot) = StartSlot::Free;
+                }
+                self.return_pass(pass);
+                if let Some(permits) = &mut self.permits {
+                    permits.free(1);
+                }
+                self.enqueue_at(position, child);
+                self.recheck_end = true;
+            }
+            WaiterStage::Stopped => {
+                debug_assert!(false, "a child comes of a waiter that has stopped");
+                self.enqueue(child);
+            }
+        }
+    }
+
+    /// Forgets a waiter that has gone; room that is reserved for it is free.
+    pub(crate) fn abandon(&mut self, key: WaiterKey, effects: &mut Effects) {
+        self.set_inside(key, None);
+        let Some(waiter) = self.waiters.remove(key) else {
+            return;
+        };
+        effects.discard = waiter.waker;
+        self.return_pass(waiter.pass);
+        let key = waiter.key.as_ref();
+        match waiter.stage {
+            WaiterStage::Waiting(position) | WaiterStage::MustQueue(position) => {
+                self.queue.remove(position, key);
+            }
+            WaiterStage::Reserved { slot, .. } => {
+                *self.slot(slot) = StartSlot::Free;
+                self.reserved -= 1;
+                self.free_room(waiter.weight, key.and_then(|key| self.queue.find_key(key)));
+            }
+            WaiterStage::Detached(_) => {
+                self.detached -= 1;
+                self.reserved -= 1;
+                self.free_room(waiter.weight, key.and_then(|key| self.queue.find_key(key)));
+            }
+            WaiterStage::Stopped => {}
+        }
+        self.group_turn &= waiter.caller != Caller::Group;
+        self.recheck_end = true;
+    }
+
+    /// Reserves room that has been taken: the waiter starts its child in this order.
+    pub(super) fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
+        self.reserved += 1;
+        let slot = self.first_slot + self.starting.len() as u64;
+        if let Some(waiter) = self.waiters.get_mut(key) {
+            waiter.pass = self.passes.as_mut().and_then(|passes| passes.give());
+            if waiter.detached {
+                waiter.stage = WaiterStage::Detached(position);
+                self.detached += 1;
+                return;
+            }
+            self.starting.push_back(StartSlot::Reserved(key));
+            let must_queue = matches!(waiter.stage, WaiterStage::MustQueue(_));
+            waiter.stage = WaiterStage::Reserved { slot, position, claimed, must_queue };
+        }
+    }
+
+    pub(super) fn slot(&mut self, slot: u64) -> &mut StartSlot {
+        &mut self.starting[(slot - self.first_slot) as usize]
+    }
+
+    /// Records inside which running child a waiter in the queue is polled; daemons do not count.
+    pub(super) fn set_inside(&mut self, key: WaiterKey, inside: Option<usize>) {
+        let Some(waiter) = self.waiters.get_mut(key) else {
+            return;
+        };
+        let (WaiterStage::Waiting(position) | WaiterStage::MustQueue(position)) = waiter.stage
+        else {
+            return;
+        };
+        let running = &mut self.running;
+        let inside = inside
+            .filter(|&index| !running.get_mut(index as u64).is_some_and(|child| child.daemon));
+        let before = core::mem::replace(&mut waiter.inside, inside);
+        if before == inside {
+            return;
+        }
+        if let Some(child) = before {
+            self.nested.remove(position.arrival, child);
+        }
+        if let Some(child) = inside {
+            self.nested.insert(position.arrival, key, child);
+        }
+    }
+
+    /// Takes the wakers of all waiters: the group has stopped.
+    pub(crate) fn take_wakers(&mut self, effects: &mut Effects) {
+        for waiter in self.waiters.iter_mut() {
+            waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
+        }
+    }
+}
+
+// === having a turn, and losing it ===
+
+impl State {
+    /// Takes room back after the limit was lowered: from reservations that are not claimed yet,
+    /// the newest first, up to one that a child is behind. The waiters return to their positions.
+    pub(super) fn revoke(&mut self) {
+        while self.reserved > 0 && self.is_over_limit() {
+            let key = match self.starting.back() {
+                Some(StartSlot::Reserved(key)) => *key,
+                Some(StartSlot::Free) => {
+                    self.starting.pop_back();
+                    continue;
+                }
+                Some(StartSlot::Child(_)) | None => return,
+            };
+            let Some(waiter) = self.waiters.get_mut(key) else {
+                return;
+            };
+            let WaiterStage::Reserved { position, claimed: false, must_queue, .. } = waiter.stage
+            else {
+                return;
+            };
+            // One that takes no room gives none back.
+            if waiter.weight == 0 && self.limit != Some(0) {
+                return;
+            }
+            let mut inside = None;
+            if must_queue {
+                waiter.stage = WaiterStage::MustQueue(position);
+            } else {
+                waiter.stage = WaiterStage::Waiting(position);
+                self.group_turn &= waiter.caller != Caller::Group;
+                // Its child is not woken in vain, so it is blocked as before.
+                inside = self.nested.remove_wake(key);
+            }
+            let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
+            let pass = waiter.pass.take();
+            self.return_pass(pass);
+            self.starting.pop_back();
+            self.reserved -= 1;
+            let of_room = of.as_ref().and_then(|of| self.queue.find_key(of));
+            self.free_room(weight, of_room);
+            self.queue.insert(position, entry, of.as_ref());
+            if inside.is_some() {
+                self.set_inside(key, inside);
+            }
+        }
+    }
+
+    /// Lets the oldest nested waiter put its child into the queue, if waiting could never end:
+    /// every running child contains a waiter.
+    pub(super) fn unblock(&mut self, effects: &mut Effects) {
+        // A reservation's owner brings a child that may run, or gives the room back; but that of a
+        // detached one may be a child that waits.
+        let stuck = self.reserved == self.detached
+            && self.nested.blocked_children() + self.daemons
+                == self.running() - self.blocked_results;
+        if !stuck {
+            return;
+        }
+        let Self { nested, waiters, .. } = self;
+        let oldest = nested.oldest(|key| waiters.get(key).and_then(|waiter| waiter.inside));
+        let Some(key) = oldest else { return };
+        if let Some(WaiterStage::Waiting(position)) =
+            self.waiters.get(key).map(|waiter| waiter.stage)
+        {
+            // Its child goes on, so it counts as blocked no longer.
+            self.leave_child(key, position);
+            if let Some(waiter) = self.waiters.get_mut(key) {
+                waiter.stage = WaiterStage::MustQueue(position);
+            }
+            self.tell(key, effects);
+        }
+    }
+
+    /// Records that a waiter blocks the child that contains it no longer.
+    pub(super) fn leave_child(&mut self, key: WaiterKey, position: Position) {
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        if let Some(child) = waiter.inside.take() {
+            if waiter.caller != Caller::Group {
+                self.nested.add_wake(key, child);
+            }
+            self.nested.remove(position.arrival, child);
+        }
+    }
+
+    /// Tells a waiter that it has its turn; no other function does.
+    pub(super) fn tell(&mut self, key: WaiterKey, effects: &mut Effects) {
+        if self.waiters.get(key).is_some_and(|waiter| waiter.caller == Caller::Group) {
+            self.group_turn = true;
+            effects.notify = true;
+        } else {
+            self.told.push(key);
+        }
+    }
+
+    /// Takes the wakers of the waiters that have got their turn, but for those that have been
+    /// polled since.
+    #[inline]
+    pub(crate) fn take_told(&mut self, effects: &mut Effects) {
+        if !self.told.is_empty() {
+            self.take_wakers_of_told(effects);
+        }
+        self.nested.clear_wakes();
+    }
+
+    fn take_wakers_of_told(&mut self, effects: &mut Effects) {
+        let Self { told, waiters, .. } = self;
+        for key in told.drain(..) {
+            let Some(waiter) = waiters.get_mut(key) else { continue };
+            if let WaiterStage::MustQueue(_) | WaiterStage::Reserved { claimed: false, .. } =
+                waiter.stage
+            {
+                waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
+            }
+        }
+        told.shrink_to(RETAINED_KEYS);
+    }
+}
