@@ -119,7 +119,9 @@ impl<C> Local<C> {
     pub(super) fn stats(&self) -> Stats {
         let mut stats = self.told_stats();
         let ended = self.extra.as_ref().and_then(|extra| extra.ended.as_ref());
-        ended.iter().for_each(|ended| ended.apply(&mut stats));
+        if let Some(ended) = ended {
+            ended.apply(&mut stats);
+        }
         stats
     }
 
@@ -305,7 +307,9 @@ impl<C> Local<C> {
     }
 
     pub(super) fn forget_notes(&mut self) {
-        self.extra.iter_mut().for_each(|extra| extra.ended = None);
+        if let Some(extra) = &mut self.extra {
+            extra.ended = None;
+        }
     }
 
     /// Returns `true` if no child runs and none waits.

@@ -339,7 +339,9 @@ impl<C: Kind> Access<'_, C> {
     fn poll_slot(&mut self, key: &mut Option<WaiterKey>, poller: &mut WaiterPoll<'_>) -> Acquire {
         let answer = self.reserve(key, Request::PLAIN, poller);
         if answer == Acquire::Ready {
-            key.iter().for_each(|&key| self.state.detach(key));
+            if let Some(key) = *key {
+                self.state.detach(key);
+            }
         }
         answer
     }

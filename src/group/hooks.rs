@@ -126,11 +126,15 @@ impl<C: Kind> Hooks<C> {
 
     /// Begins a poll of the group.
     pub(super) fn begin_poll(&mut self) {
-        self.deadline.iter_mut().for_each(Timer::begin_poll);
+        if let Some(deadline) = &mut self.deadline {
+            deadline.begin_poll();
+        }
         if let Grace::Running(timer) = &mut self.grace {
             timer.begin_poll();
         }
-        self.gates.iter_mut().for_each(|gates| gates.begin_poll());
+        if let Some(gates) = &mut self.gates {
+            gates.begin_poll();
+        }
     }
 }
 

@@ -397,14 +397,18 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// few times as can be.)
     #[inline]
     pub(crate) fn admit<A: Child<C>>(&mut self, child: &mut Option<A>) -> Result<(), Refused> {
-        child.iter_mut().for_each(|child| self.base.admission.prepare(child));
+        if let Some(child) = child {
+            self.base.admission.prepare(child);
+        }
         match self.find_vacancy() {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
             }
             None => {
-                child.iter_mut().for_each(|child| self.base.poll_gates_for(child));
+                if let Some(child) = child {
+                    self.base.poll_gates_for(child);
+                }
                 self.base.admission.try_go(child)
             }
         }
@@ -418,7 +422,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         child: &mut Option<A>,
         keeps: bool,
     ) -> Result<(), Refused> {
-        child.iter_mut().for_each(|child| self.base.admission.prepare(child));
+        if let Some(child) = child {
+            self.base.admission.prepare(child);
+        }
         match self.find_vacancy() {
             Some(vacancy) => {
                 vacancy.insert_from(child);

@@ -471,7 +471,9 @@ fn finish_without_result<C: Children, P: Policy<C::Ok, C::Err>>(
     policy: &mut Option<P>,
     index: usize,
 ) {
-    policy.iter_mut().for_each(|policy| policy.skip(index));
+    if let Some(policy) = policy {
+        policy.skip(index);
+    }
     admission.log_finished(index, Outcome::Dropped);
     admission.finish(index, Outcome::Dropped);
 }

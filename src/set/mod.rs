@@ -247,7 +247,9 @@ impl<C> BlockSet<C> {
     /// Calls `visit` with the index of each child, and how far it has come.
     pub(crate) fn inspect(&self, visit: &mut dyn FnMut(usize, Progress)) {
         let Some(parent) = &self.parent else { return };
-        self.blocks.iter().for_each(|block| block.inspect(parent, visit));
+        for block in self.blocks.iter() {
+            block.inspect(parent, visit);
+        }
     }
 
     /// Returns `true` if some child is known to be ready: left over from this turn's rounds,
