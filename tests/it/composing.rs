@@ -342,8 +342,8 @@ async fn a_child_that_holds_its_own_groups_handle_is_send() {
         let mut group = Group::new().with_limit(1);
         let handle = group.handle();
         group.queue(async move {
-            handle.go(async { Ok::<(), &'static str>(()) }).await.ok();
-            Ok(())
+            handle.go(async { Ok::<usize, &'static str>(0) }).await.ok();
+            Ok(0)
         });
         group.await
     });

@@ -169,13 +169,13 @@ fn attempts_that_fail_at_once_are_all_made_in_one_poll() {
     let (task, log) = (MockTask::new(), Log::new());
     let all = hedge(
         3,
-        |n| ready(Err::<(), _>(n)),
+        |n| ready(Err::<usize, _>(["zero", "one", "two"][n])),
         |n| {
             log.add(format!("delay {n}"));
             pending::<()>()
         },
     );
-    assert_eq!(task.finish(all).unwrap_err().into_vec(), [0, 1, 2]);
+    assert_eq!(task.finish(all).unwrap_err().into_vec(), ["zero", "one", "two"]);
     assert_eq!(log.take(), ["delay 0", "delay 1"]);
     assert_eq!(task.wakes(), 0);
 }
@@ -196,8 +196,8 @@ fn one_attempt_has_no_delay() {
     let task = MockTask::new();
     let delay = |_| -> std::future::Ready<()> { unreachable!() };
     assert_eq!(task.finish(hedge(1, |n| ready(Ok::<usize, &str>(n)), delay)), Ok(0));
-    let all = task.finish(hedge(1, |n| ready(Err::<(), _>(n)), delay));
-    assert_eq!(all.unwrap_err().into_vec(), [0]);
+    let all = task.finish(hedge(1, |_| ready(Err::<usize, _>("zero")), delay));
+    assert_eq!(all.unwrap_err().into_vec(), ["zero"]);
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn one_poll_starts_4096_attempts_at_most_then_yields() {
     let (task, started) = (MockTask::new(), Cell::new(0));
     let attempt = |_| {
         started.set(started.get() + 1);
-        pending::<Result<usize, &str>>()
+        job(pending())
     };
     let mut all = Box::pin(hedge(usize::MAX, attempt, |_| ready(())));
     for n in 1..4 {
@@ -329,11 +329,12 @@ fn a_dropped_hedge_drops_the_attempts_then_the_delay_then_the_closures() {
         2,
         move |n| {
             let _ = &gone;
+            let log = log.clone();
             let gone = OnDrop(move || log.add(format!("attempt {n}")));
-            async move {
+            job(async move {
                 let _gone = gone;
-                pending::<Result<usize, &str>>().await
-            }
+                pending().await
+            })
         },
         |_| {
             let gone = OnDrop(|| log.add("delay"));

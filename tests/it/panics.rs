@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
+    Bomb, DropCounter, Gate, Job, MockTask, Probe, Value, Values, fails, job, panic_message, waits,
 };
 use errgroup::{Boxed, Child, ChildInfo, Children, Group, Policy, Reason, TryGoError, Verdict};
 use futures::future::FusedFuture;
@@ -614,8 +614,8 @@ fn a_payload_that_panics_when_it_is_dropped_harms_no_child() {
 fn a_result_that_panics_when_it_is_dropped_is_not_swallowed() {
     let task = MockTask::new();
     let probe = Probe::new();
-    let mut group = Group::new();
-    group.queue(async { Ok::<_, &str>(Some(Bomb("of the result"))) });
+    let mut group = Values::new();
+    group.queue(async { Ok(Value::bomb("of the result")) });
     let child = probe.watch(ready(Ok(0)));
     group.queue(async move {
         let _ = child.await;
@@ -628,14 +628,17 @@ fn a_result_that_panics_when_it_is_dropped_is_not_swallowed() {
 #[test]
 fn a_child_and_its_result_that_both_panic_when_dropped_are_one_panic() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
-    let mut group = Group::new();
+    let mut group = Values::new();
     let bomb = Bomb("of the child");
     group.queue(poll_fn(move |_| {
         let _ = &bomb;
-        Poll::Ready(Ok::<_, &str>(Some(Bomb("of the result"))))
+        Poll::Ready(Ok(Value::bomb("of the result")))
     }));
     let sibling = probe.watch(waits(&gate, 0));
-    group.queue(async move { sibling.await.map(|_| None) });
+    group.queue(async move {
+        let _ = sibling.await;
+        Ok(Value::new("harmless", || ()))
+    });
     assert!(task.poll(&mut group).is_pending());
     assert_eq!((probe.polls(), group.stats().running), (1, 1));
     gate.open(0);
@@ -753,13 +756,13 @@ impl<T, E> Policy<T, E> for Faints {
 fn results_that_panic_after_the_policy_panicked_are_counted_once() {
     for (count, handed_out) in [(2, false), (3, true), (64 * 20, false)] {
         let (task, drops) = (MockTask::new(), DropCounter::default());
-        let mut group = Group::new().with_policy(Faints);
+        let mut group = Values::new().with_policy(Faints);
         let handle = handed_out.then(|| group.handle());
         for _ in 0..count {
             let guard = drops.guard();
             group.queue(async move {
                 let _guard = guard;
-                Ok::<_, &str>(Bomb("a result"))
+                Ok(Value::bomb("a result"))
             });
         }
         assert_eq!(panic_message(|| task.run(&mut group).is_pending()), "the policy");

@@ -100,7 +100,8 @@ fn the_picture_of_its_own_work_has_all_marks_and_its_record_draws_the_same() {
     let svg = fs::read_to_string(out).unwrap();
     assert_tells_the_story(&svg);
     assert_eq!(drawn(fs::read(&record).unwrap()), svg);
-    let from_file = Command::new(env!("CARGO_BIN_EXE_timeline")).arg("--from").arg(record).output().unwrap();
+    let from_file =
+        Command::new(env!("CARGO_BIN_EXE_timeline")).arg("--from").arg(record).output().unwrap();
     assert_eq!(String::from_utf8(from_file.stdout).unwrap(), svg);
 }
 
@@ -280,7 +281,8 @@ fn a_bad_line_is_named() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let output = Command::new(env!("CARGO_BIN_EXE_timeline")).args(["--from", "no/file"]).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_timeline")).args(["--from", "no/file"]).output().unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(complaint.starts_with("timeline: no/file: "), "{complaint}");
     assert_eq!((output.stdout.len(), output.status.code()), (0, Some(1)));
