@@ -576,7 +576,7 @@ fn auto_traits_are_those_of_the_parts() {
     unpin::<Group<Plain<std::future::Ready<Result<(), Pinned>>>>>();
     send::<Handle<Boxed<'_, usize, &'static str>>>();
     sync::<Handle<Boxed<'_, usize, &'static str>>>();
-    sync::<Handle<Plain<std::future::Ready<Result<(), &'static str>>>>>();
+    sync::<Handle<Plain<std::future::Ready<Result<usize, &'static str>>>>>();
     send::<errgroup::future::Closed>();
     send::<errgroup::future::Watchdog<(), (), ()>>();
     send::<errgroup::future::Reserve<Boxed<'_, usize, &'static str>>>();

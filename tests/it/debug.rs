@@ -52,10 +52,10 @@ fn scopes_and_functions() {
         "TryScope",
         Group::<Boxed<'_, usize, &str>>::new().try_scope(async |_| Ok::<_, &str>(())),
     );
-    is_named("Map", map(1, [1], |_| ready(Ok::<usize, &str>(1))));
-    is_named("MapStream", map_stream(1, stream::iter([1]), |_| ready(Ok::<usize, &str>(1))));
-    is_named("ForEach", for_each(1, [1], |_| ready(Ok::<usize, &str>(1))));
-    is_named("Hedge", hedge(1, |_| ready(Ok::<usize, &str>(1)), |_| pending::<()>()));
+    is_named("Map", map(1, [1], |_| job(ready(Ok(1)))));
+    is_named("MapStream", map_stream(1, stream::iter([1]), |_| job(ready(Ok(1)))));
+    is_named("ForEach", for_each(1, [1], |_| job(ready(Ok(1)))));
+    is_named("Hedge", hedge(1, |_| job(ready(Ok(1))), |_| pending::<()>()));
 }
 
 #[test]

@@ -268,7 +268,7 @@ fn a_hundred_thousand_futures_pass_through_one_set() {
     let (task, mut set) = (MockTask::new(), Group::unboxed().results());
     let mut ended = 0;
     for _ in 0..100 {
-        set.extend((0..1000).map(|_| ready(Ok::<usize, &str>(0))));
+        set.extend((0..1000).map(|_| job(ready(Ok(0)))));
         while let Poll::Ready(Some(_)) = task.poll(&mut set.next()) {
             ended += 1;
         }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use crate::common::{
-    DropCounter, Fixture, Gate, Log, MockTask, Tap, is_ok, is_stopped, logged_child, waker_fn,
-    yield_now,
+    DropCounter, Fixture, Gate, Job, Log, MockTask, Tap, is_ok, is_stopped, job, logged_child,
+    waker_fn, yield_now,
 };
 use errgroup::{
     Boxed, ChildInfo, Group, Handle, LocalBoxed, Plain, Policy, Reason, TryGoError, Verdict,
@@ -29,7 +29,7 @@ fn a_handle_is_clone_and_crosses_threads_if_its_children_may() {
     fn clone<T: Clone>(_: &T) {}
 
     anywhere(&Group::<Kind>::new().handle());
-    anywhere(&Group::<Plain<Ready>>::unboxed().handle());
+    anywhere(&Group::<Plain<Job>>::unboxed().handle());
     clone(&Group::<LocalBoxed<'_, usize, &'static str>>::local().handle());
 }
 
@@ -484,7 +484,7 @@ fn a_feed_polls_its_stream_a_bounded_number_of_times_a_poll() {
     let counter = Arc::clone(&asked);
     let endless = stream::repeat_with(move || {
         counter.fetch_add(1, Ordering::SeqCst);
-        ready(Ok::<usize, &str>(0))
+        job(ready(Ok(0)))
     });
     let task = MockTask::new();
     let mut feed = handle.feed(endless);

@@ -169,7 +169,7 @@ fn attempts_that_fail_at_once_are_all_made_in_one_poll() {
     let (task, log) = (MockTask::new(), Log::new());
     let all = hedge(
         3,
-        |n| ready(Err::<usize, _>(["zero", "one", "two"][n])),
+        |n| job(ready(Err(["zero", "one", "two"][n]))),
         |n| {
             log.add(format!("delay {n}"));
             pending::<()>()
@@ -183,11 +183,8 @@ fn attempts_that_fail_at_once_are_all_made_in_one_poll() {
 #[test]
 fn no_attempts_are_no_errors() {
     let task = MockTask::new();
-    let none = hedge(
-        0,
-        |_| -> std::future::Ready<Result<usize, &'static str>> { unreachable!() },
-        |_| -> std::future::Ready<()> { unreachable!() },
-    );
+    let none =
+        hedge(0, |_| -> Job { unreachable!() }, |_| -> std::future::Ready<()> { unreachable!() });
     assert!(task.finish(none).unwrap_err().is_empty());
 }
 
@@ -195,8 +192,8 @@ fn no_attempts_are_no_errors() {
 fn one_attempt_has_no_delay() {
     let task = MockTask::new();
     let delay = |_| -> std::future::Ready<()> { unreachable!() };
-    assert_eq!(task.finish(hedge(1, |n| ready(Ok::<usize, &str>(n)), delay)), Ok(0));
-    let all = task.finish(hedge(1, |_| ready(Err::<usize, _>("zero")), delay));
+    assert_eq!(task.finish(hedge(1, |n| job(ready(Ok(n))), delay)), Ok(0));
+    let all = task.finish(hedge(1, |_| job(ready(Err("zero"))), delay));
     assert_eq!(all.unwrap_err().into_vec(), ["zero"]);
 }
 
@@ -214,7 +211,7 @@ fn an_attempt_that_is_done_wins_over_a_delay_that_has_resolved() {
     let log = Log::new();
     let first = errgroup::hedge(
         3,
-        |n| ready(Ok::<usize, &str>(n)),
+        |n| job(ready(Ok(n))),
         |_| {
             let log = log.clone();
             async move { log.add("polled") }
@@ -312,7 +309,7 @@ fn one_poll_starts_4096_attempts_at_most_then_yields() {
     started.set(0);
     let attempt = |n| {
         started.set(started.get() + 1);
-        ready(if n < 10_000 { Err("") } else { Ok(n) })
+        job(ready(if n < 10_000 { Err("") } else { Ok(n) }))
     };
     let mut all = Box::pin(hedge(usize::MAX, attempt, |_| pending::<()>()));
     assert!(task.poll(&mut all).is_pending());

@@ -128,7 +128,7 @@ fn an_immediate_error_makes_no_more_futures_than_the_limit() {
     let (task, made) = (MockTask::new(), Cell::new(0));
     let all = map(3, 0_usize.., |n| {
         made.set(made.get() + 1);
-        ready(if n == 1 { Err("broken") } else { Ok(n) })
+        job(ready(if n == 1 { Err("broken") } else { Ok(n) }))
     });
     assert_eq!((task.finish(all), made.get()), (Err("broken"), 3));
 }
@@ -158,13 +158,13 @@ fn no_future_is_made_before_the_first_poll() {
     let inputs = (0..2).inspect(|n| log.add(format!("asked {n}")));
     let mut all = map(2, inputs, |n| {
         log.add(format!("made {n}"));
-        ready(Ok::<usize, &str>(n))
+        job(ready(Ok(n)))
     });
     assert_eq!(format!("{all:?}").matches("Map").count(), 1);
     assert!(log.take().is_empty());
     assert_eq!(task.poll(&mut all), Poll::Ready(Ok(vec![0, 1])));
     assert_eq!(log.take(), ["asked 0", "made 0", "asked 1", "made 1"]);
-    drop(for_each(2, (0..2).inspect(|_| log.add("asked")), |n| ready(Ok::<usize, &str>(n))));
+    drop(for_each(2, (0..2).inspect(|_| log.add("asked")), |n| job(ready(Ok(n)))));
     assert!(log.take().is_empty());
 }
 
@@ -480,13 +480,13 @@ fn a_panic_of_a_future_outranks_those_of_the_siblings_and_of_the_error() {
 #[test]
 #[should_panic = "the limit must be at least 1"]
 fn a_limit_of_zero_is_refused_by_map() {
-    drop(map(0, [1], |n| ready(Ok::<usize, &str>(n))));
+    drop(map(0, [1], |n| job(ready(Ok(n)))));
 }
 
 #[test]
 #[should_panic = "the limit must be at least 1"]
 fn a_limit_of_zero_is_refused_by_for_each() {
-    drop(for_each(0, [1], |n| ready(Ok::<usize, &str>(n))));
+    drop(for_each(0, [1], |n| job(ready(Ok(n)))));
 }
 
 #[test]
@@ -501,7 +501,7 @@ fn the_refusal_of_a_limit_of_zero_names_the_line_of_the_call() {
             _ => hook(info),
         }
     }));
-    let value = |n: usize| ready(Ok::<_, &str>(n));
+    let value = |n: usize| job(ready(Ok(n)));
     let refused = [
         catch_unwind(|| drop(map(0, [1], value))).map_err(|_| line!()),
         catch_unwind(|| drop(for_each(0, [1], value))).map_err(|_| line!()),

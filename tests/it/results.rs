@@ -1327,11 +1327,11 @@ fn in_order_a_limit_raised_between_results_loses_none() {
 fn a_stream_that_was_over_is_not_terminated_once_it_is_fed() {
     let task = MockTask::new();
     let mut results = Group::unboxed().results();
-    results.queue(ready(Ok::<usize, &str>(1)));
+    results.queue(job(ready(Ok(1))));
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
     assert_eq!(next(&task, &mut results), Poll::Ready(None));
     assert!(results.is_terminated());
-    let mut results = results.feed(stream::iter([ready(Ok(2))]));
+    let mut results = results.feed(stream::iter([job(ready(Ok(2)))]));
     assert!(!results.is_terminated());
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(2))));
 }
