@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use errgroup::{Boxed, CancelError, Group, Handle, Reason};
+use errgroup::{Boxed, CancelError, ChildInfo, Group, Handle, Policy, Reason, Verdict};
 
 /// A waker that counts its wake-ups.
 #[derive(Default)]
@@ -467,6 +467,29 @@ impl Value {
 
 /// A group whose children return such values.
 pub(crate) type Values = Group<Boxed<'static, Value, Value>>;
+
+/// A policy that calls a function with each result, and has no output.
+pub(crate) struct Calls(Box<OnChild>);
+
+type OnChild = dyn FnMut(&ChildInfo<'_>, Result<usize, &'static str>) -> Verdict + Send;
+
+impl Calls {
+    pub(crate) fn new(
+        on_child: impl FnMut(&ChildInfo<'_>, Result<usize, &'static str>) -> Verdict + Send + 'static,
+    ) -> Self {
+        Self(Box::new(on_child))
+    }
+}
+
+impl Policy<usize, &'static str> for Calls {
+    type Output = ();
+
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<usize, &'static str>) -> Verdict {
+        (self.0)(child, result)
+    }
+
+    fn finish(&mut self, _: &Reason) {}
+}
 
 /// A child of one type that returns such a value, for groups of every kind.
 pub(crate) type ValueJob = Pin<Box<dyn Future<Output = Result<Value, Value>> + Send>>;

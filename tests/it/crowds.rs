@@ -166,7 +166,7 @@ fn small_and_large_children_are_stored_alike() {
     scenario::<1>();
     scenario::<400>();
     scenario::<500>();
-    scenario::<5_000>();
+    scenario::<10_000>();
 }
 
 #[test]

@@ -466,7 +466,7 @@ fn a_local_groups_deadline_need_not_be_send() {
     let seen = Rc::clone(&passed);
     group.queue(async move {
         token.cancelled().await;
-        if seen.get() { Err("too late") } else { Ok(0) }
+        if seen.get() { Err("too late") } else { Ok(0_usize) }
     });
     assert_eq!(MockTask::new().finish(group), Err("too late"));
 }

@@ -8,12 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use crate::common::{
-    DropCounter, Fixture, Gate, Job, Log, MockTask, Tap, is_ok, is_stopped, job, logged_child,
-    waker_fn, yield_now,
+    Calls, DropCounter, Fixture, Gate, Job, Log, MockTask, Tap, is_ok, is_stopped, job,
+    logged_child, waker_fn, yield_now,
 };
-use errgroup::{
-    Boxed, ChildInfo, Group, Handle, LocalBoxed, Plain, Policy, Reason, TryGoError, Verdict,
-};
+use errgroup::{Boxed, Group, Handle, LocalBoxed, Plain, Reason, TryGoError, Verdict};
 use futures::StreamExt;
 use futures::future::FusedFuture;
 use futures::stream;
@@ -798,21 +796,13 @@ fn a_child_that_claims_while_an_earlier_feed_polls_its_stream_starts_after_the_f
 
 #[test]
 fn the_index_is_the_position_in_the_order_of_admission() {
-    struct Indices(Log);
-    impl Policy<usize, &'static str> for Indices {
-        type Output = ();
-        fn on_child(
-            &mut self,
-            child: &ChildInfo<'_>,
-            result: Result<usize, &'static str>,
-        ) -> Verdict {
-            self.0.add(format!("{}: {}", child.index(), result.unwrap()));
-            Verdict::Continue
-        }
-        fn finish(&mut self, _: &Reason) {}
-    }
     let (log, gate) = (Log::new(), Gate::new());
-    let group: Group<Kind, _> = Group::new().with_limit(2).with_policy(Indices(log.clone()));
+    let told = log.clone();
+    let indices = Calls::new(move |child, result| {
+        told.add(format!("{}: {}", child.index(), result.unwrap()));
+        Verdict::Continue
+    });
+    let group: Group<Kind, _> = Group::new().with_limit(2).with_policy(indices);
     let mut group = group;
     let handle = group.handle();
     let task = MockTask::new();

@@ -190,7 +190,7 @@ fn no_more_futures_exist_than_the_limit() {
 #[test]
 fn the_next_future_is_made_when_one_has_finished_and_is_dropped() {
     let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
-    let mut all = map(2, 0..4, |n| logged_child::<()>(n, &gate, &log));
+    let mut all = map(2, 0..4, |n| logged_child::<&str>(n, &gate, &log));
     assert!(task.poll(&mut all).is_pending());
     assert_eq!(log.take(), ["+0", "+1"]);
     gate.open(1);
@@ -288,7 +288,7 @@ fn a_dropped_map_drops_its_futures_then_the_inputs_and_the_function() {
     let (at, to) = (&gate, &log);
     let mut all = map(2, inputs, move |n| {
         let _ = &function_gone;
-        logged_child::<()>(n, at, to)
+        logged_child::<&str>(n, at, to)
     });
     assert!(task.poll(&mut all).is_pending());
     assert_eq!(log.take(), ["+0", "+1"]);

@@ -199,7 +199,7 @@ fn a_limit_of_zero_is_refused() {
 #[test]
 fn a_value_is_a_child_without_an_error_and_its_result_cannot_fail() {
     let task = MockTask::new();
-    let Ok(all) = task.finish(errgroup::map(8, 0..5, |n| value(ready(2 * n))));
+    let Ok(all) = task.finish(errgroup::map(8, 0..5_usize, |n| value(ready(2 * n))));
     assert_eq!(all, [0, 2, 4, 6, 8]);
 
     let mut group = Group::new().with_limit(2).collect();

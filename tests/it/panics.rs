@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Job, MockTask, Probe, Value, Values, fails, job, panic_message, waits,
+    Bomb, Calls, DropCounter, Gate, Job, MockTask, Probe, Value, Values, fails, job, panic_message,
+    waits,
 };
 use errgroup::{Boxed, Child, ChildInfo, Children, Group, Policy, Reason, TryGoError, Verdict};
 use futures::future::FusedFuture;
@@ -694,19 +695,11 @@ fn a_panic_comes_out_of_a_poll_in_an_unwinding_thread() {
 
 #[test]
 fn a_dropped_group_throws_once_even_if_its_policy_panics_as_well() {
-    struct Grudge(#[allow(dead_code)] Bomb);
-
-    impl Policy<usize, &'static str> for Grudge {
-        type Output = ();
-
-        fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
-            Verdict::Continue
-        }
-
-        fn finish(&mut self, _: &Reason) {}
-    }
-
-    let mut group = Jobs::new().with_policy(Grudge(Bomb("the policy")));
+    let of_policy = Bomb("the policy");
+    let mut group = Jobs::new().with_policy(Calls::new(move |_, _| {
+        let _ = &of_policy;
+        Verdict::Continue
+    }));
     let bomb = Bomb("the child");
     group.queue(job(async move {
         let _bomb = bomb;
@@ -741,10 +734,10 @@ fn of_a_stream_that_panics_twice_the_first_comes_out() {
 /// A policy that panics at the first child and keeps its result.
 struct Faints;
 
-impl<T, E> Policy<T, E> for Faints {
+impl Policy<Value, Value> for Faints {
     type Output = ();
 
-    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<Value, Value>) -> Verdict {
         std::mem::forget(result);
         panic_any("the policy")
     }
@@ -777,7 +770,7 @@ fn results_that_panic_after_the_policy_panicked_are_counted_once() {
 fn a_waker_left_behind_by_a_policys_panic_wakes_no_other_child() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let kept = Arc::new(std::sync::Mutex::new(None));
-    let mut group = Group::new().with_policy(Faints);
+    let mut group = Group::new().with_policy(Calls::new(|_, _| panic_any("the policy")));
     let keeps = Arc::clone(&kept);
     group.queue(job(poll_fn(move |cx| {
         *keeps.lock().unwrap() = Some(cx.waker().clone());

@@ -11,11 +11,10 @@ use std::task::Poll;
 use std::thread;
 
 use crate::common::{
-    Bomb, CountOnDrop, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Value,
-    ValueJob, Values, count_polls, fails, job, logged_child, panic_message, value_job, waits,
-    yield_now,
+    Bomb, Calls, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Value, ValueJob,
+    Values, count_polls, fails, job, logged_child, panic_message, value_job, waits, yield_now,
 };
-use errgroup::{Boxed, Child, ChildInfo, Children, Group, Handle, Reason, TryGoError, task};
+use errgroup::{Boxed, Child, Children, Group, Handle, Reason, TryGoError, task};
 use futures::future::{Either, FutureExt, TryFutureExt};
 use futures::stream::{self, FusedStream, Stream, StreamExt, TryStreamExt};
 
@@ -1232,20 +1231,12 @@ fn a_wake_up_that_the_group_has_received_counts_for_the_stream() {
 
 #[test]
 fn the_policy_that_was_set_is_dropped_and_the_children_are_not() {
-    struct Keep(#[allow(dead_code)] CountOnDrop);
-    impl errgroup::Policy<usize, &'static str> for Keep {
-        type Output = ();
-        fn on_child(
-            &mut self,
-            _: &ChildInfo<'_>,
-            _: Result<usize, &'static str>,
-        ) -> errgroup::Verdict {
-            unreachable!("the stream has replaced the policy")
-        }
-        fn finish(&mut self, _: &Reason) {}
-    }
     let (task, drops, probe) = (MockTask::new(), DropCounter::default(), Probe::new());
-    let mut group = Jobs::new().with_policy(Keep(drops.guard()));
+    let kept = drops.guard();
+    let mut group = Jobs::new().with_policy(Calls::new(move |_, _| {
+        let _ = &kept;
+        unreachable!("the stream has replaced the policy")
+    }));
     group.queue(probe.watch(ready(Ok(1))));
     let mut results = group.results();
     assert_eq!((drops.get(), probe.drops()), (1, 0));

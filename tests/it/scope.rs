@@ -68,7 +68,7 @@ fn a_scope_is_send_if_its_parts_are() {
         for name in names {
             handle.queue(async move {
                 yield_now().await;
-                if name.is_empty() { Err("no name") } else { Ok(1) }
+                if name.is_empty() { Err("no name") } else { Ok(1_usize) }
             });
         }
         names.len()

@@ -9,6 +9,7 @@ use std::future::{IntoFuture, pending, ready};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,9 +86,9 @@ fn a_group_has_its_constructors_builders_and_methods() {
     let spawn = |child: BoxFuture<'static, ()>| drop(child);
     let _: Group<Spawned<usize, &'static str>> = Group::on(spawn);
     let spawn = |child: LocalBoxFuture<'static, ()>| drop(child);
-    let _: Group<SpawnedLocal<usize, &'static str>> = Group::on_local(spawn);
+    let _: Group<SpawnedLocal<Rc<usize>, Rc<str>>> = Group::on_local(spawn);
     let mut group = Group::new().with_error::<&'static str>();
-    group.queue(async { Ok(()) });
+    group.queue(async { Ok(0_usize) });
 }
 
 #[test]
@@ -349,13 +350,13 @@ fn keys_are_made_of_what_callers_have() {
 #[test]
 fn gates_are_asked() {
     block_on(async {
-        let mut group: Group<Boxed<'_, (), &'static str>> =
+        let mut group: Group<Boxed<'_, usize, &'static str>> =
             Group::new().with_limit(2).with_gate(|ask: &errgroup::Ask<'_>| {
                 let _: (Option<&str>, Option<&Key>, usize) = (ask.name(), ask.key(), ask.weight());
                 ready(String::from("a guard"))
             });
-        group.queue(async { Ok(()) });
-        group.go(task(async { Ok(()) }).name("n").key("k")).await.unwrap();
+        group.queue(async { Ok(0) });
+        group.go(task(async { Ok(0) }).name("n").key("k")).await.unwrap();
         assert_eq!(group.await, Ok(()));
     });
 }
