@@ -7,7 +7,9 @@ use std::marker::PhantomPinned;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::common::{Gate, Job, Log, MockTask, Probe, job, panic_message, waits, yield_now};
+use crate::common::{
+    Gate, Job, Log, MockTask, OrCancel, Probe, job, panic_message, unboxed, waits, yield_now,
+};
 use errgroup::{
     Boxed, CancelToken, Child, ChildInfo, Children, FirstErr, Group, Handle, LocalBoxed, Plain,
     Policy, Reason, Verdict,
@@ -136,18 +138,14 @@ fn local_takes_children_that_are_not_send() {
 
 #[test]
 fn unboxed_takes_futures_of_one_type_and_does_not_move_them() {
-    async fn check(probe: &Probe, n: usize) -> Result<usize, &'static str> {
-        let here = n;
-        // Held across an await, so that the future refers to itself.
-        let there = &here;
-        yield_now().await;
-        assert!(std::ptr::eq(there, &raw const here));
-        probe.watch(ready(Ok(*there))).await
-    }
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Group::unboxed().with_limit(70);
     for n in 0..200 {
-        group.queue(check(&probe, n));
+        let child = probe.watch(ready(Ok(n)));
+        group.queue(unboxed::<1>(job(async {
+            yield_now().await;
+            child.await
+        })));
     }
     // The group may move between its polls.
     assert!(task.poll(&mut group).is_pending());
@@ -159,7 +157,7 @@ fn unboxed_takes_futures_of_one_type_and_does_not_move_them() {
 #[test]
 fn a_group_of_infallible_children_needs_only_their_annotation() {
     let mut group = Group::new();
-    group.queue(async { Ok::<_, Infallible>(()) });
+    group.queue(async { Ok::<usize, Infallible>(0) });
     let Ok(()) = MockTask::new().finish(group);
 }
 
@@ -272,16 +270,19 @@ fn a_resolved_group_takes_no_parent() {
 
 #[test]
 fn the_type_of_the_errors_can_be_named_alone() {
-    let mut group = Group::new().with_limit(2).with_error::<std::io::Error>();
-    group.queue(async {
-        Err(std::io::ErrorKind::NotFound)?;
-        Ok(1)
+    let cancelled = CancelToken::new();
+    cancelled.cancel();
+    let mut group = Group::new().with_limit(2).with_error::<OrCancel>();
+    group.queue(async move {
+        cancelled.run(pending::<()>()).await?;
+        Ok(1_usize)
     });
     let error = MockTask::new().finish(group).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(error.into_reason(), Reason::Cancelled);
+    let shared = Rc::new(RefCell::new(7));
     let mut group = Group::local().with_error::<Rc<str>>().collect();
-    group.queue(async { Ok("all else is inferred") });
-    assert_eq!(MockTask::new().finish(group), Ok(vec!["all else is inferred"]));
+    group.queue(async { Ok(Rc::clone(&shared)) });
+    assert_eq!(MockTask::new().finish(group), Ok(vec![Rc::clone(&shared)]));
 }
 
 #[test]

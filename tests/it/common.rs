@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use errgroup::{Boxed, Group, Handle};
+use errgroup::{Boxed, CancelError, ChildInfo, Group, Handle, Policy, Reason, Verdict};
 
 /// A waker that counts its wake-ups.
 #[derive(Default)]
@@ -155,6 +155,14 @@ impl DropCounter {
     /// Returns a value that counts its drop.
     pub(crate) fn guard(&self) -> CountOnDrop {
         CountOnDrop(self.clone())
+    }
+
+    /// Returns a value with a name that counts its drop.
+    pub(crate) fn value(&self, name: &'static str) -> Value {
+        let guard = self.guard();
+        Value::new(name, move || {
+            let _ = &guard;
+        })
     }
 }
 
@@ -334,6 +342,18 @@ pub(crate) fn fails(gate: &Gate, number: usize, error: &'static str) -> Job {
     })
 }
 
+/// Makes a child that is not boxed, has that size at least, and refers to itself: it panics if it
+/// is moved while it runs.
+pub(crate) async fn unboxed<const SIZE: usize>(work: Job) -> Result<usize, &'static str> {
+    let bytes = [1_u8; SIZE];
+    // Held while it waits.
+    let here = &bytes;
+    let result = work.await;
+    assert!(std::ptr::eq(here, &raw const bytes));
+    assert!(bytes.iter().all(|byte| *byte == 1));
+    result
+}
+
 /// Counts the polls and the drops of the children that it watches.
 #[derive(Clone, Default)]
 pub(crate) struct Probe {
@@ -422,6 +442,94 @@ pub(crate) struct Bomb(pub(crate) &'static str);
 impl Drop for Bomb {
     fn drop(&mut self) {
         std::panic::panic_any(self.0);
+    }
+}
+
+/// A result of a child that does something when it is dropped, so that it matters where it is.
+///
+/// It is what an `Ok` or an `Err` holds, of one type for all tests.
+pub(crate) struct Value {
+    pub(crate) name: &'static str,
+    _on_drop: OnDrop<Box<dyn FnMut() + Send>>,
+}
+
+impl Value {
+    /// Makes a value that calls a function when it is dropped.
+    pub(crate) fn new(name: &'static str, on_drop: impl FnMut() + Send + 'static) -> Self {
+        Self { name, _on_drop: OnDrop(Box::new(on_drop)) }
+    }
+
+    /// Makes a value that panics when it is dropped.
+    pub(crate) fn bomb(message: &'static str) -> Self {
+        Self::new(message, move || std::panic::panic_any(message))
+    }
+}
+
+/// A group whose children return such values.
+pub(crate) type Values = Group<Boxed<'static, Value, Value>>;
+
+/// A policy that calls a function with each result, and has no output.
+pub(crate) struct Calls(Box<OnChild>);
+
+type OnChild = dyn FnMut(&ChildInfo<'_>, Result<usize, &'static str>) -> Verdict + Send;
+
+impl Calls {
+    pub(crate) fn new(
+        on_child: impl FnMut(&ChildInfo<'_>, Result<usize, &'static str>) -> Verdict + Send + 'static,
+    ) -> Self {
+        Self(Box::new(on_child))
+    }
+}
+
+impl Policy<usize, &'static str> for Calls {
+    type Output = ();
+
+    fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<usize, &'static str>) -> Verdict {
+        (self.0)(child, result)
+    }
+
+    fn finish(&mut self, _: &Reason) {}
+}
+
+/// A child of one type that returns such a value, for groups of every kind.
+pub(crate) type ValueJob = Pin<Box<dyn Future<Output = Result<Value, Value>> + Send>>;
+
+pub(crate) fn value_job(
+    future: impl Future<Output = Result<Value, Value>> + Send + 'static,
+) -> ValueJob {
+    Box::pin(future)
+}
+
+/// An error of children that a cancel can become: the other ones are a `&str`, which it can't.
+#[derive(Debug, PartialEq)]
+pub(crate) enum OrCancel {
+    Own(&'static str),
+    Cancelled(CancelError),
+}
+
+impl OrCancel {
+    /// Returns the reason of the cancel.
+    #[track_caller]
+    pub(crate) fn into_reason(self) -> Reason {
+        match self {
+            Self::Cancelled(error) => error.into_reason(),
+            Self::Own(error) => panic!("a child's own error: {error}"),
+        }
+    }
+}
+
+impl From<CancelError> for OrCancel {
+    fn from(error: CancelError) -> Self {
+        Self::Cancelled(error)
+    }
+}
+
+impl std::fmt::Display for OrCancel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Own(error) => f.write_str(error),
+            Self::Cancelled(error) => error.fmt(f),
+        }
     }
 }
 

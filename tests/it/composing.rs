@@ -342,8 +342,8 @@ async fn a_child_that_holds_its_own_groups_handle_is_send() {
         let mut group = Group::new().with_limit(1);
         let handle = group.handle();
         group.queue(async move {
-            handle.go(async { Ok::<(), &'static str>(()) }).await.ok();
-            Ok(())
+            handle.go(async { Ok::<usize, &'static str>(0) }).await.ok();
+            Ok(0)
         });
         group.await
     });
@@ -576,7 +576,7 @@ fn auto_traits_are_those_of_the_parts() {
     unpin::<Group<Plain<std::future::Ready<Result<(), Pinned>>>>>();
     send::<Handle<Boxed<'_, usize, &'static str>>>();
     sync::<Handle<Boxed<'_, usize, &'static str>>>();
-    sync::<Handle<Plain<std::future::Ready<Result<(), &'static str>>>>>();
+    sync::<Handle<Plain<std::future::Ready<Result<usize, &'static str>>>>>();
     send::<errgroup::future::Closed>();
     send::<errgroup::future::Watchdog<(), (), ()>>();
     send::<errgroup::future::Reserve<Boxed<'_, usize, &'static str>>>();

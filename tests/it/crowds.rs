@@ -6,7 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
 
-use crate::common::{Gate, Job, Log, MockTask, Probe, is_ok, job, logged_child, waits, yield_now};
+use crate::common::{
+    Gate, Job, Log, MockTask, Probe, is_ok, job, logged_child, unboxed, waits, yield_now,
+};
 use errgroup::{Boxed, Child, Children, Group};
 
 type Kind = Boxed<'static, usize, &'static str>;
@@ -148,17 +150,11 @@ fn a_slot_that_is_freed_before_a_newcomer_is_polled_lets_no_later_child_overtake
 
 #[test]
 fn small_and_large_children_are_stored_alike() {
-    async fn child<const SIZE: usize>(wait: impl Future<Output = ()>) -> Result<usize, ()> {
-        let before = [1_u8; SIZE];
-        wait.await;
-        // Read after the wait, so that the future holds the bytes.
-        Ok(before.iter().map(|&byte| usize::from(byte)).sum())
-    }
     fn scenario<const SIZE: usize>() {
         let (task, gate) = (MockTask::new(), Gate::new());
         let mut group = Group::unboxed().with_limit(70);
         for n in 0..200 {
-            group.queue(child::<SIZE>(gate.wait(n)));
+            group.queue(unboxed::<SIZE>(waits(&gate, n)));
         }
         assert!(task.run(&mut group).is_pending());
         for n in scattered(200) {
@@ -170,7 +166,7 @@ fn small_and_large_children_are_stored_alike() {
     scenario::<1>();
     scenario::<400>();
     scenario::<500>();
-    scenario::<5_000>();
+    scenario::<10_000>();
 }
 
 #[test]
@@ -423,14 +419,9 @@ fn a_set_that_has_given_memory_back_grows_again() {
 
 #[test]
 fn large_children_outlive_one_another() {
-    async fn large(wait: impl Future<Output = ()>, number: usize) -> Result<usize, ()> {
-        let bytes = [1_u8; 9_000];
-        wait.await;
-        Ok(number + usize::from(bytes[number]))
-    }
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::unboxed();
-    (0..3).for_each(|n| group.queue(large(gate.wait(n), n)));
+    (0..3).for_each(|n| group.queue(unboxed::<10_000>(waits(&gate, n))));
     assert!(task.run(&mut group).is_pending());
     for n in [1, 0, 2] {
         assert_eq!(group.stats().running, 3 - group.stats().ok);

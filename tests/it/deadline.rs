@@ -10,8 +10,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Log, MockTask, OnDrop, Probe, Tap, count_polls, fails, is_ok,
-    is_stopped, job, panic_message, waits, yield_now,
+    Bomb, DropCounter, Gate, Log, MockTask, OnDrop, OrCancel, Probe, Tap, count_polls, fails,
+    is_ok, is_stopped, job, panic_message, waits, yield_now,
 };
 use errgroup::{CancelToken, Group, Reason, TryGoError};
 use futures::stream;
@@ -466,7 +466,7 @@ fn a_local_groups_deadline_need_not_be_send() {
     let seen = Rc::clone(&passed);
     group.queue(async move {
         token.cancelled().await;
-        if seen.get() { Err("too late") } else { Ok(()) }
+        if seen.get() { Err("too late") } else { Ok(0_usize) }
     });
     assert_eq!(MockTask::new().finish(group), Err("too late"));
 }
@@ -541,7 +541,7 @@ fn the_deadline_is_polled_after_one_round_of_those_that_were_woken() {
 
 #[test]
 fn a_group_without_children_is_ok_though_its_deadline_has_passed() {
-    let mut group = Group::<errgroup::Boxed<'_, usize, errgroup::CancelError>>::new()
+    let mut group = Group::<errgroup::Boxed<'_, usize, OrCancel>>::new()
         .with_deadline(ready(()))
         .err_on_cancel();
     let token = group.token().clone();

@@ -41,7 +41,7 @@ fn groups_and_what_belongs_to_them() {
     is_named("Stopped", futures::executor::block_on(group.go(job(pending()))).unwrap_err());
     is_named("Results", Group::<Boxed<'_, usize, &str>>::new().results());
     let pool = Pool::new();
-    let spawned: Group<errgroup::Spawned<(), ()>> = Group::on(pool.spawn());
+    let spawned: Group<errgroup::Spawned<usize, &str>> = Group::on(pool.spawn());
     is_named("Group", &spawned);
 }
 
@@ -52,10 +52,10 @@ fn scopes_and_functions() {
         "TryScope",
         Group::<Boxed<'_, usize, &str>>::new().try_scope(async |_| Ok::<_, &str>(())),
     );
-    is_named("Map", map(1, [1], |_| ready(Ok::<_, ()>(1))));
-    is_named("MapStream", map_stream(1, stream::iter([1]), |_| ready(Ok::<_, ()>(1))));
-    is_named("ForEach", for_each(1, [1], |_| ready(Ok::<_, ()>(()))));
-    is_named("Hedge", hedge(1, |_| ready(Ok::<(), ()>(())), |_| pending::<()>()));
+    is_named("Map", map(1, [1], |_| job(ready(Ok(1)))));
+    is_named("MapStream", map_stream(1, stream::iter([1]), |_| job(ready(Ok(1)))));
+    is_named("ForEach", for_each(1, [1], |_| job(ready(Ok(1)))));
+    is_named("Hedge", hedge(1, |_| job(ready(Ok(1))), |_| pending::<()>()));
 }
 
 #[test]

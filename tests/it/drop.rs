@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use crate::common::{Gate, Job, Log, MockTask, OnDrop, Probe, job, waits};
+use crate::common::{Gate, Job, Log, MockTask, OnDrop, Probe, Value, Values, job, waits};
 use errgroup::{Boxed, Child, Children, Group, Handle, Reason};
 use futures::stream;
 
@@ -312,15 +312,14 @@ fn a_destructor_may_drop_another_waiters_go() {
 #[test]
 fn what_a_child_returns_may_use_the_handle_when_it_is_dropped() {
     let task = MockTask::new();
-    let mut group = Group::new().with_limit(1);
+    let mut group = Values::new().with_limit(1);
     let handle = group.handle();
     for _ in 0..2 {
         let handle = handle.clone();
-        let value: Box<dyn std::any::Any + Send> =
-            Box::new(OnDrop(move || assert!(handle.stats().ok < 9)));
-        group.queue(async move { Ok::<_, &str>(value) });
+        let value = Value::new("looks", move || assert!(handle.stats().ok < 9));
+        group.queue(async move { Ok(value) });
     }
-    assert_eq!(task.finish(group), Ok(()));
+    assert!(task.finish(group).is_ok());
 }
 
 #[test]

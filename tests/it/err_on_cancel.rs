@@ -5,20 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::common::{DropCounter, Gate, MockTask, panic_message, yield_now};
+use crate::common::OrCancel as Error;
+use crate::common::{DropCounter, Gate, MockTask, Value, Values, panic_message, yield_now};
 use errgroup::{Boxed, CancelError, CancelToken, ChildInfo, Group, Policy, Reason, Verdict};
-
-#[derive(Debug, PartialEq)]
-enum Error {
-    Own(&'static str),
-    Cut(CancelError),
-}
-
-impl From<CancelError> for Error {
-    fn from(error: CancelError) -> Self {
-        Self::Cut(error)
-    }
-}
 
 type Group1 = Group<Boxed<'static, usize, Error>>;
 
@@ -34,8 +23,8 @@ async fn broken() -> Result<usize, Error> {
 #[track_caller]
 fn reason<R: std::fmt::Debug>(output: Result<R, Error>) -> Reason {
     match output {
-        Err(Error::Cut(error)) => error.into_reason(),
-        other => panic!("{other:?}"),
+        Err(error) => error.into_reason(),
+        Ok(value) => panic!("{value:?}"),
     }
 }
 
@@ -220,20 +209,20 @@ fn a_policy_that_forgives_a_failed_child_is_left_alone() {
     assert_eq!(reason(sum(false)), Reason::Cancelled);
 }
 
+/// A conversion that panics. No other test makes a value of a cancel.
+impl From<CancelError> for Value {
+    fn from(_: CancelError) -> Self {
+        std::panic::panic_any("the conversion");
+    }
+}
+
 #[test]
 fn the_replaced_value_is_dropped_and_a_panic_of_the_conversion_comes_out() {
-    #[derive(Debug)]
-    struct Grumpy;
-    impl From<CancelError> for Grumpy {
-        fn from(_: CancelError) -> Self {
-            std::panic::panic_any("the conversion");
-        }
-    }
     let drops = DropCounter::default();
-    let mut group = Group::new().collect().err_on_cancel();
+    let mut group = Values::new().collect().err_on_cancel();
     let handle = group.handle();
-    let kept = drops.guard();
-    group.queue(async move { Ok::<_, Grumpy>(kept) });
+    let kept = drops.value("kept");
+    group.queue(async move { Ok(kept) });
     group.token().cancel();
     let task = MockTask::new();
     assert_eq!(panic_message(|| task.run(&mut group)), "the conversion");

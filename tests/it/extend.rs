@@ -2,12 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::common::{self, Job};
 use errgroup::Group;
 use futures::executor::block_on;
 use futures::stream::{StreamExt, TryStreamExt};
 
-async fn job(n: usize) -> Result<usize, &'static str> {
-    if n < 9 { Ok(n) } else { Err("too much") }
+fn job(n: usize) -> Job {
+    common::job(async move { if n < 9 { Ok(n) } else { Err("too much") } })
 }
 
 #[test]

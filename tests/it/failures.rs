@@ -6,13 +6,14 @@ use std::future::ready;
 use std::io;
 use std::task::Poll;
 
-use crate::common::{Gate, Job, Log, MockTask, fails, panic_message, waits};
+use crate::common::{Gate, Job, Log, MockTask, OrCancel, fails, panic_message, waits};
 use errgroup::{
-    AllErrors, Boxed, CancelError, Child, ChildInfo, Children, Collect, Errors, Failure, FirstErr,
-    Group, Named, Policy, Reason, Verdict, WithReason, task,
+    AllErrors, Boxed, Child, ChildInfo, Children, Collect, Errors, Failure, FirstErr, Group, Named,
+    Policy, Reason, Verdict, WithReason, task,
 };
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
+type Cancels = Group<Boxed<'static, usize, OrCancel>>;
 
 /// Adds a child that succeeds, and two that fail, of which one has a name.
 fn fill<C, P, O>(mut group: Group<C, P, O>) -> Group<C, P, O>
@@ -103,14 +104,14 @@ fn a_failure_has_its_parts_and_is_equal_if_they_are() {
 
 #[test]
 fn a_cancel_of_a_named_group_is_a_failure_of_no_child() {
-    type Cancels = Group<Boxed<'static, usize, CancelError>>;
     let cancelled = || {
         let group = Cancels::new().named().err_on_cancel();
         group.token().cancel();
         MockTask::new().finish(group).unwrap_err()
     };
     assert_eq!((cancelled().to_string().as_str(), cancelled().index()), ("cancelled", usize::MAX));
-    assert_eq!((cancelled().name(), cancelled().error().reason()), (None, &Reason::Cancelled));
+    assert_eq!(cancelled().name(), None);
+    assert_eq!(cancelled().into_inner().into_reason(), Reason::Cancelled);
     let mut group = Cancels::new().all_errors().named().err_on_cancel();
     group.queue(ready(Ok(1)));
     group.token().cancel();
@@ -143,9 +144,11 @@ fn a_failure_is_an_error_that_shows_nothing_twice() {
     assert_eq!(format!("{error:#}"), "child 0 (a.txt): the file is unread: the disk is gone");
 
     // Of an error that is no `Error`, in `Errors`, which are one.
-    let mut group = Group::new().all_errors().named();
-    group.queue(async { Err::<(), _>(anyhow::anyhow!("torn").context("broken")) });
-    let error = anyhow::Error::from(MockTask::new().finish(group).unwrap_err());
+    let mut policy = Named(AllErrors::new());
+    let torn = Err::<(), _>(anyhow::anyhow!("torn").context("broken"));
+    let _ = policy.on_child(&ChildInfo::new(0), torn);
+    let output = Policy::<(), anyhow::Error>::finish(&mut policy, &Reason::Finished);
+    let error = anyhow::Error::from(output.unwrap_err());
     assert_eq!(format!("{error:#}"), "1 error: child 0: broken");
 }
 
@@ -290,7 +293,6 @@ fn a_panic_of_the_reason_is_as_a_childs() {
 
 #[test]
 fn builders_that_would_undo_one_another_say_the_order() {
-    type Cancels = Group<Boxed<'static, usize, CancelError>>;
     let twice: [fn(); 6] = [
         || drop(Jobs::new().collect().settle()),
         || drop(Jobs::new().with_policy(FirstErr::new()).first_ok()),

@@ -406,7 +406,7 @@ fn an_error_among_the_first_children_ends_a_feed_before_the_group_is_filled() {
         group.set_limit(limit);
         let children = (0..1_000_usize).map(|n| {
             asked += 1;
-            ready(if n == 3 { Err("broken") } else { Ok(n) })
+            job(ready(if n == 3 { Err("broken") } else { Ok(n) }))
         });
         let admitted = task.finish(group.feed(stream::iter(children)));
         assert!(admitted < 8, "{admitted} children were admitted before the first was polled");

@@ -2,10 +2,11 @@
 
 use std::future::{poll_fn, ready};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
-use crate::common::{DropCounter, Gate, Job, Log, MockTask, Probe, fails, job, waits, yield_now};
+use crate::common::{
+    DropCounter, Gate, Job, Log, MockTask, Probe, Values, fails, job, waits, yield_now,
+};
 use errgroup::{Boxed, Child, Children, Group, Reason, TryGoError};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -66,18 +67,16 @@ fn an_error_that_yields_once_comes_after_one_that_does_not() {
 
 #[test]
 fn the_error_is_returned_as_it_is() {
-    /// An error that is neither `Clone` nor `Debug`.
-    struct Failure(Arc<()>);
-
-    let this = Arc::new(());
-    let failure = Failure(Arc::clone(&this));
-    let mut group = Group::new();
-    group.queue(async { Err::<(), _>(failure) });
-    group.queue(async { Err(Failure(Arc::default())) });
-    let Err(Failure(that)) = MockTask::new().finish(group) else {
+    // The errors are neither `Clone` nor `Debug`.
+    let (this, other) = (DropCounter::default(), DropCounter::default());
+    let (failure, later) = (this.value("this"), other.value("the other"));
+    let mut group = Values::new();
+    group.queue(async { Err(failure) });
+    group.queue(async { Err(later) });
+    let Err(error) = MockTask::new().finish(group) else {
         panic!("a child has failed");
     };
-    assert!(Arc::ptr_eq(&this, &that));
+    assert_eq!((error.name, this.get(), other.get()), ("this", 0, 1));
 }
 
 #[test]
@@ -208,12 +207,12 @@ fn an_error_seen_while_go_drives_comes_out_of_the_group() {
 fn the_other_childrens_results_are_dropped_once_and_in_time() {
     let (values, errors, gate, task) =
         (DropCounter::default(), DropCounter::default(), Gate::new(), MockTask::new());
-    let mut group = Group::new();
-    for n in 0..5 {
-        let (gate, value, error) = (gate.wait(n), values.guard(), errors.guard());
+    let mut group = Values::new();
+    for (n, name) in ["0", "1", "2", "3", "4"].into_iter().enumerate() {
+        let (gate, value, error) = (gate.wait(n), values.value(name), errors.value(name));
         group.queue(async move {
             gate.await;
-            if n < 2 { Ok(value) } else { Err((n, error)) }
+            if n < 2 { Ok(value) } else { Err(error) }
         });
     }
     assert!(task.poll(&mut group).is_pending());
@@ -227,9 +226,10 @@ fn the_other_childrens_results_are_dropped_once_and_in_time() {
             assert!(task.poll(&mut group).is_pending());
         }
     }
-    let Poll::Ready(Err((3, error))) = task.poll(&mut group) else {
-        panic!("the third has failed first");
+    let Poll::Ready(Err(error)) = task.poll(&mut group) else {
+        panic!("a child has failed");
     };
+    assert_eq!(error.name, "3", "it has failed first");
     assert_eq!((values.get(), errors.get()), (5, 4));
     drop(error);
     assert_eq!(errors.get(), 5);

@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use crate::common::{CountOnDrop, DropCounter, Gate, MockTask, Probe, job, waits, yield_now};
+use crate::common::{
+    DropCounter, Gate, MockTask, Probe, job, unboxed, value_job, waits, yield_now,
+};
 use errgroup::stream::Results;
 use errgroup::{Group, Plain, value};
 use futures::executor::{block_on, block_on_stream};
@@ -118,7 +120,7 @@ fn a_future_is_dropped_when_it_has_ended_and_the_others_with_the_set() {
 fn a_result_that_was_not_read_is_dropped_with_the_set() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
     let mut set = Group::unboxed().results();
-    set.extend((0..3).map(|_| ready(Ok::<_, CountOnDrop>(drops.guard()))));
+    set.extend(["a", "b", "c"].map(|name| value_job(ready(Ok(drops.value(name))))));
     drop(task.poll(&mut set.next()));
     assert_eq!(drops.get(), 1);
     drop(set);
@@ -236,17 +238,7 @@ fn a_panic_goes_on_when_the_others_have_ended_and_the_stream_is_over() {
 fn a_set_moves_between_polls_and_its_futures_do_not() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut set = Group::unboxed().results();
-    let wait = |number| {
-        let gate = gate.wait(number);
-        async move {
-            // The second half of the future holds a reference to the first.
-            let held = [number; 8];
-            let reference = &held;
-            gate.await;
-            Ok::<_, &str>(reference[7])
-        }
-    };
-    set.extend((0..100).map(wait));
+    set.extend((0..100).map(|number| unboxed::<1>(waits(&gate, number))));
     assert!(task.poll(&mut set.next()).is_pending());
     let mut moved = Box::new(set);
     (0..100).for_each(|number| gate.open(number));
@@ -276,7 +268,7 @@ fn a_hundred_thousand_futures_pass_through_one_set() {
     let (task, mut set) = (MockTask::new(), Group::unboxed().results());
     let mut ended = 0;
     for _ in 0..100 {
-        set.extend((0..1000).map(|_| ready(Ok::<usize, &str>(0))));
+        set.extend((0..1000).map(|_| job(ready(Ok(0)))));
         while let Poll::Ready(Some(_)) = task.poll(&mut set.next()) {
             ended += 1;
         }

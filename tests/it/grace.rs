@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::common::{
     Bomb, CountOnDrop, DropCounter, Gate, Job, Log, MockTask, OnDrop, Probe, count_polls, fails,
-    job, panic_message, waits, yield_now,
+    job, panic_message, unboxed, waits, yield_now,
 };
 use errgroup::{Boxed, CancelToken, Group, Handle, Reason};
 use futures::stream;
@@ -647,7 +647,7 @@ fn children_of_one_type_are_cut_off_in_place() {
     let mut group = Group::unboxed().with_grace(move || wait);
     let child = |number: usize, gate: &Gate, kept: CountOnDrop| {
         let gate = gate.clone();
-        async move {
+        unboxed::<1>(job(async move {
             let _kept = kept;
             match number % 3 {
                 0 => loop {
@@ -655,8 +655,8 @@ fn children_of_one_type_are_cut_off_in_place() {
                 },
                 _ => gate.wait(number).await,
             }
-            Ok::<usize, &str>(number)
-        }
+            Ok(number)
+        }))
     };
     for number in 0..150 {
         group.queue(child(number, &gate, drops.guard()));

@@ -8,12 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use crate::common::{
-    DropCounter, Fixture, Gate, Log, MockTask, Tap, is_ok, is_stopped, logged_child, waker_fn,
-    yield_now,
+    Calls, DropCounter, Fixture, Gate, Job, Log, MockTask, Tap, is_ok, is_stopped, job,
+    logged_child, waker_fn, yield_now,
 };
-use errgroup::{
-    Boxed, ChildInfo, Group, Handle, LocalBoxed, Plain, Policy, Reason, TryGoError, Verdict,
-};
+use errgroup::{Boxed, Group, Handle, LocalBoxed, Plain, Reason, TryGoError, Verdict};
 use futures::StreamExt;
 use futures::future::FusedFuture;
 use futures::stream;
@@ -29,7 +27,7 @@ fn a_handle_is_clone_and_crosses_threads_if_its_children_may() {
     fn clone<T: Clone>(_: &T) {}
 
     anywhere(&Group::<Kind>::new().handle());
-    anywhere(&Group::<Plain<Ready>>::unboxed().handle());
+    anywhere(&Group::<Plain<Job>>::unboxed().handle());
     clone(&Group::<LocalBoxed<'_, usize, &'static str>>::local().handle());
 }
 
@@ -484,7 +482,7 @@ fn a_feed_polls_its_stream_a_bounded_number_of_times_a_poll() {
     let counter = Arc::clone(&asked);
     let endless = stream::repeat_with(move || {
         counter.fetch_add(1, Ordering::SeqCst);
-        ready(Ok::<usize, &str>(0))
+        job(ready(Ok(0)))
     });
     let task = MockTask::new();
     let mut feed = handle.feed(endless);
@@ -798,21 +796,13 @@ fn a_child_that_claims_while_an_earlier_feed_polls_its_stream_starts_after_the_f
 
 #[test]
 fn the_index_is_the_position_in_the_order_of_admission() {
-    struct Indices(Log);
-    impl Policy<usize, &'static str> for Indices {
-        type Output = ();
-        fn on_child(
-            &mut self,
-            child: &ChildInfo<'_>,
-            result: Result<usize, &'static str>,
-        ) -> Verdict {
-            self.0.add(format!("{}: {}", child.index(), result.unwrap()));
-            Verdict::Continue
-        }
-        fn finish(&mut self, _: &Reason) {}
-    }
     let (log, gate) = (Log::new(), Gate::new());
-    let group: Group<Kind, _> = Group::new().with_limit(2).with_policy(Indices(log.clone()));
+    let told = log.clone();
+    let indices = Calls::new(move |child, result| {
+        told.add(format!("{}: {}", child.index(), result.unwrap()));
+        Verdict::Continue
+    });
+    let group: Group<Kind, _> = Group::new().with_limit(2).with_policy(indices);
     let mut group = group;
     let handle = group.handle();
     let task = MockTask::new();

@@ -2,10 +2,8 @@
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn, ready};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use crate::common::{Job, MockTask, Probe, job, yield_now};
 use errgroup::{Boxed, Child, Children, Group, for_each, map};
@@ -43,40 +41,24 @@ fn yields(times: usize) -> Job {
 
 const CHILDREN: usize = 10_000;
 
-/// A future whose polls are counted.
-struct Counted<F>(Pin<Box<F>>, Arc<AtomicUsize>);
-
-impl<F: Future> Future for Counted<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.1.fetch_add(1, SeqCst);
-        self.0.as_mut().poll(cx)
-    }
-}
-
 /// Makes children that each take two locks of tokio, one after the other.
 #[derive(Clone, Default)]
 struct Locks {
     locks: Arc<(tokio::sync::RwLock<()>, tokio::sync::RwLock<()>)>,
-    polls: Arc<AtomicUsize>,
+    probe: Probe,
 }
 
 impl Locks {
-    fn child(&self) -> impl Future<Output = Result<(), &'static str>> + Send + use<> {
+    fn child(&self) -> Job {
         let locks = Arc::clone(&self.locks);
-        let child = async move {
+        self.probe.watch(async move {
             drop(locks.0.read().await);
             drop(locks.1.read().await);
-            Ok(())
-        };
-        Counted(Box::pin(child), Arc::clone(&self.polls))
+            Ok(0)
+        })
     }
 
-    fn children(
-        &self,
-    ) -> impl Iterator<Item = impl Future<Output = Result<(), &'static str>> + Send + use<>> + use<>
-    {
+    fn children(&self) -> impl Iterator<Item = Job> + use<> {
         let locks = self.clone();
         (0..CHILDREN).map(move |_| locks.child())
     }
@@ -88,7 +70,7 @@ fn polls_few<F: Future>(work: impl FnOnce(Locks) -> F) {
     let locks = Locks::default();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(work(locks.clone()));
-    let polls = locks.polls.load(SeqCst);
+    let polls = locks.probe.polls();
     assert!((CHILDREN..2 * CHILDREN).contains(&polls), "{polls} polls of {CHILDREN} children");
 }
 
@@ -141,7 +123,7 @@ fn children_of_a_scope_that_take_tokios_locks_are_polled_twice_at_most() {
         polls_few(async |locks| {
             let group = Group::new();
             group.set_limit(limit);
-            let body = async |handle: errgroup::Handle<Boxed<'_, (), &'static str>>| {
+            let body = async |handle: errgroup::Handle<Boxed<'_, usize, &'static str>>| {
                 for child in locks.children() {
                     handle.go(child).await.unwrap();
                 }

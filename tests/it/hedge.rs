@@ -169,13 +169,13 @@ fn attempts_that_fail_at_once_are_all_made_in_one_poll() {
     let (task, log) = (MockTask::new(), Log::new());
     let all = hedge(
         3,
-        |n| ready(Err::<(), _>(n)),
+        |n| job(ready(Err(["zero", "one", "two"][n]))),
         |n| {
             log.add(format!("delay {n}"));
             pending::<()>()
         },
     );
-    assert_eq!(task.finish(all).unwrap_err().into_vec(), [0, 1, 2]);
+    assert_eq!(task.finish(all).unwrap_err().into_vec(), ["zero", "one", "two"]);
     assert_eq!(log.take(), ["delay 0", "delay 1"]);
     assert_eq!(task.wakes(), 0);
 }
@@ -183,11 +183,8 @@ fn attempts_that_fail_at_once_are_all_made_in_one_poll() {
 #[test]
 fn no_attempts_are_no_errors() {
     let task = MockTask::new();
-    let none = hedge(
-        0,
-        |_| -> std::future::Ready<Result<usize, &'static str>> { unreachable!() },
-        |_| -> std::future::Ready<()> { unreachable!() },
-    );
+    let none =
+        hedge(0, |_| -> Job { unreachable!() }, |_| -> std::future::Ready<()> { unreachable!() });
     assert!(task.finish(none).unwrap_err().is_empty());
 }
 
@@ -195,9 +192,9 @@ fn no_attempts_are_no_errors() {
 fn one_attempt_has_no_delay() {
     let task = MockTask::new();
     let delay = |_| -> std::future::Ready<()> { unreachable!() };
-    assert_eq!(task.finish(hedge(1, |n| ready(Ok::<usize, &str>(n)), delay)), Ok(0));
-    let all = task.finish(hedge(1, |n| ready(Err::<(), _>(n)), delay));
-    assert_eq!(all.unwrap_err().into_vec(), [0]);
+    assert_eq!(task.finish(hedge(1, |n| job(ready(Ok(n))), delay)), Ok(0));
+    let all = task.finish(hedge(1, |_| job(ready(Err("zero"))), delay));
+    assert_eq!(all.unwrap_err().into_vec(), ["zero"]);
 }
 
 #[test]
@@ -214,7 +211,7 @@ fn an_attempt_that_is_done_wins_over_a_delay_that_has_resolved() {
     let log = Log::new();
     let first = errgroup::hedge(
         3,
-        |n| ready(Ok::<usize, &str>(n)),
+        |n| job(ready(Ok(n))),
         |_| {
             let log = log.clone();
             async move { log.add("polled") }
@@ -302,7 +299,7 @@ fn one_poll_starts_4096_attempts_at_most_then_yields() {
     let (task, started) = (MockTask::new(), Cell::new(0));
     let attempt = |_| {
         started.set(started.get() + 1);
-        pending::<Result<usize, &str>>()
+        job(pending())
     };
     let mut all = Box::pin(hedge(usize::MAX, attempt, |_| ready(())));
     for n in 1..4 {
@@ -312,7 +309,7 @@ fn one_poll_starts_4096_attempts_at_most_then_yields() {
     started.set(0);
     let attempt = |n| {
         started.set(started.get() + 1);
-        ready(if n < 10_000 { Err("") } else { Ok(n) })
+        job(ready(if n < 10_000 { Err("") } else { Ok(n) }))
     };
     let mut all = Box::pin(hedge(usize::MAX, attempt, |_| pending::<()>()));
     assert!(task.poll(&mut all).is_pending());
@@ -329,11 +326,12 @@ fn a_dropped_hedge_drops_the_attempts_then_the_delay_then_the_closures() {
         2,
         move |n| {
             let _ = &gone;
+            let log = log.clone();
             let gone = OnDrop(move || log.add(format!("attempt {n}")));
-            async move {
+            job(async move {
                 let _gone = gone;
-                pending::<Result<usize, &str>>().await
-            }
+                pending().await
+            })
         },
         |_| {
             let gone = OnDrop(|| log.add("delay"));

@@ -315,11 +315,9 @@ fn on_small_stack(f: impl FnOnce() + Send + 'static) {
 
 const MILLION: usize = 1_000_000;
 
-fn a_million(
-    limit: usize,
-) -> Group<errgroup::Plain<std::future::Ready<Result<usize, &'static str>>>> {
+fn a_million(limit: usize) -> Group<errgroup::Plain<Job>> {
     let mut group = Group::unboxed().with_limit(limit);
-    (0..MILLION).for_each(|_| group.queue(ready(Ok::<usize, &str>(0))));
+    (0..MILLION).for_each(|_| group.queue(job(ready(Ok(0)))));
     group
 }
 

@@ -12,7 +12,6 @@
 //! - `join_next` spends no budget of tokio's: a `FuturesUnordered` yields by its own.
 
 use std::any::Any;
-use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, panic_any};
 use std::pin::Pin;
@@ -35,7 +34,7 @@ type Payload = Box<dyn Any + Send>;
 
 /// A set of tasks that are joined in the order in which they end.
 struct JoinSet<T> {
-    group: Group<Spawned<(), Infallible>>,
+    group: Group<Spawned<(), &'static str>>,
     /// Keeps the group open while it has no task.
     _hold: Hold,
     /// The tasks that were not joined.

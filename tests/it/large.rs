@@ -9,11 +9,11 @@ use futures::executor::block_on;
 use futures::stream;
 
 /// Makes a child of 100 KB.
-async fn large() -> Result<(), &'static str> {
+async fn large() -> Result<usize, &'static str> {
     let bytes = [1_u8; 100_000];
     poll_fn(|_| Poll::Ready(())).await;
     assert!(std::hint::black_box(&bytes).iter().all(|byte| *byte == 1));
-    Ok(())
+    Ok(0)
 }
 
 /// Runs `add` on a stack of 2 MiB, as the threads of many runtimes have.

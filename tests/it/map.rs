@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::task::Poll;
 
 use crate::common::{
-    Bomb, CountOnDrop, DropCounter, Gate, Log, Meter, MockTask, OnDrop, Probe, count_polls, fails,
-    job, logged_child, panic_message, waits, yield_now,
+    Bomb, DropCounter, Gate, Log, Meter, MockTask, OnDrop, Probe, Value, count_polls, fails, job,
+    logged_child, panic_message, value_job, waits, yield_now,
 };
 use errgroup::{for_each, map};
 use futures::future::FusedFuture;
@@ -37,11 +37,13 @@ fn map_works_for_none_one_and_many_inputs() {
     let task = MockTask::new();
     for limit in [1, 2, 64, 1000, usize::MAX] {
         for count in [0, 1, 2, 63, 64, 65, 1000, 10_000] {
-            let all = map(limit, 0..count, async |n| {
-                if n % 3 == 0 {
-                    yield_now().await;
-                }
-                Ok::<usize, &str>(n)
+            let all = map(limit, 0..count, |n| {
+                job(async move {
+                    if n % 3 == 0 {
+                        yield_now().await;
+                    }
+                    Ok(n)
+                })
             });
             assert_eq!(task.finish(all), Ok((0..count).collect::<Vec<usize>>()));
             let seen = Cell::new(0);
@@ -126,7 +128,7 @@ fn an_immediate_error_makes_no_more_futures_than_the_limit() {
     let (task, made) = (MockTask::new(), Cell::new(0));
     let all = map(3, 0_usize.., |n| {
         made.set(made.get() + 1);
-        ready(if n == 1 { Err("broken") } else { Ok(n) })
+        job(ready(if n == 1 { Err("broken") } else { Ok(n) }))
     });
     assert_eq!((task.finish(all), made.get()), (Err("broken"), 3));
 }
@@ -134,17 +136,17 @@ fn an_immediate_error_makes_no_more_futures_than_the_limit() {
 #[test]
 fn values_and_results_are_dropped_exactly_once() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
-    let values = task.finish(map(2, 0..5, |_| ready(Ok::<_, CountOnDrop>(drops.guard()))));
+    let value = || drops.value("counted");
+    let values = task.finish(map(2, 0..5, |_| value_job(ready(Ok(value())))));
     assert_eq!(drops.get(), 0);
     drop(values);
     assert_eq!(drops.get(), 5);
-    let guard = || drops.guard();
-    let error =
-        task.finish(map(1, 0..5, |n| ready(if n == 3 { Err(guard()) } else { Ok(guard()) })));
+    let result = |n| if n == 3 { Err(value()) } else { Ok(value()) };
+    let error = task.finish(map(1, 0..5, |n| value_job(ready(result(n)))));
     assert_eq!(drops.get(), 8, "the values made before the error");
     drop(error);
     assert_eq!(drops.get(), 9);
-    assert!(task.finish(for_each(2, 0..5, |_| ready(Ok::<_, CountOnDrop>(guard())))).is_ok());
+    assert!(task.finish(for_each(2, 0..5, |_| value_job(ready(Ok(value()))))).is_ok());
     assert_eq!(drops.get(), 14);
 }
 
@@ -156,13 +158,13 @@ fn no_future_is_made_before_the_first_poll() {
     let inputs = (0..2).inspect(|n| log.add(format!("asked {n}")));
     let mut all = map(2, inputs, |n| {
         log.add(format!("made {n}"));
-        ready(Ok::<usize, &str>(n))
+        job(ready(Ok(n)))
     });
     assert_eq!(format!("{all:?}").matches("Map").count(), 1);
     assert!(log.take().is_empty());
     assert_eq!(task.poll(&mut all), Poll::Ready(Ok(vec![0, 1])));
     assert_eq!(log.take(), ["asked 0", "made 0", "asked 1", "made 1"]);
-    drop(for_each(2, (0..2).inspect(|_| log.add("asked")), |n| ready(Ok::<usize, &str>(n))));
+    drop(for_each(2, (0..2).inspect(|_| log.add("asked")), |n| job(ready(Ok(n)))));
     assert!(log.take().is_empty());
 }
 
@@ -188,7 +190,7 @@ fn no_more_futures_exist_than_the_limit() {
 #[test]
 fn the_next_future_is_made_when_one_has_finished_and_is_dropped() {
     let (task, gate, log) = (MockTask::new(), Gate::new(), Log::new());
-    let mut all = map(2, 0..4, |n| logged_child::<()>(n, &gate, &log));
+    let mut all = map(2, 0..4, |n| logged_child::<&str>(n, &gate, &log));
     assert!(task.poll(&mut all).is_pending());
     assert_eq!(log.take(), ["+0", "+1"]);
     gate.open(1);
@@ -231,7 +233,7 @@ fn one_poll_takes_at_most_4096_inputs_and_makes_at_most_4096_polls_then_yields()
     let (task, asked) = (MockTask::new(), Cell::new(0));
     let polls = Arc::new(AtomicUsize::new(0));
     let inputs = (0..10_000).inspect(|_| asked.set(asked.get() + 1));
-    let mut all = map(64, inputs, |n| count_polls(&polls, ready(Ok::<usize, &str>(n))));
+    let mut all = map(64, inputs, |n| job(count_polls(&polls, ready(Ok(n)))));
     let count = || polls.load(SeqCst);
     for n in 1..3 {
         assert!(task.poll(&mut all).is_pending());
@@ -243,7 +245,7 @@ fn one_poll_takes_at_most_4096_inputs_and_makes_at_most_4096_polls_then_yields()
     // With room for all futures, and none of them ready.
     asked.set(0);
     let inputs = (0..5_000).inspect(|_| asked.set(asked.get() + 1));
-    let mut all = map(usize::MAX, inputs, |_| pending::<Result<usize, &str>>());
+    let mut all = map(usize::MAX, inputs, |_| job(pending()));
     let before = task.wakes();
     assert!(task.poll(&mut all).is_pending());
     assert_eq!((asked.get(), task.wakes() - before), (4096, 1));
@@ -254,7 +256,7 @@ fn one_poll_takes_at_most_4096_inputs_and_makes_at_most_4096_polls_then_yields()
 #[test]
 fn at_the_limit_the_task_is_not_woken_for_nothing() {
     let task = MockTask::new();
-    let mut all = map(1000, 0..5_000, |_| pending::<Result<usize, &str>>());
+    let mut all = map(1000, 0..5_000, |_| job(pending()));
     for _ in 0..3 {
         assert!(task.poll(&mut all).is_pending());
         assert_eq!(task.wakes(), 0);
@@ -286,7 +288,7 @@ fn a_dropped_map_drops_its_futures_then_the_inputs_and_the_function() {
     let (at, to) = (&gate, &log);
     let mut all = map(2, inputs, move |n| {
         let _ = &function_gone;
-        logged_child::<()>(n, at, to)
+        logged_child::<&str>(n, at, to)
     });
     assert!(task.poll(&mut all).is_pending());
     assert_eq!(log.take(), ["+0", "+1"]);
@@ -344,7 +346,7 @@ fn the_inputs_and_the_function_are_dropped_with_their_last_future() {
     let gone = OnDrop(|| log.add("function"));
     let mut all = map(9, 0..1, move |_| {
         let _ = &gone;
-        pending::<Result<usize, &str>>()
+        job(pending())
     });
     assert!(task.poll(&mut all).is_pending());
     assert_eq!(log.take(), ["function"]);
@@ -461,13 +463,15 @@ fn a_panic_of_a_future_outranks_those_of_the_siblings_and_of_the_error() {
     assert_eq!(panic_message(|| task.poll(&mut all)), "of a child");
 
     // The error can't come out, and its destructor panics too.
-    let mut all = map(3, 0..2, |n| async move {
-        let _bomb = (n == 1).then(|| Bomb("a sibling's"));
-        if n == 0 {
-            yield_now().await;
-            return Err::<(), _>(Bomb("the error's"));
-        }
-        pending().await
+    let mut all = map(3, 0..2, |n| {
+        value_job(async move {
+            let _bomb = (n == 1).then(|| Bomb("a sibling's"));
+            if n == 0 {
+                yield_now().await;
+                return Err(Value::bomb("the error's"));
+            }
+            pending().await
+        })
     });
     assert!(task.poll(&mut all).is_pending());
     assert_eq!(panic_message(|| task.poll(&mut all).map_err(std::mem::forget)), "a sibling's");
@@ -476,13 +480,13 @@ fn a_panic_of_a_future_outranks_those_of_the_siblings_and_of_the_error() {
 #[test]
 #[should_panic = "the limit must be at least 1"]
 fn a_limit_of_zero_is_refused_by_map() {
-    drop(map(0, [1], |n| ready(Ok::<usize, &str>(n))));
+    drop(map(0, [1], |n| job(ready(Ok(n)))));
 }
 
 #[test]
 #[should_panic = "the limit must be at least 1"]
 fn a_limit_of_zero_is_refused_by_for_each() {
-    drop(for_each(0, [1], |n| ready(Ok::<usize, &str>(n))));
+    drop(for_each(0, [1], |n| job(ready(Ok(n)))));
 }
 
 #[test]
@@ -497,7 +501,7 @@ fn the_refusal_of_a_limit_of_zero_names_the_line_of_the_call() {
             _ => hook(info),
         }
     }));
-    let value = |n: usize| ready(Ok::<_, &str>(n));
+    let value = |n: usize| job(ready(Ok(n)));
     let refused = [
         catch_unwind(|| drop(map(0, [1], value))).map_err(|_| line!()),
         catch_unwind(|| drop(for_each(0, [1], value))).map_err(|_| line!()),

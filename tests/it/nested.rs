@@ -821,7 +821,7 @@ fn a_group_within_a_child_may_go_on_the_outer_one() {
                             yield_now().await;
                             Ok(1)
                         };
-                        at.go(child).await.map_err(|_| "stopped")
+                        at.go(child).await.map(|()| 0_usize).map_err(|_| "stopped")
                     });
                 }
                 within.await.map(|()| 0)

@@ -7,13 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use crate::common::{
-    Bomb, Gate, Log, MockTask, OnDrop, fails, job, logged_child, panic_message, waits, yield_now,
+    Bomb, Calls, Gate, Log, MockTask, OnDrop, fails, job, logged_child, panic_message, waits,
+    yield_now,
 };
 use async_lock::Semaphore;
-use errgroup::{
-    Boxed, CancelToken, ChildInfo, Event, Group, Handle, Outcome, Policy, Reason, Stats, Verdict,
-    task,
-};
+use errgroup::{Boxed, CancelToken, Event, Group, Handle, Outcome, Reason, Stats, Verdict, task};
 use futures::executor::block_on;
 use futures::{StreamExt, stream};
 
@@ -313,23 +311,15 @@ fn a_child_that_cancels_its_own_group_ends_after_the_stop() {
     assert_eq!(log.take(), ["#0 started", "stopped: cancelled", "#0 finished: Ok"]);
 }
 
-/// A policy that stops the group at the first child, by its verdict or by the token.
-struct Enough(Option<CancelToken>);
-
-impl Policy<usize, &'static str> for Enough {
-    type Output = ();
-
-    fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
-        match &self.0 {
-            None => Verdict::Stop(Reason::Done),
-            Some(token) => {
-                token.cancel_with(Reason::Done);
-                Verdict::Continue
-            }
+/// Makes a policy that stops the group at the first child, by its verdict or by the token.
+fn enough(token: Option<CancelToken>) -> Calls {
+    Calls::new(move |_, _| match &token {
+        None => Verdict::Stop(Reason::Done),
+        Some(token) => {
+            token.cancel_with(Reason::Done);
+            Verdict::Continue
         }
-    }
-
-    fn finish(&mut self, _: &Reason) {}
+    })
 }
 
 #[test]
@@ -337,7 +327,7 @@ fn a_stop_of_the_policy_is_reported_after_the_end_that_caused_it() {
     for by_token in [false, true] {
         let (driver, gate, log) = (MockTask::new(), Gate::new(), Log::new());
         let token = CancelToken::new();
-        let policy = Enough(by_token.then(|| token.clone()));
+        let policy = enough(by_token.then(|| token.clone()));
         let mut group = observed(&log).with_parent(&token).with_policy(policy);
         group.queue(job(async { Ok(0) }));
         group.queue(waits(&gate, 1));
@@ -418,16 +408,8 @@ fn a_panic_of_a_destructor_after_a_result_is_a_childs_panic() {
 
 #[test]
 fn a_child_is_reported_as_it_ended_even_if_the_policy_panics() {
-    struct Panics;
-    impl Policy<usize, &'static str> for Panics {
-        type Output = ();
-        fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
-            std::panic::panic_any("policy")
-        }
-        fn finish(&mut self, _: &Reason) {}
-    }
     let (driver, log) = (MockTask::new(), Log::new());
-    let mut group = observed(&log).with_policy(Panics);
+    let mut group = observed(&log).with_policy(Calls::new(|_, _| std::panic::panic_any("policy")));
     group.queue(job(async { Err("no") }));
     group.queue(job(async { Ok(1) }));
     assert_eq!(panic_message(|| driver.run(&mut group)), "policy");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Tap, fails, job,
+    Bomb, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Tap, Value, fails, job,
     panic_message, waits, waker_fn, yield_now,
 };
 use errgroup::{CancelToken, Group, Handle, Reason, Spawned, task as task_of};
@@ -543,8 +543,8 @@ fn a_child_that_drops_its_own_group_is_dropped_at_the_end_of_that_poll() {
 fn a_result_returned_to_a_dropped_group_is_dropped_with_it() {
     let (pool, task, drops) = (Pool::new(), MockTask::new(), DropCounter::default());
     for poll_it in [true, false] {
-        let mut group: Group<Spawned<_, &str>> = Group::on(pool.spawn());
-        group.queue(ready(Ok(drops.guard())));
+        let mut group: Group<Spawned<Value, &str>> = Group::on(pool.spawn());
+        group.queue(ready(Ok(drops.value("kept"))));
         assert!(task.poll(&mut group).is_pending());
         if poll_it {
             pool.poll_all();
@@ -560,12 +560,12 @@ fn a_result_returned_to_a_dropped_group_is_dropped_with_it() {
 #[test]
 fn a_value_that_panics_when_a_dropped_group_has_no_use_for_it_does_not_reach_the_executor() {
     let pool = Pool::new();
-    let group: Group<Spawned<Bomb, &str>> = Group::on(pool.spawn());
+    let group: Group<Spawned<Value, &str>> = Group::on(pool.spawn());
     let group = Arc::new(Mutex::new(Some(group)));
     let mine = Arc::clone(&group);
     let child = async move {
         drop(mine.lock().unwrap().take());
-        Ok(Bomb("a value that no group takes"))
+        Ok(Value::bomb("a value that no group takes"))
     };
     group.lock().unwrap().as_mut().unwrap().queue(child);
     pool.poll(0);
@@ -627,8 +627,8 @@ fn a_panic_of_a_destructor_comes_out_too() {
     assert_eq!(panic_message(|| finish(&pool, &task, &mut group)), "the first");
 
     // The value's panic is thrown when the policy drops it.
-    let mut group: Group<Spawned<Bomb, &str>> = Group::on(pool.spawn());
-    group.queue(async { Ok(Bomb("a value's")) });
+    let mut group: Group<Spawned<Value, &str>> = Group::on(pool.spawn());
+    group.queue(async { Ok(Value::bomb("a value's")) });
     assert_eq!(panic_message(|| finish(&pool, &task, &mut group)), "a value's");
 }
 
@@ -660,7 +660,7 @@ fn a_panic_of_a_queued_childs_destructor_comes_out() {
 #[test]
 fn panics_after_the_group_is_dropped_do_not_reach_the_executor() {
     let (pool, task) = (Pool::new(), MockTask::new());
-    let mut group: Group<Spawned<Bomb, &str>> = Group::on(pool.spawn());
+    let mut group: Group<Spawned<Value, &str>> = Group::on(pool.spawn());
     let bomb = Bomb("a future's");
     group.queue(async move {
         let _bomb = bomb;
@@ -673,8 +673,8 @@ fn panics_after_the_group_is_dropped_do_not_reach_the_executor() {
     pool.poll_all();
     assert_eq!(pool.left(), 0);
 
-    let mut group: Group<Spawned<Bomb, &str>> = Group::on(pool.spawn());
-    group.queue(async { Ok(Bomb("a value that was not taken")) });
+    let mut group: Group<Spawned<Value, &str>> = Group::on(pool.spawn());
+    group.queue(async { Ok(Value::bomb("a value that was not taken")) });
     let before = pool.spawned() - 1;
     pool.poll(before);
     assert_eq!(panic_message(|| drop(group)), "a value that was not taken");
@@ -1118,7 +1118,7 @@ fn a_group_that_is_dropped_while_its_children_run_on_threads_leaves_none() {
 fn a_stop_is_seen_by_children_on_other_threads() {
     runtime(2).block_on(async {
         let mut group = Group::on(tokio_spawn).settle();
-        for n in 0..50 {
+        for n in 0..50_usize {
             let token = group.token().clone();
             group.queue(async move {
                 if n == 49 {

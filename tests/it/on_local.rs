@@ -5,7 +5,7 @@ use std::future::{pending, ready};
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::common::{Gate, MockTask, waits, yield_now};
+use crate::common::{Gate, MockTask, yield_now};
 use errgroup::{Group, Handle, SpawnedLocal, TryGoError};
 use futures::future::LocalBoxFuture;
 use futures::stream::TryStreamExt;
@@ -110,11 +110,15 @@ fn what_the_spawner_returns_need_not_be_send_and_is_kept() {
     let (works, task, gate) = (Works::default(), MockTask::new(), Gate::new());
     let (spawn, kept) = (Rc::clone(&works), Rc::new(()));
     let returned = Rc::clone(&kept);
-    let mut group = Group::on_local(move |work| {
+    let mut group: Group<SpawnedLocal<Rc<usize>, Rc<str>>> = Group::on_local(move |work| {
         spawn.borrow_mut().push(work);
         Rc::clone(&returned)
     });
-    group.queue(waits(&gate, 0));
+    let wait = gate.wait(0);
+    group.queue(async move {
+        wait.await;
+        Ok(Rc::new(0))
+    });
     assert_eq!(Rc::strong_count(&kept), 3);
     gate.open(0);
     poll_all(&works);

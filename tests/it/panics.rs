@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
+    Bomb, Calls, DropCounter, Gate, Job, MockTask, Probe, Value, Values, fails, job, panic_message,
+    waits,
 };
 use errgroup::{Boxed, Child, ChildInfo, Children, Group, Policy, Reason, TryGoError, Verdict};
 use futures::future::FusedFuture;
@@ -614,8 +615,8 @@ fn a_payload_that_panics_when_it_is_dropped_harms_no_child() {
 fn a_result_that_panics_when_it_is_dropped_is_not_swallowed() {
     let task = MockTask::new();
     let probe = Probe::new();
-    let mut group = Group::new();
-    group.queue(async { Ok::<_, &str>(Some(Bomb("of the result"))) });
+    let mut group = Values::new();
+    group.queue(async { Ok(Value::bomb("of the result")) });
     let child = probe.watch(ready(Ok(0)));
     group.queue(async move {
         let _ = child.await;
@@ -628,14 +629,17 @@ fn a_result_that_panics_when_it_is_dropped_is_not_swallowed() {
 #[test]
 fn a_child_and_its_result_that_both_panic_when_dropped_are_one_panic() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
-    let mut group = Group::new();
+    let mut group = Values::new();
     let bomb = Bomb("of the child");
     group.queue(poll_fn(move |_| {
         let _ = &bomb;
-        Poll::Ready(Ok::<_, &str>(Some(Bomb("of the result"))))
+        Poll::Ready(Ok(Value::bomb("of the result")))
     }));
     let sibling = probe.watch(waits(&gate, 0));
-    group.queue(async move { sibling.await.map(|_| None) });
+    group.queue(async move {
+        let _ = sibling.await;
+        Ok(Value::new("harmless", || ()))
+    });
     assert!(task.poll(&mut group).is_pending());
     assert_eq!((probe.polls(), group.stats().running), (1, 1));
     gate.open(0);
@@ -691,19 +695,11 @@ fn a_panic_comes_out_of_a_poll_in_an_unwinding_thread() {
 
 #[test]
 fn a_dropped_group_throws_once_even_if_its_policy_panics_as_well() {
-    struct Grudge(#[allow(dead_code)] Bomb);
-
-    impl Policy<usize, &'static str> for Grudge {
-        type Output = ();
-
-        fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
-            Verdict::Continue
-        }
-
-        fn finish(&mut self, _: &Reason) {}
-    }
-
-    let mut group = Jobs::new().with_policy(Grudge(Bomb("the policy")));
+    let of_policy = Bomb("the policy");
+    let mut group = Jobs::new().with_policy(Calls::new(move |_, _| {
+        let _ = &of_policy;
+        Verdict::Continue
+    }));
     let bomb = Bomb("the child");
     group.queue(job(async move {
         let _bomb = bomb;
@@ -738,10 +734,10 @@ fn of_a_stream_that_panics_twice_the_first_comes_out() {
 /// A policy that panics at the first child and keeps its result.
 struct Faints;
 
-impl<T, E> Policy<T, E> for Faints {
+impl Policy<Value, Value> for Faints {
     type Output = ();
 
-    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
+    fn on_child(&mut self, _: &ChildInfo<'_>, result: Result<Value, Value>) -> Verdict {
         std::mem::forget(result);
         panic_any("the policy")
     }
@@ -753,13 +749,13 @@ impl<T, E> Policy<T, E> for Faints {
 fn results_that_panic_after_the_policy_panicked_are_counted_once() {
     for (count, handed_out) in [(2, false), (3, true), (64 * 20, false)] {
         let (task, drops) = (MockTask::new(), DropCounter::default());
-        let mut group = Group::new().with_policy(Faints);
+        let mut group = Values::new().with_policy(Faints);
         let handle = handed_out.then(|| group.handle());
         for _ in 0..count {
             let guard = drops.guard();
             group.queue(async move {
                 let _guard = guard;
-                Ok::<_, &str>(Bomb("a result"))
+                Ok(Value::bomb("a result"))
             });
         }
         assert_eq!(panic_message(|| task.run(&mut group).is_pending()), "the policy");
@@ -774,7 +770,7 @@ fn results_that_panic_after_the_policy_panicked_are_counted_once() {
 fn a_waker_left_behind_by_a_policys_panic_wakes_no_other_child() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let kept = Arc::new(std::sync::Mutex::new(None));
-    let mut group = Group::new().with_policy(Faints);
+    let mut group = Group::new().with_policy(Calls::new(|_, _| panic_any("the policy")));
     let keeps = Arc::clone(&kept);
     group.queue(job(poll_fn(move |cx| {
         *keeps.lock().unwrap() = Some(cx.waker().clone());

@@ -3,10 +3,11 @@
 use std::error::Error;
 use std::fmt;
 use std::future::ready;
+use std::pin::Pin;
 use std::task::Poll;
 
 use crate::common::{
-    CountOnDrop, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
+    DropCounter, Gate, Job, MockTask, Probe, Value, Values, fails, job, panic_message, waits,
 };
 use errgroup::{
     AllErrors, Boxed, CancelError, CancelToken, Child, ChildInfo, Children, Collect, Errors,
@@ -104,20 +105,20 @@ fn collect_stops_at_the_first_err_and_drains_the_siblings() {
 fn collect_drops_its_values_at_the_err_and_later_ones_as_they_come() {
     let (task, gate, drops) = (MockTask::new(), Gate::new(), DropCounter::default());
     let child = |n: usize| {
-        let (wait, value) = (gate.wait(n), drops.guard());
+        let (wait, value) = (gate.wait(n), drops.value("kept"));
         async move {
             wait.await;
-            Ok::<CountOnDrop, &str>(value)
+            Ok(value)
         }
     };
-    let mut group = Group::new().collect();
+    let mut group = Values::new().collect();
     for n in 0..5 {
         group.queue(child(n));
     }
     let wait = gate.wait(5);
     group.queue(async move {
         wait.await;
-        Err("broken")
+        Err(Value::new("broken", || ()))
     });
     gate.open(3);
     gate.open(1);
@@ -131,7 +132,8 @@ fn collect_drops_its_values_at_the_err_and_later_ones_as_they_come() {
     assert_eq!(drops.get(), 3);
     gate.open(2);
     gate.open(4);
-    let Poll::Ready(Err("broken")) = task.run(&mut group) else { panic!("it has failed") };
+    let Poll::Ready(Err(error)) = task.run(&mut group) else { panic!("it has failed") };
+    assert_eq!(error.name, "broken");
     assert_eq!(drops.get(), 5);
     drop(group);
     assert_eq!(drops.get(), 5);
@@ -155,21 +157,18 @@ fn collect_after_a_cancel_gives_the_values_of_finished_children() {
 
 #[test]
 fn a_destructor_that_panics_among_the_dropped_values_stops_the_group_once() {
-    struct Value(Option<&'static str>, #[allow(dead_code)] CountOnDrop);
-    impl Drop for Value {
-        fn drop(&mut self) {
-            if let Some(message) = self.0 {
-                std::panic::panic_any(message);
-            }
-        }
-    }
     let (task, drops) = (MockTask::new(), DropCounter::default());
-    let mut group = Group::new().collect();
-    for message in [None, Some("in a destructor"), None] {
-        let value = Value(message, drops.guard());
-        group.queue(ready(Ok(value)));
+    let mut group = Values::new().collect();
+    for panics in [false, true, false] {
+        let guard = drops.guard();
+        group.queue(ready(Ok(Value::new("kept", move || {
+            let _ = &guard;
+            if panics {
+                std::panic::panic_any("in a destructor");
+            }
+        }))));
     }
-    group.queue(ready(Err("broken")));
+    group.queue(ready(Err(Value::new("broken", || ()))));
     assert_eq!(panic_message(|| task.run(&mut group).is_ready()), "in a destructor");
     assert_eq!(group.token().reason(), Some(Reason::Panicked));
     drop(group);
@@ -346,9 +345,9 @@ fn first_ok_counts_a_success_after_a_cancel() {
 fn first_ok_drops_the_errors_at_the_ok_and_later_results_as_they_come() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let (errors, values) = (DropCounter::default(), DropCounter::default());
-    let mut group = Group::new().first_ok();
+    let mut group = Values::new().first_ok();
     for n in 0..4 {
-        let (wait, error, value) = (gate.wait(n), errors.guard(), values.guard());
+        let (wait, error, value) = (gate.wait(n), errors.value("error"), values.value("value"));
         group.queue(async move {
             wait.await;
             if n % 2 == 0 { Err(error) } else { Ok(value) }
@@ -441,14 +440,11 @@ fn first_done_counts_a_child_that_finishes_after_a_cancel() {
 
 #[test]
 fn results_are_dropped_exactly_once_with_the_output_or_with_the_group() {
-    type Values = Group<Boxed<'static, CountOnDrop, CountOnDrop>>;
-    fn scenario<P, O>(
-        make: impl Fn(Values) -> Group<Boxed<'static, CountOnDrop, CountOnDrop>, P, O>,
-    ) {
+    fn scenario<P, O>(make: impl Fn(Values) -> Group<Boxed<'static, Value, Value>, P, O>) {
         let (task, gate, drops) = (MockTask::new(), Gate::new(), DropCounter::default());
         let add = |group: &mut Group<_, P, O>| {
             for n in 0..6 {
-                let (wait, value) = (gate.wait(n), drops.guard());
+                let (wait, value) = (gate.wait(n), drops.value("result"));
                 group.queue(async move {
                     wait.await;
                     if n % 2 == 0 { Ok(value) } else { Err(value) }
@@ -484,7 +480,11 @@ fn results_are_dropped_exactly_once_with_the_output_or_with_the_group() {
 fn children_and_their_errors_may_borrow() {
     let task = MockTask::new();
     let texts = [String::from("1"), String::from("two"), String::from("")];
-    let parse = |text| async move { str::parse::<usize>(text).map_err(|_| text) };
+    // Of the type of other tests' children, but for their lifetimes.
+    type Parse<'a> = Pin<Box<dyn Future<Output = Result<usize, &'a str>> + Send + 'a>>;
+    fn parse(text: &str) -> Parse<'_> {
+        Box::pin(async move { text.parse().map_err(|_| text) })
+    }
     let fill = |n: usize| texts[..n].iter().map(|text| parse(text.as_str()));
     fn add<C: Children, P, O, A: Child<C>>(
         mut group: Group<C, P, O>,
@@ -504,12 +504,13 @@ fn children_and_their_errors_may_borrow() {
 
 #[test]
 fn each_policy_may_be_named_and_keeps_what_the_other_builders_set() {
+    type Kind = Boxed<'static, usize, &'static str>;
     struct Named {
-        collect: Group<Boxed<'static, usize, String>, Collect<usize, String>>,
-        all: Group<Boxed<'static, usize, String>, AllErrors<String>>,
-        settle: Group<Boxed<'static, usize, String>, Settle<usize, String>>,
-        ok: Group<Boxed<'static, usize, String>, FirstOk<usize, String>>,
-        done: Group<Boxed<'static, usize, String>, FirstDone<usize, String>>,
+        collect: Group<Kind, Collect<usize, &'static str>>,
+        all: Group<Kind, AllErrors<&'static str>>,
+        settle: Group<Kind, Settle<usize, &'static str>>,
+        ok: Group<Kind, FirstOk<usize, &'static str>>,
+        done: Group<Kind, FirstDone<usize, &'static str>>,
     }
     let named = Named {
         collect: Group::new().with_limit(1).collect(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use crate::common::{
-    CountOnDrop, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
+    Calls, CountOnDrop, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, waits,
 };
 use errgroup::{
     Boxed, Child, ChildInfo, Children, FirstErr, Group, Handle, Key, Policy, Reason, Verdict, task,
@@ -93,18 +93,13 @@ fn the_policy_sees_each_child_as_it_finishes_with_its_index() {
 #[test]
 fn a_policy_is_told_the_key_and_the_name() {
     type Told = Arc<Mutex<Vec<(Option<Key>, Option<String>)>>>;
-    struct Tells(Told);
-    impl Policy<usize, &'static str> for Tells {
-        type Output = ();
-        fn on_child(&mut self, child: &ChildInfo<'_>, _: Result<usize, &'static str>) -> Verdict {
-            let name = child.name().map(str::to_owned);
-            self.0.lock().unwrap().push((child.key().cloned(), name));
-            Verdict::Continue
-        }
-        fn finish(&mut self, _: &Reason) {}
-    }
     let told = Told::default();
-    let mut group = Group::new().with_policy(Tells(Arc::clone(&told)));
+    let seen = Arc::clone(&told);
+    let mut group = Group::new().with_policy(Calls::new(move |child, _| {
+        let name = child.name().map(str::to_owned);
+        seen.lock().unwrap().push((child.key().cloned(), name));
+        Verdict::Continue
+    }));
     group.queue(task(job(ready(Ok(0)))).key("a"));
     group.queue(task(job(ready(Err("broken")))).key(7).name("b"));
     group.queue(job(ready(Ok(2))));
@@ -343,7 +338,7 @@ fn first_err_is_the_default_and_may_be_named() {
     group.queue(async { Err::<usize, _>("first") });
     group.queue(async { Err("second") });
     assert_eq!(task.poll(&mut group), Poll::Ready(Err("first")));
-    let mut group = Group::<Boxed<'_, (), &str>, FirstErr<&str>>::new();
+    let mut group = Group::<Boxed<'_, usize, &str>, FirstErr<&str>>::new();
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
     // Used by itself:
     let mut policy = FirstErr::default();

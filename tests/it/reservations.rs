@@ -5,13 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use crate::common::{
-    Fixture, Gate, Job, Log, MockTask, Probe, Tap, is_ok, is_stopped, job, panic_message, waits,
-    waker_and_count, waker_fn,
+    Calls, Fixture, Gate, Job, Log, MockTask, Probe, Tap, is_ok, is_stopped, job, panic_message,
+    waits, waker_and_count, waker_fn,
 };
 use errgroup::future::Go;
-use errgroup::{
-    Boxed, Child, ChildInfo, Children, Group, Handle, Policy, Reason, TryGoError, Verdict,
-};
+use errgroup::{Boxed, Child, Children, Group, Handle, Reason, TryGoError, Verdict};
 use futures::stream;
 
 type Kind = Boxed<'static, usize, &'static str>;
@@ -148,21 +146,13 @@ fn a_waiter_dropped_with_its_reservation_lets_the_children_behind_it_start() {
 
 #[test]
 fn the_index_has_no_gap_after_a_dropped_reservation() {
-    struct Indices(Log);
-    impl Policy<usize, &'static str> for Indices {
-        type Output = ();
-        fn on_child(
-            &mut self,
-            child: &ChildInfo<'_>,
-            result: Result<usize, &'static str>,
-        ) -> Verdict {
-            self.0.add(format!("{}: {}", child.index(), result.unwrap()));
-            Verdict::Continue
-        }
-        fn finish(&mut self, _: &Reason) {}
-    }
     let (log, gate, task) = (Log::new(), Gate::new(), MockTask::new());
-    let mut group: Group<Kind, _> = Group::new().with_limit(3).with_policy(Indices(log.clone()));
+    let told = log.clone();
+    let indices = Calls::new(move |child, result| {
+        told.add(format!("{}: {}", child.index(), result.unwrap()));
+        Verdict::Continue
+    });
+    let mut group: Group<Kind, _> = Group::new().with_limit(3).with_policy(indices);
     let handle = group.handle();
     for n in 0..3 {
         group.queue(waits(&gate, n));

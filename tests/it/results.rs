@@ -11,10 +11,10 @@ use std::task::Poll;
 use std::thread;
 
 use crate::common::{
-    Bomb, CountOnDrop, DropCounter, Gate, Inside, Job, Log, Meter, MockTask, OnDrop, Probe,
-    count_polls, fails, job, logged_child, panic_message, waits, yield_now,
+    Bomb, Calls, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Value, ValueJob,
+    Values, count_polls, fails, job, logged_child, panic_message, value_job, waits, yield_now,
 };
-use errgroup::{Boxed, Child, ChildInfo, Children, Group, Handle, Reason, TryGoError, task};
+use errgroup::{Boxed, Child, Children, Group, Handle, Reason, TryGoError, task};
 use futures::future::{Either, FutureExt, TryFutureExt};
 use futures::stream::{self, FusedStream, Stream, StreamExt, TryStreamExt};
 
@@ -91,11 +91,16 @@ fn results_in_order_wait_for_earlier_ones() {
 
 #[test]
 fn many_children_give_each_result_once() {
-    let child = |n: usize| async move {
-        for _ in 0..n % 4 {
-            yield_now().await;
-        }
-        if n % 5 == 0 { Err(n) } else { Ok(n) }
+    let names: &[&'static str] = Box::leak((0..2_000).map(|n| &*n.to_string().leak()).collect());
+    let result = |n: usize| if n % 5 == 0 { Err(names[n]) } else { Ok(n) };
+    let child = |n: usize| {
+        let result = result(n);
+        job(async move {
+            for _ in 0..n % 4 {
+                yield_now().await;
+            }
+            result
+        })
     };
     for limit in [1, 2, 7, 64, 500, usize::MAX] {
         for with_handle in [false, true] {
@@ -105,8 +110,7 @@ fn many_children_give_each_result_once() {
                 let handle = with_handle.then(|| results.handle());
                 (results, handle)
             };
-            let expected: Vec<_> =
-                (0..2_000).map(|n| if n % 5 == 0 { Err(n) } else { Ok(n) }).collect();
+            let expected: Vec<_> = (0..2_000).map(result).collect();
 
             let (fed, _handle) = results();
             let fed = fed.in_order().feed(stream::iter((0..2_000).map(child)));
@@ -120,7 +124,7 @@ fn many_children_give_each_result_once() {
             let (fed, _handle) = results();
             let fed = fed.feed(stream::iter((0..2_000).map(child)));
             let mut all = task.finish(fed.collect::<Vec<_>>());
-            all.sort_by_key(|result| result.unwrap_or_else(|n| n));
+            all.sort_by_key(|result| result.unwrap_or_else(|name| name.parse().unwrap()));
             assert_eq!(all, expected);
         }
     }
@@ -481,19 +485,21 @@ fn failing_fast_drops_the_stream_of_children() {
 fn no_more_children_and_results_exist_than_may_run() {
     fn scenario<C>(group: Group<C>, in_order: bool, with_handle: bool)
     where
-        C: Children<Ok = Inside, Err = &'static str>,
-        Maker: Child<C>,
+        C: Children<Ok = Value, Err = Value>,
+        ValueJob: Child<C>,
     {
         let (task, exist) = (MockTask::new(), Meter::new());
         let children = (0..50).map(|n| {
             let inside = exist.enter();
-            let child = async move {
+            let value = Value::new("inside", move || {
+                let _ = &inside;
+            });
+            value_job(async move {
                 for _ in 0..(n * 7) % 5 {
                     yield_now().await;
                 }
-                Ok(inside)
-            };
-            Box::pin(child) as Maker
+                Ok(value)
+            })
         });
         let mut results = group.with_limit(3).results();
         if in_order {
@@ -509,7 +515,6 @@ fn no_more_children_and_results_exist_than_may_run() {
         }
         assert_eq!((count, exist.peak(), exist.now()), (50, 3, 0));
     }
-    type Maker = Pin<Box<dyn Future<Output = Result<Inside, &'static str>> + Send>>;
     for in_order in [false, true] {
         for with_handle in [false, true] {
             scenario(Group::new(), in_order, with_handle);
@@ -957,13 +962,12 @@ fn dropping_the_stream_drops_children_and_results_once() {
             let (task, gate, probe, values) =
                 (MockTask::new(), Gate::new(), Probe::new(), DropCounter::default());
             let children = DropCounter::default();
-            let mut results =
-                Group::<Boxed<'_, CountOnDrop, &'static str>>::new().with_limit(4).results();
+            let mut results = Values::new().with_limit(4).results();
             if in_order {
                 results = results.in_order();
             }
             for n in 0..6 {
-                let (value, child, wait) = (values.guard(), children.guard(), gate.wait(n));
+                let (value, child, wait) = (values.value("kept"), children.guard(), gate.wait(n));
                 results.queue(async move {
                     let _child = child;
                     wait.await;
@@ -1033,10 +1037,10 @@ fn a_fed_stream_throws_the_first_panic_of_its_childs_and_its_streams_destructors
 #[test]
 fn each_returned_result_belongs_to_the_caller() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
-    let mut results = Group::<Boxed<'_, CountOnDrop, &'static str>>::new().results();
+    let mut results = Values::new().results();
     for _ in 0..3 {
-        let guard = drops.guard();
-        results.queue(async { Ok(guard) });
+        let value = drops.value("kept");
+        results.queue(async { Ok(value) });
     }
     let Poll::Ready(Some(Ok(value))) = next(&task, &mut results) else { panic!("it is ready") };
     drop(results);
@@ -1227,20 +1231,12 @@ fn a_wake_up_that_the_group_has_received_counts_for_the_stream() {
 
 #[test]
 fn the_policy_that_was_set_is_dropped_and_the_children_are_not() {
-    struct Keep(#[allow(dead_code)] CountOnDrop);
-    impl errgroup::Policy<usize, &'static str> for Keep {
-        type Output = ();
-        fn on_child(
-            &mut self,
-            _: &ChildInfo<'_>,
-            _: Result<usize, &'static str>,
-        ) -> errgroup::Verdict {
-            unreachable!("the stream has replaced the policy")
-        }
-        fn finish(&mut self, _: &Reason) {}
-    }
     let (task, drops, probe) = (MockTask::new(), DropCounter::default(), Probe::new());
-    let mut group = Jobs::new().with_policy(Keep(drops.guard()));
+    let kept = drops.guard();
+    let mut group = Jobs::new().with_policy(Calls::new(move |_, _| {
+        let _ = &kept;
+        unreachable!("the stream has replaced the policy")
+    }));
     group.queue(probe.watch(ready(Ok(1))));
     let mut results = group.results();
     assert_eq!((drops.get(), probe.drops()), (1, 0));
@@ -1322,11 +1318,11 @@ fn in_order_a_limit_raised_between_results_loses_none() {
 fn a_stream_that_was_over_is_not_terminated_once_it_is_fed() {
     let task = MockTask::new();
     let mut results = Group::unboxed().results();
-    results.queue(ready(Ok::<_, ()>(1)));
+    results.queue(job(ready(Ok(1))));
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(1))));
     assert_eq!(next(&task, &mut results), Poll::Ready(None));
     assert!(results.is_terminated());
-    let mut results = results.feed(stream::iter([ready(Ok(2))]));
+    let mut results = results.feed(stream::iter([job(ready(Ok(2)))]));
     assert!(!results.is_terminated());
     assert_eq!(next(&task, &mut results), Poll::Ready(Some(Ok(2))));
 }

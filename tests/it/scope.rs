@@ -68,7 +68,7 @@ fn a_scope_is_send_if_its_parts_are() {
         for name in names {
             handle.queue(async move {
                 yield_now().await;
-                if name.is_empty() { Err("no name") } else { Ok(()) }
+                if name.is_empty() { Err("no name") } else { Ok(1_usize) }
             });
         }
         names.len()
@@ -81,12 +81,12 @@ fn a_body_and_its_children_may_borrow_from_outside() {
     let (sum, names) = (Cell::new(0), RefCell::new(Vec::new()));
     let (sum, names) = (&sum, &names);
     let scope =
-        Group::<LocalBoxed<'_, (), &'static str>>::local().with_limit(1).scope(async |handle| {
+        Group::<LocalBoxed<'_, usize, &'static str>>::local().with_limit(1).scope(async |handle| {
             for n in 1..=3 {
                 let child = async move {
                     sum.set(sum.get() + n);
                     names.borrow_mut().push(n);
-                    Ok(())
+                    Ok(n)
                 };
                 assert!(handle.go(child).await.is_ok());
             }

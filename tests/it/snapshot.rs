@@ -521,7 +521,7 @@ fn a_caller_that_waits_is_told_from_a_child() {
 #[test]
 fn a_handle_knows_the_children_of_an_executor_as_spawned() {
     let pool = Pool::new();
-    let mut group: Group<Spawned<(), ()>> = Group::on(pool.spawn()).with_name("tasks");
+    let mut group: Group<Spawned<usize, &str>> = Group::on(pool.spawn()).with_name("tasks");
     let handle = group.handle();
     group.queue(pending());
     assert!(MockTask::new().poll(&mut group).is_pending());

@@ -9,9 +9,11 @@ use std::future::{IntoFuture, pending, ready};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::common::{Job, job};
 use errgroup::future::Watchdog;
 use errgroup::snapshot::{Cause, ChildSnapshot, ChildState, KeySnapshot, Phase, WaitsFor};
 use errgroup::{
@@ -80,13 +82,13 @@ fn a_group_has_its_constructors_builders_and_methods() {
     });
     let _ = Group::<Boxed<'_, usize, &'static str>>::new().drop_on_stop();
     let _: Group<LocalBoxed<'_, usize, &'static str>> = Group::local();
-    let _: Group<Plain<std::future::Ready<Result<(), &'static str>>>> = Group::unboxed();
+    let _: Group<Plain<Job>> = Group::unboxed();
     let spawn = |child: BoxFuture<'static, ()>| drop(child);
     let _: Group<Spawned<usize, &'static str>> = Group::on(spawn);
     let spawn = |child: LocalBoxFuture<'static, ()>| drop(child);
-    let _: Group<SpawnedLocal<usize, &'static str>> = Group::on_local(spawn);
+    let _: Group<SpawnedLocal<Rc<usize>, Rc<str>>> = Group::on_local(spawn);
     let mut group = Group::new().with_error::<&'static str>();
-    group.queue(async { Ok(()) });
+    group.queue(async { Ok(0_usize) });
 }
 
 #[test]
@@ -256,22 +258,23 @@ fn scopes_give_the_body_and_the_output() {
 #[test]
 fn free_functions_drive_inputs() {
     block_on(async {
-        let all: Result<Vec<usize>, &'static str> = map(2, [1, 2], |n| ready(Ok(n))).await;
-        assert_eq!(all, Ok(vec![1, 2]));
-        let done: Result<(), &'static str> = for_each(2, [1, 2], |n: usize| ready(Ok(n))).await;
-        assert_eq!(done, Ok(()));
-        let all: Result<Vec<usize>, &'static str> =
-            map_stream(2, stream::iter([1, 2]), |n| ready(Ok(n))).await;
+        let all: Result<Vec<usize>, &'static str> = map(2, [1, 2], |n| job(ready(Ok(n)))).await;
         assert_eq!(all, Ok(vec![1, 2]));
         let done: Result<(), &'static str> =
-            for_each_stream(2, stream::iter([1_usize]), |n| ready(Ok(n))).await;
+            for_each(2, [1, 2], |n: usize| job(ready(Ok(n)))).await;
+        assert_eq!(done, Ok(()));
+        let all: Result<Vec<usize>, &'static str> =
+            map_stream(2, stream::iter([1, 2]), |n| job(ready(Ok(n)))).await;
+        assert_eq!(all, Ok(vec![1, 2]));
+        let done: Result<(), &'static str> =
+            for_each_stream(2, stream::iter([1_usize]), |n| job(ready(Ok(n)))).await;
         assert_eq!(done, Ok(()));
         let Ok(all) = map(8, [1_usize, 2], |n| value(ready(n))).await;
         assert_eq!(all, [1, 2]);
         let one: Result<usize, Infallible> = value(async { 1 }).await;
         assert_eq!(one, Ok(1));
         let won: Result<usize, Errors<&'static str>> =
-            hedge(2, |n| ready(Ok(n)), |_| ready(())).await;
+            hedge(2, |n| job(ready(Ok(n))), |_| ready(())).await;
         assert_eq!(won.unwrap(), 0);
     });
 }
@@ -347,13 +350,13 @@ fn keys_are_made_of_what_callers_have() {
 #[test]
 fn gates_are_asked() {
     block_on(async {
-        let mut group: Group<Boxed<'_, (), &'static str>> =
+        let mut group: Group<Boxed<'_, usize, &'static str>> =
             Group::new().with_limit(2).with_gate(|ask: &errgroup::Ask<'_>| {
                 let _: (Option<&str>, Option<&Key>, usize) = (ask.name(), ask.key(), ask.weight());
                 ready(String::from("a guard"))
             });
-        group.queue(async { Ok(()) });
-        group.go(task(async { Ok(()) }).name("n").key("k")).await.unwrap();
+        group.queue(async { Ok(0) });
+        group.go(task(async { Ok(0) }).name("n").key("k")).await.unwrap();
         assert_eq!(group.await, Ok(()));
     });
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::common::{CountOnDrop, DropCounter, Gate, Log, MockTask, logged_child, yield_now};
+use crate::common::{DropCounter, Gate, Log, MockTask, Values, logged_child, yield_now};
 use errgroup::{Boxed, ChildInfo, Group, Handle, Policy, Reason, Verdict};
 use futures::future::FusedFuture;
 
@@ -162,17 +162,16 @@ fn a_cancel_alone_is_no_error() {
 
 #[test]
 fn the_error_that_loses_is_dropped_once() {
-    struct Error(&'static str, #[expect(dead_code)] CountOnDrop);
     for child_first in [false, true] {
         let drops = DropCounter::default();
-        let error = |text| Error(text, drops.guard());
-        let scope = Group::new().try_scope(async |handle| {
+        let error = |text| drops.value(text);
+        let scope = Values::new().try_scope(async |handle| {
             let (token, failed) = (handle.token().clone(), error("child"));
             let child = async move {
                 if !child_first {
                     token.cancelled().await;
                 }
-                Err::<(), _>(failed)
+                Err(failed)
             };
             handle.queue(child);
             if child_first {
@@ -185,7 +184,7 @@ fn the_error_that_loses_is_dropped_once() {
         let result = MockTask::new().finish(scope);
         assert_eq!(drops.get(), 1);
         let Err(error) = result else { panic!("both failed") };
-        assert_eq!(error.0, if child_first { "child" } else { "body" });
+        assert_eq!(error.name, if child_first { "child" } else { "body" });
         drop(error);
         assert_eq!(drops.get(), 2);
     }

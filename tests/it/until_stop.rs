@@ -7,13 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Job, MockTask, OnDrop, Probe, fails, job, panic_message, waits,
-    yield_now,
+    Bomb, DropCounter, Gate, Job, MockTask, OnDrop, OrCancel, Probe, fails, job, panic_message,
+    waits, yield_now,
 };
 use crate::on::Pool;
-use errgroup::{
-    Boxed, CancelError, CancelToken, Event, Group, Outcome, Plain, Reason, Stats, Task, task,
-};
+use errgroup::{Boxed, CancelToken, Event, Group, Outcome, Plain, Reason, Stats, Task, task};
 use futures::StreamExt;
 
 fn until_stop(child: Job) -> Task<Job> {
@@ -99,11 +97,11 @@ fn every_reason_of_a_stop_drops_it() {
 fn a_deadline_drops_it_and_err_on_cancel_tells() {
     let (gate, mock) = (Gate::new(), MockTask::new());
     let mut group = Group::new().with_deadline(gate.wait(0)).err_on_cancel();
-    group.queue(task(pending::<Result<(), CancelError>>()).until_stop());
+    group.queue(task(pending::<Result<usize, OrCancel>>()).until_stop());
     assert!(mock.run(&mut group).is_pending());
     gate.open(0);
     let Poll::Ready(Err(error)) = mock.poll(&mut group) else { panic!("it has not ended") };
-    assert_eq!(error.reason(), &Reason::Deadline);
+    assert_eq!(error.into_reason(), Reason::Deadline);
 }
 
 #[test]
