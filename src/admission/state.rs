@@ -62,7 +62,7 @@ pub(crate) struct State {
     /// The room that the others take beyond one each.
     extra_weight: u128,
     reserved: usize,
-    /// How many of the reservations are [`Detached`](WaiterStage::Detached).
+    /// How many of the reservations are [`Detached`](waiters::WaiterStage::Detached).
     detached: usize,
     /// How many finished children keep their room until an earlier result has been fetched.
     blocked_results: usize,
