@@ -7,10 +7,10 @@
 //! program | cargo run --release -p timeline -- --from - run.svg
 //! ```
 //!
-//! A record is what the observer [`JsonLines`] writes. The picture shows the
-//! running children, each as high as its weight, and the waiting ones above them; the colours of
-//! their keys; the limit and its changes; how each child ended; the stop. Under the pointer, each
-//! child says its times, and how long it has waited.
+//! A record is what the observer [`JsonLines`] writes. The picture shows the running children, each
+//! as high as its weight, and the waiting ones above them; the colours of their keys; the limit and
+//! its changes; how each child ended; the stop. Under the pointer, each child says its times, and
+//! how long it has waited.
 //!
 //! Without `--from`, the program records work of its own, which is real, and whose times are
 //! measured. Children digest files of this repository, a KiB at a time, at the pace of a slow
