@@ -299,7 +299,8 @@ where
 {
     let mut progress = false;
     let shared = group.base.admission.shared();
-    // Children of a group that has handles may ask for room in it; they are recognized by this.
+    // A child can ask for room in its group by a handle, which is a reference beside the group's
+    // own. It is recognized by this.
     let has_handles = |shared: &&Arc<Shared<C>>| Arc::strong_count(shared) > 1;
     let id = shared.filter(has_handles).map(|shared| shared.core.id());
     let has_endings = shared.is_some_and(|shared| shared.core.has_endings());
