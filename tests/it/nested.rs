@@ -74,6 +74,17 @@ async fn waits_in_a_go(
 }
 
 #[test]
+fn a_child_that_has_the_only_handle_never_waits_for_itself() {
+    let (group, only) = group(1);
+    let mut group = group.collect();
+    group.queue(async move {
+        only.go(ready(Ok(2))).await.map_err(|_| "stopped")?;
+        Ok(1)
+    });
+    assert_eq!(MockTask::new().finish(group), Ok(vec![1, 2]));
+}
+
+#[test]
 fn a_child_may_go_on_its_own_group_at_any_limit() {
     for limit in 1..=3 {
         let (mut group, handle) = group(limit);
