@@ -699,8 +699,16 @@ const CASES: &[Case] = &[
             let child = task(scene.child());
             scene.go(child);
         }
+        // Each gets its turn, and is woken.
+        scene.it.handle.set_limit(None);
         run.measure("the limit is toggled", TIMES, || {
-            (0..TIMES).for_each(|n| scene.it.handle.set_limit([None, Some(1)][n % 2]));
+            (0..TIMES).for_each(|n| scene.it.handle.set_limit([Some(1), None][n % 2]));
+        });
+        run.measure("the limit is toggled, and the group polled", TIMES, || {
+            for n in 0..TIMES {
+                scene.it.handle.set_limit([Some(1), None][n % 2]);
+                scene.it.task.poll(&mut scene.it.group);
+            }
         });
         scene.settle();
     }),

@@ -34,6 +34,11 @@ impl Ended {
         self.ok + self.failed + self.dropped
     }
 
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.ok | self.failed | self.dropped == 0
+    }
+
     /// Notes that a child has ended. Returns `true` if the policy goes on after it, and after all
     /// that are noted, if an `Ok` does not stop it.
     pub(super) fn note(&mut self, outcome: Outcome) -> bool {
@@ -50,7 +55,7 @@ impl Ended {
     /// was dropped instead may be taken for another one, until the policy is told of that.
     #[inline]
     pub(super) fn forget(&mut self, outcome: Outcome) -> bool {
-        if self.count() == 0 {
+        if self.is_empty() {
             return false;
         }
         let Self { ok, failed, dropped, .. } = self;

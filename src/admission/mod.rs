@@ -656,7 +656,11 @@ impl<C: Kind> Admission<C> {
     /// their turn.
     #[inline]
     pub(crate) fn admit_next(&mut self, set: &mut C::Set) {
-        if !matches!(self.storage.get_mut(), Storage::Local(it) if !it.has_waiting()) {
+        let nothing_waits = match self.storage.get_mut() {
+            Storage::Local(local) => !local.has_waiting(),
+            Storage::Shared(shared) => !<Spawner<C>>::SPAWNS && !shared.core.must_process(),
+        };
+        if !nothing_waits {
             self.admit_queued(set);
         }
     }
@@ -672,7 +676,9 @@ impl<C: Kind> Admission<C> {
                 }
             }
             Storage::Shared(shared) => {
-                shared.update(&mut |_| ());
+                if shared.core.must_process() {
+                    shared.update(&mut |_| ());
+                }
                 if <Spawner<C>>::SPAWNS && shared.core.has_ready() {
                     self.take_in(set);
                 }

@@ -28,6 +28,12 @@ impl Nested {
         self.children.len()
     }
 
+    /// Returns `true` if no running child is known here.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.children.is_empty() && self.to_wake.is_empty()
+    }
+
     /// Records that a waiter is inside that child.
     pub(crate) fn insert(&mut self, arrival: u64, key: WaiterKey, child: usize) {
         self.waiters.insert(arrival, key);

@@ -70,6 +70,14 @@ pub(crate) enum Entry {
     Waiter { key: WaiterKey, weight: usize, unique: bool, feed: bool },
 }
 
+/// The head of the queue, if it is a child that needs nothing but room.
+#[derive(Clone, Copy)]
+pub(crate) struct SimpleHead {
+    pub(crate) key: ChildKey,
+    pub(crate) weight: usize,
+    pub(crate) priority: i32,
+}
+
 /// Waiters and queued children, in the order of admission.
 ///
 /// The entries whose key has no room are *parked*: they wait behind their key, and the others pass
@@ -191,11 +199,6 @@ impl ChildOptions {
         }
     }
 
-    #[inline]
-    pub(crate) fn are_default(&self) -> bool {
-        matches!(self, Self::Inline { weight: 1, priority: 0, key: None, .. })
-    }
-
     /// Returns what is in the box, if there is one.
     #[inline]
     pub(crate) fn boxed(&self) -> Option<&Options> {
@@ -310,10 +313,13 @@ impl WaitQueue {
         Position { priority, arrival: self.arrivals }
     }
 
-    /// Returns `true` if no entry comes before that position, but parked ones.
+    /// Returns `true` if no entry comes before a newcomer of that priority, but parked ones.
     #[inline]
-    pub(crate) fn yields_to(&self, position: Position) -> bool {
-        self.first().is_none_or(|(first, _)| position < first)
+    pub(crate) fn yields_to(&self, priority: i32) -> bool {
+        if self.keys.is_none() && self.main.others.is_empty() {
+            return self.main.plain.is_empty() || priority > 0;
+        }
+        self.first().is_none_or(|(first, _)| first.priority < priority)
     }
 
     #[inline]
@@ -345,6 +351,45 @@ impl WaitQueue {
         };
         self.binding -= usize::from(entry.is_binding());
         Some((position, entry, key))
+    }
+
+    /// Returns the head if it is known at a glance that it is simple.
+    #[inline]
+    pub(crate) fn simple_head(&self) -> Option<SimpleHead> {
+        if self.keys.is_some() || !self.main.others.is_empty() {
+            return None;
+        }
+        let (_, Entry::Child(QueuedChild { key, options, join: None })) =
+            self.main.plain.first()?
+        else {
+            return None;
+        };
+        match *options {
+            ChildOptions::Inline { weight, priority, key: None, .. } => {
+                Some(SimpleHead { key: *key, weight: weight as usize, priority })
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes out the head, which is simple.
+    #[inline]
+    pub(crate) fn pop_simple_head(&mut self) {
+        self.main.plain.discard_first();
+        self.binding -= 1;
+    }
+
+    /// Adds a child without a key, behind all others of its priority.
+    #[inline]
+    pub(crate) fn push(&mut self, child: QueuedChild) {
+        let Request { priority, .. } = child.request();
+        let position = self.next_position(priority);
+        self.binding += usize::from(!child.is_daemon());
+        if priority == 0 {
+            self.main.plain.push(position.arrival, Entry::Child(child));
+        } else {
+            self.main.restore(position, Entry::Child(child));
+        }
     }
 
     /// Adds an entry, mostly behind all others of its priority.
@@ -529,17 +574,17 @@ mod tests {
     #[test]
     fn a_newcomer_comes_before_lower_priorities_only() {
         let mut queue = WaitQueue::default();
-        assert!(queue.yields_to(Position::last(-9)));
+        assert!(queue.yields_to(-9));
         let position = queue.next_position(1);
         queue.insert(position, waiter(0), None);
-        assert!(queue.yields_to(Position::last(2)));
-        assert!(!queue.yields_to(Position::last(1)));
-        assert!(!queue.yields_to(Position::last(0)));
+        assert!(queue.yields_to(2));
+        assert!(!queue.yields_to(1));
+        assert!(!queue.yields_to(0));
         let position = queue.next_position(0);
         queue.insert(position, waiter(1), None);
         pop(&mut queue);
-        assert!(queue.yields_to(Position::last(1)));
-        assert!(!queue.yields_to(Position::last(0)));
+        assert!(queue.yields_to(1));
+        assert!(!queue.yields_to(0));
     }
 
     #[test]

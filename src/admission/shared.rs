@@ -88,6 +88,11 @@ pub(crate) struct Core {
     has_endings: AtomicBool,
     /// `true` if children were aborted in the queue; written under the lock only.
     has_aborted: AtomicBool,
+    /// `true` if children have ended since the queue was last processed, and something may wait;
+    /// written under the lock only.
+    must_process: AtomicBool,
+    /// `true` if more reservations are to be taken back; written under the lock only.
+    is_revoking: AtomicBool,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
@@ -208,11 +213,13 @@ pub(super) fn store<C, O: Offer<C> + ?Sized>(
     attach: impl FnOnce(&JoinLink) -> Option<JoinId>,
 ) -> QueuedChild {
     // A child that is no `Task` has no options, is not joinable, and pays for none of it.
-    let (mut options, mut join) = (ChildOptions::DEFAULT, None);
-    if let Some(given) = offer.options() {
-        options = ChildOptions::take(given, keeps_all);
-        join = offer.link().and_then(attach);
-    }
+    let (options, join) = match offer.options() {
+        None => (ChildOptions::DEFAULT, None),
+        Some(given) => {
+            let options = ChildOptions::take(given, keeps_all);
+            (options, offer.link().and_then(attach))
+        }
+    };
     QueuedChild { key: children.insert(offer.take()), options, join }
 }
 
@@ -459,6 +466,8 @@ impl<C: Kind> Shared<C> {
             has_records: AtomicBool::new(false),
             has_endings: AtomicBool::new(false),
             has_aborted: AtomicBool::new(false),
+            must_process: AtomicBool::new(false),
+            is_revoking: AtomicBool::new(false),
             observed: state.log().is_some(),
             state: Mutex::new(state),
             source,
@@ -542,7 +551,32 @@ impl<C: Kind> Shared<C> {
     }
 
     pub(crate) fn queue(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        if self.queue_only(offer) {
+            return Ok(());
+        }
         self.with(caller, |access| access.queue(offer))
+    }
+
+    /// Queues a child if that changes nothing else. Most that are queued go this way.
+    fn queue_only(&self, offer: &mut dyn Offer<C>) -> bool {
+        let core = &*self.core;
+        if <Spawner<C>>::SPAWNS
+            || core.observed
+            || core.source.is_some()
+            || !core.must_wait.load(Ordering::Relaxed)
+            || offer.link().is_some()
+        {
+            return false;
+        }
+        let mut waiting = self.waiting.lock();
+        let mut state = core.state.lock();
+        let queues = state.must_only_queue(request_of(offer), core.is_stopped());
+        if queues {
+            let keeps_all = state.looks_at_all();
+            let child = store(&mut waiting.children, offer, keeps_all, |_| None);
+            state.queue_only(child);
+        }
+        queues
     }
 
     pub(crate) fn try_queue(
@@ -872,9 +906,14 @@ impl Core {
 
     /// Notes the children that have ended outside of the group's polls.
     fn note_ended<C>(&self, spawner: &impl SpawnChild<C>, state: &mut State) {
+        let mut ended = false;
         spawner.note_ended(&mut |index, outcome| {
             state.note_ended(index, outcome, self.is_stopped());
+            ended = true;
         });
+        if ended {
+            self.must_process.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Processes the queue after a change, and updates the hints for readers without the lock.
@@ -891,6 +930,8 @@ impl Core {
         self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
         self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
         self.has_records.store(state.has_records(), Ordering::Relaxed);
+        self.must_process.store(false, Ordering::Relaxed);
+        self.is_revoking.store(state.is_revoking(), Ordering::Relaxed);
         if state.has_aborted() {
             self.has_aborted.store(true, Ordering::Relaxed);
             effects.notify = true;
@@ -1016,6 +1057,7 @@ impl Core {
 
     // --- the group's side
 
+    #[inline]
     pub(crate) fn has_ready(&self) -> bool {
         // Acquire: the task that notified of the children did so after the store.
         self.has_ready.load(Ordering::Acquire)
@@ -1040,14 +1082,28 @@ impl Core {
     }
 
     /// Returns `true` if the set may have children that end without a result.
+    #[inline]
     pub(crate) fn has_endings(&self) -> bool {
         self.has_endings.load(Ordering::Relaxed)
     }
 
     /// Returns `true` if children were aborted in the queue, for the group to drop.
+    #[inline]
     pub(crate) fn has_aborted(&self) -> bool {
         // If the group looks too early, it is notified after the store.
         self.has_aborted.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if there is nothing for the group's task to take in, to drop or to wait for.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        !self.has_ready() && !self.has_aborted() && self.source.is_none()
+    }
+
+    /// Returns `true` if the queue is to be processed, since children have ended.
+    #[inline]
+    pub(super) fn must_process(&self) -> bool {
+        self.must_process.load(Ordering::Relaxed) || self.observed || self.source.is_some()
     }
 
     /// Returns `true` if the result of the child of that index, which has returned, is none.
@@ -1076,8 +1132,17 @@ impl Core {
     #[inline(never)]
     fn finish_child(&self, index: usize, outcome: Outcome) {
         let mut state = self.state.lock();
-        let stopped = self.is_stopped();
-        state.finish(index, outcome, stopped);
+        if state.finish(index, outcome, self.is_stopped()) {
+            self.must_process.store(true, Ordering::Relaxed);
+            return;
+        }
+        // Nothing waits. Mostly the hints say so.
+        if self.must_wait.load(Ordering::Relaxed) {
+            self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+        }
+        if self.has_records() {
+            self.has_records.store(state.has_records(), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn has_semaphore(&self) -> bool {
@@ -1094,12 +1159,17 @@ impl Core {
     }
 
     fn begin_poll(&self) {
+        if self.is_revoking.load(Ordering::Relaxed) {
+            self.update(&mut |_| ());
+        }
         self.with_permits(Permits::begin_poll);
     }
 
     /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
     fn end_poll(&self, has_waiter: bool) -> bool {
-        let left = (has_waiter && self.has_group_turn()) || self.must_acquire();
+        let left = (has_waiter && self.has_group_turn())
+            || self.must_acquire()
+            || self.is_revoking.load(Ordering::Relaxed);
         self.with_permits(Permits::end_poll);
         left
     }

@@ -39,7 +39,7 @@ use super::nested::Nested;
 use super::passes::{Asked, Pass, Passes};
 use super::permits::Permits;
 use super::queue::{
-    ChildKey, ChildOptions, Entry, Position, QueuedChild, Request, WaitQueue, WaiterKey,
+    ChildKey, ChildOptions, Entry, Position, QueuedChild, Request, SimpleHead, WaitQueue, WaiterKey,
 };
 use crate::child::join::JoinId;
 use crate::child::task::Options;
@@ -105,8 +105,13 @@ pub(crate) struct State {
     names_waiters: bool,
     /// An executor runs the children.
     spawns: bool,
-    /// Children have ended, before any stop, whose room was not given to the queue yet.
+    /// Children have ended, before any stop, whose room was not given to the queue yet, and
+    /// something [waits](Self::must_process).
     has_freed_room: bool,
+    /// The limit was lowered, and [more](Self::revoke) reservations are to be taken back.
+    is_revoking: bool,
+    /// Waiters that were polled meanwhile, and wait until that is done.
+    held_back: Vec<WaiterKey>,
     /// A waiter has gone that may have held the group open.
     recheck_end: bool,
     /// A waiter of the group's own task has its turn, and has not been polled since.
@@ -223,6 +228,18 @@ pub(crate) enum Dropped {
 // === impl Running, Effects, Wakers ===
 
 impl Running {
+    const PLAIN: Self = Self {
+        weight: 1,
+        priority: 0,
+        daemon: false,
+        key: None,
+        key_id: None,
+        pass: None,
+        until_stop: false,
+        join: None,
+        name: None,
+    };
+
     /// Returns `true` if it is as a child without options, but perhaps for its name.
     fn is_plain(&self) -> bool {
         self.weight == 1
@@ -293,6 +310,8 @@ impl State {
             names_waiters: false,
             spawns: false,
             has_freed_room: false,
+            is_revoking: false,
+            held_back: Vec::new(),
             recheck_end: false,
             group_turn: false,
             phase: GroupPhase::Open,
@@ -418,6 +437,7 @@ impl State {
     }
 
     /// Returns `true` if a plain newcomer need not wait for room.
+    #[inline]
     pub(crate) fn admits_newcomers(&self) -> bool {
         !self.queue.has_head() && self.fits(1)
     }
@@ -441,6 +461,11 @@ impl State {
 
     pub(crate) fn passes(&mut self) -> &mut Option<Box<Passes>> {
         &mut self.passes
+    }
+
+    /// Returns `true` if the group's task is to process the queue again, to take reservations back.
+    pub(crate) fn is_revoking(&self) -> bool {
+        self.is_revoking
     }
 
     /// Returns what a gate is told of the head of the queue, or `None` if it lacks no pass.
@@ -578,16 +603,16 @@ impl State {
     /// Returns `true` if there is room for a newcomer, and no entry of the queue comes before it.
     #[inline]
     fn has_room(&mut self, request: Request<'_>) -> bool {
-        let position = Position::last(request.priority);
         // In this order: most newcomers are stopped by the cheapest look.
         self.fits(request.weight)
             && (!request.feed || self.may_ask())
-            && self.queue.yields_to(position)
-            && self.queue.has_key_room(request, position)
+            && self.queue.yields_to(request.priority)
+            && self.queue.has_key_room(request, Position::last(request.priority))
     }
 
     /// Starts a plain child that goes to the set at once, past those that have room: returns its
     /// index. `None` if there are some, or no room, or if more is to be done than to count it.
+    #[inline]
     pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
         // A group with an observer or a semaphore does not get here.
         debug_assert!(self.log.is_none() && self.permits.is_none());
@@ -599,6 +624,17 @@ impl State {
         self.take_plain_room(1);
         self.next_index += 1;
         Some(self.next_index - 1)
+    }
+
+    /// Returns `true` if the child of a newcomer is to be queued, and that changes nothing but the
+    /// queue: the head comes before it, and goes on waiting.
+    #[inline]
+    pub(crate) fn must_only_queue(&self, request: Request<'_>, stopped: bool) -> bool {
+        !self.has_freed_room
+            && request.key.is_none()
+            && self.queue_refusal(stopped).is_none()
+            && !self.queue.yields_to(request.priority)
+            && self.passes.is_none()
     }
 
     /// Returns `true` if the child is unique, and another one of its key runs or waits.
@@ -621,6 +657,13 @@ impl State {
         } else {
             self.starting.push_back(StartSlot::Child(child));
         }
+    }
+
+    /// Queues a child without a key, behind the head.
+    #[inline(never)]
+    pub(crate) fn queue_only(&mut self, child: QueuedChild) {
+        self.queued += 1;
+        self.queue.push(child);
     }
 
     /// Queues a child behind all others of its priority.
@@ -680,15 +723,32 @@ impl State {
 
     #[inline]
     fn start(&mut self, child: QueuedChild, key: Option<KeyId>) {
-        let index = self.next_index;
-        self.next_index += 1;
-        self.ready.push_back(child.key);
-        if self.looks_at_all || !child.options.are_default() || child.join.is_some() {
-            self.remember(index, child, key);
+        match child.options {
+            ChildOptions::Inline { weight, priority, key: None, .. }
+                if !self.looks_at_all && child.join.is_none() =>
+            {
+                self.start_simple_child(child.key, weight as usize, priority);
+            }
+            _ => {
+                self.ready.push_back(child.key);
+                self.next_index += 1;
+                self.remember(self.next_index - 1, child, key);
+            }
         }
     }
 
-    #[cold]
+    /// Starts a child that has at most a weight and a priority.
+    #[inline]
+    fn start_simple_child(&mut self, child: ChildKey, weight: usize, priority: i32) {
+        self.ready.push_back(child);
+        if weight != 1 {
+            let child = Running { weight, priority, ..Running::PLAIN };
+            self.running.push(self.next_index as u64, child);
+        }
+        self.next_index += 1;
+    }
+
+    #[inline(never)]
     fn remember(&mut self, index: usize, child: QueuedChild, key_id: Option<KeyId>) {
         let Request { weight, priority, .. } = child.request();
         let QueuedChild { key: child, mut options, join } = child;
@@ -819,23 +879,34 @@ impl State {
     #[inline]
     pub(crate) fn process_queue(&mut self, stopped: bool, effects: &mut Effects) {
         self.has_freed_room = false;
-        let waits = !self.queue.is_empty() || !self.starting.is_empty();
-        let needs_more = self.permits.is_some() || self.passes.is_some();
-        if waits || self.recheck_end || needs_more {
+        if self.must_process() {
             self.process_entries(stopped, effects);
         } else {
             effects.notify |= self.has_ready();
         }
     }
 
+    /// Returns `true` if something waits for room that is freed, or for an end.
+    #[inline]
+    fn must_process(&self) -> bool {
+        self.has_freed_room
+            || !self.queue.is_empty()
+            || !self.starting.is_empty()
+            || self.recheck_end
+            || self.permits.is_some()
+            || self.passes.is_some()
+    }
+
     #[inline(never)]
     fn process_entries(&mut self, stopped: bool, effects: &mut Effects) {
         let mut lacks_permit = false;
         let admits = !stopped && self.phase < GroupPhase::Closed;
+        self.is_revoking = admits && self.reserved > 0 && self.revoke();
+        effects.notify |= self.is_revoking;
+        if !self.is_revoking && !self.held_back.is_empty() {
+            self.tell_held_back(effects);
+        }
         if admits {
-            if self.reserved > 0 {
-                self.revoke();
-            }
             if !self.queue.is_empty() {
                 lacks_permit = self.admit_queue(effects);
             }
@@ -867,6 +938,7 @@ impl State {
     /// Gives room to the head of the queue while it fits. Returns `true` if the head then lacks
     /// only a permit.
     fn admit_queue(&mut self, effects: &mut Effects) -> bool {
+        self.start_simple();
         loop {
             if self.queue.has_held() && self.may_ask() {
                 self.queue.release_held();
@@ -897,6 +969,24 @@ impl State {
                 }
                 None => return false,
             }
+        }
+    }
+
+    /// Starts the children at the head of the queue that need nothing but room, while it lasts.
+    fn start_simple(&mut self) {
+        let needs_more = self.looks_at_all || self.permits.is_some() || self.passes.is_some();
+        if needs_more || !self.starting.is_empty() {
+            return;
+        }
+        while let Some(head) = self.queue.simple_head() {
+            let SimpleHead { key, weight, priority } = head;
+            if !self.fits(weight) {
+                return;
+            }
+            self.queue.pop_simple_head();
+            self.queued -= 1;
+            self.take_plain_room(weight);
+            self.start_simple_child(key, weight, priority);
         }
     }
 

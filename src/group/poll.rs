@@ -22,6 +22,7 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
+use super::hooks::Hooks;
 use super::{Base, Group, OnStop};
 use crate::admission::{Admission, ChildRecord, GroupPhase, Shared};
 use crate::child::set::{ChildSet, SpawnChild};
@@ -203,7 +204,7 @@ where
     P: Policy<C::Ok, C::Err, Output = O>,
 {
     let is_plain = group.base.is_plain();
-    if !is_plain {
+    if !is_plain && !group.base.is_calm() {
         group.base.prepare_round();
         group.base.take_in();
     }
@@ -311,6 +312,7 @@ where
         let Base { set, admission, hooks, .. } = base;
         let hooks = hooks.as_deref();
         let observed = hooks.is_some_and(|hooks| hooks.is_observed());
+        let has_extras = hooks.is_some() || endings.is_some();
         let Turn { stage, batch, returned_if_any, stop, .. } = &mut *turn;
         *stage = UserCode::Child;
         let over = set.blocks().poll_round(
@@ -318,22 +320,12 @@ where
             batch,
             budget,
             returned_if_any,
-            |mut child, index, cx| {
-                if endings.as_ref().is_some_and(|endings| endings.ends_now(index)) {
-                    return Poll::Ready(None);
+            |child, index, cx| {
+                if has_extras {
+                    return poll_with_extras(child, index, cx, hooks, endings.as_ref(), id);
                 }
-                let poll = || match hooks {
-                    None => child.poll_child(cx),
-                    Some(hooks) => hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx)),
-                };
-                let polled = match id {
-                    None => poll(),
-                    Some(id) => current::enter(id, index, poll),
-                };
-                polled.map(|result| {
-                    let is_none = endings.as_ref().is_some_and(|it| it.has_no_result(index));
-                    (!is_none).then_some(result)
-                })
+                let _entered = id.map(|id| current::enter(id, index));
+                child.poll_child(cx).map(Some)
             },
             |index, result| {
                 progress = true;
@@ -364,6 +356,31 @@ where
             return progress;
         }
     }
+}
+
+/// Polls a child of a group that has hooks, or children that may end without a result.
+#[inline(never)]
+fn poll_with_extras<C: Children>(
+    mut child: Pin<&mut C>,
+    index: usize,
+    cx: &mut Context<'_>,
+    hooks: Option<&Hooks<C>>,
+    endings: Option<&Endings<C>>,
+    id: Option<usize>,
+) -> Poll<Option<Result<C::Ok, C::Err>>> {
+    if endings.is_some_and(|endings| endings.ends_now(index)) {
+        return Poll::Ready(None);
+    }
+    let entered = id.map(|id| current::enter(id, index));
+    let polled = match hooks {
+        None => child.poll_child(cx),
+        Some(hooks) => hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx)),
+    };
+    drop(entered);
+    polled.map(|result| {
+        let is_none = endings.is_some_and(|endings| endings.has_no_result(index));
+        (!is_none).then_some(result)
+    })
 }
 
 /// Tells the policy of a child that is done, and counts it. Returns `false` if that is left to do
@@ -649,6 +666,15 @@ impl<C: Kind> Base<C> {
     fn is_plain(&mut self) -> bool {
         // A group that drops its children at a stop has hooks.
         self.hooks.is_none() && self.admission.shared().is_none()
+    }
+
+    /// Returns `true` if it is known at a glance that nothing comes before a round.
+    #[inline]
+    fn is_calm(&mut self) -> bool {
+        !<C::Set as ChildSet<C>>::Spawner::SPAWNS
+            && self.hooks.is_none()
+            && !self.is_stopped()
+            && self.admission.shared().is_none_or(|shared| shared.core.is_calm())
     }
 
     /// Does what comes before a round: timers, a stop, gates, a permit.

@@ -95,7 +95,10 @@ where
         let completion = if cell.is_abandoned() {
             Completion::Lost
         } else {
-            let poll = || current::enter(completions.id(), *index, || future.poll(cx));
+            let poll = || {
+                let _entered = current::enter(completions.id(), *index);
+                future.poll(cx)
+            };
             let polled = catch(|| match observer {
                 None => poll(),
                 Some((observer, name)) => around_poll(&**observer, *index, name.as_deref(), poll),

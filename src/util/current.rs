@@ -20,26 +20,47 @@ struct Current {
     child: usize,
 }
 
-/// Runs `f` as a part of the poll of that child of that group.
+/// A poll of a child of a group, as long as this lives. They are dropped in the reverse order in
+/// which they were made.
+pub(crate) struct Entered {
+    #[cfg(feature = "std")]
+    outer: Option<Current>,
+}
+
+/// Records that this thread polls that child of that group from now on.
 #[cfg(feature = "std")]
-pub(crate) fn enter<R>(group: usize, child: usize, f: impl FnOnce() -> R) -> R {
-    struct Restore(Option<Current>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            CURRENT.set(self.0);
-            if self.0.is_some() {
-                let _ = OUTER.try_with(|outer| outer.borrow_mut().pop());
-            }
+#[inline]
+pub(crate) fn enter(group: usize, child: usize) -> Entered {
+    let outer = CURRENT.replace(Some(Current { group, child }));
+    if let Some(outer) = outer {
+        enter_outer(outer);
+    }
+    Entered { outer }
+}
+
+#[cfg(feature = "std")]
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
+        if self.outer.is_some() {
+            leave_outer();
         }
     }
-    let before = CURRENT.replace(Some(Current { group, child }));
-    if let Some(before) = before {
-        // When the thread ends and its locals are gone, nothing is recorded. Then only the rule
-        // for a nested `go` is lost.
-        let _ = OUTER.try_with(|outer| outer.borrow_mut().push(before));
-    }
-    let _restore = Restore(before);
-    f()
+}
+
+/// Records the child inside whose poll another one is polled. When the thread ends and its locals
+/// are gone, nothing is recorded. Then only the rule for a nested `go` is lost.
+#[cfg(feature = "std")]
+#[cold]
+fn enter_outer(outer: Current) {
+    let _ = OUTER.try_with(|all| all.borrow_mut().push(outer));
+}
+
+#[cfg(feature = "std")]
+#[cold]
+fn leave_outer() {
+    let _ = OUTER.try_with(|all| all.borrow_mut().pop());
 }
 
 /// Returns the child of that group that this thread is polling, or `None` if there is none.
@@ -58,8 +79,8 @@ pub(crate) fn current_child(group: usize) -> Option<usize> {
 }
 
 #[cfg(not(feature = "std"))]
-pub(crate) fn enter<R>(_: usize, _: usize, f: impl FnOnce() -> R) -> R {
-    f()
+pub(crate) fn enter(_: usize, _: usize) -> Entered {
+    Entered {}
 }
 
 #[cfg(not(feature = "std"))]

@@ -51,7 +51,9 @@ impl<T> Page<T> {
         if self.free == NONE { self.entries.len() } else { self.free }
     }
 
-    fn insert(&mut self, value: T) {
+    /// Returns the value's key.
+    #[inline]
+    fn insert(&mut self, value: T) -> usize {
         let key = self.next_key();
         match self.entries.get_mut(key) {
             None => self.entries.push(PageEntry::Full(value)),
@@ -64,6 +66,7 @@ impl<T> Page<T> {
             }
         }
         self.len += 1;
+        key
     }
 
     fn remove(&mut self, key: usize) -> Option<T> {
@@ -129,16 +132,17 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn insert(&mut self, value: T) -> usize {
-        let (key, open) = (self.next_key(), self.open);
+        let open = self.open;
         if open > self.others.len() {
             self.others.push(Page::new());
         }
-        if let Some(page) = self.page_mut(open) {
-            page.insert(value);
-            if page.len == PAGE {
-                let next = mem::replace(&mut page.next_open, NONE);
-                self.open = if next == NONE { self.others.len() + 1 } else { next };
-            }
+        let Some(page) = self.page_mut(open) else {
+            unreachable!("the open page is there");
+        };
+        let key = open * PAGE + page.insert(value);
+        if page.len == PAGE {
+            let next = mem::replace(&mut page.next_open, NONE);
+            self.open = if next == NONE { self.others.len() + 1 } else { next };
         }
         self.len += 1;
         key

@@ -55,6 +55,32 @@ impl<T> SparseQueue<T> {
         value.map(|value| (key, value))
     }
 
+    /// Drops the first value.
+    #[inline]
+    pub(crate) fn discard_first(&mut self) {
+        self.values.pop_front();
+        self.trim();
+    }
+
+    /// Removes a value, after a last look at it in its place.
+    #[inline]
+    pub(crate) fn remove_with<R>(&mut self, key: Key, last: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let at = match self.values.front()? {
+            (first, _) if *first == key => 0,
+            _ => self.find(key)?,
+        };
+        let (_, entry) = self.values.get_mut(at)?;
+        let result = last(entry.as_mut()?);
+        if at == 0 {
+            self.values.pop_front();
+        } else {
+            *entry = None;
+            self.holes += 1;
+        }
+        self.trim();
+        Some(result)
+    }
+
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         self.values.get(self.find(key)?).and_then(|(_, value)| value.as_ref())
     }

@@ -453,6 +453,52 @@ fn a_lowered_limit_revokes_reserved_room() {
 }
 
 #[test]
+fn a_lowered_limit_holds_though_hundreds_of_gos_have_their_turn() {
+    for early in [0, 1, 7, 300] {
+        let (task, meter) = (MockTask::new(), Meter::new());
+        let mut group = Jobs::new().with_limit(1);
+        group.set_limit(Some(0));
+        let handle = group.handle();
+        let mut gos: Vec<_> =
+            (0..300).map(|_| (MockTask::new(), 0, Box::pin(handle.go(busy(&meter, 2))))).collect();
+        for (going, _, go) in &mut gos {
+            assert!(going.poll(go).is_pending());
+        }
+        assert!(task.poll(&mut group).is_pending());
+        handle.set_limit(None);
+        assert!(gos.iter().all(|(going, ..)| going.wakes() == 1), "each has its turn");
+        handle.set_limit(Some(2));
+        assert!(task.wakes() > 0, "the group takes back what the call has not");
+        // Some come before the group is polled, at which it is not known which two keep their turn.
+        for (going, seen, go) in &mut gos[..early] {
+            *seen = going.wakes();
+            assert!(going.poll(go).is_pending());
+        }
+        // From now on nothing is polled that was not woken.
+        let mut seen = 0;
+        while !gos.is_empty() {
+            let before = (task.wakes(), gos.len());
+            if seen != task.wakes() {
+                seen = task.wakes();
+                assert!(task.poll(&mut group).is_pending() || gos.is_empty());
+            }
+            let mut polled = false;
+            gos.retain_mut(|(going, seen, go)| {
+                if *seen == going.wakes() {
+                    return true;
+                }
+                (*seen, polled) = (going.wakes(), true);
+                going.poll(go).is_pending()
+            });
+            let progress = polled || before != (task.wakes(), gos.len());
+            assert!(progress, "{} of them wait for ever", gos.len());
+        }
+        assert_eq!(task.finish(group), Ok(()));
+        assert_eq!(meter.peak(), 2, "{early} came early");
+    }
+}
+
+#[test]
 fn the_limit_may_change_from_another_thread_while_children_run() {
     let meter = Meter::new();
     let mut group = Jobs::new().with_limit(1);

@@ -94,32 +94,56 @@ impl State {
 
     /// Counts a running child that is gone, and frees its room. The queue gets the room by
     /// [`give_freed_room`](Self::give_freed_room), at the latest before the next other change.
-    pub(crate) fn finish(&mut self, index: usize, outcome: Outcome, stopped: bool) {
+    /// Returns `false` if the queue need not be processed.
+    #[inline]
+    pub(crate) fn finish(&mut self, index: usize, outcome: Outcome, stopped: bool) -> bool {
         if stopped {
             // Room that was freed before the stop goes to the queue, no more than that.
             self.give_freed_room(&mut Effects::default());
         }
         self.count(outcome);
+        if self.knows_children() {
+            self.finish_known(index, outcome, stopped);
+            return true;
+        }
+        self.occupied -= 1;
+        self.has_freed_room |= !stopped && self.must_process();
+        self.has_freed_room || stopped
+    }
+
+    /// Returns `true` if more may be known of a running child than that it has room.
+    #[inline]
+    fn knows_children(&self) -> bool {
+        !self.running.is_empty()
+            || !self.ended.is_empty()
+            || !self.nested.is_empty()
+            || self.permits.is_some()
+            || self.passes.is_some()
+    }
+
+    #[inline]
+    fn finish_known(&mut self, index: usize, outcome: Outcome, stopped: bool) {
         self.nested.forget_child(index);
-        let child = if self.running.is_empty() { None } else { self.running.remove(index as u64) };
-        let (weight, key, pass) = child.map_or((1, None, None), |child| {
-            self.daemons -= usize::from(child.daemon);
-            self.until_stop -= usize::from(child.until_stop);
-            if let Some(inspector) = &self.inspector {
+        let Self { daemons, until_stop, inspector, joins, .. } = self;
+        let known = self.running.remove_with(index as u64, |child| {
+            *daemons -= usize::from(child.daemon);
+            *until_stop -= usize::from(child.until_stop);
+            if let Some(inspector) = inspector {
                 inspector.finish(index);
             }
-            if let (Some(id), Some(joins)) = (child.join, &mut self.joins) {
+            if let (Some(id), Some(joins)) = (child.join, joins) {
                 joins.take_aborted(id);
             }
             (child.weight, child.key_id, child.pass)
         });
+        let (weight, key, pass) = known.unwrap_or((1, None, None));
         self.end_pass(pass);
         let is_plain = weight == 1 && key.is_none() && pass.is_none();
         if self.ended.forget(outcome) && is_plain && self.ended.roomless > 0 {
             self.ended.roomless -= 1;
         } else {
             self.free_room(weight, key);
-            self.has_freed_room |= !stopped;
+            self.has_freed_room |= !stopped && self.must_process();
         }
         if self.nested.blocked_children() > 0 {
             // If all children that are left wait, it must not depend on whether another ends in
@@ -153,7 +177,7 @@ impl State {
         if frees_room {
             self.ended.roomless += 1;
             self.free_room(1, None);
-            self.has_freed_room = true;
+            self.has_freed_room |= self.must_process();
         }
     }
 

@@ -60,7 +60,7 @@ fn process_stopped(state: &mut State) {
 }
 
 fn finish(state: &mut State, index: usize) {
-    state.finish(index, Outcome::Ok, false);
+    let _ = state.finish(index, Outcome::Ok, false);
     process(state);
 }
 
@@ -458,13 +458,13 @@ fn a_plain_child_starts_at_once_unless_that_concerns_others() {
     assert_eq!(started(&mut state), [7]);
     assert_eq!(state.try_start(false), Some(2));
     assert_eq!(state.try_start(false), None, "there is no room");
-    state.finish(0, Outcome::Ok, false);
-    assert_eq!(state.try_start(false), None, "the room was not given to the queue yet");
-    process(&mut state);
+    assert!(!state.finish(0, Outcome::Ok, false), "nothing waits for the room");
     assert_eq!(state.try_start(false), Some(3));
     queue(&mut state, child(8));
     assert_eq!(state.try_start(false), None);
-    finish(&mut state, 1);
+    assert!(state.finish(1, Outcome::Ok, false), "a child waits for the room");
+    assert_eq!(state.try_start(false), None, "the room was not given to the queue yet");
+    process(&mut state);
     assert_eq!(started(&mut state), [8]);
     assert_eq!(state.stats().running, 3);
 }
@@ -506,7 +506,7 @@ fn a_waiter_at_a_handle_is_woken_once_when_it_gets_its_turn() {
     let key = wait_at_handle(&mut state, Request::PLAIN, &waker);
     change(&mut state, |state, _| state.set_limit(Some(1)));
     assert_eq!(count.count(), 0, "no room has come");
-    change(&mut state, |state, _| state.finish(0, Outcome::Ok, false));
+    change(&mut state, |state, _| _ = state.finish(0, Outcome::Ok, false));
     change(&mut state, |_, _| ());
     assert_eq!(count.count(), 1);
     assert!(!state.has_group_turn(), "it is not the group's own");
@@ -571,6 +571,42 @@ fn a_waiter_that_is_revoked_returns_before_those_that_came_later() {
     state.set_limit(Some(1));
     process(&mut state);
     assert!(state.has_turn(keys[0]) && !state.has_turn(keys[1]));
+}
+
+#[test]
+fn a_lower_limit_takes_reservations_back_step_by_step_and_none_is_claimed_before_the_last() {
+    let mut state = limited(0);
+    let keys: Vec<_> = (0..200).map(|_| wait(&mut state, 1)).collect();
+    state.set_limit(None);
+    process(&mut state);
+    assert_eq!(state.reserved, 200);
+    state.set_limit(Some(1));
+    process(&mut state);
+    assert_eq!((state.reserved, state.is_revoking()), (200 - 64, true));
+    for left in [200 - 128, 200 - 192] {
+        assert_eq!(poll(&mut state, keys[0]), Acquire::Pending, "it is not decided yet");
+        assert_eq!(poll(&mut state, keys[1]), Acquire::Pending);
+        state.group_turn = false;
+        process(&mut state);
+        assert_eq!((state.reserved, state.is_revoking()), (left, true));
+        assert!(!state.group_turn);
+    }
+    process(&mut state);
+    assert_eq!((state.reserved, state.is_revoking()), (1, false));
+    assert!(state.group_turn, "the first is told");
+    assert_eq!(poll(&mut state, keys[1]), Acquire::Pending);
+    assert_eq!(poll(&mut state, keys[0]), Acquire::Ready, "it is the oldest");
+
+    // A higher limit ends that.
+    state.set_limit(None);
+    process(&mut state);
+    state.set_limit(Some(1));
+    process(&mut state);
+    state.set_limit(Some(150));
+    process(&mut state);
+    assert_eq!((state.reserved, state.is_revoking()), (150, false));
+    assert_eq!(poll(&mut state, keys[149]), Acquire::Ready);
+    assert_eq!(poll(&mut state, keys[150]), Acquire::Pending);
 }
 
 #[test]

@@ -10,6 +10,9 @@ use crate::admission::queue::{Entry, Position, QueuedChild, Request, WaiterKey};
 use crate::key::Key;
 use crate::util::current::current_child;
 
+/// So many reservations are taken back at a time. The group's polls take back the others.
+const REVOKED_AT_ONCE: usize = 64;
+
 /// Capacity for this many waiters that have got their turn at once is kept.
 const RETAINED_KEYS: usize = 64;
 
@@ -166,6 +169,9 @@ impl State {
 
     /// Looks whether a waiter has its turn; if not, registers its task.
     pub(crate) fn poll_waiter(&mut self, key: WaiterKey, poller: &mut WaiterPoll<'_>) -> Acquire {
+        if self.is_revoking && self.is_revocable(key) {
+            return self.hold_back(key, poller);
+        }
         let Some(waiter) = self.waiters.get_mut(key) else {
             debug_assert!(false, "a waiter is polled that has gone");
             return Acquire::Stopped;
@@ -184,6 +190,24 @@ impl State {
         }
         self.group_turn &= poller.caller != Caller::Group;
         Acquire::Ready
+    }
+
+    /// Lets a waiter whose reservation may be taken back yet wait until that is decided.
+    fn hold_back(&mut self, key: WaiterKey, poller: &mut WaiterPoll<'_>) -> Acquire {
+        let Some(waiter) = self.waiters.get_mut(key) else { return Acquire::Stopped };
+        if let WaiterStage::Reserved { must_queue: true, .. } = waiter.stage {
+            self.take_back(key);
+            return Acquire::Ready;
+        }
+        // One that was held back before has its waker here.
+        let is_first = waiter.waker.is_none() && self.held_back.last() != Some(&key);
+        if !poller.is_registered(waiter) {
+            return Acquire::NeedsWaker;
+        }
+        if is_first {
+            self.held_back.push(key);
+        }
+        Acquire::Pending
     }
 
     /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
@@ -347,48 +371,70 @@ impl State {
 
 impl State {
     /// Takes room back after the limit was lowered: from reservations that are not claimed yet,
-    /// the newest first, up to one that a child is behind. The waiters return to their positions.
-    pub(super) fn revoke(&mut self) {
-        while self.reserved > 0 && self.is_over_limit() {
-            let key = match self.starting.back() {
-                Some(StartSlot::Reserved(key)) => *key,
-                Some(StartSlot::Free) => {
-                    self.starting.pop_back();
-                    continue;
-                }
-                Some(StartSlot::Child(_)) | None => return,
-            };
-            let Some(waiter) = self.waiters.get_mut(key) else {
-                return;
-            };
-            let WaiterStage::Reserved { position, claimed: false, must_queue, .. } = waiter.stage
-            else {
-                return;
-            };
-            // One that takes no room gives none back.
-            if waiter.weight == 0 && self.limit != Some(0) {
-                return;
+    /// the newest first, up to one that a child is behind. Returns `true` if there are more than
+    /// are taken back at a time; until they are, none that takes room can be claimed.
+    pub(super) fn revoke(&mut self) -> bool {
+        for _ in 0..REVOKED_AT_ONCE {
+            let Some(key) = self.last_to_revoke() else { return false };
+            self.take_back(key);
+        }
+        self.last_to_revoke().is_some()
+    }
+
+    /// Tells the waiters that were [held back](Self::hold_back) and have kept their reservations.
+    pub(super) fn tell_held_back(&mut self, effects: &mut Effects) {
+        for key in core::mem::take(&mut self.held_back) {
+            if self.has_turn(key) {
+                self.tell(key, effects);
             }
-            let mut inside = None;
-            if must_queue {
-                waiter.stage = WaiterStage::MustQueue(position);
-            } else {
-                waiter.stage = WaiterStage::Waiting(position);
-                self.group_turn &= waiter.caller != Caller::Group;
-                // Its child is not woken in vain, so it is blocked as before.
-                inside = self.nested.remove_wake(key);
-            }
-            let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
-            let pass = waiter.pass.take();
-            self.return_pass(pass);
+        }
+    }
+
+    /// Returns the waiter that loses its reservation next, if too much room is taken.
+    fn last_to_revoke(&mut self) -> Option<WaiterKey> {
+        while let Some(StartSlot::Free) = self.starting.back() {
             self.starting.pop_back();
-            self.reserved -= 1;
-            let of_room = of.as_ref().and_then(|of| self.queue.find_key(of));
-            self.free_room(weight, of_room);
-            self.queue.insert(position, entry, of.as_ref());
-            if inside.is_some() {
-                self.set_inside(key, inside);
+        }
+        match self.starting.back() {
+            Some(StartSlot::Reserved(key)) if self.is_over_limit() => {
+                Some(*key).filter(|&key| self.is_revocable(key))
             }
+            _ => None,
+        }
+    }
+
+    /// Returns `true` if a waiter has room reserved that it has not claimed. One that takes no
+    /// room gives none back.
+    fn is_revocable(&self, key: WaiterKey) -> bool {
+        self.waiters.get(key).is_some_and(|waiter| {
+            let is_unclaimed = matches!(waiter.stage, WaiterStage::Reserved { claimed: false, .. });
+            is_unclaimed && (waiter.weight > 0 || self.limit == Some(0))
+        })
+    }
+
+    /// Takes the reservation of a waiter back, which returns to its position.
+    fn take_back(&mut self, key: WaiterKey) {
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        let WaiterStage::Reserved { slot, position, must_queue, .. } = waiter.stage else { return };
+        let mut inside = None;
+        if must_queue {
+            waiter.stage = WaiterStage::MustQueue(position);
+        } else {
+            waiter.stage = WaiterStage::Waiting(position);
+            self.group_turn &= waiter.caller != Caller::Group;
+            // Its child is not woken in vain, so it is blocked as before.
+            inside = self.nested.remove_wake(key);
+        }
+        let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
+        let pass = waiter.pass.take();
+        self.return_pass(pass);
+        *self.slot(slot) = StartSlot::Free;
+        self.reserved -= 1;
+        let of_room = of.as_ref().and_then(|of| self.queue.find_key(of));
+        self.free_room(weight, of_room);
+        self.queue.insert(position, entry, of.as_ref());
+        if inside.is_some() {
+            self.set_inside(key, inside);
         }
     }
 

@@ -213,10 +213,8 @@ fn caller(own: bool) -> Caller {
 
 /// Runs `f` as a part of the poll of that child.
 fn inside<R>(child: Option<usize>, f: impl FnOnce() -> R) -> R {
-    match child {
-        Some(child) => current::enter(GROUP, child, f),
-        None => f(),
-    }
+    let _entered = child.map(|child| current::enter(GROUP, child));
+    f()
 }
 
 fn answer(acquire: Acquire) -> Answer {
@@ -781,7 +779,7 @@ impl Driver {
         assert_eq!(state.has_no_result(index), reference.no_result.remove(&key));
         joins.remove(&key);
         let stopped = reference.stopped;
-        state.finish(index, outcome, stopped);
+        let _ = state.finish(index, outcome, stopped);
         reference.finish(index, outcome);
         self.both.compare();
     }

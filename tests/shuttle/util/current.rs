@@ -7,16 +7,18 @@ shuttle::thread_local! {
     static POLLED: RefCell<Vec<(usize, usize)>> = RefCell::new(Vec::new());
 }
 
-pub(crate) fn enter<R>(group: usize, child: usize, f: impl FnOnce() -> R) -> R {
-    struct Leave;
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            let _ = POLLED.try_with(|polled| polled.borrow_mut().pop());
-        }
-    }
+/// A poll of a child, as long as this lives.
+pub(crate) struct Entered;
+
+pub(crate) fn enter(group: usize, child: usize) -> Entered {
     let _ = POLLED.try_with(|polled| polled.borrow_mut().push((group, child)));
-    let _leave = Leave;
-    f()
+    Entered
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let _ = POLLED.try_with(|polled| polled.borrow_mut().pop());
+    }
 }
 
 pub(crate) fn current_child(group: usize) -> Option<usize> {
