@@ -33,9 +33,6 @@ const MANY: [usize; 2] = [1_000, 8_000];
 /// own, in a build without optimizations; `benches/instructions` has the figures with them.
 const KEY_BESIDE_WEIGHT: f64 = 1.9;
 
-/// Cases that are known to be linear. Without its line here, such a case fails.
-const KNOWN: &[&str] = &["gos that have their turn and do not come: the limit is toggled"];
-
 /// How many times an operation is done, unless it is done once for each child.
 const TIMES: usize = 24;
 
@@ -952,7 +949,7 @@ fn no_operation_is_linear_in_the_line() {
         let (few, many) = (costs[0], costs[costs.len() - 1]);
         let growth = many / few;
         println!("{growth:6.2} {few:10.0} {many:10.0}  {name}");
-        if growth > GROWTH && !KNOWN.contains(&name.as_str()) {
+        if growth > GROWTH {
             linear.push(name);
         }
     }

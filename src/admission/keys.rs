@@ -211,8 +211,12 @@ impl KeyState {
     }
 
     /// Takes out the first entry. The next one is no head yet.
+    #[inline]
     fn pop(&mut self) -> Option<(Position, Entry)> {
         self.is_ready = false;
+        if self.rest.is_none() {
+            return self.first.take();
+        }
         let next = self.rest.as_mut().and_then(|rest| rest.pop());
         if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
             self.rest = None;
@@ -525,18 +529,37 @@ impl WaitQueue {
         }
     }
 
+    /// Returns the key of the first entry, if that has one.
+    #[inline]
+    pub(super) fn key_of_first(&self) -> Option<KeyId> {
+        let keyed = self.keys.as_ref()?.heads.first()?;
+        let main = self.main.first().map(|(position, _)| Head::new(position, 0));
+        main.is_none_or(|main| keyed < main).then(|| keyed.key())
+    }
+
+    /// Returns the first entry of a key.
+    #[inline]
+    pub(super) fn first_of(&self, id: KeyId) -> Option<&Entry> {
+        let (_, entry) = self.keys.as_ref()?.get(id)?.first.as_ref()?;
+        Some(entry)
+    }
+
+    /// Takes out the first entry, which is the head of a key.
+    #[inline]
+    pub(super) fn pop_keyed(&mut self, id: KeyId) -> Option<(Position, Entry)> {
+        let keys = self.keys.as_mut()?;
+        keys.heads.pop()?;
+        let first = keys.get_mut(id)?.pop()?;
+        keys.lose_head();
+        Some(first)
+    }
+
     /// Takes out the first entry of the main queue and the heads, with its key if it is a head.
     #[inline(never)]
     pub(super) fn pop_of_all(&mut self) -> Option<(Position, Entry, Option<KeyId>)> {
-        if let Some(keys) = &mut self.keys {
-            let keyed = keys.first().map(|(position, _)| position);
-            let main = self.main.first().map(|(position, _)| position);
-            if keyed.is_some_and(|keyed| main.is_none_or(|main| keyed < main)) {
-                let key = keys.heads.pop()?.key();
-                let (position, entry) = keys.get_mut(key)?.pop()?;
-                keys.lose_head();
-                return Some((position, entry, Some(key)));
-            }
+        if let Some(key) = self.key_of_first() {
+            let (position, entry) = self.pop_keyed(key)?;
+            return Some((position, entry, Some(key)));
         }
         let (position, entry) = self.main.pop()?;
         Some((position, entry, None))

@@ -70,12 +70,14 @@ pub(crate) enum Entry {
     Waiter { key: WaiterKey, weight: usize, unique: bool, feed: bool },
 }
 
-/// The head of the queue, if it is a child that needs nothing but room.
+/// The head of the queue, if it is a child that needs nothing but room: for its weight, in the
+/// group and in its key.
 #[derive(Clone, Copy)]
 pub(crate) struct SimpleHead {
     pub(crate) key: ChildKey,
     pub(crate) weight: usize,
     pub(crate) priority: i32,
+    pub(crate) of: Option<KeyId>,
 }
 
 /// Waiters and queued children, in the order of admission.
@@ -356,39 +358,51 @@ impl WaitQueue {
     /// Returns the head if it is known at a glance that it is simple.
     #[inline]
     pub(crate) fn simple_head(&self) -> Option<SimpleHead> {
-        if self.keys.is_some() || !self.main.others.is_empty() {
-            return None;
-        }
-        let (_, Entry::Child(QueuedChild { key, options, join: None })) =
-            self.main.plain.first()?
-        else {
-            return None;
+        let of = self.key_of_first();
+        let entry = match of {
+            Some(of) => self.first_of(of)?,
+            None if self.main.others.is_empty() => self.main.plain.first()?.1,
+            None => return None,
         };
+        let Entry::Child(QueuedChild { key, options, join: None }) = entry else { return None };
         match *options {
-            ChildOptions::Inline { weight, priority, key: None, .. } => {
-                Some(SimpleHead { key: *key, weight: weight as usize, priority })
+            ChildOptions::Inline { weight, priority, fed: false, .. } => {
+                Some(SimpleHead { key: *key, weight: weight as usize, priority, of })
             }
             _ => None,
         }
     }
 
-    /// Takes out the head, which is simple.
+    /// Drops the entry of the head, which is simple and has no key.
     #[inline]
-    pub(crate) fn pop_simple_head(&mut self) {
+    pub(crate) fn discard_simple_head(&mut self) {
         self.main.plain.discard_first();
         self.binding -= 1;
     }
 
-    /// Adds a child without a key, behind all others of its priority.
+    /// Takes out the head, which is simple and has that key.
+    #[inline]
+    pub(crate) fn pop_simple_head(&mut self, of: KeyId) -> Option<QueuedChild> {
+        let (_, entry) = self.pop_keyed(of)?;
+        self.binding -= 1;
+        match entry {
+            Entry::Child(child) => Some(child),
+            Entry::Waiter { .. } => None,
+        }
+    }
+
+    /// Adds a child behind all others of its priority.
     #[inline]
     pub(crate) fn push(&mut self, child: QueuedChild) {
-        let Request { priority, .. } = child.request();
+        let Request { priority, key, .. } = child.request();
         let position = self.next_position(priority);
+        let key = key.map(|key| self.use_key(key));
         self.binding += usize::from(!child.is_daemon());
-        if priority == 0 {
-            self.main.plain.push(position.arrival, Entry::Child(child));
-        } else {
-            self.main.restore(position, Entry::Child(child));
+        let entry = Entry::Child(child);
+        match key {
+            Some(key) => self.insert_keyed(position, entry, key),
+            None if priority == 0 => self.main.plain.push(position.arrival, entry),
+            None => self.main.restore(position, entry),
         }
     }
 

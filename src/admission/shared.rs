@@ -96,6 +96,8 @@ pub(crate) struct Core {
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
+    /// `true` if each child needs a pass.
+    has_gates: bool,
     source: Option<Box<PermitSource>>,
     /// A child of the token that is cancelled when newcomers are refused, made on demand.
     newcomers: Mutex<Option<CancelToken>>,
@@ -469,6 +471,7 @@ impl<C: Kind> Shared<C> {
             must_process: AtomicBool::new(false),
             is_revoking: AtomicBool::new(false),
             observed: state.log().is_some(),
+            has_gates: state.passes().is_some(),
             state: Mutex::new(state),
             source,
             newcomers: Mutex::default(),
@@ -563,6 +566,7 @@ impl<C: Kind> Shared<C> {
         if <Spawner<C>>::SPAWNS
             || core.observed
             || core.source.is_some()
+            || core.has_gates
             || !core.must_wait.load(Ordering::Relaxed)
             || offer.link().is_some()
         {

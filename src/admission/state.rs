@@ -630,11 +630,11 @@ impl State {
     /// queue: the head comes before it, and goes on waiting.
     #[inline]
     pub(crate) fn must_only_queue(&self, request: Request<'_>, stopped: bool) -> bool {
+        // A group with an observer, a semaphore or gates does not get here.
+        debug_assert!(self.log.is_none() && self.permits.is_none() && self.passes.is_none());
         !self.has_freed_room
-            && request.key.is_none()
             && self.queue_refusal(stopped).is_none()
             && !self.queue.yields_to(request.priority)
-            && self.passes.is_none()
     }
 
     /// Returns `true` if the child is unique, and another one of its key runs or waits.
@@ -659,7 +659,7 @@ impl State {
         }
     }
 
-    /// Queues a child without a key, behind the head.
+    /// Queues a child behind the head.
     #[inline(never)]
     pub(crate) fn queue_only(&mut self, child: QueuedChild) {
         self.queued += 1;
@@ -724,17 +724,28 @@ impl State {
     #[inline]
     fn start(&mut self, child: QueuedChild, key: Option<KeyId>) {
         match child.options {
-            ChildOptions::Inline { weight, priority, key: None, .. }
-                if !self.looks_at_all && child.join.is_none() =>
-            {
+            _ if self.looks_at_all || child.join.is_some() => self.start_known(child, key),
+            ChildOptions::Inline { weight, priority, key: None, .. } => {
                 self.start_simple_child(child.key, weight as usize, priority);
             }
-            _ => {
+            ChildOptions::Inline { weight, priority, key: of, .. } if key.is_some() => {
+                let (weight, key_id) = (weight as usize, key);
+                let known = Running { weight, priority, key: of, key_id, ..Running::PLAIN };
                 self.ready.push_back(child.key);
+                self.running.push(self.next_index as u64, known);
                 self.next_index += 1;
-                self.remember(self.next_index - 1, child, key);
             }
+            _ => self.start_known(child, key),
         }
+    }
+
+    /// Starts a child of which more is known than that it runs.
+    #[inline(never)]
+    fn start_known(&mut self, child: QueuedChild, key: Option<KeyId>) {
+        let index = self.next_index;
+        self.next_index += 1;
+        self.ready.push_back(child.key);
+        self.remember(index, child, key);
     }
 
     /// Starts a child that has at most a weight and a priority.
@@ -748,7 +759,6 @@ impl State {
         self.next_index += 1;
     }
 
-    #[inline(never)]
     fn remember(&mut self, index: usize, child: QueuedChild, key_id: Option<KeyId>) {
         let Request { weight, priority, .. } = child.request();
         let QueuedChild { key: child, mut options, join } = child;
@@ -975,18 +985,26 @@ impl State {
     /// Starts the children at the head of the queue that need nothing but room, while it lasts.
     fn start_simple(&mut self) {
         let needs_more = self.looks_at_all || self.permits.is_some() || self.passes.is_some();
-        if needs_more || !self.starting.is_empty() {
+        if needs_more || !self.starting.is_empty() || self.queue.has_held() {
             return;
         }
-        while let Some(head) = self.queue.simple_head() {
-            let SimpleHead { key, weight, priority } = head;
+        while let Some(SimpleHead { key, weight, priority, of }) = self.queue.simple_head() {
             if !self.fits(weight) {
                 return;
             }
-            self.queue.pop_simple_head();
+            match of {
+                None => {
+                    self.queue.discard_simple_head();
+                    self.take_plain_room(weight);
+                    self.start_simple_child(key, weight, priority);
+                }
+                Some(of) => {
+                    let Some(child) = self.queue.pop_simple_head(of) else { return };
+                    self.take_room(weight, Some(of));
+                    self.start(child, Some(of));
+                }
+            }
             self.queued -= 1;
-            self.take_plain_room(weight);
-            self.start_simple_child(key, weight, priority);
         }
     }
 

@@ -373,7 +373,12 @@ impl State {
     /// Takes room back after the limit was lowered: from reservations that are not claimed yet,
     /// the newest first, up to one that a child is behind. Returns `true` if there are more than
     /// are taken back at a time; until they are, none that takes room can be claimed.
+    #[inline]
     pub(super) fn revoke(&mut self) -> bool {
+        self.is_over_limit() && self.revoke_some()
+    }
+
+    fn revoke_some(&mut self) -> bool {
         for _ in 0..REVOKED_AT_ONCE {
             let Some(key) = self.last_to_revoke() else { return false };
             self.take_back(key);
