@@ -203,10 +203,7 @@ impl KeyState {
     fn parked(&self, most: usize) -> impl Iterator<Item = (Position, &Entry)> + Clone {
         let first = self.first.as_ref().filter(|_| !self.is_ready);
         let first = first.map(|(position, entry)| (*position, entry));
-        let rest = self.rest.iter().flat_map(move |rest| {
-            let (plain, others) = rest.iter();
-            plain.take(most).chain(others.take(most))
-        });
+        let rest = self.rest.iter().flat_map(move |rest| rest.iter(most));
         first.into_iter().chain(rest)
     }
 

@@ -102,9 +102,25 @@ pub(crate) struct WaitQueue {
 pub(super) struct Entries {
     /// The entries of priority 0, as most are, by their arrival.
     plain: SparseQueue<Entry>,
-    /// The entries of other priorities, and those that have come back to their position.
+    /// The entries of a few other priorities, the highest first.
+    lanes: Vec<Lane>,
+    /// How many entries are in `lanes`.
+    in_lanes: usize,
+    /// The entries of further priorities, and those that have come back to their position.
     others: BTreeMap<Position, Entry>,
 }
+
+/// The entries of one priority, by their arrival.
+struct Lane {
+    priority: i32,
+    entries: SparseQueue<Entry>,
+}
+
+/// At most so many lanes are made; some may be empty.
+const LANES: usize = if cfg!(test) { 2 } else { 8 };
+
+/// An empty lane keeps capacity for so many entries.
+const RETAINED_ENTRIES: usize = if cfg!(test) { 1 } else { 64 };
 
 /// What an entry waits for, beside the entries before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -318,7 +334,7 @@ impl WaitQueue {
     /// Returns `true` if no entry comes before a newcomer of that priority, but parked ones.
     #[inline]
     pub(crate) fn yields_to(&self, priority: i32) -> bool {
-        if self.keys.is_none() && self.main.others.is_empty() {
+        if self.keys.is_none() && self.main.are_plain() {
             return self.main.plain.is_empty() || priority > 0;
         }
         self.first().is_none_or(|(first, _)| first.priority < priority)
@@ -332,8 +348,7 @@ impl WaitQueue {
     /// Returns the first entries, as many as `most`, in the order of their positions. Looks at no
     /// more than some thousand keys.
     pub(crate) fn inspect(&self, most: usize) -> Vec<(Position, &Entry, Obstacle)> {
-        let (plain, others) = self.main.iter();
-        let unobstructed = plain.take(most).chain(others.take(most));
+        let unobstructed = self.main.iter(most);
         let unobstructed = unobstructed.map(|(at, entry)| (at, entry, Obstacle::Nothing));
         let mut entries: Vec<_> = unobstructed.chain(self.inspect_keyed(most)).collect();
         entries.sort_unstable_by_key(|(position, ..)| *position);
@@ -361,8 +376,7 @@ impl WaitQueue {
         let of = self.key_of_first();
         let entry = match of {
             Some(of) => self.first_of(of)?,
-            None if self.main.others.is_empty() => self.main.plain.first()?.1,
-            None => return None,
+            None => self.main.first()?.1,
         };
         let Entry::Child(QueuedChild { key, options, join: None }) = entry else { return None };
         match *options {
@@ -376,7 +390,7 @@ impl WaitQueue {
     /// Drops the entry of the head, which is simple and has no key.
     #[inline]
     pub(crate) fn discard_simple_head(&mut self) {
-        self.main.plain.discard_first();
+        self.main.discard_first();
         self.binding -= 1;
     }
 
@@ -401,8 +415,7 @@ impl WaitQueue {
         let entry = Entry::Child(child);
         match key {
             Some(key) => self.insert_keyed(position, entry, key),
-            None if priority == 0 => self.main.plain.push(position.arrival, entry),
-            None => self.main.restore(position, entry),
+            None => self.main.add(position, entry),
         }
     }
 
@@ -413,10 +426,8 @@ impl WaitQueue {
         if let Some(key) = key {
             let key = self.use_key(key);
             self.insert_keyed(position, entry, key);
-        } else if position == (Position { priority: 0, arrival: self.arrivals }) {
-            self.main.plain.push(position.arrival, entry);
         } else {
-            self.main.restore(position, entry);
+            self.main.add(position, entry);
         }
     }
 
@@ -435,51 +446,97 @@ impl WaitQueue {
 impl Entries {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.others.is_empty()
+        self.plain.is_empty() && self.are_plain()
+    }
+
+    /// Returns `true` if all are in `plain`.
+    #[inline]
+    fn are_plain(&self) -> bool {
+        self.in_lanes == 0 && self.others.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.plain.len() + self.others.len()
+        self.plain.len() + self.in_lanes + self.others.len()
     }
 
     #[inline]
     pub(super) fn first(&self) -> Option<(Position, &Entry)> {
-        let plain = self.plain.first();
-        let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
-        if self.others.is_empty() {
-            return plain;
-        }
-        let other = self.others.first_key_value().map(|(position, entry)| (*position, entry));
-        plain.into_iter().chain(other).min_by_key(|(position, _)| *position)
+        if self.are_plain() { self.first_plain() } else { self.first_of_all() }
     }
 
-    /// Returns the entries of both parts, each in the order of their positions.
-    pub(super) fn iter(
-        &self,
-    ) -> (
-        impl Iterator<Item = (Position, &Entry)> + Clone,
-        impl Iterator<Item = (Position, &Entry)> + Clone,
-    ) {
+    #[inline]
+    fn first_plain(&self) -> Option<(Position, &Entry)> {
+        let (arrival, entry) = self.plain.first()?;
+        Some((Position { priority: 0, arrival }, entry))
+    }
+
+    fn first_of_all(&self) -> Option<(Position, &Entry)> {
+        let laned = self.lanes.iter().find_map(Lane::first);
+        let first = match (laned, self.first_plain()) {
+            (Some(laned), Some(plain)) if laned.0.priority < 0 => Some(plain),
+            (laned, plain) => laned.or(plain),
+        };
+        if self.others.is_empty() {
+            return first;
+        }
+        let (position, entry) = self.others.first_key_value()?;
+        first.filter(|(first, _)| first < position).or(Some((*position, entry)))
+    }
+
+    /// Returns the entries, at most so many of each part, each part in the order of their positions.
+    pub(super) fn iter(&self, most: usize) -> impl Iterator<Item = (Position, &Entry)> + Clone {
         let plain = self.plain.iter();
         let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
-        (plain, self.others.iter().map(|(position, entry)| (*position, entry)))
+        let lanes = self.lanes.iter().flat_map(Lane::iter);
+        let others = self.others.iter().map(|(position, entry)| (*position, entry));
+        plain.take(most).chain(lanes.take(most)).chain(others.take(most))
     }
 
-    /// Adds an entry, mostly behind all others.
+    /// Adds an entry, mostly behind all others of its priority.
     #[inline]
     pub(super) fn add(&mut self, position: Position, entry: Entry) {
-        let is_last = self.plain.last_key().is_none_or(|last| last < position.arrival);
-        if position.priority == 0 && is_last {
-            self.plain.push(position.arrival, entry);
+        let Position { priority, arrival } = position;
+        if priority != 0 {
+            self.add_to_lane(position, entry);
+        } else if self.plain.last_key().is_none_or(|last| last < arrival) {
+            self.plain.push(arrival, entry);
         } else {
             self.restore(position, entry);
         }
     }
 
+    fn add_to_lane(&mut self, position: Position, entry: Entry) {
+        match self.lane_for(position.priority) {
+            Some(lane) if lane.last_key().is_none_or(|last| last < position.arrival) => {
+                lane.push(position.arrival, entry);
+                self.in_lanes += 1;
+            }
+            _ => self.restore(position, entry),
+        }
+    }
+
+    /// Returns the lane of a priority, or `None` if there are too many.
+    fn lane_for(&mut self, priority: i32) -> Option<&mut SparseQueue<Entry>> {
+        let found = self.lanes.iter().position(|lane| lane.priority == priority);
+        let at = match found {
+            Some(at) => at,
+            None => {
+                if self.lanes.len() == LANES {
+                    let empty = self.lanes.iter().position(|lane| lane.entries.is_empty())?;
+                    self.lanes.remove(empty);
+                }
+                let at = self.lanes.partition_point(|lane| lane.priority > priority);
+                self.lanes.insert(at, Lane { priority, entries: SparseQueue::default() });
+                at
+            }
+        };
+        self.lanes.get_mut(at).map(|lane| &mut lane.entries)
+    }
+
     /// Takes out the first entry.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Position, Entry)> {
-        if self.others.is_empty() {
+        if self.are_plain() {
             let (arrival, entry) = self.plain.pop()?;
             return Some((Position { priority: 0, arrival }, entry));
         }
@@ -487,12 +544,22 @@ impl Entries {
         Some((position, self.take(position)?))
     }
 
+    /// Drops the first entry.
+    #[inline]
+    fn discard_first(&mut self) {
+        if self.are_plain() {
+            self.plain.discard_first();
+        } else {
+            drop(self.pop());
+        }
+    }
+
     /// Adds an entry that comes back to its position.
     pub(super) fn restore(&mut self, position: Position, entry: Entry) {
         self.others.insert(position, entry);
     }
 
-    /// Takes out an entry. (No two of them have the same arrival.)
+    /// Takes out an entry.
     #[inline]
     pub(super) fn take(&mut self, position: Position) -> Option<Entry> {
         if !self.others.is_empty() {
@@ -500,7 +567,35 @@ impl Entries {
                 return Some(entry);
             }
         }
-        self.plain.remove(position.arrival)
+        if position.priority == 0 {
+            self.plain.remove(position.arrival)
+        } else {
+            self.take_from_lane(position)
+        }
+    }
+
+    fn take_from_lane(&mut self, position: Position) -> Option<Entry> {
+        let lane = self.lanes.iter_mut().find(|lane| lane.priority == position.priority)?;
+        let entry = lane.entries.remove(position.arrival)?;
+        self.in_lanes -= 1;
+        if lane.entries.is_empty() && lane.entries.capacity() > RETAINED_ENTRIES {
+            lane.entries = SparseQueue::default();
+        }
+        Some(entry)
+    }
+}
+
+impl Lane {
+    #[inline]
+    fn first(&self) -> Option<(Position, &Entry)> {
+        let (arrival, entry) = self.entries.first()?;
+        Some((Position { priority: self.priority, arrival }, entry))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Position, &Entry)> + Clone {
+        let priority = self.priority;
+        let entries = self.entries.iter();
+        entries.map(move |(arrival, entry)| (Position { priority, arrival }, entry))
     }
 }
 
@@ -509,10 +604,13 @@ impl WaitQueue {
     /// Calls `visit` with the entries, in the order of their positions, and checks the numbers;
     /// `len` is how many entries there are.
     pub(super) fn check(&self, len: usize, mut visit: impl FnMut(Position, &Entry)) {
-        let (plain, others) = self.main.iter();
+        let lanes = &self.main.lanes;
+        assert!(lanes.len() <= LANES && lanes.is_sorted_by(|a, b| a.priority > b.priority));
+        let in_lanes = lanes.iter().map(|lane| lane.entries.len()).sum();
+        assert_eq!(self.main.in_lanes, in_lanes);
         assert_eq!(self.keys.as_ref().map_or(0, |keys| keys.check()), self.parked);
         let keyed = self.keys.iter().flat_map(|keys| keys.entries());
-        let all: alloc::vec::Vec<_> = plain.chain(others).chain(keyed).collect();
+        let all: Vec<_> = self.main.iter(usize::MAX).chain(keyed).collect();
         let sorted: BTreeMap<_, _> = all.iter().copied().collect();
         assert_eq!((all.len(), sorted.len()), (len, len));
         assert_eq!(self.binding, all.iter().filter(|(_, entry)| entry.is_binding()).count());
@@ -583,6 +681,48 @@ mod tests {
         assert!(queue.remove(second.0, None).is_some());
         assert!(queue.remove(second.0, None).is_none());
         assert_eq!(keys(&mut queue, 3), [0, 2, 3]);
+    }
+
+    #[test]
+    fn there_are_few_lanes_and_any_number_of_priorities() {
+        let mut queue = WaitQueue::default();
+        let mut positions = Vec::new();
+        for key in 0..40 {
+            let position = queue.next_position(key as i32 % 7);
+            queue.insert(position, waiter(key), None);
+            positions.push(position);
+        }
+        keys(&mut queue, 40);
+        for key in (0..40).step_by(3) {
+            assert!(queue.remove(positions[key], None).is_some());
+            assert!(queue.remove(positions[key], None).is_none());
+        }
+        let mut left: Vec<_> = (0..40).filter(|key| key % 3 != 0).collect();
+        left.sort_by_key(|key| Reverse(key % 7));
+        assert_eq!(keys(&mut queue, left.len()), left);
+        let popped: Vec<_> = core::iter::from_fn(|| pop(&mut queue)).map(|(_, key)| key).collect();
+        assert_eq!(popped, left);
+
+        // An empty lane is given to another priority.
+        for priority in [9, 8] {
+            let position = queue.next_position(priority);
+            queue.insert(position, waiter(0), None);
+        }
+        assert!(queue.main.others.is_empty());
+        let position = queue.next_position(7);
+        queue.insert(position, waiter(0), None);
+        assert_eq!(queue.main.others.len(), 1);
+    }
+
+    #[test]
+    fn an_empty_lane_keeps_little_memory() {
+        let mut queue = WaitQueue::default();
+        for _ in 0..100 {
+            let position = queue.next_position(1);
+            queue.insert(position, waiter(0), None);
+        }
+        while pop(&mut queue).is_some() {}
+        assert!(queue.main.lanes.iter().all(|lane| lane.entries.capacity() <= RETAINED_ENTRIES));
     }
 
     #[test]

@@ -31,6 +31,10 @@ impl<T> SparseQueue<T> {
         self.values.len() - self.holes
     }
 
+    pub(crate) fn capacity(&self) -> usize {
+        self.values.capacity()
+    }
+
     #[inline]
     pub(crate) fn last_key(&self) -> Option<Key> {
         self.values.back().map(|(key, _)| *key)

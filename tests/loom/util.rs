@@ -29,8 +29,10 @@ pub(crate) mod wake_flag;
 
 /// The threads of the model are one thread of the system, and would share its thread-locals.
 pub(crate) mod current {
-    pub(crate) fn enter<R>(_: usize, _: usize, f: impl FnOnce() -> R) -> R {
-        f()
+    pub(crate) struct Entered;
+
+    pub(crate) fn enter(_: usize, _: usize) -> Entered {
+        Entered
     }
 
     pub(crate) fn current_child(_: usize) -> Option<usize> {
