@@ -437,7 +437,15 @@ impl<C: Kind> Access<'_, C> {
     /// Accepts a child that was asked for because there was room for a plain one; it may be
     /// queued if it needs more. One that comes too late is counted, and left to the caller to drop.
     pub(crate) fn accept(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if self.refusal().is_none() && self.state.try_take_room(Request::FEED) {
+        if self.refusal().is_some() || !self.state.has_room(Request::FEED) {
+            return self.queue(offer);
+        }
+        if self.state.try_take_room_asked(request_of(offer)) {
+            let child = self.store(offer);
+            self.state.admit(child);
+            return Ok(());
+        }
+        if self.state.try_take_room(Request::FEED) {
             let key = self.state.reserve_newcomer(Request::FEED, Caller::Group);
             return self.fill(key, offer);
         }
@@ -1147,6 +1155,13 @@ impl Core {
         if self.has_records() {
             self.has_records.store(state.has_records(), Ordering::Relaxed);
         }
+    }
+
+    /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one, as
+    /// long as no other task comes before it.
+    pub(crate) fn admits_feed(&self) -> bool {
+        let reserves_more = self.observed || self.source.is_some() || self.has_gates;
+        !reserves_more && self.read(|state| state.admits_feed(self.is_stopped()))
     }
 
     pub(crate) fn has_semaphore(&self) -> bool {

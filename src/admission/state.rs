@@ -600,9 +600,28 @@ impl State {
         free
     }
 
+    /// Takes room for a child that was asked for because there was room for a plain one. Returns
+    /// `false` if it needs more than there is, or a permit that is not there.
+    #[inline]
+    pub(crate) fn try_take_room_asked(&mut self, request: Request<'_>) -> bool {
+        let position = Position::last(request.priority.max(0));
+        let free = self.fits(request.weight)
+            && self.queue.has_key_room(request, position)
+            && self.take_permit();
+        if free {
+            self.take_room_for(request);
+        }
+        free
+    }
+
+    /// Returns `true` if a newcomer of a feed need not wait.
+    pub(crate) fn admits_feed(&mut self, stopped: bool) -> bool {
+        !self.has_freed_room && self.refusal(stopped).is_none() && self.has_room(Request::FEED)
+    }
+
     /// Returns `true` if there is room for a newcomer, and no entry of the queue comes before it.
     #[inline]
-    fn has_room(&mut self, request: Request<'_>) -> bool {
+    pub(crate) fn has_room(&mut self, request: Request<'_>) -> bool {
         // In this order: most newcomers are stopped by the cheapest look.
         self.fits(request.weight)
             && (!request.feed || self.may_ask())

@@ -369,13 +369,28 @@ where
     }
 
     #[inline]
-    fn admit_one<D: Driver<C>>(self: Pin<&mut Self>, driver: &mut D, cx: &Context<'_>) -> Step {
-        match driver.shared() {
-            None => self.admit_local(driver),
-            Some(shared) => {
-                let shared = Arc::clone(shared);
-                self.admit_shared(&shared, D::CALLER, cx)
+    fn admit_one<D: Driver<C>>(mut self: Pin<&mut Self>, driver: &mut D, cx: &Context<'_>) -> Step {
+        let Some(shared) = driver.shared() else {
+            return self.admit_local(driver);
+        };
+        let ticket = self.as_mut().project().ticket;
+        if D::CALLER == Caller::Group && !Ticket::is_waiting(ticket) {
+            // No other task can take the room while the stream is asked.
+            let is_alone = Arc::strong_count(shared) == 1 + usize::from(ticket.is_some());
+            if is_alone && shared.core.admits_feed() {
+                return self.admit_asked(driver);
             }
+        }
+        let shared = Arc::clone(shared);
+        self.admit_shared(&shared, D::CALLER, cx)
+    }
+
+    /// Admits one child for which there is room, if it is a plain one.
+    fn admit_asked<D: Driver<C>>(self: Pin<&mut Self>, driver: &mut D) -> Step {
+        match self.ask() {
+            Poll::Ready(Some(child)) => Step::Child { accepted: driver.accept(child) },
+            Poll::Ready(None) => Step::Over,
+            Poll::Pending => Step::StreamPending,
         }
     }
 
