@@ -145,8 +145,10 @@ impl<C: Kind> Handle<C> {
     /// # Cost
     ///
     /// A higher limit admits in this one call all that it makes room for, under the group's lock,
-    /// and the group's next poll takes them in. The time grows with their number, and so does that
-    /// in which a lower limit takes reservations back. To bound it, change the limit step by step.
+    /// and the group's next poll takes them in. The time grows with their number; to bound it,
+    /// raise the limit step by step. A lower limit takes at most 64 reservations back in this call,
+    /// and as many in each poll of the group that follows. Until that is done, no `go` or `feed`
+    /// uses one.
     ///
     /// # Examples
     ///

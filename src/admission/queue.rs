@@ -483,7 +483,7 @@ impl Entries {
         first.filter(|(first, _)| first < position).or(Some((*position, entry)))
     }
 
-    /// Returns the entries, at most so many of each part, each part in the order of their positions.
+    /// Returns the entries of each part, in the order of their positions, at most so many of each.
     pub(super) fn iter(&self, most: usize) -> impl Iterator<Item = (Position, &Entry)> + Clone {
         let plain = self.plain.iter();
         let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));

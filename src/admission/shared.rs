@@ -17,7 +17,8 @@
 //! | `Shared::with`: a child or a waiter comes or goes | yes | processes the queue, updates the hints, carries out the effects, spawns |
 //! | `Core::update`: any other change, by the group's task | yes | the same, but spawns nothing |
 //! | `Core::update_as`: one by any task | yes | the same; the group's task spawns what starts |
-//! | `Core::finish_child`: a child has ended | no: it frees room | nothing; `update` follows when the round is over |
+//! | `Core::finish_child`: a child has ended | no: it frees room | nothing; `update` follows when the round is over, if something waits |
+//! | `Shared::queue_only`: a child is queued behind the head | no: if some was freed, it goes by `with` | nothing: no more than the queue has changed |
 //! | `Core::try_start`: a plain child starts | no: if some was freed, none starts | nothing: it has taken room, and nothing else has changed |
 //! | `Core::record`: only the observer's log changes | yes | nothing; an `update` follows |
 //! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
@@ -1157,8 +1158,8 @@ impl Core {
         }
     }
 
-    /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one, as
-    /// long as no other task comes before it.
+    /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one,
+    /// as long as no other task comes before it.
     pub(crate) fn admits_feed(&self) -> bool {
         let reserves_more = self.observed || self.source.is_some() || self.has_gates;
         !reserves_more && self.read(|state| state.admits_feed(self.is_stopped()))

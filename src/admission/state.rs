@@ -935,10 +935,8 @@ impl State {
         if !self.is_revoking && !self.held_back.is_empty() {
             self.tell_held_back(effects);
         }
-        if admits {
-            if !self.queue.is_empty() {
-                lacks_permit = self.admit_queue(effects);
-            }
+        if admits && !self.queue.is_empty() {
+            lacks_permit = self.admit_queue(effects);
         }
         if !self.starting.is_empty() {
             self.start_front();

@@ -111,7 +111,7 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child with a weight other than 1 takes about 1,700 instructions more than one without
+    /// A child with a weight other than 1 takes about 1,000 instructions more than one without
     /// options.
     ///
     /// # Examples
@@ -137,8 +137,9 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child with a priority other than 0 takes about 2,700 instructions more than one without
-    /// options if it waits among thousands. The number grows with the logarithm of how many wait.
+    /// A child with a priority other than 0 takes about 1,100 instructions more than one without
+    /// options. If children of more than nine priorities wait at a time, those of some take more:
+    /// their number grows with the logarithm of how many of these wait.
     ///
     /// # Examples
     ///
@@ -218,8 +219,8 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child that is the only one of its key takes about 3,600 instructions, however many keys
-    /// there are; one with a weight takes 2,100, and one without options 430. The table of keys
+    /// A child that is the only one of its key takes about 2,800 instructions, however many keys
+    /// there are; one with a weight takes 1,400, and one without options 430. The table of keys
     /// doubles and halves with their number; such a step takes time linear in it. A key costs
     /// memory as long as children of it run or wait, and of the others 128 at most do.
     ///
@@ -297,7 +298,7 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child takes about 2,200 instructions more than one without options. The stop takes time
+    /// A child takes about 2,000 instructions more than one without options. The stop takes time
     /// for each child that it drops.
     ///
     /// # Panics
@@ -332,7 +333,7 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child takes one allocation, and about 3,000 instructions more than one without options.
+    /// A child takes one allocation, and about 3,100 instructions more than one without options.
     /// The first joinable child makes the group share its state, as a
     /// [`handle`](crate::Group::handle) does.
     ///

@@ -241,8 +241,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// # Cost
     ///
     /// A higher limit admits in this one call all that it makes room for, and the group's next poll
-    /// takes them in. A lower one takes the room back of each `go` that has it and was not polled
-    /// since. The time grows with their number; to bound it, change the limit step by step.
+    /// takes them in. The time grows with their number; to bound it, raise the limit step by step.
+    /// A lower limit takes the room back of `go`s that have it and were not polled since: of at
+    /// most 64 in this call, and of as many in each poll of the group that follows.
     ///
     /// # Examples
     ///
