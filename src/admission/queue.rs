@@ -606,7 +606,7 @@ impl WaitQueue {
     pub(super) fn check(&self, len: usize, mut visit: impl FnMut(Position, &Entry)) {
         let lanes = &self.main.lanes;
         assert!(lanes.len() <= LANES && lanes.is_sorted_by(|a, b| a.priority > b.priority));
-        let in_lanes = lanes.iter().map(|lane| lane.entries.len()).sum();
+        let in_lanes: usize = lanes.iter().map(|lane| lane.entries.len()).sum();
         assert_eq!(self.main.in_lanes, in_lanes);
         assert_eq!(self.keys.as_ref().map_or(0, |keys| keys.check()), self.parked);
         let keyed = self.keys.iter().flat_map(|keys| keys.entries());
