@@ -18,7 +18,7 @@
 //! | `Core::update`: any other change, by the group's task | yes | the same, but spawns nothing |
 //! | `Core::update_as`: one by any task | yes | the same; the group's task spawns what starts |
 //! | `Core::finish_child`: a child has ended | no: it frees room | nothing; `update` follows when the round is over, if something waits |
-//! | `Shared::queue_only`: a child is queued behind the head | no: if some was freed, it goes by `with` | nothing: no more than the queue has changed |
+//! | `Shared::add_simply`: a child comes, and that concerns no other | no: if some was freed, the child comes by `with` | the group's task is notified if the child starts |
 //! | `Core::try_start`: a plain child starts | no: if some was freed, none starts | nothing: it has taken room, and nothing else has changed |
 //! | `Core::record`: only the observer's log changes | yes | nothing; an `update` follows |
 //! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
@@ -97,8 +97,8 @@ pub(crate) struct Core {
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
-    /// `true` if each child needs a pass.
-    has_gates: bool,
+    /// `true` if an observer is told of each child, or each needs a permit or a pass.
+    needs_more: bool,
     source: Option<Box<PermitSource>>,
     /// A child of the token that is cancelled when newcomers are refused, made on demand.
     newcomers: Mutex<Option<CancelToken>>,
@@ -480,7 +480,7 @@ impl<C: Kind> Shared<C> {
             must_process: AtomicBool::new(false),
             is_revoking: AtomicBool::new(false),
             observed: state.log().is_some(),
-            has_gates: state.passes().is_some(),
+            needs_more: state.needs_more(),
             state: Mutex::new(state),
             source,
             newcomers: Mutex::default(),
@@ -559,37 +559,54 @@ impl<C: Kind> Shared<C> {
     }
 
     pub(crate) fn try_go(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        if self.add_simply(caller, offer, false) {
+            return Ok(());
+        }
         self.with(caller, |access| access.try_go(offer))
     }
 
     pub(crate) fn queue(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if self.queue_only(offer) {
+        if self.add_simply(caller, offer, true) {
             return Ok(());
         }
         self.with(caller, |access| access.queue(offer))
     }
 
-    /// Queues a child if that changes nothing else. Most that are queued go this way.
-    fn queue_only(&self, offer: &mut dyn Offer<C>) -> bool {
+    /// Accepts a child if that concerns no other: it starts at once, or with `queues` it is queued
+    /// behind the head. Most children come in this way. Returns `false` if more is to be done.
+    fn add_simply(&self, caller: Caller, offer: &mut dyn Offer<C>, queues: bool) -> bool {
         let core = &*self.core;
-        if <Spawner<C>>::SPAWNS
-            || core.observed
-            || core.source.is_some()
-            || core.has_gates
-            || !core.must_wait.load(Ordering::Relaxed)
-            || offer.link().is_some()
+        let starts = !core.must_wait.load(Ordering::Relaxed);
+        if <Spawner<C>>::SPAWNS || core.needs_more || !(starts || queues) || offer.link().is_some()
         {
             return false;
         }
-        let mut waiting = self.waiting.lock();
-        let mut state = core.state.lock();
-        let queues = state.must_only_queue(request_of(offer), core.is_stopped());
-        if queues {
+        {
+            let mut waiting = self.waiting.lock();
+            let mut state = core.state.lock();
+            let (request, stopped) = (request_of(offer), core.is_stopped());
+            let is_simple = match starts {
+                true => state.must_only_start(request, stopped),
+                false => state.must_only_queue(request, stopped),
+            };
+            if !is_simple {
+                return false;
+            }
             let keeps_all = state.looks_at_all();
             let child = store(&mut waiting.children, offer, keeps_all, |_| None);
-            state.queue_only(child);
+            if starts {
+                state.start_only(child);
+                core.has_ready.store(true, Ordering::Release);
+                core.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+                core.has_records.store(state.has_records(), Ordering::Relaxed);
+            } else {
+                state.queue_only(child);
+            }
         }
-        queues
+        if starts && caller == Caller::Handle {
+            core.notify();
+        }
+        true
     }
 
     pub(crate) fn try_queue(
@@ -597,6 +614,10 @@ impl<C: Kind> Shared<C> {
         caller: Caller,
         offer: &mut dyn Offer<C>,
     ) -> Result<(), Refused> {
+        let is_unique = request_of(offer).unique;
+        if !is_unique && self.add_simply(caller, offer, true) {
+            return Ok(());
+        }
         self.with(caller, |access| access.try_queue(offer))
     }
 
@@ -635,6 +656,9 @@ impl<C: Kind> Shared<C> {
         offer: &mut dyn Offer<C>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
+        if !Ticket::is_waiting(ticket) && self.add_simply(caller, offer, false) {
+            return Poll::Ready(Ok(()));
+        }
         self.poll_ticket(caller, ticket, cx, |access, key, poller| {
             access.poll_go(key, offer, poller)
         })
@@ -1034,6 +1058,11 @@ impl Core {
         }
     }
 
+    /// Notifies the group's task. A waker that panics is its executor's fault.
+    fn notify(&self) {
+        let _ = catch(|| self.parent.notify()).map_err(discard);
+    }
+
     #[inline(never)]
     fn apply_all(&self, effects: Effects, notify: bool) {
         let Effects { wake: Wakers { first, more }, discard, cancel_acquire, permits, .. } =
@@ -1054,7 +1083,7 @@ impl Core {
             }
         }
         if notify {
-            panic.guard(|| self.parent.notify());
+            self.notify();
         }
         if let Some(waker) = first {
             panic.guard(|| waker.wake());
@@ -1132,7 +1161,7 @@ impl Core {
     /// Starts a plain child by the group's task, if that concerns no other: returns its index. The
     /// queue need not be processed.
     fn try_start(&self) -> Option<usize> {
-        if self.observed || self.source.is_some() {
+        if self.needs_more {
             return None;
         }
         let mut state = self.state.lock();
@@ -1161,8 +1190,7 @@ impl Core {
     /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one,
     /// as long as no other task comes before it.
     pub(crate) fn admits_feed(&self) -> bool {
-        let reserves_more = self.observed || self.source.is_some() || self.has_gates;
-        !reserves_more && self.read(|state| state.admits_feed(self.is_stopped()))
+        !self.needs_more && self.read(|state| state.admits_feed(self.is_stopped()))
     }
 
     pub(crate) fn has_semaphore(&self) -> bool {

@@ -633,11 +633,13 @@ impl State {
     /// index. `None` if there are some, or no room, or if more is to be done than to count it.
     #[inline]
     pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
-        // A group with an observer or a semaphore does not get here.
-        debug_assert!(self.log.is_none() && self.permits.is_none());
-        let needs_more = self.passes.is_some() || self.inspector.is_some();
+        debug_assert!(!self.needs_more(), "then children do not come here");
         let is_first = self.ready.is_empty() && self.starting.is_empty() && !self.has_freed_room;
-        if needs_more || !is_first || self.refusal(stopped).is_some() || !self.admits_newcomers() {
+        if self.inspector.is_some()
+            || !is_first
+            || self.refusal(stopped).is_some()
+            || !self.admits_newcomers()
+        {
             return None;
         }
         self.take_plain_room(1);
@@ -645,12 +647,29 @@ impl State {
         Some(self.next_index - 1)
     }
 
+    /// Returns `true` if more is to be done for each child than to count it: for an observer, a
+    /// semaphore or a gate.
+    pub(crate) fn needs_more(&self) -> bool {
+        self.log.is_some() || self.permits.is_some() || self.passes.is_some()
+    }
+
+    /// Returns `true` if the child of a newcomer starts at once, and that concerns no other.
+    #[inline]
+    pub(crate) fn must_only_start(&self, request: Request<'_>, stopped: bool) -> bool {
+        debug_assert!(!self.needs_more(), "then children do not come here");
+        !self.has_freed_room
+            && request.key.is_none()
+            && self.fits(request.weight)
+            && self.refusal(stopped).is_none()
+            && self.queue.is_empty()
+            && self.starting.is_empty()
+    }
+
     /// Returns `true` if the child of a newcomer is to be queued, and that changes nothing but the
     /// queue: the head comes before it, and goes on waiting.
     #[inline]
     pub(crate) fn must_only_queue(&self, request: Request<'_>, stopped: bool) -> bool {
-        // A group with an observer, a semaphore or gates does not get here.
-        debug_assert!(self.log.is_none() && self.permits.is_none() && self.passes.is_none());
+        debug_assert!(!self.needs_more(), "then children do not come here");
         !self.has_freed_room
             && self.queue_refusal(stopped).is_none()
             && !self.queue.yields_to(request.priority)
@@ -676,6 +695,13 @@ impl State {
         } else {
             self.starting.push_back(StartSlot::Child(child));
         }
+    }
+
+    /// Starts a child for which there is room.
+    #[inline(never)]
+    pub(crate) fn start_only(&mut self, child: QueuedChild) {
+        self.take_plain_room(child.request().weight);
+        self.start(child, None);
     }
 
     /// Queues a child behind the head.
