@@ -272,8 +272,47 @@ impl Both {
         has_turn
     }
 
+    /// Accepts every other child in one step, if that concerns no other: it starts, or with `queues`
+    /// it is queued behind the head. Returns `true` if it was accepted.
+    fn add_simply(
+        &mut self,
+        key: Key,
+        traits: Traits,
+        queues: bool,
+        effects: &mut Effects,
+    ) -> bool {
+        if key % 2 == 0 || self.state.needs_more() || traits.joinable {
+            return false;
+        }
+        let stopped = self.reference.stopped;
+        let (starts, waits) = with_request(traits, |request| {
+            let starts = self.state.must_only_start(request, stopped);
+            (starts, queues && self.state.must_only_queue(request, stopped))
+        });
+        if !starts && !waits {
+            return false;
+        }
+        assert!(!self.refuses());
+        assert_eq!((starts, waits), (self.reference.takes_newcomer(traits), !starts));
+        let child = self.make(key, traits);
+        if starts {
+            self.state.start_only(child);
+            self.reference.admit(key, traits);
+            effects.notify = true;
+        } else {
+            self.state.queue_only(child);
+            self.reference.enqueue(key, traits);
+        }
+        effects.in_order = true;
+        check_invariants(&mut self.state, stopped);
+        true
+    }
+
     /// Returns `true` if the child was accepted.
-    fn try_go(&mut self, key: Key, traits: Traits) -> bool {
+    fn try_go(&mut self, key: Key, traits: Traits, effects: &mut Effects) -> bool {
+        if self.add_simply(key, traits, false, effects) {
+            return true;
+        }
         // It overtakes no entry of the queue.
         let last = Traits { priority: i32::MIN, ..traits };
         let takes = !self.refuses() && !self.is_duplicate(traits) && self.takes_newcomer(last);
@@ -305,6 +344,9 @@ impl Both {
         assert_eq!(refusal, expected, "why a child is not queued");
         if keeps && !self.refuses() && self.is_duplicate(traits) {
             return false;
+        }
+        if self.add_simply(key, traits, true, effects) {
+            return true;
         }
         if !self.refuses() && self.takes_newcomer(traits) {
             self.admit(key, traits);
@@ -543,7 +585,7 @@ impl Driver {
             Step::TryGo(traits) => {
                 let key = self.key();
                 self.ask_gates_for(traits, key % 2 == 0);
-                let accepted = self.change(|both, _| both.try_go(key, traits));
+                let accepted = self.change(|both, effects| both.try_go(key, traits, effects));
                 self.accepted(key, accepted);
             }
             Step::Queue { child, keeps } => {
