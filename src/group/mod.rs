@@ -454,6 +454,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Frees the room of a finished child whose result was fetched, or that of another one if it
     /// has none.
+    #[inline]
     pub(crate) fn release(&mut self, index: usize, outcome: Outcome) {
         self.base.admission.release(index, outcome);
         self.base.admission.admit_next(&mut self.base.set);

@@ -272,8 +272,8 @@ impl Both {
         has_turn
     }
 
-    /// Accepts every other child in one step, if that concerns no other: it starts, or with `queues`
-    /// it is queued behind the head. Returns `true` if it was accepted.
+    /// Accepts every other child in one step, if that concerns no other: it starts, or with
+    /// `queues` it is queued behind the head. Returns `true` if it was accepted.
     fn add_simply(
         &mut self,
         key: Key,
