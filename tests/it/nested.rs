@@ -85,6 +85,20 @@ fn a_child_that_has_the_only_handle_never_waits_for_itself() {
 }
 
 #[test]
+fn a_slot_that_was_given_back_keeps_no_child_waiting() {
+    let (group, handle) = group(1);
+    let slot = MockTask::new().finish(handle.reserve());
+    assert!(slot.is_ok());
+    drop(slot);
+    let mut group = group.collect();
+    group.queue(async move {
+        handle.go(ready(Ok(2))).await.map_err(|_| "stopped")?;
+        Ok(1)
+    });
+    assert_eq!(MockTask::new().finish(group), Ok(vec![1, 2]));
+}
+
+#[test]
 fn a_child_may_go_on_its_own_group_at_any_limit() {
     for limit in 1..=3 {
         let (mut group, handle) = group(limit);
