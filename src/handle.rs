@@ -146,9 +146,9 @@ impl<C: Kind> Handle<C> {
     ///
     /// A higher limit admits in this one call all that it makes room for, under the group's lock,
     /// and the group's next poll takes them in. The time grows with their number; to bound it,
-    /// raise the limit step by step. A lower limit takes at most 64 reservations back in this call,
-    /// and as many in each poll of the group that follows. Until that is done, no `go` or `feed`
-    /// uses one.
+    /// raise the limit step by step. A lower limit takes 64 reservations back at a time: in this
+    /// call, in those that follow, and in the group's polls. Until that is done, nothing that waits
+    /// uses its room.
     ///
     /// # Examples
     ///

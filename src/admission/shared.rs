@@ -1142,7 +1142,8 @@ impl Core {
         !self.has_ready() && !self.has_aborted() && self.source.is_none()
     }
 
-    /// Returns `true` if the queue is to be processed, since children have ended.
+    /// Returns `true` if the queue is to be processed: children have ended, or there is an observer
+    /// or a semaphore.
     #[inline]
     pub(super) fn must_process(&self) -> bool {
         self.must_process.load(Ordering::Relaxed) || self.observed || self.source.is_some()

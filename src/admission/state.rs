@@ -18,7 +18,7 @@
 //!   exactly while it is `Reserved`.
 //! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
 //!   `Detached`, the oldest of these waiters is `MustQueue`.
-//! - Once the group is closing, no waiter is `Waiting`.
+//! - Once the group is closing, no waiter is `Waiting`, unless the limit was lowered since.
 //! - From `GroupPhase::Closed` on nothing is admitted, and the queue stays empty.
 
 use alloc::boxed::Box;
@@ -110,6 +110,8 @@ pub(crate) struct State {
     has_freed_room: bool,
     /// The limit was lowered, and [more](Self::revoke) reservations are to be taken back.
     is_revoking: bool,
+    /// The number of the slot of `starting` before which they are.
+    revoked_below: u64,
     /// Waiters that were polled meanwhile, and wait until that is done.
     held_back: Vec<WaiterKey>,
     /// A waiter has gone that may have held the group open.
@@ -311,6 +313,7 @@ impl State {
             spawns: false,
             has_freed_room: false,
             is_revoking: false,
+            revoked_below: 0,
             held_back: Vec::new(),
             recheck_end: false,
             group_turn: false,
@@ -614,9 +617,13 @@ impl State {
         free
     }
 
-    /// Returns `true` if a newcomer of a feed need not wait.
+    /// Returns `true` if a newcomer of a feed need not wait, and no handle of a child can change
+    /// that.
     pub(crate) fn admits_feed(&mut self, stopped: bool) -> bool {
-        !self.has_freed_room && self.refusal(stopped).is_none() && self.has_room(Request::FEED)
+        !self.has_freed_room
+            && self.joins.is_none()
+            && self.refusal(stopped).is_none()
+            && self.has_room(Request::FEED)
     }
 
     /// Returns `true` if there is room for a newcomer, and no entry of the queue comes before it.

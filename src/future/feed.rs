@@ -375,7 +375,8 @@ where
         };
         let ticket = self.as_mut().project().ticket;
         if D::CALLER == Caller::Group && !Ticket::is_waiting(ticket) {
-            // No other task can take the room while the stream is asked.
+            // No other task can take the room while the stream is asked: there is no handle of the
+            // group, nor of a child.
             let is_alone = Arc::strong_count(shared) == 1 + usize::from(ticket.is_some());
             if is_alone && shared.core.admits_feed() {
                 return self.admit_asked(driver);

@@ -242,8 +242,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
     ///
     /// A higher limit admits in this one call all that it makes room for, and the group's next poll
     /// takes them in. The time grows with their number; to bound it, raise the limit step by step.
-    /// A lower limit takes the room back of `go`s that have it and were not polled since: of at
-    /// most 64 in this call, and of as many in each poll of the group that follows.
+    /// A lower limit takes the room back of `go`s that have it and were not polled since, of 64 at
+    /// a time: in this call, in those that follow, and in the group's polls.
     ///
     /// # Examples
     ///

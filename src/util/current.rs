@@ -20,8 +20,8 @@ struct Current {
     child: usize,
 }
 
-/// A poll of a child of a group, as long as this lives. They are dropped in the reverse order in
-/// which they were made.
+/// Marks this thread as polling a child of a group, until it is dropped. They are dropped in the
+/// reverse of the order in which they were made.
 pub(crate) struct Entered {
     #[cfg(feature = "std")]
     outer: Option<Current>,

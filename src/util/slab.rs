@@ -51,7 +51,7 @@ impl<T> Page<T> {
         if self.free == NONE { self.entries.len() } else { self.free }
     }
 
-    /// Returns the value's key.
+    /// Inserts a value, and returns its key.
     #[inline]
     fn insert(&mut self, value: T) -> usize {
         let key = self.next_key();

@@ -1,16 +1,17 @@
 //! No more children run at the same time than the limit allows, and it may change at any time.
 
 use std::future::{pending, ready};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use crate::common::{
     Gate, Job, Log, Meter, MockTask, OnDrop, Probe, job, panic_message, waits, yield_now,
 };
-use errgroup::{Boxed, Child, Children, Group, Stopped, TryGoError};
+use errgroup::{Boxed, Child, Children, Group, Handle, Stopped, TryGoError, task as task_of};
 use futures::stream;
 
-type Jobs = Group<Boxed<'static, usize, &'static str>>;
+type Kind = Boxed<'static, usize, &'static str>;
+type Jobs = Group<Kind>;
 
 /// Makes a child that lives for a few polls and is counted during its life.
 fn busy(meter: &Meter, polls: usize) -> Job {
@@ -496,6 +497,120 @@ fn a_lowered_limit_holds_though_hundreds_of_gos_have_their_turn() {
         assert_eq!(task.finish(group), Ok(()));
         assert_eq!(meter.peak(), 2, "{early} came early");
     }
+}
+
+/// Makes a paused group at which so many `go`s of a handle wait.
+fn paused(
+    waiting: usize,
+    child: impl Fn() -> Job,
+) -> (Jobs, Handle<Kind>, Vec<Pin<Box<impl Future<Output = Result<(), Stopped<Job>>>>>>) {
+    let group = Jobs::new();
+    let handle = group.handle();
+    handle.set_limit(Some(0));
+    let mut gos: Vec<_> = (0..waiting).map(|_| Box::pin(handle.go(child()))).collect();
+    let going = MockTask::new();
+    gos.iter_mut().for_each(|go| assert!(going.poll(go).is_pending()));
+    (group, handle, gos)
+}
+
+#[test]
+fn a_child_whose_go_loses_its_turn_among_hundreds_is_still_known_to_wait() {
+    for others in [0, 40, 130, 300] {
+        let (task, going, gate) = (MockTask::new(), MockTask::new(), Gate::new());
+        let mut group = Jobs::new().with_limit(2);
+        let (handle, inner) = (group.handle(), group.handle());
+        group.queue(job(async move {
+            inner.go(job(ready(Ok(1)))).await.map_err(|_| "stopped")?;
+            Ok(0)
+        }));
+        group.queue(waits(&gate, 0));
+        assert!(task.run(&mut group).is_pending());
+        let mut gos: Vec<_> = (0..others).map(|_| Box::pin(handle.go(job(ready(Ok(3)))))).collect();
+        gos.iter_mut().for_each(|go| assert!(going.poll(go).is_pending()));
+        // Each has its turn, and the child is polled before it is known which lose it.
+        handle.set_limit(None);
+        handle.set_limit(Some(1));
+        assert!(task.run(&mut group).is_pending());
+        gate.open(0);
+        let ends = (0..1_000).any(|_| {
+            gos.retain_mut(|go| going.poll(go).is_pending());
+            task.run(&mut group).is_ready()
+        });
+        assert!(ends, "with {others} others the child waits for ever");
+    }
+}
+
+#[test]
+fn a_feed_that_has_its_turn_among_hundreds_ends_at_a_close_though_the_group_is_paused() {
+    let group = Jobs::new();
+    let handle = group.handle();
+    handle.set_limit(Some(0));
+    let (task, feeding, going) = (MockTask::new(), MockTask::new(), MockTask::new());
+    let mut feed = pin!(handle.feed(stream::iter([job(ready(Ok(1)))])));
+    assert!(feeding.poll(&mut feed).is_pending());
+    let mut gos: Vec<_> = (0..200).map(|_| Box::pin(handle.go(job(ready(Ok(3)))))).collect();
+    gos.iter_mut().for_each(|go| assert!(going.poll(go).is_pending()));
+    handle.set_limit(None);
+    handle.set_limit(Some(0));
+    assert!(feeding.poll(&mut feed).is_pending());
+    let wakes = feeding.wakes();
+    handle.close();
+    assert!(feeding.wakes() > wakes);
+    assert_eq!(feeding.poll(&mut feed), Poll::Ready(0));
+    assert!(gos.iter_mut().all(|go| matches!(going.poll(go), Poll::Ready(Err(_)))));
+    assert_eq!(task.finish(group), Ok(()));
+}
+
+#[test]
+fn a_child_that_takes_no_room_keeps_no_lowered_limit_from_being_kept() {
+    for has_slot in [false, true] {
+        let (task, going, meter) = (MockTask::new(), MockTask::new(), Meter::new());
+        let (mut group, handle, mut gos) = paused(200, || busy(&meter, 2));
+        let slot = has_slot.then(|| {
+            let mut reserve = pin!(handle.reserve());
+            assert!(going.poll(&mut reserve).is_pending());
+            handle.set_limit(None);
+            going.poll(&mut reserve)
+        });
+        handle.set_limit(None);
+        handle.set_limit(Some(1));
+        // It goes behind those whose turn is still to be taken back.
+        let light = task_of(ready(Ok(0))).weight(0).priority(1);
+        match slot {
+            Some(Poll::Ready(Ok(slot))) => assert!(slot.go(light).is_ok()),
+            Some(_) => panic!("there was room"),
+            None => handle.queue(light),
+        }
+        for _ in 0..2_000 {
+            let _ = task.run(&mut group);
+            gos.retain_mut(|go| going.poll(go).is_pending());
+        }
+        assert_eq!((gos.len(), meter.peak()), (0, 1), "with a slot: {has_slot}");
+    }
+}
+
+#[test]
+fn the_groups_own_go_is_told_of_the_turn_that_it_keeps_among_hundreds() {
+    let (mut group, handle, mut gos) = paused(100, || job(ready(Ok(3))));
+    let (task, going) = (MockTask::new(), MockTask::new());
+    let mut go = pin!(group.go(job(ready(Ok(9)))));
+    assert!(task.poll(&mut go).is_pending());
+    let mut later: Vec<_> = (0..200).map(|_| Box::pin(handle.go(job(ready(Ok(3)))))).collect();
+    later.iter_mut().for_each(|go| assert!(going.poll(go).is_pending()));
+    handle.set_limit(None);
+    handle.set_limit(Some(1));
+    let mut seen = 0;
+    for _ in 0..2_000 {
+        if seen != task.wakes() {
+            seen = task.wakes();
+            if let Poll::Ready(answer) = task.poll(&mut go) {
+                return assert!(ok(answer));
+            }
+        }
+        gos.retain_mut(|go| going.poll(go).is_pending());
+        later.retain_mut(|go| going.poll(go).is_pending());
+    }
+    panic!("it waits for ever");
 }
 
 #[test]

@@ -286,6 +286,8 @@ impl State {
         if core::mem::replace(&mut self.closing, true) {
             return;
         }
+        // Those that lose their turn wait, and so are refused.
+        self.revoke_all();
         let Self { waiters, queue, .. } = self;
         for waiter in waiters.iter_mut() {
             if let WaiterStage::Waiting(position) = waiter.stage {

@@ -192,8 +192,14 @@ impl State {
         Acquire::Ready
     }
 
-    /// Lets a waiter whose reservation may be taken back yet wait until that is decided.
+    /// Lets a waiter whose reservation may still be taken back wait until that is decided. If it is
+    /// taken back, the waiter waits on.
     fn hold_back(&mut self, key: WaiterKey, poller: &mut WaiterPoll<'_>) -> Acquire {
+        if current_child(poller.group).is_some() {
+            // It is decided now: a child that waits has to be known as one.
+            self.revoke_all();
+            return self.poll_waiter(key, poller);
+        }
         let Some(waiter) = self.waiters.get_mut(key) else { return Acquire::Stopped };
         if let WaiterStage::Reserved { must_queue: true, .. } = waiter.stage {
             self.take_back(key);
@@ -317,7 +323,7 @@ impl State {
     /// Reserves room that has been taken: the waiter starts its child in this order.
     pub(super) fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
         self.reserved += 1;
-        let slot = self.first_slot + self.starting.len() as u64;
+        let slot = self.next_slot();
         if let Some(waiter) = self.waiters.get_mut(key) {
             waiter.pass = self.passes.as_mut().and_then(|passes| passes.give());
             if waiter.detached {
@@ -329,6 +335,11 @@ impl State {
             let must_queue = matches!(waiter.stage, WaiterStage::MustQueue(_));
             waiter.stage = WaiterStage::Reserved { slot, position, claimed, must_queue };
         }
+    }
+
+    /// Returns the number of the next slot of `starting`.
+    fn next_slot(&self) -> u64 {
+        self.first_slot + self.starting.len() as u64
     }
 
     pub(super) fn slot(&mut self, slot: u64) -> &mut StartSlot {
@@ -375,15 +386,27 @@ impl State {
     /// are taken back at a time; until they are, none that takes room can be claimed.
     #[inline]
     pub(super) fn revoke(&mut self) -> bool {
-        self.is_over_limit() && self.revoke_some()
+        self.is_over_limit() && self.revoke_some(REVOKED_AT_ONCE)
     }
 
-    fn revoke_some(&mut self) -> bool {
-        for _ in 0..REVOKED_AT_ONCE {
-            let Some(key) = self.last_to_revoke() else { return false };
+    /// Takes back at once what is left to be taken back.
+    pub(super) fn revoke_all(&mut self) {
+        self.is_revoking = self.is_revoking && self.revoke_some(usize::MAX);
+    }
+
+    fn revoke_some(&mut self, most: usize) -> bool {
+        if !self.is_revoking {
+            self.revoked_below = self.next_slot();
+        }
+        for _ in 0..most {
+            let Some(key) = self.next_to_revoke() else { break };
             self.take_back(key);
         }
-        self.last_to_revoke().is_some()
+        let is_left = self.next_to_revoke().is_some();
+        while let Some(StartSlot::Free) = self.starting.back() {
+            self.starting.pop_back();
+        }
+        is_left
     }
 
     /// Tells the waiters that were [held back](Self::hold_back) and have kept their reservations.
@@ -395,17 +418,20 @@ impl State {
         }
     }
 
-    /// Returns the waiter that loses its reservation next, if too much room is taken.
-    fn last_to_revoke(&mut self) -> Option<WaiterKey> {
-        while let Some(StartSlot::Free) = self.starting.back() {
-            self.starting.pop_back();
-        }
-        match self.starting.back() {
-            Some(StartSlot::Reserved(key)) if self.is_over_limit() => {
-                Some(*key).filter(|&key| self.is_revocable(key))
+    /// Returns the waiter that loses its reservation next, if too much room is taken. What has come
+    /// since the limit was lowered is passed by.
+    fn next_to_revoke(&mut self) -> Option<WaiterKey> {
+        while self.is_over_limit() && self.revoked_below > self.first_slot {
+            match self.slot(self.revoked_below - 1) {
+                StartSlot::Free => self.revoked_below -= 1,
+                StartSlot::Reserved(key) => {
+                    let key = *key;
+                    return Some(key).filter(|&key| self.is_revocable(key));
+                }
+                StartSlot::Child(_) => return None,
             }
-            _ => None,
         }
+        None
     }
 
     /// Returns `true` if a waiter has room reserved that it has not claimed. One that takes no
