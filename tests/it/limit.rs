@@ -499,11 +499,13 @@ fn a_lowered_limit_holds_though_hundreds_of_gos_have_their_turn() {
     }
 }
 
+type Gos<F> = Vec<Pin<Box<F>>>;
+
 /// Makes a paused group at which so many `go`s of a handle wait.
 fn paused(
     waiting: usize,
     child: impl Fn() -> Job,
-) -> (Jobs, Handle<Kind>, Vec<Pin<Box<impl Future<Output = Result<(), Stopped<Job>>>>>>) {
+) -> (Jobs, Handle<Kind>, Gos<impl Future<Output = Result<(), Stopped<Job>>>>) {
     let group = Jobs::new();
     let handle = group.handle();
     handle.set_limit(Some(0));
