@@ -499,17 +499,15 @@ fn a_lowered_limit_holds_though_hundreds_of_gos_have_their_turn() {
     }
 }
 
-type Gos<F> = Vec<Pin<Box<F>>>;
+type BoxedGo = Pin<Box<dyn Future<Output = Result<(), Stopped<Job>>>>>;
 
 /// Makes a paused group at which so many `go`s of a handle wait.
-fn paused(
-    waiting: usize,
-    child: impl Fn() -> Job,
-) -> (Jobs, Handle<Kind>, Gos<impl Future<Output = Result<(), Stopped<Job>>>>) {
+fn paused(waiting: usize, child: impl Fn() -> Job) -> (Jobs, Handle<Kind>, Vec<BoxedGo>) {
     let group = Jobs::new();
     let handle = group.handle();
     handle.set_limit(Some(0));
-    let mut gos: Vec<_> = (0..waiting).map(|_| Box::pin(handle.go(child()))).collect();
+    let mut gos: Vec<BoxedGo> =
+        (0..waiting).map(|_| Box::pin(handle.go(child())) as BoxedGo).collect();
     let going = MockTask::new();
     gos.iter_mut().for_each(|go| assert!(going.poll(go).is_pending()));
     (group, handle, gos)
