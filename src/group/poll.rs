@@ -371,12 +371,13 @@ fn poll_with_extras<C: Children>(
     if endings.is_some_and(|endings| endings.ends_now(index)) {
         return Poll::Ready(None);
     }
-    let entered = id.map(|id| current::enter(id, index));
-    let polled = match hooks {
-        None => child.poll_child(cx),
-        Some(hooks) => hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx)),
+    let polled = {
+        let _entered = id.map(|id| current::enter(id, index));
+        match hooks {
+            None => child.poll_child(cx),
+            Some(hooks) => hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx)),
+        }
     };
-    drop(entered);
     polled.map(|result| {
         let is_none = endings.is_some_and(|endings| endings.has_no_result(index));
         (!is_none).then_some(result)
