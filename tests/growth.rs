@@ -704,7 +704,7 @@ const CASES: &[Case] = &[
         run.measure("the limit is toggled, and the group polled", TIMES, || {
             for n in 0..TIMES {
                 scene.it.handle.set_limit([Some(1), None][n % 2]);
-                scene.it.task.poll(&mut scene.it.group);
+                let _ = scene.it.task.poll(&mut scene.it.group);
             }
         });
         scene.settle();

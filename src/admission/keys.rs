@@ -284,12 +284,11 @@ impl Keys {
         self.last
     }
 
-    /// Returns the first head.
-    #[inline]
-    fn first(&self) -> Option<(Position, &Entry)> {
+    /// Returns the position of the first head.
+    #[cfg(test)]
+    fn first(&self) -> Option<Position> {
         let head = self.heads.first()?;
-        let (position, entry) = self.get(head.key())?.first.as_ref()?;
-        Some((*position, entry))
+        self.get(head.key())?.first.as_ref().map(|(position, _)| *position)
     }
 
     /// Makes the first entry of a key a head if there is room for it, and parks it if not.
@@ -382,7 +381,7 @@ impl Keys {
         let ready = || self.states.iter().filter(|state| state.is_ready);
         assert_eq!(ready().count(), self.live);
         let first = ready().filter_map(|state| Some(state.first.as_ref()?.0)).min();
-        assert_eq!(self.first().map(|(position, _)| position), first);
+        assert_eq!(self.first(), first);
         assert_eq!(self.ids.iter().count(), self.states.len());
         assert!(self.states.iter().all(|state| self.find(&state.key).is_some()));
         assert!(self.heads.len() <= 2 * self.live + RETAINED_HEADS);
@@ -520,9 +519,9 @@ impl WaitQueue {
     /// Returns the first entry of the main queue and the heads.
     #[inline(never)]
     pub(super) fn first_of_all(&self) -> Option<(Position, &Entry)> {
-        match (self.main.first(), self.keys.as_ref().and_then(|keys| keys.first())) {
-            (Some(first), Some(keyed)) => Some(if keyed.0 < first.0 { keyed } else { first }),
-            (first, keyed) => first.or(keyed),
+        match self.key_of_first() {
+            Some(id) => self.first_of(id),
+            None => self.main.first(),
         }
     }
 
@@ -536,9 +535,9 @@ impl WaitQueue {
 
     /// Returns the first entry of a key.
     #[inline]
-    pub(super) fn first_of(&self, id: KeyId) -> Option<&Entry> {
-        let (_, entry) = self.keys.as_ref()?.get(id)?.first.as_ref()?;
-        Some(entry)
+    pub(super) fn first_of(&self, id: KeyId) -> Option<(Position, &Entry)> {
+        let (position, entry) = self.keys.as_ref()?.get(id)?.first.as_ref()?;
+        Some((*position, entry))
     }
 
     /// Takes out the first entry, which is the head of a key.

@@ -375,7 +375,7 @@ impl WaitQueue {
     pub(crate) fn simple_head(&self) -> Option<SimpleHead> {
         let of = self.key_of_first();
         let entry = match of {
-            Some(of) => self.first_of(of)?,
+            Some(of) => self.first_of(of)?.1,
             None => self.main.first()?.1,
         };
         let Entry::Child(QueuedChild { key, options, join: None }) = entry else { return None };
@@ -405,29 +405,13 @@ impl WaitQueue {
         }
     }
 
-    /// Adds a child behind all others of its priority.
-    #[inline]
-    pub(crate) fn push(&mut self, child: QueuedChild) {
-        let Request { priority, key, .. } = child.request();
-        let position = self.next_position(priority);
-        let key = key.map(|key| self.use_key(key));
-        self.binding += usize::from(!child.is_daemon());
-        let entry = Entry::Child(child);
+    /// Adds an entry, mostly behind all others of its priority.
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, position: Position, entry: Entry, key: Option<KeyId>) {
+        self.binding += usize::from(entry.is_binding());
         match key {
             Some(key) => self.insert_keyed(position, entry, key),
             None => self.main.add(position, entry),
-        }
-    }
-
-    /// Adds an entry, mostly behind all others of its priority.
-    #[inline]
-    pub(crate) fn insert(&mut self, position: Position, entry: Entry, key: Option<&Key>) {
-        self.binding += usize::from(entry.is_binding());
-        if let Some(key) = key {
-            let key = self.use_key(key);
-            self.insert_keyed(position, entry, key);
-        } else {
-            self.main.add(position, entry);
         }
     }
 

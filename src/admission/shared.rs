@@ -600,7 +600,7 @@ impl<C: Kind> Shared<C> {
                 core.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
                 core.has_records.store(state.has_records(), Ordering::Relaxed);
             } else {
-                state.queue_only(child);
+                state.enqueue(child);
             }
         }
         if starts && caller == Caller::Handle {

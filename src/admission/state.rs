@@ -711,35 +711,30 @@ impl State {
         self.start(child, None);
     }
 
-    /// Queues a child behind the head.
-    #[inline(never)]
-    pub(crate) fn queue_only(&mut self, child: QueuedChild) {
-        self.queued += 1;
-        self.queue.push(child);
-    }
-
     /// Queues a child behind all others of its priority.
+    #[inline(never)]
     pub(crate) fn enqueue(&mut self, child: QueuedChild) {
         let position = self.queue.next_position(child.request().priority);
         self.enqueue_at(position, child);
     }
 
-    #[inline]
+    #[inline(always)]
     fn enqueue_at(&mut self, position: Position, child: QueuedChild) {
         self.queued += 1;
         if let Some(log) = &mut self.log {
             log.queued(child.key, child.options.boxed());
         }
-        let key = child.request().key.cloned();
         if let Some(id) = child.join {
-            if !self.joins().enqueue(id, position, key.clone()) {
+            let key = child.request().key.cloned();
+            if !self.joins().enqueue(id, position, key) {
                 return self.drop_aborted(child);
             }
         }
         if child.is_fed() {
             self.queue.add_fed();
         }
-        self.queue.insert(position, Entry::Child(child), key.as_ref());
+        let key = child.request().key.map(|key| self.queue.use_key(key));
+        self.queue.insert(position, Entry::Child(child), key);
     }
 
     /// Returns why a newcomer is refused, or `None` if it is accepted.
@@ -1034,8 +1029,11 @@ impl State {
 
     /// Starts the children at the head of the queue that need nothing but room, while it lasts.
     fn start_simple(&mut self) {
-        let needs_more = self.looks_at_all || self.permits.is_some() || self.passes.is_some();
-        if needs_more || !self.starting.is_empty() || self.queue.has_held() {
+        if self.needs_more()
+            || self.looks_at_all
+            || !self.starting.is_empty()
+            || self.queue.has_held()
+        {
             return;
         }
         while let Some(SimpleHead { key, weight, priority, of }) = self.queue.simple_head() {

@@ -111,7 +111,7 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child with a weight other than 1 takes about 1,000 instructions more than one without
+    /// A child with a weight other than 1 takes about 1,100 instructions more than one without
     /// options.
     ///
     /// # Examples
@@ -137,7 +137,7 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child with a priority other than 0 takes about 1,100 instructions more than one without
+    /// A child with a priority other than 0 takes about 1,200 instructions more than one without
     /// options. If children of more than nine priorities wait at a time, those of some take more:
     /// their number grows with the logarithm of how many of these wait.
     ///
@@ -220,7 +220,7 @@ impl<F> Task<F> {
     /// # Cost
     ///
     /// A child that is the only one of its key takes about 2,800 instructions, however many keys
-    /// there are; one with a weight takes 1,400, and one without options 430. The table of keys
+    /// there are; one with a weight takes 1,500, and one without options 430. The table of keys
     /// doubles and halves with their number; such a step takes time linear in it. A key costs
     /// memory as long as children of it run or wait, and of the others 128 at most do.
     ///

@@ -472,7 +472,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Cost
     ///
     /// The group shares its state, as a [`handle`](Self::handle) makes it do: a child takes about
-    /// 700 instructions more, with a key or without one. [`Task::key`](crate::Task::key) says
+    /// 800 instructions more, with a key or without one. [`Task::key`](crate::Task::key) says
     /// what a key costs.
     ///
     /// # Panics
@@ -563,7 +563,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Cost
     ///
     /// The group shares its state, as a [`handle`](Self::handle) makes it do: with the permit, a
-    /// child takes about 1,500 instructions more.
+    /// child takes about 1,400 instructions more.
     ///
     /// # Panics
     ///

@@ -69,16 +69,26 @@ impl<T> SparseQueue<T> {
     /// Removes a value, after a last look at it in its place.
     #[inline]
     pub(crate) fn remove_with<R>(&mut self, key: Key, last: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.free(key, |value| value.as_mut().map(last))
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        self.free(key, Option::take)
+    }
+
+    /// Removes a value, of which `take` makes the result. It returns `None` for a hole.
+    #[inline]
+    fn free<R>(&mut self, key: Key, take: impl FnOnce(&mut Option<T>) -> Option<R>) -> Option<R> {
         let at = match self.values.front()? {
             (first, _) if *first == key => 0,
             _ => self.find(key)?,
         };
-        let (_, entry) = self.values.get_mut(at)?;
-        let result = last(entry.as_mut()?);
+        let (_, value) = self.values.get_mut(at)?;
+        let result = take(value)?;
         if at == 0 {
             self.values.pop_front();
         } else {
-            *entry = None;
+            *value = None;
             self.holes += 1;
         }
         self.trim();
@@ -92,19 +102,6 @@ impl<T> SparseQueue<T> {
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let at = self.find(key)?;
         self.values.get_mut(at).and_then(|(_, value)| value.as_mut())
-    }
-
-    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        if self.values.front().is_some_and(|(first, _)| *first == key) {
-            return self.pop().map(|(_, value)| value);
-        }
-        let at = self.find(key)?;
-        let value = self.values.get_mut(at).and_then(|(_, value)| value.take());
-        if value.is_some() {
-            self.holes += 1;
-            self.trim();
-        }
-        value
     }
 
     /// Retains only the values for which `keep` returns `true`.

@@ -143,7 +143,8 @@ impl State {
         }
         let entry = waiter.entry(self.waiters.next_key());
         let key = self.waiters.insert(waiter);
-        self.queue.insert(position, entry, request.key);
+        let of = request.key.map(|of| self.queue.use_key(of));
+        self.queue.insert(position, entry, of);
         self.set_inside(key, current_child(poller.group));
         Some(key)
     }
@@ -463,7 +464,8 @@ impl State {
         self.reserved -= 1;
         let of_room = of.as_ref().and_then(|of| self.queue.find_key(of));
         self.free_room(weight, of_room);
-        self.queue.insert(position, entry, of.as_ref());
+        let of = of.as_ref().map(|of| self.queue.use_key(of));
+        self.queue.insert(position, entry, of);
         if inside.is_some() {
             self.set_inside(key, inside);
         }

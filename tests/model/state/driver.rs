@@ -300,7 +300,7 @@ impl Both {
             self.reference.admit(key, traits);
             effects.notify = true;
         } else {
-            self.state.queue_only(child);
+            self.state.enqueue(child);
             self.reference.enqueue(key, traits);
         }
         effects.in_order = true;
