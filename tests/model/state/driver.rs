@@ -11,7 +11,7 @@ use std::task::{Wake, Waker};
 
 use async_lock::Semaphore;
 
-use crate::admission::passes::{Pass, Passes};
+use crate::admission::passes::{Asked, Pass, Passes};
 use crate::admission::permits::Permits;
 use crate::admission::queue::{ChildOptions, QueuedChild, Request, WaiterKey};
 use crate::admission::state::tests::check_invariants;
@@ -396,12 +396,16 @@ impl Both {
         assert_eq!(state.limit(), reference.limit);
         assert_eq!(state.has_ready(), !reference.ready.is_empty());
         assert_eq!(state.lacks_permit(), reference.lacks_permit(), "the head lacks a permit");
-        let asked = state.asked();
-        let asked =
-            asked.as_ref().map(|asked| (asked.as_ask().weight(), asked.as_ask().key().cloned()));
-        let expected = reference.asked();
-        let expected = expected.map(|(weight, of)| (weight, of.map(key_of_children)));
-        assert_eq!(asked, expected, "what the gates are asked");
+        // A child that ends may let a feed go on that waited: the queue is processed first, and
+        // then it has another head.
+        if !reference.freed {
+            let asked = state.asked();
+            let asked = asked.as_ref().map(Asked::as_ask);
+            let asked = asked.map(|ask| (ask.weight(), ask.key().cloned()));
+            let expected = reference.asked();
+            let expected = expected.map(|(weight, of)| (weight, of.map(key_of_children)));
+            assert_eq!(asked, expected, "what the gates are asked");
+        }
         if !reference.closed {
             assert_eq!(state.has_group_turn(), reference.has_group_turn(), "the group's turn");
         }
@@ -889,6 +893,9 @@ impl Driver {
     fn ask_gates_for(&mut self, traits: Traits, passes: bool) {
         let Both { state, reference, .. } = &mut self.both;
         let Some(spare) = reference.passes.as_ref().map(|passes| passes.spare) else { return };
+        if reference.freed {
+            return; // the queue is processed first
+        }
         // The look comes first that a change has.
         let options = given_options(traits);
         let asked = state.asked_for(Some(&options), reference.stopped);

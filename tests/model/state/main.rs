@@ -40,9 +40,11 @@ mod snapshot;
 mod stats;
 mod util;
 
+use std::env;
 use std::ops::Range;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use crate::driver::{Driver, End, KEYS, Setup, Step};
 use crate::observe::Outcome;
@@ -153,9 +155,14 @@ fn steps(count: Range<usize>) -> impl Strategy<Value = Vec<Step>> {
         .prop_map(|numbers| numbers.into_iter().map(|number| Choices(number).step()).collect())
 }
 
+/// Returns the settings of a test. Unless `PROPTEST_CASES` says how many schedules to run, these
+/// are the same each time, so that no change fails by chance.
 fn settings(least: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
-    ProptestConfig { cases: default.cases.max(least), failure_persistence: None, ..default }
+    let cases = default.cases.max(least);
+    let is_fixed = ["PROPTEST_CASES", "PROPTEST_RNG_SEED"].iter().all(|it| env::var(it).is_err());
+    let rng_seed = if is_fixed { RngSeed::Fixed(1) } else { default.rng_seed };
+    ProptestConfig { cases, failure_persistence: None, rng_seed, ..default }
 }
 
 /// Mostly without gates, so that a schedule needs not be lucky to admit children.

@@ -190,7 +190,7 @@ pub(crate) struct Reference {
     dropped: usize,
     pub(crate) blocked: usize,
     /// Room was freed that the queue has not had yet.
-    freed: bool,
+    pub(crate) freed: bool,
     /// The group need not wait for a permit any more.
     pub(crate) cancel_acquire: bool,
     /// Waiters that had been told to queue their children and were polled before they were woken.
