@@ -23,7 +23,7 @@ use super::queue::{Entries, Entry, Obstacle, Position, QueuedChild, Request, Wai
 use crate::key::Key;
 #[cfg(not(loom))]
 use crate::snapshot::KeySnapshot;
-use crate::util::digest_table::DigestTable;
+use crate::util::digest_table::{DigestTable, Hash};
 use crate::util::slab::Slab;
 use crate::util::sparse_queue::shrink;
 
@@ -260,7 +260,12 @@ impl Keys {
         if self.is_last(key) {
             return Some(self.last);
         }
-        self.ids.find(key.digest(), key, |id| is_of(&self.states, id, key))
+        self.find_in_table(Hash::new(key.digest()), key)
+    }
+
+    #[inline]
+    fn find_in_table(&self, hash: Hash, key: &Key) -> Option<KeyId> {
+        self.ids.find(hash, key, |id| is_of(&self.states, id, key))
     }
 
     fn state(&self, key: &Key) -> Option<&KeyState> {
@@ -275,12 +280,15 @@ impl Keys {
 
     /// Returns a key, known from now on.
     fn find_or_add(&mut self, key: &Key) -> KeyId {
-        self.last = self.find(key).unwrap_or_else(|| {
-            let limit = self.limit(key);
-            let id = self.states.insert(KeyState::new(key.clone(), limit)) as KeyId;
-            self.ids.insert(key.digest(), key, id);
-            id
-        });
+        if !self.is_last(key) {
+            let hash = Hash::new(key.digest());
+            self.last = self.find_in_table(hash, key).unwrap_or_else(|| {
+                let limit = self.limit(key);
+                let id = self.states.insert(KeyState::new(key.clone(), limit)) as KeyId;
+                self.ids.insert(hash, key, id);
+                id
+            });
+        }
         self.last
     }
 
@@ -359,7 +367,7 @@ impl Keys {
         if state.is_unused() {
             let key = state.key.clone();
             let key_of = |id: KeyId| self.states.get(id as usize).map(|state| state.key.clone());
-            self.ids.remove(key.digest(), &key, id, key_of);
+            self.ids.remove(Hash::new(key.digest()), &key, id, key_of);
             self.states.discard(id as usize);
         }
     }

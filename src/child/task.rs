@@ -221,8 +221,10 @@ impl<F> Task<F> {
     ///
     /// A child that is the only one of its key takes about 2,800 instructions, however many keys
     /// there are; one with a weight takes 1,500, and one without options 430. The table of keys
-    /// doubles and halves with their number; such a step takes time linear in it. A key costs
-    /// memory as long as children of it run or wait, and of the others 128 at most do.
+    /// doubles and halves with their number; such a step takes time linear in it. Integers that
+    /// follow each other lie close together in it: of a million keys at a time, these are found
+    /// sooner than others. A key costs memory as long as children of it run or wait, and of the
+    /// others 128 at most do.
     ///
     /// # Hazards
     ///

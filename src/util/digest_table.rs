@@ -17,8 +17,11 @@ const RETAINED_BUCKETS: usize = if cfg!(test) { 1 } else { 8 };
 /// Keys whose bucket is full are in a tree instead. So each step looks at one bucket and perhaps at
 /// the tree, and is logarithmic even if someone chooses keys whose digests collide. A step in which
 /// the table grows or shrinks looks at all of it; their cost is constant for each insertion.
+///
+/// Up to 64 digests that follow each other have buckets that lie side by side. So a million keys
+/// that are numbered are added and removed without a look at distant memory for each.
 pub(crate) struct DigestTable<K> {
-    /// As many as a power of two, sorted by the first bits of the hashes, or none.
+    /// As many as a power of two, or none. The last bits of a hash tell its bucket.
     buckets: Vec<Bucket>,
     /// How many numbers the buckets hold.
     len: usize,
@@ -33,9 +36,16 @@ struct Bucket {
     entries: [Entry; BUCKET],
 }
 
+/// Tells the bucket of a digest, by its last bits.
+///
+/// The last six count on with the digest. The others look random, and spread blocks of 64 evenly if
+/// these follow each other.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Hash(u32);
+
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Entry {
-    hash: u32,
+    hash: Hash,
     number: u32,
 }
 
@@ -65,26 +75,35 @@ impl Bucket {
     }
 }
 
+// === impl Hash ===
+
+impl Hash {
+    #[inline]
+    pub(crate) fn new(digest: u64) -> Self {
+        const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+        let (block, at) = (digest >> 6, digest % 64);
+        let product = block.wrapping_mul(FACTOR);
+        // Each block begins somewhere else: all digests may be multiples of 64.
+        let start = (product ^ product >> 32).wrapping_mul(FACTOR) >> 58;
+        let at = (at + start) % 64;
+        // The first bits of the product are the best.
+        Self((product.reverse_bits() << 6 | at) as u32)
+    }
+
+    /// Returns which of so many buckets it tells.
+    #[inline]
+    fn bucket(self, buckets: usize) -> usize {
+        self.0 as usize & buckets.wrapping_sub(1)
+    }
+}
+
 // === impl DigestTable ===
-
-/// Returns a number whose first bits look random.
-#[inline]
-fn hash(digest: u64) -> u32 {
-    (digest.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
-}
-
-/// Returns which of so many buckets a hash belongs into: the product, without its fraction.
-#[inline]
-fn index(hash: u32, buckets: usize) -> usize {
-    ((u64::from(hash) * buckets as u64) >> 32) as usize
-}
 
 impl<K: Ord + Clone> DigestTable<K> {
     /// Returns the number of a key. `is_it` returns `true` for the number of a key that equals it.
     #[inline]
-    pub(crate) fn find(&self, digest: u64, key: &K, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        let hash = hash(digest);
-        let bucket = self.buckets.get(self.index(hash))?;
+    pub(crate) fn find(&self, hash: Hash, key: &K, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let bucket = self.buckets.get(hash.bucket(self.buckets.len()))?;
         let mut entries = bucket.entries().iter();
         let found = entries.find(|entry| entry.hash == hash && is_it(entry.number));
         match found {
@@ -96,12 +115,11 @@ impl<K: Ord + Clone> DigestTable<K> {
 
     /// Adds a key that is not there.
     #[inline]
-    pub(crate) fn insert(&mut self, digest: u64, key: &K, number: u32) {
+    pub(crate) fn insert(&mut self, hash: Hash, key: &K, number: u32) {
         if self.len >= GROW * self.buckets.len() {
             self.grow();
         }
-        let hash = hash(digest);
-        let at = self.index(hash);
+        let at = hash.bucket(self.buckets.len());
         let Some(bucket) = self.buckets.get_mut(at) else { return };
         if bucket.push(Entry { hash, number }) {
             self.len += 1;
@@ -115,13 +133,12 @@ impl<K: Ord + Clone> DigestTable<K> {
     #[inline]
     pub(crate) fn remove(
         &mut self,
-        digest: u64,
+        hash: Hash,
         key: &K,
         number: u32,
         key_of: impl Fn(u32) -> Option<K>,
     ) {
-        let hash = hash(digest);
-        let at = self.index(hash);
+        let at = hash.bucket(self.buckets.len());
         let Some(bucket) = self.buckets.get_mut(at) else { return };
         if bucket.remove(Entry { hash, number }) {
             self.len -= 1;
@@ -138,48 +155,42 @@ impl<K: Ord + Clone> DigestTable<K> {
         entries.map(|entry| entry.number).chain(self.others.values().copied())
     }
 
-    #[inline]
-    fn index(&self, hash: u32) -> usize {
-        index(hash, self.buckets.len())
-    }
-
     /// Doubles the number of buckets.
     #[cold]
     fn grow(&mut self) {
-        let count = (2 * self.buckets.len()).max(1);
-        let mut buckets = Vec::with_capacity(count);
-        for bucket in &self.buckets {
-            let empty = Bucket { has_others: bucket.has_others, ..Bucket::default() };
-            let mut halves = [empty, empty];
-            for entry in bucket.entries() {
-                let has_room = halves[index(entry.hash, count) % 2].push(*entry);
+        let before = self.buckets.len();
+        self.buckets.resize((2 * before).max(1), Bucket::default());
+        let count = self.buckets.len();
+        let (lower, upper) = self.buckets.split_at_mut(before);
+        for (lower, upper) in lower.iter_mut().zip(upper) {
+            let whole = core::mem::take(lower);
+            (lower.has_others, upper.has_others) = (whole.has_others, whole.has_others);
+            for entry in whole.entries() {
+                let is_upper = entry.hash.bucket(count) >= before;
+                let half = if is_upper { &mut *upper } else { &mut *lower };
+                let has_room = half.push(*entry);
                 debug_assert!(has_room, "a half holds no more than the whole");
             }
-            buckets.extend(halves);
         }
-        buckets.resize(count, Bucket::default());
-        self.buckets = buckets;
     }
 
     /// Halves the number of buckets.
     #[cold]
     fn shrink(&mut self, key_of: impl Fn(u32) -> Option<K>) {
-        let mut buckets = Vec::with_capacity(self.buckets.len() / 2);
-        for pair in self.buckets.chunks(2) {
-            let mut both = Bucket::default();
-            for half in pair {
-                both.has_others |= half.has_others;
-                for entry in half.entries() {
-                    if !both.push(*entry) {
-                        both.has_others = true;
-                        self.len -= 1;
-                        self.others.extend(key_of(entry.number).map(|key| (key, entry.number)));
-                    }
+        let count = self.buckets.len() / 2;
+        let (lower, upper) = self.buckets.split_at_mut(count);
+        for (lower, upper) in lower.iter_mut().zip(upper) {
+            lower.has_others |= upper.has_others;
+            for entry in upper.entries() {
+                if !lower.push(*entry) {
+                    lower.has_others = true;
+                    self.len -= 1;
+                    self.others.extend(key_of(entry.number).map(|key| (key, entry.number)));
                 }
             }
-            buckets.push(both);
         }
-        self.buckets = buckets;
+        self.buckets.truncate(count);
+        self.buckets.shrink_to_fit();
     }
 }
 
@@ -197,7 +208,7 @@ mod tests {
     type Named = (u64, u32);
 
     fn find(table: &DigestTable<Named>, known: &BTreeMap<u32, Named>, key: &Named) -> Option<u32> {
-        table.find(key.0, key, |number| known.get(&number) == Some(key))
+        table.find(Hash::new(key.0), key, |number| known.get(&number) == Some(key))
     }
 
     #[test]
@@ -212,10 +223,12 @@ mod tests {
                 let adds = if step < 3_000 { 3 } else { 1 };
                 if (random >> 33) % 4 < adds {
                     let key = (random % digests, step);
-                    table.insert(key.0, &key, step);
+                    table.insert(Hash::new(key.0), &key, step);
                     known.insert(step, key);
                 } else if let Some((number, key)) = known.pop_first() {
-                    table.remove(key.0, &key, number, |number| known.get(&number).copied());
+                    table.remove(Hash::new(key.0), &key, number, |number| {
+                        known.get(&number).copied()
+                    });
                     assert_eq!(find(&table, &known, &key), None);
                 }
                 if step % 64 == 0 {
@@ -227,7 +240,7 @@ mod tests {
             }
             assert!(table.buckets.len() <= 2 * known.len().max(1));
             while let Some((number, key)) = known.pop_first() {
-                table.remove(key.0, &key, number, |number| known.get(&number).copied());
+                table.remove(Hash::new(key.0), &key, number, |number| known.get(&number).copied());
             }
             assert_eq!((table.buckets.len(), table.len, table.others.len()), (1, 0, 0));
         }
@@ -236,28 +249,50 @@ mod tests {
     #[test]
     fn two_full_buckets_that_become_one_lose_no_key() {
         let (mut table, mut known) = (DigestTable::default(), BTreeMap::new());
-        // A bucket of 64, the one beside it, and others, which make the table as large.
-        let digest_in = |bucket| (0..).find(|it| index(hash(*it), 64) == bucket).unwrap();
-        let pair = [digest_in(0), digest_in(1)];
+        // A bucket of 64, the one that it shares its keys with, and others, which make the table as
+        // large. When there are 16, another one has taken in both.
+        let digest_in = |bucket| (0..).find(|it| Hash::new(*it).bucket(64) == bucket).unwrap();
+        let pair = [digest_in(16), digest_in(48)];
         let kept = (0..2 * BUCKET as u32).map(|n| (pair[n as usize % 2], n));
         // Those come spread over the table, so that none of its buckets is full.
-        let buckets = (0..3 * 64).map(|n| (n, n * 37 % 64)).filter(|(_, bucket)| *bucket > 1);
+        let buckets = (0..3 * 64).map(|n| (n, n * 37 % 64)).filter(|(_, bucket)| bucket % 32 != 16);
         let others = buckets.map(|(n, bucket)| (digest_in(bucket), 100 + n as u32));
         for key in others.clone().chain(kept.clone()) {
-            table.insert(key.0, &key, key.1);
+            table.insert(Hash::new(key.0), &key, key.1);
             known.insert(key.1, key);
         }
         assert_eq!((table.buckets.len(), table.others.len()), (64, 0));
         let key_of = |number| known.get(&number).copied();
         for key in others {
-            table.remove(key.0, &key, key.1, key_of);
+            table.remove(Hash::new(key.0), &key, key.1, key_of);
         }
         assert_eq!((table.len, table.others.len()), (BUCKET, BUCKET));
         assert!(kept.clone().all(|key| find(&table, &known, &key) == Some(key.1)));
         for key in kept {
-            table.remove(key.0, &key, key.1, key_of);
+            assert_eq!(find(&table, &known, &key), Some(key.1));
+            table.remove(Hash::new(key.0), &key, key.1, key_of);
             assert_eq!(find(&table, &known, &key), None);
         }
         assert_eq!((table.buckets.len(), table.len, table.others.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn digests_that_follow_each_other_lie_side_by_side() {
+        let buckets = 1 << 12;
+        let at = |digest| Hash::new(digest).bucket(buckets);
+        let next = |digest| if at(digest) % 64 == 63 { at(digest) - 63 } else { at(digest) + 1 };
+        assert!((0..64 * 100).filter(|digest| digest % 64 < 63).all(|it| at(it + 1) == next(it)));
+    }
+
+    #[test]
+    fn few_keys_find_their_bucket_full_whatever_their_digests_have_in_common() {
+        for (step, most) in [(1, 0), (3, 1_000), (64, 2_000), (1 << 20, 2_000), (1 << 44, 2_000)] {
+            let mut table = DigestTable::default();
+            for number in 0..50_000 {
+                let digest = u64::from(number).wrapping_mul(step);
+                table.insert(Hash::new(digest), &(digest, number), number);
+            }
+            assert!(table.others.len() <= most, "{step}: {}", table.others.len());
+        }
     }
 }
