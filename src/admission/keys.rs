@@ -19,6 +19,7 @@ use alloc::collections::{BTreeMap, BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use super::load::fits;
 use super::queue::{Entries, Entry, Obstacle, Position, QueuedChild, Request, WaitQueue};
 use crate::key::Key;
 #[cfg(not(loom))]
@@ -220,15 +221,6 @@ impl KeyState {
         }
         core::mem::replace(&mut self.first, next)
     }
-}
-
-/// Returns `true` if a key with that limit, whose children take so much room, has some for another
-/// one. A child that is heavier than the limit runs alone. A limit of 0 admits none, not even one
-/// without a weight.
-fn fits(limit: Option<usize>, taken: u128, weight: usize) -> bool {
-    limit.is_none_or(|limit| {
-        limit > 0 && (weight == 0 || taken == 0 || taken + weight as u128 <= limit as u128)
-    })
 }
 
 // === impl Keys ===

@@ -1,4 +1,5 @@
-//! Admission of a group that has it to itself: plain children, first come, first admitted.
+//! Admission of a group that has it to itself: children that are plain or have a weight, first
+//! come, first admitted.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -7,6 +8,7 @@ use alloc::vec::Vec;
 
 use super::closed::{ClosedEvent, EndEvent};
 use super::ended::Ended;
+use super::load::Load;
 use super::queue::QueuedChild;
 use super::state::State;
 use crate::child::set::SpawnChild;
@@ -14,7 +16,7 @@ use crate::observe::Outcome;
 use crate::snapshot::{ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
 use crate::stats::Stats;
 use crate::util::slab::Slab;
-use crate::util::sparse_queue::shrink;
+use crate::util::sparse_queue::{SparseQueue, shrink};
 
 /// What a group without handles needs: numbers, and the children that wait.
 pub(super) struct Local<C> {
@@ -23,7 +25,10 @@ pub(super) struct Local<C> {
     has_limit: bool,
     /// It has ended, and not by a stop.
     finished: bool,
-    /// How many children may start without a further look. A cache: there may be room for more.
+    /// There are [`Weights`].
+    has_weights: bool,
+    /// How many plain children may start without a further look. A cache: there may be room for
+    /// more.
     pub(super) fast_credit: u32,
     next_index: usize,
     ok: usize,
@@ -47,6 +52,19 @@ struct Extra<C> {
     closed: Option<Arc<dyn EndEvent>>,
     /// Of spawned children.
     ended: Option<Box<Ended>>,
+    /// `None` in a group in which no child has had another weight than 1.
+    weights: Option<Box<Weights>>,
+}
+
+/// What is known of children because they may have weights.
+#[derive(Default)]
+struct Weights {
+    /// The weight of each child that waits.
+    waiting: VecDeque<usize>,
+    /// The weights of the running children that have another one than 1, by their indexes.
+    running: SparseQueue<usize>,
+    /// Of the children that have room.
+    load: Load,
 }
 
 impl<C> Local<C> {
@@ -55,6 +73,7 @@ impl<C> Local<C> {
             limit: 0,
             has_limit: false,
             finished: false,
+            has_weights: false,
             fast_credit: 0,
             next_index: 0,
             ok: 0,
@@ -73,7 +92,22 @@ impl<C> Local<C> {
                 refused: 0,
                 closed: None,
                 ended: None,
+                weights: None,
             })
+        })
+    }
+
+    fn weights(&self) -> Option<&Weights> {
+        self.extra.as_ref()?.weights.as_deref()
+    }
+
+    /// Returns the weights, known from now on.
+    fn make_weights(&mut self) -> &mut Weights {
+        self.has_weights = true;
+        let Extra { waiting, weights, .. } = self.extra();
+        weights.get_or_insert_with(|| {
+            let waiting = waiting.iter().map(|_| 1).collect();
+            Box::new(Weights { waiting, ..Weights::default() })
         })
     }
 
@@ -86,12 +120,16 @@ impl<C> Local<C> {
         let Some(extra) = self.extra else {
             return (state, children);
         };
-        let Extra { waiting, admitted, closed, .. } = *extra;
+        let Extra { waiting, admitted, closed, weights, .. } = *extra;
         *state.closed_event() = closed.map(EndEvent::into_event);
-        for (at, child) in waiting.into_iter().enumerate() {
-            let child = QueuedChild::plain(children.insert(child));
+        let Weights { waiting: mut weights, running, .. } =
+            weights.map(|it| *it).unwrap_or_default();
+        running.into_entries().for_each(|(at, weight)| state.resume_weight(at as usize, weight));
+        weights.resize(waiting.len(), 1);
+        for (at, (child, weight)) in waiting.into_iter().zip(weights).enumerate() {
+            let child = QueuedChild::weighted(children.insert(child), weight);
             if at < admitted {
-                state.take_plain_room(1);
+                state.take_plain_room(weight);
                 state.admit(child);
             } else {
                 state.enqueue(child);
@@ -158,25 +196,51 @@ impl<C> Local<C> {
     /// Takes a snapshot. `known` are the running children.
     pub(super) fn inspect(&self, stats: Stats, known: &[(usize, ChildState)]) -> Snapshot {
         let mut snapshot = Snapshot::new(stats);
-        snapshot.room = stats.running;
-        let admitted = self.extra.as_ref().map_or(0, |extra| extra.admitted);
-        let admitted = (self.next_index..).take(admitted);
-        let running = known.iter().copied().chain(admitted.map(|it| (it, ChildState::Unpolled)));
-        let running = running.map(|(index, state)| ChildSnapshot {
-            index: Some(index),
+        snapshot.room = usize::try_from(self.taken()).unwrap_or(usize::MAX);
+        let admitted = self.admitted();
+        let weights = self.weights();
+        let of_running = |at: usize| weights.and_then(|it| it.running.get(at as u64).copied());
+        let of_waiting = |at: usize| weights.and_then(|it| it.waiting.get(at).copied());
+        let child = |index, state, weight: Option<usize>| ChildSnapshot {
+            index,
+            weight: weight.unwrap_or(1),
             ..ChildSnapshot::plain(state)
-        });
+        };
+        let running = known.iter().map(|&(at, state)| child(Some(at), state, of_running(at)));
+        let ready = (0..admitted)
+            .map(|at| child(Some(self.next_index + at), ChildState::Unpolled, of_waiting(at)));
         let queued = (0..stats.queued).map(|behind| {
             let waits_for = if behind == 0 { WaitsFor::Room } else { WaitsFor::Turn };
-            ChildSnapshot::plain(ChildState::Queued { behind, waits_for })
+            let state = ChildState::Queued { behind, waits_for };
+            child(None, state, of_waiting(admitted + behind))
         });
-        snapshot.children.extend(running.chain(queued).take(LISTED));
+        snapshot.children.extend(running.chain(ready).chain(queued).take(LISTED));
         snapshot.omitted = (stats.running + stats.queued).saturating_sub(snapshot.children.len());
         snapshot
     }
 
+    /// Returns how many children that wait have room.
+    fn admitted(&self) -> usize {
+        self.extra.as_ref().map_or(0, |extra| extra.admitted)
+    }
+
+    /// Returns how many children have room.
+    fn occupied(&self) -> usize {
+        self.running() + self.admitted()
+    }
+
+    fn load(&self) -> Load {
+        self.weights().map(|it| it.load).unwrap_or_default()
+    }
+
+    /// Returns the room that children take.
+    fn taken(&self) -> u128 {
+        self.load().taken(self.occupied())
+    }
+
+    /// Returns the room that is left if no child has another weight than 1.
     fn room(&self) -> usize {
-        let admitted = self.extra.as_ref().map_or(0, |extra| extra.admitted);
+        let admitted = self.admitted();
         match self.limit() {
             None => usize::MAX,
             Some(limit) => limit.saturating_sub(self.running() + admitted),
@@ -185,11 +249,31 @@ impl<C> Local<C> {
 
     // --- children that come
 
-    /// Looks whether a newcomer may start, and how many may after it.
+    /// Looks whether a plain newcomer may start, and how many may after it.
     pub(super) fn look_for_room(&mut self) -> bool {
+        if self.has_weights {
+            return self.look_by_weight();
+        }
         let room = if self.has_waiting() { 0 } else { self.room() };
+        self.give_credit(room)
+    }
+
+    #[inline(never)]
+    fn look_by_weight(&mut self) -> bool {
+        let taken = usize::try_from(self.taken()).unwrap_or(usize::MAX);
+        let room = self.limit().map_or(usize::MAX, |limit| limit.saturating_sub(taken));
+        self.give_credit(if self.has_waiting() { 0 } else { room })
+    }
+
+    #[inline]
+    fn give_credit(&mut self, room: usize) -> bool {
         self.fast_credit = u32::try_from(room).unwrap_or(u32::MAX);
         self.fast_credit > 0
+    }
+
+    /// Returns `true` if a newcomer of that weight may start.
+    pub(super) fn has_room(&self, weight: usize) -> bool {
+        !self.has_waiting() && self.load().fits(self.limit(), self.occupied(), weight)
     }
 
     /// Returns the index of a child that goes to the set now.
@@ -200,8 +284,29 @@ impl<C> Local<C> {
         self.next_index - 1
     }
 
-    pub(super) fn enqueue(&mut self, child: C) {
+    /// Returns the index of a child of that weight, which is not 1.
+    pub(super) fn start_weighted(&mut self, weight: usize) -> usize {
+        let index = self.start();
+        let weights = self.make_weights();
+        weights.running.push(index as u64, weight);
+        weights.load.add(weight);
+        self.fast_credit = 0;
+        index
+    }
+
+    #[inline]
+    pub(super) fn enqueue(&mut self, child: C, weight: usize) {
+        if weight != 1 || self.has_weights {
+            self.enqueue_weight(weight);
+        }
         self.extra().waiting.push_back(child);
+    }
+
+    #[inline(never)]
+    fn enqueue_weight(&mut self, weight: usize) {
+        // The next child comes after it, though there may be room for it.
+        self.fast_credit = 0;
+        self.make_weights().waiting.push_back(weight);
     }
 
     /// Counts a child that comes after a stop.
@@ -219,10 +324,30 @@ impl<C> Local<C> {
     /// Admits the children that wait, as many as there is room for. Returns how many were admitted
     /// before.
     pub(super) fn admit_waiting(&mut self) -> usize {
+        if self.has_weights {
+            return self.admit_by_weight();
+        }
         let room = self.room();
         let Some(extra) = &mut self.extra else { return 0 };
         let before = extra.admitted;
         extra.admitted += room.min(extra.waiting.len() - before);
+        before
+    }
+
+    fn admit_by_weight(&mut self) -> usize {
+        let (limit, running) = (self.limit(), self.running());
+        let Some(Extra { admitted, weights: Some(weights), .. }) = self.extra.as_deref_mut() else {
+            return 0;
+        };
+        let before = *admitted;
+        let Weights { waiting, load, .. } = &mut **weights;
+        for weight in waiting.range(before..) {
+            if !load.fits(limit, running + *admitted, *weight) {
+                break;
+            }
+            load.add(*weight);
+            *admitted += 1;
+        }
         before
     }
 
@@ -256,9 +381,12 @@ impl<C> Local<C> {
     /// Starts the admitted children: calls `start` with the index of each, which is to
     /// [take](take_first) it out of those that wait.
     pub(super) fn start_admitted(&mut self, mut start: impl FnMut(usize, &mut VecDeque<C>)) {
-        let Some(Extra { waiting, admitted, .. }) = self.extra.as_deref_mut() else {
+        let Some(Extra { waiting, admitted, weights, .. }) = self.extra.as_deref_mut() else {
             return;
         };
+        if let Some(weights) = weights {
+            weights.start(self.next_index, *admitted);
+        }
         while let Some(left) = admitted.checked_sub(1) {
             *admitted = left;
             self.next_index += 1;
@@ -277,13 +405,19 @@ impl<C> Local<C> {
             }
             // The oldest is dropped first.
             dropped[first..].reverse();
+            if let Some(weights) = &mut extra.weights {
+                weights.waiting.truncate(extra.admitted);
+            }
         }
     }
 
     // --- children that end
 
     #[inline]
-    pub(super) fn finish(&mut self, outcome: Outcome) {
+    pub(super) fn finish(&mut self, index: usize, outcome: Outcome) {
+        if self.has_weights {
+            self.free_weight(index);
+        }
         match outcome {
             Outcome::Ok => self.ok += 1,
             Outcome::Failed => self.not_ok += 1,
@@ -291,6 +425,18 @@ impl<C> Local<C> {
                 self.not_ok += 1;
                 self.extra().dropped += 1;
             }
+        }
+    }
+
+    /// Frees the room that a child takes beyond its number.
+    #[cold]
+    #[inline(never)]
+    fn free_weight(&mut self, index: usize) {
+        let Some(weights) = self.extra.as_mut().and_then(|extra| extra.weights.as_mut()) else {
+            return;
+        };
+        if let Some(weight) = weights.running.remove(index as u64) {
+            weights.load.remove(weight);
         }
     }
 
@@ -332,6 +478,18 @@ impl<C> Local<C> {
     /// Returns `true` if the group has ended, and not by a stop.
     pub(super) fn has_finished(&self) -> bool {
         self.finished
+    }
+}
+
+impl Weights {
+    /// Records that so many of the children that wait start, with that index and the next ones.
+    fn start(&mut self, index: usize, count: usize) {
+        for (index, weight) in (index..).zip(self.waiting.drain(..count)) {
+            if weight != 1 {
+                self.running.push(index as u64, weight);
+            }
+        }
+        shrink(&mut self.waiting);
     }
 }
 

@@ -1,15 +1,16 @@
 //! Which children may run: the limit, the queue, and the counts.
 //!
-//! A group has its admission to itself, without a lock, as long as it needs no more than a limit
-//! and a queue: that is [`Local`]. From its first handle on, it is [`Shared`]; likewise with an
-//! observer, a semaphore, gates or a limit by key, and from the first child that has a weight, a
-//! priority or a key, is a daemon or joinable, or ends with the stop. Then all decisions are made
+//! A group has its admission to itself, without a lock, as long as it needs no more than a limit, a
+//! queue and weights: that is [`Local`]. From its first handle on, it is [`Shared`]; likewise with
+//! an observer, a semaphore, gates or a limit by key, and from the first child that has a priority
+//! or a key, is a daemon or joinable, or ends with the stop. Then all decisions are made
 //! by a [`State`], which is plain data. It is changed by one function, `Shared::with`, or by
 //! `Core::update` if no child comes or goes: both process the queue and carry out the effects.
 //!
 //! # Invariants
 //!
-//! - A group that has its admission to itself has plain children only. Its own `go` or `feed` that
+//! - A group that has its admission to itself has no children but plain ones and, if it polls them
+//!   itself, ones that have a weight and no other option. Its own `go` or `feed` that
 //!   waits holds the group, so all queued children came before it, and it needs no waiter.
 //! - A cancelled token admits nothing. Children that are queued then are dropped, and reservations
 //!   taken back, by the group's next poll, or by its drop.
@@ -20,6 +21,7 @@ mod events;
 mod inspector;
 mod joins;
 mod keys;
+mod load;
 mod local;
 mod named;
 mod nested;
@@ -89,8 +91,10 @@ enum Storage<C: Kind> {
     Shared(Arc<Shared<C>>),
 }
 
-/// Room for a plain child in a group without handles.
+/// Room for a child in a group without handles.
 pub(crate) struct Vacancy<'g, C: Kind> {
+    /// Of the child.
+    weight: usize,
     local: &'g mut Local<C>,
     set: &'g mut C::Set,
     parent: &'g Arc<ParentWaker>,
@@ -107,14 +111,14 @@ impl<C: Kind> Vacancy<'_, C> {
         !self.stop.is_set() && is_plain(child, self.keeps_names)
     }
 
-    /// Starts a plain child.
+    /// Starts the child that the room was looked for.
     #[inline(always)]
     pub(crate) fn insert<A: Child<C>>(self, child: A) {
         self.insert_with(|| child.into_child(Seal::new()));
     }
 
-    /// Starts a plain child. It is taken only when its slot is there, so that a large one is moved
-    /// as few times as can be.
+    /// Starts the child that the room was looked for. It is taken only when its slot is there, so
+    /// that a large one is moved as few times as can be.
     #[inline(always)]
     pub(crate) fn insert_from<A: Child<C>>(self, child: &mut Option<A>) {
         self.insert_with(|| Offer::take(child));
@@ -122,8 +126,13 @@ impl<C: Kind> Vacancy<'_, C> {
 
     #[inline(always)]
     fn insert_with(self, make: impl FnOnce() -> C) {
-        self.local.fast_credit -= 1;
-        let index = self.local.start();
+        let index = match self.weight {
+            1 => {
+                self.local.fast_credit -= 1;
+                self.local.start()
+            }
+            weight => self.local.start_weighted(weight),
+        };
         self.set.insert_with(make, index, self.parent);
     }
 
@@ -137,6 +146,15 @@ impl<C: Kind> Vacancy<'_, C> {
 fn is_plain<C: Kind, A: Child<C>>(child: &mut A, keeps_names: bool) -> bool {
     let is_known = |it: &mut Options| !it.is_plain() || (keeps_names && it.name.is_some());
     !child.options(Seal::new()).is_some_and(is_known) && child.link(Seal::new()).is_none()
+}
+
+/// Returns the weight of a child that has no other option, or `None` if it has one.
+fn weight_of<C: Kind, A: Child<C>>(child: &mut A) -> Option<usize> {
+    if child.link(Seal::new()).is_some() {
+        return None;
+    }
+    let Some(options) = child.options(Seal::new()) else { return Some(1) };
+    options.has_at_most_weight().then_some(options.weight)
 }
 
 // === impl Refused ===
@@ -216,12 +234,24 @@ impl<C: Kind> Admission<C> {
         Shared::new(token.clone(), Arc::clone(&self.parent), state, children, &self.spawner)
     }
 
-    /// Shares the state if a child needs more than plain room.
+    /// Shares the state if a child needs more than room. Returns the weight of the child, if the
+    /// state is not shared.
     #[inline(always)]
-    pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) {
-        if !is_plain(child, self.keeps_names) && self.shared().is_none() {
+    pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) -> Option<usize> {
+        if is_plain(child, self.keeps_names) {
+            return self.shared().is_none().then_some(1);
+        }
+        self.shared().is_none().then(|| self.keep_or_share(weight_of(child))).flatten()
+    }
+
+    /// Shares the state, unless a child has at most that weight and the group polls it itself.
+    #[inline(never)]
+    fn keep_or_share(&mut self, weight: Option<usize>) -> Option<usize> {
+        let weight = weight.filter(|_| !<Spawner<C>>::SPAWNS);
+        if weight.is_none() {
             self.share();
         }
+        weight
     }
 
     // --- the token
@@ -381,7 +411,42 @@ impl<C: Kind> Admission<C> {
         {
             return None;
         }
-        Some(Vacancy { local, set, parent, stop: &self.stop, keeps_names: self.keeps_names })
+        let (stop, keeps_names) = (&self.stop, self.keeps_names);
+        Some(Vacancy { weight: 1, local, set, parent, stop, keeps_names })
+    }
+
+    /// Returns the room that there is for a child, after the state was shared if it needs more.
+    #[inline(always)]
+    pub(crate) fn vacancy_for<'g, A: Child<C>>(
+        &'g mut self,
+        child: &mut A,
+        set: &'g mut C::Set,
+    ) -> Option<Vacancy<'g, C>> {
+        if is_plain(child, self.keeps_names) {
+            return self.vacancy(set);
+        }
+        match self.prepare(child)? {
+            1 => self.vacancy(set),
+            weight => self.weighted_vacancy(weight, set),
+        }
+    }
+
+    #[inline(never)]
+    fn weighted_vacancy<'g>(
+        &'g mut self,
+        weight: usize,
+        set: &'g mut C::Set,
+    ) -> Option<Vacancy<'g, C>> {
+        let Storage::Local(local) = self.storage.get_mut() else {
+            return None;
+        };
+        let (parent, open) = (&self.parent, self.phase < GroupPhase::Closed);
+        let (stop, keeps_names) = (&self.stop, self.keeps_names);
+        if local.has_admitted() {
+            insert_admitted::<C>(local, set, parent);
+        }
+        let has_room = !stop.is_set() && open && local.has_room(weight);
+        has_room.then_some(Vacancy { weight, local, set, parent, stop, keeps_names })
     }
 
     /// Admits a child for which there is no [vacancy](Self::vacancy), if there is room for it among
@@ -413,8 +478,9 @@ impl<C: Kind> Admission<C> {
                     }
                     return Err(refused);
                 }
-                if let Some(child) = child.take() {
-                    local.enqueue(child.into_child(Seal::new()));
+                if let Some(mut child) = child.take() {
+                    let weight = weight_of(&mut child).unwrap_or(1);
+                    local.enqueue(child.into_child(Seal::new()), weight);
                 }
                 Ok(())
             }
@@ -428,12 +494,18 @@ impl<C: Kind> Admission<C> {
 
     /// Accepts a child that was asked for because there was room for a plain one. Returns `false`
     /// if it came too late; it is dropped then, and counts as dropped.
-    pub(crate) fn accept<A: Child<C>>(&mut self, child: A) -> bool {
+    pub(crate) fn accept<A: Child<C>>(&mut self, mut child: A) -> bool {
+        let weight = self.prepare(&mut child);
         match self.storage.get_mut() {
-            // There was room a moment ago, so the group has stopped.
-            Storage::Local(local) => {
+            Storage::Local(local) if self.stop.is_set() => {
                 local.refuse();
                 false
+            }
+            Storage::Local(local) => {
+                local.enqueue(child.into_child(Seal::new()), weight.unwrap_or(1));
+                // It waits if it needs more room than a plain one.
+                local.admit_waiting();
+                true
             }
             Storage::Shared(shared) => {
                 (shared.operations.accept)(shared, Caller::Group, &mut Some(child)).is_ok()
@@ -592,7 +664,7 @@ impl<C: Kind> Admission<C> {
                 if <Spawner<C>>::SPAWNS {
                     local.forget_ended(outcome);
                 }
-                local.finish(outcome);
+                local.finish(index, outcome);
             }
             Storage::Shared(shared) => {
                 (shared.core.operations.finish_child)(&shared.core, index, outcome);

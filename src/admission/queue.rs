@@ -168,8 +168,15 @@ impl<'a> Request<'a> {
 
 impl QueuedChild {
     /// Returns a child without options.
+    #[cfg(test)]
     pub(crate) fn plain(key: ChildKey) -> Self {
         Self { key, options: ChildOptions::DEFAULT, join: None }
+    }
+
+    /// Returns a child that has at most a weight.
+    pub(crate) fn weighted(key: ChildKey, weight: usize) -> Self {
+        let mut options = Options { weight, ..Options::DEFAULT };
+        Self { key, options: ChildOptions::take(&mut options, false), join: None }
     }
 
     #[inline]

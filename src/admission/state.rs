@@ -11,9 +11,9 @@
 //!   its entries wait for their keys, or it is empty.
 //! - `starting` is empty, or its head is `Reserved`: children start in the order in which they
 //!   got room. A child's index is given when it starts, so the indexes have no gaps.
-//! - `occupied` is the number of running children and of reservations. `weightless` of them take
-//!   no room; `extra_weight` is what the others take beyond one each. With a semaphore, each of
-//!   `occupied` has a permit. Those that have a key take as much room in it.
+//! - `occupied` is the number of running children and of reservations, and `load` is what their
+//!   weights add. With a semaphore, each of `occupied` has a permit. Those that have a key take as
+//!   much room in it.
 //! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
 //!   exactly while it is `Reserved`.
 //! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
@@ -35,6 +35,7 @@ use super::events::{EventLog, Name};
 use super::inspector::Inspector;
 use super::joins::Joins;
 use super::keys::KeyId;
+use super::load::Load;
 use super::nested::Nested;
 use super::passes::{Asked, Pass, Passes};
 use super::permits::Permits;
@@ -57,10 +58,7 @@ pub(crate) struct State {
     dropped: usize,
     /// How many running children and reservations have room.
     occupied: usize,
-    /// How many of them take no room.
-    weightless: usize,
-    /// The room that the others take beyond one each.
-    extra_weight: u128,
+    load: Load,
     reserved: usize,
     /// How many of the reservations are [`Detached`](waiters::WaiterStage::Detached).
     detached: usize,
@@ -283,8 +281,7 @@ impl State {
             failed: 0,
             dropped: 0,
             occupied: 0,
-            weightless: 0,
-            extra_weight: 0,
+            load: Load::default(),
             reserved: 0,
             detached: 0,
             blocked_results: 0,
@@ -330,6 +327,12 @@ impl State {
     pub(crate) fn resume(stats: &Stats, next_index: usize) -> Self {
         let Stats { limit, running: occupied, ok, failed, dropped, .. } = *stats;
         Self { limit, occupied, ok, failed, dropped, next_index, ..Self::new() }
+    }
+
+    /// Records the weight of a running child of a group that resumes. They come in order.
+    pub(super) fn resume_weight(&mut self, index: usize, weight: usize) {
+        self.load.add(weight);
+        self.running.push(index as u64, Running { weight, ..Running::PLAIN });
     }
 
     /// Returns how many children run or have ended without the policy being told.
@@ -392,27 +395,12 @@ impl State {
 
     #[inline]
     fn fits(&self, weight: usize) -> bool {
-        let Some(limit) = self.limit else {
-            return true;
-        };
-        if self.extra_weight == 0 && weight == 1 {
-            return self.weighty() < limit;
-        }
-        let taken = self.taken();
-        // A child that is heavier than the limit runs alone, but for those without a weight. A
-        // limit of 0 admits none, not even those.
-        limit > 0 && (weight == 0 || taken == 0 || taken + weight as u128 <= limit as u128)
+        self.load.fits(self.limit, self.occupied, weight)
     }
 
-    /// Returns how many running children and reservations take room.
-    #[inline]
-    fn weighty(&self) -> usize {
-        self.occupied - self.weightless
-    }
-
-    /// Returns the room that they take.
+    /// Returns the room that running children and reservations take.
     fn taken(&self) -> u128 {
-        self.weighty() as u128 + self.extra_weight
+        self.load.taken(self.occupied)
     }
 
     /// Returns `true` if a feed may ask its stream: together with the children of feeds that are
@@ -426,7 +414,7 @@ impl State {
     fn is_over_limit(&self) -> bool {
         self.limit.is_some_and(|limit| match limit {
             0 => self.occupied > 0,
-            _ => self.taken() > limit as u128 && self.weighty() > 1,
+            _ => self.taken() > limit as u128 && self.load.weighty(self.occupied) > 1,
         })
     }
 
@@ -565,16 +553,14 @@ impl State {
     #[inline]
     pub(super) fn take_plain_room(&mut self, weight: usize) {
         self.occupied += 1;
-        self.weightless += usize::from(weight == 0);
-        self.extra_weight += weight.saturating_sub(1) as u128;
+        self.load.add(weight);
     }
 
     /// Frees room whose permit is kept.
     #[inline]
     fn return_room(&mut self, weight: usize, key: Option<KeyId>) {
         self.occupied -= 1;
-        self.weightless -= usize::from(weight == 0);
-        self.extra_weight -= weight.saturating_sub(1) as u128;
+        self.load.remove(weight);
         if let Some(key) = key {
             self.queue.free_key(key, weight);
         }

@@ -421,13 +421,19 @@ impl Options {
         !self.daemon && !self.until_stop && self.pass.is_none() && self.name.is_none()
     }
 
+    /// Returns `true` if at most a weight is set.
+    pub(crate) fn has_at_most_weight(&self) -> bool {
+        self.needs_no_order() && self.name.is_none()
+    }
+
     /// Returns `true` if the options do not concern admission: at most a name is set.
     pub(crate) fn is_plain(&self) -> bool {
-        self.weight == 1
-            && self.priority == 0
-            && !self.daemon
-            && !self.until_stop
-            && self.key.is_none()
+        self.weight == 1 && self.needs_no_order()
+    }
+
+    /// Returns `true` if at most a weight and a name are set.
+    fn needs_no_order(&self) -> bool {
+        self.priority == 0 && !self.daemon && !self.until_stop && self.key.is_none()
     }
 }
 

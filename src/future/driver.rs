@@ -16,11 +16,12 @@ use crate::util::parent_waker::ParentWaker;
 pub(crate) trait Driver<C: Kind> {
     const CALLER: Caller;
 
-    /// Sees to it that the child's options are heeded.
-    fn prepare<A: Child<C>>(&mut self, child: &mut A);
-
     /// Returns the room that there is for a plain child, if the group has no handles.
     fn vacancy(&mut self) -> Option<Vacancy<'_, C>>;
+
+    /// Returns the room that there is for a child, if the group has no handles and the child needs
+    /// no more than room. Sees to it that its options are heeded.
+    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>>;
 
     /// Accepts a child that was asked for because there was room. Returns `false` if the group has
     /// stopped; the child is dropped then, and counts as dropped.
@@ -72,13 +73,13 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     const CALLER: Caller = Caller::Group;
 
     #[inline(always)]
-    fn prepare<A: Child<C>>(&mut self, child: &mut A) {
-        self.admission().prepare(child);
+    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        Group::vacancy(self)
     }
 
     #[inline(always)]
-    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
-        Group::vacancy(self)
+    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
+        Group::vacancy_for(self, child)
     }
 
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
@@ -145,10 +146,12 @@ impl<C: Kind> Driver<C> for Handle<C> {
     const CALLER: Caller = Caller::Handle;
 
     #[inline(always)]
-    fn prepare<A: Child<C>>(&mut self, _: &mut A) {}
+    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        None
+    }
 
     #[inline(always)]
-    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+    fn vacancy_for<A: Child<C>>(&mut self, _: &mut A) -> Option<Vacancy<'_, C>> {
         None
     }
 

@@ -411,7 +411,6 @@ where
         }
         // A child with options, which may need more room than there is; or the stream has stopped
         // the group.
-        driver.prepare(&mut child);
         Step::Child { accepted: driver.accept(child) }
     }
 

@@ -425,8 +425,7 @@ where
         let Some(child) = &mut self.child else {
             return false;
         };
-        self.driver.prepare(child);
-        let Some(vacancy) = self.driver.vacancy() else {
+        let Some(vacancy) = self.driver.vacancy_for(child) else {
             return false;
         };
         vacancy.insert_from(&mut self.child);
@@ -486,7 +485,7 @@ fn ask<D: Driver<C>, C: Kind, A: Child<C>>(
     ticket: &mut Option<Ticket<C>>,
     cx: &Context<'_>,
 ) -> Poll<Admitted<A>> {
-    if let Some(vacancy) = driver.vacancy() {
+    if let Some(vacancy) = child.as_mut().and_then(|child| driver.vacancy_for(child)) {
         vacancy.insert_from(child);
         return Poll::Ready(Ok(()));
     }

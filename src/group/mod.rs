@@ -382,6 +382,13 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.admission.vacancy(&mut self.base.set)
     }
 
+    /// Returns the room that there is for a child, if the group has no handles and the child needs
+    /// no more than room.
+    #[inline(always)]
+    pub(crate) fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
+        self.base.admission.vacancy_for(child, &mut self.base.set)
+    }
+
     /// Looks for room for the child of the group's own `go`, and admits it; `Err` after a stop.
     #[inline]
     pub(crate) fn poll_go<A: Child<C>>(
@@ -398,10 +405,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// few times as can be.)
     #[inline]
     pub(crate) fn admit<A: Child<C>>(&mut self, child: &mut Option<A>) -> Result<(), Refused> {
-        if let Some(child) = child {
-            self.base.admission.prepare(child);
-        }
-        match self.find_vacancy() {
+        match self.find_vacancy(child) {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
@@ -423,10 +427,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         child: &mut Option<A>,
         keeps: bool,
     ) -> Result<(), Refused> {
-        if let Some(child) = child {
-            self.base.admission.prepare(child);
-        }
-        match self.find_vacancy() {
+        match self.find_vacancy(child) {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
@@ -435,14 +436,16 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 
-    /// Returns a [vacancy](Self::vacancy), perhaps that of a child which has ended on its executor:
-    /// without one, the policy is told of all such children.
+    /// Returns a [vacancy](Self::vacancy_for), perhaps that of a child which has ended on its
+    /// executor: without one, the policy is told of all such children.
     #[inline(always)]
-    fn find_vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+    fn find_vacancy<A: Child<C>>(&mut self, child: &mut Option<A>) -> Option<Vacancy<'_, C>> {
+        let child = child.as_mut()?;
         if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            self.base.admission.prepare(child);
             self.take_ends();
         }
-        self.vacancy()
+        self.vacancy_for(child)
     }
 
     #[inline(never)]

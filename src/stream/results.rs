@@ -941,13 +941,13 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
     const CALLER: Caller = Caller::Group;
 
     #[inline(always)]
-    fn prepare<A: Child<C>>(&mut self, child: &mut A) {
-        self.group.admission().prepare(child);
+    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        self.group.vacancy()
     }
 
     #[inline(always)]
-    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
-        self.group.vacancy()
+    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
+        self.group.vacancy_for(child)
     }
 
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {

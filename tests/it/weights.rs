@@ -597,3 +597,44 @@ fn a_limit_of_0_admits_no_child_without_a_weight() {
     handle.set_key_limit(&key, None);
     assert_eq!(MockTask::new().poll(&mut group), Poll::Ready(Ok(())));
 }
+
+#[test]
+fn a_handle_that_is_made_at_any_time_changes_nothing_for_children_that_have_weights() {
+    let run = |handle_at: usize| {
+        let (task, gate, scale) = (MockTask::new(), Gate::new(), Scale::default());
+        let mut group = Group::local().with_limit(5);
+        let mut seen = Vec::new();
+        let mut step = 0;
+        let mut look = |group: &Group<_, _>| {
+            let handle = (step == handle_at).then(|| group.handle());
+            step += 1;
+            seen.push((scale.now(), group.stats(), group.snapshot().to_string()));
+            handle
+        };
+        let mut handles = Vec::new();
+        let weights = [2, 0, 3, 4, 1, 0, usize::MAX, 1];
+        for (number, weight) in weights.into_iter().enumerate() {
+            group.queue(scale.child(&gate, number, weight));
+            handles.extend(look(&group));
+        }
+        assert!(task.run(&mut group).is_pending());
+        handles.extend(look(&group));
+        // These four have room from now on, and start at the next poll.
+        group.set_limit(Some(10));
+        handles.extend(look(&group));
+        for number in [0, 2, 1, 5, 4, 3, 6] {
+            gate.open(number);
+            assert!(task.run(&mut group).is_pending());
+            handles.extend(look(&group));
+        }
+        drop(handles);
+        gate.open(7);
+        assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+        seen
+    };
+    let never = run(usize::MAX);
+    assert_eq!(never.iter().map(|(weight, ..)| *weight).max(), Some(usize::MAX));
+    for at in 0..never.len() {
+        assert_eq!(run(at), never, "a handle at step {at}");
+    }
+}

@@ -10,6 +10,8 @@ mod joins;
 #[path = "../../src/admission/keys.rs"]
 mod keys;
 #[allow(dead_code)]
+#[path = "../../src/admission/load.rs"]
+mod load;
 #[path = "../../src/admission/nested.rs"]
 mod nested;
 #[allow(dead_code)]

@@ -6,6 +6,7 @@ use super::waiters::WaiterStage;
 use super::{Dropped, Effects, GroupPhase, Running, StartSlot, State};
 use crate::admission::ended::{EndNotes, Ended};
 use crate::admission::joins::Joins;
+use crate::admission::load::Load;
 use crate::admission::queue::{ChildKey, Entry, QueuedChild};
 use crate::child::join::JoinId;
 use crate::observe::Outcome;
@@ -368,7 +369,7 @@ impl State {
             inspector.clear();
         }
         // The permits are kept until the children are dropped.
-        (self.occupied, self.weightless, self.extra_weight) = (0, 0, 0);
+        (self.occupied, self.load) = (0, Load::default());
         (self.reserved, self.detached) = (0, 0);
         (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
     }

@@ -138,7 +138,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
             extra += child.request().weight.saturating_sub(1) as u128;
         }
     }
-    assert_eq!((state.extra_weight, state.daemons), (extra, daemons));
+    assert_eq!((state.load.extra(), state.daemons), (extra, daemons));
     assert!(reserved <= state.occupied);
     assert!(state.blocked_results + daemons <= state.running());
     if let Some(permits) = &state.permits {

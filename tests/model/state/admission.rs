@@ -8,6 +8,8 @@ mod events;
 mod joins;
 #[path = "../../../src/admission/keys.rs"]
 mod keys;
+#[path = "../../../src/admission/load.rs"]
+mod load;
 #[path = "../../../src/admission/nested.rs"]
 mod nested;
 #[path = "../../../src/admission/passes.rs"]

@@ -155,12 +155,22 @@ struct Owner {
     waker: Waker,
     /// The tasks that have polled it before.
     old: Vec<(Arc<Task>, Waker)>,
+    /// It is being polled by a new task: its turn may come before the new waker is registered.
+    changes_task: bool,
 }
 
 impl Owner {
     fn replace_task(&mut self, task: &Arc<Task>, waker: &Waker) {
         let task = std::mem::replace(&mut self.task, Arc::clone(task));
         self.old.push((task, std::mem::replace(&mut self.waker, waker.clone())));
+        self.changes_task = true;
+    }
+
+    /// Returns `true` if it was woken since this was last called.
+    fn take_woken(&self) -> bool {
+        let last = self.old.last().filter(|_| self.changes_task);
+        let tasks = last.map(|(task, _)| task).into_iter().chain([&self.task]);
+        tasks.fold(false, |woken, task| woken | task.woken.swap(false, Ordering::Relaxed))
     }
 
     fn restore_task(&mut self) {
@@ -521,8 +531,8 @@ impl Driver {
     fn wake(&mut self, Wakers { first, more }: Wakers, expected: Vec<WaiterId>) {
         first.into_iter().chain(more).for_each(Waker::wake);
         let may_wake = std::mem::take(&mut self.both.reference.may_wake);
-        for Owner { id, task, old, .. } in &self.waiters {
-            let woken = task.woken.swap(false, Ordering::Relaxed);
+        for owner in &self.waiters {
+            let (Owner { id, old, .. }, woken) = (owner, owner.take_woken());
             if woken && may_wake.contains(id) {
                 self.both.reference.woken(*id);
             } else {
@@ -720,8 +730,9 @@ impl Driver {
             // It may have its turn from the beginning, inside a child.
             let woken = task.woken.swap(false, Ordering::Relaxed);
             assert_eq!(woken, self.woken.contains(&id), "a newcomer is woken");
-            let old = Vec::new();
-            self.waiters.push(Owner { id, key, own, child, ready, task, waker, old });
+            let (old, changes_task) = (Vec::new(), false);
+            let owner = Owner { id, key, own, child, ready, task, waker, old, changes_task };
+            self.waiters.push(owner);
         }
     }
 
@@ -765,6 +776,7 @@ impl Driver {
             }
         };
         drop(poller);
+        self.waiters[at].changes_task = false;
         match (answer, child) {
             (Answer::Stopped, _) => self.abandon(at),
             (Answer::Ready, Some(_)) => {
