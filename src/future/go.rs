@@ -33,9 +33,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Errors
     ///
-    /// Returns [`Stopped`](crate::Stopped) if the group has stopped, with the child, which was
-    /// never polled. The error says that there is no use in adding more children. *Why* the group
-    /// stopped is what the group itself resolves to.
+    /// Returns [`Stopped`](crate::Stopped) with the child, which was never polled, if the group has
+    /// stopped or was [closed](Self::close). The error says that there is no use in adding more
+    /// children. *Why* the group stopped is what the group itself resolves to.
     ///
     /// Code that ignores this result loses the child, and goes on making children for nothing.
     /// These three ways are right:
@@ -196,8 +196,8 @@ impl<C: Children> Handle<C> {
     ///
     /// # Errors
     ///
-    /// Returns [`Stopped`](crate::Stopped) if the group has stopped or is gone, with the child,
-    /// which was never polled. A stop wakes every `go` that waits.
+    /// Returns [`Stopped`](crate::Stopped) with the child, which was never polled, if the group has
+    /// stopped, was [closed](Self::close) or is gone. Each of these wakes every `go` that waits.
     ///
     /// # Cancel safety
     ///
