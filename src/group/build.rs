@@ -808,6 +808,9 @@ impl<C: Children, P, O> Group<C, P, O> {
 impl<C: Children, P, O> Group<C, P, O> {
     /// Names the type of the children's errors, and leaves all else to be inferred.
     ///
+    /// The type of their values must follow from a child. See
+    /// [which constructor](crate::guide::constructors#when-the-type-cannot-be-inferred).
+    ///
     /// # Examples
     ///
     /// ```
