@@ -146,7 +146,8 @@ pin_project! {
     /// # Drop
     ///
     /// Dropping the stream drops the group: its token is cancelled, then the children are dropped,
-    /// then the results that were not fetched. The children of these results count as dropped.
+    /// then the results that were not fetched. The children of these results count as dropped, but
+    /// for those whose results are [buffered](Self::buffered): these have finished.
     ///
     /// So `?` in a loop over the stream drops the other children. To let them clean up, [fail
     /// fast](Self::fail_fast), and go on until the `None`.
@@ -244,8 +245,8 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// Gives the results in the order in which the children were admitted.
     ///
     /// A result waits for those before it, and its child keeps its room meanwhile. So if one child
-    /// takes long, at most as many as the limit go ahead of it, and then all wait for it. A child
-    /// must not wait for something that a child admitted after it does.
+    /// takes long, only those go ahead of it that have room beside it: at a limit of 8, seven. Then
+    /// all wait for it. A child must not wait for something that a child admitted after it does.
     ///
     /// # Panics
     ///
@@ -375,7 +376,7 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// By default, a child keeps its room until its result has been fetched, so a slow reader holds
     /// up the children. With this, the children go on until `limit` results wait. More results than
     /// that keep their children's room, as without it. In the [order of admission](Self::in_order),
-    /// as many go ahead of a child that takes long.
+    /// as many more go ahead of a child that takes long.
     ///
     /// (`StreamExt::buffered` of `futures` is another thing: it runs the futures of a stream. That
     /// is [`feed`](Self::feed) and `in_order` here.)
@@ -706,7 +707,8 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
 
     /// Returns the group's numbers, taken at one moment.
     ///
-    /// A child counts as `running` until its result has been fetched.
+    /// A child counts as `running` until its result has been fetched, or waits as one of those
+    /// that are [`buffered`](Self::buffered).
     ///
     /// # Examples
     ///
