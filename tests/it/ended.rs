@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use crate::common::{Gate, MockTask, fails, waits};
-use errgroup::{Group, Reason, Spawned, TryGoError};
+use errgroup::{Group, Reason, Spawned, TryGoError, task as task_of};
 use futures::future::BoxFuture;
 use futures::stream::StreamExt;
 
@@ -331,4 +331,26 @@ fn a_child_that_a_raised_limit_started_may_end_before_the_group_has_taken_it_in(
     assert_eq!(pool.poll_all(), 0);
     assert_eq!(numbers!(group), [0, 0, 2, 0, 0]);
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![0, 1])));
+}
+
+#[test]
+fn a_child_that_has_ended_is_counted_once_beside_one_with_a_weight_that_the_stop_drops() {
+    fn counts_each_once(weight: usize, until_stop: bool, with: fn(Spawns) -> Spawns) {
+        let (pool, task) = (Pool::default(), MockTask::new());
+        let mut group = with(pool.group());
+        let handle = group.handle();
+        group.queue(ready(Ok(0)));
+        let other = task_of(pending()).weight(weight);
+        group.queue(if until_stop { other.until_stop() } else { other });
+        assert_eq!(pool.poll_all(), 1);
+        assert_eq!(numbers!(handle), [0, 1, 1, 0, 0]);
+        group.token().cancel();
+        assert_eq!(task.run(&mut group), Poll::Ready(Ok(())), "weight {weight}");
+        assert_eq!(numbers!(handle), [0, 0, 1, 0, 1]);
+    }
+    for weight in 0..3 {
+        counts_each_once(weight, true, |group| group);
+        counts_each_once(weight, false, Group::drop_on_stop);
+        counts_each_once(weight, false, |group| group.with_grace(|| ready(())));
+    }
 }
