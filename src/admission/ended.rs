@@ -34,9 +34,11 @@ impl Ended {
         self.ok + self.failed + self.dropped
     }
 
+    /// Returns `true` if nothing is noted, and no child without room is left. (Another one may have
+    /// [taken](Self::forget) the note of such a child.)
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.ok | self.failed | self.dropped == 0
+        self.ok | self.failed | self.dropped | self.roomless == 0
     }
 
     /// Notes that a child has ended. Returns `true` if the policy goes on after it, and after all
@@ -51,8 +53,9 @@ impl Ended {
         !self.blocked
     }
 
-    /// Forgets a child of which the policy was told. Returns `false` if nothing was noted. One that
-    /// was dropped instead may be taken for another one, until the policy is told of that.
+    /// Forgets a child of which the policy was told. Returns `false` if there is
+    /// [nothing](Self::is_empty). One that was dropped instead may be taken for another one, until
+    /// the policy is told of that.
     #[inline]
     pub(super) fn forget(&mut self, outcome: Outcome) -> bool {
         if self.is_empty() {
