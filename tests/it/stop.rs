@@ -540,3 +540,20 @@ fn a_child_that_cancels_drops_the_queue_in_the_same_poll_even_if_no_other_is_wok
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!((group.stats().ok, group.stats().dropped), (1, 1));
 }
+
+#[test]
+fn whether_a_group_has_a_handle_does_not_decide_which_queued_child_a_failure_drops() {
+    fn ended(has_handle: bool) -> [usize; 3] {
+        let mut group = Jobs::new().with_limit(2);
+        let handle = has_handle.then(|| group.handle());
+        group.queue(job(ready(Ok(0))));
+        group.queue(job(ready(Err("broken"))));
+        // It gets the room of the first one, which has ended before the failure, or is dropped.
+        group.queue(job(ready(Ok(2))));
+        assert_eq!(MockTask::new().run(&mut group), Poll::Ready(Err("broken")));
+        drop(handle);
+        let stats = group.stats();
+        [stats.ok, stats.failed, stats.dropped]
+    }
+    assert_eq!(ended(false), ended(true));
+}
