@@ -479,7 +479,7 @@ impl<C: Kind> Admission<C> {
                     return Err(refused);
                 }
                 if let Some(mut child) = child.take() {
-                    let weight = weight_of(&mut child).unwrap_or(1);
+                    let weight = child.options(Seal::new()).map_or(1, |options| options.weight);
                     local.enqueue(child.into_child(Seal::new()), weight);
                 }
                 Ok(())
@@ -755,6 +755,14 @@ impl<C: Kind> Admission<C> {
                     self.take_in(set);
                 }
             }
+        }
+    }
+
+    /// Gives the room of children that have ended in this round to the queue: another child is about
+    /// to stop the group. A shared state does so by itself when that child ends.
+    pub(crate) fn give_freed_room(&mut self) {
+        if let Storage::Local(local) = self.storage.get_mut() {
+            local.admit_waiting();
         }
     }
 

@@ -523,6 +523,7 @@ fn recover<C: Kind, P, O, R>(
         }
         group.base.admission.log_finished(index, Outcome::Panicked);
     }
+    group.base.admission.give_freed_room();
     group.panicked(payload);
     if told.is_some() {
         group.drop_policy();
@@ -822,6 +823,7 @@ impl<C: Kind> Base<C> {
         stop: &mut Option<(Reason, usize, Outcome)>,
     ) -> OnStop {
         if let Some((reason, index, outcome)) = stop.take() {
+            self.admission.give_freed_room();
             self.stop(reason);
             if FETCHED {
                 self.admission.finish_unfetched(index, outcome);

@@ -1,6 +1,7 @@
 //! A stop is a signal: running children are polled to their end, and no other is admitted.
 
 use std::future::{pending, poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
@@ -543,17 +544,22 @@ fn a_child_that_cancels_drops_the_queue_in_the_same_poll_even_if_no_other_is_wok
 
 #[test]
 fn whether_a_group_has_a_handle_does_not_decide_which_queued_child_a_failure_drops() {
-    fn ended(has_handle: bool) -> [usize; 3] {
+    fn ended(has_handle: bool, panics: bool) -> [usize; 3] {
         let mut group = Jobs::new().with_limit(2);
         let handle = has_handle.then(|| group.handle());
         group.queue(job(ready(Ok(0))));
-        group.queue(job(ready(Err("broken"))));
-        // It gets the room of the first one, which has ended before the failure, or is dropped.
+        group.queue(job(async move { if panics { panic!("broken") } else { Err("broken") } }));
+        // It gets the room of the first one, which has ended before the failure.
         group.queue(job(ready(Ok(2))));
-        assert_eq!(MockTask::new().run(&mut group), Poll::Ready(Err("broken")));
+        group.queue(job(ready(Ok(3))));
+        let polled = catch_unwind(AssertUnwindSafe(|| MockTask::new().run(&mut group)));
+        assert_eq!(polled.ok(), (!panics).then_some(Poll::Ready(Err("broken"))));
         drop(handle);
         let stats = group.stats();
         [stats.ok, stats.failed, stats.dropped]
     }
-    assert_eq!(ended(false), ended(true));
+    for has_handle in [false, true] {
+        assert_eq!(ended(has_handle, false), [2, 1, 1]);
+        assert_eq!(ended(has_handle, true), [2, 0, 2]);
+    }
 }
