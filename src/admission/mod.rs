@@ -238,10 +238,13 @@ impl<C: Kind> Admission<C> {
     /// state is not shared.
     #[inline(always)]
     pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) -> Option<usize> {
-        if is_plain(child, self.keeps_names) {
-            return self.shared().is_none().then_some(1);
+        if self.shared().is_some() {
+            return None;
         }
-        self.shared().is_none().then(|| self.keep_or_share(weight_of(child))).flatten()
+        if is_plain(child, self.keeps_names) {
+            return Some(1);
+        }
+        self.keep_or_share(weight_of(child))
     }
 
     /// Shares the state, unless a child has at most that weight and the group polls it itself.
@@ -494,17 +497,20 @@ impl<C: Kind> Admission<C> {
 
     /// Accepts a child that was asked for because there was room for a plain one. Returns `false`
     /// if it came too late; it is dropped then, and counts as dropped.
-    pub(crate) fn accept<A: Child<C>>(&mut self, mut child: A) -> bool {
-        let weight = self.prepare(&mut child);
+    pub(crate) fn accept<A: Child<C>>(&mut self, set: &mut C::Set, mut child: A) -> bool {
+        let weight = self.prepare(&mut child).unwrap_or(1);
         match self.storage.get_mut() {
             Storage::Local(local) if self.stop.is_set() => {
                 local.refuse();
                 false
             }
             Storage::Local(local) => {
-                local.enqueue(child.into_child(Seal::new()), weight.unwrap_or(1));
-                // It waits if it needs more room than a plain one.
-                local.admit_waiting();
+                let make = || child.into_child(Seal::new());
+                if local.has_room(weight) {
+                    set.insert_with(make, local.start_weighted(weight), &self.parent);
+                } else {
+                    local.enqueue(make(), weight);
+                }
                 true
             }
             Storage::Shared(shared) => {
@@ -758,8 +764,8 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// Gives the room of children that have ended in this round to the queue: another child is about
-    /// to stop the group. A shared state does so by itself when that child ends.
+    /// Gives the room of children that have ended in this round to the queue: another child is
+    /// about to stop the group. A shared state does so by itself when that child ends.
     pub(crate) fn give_freed_room(&mut self) {
         if let Storage::Local(local) = self.storage.get_mut() {
             local.admit_waiting();

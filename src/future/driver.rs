@@ -83,7 +83,7 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     }
 
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.admission().accept(child)
+        Group::accept(self, child)
     }
 
     #[inline]

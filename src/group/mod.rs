@@ -389,6 +389,12 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.admission.vacancy_for(child, &mut self.base.set)
     }
 
+    /// Accepts a child that was asked for because there was room for a plain one. Returns `false`
+    /// if it came too late; it is dropped then, and counts as dropped.
+    pub(crate) fn accept<A: Child<C>>(&mut self, child: A) -> bool {
+        self.base.admission.accept(&mut self.base.set, child)
+    }
+
     /// Looks for room for the child of the group's own `go`, and admits it; `Err` after a stop.
     #[inline]
     pub(crate) fn poll_go<A: Child<C>>(

@@ -953,7 +953,7 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
     }
 
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.group.admission().accept(child)
+        self.group.accept(child)
     }
 
     #[inline]
