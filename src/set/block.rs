@@ -341,10 +341,10 @@ impl<C> Block<C> {
         let (at, bit) = (todo.trailing_zeros() as usize, *todo);
         (batch.todo, batch.vacant, batch.slot) = (bit, *vacant, at as u8);
         *todo = 0;
-        budget.polls -= 1;
         let mut slot = slots.slot(at);
         let Some(child) = slot.child.as_mut().as_pin_mut() else {
             debug_assert!(false, "a vacant slot was to be polled");
+            budget.polls -= 1;
             return 0;
         };
         let has_parent = *parent_kept_by == at as u8;
@@ -364,6 +364,7 @@ impl<C> Block<C> {
         }
         let answer = poll(child, &mut Context::from_waker(&waker.waker()));
         let Poll::Ready(value) = answer else {
+            budget.polls -= 1;
             // First whether there is a clone, then whether it was woken.
             let keeps = !is_own && !waker.is_unique();
             let woken = waker.end_poll(!is_own && !keeps);
@@ -384,6 +385,8 @@ impl<C> Block<C> {
         if let Some(value) = value {
             on_done(index, value);
         }
+        // Last: after a panic, `recover` counts the poll.
+        budget.polls -= 1;
         if has_parent {
             *parent_kept_by = NO_SLOT;
         }
