@@ -3,8 +3,6 @@
 use core::error::Error;
 use core::fmt;
 
-const STOPPED: &str = "the group has stopped: await it to learn why";
-
 /// The group has stopped, or was [closed](crate::Group::close), and admits no more children.
 /// Contains the child, which was never polled.
 ///
@@ -32,7 +30,7 @@ const STOPPED: &str = "the group has stopped: await it to learn why";
 /// let mut group = Group::new();
 /// group.token().cancel();
 /// let stopped = group.go(async { Ok::<_, &str>(7) }).await.unwrap_err();
-/// assert_eq!(stopped.to_string(), "the group has stopped: await it to learn why");
+/// assert_eq!(stopped.to_string(), "the group has stopped or was closed: await it to learn more");
 /// assert_eq!(stopped.into_inner().await, Ok(7));
 /// # });
 /// ```
@@ -67,7 +65,7 @@ impl<F> fmt::Debug for Stopped<F> {
 
 impl<F> fmt::Display for Stopped<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(STOPPED)
+        f.write_str("the group has stopped or was closed: await it to learn more")
     }
 }
 
@@ -150,7 +148,7 @@ impl<F> fmt::Display for TryGoError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AtLimit(_) => "the group is at its limit",
-            Self::Stopped(_) => STOPPED,
+            Self::Stopped(_) => "the group has stopped: await it to learn why",
             Self::Closed(_) => "the group takes no more children: it is closed, or has resolved",
         })
     }

@@ -707,6 +707,11 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Returns `true` if a child keeps its room whose result was not fetched.
+    pub(crate) fn keeps_room(&self, index: usize) -> bool {
+        self.read_ahead.as_ref().is_none_or(|ahead| ahead.is_holder(index))
+    }
+
     /// Frees room, since a result was fetched: that of its child or, if the child had none any
     /// more, that of another one.
     #[inline]
@@ -895,7 +900,7 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => {
                 let shared = Arc::clone(shared);
                 drop(storage);
-                return shared.core.inspect(known);
+                return shared.inspect(known);
             }
         };
         drop(storage);

@@ -28,6 +28,11 @@ impl ReadAhead {
         free
     }
 
+    /// Returns `true` if a child whose result was not fetched keeps its room.
+    pub(crate) fn is_holder(&self, index: usize) -> bool {
+        self.holders.contains_key(&index)
+    }
+
     /// Records that a child's result was fetched. Returns a child that frees its room now, if one
     /// kept it: that child, or else the oldest.
     pub(crate) fn take(&mut self, index: usize) -> Option<(usize, Outcome)> {

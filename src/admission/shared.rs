@@ -819,11 +819,26 @@ impl<C: Kind> Shared<C> {
     /// Takes a snapshot. `known` are running children of which the caller knows more, by their
     /// indexes.
     pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
-        if <Spawner<C>>::SPAWNS {
-            // Notes the children that have ended by now.
-            self.stats();
+        if !<Spawner<C>>::SPAWNS {
+            return self.core.inspect(known);
         }
-        self.core.inspect(known)
+        // Notes the children that have ended by now.
+        self.stats();
+        let mut known = known.to_vec();
+        {
+            let waiting = self.waiting.lock();
+            let spawner = waiting.spawner.as_ref().and_then(<Spawner<C>>::unwrap);
+            let has_ended = |key| {
+                let child = waiting.children.get(key);
+                spawner.zip(child).is_some_and(|(spawner, child)| spawner.has_ended(child))
+            };
+            // Those that the group has not taken in yet come after those of its set.
+            self.core.read(|state| {
+                let ended = state.spawned().filter(|(_, key)| has_ended(*key));
+                known.extend(ended.map(|(index, _)| (index, ChildState::Completed)));
+            });
+        }
+        self.core.inspect(&known)
     }
 
     /// Looks for room for a child that is yet to be asked for, and reserves it in `ticket`; `Err`

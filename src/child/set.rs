@@ -147,6 +147,12 @@ pub trait SpawnChild<C>: Clone {
     #[doc(hidden)]
     fn note_ended(&self, _: &mut dyn FnMut(usize, Outcome)) {}
 
+    /// Returns `true` if a child has ended that was started.
+    #[doc(hidden)]
+    fn has_ended(&self, _: &C) -> bool {
+        false
+    }
+
     /// Notes the children that have ended anew, if they are not [taken](ChildSet::take_completed).
     #[doc(hidden)]
     fn forget_notes(&self) {}

@@ -471,6 +471,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.call_hook(|calls| calls.deliver_events);
     }
 
+    /// Returns `true` if a child keeps its room whose result was not fetched.
+    pub(crate) fn keeps_room(&self, index: usize) -> bool {
+        self.base.admission.keeps_room(index)
+    }
+
     /// Takes a snapshot. `known` are children that count as running and are not in the set.
     pub(crate) fn inspect(&self, mut known: Vec<(usize, ChildState)>) -> Snapshot {
         self.base.set.inspect(&mut |index, progress| known.push((index, progress.into())));

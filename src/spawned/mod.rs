@@ -80,7 +80,7 @@ enum SpawnStage<T, E, L: Locality> {
 
 impl<T, E, L: Locality> Spawned<T, E, L> {
     /// Returns `true` if it has ended on its executor.
-    fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         matches!(&self.stage, SpawnStage::Started(cell) if cell.is_complete())
     }
 

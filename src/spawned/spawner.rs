@@ -205,6 +205,10 @@ impl<L: Locality, T, E> SpawnChild<Spawned<T, E, L>> for Spawner<L> {
         self.completions.note(note);
     }
 
+    fn has_ended(&self, child: &Spawned<T, E, L>) -> bool {
+        child.is_complete()
+    }
+
     fn forget_notes(&self) {
         self.completions.forget_notes();
     }

@@ -748,10 +748,10 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// # });
     /// ```
     pub fn snapshot(&self) -> Snapshot {
-        let unfetched = self.inner.group.policy().map_or_else(Vec::new, |buffer| buffer.indexes());
-        self.inner
-            .group
-            .inspect(unfetched.into_iter().map(|index| (index, ChildState::Unfetched)).collect())
+        let group = &self.inner.group;
+        let unfetched = group.policy().map_or_else(Vec::new, |buffer| buffer.indexes());
+        let unfetched = unfetched.into_iter().filter(|index| group.keeps_room(*index));
+        group.inspect(unfetched.map(|index| (index, ChildState::Unfetched)).collect())
     }
 
     /// Returns `true` if the group has stopped: its token is cancelled, and it admits no more

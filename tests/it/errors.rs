@@ -50,7 +50,8 @@ fn stopped() -> Stopped<Mute> {
 #[test]
 fn stopped_returns_the_child_and_says_so() {
     let stopped = stopped();
-    assert_eq!(stopped.to_string(), "the group has stopped: await it to learn why");
+    let text = "the group has stopped or was closed: await it to learn more";
+    assert_eq!(stopped.to_string(), text);
     assert_eq!(format!("{stopped:?}"), "Stopped(..)");
     assert_eq!(MockTask::new().finish(stopped.into_inner()), Ok(7));
 }

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 
-use errgroup::snapshot::{ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
+use errgroup::snapshot::{Cause, ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
 use errgroup::{Boxed, Event, Group, Key, Reason, Semaphore, Spawned, task};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -527,4 +527,35 @@ fn a_handle_knows_the_children_of_an_executor_as_spawned() {
     assert!(MockTask::new().poll(&mut group).is_pending());
     pool.poll_all();
     assert_eq!(states(&handle.snapshot()), [(Some(0), ChildState::Spawned)]);
+}
+
+#[test]
+fn a_child_that_has_ended_on_its_executor_is_listed_so_before_the_group_takes_it_in() {
+    for has_name in [false, true] {
+        let pool = Pool::new();
+        let group: Group<Spawned<usize, &str>> = Group::on(pool.spawn());
+        let mut group = if has_name { group.with_name("tasks") } else { group };
+        let handle = group.handle();
+        group.queue(async { Ok(0) });
+        group.queue(pending());
+        pool.poll_all();
+        let expected = [(Some(0), ChildState::Completed), (Some(1), ChildState::Spawned)];
+        assert_eq!(states(&handle.snapshot()), expected);
+        assert_eq!(states(&group.snapshot()), expected);
+    }
+}
+
+#[test]
+fn results_that_are_buffered_and_keep_no_room_are_no_cause_of_its_lack() {
+    let (gate, task) = (Gate::new(), MockTask::new());
+    let mut results = Group::<Kind>::new().with_limit(2).results().in_order().buffered(2);
+    results.queue(waits(&gate, 0));
+    (0..5).for_each(|_| results.queue(job(async { Ok(1) })));
+    assert!(task.run(&mut results.next()).is_pending());
+    let snapshot = results.snapshot();
+    let expected = [(Some(0), ChildState::Waiting), (Some(3), ChildState::Unfetched)];
+    assert_eq!(states(&snapshot)[..2], expected);
+    assert_eq!((snapshot.stats.running, snapshot.stats.queued), (2, 2));
+    assert_eq!(snapshot.children.len(), 4);
+    assert!(matches!(snapshot.causes()[0], Cause::Room { weight: 1, room: 2, .. }));
 }

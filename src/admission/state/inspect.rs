@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::waiters::WaiterStage;
 use super::{GroupPhase, Running, StartSlot, State, name};
 use crate::admission::inspector::Probed;
-use crate::admission::queue::{Entry, Obstacle, Position, QueuedChild};
+use crate::admission::queue::{ChildKey, Entry, Obstacle, Position, QueuedChild};
 use crate::snapshot::{self, ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
 
 impl State {
@@ -32,17 +32,25 @@ impl State {
         snapshot
     }
 
+    /// Returns the children that run outside of the group's polls and wait to go to its set, with
+    /// their indexes.
+    pub(crate) fn spawned(&self) -> impl Iterator<Item = (usize, ChildKey)> {
+        let first = self.next_index - self.ready.len();
+        (first..).zip(self.ready.iter().copied().take(self.spawned))
+    }
+
     fn inspect_running(&self, known: &[(usize, ChildState)], snapshot: &mut Snapshot) {
         let first_ready = self.next_index - self.ready.len();
         let ready = (0..self.ready.len()).map(|at| {
             let is_spawned = at < self.spawned;
             (first_ready + at, if is_spawned { ChildState::Spawned } else { ChildState::Unpolled })
         });
-        let is_known = |index: usize| {
-            index >= first_ready || known.binary_search_by_key(&index, |(known, _)| *known).is_ok()
-        };
+        let is_known =
+            |index: usize| known.binary_search_by_key(&index, |(known, _)| *known).is_ok();
+        let ready = ready.filter(|(index, _)| !is_known(*index));
         let others = self.running.iter().map(|(index, _)| index as usize);
-        let others = others.filter(|index| !is_known(*index)).map(|it| (it, ChildState::Running));
+        let others = others.filter(|index| *index < first_ready && !is_known(*index));
+        let others = others.map(|index| (index, ChildState::Running));
         let mut running: Vec<_> =
             known.iter().copied().chain(ready).chain(others).take(LISTED).collect();
         running.sort_unstable_by_key(|(index, _)| *index);
