@@ -30,11 +30,11 @@ mutants *args:
 
 # Random schedules against a model of the promises; `just model 20000` for more of them.
 model cases="100":
-    PROPTEST_CASES={{ cases }} cargo test --release -p model
+    PROPTEST_CASES={{ cases }} cargo test --profile checked -p model
 
 # Random worlds of groups; `just fuzz 600` for ten minutes of them.
 fuzz seconds="60":
-    cargo run --release -p fuzz -- --seconds {{ seconds }}
+    cargo run --profile checked -p fuzz -- --seconds {{ seconds }}
 
 # Worlds that libFuzzer finds by coverage; needs a nightly compiler and cargo-fuzz.
 libfuzzer seconds="600":

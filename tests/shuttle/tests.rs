@@ -5,7 +5,7 @@
 //! each handle of a child has its answer, and each child is dropped once, before its group has
 //! ended. The counts of that are atomics of the standard library, so that they change no schedule.
 //!
-//! `SHUTTLE_SCHEDULES=20000 cargo test --release -p shuttle-model` tries more of them.
+//! `SHUTTLE_SCHEDULES=20000 cargo test --profile checked -p shuttle-model` tries more of them.
 //!
 //! # What it was seen to find
 //!

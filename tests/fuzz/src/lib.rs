@@ -42,7 +42,7 @@ mod tests {
         Some(panic.downcast_ref::<String>().cloned().unwrap_or_default())
     }
 
-    /// `WORLDS=100000 cargo test --release -p fuzz` runs more of them.
+    /// `WORLDS=100000 cargo test --profile checked -p fuzz` runs more of them.
     #[test]
     fn random_worlds_keep_the_promises() {
         let worlds = std::env::var("WORLDS").ok().and_then(|worlds| worlds.parse().ok());

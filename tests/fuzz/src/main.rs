@@ -1,6 +1,6 @@
 //! Runs worlds of random bytes, and shrinks the bytes of one that fails.
 //!
-//! `cargo run --release -p fuzz -- [--seconds N] [--seed N] [--file F]`; a file's world is traced.
+//! `cargo run --profile checked -p fuzz -- [--seconds N] [--seed N] [--file F]`; a file's world is traced.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
