@@ -1000,7 +1000,7 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
         if self.must_be_read() {
             return Driven::Idle;
         }
-        if driven == Driven::Idle && self.block_results() { Driven::Progress } else { driven }
+        if driven != Driven::Progress && self.block_results() { Driven::Progress } else { driven }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Helpers with which the tests poll a group by hand, and see what it does.
 
-use std::future::Future;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -129,6 +131,30 @@ impl Gate {
     pub(crate) fn waker(&self, number: usize) -> Option<Waker> {
         self.0.lock().unwrap().waiting.get(&number).cloned()
     }
+}
+
+/// Makes two children that wake one another, so that each is polled alone. In the poll of that
+/// number one of them calls `end`, and is done; the other is done in the next one.
+pub(crate) fn ping_pong(
+    last: usize,
+    end: fn(),
+) -> [impl Future<Output = Result<usize, &'static str>>; 2] {
+    let polls = Rc::new(Cell::new(0));
+    let wakers: Rc<[RefCell<Option<Waker>>; 2]> = Rc::default();
+    [0, 1].map(|number| {
+        let (polls, wakers) = (Rc::clone(&polls), Rc::clone(&wakers));
+        poll_fn(move |cx| {
+            polls.set(polls.get() + 1);
+            *wakers[number].borrow_mut() = Some(cx.waker().clone());
+            if let Some(other) = wakers[1 - number].borrow_mut().take() {
+                other.wake();
+            }
+            if polls.get() == last {
+                end();
+            }
+            if polls.get() < last { Poll::Pending } else { Poll::Ready(Ok(number)) }
+        })
+    })
 }
 
 /// Yields once: wakes its own task and is pending.

@@ -1,17 +1,15 @@
 //! A panic stops the group, loses no child, and comes out of the group's poll.
 
-use std::cell::{Cell, RefCell};
 use std::future::{poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use crate::common::{
     Bomb, Calls, DropCounter, Gate, Job, MockTask, Probe, Value, Values, fails, job, panic_message,
-    waits,
+    ping_pong, waits,
 };
 use errgroup::{Boxed, Child, ChildInfo, Children, Group, Policy, Reason, TryGoError, Verdict};
 use futures::future::FusedFuture;
@@ -182,21 +180,8 @@ fn a_panic_of_the_only_child_comes_out_of_the_same_poll() {
 fn a_panic_in_the_last_poll_of_a_child_that_a_poll_of_the_group_has_left_is_the_childs() {
     // Two children that wake one another are polled 4,096 times in a poll of the group.
     for last in 4_090..4_100 {
-        let polls = Rc::new(Cell::new(0));
-        let wakers: Rc<[RefCell<Option<Waker>>; 2]> = Rc::default();
         let mut group = Group::local();
-        for number in 0..2 {
-            let (polls, wakers) = (Rc::clone(&polls), Rc::clone(&wakers));
-            group.queue(poll_fn(move |cx| {
-                polls.set(polls.get() + 1);
-                *wakers[number].borrow_mut() = Some(cx.waker().clone());
-                if let Some(other) = wakers[1 - number].borrow_mut().take() {
-                    other.wake();
-                }
-                assert!(polls.get() != last, "broken");
-                if polls.get() < last { Poll::Pending } else { Poll::Ready(Ok::<(), ()>(())) }
-            }));
-        }
+        group.extend(ping_pong(last, || panic_any("broken")));
         let task = MockTask::new();
         let message = panic_message(|| while task.poll(&mut group).is_pending() {});
         assert_eq!(message, "broken", "in poll {last}");

@@ -12,7 +12,8 @@ use std::thread;
 
 use crate::common::{
     Bomb, Calls, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Value, ValueJob,
-    Values, count_polls, fails, job, logged_child, panic_message, value_job, waits, yield_now,
+    Values, count_polls, fails, job, logged_child, panic_message, ping_pong, value_job, waits,
+    yield_now,
 };
 use errgroup::{Boxed, Child, Children, Group, Handle, Reason, TryGoError, task};
 use futures::future::{Either, FutureExt, TryFutureExt};
@@ -672,6 +673,23 @@ fn in_order_a_later_waiter_goes_on_too() {
     let all = available(&task, &mut results);
     assert_eq!(all, [Ok(0), Ok(1), Ok(7), Ok(7), Ok(7)]);
     assert_eq!(next(&task, &mut results), Poll::Ready(None));
+}
+
+#[test]
+fn in_order_a_waiter_goes_on_if_a_poll_had_no_more_than_the_child_that_makes_it_so() {
+    for last in 4_080..4_100 {
+        let task = MockTask::new();
+        let mut results = Group::local().with_limit(3).results().in_order();
+        let handle = results.handle();
+        // It waits until the results of the other two wait for its own.
+        results.queue(async move {
+            assert!(handle.go(ready(Ok(7))).await.is_ok());
+            Ok(5)
+        });
+        results.extend(ping_pong(last, || ()));
+        let all = available(&task, &mut results);
+        assert_eq!(all, [Ok(5), Ok(0), Ok(1), Ok(7)], "in poll {last}");
+    }
 }
 
 #[test]

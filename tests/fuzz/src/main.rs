@@ -1,6 +1,7 @@
 //! Runs worlds of random bytes, and shrinks the bytes of one that fails.
 //!
-//! `cargo run --profile checked -p fuzz -- [--seconds N] [--seed N] [--file F]`; a file's world is traced.
+//! `cargo run --profile checked -p fuzz -- [--seconds N] [--seed N] [--file F]`; a file's world is
+//! traced.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
