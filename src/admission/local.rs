@@ -11,12 +11,13 @@ use super::ended::Ended;
 use super::load::Load;
 use super::queue::QueuedChild;
 use super::state::State;
+use super::weights::{ChildWeights, Weights};
 use crate::child::set::SpawnChild;
 use crate::observe::Outcome;
 use crate::snapshot::{ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
 use crate::stats::Stats;
 use crate::util::slab::Slab;
-use crate::util::sparse_queue::{SparseQueue, shrink};
+use crate::util::sparse_queue::shrink;
 
 /// What a group without handles needs: numbers, and the children that wait.
 pub(super) struct Local<C> {
@@ -25,7 +26,7 @@ pub(super) struct Local<C> {
     has_limit: bool,
     /// It has ended, and not by a stop.
     finished: bool,
-    /// There are [`Weights`].
+    /// There are [`weights`](Extra::weights).
     has_weights: bool,
     /// How many plain children may start without a further look. A cache: there may be room for
     /// more.
@@ -53,18 +54,7 @@ struct Extra<C> {
     /// Of spawned children.
     ended: Option<Box<Ended>>,
     /// `None` in a group in which no child has had another weight than 1.
-    weights: Option<Box<Weights>>,
-}
-
-/// What is known of children because they may have weights.
-#[derive(Default)]
-struct Weights {
-    /// The weight of each child that waits.
-    waiting: VecDeque<usize>,
-    /// The weights of the running children that have another one than 1, by their indexes.
-    running: SparseQueue<usize>,
-    /// Of the children that have room.
-    load: Load,
+    weights: Option<Box<dyn ChildWeights>>,
 }
 
 impl<C> Local<C> {
@@ -97,18 +87,19 @@ impl<C> Local<C> {
         })
     }
 
-    fn weights(&self) -> Option<&Weights> {
+    fn weights(&self) -> Option<&dyn ChildWeights> {
         self.extra.as_ref()?.weights.as_deref()
     }
 
+    fn weights_mut(&mut self) -> Option<&mut Box<dyn ChildWeights>> {
+        self.extra.as_mut()?.weights.as_mut()
+    }
+
     /// Returns the weights, known from now on.
-    fn make_weights(&mut self) -> &mut Weights {
+    fn make_weights(&mut self) -> &mut Box<dyn ChildWeights> {
         self.has_weights = true;
         let Extra { waiting, weights, .. } = self.extra();
-        weights.get_or_insert_with(|| {
-            let waiting = waiting.iter().map(|_| 1).collect();
-            Box::new(Weights { waiting, ..Weights::default() })
-        })
+        weights.get_or_insert_with(|| Box::new(Weights::new(waiting.len())))
     }
 
     /// Returns the same as a [`State`], and the children that wait.
@@ -122,9 +113,8 @@ impl<C> Local<C> {
         };
         let Extra { waiting, admitted, closed, weights, .. } = *extra;
         *state.closed_event() = closed.map(EndEvent::into_event);
-        let Weights { waiting: mut weights, running, .. } =
-            weights.map(|it| *it).unwrap_or_default();
-        running.into_entries().for_each(|(at, weight)| state.resume_weight(at as usize, weight));
+        let (mut weights, running) = weights.map(|it| it.into_parts()).unwrap_or_default();
+        running.into_iter().for_each(|(index, weight)| state.resume_weight(index, weight));
         weights.resize(waiting.len(), 1);
         for (at, (child, weight)) in waiting.into_iter().zip(weights).enumerate() {
             let child = QueuedChild::weighted(children.insert(child), weight);
@@ -199,8 +189,8 @@ impl<C> Local<C> {
         snapshot.room = usize::try_from(self.taken()).unwrap_or(usize::MAX);
         let admitted = self.admitted();
         let weights = self.weights();
-        let of_running = |at: usize| weights.and_then(|it| it.running.get(at as u64).copied());
-        let of_waiting = |at: usize| weights.and_then(|it| it.waiting.get(at).copied());
+        let of_running = |index: usize| weights.and_then(|it| it.of_running(index));
+        let of_waiting = |at: usize| weights.and_then(|it| it.of_waiting(at));
         let child = |index, state, weight: Option<usize>| ChildSnapshot {
             index,
             weight: weight.unwrap_or(1),
@@ -230,7 +220,7 @@ impl<C> Local<C> {
     }
 
     fn load(&self) -> Load {
-        self.weights().map(|it| it.load).unwrap_or_default()
+        self.weights().map(|it| it.load()).unwrap_or_default()
     }
 
     /// Returns the room that children take.
@@ -287,26 +277,21 @@ impl<C> Local<C> {
     /// Returns the index of a child of that weight, which is not 1.
     pub(super) fn start_weighted(&mut self, weight: usize) -> usize {
         let index = self.start();
-        let weights = self.make_weights();
-        weights.running.push(index as u64, weight);
-        weights.load.add(weight);
+        self.make_weights().start_newcomer(index, weight);
         self.fast_credit = 0;
         index
     }
 
     #[inline]
     pub(super) fn enqueue(&mut self, child: C, weight: usize) {
-        if weight != 1 || self.has_weights {
-            self.enqueue_weight(weight);
+        if weight != 1 {
+            // The next child comes after it, though there may be room for it.
+            self.fast_credit = 0;
+            self.make_weights().enqueue(weight);
+        } else if self.has_weights {
+            self.weights_mut().into_iter().for_each(|it| it.enqueue(1));
         }
         self.extra().waiting.push_back(child);
-    }
-
-    #[inline(never)]
-    fn enqueue_weight(&mut self, weight: usize) {
-        // The next child comes after it, though there may be room for it.
-        self.fast_credit = 0;
-        self.make_weights().waiting.push_back(weight);
     }
 
     /// Counts a child that comes after a stop.
@@ -340,14 +325,7 @@ impl<C> Local<C> {
             return 0;
         };
         let before = *admitted;
-        let Weights { waiting, load, .. } = &mut **weights;
-        for weight in waiting.range(before..) {
-            if !load.fits(limit, running + *admitted, *weight) {
-                break;
-            }
-            load.add(*weight);
-            *admitted += 1;
-        }
+        *admitted = weights.admit(before, limit, running);
         before
     }
 
@@ -406,7 +384,7 @@ impl<C> Local<C> {
             // The oldest is dropped first.
             dropped[first..].reverse();
             if let Some(weights) = &mut extra.weights {
-                weights.waiting.truncate(extra.admitted);
+                weights.truncate(extra.admitted);
             }
         }
     }
@@ -432,12 +410,7 @@ impl<C> Local<C> {
     #[cold]
     #[inline(never)]
     fn free_weight(&mut self, index: usize) {
-        let Some(weights) = self.extra.as_mut().and_then(|extra| extra.weights.as_mut()) else {
-            return;
-        };
-        if let Some(weight) = weights.running.remove(index as u64) {
-            weights.load.remove(weight);
-        }
+        self.weights_mut().into_iter().for_each(|it| it.finish(index));
     }
 
     /// Notes that a child has ended outside of the group's polls.
@@ -478,18 +451,6 @@ impl<C> Local<C> {
     /// Returns `true` if the group has ended, and not by a stop.
     pub(super) fn has_finished(&self) -> bool {
         self.finished
-    }
-}
-
-impl Weights {
-    /// Records that so many of the children that wait start, with that index and the next ones.
-    fn start(&mut self, index: usize, count: usize) {
-        for (index, weight) in (index..).zip(self.waiting.drain(..count)) {
-            if weight != 1 {
-                self.running.push(index as u64, weight);
-            }
-        }
-        shrink(&mut self.waiting);
     }
 }
 

@@ -32,6 +32,7 @@ mod read_ahead;
 mod shared;
 mod state;
 mod stop;
+mod weights;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
