@@ -638,3 +638,31 @@ fn a_handle_that_is_made_at_any_time_changes_nothing_for_children_that_have_weig
         assert_eq!(run(at), never, "a handle at step {at}");
     }
 }
+
+#[test]
+fn a_group_that_is_over_or_has_stopped_refuses_a_heavy_child_as_it_does_a_plain_one() {
+    let answers = |weight: usize, stopped: bool| {
+        let (driver, gate) = (MockTask::new(), Gate::new());
+        let mut group = Group::local().with_limit(5);
+        group.queue(ready(1));
+        if stopped {
+            group.queue(waits(&gate, 0));
+            group.token().cancel();
+        } else {
+            assert!(driver.run(&mut group).is_ready());
+        }
+        let gone = driver.run(&mut group.go(ready(weight))).map(|it| it.is_ok());
+        let tried = group.try_go(ready(weight)).map_err(|error| error.to_string());
+        let fed = driver.run(&mut group.feed(stream::iter([ready(weight), ready(weight)])));
+        group.queue(ready(weight));
+        let before = group.stats();
+        gate.open(0);
+        let _ = driver.run(&mut group);
+        (gone, tried, fed, before, group.stats())
+    };
+    for stopped in [false, true] {
+        for weight in [0, 2, usize::MAX] {
+            assert_eq!(answers(weight, stopped), answers(1, stopped), "{weight}, {stopped}");
+        }
+    }
+}
