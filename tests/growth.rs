@@ -30,7 +30,8 @@ const GROWTH: f64 = 1.8;
 const MANY: [usize; 2] = [1_000, 8_000];
 
 /// At most so many times the cost of a child with a weight may be that of one with a key of its
-/// own, in a build without optimizations; `benches/instructions` has the figures with them.
+/// own, in a group with a limit by key and a build without optimizations; `benches/instructions`
+/// has the figures with them.
 const KEY_BESIDE_WEIGHT: f64 = 1.9;
 
 /// How many times an operation is done, unless it is done once for each child.
@@ -861,7 +862,7 @@ const LIVES: &[Case] = &[
     }),
     (WEIGHTED, |run| {
         run.measure("from its queue to its end", run.size, || {
-            let mut group = Group::<Kind>::new().with_limit(64);
+            let mut group = Group::<Kind>::new().with_limit(64).with_key_limit(1);
             for n in 0..run.size {
                 group.queue(task(job(ready(Ok(n)))).weight(2));
             }
