@@ -771,10 +771,12 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Gives the room of children that have ended in this round to the queue: another child is
-    /// about to stop the group. A shared state does so by itself when that child ends.
+    /// about to stop the group. A shared state does so by itself when that child ends. If the token
+    /// was cancelled before, nothing is admitted.
     pub(crate) fn give_freed_room(&mut self) {
-        if let Storage::Local(local) = self.storage.get_mut() {
-            local.admit_waiting();
+        match self.storage.get_mut() {
+            Storage::Local(local) if !self.stop.is_set() => _ = local.admit_waiting(),
+            _ => {}
         }
     }
 

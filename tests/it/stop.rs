@@ -563,3 +563,18 @@ fn whether_a_group_has_a_handle_does_not_decide_which_queued_child_a_failure_dro
         assert_eq!(ended(has_handle, true), [2, 0, 2]);
     }
 }
+
+#[test]
+fn a_failure_after_a_cancel_in_the_same_round_admits_no_queued_child() {
+    let mut group = Jobs::new().with_limit(2);
+    let token = group.token().clone();
+    group.queue(job(async move {
+        token.cancel();
+        Ok(0)
+    }));
+    group.queue(job(ready(Err("broken"))));
+    group.queue(job(ready(Ok(2))));
+    assert_eq!(MockTask::new().run(&mut group), Poll::Ready(Err("broken")));
+    let stats = group.stats();
+    assert_eq!([stats.ok, stats.failed, stats.dropped], [1, 1, 1]);
+}
