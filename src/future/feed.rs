@@ -280,9 +280,9 @@ where
         cx: &mut Context<'_>,
         budget: &mut Budget,
     ) -> Poll<Result<(), Payload>> {
+        let mut was_notified = false;
         if D::CALLER == Caller::Handle {
-            self.parent.replace_taken(cx);
-            self.parent.begin_poll();
+            was_notified = self.parent.begin_poll();
             // What notified it before is seen by the flag.
             self.parent.take_ready();
         }
@@ -314,7 +314,7 @@ where
             };
         }
         if D::CALLER == Caller::Handle {
-            self.parent.end_poll(cx, fed.is_pending());
+            self.parent.end_poll(cx, fed.is_pending(), was_notified);
         }
         fed
     }

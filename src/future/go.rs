@@ -437,7 +437,8 @@ where
         if self.child.is_none() {
             return Poll::Pending;
         }
-        let mut answer = self.ask(cx);
+        let Self { driver, child, ticket, .. } = self;
+        let mut answer = ask_others(driver, child, ticket, cx);
         match &answer {
             Poll::Pending if D::CALLER == Caller::Group => answer = self.wait(cx),
             Poll::Ready(Ok(())) => self.driver.start_newcomer(cx),
@@ -460,8 +461,11 @@ where
                     driver.parent().notify();
                     return Poll::Pending;
                 }
-                // The children that were polled may have made room, so it asks again, last.
-                let answer = ask(driver, child, ticket, cx);
+                // Children that have finished have made room.
+                let answer = match driven {
+                    Driven::Progress => ask(driver, child, ticket, cx),
+                    _ => ask_others(driver, child, ticket, cx),
+                };
                 if let Poll::Ready(Ok(())) = answer {
                     driver.drive_newcomer(budget);
                 }
@@ -470,11 +474,6 @@ where
                 }
             }
         })
-    }
-
-    #[inline(always)]
-    fn ask(&mut self, cx: &Context<'_>) -> Poll<Admitted<A>> {
-        ask(&mut self.driver, &mut self.child, &mut self.ticket, cx)
     }
 }
 
@@ -489,6 +488,17 @@ fn ask<D: Driver<C>, C: Kind, A: Child<C>>(
         vacancy.insert_from(child);
         return Poll::Ready(Ok(()));
     }
+    ask_others(driver, child, ticket, cx)
+}
+
+/// Looks once for room that other tasks may want, and admits the child if there is some. For a
+/// group without handles, it only looks whether the group has stopped.
+fn ask_others<D: Driver<C>, C: Kind, A: Child<C>>(
+    driver: &mut D,
+    child: &mut Option<A>,
+    ticket: &mut Option<Ticket<C>>,
+    cx: &Context<'_>,
+) -> Poll<Admitted<A>> {
     match driver.poll_go(ticket, child, cx) {
         Poll::Pending => Poll::Pending,
         Poll::Ready(Ok(())) => Poll::Ready(Ok(())),

@@ -167,8 +167,6 @@ struct Base<C: Kind> {
     panic: FirstPanic,
     /// The deadline, the grace and the observer, if there are any.
     hooks: Option<Box<Hooks<C>>>,
-    /// The last poll has woken its own task at its end.
-    left_work: bool,
     /// It was the group itself that cancelled its token, and not for its deadline.
     stopped_by_group: bool,
     /// The policy was set, so another one would undo it.
@@ -556,7 +554,6 @@ impl<C: Kind> Base<C> {
             budget: Budget::new(),
             panic: FirstPanic::default(),
             hooks: None,
-            left_work: false,
             stopped_by_group: false,
             has_policy: false,
             on_stop: OnStop::Drain,

@@ -542,11 +542,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        self.base.begin_poll(cx);
+        let was_notified = self.base.begin_poll();
         let mut budget = self.base.budget;
         let answer = poll(self, cx, &mut budget);
         self.base.budget = budget;
-        self.base.end_poll(cx, answer.is_pending(), false);
+        self.base.end_poll(cx, answer.is_pending(), (was_notified, false));
         answer
     }
 
@@ -557,11 +557,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut X, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        group(owner).base.begin_poll(cx);
+        let was_notified = group(owner).base.begin_poll();
         let mut budget = group(owner).base.budget;
         let answer = poll(owner, cx, &mut budget);
         group(owner).base.budget = budget;
-        group(owner).base.end_poll(cx, answer.is_pending(), true);
+        group(owner).base.end_poll(cx, answer.is_pending(), (was_notified, true));
         answer
     }
 
@@ -648,11 +648,9 @@ impl<C: Kind> Base<C> {
         self.budget.renew(|| self.set.blocks().count_woken(parent.peek_ready()));
     }
 
-    fn begin_poll(&mut self, cx: &mut Context<'_>) {
-        if !self.left_work {
-            self.admission.parent.replace_taken(cx);
-        }
-        self.admission.parent.begin_poll();
+    /// Begins a poll. Returns `true` if the task was notified before it.
+    fn begin_poll(&mut self) -> bool {
+        let was_notified = self.admission.parent.begin_poll();
         if self.budget.has_ended() {
             self.renew_budget();
         }
@@ -661,6 +659,7 @@ impl<C: Kind> Base<C> {
         if let Some(hooks) = &mut self.hooks {
             hooks.begin_poll();
         }
+        was_notified
     }
 
     /// Returns `true` if nothing but the policy sees to the children: no handle or option, no
@@ -762,7 +761,12 @@ impl<C: Kind> Base<C> {
     }
 
     /// Ends a poll. One that ends pending with work left wakes its task.
-    fn end_poll(&mut self, cx: &mut Context<'_>, pending: bool, has_waiter: bool) {
+    fn end_poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        pending: bool,
+        (was_notified, has_waiter): (bool, bool),
+    ) {
         if self.is_resolved() {
             return;
         }
@@ -775,11 +779,10 @@ impl<C: Kind> Base<C> {
             || self.admission.has_ready(&self.set)
             || self.set.blocks().has_ready()
             || self.call_hook(|calls| calls.must_poll_timers).unwrap_or(false);
-        self.left_work = pending && left;
-        if self.left_work {
+        if pending && left {
             self.admission.parent.notify();
         }
-        self.admission.parent.end_poll(cx, pending);
+        self.admission.parent.end_poll(cx, pending, was_notified);
     }
 }
 

@@ -31,6 +31,12 @@ impl BlockList {
         self.is_empty() || (self.head == block as u32 && self.tail == block as u32)
     }
 
+    /// Returns the only block, or `None` if there are none or several.
+    #[inline]
+    pub(super) fn only(&self) -> Option<usize> {
+        self.first().filter(|_| self.head == self.tail)
+    }
+
     #[inline]
     pub(super) fn first(&self) -> Option<usize> {
         (self.head != NO_BLOCK).then_some(self.head as usize)

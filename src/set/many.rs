@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::BlockSet;
 use super::block::{Batch, Polled, SLOTS};
-use super::blocks::BlockStates;
+use super::blocks::{BlockStates, Blocks};
 use super::budget::Budget;
 use super::lists::{BlockList, RunQueue};
 use super::overflow::Overflow;
@@ -219,6 +219,13 @@ impl Many {
             && !self.is_in_round()
             && self.deferred.is_empty()
             && blocks.state(number).yielded.count_ones() < budget.most()
+    }
+
+    /// Returns `true` if all that is left of the round is one child that was woken.
+    #[inline]
+    pub(super) fn has_one_woken<C>(&self, blocks: &mut Blocks<C>) -> bool {
+        self.unpolled_in_round.is_empty()
+            && self.round.only().is_some_and(|it| blocks.block(it).state.ready.is_power_of_two())
     }
 
     /// Updates the queues of the blocks after a batch.

@@ -424,22 +424,24 @@ impl<C> BlockSet<C> {
         }
     }
 
-    /// Returns `true` if one child is all that is left of a round, or all that is to be polled in a
-    /// [simple turn](Self::is_simple_turn), and there is one block.
+    /// Returns `true` if one child is all that is left of a round or, if there is one block, all
+    /// that is to be polled in a [simple turn](Self::is_simple_turn).
     #[inline]
-    pub(crate) fn is_lone(&self, part: Part) -> bool {
+    pub(crate) fn is_lone(&mut self, part: Part) -> bool {
         #[cfg(feature = "testing")]
         if self.schedule.is_some() {
             return false;
         }
+        if let Some(many) = &self.many {
+            return part == Part::Round && many.has_one_woken(&mut self.blocks);
+        }
         let first = &self.blocks.first;
-        self.many.is_none()
-            && match part {
-                Part::Round if self.unpolled_in_round == 0 => first.state.ready.is_power_of_two(),
-                Part::Round => first.state.ready == 0 && first.state.unpolled.is_power_of_two(),
-                Part::Turn => first.state.yielded == 0,
-                Part::Newest => false,
-            }
+        match part {
+            Part::Round if self.unpolled_in_round == 0 => first.state.ready.is_power_of_two(),
+            Part::Round => first.state.ready == 0 && first.state.unpolled.is_power_of_two(),
+            Part::Turn => first.state.yielded == 0,
+            Part::Newest => false,
+        }
     }
 
     /// Does what [`poll_round`](Self::poll_round) does if [there is but one](Self::is_lone) child.
@@ -453,13 +455,19 @@ impl<C> BlockSet<C> {
         poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> Poll<R>,
         on_done: impl FnOnce(usize, R),
     ) {
-        let Self { blocks, parent: Some(parent), .. } = self else {
+        let Self { blocks, many, parent: Some(parent), .. } = self else {
             return;
         };
+        let number = many.as_ref().and_then(|many| many.round.first()).unwrap_or(0);
         let is_unpolled = part == Part::Turn || self.unpolled_in_round != 0;
-        (batch.block, batch.unpolled, batch.others) = (0, is_unpolled, 0);
+        (batch.block, batch.unpolled, batch.others) = (number as u32, is_unpolled, 0);
+        batch.detached = false;
         self.unpolled_in_round = 0;
-        let freed = blocks.first.poll_lone(parent, batch, budget, returned, poll, on_done);
+        let block = blocks.block(number);
+        let freed = block.poll_lone(parent, batch, budget, returned, poll, on_done);
+        if self.many.is_some() {
+            return self.end_batch_of_many(batch, &Polled { count: 1, freed });
+        }
         self.free_slots(freed);
     }
 

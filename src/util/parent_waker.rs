@@ -17,7 +17,7 @@
 
 use core::task::Context;
 
-use crate::util::panic::{catch, resume};
+use crate::util::panic::{catch, discard, resume};
 use crate::util::sync::{Arc, ArcWake, AtomicUsize, Ordering};
 use crate::util::task_waker::TaskWaker;
 use crate::util::wake_state::WakeState;
@@ -113,23 +113,13 @@ impl ParentWaker {
         }
     }
 
-    /// Registers the task of `cx`, which is about to poll, if a notification has taken the waker of
-    /// the last one, or is about to. (Otherwise there may be nothing to wait for at the end.) It
-    /// need not be called if it was the last poll that notified at its end, for work that it left.
-    ///
-    /// If the clone of the task's waker panics, nothing has changed.
-    pub(crate) fn replace_taken(&self, cx: &Context<'_>) {
-        if self.is_notified() {
-            self.task.replace(cx.waker());
-        }
-    }
-
-    /// Begins a poll: until it ends, notifications wake no task.
-    pub(crate) fn begin_poll(&self) {
+    /// Begins a poll: until it ends, notifications wake no task. Returns `true` if there was one
+    /// before, which has most likely taken the waker of the task that was registered last.
+    pub(crate) fn begin_poll(&self) -> bool {
         #[cfg(errgroup_watch)]
         self.mark_starved();
         // It orders nothing: what a notification releases is acquired by who takes it.
-        self.state.fetch_or(POLLING, Ordering::Relaxed);
+        self.state.fetch_or(POLLING, Ordering::Relaxed) & NOTIFIED != 0
     }
 
     /// Lets no notification through any more, and drops the task's waker: there will be no work.
@@ -190,14 +180,20 @@ impl ParentWaker {
         self.state.load(Ordering::Relaxed) & bits == NOTIFIED | MARKED
     }
 
-    /// Ends a poll: later notifications wake the task of `cx`. If the poll ends with `Pending`, one
-    /// after the last look wakes it now.
+    /// Ends a poll, which was [begun](Self::begin_poll) as `was_notified` tells: later
+    /// notifications wake the task of `cx`. If the poll ends with `Pending`, one after the last
+    /// look wakes it now.
     ///
-    /// If the clone of the task's waker panics, the task that was registered last stays so.
-    pub(crate) fn end_poll(&self, cx: &Context<'_>, pending: bool) {
+    /// If the clone of the task's waker panics, the task that was registered last stays so; a poll
+    /// that has an answer gives it.
+    pub(crate) fn end_poll(&self, cx: &Context<'_>, pending: bool, was_notified: bool) {
         // A task that is notified will poll again, and need not be registered.
-        let is_notified = self.is_notified();
-        let registered = catch(|| (!is_notified).then(|| self.task.register(cx.waker())));
+        let may_replace = !self.is_notified();
+        let must_replace = may_replace && (was_notified || !self.task.is_registered(cx.waker()));
+        let registered = match must_replace {
+            true => catch(|| self.task.replace(cx.waker())),
+            false => Ok(()),
+        };
         // It is this exchange that loses no notification, however the task is registered: one
         // before it is seen here; one after it thereby sees the task that was registered above.
         let kept = !(POLLING | MARKED);
@@ -206,8 +202,10 @@ impl ParentWaker {
         }
         #[cfg(errgroup_watch)]
         self.assert_unmarked();
-        if let Err(payload) = registered {
-            resume(payload);
+        match registered {
+            Ok(()) => {}
+            Err(payload) if pending => resume(payload),
+            Err(payload) => discard(payload),
         }
     }
 

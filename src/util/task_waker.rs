@@ -17,10 +17,14 @@ impl TaskWaker {
 
     /// Keeps a clone of `waker` in place of the last one. If the clone panics, nothing has changed.
     pub(crate) fn register(&self, waker: &Waker) {
-        let same = self.0.lock().as_ref().is_some_and(|task| task.will_wake(waker));
-        if !same {
+        if !self.is_registered(waker) {
             self.replace(waker);
         }
+    }
+
+    /// Returns `true` if the task of `waker` was registered last, and has not been woken since.
+    pub(crate) fn is_registered(&self, waker: &Waker) -> bool {
+        self.0.lock().as_ref().is_some_and(|task| task.will_wake(waker))
     }
 
     /// Does the same without a look at the last one, which is most likely gone.

@@ -158,8 +158,7 @@ impl Owner {
     /// is none, and resolves if that was the end.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { group, running, .. } = self;
-        group.parent.replace_taken(cx);
-        group.parent.begin_poll();
+        let was_notified = group.parent.begin_poll();
         loop {
             group.parent.take_ready();
             let stopped = group.token.is_cancelled();
@@ -205,7 +204,7 @@ impl Owner {
         if left {
             group.parent.notify();
         }
-        group.parent.end_poll(cx, !closed);
+        group.parent.end_poll(cx, !closed, was_notified);
         if closed { Poll::Ready(()) } else { Poll::Pending }
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Engine<'a> {
     pub(crate) parent: Arc<ParentWaker>,
     set: BlockSet<Child<'a>>,
     children: usize,
-    left_work: bool,
+    was_notified: bool,
     _handle: Option<Arc<ParentWaker>>,
 }
 
@@ -34,7 +34,7 @@ impl<'a> Engine<'a> {
             parent,
             set: BlockSet::new(),
             children: 0,
-            left_work: false,
+            was_notified: false,
         }
     }
 
@@ -45,18 +45,15 @@ impl<'a> Engine<'a> {
 
     /// Polls as a group does; the group resolves when it has no child left.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.begin(cx);
+        self.begin();
         self.advance();
         let pending = !self.set.is_empty();
         self.end(cx, pending);
         if pending { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
-        if !self.left_work {
-            self.parent.replace_taken(cx);
-        }
-        self.parent.begin_poll();
+    pub(crate) fn begin(&mut self) {
+        self.was_notified = self.parent.begin_poll();
         self.set.begin_turn();
     }
 
@@ -89,10 +86,9 @@ impl<'a> Engine<'a> {
     }
 
     pub(crate) fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
-        self.left_work = pending && self.set.has_ready();
-        if self.left_work {
+        if pending && self.set.has_ready() {
             self.parent.notify();
         }
-        self.parent.end_poll(cx, pending);
+        self.parent.end_poll(cx, pending, self.was_notified);
     }
 }

@@ -54,8 +54,7 @@ impl<'a> OverflowBlocks<'a> {
 
     /// Polls as a group does, with the set's `start_round` and `gather` written again.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.parent.replace_taken(cx);
-        self.parent.begin_poll();
+        let was_notified = self.parent.begin_poll();
         for block in &mut self.blocks {
             block.state.ready |= core::mem::take(&mut block.state.yielded);
         }
@@ -92,7 +91,7 @@ impl<'a> OverflowBlocks<'a> {
         if self.blocks.iter().any(|block| block.state.yielded != 0) {
             self.parent.notify();
         }
-        self.parent.end_poll(cx, self.left != 0);
+        self.parent.end_poll(cx, self.left != 0, was_notified);
         if self.left != 0 { Poll::Pending } else { Poll::Ready(()) }
     }
 }

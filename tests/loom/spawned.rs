@@ -183,8 +183,7 @@ fn await_all(
     let mut taken: Vec<Option<Completion<Value, ()>>> = cells.iter().map(|_| None).collect();
     let mut reports = Vec::new();
     run(|cx| {
-        parent.replace_taken(cx);
-        parent.begin_poll();
+        let was_notified = parent.begin_poll();
         loop {
             parent.take_ready();
             completions.take_reports(&mut reports, &mut |_, _| ());
@@ -208,7 +207,7 @@ fn await_all(
         if !over && completions.has_reports() {
             parent.notify();
         }
-        parent.end_poll(cx, !over);
+        parent.end_poll(cx, !over, was_notified);
         if over { Poll::Ready(()) } else { Poll::Pending }
     });
     taken.into_iter().flatten().collect()

@@ -332,8 +332,7 @@ fn a_parent_that_is_notified_of_two_blocks() {
         }
         let mut seen = 0;
         let mut poll = |cx: &mut Context<'_>| {
-            parent.replace_taken(cx);
-            parent.begin_poll();
+            let was_notified = parent.begin_poll();
             let ready = parent.take_ready();
             assert_eq!(ready.any(), ready.blocks() != 0);
             for block in (0..2).filter(|block| ready.blocks() & 1 << block != 0) {
@@ -341,7 +340,7 @@ fn a_parent_that_is_notified_of_two_blocks() {
                 assert_eq!(seen & 1 << block, 0, "taken twice");
             }
             seen |= ready.blocks();
-            parent.end_poll(cx, seen != 3);
+            parent.end_poll(cx, seen != 3, was_notified);
             if seen == 3 { Poll::Ready(()) } else { Poll::Pending }
         };
         let task = Task::new();
@@ -361,8 +360,7 @@ fn a_wake_flag() {
         let waker = WakeFlag::waker(&flag);
         let mut polls = 0;
         run(|cx| {
-            parent.replace_taken(cx);
-            parent.begin_poll();
+            let was_notified = parent.begin_poll();
             let mut done = Poll::Pending;
             let mut yielded = false;
             loop {
@@ -386,7 +384,7 @@ fn a_wake_flag() {
             if flag.is_woken() {
                 parent.notify();
             }
-            parent.end_poll(cx, done.is_pending());
+            parent.end_poll(cx, done.is_pending(), was_notified);
             done
         });
     });
