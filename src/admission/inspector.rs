@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::task::Context;
 
 use super::named::Registration;
-use super::shared::Core;
+use super::shared_core::Core;
 use crate::observe::PollObserver;
 use crate::util::lock::Mutex;
 use crate::util::sparse_queue::SparseQueue;

@@ -15,6 +15,7 @@
 //! - A cancelled token admits nothing. Children that are queued then are dropped, and reservations
 //!   taken back, by the group's next poll, or by its drop.
 
+mod access;
 mod closed;
 mod ended;
 mod events;
@@ -30,6 +31,7 @@ mod permits;
 mod queue;
 mod read_ahead;
 mod shared;
+mod shared_core;
 mod state;
 mod stop;
 mod weights;
@@ -42,6 +44,7 @@ use core::task::{Context, Poll};
 
 use async_lock::Semaphore;
 
+use self::access::Offer;
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 pub(crate) use self::ended::EndNotes;
 use self::events::EventLog;
@@ -50,8 +53,10 @@ use self::local::{Local, take_first};
 use self::passes::{Asked, Pass};
 use self::permits::Permits;
 use self::read_ahead::ReadAhead;
-pub(crate) use self::shared::{Core, Shared, Ticket};
-use self::shared::{Offer, Spawner, StateChange};
+use self::shared::Spawner;
+pub(crate) use self::shared::{Shared, Ticket};
+pub(crate) use self::shared_core::Core;
+use self::shared_core::StateChange;
 pub(crate) use self::state::{Caller, ChildRecord, GroupPhase, Refused};
 use self::state::{Dropped, State};
 use self::stop::StopSignal;

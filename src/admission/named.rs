@@ -8,7 +8,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
-use super::shared::Core;
+use super::shared_core::Core;
 use crate::util::lock::Mutex;
 
 /// The groups that have a name, by what identifies their tokens.

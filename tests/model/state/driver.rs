@@ -1,8 +1,8 @@
 //! Takes each step with a real `State` and with the [`Reference`], and compares the two.
 //!
-//! It changes the state as the crate's `Core` and `Access` do (`src/admission/shared.rs`), without
-//! their locks: room that was freed is given first, then comes the change, then the queue is
-//! processed, and then the effects are carried out.
+//! It changes the state as the crate's `Core` and `Access` do (`shared_core.rs`, `access.rs`),
+//! without their locks: room that was freed is given first, then comes the change, then the queue
+//! is processed, and then the effects are carried out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -7,8 +7,9 @@
 //! waiters have their turn and are woken, which permits go back, and that every child comes out
 //! exactly once. It also checks the invariants in the head of `src/admission/state.rs`.
 //!
-//! What it does not see: the locks and hints of `src/admission/shared.rs`, the wait for a permit
-//! (it takes one as soon as there is one), events, and groups that keep their state to themselves.
+//! What it does not see: the locks and hints of `src/admission/shared_core.rs`, the wait for a
+//! permit (it takes one as soon as there is one), events, and groups that keep their state to
+//! themselves.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 extern crate alloc;

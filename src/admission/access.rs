@@ -1,0 +1,307 @@
+//! What can be done with a child or a waiter: the operations on the state and the children that
+//! wait, both unlocked.
+
+use alloc::sync::Arc;
+
+use super::queue::{ChildOptions, QueuedChild, Request, WaiterKey};
+use super::shared_core::Core;
+use super::state::{Acquire, Caller, Effects, GroupPhase, Refused, State, WaiterPoll};
+use crate::child::join::{JoinId, JoinLink};
+use crate::child::task::Options;
+use crate::child::{Child, Kind, Seal};
+use crate::util::slab::Slab;
+
+/// A child that is offered to a group: it is taken only if it is accepted, and so the code that
+/// decides is the same for all types of children.
+pub(crate) trait Offer<C> {
+    fn options(&mut self) -> Option<&mut Options>;
+    fn link(&self) -> Option<&JoinLink>;
+    fn take(&mut self) -> C;
+}
+
+/// The state and the children that wait, both unlocked: all operations on children.
+pub(super) struct Access<'a, C> {
+    pub(super) core: &'a Arc<Core>,
+    pub(super) state: &'a mut State,
+    pub(super) children: &'a mut Slab<C>,
+    pub(super) stopped: bool,
+    pub(super) effects: &'a mut Effects,
+}
+
+// === impl Offer ===
+
+impl<C: Kind, A: Child<C>> Offer<C> for Option<A> {
+    fn options(&mut self) -> Option<&mut Options> {
+        self.as_mut()?.options(Seal::new())
+    }
+
+    fn link(&self) -> Option<&JoinLink> {
+        self.as_ref()?.link(Seal::new())
+    }
+
+    fn take(&mut self) -> C {
+        match Option::take(self) {
+            Some(child) => child.into_child(Seal::new()),
+            None => unreachable!("an offered child is taken once"),
+        }
+    }
+}
+
+/// Puts a child among those that wait; `attach` links one that is joinable to the group.
+#[inline]
+pub(super) fn store<C, O: Offer<C> + ?Sized>(
+    children: &mut Slab<C>,
+    offer: &mut O,
+    keeps_all: bool,
+    attach: impl FnOnce(&JoinLink) -> Option<JoinId>,
+) -> QueuedChild {
+    // A child that is no `Task` has no options, is not joinable, and pays for none of it.
+    let (options, join) = match offer.options() {
+        None => (ChildOptions::DEFAULT, None),
+        Some(given) => {
+            let options = ChildOptions::take(given, keeps_all);
+            (options, offer.link().and_then(attach))
+        }
+    };
+    QueuedChild { key: children.insert(offer.take()), options, join }
+}
+
+/// Returns what the child asks for.
+pub(super) fn request_of<C>(offer: &mut dyn Offer<C>) -> Request<'_> {
+    Request::new(offer.options().map(|options| &*options))
+}
+
+// === impl Access ===
+
+impl<C: Kind> Access<'_, C> {
+    /// Returns `true` if not even a waiter that has its turn may deliver its child.
+    fn is_over(&self) -> bool {
+        self.stopped || self.state.phase() >= GroupPhase::Closed
+    }
+
+    /// Puts a child among those that wait.
+    #[inline]
+    fn store(&mut self, offer: &mut dyn Offer<C>) -> QueuedChild {
+        let Self { core, state, children, .. } = self;
+        store(children, offer, state.looks_at_all(), |link| {
+            let id = state.next_join_id();
+            if link.attach(Arc::clone(core) as _, id) {
+                state.abort_early(id);
+            }
+            Some(id)
+        })
+    }
+
+    fn refusal(&self) -> Option<Refused> {
+        self.state.refusal(self.stopped)
+    }
+
+    /// Admits a child if it need not wait. It overtakes no entry of the queue, whatever its
+    /// priority: it is not one of those that wait.
+    pub(super) fn try_go(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        let refusal = self.refusal();
+        let request = request_of(offer);
+        let admitted = refusal.is_none()
+            && !self.state.is_duplicate(request)
+            && self.state.try_take_room(request.behind_all());
+        if admitted {
+            let child = self.store(offer);
+            self.state.admit(child);
+            return Ok(());
+        }
+        let refused = refusal.unwrap_or(Refused::AtLimit);
+        self.state.reject(refused, offer.options().as_deref());
+        Err(refused)
+    }
+
+    /// Admits a child, now or in its turn. One that is refused is counted, and left to the caller
+    /// to drop.
+    pub(super) fn queue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        self.enqueue(offer)
+            .inspect_err(|refused| self.state.refuse(*refused, offer.options().as_deref()))
+    }
+
+    /// Does the same, but leaves a child that is refused to the caller.
+    pub(super) fn try_queue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        let duplicate = self.refusal().is_none() && self.state.is_duplicate(request_of(offer));
+        let queued = if duplicate { Err(Refused::AtLimit) } else { self.enqueue(offer) };
+        queued.inspect_err(|refused| self.state.reject(*refused, offer.options().as_deref()))
+    }
+
+    #[inline]
+    fn enqueue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        let refusal = self.state.queue_refusal(self.stopped);
+        let request = request_of(offer);
+        let has_key = request.key.is_some();
+        let room =
+            matches!(refusal, None | Some(Refused::AtLimit)) && self.state.try_take_room(request);
+        if let Some(refused) = refusal.filter(|_| !room) {
+            return Err(refused);
+        }
+        let child = self.store(offer);
+        if room {
+            self.state.admit(child);
+        } else {
+            self.state.enqueue(child);
+            // The head had no room before, nor has it now. A permit may have come, a gate may be
+            // asked, or the child may have parked the head.
+            let needs_more = self.state.permits().is_some() || self.state.passes().is_some();
+            self.effects.in_order = !needs_more && !has_key;
+        }
+        Ok(())
+    }
+
+    /// Admits the child of a `go`, or registers it as a waiter.
+    pub(super) fn poll_go(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        offer: &mut dyn Offer<C>,
+        poller: &mut WaiterPoll<'_>,
+    ) -> Acquire {
+        let answer = self.poll_turn(key, request_of(offer), poller);
+        if answer == Acquire::Stopped {
+            self.state.reject(Refused::Stopped, offer.options().as_deref());
+        }
+        if answer == Acquire::Ready {
+            let child = self.store(offer);
+            match key.take() {
+                None => self.state.admit(child),
+                Some(key) => self.state.fill(key, child, self.effects),
+            }
+        }
+        answer
+    }
+
+    /// Reserves room for a child that a stream is yet to be asked for, or registers a waiter.
+    pub(super) fn poll_reserve(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        poller: &mut WaiterPoll<'_>,
+    ) -> Acquire {
+        // A close is the end of a feed, even if it has its turn.
+        if self.refusal().is_some() {
+            return Acquire::Stopped;
+        }
+        self.reserve(key, Request::FEED, poller)
+    }
+
+    /// Reserves room for as long as the caller likes, or registers a waiter.
+    pub(super) fn poll_slot(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        poller: &mut WaiterPoll<'_>,
+    ) -> Acquire {
+        let answer = self.reserve(key, Request::PLAIN, poller);
+        if answer == Acquire::Ready {
+            if let Some(key) = *key {
+                self.state.detach(key);
+            }
+        }
+        answer
+    }
+
+    fn reserve(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        request: Request<'_>,
+        poller: &mut WaiterPoll<'_>,
+    ) -> Acquire {
+        let answer = self.poll_turn(key, request, poller);
+        if answer == Acquire::Ready && key.is_none() {
+            *key = Some(self.state.reserve_newcomer(request, poller.caller));
+        }
+        answer
+    }
+
+    /// Looks whether a plain child would be admitted, or registers a waiter behind all others.
+    pub(super) fn poll_ready(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        poller: &mut WaiterPoll<'_>,
+    ) -> Acquire {
+        loop {
+            let answer = self.poll_turn(key, Request::LAST, poller);
+            if answer != Acquire::Ready {
+                return answer;
+            }
+            let Some(key) = key.take() else {
+                self.state.free_room(Request::LAST.weight, None);
+                return answer;
+            };
+            // What waits behind it comes first: a child on offer overtakes nothing.
+            self.state.abandon(key, self.effects);
+            self.state.process_queue(self.stopped, self.effects);
+        }
+    }
+
+    /// Looks for room. A newcomer that is `Ready` has taken it; one that is not stands in the
+    /// queue from now on, under `key`.
+    fn poll_turn(
+        &mut self,
+        key: &mut Option<WaiterKey>,
+        request: Request<'_>,
+        poller: &mut WaiterPoll<'_>,
+    ) -> Acquire {
+        if self.is_over() || (key.is_none() && self.refusal().is_some()) {
+            return Acquire::Stopped;
+        }
+        if let Some(key) = *key {
+            if !self.state.has_turn(key) {
+                // A permit may have come, of which the state cannot know.
+                self.state.process_queue(self.stopped, self.effects);
+            }
+            return self.state.poll_waiter(key, poller);
+        }
+        if self.state.try_take_room(request) {
+            return Acquire::Ready;
+        }
+        *key = self.state.wait(request, poller);
+        if key.is_some() { Acquire::Pending } else { Acquire::NeedsWaker }
+    }
+
+    /// Accepts the child of a waiter that has had its turn; it may be queued if it needs more
+    /// room. One that comes too late is counted, and left to the caller to drop.
+    pub(super) fn fill(&mut self, key: WaiterKey, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        self.deliver(key, offer)
+            .inspect_err(|refused| self.state.refuse(*refused, offer.options().as_deref()))
+    }
+
+    /// Does the same, but leaves a child that comes too late to the caller.
+    pub(super) fn fill_slot(
+        &mut self,
+        key: WaiterKey,
+        offer: &mut dyn Offer<C>,
+    ) -> Result<(), Refused> {
+        self.deliver(key, offer)
+            .inspect_err(|refused| self.state.reject(*refused, offer.options().as_deref()))
+    }
+
+    #[inline]
+    fn deliver(&mut self, key: WaiterKey, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        if self.is_over() || !self.state.has_turn(key) {
+            self.state.abandon(key, self.effects);
+            return Err(Refused::Stopped);
+        }
+        let child = self.store(offer);
+        self.state.fill(key, child, self.effects);
+        Ok(())
+    }
+
+    /// Accepts a child that was asked for because there was room for a plain one; it may be
+    /// queued if it needs more. One that comes too late is counted, and left to the caller to drop.
+    pub(super) fn accept(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        if self.refusal().is_some() || !self.state.has_room(Request::FEED) {
+            return self.queue(offer);
+        }
+        if self.state.try_take_room_asked(request_of(offer)) {
+            let child = self.store(offer);
+            self.state.admit(child);
+            return Ok(());
+        }
+        if self.state.try_take_room(Request::FEED) {
+            let key = self.state.reserve_newcomer(Request::FEED, Caller::Group);
+            return self.fill(key, offer);
+        }
+        self.queue(offer)
+    }
+}

@@ -1,0 +1,630 @@
+//! The state behind its lock: the part of [`Shared`](super::shared::Shared) that does not depend on
+//! the type of the children. The head of `shared.rs` says when the locks are taken, and which ways
+//! lead to the state.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Waker};
+
+use super::closed::ClosedEvent;
+use super::permits::{PermitSource, Permits};
+use super::state::{Caller, ChildRecord, Dropped, Effects, GroupPhase, State, Wakers};
+use crate::child::join::{AbortChild, JoinId};
+use crate::child::set::SpawnChild;
+use crate::observe::Outcome;
+use crate::snapshot::{ChildState, Snapshot};
+use crate::stats::Stats;
+use crate::token::{CancelToken, Cancelled, wake_all};
+use crate::util::lock::{Mutex, MutexGuard};
+use crate::util::panic::{FirstPanic, catch, discard};
+use crate::util::parent_waker::ParentWaker;
+use crate::util::sync::{AtomicBool, Ordering};
+
+/// The part of [`Shared`](super::shared::Shared) that does not depend on the type of the children.
+pub(crate) struct Core {
+    token: CancelToken,
+    parent: Arc<ParentWaker>,
+    /// `true` if a child may go to the set; written under the lock only.
+    has_ready: AtomicBool,
+    /// `true` if a newcomer had to wait when the lock was last free; written under it only.
+    must_wait: AtomicBool,
+    /// `true` if a waiter of the group's own task has its turn; written under the lock only.
+    group_turn: AtomicBool,
+    /// `true` if the policy is to be told more of a running child than its index; written under
+    /// the lock only.
+    has_records: AtomicBool,
+    /// `true` if the set may have children that end without a result; of the group's task only.
+    has_endings: AtomicBool,
+    /// `true` if children were aborted in the queue; written under the lock only.
+    has_aborted: AtomicBool,
+    /// `true` if children have ended since the queue was last processed, and something may wait;
+    /// written under the lock only.
+    must_process: AtomicBool,
+    /// `true` if more reservations are to be taken back; written under the lock only.
+    is_revoking: AtomicBool,
+    state: Mutex<State>,
+    /// `true` if an observer is told of events.
+    observed: bool,
+    /// `true` if an observer is told of each child, or each needs a permit or a pass.
+    needs_more: bool,
+    source: Option<Box<PermitSource>>,
+    /// A child of the token that is cancelled when newcomers are refused, made on demand.
+    newcomers: Mutex<Option<CancelToken>>,
+    /// Wakes all waiters when the token is cancelled. It has a reference to the core.
+    watch: Mutex<Option<Cancelled>>,
+    pub(super) operations: CoreOperations,
+}
+
+pub(super) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
+
+/// What a group's own code calls of [`Core`], by pointer, as by
+/// [`Operations`](super::shared::Operations).
+pub(super) struct CoreOperations {
+    pub(super) update: fn(&Core, StateChange<'_>),
+    pub(super) record: fn(&Core, StateChange<'_>),
+    pub(super) try_start: fn(&Core) -> Option<usize>,
+    pub(super) finish_child: fn(&Core, usize, Outcome),
+    pub(super) record_of: fn(&Core, usize) -> Option<ChildRecord>,
+    pub(super) log_finished: fn(&Core, usize, Outcome),
+    pub(super) log_dropped: fn(&Core, &Dropped),
+    pub(super) ends_now: fn(&Core, usize) -> bool,
+    pub(super) has_no_result: fn(&Core, usize) -> bool,
+    pub(super) until_stop: fn(&Core) -> Vec<usize>,
+    pub(super) has_only_daemons: fn(&Core) -> bool,
+    pub(super) is_over: fn(&Core) -> bool,
+    pub(super) try_close: fn(&Core) -> bool,
+    pub(super) announce_end: fn(&Core),
+    pub(super) stats: fn(&Core) -> Stats,
+    pub(super) begin_poll: fn(&Core),
+    pub(super) end_poll: fn(&Core, bool) -> bool,
+    pub(super) acquire_permits: fn(&Core),
+    pub(super) cancel_acquire: fn(&Core),
+    pub(super) give_permits_back: fn(&Core),
+}
+
+// === impl Core ===
+
+impl CoreOperations {
+    const NEW: Self = Self {
+        update: Core::update,
+        record: Core::record,
+        try_start: Core::try_start,
+        finish_child: Core::finish_child,
+        record_of: Core::record_of,
+        log_finished: Core::log_finished,
+        log_dropped: Core::log_dropped,
+        ends_now: Core::ends_now,
+        has_no_result: Core::has_no_result,
+        until_stop: |core| core.read(|state| state.until_stop()),
+        has_only_daemons: |core| !core.is_stopped() && core.read(|state| state.has_only_daemons()),
+        is_over: |core| core.read(|state| state.is_over(core.is_stopped())),
+        try_close: |core| core.read(|state| state.try_close(core.is_stopped())),
+        announce_end: Core::announce_end,
+        stats: |core| core.read(|state| state.stats()),
+        begin_poll: Core::begin_poll,
+        end_poll: Core::end_poll,
+        acquire_permits: Core::acquire_permits,
+        cancel_acquire: Core::cancel_acquire,
+        give_permits_back: Core::give_permits_back,
+    };
+}
+
+impl Core {
+    pub(super) fn new(token: CancelToken, parent: Arc<ParentWaker>, mut state: State) -> Arc<Self> {
+        let inspector = state.inspector().cloned();
+        let source = state.permits().as_ref().map(|permits| PermitSource::new(permits.semaphore()));
+        let core = Arc::new(Self {
+            token,
+            parent,
+            has_ready: AtomicBool::new(state.has_ready()),
+            must_wait: AtomicBool::new(!state.admits_newcomers()),
+            group_turn: AtomicBool::new(false),
+            has_records: AtomicBool::new(false),
+            has_endings: AtomicBool::new(false),
+            has_aborted: AtomicBool::new(false),
+            must_process: AtomicBool::new(false),
+            is_revoking: AtomicBool::new(false),
+            observed: state.log().is_some(),
+            needs_more: state.needs_more(),
+            state: Mutex::new(state),
+            source,
+            newcomers: Mutex::default(),
+            watch: Mutex::default(),
+            operations: CoreOperations::NEW,
+        });
+        let mut watch = core.token.cancelled();
+        // If the stop comes just now: there is no waiter yet, and a newcomer sees it.
+        let waker = Waker::from(Arc::clone(&core));
+        let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
+        *core.watch.lock() = Some(watch);
+        if let Some(inspector) = inspector {
+            inspector.register(&core);
+        }
+        core
+    }
+
+    /// Ends the watch over the token, which has a reference to the core.
+    pub(super) fn end_watch(&self) {
+        let watch = self.watch.lock().take();
+        drop(watch);
+    }
+
+    pub(crate) fn token(&self) -> &CancelToken {
+        &self.token
+    }
+
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.token().is_cancelled()
+    }
+
+    /// Returns what the group is known by while one of its children is polled.
+    pub(crate) fn id(&self) -> usize {
+        self.parent.id()
+    }
+
+    /// Locks the state, for changes that must not process the queue.
+    #[inline]
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Reads the state.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&mut State) -> R) -> R {
+        read(&mut self.state.lock())
+    }
+
+    /// Takes a snapshot. `known` are running children of which the caller knows more, by their
+    /// indexes.
+    pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
+        let (mut snapshot, inspector) = self
+            .read(|state| (state.inspect(self.is_stopped(), known), state.inspector().cloned()));
+        snapshot.complete(self.token().reason(), &self.parent);
+        if let Some(inspector) = inspector {
+            snapshot.name = Some(Arc::clone(&inspector.name));
+            let below = inspector.groups_below();
+            snapshot.groups = below.iter().map(|core| core.inspect(&[])).collect();
+        }
+        snapshot
+    }
+
+    pub(crate) fn parent(&self) -> &ParentWaker {
+        &self.parent
+    }
+
+    /// Begins a change: locks the state.
+    #[inline(never)]
+    pub(super) fn begin(&self, effects: &mut Effects) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        // First: a newcomer finds what the queue leaves, and a stop what had room before it.
+        state.give_freed_room(effects);
+        self.log_stop(&mut state);
+        state
+    }
+
+    /// Notes the children that have ended outside of the group's polls.
+    pub(super) fn note_ended<C>(&self, spawner: &impl SpawnChild<C>, state: &mut State) {
+        let mut ended = false;
+        spawner.note_ended(&mut |index, outcome| {
+            state.note_ended(index, outcome, self.is_stopped());
+            ended = true;
+        });
+        if ended {
+            self.must_process.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Finishes a change: processes the queue, and updates the hints for readers without the lock.
+    #[inline(never)]
+    pub(super) fn finish(&self, state: &mut State, effects: &mut Effects) {
+        self.log_stop(state);
+        if !effects.in_order {
+            state.process_queue(self.is_stopped(), effects);
+        }
+        // The hints lie beside the lock, in a cache line that is this thread's by now.
+        if state.has_ready() {
+            self.has_ready.store(true, Ordering::Release);
+        }
+        self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+        self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
+        self.has_records.store(state.has_records(), Ordering::Relaxed);
+        self.must_process.store(false, Ordering::Relaxed);
+        self.is_revoking.store(state.is_revoking(), Ordering::Relaxed);
+        if state.has_aborted() {
+            self.has_aborted.store(true, Ordering::Relaxed);
+            effects.notify = true;
+        }
+        state.take_told(effects);
+        if let Some(permits) = state.permits() {
+            effects.permits = permits.take_spare();
+            effects.cancel_acquire = core::mem::take(&mut permits.cancel_acquire);
+        }
+    }
+
+    /// Changes the state, processes the queue, and carries out the effects. For changes by the
+    /// group's task, which takes in the children that start.
+    pub(super) fn update(&self, change: StateChange<'_>) {
+        self.update_as(Caller::Group, change);
+    }
+
+    fn update_as(&self, caller: Caller, change: StateChange<'_>) {
+        let mut effects = Effects::default();
+        let mut state = self.begin(&mut effects);
+        change(&mut state);
+        self.finish(&mut state, &mut effects);
+        drop(state);
+        self.apply(effects, caller);
+    }
+
+    /// Holds the group open while it is empty.
+    pub(crate) fn hold(&self) {
+        self.read(State::hold);
+    }
+
+    pub(crate) fn release_hold(&self) {
+        self.update_as(Caller::Handle, &mut State::release_hold);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.read(|state| state.is_closing())
+    }
+
+    /// Returns a token that is cancelled by a stop, and when the group is closed.
+    pub(crate) fn newcomers(&self) -> CancelToken {
+        let mut newcomers = self.newcomers.lock();
+        newcomers.get_or_insert_with(|| self.token().child()).clone()
+    }
+
+    /// Records the stop for the observer, if it has not been recorded.
+    fn log_stop(&self, state: &mut State) {
+        if self.observed {
+            if let Some(log) = state.log().as_mut().filter(|_| self.is_stopped()) {
+                log.stopped(|| self.token().reason());
+            }
+        }
+    }
+
+    /// Records events for the observer; changes nothing else.
+    fn record(&self, record: StateChange<'_>) {
+        if self.observed {
+            // What these effects say is in the state as well, and the group's task, which is the
+            // caller, changes it next.
+            record(&mut self.begin(&mut Effects::default()));
+        }
+    }
+
+    /// Records how a running child has ended.
+    fn log_finished(&self, index: usize, outcome: Outcome) {
+        self.record(&mut |state| state.log_finished(index, outcome));
+    }
+
+    /// Records that a child was dropped which was not in the set.
+    fn log_dropped(&self, child: &Dropped) {
+        self.record(&mut |state| match child {
+            Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
+            Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.boxed()),
+        });
+    }
+
+    /// Carries out the effects of a change. No lock is held.
+    #[inline]
+    pub(super) fn apply(&self, effects: Effects, caller: Caller) {
+        // The group's task looks for its work itself.
+        let notify = effects.notify && caller == Caller::Handle;
+        let wakes = effects.wake.first.is_some() || effects.discard.is_some();
+        if notify || wakes || self.source.is_some() {
+            self.apply_all(effects, notify);
+        } else {
+            effects.forget();
+        }
+    }
+
+    /// Notifies the group's task. A waker that panics is its executor's fault.
+    pub(super) fn notify(&self) {
+        let _ = catch(|| self.parent.notify()).map_err(discard);
+    }
+
+    #[inline(never)]
+    fn apply_all(&self, effects: Effects, notify: bool) {
+        let Effects { wake: Wakers { first, more }, discard, cancel_acquire, permits, .. } =
+            effects;
+        // A waker that panics is its executor's fault, and the executor has heard of it. It must
+        // not cost a caller its child, or another task its wake-up.
+        let mut panic = FirstPanic::default();
+        if let Some(source) = &self.source {
+            if cancel_acquire && !self.lacks_permit() {
+                panic.guard(|| source.cancel());
+                if self.lacks_permit() {
+                    // A child has come in between, on whose behalf the group has begun to wait.
+                    panic.guard(|| self.parent.notify());
+                }
+            }
+            if permits > 0 {
+                panic.guard(|| source.add_permits(permits));
+            }
+        }
+        if notify {
+            self.notify();
+        }
+        if let Some(waker) = first {
+            panic.guard(|| waker.wake());
+        }
+        if !more.is_empty() {
+            panic.guard(|| wake_all([more.into_iter().collect()].into()));
+        }
+        if discard.is_some() {
+            panic.guard(|| drop(discard));
+        }
+        panic.discard();
+    }
+
+    // --- hints
+
+    /// Returns `true` if a newcomer had to wait when the lock was last free.
+    #[inline]
+    pub(super) fn must_wait(&self) -> bool {
+        self.must_wait.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if no child comes in simply: an observer is told of each, or each needs a
+    /// permit or a pass.
+    #[inline]
+    pub(super) fn needs_more(&self) -> bool {
+        self.needs_more
+    }
+
+    /// Updates the hints after a child has started and nothing else has changed.
+    #[inline]
+    pub(super) fn note_started(&self, state: &mut State) {
+        self.has_ready.store(true, Ordering::Release);
+        self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+        self.has_records.store(state.has_records(), Ordering::Relaxed);
+    }
+
+    /// Updates the hints when the children that have started go to the set.
+    #[inline]
+    pub(super) fn note_taken(&self, state: &mut State) {
+        self.has_ready.store(false, Ordering::Release);
+        self.has_endings.store(state.has_endings(), Ordering::Relaxed);
+    }
+
+    /// Updates the hints when the children that were aborted in the queue are taken out.
+    pub(super) fn note_aborted_taken(&self) {
+        self.has_aborted.store(false, Ordering::Relaxed);
+    }
+
+    // --- the group's side
+
+    #[inline]
+    pub(crate) fn has_ready(&self) -> bool {
+        // Acquire: the task that notified of the children did so after the store.
+        self.has_ready.load(Ordering::Acquire)
+    }
+
+    /// Returns `true` if a waiter of the group's own task has its turn and was not polled since.
+    fn has_group_turn(&self) -> bool {
+        self.group_turn.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if there may be a [record](Self::record_of) of a child in the set: it was
+    /// taken in under the lock, after the store.
+    #[inline]
+    pub(crate) fn has_records(&self) -> bool {
+        self.has_records.load(Ordering::Relaxed)
+    }
+
+    /// Returns what is known of a running child, or `None` if that is nothing beyond its index.
+    #[inline(never)]
+    pub(crate) fn record_of(&self, index: usize) -> Option<ChildRecord> {
+        self.read(|state| state.record_of(index))
+    }
+
+    /// Returns `true` if the set may have children that end without a result.
+    #[inline]
+    pub(crate) fn has_endings(&self) -> bool {
+        self.has_endings.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if children were aborted in the queue, for the group to drop.
+    #[inline]
+    pub(crate) fn has_aborted(&self) -> bool {
+        // If the group looks too early, it is notified after the store.
+        self.has_aborted.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if there is nothing for the group's task to take in, to drop or to wait for.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        !self.has_ready() && !self.has_aborted() && self.source.is_none()
+    }
+
+    /// Returns `true` if the queue is to be processed: children have ended, or there is an observer
+    /// or a semaphore.
+    #[inline]
+    pub(super) fn must_process(&self) -> bool {
+        self.must_process.load(Ordering::Relaxed) || self.observed || self.source.is_some()
+    }
+
+    /// Returns `true` if the result of the child of that index, which has returned, is none.
+    pub(crate) fn has_no_result(&self, index: usize) -> bool {
+        self.read(|state| state.has_no_result(index))
+    }
+
+    /// Returns `true` if the group has stopped, and the child of that index is to end with it.
+    pub(crate) fn ends_now(&self, index: usize) -> bool {
+        self.is_stopped() && self.read(|state| state.is_until_stop(index))
+    }
+
+    /// Starts a plain child by the group's task, if that concerns no other: returns its index. The
+    /// queue need not be processed.
+    fn try_start(&self) -> Option<usize> {
+        if self.needs_more {
+            return None;
+        }
+        let mut state = self.state.lock();
+        let index = state.try_start(self.is_stopped())?;
+        self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+        Some(index)
+    }
+
+    /// Counts a child that is gone, and frees its room, without processing the queue.
+    #[inline(never)]
+    fn finish_child(&self, index: usize, outcome: Outcome) {
+        let mut state = self.state.lock();
+        if state.finish(index, outcome, self.is_stopped()) {
+            self.must_process.store(true, Ordering::Relaxed);
+            return;
+        }
+        // Nothing waits. Mostly the hints say so.
+        if self.must_wait.load(Ordering::Relaxed) {
+            self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+        }
+        if self.has_records() {
+            self.has_records.store(state.has_records(), Ordering::Relaxed);
+        }
+    }
+
+    /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one,
+    /// as long as no other task comes before it.
+    pub(crate) fn admits_feed(&self) -> bool {
+        !self.needs_more && self.read(|state| state.admits_feed(self.is_stopped()))
+    }
+
+    pub(crate) fn has_semaphore(&self) -> bool {
+        self.source.is_some()
+    }
+
+    fn with_permits<R>(&self, f: impl FnOnce(&mut Permits) -> R) -> Option<R> {
+        self.source.as_ref()?;
+        self.state.lock().permits().as_mut().map(f)
+    }
+
+    fn lacks_permit(&self) -> bool {
+        self.state.lock().lacks_permit()
+    }
+
+    fn begin_poll(&self) {
+        if self.is_revoking.load(Ordering::Relaxed) {
+            self.update(&mut |_| ());
+        }
+        self.with_permits(Permits::begin_poll);
+    }
+
+    /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
+    fn end_poll(&self, has_waiter: bool) -> bool {
+        let left = (has_waiter && self.has_group_turn())
+            || self.must_acquire()
+            || self.is_revoking.load(Ordering::Relaxed);
+        self.with_permits(Permits::end_poll);
+        left
+    }
+
+    /// Waits for a permit on behalf of the head of the queue, for as long as the head lacks only
+    /// a permit.
+    fn acquire_permits(&self) {
+        let Some(source) = &self.source else {
+            return;
+        };
+        let may_wait = || self.with_permits(|permits| permits.may_wait()).unwrap_or(false);
+        // The entries behind the head may lack one, too: then the wait begins anew.
+        while may_wait() {
+            if source.poll_acquire(&self.parent) {
+                self.update(&mut |state| state.permits().iter_mut().for_each(Permits::add));
+            } else if may_wait() {
+                return;
+            }
+            // Else the head has left meanwhile, on another thread, which found nothing to cancel.
+        }
+        // The next waiter of the semaphore is told now.
+        source.cancel();
+    }
+
+    /// Returns `true` if the head of the queue lacks only a permit, and the wait for it has not
+    /// begun, or was woken.
+    fn must_acquire(&self) -> bool {
+        // A wake-up after the last look may have been taken together with those for children.
+        let source = self.source.as_ref().filter(|source| !source.is_waiting());
+        source.is_some() && self.lacks_permit()
+    }
+
+    /// Cancels the wait for a permit: the group is not polled any more.
+    fn cancel_acquire(&self) {
+        if let Some(source) = &self.source {
+            source.cancel();
+        }
+    }
+
+    /// Gives all permits back, when the children of a closed group are gone.
+    fn give_permits_back(&self) {
+        if self.source.is_some() {
+            self.update(&mut |state| state.permits().iter_mut().for_each(Permits::free_all));
+        }
+    }
+
+    // --- the end
+
+    /// Announces the end to callers of `closed`.
+    fn announce_end(&self) {
+        let event = self.read(|state| {
+            state.set_phase(GroupPhase::Ended);
+            state.closed_event().clone()
+        });
+        if let Some(event) = event {
+            event.set();
+        }
+    }
+
+    /// Returns the event of the group's end.
+    pub(crate) fn closed_event(&self) -> Arc<ClosedEvent> {
+        let (event, ended) = self.read(|state| {
+            let event = Arc::clone(state.closed_event().get_or_insert_default());
+            (event, state.phase() == GroupPhase::Ended)
+        });
+        if ended {
+            event.set();
+        }
+        event
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.read(|state| {
+            state.phase() == GroupPhase::Ended
+                || state.closed_event().as_ref().is_some_and(|event| event.is_set())
+        })
+    }
+}
+
+impl AbortChild for Core {
+    fn abort_queued(&self, id: JoinId) -> bool {
+        let mut effects = Effects::default();
+        let mut state = self.begin(&mut effects);
+        let found = state.abort_queued(id);
+        self.finish(&mut state, &mut effects);
+        drop(state);
+        // The group's task takes in, and spawns, the children that start.
+        self.apply(effects, Caller::Handle);
+        found
+    }
+
+    fn abort_running(&self, id: JoinId) {
+        self.read(|state| state.abort_running(id));
+    }
+}
+
+/// Woken by a stop, it wakes all waiters, though the group's children may belong to one thread.
+impl Wake for Core {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut effects = Effects::default();
+        self.state.lock().take_wakers(&mut effects);
+        let Wakers { first, more } = effects.wake;
+        wake_all([first.into_iter().chain(more).collect()].into());
+    }
+}
