@@ -287,6 +287,15 @@ fn the_type_of_the_errors_can_be_named_alone() {
 
 #[test]
 #[should_panic(expected = "first child")]
+fn a_child_that_was_refused_counts_as_one_that_a_policy_would_miss() {
+    let mut group = Group::new();
+    group.token().cancel();
+    group.queue(job(ready(Ok(1))));
+    drop(group.collect());
+}
+
+#[test]
+#[should_panic(expected = "first child")]
 fn a_child_behind_a_waiter_counts_as_one_that_a_policy_would_miss() {
     let task = MockTask::new();
     let mut group = Group::new();

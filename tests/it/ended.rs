@@ -288,6 +288,7 @@ fn a_child_of_a_stream_runs_until_its_result_is_fetched() {
     assert_eq!(pool.poll_all(), 0);
     assert_eq!(numbers!(group), [0, 0, 1, 0, 0]);
     let mut results = group.results();
+    assert_eq!(numbers!(results), [0, 1, 0, 0, 0]);
     let handle = results.handle();
     assert_eq!(numbers!(handle), [0, 1, 0, 0, 0]);
     assert!(handle.try_go(ready(Ok(1))).is_err());

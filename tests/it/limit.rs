@@ -326,6 +326,21 @@ fn children_that_a_raised_limit_admitted_take_room_before_they_are_polled() {
 }
 
 #[test]
+fn a_limit_that_is_raised_twice_between_polls_admits_each_child_once() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1).collect();
+    (0..5).for_each(|n| group.queue(waits(&gate, n)));
+    assert!(task.poll(&mut group).is_pending());
+    for (limit, running) in [(Some(2), 2), (Some(4), 4), (None, 5)] {
+        group.set_limit(limit);
+        assert_eq!((group.stats().running, group.stats().queued), (running, 5 - running));
+    }
+    assert!(task.poll(&mut group).is_pending());
+    (0..5).for_each(|n| gate.open(n));
+    assert_eq!(task.poll(&mut group), Poll::Ready(Ok(vec![0, 1, 2, 3, 4])));
+}
+
+#[test]
 fn a_raised_limit_wakes_waiters_in_go_and_feed() {
     let (task, gate) = (MockTask::new(), Gate::new());
     let mut group = Jobs::new().with_limit(1);

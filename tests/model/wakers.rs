@@ -158,11 +158,28 @@ fn a_stream_of_results_goes_on_after_a_poll_by_a_task_with_a_bad_waker() {
         let mut results = Jobs::new().results();
         results.queue(waits(&gate, 0));
         assert!(MockTask::new().poll(&mut results.next()).is_pending());
+        poll_badly(when, |cx| results.poll_next_unpin(cx));
         gate.open(0);
-        if when == When::Cloned {
-            poll_badly(when, |cx| results.poll_next_unpin(cx));
-        }
         assert_eq!(MockTask::new().poll(&mut results.next()), Poll::Ready(Some(Ok(0))));
+    }
+}
+
+#[test]
+fn a_poll_by_a_task_with_a_bad_waker_gives_the_result_that_there_is() {
+    for when in EACH {
+        for woken_before in [false, true] {
+            let gate = Gate::new();
+            let mut results = Jobs::new().results();
+            results.queue(waits(&gate, 0));
+            if woken_before {
+                assert!(MockTask::new().poll(&mut results.next()).is_pending());
+            }
+            gate.open(0);
+            let waker = bad_waker(when);
+            let polled = results.poll_next_unpin(&mut Context::from_waker(&waker));
+            assert_eq!(polled, Poll::Ready(Some(Ok(0))), "{when:?}");
+            assert_eq!(MockTask::new().poll(&mut results.next()), Poll::Ready(None));
+        }
     }
 }
 
