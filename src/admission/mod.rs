@@ -652,6 +652,19 @@ impl<C: Kind> Admission<C> {
 
     // --- ends of children
 
+    /// Returns `true` if no running child can ask for room in the group, ends without a result, or
+    /// has a record for the policy; and the group waits for no permit.
+    #[inline]
+    pub(crate) fn runs_plain_children(&mut self) -> bool {
+        match self.storage.get_mut() {
+            Storage::Local(_) => true,
+            // A child asks for room by a handle, which is a reference beside the group's own.
+            Storage::Shared(shared) => {
+                Arc::strong_count(shared) == 1 && shared.core.runs_plain_children()
+            }
+        }
+    }
+
     /// Returns `true` if the set may have children that end without a result.
     pub(crate) fn has_endings(&mut self) -> bool {
         self.shared().is_some_and(|shared| shared.core.has_endings())

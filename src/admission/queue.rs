@@ -116,6 +116,15 @@ struct Lane {
     entries: SparseQueue<Entry>,
 }
 
+/// What an entry is in.
+#[derive(Clone, Copy)]
+enum Place {
+    Plain,
+    /// The lane at this place.
+    Lane(usize),
+    Others,
+}
+
 /// At most so many lanes are made; some may be empty.
 const LANES: usize = if cfg!(test) { 2 } else { 8 };
 
@@ -462,16 +471,33 @@ impl Entries {
     }
 
     fn first_of_all(&self) -> Option<(Position, &Entry)> {
-        let laned = self.lanes.iter().find_map(Lane::first);
-        let first = match (laned, self.first_plain()) {
-            (Some(laned), Some(plain)) if laned.0.priority < 0 => Some(plain),
-            (laned, plain) => laned.or(plain),
+        self.first_in(self.first_place())
+    }
+
+    /// Returns what the first entry of all is in, if there is one.
+    fn first_place(&self) -> Place {
+        let is_first = |lane: &Lane| lane.priority > 0 || self.plain.is_empty();
+        let lane = self.lanes.iter().position(|lane| !lane.entries.is_empty());
+        let place = match lane.filter(|at| self.lanes.get(*at).is_some_and(is_first)) {
+            Some(at) => Place::Lane(at),
+            None => Place::Plain,
         };
-        if self.others.is_empty() {
-            return first;
+        let other = self.others.first_key_value().map(|(position, _)| *position);
+        let first = other.and_then(|_| self.first_in(place)).map(|(position, _)| position);
+        if other.is_none_or(|other| first.is_some_and(|first| first < other)) {
+            return place;
         }
-        let (position, entry) = self.others.first_key_value()?;
-        first.filter(|(first, _)| first < position).or(Some((*position, entry)))
+        Place::Others
+    }
+
+    /// Returns the first entry in a place.
+    #[inline]
+    fn first_in(&self, place: Place) -> Option<(Position, &Entry)> {
+        match place {
+            Place::Plain => self.first_plain(),
+            Place::Lane(at) => self.lanes.get(at)?.first(),
+            Place::Others => self.others.first_key_value().map(|(position, it)| (*position, it)),
+        }
     }
 
     /// Returns the entries of each part, in the order of their positions, at most so many of each.
@@ -527,12 +553,21 @@ impl Entries {
     /// Takes out the first entry.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Position, Entry)> {
-        if self.are_plain() {
-            let (arrival, entry) = self.plain.pop()?;
-            return Some((Position { priority: 0, arrival }, entry));
+        let place = if self.are_plain() { Place::Plain } else { self.first_place() };
+        match place {
+            Place::Plain => {
+                let (arrival, entry) = self.plain.pop()?;
+                Some((Position { priority: 0, arrival }, entry))
+            }
+            Place::Lane(at) => {
+                let lane = self.lanes.get_mut(at)?;
+                let (arrival, entry) = lane.entries.pop()?;
+                self.in_lanes -= 1;
+                lane.trim();
+                Some((Position { priority: lane.priority, arrival }, entry))
+            }
+            Place::Others => self.others.pop_first(),
         }
-        let (position, _) = self.first()?;
-        Some((position, self.take(position)?))
     }
 
     /// Drops the first entry.
@@ -569,9 +604,7 @@ impl Entries {
         let lane = self.lanes.iter_mut().find(|lane| lane.priority == position.priority)?;
         let entry = lane.entries.remove(position.arrival)?;
         self.in_lanes -= 1;
-        if lane.entries.is_empty() && lane.entries.capacity() > RETAINED_ENTRIES {
-            lane.entries = SparseQueue::default();
-        }
+        lane.trim();
         Some(entry)
     }
 }
@@ -581,6 +614,14 @@ impl Lane {
     fn first(&self) -> Option<(Position, &Entry)> {
         let (arrival, entry) = self.entries.first()?;
         Some((Position { priority: self.priority, arrival }, entry))
+    }
+
+    /// Gives back what an empty lane does not need.
+    #[inline]
+    fn trim(&mut self) {
+        if self.entries.is_empty() && self.entries.capacity() > RETAINED_ENTRIES {
+            self.entries = SparseQueue::default();
+        }
     }
 
     fn iter(&self) -> impl Iterator<Item = (Position, &Entry)> + Clone {

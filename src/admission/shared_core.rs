@@ -436,6 +436,13 @@ impl Core {
         self.has_aborted.load(Ordering::Relaxed)
     }
 
+    /// Returns `true` if it is known at a glance that the children in the set have no record and
+    /// no end without a result, and the group waits for no permit.
+    #[inline]
+    pub(super) fn runs_plain_children(&self) -> bool {
+        !self.has_records() && !self.has_endings() && self.source.is_none()
+    }
+
     /// Returns `true` if there is nothing for the group's task to take in, to drop or to wait for.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {

@@ -203,11 +203,11 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    let is_plain = group.base.is_plain();
-    if !is_plain && !group.base.is_calm() {
+    if !group.base.is_calm() {
         group.base.prepare_round();
         group.base.take_in();
     }
+    let is_plain = group.base.is_plain();
     if group.base.set.blocks().is_simple_turn(budget) && !group.base.is_notified() {
         // Most are.
         drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Turn, is_plain));
@@ -286,7 +286,7 @@ where
     }
 }
 
-/// Does so in a group that is not plain: which has hooks, or shares its state.
+/// Does so in a group that is not plain.
 #[inline(never)]
 fn drive_full_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
@@ -662,20 +662,25 @@ impl<C: Kind> Base<C> {
         was_notified
     }
 
-    /// Returns `true` if nothing but the policy sees to the children: no handle or option, no
-    /// hooks, no end with the stop.
+    /// Returns `true` if nothing but the policy sees to the children that run: no hooks, and
+    /// nothing that admission has to know of them before they end.
+    #[inline]
     fn is_plain(&mut self) -> bool {
         // A group that drops its children at a stop has hooks.
-        self.hooks.is_none() && self.admission.shared().is_none()
+        self.hooks.is_none() && self.admission.runs_plain_children()
     }
 
     /// Returns `true` if it is known at a glance that nothing comes before a round.
     #[inline]
     fn is_calm(&mut self) -> bool {
-        !<C::Set as ChildSet<C>>::Spawner::SPAWNS
-            && self.hooks.is_none()
-            && !self.is_stopped()
-            && self.admission.shared().is_none_or(|shared| shared.core.is_calm())
+        if self.hooks.is_some() {
+            return false;
+        }
+        let spawns = <C::Set as ChildSet<C>>::Spawner::SPAWNS;
+        match self.admission.shared().map(|shared| shared.core.is_calm()) {
+            None => true,
+            Some(is_calm) => is_calm && !spawns && !self.is_stopped(),
+        }
     }
 
     /// Does what comes before a round: timers, a stop, gates, a permit.
