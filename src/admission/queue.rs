@@ -78,6 +78,7 @@ pub(crate) struct SimpleHead {
     pub(crate) weight: usize,
     pub(crate) priority: i32,
     pub(crate) of: Option<KeyId>,
+    place: Place,
 }
 
 /// Waiters and queued children, in the order of admission.
@@ -390,14 +391,14 @@ impl WaitQueue {
     #[inline]
     pub(crate) fn simple_head(&self) -> Option<SimpleHead> {
         let of = self.key_of_first();
-        let entry = match of {
-            Some(of) => self.first_of(of)?.1,
-            None => self.main.first()?.1,
+        let (place, entry) = match of {
+            Some(of) => (Place::Plain, self.first_of(of)?.1),
+            None => self.main.head()?,
         };
         let Entry::Child(QueuedChild { key, options, join: None }) = entry else { return None };
         match *options {
             ChildOptions::Inline { weight, priority, fed: false, .. } => {
-                Some(SimpleHead { key: *key, weight: weight as usize, priority, of })
+                Some(SimpleHead { key: *key, weight: weight as usize, priority, of, place })
             }
             _ => None,
         }
@@ -405,8 +406,8 @@ impl WaitQueue {
 
     /// Drops the entry of the head, which is simple and has no key.
     #[inline]
-    pub(crate) fn discard_simple_head(&mut self) {
-        self.main.discard_first();
+    pub(crate) fn discard_simple_head(&mut self, head: SimpleHead) {
+        self.main.discard_first(head.place);
         self.binding -= 1;
     }
 
@@ -470,12 +471,20 @@ impl Entries {
         Some((Position { priority: 0, arrival }, entry))
     }
 
+    #[inline(never)]
     fn first_of_all(&self) -> Option<(Position, &Entry)> {
-        self.first_in(self.first_place())
+        self.first_in(self.find_first())
     }
 
-    /// Returns what the first entry of all is in, if there is one.
-    fn first_place(&self) -> Place {
+    /// Returns the first entry, and what it is in.
+    #[inline]
+    fn head(&self) -> Option<(Place, &Entry)> {
+        let place = if self.are_plain() { Place::Plain } else { self.find_first() };
+        Some((place, self.first_in(place)?.1))
+    }
+
+    /// Returns what the first entry is in, if there is one.
+    fn find_first(&self) -> Place {
         let is_first = |lane: &Lane| lane.priority > 0 || self.plain.is_empty();
         let lane = self.lanes.iter().position(|lane| !lane.entries.is_empty());
         let place = match lane.filter(|at| self.lanes.get(*at).is_some_and(is_first)) {
@@ -553,7 +562,14 @@ impl Entries {
     /// Takes out the first entry.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Position, Entry)> {
-        let place = if self.are_plain() { Place::Plain } else { self.first_place() };
+        if self.are_plain() {
+            let (arrival, entry) = self.plain.pop()?;
+            return Some((Position { priority: 0, arrival }, entry));
+        }
+        self.pop_in(self.find_first())
+    }
+
+    fn pop_in(&mut self, place: Place) -> Option<(Position, Entry)> {
         match place {
             Place::Plain => {
                 let (arrival, entry) = self.plain.pop()?;
@@ -570,13 +586,12 @@ impl Entries {
         }
     }
 
-    /// Drops the first entry.
+    /// Drops the first entry, which is in that place.
     #[inline]
-    fn discard_first(&mut self) {
-        if self.are_plain() {
-            self.plain.discard_first();
-        } else {
-            drop(self.pop());
+    fn discard_first(&mut self, place: Place) {
+        match place {
+            Place::Plain => self.plain.discard_first(),
+            place => drop(self.pop_in(place)),
         }
     }
 

@@ -1022,13 +1022,14 @@ impl State {
         {
             return;
         }
-        while let Some(SimpleHead { key, weight, priority, of }) = self.queue.simple_head() {
+        while let Some(head) = self.queue.simple_head() {
+            let SimpleHead { key, weight, priority, of, .. } = head;
             if !self.fits(weight) {
                 return;
             }
             match of {
                 None => {
-                    self.queue.discard_simple_head();
+                    self.queue.discard_simple_head(head);
                     self.take_plain_room(weight);
                     self.start_simple_child(key, weight, priority);
                 }
