@@ -168,6 +168,28 @@ fn waiting_gos_that_are_gone_leave_nothing_behind() {
 }
 
 #[test]
+fn slots_that_come_and_go_behind_a_go_that_has_its_turn_leave_nothing_behind() {
+    let mut group = Group::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(pending::<Result<(), ()>>());
+    let mut go = handle.go(pending());
+    assert!(poll(&mut group).is_pending() && poll(&mut go).is_pending());
+    // It has its turn from now on, and is not polled.
+    handle.set_limit(Some(8));
+    let slot = || match poll(&mut handle.reserve()) {
+        Poll::Ready(slot) => slot.unwrap(),
+        Poll::Pending => panic!("there is room"),
+    };
+    // At each time there are two of them.
+    let bytes = kept(|| {
+        let mut last = slot();
+        (0..MANY).for_each(|_| last = slot());
+    });
+    assert!(bytes < 10_000, "{bytes} bytes");
+    drop(go);
+}
+
+#[test]
 fn waits_for_a_token_that_are_gone_leave_nothing_behind() {
     for last in [0, MANY / 2, MANY - 1] {
         let token = CancelToken::new();

@@ -70,10 +70,11 @@ pub(crate) struct State {
     nested: Nested,
     /// Waiters that have got their turn and are to be woken.
     told: Vec<WaiterKey>,
-    /// Children and reservations that have room, behind a reservation.
-    starting: VecDeque<StartSlot>,
-    /// The number of the first slot of `starting`.
-    first_slot: u64,
+    /// Children and reservations that have room, behind a reservation, by the numbers of their
+    /// slots.
+    starting: SparseQueue<StartSlot>,
+    /// The number of the next slot of `starting`.
+    next_slot: u64,
     /// Children that have started and are not in the set yet. Their indexes are the last given, so
     /// they go to the set before any other child starts there.
     ready: VecDeque<ChildKey>,
@@ -146,7 +147,6 @@ pub(crate) enum GroupPhase {
 enum StartSlot {
     Child(QueuedChild),
     Reserved(WaiterKey),
-    Free,
 }
 
 /// A running child that is not like most.
@@ -290,8 +290,8 @@ impl State {
             waiters: Slab::new(),
             nested: Nested::default(),
             told: Vec::new(),
-            starting: VecDeque::new(),
-            first_slot: 0,
+            starting: SparseQueue::default(),
+            next_slot: 0,
             ready: VecDeque::new(),
             spawned: 0,
             running: SparseQueue::default(),
@@ -686,7 +686,7 @@ impl State {
         if self.starting.is_empty() {
             self.start(child, key);
         } else {
-            self.starting.push_back(StartSlot::Child(child));
+            self.add_start(StartSlot::Child(child));
         }
     }
 
@@ -1045,13 +1045,20 @@ impl State {
 
     /// Starts the children at the front of `starting`, up to the first reservation.
     fn start_front(&mut self) {
-        while let Some(StartSlot::Child(_) | StartSlot::Free) = self.starting.front() {
-            self.first_slot += 1;
-            if let Some(StartSlot::Child(child)) = self.starting.pop_front() {
+        while let Some((_, StartSlot::Child(_))) = self.starting.first() {
+            if let Some((_, StartSlot::Child(child))) = self.starting.pop() {
                 self.start(child, None);
             }
         }
-        shrink(&mut self.starting);
+    }
+
+    /// Adds what has room and starts behind a reservation, or is one. Returns the number of its
+    /// slot.
+    fn add_start(&mut self, start: StartSlot) -> u64 {
+        let slot = self.next_slot;
+        self.starting.push(slot, start);
+        self.next_slot += 1;
+        slot
     }
 }
 

@@ -213,10 +213,10 @@ impl<T, E> Group<Spawned<T, E>> {
     /// # Hazards
     ///
     /// A `spawn` that runs the future during the call (`block_on`) works, but then the children run
-    /// one after another: a child that is admitted during the call, by that child for example, is
-    /// spawned after it. A child that waits for a sibling which was admitted after it waits
-    /// forever. (Without `std`, such a child is spawned inside the call, so a long chain of them
-    /// overflows the stack.)
+    /// one after another: a child of the same group that is admitted during the call, by that child
+    /// for example, is spawned after it. A child that waits for a sibling which was admitted after
+    /// it waits forever. (Without `std`, such a child is spawned inside the call, so a long chain
+    /// of them overflows the stack.)
     ///
     /// # Examples
     ///

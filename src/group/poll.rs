@@ -140,11 +140,11 @@ where
             Ok(driven) => return driven,
             Err(payload) => recover(group, budget, turn, payload),
         }
-        // After a sibling's panic, too, the child of a `go` is to begin.
-        if extent == Extent::Progress
-            || !group.base.set.blocks().has_newcomer()
-            || budget.polls == 0
-        {
+        // After a sibling's panic, too, the child of a `go` is to begin. It may be in the round by
+        // now, if it was polled together with those that had yielded.
+        let blocks = group.base.set.blocks();
+        let may_be_left = blocks.has_newcomer() || blocks.is_in_round();
+        if extent == Extent::Progress || !may_be_left || budget.polls == 0 {
             return Driven::Progress;
         }
     }

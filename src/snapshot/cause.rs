@@ -201,7 +201,9 @@ impl Snapshot {
         let limit = self.stats.limit;
         let of = |is_meant: fn(&ChildSnapshot) -> bool| {
             let meant = self.children.iter().filter(|child| is_meant(child));
-            meant.fold((0, 0), |(count, room), child| (count + 1, room + child.weight))
+            meant.fold((0, 0_usize), |(count, room), child| {
+                (count + 1, room.saturating_add(child.weight))
+            })
         };
         let (daemons, of_daemons) = of(|child| child.daemon && child.state.is_running());
         let (results, of_results) = of(|child| child.state == ChildState::Unfetched);

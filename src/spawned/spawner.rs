@@ -144,15 +144,16 @@ impl<L: Locality> Spawner<L> {
         }
     }
 
-    /// Hands a future to the executor; after the call of a spawner that is in progress on this
+    /// Hands a future to the executor; after the call of this spawner that is in progress on this
     /// thread, if there is one: the executor may run a child during the call, and the child adds
     /// another one.
     pub(super) fn spawn(&self, spawn: Spawn<L>) {
-        if nesting::in_call() {
+        let id = Arc::as_ptr(&self.completions).addr();
+        if nesting::in_call(id) {
             let spawner = self.clone();
-            nesting::defer(move || spawner.call(spawn));
+            nesting::defer(id, move || spawner.call(spawn));
         } else {
-            nesting::call(|| self.call(spawn));
+            nesting::call(id, || self.call(spawn));
         }
     }
 

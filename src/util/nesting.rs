@@ -1,56 +1,88 @@
-//! Keeps calls of the user's code from running one inside the other on a thread: a spawner may run
-//! a child during the call, and that child may add another one, and so on.
+//! Keeps the calls of one spawner from running one inside the other on a thread: a spawner may run
+//! a child during the call, and that child may add another one to its group, and so on.
 //!
-//! (Without `std` nothing is known of the calls of a thread, so they do run so.)
+//! The calls of different spawners do run one inside the other: a child may own a group of its own,
+//! and await it during the call.
+//!
+//! (Without `std` nothing is known of the calls of a thread, so all run so.)
 
 #[cfg(feature = "std")]
-type Deferred = alloc::collections::VecDeque<alloc::boxed::Box<dyn FnOnce()>>;
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+#[cfg(feature = "std")]
+use core::cell::RefCell;
+
+/// A call in progress.
+#[cfg(feature = "std")]
+struct Call {
+    /// The spawner's.
+    id: usize,
+    /// The calls that come after it.
+    deferred: VecDeque<Box<dyn FnOnce()>>,
+}
 
 #[cfg(feature = "std")]
 std::thread_local! {
-    static IN_CALL: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
-    /// The calls that come after the one in progress.
-    static DEFERRED: core::cell::RefCell<Deferred> =
-        const { core::cell::RefCell::new(Deferred::new()) };
+    /// The calls in progress on this thread, the innermost last.
+    static CALLS: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns `true` if a call is in progress on this thread, so that another is to be
+/// Returns `true` if a call of that spawner is in progress on this thread, so that another is to be
 /// [deferred](defer).
 #[cfg(feature = "std")]
-pub(crate) fn in_call() -> bool {
-    IN_CALL.get()
+pub(crate) fn in_call(id: usize) -> bool {
+    // When the thread ends, its locals may be gone; then each call is made at once.
+    CALLS.try_with(|calls| calls.borrow().iter().any(|call| call.id == id)).unwrap_or(false)
 }
 
-/// Makes a call, which does not panic, and then those that were deferred meanwhile, in order.
+/// Makes a call of that spawner, which does not panic, and then those that were deferred meanwhile,
+/// in order.
 #[cfg(feature = "std")]
-pub(crate) fn call(first: impl FnOnce()) {
-    IN_CALL.set(true);
+pub(crate) fn call(id: usize, first: impl FnOnce()) {
+    let begun = CALLS.try_with(|calls| {
+        calls.borrow_mut().push(Call { id, deferred: VecDeque::new() });
+    });
     first();
-    // When the thread ends and its locals are gone, nothing was deferred.
-    let next = || DEFERRED.try_with(|deferred| deferred.borrow_mut().pop_front()).ok().flatten();
+    if begun.is_err() {
+        return;
+    }
+    // The calls that were made inside this one have ended, so this one is the last.
+    let next = || {
+        CALLS.with(|calls| {
+            let mut calls = calls.borrow_mut();
+            let next = calls.last_mut()?.deferred.pop_front();
+            if next.is_none() {
+                calls.pop();
+            }
+            next
+        })
+    };
     while let Some(call) = next() {
         call();
     }
-    IN_CALL.set(false);
 }
 
-/// Leaves a call to the one in progress, which makes it at its end.
+/// Leaves a call to the one of that spawner in progress, which makes it at its end.
 #[cfg(feature = "std")]
-pub(crate) fn defer(call: impl FnOnce() + 'static) {
-    DEFERRED.with(|deferred| deferred.borrow_mut().push_back(alloc::boxed::Box::new(call)));
+pub(crate) fn defer(id: usize, call: impl FnOnce() + 'static) {
+    CALLS.with(|calls| {
+        let mut calls = calls.borrow_mut();
+        if let Some(outer) = calls.iter_mut().find(|outer| outer.id == id) {
+            outer.deferred.push_back(Box::new(call));
+        }
+    });
 }
 
 #[cfg(not(feature = "std"))]
-pub(crate) fn in_call() -> bool {
+pub(crate) fn in_call(_: usize) -> bool {
     false
 }
 
 #[cfg(not(feature = "std"))]
-pub(crate) fn call(first: impl FnOnce()) {
+pub(crate) fn call(_: usize, first: impl FnOnce()) {
     first();
 }
 
 #[cfg(not(feature = "std"))]
-pub(crate) fn defer(call: impl FnOnce() + 'static) {
+pub(crate) fn defer(_: usize, call: impl FnOnce() + 'static) {
     call();
 }

@@ -52,6 +52,12 @@ impl<T> SparseQueue<T> {
         self.values.front().and_then(|(key, value)| Some((*key, value.as_ref()?)))
     }
 
+    /// Returns the last value whose key is below that one.
+    pub(crate) fn last_below(&self, key: Key) -> Option<(Key, &T)> {
+        let end = self.values.partition_point(|(at, _)| *at < key);
+        self.values.range(..end).rev().find_map(|(key, value)| Some((*key, value.as_ref()?)))
+    }
+
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(Key, T)> {
         let (key, value) = self.values.pop_front()?;

@@ -195,6 +195,18 @@ fn a_child_starts_only_after_a_go_that_was_granted_room_before_it() {
 }
 
 #[test]
+fn daemons_may_be_of_any_weight() {
+    let mut group = Group::<Kind>::new();
+    for _ in 0..2 {
+        group.queue(task(job(pending())).daemon().weight(usize::MAX));
+    }
+    group.set_limit(Some(1));
+    group.queue(job(async { Ok(1) }));
+    assert_hangs(&MockTask::new(), &mut group);
+    assert!(group.snapshot().causes().contains(&Cause::Daemons));
+}
+
+#[test]
 fn a_daemon_takes_the_only_room() {
     let task_ = MockTask::new();
     let mut group = Group::<Kind>::new().with_limit(1);

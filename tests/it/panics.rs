@@ -1,6 +1,6 @@
 //! A panic stops the group, loses no child, and comes out of the group's poll.
 
-use std::future::{poll_fn, ready};
+use std::future::{pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use crate::common::{
     Bomb, Calls, DropCounter, Gate, Job, MockTask, Probe, Value, Values, fails, job, panic_message,
-    ping_pong, waits,
+    ping_pong, waits, yield_now,
 };
 use errgroup::{Boxed, Child, ChildInfo, Children, Group, Policy, Reason, TryGoError, Verdict};
 use futures::future::FusedFuture;
@@ -225,6 +225,28 @@ fn a_go_beside_a_child_that_panics_starts_its_child() {
     assert_eq!((probe.polls(), group.stats().dropped), (1, 3));
     gate.open(9);
     assert_eq!(panic_message(|| task.run(&mut group)), "a sibling");
+}
+
+#[test]
+fn a_go_beside_a_child_that_yields_and_then_panics_starts_its_child() {
+    for (waiting, siblings, shared) in [(0, 1, false), (0, 3, false), (0, 1, true), (70, 2, false)]
+    {
+        let (task, probe) = (MockTask::new(), Probe::new());
+        let mut group = Jobs::new();
+        let _handle = shared.then(|| group.handle());
+        (0..waiting).for_each(|_| group.queue(job(pending())));
+        for _ in 0..siblings {
+            // It panics in its second poll, which is that of the next `go`.
+            let sibling = async {
+                yield_now().await;
+                panic_any("a sibling")
+            };
+            group.queue(job(sibling));
+        }
+        assert!(matches!(task.poll(&mut group.go(job(pending()))), Poll::Ready(Ok(()))));
+        assert!(matches!(task.poll(&mut group.go(probe.watch(pending()))), Poll::Ready(Ok(()))));
+        assert_eq!((probe.polls(), group.stats().dropped), (1, siblings));
+    }
 }
 
 #[test]

@@ -127,6 +127,23 @@ fn a_child_that_has_yielded_counts_as_woken() {
 }
 
 #[test]
+fn callers_that_have_room_and_slots_are_listed_in_part() {
+    for (gos, slots) in [(900, 900), (1500, 0), (0, 1500), (400, 300)] {
+        let (task, group) = (MockTask::new(), Group::<Kind>::new());
+        let handle = group.handle();
+        handle.set_limit(Some(0));
+        let mut gos: Vec<_> = (0..gos).map(|_| handle.go(job(pending()))).collect();
+        gos.iter_mut().for_each(|go| assert!(task.poll(go).is_pending()));
+        handle.set_limit(None);
+        let slots: Vec<_> =
+            (0..slots).map(|_| task.finish(handle.reserve()).expect("there is room")).collect();
+        let (snapshot, all) = (handle.snapshot(), gos.len() + slots.len());
+        let listed = all.min(1000);
+        assert_eq!((snapshot.children.len(), snapshot.omitted), (listed, all - listed));
+    }
+}
+
+#[test]
 fn large_groups_are_listed_in_part() {
     let task = MockTask::new();
     let mut group = Group::<Kind>::new().with_limit(5000);

@@ -269,6 +269,47 @@ fn children_that_a_child_adds_in_its_spawners_call_run_after_it_and_not_inside()
 }
 
 #[test]
+fn a_child_that_runs_in_its_spawners_call_may_await_a_group_of_its_own() {
+    let mut outer = Spawns::on(smol::block_on).collect();
+    for _ in 0..2 {
+        outer.queue(async {
+            let mut inner = Spawns::on(smol::block_on).collect();
+            (1..=2).for_each(|n| inner.queue(ready(Ok(n))));
+            // Its children have run: a task that waited for them here would wait for ever.
+            let Poll::Ready(Ok(all)) = MockTask::new().poll(&mut inner) else {
+                return Err("the inner group waits");
+            };
+            Ok(all.iter().sum())
+        });
+    }
+    assert_eq!(MockTask::new().poll(&mut outer), Poll::Ready(Ok(vec![3, 3])));
+}
+
+#[test]
+#[cfg(feature = "std")]
+fn children_of_two_groups_that_add_one_another_in_their_spawners_calls_overflow_no_stack() {
+    const COUNT: usize = 100_000;
+    let mut groups = [Spawns::on(smol::block_on), Spawns::on(smol::block_on)];
+    let handles = groups.each_ref().map(Group::handle);
+    fn child(
+        handles: [errgroup::Handle<Spawned<usize, &'static str>>; 2],
+        n: usize,
+    ) -> crate::common::Job {
+        Box::pin(async move {
+            if n < COUNT {
+                handles[n % 2].queue(child(handles.clone(), n + 1));
+            }
+            Ok(n)
+        })
+    }
+    groups[0].queue(child(handles.clone(), 1));
+    assert_eq!(handles[0].stats().ok + handles[1].stats().ok, COUNT);
+    for group in &mut groups {
+        assert_eq!(MockTask::new().run(group), Poll::Ready(Ok(())));
+    }
+}
+
+#[test]
 #[cfg(feature = "std")]
 fn a_child_that_was_put_off_is_spawned_though_the_spawner_panics_before_it() {
     let calls = AtomicUsize::new(0);

@@ -260,7 +260,7 @@ impl State {
         let mut waiters = core::mem::take(&mut self.waiters);
         for waiter in waiters.iter_mut() {
             if let WaiterStage::Reserved { slot, .. } = waiter.stage {
-                *self.slot(slot) = StartSlot::Free;
+                self.starting.remove(slot);
             }
             if let WaiterStage::Reserved { .. } | WaiterStage::Detached(_) = waiter.stage {
                 // The queue knows its key no longer.
@@ -386,8 +386,8 @@ impl State {
         while let Some((index, key)) = self.pop_ready() {
             keys.push((Dropped::Started(index), key));
         }
-        while let Some(slot) = self.starting.pop_front() {
-            if let StartSlot::Child(child) = slot {
+        while let Some((_, start)) = self.starting.pop() {
+            if let StartSlot::Child(child) = start {
                 keys.push((Dropped::Unstarted(child.key, child.options), child.key));
             }
         }

@@ -87,20 +87,20 @@ impl State {
 
     /// Adds what has room and has not started.
     fn inspect_starting(&self, snapshot: &mut Snapshot) {
-        let left = LISTED - snapshot.children.len().min(LISTED);
-        let starting = self.starting.iter().filter_map(|slot| match slot {
-            StartSlot::Child(child) => Some(of_queued(child, ChildState::Blocked)),
-            StartSlot::Reserved(key) => Some(self.inspect_waiter(*key, ChildState::Granted)),
-            StartSlot::Free => None,
+        let starting = self.starting.iter().map(|(_, start)| match start {
+            StartSlot::Child(child) => of_queued(child, ChildState::Blocked),
+            StartSlot::Reserved(key) => self.inspect_waiter(*key, ChildState::Granted),
         });
-        let before = snapshot.children.len();
-        snapshot.children.extend(starting.take(left));
-        let is_child = |it: &&ChildSnapshot| it.state == ChildState::Blocked;
-        let listed = snapshot.children[before..].iter().filter(is_child).count();
-        snapshot.omitted = snapshot.omitted.saturating_sub(listed);
         // A slot keeps the room of a plain child.
         let slots = core::iter::repeat_with(|| ChildSnapshot::plain(ChildState::Reserved));
-        snapshot.children.extend(slots.take(self.detached.min(left)));
+        let before = snapshot.children.len();
+        let left = LISTED.saturating_sub(before);
+        snapshot.children.extend(starting.chain(slots.take(self.detached)).take(left));
+        let listed = &snapshot.children[before..];
+        // These count as running; what is reserved does not.
+        let children = listed.iter().filter(|it| it.state == ChildState::Blocked).count();
+        let reserved = self.reserved.saturating_sub(listed.len() - children);
+        snapshot.omitted = snapshot.omitted.saturating_sub(children) + reserved;
     }
 
     fn inspect_waiter(&self, key: usize, state: ChildState) -> ChildSnapshot {

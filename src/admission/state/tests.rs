@@ -75,7 +75,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     let fits = admits && head.is_some_and(|weight| state.fits(weight));
     let lacks = state.lacks_permit() || state.asked().is_some();
     assert_eq!(fits, lacks, "the head fits if and only if it lacks a permit or a pass");
-    assert!(matches!(state.starting.front(), None | Some(StartSlot::Reserved(_))));
+    assert!(matches!(state.starting.first(), None | Some((_, StartSlot::Reserved(_)))));
 
     // Each waiter is in the queue, or in `starting`, or in neither.
     let (mut queued, mut queued_waiters) = (0, Vec::new());
@@ -98,8 +98,8 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
                 waiting += 1;
             }
             WaiterStage::Reserved { slot, .. } => {
-                let slot = &state.starting[(slot - state.first_slot) as usize];
-                assert!(matches!(slot, StartSlot::Reserved(other) if *other == key));
+                let start = state.starting.get(slot);
+                assert!(matches!(start, Some(StartSlot::Reserved(other)) if *other == key));
                 reserved += 1;
                 extra += waiter.weight.saturating_sub(1) as u128;
             }
@@ -118,7 +118,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     }
     assert_eq!(waiting, queued_waiters.len());
     assert_eq!((state.reserved, state.detached), (reserved, detached));
-    let slots = state.starting.iter().filter(|slot| matches!(slot, StartSlot::Reserved(_)));
+    let slots = state.starting.iter().filter(|(_, it)| matches!(it, StartSlot::Reserved(_)));
     assert_eq!(slots.count(), reserved - detached);
 
     if state.phase >= GroupPhase::Closed {
@@ -133,8 +133,8 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
             daemons += usize::from(child.daemon);
         }
     }
-    for slot in &state.starting {
-        if let StartSlot::Child(child) = slot {
+    for (_, start) in state.starting.iter() {
+        if let StartSlot::Child(child) = start {
             extra += child.request().weight.saturating_sub(1) as u128;
         }
     }

@@ -164,7 +164,7 @@ impl State {
         if let WaiterStage::Reserved { slot, position, .. } = waiter.stage {
             waiter.stage = WaiterStage::Detached(position);
             self.detached += 1;
-            *self.slot(slot) = StartSlot::Free;
+            self.starting.remove(slot);
         }
     }
 
@@ -270,13 +270,13 @@ impl State {
                     self.take_room_for(request);
                     self.give_pass(&mut child, pass);
                     match slot {
-                        Some(slot) => *self.slot(slot) = StartSlot::Child(child),
+                        Some(slot) => self.fill_slot(slot, child),
                         None => self.admit(child),
                     }
                     return;
                 }
                 if let Some(slot) = slot {
-                    *self.slot(slot) = StartSlot::Free;
+                    self.starting.remove(slot);
                 }
                 self.return_pass(pass);
                 if let Some(permits) = &mut self.permits {
@@ -306,7 +306,7 @@ impl State {
                 self.queue.remove(position, key);
             }
             WaiterStage::Reserved { slot, .. } => {
-                *self.slot(slot) = StartSlot::Free;
+                self.starting.remove(slot);
                 self.reserved -= 1;
                 self.free_room(waiter.weight, key.and_then(|key| self.queue.find_key(key)));
             }
@@ -324,27 +324,28 @@ impl State {
     /// Reserves room that has been taken: the waiter starts its child in this order.
     pub(super) fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
         self.reserved += 1;
-        let slot = self.next_slot();
-        if let Some(waiter) = self.waiters.get_mut(key) {
-            waiter.pass = self.passes.as_mut().and_then(|passes| passes.give());
-            if waiter.detached {
-                waiter.stage = WaiterStage::Detached(position);
-                self.detached += 1;
-                return;
-            }
-            self.starting.push_back(StartSlot::Reserved(key));
-            let must_queue = matches!(waiter.stage, WaiterStage::MustQueue(_));
-            waiter.stage = WaiterStage::Reserved { slot, position, claimed, must_queue };
+        let slot = self.next_slot;
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        waiter.pass = self.passes.as_mut().and_then(|passes| passes.give());
+        if waiter.detached {
+            waiter.stage = WaiterStage::Detached(position);
+            self.detached += 1;
+            return;
         }
+        let must_queue = matches!(waiter.stage, WaiterStage::MustQueue(_));
+        waiter.stage = WaiterStage::Reserved { slot, position, claimed, must_queue };
+        self.add_start(StartSlot::Reserved(key));
     }
 
-    /// Returns the number of the next slot of `starting`.
-    fn next_slot(&self) -> u64 {
-        self.first_slot + self.starting.len() as u64
-    }
-
-    pub(super) fn slot(&mut self, slot: u64) -> &mut StartSlot {
-        &mut self.starting[(slot - self.first_slot) as usize]
+    /// Puts a child into the slot that was reserved for it.
+    fn fill_slot(&mut self, slot: u64, child: QueuedChild) {
+        match self.starting.get_mut(slot) {
+            Some(start) => *start = StartSlot::Child(child),
+            None => {
+                debug_assert!(false, "a reservation has no slot");
+                self.admit(child);
+            }
+        }
     }
 
     /// Records inside which running child a waiter in the queue is polled; daemons do not count.
@@ -397,17 +398,13 @@ impl State {
 
     fn revoke_some(&mut self, most: usize) -> bool {
         if !self.is_revoking {
-            self.revoked_below = self.next_slot();
+            self.revoked_below = self.next_slot;
         }
         for _ in 0..most {
             let Some(key) = self.next_to_revoke() else { break };
             self.take_back(key);
         }
-        let is_left = self.next_to_revoke().is_some();
-        while let Some(StartSlot::Free) = self.starting.back() {
-            self.starting.pop_back();
-        }
-        is_left
+        self.next_to_revoke().is_some()
     }
 
     /// Tells the waiters that were [held back](Self::hold_back) and have kept their reservations.
@@ -422,17 +419,13 @@ impl State {
     /// Returns the waiter that loses its reservation next, if too much room is taken. What has come
     /// since the limit was lowered is passed by.
     fn next_to_revoke(&mut self) -> Option<WaiterKey> {
-        while self.is_over_limit() && self.revoked_below > self.first_slot {
-            match self.slot(self.revoked_below - 1) {
-                StartSlot::Free => self.revoked_below -= 1,
-                StartSlot::Reserved(key) => {
-                    let key = *key;
-                    return Some(key).filter(|&key| self.is_revocable(key));
-                }
-                StartSlot::Child(_) => return None,
-            }
+        if !self.is_over_limit() {
+            return None;
         }
-        None
+        let (slot, start) = self.starting.last_below(self.revoked_below)?;
+        let key = if let StartSlot::Reserved(key) = start { Some(*key) } else { None };
+        self.revoked_below = slot + 1;
+        key.filter(|key| self.is_revocable(*key))
     }
 
     /// Returns `true` if a waiter has room reserved that it has not claimed. One that takes no
@@ -460,7 +453,7 @@ impl State {
         let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
         let pass = waiter.pass.take();
         self.return_pass(pass);
-        *self.slot(slot) = StartSlot::Free;
+        self.starting.remove(slot);
         self.reserved -= 1;
         let of_room = of.as_ref().and_then(|of| self.queue.find_key(of));
         self.free_room(weight, of_room);
