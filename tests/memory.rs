@@ -1,6 +1,6 @@
 //! The memory of a group follows the children that are there, whatever has been there before.
 
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, pending, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -165,6 +165,24 @@ fn waiting_gos_that_are_gone_leave_nothing_behind() {
         assert!(bytes < 150_000, "{bytes} bytes for the {last}th");
         drop((group, left));
     }
+}
+
+#[test]
+fn a_burst_of_spawned_children_that_have_ended_leaves_nothing_behind() {
+    let tasks = Arc::new(Mutex::new(Vec::new()));
+    let mut group = None;
+    let bytes = kept(|| {
+        let spawned = Arc::clone(&tasks);
+        let group = group.insert(Group::on(move |child| spawned.lock().unwrap().push(child)));
+        let hold = group.hold();
+        (0..MANY).for_each(|_| group.queue(ready(Ok::<(), ()>(()))));
+        let all = std::mem::take(&mut *tasks.lock().unwrap());
+        all.into_iter().for_each(|mut task| assert!(poll(&mut task).is_ready()));
+        // Each poll tells the policy of 4,096 children.
+        (0..MANY / 1000).for_each(|_| assert!(poll(group).is_pending()));
+        drop(hold);
+    });
+    assert!(bytes < 300_000, "{bytes} bytes");
 }
 
 #[test]

@@ -486,21 +486,25 @@ impl WaitQueue {
                 Some((*position, entry, Obstacle::Nothing))
             });
             let parked = keys.ids.iter().take(INSPECTED_KEYS).filter_map(|id| keys.get(id));
-            let parked = parked.flat_map(move |state| state.parked(most)).take(most);
-            let parked = parked.map(|(position, entry)| (position, entry, Obstacle::Key));
+            let parked = parked.flat_map(move |state| {
+                // Behind a head, they wait for their turn.
+                let obstacle = if state.is_ready { Obstacle::Nothing } else { Obstacle::Key };
+                state.parked(most).map(move |(position, entry)| (position, entry, obstacle))
+            });
+            let parked = parked.take(most);
             let held = keys.held.iter().take(most);
             let held = held.map(|(position, entry)| (*position, entry, Obstacle::Feeds));
             heads.chain(parked).chain(held)
         })
     }
 
-    /// Returns the keys for which entries wait, as many as `most`.
+    /// Returns the keys that have no room for those that wait for them, as many as `most`.
     #[cfg(not(loom))]
     pub(super) fn inspect_keys(&self, most: usize) -> Vec<KeySnapshot> {
         let keys = self.keys.iter().filter(|_| self.parked > 0);
         let states = keys
             .flat_map(|keys| keys.ids.iter().take(INSPECTED_KEYS).filter_map(|id| keys.get(id)));
-        let waiting = states.filter_map(|state| {
+        let waiting = states.filter(|state| !state.is_ready).filter_map(|state| {
             let waiting = state.parked_len();
             let room = usize::try_from(state.weight).unwrap_or(usize::MAX);
             let KeyState { key, limit, .. } = state;

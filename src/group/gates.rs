@@ -89,9 +89,12 @@ impl<C: Kind> Base<C> {
         if !self.has_gates() {
             return;
         }
-        if let Some(asked) = self.admission.asked_for(options) {
-            self.ask_gates(&asked.as_ask());
+        let Some(asked) = self.admission.asked_for(options) else { return };
+        // It is no part of a poll of the group: a future that has woken itself is polled again.
+        if let Some(gates) = self.hooks.as_mut().and_then(|hooks| hooks.gates.as_mut()) {
+            gates.begin_poll();
         }
+        self.ask_gates(&asked.as_ask());
     }
 
     /// Polls the gates until one of them is pending, or all are passed; then there is a pass, and

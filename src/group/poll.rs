@@ -128,7 +128,7 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    let drive = match extent {
+    let mut drive = match extent {
         Extent::Progress => drive::<C, P, O, FETCHED>,
         Extent::Newcomer => drive_newcomer::<C, P, O, FETCHED>,
     };
@@ -140,13 +140,11 @@ where
             Ok(driven) => return driven,
             Err(payload) => recover(group, budget, turn, payload),
         }
-        // After a sibling's panic, too, the child of a `go` is to begin. It may be in the round by
-        // now, if it was polled together with those that had yielded.
-        let blocks = group.base.set.blocks();
-        let may_be_left = blocks.has_newcomer() || blocks.is_in_round();
-        if extent == Extent::Progress || !may_be_left || budget.polls == 0 {
+        if extent == Extent::Progress || budget.polls == 0 {
             return Driven::Progress;
         }
+        // After a sibling's panic, too, the child of a `go` is to begin.
+        drive = drive_rest::<C, P, O, FETCHED>;
     }
 }
 
@@ -211,6 +209,10 @@ where
     if group.base.set.blocks().is_simple_turn(budget) && !group.base.is_notified() {
         // Most are.
         drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Turn, is_plain));
+        if group.base.set.blocks().is_in_round() {
+            // A sibling has stopped the group.
+            return drive_rest::<C, P, O, FETCHED>(group, budget, turn);
+        }
         return Driven::Idle;
     }
     group.base.set.blocks().begin_turn();
@@ -227,14 +229,53 @@ where
         drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
         rounds -= 1;
     }
-    let is_left = budget.is_spent() && group.base.set.blocks().has_newcomer();
+    let is_left = budget.is_spent();
     budget.polls += 1;
     if is_left {
+        poll_newest::<C, P, O, FETCHED>(group, budget, turn);
+    }
+    Driven::Idle
+}
+
+/// Goes through the rest of a round, of which a sibling's panic or failure has ended a part, and
+/// sees to it that the child that was admitted last has begun.
+#[cold]
+#[inline(never)]
+fn drive_rest<C, P, O, const FETCHED: bool>(
+    group: &mut Group<C, P, O>,
+    budget: &mut Budget,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
+) -> Driven
+where
+    C: Children,
+    P: Policy<C::Ok, C::Err, Output = O>,
+{
+    group.base.prepare_round();
+    while group.base.set.blocks().is_in_round() && !budget.is_spent() {
+        let is_plain = group.base.is_plain();
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
+        group.base.prepare_round();
+    }
+    if budget.polls > 0 {
+        poll_newest::<C, P, O, FETCHED>(group, budget, turn);
+    }
+    Driven::Idle
+}
+
+/// Polls the child that was admitted last, if it has never been polled.
+fn poll_newest<C, P, O, const FETCHED: bool>(
+    group: &mut Group<C, P, O>,
+    budget: &mut Budget,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
+) where
+    C: Children,
+    P: Policy<C::Ok, C::Err, Output = O>,
+{
+    if group.base.set.blocks().has_newcomer() {
         budget.permit_a_yield();
         let is_plain = group.base.is_plain();
         drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Newest, is_plain));
     }
-    Driven::Idle
 }
 
 /// Goes on with the round to its end, or until the budget is spent; or polls another part of the
@@ -341,18 +382,18 @@ where
             },
         );
         turn.stage = UserCode::Group;
-        if turn.stop.is_some() && group.base.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain
-        {
-            return true;
-        }
+        // The others may be dropped with the stop, at the next look.
+        let is_last = turn.stop.is_some()
+            && group.base.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain;
         if group.base.hooks.is_some() {
             group.base.call_hook(|calls| calls.drop_guards);
-            if over {
+            if over && !is_last {
                 group.base.poll_deadline_after_round();
             }
         }
+        // What the children had that have ended is given back now, after a stop as well.
         group.base.admission.admit_next(&mut group.base.set);
-        if over || part != Part::Round || budget.is_spent() {
+        if is_last || over || part != Part::Round || budget.is_spent() {
             return progress;
         }
     }

@@ -93,7 +93,7 @@ pub struct Snapshot {
     pub children: Vec<ChildSnapshot>,
     /// How many children and callers are not listed.
     pub omitted: usize,
-    /// The keys for which children wait.
+    /// The keys that have no room for the children that wait for them.
     pub keys: Vec<KeySnapshot>,
     /// The named groups below this one.
     pub groups: Vec<Self>,

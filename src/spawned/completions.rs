@@ -1,7 +1,7 @@
 //! Where the children of a group that run elsewhere report that they are done.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
+use alloc::collections::VecDeque;
 use core::fmt;
 
 use crate::observe::Outcome;
@@ -28,7 +28,7 @@ pub(crate) type Report = (usize, Outcome);
 
 #[derive(Default)]
 struct Reports {
-    list: Vec<Report>,
+    list: VecDeque<Report>,
     /// How many of them, from the first, have been noted.
     noted: usize,
 }
@@ -89,7 +89,7 @@ impl Completions {
     fn report(&self, report: Report) {
         let is_first = {
             let mut reports = self.reports.lock();
-            reports.list.push(report);
+            reports.list.push_back(report);
             let is_first = reports.list.len() == 1;
             if is_first {
                 self.has_reports.store(true, Ordering::Relaxed);
@@ -122,7 +122,7 @@ impl Completions {
     /// Takes the reports, in exchange for an empty list, after all of them are noted.
     pub(crate) fn take_reports(
         &self,
-        list: &mut Vec<Report>,
+        list: &mut VecDeque<Report>,
         note: &mut dyn FnMut(usize, Outcome),
     ) {
         debug_assert!(list.is_empty());
@@ -138,7 +138,7 @@ impl Completions {
 
 impl Reports {
     fn note(&mut self, note: &mut dyn FnMut(usize, Outcome)) {
-        for &(index, outcome) in &self.list[self.noted..] {
+        for &(index, outcome) in self.list.range(self.noted..) {
             note(index, outcome);
         }
         self.noted = self.list.len();

@@ -35,13 +35,13 @@ pub struct SpawnedSet<T, E, L: Locality> {
     /// Holds the children that are about to be inserted; empty between.
     batch: VecDeque<(usize, Spawned<T, E, L>)>,
     /// Holds the reports that were taken, until they are collected.
-    reports: Vec<Report>,
+    reports: VecDeque<Report>,
 }
 
 impl<T, E, L: Locality> SpawnedSet<T, E, L> {
     pub(crate) fn new(spawner: Spawner<L>) -> Self {
         let (children, blocks) = (SparseQueue::default(), BlockSet::new());
-        let (lost, batch, reports) = (Vec::new(), VecDeque::new(), Vec::new());
+        let (lost, batch, reports) = (Vec::new(), VecDeque::new(), VecDeque::new());
         Self { spawner, children, blocks, lost, batch, reports }
     }
 }
@@ -96,6 +96,7 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
                 self.blocks.insert(child, index, parent);
             }
         }
+        shrink(&mut self.reports);
     }
 
     fn has_spawned(&self) -> bool {

@@ -11,6 +11,9 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 #[cfg(feature = "std")]
 use core::cell::RefCell;
 
+#[cfg(feature = "std")]
+use super::panic::{catch, discard};
+
 /// A call in progress.
 #[cfg(feature = "std")]
 struct Call {
@@ -57,7 +60,9 @@ pub(crate) fn call(id: usize, first: impl FnOnce()) {
         })
     };
     while let Some(call) = next() {
-        call();
+        // If its group is gone, the spawner goes with the call. A panic of its destructor is none
+        // of the caller's, whose children are yet to be spawned.
+        let _ = catch(call).map_err(discard);
     }
 }
 

@@ -171,6 +171,24 @@ fn try_go_polls_the_gate_once_and_keeps_its_future_for_the_next() {
 }
 
 #[test]
+fn try_go_polls_a_gate_again_that_has_woken_itself() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let polls = Arc::clone(&asked);
+    let mut group = Group::<Kind>::new().with_gate(move |_: &Ask<'_>| {
+        let polls = Arc::clone(&polls);
+        async move {
+            polls.fetch_add(1, SeqCst);
+            yield_now().await;
+        }
+    });
+    let Err(TryGoError::AtLimit(child)) = group.try_go(job(ready(Ok(0)))) else {
+        panic!("the gate has yielded");
+    };
+    assert!(group.try_go(child).is_ok());
+    assert_eq!(asked.load(SeqCst), 1);
+}
+
+#[test]
 fn try_go_asks_no_gate_of_a_group_that_refuses_the_child() {
     let asked = Arc::new(AtomicUsize::new(0));
     for stop in [true, false] {

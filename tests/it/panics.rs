@@ -228,24 +228,42 @@ fn a_go_beside_a_child_that_panics_starts_its_child() {
 }
 
 #[test]
-fn a_go_beside_a_child_that_yields_and_then_panics_starts_its_child() {
-    for (waiting, siblings, shared) in [(0, 1, false), (0, 3, false), (0, 1, true), (70, 2, false)]
-    {
-        let (task, probe) = (MockTask::new(), Probe::new());
-        let mut group = Jobs::new();
-        let _handle = shared.then(|| group.handle());
-        (0..waiting).for_each(|_| group.queue(job(pending())));
-        for _ in 0..siblings {
-            // It panics in its second poll, which is that of the next `go`.
-            let sibling = async {
-                yield_now().await;
-                panic_any("a sibling")
-            };
-            group.queue(job(sibling));
+fn a_go_beside_children_that_yield_and_then_panic_or_fail_starts_its_child() {
+    for fails in [false, true] {
+        for (waiting, siblings, shared) in
+            [(0, 1, false), (0, 3, false), (0, 1, true), (70, 2, false), (70, 2, true)]
+        {
+            let (task, probe) = (MockTask::new(), Probe::new());
+            let polls = Arc::new(AtomicUsize::new(0));
+            let mut group = Jobs::new();
+            let _handle = shared.then(|| group.handle());
+            (0..waiting).for_each(|_| group.queue(job(pending())));
+            for _ in 0..siblings {
+                // It ends in its second poll, which is that of the next `go`.
+                let polls = Arc::clone(&polls);
+                group.queue(job(async move {
+                    yield_now().await;
+                    polls.fetch_add(1, SeqCst);
+                    if fails { Err("a sibling") } else { panic_any("a sibling") }
+                }));
+            }
+            // It yields on.
+            let other = poll_fn({
+                let polls = Arc::clone(&polls);
+                move |cx| {
+                    polls.fetch_add(1, SeqCst);
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            });
+            assert!(matches!(task.poll(&mut group.go(job(other))), Poll::Ready(Ok(()))));
+            polls.store(0, SeqCst);
+            let newcomer = probe.watch(pending());
+            assert!(matches!(task.poll(&mut group.go(newcomer)), Poll::Ready(Ok(()))));
+            let stats = group.stats();
+            assert_eq!((probe.polls(), stats.dropped + stats.failed), (1, siblings));
+            assert_eq!(polls.load(SeqCst), siblings + 1, "each is polled once");
         }
-        assert!(matches!(task.poll(&mut group.go(job(pending()))), Poll::Ready(Ok(()))));
-        assert!(matches!(task.poll(&mut group.go(probe.watch(pending()))), Poll::Ready(Ok(()))));
-        assert_eq!((probe.polls(), group.stats().dropped), (1, siblings));
     }
 }
 

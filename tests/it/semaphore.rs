@@ -152,6 +152,26 @@ fn a_stop_gives_back_reserved_permits_and_a_grace_those_it_cuts_off() {
 }
 
 #[test]
+fn the_permit_of_a_child_that_stops_its_group_goes_back_at_its_end() {
+    for drops in [false, true] {
+        let (driver, cap) = (MockTask::new(), semaphore(3));
+        let mut group = group(&cap);
+        if drops {
+            group = group.drop_on_stop();
+        }
+        group.queue(job(async {
+            yield_now().await;
+            Err("the first")
+        }));
+        assert!(driver.poll(&mut group).is_pending());
+        // It polls the children, of which one fails.
+        let sibling = job(std::future::pending());
+        assert!(matches!(driver.poll(&mut group.go(sibling)), Poll::Ready(Ok(()))));
+        assert_eq!((group.is_stopped(), free(&cap)), (true, 2));
+    }
+}
+
+#[test]
 fn a_go_dropped_with_its_reservation_gives_its_permit_to_the_next_or_back() {
     let (driver, gate, cap) = (MockTask::new(), Gate::new(), semaphore(1));
     let mut group = group(&cap);

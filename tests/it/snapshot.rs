@@ -373,6 +373,21 @@ fn what_waits_says_for_what() {
     let key = &snapshot.keys[0];
     assert_eq!((&key.key, key.limit, key.room, key.waiting), (&"k".into(), Some(1), 1, 2));
 
+    // A turn behind another child of the key, which waits for the group.
+    for limit in [None, Some(5)] {
+        let mut group = Group::<Kind>::new().with_limit(1);
+        group.queue(job(pending()));
+        (0..3).for_each(|_| group.queue(task(job(pending())).key("k")));
+        if let Some(limit) = limit {
+            group.set_key_limit(&Key::from("k"), Some(limit));
+        }
+        assert!(MockTask::new().run(&mut group).is_pending());
+        let snapshot = group.snapshot();
+        assert_waits_for(&snapshot, 1, &[WaitsFor::Room, WaitsFor::Turn, WaitsFor::Turn]);
+        assert_eq!(snapshot.keys, []);
+        assert!(matches!(snapshot.causes()[..], [Cause::Room { .. }, _]), "{snapshot}");
+    }
+
     // A permit.
     let semaphore = Arc::new(Semaphore::new(1));
     let mut group = Group::<Kind>::new().with_semaphore(semaphore);

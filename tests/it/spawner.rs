@@ -311,6 +311,26 @@ fn children_of_two_groups_that_add_one_another_in_their_spawners_calls_overflow_
 
 #[test]
 #[cfg(feature = "std")]
+fn a_spawner_whose_destructor_panics_within_a_call_keeps_no_other_group_from_spawning() {
+    let mut outer = Spawns::on(smol::block_on);
+    outer.queue(async {
+        let bomb = OnDrop(|| panic_any("a spawner's destructor"));
+        let mut inner = Spawns::on(move |work| {
+            let _ = &bomb;
+            drop(work);
+        });
+        inner.queue(ready(Ok(1)));
+        drop(inner);
+        Ok(2)
+    });
+    assert_eq!(panic_message(|| MockTask::new().run(&mut outer)), "a spawner's destructor");
+    let mut later = Spawns::on(smol::block_on).collect();
+    later.queue(ready(Ok(3)));
+    assert_eq!(MockTask::new().poll(&mut later), Poll::Ready(Ok(vec![3])));
+}
+
+#[test]
+#[cfg(feature = "std")]
 fn a_child_that_was_put_off_is_spawned_though_the_spawner_panics_before_it() {
     let calls = AtomicUsize::new(0);
     let mut group: Spawns = Group::on(move |work| {

@@ -181,7 +181,7 @@ fn await_all(
     cells: &[Arc<TaskCell<Value, (), Value>>],
 ) -> Vec<Completion<Value, ()>> {
     let mut taken: Vec<Option<Completion<Value, ()>>> = cells.iter().map(|_| None).collect();
-    let mut reports = Vec::new();
+    let mut reports = std::collections::VecDeque::new();
     run(|cx| {
         let was_notified = parent.begin_poll();
         loop {

@@ -86,12 +86,17 @@ fn plan() -> impl Strategy<Value = Plan> {
     })
 }
 
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![Just(Outcome::Ok), Just(Outcome::Failed), Just(Outcome::Panicked)]
+}
+
 fn order() -> impl Strategy<Value = Order> {
     prop_oneof![
         10 => Just(Order::Finish(Outcome::Ok)),
         1 => Just(Order::Finish(Outcome::Failed)),
         1 => Just(Order::Finish(Outcome::Panicked)),
-        3 => Just(Order::Yield),
+        3 => Just(Order::Yield(None)),
+        3 => outcome().prop_map(|then| Order::Yield(Some(then))),
         6 => traits().prop_map(Order::Go),
         2 => Just(Order::Nothing),
     ]
@@ -103,6 +108,7 @@ fn first() -> impl Strategy<Value = Option<Order>> {
         6 => Just(None),
         1 => Just(Some(Order::Finish(Outcome::Ok))),
         2 => traits().prop_map(|traits| Some(Order::Go(traits))),
+        1 => outcome().prop_map(|then| Some(Order::Yield(Some(then)))),
         1 => order().prop_map(Some),
     ]
 }
@@ -114,7 +120,7 @@ fn limit() -> impl Strategy<Value = Option<usize>> {
 fn step() -> impl Strategy<Value = Step> {
     let own = (kid(), prop::collection::vec(simple(), 0..12));
     prop_oneof![
-        1 => own.prop_map(|(kid, meanwhile)| Step::OwnGo { kid, meanwhile }),
+        2 => own.prop_map(|(kid, meanwhile)| Step::OwnGo { kid, meanwhile }),
         20 => simple(),
     ]
 }

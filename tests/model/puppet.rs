@@ -19,8 +19,8 @@ use crate::results::{Output, Rule};
 #[derive(Clone, Debug)]
 pub enum Order {
     Finish(Outcome),
-    /// Wakes itself.
-    Yield,
+    /// Wakes itself, and then perhaps finishes.
+    Yield(Option<Outcome>),
     /// Adds a child to its own group, and waits in `go`. A child has one `go` at a time.
     Go(Traits),
     /// It was woken for nothing.
@@ -110,8 +110,9 @@ impl Future for Puppet {
                     }
                 }
             }
-            Some(Order::Yield) => {
+            Some(Order::Yield(then)) => {
                 this.maker.note(Event::Yielded(this.id));
+                this.wire.lock().unwrap().order = then.map(Order::Finish);
                 cx.waker().wake_by_ref();
             }
             Some(Order::Go(traits)) if this.go.is_none() => {
