@@ -77,6 +77,27 @@ struct Turn<R> {
     returned_if_any: Option<Option<R>>,
     /// The policy's verdict on that child is to stop.
     stop: Option<(Reason, usize, Outcome)>,
+    /// A poll of the budget is kept for the child of a `go`.
+    keeps_poll: bool,
+}
+
+impl<R> Turn<R> {
+    fn new() -> Self {
+        let (stage, batch) = (UserCode::Group, Batch::default());
+        let (returned, returned_if_any) = (None, None);
+        Self { stage, batch, returned, returned_if_any, stop: None, keeps_poll: false }
+    }
+
+    /// Keeps a poll for the child of a `go`.
+    fn keep_poll(&mut self, budget: &mut Budget) {
+        self.keeps_poll = true;
+        budget.polls -= 1;
+    }
+
+    /// Returns the poll that is kept, if one is.
+    fn return_poll(&mut self, budget: &mut Budget) {
+        budget.polls += u16::from(core::mem::take(&mut self.keeps_poll));
+    }
 }
 
 /// How children of a round may end without a result.
@@ -133,8 +154,7 @@ where
         Extent::Newcomer => drive_newcomer::<C, P, O, FETCHED>,
     };
     loop {
-        let (stage, batch) = (UserCode::Group, Batch::default());
-        let mut turn = Turn { stage, batch, returned: None, returned_if_any: None, stop: None };
+        let mut turn = Turn::new();
         // One guard for all the children of the poll; the stage tells whose panic it was.
         match catch(|| drive(group, budget, &mut turn)) {
             Ok(driven) => return driven,
@@ -209,16 +229,28 @@ where
     if group.base.set.blocks().is_simple_turn(budget) && !group.base.is_notified() {
         // Most are.
         drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Turn, is_plain));
-        if group.base.set.blocks().is_in_round() {
-            // A sibling has stopped the group.
-            return drive_rest::<C, P, O, FETCHED>(group, budget, turn);
+        if !group.base.set.blocks().is_in_round() {
+            return Driven::Idle;
         }
-        return Driven::Idle;
+        // A sibling has stopped the group.
+    } else {
+        group.base.set.blocks().begin_turn();
     }
-    group.base.set.blocks().begin_turn();
-    // For the newcomer.
-    budget.polls -= 1;
-    // A round that was begun is finished first.
+    drive_rest::<C, P, O, FETCHED>(group, budget, turn)
+}
+
+/// Goes through the round that was begun, if there is one, and through another one, and sees to it
+/// that the child that was admitted last has begun. There is budget for one child at least.
+fn drive_rest<C, P, O, const FETCHED: bool>(
+    group: &mut Group<C, P, O>,
+    budget: &mut Budget,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
+) -> Driven
+where
+    C: Children,
+    P: Policy<C::Ok, C::Err, Output = O>,
+{
+    turn.keep_poll(budget);
     let mut rounds = 1 + usize::from(group.base.set.blocks().is_in_round());
     while rounds > 0 && !budget.is_spent() {
         group.base.prepare_round();
@@ -229,53 +261,14 @@ where
         drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
         rounds -= 1;
     }
-    let is_left = budget.is_spent();
-    budget.polls += 1;
+    let is_left = budget.is_spent() && group.base.set.blocks().has_newcomer();
+    turn.return_poll(budget);
     if is_left {
-        poll_newest::<C, P, O, FETCHED>(group, budget, turn);
-    }
-    Driven::Idle
-}
-
-/// Goes through the rest of a round, of which a sibling's panic or failure has ended a part, and
-/// sees to it that the child that was admitted last has begun.
-#[cold]
-#[inline(never)]
-fn drive_rest<C, P, O, const FETCHED: bool>(
-    group: &mut Group<C, P, O>,
-    budget: &mut Budget,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
-) -> Driven
-where
-    C: Children,
-    P: Policy<C::Ok, C::Err, Output = O>,
-{
-    group.base.prepare_round();
-    while group.base.set.blocks().is_in_round() && !budget.is_spent() {
-        let is_plain = group.base.is_plain();
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
-        group.base.prepare_round();
-    }
-    if budget.polls > 0 {
-        poll_newest::<C, P, O, FETCHED>(group, budget, turn);
-    }
-    Driven::Idle
-}
-
-/// Polls the child that was admitted last, if it has never been polled.
-fn poll_newest<C, P, O, const FETCHED: bool>(
-    group: &mut Group<C, P, O>,
-    budget: &mut Budget,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
-) where
-    C: Children,
-    P: Policy<C::Ok, C::Err, Output = O>,
-{
-    if group.base.set.blocks().has_newcomer() {
         budget.permit_a_yield();
         let is_plain = group.base.is_plain();
         drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Newest, is_plain));
     }
+    Driven::Idle
 }
 
 /// Goes on with the round to its end, or until the budget is spent; or polls another part of the
@@ -543,9 +536,10 @@ fn finish_without_result<C: Children, P: Policy<C::Ok, C::Err>>(
 fn recover<C: Kind, P, O, R>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: Turn<R>,
+    mut turn: Turn<R>,
     payload: Payload,
 ) {
+    turn.return_poll(budget);
     let told = match turn.stage {
         UserCode::Child => None,
         UserCode::Policy(outcome) => Some(outcome),

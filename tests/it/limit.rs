@@ -605,6 +605,28 @@ fn a_child_that_takes_no_room_keeps_no_lowered_limit_from_being_kept() {
 }
 
 #[test]
+fn a_reservation_that_takes_no_room_keeps_none_before_it_from_being_taken_back() {
+    let task = MockTask::new();
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    group.queue(job(pending()));
+    assert!(task.poll(&mut group).is_pending());
+    let mut first = handle.go(task_of(job(pending())));
+    let mut weightless = [0, 0].map(|weight| handle.go(task_of(job(pending())).weight(weight)));
+    assert!(task.poll(&mut first).is_pending());
+    weightless.iter_mut().for_each(|go| assert!(task.poll(go).is_pending()));
+    // They have their turn, and are not polled before they lose it.
+    handle.set_limit(Some(2));
+    handle.set_limit(Some(1));
+    assert!(task.poll(&mut first).is_pending());
+    weightless.iter_mut().for_each(|go| assert!(task.poll(go).is_pending(), "it overtakes"));
+    assert_eq!(group.stats().running, 1);
+    handle.set_limit(Some(2));
+    assert!(task.poll(&mut first).is_ready());
+    weightless.iter_mut().for_each(|go| assert!(task.poll(go).is_ready()));
+}
+
+#[test]
 fn the_groups_own_go_is_told_of_the_turn_that_it_keeps_among_hundreds() {
     let (mut group, handle, mut gos) = paused(100, || job(ready(Ok(3))));
     let (task, going) = (MockTask::new(), MockTask::new());

@@ -268,6 +268,23 @@ fn a_go_beside_children_that_yield_and_then_panic_or_fail_starts_its_child() {
 }
 
 #[test]
+fn a_go_with_little_budget_left_starts_its_child_beside_one_that_panics() {
+    for before in 4085..4100 {
+        let (gate, probe) = (Gate::new(), Probe::new());
+        let mut group = Group::unboxed();
+        group.queue(panics(&gate, 0, "a sibling"));
+        MockTask::new().finish(async {
+            for _ in 0..before {
+                group.go(job(ready(Ok(0)))).await.unwrap();
+            }
+            gate.open(0);
+            group.go(probe.watch(pending())).await.unwrap();
+            assert_eq!(probe.polls(), 1, "after {before}");
+        });
+    }
+}
+
+#[test]
 fn a_panic_while_feed_drives_ends_it_and_comes_out_of_the_group() {
     let (task, probe) = (MockTask::new(), Probe::new());
     let mut group = Jobs::new().with_limit(1);

@@ -404,14 +404,13 @@ impl Model {
         // **A lowered limit** takes reserved room back, unless a child is held behind it, or the
         // waiter is alone.
         while self.is_over_limit() {
-            let Some(&Slot::Reserved(ticket)) = self.starting.back() else {
-                break;
+            // One that takes no room gives none back; it goes before one that does.
+            let gives = |slot: &&Slot| match slot {
+                Slot::Child(_) => true,
+                Slot::Reserved(ticket) => self.ticket_weight(*ticket) > 0 || self.limit == Some(0),
             };
-            // One that takes no room gives none back.
-            if self.ticket_weight(ticket) == 0 && self.limit != Some(0) {
-                break;
-            }
-            self.starting.pop_back();
+            let Some(Slot::Reserved(_)) = self.starting.iter().rev().find(gives) else { break };
+            let Some(Slot::Reserved(ticket)) = self.starting.pop_back() else { break };
             self.enqueue(self.waiters[&ticket].rank, Entry::Waiter(ticket));
         }
         while let Some((&rank, &entry)) = self.queue.first_key_value() {

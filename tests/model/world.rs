@@ -142,6 +142,8 @@ pub struct World {
     /// While the group's task sleeps: its wake-ups when it was last polled, and whether there was
     /// any reason to wake it since.
     asleep: Option<(usize, bool)>,
+    /// The children that have yielded in the last polls, which were of the group's own `go`.
+    yielded: BTreeSet<Id>,
     /// The gate at which the grace waits.
     gate: Gate,
     semaphore: Option<Arc<Semaphore>>,
@@ -197,6 +199,7 @@ impl World {
             holds: Vec::new(),
             dropped: BTreeSet::new(),
             asleep: None,
+            yielded: BTreeSet::new(),
         }
     }
 
@@ -459,6 +462,7 @@ impl World {
             let (model, dropped) = (&mut self.model, &mut self.dropped);
             let polled = Self::follow_events(model, dropped, &self.maker, own);
             has_begun = polled.contains(&id);
+            self.yielded.extend(polled.intersection(&self.model.awake));
             // It was admitted meanwhile if it waits no more.
             let waits = self.model.waiters.contains_key(&ticket);
             expected = if waits { self.model.poll_go(ticket) } else { Answer::Ok };
@@ -466,7 +470,9 @@ impl World {
         assert_eq!(real, expected);
         if expected == Answer::Ok {
             self.model.drive();
-            has_begun |= self.follow().contains(&id) || self.dropped.contains(&id);
+            let polled = self.follow();
+            has_begun |= polled.contains(&id) || self.dropped.contains(&id);
+            self.yielded.extend(polled.intersection(&self.model.awake));
             // Where all children end with the stop, they do in the group's next poll.
             let ends = self.model.drops && self.model.ends_with_stop(id);
             let excused = ends || self.model.was_held.contains(&id);
@@ -620,6 +626,12 @@ impl World {
         let polled = self.follow();
         // Those that end with the stop are dropped instead.
         awake.retain(|id| !self.dropped.contains(id));
+        // A `go` may have left a round half done. If children yield in its rest, those that had
+        // yielded before come after these.
+        let before = std::mem::take(&mut self.yielded);
+        if polled.iter().any(|id| self.model.awake.contains(id)) {
+            awake.retain(|id| !before.contains(id));
+        }
         assert!(
             self.model.closed || awake.is_subset(&polled),
             "not all woken children were polled"

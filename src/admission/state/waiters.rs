@@ -422,19 +422,37 @@ impl State {
         if !self.is_over_limit() {
             return None;
         }
-        let (slot, start) = self.starting.last_below(self.revoked_below)?;
-        let key = if let StartSlot::Reserved(key) = start { Some(*key) } else { None };
-        self.revoked_below = slot + 1;
-        key.filter(|key| self.is_revocable(*key))
+        let (mut newest, mut below) = (None, self.revoked_below);
+        // One that takes no room gives none back. It goes only before one that does and came
+        // earlier, which it must not overtake.
+        for _ in 0..REVOKED_AT_ONCE {
+            let (slot, start) = self.starting.last_below(below)?;
+            let StartSlot::Reserved(key) = start else { return None };
+            let key = *key;
+            if newest.is_none() {
+                (newest, self.revoked_below) = (Some(key), slot + 1);
+            }
+            if self.is_revocable(key) {
+                return newest;
+            }
+            if !self.is_unclaimed(key) {
+                return None;
+            }
+            below = slot;
+        }
+        None
     }
 
-    /// Returns `true` if a waiter has room reserved that it has not claimed. One that takes no
-    /// room gives none back.
+    /// Returns `true` if a waiter has room reserved that it has not claimed.
+    fn is_unclaimed(&self, key: WaiterKey) -> bool {
+        let waiter = self.waiters.get(key);
+        waiter.is_some_and(|it| matches!(it.stage, WaiterStage::Reserved { claimed: false, .. }))
+    }
+
+    /// Returns `true` if a waiter can give room back.
     fn is_revocable(&self, key: WaiterKey) -> bool {
-        self.waiters.get(key).is_some_and(|waiter| {
-            let is_unclaimed = matches!(waiter.stage, WaiterStage::Reserved { claimed: false, .. });
-            is_unclaimed && (waiter.weight > 0 || self.limit == Some(0))
-        })
+        let takes_room = |waiter: &Waiter| waiter.weight > 0 || self.limit == Some(0);
+        self.is_unclaimed(key) && self.waiters.get(key).is_some_and(takes_room)
     }
 
     /// Takes the reservation of a waiter back, which returns to its position.

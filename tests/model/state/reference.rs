@@ -653,18 +653,32 @@ impl Reference {
         })
     }
 
+    /// Returns `true` if the last that has room is reserved, its owner does not know of it, and it
+    /// takes room; or all after such a one take none.
+    fn can_revoke(&self) -> bool {
+        for Admitted { weight, what, .. } in self.admitted.iter().rev() {
+            let What::Waiter(id) = what else { return false };
+            let Stage::Reserved { claimed: false, .. } = self.waiters[id].stage else {
+                return false;
+            };
+            // One that takes no room gives none back, but nothing starts at a limit of 0.
+            if *weight > 0 || self.limit == Some(0) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// A lowered limit takes back what is reserved last, unless its owner knows of it.
     fn revoke(&mut self) {
-        while let Some(Admitted { weight, of, what: What::Waiter(id) }) =
-            self.admitted.last().cloned()
-        {
-            // One that takes no room gives none back, but nothing starts at a limit of 0.
-            let over = self.is_over_limit() && (weight > 0 || self.limit == Some(0));
-            let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
-            let Stage::Reserved { claimed: false, must_queue } = waiter.stage else { return };
-            if !over {
+        while self.is_over_limit() && self.can_revoke() {
+            let Some(Admitted { weight, of, what: What::Waiter(id) }) =
+                self.admitted.last().cloned()
+            else {
                 return;
-            }
+            };
+            let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
+            let Stage::Reserved { must_queue, .. } = waiter.stage else { return };
             waiter.stage = if must_queue { Stage::MustQueue } else { Stage::Waiting };
             waiter.unpolled &= must_queue;
             if !must_queue && waiter.has_waker {
