@@ -493,6 +493,7 @@ fn ask<D: Driver<C>, C: Kind, A: Child<C>>(
 
 /// Looks once for room that other tasks may want, and admits the child if there is some. For a
 /// group without handles, it only looks whether the group has stopped.
+#[inline(never)]
 fn ask_others<D: Driver<C>, C: Kind, A: Child<C>>(
     driver: &mut D,
     child: &mut Option<A>,

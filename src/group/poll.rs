@@ -241,6 +241,7 @@ where
 
 /// Goes through the round that was begun, if there is one, and through another one, and sees to it
 /// that the child that was admitted last has begun. There is budget for one child at least.
+#[inline(never)]
 fn drive_rest<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,

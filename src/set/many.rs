@@ -294,6 +294,7 @@ impl<C> BlockSet<C> {
     };
 
     /// Updates the queues of the blocks after a batch.
+    #[inline(never)]
     pub(super) fn end_batch_of_many(&mut self, batch: &Batch, polled: &Polled) {
         let number = batch.block as usize;
         let Some(many) = &mut self.many else { return };

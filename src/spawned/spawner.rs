@@ -149,11 +149,11 @@ impl<L: Locality> Spawner<L> {
     /// another one.
     pub(super) fn spawn(&self, spawn: Spawn<L>) {
         let id = Arc::as_ptr(&self.completions).addr();
-        if nesting::in_call(id) {
+        let mut spawn = Some(spawn);
+        nesting::call(id, || spawn.take().into_iter().for_each(|spawn| self.call(spawn)));
+        if let Some(spawn) = spawn {
             let spawner = self.clone();
             nesting::defer(id, move || spawner.call(spawn));
-        } else {
-            nesting::call(id, || self.call(spawn));
         }
     }
 

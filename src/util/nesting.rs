@@ -9,77 +9,86 @@
 #[cfg(feature = "std")]
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 #[cfg(feature = "std")]
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 
 #[cfg(feature = "std")]
 use super::panic::{catch, discard};
 
-/// A call in progress.
+/// The calls that come after the one in progress of that spawner.
 #[cfg(feature = "std")]
-struct Call {
-    /// The spawner's.
+struct Deferred {
     id: usize,
-    /// The calls that come after it.
-    deferred: VecDeque<Box<dyn FnOnce()>>,
+    calls: VecDeque<Box<dyn FnOnce()>>,
 }
 
 #[cfg(feature = "std")]
 std::thread_local! {
-    /// The calls in progress on this thread, the innermost last.
-    static CALLS: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Returns `true` if a call of that spawner is in progress on this thread, so that another is to be
-/// [deferred](defer).
-#[cfg(feature = "std")]
-pub(crate) fn in_call(id: usize) -> bool {
-    // When the thread ends, its locals may be gone; then each call is made at once.
-    CALLS.try_with(|calls| calls.borrow().iter().any(|call| call.id == id)).unwrap_or(false)
+    /// The spawner of the innermost call in progress on this thread; 0 if there is none.
+    static INNERMOST: Cell<usize> = const { Cell::new(0) };
+    /// Those of the calls around it. (Mostly there is none, and this is not looked at.)
+    static OUTER: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static DEFERRED: RefCell<Vec<Deferred>> = const { RefCell::new(Vec::new()) };
+    /// How many calls are deferred.
+    static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Makes a call of that spawner, which does not panic, and then those that were deferred meanwhile,
-/// in order.
+/// in order. Makes none if one is in progress on this thread: then it is to be [deferred](defer).
+/// The number of a spawner is not 0.
 #[cfg(feature = "std")]
 pub(crate) fn call(id: usize, first: impl FnOnce()) {
-    let begun = CALLS.try_with(|calls| {
-        calls.borrow_mut().push(Call { id, deferred: VecDeque::new() });
-    });
-    first();
-    if begun.is_err() {
-        return;
+    let outer = INNERMOST.get();
+    if outer != 0 {
+        // When the thread ends, its locals may be gone; then each call is made at once.
+        let in_progress = |outer: &RefCell<Vec<usize>>| outer.borrow().contains(&id);
+        if outer == id || OUTER.try_with(in_progress).unwrap_or(false) {
+            return;
+        }
+        let _ = OUTER.try_with(|calls| calls.borrow_mut().push(outer));
     }
-    // The calls that were made inside this one have ended, so this one is the last.
-    let next = || {
-        CALLS.with(|calls| {
-            let mut calls = calls.borrow_mut();
-            let next = calls.last_mut()?.deferred.pop_front();
-            if next.is_none() {
-                calls.pop();
-            }
-            next
-        })
-    };
-    while let Some(call) = next() {
+    INNERMOST.set(id);
+    first();
+    while COUNT.get() > 0 {
+        let Some(call) = next(id) else { break };
         // If its group is gone, the spawner goes with the call. A panic of its destructor is none
         // of the caller's, whose children are yet to be spawned.
         let _ = catch(call).map_err(discard);
     }
+    INNERMOST.set(outer);
+    if outer != 0 {
+        let _ = OUTER.try_with(|calls| calls.borrow_mut().pop());
+    }
+}
+
+/// Takes out the next call of a spawner that was deferred.
+#[cfg(feature = "std")]
+#[cold]
+fn next(id: usize) -> Option<Box<dyn FnOnce()>> {
+    DEFERRED.with(|deferred| {
+        let mut deferred = deferred.borrow_mut();
+        let at = deferred.iter().position(|it| it.id == id)?;
+        let calls = &mut deferred[at].calls;
+        let next = calls.pop_front();
+        if calls.is_empty() {
+            deferred.swap_remove(at);
+        }
+        COUNT.set(COUNT.get() - usize::from(next.is_some()));
+        next
+    })
 }
 
 /// Leaves a call to the one of that spawner in progress, which makes it at its end.
 #[cfg(feature = "std")]
 pub(crate) fn defer(id: usize, call: impl FnOnce() + 'static) {
-    CALLS.with(|calls| {
-        let mut calls = calls.borrow_mut();
-        if let Some(outer) = calls.iter_mut().find(|outer| outer.id == id) {
-            outer.deferred.push_back(Box::new(call));
+    DEFERRED.with(|deferred| {
+        let mut deferred = deferred.borrow_mut();
+        let call = Box::new(call);
+        match deferred.iter_mut().find(|it| it.id == id) {
+            Some(it) => it.calls.push_back(call),
+            None => deferred.push(Deferred { id, calls: VecDeque::from([call as _]) }),
         }
+        COUNT.set(COUNT.get() + 1);
     });
-}
-
-#[cfg(not(feature = "std"))]
-pub(crate) fn in_call(_: usize) -> bool {
-    false
 }
 
 #[cfg(not(feature = "std"))]

@@ -12,12 +12,18 @@ shuttle::thread_local! {
     static CALLS: RefCell<Vec<Call>> = RefCell::new(Vec::new());
 }
 
-pub(crate) fn in_call(id: usize) -> bool {
-    CALLS.with(|calls| calls.borrow().iter().any(|call| call.id == id))
-}
-
 pub(crate) fn call(id: usize, first: impl FnOnce()) {
-    CALLS.with(|calls| calls.borrow_mut().push(Call { id, deferred: VecDeque::new() }));
+    let is_first = CALLS.with(|calls| {
+        let mut calls = calls.borrow_mut();
+        let is_first = calls.iter().all(|call| call.id != id);
+        if is_first {
+            calls.push(Call { id, deferred: VecDeque::new() });
+        }
+        is_first
+    });
+    if !is_first {
+        return;
+    }
     first();
     let next = || {
         CALLS.with(|calls| {
