@@ -100,9 +100,16 @@ fn a_waiter_with_a_panicking_waker_costs_the_one_before_it_nothing() {
 #[test]
 fn a_handle_does_not_keep_the_task_of_a_group_that_has_ended() {
     let (waker, held) = waker_and_count();
-    let mut group = Jobs::new();
+    let (mut group, gate) = (Jobs::new(), Gate::new());
     let handle = group.handle();
-    group.queue(job(std::future::ready(Ok(0))));
+    group.queue(waits(&gate, 0));
+    assert!(Pin::new(&mut group).poll(&mut Context::from_waker(&waker)).is_pending());
+    // The wake-up comes in a poll, so it does not take the waker.
+    let opened = gate.clone();
+    group.queue(job(async move {
+        opened.open(0);
+        Ok(1)
+    }));
     assert!(Pin::new(&mut group).poll(&mut Context::from_waker(&waker)).is_ready());
     drop(waker);
     assert_eq!(Arc::strong_count(&held), 1);

@@ -380,6 +380,25 @@ fn panics_stops_and_drops_leave_the_stats_right() {
 }
 
 #[test]
+fn a_stop_drops_what_is_queued_and_a_child_that_a_raised_limit_admitted_runs() {
+    let (driver, gate) = (MockTask::new(), Gate::new());
+    let mut group = Group::<Kind>::new().with_limit(2);
+    for n in 0..4 {
+        group.queue(task(waits(&gate, n)).weight(2));
+    }
+    assert!(driver.poll(&mut group).is_pending());
+    group.set_limit(Some(4));
+    group.token().cancel();
+    assert!(driver.poll(&mut group).is_pending());
+    assert_eq!((numbers(&group), group.stats().dropped), ((2, 0, 0), 2));
+    // With a handle as well, each of the two has its weight.
+    let snapshot = group.handle().snapshot();
+    assert_eq!(snapshot.children.iter().map(|child| child.weight).collect::<Vec<_>>(), [2, 2]);
+    (0..2).for_each(|n| gate.open(n));
+    assert_eq!(driver.poll(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
 fn a_child_without_a_weight_waits_only_for_its_turn() {
     let (driver, gate) = (MockTask::new(), Gate::new());
     let mut group = Group::new().with_limit(2);

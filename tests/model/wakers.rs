@@ -66,6 +66,15 @@ fn poll_badly<R>(when: When, poll: impl FnOnce(&mut Context<'_>) -> Poll<R>) {
 }
 
 #[test]
+fn a_panic_of_a_wakers_clone_comes_out_of_a_poll_that_is_pending() {
+    let mut group = Jobs::new();
+    group.queue(waits(&Gate::new(), 0));
+    let waker = bad_waker(When::Cloned);
+    let poll = || Pin::new(&mut group).poll(&mut Context::from_waker(&waker));
+    assert!(catch_unwind(AssertUnwindSafe(poll)).is_err());
+}
+
+#[test]
 fn a_group_goes_on_after_a_poll_by_a_task_with_a_bad_waker() {
     for when in EACH {
         for handle in [false, true] {
