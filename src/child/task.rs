@@ -137,7 +137,7 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child with a priority other than 0 takes about 1,200 instructions more than one without
+    /// A child with a priority other than 0 takes about 1,000 instructions more than one without
     /// options. If children of more than nine priorities wait at a time, those of some take more:
     /// their number grows with the logarithm of how many of these wait.
     ///
@@ -219,7 +219,7 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child that is the only one of its key takes about 2,800 instructions, however many keys
+    /// A child that is the only one of its key takes about 2,700 instructions, however many keys
     /// there are; one without options takes 430. The table of keys
     /// doubles and halves with their number; such a step takes time linear in it. Integers that
     /// follow each other lie close together in it: of a million keys at a time, these are found
@@ -335,7 +335,7 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child takes one allocation, and about 3,100 instructions more than one without options.
+    /// A child takes one allocation, and about 3,000 instructions more than one without options.
     /// The first joinable child makes the group share its state, as a
     /// [`handle`](crate::Group::handle) does.
     ///

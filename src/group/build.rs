@@ -472,7 +472,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Cost
     ///
     /// The group shares its state, as a [`handle`](Self::handle) makes it do: a child takes about
-    /// 800 instructions more, with a key or without one. [`Task::key`](crate::Task::key) says
+    /// 700 instructions more, with a key or without one. [`Task::key`](crate::Task::key) says
     /// what a key costs.
     ///
     /// # Panics
@@ -640,7 +640,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Cost
     ///
-    /// A child takes about 3,600 instructions more, and what `f` and its future take.
+    /// A child takes about 3,500 instructions more, and what `f` and its future take.
     ///
     /// # Panics
     ///
