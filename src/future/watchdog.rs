@@ -14,6 +14,7 @@ use crate::admission::Core;
 use crate::child::Kind;
 use crate::handle::Handle;
 use crate::snapshot::Snapshot;
+use crate::util::parent_waker::Mark;
 
 /// Watches a group, and reports when the group was woken and was not polled for a whole interval:
 /// its children stand still, while the task that owns the group awaits something else.
@@ -62,7 +63,7 @@ where
     R: FnMut(Snapshot),
 {
     let core = Arc::clone(&handle.shared.core);
-    Watchdog { core, closed: handle.closed(), interval, timer: None, report }
+    Watchdog { core, closed: handle.closed(), interval, timer: None, mark: None, report }
 }
 
 pin_project! {
@@ -75,6 +76,8 @@ pin_project! {
         // `None` before the first interval, and once the group is closed.
         #[pin]
         timer: Option<F>,
+        // If the group starved when the interval began.
+        mark: Option<Mark>,
         report: R,
     }
 }
@@ -98,7 +101,7 @@ where
         }
         let parent = this.core.parent();
         if this.timer.is_none() {
-            parent.mark_starved();
+            *this.mark = parent.mark_starved();
             this.timer.set(Some((this.interval)()));
         }
         let passed = this.timer.as_mut().as_pin_mut().is_some_and(|it| it.poll(cx).is_ready());
@@ -107,7 +110,7 @@ where
             // not keep the task.
             this.timer.set(None);
             cx.waker().wake_by_ref();
-            if parent.is_marked() {
+            if this.mark.is_some_and(|mark| parent.is_marked(mark)) {
                 (this.report)(this.core.inspect(&[]));
             }
         }

@@ -11,7 +11,8 @@
 //!   poll makes for itself (a child that wakes another one) costs the task no wake-up.
 //! - A disarmed waker stays `POLLING`: that of a group that has resolved or is being dropped.
 //! - `MARKED` is set only while `NOTIFIED` is and `POLLING` is not, and a poll clears it. So if it
-//!   is there outside of a poll, the task has not polled since.
+//!   is there outside of a poll, the task has not polled since. Several watchers may leave it: each
+//!   knows by `cleared_marks` if it is still its own.
 //! - A poll that ends with `Pending` while `NOTIFIED` is set wakes its own task. So if `NOTIFIED`
 //!   is set outside of a poll, the task has been woken, or will poll anyway.
 
@@ -42,12 +43,18 @@ pub(crate) const DIRECT_BLOCKS: usize = usize::BITS as usize - FIRST_BLOCK as us
 pub struct ParentWaker {
     /// `NOTIFIED`, `POLLING`, `MARKED`, and a bit for each block.
     state: AtomicUsize,
+    /// How often `MARKED` was found by what clears it.
+    cleared_marks: AtomicUsize,
     task: TaskWaker,
     /// The ready bits of the first block.
     first_bits: AtomicUsize,
     /// For the child of the first block to which this is lent as its waker.
     first_waker: WakeState,
 }
+
+/// By what a mark is known that was left on a task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark(usize);
 
 /// What a poll has taken of the state: `NOTIFIED`, and the bits of the blocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +66,7 @@ impl ParentWaker {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             state: AtomicUsize::new(0),
+            cleared_marks: AtomicUsize::new(0),
             task: TaskWaker::new(),
             first_bits: AtomicUsize::new(0),
             first_waker: WakeState::new(),
@@ -117,9 +125,20 @@ impl ParentWaker {
     /// before, which has most likely taken the waker of the task that was registered last.
     pub(crate) fn begin_poll(&self) -> bool {
         #[cfg(errgroup_watch)]
-        self.mark_starved();
+        let _ = self.mark_starved();
         // It orders nothing: what a notification releases is acquired by who takes it.
-        self.state.fetch_or(POLLING, Ordering::Relaxed) & NOTIFIED != 0
+        let before = self.state.fetch_or(POLLING, Ordering::Relaxed);
+        self.count_mark(before);
+        before & NOTIFIED != 0
+    }
+
+    /// Counts the mark that is cleared, if there was one in that state.
+    #[inline]
+    fn count_mark(&self, state: usize) {
+        if state & MARKED != 0 {
+            // The end of the poll, or a later notification, releases it.
+            self.cleared_marks.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Lets no notification through any more, and drops the task's waker: there will be no work.
@@ -135,7 +154,12 @@ impl ParentWaker {
             return ReadyBlocks::default();
         }
         // Acquire pairs with the release of `set`.
-        ReadyBlocks(self.state.fetch_and(POLLING, Ordering::AcqRel) & !POLLING)
+        let before = self.state.fetch_and(POLLING, Ordering::AcqRel);
+        if before & POLLING == 0 {
+            // A `go` drives the children between two polls.
+            self.count_mark(before);
+        }
+        ReadyBlocks(before & !(POLLING | MARKED))
     }
 
     /// Returns the notifications since the last [`take_ready`](Self::take_ready), and leaves them.
@@ -158,9 +182,10 @@ impl ParentWaker {
         self.state.load(Ordering::Relaxed) & (NOTIFIED | POLLING) == NOTIFIED
     }
 
-    /// Leaves a mark if the task [starves](Self::is_starved); the end of its next poll
-    /// removes it.
-    pub(crate) fn mark_starved(&self) {
+    /// Leaves a mark if the task [starves](Self::is_starved), which its next poll removes. Returns
+    /// by what the mark is known, or `None` if the task does not starve.
+    pub(crate) fn mark_starved(&self) -> Option<Mark> {
+        let mark = Mark(self.cleared_marks.load(Ordering::Relaxed));
         // In one step: a mark that is left during a poll would outlast it.
         let mut state = self.state.load(Ordering::Relaxed);
         while state & (NOTIFIED | POLLING | MARKED) == NOTIFIED {
@@ -168,16 +193,20 @@ impl ParentWaker {
             // Relaxed: a read-modify-write, which hides nothing that was released before.
             let (set, failed) = (Ordering::Relaxed, Ordering::Relaxed);
             match self.state.compare_exchange(state, marked, set, failed) {
-                Ok(_) => return,
+                Ok(_) => return Some(mark),
                 Err(changed) => state = changed,
             }
         }
+        // Another watcher may have left it.
+        (state & (POLLING | MARKED) == MARKED).then_some(mark)
     }
 
-    /// Returns `true` if the task has starved since the [mark](Self::mark_starved) was left.
-    pub(crate) fn is_marked(&self) -> bool {
+    /// Returns `true` if the task has starved since that [mark](Self::mark_starved) was left.
+    pub(crate) fn is_marked(&self, mark: Mark) -> bool {
         let bits = NOTIFIED | POLLING | MARKED;
-        self.state.load(Ordering::Relaxed) & bits == NOTIFIED | MARKED
+        // Acquire: if the mark is a later one, the count of those that were cleared is, too.
+        self.state.load(Ordering::Acquire) & bits == NOTIFIED | MARKED
+            && self.cleared_marks.load(Ordering::Relaxed) == mark.0
     }
 
     /// Ends a poll, which was [begun](Self::begin_poll) as `was_notified` tells: later
@@ -215,7 +244,7 @@ impl ParentWaker {
     #[cfg(errgroup_watch)]
     fn assert_unmarked(&self) {
         assert!(
-            !self.is_marked(),
+            self.state.load(Ordering::Relaxed) & MARKED == 0,
             "a task that has polled counts as starved since before the poll"
         );
     }

@@ -2,6 +2,7 @@
 
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
@@ -496,4 +497,37 @@ fn a_stopped_group_without_children_waits_for_none() {
     empty.token().cancel();
     let drains = |cause: &Cause| matches!(cause, Cause::Draining { .. });
     assert!(!empty.snapshot().causes().iter().any(drains));
+}
+
+#[test]
+fn a_watchdog_is_not_misled_by_another_one_with_shorter_intervals() {
+    for by_go in [false, true] {
+        let mut it = Watched::new();
+        let (doors, ended) = (it.gate.clone(), Arc::new(AtomicUsize::new(0)));
+        let (mut next, count) = (500, ended.clone());
+        let timer = move || {
+            next += 1;
+            let (doors, door) = (doors.clone(), next);
+            async move { doors.wait(door).await }
+        };
+        let mut quick =
+            Box::pin(watchdog(&it.group.handle(), timer, move |_| _ = count.fetch_add(1, SeqCst)));
+        it.wake(0);
+        // The long interval begins while the group starves.
+        assert_eq!(it.pass(), 0);
+        assert!(it.task.run(&mut quick).is_pending());
+        if by_go {
+            assert!(it.task.finish(it.group.go(job(pending()))).is_ok());
+        } else {
+            it.poll();
+        }
+        it.wake(1);
+        for door in [501, 502] {
+            it.gate.open(door);
+            assert!(it.task.run(&mut quick).is_pending());
+        }
+        // It was polled in the long interval, and not in the last of the short ones.
+        assert_eq!((it.pass(), ended.load(SeqCst)), (0, 1));
+        assert_eq!(it.pass(), 1);
+    }
 }
