@@ -582,6 +582,15 @@ const CASES: &[Case] = &[
             }
         });
     }),
+    ("named groups below another", |run| {
+        let top = Group::<Kind>::new().with_name("top");
+        let make = || Group::<Kind>::new().with_parent(top.token()).with_name("one of many");
+        let below: Vec<_> = (0..run.size).map(|_| make()).collect();
+        run.measure("all are in a snapshot", run.size, || {
+            assert_eq!(top.snapshot().groups.len(), below.len());
+        });
+        run.measure("one is made and dropped", TIMES, || (0..TIMES).for_each(|_| drop(make())));
+    }),
     ("results in order", |run| {
         // The first is slow, the second waits in a nested go, and the others have finished.
         let scene = Scene::limited(1);

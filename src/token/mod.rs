@@ -105,6 +105,11 @@ impl CancelToken {
         Node::references(&self.0)
     }
 
+    /// Returns `true` if a token below this one is known, as far as a look without the lock tells.
+    pub(crate) fn has_children(&self) -> bool {
+        self.0.has_children()
+    }
+
     #[cfg(loom)]
     pub(crate) fn children(&self) -> usize {
         self.0.children()

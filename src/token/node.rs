@@ -151,6 +151,11 @@ impl Node {
         Arc::strong_count(this)
     }
 
+    /// Returns `true` if it has children, as far as a look without the lock tells.
+    pub(super) fn has_children(&self) -> bool {
+        self.child_count.load(Ordering::Relaxed) > 0
+    }
+
     /// Returns how many entries there are of children.
     #[cfg(loom)]
     pub(super) fn children(&self) -> usize {

@@ -446,9 +446,32 @@ fn a_group_below_appears_if_both_have_a_name() {
     assert_eq!(below(&outer.snapshot()), ["first", "second"]);
     drop(first);
     assert_eq!(below(&outer.snapshot()), ["second"]);
+    // What was below it comes below the next.
     drop(second);
-    assert_eq!(below(&outer.snapshot()), [""; 0]);
+    assert_eq!(below(&outer.snapshot()), ["third"]);
     drop(third);
+    assert_eq!(below(&outer.snapshot()), [""; 0]);
+}
+
+#[test]
+fn a_group_is_below_the_nearest_one_whenever_that_gets_its_name() {
+    let names = |snapshot: Snapshot| -> Vec<_> {
+        snapshot.groups.iter().map(|group| group.name.clone().unwrap().to_string()).collect()
+    };
+    let top = Group::<Kind>::new().with_name("top");
+    let (between, other) = [(); 2].map(|()| Group::<Kind>::new().with_parent(top.token())).into();
+    let _lower = Group::<Kind>::new().with_parent(between.token()).with_name("lower");
+    let _beside = Group::<Kind>::new().with_parent(other.token()).with_name("beside");
+    assert_eq!(names(top.snapshot()), ["lower", "beside"]);
+    let between = between.with_name("between");
+    assert_eq!(names(between.snapshot()), ["lower"]);
+    assert_eq!(names(top.snapshot()), ["beside", "between"]);
+    // Before the one above it, too.
+    let above = Group::<Kind>::new();
+    let _below = Group::<Kind>::new().with_parent(above.token()).with_name("below");
+    assert_eq!(names(above.with_name("above").snapshot()), ["below"]);
+    drop(between);
+    assert_eq!(names(top.snapshot()), ["lower", "beside"]);
 }
 
 #[test]
