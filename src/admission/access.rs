@@ -164,6 +164,9 @@ impl<C: Kind> Access<'_, C> {
         }
         if answer == Acquire::Ready {
             let child = self.store(offer);
+            if poller.caller == Caller::Group {
+                self.core.note_own_child(child.key);
+            }
             match key.take() {
                 None => self.state.admit(child),
                 Some(key) => self.state.fill(key, child, self.effects),

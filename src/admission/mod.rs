@@ -650,6 +650,12 @@ impl<C: Kind> Admission<C> {
             }
     }
 
+    /// Returns the index of the child that a `go` has brought last, if that has started and others
+    /// may have started after it.
+    pub(crate) fn own_index(&mut self) -> Option<usize> {
+        self.shared().and_then(|shared| shared.core.own_index())
+    }
+
     // --- ends of children
 
     /// Returns `true` if no running child can ask for room in the group, ends without a result, or

@@ -211,6 +211,9 @@ impl<C: Kind> Shared<C> {
             }
             let keeps_all = state.looks_at_all();
             let child = store(&mut waiting.children, offer, keeps_all, |_| None);
+            if caller == Caller::Group {
+                core.note_own_child(child.key);
+            }
             if starts {
                 state.start_only(child);
                 core.note_started(&mut state);
@@ -371,6 +374,7 @@ impl<C: Kind> Shared<C> {
             }
             self.core.note_taken(&mut state);
             while let Some((index, key)) = state.pop_ready() {
+                self.core.note_index(key, index);
                 if let Some(child) = children.remove(key) {
                     take(index, child);
                 }

@@ -12,6 +12,7 @@ use core::task::{Context, Waker};
 
 use super::closed::ClosedEvent;
 use super::permits::{PermitSource, Permits};
+use super::queue::ChildKey;
 use super::state::{Caller, ChildRecord, Dropped, Effects, GroupPhase, State, Wakers};
 use crate::child::join::{AbortChild, JoinId};
 use crate::child::set::SpawnChild;
@@ -22,7 +23,7 @@ use crate::token::{CancelToken, Cancelled, wake_all};
 use crate::util::lock::{Mutex, MutexGuard};
 use crate::util::panic::{FirstPanic, catch, discard};
 use crate::util::parent_waker::ParentWaker;
-use crate::util::sync::{AtomicBool, Ordering};
+use crate::util::sync::{AtomicBool, AtomicUsize, Ordering};
 
 /// The part of [`Shared`](super::shared::Shared) that does not depend on the type of the children.
 pub(crate) struct Core {
@@ -46,6 +47,10 @@ pub(crate) struct Core {
     must_process: AtomicBool,
     /// `true` if more reservations are to be taken back; written under the lock only.
     is_revoking: AtomicBool,
+    /// The key of the child that a `go` of the group has brought last, until that goes to the set;
+    /// then its index is beside it. Of the group's task only.
+    own_child: AtomicUsize,
+    own_index: AtomicUsize,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
@@ -128,6 +133,8 @@ impl Core {
             has_aborted: AtomicBool::new(false),
             must_process: AtomicBool::new(false),
             is_revoking: AtomicBool::new(false),
+            own_child: AtomicUsize::new(usize::MAX),
+            own_index: AtomicUsize::new(usize::MAX),
             observed: state.log().is_some(),
             needs_more: state.needs_more(),
             state: Mutex::new(state),
@@ -385,6 +392,28 @@ impl Core {
         self.has_records.store(state.has_records(), Ordering::Relaxed);
     }
 
+    /// Remembers the child that a `go` of the group has brought.
+    #[inline]
+    pub(super) fn note_own_child(&self, key: ChildKey) {
+        self.own_child.store(key, Ordering::Relaxed);
+        self.own_index.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    /// Takes note of the index of a child that goes to the set.
+    #[inline]
+    pub(super) fn note_index(&self, key: ChildKey, index: usize) {
+        if self.own_child.load(Ordering::Relaxed) == key {
+            self.own_child.store(usize::MAX, Ordering::Relaxed);
+            self.own_index.store(index, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the index of the child that a `go` of the group has brought last, if that child has
+    /// started.
+    pub(super) fn own_index(&self) -> Option<usize> {
+        Some(self.own_index.load(Ordering::Relaxed)).filter(|index| *index != usize::MAX)
+    }
+
     /// Updates the hints when the children that have started go to the set.
     #[inline]
     pub(super) fn note_taken(&self, state: &mut State) {
@@ -474,6 +503,7 @@ impl Core {
         }
         let mut state = self.state.lock();
         let index = state.try_start(self.is_stopped())?;
+        self.own_index.store(index, Ordering::Relaxed);
         self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
         Some(index)
     }

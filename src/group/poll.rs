@@ -56,6 +56,9 @@ pub(crate) enum Extent {
     Newcomer,
 }
 
+/// So many children that came after that of a `go` may be polled before it at the end of a poll.
+const MOST_NEWER: usize = 4096;
+
 /// Whose code runs at the moment; a panic is its.
 #[derive(Clone, Copy)]
 enum UserCode {
@@ -265,11 +268,36 @@ where
     let is_left = budget.is_spent() && group.base.set.blocks().has_newcomer();
     turn.return_poll(budget);
     if is_left {
-        budget.permit_a_yield();
-        let is_plain = group.base.is_plain();
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Newest, is_plain));
+        poll_newest::<C, P, O, FETCHED>(group, budget, turn);
     }
     Driven::Idle
+}
+
+/// Polls the child that a `go` has brought, after those that came later, if it has never been
+/// polled. These are few mostly: they were admitted together with it.
+#[cold]
+#[inline(never)]
+fn poll_newest<C, P, O, const FETCHED: bool>(
+    group: &mut Group<C, P, O>,
+    budget: &mut Budget,
+    turn: &mut Turn<Result<C::Ok, C::Err>>,
+) where
+    C: Children,
+    P: Policy<C::Ok, C::Err, Output = O>,
+{
+    let own = group.base.admission.own_index();
+    for _ in 0..MOST_NEWER {
+        let Some(newest) = group.base.set.blocks().newest() else { return };
+        if own.is_some_and(|own| newest < own) {
+            return;
+        }
+        budget.permit_one();
+        let is_plain = group.base.is_plain();
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Newest, is_plain));
+        if own.is_none_or(|own| newest == own) {
+            return;
+        }
+    }
 }
 
 /// Goes on with the round to its end, or until the budget is spent; or polls another part of the

@@ -71,9 +71,9 @@ impl Budget {
         (self.yields, self.pended) = (self.most_yields(), 0);
     }
 
-    /// Lets one child more yield, if none may.
-    pub(crate) fn permit_a_yield(&mut self) {
-        self.yields = self.yields.max(1);
+    /// Lets one child more be polled, and yield, if none may.
+    pub(crate) fn permit_one(&mut self) {
+        (self.polls, self.yields) = (self.polls.max(1), self.yields.max(1));
     }
 
     /// Returns how many children can be polled for certain.

@@ -123,6 +123,11 @@ impl RunQueue {
         (run.count != 0).then_some((run.block as usize, run.count as usize))
     }
 
+    /// Returns the last entry, or `None` if the queue is empty.
+    pub(super) fn last(&self) -> Option<usize> {
+        (self.last.count != 0).then_some(self.last.block as usize)
+    }
+
     /// Removes the last entry, and returns it, or `None` if the queue is empty.
     #[inline]
     pub(super) fn pop_last(&mut self) -> Option<usize> {

@@ -190,6 +190,11 @@ impl Many {
         !self.unpolled.is_empty() || !self.unpolled_in_round.is_empty()
     }
 
+    /// Returns the block of the newest child that was never polled.
+    pub(super) fn newest(&self) -> Option<usize> {
+        self.unpolled.last().or(self.unpolled_in_round.last())
+    }
+
     /// Removes the newest child from the queues, and those of its block that have yielded, if
     /// `with_yielded`. Returns the block, and its children that have yielded.
     pub(super) fn detach_newest(

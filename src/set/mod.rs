@@ -276,6 +276,14 @@ impl<C> BlockSet<C> {
         }
     }
 
+    /// Returns the index of the child that was inserted last, of those that were never polled.
+    #[cold]
+    pub(crate) fn newest(&mut self) -> Option<usize> {
+        let number = self.many.as_ref().map_or(Some(0), |many| many.newest())?;
+        let block = self.blocks.get_mut(number)?;
+        Some(block.child_index(block.state.unpolled.checked_ilog2()? as usize))
+    }
+
     /// Goes on with the round, until it is over, the budget is spent, or `on_done` returns `false`.
     /// `on_done` is called with the index of each child that is done and what it returned, after
     /// the child has been dropped. Returns `true` when the round is over.

@@ -158,6 +158,33 @@ fn with_room_go_admits_at_its_first_poll_and_its_child_begins() {
 }
 
 #[test]
+fn a_go_begins_its_child_though_others_came_later_and_many_yield() {
+    for (later, before, priority) in [(1, 0, 0), (100, 0, 0), (0, 1, 1), (0, 100, 1)] {
+        let (task, probe) = (MockTask::new(), Probe::new());
+        let mut group = Jobs::new();
+        // They take all that one poll may poll.
+        for _ in 0..40 {
+            group.queue(job(async {
+                loop {
+                    yield_now().await;
+                }
+            }));
+        }
+        assert!(task.poll(&mut group).is_pending());
+        let handle = group.handle();
+        handle.set_limit(Some(0));
+        (0..before).for_each(|_| handle.queue(job(pending())));
+        let own = task_of(probe.watch(pending())).priority(priority);
+        let mut go = group.go(own);
+        assert!(task.poll(&mut go).is_pending());
+        (0..later).for_each(|_| handle.queue(job(pending())));
+        handle.set_limit(None);
+        assert!(matches!(task.poll(&mut go), Poll::Ready(Ok(()))));
+        assert_eq!(probe.polls(), 1, "{later} came later, {before} before");
+    }
+}
+
+#[test]
 fn a_go_polls_each_child_once() {
     let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
     let mut group = Jobs::new();
