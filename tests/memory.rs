@@ -186,6 +186,25 @@ fn a_burst_of_spawned_children_that_have_ended_leaves_nothing_behind() {
 }
 
 #[test]
+fn children_that_were_aborted_in_the_queue_leave_nothing_behind() {
+    let mut group = None;
+    let bytes = kept(|| {
+        let group = group.insert(Group::new());
+        let hold = group.hold();
+        group.set_limit(Some(0));
+        for _ in 0..MANY {
+            let (child, handle) = task(ready(Ok::<u32, ()>(1))).joinable();
+            group.queue(child);
+            handle.abort();
+        }
+        assert!(poll(group).is_pending());
+        assert_eq!(group.stats().dropped, MANY);
+        drop(hold);
+    });
+    assert!(bytes < 300_000, "{bytes} bytes");
+}
+
+#[test]
 fn slots_that_come_and_go_behind_a_go_that_has_its_turn_leave_nothing_behind() {
     let mut group = Group::new().with_limit(1);
     let handle = group.handle();

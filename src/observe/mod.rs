@@ -15,6 +15,7 @@ pub use self::tracing::TracingObserver;
 
 use crate::key::Key;
 use crate::reason::Reason;
+use crate::util::panic::{catch, resume};
 
 /// Is told what happens in a group; set by [`Group::with_observer`](crate::Group::with_observer).
 ///
@@ -147,7 +148,8 @@ pub trait PollObserver: Send + Sync {
     /// the drop of the group, and only drops the child, is not surrounded.
     ///
     /// If it returns without having called `poll`, the child is polled after it. A second call does
-    /// nothing.
+    /// nothing. A panic of the child does not unwind through it: `poll` returns, and the panic goes
+    /// on when `around_poll` has returned. (Without `std` it does unwind.)
     fn around_poll(&self, index: usize, name: Option<&str>, poll: &mut dyn FnMut());
 }
 
@@ -161,13 +163,15 @@ pub(crate) fn around_poll<R>(
     let (mut poll, mut answer) = (Some(poll), None);
     observer.around_poll(index, name, &mut || {
         if let Some(poll) = poll.take() {
-            answer = Some(poll());
+            // The panic is the child's, and the observer might catch it.
+            answer = Some(catch(poll));
         }
     });
     match (answer, poll) {
-        (Some(answer), _) => answer,
+        (Some(Ok(answer)), _) => answer,
+        (Some(Err(payload)), _) => resume(payload),
         (None, Some(poll)) => poll(),
-        (None, None) => unreachable!("a poll that was begun has returned"),
+        (None, None) => unreachable!("a poll that was begun has an answer"),
     }
 }
 

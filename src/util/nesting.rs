@@ -64,7 +64,7 @@ pub(crate) fn call(id: usize, first: impl FnOnce()) {
 #[cfg(feature = "std")]
 #[cold]
 fn next(id: usize) -> Option<Box<dyn FnOnce()>> {
-    DEFERRED.with(|deferred| {
+    let next = DEFERRED.try_with(|deferred| {
         let mut deferred = deferred.borrow_mut();
         let at = deferred.iter().position(|it| it.id == id)?;
         let calls = &mut deferred[at].calls;
@@ -74,21 +74,27 @@ fn next(id: usize) -> Option<Box<dyn FnOnce()>> {
         }
         COUNT.set(COUNT.get() - usize::from(next.is_some()));
         next
-    })
+    });
+    next.ok().flatten()
 }
 
-/// Leaves a call to the one of that spawner in progress, which makes it at its end.
+/// Leaves a call to the one of that spawner in progress, which makes it at its end. When the thread
+/// ends and its locals are gone, it makes the call at once.
 #[cfg(feature = "std")]
 pub(crate) fn defer(id: usize, call: impl FnOnce() + 'static) {
-    DEFERRED.with(|deferred| {
+    let mut call: Option<Box<dyn FnOnce()>> = Some(Box::new(call));
+    let _ = DEFERRED.try_with(|deferred| {
         let mut deferred = deferred.borrow_mut();
-        let call = Box::new(call);
-        match deferred.iter_mut().find(|it| it.id == id) {
-            Some(it) => it.calls.push_back(call),
-            None => deferred.push(Deferred { id, calls: VecDeque::from([call as _]) }),
-        }
+        let calls = call.take();
         COUNT.set(COUNT.get() + 1);
+        match deferred.iter_mut().find(|it| it.id == id) {
+            Some(it) => it.calls.extend(calls),
+            None => deferred.push(Deferred { id, calls: calls.into_iter().collect() }),
+        }
     });
+    if let Some(call) = call {
+        call();
+    }
 }
 
 #[cfg(not(feature = "std"))]

@@ -109,6 +109,21 @@ fn its_panic_is_the_childs() {
 }
 
 #[test]
+#[cfg(feature = "std")]
+fn the_childs_panic_comes_out_though_it_is_caught_around_the_poll() {
+    struct Catches;
+    impl PollObserver for Catches {
+        fn around_poll(&self, _: usize, _: Option<&str>, poll: &mut dyn FnMut()) {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll));
+        }
+    }
+    let mut group = Group::new().with_observer(Surrounds(Arc::new(Catches)));
+    group.queue(async { std::panic::panic_any("the child's own") });
+    group.queue(async { Ok::<(), ()>(()) });
+    assert_eq!(panic_message(|| MockTask::new().run(&mut group)), "the child's own");
+}
+
+#[test]
 fn a_spawned_child_is_surrounded_on_the_thread_that_polls_it_and_before_it_is_told_of() {
     struct Threads(Mutex<Vec<(ThreadId, String)>>);
     impl PollObserver for Threads {

@@ -331,6 +331,37 @@ fn a_spawner_whose_destructor_panics_within_a_call_keeps_no_other_group_from_spa
 
 #[test]
 #[cfg(feature = "std")]
+fn a_child_that_is_added_in_a_call_while_its_thread_ends_is_spawned() {
+    fn work() -> usize {
+        let run = |mut work: Work| assert!(MockTask::new().poll(&mut work).is_ready());
+        let mut group = Spawns::on(run).collect();
+        let handle = group.handle();
+        group.queue(async move {
+            handle.queue(ready(Ok(1)));
+            Ok(2)
+        });
+        let Poll::Ready(Ok(all)) = MockTask::new().poll(&mut group) else {
+            panic!("a child is lost");
+        };
+        all.len()
+    }
+    static DONE: AtomicUsize = AtomicUsize::new(0);
+    std::thread_local! {
+        static AT_EXIT: OnDrop<fn()> =
+            const { OnDrop(|| _ = DONE.fetch_add(work(), SeqCst)) };
+    }
+    std::thread::spawn(|| {
+        // Made first, it is dropped last.
+        AT_EXIT.with(|_| ());
+        assert_eq!(work(), 2);
+    })
+    .join()
+    .unwrap();
+    assert_eq!(DONE.load(SeqCst), 2);
+}
+
+#[test]
+#[cfg(feature = "std")]
 fn a_child_that_was_put_off_is_spawned_though_the_spawner_panics_before_it() {
     let calls = AtomicUsize::new(0);
     let mut group: Spawns = Group::on(move |work| {

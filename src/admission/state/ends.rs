@@ -1,6 +1,7 @@
 //! How children and the group end.
 
 use alloc::vec::Vec;
+use core::mem::take;
 
 use super::waiters::WaiterStage;
 use super::{Dropped, Effects, GroupPhase, Running, StartSlot, State};
@@ -56,7 +57,8 @@ impl State {
 
     /// Moves the children that were aborted in the queue to `keys`, for the caller to drop.
     pub(crate) fn take_aborted(&mut self, keys: &mut Vec<ChildKey>) {
-        self.joins.iter_mut().for_each(|joins| keys.append(&mut joins.dropped));
+        // Its memory goes with it.
+        self.joins.iter_mut().for_each(|joins| keys.append(&mut take(&mut joins.dropped)));
     }
 
     /// Records that the result of a running child is none.
