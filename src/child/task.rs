@@ -287,8 +287,9 @@ impl<F> Task<F> {
     /// [`err_on_cancel`](crate::Group::err_on_cancel) makes an error of these.
     ///
     /// This is for work that has nothing to clean up, such as a download that is of no use any
-    /// more. When the group stops, for whatever reason, its next poll drops the child, which counts
-    /// as [`dropped`](crate::Stats::dropped). The policy is not told of it. The other children are
+    /// more. When the group stops, for whatever reason, its next poll drops the child; if thousands
+    /// are to be dropped, the polls after it drop the rest. The child counts as
+    /// [`dropped`](crate::Stats::dropped). The policy is not told of it. The other children are
     /// drained as ever. [`drop_on_stop`](crate::Group::drop_on_stop) does the same to all children
     /// of a group.
     ///

@@ -235,6 +235,8 @@ impl<F, G, D> Attempts<'_, F, G, D> {
             match group.advance(budget) {
                 Driven::Progress if group.is_stopped() => return true,
                 Driven::Progress => continue,
+                // The rest comes first, too, in the next poll.
+                Driven::Spent if group.has_next() => break,
                 Driven::Idle | Driven::Spent => {}
             }
             // The attempts come first: one that is done needs no other. The wake-up of a delay

@@ -857,6 +857,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a [`scope`](Self::scope). The
     /// children that were woken come first: one that is done by then is so in time, even if the
     /// group is polled late. If none is left, the group resolves as if the deadline had not passed.
+    /// Children that are always ready keep no deadline off: it comes at the end of that poll,
+    /// though the poll may not have got to all of them. One poll polls 4,096 children, or fewer if
+    /// they yield.
     ///
     /// # Drop
     ///

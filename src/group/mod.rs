@@ -506,6 +506,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.has_running()
     }
 
+    /// Returns `true` if some child is known to be ready that has not yielded in this turn.
+    pub(crate) fn has_next(&mut self) -> bool {
+        self.base.set.blocks().has_next()
+    }
+
     /// Cancels the token, unless that has been done, and drops what is queued.
     pub(crate) fn stop(&mut self, reason: Reason) {
         self.base.stop(reason);

@@ -426,3 +426,41 @@ fn a_panic_of_any_part_drops_the_attempts_and_goes_on_to_the_caller() {
         assert_eq!(probe.drops(), made);
     }
 }
+
+#[test]
+fn an_attempt_that_is_done_needs_no_other_though_many_yield() {
+    let (task, gate, made) = (MockTask::new(), Gate::new(), Cell::new(0));
+    let attempt = |n: usize| {
+        made.set(made.get() + 1);
+        let wait = gate.wait(0);
+        async move {
+            while n < 32 {
+                yield_now().await;
+            }
+            wait.await;
+            Ok::<_, ()>(n)
+        }
+    };
+    let delay = |n: usize| {
+        let time = gate.wait(1);
+        async move {
+            if n >= 32 {
+                time.await;
+            }
+        }
+    };
+    let mut hedge = std::pin::pin!(hedge(1000, attempt, delay));
+    for _ in 0..20 {
+        assert!(task.poll(&mut hedge).is_pending());
+    }
+    assert_eq!(made.get(), 33);
+    // First the attempt is done, then the delay is over.
+    gate.open(0);
+    gate.open(1);
+    let output = loop {
+        if let Poll::Ready(output) = task.poll(&mut hedge) {
+            break output;
+        }
+    };
+    assert_eq!((output, made.get()), (Ok(32), 33));
+}
