@@ -412,6 +412,15 @@ fn what_waits_says_for_what() {
 }
 
 #[test]
+fn a_child_that_has_passed_a_gate_is_listed_with_its_priority() {
+    let mut group = Group::<Kind>::new().with_gate(|_: &errgroup::Ask<'_>| async {});
+    group.queue(task(job(pending())).priority(2).weight(3));
+    assert!(MockTask::new().run(&mut group).is_pending());
+    let child = &group.snapshot().children[0];
+    assert_eq!((child.priority, child.weight), (2, 3));
+}
+
+#[test]
 fn a_group_below_appears_if_both_have_a_name() {
     let task = MockTask::new();
     let outer = Group::<Kind>::new().with_name("outer");

@@ -286,6 +286,47 @@ fn a_child_that_runs_in_its_spawners_call_may_await_a_group_of_its_own() {
 }
 
 #[test]
+fn a_group_in_whose_call_another_has_run_may_be_added_to_after_that() {
+    let mut outer = Spawns::on(smol::block_on).collect();
+    outer.queue(async {
+        let mut middle = Spawns::on(smol::block_on);
+        middle.queue(async {
+            let mut inner = Spawns::on(smol::block_on);
+            inner.queue(ready(Ok(1)));
+            Ok(inner.stats().ok)
+        });
+        // Its call has ended: nothing is put off.
+        middle.queue(ready(Ok(2)));
+        Ok(middle.stats().ok)
+    });
+    assert_eq!(MockTask::new().poll(&mut outer), Poll::Ready(Ok(vec![2])));
+}
+
+#[test]
+fn what_two_nested_calls_have_put_off_is_spawned_by_each_at_its_end() {
+    let mut outer = Spawns::on(smol::block_on);
+    let handle = outer.handle();
+    let of_inner = Arc::new(AtomicUsize::new(0));
+    let inner_ok = Arc::clone(&of_inner);
+    outer.queue(async move {
+        handle.queue(ready(Ok(1)));
+        let mut inner = Spawns::on(smol::block_on);
+        let own = inner.handle();
+        let above = handle.clone();
+        inner.queue(async move {
+            own.queue(ready(Ok(2)));
+            above.queue(ready(Ok(3)));
+            own.queue(ready(Ok(4)));
+            Ok(5)
+        });
+        inner_ok.store(inner.stats().ok, SeqCst);
+        handle.queue(ready(Ok(6)));
+        Ok(7)
+    });
+    assert_eq!((of_inner.load(SeqCst), outer.stats().ok), (3, 4));
+}
+
+#[test]
 #[cfg(feature = "std")]
 fn children_of_two_groups_that_add_one_another_in_their_spawners_calls_overflow_no_stack() {
     const COUNT: usize = 100_000;
