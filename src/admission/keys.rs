@@ -244,6 +244,13 @@ impl Keys {
         self.states.get_mut(id as usize)
     }
 
+    /// Returns `true` if all heads have a lower priority.
+    #[inline]
+    pub(super) fn heads_yield_to(&self, priority: i32) -> bool {
+        let last = Head::new(Position::last(priority), KeyId::MAX);
+        self.heads.first().is_none_or(|first| last < first)
+    }
+
     fn is_last(&self, key: &Key) -> bool {
         is_of(&self.states, self.last, key)
     }

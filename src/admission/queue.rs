@@ -351,10 +351,8 @@ impl WaitQueue {
     /// Returns `true` if no entry comes before a newcomer of that priority, but parked ones.
     #[inline]
     pub(crate) fn yields_to(&self, priority: i32) -> bool {
-        if self.keys.is_none() && self.main.are_plain() {
-            return self.main.plain.is_empty() || priority > 0;
-        }
-        self.first().is_none_or(|(first, _)| first.priority < priority)
+        self.main.yields_to(priority)
+            && self.keys.as_ref().is_none_or(|keys| keys.heads_yield_to(priority))
     }
 
     #[inline]
@@ -458,6 +456,21 @@ impl Entries {
 
     pub(super) fn len(&self) -> usize {
         self.plain.len() + self.in_lanes + self.others.len()
+    }
+
+    /// Returns `true` if all have a lower priority.
+    #[inline]
+    fn yields_to(&self, priority: i32) -> bool {
+        (self.plain.is_empty() || priority > 0)
+            && (self.are_plain() || self.others_yield_to(priority))
+    }
+
+    /// Returns `true` if all that are not in `plain` have a lower priority.
+    fn others_yield_to(&self, priority: i32) -> bool {
+        let not_lower = self.lanes.iter().take_while(|lane| lane.priority >= priority);
+        let first_of_others = self.others.first_key_value();
+        not_lower.map(|lane| &lane.entries).all(SparseQueue::is_empty)
+            && first_of_others.is_none_or(|(first, _)| first.priority < priority)
     }
 
     #[inline]
@@ -591,7 +604,14 @@ impl Entries {
     fn discard_first(&mut self, place: Place) {
         match place {
             Place::Plain => self.plain.discard_first(),
-            place => drop(self.pop_in(place)),
+            Place::Lane(at) => {
+                if let Some(lane) = self.lanes.get_mut(at) {
+                    lane.entries.discard_first();
+                    self.in_lanes -= 1;
+                    lane.trim();
+                }
+            }
+            Place::Others => drop(self.others.pop_first()),
         }
     }
 
