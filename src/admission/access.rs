@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use super::queue::{ChildOptions, QueuedChild, Request, WaiterKey};
 use super::shared_core::Core;
 use super::state::{Acquire, Caller, Effects, GroupPhase, Refused, State, WaiterPoll};
-use crate::child::join::{JoinId, JoinLink};
+use crate::child::join::JoinLink;
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
 use crate::util::slab::Slab;
@@ -47,23 +47,14 @@ impl<C: Kind, A: Child<C>> Offer<C> for Option<A> {
     }
 }
 
-/// Puts a child among those that wait; `attach` links one that is joinable to the group.
+/// Takes the options that a child was given. One that is no `Task` has none, and pays for none of
+/// it.
 #[inline]
-pub(super) fn store<C, O: Offer<C> + ?Sized>(
-    children: &mut Slab<C>,
-    offer: &mut O,
-    keeps_all: bool,
-    attach: impl FnOnce(&JoinLink) -> Option<JoinId>,
-) -> QueuedChild {
-    // A child that is no `Task` has no options, is not joinable, and pays for none of it.
-    let (options, join) = match offer.options() {
-        None => (ChildOptions::DEFAULT, None),
-        Some(given) => {
-            let options = ChildOptions::take(given, keeps_all);
-            (options, offer.link().and_then(attach))
-        }
-    };
-    QueuedChild { key: children.insert(offer.take()), options, join }
+pub(super) fn take_options<C>(offer: &mut dyn Offer<C>, keeps_all: bool) -> ChildOptions {
+    match offer.options() {
+        None => ChildOptions::DEFAULT,
+        Some(given) => ChildOptions::take(given, keeps_all),
+    }
 }
 
 /// Returns what the child asks for.
@@ -79,17 +70,19 @@ impl<C: Kind> Access<'_, C> {
         self.stopped || self.state.phase() >= GroupPhase::Closed
     }
 
-    /// Puts a child among those that wait.
+    /// Puts a child among those that wait. Links one that is joinable to the group.
     #[inline]
     fn store(&mut self, offer: &mut dyn Offer<C>) -> QueuedChild {
         let Self { core, state, children, .. } = self;
-        store(children, offer, state.looks_at_all(), |link| {
+        let options = take_options(offer, state.looks_at_all());
+        let join = offer.link().map(|link| {
             let id = state.next_join_id();
             if link.attach(Arc::clone(core) as _, id) {
                 state.abort_early(id);
             }
-            Some(id)
-        })
+            id
+        });
+        QueuedChild { key: children.insert(offer.take()), options, join }
     }
 
     fn refusal(&self) -> Option<Refused> {

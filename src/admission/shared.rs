@@ -28,8 +28,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
-use super::access::{Access, Offer, request_of, store};
-use super::queue::WaiterKey;
+use super::access::{Access, Offer, request_of, take_options};
+use super::queue::{QueuedChild, WaiterKey};
 use super::shared_core::{Core, StateChange};
 use super::state::{Acquire, Caller, Dropped, Effects, Refused, State, WaiterPoll};
 use crate::child::set::{ChildSet, SpawnChild};
@@ -209,8 +209,9 @@ impl<C: Kind> Shared<C> {
             if !is_simple {
                 return false;
             }
-            let keeps_all = state.looks_at_all();
-            let child = store(&mut waiting.children, offer, keeps_all, |_| None);
+            let options = take_options(offer, state.looks_at_all());
+            let key = waiting.children.insert(offer.take());
+            let child = QueuedChild { key, options, join: None };
             if caller == Caller::Group {
                 core.note_own_child(child.key);
             }
