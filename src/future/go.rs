@@ -418,6 +418,15 @@ where
         self.ask_and_wait(cx)
     }
 
+    /// Goes on when no room was left at the end of the last poll of the group's own children.
+    fn step_on(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
+        if self.driver.must_yield(cx) {
+            return Poll::Pending;
+        }
+        self.step = Self::step;
+        self.ask_and_wait(cx)
+    }
+
     /// Admits the child if that takes no more than a look: there is room, and no other task
     /// could want it.
     #[inline(always)]
@@ -437,6 +446,9 @@ where
         if self.child.is_none() {
             return Poll::Pending;
         }
+        if waits_for_children(&mut self.driver) {
+            return self.wait(cx);
+        }
         let Self { driver, child, ticket, .. } = self;
         let mut answer = ask_others(driver, child, ticket, cx);
         match &answer {
@@ -452,7 +464,7 @@ where
 
     /// Polls the children until there is room.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
-        let Self { driver, child, ticket, .. } = self;
+        let Self { driver, child, ticket, step } = self;
         driver.poll_with(cx, |driver, cx, budget| {
             loop {
                 let driven = driver.advance(budget);
@@ -464,17 +476,29 @@ where
                 // Children that have finished have made room.
                 let answer = match driven {
                     Driven::Progress => ask(driver, child, ticket, cx),
+                    _ if waits_for_children(driver) => Poll::Pending,
                     _ => ask_others(driver, child, ticket, cx),
                 };
                 if let Poll::Ready(Ok(())) = answer {
                     driver.drive_newcomer(budget);
                 }
-                if answer.is_ready() || driven != Driven::Progress {
+                if answer.is_ready() {
                     return answer;
+                }
+                if driven != Driven::Progress {
+                    *step = Self::step_on;
+                    return Poll::Pending;
                 }
             }
         })
     }
+}
+
+/// Returns `true` if nothing but the end of a child can make room: the group has no handles, and
+/// has not stopped.
+#[inline]
+fn waits_for_children<D: Driver<C>, C: Kind>(driver: &mut D) -> bool {
+    driver.shared().is_none() && !driver.is_stopped()
 }
 
 /// Looks for room once, and admits the child if there is some.
