@@ -95,7 +95,7 @@ where
         inputs.begin_poll();
     }
     loop {
-        let more = fill(group, source.as_mut(), &mut asks);
+        let lack = fill(group, source.as_mut(), &mut asks);
         if group.panics().is_some() {
             return true;
         }
@@ -103,7 +103,8 @@ where
             Driven::Progress if group.is_stopped() => return true,
             Driven::Progress => {}
             Driven::Idle | Driven::Spent => {
-                if more || source.inputs.as_ref().is_some_and(N::is_woken) {
+                let is_woken = source.inputs.as_ref().is_some_and(N::is_woken);
+                if lack == Lack::Asks || (lack == Lack::Input && is_woken) {
                     // The rest is asked for in the next poll.
                     group.parent().notify();
                 }
@@ -113,13 +114,23 @@ where
     }
 }
 
-/// Makes futures while there is room. Returns `true` if there is more room than may be asked for.
+/// What is missing to make one more future.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    Room,
+    /// The inputs are pending, or have ended.
+    Input,
+    /// They have been asked as often as one poll may ask.
+    Asks,
+}
+
+/// Makes futures while there is room. Returns what is missing for the next one.
 #[inline]
 fn fill<N, F, Fut, P, O, T, E>(
     group: &mut Group<Plain<Fut>, P, O>,
     mut source: Pin<&mut MapSource<N, F>>,
     asks: &mut usize,
-) -> bool
+) -> Lack
 where
     N: Inputs,
     F: FnMut(N::Input) -> Fut,
@@ -127,24 +138,24 @@ where
 {
     let this = source.as_mut().project();
     let (Some(mut inputs), Some(f)) = (this.inputs.as_pin_mut(), this.f.as_mut()) else {
-        return false;
+        return Lack::Input;
     };
     // The group has no handle, so there is a vacancy if there is room.
     while let Some(vacancy) = group.vacancy() {
         if *asks == 0 {
-            return true;
+            return Lack::Asks;
         }
         *asks -= 1;
         match inputs.as_mut().poll_next(vacancy.parent()) {
             Poll::Ready(Some(input)) => vacancy.insert(f(input)),
             Poll::Ready(None) => {
                 source.end(group.panics());
-                return false;
+                return Lack::Input;
             }
-            Poll::Pending => return false,
+            Poll::Pending => return Lack::Input,
         }
     }
-    false
+    Lack::Room
 }
 
 impl<N, F, Fut, P, O> MapDriver<N, F, Fut, P, O> {

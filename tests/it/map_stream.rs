@@ -147,6 +147,30 @@ fn an_error_drops_the_futures_then_the_stream_before_it_comes_out() {
 }
 
 #[test]
+fn a_stream_that_is_woken_while_there_is_no_room_does_not_keep_the_task_awake() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let (first, second) = (Tap::new(), Tap::new());
+    second.put(0);
+    // When it gives an item of the second, it has left its waker with the first.
+    let inputs = stream::select(first.clone(), second.clone());
+    let mut all = for_each_stream(1, inputs, |n: usize| waits(&gate, n));
+    assert!(task.poll(&mut all).is_pending());
+    first.put(1);
+    assert_eq!(task.wakes(), 1);
+    for _ in 0..3 {
+        assert!(task.poll(&mut all).is_pending());
+    }
+    assert_eq!(task.wakes(), 1, "there is no room to ask it for");
+    gate.open(0);
+    assert_eq!(task.wakes(), 2);
+    first.end();
+    second.end();
+    assert!(task.poll(&mut all).is_pending());
+    gate.open(1);
+    assert_eq!(task.poll(&mut all), Poll::Ready(Ok(())));
+}
+
+#[test]
 fn a_dropped_future_drops_its_stream_unless_it_is_borrowed() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
     let guard = drops.guard();
