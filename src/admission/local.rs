@@ -134,6 +134,11 @@ impl<C> Local<C> {
         self.has_limit.then_some(self.limit)
     }
 
+    /// Returns how many children have gone to the set.
+    pub(super) fn started(&self) -> usize {
+        self.next_index
+    }
+
     /// Returns how many children are in the set.
     fn running(&self) -> usize {
         self.next_index - self.ok - self.not_ok

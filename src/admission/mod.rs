@@ -940,6 +940,12 @@ impl<C: Kind> Admission<C> {
         snapshot
     }
 
+    /// Returns the number below which all indexes are of children that have gone to the set, or
+    /// have ended.
+    pub(crate) fn started(&self) -> usize {
+        self.read(Local::started, |state| state.started())
+    }
+
     /// Returns `true` if the policy was told of a child.
     pub(crate) fn has_told_policy(&self) -> bool {
         self.read(Local::has_told_policy, |state| state.has_told_policy())

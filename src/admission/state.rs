@@ -361,6 +361,12 @@ impl State {
         Stats { limit, queued, running: self.running(), ok, failed, dropped }
     }
 
+    /// Returns the index of the first child that waits to go to the set, or of the next to start.
+    #[inline]
+    pub(crate) fn started(&self) -> usize {
+        self.next_index - self.ready.len()
+    }
+
     /// Returns `true` if the policy was told of a child.
     pub(crate) fn has_told_policy(&self) -> bool {
         self.ok > 0 || self.failed > 0
@@ -826,7 +832,7 @@ impl State {
     /// Takes out the next child that has started: its index and key.
     #[inline]
     pub(crate) fn pop_ready(&mut self) -> Option<(usize, ChildKey)> {
-        let index = self.next_index - self.ready.len();
+        let index = self.started();
         let key = self.ready.pop_front()?;
         self.spawned = self.spawned.saturating_sub(1);
         shrink(&mut self.ready);
@@ -839,7 +845,7 @@ impl State {
         &mut self,
         mut take: impl FnMut(usize, ChildKey, Option<&Arc<str>>),
     ) {
-        let first = self.next_index - self.ready.len();
+        let first = self.started();
         let spawned = core::mem::replace(&mut self.spawned, self.ready.len());
         for (index, key) in (first + spawned..).zip(self.ready.range(spawned..).copied()) {
             let observed = self.log.as_ref().and_then(|_| self.running.get_mut(index as u64));

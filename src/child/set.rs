@@ -68,6 +68,16 @@ pub trait ChildSet<C>: Sized {
         Vec::new()
     }
 
+    /// Records that a child was dropped that ran outside of the group's polls.
+    #[doc(hidden)]
+    fn note_dropped(&mut self, _index: usize) {}
+
+    /// Returns the indexes of the children of which that was recorded since the last call.
+    #[doc(hidden)]
+    fn take_dropped(&mut self) -> Vec<usize> {
+        Vec::new()
+    }
+
     /// Returns `true` if a child runs outside of the group's polls.
     #[doc(hidden)]
     fn has_spawned(&self) -> bool {

@@ -418,15 +418,6 @@ where
         self.ask_and_wait(cx)
     }
 
-    /// Goes on when no room was left at the end of the last poll of the group's own children.
-    fn step_on(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
-        if self.driver.must_yield(cx) {
-            return Poll::Pending;
-        }
-        self.step = Self::step;
-        self.ask_and_wait(cx)
-    }
-
     /// Admits the child if that takes no more than a look: there is room, and no other task
     /// could want it.
     #[inline(always)]
@@ -446,11 +437,11 @@ where
         if self.child.is_none() {
             return Poll::Pending;
         }
-        if waits_for_children(&mut self.driver) {
-            return self.wait(cx);
-        }
         let Self { driver, child, ticket, .. } = self;
-        let mut answer = ask_others(driver, child, ticket, cx);
+        let mut answer = match waits_for_children(driver) {
+            true => Poll::Pending,
+            false => ask_others(driver, child, ticket, cx),
+        };
         match &answer {
             Poll::Pending if D::CALLER == Caller::Group => answer = self.wait(cx),
             Poll::Ready(Ok(())) => self.driver.start_newcomer(cx),
@@ -464,7 +455,7 @@ where
 
     /// Polls the children until there is room.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
-        let Self { driver, child, ticket, step } = self;
+        let Self { driver, child, ticket, .. } = self;
         driver.poll_with(cx, |driver, cx, budget| {
             loop {
                 let driven = driver.advance(budget);
@@ -482,12 +473,8 @@ where
                 if let Poll::Ready(Ok(())) = answer {
                     driver.drive_newcomer(budget);
                 }
-                if answer.is_ready() {
+                if answer.is_ready() || driven != Driven::Progress {
                     return answer;
-                }
-                if driven != Driven::Progress {
-                    *step = Self::step_on;
-                    return Poll::Pending;
                 }
             }
         })

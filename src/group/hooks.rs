@@ -292,6 +292,7 @@ impl<C: Kind> Base<C> {
     pub(super) fn drop_spawned(&mut self, children: Vec<(usize, C)>) {
         for (index, child) in children {
             self.drop_part(child);
+            self.set.note_dropped(index);
             self.admission.log_finished(index, Outcome::Dropped);
             self.admission.finish(index, Outcome::Dropped);
         }

@@ -484,6 +484,22 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.admission.inspect(&known)
     }
 
+    /// Returns the indexes of the children that have ended.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = usize> {
+        let mut running = Vec::new();
+        self.base.set.inspect(&mut |index, _| running.push(index));
+        running.sort_unstable();
+        let started = 0..self.base.admission.started();
+        started.filter(move |index| running.binary_search(index).is_err())
+    }
+
+    /// Returns the indexes of the children that were dropped outside of the group's rounds, since
+    /// the last call.
+    #[inline]
+    pub(crate) fn take_dropped(&mut self) -> Vec<usize> {
+        self.base.set.take_dropped()
+    }
+
     pub(crate) fn policy(&self) -> Option<&P> {
         self.policy.as_ref()
     }

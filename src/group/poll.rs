@@ -67,6 +67,8 @@ enum UserCode {
     Child,
     /// The policy, which is told of the current child; the child is gone.
     Policy(Outcome),
+    /// The destructor of a daemon's value; the child is gone.
+    Value(Outcome),
 }
 
 /// How far a round has come, kept outside of what a panic unwinds.
@@ -469,10 +471,14 @@ where
         let record = admission.record_of(index);
         // The value of a daemon is no result.
         let is_result = outcome == Outcome::Failed || !record.as_ref().is_some_and(|it| it.daemon);
-        // A stream takes the value of a daemon out of its order.
-        let verdict = if is_result || FETCHED {
+        let verdict = if is_result {
             tell_policy(policy, index, record.as_ref(), result)
         } else {
+            *stage = UserCode::Value(outcome);
+            if FETCHED {
+                // The stream has no place for it in its order.
+                policy.iter_mut().for_each(|policy| policy.skip(index));
+            }
             drop(result);
             Verdict::Continue
         };
@@ -571,7 +577,7 @@ fn recover<C: Kind, P, O, R>(
     turn.return_poll(budget);
     let told = match turn.stage {
         UserCode::Child => None,
-        UserCode::Policy(outcome) => Some(outcome),
+        UserCode::Policy(outcome) | UserCode::Value(outcome) => Some(outcome),
         // No user code has panicked: the group is broken, and says so.
         UserCode::Group => resume(payload),
     };
@@ -589,7 +595,7 @@ fn recover<C: Kind, P, O, R>(
     }
     group.base.admission.give_freed_room();
     group.panicked(payload);
-    if told.is_some() {
+    if matches!(turn.stage, UserCode::Policy(_)) {
         group.drop_policy();
     }
     group.base.admission.finish(index, told.unwrap_or(Outcome::Panicked));

@@ -61,7 +61,8 @@ pub enum Cause {
     Paused,
     /// Daemons take all the room, and never end before the group does.
     Daemons,
-    /// Children that have finished keep all the room, since their results are not fetched.
+    /// Results are not fetched, and keep the room of their children: all the room that there is, or
+    /// no other child runs.
     #[non_exhaustive]
     Unfetched {
         /// How many they are.
@@ -168,8 +169,14 @@ impl Snapshot {
             limit: it.limit,
             waiting: it.waiting,
         }));
-        if let (Some(reason), true) = (&self.reason, self.stats.running > 0) {
-            causes.push(Cause::Draining { reason: reason.clone(), running: self.stats.running });
+        let results = count(ChildState::Unfetched);
+        let running = self.stats.running.saturating_sub(results);
+        let unfetched = Cause::Unfetched { results };
+        if results > 0 && running == 0 && !causes.contains(&unfetched) {
+            causes.push(unfetched);
+        }
+        if let (Some(reason), true) = (&self.reason, running > 0) {
+            causes.push(Cause::Draining { reason: reason.clone(), running });
         }
         match count(ChildState::Waiting) {
             0 => {}
@@ -272,11 +279,15 @@ impl fmt::Display for Cause {
                 "daemons take all the room, and none of them ends before the group does: \
                  raise the limit",
             ),
-            Self::Unfetched { results } => write!(
-                f,
-                "{} not fetched, and their children keep all the room: poll the stream",
-                Count(*results, "result is", "results are")
-            ),
+            Self::Unfetched { results } => {
+                let keep =
+                    if *results == 1 { "keeps its child's" } else { "keep their children's" };
+                write!(
+                    f,
+                    "{} not fetched, and {keep} room: poll the stream",
+                    Count(*results, "result is", "results are")
+                )
+            }
             Self::Room { weight, room, limit } => {
                 write!(
                     f,

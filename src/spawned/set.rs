@@ -32,6 +32,8 @@ pub struct SpawnedSet<T, E, L: Locality> {
     /// The children that have reported.
     blocks: BlockSet<Spawned<T, E, L>>,
     lost: Vec<(usize, Spawned<T, E, L>)>,
+    /// The indexes of children that were dropped, for the order of a stream.
+    dropped: Vec<usize>,
     /// Holds the children that are about to be inserted; empty between.
     batch: VecDeque<(usize, Spawned<T, E, L>)>,
     /// Holds the reports that were taken, until they are collected.
@@ -41,8 +43,9 @@ pub struct SpawnedSet<T, E, L: Locality> {
 impl<T, E, L: Locality> SpawnedSet<T, E, L> {
     pub(crate) fn new(spawner: Spawner<L>) -> Self {
         let (children, blocks) = (SparseQueue::default(), BlockSet::new());
-        let (lost, batch, reports) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        Self { spawner, children, blocks, lost, batch, reports }
+        let (lost, dropped) = (Vec::new(), Vec::new());
+        let (batch, reports) = (VecDeque::new(), VecDeque::new());
+        Self { spawner, children, blocks, lost, dropped, batch, reports }
     }
 }
 
@@ -120,6 +123,14 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
 
     fn take_lost(&mut self) -> Vec<(usize, Spawned<T, E, L>)> {
         core::mem::take(&mut self.lost)
+    }
+
+    fn note_dropped(&mut self, index: usize) {
+        self.dropped.push(index);
+    }
+
+    fn take_dropped(&mut self) -> Vec<usize> {
+        core::mem::take(&mut self.dropped)
     }
 
     fn abandon_spawned(&mut self) -> Vec<(usize, Spawned<T, E, L>)> {

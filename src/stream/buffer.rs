@@ -28,9 +28,12 @@ impl<T, E> ResultBuffer<T, E> {
         Self { results: Buffered::Finished(VecDeque::new()), fail_fast: false }
     }
 
-    /// Gives the results in the order of admission from now on. None has come yet.
-    pub(super) fn in_order(&mut self) {
-        self.results = Buffered::Admitted(InOrder::new(), VecDeque::new());
+    /// Gives the results in the order of admission from now on. None has come yet, and none is to
+    /// come of the children that have `ended`.
+    pub(super) fn in_order(&mut self, ended: Vec<usize>) {
+        let mut results = InOrder::new();
+        ended.into_iter().for_each(|index| results.skip(index));
+        self.results = Buffered::Admitted(results, VecDeque::new());
     }
 
     pub(super) fn is_in_order(&self) -> bool {
@@ -110,8 +113,6 @@ impl<T, E> Policy<T, E> for ResultBuffer<T, E> {
             results.skip(index);
         }
         match &mut self.results {
-            // The value of a daemon is no result.
-            _ if is_daemon && result.is_ok() => {}
             Buffered::Finished(results) => results.push_back((index, result)),
             Buffered::Admitted(_, daemons) if is_daemon => daemons.push_back((index, result)),
             Buffered::Admitted(results, _) => results.put(index, result),

@@ -270,12 +270,15 @@ impl<C: Kind, T, E> Results<C, T, E> {
     #[track_caller]
     pub fn in_order(mut self) -> Self {
         let Stats { ok, failed, .. } = self.stats();
-        let buffer = self.inner.group.policy_mut();
         assert!(
-            ok == 0 && failed == 0 && buffer.as_ref().is_some_and(|buffer| buffer.len() == 0),
+            ok == 0 && failed == 0 && self.inner.unread() == 0,
             "call `in_order` before the first child has finished",
         );
-        buffer.into_iter().for_each(ResultBuffer::in_order);
+        // Of one that has panicked or was dropped, no result is to come.
+        let ended: Vec<usize> = self.inner.group.ended().collect();
+        if let Some(buffer) = self.inner.group.policy_mut() {
+            buffer.in_order(ended);
+        }
         self
     }
 
@@ -908,8 +911,11 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
         self.group.admission().set_blocked_results(0);
     }
 
-    /// Waits no more for results of children that were dropped, once no child runs.
+    /// Waits no more for results of children that were dropped; of all, once no child runs.
     fn skip_missing(&mut self) {
+        for index in self.group.take_dropped() {
+            self.group.policy_mut().into_iter().for_each(|buffer| buffer.skip(index));
+        }
         if !self.group.has_running() {
             self.group.policy_mut().into_iter().for_each(ResultBuffer::skip_missing);
         } else if let Some((buffer, admission)) = self.group.policy_and_admission() {
@@ -1018,16 +1024,20 @@ impl<C: Kind, T, E, S> Stream for Results<C, T, E, S> {
     }
 
     /// If a stream feeds it, the bounds are those of that stream and of the children that it has,
-    /// as long as the group does not stop. There is no upper bound if handles may add more. Each
-    /// child counts as one that gives a result; a daemon that returns `Ok` gives none, nor does a
+    /// as long as the group does not stop; after [`close`](Self::close), those of its children.
+    /// There is no upper bound if handles may add more. Each child counts as one that gives a result; a daemon that returns `Ok` gives none, nor does a
     /// child that is aborted, and then fewer come than the lower bound says.
     fn size_hint(&self) -> (usize, Option<usize>) {
         let inner = &self.inner;
         match &self.source {
             _ if inner.group.is_resolved() => (0, Some(0)),
             Some(source) if !inner.group.is_stopped() => {
-                let (fewest, most) = (self.size_hint)(source);
                 let len = inner.len();
+                // A closed group asks the stream no more.
+                let (fewest, most) = match inner.group.is_closing() {
+                    true => (0, Some(0)),
+                    false => (self.size_hint)(source),
+                };
                 let most = most.filter(|_| !inner.group.is_shared());
                 (fewest.saturating_add(len), most.and_then(|most| most.checked_add(len)))
             }

@@ -624,6 +624,33 @@ fn a_stream_gives_nothing_for_an_aborted_child_and_waits_for_nothing() {
     drop(gate);
 }
 
+#[test]
+fn in_order_no_result_waits_for_a_child_that_was_aborted_before() {
+    for is_stream in [false, true] {
+        let (mock, gate) = (MockTask::new(), Gate::new());
+        let mut group = Group::new().with_limit(3);
+        let (child, handle) = joinable(job(pending()));
+        group.queue(child);
+        group.queue(joinable(fails(&gate, 1, "first")).0);
+        group.queue(joinable(fails(&gate, 2, "second")).0);
+        handle.abort();
+        let results = if is_stream {
+            let mut results = group.results();
+            assert!(mock.poll(&mut results.next()).is_pending());
+            results
+        } else {
+            assert!(mock.poll(&mut group).is_pending());
+            group.results()
+        };
+        let mut results = results.in_order();
+        gate.open(1);
+        assert_eq!(mock.poll(&mut results.next()), Poll::Ready(Some(Err("first"))));
+        gate.open(2);
+        assert_eq!(mock.poll(&mut results.next()), Poll::Ready(Some(Err("second"))));
+        assert_eq!(mock.poll(&mut results.next()), Poll::Ready(None));
+    }
+}
+
 // === kinds ===
 
 #[test]

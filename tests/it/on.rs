@@ -70,6 +70,12 @@ impl Pool {
         }
     }
 
+    /// Drops one future.
+    pub(crate) fn drop(&self, at: usize) {
+        let taken = self.0.lock().unwrap()[at].take();
+        drop(taken);
+    }
+
     /// Drops all futures.
     pub(crate) fn shut_down(&self) {
         let all = std::mem::take(&mut *self.0.lock().unwrap());

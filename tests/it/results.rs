@@ -364,6 +364,12 @@ fn the_size_of_a_fed_stream_is_that_of_its_feed_and_its_children() {
     assert!(next(&task, &mut results).is_ready());
     results.token().cancel();
     assert_eq!(results.size_hint(), (1, None));
+    // After a close, the stream is asked for no more.
+    let mut results = Jobs::new().with_limit(2).results().feed(children());
+    assert!(next(&task, &mut results).is_ready());
+    results.close();
+    let (fewest, _) = results.size_hint();
+    assert_eq!((fewest, available(&task, &mut results).len()), (1, 1));
 }
 
 #[test]
@@ -956,6 +962,31 @@ fn a_panic_of_a_childs_destructor_takes_its_result_with_it() {
         results.queue(job(ready(Ok(1))));
         assert_eq!(available_until_panic(&task, &mut results), [1]);
         assert_eq!(next(&task, &mut results), Poll::Ready(None));
+    }
+}
+
+#[test]
+fn a_panic_of_a_daemons_value_loses_no_result() {
+    for (in_order, ahead) in [(false, 0), (true, 0), (false, 4), (true, 4)] {
+        let task = MockTask::new();
+        let mut results = Values::new().results().buffered(ahead);
+        if in_order {
+            results = results.in_order();
+        }
+        results.queue(async { Ok(Value::new("first", || ())) });
+        results.queue(errgroup::task(async { Ok(Value::bomb("of the daemon")) }).daemon());
+        results.queue(async { Ok(Value::new("last", || ())) });
+        let handle = results.handle();
+        for name in ["first", "last"] {
+            let Poll::Ready(Some(Ok(value))) = next(&task, &mut results) else {
+                panic!("{name} does not come")
+            };
+            assert_eq!(value.name, name);
+        }
+        assert_eq!(panic_message(|| next(&task, &mut results)), "of the daemon");
+        assert!(matches!(next(&task, &mut results), Poll::Ready(None)));
+        let stats = handle.stats();
+        assert_eq!((stats.running, stats.ok, stats.dropped), (0, 3, 0));
     }
 }
 

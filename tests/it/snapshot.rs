@@ -338,6 +338,36 @@ fn results_that_keep_all_the_room_are_a_cause() {
 }
 
 #[test]
+fn of_a_stopped_stream_only_children_that_have_not_ended_are_drained() {
+    let (gate, task) = (Gate::new(), MockTask::new());
+    let mut results = Group::<Kind>::new().results();
+    (0..3).for_each(|n| results.queue(job(async move { Ok(n) })));
+    results.queue(waits(&gate, 7));
+    assert!(task.poll(&mut results.next()).is_ready());
+    results.token().cancel();
+    let draining = |causes: Vec<Cause>| {
+        causes.into_iter().find_map(|cause| match cause {
+            Cause::Draining { running, .. } => Some(running),
+            _ => None,
+        })
+    };
+    assert_eq!(draining(results.snapshot().causes()), Some(1));
+    gate.open(7);
+    (0..2).for_each(|_| assert!(task.poll(&mut results.next()).is_ready()));
+    assert!(task.poll(&mut results.next()).is_ready());
+
+    // Now only results are left.
+    let mut results = Group::<Kind>::new().results();
+    (0..2).for_each(|n| results.queue(job(async move { Ok(n) })));
+    assert!(task.poll(&mut results.next()).is_ready());
+    let snapshot = results.snapshot();
+    assert!(matches!(snapshot.causes()[..], [Cause::Unfetched { results: 1, .. }]), "{snapshot}");
+    assert!(snapshot.to_string().contains("1 result is not fetched, and keeps its child's room"));
+    results.token().cancel();
+    assert_eq!(draining(results.snapshot().causes()), None);
+}
+
+#[test]
 fn the_phase_and_the_holds_are_told() {
     let task = MockTask::new();
     let mut group = Group::<Kind>::new();

@@ -46,6 +46,55 @@ fn at_the_first_error_it_is_dropped_and_the_others_are_drained() {
 }
 
 #[test]
+fn in_order_the_results_behind_it_are_given_while_others_are_drained() {
+    let (gate, mock, pool) = (Gate::new(), MockTask::new(), Pool::new());
+    let mut results = Group::on(pool.spawn()).results().in_order();
+    results.queue(until_stop(job(pending())));
+    results.queue(waits(&gate, 1));
+    results.queue(waits(&gate, 2));
+    pool.poll_all();
+    assert!(mock.run(&mut results.next()).is_pending());
+    gate.open(1);
+    pool.poll_all();
+    assert!(mock.run(&mut results.next()).is_pending());
+    results.token().cancel();
+    assert_eq!(mock.run(&mut results.next()), Poll::Ready(Some(Ok(1))));
+    assert!(mock.run(&mut results.next()).is_pending());
+    gate.open(2);
+    pool.poll_all();
+    assert_eq!(mock.run(&mut results.next()), Poll::Ready(Some(Ok(2))));
+    assert_eq!(mock.run(&mut results.next()), Poll::Ready(None));
+    assert_eq!(ends(results.stats()), [2, 0, 1]);
+
+    // In a group that polls its children.
+    let mut results = Group::new().results().in_order();
+    results.queue(until_stop(job(pending())));
+    results.queue(waits(&gate, 1));
+    results.queue(waits(&gate, 3));
+    assert!(mock.run(&mut results.next()).is_pending());
+    results.token().cancel();
+    assert_eq!(mock.run(&mut results.next()), Poll::Ready(Some(Ok(1))));
+    assert!(mock.run(&mut results.next()).is_pending());
+}
+
+#[test]
+fn in_order_the_results_behind_a_child_that_its_executor_dropped_after_the_stop_are_given() {
+    let (gate, mock, pool) = (Gate::new(), MockTask::new(), Pool::new());
+    let mut results = Group::on(pool.spawn()).results().in_order();
+    results.queue(job(pending()));
+    results.queue(waits(&gate, 1));
+    results.queue(waits(&gate, 2));
+    pool.poll_all();
+    gate.open(1);
+    pool.poll_all();
+    assert!(mock.run(&mut results.next()).is_pending());
+    results.token().cancel();
+    pool.drop(0);
+    assert_eq!(mock.run(&mut results.next()), Poll::Ready(Some(Ok(1))));
+    assert!(mock.run(&mut results.next()).is_pending());
+}
+
+#[test]
 fn every_reason_of_a_stop_drops_it() {
     type Start = fn(Group<Boxed<'static, usize, &'static str>>, &CancelToken) -> Reason;
     let stops: [Start; 5] = [

@@ -35,12 +35,12 @@ impl State {
     /// Returns the children that run outside of the group's polls and wait to go to its set, with
     /// their indexes.
     pub(crate) fn spawned(&self) -> impl Iterator<Item = (usize, ChildKey)> {
-        let first = self.next_index - self.ready.len();
+        let first = self.started();
         (first..).zip(self.ready.iter().copied().take(self.spawned))
     }
 
     fn inspect_running(&self, known: &[(usize, ChildState)], snapshot: &mut Snapshot) {
-        let first_ready = self.next_index - self.ready.len();
+        let first_ready = self.started();
         let ready = (0..self.ready.len()).map(|at| {
             let is_spawned = at < self.spawned;
             (first_ready + at, if is_spawned { ChildState::Spawned } else { ChildState::Unpolled })
