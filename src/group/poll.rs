@@ -34,6 +34,7 @@ use crate::set::{Batch, BlockSet, Budget, Part};
 use crate::token::CancelFlag;
 use crate::util::current;
 use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
+use crate::util::parent_waker::ReadyBlocks;
 
 /// What came of polling the children.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -185,8 +186,7 @@ where
     // Rounds in a row without a child to poll, though the task was notified.
     let mut empty = 0;
     while !budget.is_spent() {
-        group.base.prepare_round();
-        if !group.base.set.blocks().is_in_round() && !group.base.start_round() {
+        if !group.base.next_round() {
             // The notification may have been a cancel's: then the queue is dropped, and wakes
             // what it may.
             if group.is_stopped() && group.base.admission.phase() == GroupPhase::Open {
@@ -259,8 +259,7 @@ where
     turn.keep_poll(budget);
     let mut rounds = 1 + usize::from(group.base.set.blocks().is_in_round());
     while rounds > 0 && !budget.is_spent() {
-        group.base.prepare_round();
-        if !group.base.set.blocks().is_in_round() && !group.base.start_round() {
+        if !group.base.next_round() {
             break;
         }
         let is_plain = group.base.is_plain();
@@ -753,6 +752,21 @@ impl<C: Kind> Base<C> {
         }
     }
 
+    /// Does what comes before a round, and starts it, unless one goes on. Returns `false` if no
+    /// child is to be polled.
+    #[inline]
+    fn next_round(&mut self) -> bool {
+        let goes_on = self.set.blocks().is_in_round();
+        // First: what user code or another thread does from here on notifies anew.
+        let ready = match goes_on {
+            true => ReadyBlocks::default(),
+            false => self.admission.parent.take_ready(),
+        };
+        self.prepare_round();
+        // The children of the round may have been dropped.
+        (goes_on && self.set.blocks().is_in_round()) || self.start_round(ready)
+    }
+
     /// Does what comes before a round: timers, a stop, gates, a permit.
     fn prepare_round(&mut self) {
         self.call_hook(|calls| calls.poll_timers);
@@ -776,9 +790,9 @@ impl<C: Kind> Base<C> {
         }
     }
 
-    /// Starts the next round. Returns `false` if no child is to be polled.
-    fn start_round(&mut self) -> bool {
-        let ready = self.admission.parent.take_ready();
+    /// Starts a round of the children of which `ready` tells, and of those that have started.
+    #[inline]
+    fn start_round(&mut self, ready: ReadyBlocks) -> bool {
         self.take_in();
         self.set.blocks().start_round(ready)
     }

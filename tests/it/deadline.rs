@@ -37,6 +37,32 @@ fn a_deadline_that_passes_stops_the_group_with_its_reason() {
 }
 
 #[test]
+fn a_deadline_is_dropped_before_the_task_sleeps_though_a_destructor_stops_the_group() {
+    let (task, drops) = (MockTask::new(), DropCounter::default());
+    let guard = drops.guard();
+    let mut group = Group::new().with_limit(1).with_deadline(async move {
+        let _guard = guard;
+        pending::<()>().await;
+    });
+    group.queue(errgroup::task(job(pending())).joinable().0);
+    let token = group.token().clone();
+    let stops = OnDrop(move || {
+        token.cancel();
+    });
+    let (child, handle) = errgroup::task(job(async move {
+        let _stops = stops;
+        pending().await
+    }))
+    .joinable();
+    group.queue(child);
+    assert!(task.run(&mut group).is_pending());
+    handle.abort();
+    assert!(task.run(&mut group).is_pending());
+    assert!(group.is_stopped());
+    assert_eq!(drops.get(), 1);
+}
+
+#[test]
 fn a_group_that_ends_first_ignores_its_deadline() {
     let (gate, task, drops) = (Gate::new(), MockTask::new(), DropCounter::default());
     let (time, kept) = (gate.wait(TIME), drops.guard());

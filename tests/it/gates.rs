@@ -1,8 +1,8 @@
 //! Gates: what children wait for beside room, and the guards that they keep.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::ready;
+use std::future::{pending, ready};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use crate::common::{
     DropCounter, Fixture, Gate, Log, MockTask, OnDrop, is_ok, job, logged_child, panic_message,
     waits, yield_now,
 };
-use errgroup::{Ask, Boxed, Group, Key, TryGoError, task};
+use errgroup::{Ask, Boxed, CancelToken, ChildHandle, Group, Key, LocalBoxed, TryGoError, task};
 use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -278,6 +278,75 @@ fn a_stop_drops_what_waits_at_the_gates_though_a_child_runs_on() {
     hold.open(0);
     assert!(is_ok(driver.run(&mut group)));
     assert_eq!(log.take(), [".0"]);
+}
+
+/// Adds a child at whose gate `stop` is called, beside one that runs on. Returns how many futures
+/// and guards of the gate are left when the group's task sleeps.
+fn left_after_a_stop_at_a_gate(is_pending: bool, stop: fn(&CancelToken)) -> usize {
+    let (driver, left, token) = (MockTask::new(), DropCounter::default(), Rc::default());
+    let (alive, shared): (_, Rc<RefCell<Option<CancelToken>>>) = (Rc::new(Cell::new(0)), token);
+    let (count, token) = (Rc::clone(&alive), Rc::clone(&shared));
+    let guards = left.clone();
+    let mut group = Group::<LocalBoxed<'_, usize, &str>>::local().with_gate(move |_| {
+        let (count, token, guard) = (Rc::clone(&count), Rc::clone(&token), guards.guard());
+        count.set(count.get() + 1);
+        async move {
+            let stops = token.borrow().clone();
+            if let Some(token) = stops {
+                stop(&token);
+                if is_pending {
+                    pending::<()>().await;
+                }
+            }
+            guard
+        }
+    });
+    let handle = group.handle();
+    group.queue(pending::<Result<usize, &str>>());
+    let mut reserve = handle.reserve();
+    assert!(driver.poll(&mut reserve).is_pending());
+    assert!(driver.run(&mut group).is_pending());
+    let Poll::Ready(Ok(slot)) = driver.poll(&mut reserve) else { panic!("there is room") };
+    *shared.borrow_mut() = Some(group.token().clone());
+    group.queue(pending::<Result<usize, &str>>());
+    assert!(driver.run(&mut group).is_pending());
+    assert!(group.is_stopped());
+    drop(slot);
+    alive.get() - left.get()
+}
+
+#[test]
+fn a_stop_by_a_gate_drops_what_waits_at_the_gates_before_the_task_sleeps() {
+    // The guard of the child that runs on.
+    assert_eq!(left_after_a_stop_at_a_gate(true, |token| drop(token.cancel())), 1);
+    assert_eq!(left_after_a_stop_at_a_gate(false, |token| drop(token.cancel())), 1);
+    let panics = |_: &CancelToken| std::panic::panic_any("of a gate");
+    assert_eq!(left_after_a_stop_at_a_gate(false, panics), 1);
+}
+
+#[test]
+fn a_queued_child_that_a_gate_aborts_is_dropped_before_the_task_sleeps() {
+    let (driver, drops) = (MockTask::new(), DropCounter::default());
+    let victim: Rc<RefCell<Option<ChildHandle<usize>>>> = Rc::default();
+    let handle = Rc::clone(&victim);
+    let mut group = Group::<LocalBoxed<'_, (), &str>>::local().with_limit(2).with_gate(move |_| {
+        if let Some(handle) = handle.borrow().as_ref() {
+            handle.abort();
+        }
+        pending::<()>()
+    });
+    group.queue(pending::<Result<(), &str>>());
+    group.queue(pending::<Result<(), &str>>());
+    let guard = drops.guard();
+    let (child, handle) = task(async move {
+        let _guard = guard;
+        pending::<Result<usize, &str>>().await
+    })
+    .joinable();
+    group.queue(child);
+    *victim.borrow_mut() = Some(handle);
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!((group.stats().queued, drops.get()), (2, 1));
 }
 
 #[test]

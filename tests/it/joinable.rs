@@ -11,8 +11,8 @@ use std::task::Poll;
 use std::thread;
 
 use crate::common::{
-    Bomb, DropCounter, Gate, Job, MockTask, Probe, fails, job, panic_message, poll_with, waits,
-    waker_and_count, waker_fn, yield_now,
+    Bomb, DropCounter, Gate, Job, MockTask, OnDrop, Probe, fails, job, panic_message, poll_with,
+    waits, waker_and_count, waker_fn, yield_now,
 };
 use crate::on::Pool;
 use errgroup::{
@@ -622,6 +622,27 @@ fn a_stream_gives_nothing_for_an_aborted_child_and_waits_for_nothing() {
         assert_eq!(numbers(results.stats()), [0, 0, 0, 2, 1]);
     }
     drop(gate);
+}
+
+#[test]
+fn a_queued_child_that_the_destructor_of_another_aborts_is_dropped_before_the_task_sleeps() {
+    let (mock, drops) = (MockTask::new(), DropCounter::default());
+    let mut group = Group::new().with_limit(1);
+    group.queue(joinable(job(pending())).0);
+    let guarded = |guard: Box<dyn Send>| {
+        joinable(job(async move {
+            let _guard = guard;
+            pending().await
+        }))
+    };
+    let (second, of_second) = guarded(Box::new(drops.guard()));
+    let (first, of_first) = guarded(Box::new(OnDrop(move || of_second.abort())));
+    group.queue(first);
+    group.queue(second);
+    assert!(mock.run(&mut group).is_pending());
+    of_first.abort();
+    assert!(mock.run(&mut group).is_pending());
+    assert_eq!((numbers(group.stats()), drops.get()), ([0, 1, 0, 0, 2], 1));
 }
 
 #[test]

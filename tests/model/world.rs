@@ -142,7 +142,8 @@ pub struct World {
     /// While the group's task sleeps: its wake-ups when it was last polled, and whether there was
     /// any reason to wake it since.
     asleep: Option<(usize, bool)>,
-    /// The children that have yielded in the last polls, which were of the group's own `go`.
+    /// The children that have yielded in the last polls, which were of the group's own `go` or
+    /// `ready`.
     yielded: BTreeSet<Id>,
     /// The gate at which the grace waits.
     gate: Gate,
@@ -379,7 +380,8 @@ impl World {
             // It polls the children meanwhile.
             self.model.ready = Some(ticket);
             self.model.drive();
-            self.follow();
+            let polled = self.follow();
+            self.yielded.extend(polled.intersection(&self.model.awake));
             self.model.ready = None;
             expected = self.model.poll_ready(ticket);
         }
