@@ -173,17 +173,21 @@ impl<C: Kind> Shared<C> {
     }
 
     pub(crate) fn try_go(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if self.add_simply(caller, offer, false) {
-            return Ok(());
-        }
-        self.with(caller, |access| access.try_go(offer))
+        let added = match self.add_simply(caller, offer, false) {
+            true => Ok(()),
+            false => self.with(caller, |access| access.try_go(offer)),
+        };
+        self.core.notify_if_held(caller);
+        added
     }
 
     pub(crate) fn queue(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if self.add_simply(caller, offer, true) {
-            return Ok(());
-        }
-        self.with(caller, |access| access.queue(offer))
+        let added = match self.add_simply(caller, offer, true) {
+            true => Ok(()),
+            false => self.with(caller, |access| access.queue(offer)),
+        };
+        self.core.notify_if_held(caller);
+        added
     }
 
     /// Accepts a child if that concerns no other: it starts at once, or with `queues` it is queued
@@ -234,10 +238,12 @@ impl<C: Kind> Shared<C> {
         offer: &mut dyn Offer<C>,
     ) -> Result<(), Refused> {
         let is_unique = request_of(offer).unique;
-        if !is_unique && self.add_simply(caller, offer, true) {
-            return Ok(());
-        }
-        self.with(caller, |access| access.try_queue(offer))
+        let added = match !is_unique && self.add_simply(caller, offer, true) {
+            true => Ok(()),
+            false => self.with(caller, |access| access.try_queue(offer)),
+        };
+        self.core.notify_if_held(caller);
+        added
     }
 
     pub(crate) fn accept(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {

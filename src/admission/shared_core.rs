@@ -42,6 +42,8 @@ pub(crate) struct Core {
     has_endings: AtomicBool,
     /// `true` if children were aborted in the queue; written under the lock only.
     has_aborted: AtomicBool,
+    /// A [`Hold`](crate::Hold) keeps the group open. A hint, for newcomers of the group itself.
+    is_held: AtomicBool,
     /// `true` if children have ended since the queue was last processed, and something may wait;
     /// written under the lock only.
     must_process: AtomicBool,
@@ -131,6 +133,7 @@ impl Core {
             has_records: AtomicBool::new(false),
             has_endings: AtomicBool::new(false),
             has_aborted: AtomicBool::new(false),
+            is_held: AtomicBool::new(false),
             must_process: AtomicBool::new(false),
             is_revoking: AtomicBool::new(false),
             own_child: AtomicUsize::new(usize::MAX),
@@ -269,11 +272,26 @@ impl Core {
 
     /// Holds the group open while it is empty.
     pub(crate) fn hold(&self) {
-        self.read(State::hold);
+        self.read(|state| {
+            state.hold();
+            self.is_held.store(true, Ordering::Relaxed);
+        });
     }
 
     pub(crate) fn release_hold(&self) {
-        self.update_as(Caller::Handle, &mut State::release_hold);
+        self.update_as(Caller::Handle, &mut |state| {
+            state.release_hold();
+            self.is_held.store(state.is_held(), Ordering::Relaxed);
+        });
+    }
+
+    /// Notifies the group's task of a child that the group itself has added, if a hold may let it
+    /// sleep without children.
+    #[inline]
+    pub(super) fn notify_if_held(&self, caller: Caller) {
+        if caller == Caller::Group && self.is_held.load(Ordering::Relaxed) && self.has_ready() {
+            self.notify();
+        }
     }
 
     pub(crate) fn is_closing(&self) -> bool {

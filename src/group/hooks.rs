@@ -26,7 +26,7 @@ use crate::child::task::Options;
 use crate::observe::{Event, Outcome};
 use crate::reason::Reason;
 use crate::set::BlockSet;
-use crate::util::panic::catch;
+use crate::util::panic::{catch, discard};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::waker_ref;
 use crate::util::wake_flag::WakeFlag;
@@ -226,7 +226,8 @@ impl<C: Kind> Base<C> {
             Ok(false) => return true,
             Ok(true) => {
                 self.admission.withhold_freed_room();
-                self.panic.guard(|| self.admission.cancel(Reason::Deadline));
+                // The waker of a waiter may panic, which is none of the group's.
+                let _ = catch(|| self.admission.cancel(Reason::Deadline)).map_err(discard);
             }
             Err(payload) => self.panicked(payload),
         }

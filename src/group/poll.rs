@@ -896,8 +896,12 @@ impl<C: Kind> Base<C> {
 
     /// Cancels the token, unless that has been done.
     fn cancel(&mut self, reason: Reason) {
-        let cancelled = self.panic.guard(|| self.admission.cancel(reason));
-        if cancelled == Some(true) {
+        // The waker of a waiter may panic, which is none of the group's. It was woken by this call.
+        let cancelled = catch(|| self.admission.cancel(reason)).unwrap_or_else(|payload| {
+            discard(payload);
+            true
+        });
+        if cancelled {
             self.stopped_by_group = true;
             if self.on_stop == OnStop::Drop {
                 // The children are dropped at the next look, which a group without a token would
@@ -998,8 +1002,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             // Most groups do.
             self.base.admission.end();
         } else {
-            // The waker of a waiter may panic here, which is none of the group's: the output is
-            // not replaced.
+            // As in `cancel`: the output is not replaced.
             let _ = catch(|| self.base.admission.announce_end()).map_err(discard);
         }
         self.give_out(output)
@@ -1041,7 +1044,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         // that runs here is resumed when all have run.
         self.base.panic.discard();
         self.base.admission.parent.disarm();
-        self.base.cancel(Reason::Dropped);
+        self.base.panic.guard(|| self.base.admission.cancel(Reason::Dropped));
         if self.base.has_run_out() {
             self.base.admission.close_empty();
         } else {

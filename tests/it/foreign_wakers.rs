@@ -1,6 +1,6 @@
 //! Wakers are code of the caller's: one may poll a task within its wake-up, or panic.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{Gate, MockTask, job, waits, waker_and_count, waker_fn};
-use errgroup::{Boxed, Group};
+use errgroup::{Boxed, Group, Reason};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
@@ -75,6 +75,42 @@ fn a_waker_that_panics_at_the_end_keeps_no_other_from_being_woken() {
     assert!(catch_unwind(AssertUnwindSafe(|| drop(group))).is_err(), "it is not swallowed");
     assert_eq!(task.wakes(), 1);
     assert!(task.poll(&mut second).is_ready());
+}
+
+#[test]
+fn a_waker_that_panics_at_the_stop_costs_the_group_no_output() {
+    let waker = panics();
+    let cx = &mut Context::from_waker(&waker);
+    for output in [Ok(()), Err("broken")] {
+        let task = MockTask::new();
+        let mut group = Jobs::new().with_limit(1);
+        let handle = group.handle();
+        let mut cancelled = group.token().cancelled();
+        assert!(Pin::new(&mut cancelled).poll(cx).is_pending());
+        if let Err(error) = output {
+            group.queue(job(std::future::ready(Err(error))));
+            group.queue(job(pending()));
+            let mut go = handle.go(job(pending()));
+            assert!(Pin::new(&mut go).poll(cx).is_pending());
+            assert_eq!(task.run(&mut group), Poll::Ready(output));
+            assert!(matches!(task.poll(&mut go), Poll::Ready(Err(_))));
+        } else {
+            assert_eq!(task.run(&mut group), Poll::Ready(output));
+        }
+        assert!(task.poll(&mut cancelled).is_ready());
+    }
+
+    // At a deadline.
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Jobs::new().with_deadline(gate.wait(0));
+    let mut cancelled = group.token().cancelled();
+    assert!(Pin::new(&mut cancelled).poll(cx).is_pending());
+    group.queue(waits(&gate, 1));
+    gate.open(0);
+    assert!(task.run(&mut group).is_pending());
+    gate.open(1);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!(task.poll(&mut cancelled), Poll::Ready(Reason::Deadline));
 }
 
 #[test]

@@ -60,6 +60,27 @@ fn a_child_that_is_added_wakes_a_held_group() {
 }
 
 #[test]
+fn a_child_that_the_owner_of_a_held_group_adds_wakes_the_task_that_polls_it() {
+    type Add = fn(&mut Jobs, Job);
+    let ways: [Add; 4] = [
+        |group, child| group.queue(child),
+        |group, child| assert!(group.try_queue(child).is_ok()),
+        |group, child| assert!(group.try_go(child).is_ok()),
+        |group, child| group.extend([child]),
+    ];
+    for add in ways {
+        let mut f = fixture();
+        let _hold = f.group.hold();
+        assert!(f.poll().is_pending());
+        // The group may be in a mutex, and another task adds to it.
+        add(&mut f.group, waits(&f.gate, 0));
+        assert_eq!(f.task.wakes(), 1);
+        assert!(f.poll().is_pending());
+        assert_eq!(f.task.wakes(), 1);
+    }
+}
+
+#[test]
 fn a_hold_that_goes_while_children_run_wakes_nothing() {
     let mut f = fixture();
     let hold = f.group.hold();

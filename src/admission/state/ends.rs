@@ -319,7 +319,7 @@ impl State {
         self.recheck_end |= self.holds == 0;
     }
 
-    fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.holds > 0 && !self.closing
     }
 
