@@ -33,6 +33,7 @@ use pin_project_lite::pin_project;
 use crate::util::lock::Mutex;
 use crate::util::panic::{FirstPanic, catch, discard, resume};
 use crate::util::sync::{Arc, AtomicU8, AtomicWaker, Ordering};
+use crate::util::task_waker::TaskWaker;
 
 const ABORTED: u8 = 1;
 const DONE: u8 = 2;
@@ -67,7 +68,7 @@ struct JoinCell<T> {
     /// How the child has ended, until the handle takes it.
     ending: Mutex<Option<Result<T, Lost>>>,
     /// The task that polls the handle.
-    reader: AtomicWaker,
+    reader: TaskWaker,
 }
 
 pin_project! {
@@ -248,7 +249,7 @@ impl<T> JoinCell<T> {
                 group: Mutex::new(None),
             },
             ending: Mutex::new(None),
-            reader: AtomicWaker::new(),
+            reader: TaskWaker::new(),
         })
     }
 
@@ -272,7 +273,7 @@ impl<T> JoinCell<T> {
         drop(group);
         // A foreign waker that panics is its executor's fault.
         let _ = catch(|| drop(self.link.task.take())).map_err(discard);
-        let _ = catch(|| self.reader.wake()).map_err(discard);
+        self.reader.wake();
     }
 
     fn abort(&self) {
@@ -463,8 +464,7 @@ impl<T> Drop for ChildHandle<T> {
         if self.aborts_on_drop {
             self.abort();
         }
-        // A foreign waker that panics is its executor's fault.
-        let _ = catch(|| drop(self.cell.reader.take())).map_err(discard);
+        self.cell.reader.clear();
     }
 }
 

@@ -288,7 +288,17 @@ where
         }
         let mut fed = match catch(|| self.as_mut().admit(driver, cx, budget)) {
             Ok(fed) => fed.map(Ok),
-            Err(payload) => Poll::Ready(Err(payload)),
+            Err(payload) if self.stream.as_ref().is_some_and(Streamed::has_panicked) => {
+                Poll::Ready(Err(payload))
+            }
+            // The clone of the task's waker has panicked. The next poll goes on.
+            Err(payload) => {
+                if D::CALLER == Caller::Handle {
+                    let end = || self.parent.end_poll(cx, true, was_notified);
+                    let _ = catch(end).map_err(discard);
+                }
+                resume(payload)
+            }
         };
         let this = self.as_mut().project();
         if Ticket::is_waiting(this.ticket) {

@@ -57,6 +57,8 @@ pin_project! {
         pending: bool,
         // It woke itself while it was asked: it is not asked again in this poll.
         yielded: bool,
+        // It is being asked, or has panicked.
+        asked: bool,
         // Made when it is first asked.
         waker: Option<StreamWaker>,
     }
@@ -70,7 +72,7 @@ struct StreamWaker {
 
 impl<S> Streamed<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, pending: false, yielded: false, waker: None }
+        Self { stream, pending: false, yielded: false, asked: false, waker: None }
     }
 
     pub(super) fn begin_poll(self: Pin<&mut Self>) {
@@ -85,6 +87,11 @@ impl<S> Streamed<S> {
     /// Returns `true` if it has woken itself in this poll.
     pub(super) fn has_yielded(&self) -> bool {
         self.yielded
+    }
+
+    /// Returns `true` if it has panicked, if that is asked for after a panic.
+    pub(super) fn has_panicked(&self) -> bool {
+        self.asked
     }
 
     pub(super) fn is_woken(&self) -> bool {
@@ -109,7 +116,9 @@ impl<S: Stream> Streamed<S> {
             StreamWaker { waker: WakeFlag::waker(&flag), flag }
         });
         flag.take_woken();
+        *this.asked = true;
         let next = this.stream.poll_next(&mut Context::from_waker(waker));
+        *this.asked = false;
         *this.pending = next.is_pending();
         *this.yielded = *this.pending && flag.is_woken();
         next

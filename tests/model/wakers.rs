@@ -161,6 +161,42 @@ fn a_feed_goes_on_after_a_poll_by_a_task_with_a_bad_waker() {
 }
 
 #[test]
+fn a_feed_that_waits_for_room_goes_on_after_a_poll_by_a_task_with_a_bad_waker() {
+    for when in EACH {
+        let gate = Gate::new();
+        let mut group = Jobs::new().with_limit(1);
+        let handle = group.handle();
+        group.queue(waits(&gate, 0));
+        assert!(MockTask::new().poll(&mut group).is_pending());
+        let mut feed = handle.feed(futures::stream::iter([job(ready(Ok(1))), job(ready(Ok(2)))]));
+        poll_badly(when, |cx| Pin::new(&mut feed).poll(cx));
+        let task = MockTask::new();
+        assert!(task.poll(&mut feed).is_pending());
+        gate.open(0);
+        assert!(MockTask::new().poll(&mut group).is_pending());
+        assert_eq!(task.wakes(), 1, "{when:?}");
+        let both = futures::future::join(feed, group);
+        assert_eq!(MockTask::new().finish(both), (2, Ok(())));
+    }
+}
+
+#[test]
+fn a_childs_handle_goes_on_after_a_poll_by_a_task_with_a_bad_waker() {
+    for when in EACH {
+        let gate = Gate::new();
+        let mut group = Group::<Boxed<'static, (), &'static str>>::new();
+        let (child, mut handle) = errgroup::task(waits(&gate, 0)).joinable();
+        group.queue(child);
+        poll_badly(when, |cx| Pin::new(&mut handle).poll(cx));
+        let task = MockTask::new();
+        assert!(task.poll(&mut handle).is_pending());
+        gate.open(0);
+        assert_eq!(MockTask::new().poll(&mut group), Poll::Ready(Ok(())));
+        assert_eq!((task.wakes(), task.poll(&mut handle)), (1, Poll::Ready(Ok(0))), "{when:?}");
+    }
+}
+
+#[test]
 fn a_stream_of_results_goes_on_after_a_poll_by_a_task_with_a_bad_waker() {
     for when in EACH {
         let gate = Gate::new();
