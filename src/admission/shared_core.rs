@@ -294,6 +294,11 @@ impl Core {
         }
     }
 
+    /// Returns `true` if the group is open, and has nothing to do before a child is added.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.read(|state| state.is_vacant(self.is_stopped()))
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.read(|state| state.is_closing())
     }

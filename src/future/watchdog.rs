@@ -101,7 +101,7 @@ where
         }
         let parent = this.core.parent();
         if this.timer.is_none() {
-            *this.mark = parent.mark_starved();
+            *this.mark = if this.core.is_vacant() { None } else { parent.mark_starved() };
             this.timer.set(Some((this.interval)()));
         }
         let passed = this.timer.as_mut().as_pin_mut().is_some_and(|it| it.poll(cx).is_ready());
@@ -110,7 +110,8 @@ where
             // not keep the task.
             this.timer.set(None);
             cx.waker().wake_by_ref();
-            if this.mark.is_some_and(|mark| parent.is_marked(mark)) {
+            let has_starved = this.mark.is_some_and(|mark| parent.is_marked(mark));
+            if has_starved && !this.core.is_vacant() {
                 (this.report)(this.core.inspect(&[]));
             }
         }

@@ -86,7 +86,8 @@ pub struct Snapshot {
     /// The group is being polled.
     pub is_polled: bool,
     /// The group was woken, and has not been polled since. So it is for a moment before each poll;
-    /// a group that stays so is starved: the task that owns it awaits something else.
+    /// a group that stays so is starved: the task that owns it awaits something else. It is `false`
+    /// for an open group that is empty.
     pub is_starved: bool,
     /// The children, and the callers that wait to add one: those that run, in the order of their
     /// indexes; those that have room and have not started; those that wait, in their order.
@@ -293,8 +294,13 @@ impl Snapshot {
         self.reason = reason;
         // The waker of a group that has ended counts as being polled.
         let has_ended = self.phase == Phase::Ended;
-        (self.is_polled, self.is_starved) =
-            (!has_ended && parent.is_polling(), parent.is_starved());
+        self.is_polled = !has_ended && parent.is_polling();
+        self.is_starved = parent.is_starved() && !self.is_vacant();
+    }
+
+    /// Returns `true` if the group is open, and has nothing to do before a child is added.
+    fn is_vacant(&self) -> bool {
+        self.phase == Phase::Open && self.children.is_empty() && self.omitted == 0
     }
 }
 

@@ -1,7 +1,7 @@
 //! Programs that hang, and what the snapshot and the watchdog say of them.
 
 use std::future::{Future, pending, ready};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -466,6 +466,42 @@ fn a_group_that_never_gets_through_its_children_in_a_poll_is_not_reported() {
             assert_eq!(it.pass(), 0);
         }
         assert_eq!(it.pass(), 1);
+    }
+}
+
+#[test]
+fn an_open_stream_that_is_empty_is_not_reported() {
+    let (gate, task, watcher) = (Gate::new(), MockTask::new(), MockTask::new());
+    let mut results = Group::<Kind>::new().results();
+    let handle = results.handle();
+    let reports = AtomicUsize::new(0);
+    let mut next = 0;
+    let doors = gate.clone();
+    let interval = || {
+        next += 1;
+        let (doors, door) = (doors.clone(), next);
+        async move { doors.wait(door).await }
+    };
+    let report = |_: Snapshot| _ = reports.fetch_add(1, SeqCst);
+    let mut dog = pin!(watchdog(&handle, interval, report));
+    // The last hold of an empty stream is dropped. Its reader has left it.
+    assert_eq!(task.poll(&mut results.next()), Poll::Ready(None));
+    drop(results.hold());
+    assert!(!handle.is_starved() && !results.snapshot().is_starved);
+    assert!(watcher.run(&mut dog).is_pending());
+    gate.open(1);
+    assert!(watcher.run(&mut dog).is_pending());
+    assert_eq!(reports.load(SeqCst), 0);
+    gate.open(2);
+    assert!(watcher.run(&mut dog).is_pending());
+    // A child has come: it stands still.
+    handle.queue(job(async { Ok(1) }));
+    assert!(handle.is_starved() && results.snapshot().is_starved);
+    assert!(watcher.run(&mut dog).is_pending());
+    for (interval, reported) in [(3, 0), (4, 1)] {
+        gate.open(interval);
+        assert!(watcher.run(&mut dog).is_pending());
+        assert_eq!(reports.load(SeqCst), reported);
     }
 }
 

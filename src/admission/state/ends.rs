@@ -341,6 +341,11 @@ impl State {
         accepts.then(|| self.running() == 0 && self.is_over(false))
     }
 
+    /// Returns `true` if newcomers are accepted, and there is neither a child nor a waiter.
+    pub(crate) fn is_vacant(&self, stopped: bool) -> bool {
+        self.refusal(stopped).is_none() && self.holding() + self.queued + self.waiters.len() == 0
+    }
+
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
     pub(crate) fn has_only_daemons(&self) -> bool {
         self.holding() - self.blocked_results == self.daemons
