@@ -101,6 +101,8 @@ impl<C: Kind, P, O> Future for Ready<'_, C, P, O> {
         if *done {
             return Poll::Pending;
         }
+        // As `try_go` does: these may make room for a child that waits, or stop the group.
+        group.take_ends();
         let mut answer = group.poll_ready(ticket, cx);
         if answer.is_pending() {
             let poll =

@@ -455,8 +455,17 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.vacancy_for(child)
     }
 
+    /// Tells the policy of the children that have ended on their executor, unless there is a
+    /// vacancy.
+    #[inline]
+    pub(crate) fn take_ends(&mut self) {
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            self.take_ends_of_spawned();
+        }
+    }
+
     #[inline(never)]
-    fn take_ends(&mut self) {
+    fn take_ends_of_spawned(&mut self) {
         if self.base.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
             self.advance(&mut Budget::new());
         }

@@ -121,6 +121,41 @@ fn a_failure_that_is_taken_in_stops_the_group_before_the_newcomer() {
 }
 
 #[test]
+fn ready_takes_in_what_has_ended_before_it_answers() {
+    // The end of the first frees the key for the second, which takes all the room.
+    let (pool, task) = (Pool::default(), MockTask::new());
+    let mut group = pool.group().with_limit(2).with_key_limit(1);
+    group.queue(task_of(async { Ok(1) }).key("k"));
+    group.queue(task_of(pending()).key("k").weight(2));
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(pool.poll_all(), 0);
+    assert!(task.poll(&mut group.ready()).is_pending());
+    assert_eq!(numbers!(group), [0, 1, 1, 0, 0]);
+
+    // Now nothing waits, and the child of the next `try_go` is admitted.
+    let (pool, gate) = (Pool::default(), Gate::new());
+    for shared in [false, true] {
+        let mut group = pool.group().with_limit(1);
+        let _handle = shared.then(|| group.handle());
+        group.queue(async { Ok(1) });
+        assert_eq!(pool.poll_all(), 0);
+        assert!(matches!(task.poll(&mut group.ready()), Poll::Ready(Ok(()))));
+        assert!(group.try_go(waits(&gate, 0)).is_ok());
+        gate.open(0);
+        assert_eq!(pool.poll_all(), 0);
+
+        // A failure that is taken in stops the group.
+        let mut group = pool.group().with_limit(2);
+        let _handle = shared.then(|| group.handle());
+        group.queue(async { Err("broken") });
+        group.queue(pending());
+        assert_eq!(pool.poll_all(), 1);
+        assert!(matches!(task.poll(&mut group.ready()), Poll::Ready(Err(_))));
+        pool.0.lock().unwrap().clear();
+    }
+}
+
+#[test]
 fn a_newcomer_that_takes_in_an_end_costs_the_groups_task_no_wake_up() {
     let (pool, task, gate) = (Pool::default(), MockTask::new(), Gate::new());
     let mut group = pool.group().with_limit(2);
