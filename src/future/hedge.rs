@@ -266,10 +266,11 @@ impl<F, G, D> Attempts<'_, F, G, D> {
         let number = *self.started;
         *self.started += 1;
         *self.elapsed = false;
+        // What is left of the last one's wakers is not for the next.
+        self.flag.disarm();
         self.delay.set(None);
         let _ = group.enqueue(&mut Some(attempt(number)), false);
         if *self.started < self.max {
-            // What is left of the last one's wakers is not for this one.
             *self.flag = WakeFlag::new(Arc::clone(group.parent()));
             self.delay.set(Some(delay(number)));
         }
@@ -287,6 +288,7 @@ impl<F, G, D> Attempts<'_, F, G, D> {
         let waker = WakeFlag::waker(self.flag);
         *self.elapsed = delay.poll(&mut Context::from_waker(&waker)).is_ready();
         if *self.elapsed {
+            self.flag.disarm();
             self.delay.set(None);
         }
         *self.elapsed

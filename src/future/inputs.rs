@@ -70,6 +70,12 @@ struct StreamWaker {
     waker: Waker,
 }
 
+impl Drop for StreamWaker {
+    fn drop(&mut self) {
+        self.flag.disarm();
+    }
+}
+
 impl<S> Streamed<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { stream, pending: false, yielded: false, asked: false, waker: None }

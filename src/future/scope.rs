@@ -279,6 +279,9 @@ where
                         *this.value = Some(value);
                     }
                     yielded = this.flag.is_woken();
+                    if this.body.is_none() {
+                        this.flag.disarm();
+                    }
                 }
                 match group.advance(budget) {
                     Driven::Progress => {}

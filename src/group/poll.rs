@@ -862,7 +862,7 @@ impl<C: Kind> Base<C> {
         if pending {
             self.budget.end();
         }
-        let passed = pending && self.poll_deadline();
+        let passed = pending && self.poll_deadline() && self.is_stopped();
         let left = self.admission.end_poll(has_waiter)
             || passed
             || self.admission.has_ready(&self.set)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::common::{Gate, Job, MockTask, OnDrop, Probe, WakeCount, job, poll_with, waits};
+use crate::common::{Gate, Job, MockTask, OnDrop, Probe, Tap, WakeCount, job, poll_with, waits};
 use errgroup::{Boxed, Child, Children, Group, Handle};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -774,4 +774,52 @@ fn a_group_whose_own_go_was_forgotten_does_not_wake_itself_for_it() {
     let wakes = task.wakes();
     assert!(task.poll(&mut group).is_pending());
     assert_eq!(task.wakes(), wakes);
+}
+
+#[test]
+fn what_a_feeds_stream_has_left_behind_wakes_the_group_no_more() {
+    for fed_by_handle in [false, true] {
+        let (task, other, tap) = (MockTask::new(), MockTask::new(), Tap::new());
+        let mut group = Group::new();
+        let handle = group.handle();
+        group.queue(job(pending()));
+        if fed_by_handle {
+            assert!(other.poll(&mut handle.feed(tap.clone())).is_pending());
+        } else {
+            assert!(task.poll(&mut group.feed(tap.clone())).is_pending());
+        }
+        assert!(task.poll(&mut group).is_pending());
+        tap.put(job(ready(Ok(1))));
+        assert_eq!((task.wakes(), other.wakes()), (0, 0));
+    }
+}
+
+#[test]
+fn what_the_body_of_a_scope_has_left_behind_wakes_the_scope_no_more() {
+    let (task, cell) = (MockTask::new(), WakerCell::default());
+    let keeps = Arc::clone(&cell);
+    let mut scope = pin!(Jobs::new().scope(|handle| {
+        handle.queue(job(pending()));
+        // It is done when it is polled again.
+        poll_fn(move |cx| match keeps.lock().unwrap().replace(cx.waker().clone()) {
+            None => Poll::Pending,
+            Some(_) => Poll::Ready(()),
+        })
+    }));
+    assert!(task.poll_pinned(scope.as_mut()).is_pending());
+    taken(&cell).wake();
+    assert_eq!(task.wakes(), 1);
+    assert!(task.poll_pinned(scope.as_mut()).is_pending());
+    taken(&cell).wake();
+    assert_eq!(task.wakes(), 1);
+}
+
+#[test]
+fn a_deadline_that_is_pending_wakes_no_scope() {
+    let task = MockTask::new();
+    let mut scope = pin!(Jobs::new().with_deadline(pending::<()>()).scope(|_| pending::<()>()));
+    for _ in 0..3 {
+        assert!(task.poll_pinned(scope.as_mut()).is_pending());
+        assert_eq!(task.wakes(), 0);
+    }
 }
