@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use crate::common::{Fixture, Gate, Job, Log, MockTask, Probe, is_ok, is_stopped, job, waits};
 use errgroup::future::Reserve;
+use errgroup::snapshot::{Cause, ChildState, WaitsFor};
 use errgroup::{Boxed, Child, Children, Group, Slot, TryGoError, task};
 
 type Kind = Boxed<'static, usize, &'static str>;
@@ -367,6 +368,13 @@ fn room_that_comes_for_a_slot_that_had_none_is_kept() {
     }));
     assert!(f.run().is_pending());
     let slot = sent.lock().unwrap().take().unwrap();
+    // Its caller is not to be polled: it waits for room, as a child in the queue does.
+    let snapshot = f.group.snapshot();
+    assert!(matches!(
+        snapshot.children[1].state,
+        ChildState::Offered { behind: 0, waits_for: WaitsFor::Room, .. }
+    ));
+    assert!(matches!(snapshot.causes()[0], Cause::Room { weight: 1, room: 1, .. }), "{snapshot}");
     f.gate.open(0);
     assert!(f.run().is_pending());
     assert!(f.handle.try_go(waits(&f.gate, 1)).is_err(), "it is the slot's");

@@ -140,9 +140,9 @@ impl State {
                 Entry::Child(child) => of_queued(child, ChildState::Queued { behind, waits_for }),
                 Entry::Waiter { key, .. } => {
                     let waiter = self.waiters.get(*key);
-                    let state = match waiter.map(|waiter| waiter.stage) {
+                    let state = match waiter.map(|waiter| (waiter.stage, waiter.detached)) {
                         // It may put its child into the queue, and has been told.
-                        Some(WaiterStage::MustQueue(_)) => ChildState::Granted,
+                        Some((WaiterStage::MustQueue(_), false)) => ChildState::Granted,
                         _ => {
                             let inside = waiter.and_then(|waiter| waiter.inside);
                             ChildState::Offered { behind, waits_for, inside }

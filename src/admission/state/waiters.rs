@@ -31,7 +31,7 @@ pub(super) struct Waiter {
     pub(super) pass: Option<Pass>,
     /// It has had its turn in a `reserve`, and its room is [detached](WaiterStage::Detached) if it
     /// has any.
-    detached: bool,
+    pub(super) detached: bool,
     caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
     pub(super) waker: Option<Waker>,
