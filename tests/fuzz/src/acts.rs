@@ -77,7 +77,11 @@ impl Env {
                     self.note(|| format!("aborts child {kid}"));
                     let group = self.group(self.kid(kid).group);
                     group.unsure.set(true);
+                    let was_finished = handle.is_finished();
                     handle.abort();
+                    if !was_finished && handle.is_finished() && !self.kid(kid).started.get() {
+                        self.kid(kid).aborted.set(true);
+                    }
                     self.joins.borrow_mut().push((kid, handle));
                 }
             }

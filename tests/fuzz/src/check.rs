@@ -84,8 +84,12 @@ impl Env {
             if kid.woken.get() && self.is_reached(kid) {
                 self.fail(|| format!("child {id} was woken and is not polled"));
             }
-            if self.group(kid.group).gone.get() {
+            let group = self.group(kid.group);
+            if group.gone.get() {
                 self.fail(|| format!("child {id} outlives group {}", kid.group));
+            }
+            if kid.aborted.get() && self.is_driven(&group) {
+                self.fail(|| format!("child {id} was aborted in the queue and is not dropped"));
             }
         }
         for at in 0..self.groups.borrow().len() {
@@ -152,6 +156,10 @@ impl Env {
             if stopped && (kid.until_stop || member.drops.get()) {
                 self.fail(|| format!("child {id} has not ended with the stop: {stats:?}"));
             }
+        }
+        let (futures, guards) = (member.gate_futures.get(), member.guards.get());
+        if stopped && (futures > 0 || guards > member.gates.get() * stats.running) {
+            self.fail(|| format!("{futures} futures, {guards} guards after the stop: {stats:?}"));
         }
         let has_permit = !member.shares.get() || self.free() > 0 && self.all_are_polled();
         if stopped || closing && stats.queued == 0 || member.gated.get() || !has_permit {

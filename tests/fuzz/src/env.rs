@@ -68,6 +68,10 @@ pub struct Member {
     pub gone: Cell<bool>,
     pub body_runs: Cell<bool>,
     pub gated: Cell<bool>,
+    /// How many gates it has, futures of them that wait, and guards that they have given.
+    pub gates: Cell<usize>,
+    pub gate_futures: Cell<usize>,
+    pub guards: Cell<usize>,
     pub shares: Cell<bool>,
     /// Its children end with the stop.
     pub drops: Cell<bool>,
@@ -117,6 +121,8 @@ pub struct KidState {
     pub woken: Cell<bool>,
     pub ended: Cell<Option<End>>,
     pub dropped: Cell<bool>,
+    /// It was aborted in the queue.
+    pub aborted: Cell<bool>,
     pub body: RefCell<Option<LocalBoxFuture<'static, Result<(), u32>>>>,
     pub waker: RefCell<Option<(Waker, Waker)>>,
 }
@@ -335,6 +341,9 @@ impl Member {
             gone: Cell::new(false),
             body_runs: Cell::new(false),
             gated: Cell::new(false),
+            gates: Cell::new(0),
+            gate_futures: Cell::new(0),
+            guards: Cell::new(0),
             shares: Cell::new(false),
             drops: Cell::new(false),
             streams: Cell::new(false),

@@ -1,6 +1,7 @@
 //! The children, and what else a group polls. What they do is not in them but in the world, so
 //! they are `Send`, whatever they do.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -269,6 +270,7 @@ impl KidState {
             woken: false.into(),
             ended: None.into(),
             dropped: false.into(),
+            aborted: false.into(),
             body: None.into(),
             waker: None.into(),
         }
@@ -394,6 +396,27 @@ impl Drop for Kept {
             if env.one_in(6) {
                 env.quick(self.0);
             }
+        }
+    }
+}
+
+/// A part of a gate, which counts.
+pub struct Counted(usize, fn(&Member) -> &Cell<usize>);
+
+impl Counted {
+    pub fn new(group: usize, count: fn(&Member) -> &Cell<usize>) -> Self {
+        let member = env().group(group);
+        count(&member).set(count(&member).get() + 1);
+        Self(group, count)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(env) = try_env() {
+            let member = env.group(self.0);
+            let count = (self.1)(&member);
+            count.set(count.get() - 1);
         }
     }
 }

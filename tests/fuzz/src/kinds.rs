@@ -12,7 +12,7 @@ use futures::future::{FutureExt, LocalBoxFuture};
 use futures::stream::StreamExt;
 
 use crate::env::{Boom, Env, Member, env};
-use crate::kid::{Kept, Kid};
+use crate::kid::{Counted, Kept, Kid};
 
 /// A kind of group, with the children that it takes.
 pub trait Flavor: Sized + 'static {
@@ -92,13 +92,16 @@ macro_rules! flavor {
                 for _ in 0..env.below(5).saturating_sub(2) {
                     settings += " gate";
                     member.gated.set(true);
+                    member.gates.set(member.gates.get() + 1);
                     group = group.with_gate(move |_| {
                         let env = crate::env::env();
                         env.rare(at);
                         let timer = env.timer(at);
+                        let waits = Counted::new(at, |member| &member.gate_futures);
                         async move {
                             timer.await;
-                            Kept(at)
+                            drop(waits);
+                            (Counted::new(at, |member| &member.guards), Kept(at))
                         }
                     });
                 }
