@@ -61,11 +61,18 @@ impl Inspector {
 
     /// Enters the group into the list of those that have a name, again if it was rebuilt.
     pub(super) fn register(&self, core: &Arc<Core>) {
-        let mut registration = self.registration.lock();
-        match &mut *registration {
-            Some(registration) => registration.renew(core),
-            None => *registration = Some(Registration::new(core)),
-        }
+        let looked = {
+            let mut registration = self.registration.lock();
+            match &mut *registration {
+                Some(registration) => registration.renew(core),
+                None => {
+                    let (entry, looked) = Registration::new(core);
+                    *registration = Some(entry);
+                    looked
+                }
+            }
+        };
+        drop(looked);
     }
 
     /// Returns the groups that have a name and are next below this one.

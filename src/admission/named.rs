@@ -39,28 +39,31 @@ struct NamedGroup {
     core: Weak<Core>,
 }
 
+/// The groups that were looked at, with their numbers. They may have no other owner by now.
+pub(super) type Looked = Vec<(u64, Arc<Core>)>;
+
 /// An entry of the registry, which is removed when this is dropped.
 pub(crate) struct Registration(u64);
 
 impl Registration {
-    /// Adds a group.
-    pub(super) fn new(core: &Arc<Core>) -> Self {
+    /// Adds a group. Also returns what is to be dropped without a lock.
+    pub(super) fn new(core: &Arc<Core>) -> (Self, Looked) {
         let number = {
             let mut registry = NAMED.lock();
             registry.last += 1;
             registry.last
         };
-        Self::enter(number, core, BTreeSet::new());
-        Self(number)
+        (Self(number), Self::enter(number, core, BTreeSet::new()))
     }
 
-    /// Replaces the entry of a group that was rebuilt. The groups below it stay there.
-    pub(super) fn renew(&mut self, core: &Arc<Core>) {
+    /// Replaces the entry of a group that was rebuilt. The groups below it stay there. Returns what
+    /// is to be dropped without a lock.
+    pub(super) fn renew(&mut self, core: &Arc<Core>) -> Looked {
         let before = NAMED.lock().remove(self.0);
-        Self::enter(self.0, core, before.map(|it| it.below).unwrap_or_default());
+        Self::enter(self.0, core, before.map(|it| it.below).unwrap_or_default())
     }
 
-    fn enter(number: u64, core: &Arc<Core>, below: BTreeSet<u64>) {
+    fn enter(number: u64, core: &Arc<Core>, below: BTreeSet<u64>) -> Looked {
         let (token, ancestors) = (core.token().id(), core.token().ancestors());
         let near = {
             let mut registry = NAMED.lock();
@@ -86,6 +89,7 @@ impl Registration {
         for (other, _) in near.iter().filter(is_below) {
             NAMED.lock().move_below(*other, number);
         }
+        near
     }
 
     /// Returns the groups below this one.
@@ -115,7 +119,7 @@ impl Registry {
         parent.map_or(&mut self.top, |parent| &mut parent.below)
     }
 
-    fn cores_of(&self, numbers: &BTreeSet<u64>) -> Vec<(u64, Arc<Core>)> {
+    fn cores_of(&self, numbers: &BTreeSet<u64>) -> Looked {
         let core = |number: &u64| Some((*number, self.groups.get(number)?.core.upgrade()?));
         numbers.iter().filter_map(core).collect()
     }
