@@ -96,7 +96,8 @@ where
     }
     loop {
         let lack = fill(group, source.as_mut(), &mut asks);
-        if group.panics().is_some() {
+        let is_done = source.f.is_none() && !group.has_running();
+        if is_done || group.panics().is_some() {
             return true;
         }
         match group.advance(budget) {
@@ -108,7 +109,7 @@ where
                     // The rest is asked for in the next poll.
                     group.parent().notify();
                 }
-                return source.f.is_none() && !group.has_running();
+                return false;
             }
         }
     }

@@ -19,13 +19,13 @@ pub(crate) struct InOrder<V> {
     next: usize,
     /// How many entries are not holes.
     len: usize,
-    /// Indexes from `next` on that have no value.
-    skipped: BTreeSet<usize>,
+    /// Indexes from `next` on that have no value. `None` as long as there was none.
+    skipped: Option<BTreeSet<usize>>,
 }
 
 impl<V> InOrder<V> {
     pub(crate) const fn new() -> Self {
-        Self { values: VecDeque::new(), next: 0, len: 0, skipped: BTreeSet::new() }
+        Self { values: VecDeque::new(), next: 0, len: 0, skipped: None }
     }
 
     /// Adds the value of an index that was neither taken nor skipped; one that was is dropped.
@@ -73,14 +73,15 @@ impl<V> InOrder<V> {
     /// Expects no value of an index that has none so far.
     pub(crate) fn skip(&mut self, index: usize) {
         if index >= self.next {
-            self.skipped.insert(index);
+            self.skipped.get_or_insert_default().insert(index);
             self.pass_skipped();
         }
     }
 
     #[inline]
     fn pass_skipped(&mut self) {
-        while !self.skipped.is_empty() && self.skipped.remove(&self.next) {
+        let Some(skipped) = &mut self.skipped else { return };
+        while skipped.remove(&self.next) {
             self.values.pop_front();
             self.next += 1;
         }
@@ -108,7 +109,9 @@ impl<V> InOrder<V> {
             self.values.pop_front();
             self.next += 1;
         }
-        self.skipped = self.skipped.split_off(&self.next);
+        if let Some(skipped) = &mut self.skipped {
+            *skipped = skipped.split_off(&self.next);
+        }
     }
 
     /// Takes all values, in order and without the holes. The buffer is then as new.
