@@ -74,6 +74,11 @@ impl Ended {
         true
     }
 
+    /// Forgets all. Returns how many have freed their room.
+    pub(super) fn forget_all(&mut self) -> usize {
+        core::mem::take(self).roomless
+    }
+
     /// Moves them from those that run to those that have ended.
     pub(super) fn apply(&self, stats: &mut Stats) {
         stats.running -= self.count();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use crate::common::{Gate, MockTask, fails, waits};
-use errgroup::{Group, Reason, Spawned, TryGoError, task as task_of};
+use errgroup::{Group, Reason, Semaphore, Spawned, TryGoError, task as task_of};
 use futures::future::BoxFuture;
 use futures::stream::StreamExt;
 
@@ -312,6 +312,34 @@ fn what_had_ended_when_the_group_was_dropped_is_not_counted_as_dropped() {
         let handle = early.unwrap_or_else(|| group.handle());
         drop(group);
         assert_eq!(numbers!(handle), [0, 0, 1, 1, 1]);
+    }
+}
+
+#[test]
+fn a_child_that_has_ended_before_the_group_became_a_stream_gives_its_permit_back_once() {
+    let (pool, task) = (Pool::default(), MockTask::new());
+    let semaphore = Arc::new(Semaphore::new(2));
+    for others in [0, 1] {
+        let mut group = pool.group().with_semaphore(Arc::clone(&semaphore));
+        let handle = group.handle();
+        (0..=others).for_each(|n| group.queue(ready(Ok(n))));
+        assert_eq!(pool.poll_all(), 0);
+        // Its end is noted, and its permit is free.
+        assert_eq!(numbers!(handle), [0, 0, others + 1, 0, 0]);
+        let mut results = group.results();
+        let mut values: Vec<_> = std::iter::from_fn(|| match task.poll(&mut results.next()) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("all have ended"),
+        })
+        .collect();
+        values.sort_unstable();
+        assert_eq!(values, (0..=others).map(Ok).collect::<Vec<_>>());
+        let free: Vec<_> = std::iter::from_fn(|| semaphore.try_acquire()).collect();
+        assert_eq!(free.len(), 2);
+        drop(free);
+        assert_eq!(numbers!(results), [0, 0, others + 1, 0, 0]);
+        results.extend([ready(Ok(7)), ready(Ok(8)), ready(Ok(9))]);
+        assert_eq!((results.stats().running, pool.poll_all()), (2, 0));
     }
 }
 

@@ -155,9 +155,16 @@ impl State {
         }
     }
 
-    /// Sets what is noted of children that have ended outside of the group's polls.
+    /// Sets what is noted of children that have ended outside of the group's polls. Those that are
+    /// noted run again, in the room that they have freed. A permit that they have given back may be
+    /// another group's by now, so with a semaphore they run without room and permit.
     pub(crate) fn note_ends(&mut self, notes: EndNotes) {
-        self.occupied += core::mem::take(&mut self.ended).roomless;
+        let roomless = self.ended.forget_all();
+        if self.permits.is_some() {
+            self.ended.roomless = roomless;
+        } else {
+            self.occupied += roomless;
+        }
         self.notes = notes;
     }
 
