@@ -242,7 +242,8 @@ impl<C: Kind> Handle<C> {
     ///
     /// So it is for a moment before each poll. If it stays so, the task that owns the group awaits
     /// something else, and the children stand still, with the locks and connections that they hold.
-    /// It is `false` while the group is polled, while it is open and empty, and once it has resolved.
+    /// It is `false` while the group is polled, while it is open and empty, and once it has
+    /// resolved.
     ///
     /// [`watchdog`](crate::watchdog) tells the two apart.
     ///

@@ -181,8 +181,8 @@ pub enum ChildState {
         /// What it waits for.
         waits_for: WaitsFor,
     },
-    /// It was not accepted yet: a caller of `go`, `feed`, `reserve` or `ready` waits in the queue, or
-    /// a [`Slot`](crate::Slot) without room has its place there.
+    /// It was not accepted yet: a caller of `go`, `feed`, `reserve` or `ready` waits in the queue,
+    /// or a [`Slot`](crate::Slot) without room has its place there.
     #[non_exhaustive]
     Offered {
         /// How many come before it.

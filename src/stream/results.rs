@@ -1025,8 +1025,9 @@ impl<C: Kind, T, E, S> Stream for Results<C, T, E, S> {
 
     /// If a stream feeds it, the bounds are those of that stream and of the children that it has,
     /// as long as the group does not stop; after [`close`](Self::close), those of its children.
-    /// There is no upper bound if handles may add more. Each child counts as one that gives a result; a daemon that returns `Ok` gives none, nor does a
-    /// child that is aborted, and then fewer come than the lower bound says.
+    /// There is no upper bound if handles may add more. Each child counts as one that gives a
+    /// result; a daemon that returns `Ok` gives none, nor does a child that is aborted, and then
+    /// fewer come than the lower bound says.
     fn size_hint(&self) -> (usize, Option<usize>) {
         let inner = &self.inner;
         match &self.source {
