@@ -204,9 +204,9 @@ impl<T, E> Group<Spawned<T, E>> {
     /// A panic of a child does not reach the executor. It resumes out of the group, as in any other
     /// group. So does a panic of `spawn`, and its child counts as [dropped](crate::Stats::dropped).
     /// If the executor drops a child before it has finished, because it shuts down for example, the
-    /// child counts as one that has panicked. If the group had stopped by then, the child was to
-    /// end, and it only counts as [dropped](crate::Stats::dropped). After the group was dropped,
-    /// panics of its children are discarded.
+    /// child counts as one that has panicked. If the group has stopped when it is told, the child
+    /// was to end, and it only counts as [dropped](crate::Stats::dropped). After the group was
+    /// dropped, panics of its children are discarded.
     ///
     /// Without `std` nothing is caught: a child's panic unwinds into the executor.
     ///
@@ -543,7 +543,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// queue, and [`try_go`](Self::try_go) says [`AtLimit`](crate::TryGoError::AtLimit). The group,
     /// when it is polled, waits for the permit on the child's behalf. A child holds one permit
     /// whatever its [weight](crate::Task::weight). A permit that no waiting child can use goes back
-    /// at once. All permits go back when the group is dropped.
+    /// at once. All permits go back when the group is dropped, though the executor of
+    /// [`Group::on`](crate::Group::on) may have yet to drop the futures of its children.
     ///
     /// While the group waits for a permit, it holds a position in the semaphore's queue, like any
     /// future that waits for one. If the group is not polled then, tasks behind it are not woken.
@@ -635,8 +636,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Drop
     ///
     /// A guard is dropped after its child, before the child's room is given away; that of a child
-    /// of [`Group::on`](crate::Group::on) when the group is told of the child's end. When the group
-    /// stops, its next poll drops the future that waits, and guards that no child has.
+    /// of [`Group::on`](crate::Group::on) when the group is told of the child's end. If a stop or
+    /// the group's drop ends such a child, its guard goes at once, while the executor has yet to
+    /// drop the child's future. When the group stops, its next poll drops the future that waits,
+    /// and guards that no child has.
     ///
     /// # Cost
     ///

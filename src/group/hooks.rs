@@ -237,7 +237,7 @@ impl<C: Kind> Base<C> {
     }
 
     fn poll_grace(&mut self, grace: &mut Grace<C::Scope>) {
-        if matches!(grace, Grace::Waiting(_)) && self.has_running() {
+        if matches!(grace, Grace::Waiting(_)) && self.has_unended() {
             if let Grace::Waiting(start) = core::mem::replace(grace, Grace::Endless) {
                 match catch(start) {
                     Ok(timer) => *grace = Grace::Running(Timer::new(timer, &self.admission.parent)),
@@ -312,6 +312,15 @@ impl<C: Kind> Base<C> {
             }
             self.admission.finish(index, Outcome::Dropped);
         });
+    }
+
+    /// Returns `true` if children run that have not ended on their executor.
+    fn has_unended(&mut self) -> bool {
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            self.admission.take_in(&mut self.set);
+            return self.set.has_unended();
+        }
+        self.has_running()
     }
 
     /// Returns `true` if children run, taken in or not.

@@ -14,6 +14,7 @@ use crate::common::{
     Bomb, CountOnDrop, DropCounter, Gate, Job, Log, MockTask, OnDrop, Probe, count_polls, fails,
     job, panic_message, unboxed, waits, yield_now,
 };
+use crate::on::Pool;
 use errgroup::{Boxed, CancelToken, Group, Handle, Reason};
 use futures::stream;
 
@@ -156,6 +157,24 @@ fn the_grace_never_begins_if_no_child_runs_at_the_stop() {
     group.queue(job(ready(Ok(0))));
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!(begun(&count), 0, "nor if it ends without a stop");
+}
+
+#[test]
+fn the_grace_never_begins_if_all_children_have_ended_on_their_executor_at_the_stop() {
+    let (pool, task, begun) = (Pool::new(), MockTask::new(), Arc::<AtomicUsize>::default());
+    for (left, expected) in [(0, 0), (1, 1)] {
+        let count = Arc::clone(&begun);
+        let mut group = Group::on(pool.spawn()).with_grace(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            pending::<()>()
+        });
+        group.queue(ready(Ok::<usize, &str>(0)));
+        (0..left).for_each(|_| group.queue(pending()));
+        pool.poll_all();
+        group.token().cancel();
+        assert_eq!(task.poll(&mut group).is_ready(), left == 0);
+        assert_eq!(begun.load(Ordering::SeqCst), expected);
+    }
 }
 
 #[test]
