@@ -109,11 +109,14 @@ impl Env {
     /// Returns `true` if what a task waits for has come.
     fn is_late(&self, what: &What) -> bool {
         match what {
-            // What had room when the group was closed goes on, and a lower limit may delay it.
+            // What had room when the group was closed goes on, and a lower limit or a slot may
+            // delay it.
             What::Go(at) | What::Feed(at) | What::Reserve(at) => {
                 self.handle(*at).is_some_and(|handle| {
                     let stats = handle.stats();
-                    let idle = stats.queued + stats.running == 0 && stats.limit != Some(0);
+                    let slots = self.slots.borrow().iter().any(|(group, _)| group == at);
+                    let idle =
+                        stats.queued + stats.running == 0 && stats.limit != Some(0) && !slots;
                     handle.is_stopped() || (handle.is_closing() && idle)
                 })
             }
