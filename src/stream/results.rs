@@ -117,6 +117,8 @@ pin_project! {
     /// many children and results exist at a time as the limit says, and no child starts while no
     /// result is fetched. In [`stats`](Self::stats), a child whose result waits to be fetched still
     /// counts as running. [`buffered`](Self::buffered) lets a number of results wait without that.
+    /// (A child of [`Group::on`](crate::Group::on) that had ended before the group became a stream
+    /// may have given its room to another one.)
     ///
     /// # Feeding it
     ///
