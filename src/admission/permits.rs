@@ -25,6 +25,7 @@ use async_lock::Semaphore;
 use async_lock::futures::AcquireArc;
 
 use crate::util::lock::Mutex;
+use crate::util::panic::{catch, discard};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::wake_flag::WakeFlag;
 
@@ -184,10 +185,11 @@ impl PermitSource {
         self.pending.lock().as_ref().is_some_and(|pending| !pending.flag.is_woken())
     }
 
-    /// Waits no more. The next waiter of the semaphore is told.
+    /// Waits no more. The next waiter of the semaphore is told; a waker of it that panics is its
+    /// executor's fault.
     pub(crate) fn cancel(&self) {
         let pending = self.pending.lock().take();
-        drop(pending);
+        let _ = catch(|| drop(pending)).map_err(discard);
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{Gate, MockTask, job, waits, waker_and_count, waker_fn};
-use errgroup::{Boxed, Group, Reason};
+use errgroup::{Boxed, Group, Reason, Semaphore};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
@@ -131,6 +131,35 @@ fn a_waiter_with_a_panicking_waker_costs_the_one_before_it_nothing() {
     gate.open(0);
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
     assert_eq!(group.stats().ok, 2);
+}
+
+#[test]
+fn a_waiter_of_the_semaphore_with_a_panicking_waker_costs_no_child_its_wake_up() {
+    let (task, gate, semaphore) = (MockTask::new(), Gate::new(), Arc::new(Semaphore::new(3)));
+    let permit = semaphore.try_acquire_arc();
+    let mut group = Jobs::new().with_semaphore(Arc::clone(&semaphore));
+    let opens = gate.clone();
+    let start = gate.wait(0);
+    // Its own permit goes to the third, so the group passes the other one on.
+    group.queue(job(async move {
+        start.await;
+        opens.open(1);
+        drop(permit);
+        Ok(0)
+    }));
+    group.queue(waits(&gate, 1));
+    group.queue(waits(&gate, 2));
+    assert!(task.run(&mut group).is_pending());
+    let mut other = Box::pin(semaphore.acquire_arc());
+    let waker = panics();
+    assert!(other.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    gate.open(0);
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!((group.stats().ok, group.stats().running), (2, 1));
+    gate.open(2);
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    // The semaphore's own list of those that wait is not fit for use after such a panic.
+    std::mem::forget(other);
 }
 
 #[test]
