@@ -280,19 +280,19 @@ fn a_stop_drops_what_waits_at_the_gates_though_a_child_runs_on() {
     assert_eq!(log.take(), [".0"]);
 }
 
-/// Adds a child at whose gate `stop` is called, beside one that runs on. Returns how many futures
-/// and guards of the gate are left when the group's task sleeps.
+/// Adds a child at whose gate `stop` is called, beside one that runs on and a slot. Returns how
+/// many guards, in the gate's futures or given, are left when the group's task sleeps.
 fn left_after_a_stop_at_a_gate(is_pending: bool, stop: fn(&CancelToken)) -> usize {
-    let (driver, left, token) = (MockTask::new(), DropCounter::default(), Rc::default());
-    let (alive, shared): (_, Rc<RefCell<Option<CancelToken>>>) = (Rc::new(Cell::new(0)), token);
-    let (count, token) = (Rc::clone(&alive), Rc::clone(&shared));
-    let guards = left.clone();
+    let (driver, dropped, made) = (MockTask::new(), DropCounter::default(), Cell::new(0));
+    // Once it is there, the gate stops the group.
+    let token: RefCell<Option<CancelToken>> = RefCell::default();
+    let (token, made, drops) = (&token, &made, &dropped);
     let mut group = Group::<LocalBoxed<'_, usize, &str>>::local().with_gate(move |_| {
-        let (count, token, guard) = (Rc::clone(&count), Rc::clone(&token), guards.guard());
-        count.set(count.get() + 1);
+        made.set(made.get() + 1);
+        let guard = drops.guard();
         async move {
-            let stops = token.borrow().clone();
-            if let Some(token) = stops {
+            let token = token.borrow().clone();
+            if let Some(token) = token {
                 stop(&token);
                 if is_pending {
                     pending::<()>().await;
@@ -301,18 +301,16 @@ fn left_after_a_stop_at_a_gate(is_pending: bool, stop: fn(&CancelToken)) -> usiz
             guard
         }
     });
-    let handle = group.handle();
+    let mut reserve = group.handle().reserve();
     group.queue(pending::<Result<usize, &str>>());
-    let mut reserve = handle.reserve();
     assert!(driver.poll(&mut reserve).is_pending());
     assert!(driver.run(&mut group).is_pending());
-    let Poll::Ready(Ok(slot)) = driver.poll(&mut reserve) else { panic!("there is room") };
-    *shared.borrow_mut() = Some(group.token().clone());
+    let Poll::Ready(Ok(_slot)) = driver.poll(&mut reserve) else { panic!("there is room") };
+    *token.borrow_mut() = Some(group.token().clone());
     group.queue(pending::<Result<usize, &str>>());
     assert!(driver.run(&mut group).is_pending());
     assert!(group.is_stopped());
-    drop(slot);
-    alive.get() - left.get()
+    made.get() - dropped.get()
 }
 
 #[test]
