@@ -334,7 +334,7 @@ impl<C: Kind> Base<C> {
     #[cold]
     #[inline(never)]
     pub(super) fn must_poll_timers(&mut self) -> bool {
-        let (stopped, running) = (self.admission.is_stopped(), self.has_running());
+        let stopped = self.admission.is_stopped();
         if !stopped && self.must_poll_gates() {
             return true;
         }
@@ -343,9 +343,8 @@ impl<C: Kind> Base<C> {
         };
         let is_woken = |timer: &Timer<_>| timer.flag.is_woken();
         match grace {
-            Grace::Waiting(_) if stopped => running,
             // A child that has ended on its executor notifies the group when it reports.
-            Grace::Over if stopped => {
+            Grace::Waiting(_) | Grace::Over if stopped => {
                 !self.set.blocks().is_empty()
                     || self.set.has_unended()
                     || self.admission.has_ready(&self.set)
