@@ -656,6 +656,11 @@ impl<C: Kind> Admission<C> {
         self.shared().and_then(|shared| shared.core.own_index())
     }
 
+    /// Returns `true` if the child that a `go` has brought last may be among those to be taken in.
+    pub(crate) fn may_start_own(&mut self) -> bool {
+        self.shared().is_some_and(|shared| shared.core.may_start_own())
+    }
+
     // --- ends of children
 
     /// Returns `true` if no running child can ask for room in the group, ends without a result, or

@@ -437,6 +437,11 @@ impl Core {
         Some(self.own_index.load(Ordering::Relaxed)).filter(|index| *index != usize::MAX)
     }
 
+    /// Returns `true` if that child is not in the set yet, and there are children to be taken in.
+    pub(super) fn may_start_own(&self) -> bool {
+        self.has_ready() && self.own_child.load(Ordering::Relaxed) != usize::MAX
+    }
+
     /// Updates the hints when the children that have started go to the set.
     #[inline]
     pub(super) fn note_taken(&self, state: &mut State) {

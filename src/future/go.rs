@@ -29,8 +29,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// Before it returns, it polls the child, and once each those that were woken. So the child has
     /// begun, like a spawned task. If it fails at once, the group has stopped, and `go` still
     /// returns `Ok` for it. (If room is reserved for a `go` of a [`Handle`](crate::Handle) that
-    /// came before, the child begins after the one of that `go`, or in the group's next poll if
-    /// that `go` is given up.)
+    /// came before, the child begins after the one of that `go`.)
     ///
     /// # Errors
     ///

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use crate::common::{Job, MockTask, Probe, job, yield_now};
-use errgroup::{Boxed, Child, Children, Group, for_each, map};
+use errgroup::{Boxed, Child, Children, Group, Handle, for_each, map};
 use futures::executor::block_on;
-use futures::future::join;
+use futures::future::{FutureExt, join};
 use futures::stream::{self, StreamExt};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -334,4 +334,46 @@ fn a_timeout_around_a_loop_of_go_fires() {
         let limit = std::time::Duration::from_millis(5);
         assert!(tokio::time::timeout(limit, adding).await.is_err());
     });
+}
+
+// === a child of `go` begins before the `go` returns ===
+
+/// Makes a child that asks for room by a handle at its first poll. Once it is woken, it drops this
+/// `go`, or `feed`, and yields or waits for ever.
+fn gives_up(handle: &Handle<Boxed<'static, usize, &'static str>>, feeds: bool) -> Job {
+    let mut waiter = Some(match feeds {
+        false => handle.go(job(ready(Ok(0)))).map(drop).boxed(),
+        true => handle.feed(stream::iter([job(ready(Ok(0)))])).map(drop).boxed(),
+    });
+    let mut first = true;
+    job(poll_fn(move |cx| {
+        if core::mem::take(&mut first) {
+            assert!(waiter.as_mut().is_some_and(|it| it.poll_unpin(cx).is_pending()));
+        } else {
+            waiter = None;
+        }
+        Poll::Pending
+    }))
+}
+
+#[test]
+fn the_child_of_a_go_begins_though_what_came_before_it_is_given_up_in_the_same_round() {
+    for feeds in [false, true] {
+        for others in [0, 100] {
+            for waits in [false, true] {
+                let (task, probe) = (MockTask::new(), Probe::new());
+                let mut group = Jobs::new().with_limit(others + 1);
+                let handle = group.handle();
+                (0..others).for_each(|_| group.queue(job(pending())));
+                group.queue(gives_up(&handle, feeds));
+                assert!(task.run(&mut group).is_pending());
+                let mut go = group.go(probe.watch(pending()));
+                assert!(!waits || task.run(&mut go).is_pending());
+                // Room for both.
+                handle.set_limit(Some(others + 3));
+                assert!(task.poll(&mut go).is_ready());
+                assert_eq!(probe.polls(), 1, "feeds: {feeds}, others: {others}, waits: {waits}");
+            }
+        }
+    }
 }

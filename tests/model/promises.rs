@@ -152,8 +152,6 @@ pub struct Model {
     pub tickets: usize,
     /// What has room and does not start before all earlier arrivals have come.
     pub starting: VecDeque<Slot>,
-    /// The children of waiters that were held behind an earlier waiter.
-    pub was_held: BTreeSet<Id>,
     /// The waiters that have room for as long as they like, and hold up no other child.
     pub detached: BTreeSet<Ticket>,
     /// Only daemons were left for a moment, between two children of a feed.
@@ -207,6 +205,11 @@ impl Model {
 
     pub fn is_stopped(&self) -> bool {
         self.stopped.is_some()
+    }
+
+    /// Returns `true` if a child has room, and is behind what has room and has yet to come.
+    pub fn is_held(&self, id: Id) -> bool {
+        self.places[id] == Place::Held
     }
 
     fn reserved(&self) -> usize {
@@ -365,9 +368,6 @@ impl Model {
         if weight <= reserved || alone || self.fits(weight - reserved) {
             self.starting[at] = Slot::Child(id);
             self.accept(id);
-            if at > 0 {
-                self.was_held.insert(id);
-            }
         } else {
             self.starting.remove(at);
             let (Reverse(priority), came) = self.waiters[&ticket].rank;

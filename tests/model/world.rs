@@ -454,8 +454,8 @@ impl World {
         let real = answer(&self.task.poll(go));
         self.model.looks(ticket);
         let mut expected = self.model.poll_go(ticket);
-        // **Its child has begun** when it returns, unless it is behind a reservation, or another
-        // child has stopped the group and this one ends with the stop.
+        // **Its child has begun** when it returns, unless it is still behind a reservation, or
+        // another child has stopped the group and this one ends with the stop.
         let mut has_begun = false;
         if expected == Answer::Wait {
             // It polls the children meanwhile. Its own is polled once it is admitted.
@@ -477,7 +477,7 @@ impl World {
             self.yielded.extend(polled.intersection(&self.model.awake));
             // Where all children end with the stop, they do in the group's next poll.
             let ends = self.model.drops && self.model.ends_with_stop(id);
-            let excused = ends || self.model.was_held.contains(&id);
+            let excused = ends || self.model.is_held(id);
             assert!(has_begun || excused, "it has not begun");
         } else {
             self.follow();
