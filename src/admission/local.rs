@@ -26,8 +26,7 @@ pub(super) struct Local<C> {
     has_limit: bool,
     /// It has ended, and not by a stop.
     finished: bool,
-    /// There are [`weights`](Extra::weights).
-    has_weights: bool,
+    at_end: AtEnd,
     /// How many plain children may start without a further look. A cache: there may be room for
     /// more.
     pub(super) fast_credit: u32,
@@ -37,6 +36,17 @@ pub(super) struct Local<C> {
     not_ok: usize,
     /// `None` in a group in which no child has waited.
     extra: Option<Box<Extra<C>>>,
+}
+
+/// What is done when a child ends, beyond counting it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    Nothing,
+    /// The limit is 1, and no other child runs: there is room for one, unless children wait, which
+    /// take it at the end of the round.
+    SetCredit,
+    /// There are [`weights`](Extra::weights).
+    FreeWeight,
 }
 
 /// What few groups need.
@@ -63,7 +73,7 @@ impl<C> Local<C> {
             limit: 0,
             has_limit: false,
             finished: false,
-            has_weights: false,
+            at_end: AtEnd::Nothing,
             fast_credit: 0,
             next_index: 0,
             ok: 0,
@@ -87,6 +97,10 @@ impl<C> Local<C> {
         })
     }
 
+    fn has_weights(&self) -> bool {
+        self.at_end == AtEnd::FreeWeight
+    }
+
     fn weights(&self) -> Option<&dyn ChildWeights> {
         self.extra.as_ref()?.weights.as_deref()
     }
@@ -97,7 +111,7 @@ impl<C> Local<C> {
 
     /// Returns the weights, known from now on.
     fn make_weights(&mut self) -> &mut Box<dyn ChildWeights> {
-        self.has_weights = true;
+        self.at_end = AtEnd::FreeWeight;
         let Extra { waiting, weights, .. } = self.extra();
         weights.get_or_insert_with(|| Box::new(Weights::new(waiting.len())))
     }
@@ -246,7 +260,7 @@ impl<C> Local<C> {
 
     /// Looks whether a plain newcomer may start, and how many may after it.
     pub(super) fn look_for_room(&mut self) -> bool {
-        if self.has_weights {
+        if self.has_weights() {
             return self.look_by_weight();
         }
         let room = if self.has_waiting() { 0 } else { self.room() };
@@ -293,7 +307,7 @@ impl<C> Local<C> {
             // The next child comes after it, though there may be room for it.
             self.fast_credit = 0;
             self.make_weights().enqueue(weight);
-        } else if self.has_weights {
+        } else if self.has_weights() {
             self.weights_mut().into_iter().for_each(|it| it.enqueue(1));
         }
         self.extra().waiting.push_back(child);
@@ -309,12 +323,24 @@ impl<C> Local<C> {
     pub(super) fn set_limit(&mut self, limit: Option<usize>) {
         (self.has_limit, self.limit) = (limit.is_some(), limit.unwrap_or_default());
         self.fast_credit = 0;
+        if !self.has_weights() {
+            // With a higher limit, the looks for room are few.
+            let one_by_one = limit == Some(1) && self.running() <= 1 && !self.has_waiting();
+            self.at_end = if one_by_one { AtEnd::SetCredit } else { AtEnd::Nothing };
+            self.fast_credit = u32::from(one_by_one && self.running() == 0);
+        }
+    }
+
+    /// Returns `true` if a look may find room that the `fast_credit` does not tell of.
+    #[inline]
+    pub(super) fn must_look(&self) -> bool {
+        self.at_end != AtEnd::SetCredit
     }
 
     /// Admits the children that wait, as many as there is room for. Returns how many were admitted
     /// before.
     pub(super) fn admit_waiting(&mut self) -> usize {
-        if self.has_weights {
+        if self.has_weights() {
             return self.admit_by_weight();
         }
         let room = self.room();
@@ -398,16 +424,23 @@ impl<C> Local<C> {
 
     #[inline]
     pub(super) fn finish(&mut self, index: usize, outcome: Outcome) {
-        if self.has_weights {
-            self.free_weight(index);
+        match self.at_end {
+            AtEnd::Nothing => {}
+            AtEnd::SetCredit => self.fast_credit = 1,
+            AtEnd::FreeWeight => self.free_weight(index),
         }
-        match outcome {
-            Outcome::Ok => self.ok += 1,
-            Outcome::Failed => self.not_ok += 1,
-            Outcome::Panicked | Outcome::Dropped => {
-                self.not_ok += 1;
-                self.extra().dropped += 1;
-            }
+        if outcome == Outcome::Ok {
+            self.ok += 1;
+        } else {
+            self.count_not_ok(outcome);
+        }
+    }
+
+    #[inline(never)]
+    fn count_not_ok(&mut self, outcome: Outcome) {
+        self.not_ok += 1;
+        if outcome != Outcome::Failed {
+            self.extra().dropped += 1;
         }
     }
 

@@ -416,7 +416,8 @@ impl<C: Kind> Admission<C> {
         };
         let (parent, open) = (&self.parent, self.phase < GroupPhase::Closed);
         if self.stop.is_set()
-            || (local.fast_credit == 0 && !(open && look_for_room::<C>(local, set, parent)))
+            || (local.fast_credit == 0
+                && !(open && local.must_look() && look_for_room::<C>(local, set, parent)))
         {
             return None;
         }

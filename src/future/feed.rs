@@ -294,7 +294,7 @@ where
             // The clone of the task's waker has panicked. The next poll goes on.
             Err(payload) => {
                 if D::CALLER == Caller::Handle {
-                    let end = || self.parent.end_poll(cx, true, was_notified);
+                    let end = || self.parent.end_poll(cx, (true, false), was_notified);
                     let _ = catch(end).map_err(discard);
                 }
                 resume(payload)
@@ -324,7 +324,7 @@ where
             };
         }
         if D::CALLER == Caller::Handle {
-            self.parent.end_poll(cx, fed.is_pending(), was_notified);
+            self.parent.end_poll(cx, (fed.is_pending(), false), was_notified);
         }
         fed
     }

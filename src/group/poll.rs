@@ -57,6 +57,18 @@ pub(crate) enum Extent {
     Newcomer,
 }
 
+/// What polls a group, or the children of a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Poller {
+    /// The group itself, or what owns it.
+    Owner,
+    /// A stream of results that is fed.
+    FedStream,
+    /// A `go`, a `feed` or a `ready` of the group. Its task need not go on polling after the
+    /// answer.
+    Waiter,
+}
+
 /// So many children that came after that of a `go` may be polled before it at the end of a poll.
 const MOST_NEWER: usize = 4096;
 
@@ -226,11 +238,12 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
-    if !group.base.is_calm() {
+    let is_bare = group.base.is_bare();
+    if !is_bare && !group.base.is_calm() {
         group.base.prepare_round();
         group.base.take_in();
     }
-    let is_plain = group.base.is_plain();
+    let is_plain = is_bare || group.base.is_plain();
     if group.base.set.blocks().is_simple_turn(budget) && !group.base.is_notified() {
         // Most are.
         drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Turn, is_plain));
@@ -623,7 +636,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let mut budget = self.base.budget;
         let answer = poll(self, cx, &mut budget);
         self.base.budget = budget;
-        self.base.end_poll(cx, answer.is_pending(), (was_notified, false));
+        self.base.end_poll(cx, answer.is_pending(), (was_notified, Poller::Owner));
         answer
     }
 
@@ -631,6 +644,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn poll_through<X, R>(
         owner: &mut X,
         group: impl Fn(&mut X) -> &mut Self,
+        poller: Poller,
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut X, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
@@ -638,7 +652,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let mut budget = group(owner).base.budget;
         let answer = poll(owner, cx, &mut budget);
         group(owner).base.budget = budget;
-        group(owner).base.end_poll(cx, answer.is_pending(), (was_notified, true));
+        group(owner).base.end_poll(cx, answer.is_pending(), (was_notified, poller));
         answer
     }
 
@@ -657,6 +671,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             let _ = Self::poll_through(
                 self,
                 |group| group,
+                Poller::Waiter,
                 cx,
                 |group, _, budget| {
                     group.drive_newcomer(budget);
@@ -747,17 +762,19 @@ impl<C: Kind> Base<C> {
         self.hooks.is_none() && self.admission.runs_plain_children()
     }
 
+    /// Returns `true` if the group has neither hooks nor handles.
+    #[inline]
+    fn is_bare(&mut self) -> bool {
+        self.hooks.is_none() && self.admission.shared().is_none()
+    }
+
     /// Returns `true` if it is known at a glance that nothing comes before a round.
     #[inline]
     fn is_calm(&mut self) -> bool {
-        if self.hooks.is_some() {
-            return false;
-        }
         let spawns = <C::Set as ChildSet<C>>::Spawner::SPAWNS;
-        match self.admission.shared().map(|shared| shared.core.is_calm()) {
-            None => true,
-            Some(is_calm) => is_calm && !spawns && !self.is_stopped(),
-        }
+        let shared = self.admission.shared();
+        let is_calm = shared.is_none_or(|shared| shared.core.is_calm() && !spawns);
+        is_calm && self.hooks.is_none() && !self.is_stopped()
     }
 
     /// Does what comes before a round, and starts it, unless one goes on. Returns `false` if no
@@ -770,7 +787,9 @@ impl<C: Kind> Base<C> {
             true => ReadyBlocks::default(),
             false => self.admission.parent.take_ready(),
         };
-        self.prepare_round();
+        if !self.is_bare() || self.is_stopped() {
+            self.prepare_round();
+        }
         // The children of the round may have been dropped.
         (goes_on && self.set.blocks().is_in_round()) || self.start_round(ready)
     }
@@ -862,24 +881,28 @@ impl<C: Kind> Base<C> {
         &mut self,
         cx: &mut Context<'_>,
         pending: bool,
-        (was_notified, has_waiter): (bool, bool),
+        (was_notified, poller): (bool, Poller),
     ) {
         if self.is_resolved() {
             return;
         }
-        if pending {
+        let passed = pending && {
             self.budget.end();
-        }
-        let passed = pending && self.poll_deadline() && self.is_stopped();
-        let left = self.admission.end_poll(has_waiter)
-            || passed
-            || self.admission.has_ready(&self.set)
-            || self.set.blocks().has_ready()
-            || self.call_hook(|calls| calls.must_poll_timers).unwrap_or(false);
-        if pending && left {
+            self.poll_deadline() && self.is_stopped()
+        };
+        let has_work = self.admission.end_poll(poller != Poller::Owner);
+        if pending && (passed || has_work || self.has_work()) {
             self.admission.parent.notify();
         }
-        self.admission.parent.end_poll(cx, pending, was_notified);
+        let goes_on_polling = poller != Poller::Waiter;
+        self.admission.parent.end_poll(cx, (pending, goes_on_polling), was_notified);
+    }
+
+    /// Returns `true` if something is to be polled at once.
+    fn has_work(&mut self) -> bool {
+        self.admission.has_ready(&self.set)
+            || self.set.blocks().has_ready()
+            || self.call_hook(|calls| calls.must_poll_timers).unwrap_or(false)
     }
 }
 

@@ -168,6 +168,7 @@ impl ParentWaker {
     }
 
     /// Returns `true` if there was a notification since the last [`take_ready`](Self::take_ready).
+    #[inline]
     pub(crate) fn is_notified(&self) -> bool {
         self.state.load(Ordering::Relaxed) & NOTIFIED != 0
     }
@@ -209,15 +210,21 @@ impl ParentWaker {
             && self.cleared_marks.load(Ordering::Relaxed) == mark.0
     }
 
-    /// Ends a poll, which was [begun](Self::begin_poll) as `was_notified` tells: later
-    /// notifications wake the task of `cx`. If the poll ends with `Pending`, one after the last
-    /// look wakes it now.
+    /// Ends a poll, which was [begun](Self::begin_poll) as `was_notified` tells. If it ends with
+    /// `Pending`, later notifications wake the task of `cx`, and one after the last look wakes it
+    /// now. If it ends with an answer, later ones wake that task if it `goes_on_polling`, else the
+    /// one that was registered last.
     ///
     /// If the clone of the task's waker panics, the task that was registered last stays so; a poll
     /// that has an answer gives it.
-    pub(crate) fn end_poll(&self, cx: &Context<'_>, pending: bool, was_notified: bool) {
+    pub(crate) fn end_poll(
+        &self,
+        cx: &Context<'_>,
+        (pending, goes_on_polling): (bool, bool),
+        was_notified: bool,
+    ) {
         // A task that is notified will poll again, and need not be registered.
-        let may_replace = !self.is_notified();
+        let may_replace = (pending || goes_on_polling) && !self.is_notified();
         let must_replace = may_replace && (was_notified || !self.task.is_registered(cx.waker()));
         let registered = match must_replace {
             true => catch(|| self.task.replace(cx.waker())),

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use crate::common::{Gate, Job, MockTask, job};
+use crate::common::{Gate, Job, MockTask, Random, job};
 use errgroup::{Boxed, Group, Key, Task, task};
 use futures::{FutureExt, future, stream};
 
@@ -83,15 +83,6 @@ impl Queue {
 
     fn running(&self) -> Vec<Begun> {
         self.running.lock().unwrap().clone()
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.0 >> 33) as usize % n
     }
 }
 

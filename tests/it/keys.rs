@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 
 use crate::common::{
-    Fixture, Gate, Job, Log, MockTask, OnDrop, is_ok, job, panic_message, waits, yield_now,
+    Fixture, Gate, Job, Log, MockTask, OnDrop, Random, is_ok, job, panic_message, waits, yield_now,
 };
 use errgroup::{Boxed, Event, Group, Key, Task, TryGoError, task};
 use futures::stream;
@@ -581,17 +581,6 @@ impl Model {
                 _ => return,
             }
         }
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % n
     }
 }
 

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use crate::common::{
-    Gate, Job, Log, Meter, MockTask, OnDrop, Probe, job, panic_message, waits, yield_now,
+    Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Random, job, panic_message, waits, yield_now,
 };
 use errgroup::{Boxed, Child, Children, Group, Handle, Stopped, TryGoError, task as task_of};
 use futures::stream;
@@ -771,4 +771,60 @@ fn a_lowered_limit_refuses_the_next_try_go() {
     assert!(matches!(group.try_go(waits(&gate, 9)), Err(TryGoError::AtLimit(_))));
     (0..3).for_each(|n| gate.open(n));
     assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn whatever_its_limit_was_a_group_without_handles_admits_exactly_if_there_is_room() {
+    for seed in 0..300 {
+        let mut random = Random(seed);
+        let (task, gate) = (MockTask::new(), Gate::new());
+        let mut group = Jobs::new();
+        assert!(group.try_go(waits(&gate, 0)).is_ok());
+        let (mut limit, mut queued, mut next) = (None, Vec::new(), 1);
+        // The children that run, each with its weight.
+        let mut running = vec![(0, 1)];
+        let taken = |running: &[(usize, usize)]| running.iter().map(|it| it.1).sum::<usize>();
+        for _ in 0..200 {
+            match random.below(10) {
+                0 => {
+                    limit = [None, Some(0), Some(1), Some(1), Some(2), Some(9)][random.below(6)];
+                    group.set_limit(limit);
+                }
+                1 => {
+                    queued.push(next);
+                    group.queue(waits(&gate, next));
+                    next += 1;
+                }
+                2..6 => {
+                    let weight = if seed % 3 == 0 && random.below(20) == 0 { 2 } else { 1 };
+                    let fits = limit.is_none_or(|limit| taken(&running) + weight <= limit);
+                    let child = task_of(waits(&gate, next)).weight(weight);
+                    assert_eq!(group.try_go(child).is_ok(), fits && queued.is_empty());
+                    if fits && queued.is_empty() {
+                        running.push((next, weight));
+                    }
+                    next += 1;
+                }
+                _ if running.is_empty() => {}
+                // One that waits keeps the group from resolving.
+                _ if limit == Some(0) && running.len() == 1 && queued.is_empty() => {}
+                _ => {
+                    let (child, _) = running.swap_remove(random.below(running.len()));
+                    gate.open(child);
+                    if running.is_empty() && queued.is_empty() {
+                        assert!(task.run(&mut group.go(waits(&gate, next))).is_ready());
+                        running.push((next, 1));
+                        next += 1;
+                    }
+                }
+            }
+            // Those that were queued start first.
+            while !queued.is_empty() && limit.is_none_or(|limit| taken(&running) < limit) {
+                running.push((queued.remove(0), 1));
+            }
+            assert!(task.run(&mut group).is_pending());
+            let stats = group.stats();
+            assert_eq!((stats.running, stats.queued), (running.len(), queued.len()));
+        }
+    }
 }

@@ -6,22 +6,12 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Waker};
 use std::thread;
 
-use crate::common::WakeCount;
+use crate::common::{Random, WakeCount};
 use errgroup::{CancelToken, Reason};
 use futures::executor::block_on;
 
 fn pending<F: Future + Unpin>(future: &mut F, waker: &Waker) -> bool {
     Pin::new(future).poll(&mut Context::from_waker(waker)).is_pending()
-}
-
-/// A generator of pseudo-random numbers.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) as usize % end
-    }
 }
 
 /// Runs `f` on the given number of threads, all started at once.

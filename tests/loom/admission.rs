@@ -204,7 +204,7 @@ impl Owner {
         if left {
             group.parent.notify();
         }
-        group.parent.end_poll(cx, !closed, was_notified);
+        group.parent.end_poll(cx, (!closed, true), was_notified);
         if closed { Poll::Ready(()) } else { Poll::Pending }
     }
 

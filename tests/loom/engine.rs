@@ -89,6 +89,6 @@ impl<'a> Engine<'a> {
         if pending && self.set.has_ready() {
             self.parent.notify();
         }
-        self.parent.end_poll(cx, pending, self.was_notified);
+        self.parent.end_poll(cx, (pending, true), self.was_notified);
     }
 }

@@ -91,7 +91,7 @@ impl<'a> OverflowBlocks<'a> {
         if self.blocks.iter().any(|block| block.state.yielded != 0) {
             self.parent.notify();
         }
-        self.parent.end_poll(cx, self.left != 0, was_notified);
+        self.parent.end_poll(cx, (self.left != 0, true), was_notified);
         if self.left != 0 { Poll::Pending } else { Poll::Ready(()) }
     }
 }

@@ -207,7 +207,7 @@ fn await_all(
         if !over && completions.has_reports() {
             parent.notify();
         }
-        parent.end_poll(cx, !over, was_notified);
+        parent.end_poll(cx, (!over, true), was_notified);
         if over { Poll::Ready(()) } else { Poll::Pending }
     });
     taken.into_iter().flatten().collect()

@@ -340,7 +340,7 @@ fn a_parent_that_is_notified_of_two_blocks() {
                 assert_eq!(seen & 1 << block, 0, "taken twice");
             }
             seen |= ready.blocks();
-            parent.end_poll(cx, seen != 3, was_notified);
+            parent.end_poll(cx, (seen != 3, true), was_notified);
             if seen == 3 { Poll::Ready(()) } else { Poll::Pending }
         };
         let task = Task::new();
@@ -384,7 +384,7 @@ fn a_wake_flag() {
             if flag.is_woken() {
                 parent.notify();
             }
-            parent.end_poll(cx, done.is_pending(), was_notified);
+            parent.end_poll(cx, (done.is_pending(), true), was_notified);
             done
         });
     });
