@@ -1,12 +1,14 @@
 //! The memory of a group follows the children that are there, whatever has been there before.
 
-use std::future::{Future, pending, poll_fn, ready};
+use std::future::{Future, Pending, pending, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
 use errgroup::{CancelToken, Group, Plain, Task, task};
+use futures::executor::block_on;
+use futures::stream::StreamExt;
 
 /// Yields once; then is done, unless it is one of those that are left.
 struct Child {
@@ -299,4 +301,60 @@ fn a_waker_that_outlives_its_block_is_harmless() {
     let wakers = std::mem::take(&mut *wakers.lock().unwrap());
     drop(group);
     wakers.into_iter().for_each(Waker::wake);
+}
+
+#[test]
+fn a_group_that_was_dropped_leaves_nothing_behind_though_a_handle_is_left() {
+    type Waits = Task<Pending<Result<u32, ()>>>;
+    let options: [fn(Waits) -> Waits; 5] = [
+        |child| child.key("a"),
+        |child| child.weight(2),
+        |child| child.daemon(),
+        |child| child.until_stop(),
+        |child| child.name("a").priority(1),
+    ];
+    for option in options {
+        let mut handle = None;
+        let bytes = kept(|| {
+            let mut group: Group<Plain<Pending<Result<u32, ()>>>> = Group::unboxed();
+            handle = Some(group.handle());
+            (0..MANY).for_each(|_| group.queue(option(task(pending()))));
+            assert!(poll(&mut group).is_pending());
+        });
+        assert!(bytes < 30_000, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn children_without_a_result_take_no_memory_beside_those_that_are_kept() {
+    type Large = Result<[u8; 1024], ()>;
+    let mut group = None;
+    let bytes = kept(|| {
+        let group = group.insert(Group::new().with_limit(4).collect());
+        let hold = group.hold();
+        for _ in 0..MANY {
+            group.queue(task(ready(Large::Ok([0; 1024]))).daemon());
+        }
+        (0..MANY / 1000).for_each(|_| assert!(poll(group).is_pending()));
+        group.queue(ready(Large::Ok([1; 1024])));
+        assert!(poll(group).is_pending());
+        drop(hold);
+    });
+    assert!(bytes < 300_000, "{bytes} bytes");
+    assert_eq!(block_on(group.unwrap()), Ok(vec![[1; 1024]]));
+
+    let mut results = None;
+    let bytes = kept(|| {
+        let mut group = Group::new();
+        group.queue(pending());
+        for _ in 0..MANY {
+            group.queue(task(ready(Large::Ok([0; 1024]))).daemon());
+        }
+        let results = results.insert(group.results().in_order());
+        (0..MANY / 1000).for_each(|_| assert!(poll(&mut results.next()).is_pending()));
+        results.queue(ready(Large::Ok([1; 1024])));
+        assert!(poll(&mut results.next()).is_pending());
+        assert_eq!(results.stats().running, 2);
+    });
+    assert!(bytes < 300_000, "{bytes} bytes");
 }

@@ -63,4 +63,9 @@ impl Joins {
     pub(super) fn take_aborted(&mut self, id: JoinId) -> bool {
         self.aborted.remove(&id)
     }
+
+    /// Forgets all the running children.
+    pub(super) fn forget_running(&mut self) {
+        self.aborted.clear();
+    }
 }

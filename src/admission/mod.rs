@@ -1077,6 +1077,13 @@ impl<C: Kind> Admission<C> {
         dropped
     }
 
+    /// Forgets the running children, which were dropped.
+    pub(crate) fn forget_running(&mut self) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            (shared.core.operations.forget_running)(&shared.core);
+        }
+    }
+
     /// Returns `true` if no other code waits for the end, or could.
     #[inline]
     pub(crate) fn ends_unheard(&mut self) -> bool {

@@ -1116,6 +1116,7 @@ impl<C: Kind> Base<C> {
             self.panic.guard(|| drop(child));
             self.admission.log_dropped(&whose);
         }
+        self.admission.forget_running();
         self.drop_queued();
     }
 }

@@ -1,31 +1,47 @@
 //! A reorder buffer.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
 use super::sparse_queue::shrink;
 
+/// So many holes are made whatever the number of values is.
+const FEW_HOLES: usize = 64;
+
 /// Values that come in any order and are taken in the order of their indexes.
 ///
 /// Indexes count from 0 without gaps. If a value of a higher index has come, each missing one
-/// leaves a hole. The last entry is never a hole, so there are never more entries than indexes up
-/// to the highest that has come.
+/// leaves a hole, unless these would be most of the entries. The last entry is never a hole.
 #[derive(Clone)]
 pub(crate) struct InOrder<V> {
     /// The entries from the index `next` on.
     values: VecDeque<Option<V>>,
     /// The index of the first entry; those below it were taken or skipped.
     next: usize,
-    /// How many entries are not holes.
+    /// How many values are held.
     len: usize,
-    /// Indexes from `next` on that have no value. `None` as long as there was none.
-    skipped: Option<BTreeSet<usize>>,
+    /// What few buffers have. `None` as long as there was none of it.
+    rare: Option<Box<Rare<V>>>,
+}
+
+#[derive(Clone)]
+struct Rare<V> {
+    /// The values of indexes far behind the last entry; none would be the next one.
+    far: BTreeMap<usize, V>,
+    /// Indexes from `next` on that have no value: the first of each run, and the one after it.
+    skipped: BTreeMap<usize, usize>,
 }
 
 impl<V> InOrder<V> {
     pub(crate) const fn new() -> Self {
-        Self { values: VecDeque::new(), next: 0, len: 0, skipped: None }
+        Self { values: VecDeque::new(), next: 0, len: 0, rare: None }
+    }
+
+    fn rare(&mut self) -> &mut Rare<V> {
+        let make = || Box::new(Rare { far: BTreeMap::new(), skipped: BTreeMap::new() });
+        self.rare.get_or_insert_with(make)
     }
 
     /// Adds the value of an index that was neither taken nor skipped; one that was is dropped.
@@ -34,27 +50,52 @@ impl<V> InOrder<V> {
     #[inline]
     pub(crate) fn put(&mut self, index: usize, value: V) {
         debug_assert!(index >= self.next);
-        let Some(at) = index.checked_sub(self.next) else {
-            return;
-        };
+        let at = index.wrapping_sub(self.next);
         // Mostly the next to come is the next in order.
-        if at == self.values.len() {
+        if at == self.values.len() && self.rare.is_none() {
             self.values.push_back(Some(value));
             self.len += 1;
-            return;
+        } else if index >= self.next {
+            self.put_apart(at, value);
         }
-        if at > self.values.len() {
-            self.values.resize_with(at.saturating_add(1), || None);
+    }
+
+    #[inline(never)]
+    fn put_apart(&mut self, at: usize, value: V) {
+        let index = self.next + at;
+        if at >= self.values.len() {
+            let is_far = |rare: &Rare<V>| rare.far.contains_key(&index);
+            if at >= 2 * self.len + FEW_HOLES || self.rare.as_deref().is_some_and(is_far) {
+                let before = self.rare().far.insert(index, value);
+                self.len += usize::from(before.is_none());
+                return;
+            }
+            self.values.resize_with(at + 1, || None);
         }
-        if let Some(entry) = self.values.get_mut(at) {
-            self.len += usize::from(entry.replace(value).is_none());
+        self.len += usize::from(self.values[at].replace(value).is_none());
+        self.take_near();
+    }
+
+    /// Makes entries of the values that are not far any more.
+    fn take_near(&mut self) {
+        let Some(rare) = &mut self.rare else { return };
+        while let Some(first) = rare.far.first_entry() {
+            match self.values.len().checked_sub(*first.key() - self.next) {
+                None => break,
+                Some(0) => self.values.push_back(Some(first.remove())),
+                Some(back) => {
+                    let at = self.values.len() - back;
+                    self.values[at] = Some(first.remove());
+                }
+            }
         }
     }
 
     /// Returns the indexes of the values that were not taken.
     pub(crate) fn indexes(&self) -> impl Iterator<Item = usize> {
         let values = (self.next..).zip(&self.values);
-        values.filter_map(|(index, value)| value.as_ref().map(|_| index))
+        let near = values.filter_map(|(index, value)| value.as_ref().map(|_| index));
+        near.chain(self.rare.iter().flat_map(|rare| rare.far.keys().copied()))
     }
 
     /// Takes the next value in order, with its index, or returns `None` if it has not come.
@@ -66,30 +107,40 @@ impl<V> InOrder<V> {
         self.len -= 1;
         let index = self.next;
         self.next += 1;
-        self.pass_skipped();
+        if self.rare.is_some() {
+            self.pass_skipped();
+        }
         Some((index, value))
     }
 
     /// Expects no value of an index that has none so far.
     pub(crate) fn skip(&mut self, index: usize) {
-        if index >= self.next {
-            self.skipped.get_or_insert_default().insert(index);
-            self.pass_skipped();
+        if index < self.next {
+            return;
         }
+        let skipped = &mut self.rare().skipped;
+        let end = skipped.remove(&(index + 1)).unwrap_or(index + 1);
+        match skipped.range_mut(..=index).next_back() {
+            Some((_, last)) if *last >= index => *last = end.max(*last),
+            _ => _ = skipped.insert(index, end),
+        }
+        self.pass_skipped();
     }
 
-    #[inline]
+    /// Passes by the indexes that are skipped next, and makes entries of what is near then.
+    #[inline(never)]
     fn pass_skipped(&mut self) {
-        let Some(skipped) = &mut self.skipped else { return };
-        while skipped.remove(&self.next) {
-            self.values.pop_front();
-            self.next += 1;
+        let Some(rare) = &mut self.rare else { return };
+        while let Some(end) = rare.skipped.remove(&self.next) {
+            self.values.drain(..self.values.len().min(end - self.next));
+            self.next = end;
         }
+        self.take_near();
     }
 
     /// Returns the index of the next value if it is missing and a later one is held.
     pub(crate) fn missing(&self) -> Option<usize> {
-        matches!(self.values.front(), Some(None)).then_some(self.next)
+        (self.len > 0 && !self.has_next()).then_some(self.next)
     }
 
     /// Returns `true` if the next value in order has come.
@@ -103,22 +154,29 @@ impl<V> InOrder<V> {
         self.len
     }
 
-    /// Drops the holes before the first value held, which becomes the next in order.
+    /// Passes by the missing values before the first one held, which becomes the next in order.
     pub(crate) fn skip_missing(&mut self) {
         while let Some(None) = self.values.front() {
             self.values.pop_front();
             self.next += 1;
         }
-        if let Some(skipped) = &mut self.skipped {
-            *skipped = skipped.split_off(&self.next);
+        let Some(rare) = &mut self.rare else { return };
+        if let (true, Some((first, _))) = (self.values.is_empty(), rare.far.first_key_value()) {
+            self.next = *first;
         }
+        rare.skipped = rare.skipped.split_off(&self.next);
+        self.take_near();
     }
 
     /// Takes all values, in order and without the holes. The buffer is then as new.
     pub(crate) fn take_all(&mut self) -> Vec<V> {
-        let entries = mem::replace(self, Self::new()).values;
+        let Self { values, rare, .. } = mem::replace(self, Self::new());
         // By way of a vector, whose memory the collected one can take over.
-        Vec::from(entries).into_iter().flatten().collect()
+        let mut all: Vec<V> = Vec::from(values).into_iter().flatten().collect();
+        if let Some(rare) = rare {
+            all.extend(rare.far.into_values());
+        }
+        all
     }
 }
 
@@ -198,6 +256,103 @@ mod tests {
         assert_eq!(buffer.next(), Some((7, 'h')));
         buffer.put(9, 'j');
         assert_eq!(buffer.next(), Some((9, 'j')));
+    }
+
+    #[test]
+    fn holes_are_few_beside_the_values_however_far_these_are() {
+        let mut buffer = InOrder::new();
+        for n in 1..1_000 {
+            buffer.put(1_000 * n, n);
+            assert!(buffer.values.len() <= 2 * buffer.len() + FEW_HOLES);
+        }
+        assert_eq!((buffer.len(), buffer.has_next(), buffer.missing()), (999, false, Some(0)));
+        assert!(buffer.indexes().eq((1..1_000).map(|n| 1_000 * n)));
+        (0..1_000).for_each(|index| buffer.skip(index));
+        assert_eq!(buffer.next(), Some((1_000, 1)));
+        // What was far is near.
+        (1_001..2_000).rev().for_each(|index| buffer.put(index, 0));
+        for index in 1_001..2_000 {
+            assert_eq!(buffer.next(), Some((index, 0)));
+        }
+        assert_eq!(buffer.next(), Some((2_000, 2)));
+        buffer.skip_missing();
+        assert_eq!(buffer.next(), Some((3_000, 3)));
+        buffer.put(5_000, 6);
+        assert_eq!(buffer.take_all(), [4, 6].into_iter().chain(6..1_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn runs_of_skipped_indexes_take_no_memory_each() {
+        let mut buffer = InOrder::<()>::new();
+        for index in (1..1_000).step_by(2).chain((2..1_000).step_by(2)).chain(1..1_000) {
+            buffer.skip(index);
+        }
+        assert_eq!(buffer.rare.as_ref().unwrap().skipped.len(), 1);
+        buffer.put(0, ());
+        assert_eq!(buffer.next(), Some((0, ())));
+        assert_eq!((buffer.next, buffer.missing()), (1_000, None));
+    }
+
+    /// Does what a buffer does, with a map.
+    #[derive(Default)]
+    struct Reference {
+        values: BTreeMap<usize, usize>,
+        skipped: Vec<usize>,
+        next: usize,
+    }
+
+    impl Reference {
+        fn pass(&mut self) {
+            while self.skipped.contains(&self.next) {
+                self.next += 1;
+            }
+        }
+
+        fn next(&mut self) -> Option<(usize, usize)> {
+            let next = self.values.remove(&self.next).map(|value| (self.next, value));
+            self.next += usize::from(next.is_some());
+            self.pass();
+            next
+        }
+    }
+
+    #[test]
+    fn a_buffer_does_what_a_map_does() {
+        let mut random = 1_u64;
+        let mut below = |end: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) as usize % end
+        };
+        for _ in 0..300 {
+            let (mut buffer, mut reference) = (InOrder::new(), Reference::default());
+            let reach = [3, 30, 300][below(3)];
+            for value in 0..300 {
+                let index = reference.next + below(reach);
+                match below(10) {
+                    0 if !reference.values.contains_key(&index) => {
+                        buffer.skip(index);
+                        reference.skipped.push(index);
+                        reference.pass();
+                    }
+                    1..6 if !reference.skipped.contains(&index) => {
+                        buffer.put(index, value);
+                        reference.values.insert(index, value);
+                    }
+                    6 if below(5) == 0 => {
+                        buffer.skip_missing();
+                        let first = reference.values.keys().next();
+                        reference.next = first.map_or(reference.next, |first| *first);
+                    }
+                    _ => assert_eq!(buffer.next(), reference.next()),
+                }
+                let Reference { values, next, .. } = &reference;
+                assert_eq!((buffer.next, buffer.len()), (*next, values.len()));
+                assert_eq!(buffer.has_next(), values.contains_key(next));
+                assert!(buffer.indexes().eq(values.keys().copied()));
+                assert!(buffer.values.len() <= 2 * reach + FEW_HOLES);
+            }
+            assert!(buffer.take_all().iter().eq(reference.values.values()));
+        }
     }
 
     #[test]

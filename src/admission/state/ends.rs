@@ -388,6 +388,13 @@ impl State {
         (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
     }
 
+    /// Forgets the children that ran when the group was closed. Returns what was known of them, to
+    /// be dropped.
+    pub(crate) fn forget_running(&mut self) -> impl Sized + use<> {
+        self.joins.iter_mut().for_each(|joins| joins.forget_running());
+        core::mem::take(&mut self.running)
+    }
+
     /// [Closes](Self::close) the group, and adds the children that have room and are not in the
     /// set to `keys`.
     pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
