@@ -143,3 +143,23 @@ fn a_record_is_written_beside_another_observer() {
     drop(group);
     assert_eq!((lines.values().len(), told.get()), (3, 3));
 }
+
+#[test]
+fn a_cause_whose_display_fails_is_told_as_far_as_it_was_written() {
+    #[derive(Debug)]
+    struct Fails;
+    impl std::error::Error for Fails {}
+    impl std::fmt::Display for Fails {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("half \"")?;
+            Err(std::fmt::Error)
+        }
+    }
+    let (driver, lines) = (MockTask::new(), Lines::default());
+    let mut group = Local::local().with_observer(lines.record());
+    group.queue(async { Ok(()) });
+    group.token().cancel_with(Reason::cause(Fails));
+    assert!(driver.run(&mut group).is_ready());
+    let reasons: Vec<_> = lines.values().iter().map(|line| line["reason"].clone()).collect();
+    assert!(reasons.contains(&json!("half \"")), "{reasons:?}");
+}

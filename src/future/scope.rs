@@ -236,6 +236,7 @@ pin_project! {
             let mut this = this.project();
             let mut panics = this.group.abort();
             panics.guard(|| this.body.set(None));
+            panics.guard(|| *this.value = None);
             panics.throw();
         }
     }

@@ -6,6 +6,8 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
+use crate::util::panic::return_after;
+
 /// Makes a child of a future that has no error: of any future, rather than one of a `Result`.
 ///
 /// The child's value is the future's output, and its error is [`Infallible`]. So the result of a
@@ -87,11 +89,7 @@ impl<F: Future> Future for Value<F> {
         let Some(running) = future.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let output = running.poll(cx);
-        if output.is_ready() {
-            future.set(None);
-        }
-        output.map(Ok)
+        running.poll(cx).map(|output| Ok(return_after(output, || future.set(None))))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::child::attach::AsObserver;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::observe::{Event, PollObserver, around_poll};
 use crate::reason::Reason;
-use crate::util::panic::catch;
+use crate::util::panic::{catch, discard, resume};
 
 /// How many times an observer is told, at the group's end, of what it has just caused itself.
 const MAX_ECHOES: usize = 8;
@@ -34,10 +34,17 @@ impl<C: Kind> Hooks<C> {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
         let mut answer = Poll::Pending;
-        (self.calls.around_poll)(self, index, cx, &mut |cx| {
-            answer = poll(cx);
-            answer.is_ready()
+        let surrounded = catch(|| {
+            (self.calls.around_poll)(self, index, cx, &mut |cx| {
+                answer = poll(cx);
+                answer.is_ready()
+            });
         });
+        if let Err(payload) = surrounded {
+            // The child has returned, and what surrounds its poll has panicked.
+            let _ = catch(|| drop(answer)).map_err(discard);
+            resume(payload);
+        }
         answer
     }
 

@@ -845,11 +845,10 @@ impl<C: Kind> Base<C> {
     }
 
     /// Ends the children that end with the stop: drops those that run elsewhere, and adds the
-    /// others to the round, which drops them. Those that were never polled are in a round to come
-    /// anyway.
+    /// others to the round, which drops them. Those that were never polled, or are not in the set
+    /// yet, are in a round to come anyway.
     #[cold]
     fn end_children(&mut self) {
-        self.admission.take_in(&mut self.set);
         let indexes = self.admission.until_stop();
         if indexes.is_empty() {
             return;
@@ -1042,8 +1041,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Resolves to the output, or resumes the panic that the group keeps.
     fn give_out(&mut self, output: Option<O>) -> Poll<O> {
         if let Some(payload) = self.base.panic.take() {
-            // Before the unwinding, in which a panic of its destructor would abort.
+            // Before the unwinding, in which a panic of a destructor would abort.
             let _ = catch(|| drop(output)).map_err(discard);
+            let _ = catch(|| drop(self.policy.take())).map_err(discard);
             resume(payload);
         }
         output.map_or(Poll::Pending, Poll::Ready)

@@ -165,10 +165,10 @@ fn word(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Writes a string of JSON.
+/// Writes a string of JSON. What a `Display` that fails has written is kept.
 fn write_str(line: &mut String, text: fmt::Arguments<'_>) -> fmt::Result {
     line.push('"');
-    Escape(line).write_fmt(text)?;
+    let _ = Escape(line).write_fmt(text);
     line.push('"');
     Ok(())
 }

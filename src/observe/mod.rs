@@ -15,7 +15,7 @@ pub use self::tracing::TracingObserver;
 
 use crate::key::Key;
 use crate::reason::Reason;
-use crate::util::panic::{catch, resume};
+use crate::util::panic::{catch, discard, resume};
 
 /// Is told what happens in a group; set by [`Group::with_observer`](crate::Group::with_observer).
 ///
@@ -135,7 +135,9 @@ pub trait Observer {
 ///
 /// # Panics
 ///
-/// A panic of it is treated as one of the child that is polled.
+/// A panic of it is treated as one of the child that is polled, unless that has panicked before.
+/// The handle of a [joinable](crate::Task::joinable) child then tells what the child itself came to:
+/// its value, or [`Lost::Dropped`](crate::Lost::Dropped).
 pub trait PollObserver: Send + Sync {
     /// Polls a child by calling `poll`, once.
     ///
@@ -161,17 +163,27 @@ pub(crate) fn around_poll<R>(
     poll: impl FnOnce() -> R,
 ) -> R {
     let (mut poll, mut answer) = (Some(poll), None);
-    observer.around_poll(index, name, &mut || {
-        if let Some(poll) = poll.take() {
-            // The panic is the child's, and the observer might catch it.
-            answer = Some(catch(poll));
-        }
+    let surrounded = catch(|| {
+        observer.around_poll(index, name, &mut || {
+            if let Some(poll) = poll.take() {
+                // The panic is the child's, and the observer might catch it.
+                answer = Some(catch(poll));
+            }
+        });
     });
-    match (answer, poll) {
-        (Some(Ok(answer)), _) => answer,
-        (Some(Err(payload)), _) => resume(payload),
-        (None, Some(poll)) => poll(),
-        (None, None) => unreachable!("a poll that was begun has an answer"),
+    match (surrounded, answer, poll) {
+        (Ok(()), Some(Ok(answer)), _) => answer,
+        (Ok(()), None, Some(poll)) => poll(),
+        (Ok(()), None, None) => unreachable!("a poll that was begun has an answer"),
+        // The child's panic was the first.
+        (surrounded, Some(Err(payload)), _) => {
+            let _ = surrounded.map_err(discard);
+            resume(payload)
+        }
+        (Err(payload), answer, _) => {
+            let _ = catch(|| drop(answer)).map_err(discard);
+            resume(payload)
+        }
     }
 }
 
@@ -212,8 +224,8 @@ struct Both {
 
 impl PollObserver for Both {
     fn around_poll(&self, index: usize, name: Option<&str>, poll: &mut dyn FnMut()) {
-        let inner = &mut || self.inner.around_poll(index, name, poll);
-        self.outer.around_poll(index, name, inner);
+        let inner = || around_poll(&*self.inner, index, name, poll);
+        around_poll(&*self.outer, index, name, inner);
     }
 }
 

@@ -212,9 +212,11 @@ impl Observer for TracingObserver {
 
 impl fmt::Debug for TracingObserver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The lock is released before the formatter is used.
+        let running = self.spans.children.lock().len();
         f.debug_struct("TracingObserver")
             .field("group", &self.spans.group)
-            .field("running", &self.spans.children.lock().len())
+            .field("running", &running)
             .finish_non_exhaustive()
     }
 }

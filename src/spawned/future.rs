@@ -71,7 +71,9 @@ impl<F, T, E, K> SpawnedFuture<F, T, E, K> {
                 let _ = catch(|| drop(result)).map_err(discard);
             }
         }
-        if let Some(Assignment { cell, completions, index, .. }) = this.assignment {
+        if let Some(Assignment { cell, completions, index, observer }) = this.assignment {
+            // It may be the last reference.
+            let _ = catch(|| *observer = None).map_err(discard);
             // Before the completion is stored: once the group has it, the future is no longer
             // counted. Foreign wakers may panic in here.
             let _ = catch(|| completions.remove()).map_err(discard);

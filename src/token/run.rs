@@ -7,6 +7,7 @@ use pin_project_lite::pin_project;
 
 use super::Cancelled;
 use crate::reason::CancelError;
+use crate::util::panic::return_after;
 
 pin_project! {
     /// The future of [`CancelToken::run`](crate::CancelToken::run).
@@ -57,8 +58,7 @@ impl<F: Future> Future for Run<F> {
             *this.polled = true;
             if let Poll::Ready(output) = future.poll(cx) {
                 this.cancelled.terminate();
-                this.future.set(None);
-                return Poll::Ready(Ok(output));
+                return Poll::Ready(Ok(return_after(output, || this.future.set(None))));
             }
         }
         match Pin::new(this.cancelled).poll(cx) {

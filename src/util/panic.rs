@@ -88,6 +88,16 @@ impl FirstPanic {
     }
 }
 
+/// Calls `f`, then returns `value`. If `f` panics, the value is dropped before the unwinding, in
+/// which a panic of its destructor would abort the process.
+pub(crate) fn return_after<T>(value: T, f: impl FnOnce()) -> T {
+    if let Err(payload) = catch(f) {
+        let _ = catch(|| drop(value)).map_err(discard);
+        resume(payload);
+    }
+    value
+}
+
 /// Drops a payload that will not be thrown again. If its destructor panics, the payload of that
 /// panic is leaked, since its own destructor might panic again.
 pub(crate) fn discard(payload: Payload) {

@@ -54,6 +54,28 @@ fn an_observer_may_raise_the_limit_and_sees_that_event_next() {
 }
 
 #[test]
+fn a_child_that_an_observer_adds_before_it_stops_the_group_is_told_before_it_is_polled() {
+    let (log, mut done) = (Log::new(), false);
+    let polled = log.clone();
+    let mut group = calling(&log, 2, move |event, handle| {
+        if let (Event::Started { .. }, false) = (event, done) {
+            done = true;
+            let polled = polled.clone();
+            handle.queue(job(async move {
+                polled.add("polled");
+                Ok(1)
+            }));
+            handle.token().cancel_with(Reason::Done);
+        }
+    });
+    group.queue(task(job(std::future::pending())).until_stop());
+    assert_eq!(MockTask::new().run(&mut group), Poll::Ready(Ok(())));
+    let told = log.take();
+    let at = |entry: &str| told.iter().position(|it| it == entry).unwrap();
+    assert!(at("#1 started") < at("polled"), "{told:?}");
+}
+
+#[test]
 fn an_observer_may_queue_a_child_at_the_last_moment() {
     let (driver, log) = (MockTask::new(), Log::new());
     let mut left = 2;

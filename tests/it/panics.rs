@@ -866,3 +866,79 @@ fn children_that_panic_use_the_budget_up_as_others_do() {
     assert_eq!(panic_message(|| task.poll(&mut group)), "a child");
     assert_eq!(group.stats().dropped, 5_000);
 }
+
+// === a second destructor that panics ===
+
+/// Panics at its second poll.
+fn panics_later<T, E>() -> impl Future<Output = Result<T, E>> + Send + Unpin {
+    let mut polled = false;
+    poll_fn(move |cx| {
+        if std::mem::replace(&mut polled, true) {
+            panic_any("the child");
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+/// Awaits a future by value: it is dropped while its panic unwinds. Checks whose panic that is.
+fn panics_by_value(future: impl Future) {
+    assert_eq!(panic_message(|| futures::executor::block_on(future)), "the child");
+}
+
+#[test]
+fn what_a_policy_keeps_may_panic_in_its_destructor_beside_a_childs_panic() {
+    macro_rules! with {
+        ($policy:ident, $first:expr) => {{
+            let mut group = Group::new().$policy();
+            group.queue(ready($first));
+            group.queue(panics_later());
+            panics_by_value(group);
+        }};
+    }
+    let mut group = Group::new();
+    group.queue(ready(Err::<(), _>(Bomb("the error"))));
+    group.queue(panics_later());
+    panics_by_value(group);
+    with!(collect, Ok::<_, ()>(Bomb("the value")));
+    with!(settle, Ok::<_, ()>(Bomb("the value")));
+    with!(first_ok, Ok::<_, ()>(Bomb("the value")));
+    with!(first_done, Ok::<_, ()>(Bomb("the value")));
+    with!(all_errors, Err::<(), _>(Bomb("the error")));
+}
+
+#[test]
+fn the_value_of_a_scopes_body_may_panic_in_its_destructor_beside_a_childs_panic() {
+    fn group<E: Send + 'static>() -> Group<Boxed<'static, (), E>> {
+        let mut group = Group::new();
+        group.queue(panics_later());
+        group
+    }
+    panics_by_value(group::<()>().scope(|_| ready(Bomb("the value"))));
+    panics_by_value(group::<()>().try_scope(|_| ready(Ok(Bomb("the value")))));
+    panics_by_value(group().try_scope(|_| ready(Err::<(), _>(Bomb("the error")))));
+    // It is dropped after a child whose destructor panics.
+    let mut group = Group::new();
+    let bomb = Bomb("the child");
+    group.queue(async move {
+        let _bomb = bomb;
+        pending::<Result<(), ()>>().await
+    });
+    let mut scope = group.scope(|_| ready(Bomb("the value")));
+    assert!(MockTask::new().poll(&mut scope).is_pending());
+    assert_eq!(panic_message(|| drop(scope)), "the child");
+}
+
+#[test]
+fn the_output_of_a_future_whose_destructor_panics_may_panic_in_its_own() {
+    struct Both(#[expect(dead_code, reason = "it is dropped")] Bomb);
+    impl Future for Both {
+        type Output = Bomb;
+
+        fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Bomb> {
+            Poll::Ready(Bomb("the output"))
+        }
+    }
+    panics_by_value(errgroup::CancelToken::new().run(Both(Bomb("the child"))));
+    panics_by_value(errgroup::value(Both(Bomb("the child"))));
+}

@@ -1,6 +1,6 @@
 //! What surrounds the polls of the children: `Observer::around`.
 
-use std::future::ready;
+use std::future::{poll_fn, ready};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -106,6 +106,84 @@ fn its_panic_is_the_childs() {
     (0..3).for_each(|n| gate.open(n));
     let panicked = panic_message(|| driver.run(&mut group));
     assert_eq!((panicked, group.stats().ok, group.stats().dropped), ("the observer's", 2, 1));
+}
+
+#[test]
+fn the_inner_one_of_a_pair_surrounds_one_poll_whatever_the_outer_one_does() {
+    struct Times(usize);
+    impl PollObserver for Times {
+        fn around_poll(&self, _: usize, _: Option<&str>, poll: &mut dyn FnMut()) {
+            (0..self.0).for_each(|_| poll());
+        }
+    }
+    for times in [0, 1, 2] {
+        let (driver, log) = (MockTask::new(), Log::new());
+        let observers = (Surrounds(Arc::new(Times(times))), brackets("", &log));
+        let mut group = Group::new().with_observer(observers);
+        let inner = log.clone();
+        group.queue(async move {
+            inner.add("poll");
+            Ok::<(), ()>(())
+        });
+        assert_eq!(driver.run(&mut group), Poll::Ready(Ok(())));
+        assert_eq!(log.take(), ["<0 -", "poll", ">"]);
+    }
+}
+
+#[test]
+#[cfg(feature = "std")]
+fn beside_its_panic_what_the_child_has_returned_may_panic_in_its_destructor() {
+    use crate::common::Bomb;
+    struct Panics;
+    impl PollObserver for Panics {
+        fn around_poll(&self, _: usize, _: Option<&str>, poll: &mut dyn FnMut()) {
+            poll();
+            std::panic::panic_any("the observer's");
+        }
+    }
+    macro_rules! check {
+        ($group:expr, $child:expr, $expected:expr) => {{
+            let mut group = $group.with_observer(Surrounds(Arc::new(Panics)));
+            group.queue($child);
+            assert_eq!(panic_message(|| smol::block_on(group)), $expected);
+        }};
+    }
+    let returns = || ready(Ok::<_, ()>(Bomb("the value")));
+    check!(Group::new(), returns(), "the observer's");
+    check!(Group::on(|work| smol::spawn(work).detach()), returns(), "the observer's");
+    // The child's panic is the first.
+    let panics = || poll_fn(|_| -> Poll<Result<(), ()>> { std::panic::panic_any("the child's") });
+    check!(Group::new(), panics(), "the child's");
+    check!(Group::on(|work| smol::spawn(work).detach()), panics(), "the child's");
+}
+
+#[test]
+#[cfg(feature = "std")]
+fn its_destructors_panic_does_not_reach_the_executor() {
+    struct Panics;
+    impl PollObserver for Panics {
+        fn around_poll(&self, _: usize, _: Option<&str>, poll: &mut dyn FnMut()) {
+            poll();
+        }
+    }
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            std::panic::panic_any("the observer's destructor");
+        }
+    }
+    let tasks = Arc::new(Mutex::new(Vec::new()));
+    let spawned = Arc::clone(&tasks);
+    let mut group = Group::on(move |work| spawned.lock().unwrap().push(work))
+        .with_observer(Surrounds(Arc::new(Panics)));
+    let handle = group.handle();
+    group.queue(ready(Ok::<usize, ()>(0)));
+    let mut task = tasks.lock().unwrap().pop().unwrap();
+    drop(group);
+    assert!(!handle.is_closed(), "the executor still has the future");
+    // It has the last reference.
+    assert!(MockTask::new().poll(&mut task).is_ready());
+    drop(task);
+    assert!(handle.is_closed());
 }
 
 #[test]
