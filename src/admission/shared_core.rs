@@ -53,6 +53,8 @@ pub(crate) struct Core {
     /// then its index is beside it. Of the group's task only.
     own_child: AtomicUsize,
     own_index: AtomicUsize,
+    /// How many children handles have brought, without waiting, since one last yielded.
+    entries: AtomicUsize,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
@@ -65,6 +67,10 @@ pub(crate) struct Core {
     watch: Mutex<Option<Cancelled>>,
     pub(super) operations: CoreOperations,
 }
+
+/// So many children may handles bring in a row before a task yields, so that the children of an
+/// endless loop begin, and the task's other futures run.
+const MOST_ENTRIES: usize = 4096;
 
 pub(super) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
 
@@ -140,6 +146,7 @@ impl Core {
             is_revoking: AtomicBool::new(false),
             own_child: AtomicUsize::new(usize::MAX),
             own_index: AtomicUsize::new(usize::MAX),
+            entries: AtomicUsize::new(0),
             observed: state.log().is_some(),
             needs_more: state.needs_more(),
             state: Mutex::new(state),
@@ -454,6 +461,28 @@ impl Core {
     /// Updates the hints when the children that were aborted in the queue are taken out.
     pub(super) fn note_aborted_taken(&self) {
         self.has_aborted.store(false, Ordering::Relaxed);
+    }
+
+    // --- handles
+
+    /// Counts a child, or room for one, that a handle's `go` or `reserve` got at once.
+    #[inline]
+    pub(crate) fn count_entry(&self) {
+        // It need not be exact if several threads do so.
+        self.entries.store(self.entries.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if a handle's task is to yield before it brings one more; it is woken then.
+    #[inline]
+    pub(crate) fn must_yield(&self, cx: &Context<'_>) -> bool {
+        self.entries.load(Ordering::Relaxed) >= MOST_ENTRIES && self.yield_task(cx)
+    }
+
+    #[cold]
+    fn yield_task(&self, cx: &Context<'_>) -> bool {
+        self.entries.store(0, Ordering::Relaxed);
+        cx.waker().wake_by_ref();
+        true
     }
 
     // --- the group's side

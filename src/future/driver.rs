@@ -58,7 +58,7 @@ pub(crate) trait Driver<C: Kind> {
         false
     }
 
-    /// Polls a child that was just admitted, and those that were woken.
+    /// Polls a child that was just admitted, and those that were woken, if this drives the group.
     #[inline(always)]
     fn start_newcomer(&mut self, _: &mut Context<'_>) {}
 
@@ -180,6 +180,17 @@ impl<C: Kind> Driver<C> for Handle<C> {
 
     fn is_closing(&self) -> bool {
         Handle::is_closing(self)
+    }
+
+    #[inline]
+    fn must_yield(&mut self, cx: &Context<'_>) -> bool {
+        self.shared.core.must_yield(cx)
+    }
+
+    /// Counts the child. The group begins it at its next poll.
+    #[inline]
+    fn start_newcomer(&mut self, _: &mut Context<'_>) {
+        self.shared.core.count_entry();
     }
 
     /// Returns a new one: the group's wakes another task.

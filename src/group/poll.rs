@@ -663,6 +663,12 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.must_yield(cx)
     }
 
+    /// Takes one poll from the budget of the task's poll, if one is left.
+    pub(crate) fn spend_poll(&mut self) {
+        let budget = &mut self.base.budget;
+        budget.polls = budget.polls.saturating_sub(1);
+    }
+
     /// Polls the child that a `go` has admitted, and goes through a round. There is budget for one
     /// child at least.
     #[inline]

@@ -136,8 +136,8 @@ pub trait Observer {
 /// # Panics
 ///
 /// A panic of it is treated as one of the child that is polled, unless that has panicked before.
-/// The handle of a [joinable](crate::Task::joinable) child then tells what the child itself came to:
-/// its value, or [`Lost::Dropped`](crate::Lost::Dropped).
+/// The handle of a [joinable](crate::Task::joinable) child then tells what the child itself came
+/// to: its value, or [`Lost::Dropped`](crate::Lost::Dropped).
 pub trait PollObserver: Send + Sync {
     /// Polls a child by calling `poll`, once.
     ///

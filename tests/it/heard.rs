@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn, ready};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
@@ -286,6 +287,52 @@ fn a_loop_of_go_over_ready_children_lets_the_tasks_other_futures_run() {
         }
         let polls = polls_of_a_neighbour(adds(Group::unboxed(), handle));
         assert!((20_000 / MOST..20).contains(&polls), "{polls} polls");
+    }
+}
+
+#[test]
+fn a_loop_that_finds_room_by_a_handle_lets_the_children_and_the_tasks_other_futures_run() {
+    for reserves in [false, true] {
+        let begun = AtomicUsize::new(0);
+        let polls = polls_of_a_neighbour(Group::new().scope(async |handle| {
+            let mut added = 0;
+            while begun.load(Ordering::SeqCst) == 0 {
+                let child = async {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    Ok::<(), ()>(())
+                };
+                match reserves {
+                    false => assert!(handle.go(child).await.is_ok()),
+                    true => assert!(handle.reserve().await.unwrap().go(child).is_ok()),
+                }
+                added += 1;
+                assert!(added <= MOST + 1, "no child has begun");
+            }
+        }));
+        assert!(polls > 0);
+    }
+}
+
+#[test]
+fn a_loop_of_ready_that_finds_room_lets_the_children_and_the_tasks_other_futures_run() {
+    for handle in [false, true] {
+        let begun = AtomicUsize::new(0);
+        let polls = polls_of_a_neighbour(async {
+            let mut group = Group::new();
+            let _handle = handle.then(|| group.handle());
+            let mut added = 0;
+            while begun.load(Ordering::SeqCst) == 0 {
+                assert!(group.ready().await.is_ok());
+                let child = async {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    Ok::<(), ()>(())
+                };
+                assert!(group.try_go(child).is_ok());
+                added += 1;
+                assert!(added <= MOST + 1, "no child has begun");
+            }
+        });
+        assert!(polls > 0);
     }
 }
 
