@@ -59,7 +59,7 @@
 //! | [`task`](task()) | a child with options: a name, a weight, a priority, a [key](Key), a [handle of its own](ChildHandle) |
 //! | [`CancelToken`] | tells children to end, and why: a tree of tokens with [reasons](Reason) |
 //! | [`Policy`] | decides what comes out, and what stops the group |
-//! | [`Results`](stream::Results) | a group as a stream of its children's results |
+//! | [`Results`] | a group as a stream of its children's results |
 //! | [`Observer`] | is told every [`Event`] |
 //! | [`Snapshot`] | what goes on in a group, and what it waits for; a [`watchdog`](watchdog()) asks for it |
 //! | [`map`](map()), [`for_each`], [`hedge`] | a future for each input, or one attempt more, in one line |
@@ -132,6 +132,8 @@ pub use slot::Slot;
 pub use snapshot::Snapshot;
 pub use spawned::{Spawned, SpawnedLocal};
 pub use stats::Stats;
+#[doc(no_inline)]
+pub use stream::Results;
 pub use token::{CancelToken, DropGuard};
 
 /// The README's snippets, compiled and run.

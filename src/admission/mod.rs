@@ -327,9 +327,13 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Takes a permit of the semaphore for each child. Returns `false` if the group has children
-    /// or handles.
+    /// or handles, or another semaphore.
     pub(crate) fn set_semaphore(&mut self, semaphore: Arc<Semaphore>) -> bool {
-        self.rebuild(|_, state| *state.permits() = Some(Permits::new(semaphore)))
+        let mut is_first = false;
+        self.rebuild(|_, state| {
+            is_first = state.permits().is_none();
+            state.permits().get_or_insert_with(|| Permits::new(semaphore));
+        }) && is_first
     }
 
     /// Demands a pass for each child. Returns `false` if the group has children or handles.

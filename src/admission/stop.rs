@@ -49,7 +49,8 @@ impl StopSignal {
         Self { token: LazyInit::new(make), reason: None }
     }
 
-    /// Makes the token a child of another one. Returns `false` if it has been given out.
+    /// Makes the token a child of another one. Returns `false` if it has been given out, or is a
+    /// child already.
     pub(super) fn set_parent(&mut self, token: &CancelToken, parent: &Arc<ParentWaker>) -> bool {
         let untouched =
             self.reason.is_none() && !self.token.get().is_some_and(|it| is_given_out(it.token()));
@@ -136,8 +137,8 @@ impl GroupToken {
     }
 }
 
-/// Returns `true` if other code has the token, or has cancelled it.
+/// Returns `true` if other code has the token, or can cancel it, or has done so.
 fn is_given_out(token: &CancelToken) -> bool {
     // Two references are its own: the token and the watch.
-    token.references() > 2 || token.is_cancelled()
+    token.references() > 2 || token.is_cancelled() || token.has_parent()
 }

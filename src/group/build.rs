@@ -510,7 +510,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Panics
     ///
     /// Panics if the group has accepted a child already, or if its own token or a handle was given
-    /// out: these would not belong to `token`.
+    /// out: these would not belong to `token`. Panics if the group has a parent: it would be
+    /// forgotten.
     ///
     /// # Examples
     ///
@@ -531,7 +532,7 @@ impl<C: Children, P, O> Group<C, P, O> {
         let untouched = self.base.admission.set_parent(token);
         assert!(
             untouched,
-            "call `with_parent` before the group's first child, `token` or `handle`"
+            "call `with_parent` before the group's first child, `token` or `handle`, and once"
         );
         self
     }
@@ -568,7 +569,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, or if a handle was made.
+    /// Panics if the group has accepted a child already, if a handle was made, or if it has a
+    /// semaphore: that one would be forgotten.
     ///
     /// # Examples
     ///
@@ -599,7 +601,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[track_caller]
     pub fn with_semaphore(mut self, semaphore: Arc<Semaphore>) -> Self {
         let untouched = self.base.admission.set_semaphore(semaphore);
-        assert!(untouched, "call `with_semaphore` before the group's first child or `handle`");
+        assert!(
+            untouched,
+            "call `with_semaphore` before the group's first child or `handle`, and once"
+        );
         self
     }
 

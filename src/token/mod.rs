@@ -99,6 +99,11 @@ impl CancelToken {
         Ancestors(above.collect())
     }
 
+    /// Returns `true` if a cancel of another token cancels this one.
+    pub(crate) fn has_parent(&self) -> bool {
+        self.0.parent().is_some()
+    }
+
     /// Returns how many references there are: from its clones (this one included), its children,
     /// and the futures that wait for it.
     pub(crate) fn references(&self) -> usize {

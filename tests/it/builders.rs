@@ -236,6 +236,21 @@ fn everything_has_a_debug_form() {
 }
 
 #[test]
+fn a_second_parent_or_semaphore_is_refused() {
+    type Jobs = Group<errgroup::Boxed<'static, usize, &'static str>>;
+    let (first, second) = (errgroup::CancelToken::new(), errgroup::CancelToken::new());
+    let parents = || Jobs::new().with_parent(&first).with_parent(&second);
+    let semaphore = || std::sync::Arc::new(errgroup::Semaphore::new(1));
+    let semaphores = || Jobs::new().with_semaphore(semaphore()).with_semaphore(semaphore());
+    for call in [&parents as &dyn Fn() -> Jobs, &semaphores] {
+        let call = std::panic::AssertUnwindSafe(call);
+        let message = std::panic::catch_unwind(|| call()).map(drop).unwrap_err();
+        let message = message.downcast_ref::<&str>().copied().unwrap_or_default();
+        assert!(message.ends_with("and once"), "{message}");
+    }
+}
+
+#[test]
 fn with_parent_undoes_no_cancel_and_detaches_no_token() {
     let parent = errgroup::CancelToken::new();
     let cancelled = Group::<errgroup::Boxed<'static, usize, &'static str>>::new();

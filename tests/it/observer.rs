@@ -681,7 +681,6 @@ fn groups_of_any_kind_and_policy_are_observed_whichever_builder_comes_first() {
     assert_eq!(log.take(), ["Some(0)", "None", "Some(0)"]);
     let mut group = Group::new()
         .first_ok()
-        .with_parent(&CancelToken::new())
         .with_observer(observer(&log))
         .with_semaphore(Arc::new(Semaphore::new(1)))
         .with_deadline(std::future::pending::<()>())
