@@ -171,12 +171,13 @@ impl Refused {
         answer: Result<(), Self>,
         child: Option<A>,
     ) -> Result<(), TryGoError<A>> {
-        match (answer, child) {
-            (Err(Self::AtLimit), Some(child)) => Err(TryGoError::AtLimit(child)),
-            (Err(Self::Stopped), Some(child)) => Err(TryGoError::Stopped(child)),
-            (Err(Self::Closed), Some(child)) => Err(TryGoError::Closed(child)),
-            _ => Ok(()),
-        }
+        let Err(refused) = answer else { return Ok(()) };
+        let error = match refused {
+            Self::AtLimit => TryGoError::AtLimit,
+            Self::Stopped => TryGoError::Stopped,
+            Self::Closed => TryGoError::Closed,
+        };
+        child.map_or(Ok(()), |child| Err(error(child)))
     }
 }
 
@@ -492,10 +493,8 @@ impl<C: Kind> Admission<C> {
                     }
                     return Err(refused);
                 }
-                if let Some(mut child) = child.take() {
-                    let weight = child.options(Seal::new()).map_or(1, |options| options.weight);
-                    local.enqueue(child.into_child(Seal::new()), weight);
-                }
+                let weight = child.options().map_or(1, |options| options.weight);
+                local.enqueue(Offer::take(child), weight);
                 Ok(())
             }
             Storage::Shared(shared) => {

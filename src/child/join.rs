@@ -63,7 +63,7 @@ pub struct JoinLink {
 type Membership = (alloc::sync::Arc<dyn AbortChild>, JoinId);
 
 /// What a joinable child and its handle share.
-struct JoinCell<T> {
+pub(super) struct JoinCell<T> {
     link: JoinLink,
     /// How the child has ended, until the handle takes it.
     ending: Mutex<Option<Result<T, Lost>>>,
@@ -101,10 +101,10 @@ pin_project! {
     pub struct Joinable<F, T = <F as TryFuture>::Ok> {
         // `None` once it is done.
         #[pin]
-        future: Option<F>,
-        cell: Arc<JoinCell<T>>,
+        pub(super) future: Option<F>,
+        pub(super) cell: Arc<JoinCell<T>>,
         // What the handle is told if the child is dropped now.
-        if_dropped: Lost,
+        pub(super) if_dropped: Lost,
     }
 
     impl<F, T> PinnedDrop for Joinable<F, T> {
@@ -241,7 +241,7 @@ impl fmt::Debug for JoinLink {
 // === impl JoinCell ===
 
 impl<T> JoinCell<T> {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             link: JoinLink {
                 state: AtomicU8::new(0),
@@ -292,12 +292,6 @@ impl<T> JoinCell<T> {
 // === impl Joinable ===
 
 impl<F, T> Joinable<F, T> {
-    pub(crate) fn new(future: F) -> (Self, ChildHandle<T>) {
-        let cell = JoinCell::new();
-        let handle = ChildHandle { cell: Arc::clone(&cell), aborts_on_drop: false };
-        (Self { future: Some(future), cell, if_dropped: Lost::Dropped }, handle)
-    }
-
     pub(crate) fn link(&self) -> &JoinLink {
         &self.cell.link
     }
@@ -357,6 +351,10 @@ impl<F, T> fmt::Debug for Joinable<F, T> {
 // === impl ChildHandle ===
 
 impl<T> ChildHandle<T> {
+    pub(super) fn new(cell: &Arc<JoinCell<T>>) -> Self {
+        Self { cell: Arc::clone(cell), aborts_on_drop: false }
+    }
+
     /// Aborts the child: it is dropped, not polled on, and counts as
     /// [`dropped`](crate::Stats::dropped).
     ///

@@ -230,7 +230,7 @@ pin_project! {
 impl<C: Kind, F: Future + Child<C>> Child<C> for Task<F> {
     #[inline(always)]
     fn into_child(self, seal: Seal) -> C {
-        self.into_inner().into_child(seal)
+        self.future.into_child(seal)
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use core::fmt;
 use core::future::Future;
 
-use super::join::{ChildHandle, JoinLink, Joinable};
+use super::join::{ChildHandle, JoinCell, JoinLink, Joinable, Lost};
 
 use crate::key::Key;
 
@@ -54,7 +54,7 @@ pub fn task<F>(future: F) -> Task<F> {
 #[derive(Clone, Default)]
 #[must_use = "a child does nothing unless a group takes it: pass it to `go` or `queue`"]
 pub struct Task<F> {
-    future: F,
+    pub(super) future: F,
     options: Options,
     /// Finds the link to its handle, if the future is a [`Joinable`].
     link: Option<fn(&F) -> &JoinLink>,
@@ -372,8 +372,15 @@ impl<F> Task<F> {
     where
         F: Future<Output = Result<T, E>>,
     {
-        let (future, handle) = Joinable::new(self.future);
-        (Task { future, options: self.options, link: Some(Joinable::link) }, handle)
+        let cell = JoinCell::new();
+        let handle = ChildHandle::new(&cell);
+        // In its place: a large future is copied as few times as can be.
+        let child = Task {
+            future: Joinable { future: Some(self.future), cell, if_dropped: Lost::Dropped },
+            options: self.options,
+            link: Some(Joinable::link),
+        };
+        (child, handle)
     }
 
     /// Returns the future without its options.

@@ -423,7 +423,7 @@ where
 
     /// Admits the child if that takes no more than a look: there is room, and no other task
     /// could want it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn enter(&mut self) -> bool {
         let Some(child) = &mut self.child else {
             return false;
@@ -440,20 +440,26 @@ where
         if self.child.is_none() {
             return Poll::Pending;
         }
-        let Self { driver, child, ticket, .. } = self;
-        let mut answer = match waits_for_children(driver) {
-            true => Poll::Pending,
-            false => ask_others(driver, child, ticket, cx),
-        };
-        match &answer {
-            Poll::Pending if D::CALLER == Caller::Group => answer = self.wait(cx),
-            Poll::Ready(Ok(())) => self.driver.start_newcomer(cx),
-            _ => {}
-        }
+        let answer = self.ask_or_wait(cx);
         if answer.is_ready() {
             self.ticket = None;
         }
         answer
+    }
+
+    #[inline]
+    fn ask_or_wait(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
+        let Self { driver, child, ticket, .. } = self;
+        if !waits_for_children(driver) {
+            let answer = ask_others(driver, child, ticket, cx);
+            if let Poll::Ready(Ok(())) = answer {
+                self.driver.start_newcomer(cx);
+            }
+            if answer.is_ready() || D::CALLER != Caller::Group {
+                return answer;
+            }
+        }
+        self.wait(cx)
     }
 
     /// Polls the children until there is room.
@@ -517,10 +523,13 @@ fn ask_others<D: Driver<C>, C: Kind, A: Child<C>>(
     match driver.poll_go(ticket, child, cx) {
         Poll::Pending => Poll::Pending,
         Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-        Poll::Ready(Err(_)) => {
-            child.take().map_or(Poll::Pending, |child| Poll::Ready(Err(Stopped(child))))
-        }
+        Poll::Ready(Err(_)) => give_back(child),
     }
+}
+
+/// Gives the child back. Apart: without optimizations, a large one would take more of the stack.
+fn give_back<A>(child: &mut Option<A>) -> Poll<Admitted<A>> {
+    child.take().map_or(Poll::Pending, |child| Poll::Ready(Err(Stopped(child))))
 }
 
 // A child in here was never polled, and so never pinned.

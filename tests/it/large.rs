@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::thread;
 
-use errgroup::{Group, map};
+use errgroup::{Group, map, task};
 use futures::executor::block_on;
 use futures::stream;
 
@@ -65,6 +65,21 @@ fn a_large_child_of_go_fits_a_small_stack() {
         let mut group = Group::new();
         block_on(Box::pin(async { assert!(group.go(large()).await.is_ok()) }));
         block_on(group).unwrap();
+    });
+}
+
+#[test]
+fn a_large_joinable_child_fits_a_small_stack() {
+    fits_the_stack(|| {
+        let mut group = Group::new();
+        let add = async {
+            let (child, handle) = task(large()).joinable();
+            assert!(group.go(child).await.is_ok());
+            handle
+        };
+        let handle = block_on(Box::pin(add));
+        block_on(group).unwrap();
+        assert!(block_on(handle).is_ok());
     });
 }
 
