@@ -1,9 +1,10 @@
 //! Keys, which name what children have in common: a host, a user, a file.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Names what a child works on, such as a host, so that the children of one key can be limited.
 ///
@@ -116,6 +117,36 @@ impl From<Arc<str>> for Key {
     }
 }
 
+impl From<&String> for Key {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<Cow<'_, str>> for Key {
+    fn from(text: Cow<'_, str>) -> Self {
+        Self(KeyValue::Text(text.into()))
+    }
+}
+
+impl From<&Self> for Key {
+    fn from(key: &Self) -> Self {
+        key.clone()
+    }
+}
+
+impl From<Ipv4Addr> for Key {
+    fn from(address: Ipv4Addr) -> Self {
+        IpAddr::from(address).into()
+    }
+}
+
+impl From<Ipv6Addr> for Key {
+    fn from(address: Ipv6Addr) -> Self {
+        IpAddr::from(address).into()
+    }
+}
+
 impl From<IpAddr> for Key {
     fn from(address: IpAddr) -> Self {
         Self(KeyValue::Ip(address))
@@ -193,6 +224,11 @@ mod tests {
             r#"Key("a\n") Key(-7)"#
         );
         let address: SocketAddr = "[::1]:80".parse().unwrap();
+        assert_eq!(Key::from(Ipv6Addr::LOCALHOST), Key::from(address.ip()));
+        assert_eq!(Key::from(Ipv4Addr::LOCALHOST).to_string(), "127.0.0.1");
+        let text = String::from("ab");
+        assert_eq!(Key::from(&text), Key::from(Cow::from(&text)));
+        assert_eq!(Key::from(&Key::from(&text)), Key::from("ab"));
         assert_eq!(format!("{} {}", Key::from(address), Key::from(address.ip())), "[::1]:80 ::1");
         assert_eq!(format!("{:>4}", Key::from("ab")), "  ab");
     }
