@@ -143,10 +143,13 @@ impl Env {
         let holds = self.holds.borrow().iter().filter(|(group, _)| *group == at).count();
         let slots = self.slots.borrow().iter().filter(|(group, _)| *group == at).count();
         let waiting = member.waiting.get();
+        // A waiter that had its turn at the close may have lost it to a limit of 0, which pauses it.
+        let ends_by_close = closing && (waiting == 0 || stats.limit != Some(0));
         if member.doing.get() == Doing::Polls
             && !member.body_runs.get()
             && stats.running + stats.queued == 0
-            && (stopped || slots == 0 && (closing || holds + waiting + member.feeds.get() == 0))
+            && (stopped
+                || slots == 0 && (ends_by_close || holds + waiting + member.feeds.get() == 0))
         {
             self.fail(|| format!("group {at} has nothing left and does not end: {stats:?}"));
         }
