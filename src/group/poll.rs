@@ -914,6 +914,7 @@ impl<C: Kind> Base<C> {
 // === stopping ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
+    #[inline(never)]
     fn drop_policy(&mut self) {
         let policy = self.policy.take();
         if core::mem::needs_drop::<P>() {
@@ -1048,8 +1049,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     fn give_out(&mut self, output: Option<O>) -> Poll<O> {
         if let Some(payload) = self.base.panic.take() {
             // Before the unwinding, in which a panic of a destructor would abort.
-            let _ = catch(|| drop(output)).map_err(discard);
-            let _ = catch(|| drop(self.policy.take())).map_err(discard);
+            self.base.panic.guard(|| drop(output));
+            self.drop_policy();
+            self.base.panic.discard();
             resume(payload);
         }
         output.map_or(Poll::Pending, Poll::Ready)
