@@ -63,6 +63,13 @@ impl<T, E> Collect<T, E> {
     pub fn new() -> Self {
         Self { values: InOrder::new(), first: None }
     }
+
+    #[cold]
+    fn fail(&mut self, error: E) -> Verdict {
+        self.first = Some(error);
+        self.values = InOrder::new();
+        Verdict::Stop(Reason::Failed)
+    }
 }
 
 impl<T, E> Default for Collect<T, E> {
@@ -74,6 +81,7 @@ impl<T, E> Default for Collect<T, E> {
 impl<T, E> Policy<T, E> for Collect<T, E> {
     type Output = Result<Vec<T>, E>;
 
+    #[inline]
     fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         match result {
             _ if self.first.is_some() => Verdict::Continue,
@@ -81,11 +89,7 @@ impl<T, E> Policy<T, E> for Collect<T, E> {
                 self.values.put(child.index(), value);
                 Verdict::Continue
             }
-            Err(error) => {
-                self.first = Some(error);
-                self.values = InOrder::new();
-                Verdict::Stop(Reason::Failed)
-            }
+            Err(error) => self.fail(error),
         }
     }
 

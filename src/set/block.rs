@@ -364,7 +364,6 @@ impl<C> Block<C> {
         }
         let answer = poll(child, &mut Context::from_waker(&waker.waker()));
         let Poll::Ready(value) = answer else {
-            budget.polls -= 1;
             // First whether there is a clone, then whether it was woken.
             let keeps = !is_own && !waker.is_unique();
             let woken = waker.end_poll(!is_own && !keeps);

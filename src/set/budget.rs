@@ -11,6 +11,11 @@
 //! the last one are looked at: if most of them have been woken meanwhile, then a child that is
 //! pending counts as one that has yielded, and [`PENDED`] in a row end the poll, until a poll comes
 //! to its end by itself.
+//!
+//! Before that, a poll would go through all children to no purpose. So it is a guess that the
+//! executor wants the task to yield if [`RUN`] children were done one after the other, and then
+//! [`YIELDS`] in a row were pending. That ends the poll, and the next one suspects those that are
+//! pending. If no child is done in that one, the guess was wrong.
 
 /// Polls end early, so that random schedules with few children meet their ends: `.ci/small-budget`.
 const SMALL: bool = cfg!(errgroup_small_budget);
@@ -24,24 +29,33 @@ const YIELDS: u8 = if SMALL { 3 } else { 32 };
 /// How many may be pending in a row while these count as having yielded.
 const PENDED: u8 = if SMALL { 2 } else { 8 };
 
-/// What is left for one poll of the owner's task.
+/// After how many children that were done, one after the other, a guess is made.
+const RUN: u8 = if SMALL { 2 } else { 64 };
+
+/// What is left for one poll of the owner's task. (Small: it is copied in each poll.)
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     /// How many polls of children are left.
     pub(crate) polls: u16,
-    /// How many more children may yield before one finishes.
-    pub(super) yields: u8,
     /// How many children in a row were pending and have not yielded.
     pub(super) pended: u16,
-    /// Those count as having yielded.
+    /// How many more children may yield before one finishes.
+    pub(super) yields: u8,
+    /// How many children of a set with several blocks were done, up to 255.
+    done: u8,
+    /// Those that are pending count as having yielded.
     suspects_pending: bool,
-    /// The task's poll is over.
-    ended: bool,
+    flags: u8,
 }
+
+/// The task's poll is over.
+const ENDED: u8 = 1;
+/// A guess has ended this poll or the last one.
+const GUESSED: u8 = 2;
 
 impl Budget {
     pub(crate) fn new() -> Self {
-        Self { polls: POLLS, yields: YIELDS, pended: 0, suspects_pending: false, ended: false }
+        Self { polls: POLLS, pended: 0, yields: YIELDS, done: 0, suspects_pending: false, flags: 0 }
     }
 
     #[inline]
@@ -55,9 +69,10 @@ impl Budget {
         if self.suspects_pending { PENDED } else { YIELDS }
     }
 
-    /// Counts a child that is pending, and was woken meanwhile or not.
+    /// Counts the poll of a child that is pending, and was woken meanwhile or not.
     #[inline]
     pub(super) fn count_pending(&mut self, woken: bool) {
+        self.polls -= 1;
         if woken || self.suspects_pending {
             self.yields -= 1;
         } else {
@@ -69,6 +84,18 @@ impl Budget {
     #[inline]
     pub(super) fn count_done(&mut self) {
         (self.yields, self.pended) = (self.most_yields(), 0);
+    }
+
+    /// Counts the children of a batch that were done, in a set with several blocks. Ends the poll
+    /// if it is a good guess that the executor wants the task to yield.
+    pub(super) fn count_done_of_many(&mut self, done: usize) {
+        self.done = self.done.saturating_add(done as u8);
+        let in_two_rows = u16::from(self.done) + self.pended == POLLS - self.polls;
+        let is_good = self.done >= RUN && self.pended >= YIELDS.into() && in_two_rows;
+        if is_good && !self.suspects_pending {
+            (self.yields, self.polls) = (0, 0);
+            self.flags |= GUESSED;
+        }
     }
 
     /// Lets one child more be polled, and yield, if none may.
@@ -90,22 +117,28 @@ impl Budget {
     /// Ends the task's poll: the budget is spent until it is renewed.
     #[inline]
     pub(crate) fn end(&mut self) {
-        self.suspects_pending &= self.yields == 0;
-        (self.ended, self.polls) = (true, 0);
+        let was_wrong = self.flags & GUESSED != 0 && self.done == 0;
+        if self.yields != 0 || was_wrong {
+            self.suspects_pending = false;
+            self.flags = 0;
+        }
+        self.flags |= ENDED;
+        self.polls = 0;
     }
 
     #[inline]
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended
+        self.flags & ENDED != 0
     }
 
     /// Begins the task's next poll. `count_woken` returns how many children were woken since the
     /// last one.
     pub(crate) fn renew(&mut self, count_woken: impl FnOnce() -> usize) {
-        let pended = usize::from(self.pended);
+        let (pended, guessed) = (usize::from(self.pended), self.flags & GUESSED);
         let suspects_pending = self.suspects_pending
+            || guessed != 0
             || (pended >= YIELDS.into() && count_woken().saturating_mul(4) >= pended * 3);
-        *self = Self { suspects_pending, ..Self::new() };
+        *self = Self { suspects_pending, flags: guessed, ..Self::new() };
         self.yields = self.most_yields();
     }
 }

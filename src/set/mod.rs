@@ -319,6 +319,9 @@ impl<C> BlockSet<C> {
             let (go_on, polled) =
                 block.poll(parent, batch, scope, budget, returned, &mut poll, &mut on_done);
             self.end_batch(batch, &polled);
+            if self.many.is_some() {
+                budget.count_done_of_many(polled.freed);
+            }
             #[cfg(feature = "testing")]
             self.spend_early(batch, budget);
             let is_over = !self.is_in_round();
@@ -474,6 +477,7 @@ impl<C> BlockSet<C> {
         let block = blocks.block(number);
         let freed = block.poll_lone(parent, batch, budget, returned, poll, on_done);
         if self.many.is_some() {
+            budget.count_done_of_many(freed);
             return self.end_batch_of_many(batch, &Polled { count: 1, freed });
         }
         self.free_slots(freed);

@@ -90,6 +90,32 @@ fn queued_children_that_take_tokios_locks_are_polled_twice_at_most() {
 }
 
 #[test]
+fn spawned_with_its_group_a_child_that_takes_tokios_lock_is_polled_once_mostly() {
+    // There tokio keeps the wakers of those that are to yield until the task's poll is over.
+    for handle in [false, true] {
+        let probe = Probe::new();
+        let permits = Arc::new(tokio::sync::Semaphore::new(CHILDREN));
+        let mut group = Jobs::new();
+        let handle = handle.then(|| group.handle());
+        for _ in 0..CHILDREN {
+            let permits = Arc::clone(&permits);
+            let child = probe.watch(async move {
+                drop(permits.acquire().await);
+                Ok(0)
+            });
+            match &handle {
+                None => group.queue(child),
+                Some(handle) => handle.queue(child),
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async { tokio::spawn(group).await }).unwrap().unwrap();
+        let polls = probe.polls();
+        assert!((CHILDREN..CHILDREN * 5 / 4).contains(&polls), "{polls} polls");
+    }
+}
+
+#[test]
 fn children_of_go_that_take_tokios_locks_are_polled_twice_at_most() {
     for limit in [None, Some(1), Some(64), Some(5_000)] {
         for handle in [false, true] {
@@ -223,6 +249,20 @@ fn work_that_makes_progress_is_not_cut_short() {
     (0..MOST / 2).for_each(|_| group.queue(probe.watch(pending())));
     assert!(task.poll(&mut group).is_pending());
     assert_eq!((probe.polls(), task.wakes()), (MOST / 2, 0));
+}
+
+#[test]
+fn children_that_wait_after_many_that_were_done_are_all_polled_after_two_wake_ups() {
+    // As if an executor wanted the task to yield, which then turns out to be wrong.
+    let (task, probe) = (MockTask::new(), Probe::new());
+    let mut group = Jobs::new();
+    (0..128).for_each(|n| group.queue(probe.watch(ready(Ok(n)))));
+    (0..1_000).for_each(|_| group.queue(probe.watch(pending())));
+    assert!(task.run(&mut group).is_pending());
+    assert!(task.wakes() <= 2, "{} wake-ups", task.wakes());
+    assert!((1_128..1_128 + 100).contains(&probe.polls()));
+    assert!(task.poll(&mut group).is_pending());
+    assert!(task.wakes() <= 2);
 }
 
 #[test]
