@@ -20,9 +20,10 @@ use crate::token::CancelToken;
 /// group's children are `Send`.
 ///
 /// A handle does not poll the group, and it does not keep the group open: a group without children
-/// resolves even if there are handles. After that, each handle answers [`Stopped`](crate::Stopped).
-/// A [`go`](Self::go) or [`feed`](Self::feed) that was polled and waits for room does keep the
-/// group open, until a stop.
+/// resolves even if there are handles. After that it takes no child: `go` and `try_go` answer
+/// `Stopped`, and so does [`try_queue`](Self::try_queue), or `Closed` if nothing had stopped the
+/// group. A [`go`](Self::go) or [`feed`](Self::feed) that was polled and waits for room does keep
+/// the group open, until a stop.
 ///
 /// # Waiting inside a child
 ///

@@ -30,7 +30,8 @@
 //! spawner](Group::on). So it works under tokio, smol, async-std or a `block_on` of your own,
 //! inside other combinators, and in libraries that must not pick a runtime. Children may borrow
 //! from the caller's stack. Nothing outlives the group: when it resolves, its children are gone,
-//! and dropping it drops them.
+//! and dropping it drops them. (Those of [`Group::on`] that it cuts off are gone at their next
+//! poll.)
 //!
 //! # The guide
 //!

@@ -12,7 +12,8 @@ use crate::error::{Stopped, TryGoError};
 ///
 /// # Drop
 ///
-/// Dropped without a child, it gives the room to the next in the queue.
+/// Dropped without a child, it gives the room to the next in the queue. In a group with
+/// [gates](crate::Group::with_gate) its guards are kept for the next child.
 ///
 /// # Examples
 ///
@@ -40,9 +41,13 @@ impl<C: Kind> Slot<C> {
     /// Admits a child, without waiting.
     ///
     /// The room is that of a plain child. A [heavier](crate::Task::weight) one is queued at the
-    /// position of the `reserve`, unless there is room for it. The child is queued as well if the
-    /// limit was lowered below what runs, and if the slot was given to a child that waits [inside
-    /// its own group](crate::Handle#waiting-inside-a-child) while there was no room.
+    /// position of the `reserve`, unless there is room for it. The child is queued as well
+    ///
+    /// - if there is no room in its [key](crate::Task::key), or it is
+    ///   [unique](crate::Task::unique) and another one of its key has not ended;
+    /// - if the limit was lowered below what runs;
+    /// - if the slot was given to a child that waits [inside its own
+    ///   group](crate::Handle#waiting-inside-a-child) while there was no room.
     ///
     /// # Errors
     ///

@@ -3,7 +3,8 @@
 /// How many children a group has, and how the others have ended, at one moment.
 ///
 /// Every child that was ever accepted counts in exactly one of `queued`, `running`, `ok`, `failed`
-/// and `dropped`. A child that waits in `go` is not accepted yet.
+/// and `dropped`. A child that waits in `go` is not accepted yet. One that is refused and not given
+/// back counts as `dropped`, too.
 ///
 /// # A progress bar
 ///
@@ -44,9 +45,13 @@ pub struct Stats {
     pub ok: usize,
     /// Finished with `Err`.
     pub failed: usize,
-    /// Ended without a result: it panicked; or it was [aborted](crate::ChildHandle::abort); or it
-    /// was dropped: by a stop while it was queued, or because it [ends with the
-    /// stop](crate::Task::until_stop), by a grace that was over, or with the group; or it was
-    /// passed to `queue` after a stop, or came from the stream of a `feed` while the group stopped.
+    /// Ended without a result:
+    ///
+    /// - It panicked, or it was [aborted](crate::ChildHandle::abort).
+    /// - It was dropped with the group, or by a stop: from the queue, by
+    ///   [`until_stop`](crate::Task::until_stop), [`drop_on_stop`](crate::Group::drop_on_stop) or a
+    ///   grace that was over.
+    /// - `queue` refused it, since the group had stopped, was closed or had resolved, or since its
+    ///   queue was full. Or it came from the stream of a `feed` while the group stopped.
     pub dropped: usize,
 }

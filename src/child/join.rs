@@ -196,8 +196,7 @@ pub enum Lost {
     Failed,
     /// The child panicked, and the panic went to the group.
     Panicked,
-    /// The child was dropped: in the queue or after a grace, by a stop or with its group; or it
-    /// was never admitted.
+    /// The child was dropped: by a stop, by a grace, or with its group; or it was never admitted.
     Dropped,
     /// The child was [aborted](ChildHandle::abort).
     Aborted,

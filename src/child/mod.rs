@@ -41,7 +41,8 @@ mod sealed {
 }
 pub(crate) use sealed::{Seal, Sealed};
 
-/// A way to hold children: [`Boxed`], [`LocalBoxed`], [`Plain`] or [`Spawned`](crate::Spawned).
+/// A way to hold children: [`Boxed`], [`LocalBoxed`], [`Plain`], [`Spawned`](crate::Spawned) or
+/// [`SpawnedLocal`](crate::SpawnedLocal).
 ///
 /// A group's constructor chooses one of them. A bound of your own is usually [`Children`], which is
 /// this trait with the type of the children's results. The trait is sealed.

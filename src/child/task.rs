@@ -30,8 +30,8 @@ pub fn task<F>(future: F) -> Task<F> {
 
 /// A future with options, as a child of a group; made by [`task`].
 ///
-/// It is not a future itself. If the group refuses it, a [`Stopped`](crate::Stopped) or an
-/// [`AtLimit`](crate::TryGoError::AtLimit) gives it back with its options.
+/// It is not a future itself. If the group refuses it, a [`Stopped`](crate::Stopped) or a
+/// [`TryGoError`](crate::TryGoError) gives it back with its options.
 ///
 /// # Order
 ///
@@ -80,7 +80,7 @@ impl<F> Task<F> {
     /// Gives the child a name, which an [observer](crate::Observer) is told, and which
     /// [`named`](crate::Group::named) errors show.
     ///
-    /// It is a literal or a `String`. One that is borrowed is cloned: `name(url.to_string())`. With
+    /// It is a literal or a `String`. Clone a borrowed one: `name(url.to_string())`. With
     /// `name(url)` the compiler says of `url` that it escapes, or that it "must outlive `'static`".
     ///
     /// # Examples
@@ -99,7 +99,7 @@ impl<F> Task<F> {
     }
 
     /// Sets how much of the group's limit the child takes. The default is 1. A child of weight 0
-    /// takes none, and waits only for its turn.
+    /// takes none, and waits only for its turn; a limit of 0 holds it back, too.
     ///
     /// A child that is heavier than the limit runs alone. A light child never overtakes a heavy one
     /// that waits before it. Go's `semaphore.Weighted` (`golang.org/x/sync`) does the same, except

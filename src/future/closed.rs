@@ -15,8 +15,12 @@ impl<C: Kind> Handle<C> {
     /// Waits until the group has resolved or is gone, and all its children with it.
     ///
     /// Any number of tasks may wait. The future borrows nothing of the handle. It also waits for
-    /// children of [`Group::on`](crate::Group::on) that a drop or a grace has ended, which are gone
-    /// at their next poll.
+    /// children of [`Group::on`](crate::Group::on) that a drop of the group, a grace,
+    /// `drop_on_stop` or `until_stop` has cut off, which are gone at their next poll.
+    ///
+    /// # Hazards
+    ///
+    /// A child of the group, or the body of its scope, that awaits this waits for itself, for ever.
     ///
     /// # Examples
     ///

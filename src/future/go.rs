@@ -123,9 +123,9 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Adds a child: it is admitted at once if there is room, else when its turn comes.
     ///
-    /// It never waits and never fails. If the group has stopped, or stops before the child is
-    /// admitted, the child is dropped without being polled, and counted in
-    /// [`Stats::dropped`](crate::Stats::dropped).
+    /// It never waits and never fails. The child is dropped without being polled, and counted in
+    /// [`Stats::dropped`](crate::Stats::dropped), if the group has stopped, was closed or has
+    /// resolved, if its queue is full, or if the group stops before the child is admitted.
     ///
     /// A queued child is held in memory at its full size. If children are made faster than they
     /// finish, use [`go`](Self::go) or [`feed`](Self::feed), which slow down the code that makes

@@ -24,8 +24,8 @@ impl<C: Kind> Handle<C> {
     ///
     /// # Errors
     ///
-    /// Returns [`Stopped`] if the group has stopped or is gone, or if it was
-    /// [closed](Self::close) before there was room.
+    /// Returns [`Stopped`] if the group has stopped or is gone, or if it is
+    /// [closed](Self::close), or is closed while this waits.
     ///
     /// # Cancel safety
     ///

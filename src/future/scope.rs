@@ -25,9 +25,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// children go on whatever it awaits, so a child that holds a lock which the body wants can't
     /// deadlock it. The group stays open while the body runs.
     ///
-    /// A stop does not drop the body: the scope waits for it. The handle's [`go`](Handle::go) and
-    /// [`feed`](Handle::feed) end at a stop. For any other wait, unless it ends by itself, the body
-    /// uses `handle.token().run(…)`.
+    /// A stop does not drop the body: the scope waits for it. The handle's [`go`](Handle::go),
+    /// [`feed`](Handle::feed) and [`reserve`](Handle::reserve) end at a stop. The body wraps any
+    /// other wait that may not end in `handle.token().run(…)`.
     ///
     /// # Drop
     ///

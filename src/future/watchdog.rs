@@ -28,8 +28,9 @@ use crate::util::parent_waker::Mark;
 /// the group. It borrows nothing of the group, and does not keep the group open. It costs the group
 /// nothing.
 ///
-/// A group that is polled at least once an interval is never reported, however long its children
-/// take. A child that blocks its thread isn't found: the group is being polled then. See
+/// A group that was never polled counts as woken only once a handle has added a child. A group that
+/// is polled at least once an interval is never reported, however long its children take. A child
+/// that blocks its thread isn't found: the group is being polled then. See
 /// [`SlowPolls`](crate::SlowPolls).
 ///
 /// # Panics

@@ -174,20 +174,24 @@ impl<T, E> Group<Spawned<T, E>> {
     /// polled, or when its own [`go`](Self::go), [`try_go`](Self::try_go) or [`queue`](Self::queue)
     /// finds no room otherwise.
     ///
-    /// A handle has no access to the policy. For a handle's newcomer, and for what waits in the
-    /// queue at that time, the room of a child is free if that child has returned `Ok` and was
-    /// plain, without a weight or another option that counts. Otherwise it is free once the policy
-    /// was told, since the policy may stop the group. So it is for the children that end after a
-    /// failure, in a group with an observer, which hears of each end before the start that follows
-    /// from it, and with a policy that may stop at an `Ok`: [`first_ok`](Self::first_ok),
-    /// [`first_done`](Self::first_done) or one of your own.
+    /// A handle can't tell the policy, which may stop the group. So for a handle's newcomer, and
+    /// for what waits in the queue then, a child's room is free before that only if the child has
+    /// returned `Ok` and is plain, without a weight or another option that counts. No room is free
+    /// before the policy was told
+    ///
+    /// - if the policy may stop at an `Ok`: [`first_ok`](Self::first_ok),
+    ///   [`first_done`](Self::first_done) or one of your own;
+    /// - after a failure;
+    /// - in a group with an observer, which hears of each end before the start that follows from
+    ///   it.
     ///
     /// # Drop
     ///
-    /// When the group resolves by itself, all its children are gone. Children that a drop of the
-    /// group or a [grace](Self::with_grace) ends are woken, and are gone at their next poll,
-    /// without being polled on. What `spawn` has returned for them is dropped at once. Neither
-    /// waits for that, and neither can interrupt a child that is being polled. To wait for the
+    /// A group that drains its children resolves when all are gone. Children that are cut off, by a
+    /// drop of the group, a [grace](Self::with_grace), [`drop_on_stop`](Self::drop_on_stop) or
+    /// [`until_stop`](crate::Task::until_stop), are woken. They are gone at their next poll,
+    /// without being polled on. What `spawn` has returned for them is dropped at once. The group
+    /// does not wait for them, and can't interrupt a child that is being polled. To wait for the
     /// children's end, cancel the token and await the group, or await
     /// [`closed`](crate::Handle::closed).
     ///
@@ -509,9 +513,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, or if its own token or a handle was given
-    /// out: these would not belong to `token`. Panics if the group has a parent: it would be
-    /// forgotten.
+    /// Panics if the group has accepted a child already, has resolved or was closed, or if its own
+    /// token, a handle or a [hold](Self::hold) was given out: these would not belong to `token`.
+    /// Panics if the group has a parent: it would be forgotten.
     ///
     /// # Examples
     ///
@@ -569,8 +573,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, if a handle was made, or if it has a
-    /// semaphore: that one would be forgotten.
+    /// Panics if the group has accepted a child already, if a handle or a [hold](Self::hold) was
+    /// made, or if it was closed. Panics if it has a semaphore: that one would be forgotten.
     ///
     /// # Examples
     ///
@@ -652,7 +656,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, has resolved, or if a handle was made.
+    /// Panics if the group has accepted a child already, has resolved or was closed, or if a handle
+    /// or a [hold](Self::hold) was made.
     ///
     /// A panic of `f`, of its future or of a guard's destructor is treated like a child's.
     ///
@@ -1072,7 +1077,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already or has resolved, or if a handle was made.
+    /// Panics if the group has accepted a child already, has resolved or was closed, or if a handle
+    /// or a [hold](Self::hold) was made.
     ///
     /// # Examples
     ///
@@ -1163,7 +1169,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already or has resolved, or if a handle was made.
+    /// Panics if the group has accepted a child already, has resolved or was closed, or if a handle
+    /// or a [hold](Self::hold) was made.
     ///
     /// A panic of the observer is treated like a child's.
     ///

@@ -82,6 +82,8 @@ use crate::util::parent_waker::ParentWaker;
 ///
 /// Dropping a group cancels its token ([`Reason::Dropped`](crate::Reason::Dropped)) and then drops
 /// the children. A panic that the group has caught, and that has not resumed yet, is dropped too.
+/// If destructors of children panic, all children are dropped still, and the first of these panics
+/// resumes out of the drop.
 ///
 /// # Panics
 ///
@@ -117,7 +119,7 @@ use crate::util::parent_waker::ParentWaker;
 ///   [`close`](Self::close) wakes them, too.
 /// - An [observer](Self::with_observer) is told in one poll all that has happened since the last.
 ///
-/// An option costs the groups that use it, and no others. The docs of each say how much, in
+/// An option costs the groups that use it, and no others. The docs of most say how much, in
 /// instructions of a release build for a child that is queued and yields once. Without options such
 /// a child takes about 450. (`benches/instructions/run` counts them.)
 ///
@@ -240,8 +242,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
     ///
     /// A higher limit admits in this one call all that it makes room for, and the group's next poll
     /// takes them in. The time grows with their number; to bound it, raise the limit step by step.
-    /// A lower limit takes the room back of `go`s that have it and were not polled since, of 64 at
-    /// a time: in this call, in those that follow, and in the group's polls.
+    /// A lower limit takes room back from `go`s that were not polled since they got it, 64 at a
+    /// time: in this call, in those that follow, and in the group's polls.
     ///
     /// # Examples
     ///

@@ -124,7 +124,7 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Stops at the first child to finish, be its result `Ok` or `Err`. See [`FirstDone`].
     ///
-    /// The group resolves to that result, or to `None` if no child finished.
+    /// The group resolves to that result, or to `None` if no child but daemons finished.
     ///
     /// # Panics
     ///

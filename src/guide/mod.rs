@@ -1,6 +1,6 @@
 //! The guide: one page for each thing that you want to do.
 //!
-//! It takes about ten minutes to read the first four. Each page begins with the code.
+//! It takes about ten minutes to read the first four. Most pages begin with code.
 //!
 //! | page | answers |
 //! | --- | --- |

@@ -25,8 +25,8 @@ use crate::util::panic::{catch, discard, resume};
 /// # Order
 ///
 /// The observer is told the events in the order in which they happened, on whatever thread that
-/// was. It is called on the thread that polls or drops the group: at the latest by the group's next
-/// poll, and with all events before the poll that resolves the group, or the drop, returns. No lock
+/// was. It is called on the thread that polls or drops the group, at the latest by the group's next
+/// poll. The poll that resolves the group, and the drop, return after all events were told. No lock
 /// is held during the call, so an observer may hold a [`Handle`](crate::Handle) and call it. The
 /// events that it causes so are told in a next round of calls. At the group's end there are at
 /// most eight rounds, and what comes after them is not told. An event alone does not wake the

@@ -15,7 +15,7 @@ use crate::reason::Reason;
 /// oklog/run treats its actors so. JavaScript's `Promise.race` gives the same result, but does not
 /// wait for the others.
 ///
-/// The group resolves to `None` if no child finished: it had none, or all were dropped.
+/// The group resolves to `None` if no child but daemons finished: it had none, or all were dropped.
 ///
 /// # Examples
 ///

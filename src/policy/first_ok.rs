@@ -17,7 +17,8 @@ use crate::reason::Reason;
 /// a connection that listens to it, for example, would end with the others. Give it another token.
 ///
 /// If no child succeeds, the group resolves to all the [`Errors`], in the order in which they
-/// came. They are empty if no child finished: the group had none, or was cancelled first.
+/// came. They are empty if no child but daemons finished: the group had none, or was
+/// cancelled first.
 ///
 /// # Examples
 ///

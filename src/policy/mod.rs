@@ -147,7 +147,8 @@ pub trait Policy<T, E> {
     /// What the group resolves to.
     type Output;
 
-    /// Takes the result of a child that has finished, and returns whether the group goes on.
+    /// Takes the result of a child that has finished, and returns whether the group goes on. The
+    /// value of a [daemon](crate::Task::daemon) is no result.
     ///
     /// `child` says which one it is. After a stop this is still called for the children that were
     /// running, but the verdict is ignored. It is not called for a child that panicked or was
@@ -191,6 +192,7 @@ pub enum Verdict {
     /// The group goes on.
     Continue,
     /// The group stops: its token is cancelled with this reason, it admits no more children, and
-    /// it drains those that run (polls them on to their end).
+    /// it drains those that run (polls them on to their end), or
+    /// [drops](crate::Group::drop_on_stop) them.
     Stop(Reason),
 }

@@ -23,12 +23,12 @@ use crate::reason::Reason;
 #[derive(Clone)]
 pub struct WithReason<P, F> {
     pub(super) policy: P,
-    /// Gone once it has been called.
+    /// Gone once an error has stopped the group.
     pub(super) reason: Option<F>,
 }
 
 impl<P, F> WithReason<P, F> {
-    /// Creates the policy: `reason` is called with the first error.
+    /// Creates the policy: `reason` is called with each error until one stops the group.
     ///
     /// # Examples
     ///
@@ -55,9 +55,13 @@ where
 
     fn on_child(&mut self, child: &ChildInfo<'_>, result: Result<T, E>) -> Verdict {
         // Before the policy takes the error.
-        let reason = result.as_ref().err().and_then(|error| Some(self.reason.take()?(error)));
+        let error = result.as_ref().err().zip(self.reason.as_ref());
+        let reason = error.map(|(error, reason)| reason(error));
         match (self.policy.on_child(child, result), reason) {
-            (Verdict::Stop(_), Some(reason)) => Verdict::Stop(reason),
+            (Verdict::Stop(_), Some(reason)) => {
+                self.reason = None;
+                Verdict::Stop(reason)
+            }
             (verdict, _) => verdict,
         }
     }

@@ -303,6 +303,7 @@ impl fmt::Display for Cause {
                 f.write_str("the first of those that wait waits for a permit of the semaphore")
             }
             Self::Key { key, room, limit, waiting } => {
+                let unique = Count(*waiting, "unique child waits", "unique children wait");
                 let waiting = Count(*waiting, "waits", "wait");
                 match limit {
                     Some(0) => write!(f, "the key {key} is paused: its limit is 0; {waiting}"),
@@ -312,9 +313,7 @@ impl fmt::Display for Cause {
                             "the key {key} has no room: {room} of {limit} is taken; {waiting}"
                         )
                     }
-                    None => {
-                        write!(f, "the key {key} is in use, and a unique child waits; {waiting}")
-                    }
+                    None => write!(f, "the key {key} is in use; {unique}"),
                 }
             }
             Self::Children { waiting } => write!(

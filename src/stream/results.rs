@@ -31,7 +31,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// Turns the group into a stream of its children's results, in the order in which they finish
     /// or [in the order of admission](Results::in_order).
     ///
-    /// The stream replaces the policy. No result stops it, unless it is told to [fail
+    /// The stream replaces the policy, and [`err_on_cancel`](Self::err_on_cancel) with it: after a
+    /// cancel it ends, and the token says why. No result stops it, unless it is told to [fail
     /// fast](Results::fail_fast). Children that were queued or admitted before are among those
     /// whose results it gives.
     ///
@@ -114,11 +115,11 @@ pin_project! {
     /// # Backpressure
     ///
     /// A child keeps its room from its admission until its result has been fetched. So at most as
-    /// many children and results exist at a time as the limit says, and no child starts while no
-    /// result is fetched. In [`stats`](Self::stats), a child whose result waits to be fetched still
-    /// counts as running. [`buffered`](Self::buffered) lets a number of results wait without that.
-    /// (A child of [`Group::on`](crate::Group::on) that had ended before the group became a stream
-    /// may have given its room to another one.)
+    /// many children and results exist at a time as the limit says. When that many do, no child
+    /// starts before a result is fetched. In [`stats`](Self::stats), a child whose result waits to
+    /// be fetched still counts as running. [`buffered`](Self::buffered) lets a number of results
+    /// wait without that. (A child of [`Group::on`](crate::Group::on) that had ended before the
+    /// group became a stream may have given its room to another one.)
     ///
     /// # Feeding it
     ///
@@ -252,7 +253,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     ///
     /// # Panics
     ///
-    /// Panics if a child has finished already.
+    /// Panics if a child has given a result already.
     ///
     /// # Examples
     ///

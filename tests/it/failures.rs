@@ -6,7 +6,7 @@ use std::future::ready;
 use std::io;
 use std::task::Poll;
 
-use crate::common::{Gate, Job, Log, MockTask, OrCancel, fails, panic_message, waits};
+use crate::common::{Gate, Job, Log, MockTask, OrCancel, fails, job, panic_message, waits};
 use errgroup::{
     AllErrors, Boxed, Child, ChildInfo, Children, Collect, Errors, Failure, FirstErr, Group, Named,
     Policy, Reason, Verdict, WithReason, task,
@@ -259,6 +259,19 @@ fn the_reason_of_the_stop_can_carry_the_error() {
     scenario(Group::new);
     scenario(Group::local);
     scenario(Group::unboxed);
+}
+
+#[test]
+fn the_reason_is_made_from_the_error_that_stops_the_group() {
+    let policy =
+        WithReason::new(AllErrors::new().tolerate(1), |error: &&str| Reason::cause(*error));
+    let mut group = Jobs::new().with_policy(policy);
+    let (task, token) = (MockTask::new(), group.token().clone());
+    for error in ["first", "second", "third"] {
+        group.queue(job(ready(Err(error))));
+    }
+    assert!(task.poll(&mut group).is_ready());
+    assert_eq!(token.reason().unwrap().to_string(), "second");
 }
 
 #[test]

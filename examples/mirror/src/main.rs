@@ -1,10 +1,10 @@
 //! Mirrors a folder for hours: a worker takes jobs from a channel, and is drained at the end.
 //!
 //! It shows three parts in one group, a scanner, a signal listener and a worker; the worker's own
-//! group, whose body takes a job from the channel only when there is room for it, so that memory
-//! stays flat; failures that are logged and end nothing; and an end in order. After SIGTERM or
-//! Ctrl-C the scanner is dropped, the jobs that are left are done, for at most `--grace` seconds,
-//! and then the program ends.
+//! group, whose body takes at most one job more from the channel than there is room for, so that
+//! memory stays flat; failures that are logged and end nothing; and an end in order. After SIGTERM
+//! or Ctrl-C the scanner is dropped, the jobs that are left are done, for at most `--grace`
+//! seconds, and then the program ends.
 //!
 //! ```sh
 //! cargo run -p mirror -- FROM TO             # looks for changes once a second

@@ -143,7 +143,8 @@ impl Env {
         let holds = self.holds.borrow().iter().filter(|(group, _)| *group == at).count();
         let slots = self.slots.borrow().iter().filter(|(group, _)| *group == at).count();
         let waiting = member.waiting.get();
-        // A waiter that had its turn at the close may have lost it to a limit of 0, which pauses it.
+        // A waiter that had its turn at the close may have lost it to a limit of 0, which pauses
+        // it.
         let ends_by_close = closing && (waiting == 0 || stats.limit != Some(0));
         if member.doing.get() == Doing::Polls
             && !member.body_runs.get()
