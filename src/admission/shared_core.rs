@@ -17,7 +17,7 @@ use super::state::{Caller, ChildRecord, Dropped, Effects, GroupPhase, State, Wak
 use crate::child::join::{AbortChild, JoinId};
 use crate::child::set::SpawnChild;
 use crate::observe::Outcome;
-use crate::snapshot::{ChildState, Snapshot};
+use crate::snapshot::{ChildState, LEVELS, Snapshot};
 use crate::stats::Stats;
 use crate::token::{CancelToken, Cancelled, wake_all};
 use crate::util::lock::{Mutex, MutexGuard};
@@ -44,6 +44,8 @@ pub(crate) struct Core {
     has_aborted: AtomicBool,
     /// A [`Hold`](crate::Hold) keeps the group open. A hint, for newcomers of the group itself.
     is_held: AtomicBool,
+    /// The body of the group's scope has not ended.
+    has_body: AtomicBool,
     /// `true` if children have ended since the queue was last processed, and something may wait;
     /// written under the lock only.
     must_process: AtomicBool,
@@ -142,6 +144,7 @@ impl Core {
             has_endings: AtomicBool::new(false),
             has_aborted: AtomicBool::new(false),
             is_held: AtomicBool::new(false),
+            has_body: AtomicBool::new(false),
             must_process: AtomicBool::new(false),
             is_revoking: AtomicBool::new(false),
             own_child: AtomicUsize::new(usize::MAX),
@@ -200,15 +203,29 @@ impl Core {
     /// Takes a snapshot. `known` are running children of which the caller knows more, by their
     /// indexes.
     pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
+        self.inspect_down_to(LEVELS, known)
+    }
+
+    /// Does so with the named groups below it, on so many levels.
+    fn inspect_down_to(&self, levels: usize, known: &[(usize, ChildState)]) -> Snapshot {
         let (mut snapshot, inspector) = self
             .read(|state| (state.inspect(self.is_stopped(), known), state.inspector().cloned()));
         snapshot.complete(self.token().reason(), &self.parent);
+        snapshot.has_body = self.has_body.load(Ordering::Relaxed);
         if let Some(inspector) = inspector {
             snapshot.name = Some(Arc::clone(&inspector.name));
-            let below = inspector.groups_below();
-            snapshot.groups = below.iter().map(|core| core.inspect(&[])).collect();
+            if let Some(levels) = levels.checked_sub(1) {
+                let below = inspector.groups_below();
+                let below = below.iter().map(|core| core.inspect_down_to(levels, &[]));
+                snapshot.groups = below.collect();
+            }
         }
         snapshot
+    }
+
+    /// Notes that the body of the group's scope begins or has ended.
+    pub(crate) fn set_body(&self, runs: bool) {
+        self.has_body.store(runs, Ordering::Relaxed);
     }
 
     pub(crate) fn parent(&self) -> &ParentWaker {

@@ -63,7 +63,7 @@ pub struct JoinLink {
 type Membership = (alloc::sync::Arc<dyn AbortChild>, JoinId);
 
 /// What a joinable child and its handle share.
-pub(super) struct JoinCell<T> {
+pub(crate) struct JoinCell<T> {
     link: JoinLink,
     /// How the child has ended, until the handle takes it.
     ending: Mutex<Option<Result<T, Lost>>>,
@@ -101,10 +101,10 @@ pin_project! {
     pub struct Joinable<F, T = <F as TryFuture>::Ok> {
         // `None` once it is done.
         #[pin]
-        pub(super) future: Option<F>,
-        pub(super) cell: Arc<JoinCell<T>>,
+        pub(crate) future: Option<F>,
+        pub(crate) cell: Arc<JoinCell<T>>,
         // What the handle is told if the child is dropped now.
-        pub(super) if_dropped: Lost,
+        pub(crate) if_dropped: Lost,
     }
 
     impl<F, T> PinnedDrop for Joinable<F, T> {
@@ -240,7 +240,7 @@ impl fmt::Debug for JoinLink {
 // === impl JoinCell ===
 
 impl<T> JoinCell<T> {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             link: JoinLink {
                 state: AtomicU8::new(0),
@@ -350,7 +350,7 @@ impl<F, T> fmt::Debug for Joinable<F, T> {
 // === impl ChildHandle ===
 
 impl<T> ChildHandle<T> {
-    pub(super) fn new(cell: &Arc<JoinCell<T>>) -> Self {
+    pub(crate) fn new(cell: &Arc<JoinCell<T>>) -> Self {
         Self { cell: Arc::clone(cell), aborts_on_drop: false }
     }
 

@@ -246,7 +246,8 @@ impl<C: Kind, P, O, B, R> Scope<C, P, O, B, R>
 where
     B: Future<Output = R>,
 {
-    pub(crate) fn new(group: Group<C, P, O>, body: B, fails: fn(&R) -> bool) -> Self {
+    pub(crate) fn new(mut group: Group<C, P, O>, body: B, fails: fn(&R) -> bool) -> Self {
+        note_body(&mut group, true);
         let flag = WakeFlag::new(Arc::clone(group.parent()));
         Self {
             group,
@@ -282,6 +283,7 @@ where
                     yielded = this.flag.is_woken();
                     if this.body.is_none() {
                         this.flag.disarm();
+                        note_body(group, false);
                     }
                 }
                 match group.advance(budget) {
@@ -305,6 +307,12 @@ where
             Poll::Pending => Poll::Pending,
         }
     }
+}
+
+/// Notes for snapshots that the body begins or has ended.
+fn note_body<C: Kind, P, O>(group: &mut Group<C, P, O>, runs: bool) {
+    // The body has a handle.
+    group.admission().shared().into_iter().for_each(|shared| shared.core.set_body(runs));
 }
 
 /// Polls a scope's body, and drops it when it is done. A panic of it is as a child's.

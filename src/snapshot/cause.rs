@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::display::InLine;
 use super::{ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
 use crate::key::Key;
 use crate::reason::Reason;
@@ -59,7 +60,8 @@ pub enum Cause {
     },
     /// Admission is paused: the limit is 0.
     Paused,
-    /// Daemons take all the room, and never end before the group does.
+    /// Daemons take the room that the first of those that wait lacks, and never end before the
+    /// group does.
     Daemons,
     /// Results are not fetched, and keep the room of their children: all the room that there is, or
     /// no other child runs.
@@ -111,7 +113,11 @@ pub enum Cause {
         /// How many children run.
         running: usize,
     },
-    /// The group is empty, and a [`Hold`](crate::Hold) keeps it open.
+    /// The body of the group's [scope](crate::Group::scope) has not ended. Nothing else holds the
+    /// group open, or the group has stopped.
+    Body,
+    /// The group is empty, but for [daemons](crate::Task::daemon), and a [`Hold`](crate::Hold)
+    /// keeps it open.
     #[non_exhaustive]
     Held {
         /// How many holds there are.
@@ -182,7 +188,11 @@ impl Snapshot {
             0 => {}
             waiting => causes.push(Cause::Children { waiting }),
         }
-        let is_empty = self.children.is_empty() && self.omitted == 0;
+        let is_daemon = |child: &ChildSnapshot| child.daemon && child.state.is_running();
+        let is_empty = self.omitted == 0 && self.children.iter().all(is_daemon);
+        if self.has_body && (is_empty || self.reason.is_some()) {
+            causes.push(Cause::Body);
+        }
         if self.holds > 0 && is_empty && self.phase == Phase::Open {
             causes.push(Cause::Held { holds: self.holds });
         }
@@ -276,7 +286,7 @@ impl fmt::Display for Cause {
             }
             Self::Paused => f.write_str("admission is paused: the limit is 0"),
             Self::Daemons => f.write_str(
-                "daemons take all the room, and none of them ends before the group does: \
+                "daemons take the room, and none of them ends before the group does: \
                  raise the limit",
             ),
             Self::Unfetched { results } => {
@@ -303,6 +313,7 @@ impl fmt::Display for Cause {
                 f.write_str("the first of those that wait waits for a permit of the semaphore")
             }
             Self::Key { key, room, limit, waiting } => {
+                let key = InLine(key);
                 let unique = Count(*waiting, "unique child waits", "unique children wait");
                 let waiting = Count(*waiting, "waits", "wait");
                 match limit {
@@ -323,9 +334,11 @@ impl fmt::Display for Cause {
             ),
             Self::Draining { reason, running } => write!(
                 f,
-                "the group has stopped ({reason}), and {} not ended",
+                "the group has stopped ({}), and {} not ended",
+                InLine(reason),
                 Count(*running, "child has", "children have")
             ),
+            Self::Body => f.write_str("the body of the scope has not ended"),
             Self::Held { holds } => {
                 write!(
                     f,

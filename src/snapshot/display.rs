@@ -4,6 +4,32 @@ use core::fmt::{self, Formatter, Write};
 
 use super::{ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
 
+/// Shows a value in one line: escapes what would break it.
+pub(super) struct InLine<'a>(pub(super) &'a dyn fmt::Display);
+
+struct Escape<'a, 'f>(&'a mut Formatter<'f>);
+
+impl fmt::Display for InLine<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(Escape(f), "{}", self.0)
+    }
+}
+
+impl Write for Escape<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            match part.char_indices().next_back() {
+                Some((at, last)) if last.is_control() => {
+                    self.0.write_str(&part[..at])?;
+                    write!(self.0, "{}", last.escape_default())?;
+                }
+                _ => self.0.write_str(part)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Writes a prefix at the beginning of each line.
 struct Indented<'a, 'f> {
     f: &'a mut Formatter<'f>,
@@ -57,7 +83,7 @@ impl Snapshot {
         }
         write!(f, ": {}", self.phase)?;
         if let (Phase::Stopped | Phase::Ended, Some(reason)) = (self.phase, &self.reason) {
-            write!(f, " ({reason})")?;
+            write!(f, " ({})", InLine(reason))?;
         }
         let stats = &self.stats;
         write!(f, ", {} running", stats.running)?;
@@ -97,7 +123,7 @@ impl fmt::Display for ChildSnapshot {
             (None, None) => f.write_str(caller)?,
         }
         if let Some(key) = &self.key {
-            write!(f, ", key {key}")?;
+            write!(f, ", key {}", InLine(key))?;
         }
         if self.weight != 1 {
             write!(f, ", weight {}", self.weight)?;

@@ -23,6 +23,9 @@ use crate::util::parent_waker::ParentWaker;
 /// How many children are listed.
 pub(crate) const LISTED: usize = 1000;
 
+/// How many levels of named groups are listed below one.
+pub(crate) const LEVELS: usize = 64;
+
 /// What is going on in a group, at one moment: its phase and numbers, its children, and what they
 /// wait for.
 ///
@@ -46,7 +49,7 @@ pub(crate) const LISTED: usize = 1000;
 /// | named groups [below](crate::Group::with_parent) it | | | yes |
 ///
 /// At most 1,000 children are listed, those that run first; [`omitted`](Self::omitted) counts the
-/// others.
+/// others. Of named groups below each other, 64 levels are listed.
 ///
 /// # Examples
 ///
@@ -83,6 +86,9 @@ pub struct Snapshot {
     pub room: usize,
     /// How many [holds](crate::Hold) keep the group open.
     pub holds: usize,
+    /// The body of the group's [scope](crate::Group::scope) has not ended.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "core::ops::Not::not"))]
+    pub has_body: bool,
     /// The group is being polled.
     pub is_polled: bool,
     /// The group was woken, and has not been polled since. So it is for a moment before each poll;
@@ -278,6 +284,7 @@ impl Snapshot {
             stats,
             room: 0,
             holds: 0,
+            has_body: false,
             is_polled: false,
             is_starved: false,
             children: Vec::new(),

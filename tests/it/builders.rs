@@ -244,7 +244,7 @@ fn a_second_parent_or_semaphore_is_refused() {
     let semaphores = || Jobs::new().with_semaphore(semaphore()).with_semaphore(semaphore());
     for call in [&parents as &dyn Fn() -> Jobs, &semaphores] {
         let call = std::panic::AssertUnwindSafe(call);
-        let message = std::panic::catch_unwind(|| call()).map(drop).unwrap_err();
+        let message = std::panic::catch_unwind(call).map(drop).unwrap_err();
         let message = message.downcast_ref::<&str>().copied().unwrap_or_default();
         assert!(message.ends_with("and once"), "{message}");
     }

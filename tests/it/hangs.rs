@@ -221,7 +221,7 @@ fn a_daemon_takes_the_only_room() {
     assert_hangs(&task_, &mut group);
     let snapshot = group.handle().snapshot();
     assert!(snapshot.causes().contains(&Cause::Daemons), "{snapshot}");
-    assert_shows(&snapshot, "daemons take all the room");
+    assert_shows(&snapshot, "daemons take the room");
     assert_shows(&snapshot, "#0, daemon: runs");
     assert_shows(&group.snapshot(), "#0, daemon: waits");
 }
@@ -566,4 +566,87 @@ fn a_watchdog_is_not_misled_by_another_one_with_shorter_intervals() {
         assert_eq!((it.pass(), ended.load(SeqCst)), (0, 1));
         assert_eq!(it.pass(), 1);
     }
+}
+
+// === what is no child ===
+
+#[test]
+fn the_body_of_a_scope_is_named_if_nothing_else_is_left_or_the_group_has_stopped() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut inside = None;
+    let mut scope = Box::pin(Group::<Kind>::new().scope(|handle| {
+        inside = Some(handle.clone());
+        handle.queue(waits(&gate, 0));
+        handle.queue(errgroup::task(job(pending())).daemon());
+        let door = gate.wait(1);
+        async move {
+            door.await;
+            drop(handle);
+        }
+    }));
+    let handle = inside.unwrap();
+    assert_hangs(&task, &mut scope);
+    assert!(!handle.snapshot().causes().contains(&Cause::Body), "a child runs");
+    gate.open(0);
+    assert_hangs(&task, &mut scope);
+    assert!(handle.snapshot().causes().contains(&Cause::Body));
+    assert_shows(&handle.snapshot(), "! the body of the scope has not ended");
+    handle.token().cancel();
+    assert_hangs(&task, &mut scope);
+    assert!(handle.snapshot().causes().contains(&Cause::Body));
+    gate.open(1);
+    assert_hangs(&task, &mut scope);
+    assert!(!handle.snapshot().causes().contains(&Cause::Body), "the daemon is left");
+}
+
+#[test]
+fn a_hold_is_named_beside_daemons() {
+    let task = MockTask::new();
+    let mut group = Group::<Kind>::new();
+    group.queue(errgroup::task(job(pending())).daemon());
+    let hold = group.hold();
+    assert_hangs(&task, &mut group);
+    assert_shows(&group.snapshot(), "1 hold keeps it open");
+    drop(hold);
+    let _ = task.run(&mut group);
+    assert!(group.is_stopped());
+}
+
+#[test]
+fn daemons_that_take_a_part_of_the_room_are_named_if_nothing_else_takes_any() {
+    let mut group = Group::<Kind>::new().with_limit(3);
+    (0..2).for_each(|_| group.queue(task(job(pending())).daemon()));
+    group.queue(task(job(ready(Ok(1)))).weight(3));
+    assert_hangs(&MockTask::new(), &mut group);
+    assert_shows(&group.snapshot(), "! daemons take the room, and none of them ends");
+}
+
+#[test]
+fn a_text_of_several_lines_is_shown_in_one() {
+    let mut group = Group::<Kind>::new().with_name("a\n! b").with_key_limit(1);
+    for _ in 0..2 {
+        group.queue(task(job(pending())).key("c\n! the group is fine\r\n"));
+    }
+    assert!(MockTask::new().poll(&mut group).is_pending());
+    let lines = |group: &Group<Kind>| group.snapshot().to_string().lines().count();
+    assert_eq!(lines(&group), 1 + group.snapshot().causes().len() + 2, "{}", group.snapshot());
+    assert_shows(&group.snapshot(), r"the key c\n! the group is fine\r\n has no room");
+    group.token().cancel_with(errgroup::Reason::cause("d\n! e"));
+    assert!(MockTask::new().poll(&mut group).is_pending());
+    assert_shows(&group.snapshot(), r"(d\n! e)");
+    assert_eq!(lines(&group), 1 + group.snapshot().causes().len() + 1, "{}", group.snapshot());
+}
+
+#[test]
+fn a_deep_tree_of_named_groups_is_listed_on_some_levels() {
+    let root = Group::<Kind>::new().with_name("root");
+    let mut groups = vec![root];
+    for _ in 0..2_000 {
+        let above = groups.last().unwrap().token().clone();
+        groups.push(Group::<Kind>::new().with_parent(&above).with_name("below"));
+    }
+    let snapshot = groups[0].snapshot();
+    let below = std::iter::successors(Some(&snapshot), |it| it.groups.first());
+    assert_eq!(below.count(), 1 + 64);
+    assert_eq!(snapshot.to_string().lines().count(), 1 + 64);
 }

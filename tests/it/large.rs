@@ -72,14 +72,12 @@ fn a_large_child_of_go_fits_a_small_stack() {
 fn a_large_joinable_child_fits_a_small_stack() {
     fits_the_stack(|| {
         let mut group = Group::new();
-        let add = async {
+        block_on(Box::pin(async {
             let (child, handle) = task(large()).joinable();
             assert!(group.go(child).await.is_ok());
-            handle
-        };
-        let handle = block_on(Box::pin(add));
-        block_on(group).unwrap();
-        assert!(block_on(handle).is_ok());
+            assert!(group.await.is_ok());
+            assert!(handle.await.is_ok());
+        }));
     });
 }
 

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use loom::thread;
 
-use crate::child::join::{AbortChild, ChildHandle, JoinId, Joinable, Lost};
+use crate::child::join::{AbortChild, ChildHandle, JoinCell, JoinId, Joinable, Lost};
 use crate::task::{check, run};
 use crate::util::lock::Mutex;
 use crate::util::sync::{Arc, AtomicUsize, Ordering};
@@ -72,8 +72,9 @@ pub(crate) fn child(does: Does) -> (Joined, Handle) {
         }
         if matches!(does, Does::Waits) { Poll::Pending } else { Poll::Ready(Ok::<usize, ()>(7)) }
     });
-    let (child, handle) = Joinable::new(Box::pin(future) as BoxFuture);
-    (Box::pin(child), handle)
+    let (cell, future) = (JoinCell::new(), Some(Box::pin(future) as BoxFuture));
+    let handle = ChildHandle::new(&cell);
+    (Box::pin(Joinable { future, cell, if_dropped: Lost::Dropped }), handle)
 }
 
 /// Makes the same, and a queue for it.
