@@ -79,6 +79,11 @@ pub struct Handle<C: Kind> {
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Returns a handle, which adds children from elsewhere.
     ///
+    /// # Cost
+    ///
+    /// The group shares its state from then on, behind a lock: a child takes 600 to 800 instructions
+    /// more.
+    ///
     /// # Examples
     ///
     /// ```

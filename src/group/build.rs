@@ -1070,7 +1070,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// Several groups may have the same name.
     ///
-    /// # Costs
+    /// # Cost
     ///
     /// The group shares its state, as a [`handle`](Self::handle) makes it do. Each child costs an
     /// allocation, and each of its polls two locks. A group without a name has no cost for it.
@@ -1164,8 +1164,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// Sets an observer, which is told what happens in the group. See [`Observer`].
     ///
     /// It is told which children are queued, start, finish or are rejected, when the limit changes,
-    /// and when the group stops. If several observers are set, the last one holds. A group without
-    /// an observer has no cost for it.
+    /// and when the group stops. If several observers are set, the last one holds.
+    ///
+    /// # Cost
+    ///
+    /// A child takes about 3,500 instructions more, and what the observer takes. A group without an
+    /// observer has no cost for it.
     ///
     /// # Panics
     ///
