@@ -81,8 +81,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
     ///
     /// # Cost
     ///
-    /// The group shares its state from then on, behind a lock: a child takes 600 to 800 instructions
-    /// more.
+    /// The group shares its state from then on, behind a lock: a child takes 600 to 800
+    /// instructions more.
     ///
     /// # Examples
     ///
