@@ -529,6 +529,7 @@ impl<C: Kind> Ticket<C> {
         let answer = match self.key.take() {
             Some(key) => {
                 let shared = &self.shared;
+                shared.core.count_entry();
                 shared.with(Caller::Handle, |access| access.fill_slot(key, &mut child))
             }
             None => Err(Refused::Stopped),

@@ -55,7 +55,8 @@ pub(crate) struct Core {
     /// then its index is beside it. Of the group's task only.
     own_child: AtomicUsize,
     own_index: AtomicUsize,
-    /// How many children handles have brought, without waiting, since one last yielded.
+    /// How many children handles have brought, without waiting, since the group was last polled, or
+    /// a task has yielded.
     entries: AtomicUsize,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
@@ -70,8 +71,8 @@ pub(crate) struct Core {
     pub(super) operations: CoreOperations,
 }
 
-/// So many children may handles bring in a row before a task yields, so that the children of an
-/// endless loop begin, and the task's other futures run.
+/// So many children may handles bring before the group is polled or a task yields. So the children
+/// of an endless loop begin, and its task's other futures run.
 const MOST_ENTRIES: usize = 4096;
 
 pub(super) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
@@ -482,7 +483,7 @@ impl Core {
 
     // --- handles
 
-    /// Counts a child, or room for one, that a handle's `go` or `reserve` got at once.
+    /// Counts a child that a handle's `go` or a slot has brought without waiting.
     #[inline]
     pub(crate) fn count_entry(&self) {
         // It need not be exact if several threads do so.
@@ -621,6 +622,7 @@ impl Core {
     }
 
     fn begin_poll(&self) {
+        self.entries.store(0, Ordering::Relaxed);
         if self.is_revoking.load(Ordering::Relaxed) {
             self.update(&mut |_| ());
         }

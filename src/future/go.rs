@@ -213,8 +213,9 @@ impl<C: Children> Handle<C> {
     /// `go`. So a `go` that was polled once and is never polled again holds up all that came after
     /// it, and holds the group open, until a stop. Poll it on, or drop it.
     ///
-    /// A loop of `go` that always finds room is pending once in 4,096 children, so that the task
-    /// polls the group, if it is in the same task, and its other futures.
+    /// A loop of `go` that always finds room is pending once in 4,096 children, if the group is not
+    /// polled meanwhile. So the task polls the group, if that is in the same task, and its other
+    /// futures.
     ///
     /// # Examples
     ///

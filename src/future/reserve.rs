@@ -37,7 +37,8 @@ impl<C: Kind> Handle<C> {
     ///
     /// It waits in the group's queue, as a `go` does: first come, first admitted. Like a `go`, it
     /// must be polled on or dropped once it was polled. A slot, once there is one, holds up no
-    /// other child. A loop that always finds room is pending once in 4,096 slots.
+    /// other child. A loop that always finds room is pending once in 4,096 children, if the group
+    /// is not polled meanwhile.
     ///
     /// # Examples
     ///
@@ -104,7 +105,6 @@ impl<C: Kind> Future for Reserve<C> {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(answer) => answer,
         };
-        reserving.core.count_entry();
         *shared = None;
         Poll::Ready(match (answer, ticket.take()) {
             (Ok(()), Some(ticket)) => Ok(Slot::new(ticket)),
