@@ -55,8 +55,8 @@ pub(crate) struct Core {
     /// then its index is beside it. Of the group's task only.
     own_child: AtomicUsize,
     own_index: AtomicUsize,
-    /// How many children handles have brought, without waiting, since the group was last polled, or
-    /// a task has yielded.
+    /// How many children handles have brought since the group was last polled, or a task has
+    /// yielded.
     entries: AtomicUsize,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
@@ -483,7 +483,7 @@ impl Core {
 
     // --- handles
 
-    /// Counts a child that a handle's `go` or a slot has brought without waiting.
+    /// Counts a child that a handle's `go` or a slot has brought.
     #[inline]
     pub(crate) fn count_entry(&self) {
         // It need not be exact if several threads do so.

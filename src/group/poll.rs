@@ -280,12 +280,14 @@ where
         rounds -= 1;
     }
     // What was before the child of the `go` may have been given up just now.
-    if group.base.admission.may_start_own()
-        && group.base.start_round(ReadyBlocks::default())
-        && !budget.is_spent()
-    {
-        let is_plain = group.base.is_plain();
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
+    if group.base.admission.may_start_own() {
+        group.base.take_in();
+        let blocks = group.base.set.blocks();
+        if !budget.is_spent() && !blocks.is_in_round() && blocks.start_round(ReadyBlocks::default())
+        {
+            let is_plain = group.base.is_plain();
+            drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
+        }
     }
     let is_left = budget.is_spent() && group.base.set.blocks().has_newcomer();
     turn.return_poll(budget);

@@ -9,7 +9,7 @@ use std::task::Poll;
 use crate::common::{Job, MockTask, Probe, job, yield_now};
 use errgroup::{Boxed, Child, Children, Group, Handle, for_each, map};
 use futures::executor::block_on;
-use futures::future::{FutureExt, join};
+use futures::future::{BoxFuture, FutureExt, join};
 use futures::stream::{self, StreamExt};
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -461,6 +461,42 @@ fn the_child_of_a_go_begins_though_what_came_before_it_is_given_up_in_the_same_r
                 assert!(task.poll(&mut go).is_ready());
                 assert_eq!(probe.polls(), 1, "feeds: {feeds}, others: {others}, waits: {waits}");
             }
+        }
+    }
+}
+
+#[test]
+fn the_child_of_a_go_begins_though_what_came_before_it_is_given_up_while_many_yield() {
+    for (feeds, waits) in [(false, false), (true, false), (false, true), (true, true)] {
+        for others in [1, 10, 63, 64, 65, 100, 128, 200] {
+            let (task, probe) = (MockTask::new(), Probe::new());
+            let mut group = Jobs::new().with_limit(others);
+            let handle = group.handle();
+            // The first child that is polled once there is a waiter drops it.
+            let waiter: Arc<Mutex<Option<BoxFuture<'static, ()>>>> = Arc::default();
+            for _ in 0..others {
+                let waiter = Arc::clone(&waiter);
+                group.queue(job(poll_fn(move |cx| {
+                    let given_up = waiter.lock().unwrap().take();
+                    drop(given_up);
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                })));
+            }
+            assert!(task.poll(&mut group).is_pending());
+            let mut waiting = match feeds {
+                false => handle.go(job(ready(Ok(0)))).map(drop).boxed(),
+                true => handle.feed(stream::iter([job(ready(Ok(0)))])).map(drop).boxed(),
+            };
+            assert!(MockTask::new().poll(&mut waiting).is_pending());
+            let mut go = group.go(probe.watch(pending()));
+            assert!(!waits || task.poll(&mut go).is_pending());
+            *waiter.lock().unwrap() = Some(waiting);
+            // Room for both.
+            handle.set_limit(Some(others + 2));
+            while task.poll(&mut go).is_pending() {}
+            assert!(waiter.lock().unwrap().is_none());
+            assert!(probe.polls() == 1, "feeds: {feeds}, waits: {waits}, others: {others}");
         }
     }
 }
