@@ -7,7 +7,7 @@ use core::task::{Context, Poll};
 use crate::admission::{Caller, Refused, Shared, Ticket, Vacancy};
 use crate::child::{Child, Kind};
 use crate::group::Group;
-use crate::group::poll::{Driven, Poller};
+use crate::group::poll::{Driven, PolledBy};
 use crate::handle::Handle;
 use crate::set::Budget;
 use crate::util::parent_waker::ParentWaker;
@@ -119,7 +119,7 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        Group::poll_through(self, |group| &mut **group, Poller::Waiter, cx, poll)
+        Group::poll_through(self, |group| &mut **group, PolledBy::Waiter, cx, poll)
     }
 
     #[inline]

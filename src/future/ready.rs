@@ -9,7 +9,7 @@ use crate::admission::Ticket;
 use crate::child::Kind;
 use crate::error::Stopped;
 use crate::group::Group;
-use crate::group::poll::{Driven, Poller};
+use crate::group::poll::{Driven, PolledBy};
 use crate::set::Budget;
 
 impl<C: Kind, P, O> Group<C, P, O> {
@@ -131,7 +131,7 @@ impl<C: Kind, P, O> Future for Ready<'_, C, P, O> {
                         }
                     }
                 };
-            answer = Group::poll_through(group, |group| &mut **group, Poller::Waiter, cx, poll);
+            answer = Group::poll_through(group, |group| &mut **group, PolledBy::Waiter, cx, poll);
         }
         if answer.is_ready() {
             (*ticket, *done) = (None, true);

@@ -235,6 +235,7 @@ pin_project! {
             // First the token and the children, then the body; and one panic of them all.
             let mut this = this.project();
             let mut panics = this.group.abort();
+            note_body(this.group, false);
             panics.guard(|| this.body.set(None));
             panics.guard(|| *this.value = None);
             panics.throw();

@@ -59,11 +59,11 @@ pub(crate) enum Extent {
 
 /// What polls a group, or the children of a group.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Poller {
+pub(crate) enum PolledBy {
     /// The group itself, or what owns it.
     Owner,
-    /// A stream of results that is fed.
-    FedStream,
+    /// A stream of results, which is polled on after each answer.
+    Stream,
     /// A `go`, a `feed` or a `ready` of the group. Its task need not go on polling after the
     /// answer.
     Waiter,
@@ -280,14 +280,15 @@ where
         rounds -= 1;
     }
     // What was before the child of the `go` may have been given up just now.
-    if group.base.admission.may_start_own() {
+    while group.base.admission.may_start_own() {
         group.base.take_in();
         let blocks = group.base.set.blocks();
-        if !budget.is_spent() && !blocks.is_in_round() && blocks.start_round(ReadyBlocks::default())
+        if budget.is_spent() || blocks.is_in_round() || !blocks.start_round(ReadyBlocks::default())
         {
-            let is_plain = group.base.is_plain();
-            drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
+            break;
         }
+        let is_plain = group.base.is_plain();
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
     }
     let is_left = budget.is_spent() && group.base.set.blocks().has_newcomer();
     turn.return_poll(budget);
@@ -638,7 +639,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let mut budget = self.base.budget;
         let answer = poll(self, cx, &mut budget);
         self.base.budget = budget;
-        self.base.end_poll(cx, answer.is_pending(), (was_notified, Poller::Owner));
+        self.base.end_poll(cx, answer.is_pending(), (was_notified, PolledBy::Owner));
         answer
     }
 
@@ -646,7 +647,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn poll_through<X, R>(
         owner: &mut X,
         group: impl Fn(&mut X) -> &mut Self,
-        poller: Poller,
+        polled_by: PolledBy,
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut X, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
@@ -654,7 +655,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let mut budget = group(owner).base.budget;
         let answer = poll(owner, cx, &mut budget);
         group(owner).base.budget = budget;
-        group(owner).base.end_poll(cx, answer.is_pending(), (was_notified, poller));
+        group(owner).base.end_poll(cx, answer.is_pending(), (was_notified, polled_by));
         answer
     }
 
@@ -679,7 +680,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             let _ = Self::poll_through(
                 self,
                 |group| group,
-                Poller::Waiter,
+                PolledBy::Waiter,
                 cx,
                 |group, _, budget| {
                     group.drive_newcomer(budget);
@@ -888,7 +889,7 @@ impl<C: Kind> Base<C> {
         &mut self,
         cx: &mut Context<'_>,
         pending: bool,
-        (was_notified, poller): (bool, Poller),
+        (was_notified, polled_by): (bool, PolledBy),
     ) {
         if self.is_resolved() {
             return;
@@ -897,11 +898,11 @@ impl<C: Kind> Base<C> {
             self.budget.end();
             self.poll_deadline() && self.is_stopped()
         };
-        let has_work = self.admission.end_poll(poller != Poller::Owner);
+        let has_work = self.admission.end_poll(polled_by != PolledBy::Owner);
         if pending && (passed || has_work || self.has_work()) {
             self.admission.parent.notify();
         }
-        let goes_on_polling = poller != Poller::Waiter;
+        let goes_on_polling = polled_by != PolledBy::Waiter;
         self.admission.parent.end_poll(cx, (pending, goes_on_polling), was_notified);
     }
 

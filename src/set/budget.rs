@@ -50,7 +50,7 @@ pub(crate) struct Budget {
 
 /// The task's poll is over.
 const ENDED: u8 = 1;
-/// A guess has ended this poll or the last one.
+/// A guess has ended this poll, or those that are pending are suspected since one.
 const GUESSED: u8 = 2;
 
 impl Budget {

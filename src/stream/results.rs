@@ -14,7 +14,7 @@ use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::future::{Driver, Source};
 use crate::group::Group;
-use crate::group::poll::{self, Driven, Poller};
+use crate::group::poll::{self, Driven, PolledBy};
 use crate::handle::Handle;
 use crate::hold::Hold;
 use crate::key::Key;
@@ -997,7 +997,7 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        Group::poll_through(self, |inner| &mut inner.group, Poller::FedStream, cx, poll)
+        Group::poll_through(self, |inner| &mut inner.group, PolledBy::Stream, cx, poll)
     }
 
     fn advance(&mut self, budget: &mut Budget) -> Driven {

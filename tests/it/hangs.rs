@@ -597,6 +597,15 @@ fn the_body_of_a_scope_is_named_if_nothing_else_is_left_or_the_group_has_stopped
     gate.open(1);
     assert_hangs(&task, &mut scope);
     assert!(!handle.snapshot().causes().contains(&Cause::Body), "the daemon is left");
+
+    let mut inside = None;
+    let dropped = Group::<Kind>::new().scope(|handle| {
+        inside = Some(handle);
+        pending::<()>()
+    });
+    assert!(inside.as_ref().unwrap().snapshot().has_body);
+    drop(dropped);
+    assert!(!inside.unwrap().snapshot().has_body);
 }
 
 #[test]

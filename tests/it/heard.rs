@@ -500,3 +500,33 @@ fn the_child_of_a_go_begins_though_what_came_before_it_is_given_up_while_many_yi
         }
     }
 }
+
+#[test]
+fn the_child_of_a_go_begins_though_a_child_that_has_just_begun_gives_up_what_was_before_it() {
+    type Waiters = Arc<Mutex<[Option<BoxFuture<'static, ()>>; 2]>>;
+    let (task, probe, waiters) = (MockTask::new(), Probe::new(), Waiters::default());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    let drops = |n: usize| {
+        let waiters = Arc::clone(&waiters);
+        job(poll_fn(move |_| {
+            let given_up = waiters.lock().unwrap()[n].take();
+            drop(given_up);
+            Poll::Pending
+        }))
+    };
+    let waits = || {
+        let mut go = handle.go(job(pending())).map(drop).boxed();
+        assert!(MockTask::new().poll(&mut go).is_pending());
+        Some(go)
+    };
+    // The second child starts after the first waiter, and drops the other one.
+    group.queue(drops(0));
+    let first = waits();
+    group.queue(drops(1));
+    *waiters.lock().unwrap() = [first, waits()];
+    handle.set_limit(Some(5));
+    assert!(task.poll(&mut group.go(probe.watch(pending()))).is_ready());
+    assert!(waiters.lock().unwrap().iter().all(Option::is_none));
+    assert_eq!(probe.polls(), 1);
+}
