@@ -14,8 +14,8 @@
 //!
 //! Before that, a poll would go through all children to no purpose. So it is a guess that the
 //! executor wants the task to yield if [`RUN`] children or more, but not hundreds, were done one
-//! after the other, and then [`YIELDS`] in a row were pending. That ends the poll, and the next one suspects those that are
-//! pending. If no child is done in that one, the guess was wrong.
+//! after the other, and then [`YIELDS`] in a row were pending. That ends the poll, and the next one
+//! suspects those that are pending. If no child is done in that one, the guess was wrong.
 
 /// Polls end early, so that random schedules with few children meet their ends: `.ci/small-budget`.
 const SMALL: bool = cfg!(errgroup_small_budget);
