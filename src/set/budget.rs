@@ -15,7 +15,8 @@
 //! Before that, a poll would go through all children to no purpose. So it is a guess that the
 //! executor wants the task to yield if [`RUN`] children or more, but not hundreds, were done one
 //! after the other, and then [`YIELDS`] in a row were pending. That ends the poll, and the next one
-//! suspects those that are pending. If no child is done in that one, the guess was wrong.
+//! suspects those that are pending. If fewer than [`RUN`] children are done in that one, the guess
+//! was wrong.
 
 /// Polls end early, so that random schedules with few children meet their ends: `.ci/small-budget`.
 const SMALL: bool = cfg!(errgroup_small_budget);
@@ -117,7 +118,7 @@ impl Budget {
     /// Ends the task's poll: the budget is spent until it is renewed.
     #[inline]
     pub(crate) fn end(&mut self) {
-        let was_wrong = self.flags & GUESSED != 0 && self.done == 0;
+        let was_wrong = self.flags & GUESSED != 0 && self.done < RUN;
         if self.yields != 0 || was_wrong {
             self.suspects_pending = false;
             self.flags = 0;

@@ -263,6 +263,20 @@ fn children_that_wait_after_many_that_were_done_are_all_polled_after_two_wake_up
     assert!((1_128..1_128 + 100).contains(&probe.polls()));
     assert!(task.poll(&mut group).is_pending());
     assert!(task.wakes() <= 2);
+    // A few of them are done again and again.
+    let (task, probe) = (MockTask::new(), Probe::new());
+    let mut group = Jobs::new();
+    (0..128).for_each(|n| group.queue(probe.watch(ready(Ok(n)))));
+    for n in 0..4_500 {
+        group.queue(probe.watch(if n > 64 && n % 9 == 0 {
+            job(ready(Ok(n)))
+        } else {
+            job(pending())
+        }));
+    }
+    assert!(task.run(&mut group).is_pending());
+    assert!(task.wakes() <= 4, "{} wake-ups", task.wakes());
+    assert!(probe.polls() < 128 + 4_500 + 200);
 }
 
 #[test]
