@@ -892,7 +892,8 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
-    /// `has_waiter`: it was a poll of the group's own `go` or `feed`, which may have its turn.
+    /// `has_waiter`: it was a poll of a `go`, `feed` or `ready` of the group, or of a stream of its
+    /// results, which may have its turn.
     #[inline]
     pub(crate) fn end_poll(&mut self, has_waiter: bool) -> bool {
         match self.storage.get_mut() {

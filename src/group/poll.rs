@@ -238,6 +238,7 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
+    // Most are, and then nothing else is to be looked at.
     let is_bare = group.base.is_bare();
     if !is_bare && !group.base.is_calm() {
         group.base.prepare_round();
