@@ -316,7 +316,10 @@ impl Core {
     /// sleep without children.
     #[inline]
     pub(super) fn notify_if_held(&self, caller: Caller) {
-        if caller == Caller::Group && self.is_held.load(Ordering::Relaxed) && self.has_ready() {
+        if caller == Caller::Group
+            && self.is_held.load(Ordering::Relaxed)
+            && (self.has_ready() || (self.needs_more && self.read(|state| state.must_ask())))
+        {
             self.notify();
         }
     }

@@ -492,6 +492,12 @@ impl State {
         lacks.then(|| Asked::new(request, name(options)))
     }
 
+    /// Returns `true` if the head of the queue fits, and the group is to ask a gate or the
+    /// semaphore.
+    pub(crate) fn must_ask(&self) -> bool {
+        self.lacks_permit() || self.passes.as_ref().is_some_and(|passes| passes.wanted)
+    }
+
     pub(crate) fn lacks_permit(&self) -> bool {
         self.permits.as_ref().is_some_and(|permits| permits.wanted)
     }

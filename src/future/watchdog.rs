@@ -29,7 +29,8 @@ use crate::util::parent_waker::Mark;
 /// nothing.
 ///
 /// A group that was never polled counts as woken only once a handle has added a child. A group that
-/// is polled at least once an interval is never reported, however long its children take. A child
+/// is polled at least once an interval is never reported, however long its children take. (A stream
+/// of results that gives one which it has does not poll its group.) A child
 /// that blocks its thread isn't found: the group is being polled then. See
 /// [`SlowPolls`](crate::SlowPolls).
 ///

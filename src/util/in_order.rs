@@ -282,12 +282,24 @@ mod tests {
     }
 
     #[test]
+    fn as_many_holes_as_values_need_no_tree() {
+        let mut buffer = InOrder::new();
+        (0..500).for_each(|index| buffer.put(index, ()));
+        buffer.put(999, ());
+        assert!(buffer.rare.is_none());
+        assert_eq!((buffer.len(), buffer.values.len()), (501, 1_000));
+    }
+
+    #[test]
     fn runs_of_skipped_indexes_take_no_memory_each() {
         let mut buffer = InOrder::<()>::new();
-        for index in (1..1_000).step_by(2).chain((2..1_000).step_by(2)).chain(1..1_000) {
-            buffer.skip(index);
-        }
-        assert_eq!(buffer.rare.as_ref().unwrap().skipped.len(), 1);
+        let runs = |buffer: &InOrder<()>| buffer.rare.as_ref().unwrap().skipped.len();
+        (1..1_000).step_by(2).for_each(|index| buffer.skip(index));
+        assert_eq!(runs(&buffer), 500);
+        (2..1_000).step_by(2).for_each(|index| buffer.skip(index));
+        assert_eq!(runs(&buffer), 1);
+        (1..1_000).for_each(|index| buffer.skip(index));
+        assert_eq!(runs(&buffer), 1);
         buffer.put(0, ());
         assert_eq!(buffer.next(), Some((0, ())));
         assert_eq!((buffer.next, buffer.missing()), (1_000, None));

@@ -2,6 +2,7 @@
 //! when what it has is done.
 
 use std::future::{pending, ready};
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::common::{
@@ -78,6 +79,34 @@ fn a_child_that_the_owner_of_a_held_group_adds_wakes_the_task_that_polls_it() {
         assert!(f.poll().is_pending());
         assert_eq!(f.task.wakes(), 1);
     }
+}
+
+#[test]
+fn a_child_that_the_owner_adds_to_a_held_group_and_that_waits_at_a_gate_or_for_a_permit_wakes_it() {
+    let permits = Arc::new(errgroup::Semaphore::new(1));
+    let mut taken = permits.try_acquire_arc();
+    assert!(taken.is_some());
+    for shares in [false, true] {
+        let mut group = match shares {
+            false => Jobs::new().with_gate(|_| ready(())),
+            true => Jobs::new().with_semaphore(Arc::clone(&permits)),
+        };
+        let task = MockTask::new();
+        let _hold = group.hold();
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!(task.wakes(), 0);
+        group.queue(job(ready(Ok(1))));
+        assert_eq!(task.wakes(), 1);
+        assert!(task.poll(&mut group).is_pending());
+        if shares {
+            assert_eq!((task.wakes(), group.stats().queued), (1, 1));
+            taken = None;
+            assert_eq!(task.wakes(), 2);
+            assert!(task.poll(&mut group).is_pending());
+        }
+        assert_eq!(group.stats().ok, 1);
+    }
+    assert!(taken.is_none());
 }
 
 #[test]
