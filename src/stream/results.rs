@@ -249,8 +249,8 @@ impl<C: Kind, T, E> Results<C, T, E> {
     ///
     /// A result waits for those before it, and its child keeps its room meanwhile. So if one child
     /// takes long, only those go ahead of it that have room beside it: at a limit of 8, seven. Then
-    /// all wait for it. A child must not wait for something that a child admitted after it does. The
-    /// error of a daemon does not wait.
+    /// all wait for it. A child must not wait for something that a child admitted after it does.
+    /// The error of a daemon does not wait.
     ///
     /// # Panics
     ///
