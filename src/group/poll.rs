@@ -248,10 +248,12 @@ where
     if group.base.set.blocks().is_simple_turn(budget) && !group.base.is_notified() {
         // Most are.
         drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Turn, is_plain));
-        if !group.base.set.blocks().is_in_round() {
+        let is_over = !group.base.set.blocks().is_in_round();
+        if is_over && (is_bare || !group.base.admission.may_start_own()) {
             return Driven::Idle;
         }
-        // A sibling has stopped the group.
+        // A sibling has stopped the group. That may also have freed the child that was admitted
+        // last from what was before it.
     } else {
         group.base.set.blocks().begin_turn();
     }
@@ -283,13 +285,20 @@ where
     // What was before the child of the `go` may have been given up just now.
     while group.base.admission.may_start_own() {
         group.base.take_in();
-        let blocks = group.base.set.blocks();
-        if budget.is_spent() || blocks.is_in_round() || !blocks.start_round(ReadyBlocks::default())
-        {
+        // A stop adds the children that end with it to a round of their own.
+        let mut rounds = 1 + usize::from(group.base.set.blocks().is_in_round());
+        while rounds > 0 && !budget.is_spent() {
+            let blocks = group.base.set.blocks();
+            if !blocks.is_in_round() && !blocks.start_round(ReadyBlocks::default()) {
+                break;
+            }
+            let is_plain = group.base.is_plain();
+            drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
+            rounds -= 1;
+        }
+        if budget.is_spent() {
             break;
         }
-        let is_plain = group.base.is_plain();
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
     }
     let is_left = budget.is_spent() && group.base.set.blocks().has_newcomer();
     turn.return_poll(budget);
