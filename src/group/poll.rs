@@ -273,29 +273,29 @@ where
     P: Policy<C::Ok, C::Err, Output = O>,
 {
     turn.keep_poll(budget);
-    let mut rounds = 1 + usize::from(group.base.set.blocks().is_in_round());
-    while rounds > 0 && !budget.is_spent() {
-        if !group.base.next_round() {
-            break;
-        }
-        let is_plain = group.base.is_plain();
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
-        rounds -= 1;
-    }
-    // What was before the child of the `go` may have been given up just now.
-    while group.base.admission.may_start_own() {
-        group.base.take_in();
-        // A stop adds the children that end with it to a round of their own.
+    let mut is_freed = false;
+    loop {
         let mut rounds = 1 + usize::from(group.base.set.blocks().is_in_round());
         while rounds > 0 && !budget.is_spent() {
             let blocks = group.base.set.blocks();
-            if !blocks.is_in_round() && !blocks.start_round(ReadyBlocks::default()) {
+            let begins = match is_freed {
+                false => group.base.next_round(),
+                true => blocks.is_in_round() || blocks.start_round(ReadyBlocks::default()),
+            };
+            if !begins {
                 break;
             }
             let is_plain = group.base.is_plain();
             drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
             rounds -= 1;
         }
+        // What was before the child of the `go` may have been given up just now, or dropped by a
+        // stop, which adds the children that end with it to a round of their own.
+        is_freed = group.base.admission.may_start_own();
+        if !is_freed {
+            break;
+        }
+        group.base.take_in();
         if budget.is_spent() {
             break;
         }
