@@ -7,15 +7,16 @@ use super::{ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
 /// Shows a value in one line: escapes what would break it.
 pub(super) struct InLine<'a>(pub(super) &'a dyn fmt::Display);
 
-struct Escape<'a, 'f>(&'a mut Formatter<'f>);
+/// Writes a text, and escapes what would break its line.
+struct OneLine<'a, 'f>(&'a mut Formatter<'f>);
 
 impl fmt::Display for InLine<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(Escape(f), "{}", self.0)
+        write!(OneLine(f), "{}", self.0)
     }
 }
 
-impl Write for Escape<'_, '_> {
+impl Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for part in text.split_inclusive(char::is_control) {
             match part.char_indices().next_back() {
