@@ -21,8 +21,9 @@ pub(super) trait BlockStates {
     /// Returns the state of the block with that number, or `None` if there is none.
     fn get(&mut self, number: usize) -> Option<&mut BlockState>;
 
-    /// Takes the bits of the children that were woken. See [`Block::take_woken`].
-    fn take_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> usize;
+    /// Adds the children that were woken to those of their block that are ready. Returns `true` if
+    /// these are the first.
+    fn take_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> bool;
 
     /// Returns the children that wait for a wake-up, and whose index `is_meant`.
     fn find_waiting(&mut self, number: usize, is_meant: &mut dyn FnMut(usize) -> bool) -> usize;
@@ -131,8 +132,11 @@ impl<C> BlockStates for Blocks<C> {
         self.get_mut(number).map(|block| &mut block.state)
     }
 
-    fn take_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> usize {
-        self.get_mut(number).map_or(0, |block| block.take_woken(parent))
+    fn take_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> bool {
+        let Some(block) = self.get_mut(number) else { return false };
+        let before = block.state.ready;
+        block.state.ready |= block.take_woken(parent);
+        before == 0 && block.state.ready != 0
     }
 
     fn find_waiting(&mut self, number: usize, is_meant: &mut dyn FnMut(usize) -> bool) -> usize {

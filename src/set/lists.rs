@@ -49,7 +49,6 @@ impl BlockList {
         number: usize,
         link: impl Fn(&mut BlockState) -> &mut u32,
     ) {
-        *link(blocks.state(number)) = NO_BLOCK;
         match self.first() {
             None => self.head = number as u32,
             Some(_) => *link(blocks.state(self.tail as usize)) = number as u32,
@@ -64,7 +63,9 @@ impl BlockList {
         link: impl Fn(&mut BlockState) -> &mut u32,
     ) -> Option<usize> {
         let number = self.first()?;
-        self.head = *link(blocks.state(number));
+        // The last block links to none, whatever its link says.
+        let is_last = self.head == self.tail;
+        self.head = if is_last { NO_BLOCK } else { *link(blocks.state(number)) };
         Some(number)
     }
 }
@@ -72,6 +73,7 @@ impl BlockList {
 /// A queue of blocks that may contain a block many times. Equal neighbours are stored as one run.
 #[derive(Default)]
 pub(super) struct RunQueue {
+    /// Empty if the last run is.
     earlier: VecDeque<BlockRun>,
     last: BlockRun,
 }
@@ -84,7 +86,7 @@ struct BlockRun {
 
 impl RunQueue {
     pub(super) fn is_empty(&self) -> bool {
-        self.last.count == 0 && self.earlier.is_empty()
+        self.last.count == 0
     }
 
     /// Returns the block of the only entry, or `None` if there are none or several.

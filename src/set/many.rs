@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::BlockSet;
-use super::block::{Batch, Polled, SLOTS};
+use super::block::{Batch, Polled, SLOTS, bits};
 use super::blocks::{BlockStates, Blocks};
 use super::budget::Budget;
 use super::lists::{BlockList, RunQueue};
@@ -86,7 +86,15 @@ impl Many {
         blocks.state(self.current).in_with_room = false;
     }
 
+    #[inline]
     pub(super) fn begin_turn(&mut self, blocks: &mut dyn BlockStates) {
+        if !self.yielded.is_empty() {
+            self.defer_yielded(blocks);
+        }
+    }
+
+    #[cold]
+    fn defer_yielded(&mut self, blocks: &mut dyn BlockStates) {
         while let Some(number) = self.yielded.pop(blocks, |block| &mut block.next_yielded) {
             let block = blocks.state(number);
             let before = block.deferred;
@@ -120,31 +128,22 @@ impl Many {
                 self.round.push(blocks, number, |block| &mut block.next);
             }
         }
-        if ready.any() || self.overflow.has_grown() {
-            self.gather(blocks, ready, parent);
-        }
-        core::mem::swap(&mut self.unpolled, &mut self.unpolled_in_round);
-    }
-
-    /// Adds the children that have been woken to the round.
-    fn gather(
-        &mut self,
-        blocks: &mut dyn BlockStates,
-        ready: ReadyBlocks,
-        parent: &Arc<ParentWaker>,
-    ) {
         let Self { round, overflow, .. } = self;
-        overflow.gather(ready, |number| {
-            let woken = blocks.take_woken(number, parent);
-            let Some(block) = blocks.get(number) else {
-                return;
-            };
-            let before = block.ready;
-            block.ready |= woken;
-            if before == 0 && woken != 0 {
+        // Adds the children that have been woken to the round.
+        let mut gather = |number| {
+            if blocks.take_woken(number, parent) {
                 round.push(blocks, number, |block| &mut block.next);
             }
-        });
+        };
+        for number in bits(ready.blocks()) {
+            gather(number);
+        }
+        if ready.any() || overflow.has_grown() {
+            overflow.gather(&mut gather);
+        }
+        if !self.unpolled.is_empty() {
+            core::mem::swap(&mut self.unpolled, &mut self.unpolled_in_round);
+        }
     }
 
     pub(super) fn add_to_round(

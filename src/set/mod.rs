@@ -51,6 +51,7 @@ pub(crate) use self::block::Batch;
 use self::block::{Polled, SLOTS, bits};
 use self::blocks::Blocks;
 pub(crate) use self::budget::Budget;
+use self::lists::BlockList;
 use self::many::Many;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
@@ -476,11 +477,16 @@ impl<C> BlockSet<C> {
         self.unpolled_in_round = 0;
         let block = blocks.block(number);
         let freed = block.poll_lone(parent, batch, budget, returned, poll, on_done);
-        if self.many.is_some() {
-            budget.count_done_of_many(freed);
-            return self.end_batch_of_many(batch, &Polled { count: 1, freed });
+        let Some(many) = &mut self.many else {
+            return self.free_slots(freed);
+        };
+        budget.count_done_of_many(freed);
+        if freed == 0 && block.state.yielded == 0 {
+            // It waits.
+            many.round = BlockList::default();
+        } else {
+            self.end_batch_of_many(batch, &Polled { count: 1, freed });
         }
-        self.free_slots(freed);
     }
 
     /// Returns `true` if some child is known to be ready that has not yielded in this turn.

@@ -69,11 +69,12 @@ impl Overflow {
         }
     }
 
-    /// Calls `visit` with each block that may have woken children.
-    pub(super) fn gather(&mut self, ready: ReadyBlocks, mut visit: impl FnMut(usize)) {
-        bits(ready.blocks()).for_each(&mut visit);
+    /// Calls `visit` with each block that may have woken children, of those of which the
+    /// `ParentWaker` does not tell.
+    #[inline]
+    pub(super) fn gather(&mut self, visit: &mut dyn FnMut(usize)) {
         if let Some(regions) = &mut self.regions {
-            regions.gather(&mut visit);
+            regions.gather(visit);
         }
     }
 }
@@ -99,6 +100,7 @@ impl Regions {
         &self.bits[region]
     }
 
+    #[inline(never)]
     fn gather(&mut self, visit: &mut dyn FnMut(usize)) {
         self.has_grown = false;
         // Never ready, and it ends: such a future does not wake itself. (It may wake the parent for
