@@ -910,7 +910,7 @@ impl<C: Kind> Base<C> {
         };
         let has_work = self.admission.end_poll(polled_by != PolledBy::Owner);
         if pending && (passed || has_work || self.has_work()) {
-            self.admission.parent.notify();
+            self.admission.parent.leave_work();
         }
         let goes_on_polling = polled_by != PolledBy::Waiter;
         self.admission.parent.end_poll(cx, (pending, goes_on_polling), was_notified);

@@ -15,11 +15,14 @@
 //!   knows by `cleared_marks` if it is still its own.
 //! - A poll that ends with `Pending` while `NOTIFIED` is set wakes its own task. So if `NOTIFIED`
 //!   is set outside of a poll, the task has been woken, or will poll anyway.
+//! - Only the owner's thread uses `taken`. Outside of a poll, `NOTIFIED` is set if it is not 0. So
+//!   one exchange takes the notifications and begins a poll, and another one ends it, whatever is
+//!   left to do.
 
 use core::task::Context;
 
 use crate::util::panic::{catch, discard, resume};
-use crate::util::sync::{Arc, ArcWake, AtomicUsize, Ordering};
+use crate::util::sync::{Arc, ArcWake, AtomicU32, AtomicUsize, Ordering};
 use crate::util::task_waker::TaskWaker;
 use crate::util::wake_state::WakeState;
 
@@ -28,8 +31,8 @@ const NOTIFIED: usize = 1;
 /// Set while the task polls.
 const POLLING: usize = 2;
 
-/// Set by a watcher while the task is notified and does not poll. A poll, and whatever else takes
-/// `NOTIFIED`, clears it.
+/// Set by a watcher while the task is notified and does not poll. The beginning of a poll, and
+/// whatever else takes `NOTIFIED`, clears it.
 const MARKED: usize = 4;
 
 /// The position of the first block's bit.
@@ -43,18 +46,21 @@ pub(crate) const DIRECT_BLOCKS: usize = usize::BITS as usize - FIRST_BLOCK as us
 pub struct ParentWaker {
     /// `NOTIFIED`, `POLLING`, `MARKED`, and a bit for each block.
     state: AtomicUsize,
-    /// How often `MARKED` was found by what clears it.
-    cleared_marks: AtomicUsize,
+    /// What the beginning of the poll has taken of these bits, until it is asked for; `NOTIFIED` if
+    /// the poll leaves work to the next one.
+    taken: AtomicUsize,
     task: TaskWaker,
     /// The ready bits of the first block.
     first_bits: AtomicUsize,
     /// For the child of the first block to which this is lent as its waker.
     first_waker: WakeState,
+    /// How often `MARKED` was found by what clears it.
+    cleared_marks: AtomicU32,
 }
 
 /// By what a mark is known that was left on a task.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark(usize);
+pub(crate) struct Mark(u32);
 
 /// What a poll has taken of the state: `NOTIFIED`, and the bits of the blocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,7 +72,8 @@ impl ParentWaker {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             state: AtomicUsize::new(0),
-            cleared_marks: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
+            cleared_marks: AtomicU32::new(0),
             task: TaskWaker::new(),
             first_bits: AtomicUsize::new(0),
             first_waker: WakeState::new(),
@@ -126,10 +133,19 @@ impl ParentWaker {
     pub(crate) fn begin_poll(&self) -> bool {
         #[cfg(errgroup_watch)]
         let _ = self.mark_starved();
-        // It orders nothing: what a notification releases is acquired by who takes it.
-        let before = self.state.fetch_or(POLLING, Ordering::Relaxed);
+        // Acquire pairs with the release of `set`.
+        let before = self.state.swap(POLLING, Ordering::AcqRel);
         self.count_mark(before);
-        before & NOTIFIED != 0
+        let bits = before & !(POLLING | MARKED);
+        if bits != 0 {
+            self.taken.store(self.taken.load(Ordering::Relaxed) | bits, Ordering::Relaxed);
+        }
+        bits != 0
+    }
+
+    /// Leaves work to the next poll of the task, which this poll wakes as it ends.
+    pub(crate) fn leave_work(&self) {
+        self.taken.store(self.taken.load(Ordering::Relaxed) | NOTIFIED, Ordering::Relaxed);
     }
 
     /// Counts the mark that is cleared, if there was one in that state.
@@ -149,9 +165,13 @@ impl ParentWaker {
 
     /// Takes the notifications since the last call.
     pub(crate) fn take_ready(&self) -> ReadyBlocks {
+        let taken = self.taken.load(Ordering::Relaxed);
+        if taken != 0 {
+            self.taken.store(0, Ordering::Relaxed);
+        }
         // The load first: most calls find nothing and need no exclusive cache line.
-        if !self.is_notified() {
-            return ReadyBlocks::default();
+        if self.state.load(Ordering::Relaxed) & NOTIFIED == 0 {
+            return ReadyBlocks(taken);
         }
         // Acquire pairs with the release of `set`.
         let before = self.state.fetch_and(POLLING, Ordering::AcqRel);
@@ -159,18 +179,20 @@ impl ParentWaker {
             // A `go` drives the children between two polls.
             self.count_mark(before);
         }
-        ReadyBlocks(before & !(POLLING | MARKED))
+        ReadyBlocks(taken | (before & !(POLLING | MARKED)))
     }
 
     /// Returns the notifications since the last [`take_ready`](Self::take_ready), and leaves them.
     pub(crate) fn peek_ready(&self) -> ReadyBlocks {
-        ReadyBlocks(self.state.load(Ordering::Relaxed) & !POLLING)
+        let (state, taken) = (&self.state, &self.taken);
+        let bits = state.load(Ordering::Relaxed) | taken.load(Ordering::Relaxed);
+        ReadyBlocks(bits & !(POLLING | MARKED))
     }
 
     /// Returns `true` if there was a notification since the last [`take_ready`](Self::take_ready).
     #[inline]
     pub(crate) fn is_notified(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & NOTIFIED != 0
+        self.peek_ready().any()
     }
 
     /// Returns `true` if the task is inside its poll.
@@ -230,10 +252,13 @@ impl ParentWaker {
             true => catch(|| self.task.replace(cx.waker())),
             false => Ok(()),
         };
+        let left = if self.taken.load(Ordering::Relaxed) == 0 { 0 } else { NOTIFIED };
         // It is this exchange that loses no notification, however the task is registered: one
         // before it is seen here; one after it thereby sees the task that was registered above.
-        let kept = !(POLLING | MARKED);
-        if self.state.fetch_and(kept, Ordering::AcqRel) & NOTIFIED != 0 && pending {
+        let end = |state: usize| Some(state & !POLLING | left);
+        let (set, failed) = (Ordering::AcqRel, Ordering::Relaxed);
+        let (Ok(before) | Err(before)) = self.state.fetch_update(set, failed, end);
+        if (before | left) & NOTIFIED != 0 && pending {
             cx.waker().wake_by_ref();
         }
         #[cfg(errgroup_watch)]

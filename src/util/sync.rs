@@ -7,5 +7,7 @@ pub(crate) use async_lock::{Mutex, MutexGuard};
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
 pub(crate) use alloc::sync::{Arc, Weak};
-pub(crate) use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
+pub(crate) use core::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, fence,
+};
 pub(crate) use futures_util::task::{ArcWake, AtomicWaker, WakerRef, waker, waker_ref};

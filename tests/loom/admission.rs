@@ -202,7 +202,7 @@ impl Owner {
             group.token.cancel_with(Reason::Finished);
         }
         if left {
-            group.parent.notify();
+            group.parent.leave_work();
         }
         group.parent.end_poll(cx, (!closed, true), was_notified);
         if closed { Poll::Ready(()) } else { Poll::Pending }

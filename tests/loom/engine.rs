@@ -87,7 +87,7 @@ impl<'a> Engine<'a> {
 
     pub(crate) fn end(&mut self, cx: &mut Context<'_>, pending: bool) {
         if pending && self.set.has_ready() {
-            self.parent.notify();
+            self.parent.leave_work();
         }
         self.parent.end_poll(cx, (pending, true), self.was_notified);
     }

@@ -63,7 +63,8 @@ impl<'a> OverflowBlocks<'a> {
             let unpolled = core::mem::take(&mut self.unpolled);
             if ready.any() || self.overflow.has_grown() {
                 let blocks = &mut self.blocks;
-                self.overflow.gather(ready, |number| {
+                assert_eq!(ready.blocks(), 0, "all blocks are in a region");
+                self.overflow.gather(&mut |number| {
                     let block = &mut blocks[number - DIRECT_BLOCKS];
                     block.state.ready |= block.take_woken(&self.parent);
                 });
@@ -89,7 +90,7 @@ impl<'a> OverflowBlocks<'a> {
             }
         }
         if self.blocks.iter().any(|block| block.state.yielded != 0) {
-            self.parent.notify();
+            self.parent.leave_work();
         }
         self.parent.end_poll(cx, (self.left != 0, true), was_notified);
         if self.left != 0 { Poll::Pending } else { Poll::Ready(()) }

@@ -205,7 +205,7 @@ fn await_all(
         }
         let over = taken.iter().all(Option::is_some);
         if !over && completions.has_reports() {
-            parent.notify();
+            parent.leave_work();
         }
         parent.end_poll(cx, (!over, true), was_notified);
         if over { Poll::Ready(()) } else { Poll::Pending }
