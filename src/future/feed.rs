@@ -280,9 +280,8 @@ where
         cx: &mut Context<'_>,
         budget: &mut Budget,
     ) -> Poll<Result<(), Payload>> {
-        let mut was_notified = false;
         if D::CALLER == Caller::Handle {
-            was_notified = self.parent.begin_poll();
+            self.parent.begin_poll();
             // What notified it before is seen by the flag.
             self.parent.take_ready();
         }
@@ -294,7 +293,7 @@ where
             // The clone of the task's waker has panicked. The next poll goes on.
             Err(payload) => {
                 if D::CALLER == Caller::Handle {
-                    let end = || self.parent.end_poll(cx, (true, false), was_notified);
+                    let end = || self.parent.end_poll(cx, (true, false));
                     let _ = catch(end).map_err(discard);
                 }
                 resume(payload)
@@ -324,7 +323,7 @@ where
             };
         }
         if D::CALLER == Caller::Handle {
-            self.parent.end_poll(cx, (fed.is_pending(), false), was_notified);
+            self.parent.end_poll(cx, (fed.is_pending(), false));
         }
         fed
     }

@@ -106,10 +106,10 @@ impl<R> Turn<R> {
         Self { stage, batch, returned, returned_if_any, stop: None, keeps_poll: false }
     }
 
-    /// Keeps a poll for the child of a `go`.
+    /// Keeps a poll for the child of a `go`, if one is left.
     fn keep_poll(&mut self, budget: &mut Budget) {
-        self.keeps_poll = true;
-        budget.polls -= 1;
+        self.keeps_poll = budget.polls > 0;
+        budget.polls -= u16::from(self.keeps_poll);
     }
 
     /// Returns the poll that is kept, if one is.
@@ -272,6 +272,13 @@ where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
 {
+    let blocks = group.base.set.blocks();
+    if blocks.is_in_round() && !blocks.has_newcomer() {
+        // A stop or a panic has cut a turn short that has the child of the `go`, and fits the
+        // budget.
+        let is_plain = group.base.is_plain();
+        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
+    }
     turn.keep_poll(budget);
     let mut is_freed = false;
     loop {
@@ -645,11 +652,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        let was_notified = self.base.begin_poll();
+        self.base.begin_poll();
         let mut budget = self.base.budget;
         let answer = poll(self, cx, &mut budget);
         self.base.budget = budget;
-        self.base.end_poll(cx, answer.is_pending(), (was_notified, PolledBy::Owner));
+        self.base.end_poll(cx, answer.is_pending(), PolledBy::Owner);
         answer
     }
 
@@ -661,11 +668,11 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut X, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        let was_notified = group(owner).base.begin_poll();
+        group(owner).base.begin_poll();
         let mut budget = group(owner).base.budget;
         let answer = poll(owner, cx, &mut budget);
         group(owner).base.budget = budget;
-        group(owner).base.end_poll(cx, answer.is_pending(), (was_notified, polled_by));
+        group(owner).base.end_poll(cx, answer.is_pending(), polled_by);
         answer
     }
 
@@ -759,18 +766,28 @@ impl<C: Kind> Base<C> {
         self.budget.renew(|| self.set.blocks().count_woken(parent.peek_ready()));
     }
 
-    /// Begins a poll. Returns `true` if the task was notified before it.
-    fn begin_poll(&mut self) -> bool {
-        let was_notified = self.admission.parent.begin_poll();
+    fn begin_poll(&mut self) {
+        self.admission.parent.begin_poll();
         if self.budget.has_ended() {
             self.renew_budget();
+        } else if self.budget.is_spent() {
+            self.put_off();
         }
         self.set.blocks().begin_turn();
         self.admission.begin_poll();
         if let Some(hooks) = &mut self.hooks {
             hooks.begin_poll();
         }
-        was_notified
+    }
+
+    /// Leaves all to the next poll: a `go`, a `feed` or a `ready` before this one has spent the
+    /// budget, and had its answer. Only a stop is heard now.
+    #[cold]
+    fn put_off(&mut self) {
+        self.admission.parent.leave_work();
+        if self.is_stopped() {
+            self.drop_stopped();
+        }
     }
 
     /// Returns `true` if nothing but the policy sees to the children that run: no hooks, and
@@ -895,12 +912,7 @@ impl<C: Kind> Base<C> {
     }
 
     /// Ends a poll. One that ends pending with work left wakes its task.
-    fn end_poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        pending: bool,
-        (was_notified, polled_by): (bool, PolledBy),
-    ) {
+    fn end_poll(&mut self, cx: &mut Context<'_>, pending: bool, polled_by: PolledBy) {
         if self.is_resolved() {
             return;
         }
@@ -913,7 +925,7 @@ impl<C: Kind> Base<C> {
             self.admission.parent.leave_work();
         }
         let goes_on_polling = polled_by != PolledBy::Waiter;
-        self.admission.parent.end_poll(cx, (pending, goes_on_polling), was_notified);
+        self.admission.parent.end_poll(cx, (pending, goes_on_polling));
     }
 
     /// Returns `true` if something is to be polled at once.

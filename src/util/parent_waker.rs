@@ -128,9 +128,8 @@ impl ParentWaker {
         }
     }
 
-    /// Begins a poll: until it ends, notifications wake no task. Returns `true` if there was one
-    /// before, which has most likely taken the waker of the task that was registered last.
-    pub(crate) fn begin_poll(&self) -> bool {
+    /// Begins a poll: until it ends, notifications wake no task.
+    pub(crate) fn begin_poll(&self) {
         #[cfg(errgroup_watch)]
         let _ = self.mark_starved();
         // Acquire pairs with the release of `set`.
@@ -140,7 +139,6 @@ impl ParentWaker {
         if bits != 0 {
             self.taken.store(self.taken.load(Ordering::Relaxed) | bits, Ordering::Relaxed);
         }
-        bits != 0
     }
 
     /// Leaves work to the next poll of the task, which this poll wakes as it ends.
@@ -232,24 +230,17 @@ impl ParentWaker {
             && self.cleared_marks.load(Ordering::Relaxed) == mark.0
     }
 
-    /// Ends a poll, which was [begun](Self::begin_poll) as `was_notified` tells. If it ends with
-    /// `Pending`, later notifications wake the task of `cx`, and one after the last look wakes it
-    /// now. If it ends with an answer, later ones wake that task if it `goes_on_polling`, else the
-    /// one that was registered last.
+    /// Ends a poll. If it ends with `Pending`, later notifications wake the task of `cx`, and one
+    /// after the last look wakes it now. If it ends with an answer, later ones wake that task if it
+    /// `goes_on_polling`, else the one that was registered last.
     ///
     /// If the clone of the task's waker panics, the task that was registered last stays so; a poll
     /// that has an answer gives it.
-    pub(crate) fn end_poll(
-        &self,
-        cx: &Context<'_>,
-        (pending, goes_on_polling): (bool, bool),
-        was_notified: bool,
-    ) {
+    pub(crate) fn end_poll(&self, cx: &Context<'_>, (pending, goes_on_polling): (bool, bool)) {
         // A task that is notified will poll again, and need not be registered.
-        let may_replace = (pending || goes_on_polling) && !self.is_notified();
-        let must_replace = may_replace && (was_notified || !self.task.is_registered(cx.waker()));
-        let registered = match must_replace {
-            true => catch(|| self.task.replace(cx.waker())),
+        let must_register = (pending || goes_on_polling) && !self.is_notified();
+        let registered = match must_register {
+            true => catch(|| self.task.register(cx.waker())),
             false => Ok(()),
         };
         let left = if self.taken.load(Ordering::Relaxed) == 0 { 0 } else { NOTIFIED };

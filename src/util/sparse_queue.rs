@@ -9,15 +9,18 @@ type Key = u64;
 const RETAINED_CAPACITY: usize = 1024;
 
 /// A queue in which a value that is removed from the middle leaves a hole. It is compacted when
-/// more than half of it are holes. The first and the last are never holes.
+/// more than half of it are holes, or more were walked over than it is long. The first and the last
+/// are never holes.
 pub(crate) struct SparseQueue<T> {
     values: VecDeque<(Key, Option<T>)>,
     holes: usize,
+    /// How many holes were walked over since it was compacted.
+    walked: usize,
 }
 
 impl<T> Default for SparseQueue<T> {
     fn default() -> Self {
-        Self { values: VecDeque::new(), holes: 0 }
+        Self { values: VecDeque::new(), holes: 0, walked: 0 }
     }
 }
 
@@ -53,9 +56,17 @@ impl<T> SparseQueue<T> {
     }
 
     /// Returns the last value whose key is below that one.
-    pub(crate) fn last_below(&self, key: Key) -> Option<(Key, &T)> {
-        let end = self.values.partition_point(|(at, _)| *at < key);
-        self.values.range(..end).rev().find_map(|(key, value)| Some((*key, value.as_ref()?)))
+    pub(crate) fn last_below(&mut self, key: Key) -> Option<(Key, &T)> {
+        let mut end = self.values.partition_point(|(at, _)| *at < key);
+        let holes = self.values.range(..end).rev().take_while(|(_, value)| value.is_none()).count();
+        end -= holes;
+        self.walked += holes;
+        if self.walked > self.values.len() {
+            self.retain(|_| true);
+            end = self.values.partition_point(|(at, _)| *at < key);
+        }
+        let (key, value) = self.values.get(end.checked_sub(1)?)?;
+        Some((*key, value.as_ref()?))
     }
 
     #[inline]
@@ -113,7 +124,7 @@ impl<T> SparseQueue<T> {
     /// Retains only the values for which `keep` returns `true`.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.values.retain(|(_, value)| value.as_ref().is_some_and(&mut keep));
-        self.holes = 0;
+        (self.holes, self.walked) = (0, 0);
     }
 
     /// Returns the values, each with its key.
@@ -201,6 +212,19 @@ mod tests {
         assert_eq!(queue.get_mut(8), Some(&mut 8));
         queue.retain(|value| *value != 3);
         assert_eq!(queue.into_entries().collect::<Vec<_>>(), [(2, 2), (8, 8), (9, 9)]);
+    }
+
+    #[test]
+    fn the_last_value_below_a_key_is_found_again_without_a_walk_over_many_holes() {
+        let mut queue = queue(0..10_000);
+        (3..5_000).for_each(|key| assert_eq!(queue.remove(key), Some(key)));
+        for _ in 0..10 {
+            assert_eq!(queue.last_below(5_000), Some((2, &2)));
+        }
+        assert_eq!((queue.holes, queue.values.len()), (0, 5_003));
+        assert_eq!(queue.last_below(9_999), Some((9_998, &9_998)));
+        assert_eq!(queue.last_below(1), Some((0, &0)));
+        assert_eq!(queue.last_below(0), None);
     }
 
     #[test]

@@ -4,15 +4,22 @@ use core::task::Waker;
 
 use super::lock::Mutex;
 use super::panic::{catch, discard};
+use super::sync::{AtomicUsize, Ordering};
 
 /// Keeps the waker of the task that waits. A waker is user code: none is cloned, woken or dropped
 /// under the lock, and one that panics leaves nothing half done.
 #[derive(Debug, Default)]
-pub(crate) struct TaskWaker(Mutex<Option<Waker>>);
+pub(crate) struct TaskWaker {
+    task: Mutex<Option<Waker>>,
+    /// The addresses of the waker's data and of its functions, written under the lock; `vtable` is
+    /// 0 if there is no waker. So a task that is registered is recognized without the lock.
+    data: AtomicUsize,
+    vtable: AtomicUsize,
+}
 
 impl TaskWaker {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(None))
+        Self::default()
     }
 
     /// Keeps a clone of `waker` in place of the last one. If the clone panics, nothing has changed.
@@ -23,19 +30,27 @@ impl TaskWaker {
     }
 
     /// Returns `true` if the task of `waker` was registered last, and has not been woken since.
-    pub(crate) fn is_registered(&self, waker: &Waker) -> bool {
-        self.0.lock().as_ref().is_some_and(|task| task.will_wake(waker))
+    fn is_registered(&self, waker: &Waker) -> bool {
+        // Who is about to take the waker that is seen here wakes the task after this.
+        self.vtable.load(Ordering::Acquire) == core::ptr::from_ref(waker.vtable()).addr()
+            && self.data.load(Ordering::Relaxed) == waker.data().addr()
     }
 
-    /// Does the same without a look at the last one, which is most likely gone.
-    pub(crate) fn replace(&self, waker: &Waker) {
+    fn replace(&self, waker: &Waker) {
         let clone = waker.clone();
-        let before = self.0.lock().replace(clone);
+        let before = {
+            let mut task = self.task.lock();
+            self.data.store(clone.data().addr(), Ordering::Relaxed);
+            self.vtable.store(core::ptr::from_ref(clone.vtable()).addr(), Ordering::Release);
+            task.replace(clone)
+        };
         drop_quietly(before);
     }
 
     pub(crate) fn take(&self) -> Option<Waker> {
-        self.0.lock().take()
+        let mut task = self.task.lock();
+        self.vtable.store(0, Ordering::Relaxed);
+        task.take()
     }
 
     /// Wakes the task that was registered last, unless that has been done.

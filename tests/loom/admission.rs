@@ -158,7 +158,7 @@ impl Owner {
     /// is none, and resolves if that was the end.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { group, running, .. } = self;
-        let was_notified = group.parent.begin_poll();
+        group.parent.begin_poll();
         loop {
             group.parent.take_ready();
             let stopped = group.token.is_cancelled();
@@ -204,7 +204,7 @@ impl Owner {
         if left {
             group.parent.leave_work();
         }
-        group.parent.end_poll(cx, (!closed, true), was_notified);
+        group.parent.end_poll(cx, (!closed, true));
         if closed { Poll::Ready(()) } else { Poll::Pending }
     }
 

@@ -22,7 +22,6 @@ pub(crate) struct Engine<'a> {
     pub(crate) parent: Arc<ParentWaker>,
     set: BlockSet<Child<'a>>,
     children: usize,
-    was_notified: bool,
     _handle: Option<Arc<ParentWaker>>,
 }
 
@@ -34,7 +33,6 @@ impl<'a> Engine<'a> {
             parent,
             set: BlockSet::new(),
             children: 0,
-            was_notified: false,
         }
     }
 
@@ -53,7 +51,7 @@ impl<'a> Engine<'a> {
     }
 
     pub(crate) fn begin(&mut self) {
-        self.was_notified = self.parent.begin_poll();
+        self.parent.begin_poll();
         self.set.begin_turn();
     }
 
@@ -89,6 +87,6 @@ impl<'a> Engine<'a> {
         if pending && self.set.has_ready() {
             self.parent.leave_work();
         }
-        self.parent.end_poll(cx, (pending, true), self.was_notified);
+        self.parent.end_poll(cx, (pending, true));
     }
 }

@@ -54,7 +54,7 @@ impl<'a> OverflowBlocks<'a> {
 
     /// Polls as a group does, with the set's `start_round` and `gather` written again.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let was_notified = self.parent.begin_poll();
+        self.parent.begin_poll();
         for block in &mut self.blocks {
             block.state.ready |= core::mem::take(&mut block.state.yielded);
         }
@@ -92,7 +92,7 @@ impl<'a> OverflowBlocks<'a> {
         if self.blocks.iter().any(|block| block.state.yielded != 0) {
             self.parent.leave_work();
         }
-        self.parent.end_poll(cx, (self.left != 0, true), was_notified);
+        self.parent.end_poll(cx, (self.left != 0, true));
         if self.left != 0 { Poll::Pending } else { Poll::Ready(()) }
     }
 }

@@ -183,7 +183,7 @@ fn await_all(
     let mut taken: Vec<Option<Completion<Value, ()>>> = cells.iter().map(|_| None).collect();
     let mut reports = std::collections::VecDeque::new();
     run(|cx| {
-        let was_notified = parent.begin_poll();
+        parent.begin_poll();
         loop {
             parent.take_ready();
             completions.take_reports(&mut reports, &mut |_, _| ());
@@ -207,7 +207,7 @@ fn await_all(
         if !over && completions.has_reports() {
             parent.leave_work();
         }
-        parent.end_poll(cx, (!over, true), was_notified);
+        parent.end_poll(cx, (!over, true));
         if over { Poll::Ready(()) } else { Poll::Pending }
     });
     taken.into_iter().flatten().collect()

@@ -332,7 +332,7 @@ fn a_parent_that_is_notified_of_two_blocks() {
         }
         let mut seen = 0;
         let mut poll = |cx: &mut Context<'_>| {
-            let was_notified = parent.begin_poll();
+            parent.begin_poll();
             let ready = parent.take_ready();
             assert_eq!(ready.any(), ready.blocks() != 0);
             for block in (0..2).filter(|block| ready.blocks() & 1 << block != 0) {
@@ -340,7 +340,7 @@ fn a_parent_that_is_notified_of_two_blocks() {
                 assert_eq!(seen & 1 << block, 0, "taken twice");
             }
             seen |= ready.blocks();
-            parent.end_poll(cx, (seen != 3, true), was_notified);
+            parent.end_poll(cx, (seen != 3, true));
             if seen == 3 { Poll::Ready(()) } else { Poll::Pending }
         };
         let task = Task::new();
@@ -360,7 +360,7 @@ fn a_wake_flag() {
         let waker = WakeFlag::waker(&flag);
         let mut polls = 0;
         run(|cx| {
-            let was_notified = parent.begin_poll();
+            parent.begin_poll();
             let mut done = Poll::Pending;
             let mut yielded = false;
             loop {
@@ -384,7 +384,7 @@ fn a_wake_flag() {
             if flag.is_woken() {
                 parent.notify();
             }
-            parent.end_poll(cx, (done.is_pending(), true), was_notified);
+            parent.end_poll(cx, (done.is_pending(), true));
             done
         });
     });
