@@ -699,6 +699,29 @@ const CASES: &[Case] = &[
             scene.settle();
         });
     }),
+    ("gos that are given up before one without a weight", |run| {
+        let mut scene = Scene::limited(1);
+        scene.run(1);
+        let child = task(scene.child());
+        scene.go(child);
+        for _ in 0..run.size {
+            let child = scene.child();
+            scene.it.group.queue(child);
+        }
+        for weight in (0..run.size).map(|_| 1).chain([0]) {
+            let child = task(scene.child()).weight(weight);
+            scene.go(child);
+        }
+        // Each gets its turn.
+        scene.it.handle.set_limit(Some(10 * run.size));
+        scene.it.handle.set_limit(Some(1));
+        run.measure("one is dropped, and a child refused", run.size, || {
+            for at in 1..=run.size {
+                scene.entries[at] = None;
+                assert!(scene.it.handle.try_go(scene.it.child(0)).is_err());
+            }
+        });
+    }),
     ("gos that have their turn and do not come", |run| {
         let mut scene = Scene::limited(1);
         scene.run(1);

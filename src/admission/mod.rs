@@ -712,6 +712,19 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Notes a child that is dropped instead of running on.
+    pub(crate) fn note_dropped(&mut self, index: usize) {
+        if self.notes == EndNotes::Nothing {
+            return;
+        }
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.note_ended(Outcome::Dropped),
+            Storage::Shared(shared) => {
+                shared.core.read(|state| state.note_ended(index, Outcome::Dropped, true));
+            }
+        }
+    }
+
     /// Returns what is known of a running child that the policy is about to be told of, or `None`
     /// if that is nothing beyond its index.
     #[inline]
@@ -845,9 +858,7 @@ impl<C: Kind> Admission<C> {
     /// Moves the passes of children that have ended to `passes`.
     pub(crate) fn take_ended_passes(&mut self, passes: &mut Vec<Pass>) {
         if let Some(shared) = self.shared() {
-            shared.core.read(|state| {
-                state.passes().iter_mut().for_each(|it| passes.append(&mut it.over));
-            });
+            shared.core.read(|state| state.take_ended_passes(passes));
         }
     }
 

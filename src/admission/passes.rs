@@ -3,7 +3,8 @@
 //! A pass stands for the guards of all gates, which are of the user's types; the group keeps them
 //! under the number of the pass. It makes one when the head of the queue has room and lacks only
 //! that. A pass belongs to a child or a reservation from the moment when it gets room, and is over
-//! when the child has ended. One that no child has got is kept for the next.
+//! when the child has ended, or the reservation is given up. It is given to no other: the gates were
+//! asked for that one.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -18,7 +19,7 @@ pub(crate) type Pass = usize;
 
 #[derive(Default)]
 pub(crate) struct Passes {
-    /// Those that no child has.
+    /// Those that the head of the queue is to get, or a child on offer.
     spare: VecDeque<Pass>,
     /// The one that goes to the child whose room was taken just now.
     taken: Option<Pass>,
@@ -26,6 +27,8 @@ pub(crate) struct Passes {
     pub(crate) wanted: bool,
     /// Those that are over, for the group to drop their guards.
     pub(crate) over: Vec<Pass>,
+    /// The group is to be woken for that.
+    pub(crate) notify: bool,
 }
 
 /// What is known of the head of the queue, on whose behalf the gates are asked.
@@ -48,10 +51,15 @@ impl Passes {
         self.taken.take()
     }
 
-    /// Takes a pass back, for the next child. `None`: the one that was taken just now.
-    pub(crate) fn put_back(&mut self, pass: Option<Pass>) {
-        let pass = pass.or_else(|| self.taken.take());
-        pass.into_iter().for_each(|pass| self.spare.push_front(pass));
+    /// Puts the pass back that was taken just now.
+    pub(crate) fn put_back(&mut self) {
+        self.taken.take().into_iter().for_each(|pass| self.spare.push_front(pass));
+    }
+
+    /// Records that the pass of a reservation is over, which has come to nothing.
+    pub(crate) fn give_up(&mut self, pass: Option<Pass>) {
+        self.notify |= pass.is_some();
+        self.over.extend(pass);
     }
 
     pub(crate) fn has_spare(&self) -> bool {
@@ -62,9 +70,9 @@ impl Passes {
         self.spare.push_back(pass);
     }
 
-    /// Records that all passes which no child has are over: the group has stopped.
+    /// Records that all passes are over which no child has.
     pub(crate) fn end_spare(&mut self) {
-        self.put_back(None);
+        self.put_back();
         self.over.extend(self.spare.drain(..));
     }
 }

@@ -514,16 +514,36 @@ impl State {
         }
         let taken = self.permits.as_mut().is_none_or(Permits::try_take);
         if !taken {
-            self.return_pass(None);
+            self.put_pass_back();
         }
         taken
     }
 
-    /// Gives a pass to the next child. `None`: the one that was taken just now.
+    /// Puts the pass back that was taken just now.
     #[inline]
-    fn return_pass(&mut self, pass: Option<Pass>) {
+    fn put_pass_back(&mut self) {
         if let Some(passes) = &mut self.passes {
-            passes.put_back(pass);
+            passes.put_back();
+        }
+    }
+
+    /// Records that the pass of a reservation is over, which has come to nothing.
+    #[inline]
+    fn give_pass_up(&mut self, pass: Option<Pass>) {
+        if let Some(passes) = &mut self.passes {
+            passes.give_up(pass);
+        }
+    }
+
+    /// Moves the passes that are over to `passes`. One that the head of the queue no longer lacks
+    /// is over, too.
+    pub(crate) fn take_ended_passes(&mut self, ended: &mut Vec<Pass>) {
+        let keeps_spare = self.lacks_permit();
+        if let Some(passes) = &mut self.passes {
+            if !keeps_spare {
+                passes.end_spare();
+            }
+            ended.append(&mut passes.over);
         }
     }
 
@@ -581,7 +601,7 @@ impl State {
     #[inline]
     pub(crate) fn free_room(&mut self, weight: usize, key: Option<KeyId>) {
         self.return_room(weight, key);
-        self.return_pass(None);
+        self.put_pass_back();
         if let Some(permits) = &mut self.permits {
             permits.free(1);
         }
@@ -976,6 +996,7 @@ impl State {
             let lacks_pass = lacks_permit && !passes.has_spare();
             lacks_permit &= !lacks_pass;
             effects.notify |= core::mem::replace(&mut passes.wanted, lacks_pass) != lacks_pass;
+            effects.notify |= core::mem::take(&mut passes.notify);
         }
         if let Some(permits) = &mut self.permits {
             // The group waits for a permit from now on, or no longer.

@@ -631,12 +631,14 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// [`try_go`](Self::try_go) polls the future once. If it is pending, the answer is
     /// [`AtLimit`](crate::TryGoError::AtLimit), and the future is kept for the next child. A
-    /// [handle's](crate::Handle::try_go) can't poll it: it admits a child only if a guard is left
-    /// that no child has got. [`queue`](Self::queue) admits its child in a later poll of the group.
+    /// [handle's](crate::Handle::try_go) can't poll it, and never admits a child.
+    /// [`queue`](Self::queue) admits its child in a later poll of the group.
     ///
     /// A [`feed`](Self::feed) passes the gates before it asks its stream. So a gate is not told of
-    /// its child, and is asked once more for the end of the stream; that guard is kept for the next
-    /// child.
+    /// its child, and is asked once more for the end of the stream; that guard is dropped.  A
+    /// waiting `go` or [`reserve`](crate::Handle::reserve) that has its turn has its guard, too. If
+    /// it is dropped then, or its room is taken back, the guard is dropped in the group's next
+    /// poll, for which the group is woken. It goes to no other child: it may be of another weight.
     ///
     /// While the future is pending it may hold a position in a queue of its own, such as that of a
     /// semaphore. If nothing waits in the group any more, the future is kept, and is not polled

@@ -277,6 +277,7 @@ impl<C: Kind> Base<C> {
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.abort_polled();
         }
+        self.drop_lost();
         let spawned = self.set.abandon_spawned();
         self.drop_spawned(spawned);
     }
@@ -286,11 +287,17 @@ impl<C: Kind> Base<C> {
     #[cold]
     pub(super) fn drop_lost(&mut self) {
         let lost = self.set.take_lost();
-        self.drop_spawned(lost);
+        self.drop_each_spawned(lost);
     }
 
-    /// Drops children that run outside of the group's polls.
+    /// Drops children that run outside of the group's polls and have not ended.
     pub(super) fn drop_spawned(&mut self, children: Vec<(usize, C)>) {
+        // Each is noted like one that has ended. Otherwise it would take the note of another one.
+        children.iter().for_each(|(index, _)| self.admission.note_dropped(*index));
+        self.drop_each_spawned(children);
+    }
+
+    fn drop_each_spawned(&mut self, children: Vec<(usize, C)>) {
         for (index, child) in children {
             self.drop_part(child);
             self.set.note_dropped(index);

@@ -267,8 +267,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// each key. `Some(0)` pauses the children of the key, and `None` takes the limit away. As in
     /// [`set_limit`](Self::set_limit), a lower limit lets the running children finish.
     ///
-    /// It takes back no room that was reserved for a waiting `go`: that returns when it is polled
-    /// next, and its child waits in the queue until the key has room.
+    /// It takes back no room that was reserved for a waiting `go` of a handle: that returns when it
+    /// is polled next, and its child waits in the queue until the key has room. The children of the
+    /// key keep their order. A waiting `go` of the group itself waits on.
     ///
     /// The group keeps the limit while it differs from that of the other keys, whether children of
     /// the key come or not.
@@ -414,7 +415,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// few times as can be.)
     #[inline]
     pub(crate) fn admit<A: Child<C>>(&mut self, child: &mut Option<A>) -> Result<(), Refused> {
-        match self.find_vacancy(child) {
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            self.take_ends_for(child);
+        }
+        match child.as_mut().and_then(|child| self.vacancy_for(child)) {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
@@ -436,7 +440,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         child: &mut Option<A>,
         keeps: bool,
     ) -> Result<(), Refused> {
-        match self.find_vacancy(child) {
+        match child.as_mut().and_then(|child| self.vacancy_for(child)) {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
@@ -445,16 +449,13 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 
-    /// Returns a [vacancy](Self::vacancy_for), perhaps that of a child which has ended on its
-    /// executor: without one, the policy is told of all such children.
-    #[inline(always)]
-    fn find_vacancy<A: Child<C>>(&mut self, child: &mut Option<A>) -> Option<Vacancy<'_, C>> {
-        let child = child.as_mut()?;
-        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+    /// Does what [`take_ends`](Self::take_ends) does before a child is offered.
+    #[inline(never)]
+    fn take_ends_for<A: Child<C>>(&mut self, child: &mut Option<A>) {
+        if let Some(child) = child {
             self.base.admission.prepare(child);
-            self.take_ends();
         }
-        self.vacancy_for(child)
+        self.take_ends();
     }
 
     /// Tells the policy of the children that have ended on their executor, unless there is a

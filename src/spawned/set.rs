@@ -135,7 +135,7 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
 
     fn abandon_spawned(&mut self) -> Vec<(usize, Spawned<T, E, L>)> {
         let children = core::mem::take(&mut self.children).into_entries();
-        let mut abandoned = self.take_lost();
+        let mut abandoned = Vec::new();
         for (index, child) in children {
             if child.try_abandon() {
                 abandoned.push((index as usize, child));

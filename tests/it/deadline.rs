@@ -37,6 +37,35 @@ fn a_deadline_that_passes_stops_the_group_with_its_reason() {
 }
 
 #[test]
+fn a_deadline_that_is_found_by_the_last_poll_of_the_budget_is_heard_by_the_groups_next_poll() {
+    for drops in [false, true] {
+        let (gate, task, drop_count) = (Gate::new(), MockTask::new(), DropCounter::default());
+        // Without handles, and nothing asks for its token.
+        let mut group = Group::new().with_limit(1).with_deadline(gate.wait(TIME));
+        if drops {
+            group = group.drop_on_stop();
+        }
+        for n in 0..4095 {
+            assert!(is_ok(task.poll(&mut group.go(job(ready(Ok(n)))))));
+        }
+        gate.open(TIME);
+        let guard = drop_count.guard();
+        group.queue(waits(&gate, 0));
+        group.queue(job(async move {
+            drop(guard);
+            Ok(1)
+        }));
+        assert!(matches!(task.poll(&mut group.ready()), Poll::Ready(Err(_))));
+        assert_eq!(task.poll(&mut group).is_ready(), drops);
+        assert_eq!(drop_count.get(), 1, "the queue is dropped");
+        if !drops {
+            gate.open(0);
+            assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+        }
+    }
+}
+
+#[test]
 fn a_deadline_is_dropped_before_the_task_sleeps_though_a_destructor_stops_the_group() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
     let guard = drops.guard();

@@ -78,10 +78,14 @@ fn the_groups_own_methods_take_in_what_has_ended_first() {
         assert_eq!(pool.poll_all(), 0);
         assert!(group.try_go(ready(Ok(1))).is_ok());
         assert_eq!(pool.poll_all(), 0);
-        group.queue(ready(Ok(2)));
-        assert_eq!(numbers!(group), [0, 1, 2, 0, 0], "admitted at the call");
-        assert_eq!(pool.poll_all(), 0);
         let task = MockTask::new();
+        group.queue(ready(Ok(2)));
+        // Without handles, `queue` leaves that to the next poll.
+        let expected = if shared { [0, 1, 2, 0, 0] } else { [1, 0, 2, 0, 0] };
+        assert_eq!(numbers!(group), expected);
+        assert!(task.poll(&mut group).is_pending());
+        assert_eq!(numbers!(group), [0, 1, 2, 0, 0]);
+        assert_eq!(pool.poll_all(), 0);
         assert!(matches!(task.poll(&mut group.go(ready(Ok(3)))), Poll::Ready(Ok(()))));
         assert_eq!(pool.poll_all(), 0);
         assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![0, 1, 2, 3])));
@@ -110,13 +114,67 @@ fn a_failure_that_is_taken_in_stops_the_group_before_the_newcomer() {
         assert_eq!(pool.poll_all(), 0);
         if queues {
             group.queue(ready(Ok(2)));
-            assert_eq!(numbers!(group), [0, 0, 1, 1, 1]);
+            assert_eq!(numbers!(group), [1, 0, 1, 1, 0]);
         } else {
             assert!(matches!(group.try_go(ready(Ok(2))), Err(TryGoError::Stopped(_))));
             assert_eq!(numbers!(group), [0, 0, 1, 1, 0]);
+            assert_eq!(group.token().reason(), Some(Reason::Failed));
         }
-        assert_eq!(group.token().reason(), Some(Reason::Failed));
         assert_eq!(task.poll(&mut group), Poll::Ready(Err("broken")));
+        assert_eq!(numbers!(group), [0, 0, 1, 1, usize::from(queues)]);
+    }
+}
+
+#[test]
+fn a_child_that_a_stop_drops_does_not_count_in_place_of_one_that_has_ended() {
+    for (shared, drops) in [(false, true), (true, true), (true, false)] {
+        let pool = Pool::default();
+        let mut group = pool.group();
+        if drops {
+            group = group.drop_on_stop();
+        }
+        let handle = shared.then(|| group.handle());
+        group.queue(ready(Err("broken")));
+        group.queue(ready(Ok(1)));
+        if drops {
+            group.queue(pending());
+        } else {
+            group.queue(task_of(pending()).until_stop());
+        }
+        assert_eq!(pool.poll_all(), 1);
+        assert_eq!(numbers!(group), [0, 1, 1, 1, 0]);
+        group.token().cancel();
+        assert!(matches!(group.try_go(ready(Ok(2))), Err(TryGoError::Stopped(_))));
+        assert_eq!(numbers!(group), [0, 0, 1, 1, 1]);
+        if let Some(handle) = handle {
+            drop(group);
+            let stats = handle.stats();
+            assert_eq!((stats.running, stats.ok, stats.failed, stats.dropped), (0, 1, 1, 1));
+        }
+    }
+}
+
+#[test]
+fn what_has_ended_between_two_calls_of_queue_is_among_the_results() {
+    for shared in [false, true] {
+        let pool = Pool::default();
+        let mut group = pool.group().with_limit(5);
+        let handle = shared.then(|| group.handle());
+        (0..5).for_each(|n| group.queue(ready(Ok(n))));
+        assert_eq!(pool.poll_all(), 0);
+        group.queue(ready(Ok(5)));
+        assert!(group.try_queue(ready(Ok(6))).is_ok());
+        drop(handle);
+        let (task, mut results) = (MockTask::new(), group.results());
+        let mut values = Vec::new();
+        while let Poll::Ready(Some(result)) = task.poll(&mut results.next()) {
+            values.push(result);
+        }
+        assert_eq!(pool.poll_all(), 0);
+        while let Poll::Ready(Some(result)) = task.poll(&mut results.next()) {
+            values.push(result);
+        }
+        assert_eq!(values, [0, 1, 2, 3, 4, 5, 6].map(Ok));
     }
 }
 

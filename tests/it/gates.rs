@@ -402,11 +402,55 @@ fn a_go_that_is_dropped_at_the_gate_leaves_its_turn_to_the_next() {
     scene.doors.open(0);
     assert_eq!(scene.run(), "-0");
     assert_eq!(tasks[1].wakes(), 1);
-    // Its room and its guard go to the next child when it is dropped, too.
+    // One that has its turn gives its guard back, for which the gate was asked on its behalf.
     drop(second);
-    scene.it.log.take();
-    scene.queue(2);
-    assert_eq!(scene.run(), "+2", "no gate is asked");
+    assert_eq!(scene.run(), "-1 .0");
+}
+
+#[test]
+fn a_guard_of_a_turn_that_comes_to_nothing_is_given_back_by_a_group_that_sleeps() {
+    let permits = Arc::new(Semaphore::new(1));
+    let gated = || {
+        let permits = Arc::clone(&permits);
+        Group::<Kind>::new().with_gate(move |_| Arc::clone(&permits).acquire_owned())
+    };
+    let (driver, caller) = (MockTask::new(), MockTask::new());
+    let (mut group, mut other) = (gated(), gated());
+    let (handle, _hold) = (group.handle(), group.hold());
+    for takes_slot in [false, true] {
+        let mut reserving = handle.reserve();
+        assert!(caller.poll(&mut reserving).is_pending());
+        assert!(driver.poll(&mut group).is_pending());
+        let slot = takes_slot.then(|| caller.finish(&mut reserving));
+        assert_eq!(permits.available_permits(), 0);
+        let wakes = driver.wakes();
+        drop((reserving, slot));
+        assert_eq!(driver.wakes(), wakes + 1);
+        assert!(driver.poll(&mut group).is_pending());
+        assert_eq!(permits.available_permits(), 1);
+    }
+    other.queue(job(ready(Ok(0))));
+    assert_eq!(MockTask::new().finish(&mut other), Ok(()));
+}
+
+#[test]
+fn no_child_runs_by_guards_that_were_given_to_lighter_ones() {
+    let budget = Arc::new(Semaphore::new(100));
+    let permits = Arc::clone(&budget);
+    let mut group = Group::<Kind>::new()
+        .with_gate(move |ask| Arc::clone(&permits).acquire_many_owned(ask.weight() as u32));
+    let (handle, _hold, driver) = (group.handle(), group.hold(), MockTask::new());
+    let child = |weight| task(job(pending())).weight(weight);
+    let mut light: Vec<_> = (0..10).map(|_| handle.go(child(10))).collect();
+    for go in &mut light {
+        assert!(MockTask::new().poll(go).is_pending());
+    }
+    assert!(driver.poll(&mut group).is_pending());
+    assert_eq!(budget.available_permits(), 0);
+    drop(light);
+    (0..10).for_each(|_| group.queue(child(100)));
+    assert!(driver.run(&mut group).is_pending());
+    assert_eq!((group.stats().running, budget.available_permits()), (1, 0));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -73,6 +74,37 @@ fn polls_few<F: Future>(work: impl FnOnce(Locks) -> F) {
     runtime.block_on(work(locks.clone()));
     let polls = locks.probe.polls();
     assert!((CHILDREN..2 * CHILDREN).contains(&polls), "{polls} polls of {CHILDREN} children");
+}
+
+/// With whatever is left of the budget.
+#[test]
+fn the_child_of_a_go_has_begun_though_a_sibling_that_yielded_stops_the_group() {
+    fn ends_after_a_yield(panics: bool) -> Job {
+        job(async move {
+            yield_now().await;
+            if panics { panic_any("a sibling's") } else { Err("a sibling's") }
+        })
+    }
+    for (siblings, with_handle, panics) in
+        [(1, false, false), (2, false, false), (1, true, false), (1, false, true), (2, true, true)]
+    {
+        for before in MOST - 12..MOST + 2 {
+            let (task, probe) = (MockTask::new(), Probe::new());
+            let mut group = Jobs::new();
+            let _handle = with_handle.then(|| group.handle());
+            let go = task.finish(async {
+                for _ in 0..before {
+                    assert!(group.go(job(ready(Ok(0)))).await.is_ok());
+                }
+                for _ in 0..siblings {
+                    assert!(group.go(ends_after_a_yield(panics)).await.is_ok());
+                }
+                group.go(probe.watch(job(pending()))).await
+            });
+            assert_eq!(go.is_ok(), probe.polls() == 1, "{siblings} {with_handle} {before}");
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(group)));
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Limits by key: which children run, which wait, and for what.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::ready;
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
@@ -733,6 +733,70 @@ fn a_go_that_brings_its_child_after_its_key_lost_the_room_queues_it() {
     f.gate.open(0);
     assert!(f.run().is_pending());
     assert_eq!(f.log.take(), ["-0", "+1"]);
+}
+
+#[test]
+fn gos_that_have_lost_the_room_in_their_key_begin_in_their_order() {
+    let mut scene = Scene::new(Group::new().with_key_limit(2));
+    (0..2).for_each(|n| scene.queue(n, "a"));
+    assert_eq!(scene.run(), [0, 1]);
+    let outsider = MockTask::new();
+    let handle = scene.it.handle.clone();
+    let mut gos = [2, 3].map(|n| handle.go(scene.child(n, "a")));
+    gos.iter_mut().for_each(|go| assert!(outsider.poll(go).is_pending()));
+    assert_eq!(scene.end([0, 1]), []);
+    assert_eq!(outsider.wakes(), 2, "both have their turn");
+    handle.set_key_limit(&Key::from("a"), Some(1));
+    gos.iter_mut().for_each(|go| assert!(is_ok(outsider.poll(go))));
+    assert_eq!(scene.run(), [2]);
+    assert_eq!(scene.end([2]), [3]);
+}
+
+#[test]
+fn a_go_of_the_group_that_has_lost_the_room_in_its_key_waits_on() {
+    let (gate, driver, key) = (Gate::new(), MockTask::new(), Key::from("a"));
+    let mut group = Group::<Kind>::new().with_key_limit(1);
+    let handle = group.handle();
+    group.queue(task(waits(&gate, 0)).key("a"));
+    let (pauses, door) = (handle.clone(), gate.wait(1));
+    group.queue(job(async move {
+        door.await;
+        pauses.set_key_limit(&Key::from("a"), Some(0));
+        Ok(1)
+    }));
+    {
+        let mut go = group.go(task(job(ready(Ok(2)))).key("a"));
+        assert!(driver.poll(&mut go).is_pending());
+        (0..2).for_each(|n| gate.open(n));
+        assert!(driver.run(&mut go).is_pending(), "its key is paused");
+        handle.set_key_limit(&key, Some(1));
+        assert!(is_ok(driver.run(&mut go)));
+    }
+    assert_eq!((group.stats().ok, group.stats().queued), (3, 0));
+    assert!(is_ok(driver.run(&mut group)));
+}
+
+#[test]
+fn a_go_without_a_weight_begins_beside_a_child_that_is_heavier_than_their_key() {
+    let (driver, begun) = (MockTask::new(), Arc::new(AtomicUsize::new(0)));
+    let mut group = Group::<Kind>::new().with_limit(2).with_key_limit(1);
+    let handle = group.handle();
+    let rests = |weight| task(job(pending())).weight(weight);
+    group.queue(rests(2).key("a"));
+    group.queue(rests(1));
+    {
+        let counts = Arc::clone(&begun);
+        let child = job(async move {
+            counts.fetch_add(1, SeqCst);
+            pending().await
+        });
+        let mut go = group.go(task(child).key("a").weight(0));
+        assert!(driver.poll(&mut go).is_pending());
+        handle.set_limit(Some(3));
+        handle.queue(rests(3).priority(1));
+        assert!(is_ok(driver.poll(&mut go)));
+    }
+    assert_eq!(begun.load(SeqCst), 1);
 }
 
 #[test]

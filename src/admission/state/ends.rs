@@ -274,7 +274,7 @@ impl State {
             if let WaiterStage::Reserved { .. } | WaiterStage::Detached(_) = waiter.stage {
                 // The queue knows its key no longer.
                 self.return_room(waiter.weight, None);
-                self.return_pass(waiter.pass.take());
+                self.give_pass_up(waiter.pass.take());
             }
             (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
         }

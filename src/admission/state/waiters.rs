@@ -173,6 +173,9 @@ impl State {
         if self.is_revoking && self.is_revocable(key) {
             return self.hold_back(key, poller);
         }
+        if poller.caller == Caller::Group {
+            self.check_key_room(key);
+        }
         let Some(waiter) = self.waiters.get_mut(key) else {
             debug_assert!(false, "a waiter is polled that has gone");
             return Acquire::Stopped;
@@ -217,6 +220,17 @@ impl State {
         Acquire::Pending
     }
 
+    /// Lets a `go` of the group itself wait on that has lost its room in its key. (That of a handle
+    /// queues its child.)
+    fn check_key_room(&mut self, key: WaiterKey) {
+        let Some(waiter) = self.waiters.get(key) else { return };
+        if let (WaiterStage::Reserved { position, .. }, Some(of)) = (waiter.stage, &waiter.key) {
+            if self.queue.has_lost_key_room(of, waiter.weight, position) {
+                self.take_back(key);
+            }
+        }
+    }
+
     /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
     pub(crate) fn has_turn(&self, key: WaiterKey) -> bool {
         let stage = self.waiters.get(key).map(|waiter| waiter.stage);
@@ -256,7 +270,9 @@ impl State {
                 let position = Position { priority, ..position };
                 let fits_key = match request.key {
                     // The room is in this key, unless its limit was lowered since.
-                    Some(of) if key.is_some() => !self.queue.is_key_over_limit(of),
+                    Some(of) if key.is_some() => {
+                        !self.queue.has_lost_key_room(of, weight, position)
+                    }
                     _ => self.queue.has_key_room(request, position),
                 };
                 self.detached -= usize::from(slot.is_none());
@@ -278,7 +294,7 @@ impl State {
                 if let Some(slot) = slot {
                     self.starting.remove(slot);
                 }
-                self.return_pass(pass);
+                self.give_pass_up(pass);
                 if let Some(permits) = &mut self.permits {
                     permits.free(1);
                 }
@@ -299,7 +315,7 @@ impl State {
             return;
         };
         effects.discard = waiter.waker;
-        self.return_pass(waiter.pass);
+        self.give_pass_up(waiter.pass);
         let key = waiter.key.as_ref();
         match waiter.stage {
             WaiterStage::Waiting(position) | WaiterStage::MustQueue(position) => {
@@ -470,7 +486,7 @@ impl State {
         }
         let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
         let pass = waiter.pass.take();
-        self.return_pass(pass);
+        self.give_pass_up(pass);
         self.starting.remove(slot);
         self.reserved -= 1;
         let of_room = of.as_ref().and_then(|of| self.queue.find_key(of));

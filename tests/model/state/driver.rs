@@ -574,7 +574,12 @@ impl Driver {
         };
         assert_eq!(passes.has_spare(), expected.spare > 0, "spare passes");
         assert_eq!(passes.over.len(), std::mem::take(&mut expected.over), "passes that are over");
-        for pass in passes.over.drain(..) {
+        let over = std::mem::take(&mut passes.over);
+        self.forget_passes(over);
+    }
+
+    fn forget_passes(&mut self, over: Vec<Pass>) {
+        for pass in over {
             assert!(self.passes.remove(&pass), "pass {pass} is over twice");
         }
     }
@@ -886,6 +891,14 @@ impl Driver {
 
     /// Passes the gates on behalf of the head of the queue, if it lacks only that.
     fn pass_gates(&mut self) {
+        self.both.reference.end_spare_passes();
+        if let Some(expected) = &mut self.both.reference.passes {
+            let mut over = Vec::new();
+            self.both.state.take_ended_passes(&mut over);
+            let expected = std::mem::take(&mut expected.over);
+            assert_eq!(over.len(), expected, "passes that no child gets");
+            self.forget_passes(over);
+        }
         if self.both.reference.asked().is_some() {
             self.add_pass();
         }

@@ -148,7 +148,7 @@ pub(crate) struct Permits {
 pub(crate) struct Passes {
     pub(crate) spare: usize,
     pub(crate) wanted: bool,
-    /// Those of children that have ended.
+    /// Those of children that have ended, and of reservations that have come to nothing.
     pub(crate) over: usize,
 }
 
@@ -255,10 +255,23 @@ impl Reference {
             })
     }
 
-    fn is_key_over_limit(&self, of: ChildrensKey) -> bool {
-        let weights = self.weights_of(of);
-        let taken: usize = weights.iter().sum();
-        self.limit_of(of).is_some_and(|limit| taken > limit && (weights.len() > 1 || limit == 0))
+    /// Returns `true` if a reservation has lost its room in its key, of which the limit was lowered
+    /// since.
+    fn has_lost_key_room(&self, of: ChildrensKey, weight: usize, order: (i64, usize)) -> bool {
+        let taken: usize = self.weights_of(of).iter().sum();
+        let is_over = |limit| limit == 0 || (weight > 0 && taken > limit && taken > weight);
+        let first = self.queue.iter().filter(|it| it.of == Some(of)).min_by_key(|it| it.order());
+        self.limit_of(of).is_some_and(is_over)
+            || first.is_some_and(|it| it.order() < order && it.arrival < order.1)
+    }
+
+    /// Ends the passes that no child has, unless the head of the queue keeps one while it waits for
+    /// a permit.
+    pub(crate) fn end_spare_passes(&mut self) {
+        if !self.permits.as_ref().is_some_and(|permits| permits.wanted) {
+            let passes = self.passes.iter_mut();
+            passes.for_each(|passes| passes.over += std::mem::take(&mut passes.spare));
+        }
     }
 
     /// Returns `true` if a child that is unique is one too many.
@@ -506,6 +519,13 @@ impl Reference {
 
     pub(crate) fn poll(&mut self, id: WaiterId, inside: Option<usize>, registers: bool) -> Answer {
         let inside = self.blocks(inside);
+        let waiter = &self.waiters[&id];
+        if let (Stage::Reserved { .. }, true, Some(of)) = (waiter.stage, waiter.own, waiter.of) {
+            let order = (-i64::from(waiter.priority), waiter.arrival);
+            if self.has_lost_key_room(of, waiter.weight, order) {
+                self.take_back(id);
+            }
+        }
         let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
         match &mut waiter.stage {
             Stage::Stopped => return Answer::Stopped,
@@ -535,7 +555,9 @@ impl Reference {
                 let priority = traits.priority.max(waiter.priority);
                 let order = (-i64::from(priority), waiter.arrival);
                 let fits_key = match of {
-                    Some(of) if waiter.of.is_some() => !self.is_key_over_limit(of),
+                    Some(of) if waiter.of.is_some() => {
+                        !self.has_lost_key_room(of, waiter.weight, order)
+                    }
                     _ => self.has_key_room(of, weight, unique, order),
                 };
                 self.admitted.remove(at);
@@ -544,7 +566,7 @@ impl Reference {
                     self.admitted.insert(at, Admitted { weight, of, what });
                 } else {
                     self.free_permits(1);
-                    self.return_pass();
+                    self.end_pass();
                     self.enqueue_at(waiter.arrival, priority, key, traits, waiter.feed);
                 }
             }
@@ -563,7 +585,7 @@ impl Reference {
             Stage::Reserved { .. } => {
                 self.admitted.remove(self.position(id));
                 self.free_permits(1);
-                self.return_pass();
+                self.end_pass();
             }
             _ => self.queue.retain(|entry| entry.what != What::Waiter(id)),
         }
@@ -672,26 +694,32 @@ impl Reference {
     /// A lowered limit takes back what is reserved last, unless its owner knows of it.
     fn revoke(&mut self) {
         while self.is_over_limit() && self.can_revoke() {
-            let Some(Admitted { weight, of, what: What::Waiter(id) }) =
-                self.admitted.last().cloned()
-            else {
+            let Some(Admitted { what: What::Waiter(id), .. }) = self.admitted.last() else {
                 return;
             };
-            let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
-            let Stage::Reserved { must_queue, .. } = waiter.stage else { return };
-            waiter.stage = if must_queue { Stage::MustQueue } else { Stage::Waiting };
-            waiter.unpolled &= must_queue;
-            if !must_queue && waiter.has_waker {
-                // It was not woken yet, so its child does not go on.
-                waiter.inside = waiter.left.take();
+            if !self.take_back(*id) {
+                return;
             }
-            let &mut Waiter { priority, arrival, unique, feed: fed, .. } = waiter;
-            let what = What::Waiter(id);
-            self.queue.push(Entry { priority, arrival, weight, of, unique, fed, what });
-            self.admitted.pop();
-            self.free_permits(1);
-            self.return_pass();
         }
+    }
+
+    /// Takes the reservation of a waiter back. Returns `false` if it has none.
+    fn take_back(&mut self, id: WaiterId) -> bool {
+        let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
+        let Stage::Reserved { must_queue, .. } = waiter.stage else { return false };
+        waiter.stage = if must_queue { Stage::MustQueue } else { Stage::Waiting };
+        waiter.unpolled &= must_queue;
+        if !must_queue && waiter.has_waker {
+            // It was not woken yet, so its child does not go on.
+            waiter.inside = waiter.left.take();
+        }
+        let &mut Waiter { priority, arrival, unique, feed: fed, .. } = waiter;
+        let what = What::Waiter(id);
+        let Admitted { weight, of, .. } = self.admitted.remove(self.position(id));
+        self.queue.push(Entry { priority, arrival, weight, of, unique, fed, what });
+        self.free_permits(1);
+        self.end_pass();
+        true
     }
 
     /// Returns how many running children contain a waiter.
