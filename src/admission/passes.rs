@@ -3,8 +3,8 @@
 //! A pass stands for the guards of all gates, which are of the user's types; the group keeps them
 //! under the number of the pass. It makes one when the head of the queue has room and lacks only
 //! that. A pass belongs to a child or a reservation from the moment when it gets room, and is over
-//! when the child has ended, or the reservation is given up. It is given to no other: the gates were
-//! asked for that one.
+//! when the child has ended, or the reservation is given up. It is given to no other: the gates
+//! were asked for that one.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;

@@ -635,10 +635,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// [`queue`](Self::queue) admits its child in a later poll of the group.
     ///
     /// A [`feed`](Self::feed) passes the gates before it asks its stream. So a gate is not told of
-    /// its child, and is asked once more for the end of the stream; that guard is dropped.  A
-    /// waiting `go` or [`reserve`](crate::Handle::reserve) that has its turn has its guard, too. If
-    /// it is dropped then, or its room is taken back, the guard is dropped in the group's next
-    /// poll, for which the group is woken. It goes to no other child: it may be of another weight.
+    /// its child, and is asked once more for the end of the stream; that guard is dropped.
+    ///
+    /// A waiting `go` or [`reserve`](crate::Handle::reserve) that has its turn has its guard, too.
+    /// If it is dropped then, or its room is taken back, the group's next poll drops the guard, and
+    /// the group is woken for that. The guard goes to no other child, since that may be of another
+    /// weight.
     ///
     /// While the future is pending it may hold a position in a queue of its own, such as that of a
     /// semaphore. If nothing waits in the group any more, the future is kept, and is not polled
