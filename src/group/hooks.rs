@@ -272,11 +272,12 @@ impl<C: Kind> Base<C> {
     /// Drops the children that still run, after a stop.
     pub(super) fn abort_running(&mut self) {
         self.admission.take_in(&mut self.set);
-        // Children that run as tasks are in the blocks only when they are done: their results, or
-        // panics, are still to be told.
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.abort_polled();
+            return self.give_back();
         }
+        // Children that run as tasks are in the blocks only when they are done: their results, or
+        // panics, are still to be told.
         self.drop_lost();
         let spawned = self.set.abandon_spawned();
         self.drop_spawned(spawned);
@@ -304,6 +305,11 @@ impl<C: Kind> Base<C> {
             self.admission.log_finished(index, Outcome::Dropped);
             self.admission.finish(index, Outcome::Dropped);
         }
+        self.give_back();
+    }
+
+    /// Gives back what children had that were dropped.
+    fn give_back(&mut self) {
         self.call_hook(|calls| calls.drop_guards);
         self.admission.admit_next(&mut self.set);
     }

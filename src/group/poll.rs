@@ -106,10 +106,10 @@ impl<R> Turn<R> {
         Self { stage, batch, returned, returned_if_any, stop: None, keeps_poll: false }
     }
 
-    /// Keeps a poll for the child of a `go`, if one is left.
+    /// Keeps a poll for the child of a `go`.
     fn keep_poll(&mut self, budget: &mut Budget) {
-        self.keeps_poll = budget.polls > 0;
-        budget.polls -= u16::from(self.keeps_poll);
+        self.keeps_poll = true;
+        budget.polls -= 1;
     }
 
     /// Returns the poll that is kept, if one is.
@@ -273,13 +273,10 @@ where
     P: Policy<C::Ok, C::Err, Output = O>,
 {
     let blocks = group.base.set.blocks();
-    if blocks.is_in_round() && !blocks.has_newcomer() {
-        // A stop or a panic has cut a turn short that has the child of the `go`, and fits the
-        // budget.
-        let is_plain = group.base.is_plain();
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
+    // A stop or a panic may have cut a turn short that has the child, and fits the budget.
+    if blocks.has_newcomer() || !blocks.is_in_round() {
+        turn.keep_poll(budget);
     }
-    turn.keep_poll(budget);
     let mut is_freed = false;
     loop {
         let mut rounds = 1 + usize::from(group.base.set.blocks().is_in_round());
