@@ -230,7 +230,9 @@ impl<C: Kind> Access<'_, C> {
                 self.state.free_room(Request::LAST.weight, None);
                 return answer;
             };
-            // What waits behind it comes first: a child on offer overtakes nothing.
+            // What waits behind it comes first: a child on offer overtakes nothing. It has the pass
+            // that was got for it, if nothing waits.
+            self.state.spare_pass(key);
             self.state.abandon(key, self.effects);
             self.state.process_queue(self.stopped, self.effects);
         }

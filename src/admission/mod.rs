@@ -848,10 +848,13 @@ impl<C: Kind> Admission<C> {
         core.read(|state| state.asked_for(options.as_deref(), core.is_stopped()))
     }
 
-    /// Adds a pass, for the head of the queue.
-    pub(crate) fn add_pass(&mut self, pass: Pass) {
+    /// Adds a pass, for the head of the queue or a child on offer, of that weight.
+    pub(crate) fn add_pass(&mut self, weight: usize, pass: Pass) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.update(&mut |state| state.passes().iter_mut().for_each(|it| it.add(pass)));
+            let add = &mut |state: &mut State| {
+                state.passes().iter_mut().for_each(|passes| passes.add(weight, pass));
+            };
+            shared.update(add);
         }
     }
 

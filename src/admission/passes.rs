@@ -3,10 +3,9 @@
 //! A pass stands for the guards of all gates, which are of the user's types; the group keeps them
 //! under the number of the pass. It makes one when the head of the queue has room and lacks only
 //! that. A pass belongs to a child or a reservation from the moment when it gets room, and is over
-//! when the child has ended, or the reservation is given up. It is given to no other: the gates
-//! were asked for that one.
+//! when the child has ended, or the reservation is given up: it goes to no other. A pass that no
+//! child has yet goes to one of the weight for which there was one.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -19,10 +18,10 @@ pub(crate) type Pass = usize;
 
 #[derive(Default)]
 pub(crate) struct Passes {
-    /// Those that the head of the queue is to get, or a child on offer.
-    spare: VecDeque<Pass>,
-    /// The one that goes to the child whose room was taken just now.
-    taken: Option<Pass>,
+    /// Those that the head of the queue is to get, or a child on offer, each with its weight.
+    spare: Vec<(usize, Pass)>,
+    /// The one that goes to the child whose room was taken just now, with its weight.
+    taken: Option<(usize, Pass)>,
     /// The head of the queue fits and lacks a pass.
     pub(crate) wanted: bool,
     /// Those that are over, for the group to drop their guards.
@@ -39,21 +38,22 @@ pub(crate) struct Asked {
 }
 
 impl Passes {
-    /// Takes a spare pass for a child that has room, if there is one.
-    pub(crate) fn try_take(&mut self) -> bool {
+    /// Takes a spare pass for a child of that weight that has room, if there is one.
+    pub(crate) fn try_take(&mut self, weight: usize) -> bool {
         debug_assert!(self.taken.is_none(), "a pass is given before the next is taken");
-        self.taken = self.spare.pop_front();
+        let at = self.spare.iter().position(|(of, _)| *of == weight);
+        self.taken = at.map(|at| self.spare.remove(at));
         self.taken.is_some()
     }
 
     /// Returns the pass that was taken, for the child to keep.
     pub(crate) fn give(&mut self) -> Option<Pass> {
-        self.taken.take()
+        self.taken.take().map(|(_, pass)| pass)
     }
 
     /// Puts the pass back that was taken just now.
     pub(crate) fn put_back(&mut self) {
-        self.taken.take().into_iter().for_each(|pass| self.spare.push_front(pass));
+        self.spare.extend(self.taken.take());
     }
 
     /// Records that the pass of a reservation is over, which has come to nothing.
@@ -62,18 +62,20 @@ impl Passes {
         self.over.extend(pass);
     }
 
-    pub(crate) fn has_spare(&self) -> bool {
-        !self.spare.is_empty()
+    /// Returns `true` if there is a spare pass for a child of that weight.
+    pub(crate) fn has_spare(&self, weight: usize) -> bool {
+        self.spare.iter().any(|(of, _)| *of == weight)
     }
 
-    pub(crate) fn add(&mut self, pass: Pass) {
-        self.spare.push_back(pass);
+    /// Adds a spare pass for a child of that weight.
+    pub(crate) fn add(&mut self, weight: usize, pass: Pass) {
+        self.spare.push((weight, pass));
     }
 
     /// Records that all passes are over which no child has.
     pub(crate) fn end_spare(&mut self) {
         self.put_back();
-        self.over.extend(self.spare.drain(..));
+        self.over.extend(self.spare.drain(..).map(|(_, pass)| pass));
     }
 }
 

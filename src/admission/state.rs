@@ -485,7 +485,7 @@ impl State {
     /// alone.
     pub(crate) fn asked_for(&mut self, options: Option<&Options>, stopped: bool) -> Option<Asked> {
         let request = Request::new(options).behind_all();
-        let lacks = !self.passes.as_ref()?.has_spare()
+        let lacks = !self.passes.as_ref()?.has_spare(request.weight)
             && self.refusal(stopped).is_none()
             && !self.is_duplicate(request)
             && self.has_room(request);
@@ -508,8 +508,8 @@ impl State {
 
     /// Takes what a child needs beside room: a pass of the gates, and a permit.
     #[inline]
-    fn take_permit(&mut self) -> bool {
-        if self.passes.as_mut().is_some_and(|passes| !passes.try_take()) {
+    fn take_permit(&mut self, weight: usize) -> bool {
+        if self.passes.as_mut().is_some_and(|passes| !passes.try_take(weight)) {
             return false;
         }
         let taken = self.permits.as_mut().is_none_or(Permits::try_take);
@@ -614,7 +614,7 @@ impl State {
     /// Takes room, and a permit, for a newcomer, if no entry of the queue comes before it.
     #[inline]
     pub(crate) fn try_take_room(&mut self, request: Request<'_>) -> bool {
-        let free = self.has_room(request) && self.take_permit();
+        let free = self.has_room(request) && self.take_permit(request.weight);
         if free {
             self.take_room_for(request);
         }
@@ -628,7 +628,7 @@ impl State {
         let position = Position::last(request.priority.max(0));
         let free = self.fits(request.weight)
             && self.queue.has_key_room(request, position)
-            && self.take_permit();
+            && self.take_permit(request.weight);
         if free {
             self.take_room_for(request);
         }
@@ -993,7 +993,8 @@ impl State {
         }
         if let Some(passes) = &mut self.passes {
             // The group asks the gates from now on, or no longer.
-            let lacks_pass = lacks_permit && !passes.has_spare();
+            let head = self.queue.first().map(|(_, entry)| entry.weight());
+            let lacks_pass = lacks_permit && head.is_some_and(|weight| !passes.has_spare(weight));
             lacks_permit &= !lacks_pass;
             effects.notify |= core::mem::replace(&mut passes.wanted, lacks_pass) != lacks_pass;
             effects.notify |= core::mem::take(&mut passes.notify);
@@ -1026,7 +1027,7 @@ impl State {
             if !self.fits(weight) {
                 return false;
             }
-            if !self.take_permit() {
+            if !self.take_permit(weight) {
                 return true;
             }
             match self.queue.pop() {

@@ -121,7 +121,7 @@ impl<C: Kind> Base<C> {
         match asked {
             Ok(true) => {
                 let pass = guards.insert(take(gathered));
-                self.admission.add_pass(pass);
+                self.admission.add_pass(ask.weight(), pass);
                 true
             }
             Ok(false) => false,

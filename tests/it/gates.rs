@@ -434,6 +434,24 @@ fn a_guard_of_a_turn_that_comes_to_nothing_is_given_back_by_a_group_that_sleeps(
 }
 
 #[test]
+fn ready_passes_the_gate_for_the_next_child_of_its_weight_alone() {
+    let weights = Arc::new(Mutex::new(Vec::new()));
+    let (asked, driver) = (Arc::clone(&weights), MockTask::new());
+    let mut group = Group::<Kind>::new().with_limit(9).with_gate(move |ask| {
+        asked.lock().unwrap().push(ask.weight());
+        yield_now()
+    });
+    assert_eq!(driver.finish(group.ready()), Ok(()));
+    assert_eq!(*weights.lock().unwrap(), [1]);
+    let heavy = task(job(pending())).weight(5);
+    assert!(matches!(group.try_go(heavy), Err(TryGoError::AtLimit(_))), "its future is pending");
+    assert_eq!(*weights.lock().unwrap(), [1, 5]);
+    assert!(group.try_go(task(job(pending()))).is_ok());
+    assert_eq!(*weights.lock().unwrap(), [1, 5]);
+    assert_eq!(group.stats().running, 1);
+}
+
+#[test]
 fn no_child_runs_by_guards_that_were_given_to_lighter_ones() {
     let budget = Arc::new(Semaphore::new(100));
     let permits = Arc::clone(&budget);

@@ -308,6 +308,13 @@ impl State {
         }
     }
 
+    /// Leaves the pass of a waiter to the next child of its weight.
+    pub(crate) fn spare_pass(&mut self, key: WaiterKey) {
+        if let (Some(waiter), Some(passes)) = (self.waiters.get_mut(key), &mut self.passes) {
+            waiter.pass.take().into_iter().for_each(|pass| passes.add(waiter.weight, pass));
+        }
+    }
+
     /// Forgets a waiter that has gone; room that is reserved for it is free.
     pub(crate) fn abandon(&mut self, key: WaiterKey, effects: &mut Effects) {
         self.set_inside(key, None);

@@ -572,7 +572,10 @@ impl Driver {
         let (Some(passes), Some(expected)) = (state.passes(), &mut reference.passes) else {
             return;
         };
-        assert_eq!(passes.has_spare(), expected.spare > 0, "spare passes");
+        for weight in 0..8 {
+            let is_spare = expected.spare.contains(&weight);
+            assert_eq!(passes.has_spare(weight), is_spare, "passes for a weight of {weight}");
+        }
         assert_eq!(passes.over.len(), std::mem::take(&mut expected.over), "passes that are over");
         let over = std::mem::take(&mut passes.over);
         self.forget_passes(over);
@@ -899,25 +902,26 @@ impl Driver {
             assert_eq!(over.len(), expected, "passes that no child gets");
             self.forget_passes(over);
         }
-        if self.both.reference.asked().is_some() {
-            self.add_pass();
+        if let Some((weight, _)) = self.both.reference.asked() {
+            self.add_pass(weight);
         }
     }
 
-    fn add_pass(&mut self) {
+    fn add_pass(&mut self, weight: usize) {
         self.next_pass += 1;
         let pass = self.next_pass;
         self.passes.insert(pass);
         self.change(|both, _| {
-            both.state.passes().iter_mut().for_each(|passes| passes.add(pass));
-            both.reference.passes.iter_mut().for_each(|passes| passes.spare += 1);
+            both.state.passes().iter_mut().for_each(|passes| passes.add(weight, pass));
+            both.reference.passes.iter_mut().for_each(|passes| passes.spare.push(weight));
         });
     }
 
     /// Asks the gates on behalf of a child on offer, which passes them or not.
     fn ask_gates_for(&mut self, traits: Traits, passes: bool) {
         let Both { state, reference, .. } = &mut self.both;
-        let Some(spare) = reference.passes.as_ref().map(|passes| passes.spare) else { return };
+        let has_spare = |passes: &reference::Passes| passes.spare.contains(&traits.weight);
+        let Some(has_spare) = reference.passes.as_ref().map(has_spare) else { return };
         if reference.freed {
             return; // the queue is processed first
         }
@@ -925,13 +929,13 @@ impl Driver {
         let options = given_options(traits);
         let asked = state.asked_for(Some(&options), reference.stopped);
         let last = Traits { priority: i32::MIN, ..traits };
-        let expected = spare == 0
+        let expected = !has_spare
             && !reference.refuses()
             && !reference.is_duplicate(last)
             && reference.has_room(last);
         assert_eq!(asked.is_some(), expected, "the gates are asked for a child on offer");
         if expected && passes {
-            self.add_pass();
+            self.add_pass(traits.weight);
         }
     }
 
@@ -1047,7 +1051,7 @@ impl Driver {
         assert!(self.inside.is_empty(), "children are lost: {:?}", self.inside);
         assert!(self.aborted.is_empty(), "children come out that were not accepted");
         if let (Some(passes), End::RunOut) = (&self.both.reference.passes, end) {
-            assert_eq!(self.passes.len(), passes.spare, "passes are lost");
+            assert_eq!(self.passes.len(), passes.spare.len(), "passes are lost");
         }
         if let Some(semaphore) = &self.semaphore {
             let left = std::iter::from_fn(|| semaphore.try_acquire().map(|it| it.forget()));

@@ -146,7 +146,8 @@ pub(crate) struct Permits {
 /// The passes of a group with gates. Which child has which does not matter.
 #[derive(Debug, Default)]
 pub(crate) struct Passes {
-    pub(crate) spare: usize,
+    /// The weights of the children that may take those that no child has.
+    pub(crate) spare: Vec<usize>,
     pub(crate) wanted: bool,
     /// Those of children that have ended, and of reservations that have come to nothing.
     pub(crate) over: usize,
@@ -270,7 +271,7 @@ impl Reference {
     pub(crate) fn end_spare_passes(&mut self) {
         if !self.permits.as_ref().is_some_and(|permits| permits.wanted) {
             let passes = self.passes.iter_mut();
-            passes.for_each(|passes| passes.over += std::mem::take(&mut passes.spare));
+            passes.for_each(|passes| passes.over += std::mem::take(&mut passes.spare).len());
         }
     }
 
@@ -305,22 +306,16 @@ impl Reference {
         self.queue.iter().enumerate().filter(|(_, entry)| self.is_candidate(entry))
     }
 
-    fn take_permit(&mut self) -> bool {
+    fn take_permit(&mut self, weight: usize) -> bool {
         if let Some(passes) = &mut self.passes {
-            if passes.spare == 0 {
-                return false;
-            }
-            passes.spare -= 1;
+            let Some(at) = passes.spare.iter().position(|of| *of == weight) else { return false };
+            passes.spare.swap_remove(at);
         }
         let taken = self.take_semaphores_permit();
         if !taken {
-            self.return_pass();
+            self.passes.iter_mut().for_each(|passes| passes.spare.push(weight));
         }
         taken
-    }
-
-    fn return_pass(&mut self) {
-        self.passes.iter_mut().for_each(|passes| passes.spare += 1);
     }
 
     fn end_pass(&mut self) {
@@ -354,7 +349,7 @@ impl Reference {
 
     /// Returns `true` if a newcomer may have room: nothing that waits comes before it.
     pub(crate) fn takes_newcomer(&mut self, traits: Traits) -> bool {
-        self.has_room(traits) && self.take_permit()
+        self.has_room(traits) && self.take_permit(traits.weight)
     }
 
     /// Returns `true` if a newcomer lacks at most a pass and a permit.
@@ -615,8 +610,9 @@ impl Reference {
         if admits {
             self.unblock();
         }
+        let head = self.head().map(|at| self.queue[at].weight);
         if let Some(passes) = &mut self.passes {
-            passes.wanted = lacks_permit && passes.spare == 0;
+            passes.wanted = lacks_permit && head.is_some_and(|it| !passes.spare.contains(&it));
             lacks_permit &= !passes.wanted;
         }
         if let Some(permits) = &mut self.permits {
@@ -635,7 +631,7 @@ impl Reference {
             if !self.fits(weight) {
                 return false;
             }
-            if !self.take_permit() {
+            if !self.take_permit(weight) {
                 return true;
             }
             self.queue.remove(head);
@@ -854,7 +850,7 @@ impl Reference {
         self.admitted.retain(|it| matches!(it.what, What::Child { .. }));
         self.free_permits(reserved);
         if let Some(passes) = &mut self.passes {
-            passes.over += reserved + std::mem::take(&mut passes.spare);
+            passes.over += reserved + std::mem::take(&mut passes.spare).len();
         }
         keys
     }
