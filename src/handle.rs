@@ -178,9 +178,10 @@ impl<C: Kind> Handle<C> {
     /// each key. `Some(0)` pauses the children of the key, and `None` takes the limit away. As in
     /// [`set_limit`](Self::set_limit), a lower limit lets the running children finish.
     ///
-    /// It takes back no room that was reserved for a waiting `go` of a handle: that returns when it
-    /// is polled next, and its child waits in the queue until the key has room. The children of the
-    /// key keep their order. A waiting `go` of the group itself waits on.
+    /// It takes back no room that was reserved for a waiting `go` of a handle. When such a `go` is
+    /// polled next while the key is over its limit, it returns, and its child waits in the queue
+    /// until the key has room; one that came later may begin before it. A waiting `go` of the group
+    /// itself waits on.
     ///
     /// The group keeps the limit while it differs from that of the other keys, whether children of
     /// the key come or not.

@@ -230,8 +230,8 @@ impl<C: Kind> Access<'_, C> {
                 self.state.free_room(Request::LAST.weight, None);
                 return answer;
             };
-            // What waits behind it comes first: a child on offer overtakes nothing. It has the pass
-            // that was got for it, if nothing waits.
+            // What waits behind it comes first: a child on offer overtakes nothing. The pass goes
+            // to that, or to the child on offer.
             self.state.spare_pass(key);
             self.state.abandon(key, self.effects);
             self.state.process_queue(self.stopped, self.effects);

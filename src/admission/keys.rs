@@ -470,19 +470,16 @@ impl WaitQueue {
         }
     }
 
-    /// Returns `true` if a reservation of a key has lost its room there: the limit was lowered, and
-    /// the key has too little for all its children, or one that came earlier has lost its room and
-    /// waits. `weight` is what was reserved, at that position.
-    pub(crate) fn has_lost_key_room(&self, key: &Key, weight: usize, position: Position) -> bool {
+    /// Returns `true` if a reservation of that weight has lost its room in its key: the limit was
+    /// lowered since, and the key has too little room for all its children.
+    pub(crate) fn has_lost_key_room(&self, key: &Key, weight: usize) -> bool {
         let state = self.keys.as_ref().and_then(|keys| keys.state(key));
         state.is_some_and(|state| {
             let limit = state.limit.unwrap_or(usize::MAX);
             let (weight, taken) = (weight as u128, state.weight);
+            // One that is heavier than the limit runs alone, but for those without a weight.
             let is_alone = taken == weight;
-            let is_over = limit == 0 || (weight > 0 && !is_alone && taken > limit as u128);
-            let comes_after =
-                |first: Position| first < position && first.arrival < position.arrival;
-            is_over || state.first.as_ref().is_some_and(|(first, _)| comes_after(*first))
+            limit == 0 || (weight > 0 && !is_alone && taken > limit as u128)
         })
     }
 

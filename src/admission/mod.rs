@@ -858,6 +858,15 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Returns `true` if passes are over whose guards are still there.
+    pub(crate) fn has_ended_passes(&mut self) -> bool {
+        self.shared().is_some_and(|shared| {
+            shared
+                .core
+                .read(|state| state.passes().as_ref().is_some_and(|passes| !passes.over.is_empty()))
+        })
+    }
+
     /// Moves the passes of children that have ended to `passes`.
     pub(crate) fn take_ended_passes(&mut self, passes: &mut Vec<Pass>) {
         if let Some(shared) = self.shared() {

@@ -2,9 +2,9 @@
 //!
 //! A pass stands for the guards of all gates, which are of the user's types; the group keeps them
 //! under the number of the pass. It makes one when the head of the queue has room and lacks only
-//! that. A pass belongs to a child or a reservation from the moment when it gets room, and is over
-//! when the child has ended, or the reservation is given up: it goes to no other. A pass that no
-//! child has yet goes to one of the weight for which there was one.
+//! that. A child or a reservation has a pass from the moment when it gets room. The pass is over
+//! when the child has ended, or when the reservation comes to nothing. A *spare* pass belongs to
+//! none yet: it goes to the next child or reservation of the weight for which it was made.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -26,7 +26,7 @@ pub(crate) struct Passes {
     pub(crate) wanted: bool,
     /// Those that are over, for the group to drop their guards.
     pub(crate) over: Vec<Pass>,
-    /// The group is to be woken for that.
+    /// The group's task is to be notified of those that are over.
     pub(crate) notify: bool,
 }
 
@@ -56,7 +56,7 @@ impl Passes {
         self.spare.extend(self.taken.take());
     }
 
-    /// Records that the pass of a reservation is over, which has come to nothing.
+    /// Records that a pass is over since its reservation has come to nothing.
     pub(crate) fn give_up(&mut self, pass: Option<Pass>) {
         self.notify |= pass.is_some();
         self.over.extend(pass);
@@ -72,7 +72,7 @@ impl Passes {
         self.spare.push((weight, pass));
     }
 
-    /// Records that all passes are over which no child has.
+    /// Records that the spare passes are over.
     pub(crate) fn end_spare(&mut self) {
         self.put_back();
         self.over.extend(self.spare.drain(..).map(|(_, pass)| pass));

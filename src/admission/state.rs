@@ -527,7 +527,7 @@ impl State {
         }
     }
 
-    /// Records that the pass of a reservation is over, which has come to nothing.
+    /// Records that a pass is over since its reservation has come to nothing.
     #[inline]
     fn give_pass_up(&mut self, pass: Option<Pass>) {
         if let Some(passes) = &mut self.passes {
@@ -535,8 +535,8 @@ impl State {
         }
     }
 
-    /// Moves the passes that are over to `passes`. One that the head of the queue no longer lacks
-    /// is over, too.
+    /// Moves the passes that are over to `ended`. Spare ones are over, too, unless the head of the
+    /// queue waits for a permit, and has the pass for it.
     pub(crate) fn take_ended_passes(&mut self, ended: &mut Vec<Pass>) {
         let keeps_spare = self.lacks_permit();
         if let Some(passes) = &mut self.passes {

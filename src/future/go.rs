@@ -244,8 +244,8 @@ impl<C: Children> Handle<C> {
 
     /// Admits a child if there is room and nothing else waits for it. See [`Group::try_go`].
     ///
-    /// A handle can't poll a [gate](Group::with_gate). In a group with gates this never admits a
-    /// child.
+    /// A handle can't poll a [gate](Group::with_gate). In a group with gates this admits a child
+    /// only if a guard is left that was got for one of its weight.
     ///
     /// # Errors
     ///

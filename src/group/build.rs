@@ -548,8 +548,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// queue, and [`try_go`](Self::try_go) says [`AtLimit`](crate::TryGoError::AtLimit). The group,
     /// when it is polled, waits for the permit on the child's behalf. A child holds one permit
     /// whatever its [weight](crate::Task::weight). A permit that no waiting child can use goes back
-    /// at once. All permits go back when the group is dropped, though the executor of
-    /// [`Group::on`](crate::Group::on) may have yet to drop the futures of its children.
+    /// at once. If a stop, a grace that is over or the group's drop ends a child of
+    /// [`Group::on`](crate::Group::on), its permit goes back at once, while the executor has yet to
+    /// drop the child's future. Such a child may still be in the middle of a poll.
     ///
     /// While the group waits for a permit, it holds a position in the semaphore's queue, like any
     /// future that waits for one. If the group is not polled then, tasks behind it are not woken.
@@ -631,16 +632,17 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// [`try_go`](Self::try_go) polls the future once. If it is pending, the answer is
     /// [`AtLimit`](crate::TryGoError::AtLimit), and the future is kept for the next child. A
-    /// [handle's](crate::Handle::try_go) can't poll it, and never admits a child.
+    /// [handle's](crate::Handle::try_go) can't poll it: it admits a child only if a guard is left
+    /// that was got for one of its weight.
     /// [`queue`](Self::queue) admits its child in a later poll of the group.
     ///
     /// A [`feed`](Self::feed) passes the gates before it asks its stream. So a gate is not told of
-    /// its child, and is asked once more for the end of the stream; that guard is dropped.
+    /// its child. When the stream has none to give, pending or at its end, the guard is dropped,
+    /// and the gate is asked anew for the next child.
     ///
     /// A waiting `go` or [`reserve`](crate::Handle::reserve) that has its turn has its guard, too.
-    /// If it is dropped then, or its room is taken back, the group's next poll drops the guard, and
-    /// the group is woken for that. The guard goes to no other child, since that may be of another
-    /// weight.
+    /// If it is dropped then, or its room is taken back, the group is woken, and drops the guard.
+    /// The guard goes to no other child.
     ///
     /// While the future is pending it may hold a position in a queue of its own, such as that of a
     /// semaphore. If nothing waits in the group any more, the future is kept, and is not polled

@@ -59,6 +59,11 @@ impl<C: Kind> Base<C> {
             && self.admission.asked().is_some()
     }
 
+    /// Returns `true` if guards are to be dropped.
+    pub(super) fn owes_guards(&mut self) -> bool {
+        self.has_gates() && self.admission.has_ended_passes()
+    }
+
     /// Asks the gates on behalf of the head of the queue, for as long as it lacks only a pass.
     #[cold]
     #[inline(never)]

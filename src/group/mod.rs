@@ -267,9 +267,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// each key. `Some(0)` pauses the children of the key, and `None` takes the limit away. As in
     /// [`set_limit`](Self::set_limit), a lower limit lets the running children finish.
     ///
-    /// It takes back no room that was reserved for a waiting `go` of a handle: that returns when it
-    /// is polled next, and its child waits in the queue until the key has room. The children of the
-    /// key keep their order. A waiting `go` of the group itself waits on.
+    /// It takes back no room that was reserved for a waiting `go` of a handle. When such a `go` is
+    /// polled next while the key is over its limit, it returns, and its child waits in the queue
+    /// until the key has room; one that came later may begin before it. A waiting `go` of the group
+    /// itself waits on.
     ///
     /// The group keeps the limit while it differs from that of the other keys, whether children of
     /// the key come or not.
@@ -440,12 +441,32 @@ impl<C: Kind, P, O> Group<C, P, O> {
         child: &mut Option<A>,
         keeps: bool,
     ) -> Result<(), Refused> {
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            self.free_room_of_ended(child);
+        }
         match child.as_mut().and_then(|child| self.vacancy_for(child)) {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
             }
             None => self.base.admission.queue(child, keeps),
+        }
+    }
+
+    /// Frees the room of children that have ended on their executor, as [`take_ends`] does. But the
+    /// group may still become a stream of results if the policy was told nothing; then it is not
+    /// told, and the state is shared, which notes the ends itself.
+    ///
+    /// [`take_ends`]: Self::take_ends
+    #[inline(never)]
+    fn free_room_of_ended<A: Child<C>>(&mut self, child: &mut Option<A>) {
+        if !self.base.set.has_completed() || self.is_resolved() {
+            return;
+        }
+        if self.base.has_policy || self.base.admission.has_told_policy() {
+            self.take_ends_for(child);
+        } else if self.vacancy().is_none() {
+            self.base.admission.share();
         }
     }
 

@@ -781,7 +781,9 @@ impl<C: Kind> Base<C> {
     /// budget, and had its answer. Only a stop is heard now.
     #[cold]
     fn put_off(&mut self) {
-        self.admission.parent.leave_work();
+        if !self.is_bare() || self.is_stopped() {
+            self.admission.parent.leave_work();
+        }
         if self.is_stopped() {
             self.drop_stopped();
         }
@@ -923,6 +925,10 @@ impl<C: Kind> Base<C> {
         }
         let goes_on_polling = polled_by != PolledBy::Waiter;
         self.admission.parent.end_poll(cx, (pending, goes_on_polling));
+        if !pending && self.call_hook(|calls| calls.owes_guards).unwrap_or(false) {
+            // The task may not poll the group again by itself.
+            self.admission.parent.notify();
+        }
     }
 
     /// Returns `true` if something is to be polled at once.

@@ -23,7 +23,7 @@ pub(super) trait BlockStates {
 
     /// Adds the children that were woken to those of their block that are ready. Returns `true` if
     /// these are the first.
-    fn take_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> bool;
+    fn ready_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> bool;
 
     /// Returns the children that wait for a wake-up, and whose index `is_meant`.
     fn find_waiting(&mut self, number: usize, is_meant: &mut dyn FnMut(usize) -> bool) -> usize;
@@ -132,7 +132,7 @@ impl<C> BlockStates for Blocks<C> {
         self.get_mut(number).map(|block| &mut block.state)
     }
 
-    fn take_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> bool {
+    fn ready_woken(&mut self, number: usize, parent: &Arc<ParentWaker>) -> bool {
         let Some(block) = self.get_mut(number) else { return false };
         let before = block.state.ready;
         block.state.ready |= block.take_woken(parent);

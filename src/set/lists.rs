@@ -63,7 +63,7 @@ impl BlockList {
         link: impl Fn(&mut BlockState) -> &mut u32,
     ) -> Option<usize> {
         let number = self.first()?;
-        // The last block links to none, whatever its link says.
+        // The link of the last block is stale.
         let is_last = self.head == self.tail;
         self.head = if is_last { NO_BLOCK } else { *link(blocks.state(number)) };
         Some(number)

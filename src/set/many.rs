@@ -131,7 +131,7 @@ impl Many {
         let Self { round, overflow, .. } = self;
         // Adds the children that have been woken to the round.
         let mut gather = |number| {
-            if blocks.take_woken(number, parent) {
+            if blocks.ready_woken(number, parent) {
                 round.push(blocks, number, |block| &mut block.next);
             }
         };

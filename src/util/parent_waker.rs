@@ -15,9 +15,8 @@
 //!   knows by `cleared_marks` if it is still its own.
 //! - A poll that ends with `Pending` while `NOTIFIED` is set wakes its own task. So if `NOTIFIED`
 //!   is set outside of a poll, the task has been woken, or will poll anyway.
-//! - Only the owner's thread uses `taken`. Outside of a poll, `NOTIFIED` is set if it is not 0. So
-//!   one exchange takes the notifications and begins a poll, and another one ends it, whatever is
-//!   left to do.
+//! - Only the owner's thread uses `taken`. If `taken` is not 0 at the end of a poll, the poll sets
+//!   `NOTIFIED` as it ends.
 
 use core::task::Context;
 
@@ -26,7 +25,7 @@ use crate::util::sync::{Arc, ArcWake, AtomicU32, AtomicUsize, Ordering};
 use crate::util::task_waker::TaskWaker;
 use crate::util::wake_state::WakeState;
 
-/// Set by a notification, cleared by the poll that takes it.
+/// Set by a notification, or by a poll that leaves work; cleared by the poll that takes it.
 const NOTIFIED: usize = 1;
 /// Set while the task polls.
 const POLLING: usize = 2;

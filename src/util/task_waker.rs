@@ -7,7 +7,8 @@ use super::panic::{catch, discard};
 use super::sync::{AtomicUsize, Ordering};
 
 /// Keeps the waker of the task that waits. A waker is user code: none is cloned, woken or dropped
-/// under the lock, and one that panics leaves nothing half done.
+/// under the lock, and one that panics leaves nothing half done. One thread registers at a time;
+/// any thread wakes.
 #[derive(Debug, Default)]
 pub(crate) struct TaskWaker {
     task: Mutex<Option<Waker>>,
@@ -31,11 +32,13 @@ impl TaskWaker {
 
     /// Returns `true` if the task of `waker` was registered last, and has not been woken since.
     fn is_registered(&self, waker: &Waker) -> bool {
-        // Who is about to take the waker that is seen here wakes the task after this.
+        // A thread that has taken the waker, though that is not seen here yet, wakes the task with
+        // it: the task polls again, and sees it then.
         self.vtable.load(Ordering::Acquire) == core::ptr::from_ref(waker.vtable()).addr()
             && self.data.load(Ordering::Relaxed) == waker.data().addr()
     }
 
+    /// Keeps a clone of `waker` in place of the last one.
     fn replace(&self, waker: &Waker) {
         let clone = waker.clone();
         let before = {

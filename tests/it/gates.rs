@@ -434,6 +434,39 @@ fn a_guard_of_a_turn_that_comes_to_nothing_is_given_back_by_a_group_that_sleeps(
 }
 
 #[test]
+fn a_go_of_the_group_that_loses_the_room_in_its_key_gives_its_guard_back_before_the_task_sleeps() {
+    let permits = Arc::new(Semaphore::new(1));
+    let (gate, driver) = (Gate::new(), MockTask::new());
+    let mut group = Group::<Kind>::new().with_key_limit(1).with_gate({
+        let permits = Arc::clone(&permits);
+        move |ask| {
+            let (permits, has_key) = (Arc::clone(&permits), ask.key().is_some());
+            async move {
+                match has_key {
+                    true => permits.acquire_owned().await.ok(),
+                    false => None,
+                }
+            }
+        }
+    });
+    let handle = group.handle();
+    let door = gate.wait(0);
+    let keeps = permits.clone().try_acquire_owned().unwrap();
+    group.queue(job(async move {
+        door.await;
+        handle.set_key_limit(&Key::from("a"), Some(0));
+        pending().await
+    }));
+    let mut go = group.go(task(job(pending())).key("a"));
+    assert!(driver.run(&mut go).is_pending());
+    // In one poll the gate gives its guard, and then the key is paused.
+    drop(keeps);
+    gate.open(0);
+    assert!(driver.run(&mut go).is_pending());
+    assert_eq!(permits.available_permits(), 1);
+}
+
+#[test]
 fn ready_passes_the_gate_for_the_next_child_of_its_weight_alone() {
     let weights = Arc::new(Mutex::new(Vec::new()));
     let (asked, driver) = (Arc::clone(&weights), MockTask::new());

@@ -735,21 +735,22 @@ fn a_go_that_brings_its_child_after_its_key_lost_the_room_queues_it() {
     assert_eq!(f.log.take(), ["-0", "+1"]);
 }
 
+/// A fed child of the key waits at the feed's position, which is earlier.
 #[test]
-fn gos_that_have_lost_the_room_in_their_key_begin_in_their_order() {
-    let mut scene = Scene::new(Group::new().with_key_limit(2));
-    (0..2).for_each(|n| scene.queue(n, "a"));
-    assert_eq!(scene.run(), [0, 1]);
-    let outsider = MockTask::new();
+fn a_go_that_has_its_turn_in_its_key_keeps_it_though_a_fed_child_waits_before_it() {
+    let mut scene = Scene::new(Group::new().with_limit(1).with_key_limit(1));
+    let (feeder, outsider) = (MockTask::new(), MockTask::new());
+    scene.queue(0, "b");
+    assert_eq!(scene.run(), [0]);
     let handle = scene.it.handle.clone();
-    let mut gos = [2, 3].map(|n| handle.go(scene.child(n, "a")));
-    gos.iter_mut().for_each(|go| assert!(outsider.poll(go).is_pending()));
-    assert_eq!(scene.end([0, 1]), []);
-    assert_eq!(outsider.wakes(), 2, "both have their turn");
-    handle.set_key_limit(&Key::from("a"), Some(1));
-    gos.iter_mut().for_each(|go| assert!(is_ok(outsider.poll(go))));
-    assert_eq!(scene.run(), [2]);
-    assert_eq!(scene.end([2]), [3]);
+    let mut feed = handle.feed(stream::iter([scene.child(1, "a")]));
+    assert!(feeder.poll(&mut feed).is_pending());
+    let mut go = handle.go(scene.child(2, "a"));
+    assert!(outsider.poll(&mut go).is_pending());
+    handle.set_limit(Some(3));
+    let _ = feeder.poll(&mut feed);
+    assert!(is_ok(outsider.poll(&mut go)));
+    assert_eq!(scene.run(), [0, 2]);
 }
 
 #[test]

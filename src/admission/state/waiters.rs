@@ -224,8 +224,8 @@ impl State {
     /// queues its child.)
     fn check_key_room(&mut self, key: WaiterKey) {
         let Some(waiter) = self.waiters.get(key) else { return };
-        if let (WaiterStage::Reserved { position, .. }, Some(of)) = (waiter.stage, &waiter.key) {
-            if self.queue.has_lost_key_room(of, waiter.weight, position) {
+        if let (WaiterStage::Reserved { .. }, Some(of)) = (waiter.stage, &waiter.key) {
+            if self.queue.has_lost_key_room(of, waiter.weight) {
                 self.take_back(key);
             }
         }
@@ -270,9 +270,7 @@ impl State {
                 let position = Position { priority, ..position };
                 let fits_key = match request.key {
                     // The room is in this key, unless its limit was lowered since.
-                    Some(of) if key.is_some() => {
-                        !self.queue.has_lost_key_room(of, weight, position)
-                    }
+                    Some(of) if key.is_some() => !self.queue.has_lost_key_room(of, weight),
                     _ => self.queue.has_key_room(request, position),
                 };
                 self.detached -= usize::from(slot.is_none());

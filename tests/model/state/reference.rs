@@ -258,12 +258,10 @@ impl Reference {
 
     /// Returns `true` if a reservation has lost its room in its key, of which the limit was lowered
     /// since.
-    fn has_lost_key_room(&self, of: ChildrensKey, weight: usize, order: (i64, usize)) -> bool {
+    fn has_lost_key_room(&self, of: ChildrensKey, weight: usize) -> bool {
         let taken: usize = self.weights_of(of).iter().sum();
         let is_over = |limit| limit == 0 || (weight > 0 && taken > limit && taken > weight);
-        let first = self.queue.iter().filter(|it| it.of == Some(of)).min_by_key(|it| it.order());
         self.limit_of(of).is_some_and(is_over)
-            || first.is_some_and(|it| it.order() < order && it.arrival < order.1)
     }
 
     /// Ends the passes that no child has, unless the head of the queue keeps one while it waits for
@@ -516,8 +514,7 @@ impl Reference {
         let inside = self.blocks(inside);
         let waiter = &self.waiters[&id];
         if let (Stage::Reserved { .. }, true, Some(of)) = (waiter.stage, waiter.own, waiter.of) {
-            let order = (-i64::from(waiter.priority), waiter.arrival);
-            if self.has_lost_key_room(of, waiter.weight, order) {
+            if self.has_lost_key_room(of, waiter.weight) {
                 self.take_back(id);
             }
         }
@@ -550,9 +547,7 @@ impl Reference {
                 let priority = traits.priority.max(waiter.priority);
                 let order = (-i64::from(priority), waiter.arrival);
                 let fits_key = match of {
-                    Some(of) if waiter.of.is_some() => {
-                        !self.has_lost_key_room(of, waiter.weight, order)
-                    }
+                    Some(of) if waiter.of.is_some() => !self.has_lost_key_room(of, waiter.weight),
                     _ => self.has_key_room(of, weight, unique, order),
                 };
                 self.admitted.remove(at);
