@@ -633,8 +633,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// [`try_go`](Self::try_go) polls the future once. If it is pending, the answer is
     /// [`AtLimit`](crate::TryGoError::AtLimit), and the future is kept for the next child. A
     /// [handle's](crate::Handle::try_go) can't poll it: it admits a child only if a guard is left
-    /// that was got for one of its weight.
-    /// [`queue`](Self::queue) admits its child in a later poll of the group.
+    /// that was got for one of its weight. [`queue`](Self::queue) admits its child in a later poll
+    /// of the group.
     ///
     /// A [`feed`](Self::feed) passes the gates before it asks its stream. So a gate is not told of
     /// its child. When the stream has none to give, pending or at its end, the guard is dropped,

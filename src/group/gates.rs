@@ -60,7 +60,7 @@ impl<C: Kind> Base<C> {
     }
 
     /// Returns `true` if guards are to be dropped.
-    pub(super) fn owes_guards(&mut self) -> bool {
+    pub(super) fn must_drop_guards(&mut self) -> bool {
         self.has_gates() && self.admission.has_ended_passes()
     }
 

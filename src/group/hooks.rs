@@ -60,7 +60,7 @@ pub(super) struct HookCalls<C: Kind> {
     pub(super) drop_timers: HookCall<C>,
     pub(super) poll_gates: HookCall<C>,
     pub(super) poll_gates_for: fn(&mut Base<C>, Option<&mut Options>),
-    pub(super) owes_guards: HookCall<C, bool>,
+    pub(super) must_drop_guards: HookCall<C, bool>,
     pub(super) drop_guards: HookCall<C>,
     pub(super) deliver_events: HookCall<C, bool>,
     pub(super) drop_observer: HookCall<C>,
@@ -105,7 +105,7 @@ impl<C: Kind> Hooks<C> {
             drop_timers: Base::drop_timers,
             poll_gates: Base::poll_gates,
             poll_gates_for: Base::poll_gates_for_one,
-            owes_guards: Base::owes_guards,
+            must_drop_guards: Base::must_drop_guards,
             drop_guards: Base::drop_guards,
             deliver_events: Base::deliver_events,
             drop_observer: Base::drop_observer,
@@ -350,7 +350,7 @@ impl<C: Kind> Base<C> {
     #[inline(never)]
     pub(super) fn must_poll_timers(&mut self) -> bool {
         let stopped = self.admission.is_stopped();
-        if self.owes_guards() || (!stopped && self.must_poll_gates()) {
+        if self.must_drop_guards() || (!stopped && self.must_poll_gates()) {
             return true;
         }
         let Some(Hooks { deadline, grace, .. }) = self.hooks.as_deref() else {

@@ -925,7 +925,7 @@ impl<C: Kind> Base<C> {
         }
         let goes_on_polling = polled_by != PolledBy::Waiter;
         self.admission.parent.end_poll(cx, (pending, goes_on_polling));
-        if !pending && self.call_hook(|calls| calls.owes_guards).unwrap_or(false) {
+        if !pending && self.call_hook(|calls| calls.must_drop_guards).unwrap_or(false) {
             // The task may not poll the group again by itself.
             self.admission.parent.notify();
         }

@@ -220,8 +220,8 @@ impl State {
         Acquire::Pending
     }
 
-    /// Lets a `go` of the group itself wait on that has lost its room in its key. (That of a handle
-    /// queues its child.)
+    /// Takes the reservation of a `go` of the group itself back if its key has lost the room: the
+    /// `go` waits on. (That of a handle queues its child.)
     fn check_key_room(&mut self, key: WaiterKey) {
         let Some(waiter) = self.waiters.get(key) else { return };
         if let (WaiterStage::Reserved { .. }, Some(of)) = (waiter.stage, &waiter.key) {
