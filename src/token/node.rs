@@ -7,8 +7,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Whenever the lock is free, `cancelled` is true if and only if `reason` is `Some`. Both are
-//!    set once, by the call that marks the node, and are never reset.
+//! 1. Whenever the lock is free, `cancelled` is set if and only if `reason` is `Some`, and tells
+//!    the same. Both are set once, by the call that marks the node, and are never reset.
 //! 2. While neither of the two is cancelled or being freed, a node is in its parent's `children`,
 //!    under its `key`, if and only if its `parent` is that parent.
 //! 3. Each entry of `children` stands for a reference that the child holds. The reference is made
@@ -42,16 +42,16 @@ use core::task::Waker;
 use crate::reason::Reason;
 use crate::util::lock::Mutex;
 use crate::util::slab::Slab;
-use crate::util::sync::{Arc, AtomicBool, AtomicUsize, Ordering, Weak};
+use crate::util::sync::{Arc, AtomicU8, AtomicUsize, Ordering, Weak};
 use crate::util::task_waker::drop_quietly;
 
 use super::wake::wake_all;
 
 #[derive(Default)]
 pub(super) struct Node {
-    /// Stored with `Release` after the reason, and loaded with `Acquire`: a thread that sees the
-    /// flag set sees what the canceller did before.
-    cancelled: AtomicBool,
+    /// 0, or the [mark](mark_of) of the reason. Stored with `Release` after the reason, and loaded
+    /// with `Acquire`: a thread that sees the mark sees what the canceller did before.
+    cancelled: AtomicU8,
     /// The length of `children`, stored under the lock. It is also read without the lock, as a
     /// hint; hence always `Relaxed`.
     child_count: AtomicUsize,
@@ -67,6 +67,14 @@ struct NodeState {
     parent: Option<Arc<Node>>,
     children: Slab<Weak<Node>>,
     wakers: Slab<Waker>,
+}
+
+/// The mark of a reason with a value.
+const VALUED: u8 = u8::MAX;
+
+/// Returns what a cancelled node is marked with: 1 and up for the [plain](Reason::PLAIN) reasons.
+fn mark_of(reason: &Reason) -> u8 {
+    Reason::PLAIN.iter().position(|it| it == reason).map_or(VALUED, |at| at as u8 + 1)
 }
 
 /// What tells whether a token is cancelled.
@@ -87,7 +95,7 @@ impl Node {
     fn cancelled(reason: Option<Reason>) -> Arc<Self> {
         let mut node = Arc::<Self>::default();
         if let Some(node) = Arc::get_mut(&mut node) {
-            node.cancelled = AtomicBool::new(reason.is_some());
+            node.cancelled = AtomicU8::new(reason.as_ref().map_or(0, mark_of));
             node.state.get_mut().reason = reason;
         }
         node
@@ -127,15 +135,16 @@ impl Node {
 
     #[inline]
     pub(super) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+        self.cancelled.load(Ordering::Acquire) != 0
     }
 
     pub(super) fn reason(&self) -> Option<Reason> {
-        // A token that is not cancelled takes no lock.
-        if !self.is_cancelled() {
-            return None;
+        // Only a reason with a value takes the lock.
+        match self.cancelled.load(Ordering::Acquire) {
+            0 => None,
+            VALUED => self.state.lock().reason.clone(),
+            mark => Reason::PLAIN.get(usize::from(mark) - 1).cloned(),
         }
-        self.state.lock().reason.clone()
     }
 
     pub(super) fn parent(&self) -> Option<Arc<Self>> {
@@ -402,8 +411,8 @@ impl Walk {
         }
         // The children get this node's reason, which need not be this walk's.
         let own = state.reason.get_or_insert_with(|| self.reasons[reason].clone());
-        // Pairs with the load in `is_cancelled`.
-        node.cancelled.store(true, Ordering::Release);
+        // Pairs with the loads in `is_cancelled` and `reason`.
+        node.cancelled.store(mark_of(own), Ordering::Release);
         if !state.children.is_empty() {
             let mut reason = reason;
             if !won {
