@@ -402,10 +402,10 @@ impl WaitQueue {
         }
     }
 
-    /// Drops the entry of the head, which is simple and has no key.
+    /// Takes out the head, which is simple and has no key.
     #[inline]
-    pub(crate) fn discard_simple_head(&mut self, head: SimpleHead) {
-        self.main.discard_first(head.place);
+    pub(crate) fn forget_simple_head(&mut self, head: SimpleHead) {
+        self.main.forget_first(head.place);
         self.binding -= 1;
     }
 
@@ -599,14 +599,14 @@ impl Entries {
         }
     }
 
-    /// Drops the first entry, which is in that place.
+    /// Takes out the first entry, which is in that place and owns nothing.
     #[inline]
-    fn discard_first(&mut self, place: Place) {
+    fn forget_first(&mut self, place: Place) {
         match place {
-            Place::Plain => self.plain.discard_first(),
+            Place::Plain => self.plain.forget_first(),
             Place::Lane(at) => {
                 if let Some(lane) = self.lanes.get_mut(at) {
-                    lane.entries.discard_first();
+                    lane.entries.forget_first();
                     self.in_lanes -= 1;
                     lane.trim();
                 }

@@ -1063,7 +1063,7 @@ impl State {
             }
             match of {
                 None => {
-                    self.queue.discard_simple_head(head);
+                    self.queue.forget_simple_head(head);
                     self.take_plain_room(weight);
                     self.start_simple_child(key, weight, priority);
                 }
