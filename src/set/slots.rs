@@ -1,6 +1,7 @@
 //! The storage of children: pinned in boxes, eight together if they are small.
 
 use alloc::boxed::Box;
+use core::mem::{ManuallyDrop, replace, take};
 use core::pin::Pin;
 
 use pin_project_lite::pin_project;
@@ -52,11 +53,13 @@ struct Chunk<C> {
     eight: Option<Pin<Box<Eight<C>>>>,
 }
 
-/// The slots of a block, as many as were needed so far.
+/// The slots of a block, as many as were needed so far. They are dropped by a function of their
+/// own: the code that drops a value by itself is compiled into each unit of a program that may drop
+/// it.
 pub(super) struct Slots<C> {
     /// Apart from the others, so that a small group allocates no list of them.
-    first: Chunk<C>,
-    others: Box<[Chunk<C>]>,
+    first: ManuallyDrop<Chunk<C>>,
+    others: ManuallyDrop<Box<[Chunk<C>]>>,
 }
 
 impl<C> ChildSlot<C> {
@@ -110,7 +113,8 @@ impl<C> Chunk<C> {
 
 impl<C> Slots<C> {
     pub(super) fn new() -> Self {
-        Self { first: Chunk::NONE, others: Box::default() }
+        let (first, others) = (Chunk::NONE, Box::default());
+        Self { first: ManuallyDrop::new(first), others: ManuallyDrop::new(others) }
     }
 
     /// Returns a slot, or `None` if its chunk is not allocated.
@@ -134,7 +138,7 @@ impl<C> Slots<C> {
     /// Returns the index of the child in a slot, and its own waker.
     pub(super) fn peek(&self, at: usize) -> (usize, Option<&Arc<ChildWaker>>) {
         let chunk = match (at / Chunk::<C>::LEN).checked_sub(1) {
-            None => &self.first,
+            None => &*self.first,
             Some(chunk) => &self.others[chunk],
         };
         match chunk.peek(at) {
@@ -167,7 +171,7 @@ impl<C> Slots<C> {
             vacant & slots == slots
         };
         let Self { first, others } = self;
-        for (at, chunk) in core::iter::once(first).chain(others.iter_mut()).enumerate() {
+        for (at, chunk) in core::iter::once(&mut **first).chain(others.iter_mut()).enumerate() {
             if is_vacant(at) {
                 *chunk = Chunk::NONE;
             }
@@ -177,14 +181,22 @@ impl<C> Slots<C> {
     }
 
     fn resize_others(&mut self, len: usize) {
-        let mut others = core::mem::take(&mut self.others).into_vec();
+        let mut others = take(&mut *self.others).into_vec();
         if len < others.len() {
             others.truncate(len);
         } else {
             others.reserve_exact(len - others.len());
             others.resize_with(len, || Chunk::NONE);
         }
-        self.others = others.into_boxed_slice();
+        *self.others = others.into_boxed_slice();
+    }
+}
+
+impl<C> Drop for Slots<C> {
+    #[inline(never)]
+    fn drop(&mut self) {
+        // If a destructor of the first panics, the others are dropped still.
+        drop((replace(&mut *self.first, Chunk::NONE), take(&mut *self.others)));
     }
 }
 
