@@ -236,7 +236,15 @@ impl<T, E, P: Policy<T, Failure<E>>> Policy<T, E> for Named<P> {
         self.0.on_child(child, result)
     }
 
+    fn skip(&mut self, index: usize) {
+        self.0.skip(index);
+    }
+
     fn finish(&mut self, why: &Reason) -> P::Output {
         self.0.finish(why)
+    }
+
+    fn may_stop_at_ok(&self) -> bool {
+        self.0.may_stop_at_ok()
     }
 }

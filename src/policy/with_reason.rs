@@ -66,8 +66,16 @@ where
         }
     }
 
+    fn skip(&mut self, index: usize) {
+        self.policy.skip(index);
+    }
+
     fn finish(&mut self, why: &Reason) -> P::Output {
         self.policy.finish(why)
+    }
+
+    fn may_stop_at_ok(&self) -> bool {
+        self.policy.may_stop_at_ok()
     }
 }
 

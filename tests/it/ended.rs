@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use crate::common::{Gate, MockTask, fails, waits};
-use errgroup::{Group, Reason, Semaphore, Spawned, TryGoError, task as task_of};
+use errgroup::{
+    FirstOk, Group, Reason, Semaphore, Spawned, TryGoError, WithReason, task as task_of,
+};
 use futures::future::BoxFuture;
 use futures::stream::StreamExt;
 
@@ -255,6 +257,26 @@ fn a_handle_finds_the_room_of_a_child_that_has_returned_ok() {
     assert_eq!(pool.poll_all(), 0);
     assert_eq!(task.run(&mut group), Poll::Ready(Ok(vec![0, 1, 2, 3])));
     assert_eq!(numbers!(handle), [0, 0, 4, 0, 0]);
+}
+
+#[test]
+fn a_policy_around_another_one_frees_the_room_of_a_child_that_has_returned_ok_as_that_does() {
+    macro_rules! check {
+        ($admits:expr, $($build:tt)*) => {{
+            let pool = Pool::default();
+            let group = pool.group().with_limit(1)$($build)*;
+            let handle = group.handle();
+            assert!(handle.try_go(ready(Ok(0))).is_ok());
+            assert_eq!(pool.poll_all(), 0);
+            assert_eq!(handle.try_go(ready(Ok(1))).is_ok(), $admits);
+        }};
+    }
+    check!(true, .named());
+    check!(true, .collect().named());
+    check!(true, .with_reason(|_| Reason::Failed));
+    check!(true, .collect().with_reason(|_| Reason::Failed).named());
+    check!(false, .first_ok().named());
+    check!(false, .with_policy(WithReason::new(FirstOk::new(), |_: &_| Reason::Failed)));
 }
 
 #[test]
