@@ -248,7 +248,7 @@ impl<C: Kind> Handle<C> {
 
     /// Returns `true` if the group was woken and has not been polled since.
     ///
-    /// So it is for a moment before each poll. If it stays so, the task that owns the group awaits
+    /// This is briefly true before every poll. If it stays so, the task that owns the group awaits
     /// something else, and the children stand still, with the locks and connections that they hold.
     /// It is `false` while the group is polled, while it is open and empty, and once it has
     /// resolved.

@@ -13,7 +13,7 @@ use crate::error::{Stopped, TryGoError};
 /// # Drop
 ///
 /// Dropped without a child, it gives the room to the next in the queue. In a group with
-/// [gates](crate::Group::with_gate) its guards are kept for the next child.
+/// [gates](crate::Group::with_gate), the group's next poll drops its guards.
 ///
 /// # Examples
 ///

@@ -3,8 +3,8 @@
 /// How many children a group has, and how the others have ended, at one moment.
 ///
 /// Every child that was ever accepted counts in exactly one of `queued`, `running`, `ok`, `failed`
-/// and `dropped`. A child that waits in `go` is not accepted yet. One that is refused and not given
-/// back counts as `dropped`, too.
+/// and `dropped`. A child that waits in `go` is not accepted yet. A child that is refused and
+/// not handed back counts as `dropped`, too.
 ///
 /// # A progress bar
 ///

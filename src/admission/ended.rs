@@ -25,7 +25,8 @@ pub(crate) enum EndNotes {
     Nothing,
     /// It runs no longer.
     Ended,
-    /// Nor does it take room, if it is plain and has returned `Ok`, which does not stop the group.
+    /// It runs no longer. If it is plain and has returned `Ok`, it takes no room either: an `Ok`
+    /// does not stop the group.
     FreesRoom,
 }
 

@@ -9,7 +9,8 @@
 //! - A key is looked up when a child of it is queued. From then on it is known by a number, which
 //!   it keeps as long as a child of it has room or an entry of it waits, and a few keys a while
 //!   longer. A limit that was set for one key is kept until it is set to that of all keys.
-//! - `heads` has each head, and may have entries that are none any more; its first is a head.
+//! - `heads` contains every head. It may also contain entries that are heads no longer, but its
+//!   first entry is never such a one.
 //! - `fed` is the number of queued children that have a key and came of a feed. The group's limit
 //!   bounds them together with the children that run: while it is reached, feeds are parked.
 

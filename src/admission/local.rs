@@ -34,7 +34,7 @@ pub(super) struct Local<C> {
     ok: usize,
     /// Of the children that have ended otherwise.
     not_ok: usize,
-    /// `None` in a group in which no child has waited.
+    /// Made when the group first needs something of it.
     extra: Option<Box<Extra<C>>>,
 }
 

@@ -1,11 +1,11 @@
 //! Which children may run: the limit, the queue, and the counts.
 //!
 //! A group has its admission to itself, without a lock, as long as it needs no more than a limit, a
-//! queue and weights: that is [`Local`]. From its first handle on, it is [`Shared`]; likewise with
-//! an observer, a semaphore, gates or a limit by key, and from the first child that has a priority
-//! or a key, is a daemon or joinable, or ends with the stop. Then all decisions are made
-//! by a [`State`], which is plain data. It is changed by one function, `Shared::with`, or by
-//! `Core::update` if no child comes or goes: both process the queue and carry out the effects.
+//! queue and weights: that is [`Local`]. From its first handle or hold on, it is [`Shared`];
+//! likewise once it was closed, with a name, an observer, a semaphore, gates, a limit by key or of
+//! the queue, and from the first child that has a priority or a key, is a daemon or joinable, or
+//! ends with the stop. Then all decisions are made by a [`State`], which is plain data. The ways to
+//! it are in a table at the head of `shared.rs`.
 //!
 //! # Invariants
 //!

@@ -18,7 +18,7 @@ pub(crate) type ChildKey = usize;
 /// Names a waiter, for as long as its owner keeps it.
 pub(crate) type WaiterKey = usize;
 
-/// The room that a child or a waiter asks for, and its priority.
+/// What a child or a waiter asks for, as far as admission decides by it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) weight: usize,
@@ -66,7 +66,7 @@ pub(crate) struct Position {
 pub(crate) enum Entry {
     /// A child that starts as soon as it has room.
     Child(QueuedChild),
-    /// A caller of `go` or `feed` that delivers its child once room is reserved for it.
+    /// A caller of `go`, `feed`, `reserve` or `ready`, for which room is reserved in its turn.
     Waiter { key: WaiterKey, weight: usize, unique: bool, feed: bool },
 }
 

@@ -62,7 +62,7 @@ struct Waiting<C> {
     spawner: Option<C>,
 }
 
-/// What a group's own code calls of [`Shared`] and [`Core`]. It is reached by these pointers, so a
+/// What a group's own code calls of [`Shared`]. It is reached by these pointers, so a
 /// program whose groups have no handles does not contain it.
 pub(super) struct Operations<C: Kind> {
     pub(super) try_go: AcceptOffer<C>,

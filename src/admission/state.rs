@@ -19,7 +19,8 @@
 //! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
 //!   `Detached`, the oldest of these waiters is `MustQueue`.
 //! - Once the group is closing, no waiter is `Waiting`, unless the limit was lowered since.
-//! - From `GroupPhase::Closed` on nothing is admitted, and the queue stays empty.
+//! - From `GroupPhase::Closed` on nothing is admitted or queued. What is in the queue by then is
+//!   dropped by the stop that follows.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

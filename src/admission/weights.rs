@@ -23,8 +23,8 @@ pub(super) trait ChildWeights: Send + Sync {
     /// Records a newcomer that starts.
     fn start_newcomer(&mut self, index: usize, weight: usize);
 
-    /// Admits the children that wait, from the front, as long as there is room. So many of them
-    /// are admitted already; returns how many are then. `running` is how many have started.
+    /// Admits the children that wait, from the front, as long as there is room. `admitted` is how
+    /// many were admitted before; returns the new number. `running` is how many have started.
     fn admit(&mut self, admitted: usize, limit: Option<usize>, running: usize) -> usize;
 
     /// Records that so many of the children that wait start, with that index and the next ones.

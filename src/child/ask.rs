@@ -57,6 +57,10 @@ impl<'a> Ask<'a> {
 
     /// Returns the child's [key](crate::Task::key), or `None` if it has none.
     ///
+    /// No child passes one that waits at a gate, whatever its key. So a gate that lets one host
+    /// wait holds up all of them. To space out the children of each host, set a
+    /// [key limit](crate::Group::with_key_limit) of 1, and let each child end with the pause.
+    ///
     /// # Examples
     ///
     /// ```

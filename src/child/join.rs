@@ -363,8 +363,8 @@ impl<T> ChildHandle<T> {
     /// A queued child gives up its place at once, and the handle resolves. The child's future is
     /// dropped by the group's next poll, since it may belong to the group's thread. A child that
     /// runs is woken, and is dropped in place of its next poll. One that has not been accepted by a
-    /// group is dropped when it is. If the child has finished, nothing happens; nor if it finishes
-    /// in the poll that goes on just now.
+    /// group is dropped in place of its first poll, once it is. If the child has finished, nothing
+    /// happens; nor if it finishes in the poll that goes on just now.
     ///
     /// To *tell* a child to finish, give it a [token](crate::CancelToken) of its own.
     ///

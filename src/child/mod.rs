@@ -2,8 +2,8 @@
 //!
 //! The shape of these impls lets a spawned task contain a group, whatever the group's children
 //! borrow. The impls of `Kind` have no `where` clause, and [`Children`] bounds methods only. The
-//! children's lifetime is bound in one place, [`Child`]; that of the deadline, the grace and the
-//! observer in another, [`Attach`](crate::Attach).
+//! children's lifetime is bound in one place, [`Child`]; that of the deadline, the grace, the gates
+//! and the observer in another, [`Attach`](crate::Attach).
 
 use alloc::boxed::Box;
 use core::fmt;

@@ -70,7 +70,7 @@ pub struct Options {
     pub(crate) unique: bool,
     /// It came of a `feed` and is queued, and the feed waits if there are many such children.
     pub(crate) fed: bool,
-    /// The guards that the child has, in a group with gates.
+    /// Names the guards that the group keeps for the child, if it has gates.
     pub(crate) pass: Option<usize>,
     pub(crate) until_stop: bool,
     pub(crate) name: Option<Cow<'static, str>>,
@@ -101,8 +101,9 @@ impl<F> Task<F> {
     /// Sets how much of the group's limit the child takes. The default is 1. A child of weight 0
     /// takes none, and waits only for its turn; a limit of 0 holds it back, too.
     ///
-    /// A child that is heavier than the limit runs alone. A light child never overtakes a heavy one
-    /// that waits before it. Go's `semaphore.Weighted` (`golang.org/x/sync`) does the same, except
+    /// A child that is heavier than the limit runs alone, so it never runs while a
+    /// [daemon](Self::daemon) with a weight does. A light child never overtakes a heavy one that
+    /// waits before it. Go's `semaphore.Weighted` (`golang.org/x/sync`) does the same, except
     /// that there an acquisition of more than the whole size never succeeds.
     ///
     /// A stream that is [fed](crate::Group::feed) is asked for a child when there is room for one
@@ -137,7 +138,7 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child with a priority other than 0 takes about 1,000 instructions more than one without
+    /// A child with a priority other than 0 takes about 850 instructions more than one without
     /// options. If children of more than nine priorities wait at a time, those of some take more:
     /// their number grows with the logarithm of how many of these wait.
     ///
@@ -175,7 +176,8 @@ impl<F> Task<F> {
     /// policy nor to a stream of results, and is dropped.
     ///
     /// A daemon takes room like any child: under a limit of 1 it leaves none for others. A daemon
-    /// in the queue does not hold the group open either: the stop drops it.
+    /// in the queue does not hold the group open either: the stop drops it, unless the room of the
+    /// last other child has admitted it.
     ///
     /// The stop comes when the group itself is polled. It does not come while a
     /// [`go`](crate::Group::go) or a [`feed`](crate::Group::feed) drives the group, nor while the
@@ -220,11 +222,10 @@ impl<F> Task<F> {
     /// # Cost
     ///
     /// A child that is the only one of its key takes about 2,700 instructions, however many keys
-    /// there are; one without options takes 430. The table of keys
-    /// doubles and halves with their number; such a step takes time linear in it. Integers that
-    /// follow each other lie close together in it: of a million keys at a time, these are found
-    /// sooner than others. A key costs memory as long as children of it run or wait, and of the
-    /// others 128 at most do.
+    /// there are; one without options takes 430. The table of keys doubles and halves with their
+    /// number; such a step takes time linear in it. Consecutive integers are stored close together,
+    /// so with a million keys they are found faster than others. A key costs memory as long as
+    /// children of it run or wait. At most 128 idle keys are kept beside these.
     ///
     /// # Hazards
     ///
@@ -328,7 +329,7 @@ impl<F> Task<F> {
         self
     }
 
-    /// Makes a handle of the child, which is told the child's value and can abort it.
+    /// Makes a handle of the child, which receives the child's value and can abort it.
     ///
     /// The child's value, a `T`, goes to the [`ChildHandle`]. For the group, the child's value is
     /// `()`, so the group is a `BoxedGroup<'a, (), E>`, for example; its error is the group's, as

@@ -48,7 +48,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// The children that run are polled when there is no more room or the stream is pending. At
     /// the start they are also polled after 4, 12 and 28 children, and so on, so that an error
-    /// among the first ones is met early.
+    /// among the first ones is noticed early.
     ///
     /// The stream is asked before the [key](crate::Task::key) of its child is known. A child whose
     /// key has no room is queued behind its key, and the stream is asked for the next one. Such

@@ -29,7 +29,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// Before it returns, it polls the child, and once each those that were woken. So the child has
     /// begun, like a spawned task. If it fails at once, the group has stopped, and `go` still
     /// returns `Ok` for it. (If room is reserved for a `go` of a [`Handle`](crate::Handle) that
-    /// came before, the child begins after the one of that `go`.)
+    /// came before, the child begins after the one of that `go`. A child of [`Group::on`](Self::on)
+    /// begins when its executor polls it.)
     ///
     /// # Errors
     ///
@@ -125,7 +126,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// It never waits and never fails. The child is dropped without being polled, and counted in
     /// [`Stats::dropped`](crate::Stats::dropped), if the group has stopped, was closed or has
-    /// resolved, if its queue is full, or if the group stops before the child is admitted.
+    /// resolved, if its queue is full, or if the group stops before the child is admitted. An
+    /// admitted child begins even if the group stops before it is polled; with
+    /// [`drop_on_stop`](Self::drop_on_stop) it is dropped then.
     ///
     /// A queued child is held in memory at its full size. If children are made faster than they
     /// finish, use [`go`](Self::go) or [`feed`](Self::feed), which slow down the code that makes

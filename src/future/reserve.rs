@@ -13,8 +13,8 @@ use crate::handle::Handle;
 use crate::slot::Slot;
 
 impl<C: Kind> Handle<C> {
-    /// Waits for room for a plain child, and keeps it in a [`Slot`], to which the child is passed
-    /// when it has been made.
+    /// Waits for room for one plain child, and holds it in a [`Slot`]. The child is given to the
+    /// slot once it has been made.
     ///
     /// In a `select!` loop, a [`go`](Self::go) that does not come first is dropped, and its child
     /// with it. With this, there is no child before there is room for it.

@@ -556,6 +556,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// future that waits for one. If the group is not polled then, tasks behind it are not woken.
     /// Poll such a group, or drop it.
     ///
+    /// # Hazards
+    ///
+    /// Do not share a semaphore between a group and groups inside its children: the children hold
+    /// all permits, and wait for inner groups that get none. Give the permits to the innermost
+    /// groups only. (Children that wait for *room* in their own group do not deadlock.)
+    ///
     /// `async_lock` wakes the tasks that wait for a permit while it holds a lock of its own. A
     /// waker that polls or drops its task inline deadlocks if that task waits for the same
     /// semaphore.
@@ -620,7 +626,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// the group waits for the future that it returns, whenever it is polled. The future's output
     /// is kept with the child and dropped when the child has ended. Commonly it is a guard: a
     /// permit, a connection. It goes to the child that is the first of those that wait when the
-    /// future resolves. Mostly that is the one that `f` was told of, but a child of a higher
+    /// future resolves. Usually this is the child that `f` was told of, but one of a higher
     /// priority may have come since.
     ///
     /// A gate that awaits several things is written `|ask| async { … }`, or `async move` with what
@@ -717,7 +723,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # });
     /// ```
     ///
-    /// In the example `query`, such permits stand for the connections to a database.
+    /// The child does not get the guard. So a gate may count connections, as in the example
+    /// `query`, and the child takes one out of the pool, which is never empty then.
     #[doc(alias("rate limit", "throttle", "budget"))]
     #[track_caller]
     pub fn with_gate<F, G>(mut self, f: F) -> Self
@@ -876,8 +883,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// [`go`](Self::go) and [`feed`](Self::feed) while they wait, and a [`scope`](Self::scope). The
     /// children that were woken come first: one that is done by then is so in time, even if the
     /// group is polled late. If none is left, the group resolves as if the deadline had not passed.
-    /// Children that are always ready keep no deadline off: it comes at the end of that poll,
-    /// though the poll may not have got to all of them. One poll polls 4,096 children, or fewer if
+    /// Children that are always ready can't postpone the deadline: it is checked at the end of each
+    /// poll, even if that has not reached all of them. One poll polls 4,096 children, or fewer if
     /// they yield.
     ///
     /// # Drop
@@ -926,7 +933,8 @@ impl<C: Children, P, O> Group<C, P, O> {
         self
     }
 
-    /// Bounds the time that children have after a stop: those that still run then are dropped.
+    /// Bounds how long children may go on after a stop. Those that still run when the time is over
+    /// are dropped.
     ///
     /// Their results are missing in the output. After a child's error that is no matter. After a
     /// cancel or a deadline an `Ok` output may be incomplete:
@@ -942,7 +950,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// Children that are dropped count as [`dropped`](crate::Stats::dropped), and the policy is not
     /// told of them. The body of a [`scope`](Self::scope) is not dropped. `f` is called at most
-    /// once, and only if children run after the stop. If several graces are set, the last one
+    /// once, and only if children run when the group stops. If several graces are set, the last one
     /// holds.
     ///
     /// # Panics

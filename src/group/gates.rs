@@ -1,9 +1,9 @@
 //! Gates: what a child waits for beside room, and the guards that it keeps until it ends.
 //!
 //! Admission knows the guards of a child as a pass (`admission/passes.rs`). The gates are asked
-//! before each round, and only on behalf of a queue's head that lacks a pass alone. Once they have
-//! been asked, their futures go on for whichever child is the head then. A guard is dropped after
-//! its child and before the child's room is given away.
+//! before each round, on behalf of a queue's head that lacks a pass alone; and by a `try_go`, for
+//! the child on offer. Once they have been asked, their futures go on for whichever child is the
+//! head then. A guard is dropped after its child and before the child's room is given away.
 
 use alloc::vec::Vec;
 use core::mem::take;

@@ -177,7 +177,7 @@ impl<F> Drop for Timer<F> {
     }
 }
 
-// === impl Group ===
+// === impl Base ===
 
 impl<C: Kind> Base<C> {
     /// Polls the grace, after a stop.

@@ -59,9 +59,10 @@ use crate::util::parent_waker::ParentWaker;
 ///
 /// By default the first child to finish with an `Err` decides (in the order in which children are
 /// polled), and its error is returned as it is. At that moment the group *stops*. Its
-/// [token](Self::token) is cancelled, nothing more is admitted, and what was queued is dropped
-/// without being polled. The children that run are not dropped. They are told through the token and
-/// *drained*: polled until they finish, so that they can clean up.
+/// [token](Self::token) is cancelled, nothing more is admitted, and what waits in the queue is
+/// dropped without being polled. The children that run are not dropped. They are told through the
+/// token and *drained*: polled until they finish, so that they can clean up. A child that has room
+/// runs, even if it has not been polled yet; it begins after the stop.
 ///
 /// Other policies stop at other results, or at none: [`all_errors`](Self::all_errors),
 /// [`settle`](Self::settle), [`first_ok`](Self::first_ok), [`first_done`](Self::first_done).
@@ -110,9 +111,9 @@ use crate::util::parent_waker::ParentWaker;
 ///
 /// # Cost
 ///
-/// A child or a `go` that comes, waits, gets room, gives up its place or ends costs the same,
-/// however many others wait; with priorities and keys, the time grows with the logarithm of their
-/// number. What has no such bound is what concerns many of them at once:
+/// It takes constant time to add a child, to wait, to be admitted, to give up and to end, however
+/// many others wait; with priorities or keys, the time grows with the logarithm of their number.
+/// Only operations on many children at once have no such bound:
 ///
 /// - A [limit](Self::set_limit) that is raised admits in one call all that it makes room for.
 /// - A stop drops all that is queued in one poll, and wakes all `go`s that wait;
@@ -121,7 +122,7 @@ use crate::util::parent_waker::ParentWaker;
 ///
 /// An option costs the groups that use it, and no others. The docs of most say how much, in
 /// instructions of a release build for a child that is queued and yields once. Without options such
-/// a child takes about 450. (`benches/instructions/run` counts them.)
+/// a child takes about 430. (`benches/instructions/run` counts them.)
 ///
 /// # Examples
 ///
@@ -167,7 +168,8 @@ struct Base<C: Kind> {
     budget: Budget,
     /// The first panic of user code.
     panic: FirstPanic,
-    /// The deadline, the grace and the observer, if there are any.
+    /// What the group polls and tells beside its children, such as a deadline or an observer. Made
+    /// also by `drop_on_stop`.
     hooks: Option<Box<Hooks<C>>>,
     /// It was the group itself that cancelled its token, and not for its deadline.
     stopped_by_group: bool,
@@ -267,7 +269,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// each key. `Some(0)` pauses the children of the key, and `None` takes the limit away. As in
     /// [`set_limit`](Self::set_limit), a lower limit lets the running children finish.
     ///
-    /// It takes back no room that was reserved for a waiting `go` of a handle. When such a `go` is
+    /// Room that is reserved for a waiting `go` of a handle is not taken back. When such a `go` is
     /// polled next while the key is over its limit, it returns, and its child waits in the queue
     /// until the key has room; one that came later may begin before it. A waiting `go` of the group
     /// itself waits on.

@@ -258,10 +258,11 @@ impl<C: Children, P: BuiltIn, O> Group<C, P, O> {
 }
 
 impl<C: Children, P: FailFast, O> Group<C, P, O> {
-    /// Cancels the token, at the first `Err`, with what `reason` makes of the error, in place of
-    /// [`Reason::Failed`]: so the siblings can learn why, as from Go's `context.Cause`.
+    /// Cancels the token, at the first `Err`, with the reason that `reason` makes of the error, in
+    /// place of [`Reason::Failed`]: so the siblings can learn why, as from Go's `context.Cause`.
     ///
     /// It works with the default policy and with [`collect`](Self::collect). Call it after these.
+    /// `reason` is given the child's own error, in a [named](Self::named) group as well.
     ///
     /// # Panics
     ///

@@ -69,7 +69,7 @@ pub(crate) enum PolledBy {
     Waiter,
 }
 
-/// So many children that came after that of a `go` may be polled before it at the end of a poll.
+/// At most this many newer children are polled before the child of a `go`, at the end of a poll.
 const MOST_NEWER: usize = 4096;
 
 /// Whose code runs at the moment; a panic is its.

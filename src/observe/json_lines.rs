@@ -11,8 +11,8 @@ use super::{Event, Observer, Outcome};
 /// The example `timeline` of this crate's repository draws such a record: which children ran when,
 /// how long each waited, their weights and their keys.
 ///
-/// It has no clock of its own. `clock` returns a time that never decreases, since any moment that
-/// stays the same. `write` is called with each line, which has no line break. Both are called when
+/// It has no clock of its own. `clock` returns the time since a fixed moment, and must never
+/// decrease. `write` is called with each line, which has no line break. Both are called when
 /// the observer is told the event, which is [at the latest](Observer#order) by the group's next
 /// poll. A pair of observers is one observer: `(JsonLines::new(…), other)`.
 ///

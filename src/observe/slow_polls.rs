@@ -10,8 +10,8 @@ use super::{Event, Observer, PollObserver};
 /// blocks its thread, and with it, unless the group is one of [`on`](crate::Group::on), its
 /// siblings.
 ///
-/// It has no clock of its own. `clock` returns a time that never decreases, since any moment that
-/// stays the same. Both functions are called on the thread that polls the child. A pair of
+/// It has no clock of its own. `clock` returns the time since a fixed moment, and must never
+/// decrease. Both functions are called on the thread that polls the child. A pair of
 /// observers is one observer: `(SlowPolls::new(…), other)`.
 ///
 /// # Panics

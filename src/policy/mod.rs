@@ -132,7 +132,7 @@ pub use with_reason::WithReason;
 /// #     .block_on(async {
 /// let mut group = Group::new()
 ///     .with_deadline(sleep(Duration::from_secs(2)))
-///     .with_grace(|| async {}) // what is late is dropped
+///     .drop_on_stop() // what is late is dropped
 ///     .with_policy(InTime(Vec::new()));
 /// for seconds in [1, 5] {
 ///     group.queue(async move {

@@ -44,7 +44,8 @@ pub enum Cause {
         /// How many they are.
         children: usize,
     },
-    /// Room was granted to callers of `go` or `feed`, which have not been polled since.
+    /// Room was granted to callers of `go`, `feed`, `reserve` or `ready`, which have not been
+    /// polled since.
     #[non_exhaustive]
     Granted {
         /// How many they are.
@@ -272,7 +273,7 @@ impl fmt::Display for Cause {
                 write!(
                     f,
                     "room was granted to {}, not polled since: poll it on, or drop it",
-                    Count(*callers, "`go` or `feed`", "callers of `go` or `feed`")
+                    Count(*callers, "waiting call", "waiting calls")
                 )?;
                 match blocked {
                     0 => Ok(()),

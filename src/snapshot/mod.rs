@@ -49,7 +49,7 @@ pub(crate) const LEVELS: usize = 64;
 /// | named groups [below](crate::Group::with_parent) it | | | yes |
 ///
 /// At most 1,000 children are listed, those that run first; [`omitted`](Self::omitted) counts the
-/// others. Of named groups below each other, 64 levels are listed.
+/// others. Nested named groups are listed to a depth of 64.
 ///
 /// # Examples
 ///
@@ -91,8 +91,8 @@ pub struct Snapshot {
     pub has_body: bool,
     /// The group is being polled.
     pub is_polled: bool,
-    /// The group was woken, and has not been polled since. So it is for a moment before each poll;
-    /// a group that stays so is starved: the task that owns it awaits something else. It is `false`
+    /// The group was woken, and has not been polled since. This is briefly true before every poll.
+    /// A group that stays so is starved: the task that owns it awaits something else. It is `false`
     /// for an open group that is empty.
     pub is_starved: bool,
     /// The children, and the callers that wait to add one: those that run, in the order of their

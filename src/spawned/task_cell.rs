@@ -24,11 +24,10 @@
 //! - A spawner's panic replaces any other completion, and is not replaced by any. (What becomes of
 //!   the spawned future if the spawner panics is not known. Mostly it is dropped before the panic
 //!   is caught, which is a completion too.)
-//! - Each party that sets bits once `ABANDONED` is set, or with it, drops the completion if that is
-//!   there; so the party that set the later of `ABANDONED` and `DONE` leaves none. Likewise with
-//!   `ABANDONED` and `SPAWNED`, and what the spawner has returned. If the
-//!   group takes the completion, it drops that with the child. So the executor never does, which
-//!   may be in the midst of the child's last poll.
+//! - A completion that is there once `ABANDONED` and `DONE` are both set is dropped by the party
+//!   that sets the later of the two; likewise what the spawner has returned, with `ABANDONED` and
+//!   `SPAWNED`. If the group takes the completion first, it drops that with the child. So the
+//!   executor never does, which may be in the midst of the child's last poll.
 //! - The spawned future looks at `ABANDONED` after it has registered its task's waker, and the
 //!   group wakes the task after it has set `ABANDONED`. So neither misses the other.
 //! - No value, future or waker of the user's is dropped, polled or woken under the lock, which

@@ -31,8 +31,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// Turns the group into a stream of its children's results, in the order in which they finish
     /// or [in the order of admission](Results::in_order).
     ///
-    /// The stream replaces the policy, and [`err_on_cancel`](Self::err_on_cancel) with it: after a
-    /// cancel it ends, and the token says why. No result stops it, unless it is told to [fail
+    /// The stream replaces the policy, and [`named`](Self::named) and
+    /// [`err_on_cancel`](Self::err_on_cancel) with it: its errors are the children's own, and after
+    /// a cancel it ends, and the token says why. No result stops it, unless it is told to [fail
     /// fast](Results::fail_fast). Children that were queued or admitted before are among those
     /// whose results it gives.
     ///

@@ -15,8 +15,9 @@
 //!    before the entry, and given up after the entry is removed. (If the node is cancelled this
 //!    need not hold, and references are not counted.) So a node with no more references than
 //!    entries has no token. It never has one again, since tokens are made from tokens only. A
-//!    count may include one reference too many, of a token that another thread is just dropping.
-//!    Then a tokenless node passes for one that has a token, never the reverse.
+//!    count may include references that other code holds for a moment, such as a thread that is
+//!    just dropping a token. Then a tokenless node passes for one that has a token, never the
+//!    reverse.
 //! 4. Nothing is added to the `children` or `wakers` of a cancelled node. None of its children
 //!    that has children itself leaves the list until every descendant is marked and the list is
 //!    cleared as a whole. So a cancelled node without children has no unmarked descendant, and a

@@ -173,7 +173,7 @@ fn a_go_that_was_granted_room_is_polled_no_more() {
     let snapshot = handle.snapshot();
     assert_eq!(snapshot.children[0].state, ChildState::Granted);
     assert_shows(&snapshot, "\"forgotten\": was granted room, and has not been polled since");
-    assert_shows(&snapshot, "! room was granted to 1 `go` or `feed`, not polled since");
+    assert_shows(&snapshot, "! room was granted to 1 waiting call, not polled since");
     assert_shows(&snapshot, "\"behind\": queued first, waits for room");
     drop(forgotten);
     assert!(task_.run(&mut group).is_ready());

@@ -1,4 +1,4 @@
-//! Waiters: callers of `go`, `feed` or `reserve` that wait for room.
+//! Waiters: callers of `go`, `feed`, `reserve` or `ready` that wait for room.
 
 use alloc::sync::Arc;
 use core::task::Waker;
@@ -61,7 +61,7 @@ pub(super) enum WaiterStage {
     Stopped,
 }
 
-/// A poll of a `go` or a `feed`.
+/// A poll of a waiter.
 pub(crate) struct WaiterPoll<'a> {
     pub(crate) caller: Caller,
     pub(crate) task: &'a Waker,
@@ -437,8 +437,8 @@ impl State {
         }
     }
 
-    /// Returns the waiter that loses its reservation next, if too much room is taken. What has come
-    /// since the limit was lowered is passed by.
+    /// Returns the waiter that loses its reservation next, if too much room is taken. Skips the
+    /// reservations that were made after the limit was lowered.
     fn next_to_revoke(&mut self) -> Option<WaiterKey> {
         if !self.is_over_limit() {
             return None;
