@@ -295,6 +295,7 @@ impl<C> Local<C> {
 
     /// Returns the index of a child of that weight, which is not 1.
     pub(super) fn start_weighted(&mut self, weight: usize) -> usize {
+        debug_assert_ne!(weight, 1, "one that is plain takes from the credit");
         let index = self.start();
         self.make_weights().start_newcomer(index, weight);
         self.fast_credit = 0;

@@ -394,10 +394,15 @@ impl WaitQueue {
             None => self.main.head()?,
         };
         let Entry::Child(QueuedChild { key, options, join: None }) = entry else { return None };
-        match *options {
-            ChildOptions::Inline { weight, priority, fed: false, .. } => {
-                Some(SimpleHead { key: *key, weight: weight as usize, priority, of, place })
-            }
+        match options {
+            ChildOptions::Inline { key: Some(_), .. } if of.is_none() => None,
+            ChildOptions::Inline { weight, priority, fed: false, .. } => Some(SimpleHead {
+                key: *key,
+                weight: *weight as usize,
+                priority: *priority,
+                of,
+                place,
+            }),
             _ => None,
         }
     }

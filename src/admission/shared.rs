@@ -29,7 +29,7 @@ use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
 use super::access::{Access, Offer, request_of, take_options};
-use super::queue::{QueuedChild, WaiterKey};
+use super::queue::{ChildKey, QueuedChild, WaiterKey};
 use super::shared_core::{Core, StateChange};
 use super::state::{Acquire, Caller, Dropped, Effects, Refused, State, WaiterPoll};
 use crate::child::set::{ChildSet, SpawnChild};
@@ -174,8 +174,8 @@ impl<C: Kind> Shared<C> {
 
     pub(crate) fn try_go(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         let added = match self.add_simply(caller, offer, false) {
-            true => Ok(()),
-            false => self.with(caller, |access| access.try_go(offer)),
+            Some(_) => Ok(()),
+            None => self.with(caller, |access| access.try_go(offer)),
         };
         self.core.notify_if_held(caller);
         added
@@ -183,16 +183,21 @@ impl<C: Kind> Shared<C> {
 
     pub(crate) fn queue(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         let added = match self.add_simply(caller, offer, true) {
-            true => Ok(()),
-            false => self.with(caller, |access| access.queue(offer)),
+            Some(_) => Ok(()),
+            None => self.with(caller, |access| access.queue(offer)),
         };
         self.core.notify_if_held(caller);
         added
     }
 
     /// Accepts a child if that concerns no other: it starts at once, or with `queues` it is queued
-    /// behind the head. Most children come in this way. Returns `false` if more is to be done.
-    fn add_simply(&self, caller: Caller, offer: &mut dyn Offer<C>, queues: bool) -> bool {
+    /// behind the head. Most children come in this way. Returns `None` if more is to be done.
+    fn add_simply(
+        &self,
+        caller: Caller,
+        offer: &mut dyn Offer<C>,
+        queues: bool,
+    ) -> Option<ChildKey> {
         let core = &*self.core;
         let starts = !core.must_wait();
         if <Spawner<C>>::SPAWNS
@@ -200,9 +205,9 @@ impl<C: Kind> Shared<C> {
             || !(starts || queues)
             || offer.link().is_some()
         {
-            return false;
+            return None;
         }
-        {
+        let key = {
             let mut waiting = self.waiting.lock();
             let mut state = core.lock();
             let (request, stopped) = (request_of(offer), core.is_stopped());
@@ -211,25 +216,23 @@ impl<C: Kind> Shared<C> {
                 false => state.must_only_queue(request, stopped),
             };
             if !is_simple {
-                return false;
+                return None;
             }
             let options = take_options(offer, state.looks_at_all());
             let key = waiting.children.insert(offer.take());
             let child = QueuedChild { key, options, join: None };
-            if caller == Caller::Group {
-                core.note_own_child(child.key);
-            }
             if starts {
                 state.start_only(child);
                 core.note_started(&mut state);
             } else {
                 state.enqueue(child);
             }
-        }
+            key
+        };
         if starts && caller == Caller::Handle {
             core.notify();
         }
-        true
+        Some(key)
     }
 
     pub(crate) fn try_queue(
@@ -238,9 +241,10 @@ impl<C: Kind> Shared<C> {
         offer: &mut dyn Offer<C>,
     ) -> Result<(), Refused> {
         let is_unique = request_of(offer).unique;
-        let added = match !is_unique && self.add_simply(caller, offer, true) {
-            true => Ok(()),
-            false => self.with(caller, |access| access.try_queue(offer)),
+        let simply = if is_unique { None } else { self.add_simply(caller, offer, true) };
+        let added = match simply {
+            Some(_) => Ok(()),
+            None => self.with(caller, |access| access.try_queue(offer)),
         };
         self.core.notify_if_held(caller);
         added
@@ -281,8 +285,13 @@ impl<C: Kind> Shared<C> {
         offer: &mut dyn Offer<C>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
-        if !Ticket::is_waiting(ticket) && self.add_simply(caller, offer, false) {
-            return Poll::Ready(Ok(()));
+        if !Ticket::is_waiting(ticket) {
+            if let Some(key) = self.add_simply(caller, offer, false) {
+                if caller == Caller::Group {
+                    self.core.note_own_child(key);
+                }
+                return Poll::Ready(Ok(()));
+            }
         }
         self.poll_ticket(caller, ticket, cx, |access, key, poller| {
             access.poll_go(key, offer, poller)

@@ -583,6 +583,7 @@ impl Core {
         }
         let mut state = self.state.lock();
         let index = state.try_start(self.is_stopped())?;
+        self.own_child.store(usize::MAX, Ordering::Relaxed);
         self.own_index.store(index, Ordering::Relaxed);
         self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
         Some(index)

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use crate::common::{Job, MockTask, Probe, job, yield_now};
-use errgroup::{Boxed, Child, Children, Group, Handle, for_each, map};
+use crate::common::{Gate, Job, MockTask, Probe, job, waits, yield_now};
+use errgroup::{Boxed, Child, Children, Group, Handle, for_each, map, task as task_of};
 use futures::executor::block_on;
 use futures::future::{BoxFuture, FutureExt, join};
 use futures::stream::{self, StreamExt};
@@ -575,4 +575,24 @@ fn the_child_of_a_go_begins_though_a_child_that_has_just_begun_gives_up_what_was
     assert!(task.poll(&mut group.go(probe.watch(pending()))).is_ready());
     assert!(waiters.lock().unwrap().iter().all(Option::is_none));
     assert_eq!(probe.polls(), 1);
+}
+
+#[test]
+fn the_child_of_a_go_begins_though_a_queued_child_of_a_key_starts_in_its_round() {
+    let (task, probe, gate) = (MockTask::new(), Probe::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(MOST + 10).with_key_limit(1);
+    // The first round polls more children than one poll may, so the newest are not reached.
+    group.queue(task_of(waits(&gate, 0)).key("a"));
+    (1..MOST + 10).for_each(|n| group.queue(waits(&gate, n)));
+    for _ in 0..2 {
+        assert!(task.poll(&mut group).is_pending());
+    }
+    group.queue(job(pending()));
+    group.queue(task_of(job(pending())).key("a"));
+    group.set_limit(None);
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!(group.stats().queued, 1);
+    (0..MOST + 10).for_each(|n| gate.open(n));
+    assert!(task.poll(&mut group.go(probe.watch(pending()))).is_ready());
+    assert_eq!((probe.polls(), group.stats().queued), (1, 0));
 }
