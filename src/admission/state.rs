@@ -51,6 +51,7 @@ use crate::stats::Stats;
 use crate::util::slab::Slab;
 use crate::util::sparse_queue::{SparseQueue, shrink};
 
+#[derive(Default)]
 pub(crate) struct State {
     limit: Option<usize>,
     queued: usize,
@@ -126,15 +127,16 @@ pub(crate) struct State {
     /// How many callers hold the group open while it is empty.
     holds: usize,
     /// How many children may be queued.
-    queue_limit: usize,
+    queue_limit: Option<usize>,
     /// Made when it is first asked for.
     closed: Option<Arc<ClosedEvent>>,
 }
 
 /// How far a group has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum GroupPhase {
     /// It admits children, unless its token is cancelled.
+    #[default]
     Open,
     /// Its token is cancelled, and its queue has been dropped.
     Stopped,
@@ -274,60 +276,10 @@ impl Wakers {
 // === numbers ===
 
 impl State {
-    pub(crate) fn new() -> Self {
-        Self {
-            limit: None,
-            queued: 0,
-            ok: 0,
-            failed: 0,
-            dropped: 0,
-            occupied: 0,
-            load: Load::default(),
-            reserved: 0,
-            detached: 0,
-            blocked_results: 0,
-            next_index: 0,
-            queue: WaitQueue::default(),
-            waiters: Slab::new(),
-            nested: Nested::default(),
-            told: Vec::new(),
-            starting: SparseQueue::default(),
-            next_slot: 0,
-            ready: VecDeque::new(),
-            spawned: 0,
-            running: SparseQueue::default(),
-            daemons: 0,
-            notes: EndNotes::Nothing,
-            ended: Ended::default(),
-            keeps_names: false,
-            until_stop: 0,
-            permits: None,
-            passes: None,
-            joins: None,
-            log: None,
-            inspector: None,
-            looks_at_all: false,
-            names_waiters: false,
-            spawns: false,
-            has_freed_room: false,
-            is_revoking: false,
-            revoked_below: 0,
-            held_back: Vec::new(),
-            recheck_end: false,
-            group_turn: false,
-            phase: GroupPhase::Open,
-            closing: false,
-            finished: false,
-            holds: 0,
-            queue_limit: usize::MAX,
-            closed: None,
-        }
-    }
-
     /// Returns the state of a group that goes on with these children, none of which waits.
     pub(crate) fn resume(stats: &Stats, next_index: usize) -> Self {
         let Stats { limit, running: occupied, ok, failed, dropped, .. } = *stats;
-        Self { limit, occupied, ok, failed, dropped, next_index, ..Self::new() }
+        Self { limit, occupied, ok, failed, dropped, next_index, ..Self::default() }
     }
 
     /// Records the weight of a running child of a group that resumes. They come in order.
@@ -389,7 +341,7 @@ impl State {
     }
 
     pub(crate) fn set_queue_limit(&mut self, limit: usize) {
-        self.queue_limit = limit;
+        self.queue_limit = Some(limit);
     }
 
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
@@ -771,7 +723,8 @@ impl State {
         if self.finished {
             return Some(Refused::Closed);
         }
-        self.refusal(stopped).or((self.queued >= self.queue_limit).then_some(Refused::AtLimit))
+        let is_full = self.queue_limit.is_some_and(|limit| self.queued >= limit);
+        self.refusal(stopped).or(is_full.then_some(Refused::AtLimit))
     }
 
     /// Counts and records a child that `queue` or a `feed` brings too late, or to a full queue.

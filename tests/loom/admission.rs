@@ -136,7 +136,7 @@ struct Owner {
 
 impl Owner {
     fn new(limit: usize) -> Self {
-        let mut state = State::new();
+        let mut state = State::default();
         state.start_with_limit(limit);
         let group = Arc::new(Group {
             parent: ParentWaker::new(),

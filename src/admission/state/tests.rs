@@ -19,7 +19,7 @@ fn daemon(key: ChildKey) -> QueuedChild {
 }
 
 fn limited(limit: usize) -> State {
-    let mut state = State::new();
+    let mut state = State::default();
     state.start_with_limit(limit);
     state
 }
@@ -436,7 +436,7 @@ fn change(state: &mut State, change: impl FnOnce(&mut State, &mut Effects)) -> b
 
 fn with_permits(permits: usize) -> (State, Arc<async_lock::Semaphore>) {
     let semaphore = Arc::new(async_lock::Semaphore::new(permits));
-    let mut state = State::new();
+    let mut state = State::default();
     state.permits = Some(Permits::new(Arc::clone(&semaphore)));
     (state, semaphore)
 }

@@ -427,7 +427,7 @@ impl Both {
 impl Driver {
     pub(crate) fn new(setup: &Setup) -> Self {
         let Setup { limit, permits, has_gates, key_limit, queue_limit } = *setup;
-        let mut state = State::new();
+        let mut state = State::default();
         if let Some(limit) = limit {
             state.start_with_limit(limit);
         }
