@@ -56,7 +56,7 @@ use self::read_ahead::ReadAhead;
 use self::shared::Spawner;
 pub(crate) use self::shared::{Shared, Ticket};
 pub(crate) use self::shared_core::Core;
-use self::shared_core::StateChange;
+use self::shared_core::{CoreCalls, StateChange};
 pub(crate) use self::state::{Caller, ChildRecord, GroupPhase, Refused};
 use self::state::{Dropped, State};
 use self::stop::StopSignal;
@@ -204,6 +204,11 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => Some(shared),
             Storage::Local(_) => None,
         }
+    }
+
+    /// What the group calls of that state.
+    fn calls(&mut self) -> Option<&dyn CoreCalls> {
+        self.shared().map(|shared| &*shared.calls)
     }
 
     /// Returns `true` if the state is shared.
@@ -544,7 +549,7 @@ impl<C: Kind> Admission<C> {
                     && !Ticket::is_waiting(ticket)
                     && child.as_mut().is_some_and(|child| is_plain(child, self.keeps_names));
                 if may_start {
-                    if let Some(index) = (shared.core.operations.try_start)(&shared.core) {
+                    if let Some(index) = shared.calls.try_start() {
                         // It goes past the children that wait: there are none.
                         set.insert(Offer::take(child), index, &self.parent);
                         return Poll::Ready(Ok(()));
@@ -687,7 +692,7 @@ impl<C: Kind> Admission<C> {
 
     /// Returns the indexes of the running children that end with the stop, lowest first.
     pub(crate) fn until_stop(&mut self) -> Vec<usize> {
-        self.shared().map_or_else(Vec::new, |it| (it.core.operations.until_stop)(&it.core))
+        self.calls().map_or_else(Vec::new, |calls| calls.until_stop())
     }
 
     /// Counts a running child that is gone, and frees its room. The queue gets the room by
@@ -707,7 +712,7 @@ impl<C: Kind> Admission<C> {
                 local.finish(index, outcome);
             }
             Storage::Shared(shared) => {
-                (shared.core.operations.finish_child)(&shared.core, index, outcome);
+                shared.calls.finish_child(index, outcome);
             }
         }
     }
@@ -730,9 +735,7 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
         match self.storage.get_mut() {
-            Storage::Shared(shared) if shared.core.has_records() => {
-                (shared.core.operations.record_of)(&shared.core, index)
-            }
+            Storage::Shared(shared) if shared.core.has_records() => shared.calls.record_of(index),
             _ => None,
         }
     }
@@ -883,35 +886,26 @@ impl<C: Kind> Admission<C> {
 
     /// Waits for a permit on behalf of the head of the queue, if it lacks one.
     pub(crate) fn acquire_permits(&mut self) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
+        if let Some(calls) = self.calls() {
             // A foreign waker that panics is its executor's fault.
-            let core = &*shared.core;
-            let _ = catch(|| (core.operations.acquire_permits)(core)).map_err(discard);
+            let _ = catch(|| calls.acquire_permits()).map_err(discard);
         }
     }
 
     /// Gives all permits back, when the children of a closed group are gone.
     pub(crate) fn give_permits_back(&mut self) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            (shared.core.operations.give_permits_back)(&shared.core);
-        }
+        self.calls().into_iter().for_each(|calls| calls.give_permits_back());
     }
 
     fn cancel_acquire(&mut self) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            // A foreign waker that panics is its executor's fault.
-            let core = &*shared.core;
-            let _ = catch(|| (core.operations.cancel_acquire)(core)).map_err(discard);
-        }
+        self.calls().into_iter().for_each(|calls| calls.cancel_acquire());
     }
 
     // --- polls
 
     #[inline]
     pub(crate) fn begin_poll(&mut self) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            (shared.core.operations.begin_poll)(&shared.core);
-        }
+        self.calls().into_iter().for_each(|calls| calls.begin_poll());
     }
 
     /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
@@ -919,10 +913,7 @@ impl<C: Kind> Admission<C> {
     /// results, which may have its turn.
     #[inline]
     pub(crate) fn end_poll(&mut self, has_waiter: bool) -> bool {
-        match self.storage.get_mut() {
-            Storage::Local(_) => false,
-            Storage::Shared(shared) => (shared.core.operations.end_poll)(&shared.core, has_waiter),
-        }
+        self.calls().is_some_and(|calls| calls.end_poll(has_waiter))
     }
 
     // --- numbers
@@ -994,10 +985,7 @@ impl<C: Kind> Admission<C> {
 
     /// Returns `true` if nothing but daemons is left.
     pub(crate) fn has_only_daemons(&mut self) -> bool {
-        match self.storage.get_mut() {
-            Storage::Local(_) => false,
-            Storage::Shared(it) => (it.core.operations.has_only_daemons)(&it.core),
-        }
+        self.calls().is_some_and(|calls| calls.has_only_daemons())
     }
 
     // --- the end
@@ -1057,7 +1045,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn is_over(&mut self) -> bool {
         match self.storage.get_mut() {
             Storage::Local(local) => local.is_over(),
-            Storage::Shared(shared) => (shared.core.operations.is_over)(&shared.core),
+            Storage::Shared(shared) => shared.calls.is_over(),
         }
     }
 
@@ -1066,7 +1054,7 @@ impl<C: Kind> Admission<C> {
         let stopped = self.is_stopped();
         let closed = match self.storage.get_mut() {
             Storage::Local(local) => local.try_close(stopped),
-            Storage::Shared(shared) => (shared.core.operations.try_close)(&shared.core),
+            Storage::Shared(shared) => shared.calls.try_close(),
         };
         if closed {
             self.phase = GroupPhase::Closed;
@@ -1106,9 +1094,7 @@ impl<C: Kind> Admission<C> {
 
     /// Forgets the running children, which were dropped.
     pub(crate) fn forget_running(&mut self) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            (shared.core.operations.forget_running)(&shared.core);
-        }
+        self.calls().into_iter().for_each(|calls| calls.forget_running());
     }
 
     /// Returns `true` if no other code waits for the end, or could.
@@ -1128,9 +1114,7 @@ impl<C: Kind> Admission<C> {
             return;
         }
         self.phase = GroupPhase::Ended;
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            (shared.core.operations.announce_end)(&shared.core);
-        }
+        self.calls().into_iter().for_each(|calls| calls.announce_end());
     }
 
     // --- observing
@@ -1138,16 +1122,12 @@ impl<C: Kind> Admission<C> {
     /// Records how a running child has ended, before its room is given away, and before a stop
     /// that comes of it.
     pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            (shared.core.operations.log_finished)(&shared.core, index, outcome);
-        }
+        self.calls().into_iter().for_each(|calls| calls.log_finished(index, outcome));
     }
 
     /// Records that a child was dropped which was not in the set.
     pub(crate) fn log_dropped(&mut self, child: &Dropped) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            (shared.core.operations.log_dropped)(&shared.core, child);
-        }
+        self.calls().into_iter().for_each(|calls| calls.log_dropped(child));
     }
 
     /// Swaps the recorded events, oldest first, with `events`, which is empty.
@@ -1174,9 +1154,7 @@ impl<C: Kind> Admission<C> {
 
     #[inline]
     fn record(&mut self, record: StateChange<'_>) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            (shared.core.operations.record)(&shared.core, record);
-        }
+        self.calls().into_iter().for_each(|calls| calls.record(record));
     }
 }
 

@@ -30,7 +30,7 @@ use core::task::{Context, Poll};
 
 use super::access::{Access, Offer, request_of, take_options};
 use super::queue::{ChildKey, QueuedChild, WaiterKey};
-use super::shared_core::{Core, StateChange};
+use super::shared_core::{Core, CoreCalls, StateChange};
 use super::state::{Acquire, Caller, Dropped, Effects, Refused, State, WaiterPoll};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Kind};
@@ -51,6 +51,8 @@ pub(crate) type Spawner<C> = <<C as Kind>::Set as ChildSet<C>>::Spawner;
 pub(crate) struct Shared<C: Kind> {
     /// What it contains takes much code to drop.
     pub(crate) core: DroppedBy<Arc<Core>>,
+    /// The same.
+    pub(super) calls: Arc<dyn CoreCalls>,
     waiting: Mutex<Waiting<C>>,
     pub(super) operations: Operations<C>,
 }
@@ -127,8 +129,9 @@ impl<C: Kind> Shared<C> {
             abort: Self::abort,
         };
         let waiting = Mutex::new(Waiting { children, spawner: spawner.wrap() });
+        let calls = Arc::clone(&core) as _;
         let core = DroppedBy::new(core, |core| core.end_watch());
-        Arc::new(Self { core, waiting, operations })
+        Arc::new(Self { core, calls, waiting, operations })
     }
 
     /// Returns the state and the children if no handle has them.
@@ -437,7 +440,7 @@ impl<C: Kind> Shared<C> {
     /// Returns the group's numbers, taken at one moment.
     pub(crate) fn stats(&self) -> Stats {
         if !<Spawner<C>>::SPAWNS {
-            return (self.core.operations.stats)(&self.core);
+            return self.calls.stats();
         }
         let waiting = self.waiting.lock();
         let spawner = waiting.spawner.as_ref().and_then(<Spawner<C>>::unwrap);
@@ -487,17 +490,17 @@ impl<C: Kind> Shared<C> {
 
     /// Returns `true` if the group has stopped, and the child of that index is to end with it.
     pub(crate) fn ends_now(&self, index: usize) -> bool {
-        (self.core.operations.ends_now)(&self.core, index)
+        self.calls.ends_now(index)
     }
 
     /// Returns `true` if the result of the child of that index, which has returned, is none.
     pub(crate) fn has_no_result(&self, index: usize) -> bool {
-        (self.core.operations.has_no_result)(&self.core, index)
+        self.calls.has_no_result(index)
     }
 
     /// Changes the state, by the group's task.
     pub(super) fn update(&self, change: StateChange<'_>) {
-        (self.core.operations.update)(&self.core, change);
+        self.calls.update(change);
     }
 }
 

@@ -68,7 +68,6 @@ pub(crate) struct Core {
     newcomers: Mutex<Option<CancelToken>>,
     /// Wakes all waiters when the token is cancelled. It has a reference to the core.
     watch: Mutex<Option<Cancelled>>,
-    pub(super) operations: CoreOperations,
 }
 
 /// So many children may handles bring before the group is polled or a task yields. So the children
@@ -77,59 +76,77 @@ const MOST_ENTRIES: usize = 4096;
 
 pub(super) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
 
-/// What a group's own code calls of [`Core`], by pointer, as by
-/// [`Operations`](super::shared::Operations).
-pub(super) struct CoreOperations {
-    pub(super) update: fn(&Core, StateChange<'_>),
-    pub(super) record: fn(&Core, StateChange<'_>),
-    pub(super) try_start: fn(&Core) -> Option<usize>,
-    pub(super) finish_child: fn(&Core, usize, Outcome),
-    pub(super) record_of: fn(&Core, usize) -> Option<ChildRecord>,
-    pub(super) log_finished: fn(&Core, usize, Outcome),
-    pub(super) log_dropped: fn(&Core, &Dropped),
-    pub(super) ends_now: fn(&Core, usize) -> bool,
-    pub(super) has_no_result: fn(&Core, usize) -> bool,
-    pub(super) until_stop: fn(&Core) -> Vec<usize>,
-    pub(super) has_only_daemons: fn(&Core) -> bool,
-    pub(super) is_over: fn(&Core) -> bool,
-    pub(super) try_close: fn(&Core) -> bool,
-    pub(super) announce_end: fn(&Core),
-    pub(super) forget_running: fn(&Core),
-    pub(super) stats: fn(&Core) -> Stats,
-    pub(super) begin_poll: fn(&Core),
-    pub(super) end_poll: fn(&Core, bool) -> bool,
-    pub(super) acquire_permits: fn(&Core),
-    pub(super) cancel_acquire: fn(&Core),
-    pub(super) give_permits_back: fn(&Core),
+/// What a group's own code calls of [`Core`]. It is reached by a trait object, so a program whose
+/// groups have no handles does not contain it, as with [`Operations`](super::shared::Operations).
+pub(super) trait CoreCalls: Send + Sync {
+    /// Changes the state, processes the queue, and carries out the effects. For changes by the
+    /// group's task, which takes in the children that start.
+    fn update(&self, change: StateChange<'_>);
+
+    /// Records events for the observer; changes nothing else.
+    fn record(&self, record: StateChange<'_>);
+
+    /// Starts a plain child by the group's task, if that concerns no other: returns its index. The
+    /// queue need not be processed.
+    fn try_start(&self) -> Option<usize>;
+
+    /// Counts a child that is gone, and frees its room, without processing the queue.
+    fn finish_child(&self, index: usize, outcome: Outcome);
+
+    /// Returns what is known of a running child, or `None` if that is nothing beyond its index.
+    fn record_of(&self, index: usize) -> Option<ChildRecord>;
+
+    /// Records how a running child has ended.
+    fn log_finished(&self, index: usize, outcome: Outcome);
+
+    /// Records that a child was dropped which was not in the set.
+    fn log_dropped(&self, child: &Dropped);
+
+    /// Returns `true` if the group has stopped, and the child of that index is to end with it.
+    fn ends_now(&self, index: usize) -> bool;
+
+    /// Returns `true` if the result of the child of that index, which has returned, is none.
+    fn has_no_result(&self, index: usize) -> bool;
+
+    /// Returns the indexes of the running children that end with the stop, lowest first.
+    fn until_stop(&self) -> Vec<usize>;
+
+    /// Returns `true` if nothing but daemons is left.
+    fn has_only_daemons(&self) -> bool;
+
+    /// Returns `true` if nothing runs and nothing waits.
+    fn is_over(&self) -> bool;
+
+    /// Closes the group if nothing runs and nothing waits.
+    fn try_close(&self) -> bool;
+
+    /// Announces the end to callers of `closed`.
+    fn announce_end(&self);
+
+    /// Forgets the running children, which were dropped.
+    fn forget_running(&self);
+
+    /// Returns the group's numbers, taken at one moment.
+    fn stats(&self) -> Stats;
+
+    /// Begins a poll of the group.
+    fn begin_poll(&self);
+
+    /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
+    fn end_poll(&self, has_waiter: bool) -> bool;
+
+    /// Waits for a permit on behalf of the head of the queue, for as long as the head lacks only
+    /// a permit.
+    fn acquire_permits(&self);
+
+    /// Cancels the wait for a permit: the group is not polled any more.
+    fn cancel_acquire(&self);
+
+    /// Gives all permits back, when the children of a closed group are gone.
+    fn give_permits_back(&self);
 }
 
 // === impl Core ===
-
-impl CoreOperations {
-    const NEW: Self = Self {
-        update: Core::update,
-        record: Core::record,
-        try_start: Core::try_start,
-        finish_child: Core::finish_child,
-        record_of: Core::record_of,
-        log_finished: Core::log_finished,
-        log_dropped: Core::log_dropped,
-        ends_now: Core::ends_now,
-        has_no_result: Core::has_no_result,
-        until_stop: |core| core.read(|state| state.until_stop()),
-        has_only_daemons: |core| !core.is_stopped() && core.read(|state| state.has_only_daemons()),
-        is_over: |core| core.read(|state| state.is_over(core.is_stopped())),
-        try_close: |core| core.read(|state| state.try_close(core.is_stopped())),
-        announce_end: Core::announce_end,
-        forget_running: |core| drop(core.read(State::forget_running)),
-        stats: |core| core.read(|state| state.stats()),
-        begin_poll: Core::begin_poll,
-        end_poll: Core::end_poll,
-        acquire_permits: Core::acquire_permits,
-        cancel_acquire: Core::cancel_acquire,
-        give_permits_back: Core::give_permits_back,
-    };
-}
 
 impl Core {
     pub(super) fn new(token: CancelToken, parent: Arc<ParentWaker>, mut state: State) -> Arc<Self> {
@@ -157,7 +174,6 @@ impl Core {
             source,
             newcomers: Mutex::default(),
             watch: Mutex::default(),
-            operations: CoreOperations::NEW,
         });
         let mut watch = core.token.cancelled();
         // If the stop comes just now: there is no waiter yet, and a newcomer sees it.
@@ -282,12 +298,6 @@ impl Core {
         }
     }
 
-    /// Changes the state, processes the queue, and carries out the effects. For changes by the
-    /// group's task, which takes in the children that start.
-    pub(super) fn update(&self, change: StateChange<'_>) {
-        self.update_as(Caller::Group, change);
-    }
-
     fn update_as(&self, caller: Caller, change: StateChange<'_>) {
         let mut effects = Effects::default();
         let mut state = self.begin(&mut effects);
@@ -346,28 +356,6 @@ impl Core {
                 log.stopped(|| self.token().reason());
             }
         }
-    }
-
-    /// Records events for the observer; changes nothing else.
-    fn record(&self, record: StateChange<'_>) {
-        if self.observed {
-            // What these effects say is in the state as well, and the group's task, which is the
-            // caller, changes it next.
-            record(&mut self.begin(&mut Effects::default()));
-        }
-    }
-
-    /// Records how a running child has ended.
-    fn log_finished(&self, index: usize, outcome: Outcome) {
-        self.record(&mut |state| state.log_finished(index, outcome));
-    }
-
-    /// Records that a child was dropped which was not in the set.
-    fn log_dropped(&self, child: &Dropped) {
-        self.record(&mut |state| match child {
-            Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
-            Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.boxed()),
-        });
     }
 
     /// Carries out the effects of a change. No lock is held.
@@ -526,12 +514,6 @@ impl Core {
         self.has_records.load(Ordering::Relaxed)
     }
 
-    /// Returns what is known of a running child, or `None` if that is nothing beyond its index.
-    #[inline(never)]
-    pub(crate) fn record_of(&self, index: usize) -> Option<ChildRecord> {
-        self.read(|state| state.record_of(index))
-    }
-
     /// Returns `true` if the set may have children that end without a result.
     #[inline]
     pub(crate) fn has_endings(&self) -> bool {
@@ -565,47 +547,6 @@ impl Core {
         self.must_process.load(Ordering::Relaxed) || self.observed || self.source.is_some()
     }
 
-    /// Returns `true` if the result of the child of that index, which has returned, is none.
-    pub(crate) fn has_no_result(&self, index: usize) -> bool {
-        self.read(|state| state.has_no_result(index))
-    }
-
-    /// Returns `true` if the group has stopped, and the child of that index is to end with it.
-    pub(crate) fn ends_now(&self, index: usize) -> bool {
-        self.is_stopped() && self.read(|state| state.is_until_stop(index))
-    }
-
-    /// Starts a plain child by the group's task, if that concerns no other: returns its index. The
-    /// queue need not be processed.
-    fn try_start(&self) -> Option<usize> {
-        if self.needs_more {
-            return None;
-        }
-        let mut state = self.state.lock();
-        let index = state.try_start(self.is_stopped())?;
-        self.own_child.store(usize::MAX, Ordering::Relaxed);
-        self.own_index.store(index, Ordering::Relaxed);
-        self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
-        Some(index)
-    }
-
-    /// Counts a child that is gone, and frees its room, without processing the queue.
-    #[inline(never)]
-    fn finish_child(&self, index: usize, outcome: Outcome) {
-        let mut state = self.state.lock();
-        if state.finish(index, outcome, self.is_stopped()) {
-            self.must_process.store(true, Ordering::Relaxed);
-            return;
-        }
-        // Nothing waits. Mostly the hints say so.
-        if self.must_wait.load(Ordering::Relaxed) {
-            self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
-        }
-        if self.has_records() {
-            self.has_records.store(state.has_records(), Ordering::Relaxed);
-        }
-    }
-
     /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one,
     /// as long as no other task comes before it.
     pub(crate) fn admits_feed(&self) -> bool {
@@ -625,43 +566,6 @@ impl Core {
         self.state.lock().lacks_permit()
     }
 
-    fn begin_poll(&self) {
-        self.entries.store(0, Ordering::Relaxed);
-        if self.is_revoking.load(Ordering::Relaxed) {
-            self.update(&mut |_| ());
-        }
-        self.with_permits(Permits::begin_poll);
-    }
-
-    /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
-    fn end_poll(&self, has_waiter: bool) -> bool {
-        let left = (has_waiter && self.has_group_turn())
-            || self.must_acquire()
-            || self.is_revoking.load(Ordering::Relaxed);
-        self.with_permits(Permits::end_poll);
-        left
-    }
-
-    /// Waits for a permit on behalf of the head of the queue, for as long as the head lacks only
-    /// a permit.
-    fn acquire_permits(&self) {
-        let Some(source) = &self.source else {
-            return;
-        };
-        let may_wait = || self.with_permits(|permits| permits.may_wait()).unwrap_or(false);
-        // The entries behind the head may lack one, too: then the wait begins anew.
-        while may_wait() {
-            if source.poll_acquire(&self.parent) {
-                self.update(&mut |state| state.permits().iter_mut().for_each(Permits::add));
-            } else if may_wait() {
-                return;
-            }
-            // Else the head has left meanwhile, on another thread, which found nothing to cancel.
-        }
-        // The next waiter of the semaphore is told now.
-        source.cancel();
-    }
-
     /// Returns `true` if the head of the queue lacks only a permit, and the wait for it has not
     /// begun, or was woken.
     fn must_acquire(&self) -> bool {
@@ -670,32 +574,7 @@ impl Core {
         source.is_some() && self.lacks_permit()
     }
 
-    /// Cancels the wait for a permit: the group is not polled any more.
-    fn cancel_acquire(&self) {
-        if let Some(source) = &self.source {
-            source.cancel();
-        }
-    }
-
-    /// Gives all permits back, when the children of a closed group are gone.
-    fn give_permits_back(&self) {
-        if self.source.is_some() {
-            self.update(&mut |state| state.permits().iter_mut().for_each(Permits::free_all));
-        }
-    }
-
     // --- the end
-
-    /// Announces the end to callers of `closed`.
-    fn announce_end(&self) {
-        let event = self.read(|state| {
-            state.set_phase(GroupPhase::Ended);
-            state.closed_event().clone()
-        });
-        if let Some(event) = event {
-            event.set();
-        }
-    }
 
     /// Returns the event of the group's end.
     pub(crate) fn closed_event(&self) -> Arc<ClosedEvent> {
@@ -717,15 +596,155 @@ impl Core {
     }
 }
 
+impl CoreCalls for Core {
+    fn update(&self, change: StateChange<'_>) {
+        self.update_as(Caller::Group, change);
+    }
+
+    fn record(&self, record: StateChange<'_>) {
+        if self.observed {
+            // What these effects say is in the state as well, and the group's task, which is the
+            // caller, changes it next.
+            record(&mut self.begin(&mut Effects::default()));
+        }
+    }
+
+    fn try_start(&self) -> Option<usize> {
+        if self.needs_more {
+            return None;
+        }
+        let mut state = self.state.lock();
+        let index = state.try_start(self.is_stopped())?;
+        self.own_child.store(usize::MAX, Ordering::Relaxed);
+        self.own_index.store(index, Ordering::Relaxed);
+        self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+        Some(index)
+    }
+
+    fn finish_child(&self, index: usize, outcome: Outcome) {
+        let mut state = self.state.lock();
+        if state.finish(index, outcome, self.is_stopped()) {
+            self.must_process.store(true, Ordering::Relaxed);
+            return;
+        }
+        // Nothing waits. Mostly the hints say so.
+        if self.must_wait.load(Ordering::Relaxed) {
+            self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+        }
+        if self.has_records() {
+            self.has_records.store(state.has_records(), Ordering::Relaxed);
+        }
+    }
+
+    fn record_of(&self, index: usize) -> Option<ChildRecord> {
+        self.read(|state| state.record_of(index))
+    }
+
+    fn log_finished(&self, index: usize, outcome: Outcome) {
+        self.record(&mut |state| state.log_finished(index, outcome));
+    }
+
+    fn log_dropped(&self, child: &Dropped) {
+        self.record(&mut |state| match child {
+            Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
+            Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.boxed()),
+        });
+    }
+
+    fn ends_now(&self, index: usize) -> bool {
+        self.is_stopped() && self.read(|state| state.is_until_stop(index))
+    }
+
+    fn has_no_result(&self, index: usize) -> bool {
+        self.read(|state| state.has_no_result(index))
+    }
+
+    fn until_stop(&self) -> Vec<usize> {
+        self.read(|state| state.until_stop())
+    }
+
+    fn has_only_daemons(&self) -> bool {
+        !self.is_stopped() && self.read(|state| state.has_only_daemons())
+    }
+
+    fn is_over(&self) -> bool {
+        self.read(|state| state.is_over(self.is_stopped()))
+    }
+
+    fn try_close(&self) -> bool {
+        self.read(|state| state.try_close(self.is_stopped()))
+    }
+
+    fn announce_end(&self) {
+        let event = self.read(|state| {
+            state.set_phase(GroupPhase::Ended);
+            state.closed_event().clone()
+        });
+        if let Some(event) = event {
+            event.set();
+        }
+    }
+
+    fn forget_running(&self) {
+        drop(self.read(State::forget_running));
+    }
+
+    fn stats(&self) -> Stats {
+        self.read(|state| state.stats())
+    }
+
+    fn begin_poll(&self) {
+        self.entries.store(0, Ordering::Relaxed);
+        if self.is_revoking.load(Ordering::Relaxed) {
+            self.update(&mut |_| ());
+        }
+        self.with_permits(Permits::begin_poll);
+    }
+
+    fn end_poll(&self, has_waiter: bool) -> bool {
+        let left = (has_waiter && self.has_group_turn())
+            || self.must_acquire()
+            || self.is_revoking.load(Ordering::Relaxed);
+        self.with_permits(Permits::end_poll);
+        left
+    }
+
+    fn acquire_permits(&self) {
+        let Some(source) = &self.source else {
+            return;
+        };
+        let may_wait = || self.with_permits(|permits| permits.may_wait()).unwrap_or(false);
+        // The entries behind the head may lack one, too: then the wait begins anew.
+        while may_wait() {
+            if source.poll_acquire(&self.parent) {
+                self.update(&mut |state| state.permits().iter_mut().for_each(Permits::add));
+            } else if may_wait() {
+                return;
+            }
+            // Else the head has left meanwhile, on another thread, which found nothing to cancel.
+        }
+        // The next waiter of the semaphore is told now.
+        source.cancel();
+    }
+
+    fn cancel_acquire(&self) {
+        if let Some(source) = &self.source {
+            source.cancel();
+        }
+    }
+
+    fn give_permits_back(&self) {
+        if self.source.is_some() {
+            self.update(&mut |state| state.permits().iter_mut().for_each(Permits::free_all));
+        }
+    }
+}
+
 impl AbortChild for Core {
     fn abort_queued(&self, id: JoinId) -> bool {
-        let mut effects = Effects::default();
-        let mut state = self.begin(&mut effects);
-        let found = state.abort_queued(id);
-        self.finish(&mut state, &mut effects);
-        drop(state);
+        let mut found = false;
         // The group's task takes in, and spawns, the children that start.
-        self.apply(effects, Caller::Handle);
+        self.update_as(Caller::Handle, &mut |state| found = state.abort_queued(id));
         found
     }
 
