@@ -19,6 +19,32 @@ pub(crate) trait Offer<C> {
     fn take(&mut self) -> C;
 }
 
+/// How a child is brought.
+#[derive(Clone, Copy)]
+pub(crate) enum Add {
+    /// To be admitted at once.
+    TryGo,
+    /// To be admitted, now or in its turn. One that is refused counts as dropped, unless the caller
+    /// keeps it.
+    Queue { keeps: bool },
+    /// It was asked for because there was room for a plain child.
+    Asked,
+    /// Room was reserved for it. As with `Queue`, one that comes too late is counted or kept.
+    Reserved { key: WaiterKey, keeps: bool },
+}
+
+/// What is waited for.
+pub(crate) enum Want<'a, C> {
+    /// Room for this child, which is then admitted.
+    Go(&'a mut dyn Offer<C>),
+    /// Room for a child that a stream is yet to be asked for.
+    Feed,
+    /// Room to be kept for as long as the caller likes.
+    Slot,
+    /// That a plain child would be admitted.
+    Ready,
+}
+
 /// The state and the children that wait, both unlocked: all operations on children.
 pub(super) struct Access<'a, C> {
     pub(super) core: &'a Arc<Core>,
@@ -95,9 +121,44 @@ impl<C: Kind> Access<'_, C> {
         self.state.refusal(self.stopped)
     }
 
+    /// Accepts a child, or leaves it to the caller.
+    #[inline(always)]
+    pub(super) fn add(&mut self, how: Add, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+        match how {
+            Add::TryGo => self.try_go(offer),
+            Add::Queue { keeps } => self.queue(offer, keeps),
+            Add::Asked => self.accept(offer),
+            Add::Reserved { key, keeps } => self.fill(key, offer, keeps),
+        }
+    }
+
+    /// Looks for what is wanted, or registers a waiter.
+    #[inline(always)]
+    pub(super) fn poll(
+        &mut self,
+        want: &mut Want<'_, C>,
+        key: &mut Option<WaiterKey>,
+        poller: &mut WaiterPoll<'_>,
+    ) -> Acquire {
+        match want {
+            Want::Go(offer) => self.poll_go(key, *offer, poller),
+            Want::Feed => self.poll_feed(key, poller),
+            Want::Slot => self.poll_slot(key, poller),
+            Want::Ready => self.poll_ready(key, poller),
+        }
+    }
+
+    /// Records why a child is refused. One that the caller does not keep counts as dropped.
+    fn refuse(&mut self, refused: Refused, offer: &mut dyn Offer<C>, keeps: bool) {
+        match keeps {
+            true => self.state.reject(refused, offer.options().as_deref()),
+            false => self.state.refuse(refused, offer.options().as_deref()),
+        }
+    }
+
     /// Admits a child if it need not wait. It overtakes no entry of the queue, whatever its
     /// priority: it is not one of those that wait.
-    pub(super) fn try_go(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+    fn try_go(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         let refusal = self.refusal();
         let request = request_of(offer);
         let admitted = refusal.is_none()
@@ -109,22 +170,17 @@ impl<C: Kind> Access<'_, C> {
             return Ok(());
         }
         let refused = refusal.unwrap_or(Refused::AtLimit);
-        self.state.reject(refused, offer.options().as_deref());
+        self.refuse(refused, offer, true);
         Err(refused)
     }
 
-    /// Admits a child, now or in its turn. One that is refused is counted, and left to the caller
-    /// to drop.
-    pub(super) fn queue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        self.enqueue(offer)
-            .inspect_err(|refused| self.state.refuse(*refused, offer.options().as_deref()))
-    }
-
-    /// Does the same, but leaves a child that is refused to the caller.
-    pub(super) fn try_queue(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        let duplicate = self.refusal().is_none() && self.state.is_duplicate(request_of(offer));
-        let queued = if duplicate { Err(Refused::AtLimit) } else { self.enqueue(offer) };
-        queued.inspect_err(|refused| self.state.reject(*refused, offer.options().as_deref()))
+    /// Admits a child, now or in its turn. A duplicate that the caller keeps is refused.
+    #[inline]
+    fn queue(&mut self, offer: &mut dyn Offer<C>, keeps: bool) -> Result<(), Refused> {
+        let is_refused =
+            keeps && self.refusal().is_none() && self.state.is_duplicate(request_of(offer));
+        let queued = if is_refused { Err(Refused::AtLimit) } else { self.enqueue(offer) };
+        queued.inspect_err(|refused| self.refuse(*refused, offer, keeps))
     }
 
     #[inline]
@@ -151,7 +207,7 @@ impl<C: Kind> Access<'_, C> {
     }
 
     /// Admits the child of a `go`, or registers it as a waiter.
-    pub(super) fn poll_go(
+    fn poll_go(
         &mut self,
         key: &mut Option<WaiterKey>,
         offer: &mut dyn Offer<C>,
@@ -159,7 +215,7 @@ impl<C: Kind> Access<'_, C> {
     ) -> Acquire {
         let answer = self.poll_turn(key, request_of(offer), poller);
         if answer == Acquire::Stopped {
-            self.state.reject(Refused::Stopped, offer.options().as_deref());
+            self.refuse(Refused::Stopped, offer, true);
         }
         if answer == Acquire::Ready {
             let child = self.store(offer);
@@ -175,11 +231,7 @@ impl<C: Kind> Access<'_, C> {
     }
 
     /// Reserves room for a child that a stream is yet to be asked for, or registers a waiter.
-    pub(super) fn poll_reserve(
-        &mut self,
-        key: &mut Option<WaiterKey>,
-        poller: &mut WaiterPoll<'_>,
-    ) -> Acquire {
+    fn poll_feed(&mut self, key: &mut Option<WaiterKey>, poller: &mut WaiterPoll<'_>) -> Acquire {
         // A close is the end of a feed, even if it has its turn.
         if self.refusal().is_some() {
             return Acquire::Stopped;
@@ -188,11 +240,7 @@ impl<C: Kind> Access<'_, C> {
     }
 
     /// Reserves room for as long as the caller likes, or registers a waiter.
-    pub(super) fn poll_slot(
-        &mut self,
-        key: &mut Option<WaiterKey>,
-        poller: &mut WaiterPoll<'_>,
-    ) -> Acquire {
+    fn poll_slot(&mut self, key: &mut Option<WaiterKey>, poller: &mut WaiterPoll<'_>) -> Acquire {
         let answer = self.reserve(key, Request::PLAIN, poller);
         if answer == Acquire::Ready {
             if let Some(key) = *key {
@@ -216,11 +264,7 @@ impl<C: Kind> Access<'_, C> {
     }
 
     /// Looks whether a plain child would be admitted, or registers a waiter behind all others.
-    pub(super) fn poll_ready(
-        &mut self,
-        key: &mut Option<WaiterKey>,
-        poller: &mut WaiterPoll<'_>,
-    ) -> Acquire {
+    fn poll_ready(&mut self, key: &mut Option<WaiterKey>, poller: &mut WaiterPoll<'_>) -> Acquire {
         loop {
             let answer = self.poll_turn(key, Request::LAST, poller);
             if answer != Acquire::Ready {
@@ -263,21 +307,14 @@ impl<C: Kind> Access<'_, C> {
         if key.is_some() { Acquire::Pending } else { Acquire::NeedsWaker }
     }
 
-    /// Accepts the child of a waiter that has had its turn; it may be queued if it needs more
-    /// room. One that comes too late is counted, and left to the caller to drop.
-    pub(super) fn fill(&mut self, key: WaiterKey, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        self.deliver(key, offer)
-            .inspect_err(|refused| self.state.refuse(*refused, offer.options().as_deref()))
-    }
-
-    /// Does the same, but leaves a child that comes too late to the caller.
-    pub(super) fn fill_slot(
+    /// Accepts the child of a waiter that has had its turn; it may be queued if it needs more room.
+    fn fill(
         &mut self,
         key: WaiterKey,
         offer: &mut dyn Offer<C>,
+        keeps: bool,
     ) -> Result<(), Refused> {
-        self.deliver(key, offer)
-            .inspect_err(|refused| self.state.reject(*refused, offer.options().as_deref()))
+        self.deliver(key, offer).inspect_err(|refused| self.refuse(*refused, offer, keeps))
     }
 
     #[inline]
@@ -293,9 +330,9 @@ impl<C: Kind> Access<'_, C> {
 
     /// Accepts a child that was asked for because there was room for a plain one; it may be
     /// queued if it needs more. One that comes too late is counted, and left to the caller to drop.
-    pub(super) fn accept(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
+    fn accept(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         if self.refusal().is_some() || !self.state.has_room(Request::FEED) {
-            return self.queue(offer);
+            return self.queue(offer, false);
         }
         if self.state.try_take_room_asked(request_of(offer)) {
             let child = self.store(offer);
@@ -304,8 +341,8 @@ impl<C: Kind> Access<'_, C> {
         }
         if self.state.try_take_room(Request::FEED) {
             let key = self.state.reserve_newcomer(Request::FEED, Caller::Group);
-            return self.fill(key, offer);
+            return self.fill(key, offer, false);
         }
-        self.queue(offer)
+        self.queue(offer, false)
     }
 }

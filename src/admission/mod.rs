@@ -45,6 +45,7 @@ use core::task::{Context, Poll};
 use async_lock::Semaphore;
 
 use self::access::Offer;
+pub(crate) use self::access::{Add, Want};
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 pub(crate) use self::ended::EndNotes;
 use self::events::EventLog;
@@ -475,7 +476,9 @@ impl<C: Kind> Admission<C> {
         match self.storage.get_mut() {
             Storage::Local(_) if self.stop.is_set() => Err(Refused::Stopped),
             Storage::Local(_) => Err(Refused::AtLimit),
-            Storage::Shared(shared) => (shared.operations.try_go)(shared, Caller::Group, child),
+            Storage::Shared(shared) => {
+                (shared.operations.add)(shared, Caller::Group, Add::TryGo, child)
+            }
         }
     }
 
@@ -503,9 +506,7 @@ impl<C: Kind> Admission<C> {
                 Ok(())
             }
             Storage::Shared(shared) => {
-                let queue =
-                    if keeps { shared.operations.try_queue } else { shared.operations.queue };
-                queue(shared, Caller::Group, child)
+                (shared.operations.add)(shared, Caller::Group, Add::Queue { keeps }, child)
             }
         }
     }
@@ -529,7 +530,7 @@ impl<C: Kind> Admission<C> {
                 true
             }
             Storage::Shared(shared) => {
-                (shared.operations.accept)(shared, Caller::Group, &mut Some(child)).is_ok()
+                (shared.operations.add)(shared, Caller::Group, Add::Asked, &mut Some(child)).is_ok()
             }
         }
     }
@@ -555,7 +556,7 @@ impl<C: Kind> Admission<C> {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                (shared.operations.poll_go)(shared, Caller::Group, ticket, child, cx)
+                (shared.operations.poll)(shared, Caller::Group, Want::Go(child), ticket, cx)
             }
             // The caller has the group to itself: it needs no place in the queue.
             Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
@@ -571,7 +572,7 @@ impl<C: Kind> Admission<C> {
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
         match self.storage.get_mut() {
-            Storage::Shared(shared) => shared.poll_ready(ticket, cx),
+            Storage::Shared(shared) => shared.poll(Caller::Group, Want::Ready, ticket, cx),
             Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
             Storage::Local(_) => Poll::Pending,
         }

@@ -349,7 +349,7 @@ impl WaitQueue {
     }
 
     /// Returns `true` if no entry comes before a newcomer of that priority, but parked ones.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn yields_to(&self, priority: i32) -> bool {
         self.main.yields_to(priority)
             && self.keys.as_ref().is_none_or(|keys| keys.heads_yield_to(priority))

@@ -28,7 +28,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
-use super::access::{Access, Offer, request_of, take_options};
+use super::access::{Access, Add, Offer, Want, request_of, take_options};
 use super::queue::{ChildKey, QueuedChild, WaiterKey};
 use super::shared_core::{Core, CoreCalls, StateChange};
 use super::state::{Acquire, Caller, Dropped, Effects, Refused, State, WaiterPoll};
@@ -64,34 +64,24 @@ struct Waiting<C> {
     spawner: Option<C>,
 }
 
-/// What a group's own code calls of [`Shared`]. It is reached by these pointers, so a
-/// program whose groups have no handles does not contain it.
+/// What a group's own code calls of [`Shared`]. It is reached by these pointers, so a program whose
+/// groups have no handles does not contain it.
 pub(super) struct Operations<C: Kind> {
-    pub(super) try_go: AcceptOffer<C>,
-    pub(super) queue: AcceptOffer<C>,
-    pub(super) try_queue: AcceptOffer<C>,
-    pub(super) accept: AcceptOffer<C>,
+    pub(super) add: AddOffer<C>,
+    pub(super) poll: PollTicket<C>,
     pub(super) abandon: fn(&Shared<C>, WaiterKey),
-    pub(super) fill: FillOffer<C>,
-    pub(super) poll_go: PollOffer<C>,
-    pub(super) poll_reserve: PollTicket<C>,
     pub(super) take_ready: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
     pub(super) drop_queue: fn(&Shared<C>, bool, &mut Vec<C>),
     pub(super) abort: fn(&Shared<C>, &mut Vec<(Dropped, C)>),
 }
 
-type AcceptOffer<C> = fn(&Shared<C>, Caller, &mut dyn Offer<C>) -> Result<(), Refused>;
+type AddOffer<C> = fn(&Shared<C>, Caller, Add, &mut dyn Offer<C>) -> Result<(), Refused>;
 
-type FillOffer<C> = fn(&Shared<C>, Caller, WaiterKey, &mut dyn Offer<C>) -> Result<(), Refused>;
-
-type PollTicket<C> =
-    fn(&Arc<Shared<C>>, Caller, &mut Option<Ticket<C>>, &Context<'_>) -> Poll<Result<(), Refused>>;
-
-type PollOffer<C> = fn(
+type PollTicket<C> = fn(
     &Arc<Shared<C>>,
     Caller,
+    Want<'_, C>,
     &mut Option<Ticket<C>>,
-    &mut dyn Offer<C>,
     &Context<'_>,
 ) -> Poll<Result<(), Refused>>;
 
@@ -116,14 +106,9 @@ impl<C: Kind> Shared<C> {
         state.prepare(<Spawner<C>>::SPAWNS);
         let core = Core::new(token, parent, state);
         let operations = Operations {
-            try_go: Self::try_go,
-            queue: Self::queue,
-            try_queue: Self::try_queue,
-            accept: Self::accept,
+            add: Self::add,
+            poll: Self::poll,
             abandon: Self::abandon,
-            fill: Self::fill,
-            poll_go: Self::poll_go,
-            poll_reserve: Self::poll_reserve,
             take_ready: Self::take_ready,
             drop_queue: Self::drop_queue,
             abort: Self::abort,
@@ -175,19 +160,24 @@ impl<C: Kind> Shared<C> {
         result
     }
 
-    pub(crate) fn try_go(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        let added = match self.add_simply(caller, offer, false) {
-            Some(_) => Ok(()),
-            None => self.with(caller, |access| access.try_go(offer)),
+    /// Adds a child, if it is accepted. One that is refused is left to the caller.
+    pub(crate) fn add(
+        &self,
+        caller: Caller,
+        how: Add,
+        offer: &mut dyn Offer<C>,
+    ) -> Result<(), Refused> {
+        let queues = match how {
+            Add::TryGo => false,
+            // A duplicate is given back.
+            Add::Queue { keeps } => !(keeps && request_of(offer).unique),
+            Add::Asked | Add::Reserved { .. } => {
+                return self.with(caller, |access| access.add(how, offer));
+            }
         };
-        self.core.notify_if_held(caller);
-        added
-    }
-
-    pub(crate) fn queue(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        let added = match self.add_simply(caller, offer, true) {
+        let added = match self.add_simply(caller, offer, queues) {
             Some(_) => Ok(()),
-            None => self.with(caller, |access| access.queue(offer)),
+            None => self.with(caller, |access| access.add(how, offer)),
         };
         self.core.notify_if_held(caller);
         added
@@ -195,6 +185,7 @@ impl<C: Kind> Shared<C> {
 
     /// Accepts a child if that concerns no other: it starts at once, or with `queues` it is queued
     /// behind the head. Most children come in this way. Returns `None` if more is to be done.
+    #[inline(always)]
     fn add_simply(
         &self,
         caller: Caller,
@@ -238,88 +229,42 @@ impl<C: Kind> Shared<C> {
         Some(key)
     }
 
-    pub(crate) fn try_queue(
-        &self,
-        caller: Caller,
-        offer: &mut dyn Offer<C>,
-    ) -> Result<(), Refused> {
-        let is_unique = request_of(offer).unique;
-        let simply = if is_unique { None } else { self.add_simply(caller, offer, true) };
-        let added = match simply {
-            Some(_) => Ok(()),
-            None => self.with(caller, |access| access.try_queue(offer)),
-        };
-        self.core.notify_if_held(caller);
-        added
-    }
-
-    pub(crate) fn accept(&self, caller: Caller, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        self.with(caller, |access| access.accept(offer))
-    }
-
-    fn fill(
-        &self,
-        caller: Caller,
-        key: WaiterKey,
-        offer: &mut dyn Offer<C>,
-    ) -> Result<(), Refused> {
-        self.with(caller, |access| access.fill(key, offer))
+    /// Changes the state, by any task.
+    fn change(&self, change: &mut dyn FnMut(&mut State, &mut Effects)) {
+        self.with(Caller::Handle, |access| change(access.state, access.effects));
     }
 
     /// Gives up the place of a waiter.
     fn abandon(&self, key: WaiterKey) {
         // As by a handle: the group's task is told, since a `go` may be dropped at any time.
-        self.with(Caller::Handle, |access| access.state.abandon(key, access.effects));
+        self.change(&mut |state, effects| state.abandon(key, effects));
     }
 
     pub(crate) fn set_limit(&self, limit: Option<usize>) {
-        self.with(Caller::Handle, |access| access.state.set_limit(limit));
+        self.change(&mut |state, _| state.set_limit(limit));
     }
 
     pub(crate) fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
-        self.with(Caller::Handle, |access| access.state.set_key_limit(key, limit));
+        self.change(&mut |state, _| state.set_key_limit(key, limit));
     }
 
-    /// Looks for room for the child of a `go`, and admits it; `Err` after a stop.
-    pub(crate) fn poll_go(
+    /// Looks for what is wanted; registers a waiter in `ticket` while it is not there. `Err` after a
+    /// stop, and for most also after a close.
+    pub(crate) fn poll(
         self: &Arc<Self>,
         caller: Caller,
+        mut want: Want<'_, C>,
         ticket: &mut Option<Ticket<C>>,
-        offer: &mut dyn Offer<C>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
-        if !Ticket::is_waiting(ticket) {
-            if let Some(key) = self.add_simply(caller, offer, false) {
+        if let (Want::Go(offer), false) = (&mut want, Ticket::is_waiting(ticket)) {
+            if let Some(key) = self.add_simply(caller, *offer, false) {
                 if caller == Caller::Group {
                     self.core.note_own_child(key);
                 }
                 return Poll::Ready(Ok(()));
             }
         }
-        self.poll_ticket(caller, ticket, cx, |access, key, poller| {
-            access.poll_go(key, offer, poller)
-        })
-    }
-
-    /// Looks for room for a child that is yet to be asked for, and reserves it in `ticket`; `Err`
-    /// after a stop.
-    pub(crate) fn poll_reserve(
-        self: &Arc<Self>,
-        caller: Caller,
-        ticket: &mut Option<Ticket<C>>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        self.poll_ticket(caller, ticket, cx, |access, key, poller| access.poll_reserve(key, poller))
-    }
-
-    #[inline]
-    fn poll_ticket(
-        self: &Arc<Self>,
-        caller: Caller,
-        ticket: &mut Option<Ticket<C>>,
-        cx: &Context<'_>,
-        mut poll: impl FnMut(&mut Access<'_, C>, &mut Option<WaiterKey>, &mut WaiterPoll<'_>) -> Acquire,
-    ) -> Poll<Result<(), Refused>> {
         let mut key = ticket.as_ref().and_then(|ticket| ticket.key);
         let (task, group) = (cx.waker(), self.core.id());
         let mut poller = WaiterPoll { caller, task, clone: None, group };
@@ -329,7 +274,7 @@ impl<C: Kind> Shared<C> {
             poller.clone = Some(task.clone());
         }
         let answer = loop {
-            match self.with(caller, |access| poll(access, &mut key, &mut poller)) {
+            match self.with(caller, |access| access.poll(&mut want, &mut key, &mut poller)) {
                 Acquire::NeedsWaker => poller.clone = Some(task.clone()),
                 answer => break answer,
             }
@@ -350,32 +295,9 @@ impl<C: Kind> Shared<C> {
         }
     }
 
-    /// Reserves room in `ticket` for as long as the caller likes; `Err` after a stop or a close.
-    pub(crate) fn poll_slot(
-        self: &Arc<Self>,
-        ticket: &mut Option<Ticket<C>>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        self.poll_ticket(Caller::Handle, ticket, cx, |access, key, poller| {
-            access.poll_slot(key, poller)
-        })
-    }
-
-    /// Waits, by the group's task, until a plain child would be admitted; `Err` after a stop or a
-    /// close.
-    pub(super) fn poll_ready(
-        self: &Arc<Self>,
-        ticket: &mut Option<Ticket<C>>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        self.poll_ticket(Caller::Group, ticket, cx, |access, key, poller| {
-            access.poll_ready(key, poller)
-        })
-    }
-
     /// Refuses newcomers from now on.
     pub(crate) fn close(&self) {
-        self.with(Caller::Handle, |access| access.state.refuse_newcomers(access.effects));
+        self.change(&mut State::refuse_newcomers);
         // A feed of a handle that waits for its stream is no waiter of the state. A waker that
         // panics is its executor's fault.
         let _ = catch(|| self.core.newcomers().cancel()).map_err(discard);
@@ -485,7 +407,7 @@ impl<C: Kind> Shared<C> {
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
-        (self.operations.poll_reserve)(self, caller, ticket, cx)
+        (self.operations.poll)(self, caller, Want::Feed, ticket, cx)
     }
 
     /// Returns `true` if the group has stopped, and the child of that index is to end with it.
@@ -532,7 +454,8 @@ impl<C: Kind> Ticket<C> {
             return false;
         };
         // A child that is refused is dropped here, unlocked.
-        (self.shared.operations.fill)(&self.shared, caller, key, &mut Some(child)).is_ok()
+        let how = Add::Reserved { key, keeps: false };
+        (self.shared.operations.add)(&self.shared, caller, how, &mut Some(child)).is_ok()
     }
 
     /// Delivers the child for which room was reserved, or gives it back if the group has stopped.
@@ -542,7 +465,7 @@ impl<C: Kind> Ticket<C> {
             Some(key) => {
                 let shared = &self.shared;
                 shared.core.count_entry();
-                shared.with(Caller::Handle, |access| access.fill_slot(key, &mut child))
+                shared.add(Caller::Handle, Add::Reserved { key, keeps: true }, &mut child)
             }
             None => Err(Refused::Stopped),
         };

@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 use core::task::{Context, Poll};
 
-use crate::admission::{Caller, Refused, Shared, Ticket, Vacancy};
+use crate::admission::{Add, Caller, Refused, Shared, Ticket, Vacancy, Want};
 use crate::child::{Child, Kind};
 use crate::group::Group;
 use crate::group::poll::{Driven, PolledBy};
@@ -156,7 +156,7 @@ impl<C: Kind> Driver<C> for Handle<C> {
     }
 
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.shared.accept(Caller::Handle, &mut Some(child)).is_ok()
+        self.shared.add(Caller::Handle, Add::Asked, &mut Some(child)).is_ok()
     }
 
     #[inline(always)]
@@ -171,7 +171,7 @@ impl<C: Kind> Driver<C> for Handle<C> {
         child: &mut Option<A>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
-        self.shared.poll_go(Caller::Handle, ticket, child, cx)
+        self.shared.poll(Caller::Handle, Want::Go(child), ticket, cx)
     }
 
     fn is_stopped(&self) -> bool {

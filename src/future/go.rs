@@ -11,7 +11,7 @@ use core::task::{Context, Poll};
 use futures_util::future::FusedFuture;
 
 use super::Driver;
-use crate::admission::{Caller, Refused, Ticket};
+use crate::admission::{Add, Caller, Refused, Ticket};
 use crate::child::Children;
 use crate::child::{Child, Kind};
 use crate::error::Stopped;
@@ -267,7 +267,7 @@ impl<C: Children> Handle<C> {
     /// ```
     pub fn try_go<A: Child<C>>(&self, child: A) -> Result<(), TryGoError<A>> {
         let mut child = Some(child);
-        let answer = self.shared.try_go(Caller::Handle, &mut child);
+        let answer = self.shared.add(Caller::Handle, Add::TryGo, &mut child);
         Refused::give_back(answer, child)
     }
 
@@ -293,7 +293,7 @@ impl<C: Children> Handle<C> {
         A: Child<C>, // One that adds its own type: `fn …(…) -> impl Future<Output = …> + Send`.
     {
         // A child that is refused is dropped here, unlocked.
-        let _ = self.shared.queue(Caller::Handle, &mut Some(child));
+        let _ = self.shared.add(Caller::Handle, Add::Queue { keeps: false }, &mut Some(child));
     }
 
     /// Adds a child like [`queue`](Self::queue), but gives it back if the group takes it no more.
@@ -316,7 +316,7 @@ impl<C: Children> Handle<C> {
     /// ```
     pub fn try_queue<A: Child<C>>(&self, child: A) -> Result<(), TryGoError<A>> {
         let mut child = Some(child);
-        let answer = self.shared.try_queue(Caller::Handle, &mut child);
+        let answer = self.shared.add(Caller::Handle, Add::Queue { keeps: true }, &mut child);
         Refused::give_back(answer, child)
     }
 }

@@ -6,7 +6,7 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use crate::admission::{Shared, Ticket};
+use crate::admission::{Caller, Shared, Ticket, Want};
 use crate::child::Kind;
 use crate::error::Stopped;
 use crate::handle::Handle;
@@ -101,7 +101,7 @@ impl<C: Kind> Future for Reserve<C> {
         if reserving.core.must_yield(cx) {
             return Poll::Pending;
         }
-        let answer = match reserving.poll_slot(ticket, cx) {
+        let answer = match reserving.poll(Caller::Handle, Want::Slot, ticket, cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(answer) => answer,
         };
