@@ -32,7 +32,7 @@ use pin_project_lite::pin_project;
 
 use crate::util::lock::Mutex;
 use crate::util::panic::{FirstPanic, catch, discard, resume};
-use crate::util::sync::{Arc, AtomicU8, AtomicWaker, Ordering};
+use crate::util::sync::{Arc, AtomicU8, Ordering};
 use crate::util::task_waker::TaskWaker;
 
 const ABORTED: u8 = 1;
@@ -55,7 +55,7 @@ pub struct JoinLink {
     /// `ABORTED` and `DONE`, which are never cleared.
     state: AtomicU8,
     /// The task that polls the child.
-    task: AtomicWaker,
+    task: TaskWaker,
     /// Where the child was accepted. `None` before, and when it has ended.
     group: Mutex<Option<Membership>>,
 }
@@ -226,7 +226,9 @@ impl JoinLink {
 
     /// Registers the waker of the child's task. Returns `false` if the child has been aborted.
     fn register(&self, waker: &Waker) -> bool {
-        self.task.register(waker);
+        // A foreign waker that panics is its executor's fault, not the child's. The next poll
+        // registers another one.
+        let _ = catch(|| self.task.register(waker)).map_err(discard);
         !self.is_aborted()
     }
 }
@@ -244,7 +246,7 @@ impl<T> JoinCell<T> {
         Arc::new(Self {
             link: JoinLink {
                 state: AtomicU8::new(0),
-                task: AtomicWaker::new(),
+                task: TaskWaker::new(),
                 group: Mutex::new(None),
             },
             ending: Mutex::new(None),
@@ -270,8 +272,7 @@ impl<T> JoinCell<T> {
         }
         let group = self.link.group.lock().take();
         drop(group);
-        // A foreign waker that panics is its executor's fault.
-        let _ = catch(|| drop(self.link.task.take())).map_err(discard);
+        self.link.task.clear();
         self.reader.wake();
     }
 
@@ -281,9 +282,7 @@ impl<T> JoinCell<T> {
         }
         match self.link.membership() {
             Some((group, id)) if group.abort_queued(id) => self.complete(Err(Lost::Aborted)),
-            _ => {
-                let _ = catch(|| self.link.task.wake()).map_err(discard);
-            }
+            _ => self.link.task.wake(),
         }
     }
 }

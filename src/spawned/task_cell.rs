@@ -40,7 +40,8 @@ use super::completions::Reporter;
 use crate::observe::Outcome;
 use crate::util::lock::Mutex;
 use crate::util::panic::{FirstPanic, Payload, catch, discard};
-use crate::util::sync::{AtomicU8, AtomicWaker, Ordering};
+use crate::util::sync::{AtomicU8, Ordering};
+use crate::util::task_waker::TaskWaker;
 
 const SPAWNED: u8 = 1;
 const DONE: u8 = 2;
@@ -66,7 +67,7 @@ pub struct TaskCell<T, E, K> {
     state: AtomicU8,
     stored: Mutex<Stored<T, E, K>>,
     /// The task that polls the spawned future.
-    task: AtomicWaker,
+    task: TaskWaker,
 }
 
 struct Stored<T, E, K> {
@@ -104,7 +105,7 @@ impl<T, E, K> fmt::Debug for TaskCell<T, E, K> {
 impl<T, E, K> TaskCell<T, E, K> {
     pub(super) fn new() -> Self {
         let stored = Mutex::new(Stored { completion: None, kept: None });
-        Self { state: AtomicU8::new(0), stored, task: AtomicWaker::new() }
+        Self { state: AtomicU8::new(0), stored, task: TaskWaker::new() }
     }
 
     pub(super) fn take_completion(&self) -> Option<Completion<T, E>> {
@@ -206,7 +207,7 @@ impl<T, E, K> TaskCell<T, E, K> {
     /// completion.
     pub(super) fn abandon(&self) {
         self.state.fetch_or(ABANDONED, Ordering::AcqRel);
-        let _ = catch(|| self.task.wake()).map_err(discard);
+        self.task.wake();
         let mut panic = FirstPanic::default();
         match self.take_completion() {
             // A panic of the result's destructor is the child's, and goes to the group.

@@ -42,6 +42,7 @@ use core::task::Waker;
 
 use crate::reason::Reason;
 use crate::util::lock::Mutex;
+use crate::util::panic::FirstPanic;
 use crate::util::slab::Slab;
 use crate::util::sync::{Arc, AtomicU8, AtomicUsize, Ordering, Weak};
 use crate::util::task_waker::drop_quietly;
@@ -321,8 +322,10 @@ impl Node {
 
 impl Drop for Node {
     /// Leaves the parent's list, and frees the ancestors that only this node held. There may be
-    /// many, so this loops and does not recurse.
+    /// many, so this loops and does not recurse. If destructors of reasons panic, the first panic
+    /// is thrown when all that is done.
     fn drop(&mut self) {
+        let (mut panics, reason) = (FirstPanic::default(), self.state.get_mut().reason.take());
         let mut node: *const Self = self;
         let mut key = self.key.load(Ordering::Relaxed);
         let mut parent = self.state.get_mut().parent.take();
@@ -340,12 +343,17 @@ impl Drop for Node {
 
             node = Arc::as_ptr(&above);
             let Some(mut above) = Arc::into_inner(above) else {
-                return;
+                break;
             };
             key = above.key.load(Ordering::Relaxed);
-            // Taken, so that its own drop, at the end of this iteration, has nothing to do.
+            // Taken, so that its own drop has nothing to do.
             parent = above.state.get_mut().parent.take();
+            panics.guard(|| drop(above));
         }
+        if reason.is_some() {
+            panics.guard(|| drop(reason));
+        }
+        panics.throw();
     }
 }
 

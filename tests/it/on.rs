@@ -6,10 +6,12 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+#[cfg(feature = "std")]
+use std::task::{Wake, Waker};
 
 use crate::common::{
     Bomb, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Tap, Value, fails, job,
-    panic_message, waits, waker_fn, yield_now,
+    panic_message, poll_with, waits, waker_fn, yield_now,
 };
 use errgroup::{CancelToken, Group, Handle, Reason, Spawned, task as task_of};
 use futures::future::BoxFuture;
@@ -1288,4 +1290,53 @@ fn a_queue_of_a_full_group_does_not_poll_its_deadline() {
     assert!(!group.token().is_cancelled(), "only a poll ends the group");
     assert!(task.poll(&mut group).is_pending());
     assert!(group.token().is_cancelled());
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_tasks_waker_whose_destructor_panics_leaves_the_next_one_to_be_woken() {
+    /// A waker that does nothing until it is dropped.
+    struct Bad {
+        _bomb: Bomb,
+    }
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    for joinable in [false, true] {
+        let (work, drops, task) =
+            (Arc::new(Mutex::new(Vec::new())), DropCounter::default(), MockTask::new());
+        let spawned = Arc::clone(&work);
+        let mut group: Group<Spawned<(), ()>> =
+            Group::on(move |it: Work| spawned.lock().unwrap().push(it));
+        let guard = drops.guard();
+        let child = async move {
+            let _guard = guard;
+            pending().await
+        };
+        let handle = match joinable {
+            false => {
+                group.queue(child);
+                None
+            }
+            true => {
+                let (child, handle) = task_of(child).joinable();
+                group.queue(child);
+                Some(handle)
+            }
+        };
+        let mut work = work.lock().unwrap().pop().unwrap();
+        let bad = Waker::from(Arc::new(Bad { _bomb: Bomb("the waker's") }));
+        assert!(poll_with(&mut work, &bad).is_pending());
+        drop(bad);
+        assert!(task.poll(&mut work).is_pending(), "it replaces the other one");
+        assert_eq!(task.wakes(), 0);
+        match &handle {
+            Some(handle) => handle.abort(),
+            None => drop(group),
+        }
+        assert_eq!(task.wakes(), 1);
+        let _ = task.poll(&mut work);
+        assert_eq!(drops.get(), 1);
+    }
 }

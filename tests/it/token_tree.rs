@@ -240,3 +240,39 @@ fn the_children_of_dropped_tokens_are_handed_up_again_and_again() {
     root.cancel();
     assert!(leaves.iter().all(CancelToken::is_cancelled));
 }
+
+#[cfg(feature = "std")]
+#[test]
+fn a_reason_whose_destructor_panics_leaves_the_tree_as_it_should_be() {
+    #[derive(Debug)]
+    struct Cause;
+    impl std::fmt::Display for Cause {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("cause")
+        }
+    }
+    impl std::error::Error for Cause {}
+    impl Drop for Cause {
+        fn drop(&mut self) {
+            panic!("the reason's");
+        }
+    }
+
+    // The last token, or any of its ancestors that go with it, has a reason.
+    for above in 0..4 {
+        let root = CancelToken::new();
+        let mut chain = vec![root.child()];
+        (0..above).for_each(|at| chain.push(chain[at].child()));
+        for token in chain.iter().rev() {
+            token.cancel_with(Reason::cause(Cause));
+        }
+        let last = chain.pop().unwrap();
+        chain.into_iter().for_each(drop);
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(last))).is_err());
+        // If an entry were left, the root would pass for one without a token.
+        let child = root.child();
+        let grandchild = child.child();
+        root.cancel();
+        assert!(child.is_cancelled() && grandchild.is_cancelled());
+    }
+}
