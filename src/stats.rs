@@ -51,6 +51,7 @@ pub struct Stats {
     /// - It was dropped with the group, or by a stop: from the queue, by
     ///   [`until_stop`](crate::Task::until_stop), [`drop_on_stop`](crate::Group::drop_on_stop) or a
     ///   grace that was over.
+    /// - Its result was unread when the stream of results was dropped, or ended by a panic.
     /// - `queue` refused it, since the group had stopped, was closed or had resolved, or since its
     ///   queue was full. Or it came from the stream of a `feed` while the group stopped.
     pub dropped: usize,

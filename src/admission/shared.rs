@@ -248,8 +248,8 @@ impl<C: Kind> Shared<C> {
         self.change(&mut |state, _| state.set_key_limit(key, limit));
     }
 
-    /// Looks for what is wanted; registers a waiter in `ticket` while it is not there. `Err` after a
-    /// stop, and for most also after a close.
+    /// Looks for what is wanted; registers a waiter in `ticket` while it is not there. `Err` after
+    /// a stop, and for most also after a close.
     pub(crate) fn poll(
         self: &Arc<Self>,
         caller: Caller,

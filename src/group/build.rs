@@ -1087,7 +1087,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Cost
     ///
     /// The group shares its state, as a [`handle`](Self::handle) makes it do. Each child costs an
-    /// allocation, and each of its polls two locks. A group without a name has no cost for it.
+    /// allocation, and each of its polls two locks. A group without a name has no cost for it. If
+    /// the group's token has a child by then, the time grows with the number of named groups below
+    /// the same parent: name the group first.
     ///
     /// # Panics
     ///

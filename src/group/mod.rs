@@ -504,6 +504,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.admission.release(index, outcome);
         self.base.admission.admit_next(&mut self.base.set);
         // No child is polled as long as there are results to fetch, which may be long.
+        self.base.drop_aborted();
         self.base.call_hook(|calls| calls.deliver_events);
     }
 

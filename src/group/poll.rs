@@ -835,19 +835,9 @@ impl<C: Kind> Base<C> {
         if self.is_stopped() {
             self.drop_stopped();
         }
-        let has_semaphore = match self.admission.shared() {
-            None => false,
-            Some(shared) => {
-                let core = &shared.core;
-                let (has_aborted, has_semaphore) = (core.has_aborted(), core.has_semaphore());
-                if has_aborted {
-                    self.drop_waiting();
-                }
-                has_semaphore
-            }
-        };
+        self.drop_aborted();
         self.call_hook(|calls| calls.poll_gates);
-        if has_semaphore {
+        if self.admission.has_semaphore() {
             self.admission.acquire_permits();
         }
     }
@@ -961,6 +951,21 @@ impl<C: Kind> Base<C> {
 
     /// Cancels the token, unless that has been done.
     fn cancel(&mut self, reason: Reason) {
+        match reason {
+            Reason::Cause(_) => self.cancel_for_cause(reason),
+            _ => self.cancel_quietly(reason),
+        }
+    }
+
+    /// Does so for a reason with a destructor, which may panic if the reason comes too late.
+    #[cold]
+    fn cancel_for_cause(&mut self, reason: Reason) {
+        self.cancel_quietly(reason.clone());
+        self.panic.guard(|| drop(reason));
+    }
+
+    /// Cancels the token, and discards all panics.
+    fn cancel_quietly(&mut self, reason: Reason) {
         // The waker of a waiter may panic, which is none of the group's. It was woken by this call.
         let cancelled = catch(|| self.admission.cancel(reason)).unwrap_or_else(|payload| {
             discard(payload);
@@ -1015,6 +1020,14 @@ impl<C: Kind> Base<C> {
     /// Drops what is queued after a stop, unless that has been done.
     pub(super) fn drop_queued(&mut self) {
         if self.admission.phase() != GroupPhase::Stopped {
+            self.drop_waiting();
+        }
+    }
+
+    /// Drops the children that were aborted in the queue, if there are any.
+    #[inline]
+    pub(super) fn drop_aborted(&mut self) {
+        if self.admission.shared().is_some_and(|shared| shared.core.has_aborted()) {
             self.drop_waiting();
         }
     }

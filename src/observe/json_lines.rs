@@ -65,6 +65,9 @@ pub struct JsonLines<K, W> {
     line: String,
 }
 
+/// So much of that capacity, in bytes, is kept from one line to the next.
+const RETAINED_BYTES: usize = 4096;
+
 impl<K: FnMut() -> Duration, W: FnMut(&str)> JsonLines<K, W> {
     /// Makes an observer that calls `write` with a line for each event.
     ///
@@ -98,6 +101,7 @@ impl<K: FnMut() -> Duration, W: FnMut(&str)> Observer for JsonLines<K, W> {
     fn on_event(&mut self, event: &Event) {
         let at = (self.clock)();
         self.line.clear();
+        self.line.shrink_to(RETAINED_BYTES);
         let written = write_event(&mut self.line, at, event);
         debug_assert!(written.is_ok(), "writing to a string does not fail");
         (self.write)(&self.line);

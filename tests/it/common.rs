@@ -474,6 +474,7 @@ impl Drop for Inside {
 }
 
 /// Panics when it is dropped.
+#[derive(Debug)]
 pub(crate) struct Bomb(pub(crate) &'static str);
 
 impl Drop for Bomb {

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use crate::common::{
-    CountOnDrop, DropCounter, Gate, Job, MockTask, OnDrop, Probe, is_ok, job, poll_with, waits,
-    waker_fn, yield_now,
+    Bomb, CountOnDrop, DropCounter, Gate, Job, MockTask, OnDrop, Probe, is_ok, job, panic_message,
+    poll_with, waits, waker_fn, yield_now,
 };
 use errgroup::{Boxed, CancelToken, ChildHandle, Event, Group, Reason, TryGoError, task};
 use futures::executor::block_on;
@@ -387,4 +387,45 @@ fn groups_nested_as_deep_as_polls_allow_end_and_are_dropped() {
         assert_eq!(probe.drops(), 1);
     };
     thread::Builder::new().stack_size(DEPTH * STACK).spawn(run).unwrap().join().unwrap();
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_reason_that_comes_too_late_and_panics_in_its_destructor_is_heard_of() {
+    use std::error::Error;
+    use std::fmt;
+
+    use errgroup::{CancelError, ChildInfo, Policy, Verdict};
+
+    #[derive(Debug)]
+    struct Cause {
+        _bomb: Bomb,
+    }
+    impl fmt::Display for Cause {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("cause")
+        }
+    }
+    impl Error for Cause {}
+
+    struct StopsLate;
+    impl Policy<(), CancelError> for StopsLate {
+        type Output = Result<(), CancelError>;
+
+        fn on_child(&mut self, _: &ChildInfo<'_>, _: Result<(), CancelError>) -> Verdict {
+            Verdict::Stop(Reason::cause(Cause { _bomb: Bomb("the reason's") }))
+        }
+
+        fn finish(&mut self, _: &Reason) -> Result<(), CancelError> {
+            Ok(())
+        }
+    }
+
+    let mut group = Group::new().with_policy(StopsLate).err_on_cancel();
+    let token = group.token().clone();
+    group.queue(async move {
+        token.cancel();
+        Ok(())
+    });
+    assert_eq!(panic_message(|| block_on(&mut group)), "the reason's");
 }

@@ -920,3 +920,21 @@ fn a_joinable_child_without_a_group_is_a_future_as_well() {
     assert_eq!(told(&mut handle), Err(Lost::Aborted));
     assert!(mock.poll(&mut child).is_pending());
 }
+
+#[test]
+fn a_child_aborted_in_the_queue_of_a_stream_is_dropped_though_results_are_unread() {
+    let (mock, probe) = (MockTask::new(), Probe::new());
+    let mut group: Group<Boxed<'static, (), &str>> = Group::new().with_limit(3);
+    // Three of them are before it in the queue.
+    (0..6).for_each(|_| group.queue(ready(Ok(()))));
+    let (child, handle) = task(probe.watch(pending::<Result<usize, _>>())).joinable();
+    group.queue(child);
+    let mut results = group.results();
+    assert_eq!(mock.poll(&mut results.next()), Poll::Ready(Some(Ok(()))));
+    handle.abort();
+    for _ in 0..2 {
+        assert_eq!(mock.poll(&mut results.next()), Poll::Ready(Some(Ok(()))));
+        assert_eq!((probe.polls(), probe.drops()), (0, 1));
+    }
+    assert_eq!(mock.finish(results.count()), 3);
+}
