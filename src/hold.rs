@@ -122,7 +122,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert!(group.is_closing());
     /// ```
     pub fn is_closing(&self) -> bool {
-        self.has_closed()
+        self.is_closed_to_newcomers()
     }
 }
 

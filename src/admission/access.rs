@@ -99,7 +99,7 @@ pub(super) fn request_of<C>(offer: &mut dyn Offer<C>) -> Request<'_> {
 impl<C: Kind> Access<'_, C> {
     /// Returns `true` if not even a waiter that has its turn may deliver its child.
     fn is_over(&self) -> bool {
-        self.stopped || self.state.phase() >= GroupPhase::Closed
+        self.stopped || self.state.phase() >= GroupPhase::Resolved
     }
 
     /// Puts a child among those that wait. Links one that is joinable to the group.

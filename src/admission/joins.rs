@@ -50,7 +50,7 @@ impl Joins {
     }
 
     /// Records that the result of a running child is none.
-    pub(super) fn abort_running(&mut self, id: JoinId) {
+    pub(super) fn void_result(&mut self, id: JoinId) {
         self.aborted.insert(id);
     }
 

@@ -480,8 +480,8 @@ impl<C> Local<C> {
         (!stopped && !self.finished).then(|| self.is_over())
     }
 
-    /// Ends the group if no child runs and none waits.
-    pub(super) fn try_close(&mut self, stopped: bool) -> bool {
+    /// Resolves the group if no child runs and none waits.
+    pub(super) fn try_resolve(&mut self, stopped: bool) -> bool {
         let over = self.is_over();
         self.finished = over && !stopped;
         over

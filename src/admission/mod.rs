@@ -425,7 +425,7 @@ impl<C: Kind> Admission<C> {
         let Storage::Local(local) = self.storage.get_mut() else {
             return None;
         };
-        let (parent, open) = (&self.parent, self.phase < GroupPhase::Closed);
+        let (parent, open) = (&self.parent, self.phase < GroupPhase::Resolved);
         if self.stop.is_set()
             || (local.fast_credit == 0
                 && !(open && local.must_look() && look_for_room::<C>(local, set, parent)))
@@ -461,7 +461,7 @@ impl<C: Kind> Admission<C> {
         let Storage::Local(local) = self.storage.get_mut() else {
             return None;
         };
-        let (parent, open) = (&self.parent, self.phase < GroupPhase::Closed);
+        let (parent, open) = (&self.parent, self.phase < GroupPhase::Resolved);
         let (stop, keeps_names) = (&self.stop, self.keeps_names);
         if local.has_admitted() {
             insert_admitted::<C>(local, set, parent);
@@ -493,7 +493,7 @@ impl<C: Kind> Admission<C> {
     ) -> Result<(), Refused> {
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                if self.stop.is_set() || self.phase >= GroupPhase::Closed {
+                if self.stop.is_set() || self.phase >= GroupPhase::Resolved {
                     let finished = local.has_finished();
                     let refused = if finished { Refused::Closed } else { Refused::Stopped };
                     if !keeps {
@@ -893,7 +893,7 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// Gives all permits back, when the children of a closed group are gone.
+    /// Gives all permits back, when the children of a resolved group are gone.
     pub(crate) fn give_permits_back(&mut self) {
         self.calls().into_iter().for_each(|calls| calls.give_permits_back());
     }
@@ -935,7 +935,7 @@ impl<C: Kind> Admission<C> {
         match &mut *self.storage.lock() {
             Storage::Shared(shared) => shared.stats(),
             Storage::Local(local) => {
-                if self.notes != EndNotes::Nothing && self.phase < GroupPhase::Closed {
+                if self.notes != EndNotes::Nothing && self.phase < GroupPhase::Resolved {
                     self.spawner.note_ended(&mut |_, outcome| local.note_ended(outcome));
                 }
                 local.stats()
@@ -957,7 +957,7 @@ impl<C: Kind> Admission<C> {
         };
         drop(storage);
         snapshot.phase = match self.phase {
-            GroupPhase::Closed | GroupPhase::Ended => snapshot::Phase::Ended,
+            GroupPhase::Resolved | GroupPhase::Ended => snapshot::Phase::Ended,
             _ if self.is_stopped() => snapshot::Phase::Stopped,
             _ => snapshot::Phase::Open,
         };
@@ -1016,7 +1016,7 @@ impl<C: Kind> Admission<C> {
     /// Takes note of a stop. Returns `false` if it is known that nothing waits that is to be
     /// [dropped](Self::drop_queue).
     #[inline]
-    pub(crate) fn may_drop_queued(&mut self) -> bool {
+    pub(crate) fn note_stop(&mut self) -> bool {
         if self.is_stopped() {
             self.phase = self.phase.max(GroupPhase::Stopped);
         }
@@ -1050,33 +1050,33 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// Closes the group if nothing runs and nothing waits.
-    pub(crate) fn try_close(&mut self) -> bool {
+    /// Resolves the group if nothing runs and nothing waits.
+    pub(crate) fn try_resolve(&mut self) -> bool {
         let stopped = self.is_stopped();
         let closed = match self.storage.get_mut() {
-            Storage::Local(local) => local.try_close(stopped),
-            Storage::Shared(shared) => shared.calls.try_close(),
+            Storage::Local(local) => local.try_resolve(stopped),
+            Storage::Shared(shared) => shared.calls.try_resolve(),
         };
         if closed {
-            self.phase = GroupPhase::Closed;
+            self.phase = GroupPhase::Resolved;
             self.cancel_acquire();
         }
         closed
     }
 
-    /// Closes a group that [has run out](Self::has_run_out).
-    pub(crate) fn close_empty(&mut self) {
-        self.phase = GroupPhase::Closed;
+    /// Resolves a group that [has run out](Self::has_run_out).
+    pub(crate) fn resolve_empty(&mut self) {
+        self.phase = GroupPhase::Resolved;
     }
 
-    /// Closes the group whatever runs; it counts as dropped. Returns the children that are not in
+    /// Ends the group whatever runs; it counts as dropped. Returns the children that are not in
     /// the blocks of the set, for the caller to drop.
     pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {
         if <Spawner<C>>::SPAWNS {
             // What has ended by now is not dropped.
             self.stats();
         }
-        self.phase = GroupPhase::Closed;
+        self.phase = GroupPhase::Resolved;
         self.cancel_acquire();
         let mut dropped = Vec::new();
         for (index, child) in set.drain_spawned() {

@@ -117,8 +117,8 @@ pub(super) trait CoreCalls: Send + Sync {
     /// Returns `true` if nothing runs and nothing waits.
     fn is_over(&self) -> bool;
 
-    /// Closes the group if nothing runs and nothing waits.
-    fn try_close(&self) -> bool;
+    /// Resolves the group if nothing runs and nothing waits.
+    fn try_resolve(&self) -> bool;
 
     /// Announces the end to callers of `closed`.
     fn announce_end(&self);
@@ -142,7 +142,7 @@ pub(super) trait CoreCalls: Send + Sync {
     /// Cancels the wait for a permit: the group is not polled any more.
     fn cancel_acquire(&self);
 
-    /// Gives all permits back, when the children of a closed group are gone.
+    /// Gives all permits back, when the children of a resolved group are gone.
     fn give_permits_back(&self);
 }
 
@@ -671,8 +671,8 @@ impl CoreCalls for Core {
         self.read(|state| state.is_over(self.is_stopped()))
     }
 
-    fn try_close(&self) -> bool {
-        self.read(|state| state.try_close(self.is_stopped()))
+    fn try_resolve(&self) -> bool {
+        self.read(|state| state.try_resolve(self.is_stopped()))
     }
 
     fn announce_end(&self) {
@@ -748,8 +748,8 @@ impl AbortChild for Core {
         found
     }
 
-    fn abort_running(&self, id: JoinId) {
-        self.read(|state| state.abort_running(id));
+    fn void_result(&self, id: JoinId) {
+        self.read(|state| state.void_result(id));
     }
 }
 

@@ -19,7 +19,7 @@
 //! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
 //!   `Detached`, the oldest of these waiters is `MustQueue`.
 //! - Once the group is closing, no waiter is `Waiting`, unless the limit was lowered since.
-//! - From `GroupPhase::Closed` on nothing is admitted or queued. What is in the queue by then is
+//! - From `GroupPhase::Resolved` on nothing is admitted or queued. What is in the queue by then is
 //!   dropped by the stop that follows.
 
 use alloc::boxed::Box;
@@ -76,7 +76,7 @@ pub(crate) struct State {
     /// slots.
     starting: SparseQueue<StartSlot>,
     /// The number of the next slot of `starting`.
-    next_slot: u64,
+    next_start: u64,
     /// Children that have started and are not in the set yet. Their indexes are the last given, so
     /// they go to the set before any other child starts there.
     ready: VecDeque<ChildKey>,
@@ -141,7 +141,7 @@ pub(crate) enum GroupPhase {
     /// Its token is cancelled, and its queue has been dropped.
     Stopped,
     /// It has resolved, or is being dropped.
-    Closed,
+    Resolved,
     /// Its children are gone, too.
     Ended,
 }
@@ -714,7 +714,7 @@ impl State {
         if self.closing && (self.finished || !stopped) {
             Some(Refused::Closed)
         } else {
-            (stopped || self.phase >= GroupPhase::Closed).then_some(Refused::Stopped)
+            (stopped || self.phase >= GroupPhase::Resolved).then_some(Refused::Stopped)
         }
     }
 
@@ -929,7 +929,7 @@ impl State {
     #[inline(never)]
     fn process_entries(&mut self, stopped: bool, effects: &mut Effects) {
         let mut lacks_permit = false;
-        let admits = !stopped && self.phase < GroupPhase::Closed;
+        let admits = !stopped && self.phase < GroupPhase::Resolved;
         self.is_revoking = admits && self.reserved > 0 && self.revoke();
         effects.notify |= self.is_revoking;
         if !self.is_revoking && !self.held_back.is_empty() {
@@ -1043,9 +1043,9 @@ impl State {
     /// Adds what has room and starts behind a reservation, or is one. Returns the number of its
     /// slot.
     fn add_start(&mut self, start: StartSlot) -> u64 {
-        let slot = self.next_slot;
+        let slot = self.next_start;
         self.starting.push(slot, start);
-        self.next_slot += 1;
+        self.next_start += 1;
         slot
     }
 }

@@ -47,7 +47,7 @@ pub(crate) trait AbortChild: Send + Sync {
     fn abort_queued(&self, id: JoinId) -> bool;
 
     /// Records that the result which the running child is about to return is none.
-    fn abort_running(&self, id: JoinId);
+    fn void_result(&self, id: JoinId);
 }
 
 /// The part of a [`JoinCell`] that does not depend on the type of the value.
@@ -330,7 +330,7 @@ where
             Some(Err(error)) => (Err(Lost::Failed), Err(error)),
             None => {
                 if let Some((group, id)) = link.membership() {
-                    group.abort_running(id);
+                    group.void_result(id);
                 }
                 (Err(Lost::Aborted), Ok(()))
             }

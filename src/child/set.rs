@@ -70,7 +70,7 @@ pub trait ChildSet<C>: Sized {
 
     /// Records that a child was dropped that ran outside of the group's polls.
     #[doc(hidden)]
-    fn note_dropped(&mut self, _index: usize) {}
+    fn record_missing(&mut self, _index: usize) {}
 
     /// Returns the indexes of the children of which that was recorded since the last call.
     #[doc(hidden)]

@@ -425,7 +425,7 @@ where
             self.driver.start_newcomer(cx);
             return Poll::Ready(Ok(()));
         }
-        self.ask_and_wait(cx)
+        self.step_slow(cx)
     }
 
     /// Admits the child if that takes no more than a look: there is room, and no other task
@@ -443,7 +443,7 @@ where
     }
 
     #[inline(never)]
-    fn ask_and_wait(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
+    fn step_slow(&mut self, cx: &mut Context<'_>) -> Poll<Admitted<A>> {
         if self.child.is_none() {
             return Poll::Pending;
         }

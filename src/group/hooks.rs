@@ -276,7 +276,7 @@ impl<C: Kind> Base<C> {
         self.admission.take_in(&mut self.set);
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.abort_polled();
-            return self.give_back();
+            return self.pass_on_room();
         }
         // Children that run as tasks are in the blocks only when they are done: their results, or
         // panics, are still to be told.
@@ -303,15 +303,15 @@ impl<C: Kind> Base<C> {
     fn drop_each_spawned(&mut self, children: Vec<(usize, C)>) {
         for (index, child) in children {
             self.drop_part(child);
-            self.set.note_dropped(index);
+            self.set.record_missing(index);
             self.admission.log_finished(index, Outcome::Dropped);
             self.admission.finish(index, Outcome::Dropped);
         }
-        self.give_back();
+        self.pass_on_room();
     }
 
     /// Gives back what children had that were dropped.
-    fn give_back(&mut self) {
+    fn pass_on_room(&mut self) {
         self.call_hook(|calls| calls.drop_guards);
         self.admission.admit_next(&mut self.set);
     }

@@ -356,7 +356,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Returns `true` if newcomers are refused since the group was closed.
-    pub(crate) fn has_closed(&self) -> bool {
+    pub(crate) fn is_closed_to_newcomers(&self) -> bool {
         self.base.admission.is_closing()
     }
 

@@ -5,7 +5,7 @@
 //! A group is [`Open`](GroupPhase::Open) while its token is not cancelled; then it admits. Once the
 //! token is cancelled, whatever cancelled it, the group has *stopped*: it admits no more, and
 //! polls on the children that run. Its queue is dropped by the next poll at the latest; then it is
-//! [`Stopped`](GroupPhase::Stopped). It is [`Closed`](GroupPhase::Closed) when no child is left in
+//! [`Stopped`](GroupPhase::Stopped). It is [`Resolved`](GroupPhase::Resolved) when no child is left in
 //! the set, in the queue or on its way, and [`Ended`](GroupPhase::Ended) once it has given its
 //! output or resumed its panic; after that it stays pending.
 //!
@@ -85,8 +85,8 @@ enum UserCode {
 }
 
 /// How far a round has come, kept outside of what a panic unwinds.
-struct Turn<R> {
-    stage: UserCode,
+struct RoundState<R> {
+    running: UserCode,
     /// The children that are being polled.
     batch: Batch,
     /// What the current child has returned, while its destructor runs.
@@ -99,11 +99,11 @@ struct Turn<R> {
     keeps_poll: bool,
 }
 
-impl<R> Turn<R> {
+impl<R> RoundState<R> {
     fn new() -> Self {
-        let (stage, batch) = (UserCode::Group, Batch::default());
+        let (running, batch) = (UserCode::Group, Batch::default());
         let (returned, returned_if_any) = (None, None);
-        Self { stage, batch, returned, returned_if_any, stop: None, keeps_poll: false }
+        Self { running, batch, returned, returned_if_any, stop: None, keeps_poll: false }
     }
 
     /// Keeps a poll for the child of a `go`.
@@ -172,11 +172,11 @@ where
         Extent::Newcomer => drive_newcomer::<C, P, O, FETCHED>,
     };
     loop {
-        let mut turn = Turn::new();
-        // One guard for all the children of the poll; the stage tells whose panic it was.
-        match catch(|| drive(group, budget, &mut turn)) {
+        let mut round = RoundState::new();
+        // One guard for all the children of the poll; `running` tells whose panic it was.
+        match catch(|| drive(group, budget, &mut round)) {
             Ok(driven) => return driven,
-            Err(payload) => recover(group, budget, turn, payload),
+            Err(payload) => recover(group, budget, round, payload),
         }
         if extent == Extent::Progress || budget.polls == 0 {
             return Driven::Progress;
@@ -189,7 +189,7 @@ where
 fn drive<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    round: &mut RoundState<Result<C::Ok, C::Err>>,
 ) -> Driven
 where
     C: Children,
@@ -216,7 +216,7 @@ where
             continue;
         }
         let is_plain = group.base.is_plain();
-        if drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain)) {
+        if drive_round::<C, P, O, FETCHED>(group, budget, round, (Part::Round, is_plain)) {
             return Driven::Progress;
         }
         if !group.base.set.blocks().has_next() && group.base.is_plain() && !group.base.is_notified()
@@ -232,7 +232,7 @@ where
 fn drive_newcomer<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    round: &mut RoundState<Result<C::Ok, C::Err>>,
 ) -> Driven
 where
     C: Children,
@@ -247,7 +247,7 @@ where
     let is_plain = is_bare || group.base.is_plain();
     if group.base.set.blocks().is_simple_turn(budget) && !group.base.is_notified() {
         // Most are.
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Turn, is_plain));
+        drive_round::<C, P, O, FETCHED>(group, budget, round, (Part::Turn, is_plain));
         let is_over = !group.base.set.blocks().is_in_round();
         if is_over && (is_bare || !group.base.admission.may_start_own()) {
             return Driven::Idle;
@@ -257,7 +257,7 @@ where
     } else {
         group.base.set.blocks().begin_turn();
     }
-    drive_rest::<C, P, O, FETCHED>(group, budget, turn)
+    drive_rest::<C, P, O, FETCHED>(group, budget, round)
 }
 
 /// Goes through the round that was begun, if there is one, and through another one, and sees to it
@@ -266,7 +266,7 @@ where
 fn drive_rest<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    round: &mut RoundState<Result<C::Ok, C::Err>>,
 ) -> Driven
 where
     C: Children,
@@ -275,7 +275,7 @@ where
     let blocks = group.base.set.blocks();
     // A stop or a panic may have cut a turn short that has the child, and fits the budget.
     if blocks.has_newcomer() || !blocks.is_in_round() {
-        turn.keep_poll(budget);
+        round.keep_poll(budget);
     }
     let mut is_freed = false;
     loop {
@@ -290,7 +290,7 @@ where
                 break;
             }
             let is_plain = group.base.is_plain();
-            drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Round, is_plain));
+            drive_round::<C, P, O, FETCHED>(group, budget, round, (Part::Round, is_plain));
             rounds -= 1;
         }
         // What was before the child of the `go` may have been given up just now, or dropped by a
@@ -305,9 +305,9 @@ where
         }
     }
     let is_left = budget.is_spent() && group.base.set.blocks().has_newcomer();
-    turn.return_poll(budget);
+    round.return_poll(budget);
     if is_left {
-        poll_newest::<C, P, O, FETCHED>(group, budget, turn);
+        poll_newest::<C, P, O, FETCHED>(group, budget, round);
     }
     Driven::Idle
 }
@@ -319,7 +319,7 @@ where
 fn poll_newest<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    round: &mut RoundState<Result<C::Ok, C::Err>>,
 ) where
     C: Children,
     P: Policy<C::Ok, C::Err, Output = O>,
@@ -332,7 +332,7 @@ fn poll_newest<C, P, O, const FETCHED: bool>(
         }
         budget.permit_one();
         let is_plain = group.base.is_plain();
-        drive_round::<C, P, O, FETCHED>(group, budget, turn, (Part::Newest, is_plain));
+        drive_round::<C, P, O, FETCHED>(group, budget, round, (Part::Newest, is_plain));
         if own.is_none_or(|own| newest == own) {
             return;
         }
@@ -346,7 +346,7 @@ fn poll_newest<C, P, O, const FETCHED: bool>(
 fn drive_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    round: &mut RoundState<Result<C::Ok, C::Err>>,
     (part, is_plain): (Part, bool),
 ) -> bool
 where
@@ -354,17 +354,17 @@ where
     P: Policy<C::Ok, C::Err, Output = O>,
 {
     if !is_plain {
-        return drive_full_round::<C, P, O, FETCHED>(group, budget, turn, part);
+        return drive_full_round::<C, P, O, FETCHED>(group, budget, round, part);
     }
     if group.base.set.blocks().is_lone(part) {
-        return drive_lone::<C, P, O, FETCHED>(group, budget, turn, part);
+        return drive_lone::<C, P, O, FETCHED>(group, budget, round, part);
     }
     let mut progress = false;
     loop {
         let Group { base, policy, .. } = &mut *group;
         let Base { set, admission, .. } = base;
-        let Turn { stage, batch, returned, stop, .. } = &mut *turn;
-        *stage = UserCode::Child;
+        let RoundState { running, batch, returned, stop, .. } = &mut *round;
+        *running = UserCode::Child;
         let over = set.blocks().poll_round(
             part,
             batch,
@@ -373,11 +373,12 @@ where
             |child, _, cx| child.poll_child(cx),
             |index, result| {
                 progress = true;
-                finish::<C, P, FETCHED, true>(admission, policy, (stage, stop), index, result)
+                finish::<C, P, FETCHED, true>(admission, policy, (running, stop), index, result)
             },
         );
-        turn.stage = UserCode::Group;
-        if turn.stop.is_some() && group.base.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain
+        round.running = UserCode::Group;
+        if round.stop.is_some()
+            && group.base.apply_stop::<FETCHED>(&mut round.stop) != OnStop::Drain
         {
             return true;
         }
@@ -393,7 +394,7 @@ where
 fn drive_full_round<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    round: &mut RoundState<Result<C::Ok, C::Err>>,
     part: Part,
 ) -> bool
 where
@@ -415,8 +416,8 @@ where
         let hooks = hooks.as_deref();
         let observed = hooks.is_some_and(|hooks| hooks.is_observed());
         let has_extras = hooks.is_some() || endings.is_some();
-        let Turn { stage, batch, returned_if_any, stop, .. } = &mut *turn;
-        *stage = UserCode::Child;
+        let RoundState { running, batch, returned_if_any, stop, .. } = &mut *round;
+        *running = UserCode::Child;
         let over = set.blocks().poll_round(
             part,
             batch,
@@ -439,13 +440,13 @@ where
                     // First: the policy may stop the group.
                     admission.log_finished(index, Outcome::of(&result));
                 }
-                finish::<C, P, FETCHED, false>(admission, policy, (stage, stop), index, result)
+                finish::<C, P, FETCHED, false>(admission, policy, (running, stop), index, result)
             },
         );
-        turn.stage = UserCode::Group;
+        round.running = UserCode::Group;
         // The others may be dropped with the stop, at the next look.
-        let is_last = turn.stop.is_some()
-            && group.base.apply_stop::<FETCHED>(&mut turn.stop) != OnStop::Drain;
+        let is_last = round.stop.is_some()
+            && group.base.apply_stop::<FETCHED>(&mut round.stop) != OnStop::Drain;
         if group.base.hooks.is_some() {
             group.base.call_hook(|calls| calls.drop_guards);
             if over && !is_last {
@@ -492,7 +493,7 @@ fn poll_with_extras<C: Children>(
 fn finish<C, P, const FETCHED: bool, const PLAIN: bool>(
     admission: &mut Admission<C>,
     policy: &mut Option<P>,
-    (stage, stop): (&mut UserCode, &mut Option<(Reason, usize, Outcome)>),
+    (running, stop): (&mut UserCode, &mut Option<(Reason, usize, Outcome)>),
     index: usize,
     result: Result<C::Ok, C::Err>,
 ) -> bool
@@ -501,7 +502,7 @@ where
     P: Policy<C::Ok, C::Err>,
 {
     let outcome = Outcome::of(&result);
-    *stage = UserCode::Policy(outcome);
+    *running = UserCode::Policy(outcome);
     let (is_result, verdict) = if PLAIN {
         (true, tell_policy(policy, index, None, result))
     } else {
@@ -511,7 +512,7 @@ where
         let verdict = if is_result {
             tell_policy(policy, index, record.as_ref(), result)
         } else {
-            *stage = UserCode::Value(outcome);
+            *running = UserCode::Value(outcome);
             if FETCHED {
                 // The stream has no place for it in its order.
                 policy.iter_mut().for_each(|policy| policy.skip(index));
@@ -525,7 +526,7 @@ where
         *stop = Some((reason, index, outcome));
         return false;
     }
-    *stage = UserCode::Child;
+    *running = UserCode::Child;
     if FETCHED && is_result {
         admission.finish_unfetched(index, outcome);
     } else {
@@ -557,7 +558,7 @@ fn tell_policy<T, E, P: Policy<T, E>>(
 fn drive_lone<C, P, O, const FETCHED: bool>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    turn: &mut Turn<Result<C::Ok, C::Err>>,
+    round: &mut RoundState<Result<C::Ok, C::Err>>,
     part: Part,
 ) -> bool
 where
@@ -566,8 +567,8 @@ where
 {
     let Group { base, policy, .. } = &mut *group;
     let Base { set, admission, .. } = base;
-    let Turn { stage, batch, returned, stop, .. } = &mut *turn;
-    *stage = UserCode::Child;
+    let RoundState { running, batch, returned, stop, .. } = &mut *round;
+    *running = UserCode::Child;
     let mut progress = false;
     set.blocks().poll_lone(
         part,
@@ -577,12 +578,12 @@ where
         |child, cx| child.poll_child(cx),
         |index, result| {
             progress = true;
-            finish::<C, P, FETCHED, true>(admission, policy, (stage, stop), index, result);
+            finish::<C, P, FETCHED, true>(admission, policy, (running, stop), index, result);
         },
     );
-    turn.stage = UserCode::Group;
-    if turn.stop.is_some() {
-        group.base.apply_stop::<FETCHED>(&mut turn.stop);
+    round.running = UserCode::Group;
+    if round.stop.is_some() {
+        group.base.apply_stop::<FETCHED>(&mut round.stop);
     }
     group.base.admission.admit_next(&mut group.base.set);
     progress
@@ -608,22 +609,22 @@ fn finish_without_result<C: Children, P: Policy<C::Ok, C::Err>>(
 fn recover<C: Kind, P, O, R>(
     group: &mut Group<C, P, O>,
     budget: &mut Budget,
-    mut turn: Turn<R>,
+    mut round: RoundState<R>,
     payload: Payload,
 ) {
-    turn.return_poll(budget);
-    let told = match turn.stage {
+    round.return_poll(budget);
+    let told = match round.running {
         UserCode::Child => None,
         UserCode::Policy(outcome) | UserCode::Value(outcome) => Some(outcome),
         // No user code has panicked: the group is broken, and says so.
         UserCode::Group => resume(payload),
     };
     let blocks = group.base.set.blocks();
-    let (key, index) = blocks.interrupted(&turn.batch);
-    blocks.recover_counts(&turn.batch, budget);
+    let (key, index) = blocks.interrupted(&round.batch);
+    blocks.recover_counts(&round.batch, budget);
     if told.is_none() {
         // The value goes with the destructor's panic, which may be its own.
-        let _ = catch(|| drop((turn.returned, turn.returned_if_any))).map_err(discard);
+        let _ = catch(|| drop((round.returned, round.returned_if_any))).map_err(discard);
         if let Err(second) = catch(|| blocks.remove(key)) {
             discard(second);
             blocks.remove(key);
@@ -632,7 +633,7 @@ fn recover<C: Kind, P, O, R>(
     }
     group.base.admission.give_freed_room();
     group.panicked(payload);
-    if matches!(turn.stage, UserCode::Policy(_)) {
+    if matches!(round.running, UserCode::Policy(_)) {
         group.drop_policy();
     }
     group.base.admission.finish(index, told.unwrap_or(Outcome::Panicked));
@@ -1035,7 +1036,7 @@ impl<C: Kind> Base<C> {
     /// Drops the children that were aborted in the queue; after a stop, all that are queued.
     #[inline]
     fn drop_waiting(&mut self) {
-        if self.admission.may_drop_queued() {
+        if self.admission.note_stop() {
             self.drop_each_waiting();
         }
     }
@@ -1060,7 +1061,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn try_resolve(&mut self) -> Poll<O> {
         if self.is_resolved()
             || !self.base.set.blocks().is_empty()
-            || !self.base.admission.try_close()
+            || !self.base.admission.try_resolve()
         {
             return Poll::Pending;
         }
@@ -1126,7 +1127,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.admission.parent.disarm();
         self.base.panic.guard(|| self.base.admission.cancel(Reason::Dropped));
         if self.base.has_run_out() {
-            self.base.admission.close_empty();
+            self.base.admission.resolve_empty();
         } else {
             self.base.drop_children();
         }
@@ -1142,7 +1143,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 impl<C: Kind> Base<C> {
     /// Returns `true` if the group has given its output or its panic, or is gone.
     pub(crate) fn is_resolved(&self) -> bool {
-        self.admission.phase() >= GroupPhase::Closed
+        self.admission.phase() >= GroupPhase::Resolved
     }
 
     /// Returns what has ended the group.

@@ -125,7 +125,7 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
         core::mem::take(&mut self.lost)
     }
 
-    fn note_dropped(&mut self, index: usize) {
+    fn record_missing(&mut self, index: usize) {
         self.dropped.push(index);
     }
 

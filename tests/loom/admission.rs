@@ -191,7 +191,7 @@ impl Owner {
         }
         let (closed, left) = {
             let mut state = group.state.lock().unwrap();
-            (state.try_close(group.token.is_cancelled()), state.has_ready())
+            (state.try_resolve(group.token.is_cancelled()), state.has_ready())
         };
         if closed {
             // A cancel, or an abort in the queue, may have come just now.
@@ -319,7 +319,7 @@ impl Group {
             let clone = Some(task.clone());
             let mut poller = WaiterPoll { caller: Caller::Handle, task, clone, group: 0 };
             let answer = group.with(Caller::Handle, |state, effects| {
-                if state.phase() >= GroupPhase::Closed
+                if state.phase() >= GroupPhase::Resolved
                     || group.token.is_cancelled()
                     || (key.is_none() && state.refusal(false).is_some())
                 {
@@ -424,8 +424,8 @@ impl AbortChild for Group {
         self.with(Caller::Handle, |state, _| state.abort_queued(id))
     }
 
-    fn abort_running(&self, id: JoinId) {
-        self.state.lock().unwrap().abort_running(id);
+    fn void_result(&self, id: JoinId) {
+        self.state.lock().unwrap().void_result(id);
     }
 }
 

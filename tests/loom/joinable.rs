@@ -32,7 +32,7 @@ impl AbortChild for Queue {
         std::mem::take(&mut self.0.lock().queued)
     }
 
-    fn abort_running(&self, _: JoinId) {
+    fn void_result(&self, _: JoinId) {
         assert!(!std::mem::replace(&mut self.0.lock().aborted, true), "aborted twice");
     }
 }

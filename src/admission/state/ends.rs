@@ -62,8 +62,8 @@ impl State {
     }
 
     /// Records that the result of a running child is none.
-    pub(crate) fn abort_running(&mut self, id: JoinId) {
-        self.joins().abort_running(id);
+    pub(crate) fn void_result(&mut self, id: JoinId) {
+        self.joins().void_result(id);
     }
 
     /// Returns `true` if the result of the running child of that index is none.
@@ -170,7 +170,7 @@ impl State {
 
     /// Notes that a child has ended outside of the group's polls. After a stop it frees no room.
     pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, stopped: bool) {
-        if self.notes == EndNotes::Nothing || self.phase >= GroupPhase::Closed {
+        if self.notes == EndNotes::Nothing || self.phase >= GroupPhase::Resolved {
             return;
         }
         let is_aborted = self.joins.as_ref().is_some_and(|joins| {
@@ -361,19 +361,19 @@ impl State {
             && !self.is_held()
     }
 
-    /// Closes the group if nothing runs and nothing waits.
-    pub(crate) fn try_close(&mut self, stopped: bool) -> bool {
+    /// Resolves the group if nothing runs and nothing waits.
+    pub(crate) fn try_resolve(&mut self, stopped: bool) -> bool {
         let over = self.running() == 0 && self.is_over(stopped);
         if over {
-            self.phase = GroupPhase::Closed;
+            self.phase = GroupPhase::Resolved;
             self.finished = !stopped;
         }
         over
     }
 
-    /// Closes the group whatever runs; it counts as dropped.
-    pub(crate) fn close(&mut self) {
-        self.phase = GroupPhase::Closed;
+    /// Ends the group whatever runs; it counts as dropped.
+    fn resolve_by_drop(&mut self) {
+        self.phase = GroupPhase::Resolved;
         // An observer is told that all that run were dropped, also those that have ended.
         let Stats { running, ok, failed, dropped, .. } =
             if self.log.is_none() { self.stats() } else { self.told_stats() };
@@ -388,17 +388,17 @@ impl State {
         (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
     }
 
-    /// Forgets the children that ran when the group was closed. Returns what was known of them, to
+    /// Forgets the children that ran when the group was dropped. Returns what was known of them, to
     /// be dropped.
     pub(crate) fn forget_running(&mut self) -> impl Sized + use<> {
         self.joins.iter_mut().for_each(|joins| joins.forget_running());
         core::mem::take(&mut self.running)
     }
 
-    /// [Closes](Self::close) the group, and adds the children that have room and are not in the
-    /// set to `keys`.
+    /// Ends the group whatever runs, and adds the children that have room and are not in the set to
+    /// `keys`.
     pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
-        self.close();
+        self.resolve_by_drop();
         for waiter in self.waiters.iter_mut() {
             if let WaiterStage::Reserved { .. } | WaiterStage::Detached(_) = waiter.stage {
                 (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);

@@ -14,14 +14,14 @@ impl State {
     pub(crate) fn inspect(&self, stopped: bool, known: &[(usize, ChildState)]) -> Snapshot {
         let mut snapshot = Snapshot::new(self.stats());
         snapshot.phase = match self.phase {
-            GroupPhase::Closed | GroupPhase::Ended => snapshot::Phase::Ended,
+            GroupPhase::Resolved | GroupPhase::Ended => snapshot::Phase::Ended,
             _ if stopped => snapshot::Phase::Stopped,
             _ if self.closing => snapshot::Phase::Closing,
             _ => snapshot::Phase::Open,
         };
         snapshot.room = usize::try_from(self.taken()).unwrap_or(usize::MAX);
         snapshot.holds = self.holds;
-        if self.phase < GroupPhase::Closed {
+        if self.phase < GroupPhase::Resolved {
             self.inspect_running(known, &mut snapshot);
             self.inspect_starting(&mut snapshot);
             if !stopped {

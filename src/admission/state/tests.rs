@@ -70,7 +70,7 @@ fn started(state: &mut State) -> Vec<ChildKey> {
 
 /// Checks the invariants in the head of the module; the queue has just been processed.
 pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
-    let admits = !stopped && state.phase < GroupPhase::Closed;
+    let admits = !stopped && state.phase < GroupPhase::Resolved;
     let head = state.queue.first().map(|(_, entry)| entry.weight());
     let fits = admits && head.is_some_and(|weight| state.fits(weight));
     let lacks = state.lacks_permit() || state.asked().is_some();
@@ -121,7 +121,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     let slots = state.starting.iter().filter(|(_, it)| matches!(it, StartSlot::Reserved(_)));
     assert_eq!(slots.count(), reserved - detached);
 
-    if state.phase >= GroupPhase::Closed {
+    if state.phase >= GroupPhase::Resolved {
         assert_eq!((state.occupied, reserved, head), (0, 0, None), "the group is closed");
         return;
     }
@@ -323,9 +323,9 @@ fn a_stop_drops_the_queue_and_takes_reservations_back() {
     assert_eq!(poll(&mut state, key), Acquire::Stopped);
     assert!(!state.has_turn(key));
     assert_eq!((state.stats().queued, state.stats().dropped), (0, 1));
-    assert!(!state.try_close(true), "a child runs");
+    assert!(!state.try_resolve(true), "a child runs");
     state.finish(0, Outcome::Ok, true);
-    assert!(state.try_close(true));
+    assert!(state.try_resolve(true));
 }
 
 #[test]
@@ -705,11 +705,11 @@ fn a_finished_daemon_that_keeps_its_room_counts_as_any_other_child() {
 fn the_last_waiter_that_goes_lets_the_group_end() {
     let mut state = limited(0);
     let key = wait(&mut state, 1);
-    assert!(!state.try_close(false), "a waiter holds the group open");
+    assert!(!state.try_resolve(false), "a waiter holds the group open");
     let notifies = change(&mut state, |state, effects| state.abandon(key, effects));
     assert!(notifies, "the group has an end to come to");
-    assert!(state.try_close(false));
-    assert_eq!(state.phase(), GroupPhase::Closed);
+    assert!(state.try_resolve(false));
+    assert_eq!(state.phase(), GroupPhase::Resolved);
     process(&mut state);
 }
 

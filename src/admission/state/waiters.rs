@@ -345,7 +345,7 @@ impl State {
     /// Reserves room that has been taken: the waiter starts its child in this order.
     pub(super) fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
         self.reserved += 1;
-        let slot = self.next_slot;
+        let slot = self.next_start;
         let Some(waiter) = self.waiters.get_mut(key) else { return };
         waiter.pass = self.passes.as_mut().and_then(|passes| passes.give());
         if waiter.detached {
@@ -419,7 +419,7 @@ impl State {
 
     fn revoke_some(&mut self, most: usize) -> bool {
         if !self.is_revoking {
-            self.revoked_below = self.next_slot;
+            self.revoked_below = self.next_start;
         }
         for _ in 0..most {
             let Some(key) = self.next_to_revoke() else { break };

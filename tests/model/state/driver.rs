@@ -266,7 +266,7 @@ impl Both {
     }
 
     fn refuses(&self) -> bool {
-        let refuses = self.reference.stopped || self.state.phase() >= GroupPhase::Closed;
+        let refuses = self.reference.stopped || self.state.phase() >= GroupPhase::Resolved;
         assert_eq!(refuses, self.reference.refuses());
         refuses
     }
@@ -420,7 +420,7 @@ impl Both {
             assert_eq!(state.has_group_turn(), reference.has_group_turn(), "the group's turn");
         }
         assert_eq!(state.has_only_daemons(), reference.has_only_daemons(), "only daemons");
-        assert_eq!(state.phase() >= GroupPhase::Closed, reference.closed);
+        assert_eq!(state.phase() >= GroupPhase::Resolved, reference.closed);
     }
 }
 
@@ -675,7 +675,7 @@ impl Driver {
                 }
             }
             Step::TryClose => {
-                self.try_close();
+                self.try_resolve();
             }
             Step::Abort => self.abort(),
         }
@@ -887,7 +887,7 @@ impl Driver {
             found
         });
         if !found && self.both.reference.has_child(key) {
-            self.both.state.abort_running(id);
+            self.both.state.void_result(id);
             self.both.reference.no_result.insert(key);
         }
     }
@@ -997,15 +997,15 @@ impl Driver {
         keys.into_iter().for_each(|key| self.comes_out(key));
     }
 
-    fn try_close(&mut self) -> bool {
+    fn try_resolve(&mut self) -> bool {
         let Reference { stopped, queue_dropped, closed, .. } = self.both.reference;
         if closed || (stopped && !queue_dropped) {
             return closed;
         }
         self.change(|_, _| ());
         let Both { state, reference, .. } = &mut self.both;
-        let closed = state.try_close(reference.stopped);
-        assert_eq!(closed, reference.try_close(), "nothing runs and nothing waits");
+        let closed = state.try_resolve(reference.stopped);
+        assert_eq!(closed, reference.try_resolve(), "nothing runs and nothing waits");
         self.change(|_, _| ());
         closed
     }
@@ -1088,7 +1088,7 @@ impl Driver {
             while self.waiters.iter().any(|waiter| waiter.ready) {
                 self.fill(0, Traits::PLAIN);
             }
-            if self.waiters.is_empty() && self.try_close() {
+            if self.waiters.is_empty() && self.try_resolve() {
                 return;
             }
         }

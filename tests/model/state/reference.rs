@@ -865,7 +865,7 @@ impl Reference {
         self.children() == 0 && (self.stopped || (self.queue.is_empty() && self.occupied() == 0))
     }
 
-    pub(crate) fn try_close(&mut self) -> bool {
+    pub(crate) fn try_resolve(&mut self) -> bool {
         if self.is_over() && !self.closed {
             (self.closed, self.finished) = (true, !self.stopped);
         }
