@@ -14,7 +14,7 @@ use crate::admission::{Caller, Shared, Ticket};
 use crate::child::Children;
 use crate::child::{Child, Kind};
 use crate::group::Group;
-use crate::group::poll::Driven;
+use crate::group::drive::Driven;
 use crate::handle::Handle;
 use crate::set::Budget;
 use crate::util::panic::{Payload, catch, discard, resume};

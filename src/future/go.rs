@@ -17,7 +17,7 @@ use crate::child::{Child, Kind};
 use crate::error::Stopped;
 use crate::error::TryGoError;
 use crate::group::Group;
-use crate::group::poll::Driven;
+use crate::group::drive::Driven;
 use crate::handle::Handle;
 
 impl<C: Children, P, O> Group<C, P, O> {

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use super::ASKS;
 use crate::child::Plain;
 use crate::group::Group;
-use crate::group::poll::Driven;
+use crate::group::drive::Driven;
 use crate::policy::{ChildInfo, Errors, FirstOk, Policy, Verdict};
 use crate::reason::Reason;
 use crate::set::Budget;

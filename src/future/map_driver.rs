@@ -11,7 +11,7 @@ use super::ASKS;
 use super::inputs::Inputs;
 use crate::child::Plain;
 use crate::group::Group;
-use crate::group::poll::Driven;
+use crate::group::drive::Driven;
 use crate::policy::Policy;
 use crate::set::Budget;
 use crate::util::panic::{FirstPanic, catch};

@@ -9,7 +9,8 @@ use crate::admission::Ticket;
 use crate::child::Kind;
 use crate::error::Stopped;
 use crate::group::Group;
-use crate::group::poll::{Driven, PolledBy};
+use crate::group::drive::Driven;
+use crate::group::poll::PolledBy;
 use crate::set::Budget;
 
 impl<C: Kind, P, O> Group<C, P, O> {

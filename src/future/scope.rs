@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use crate::child::Children;
 use crate::child::Kind;
 use crate::group::Group;
-use crate::group::poll::Driven;
+use crate::group::drive::Driven;
 use crate::handle::Handle;
 use crate::reason::Reason;
 use crate::util::panic::catch;

@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 use super::gates::Gates;
 use super::hooks::Hooks;
 use super::observer::ObservedPolls;
-use super::{Base, Group, OnStop, poll};
+use super::{Base, Group, OnStop};
 use crate::admission::{Admission, ClosedEvent, EndNotes};
 use crate::child::Children;
 use crate::child::Seal;
@@ -392,7 +392,7 @@ where
             base: Base::new(admission, set),
             policy: Some(policy),
             on_cancel: None,
-            advance: poll::advance::<C, P, O, false>,
+            advance: Self::poll_children::<false>,
             finish: P::finish,
         }
     }
@@ -824,7 +824,7 @@ impl<C: Children, P, O> Group<C, P, O> {
                     let notes = if stops { EndNotes::Ended } else { EndNotes::FreesRoom };
                     self.base.admission.note_ends(notes);
                 }
-                self.replace_policy(policy, poll::advance::<C, Q, Q::Output, false>, Q::finish)
+                self.replace_policy(policy, Group::poll_children::<false>, Q::finish)
             }
             None => unreachable!("the policy of a new group has not panicked"),
         }

@@ -11,7 +11,6 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -21,11 +20,10 @@ use super::gates::Gates;
 use super::observer::{CountPolls, SurroundPolls};
 use crate::child::Kind;
 use crate::child::attach::AttachScope;
-use crate::child::set::{ChildSet, SpawnChild};
+use crate::child::set::ChildSet;
 use crate::child::task::Options;
-use crate::observe::{Event, Outcome};
+use crate::observe::Event;
 use crate::reason::Reason;
-use crate::set::BlockSet;
 use crate::util::panic::{catch, discard};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::waker_ref;
@@ -262,87 +260,6 @@ impl<C: Kind> Base<C> {
         if matches!(grace, Grace::Over) && self.has_running() {
             self.abort_running();
         }
-    }
-
-    /// Drops a part of the group; its panic is as a child's.
-    pub(super) fn drop_part<T>(&mut self, part: T) {
-        if let Err(payload) = catch(|| drop(part)) {
-            self.panicked(payload);
-        }
-    }
-
-    /// Drops the children that still run, after a stop.
-    pub(super) fn abort_running(&mut self) {
-        self.admission.take_in(&mut self.set);
-        if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
-            self.abort_polled();
-            return self.pass_on_room();
-        }
-        // Children that run as tasks are in the blocks only when they are done: their results, or
-        // panics, are still to be told.
-        self.drop_lost();
-        let spawned = self.set.abandon_spawned();
-        self.drop_spawned(spawned);
-    }
-
-    /// Drops the children that their executor dropped after the stop. It may have been shut down on
-    /// purpose, so that is no panic.
-    #[cold]
-    pub(super) fn drop_lost(&mut self) {
-        let lost = self.set.take_lost();
-        self.drop_each_spawned(lost);
-    }
-
-    /// Drops children that run outside of the group's polls and have not ended.
-    pub(super) fn drop_spawned(&mut self, children: Vec<(usize, C)>) {
-        // Each is noted like one that has ended. Otherwise it would take the note of another one.
-        children.iter().for_each(|(index, _)| self.admission.note_dropped(*index));
-        self.drop_each_spawned(children);
-    }
-
-    fn drop_each_spawned(&mut self, children: Vec<(usize, C)>) {
-        for (index, child) in children {
-            self.drop_part(child);
-            self.set.record_missing(index);
-            self.admission.log_finished(index, Outcome::Dropped);
-            self.admission.finish(index, Outcome::Dropped);
-        }
-        self.pass_on_room();
-    }
-
-    /// Gives back what children had that were dropped.
-    fn pass_on_room(&mut self) {
-        self.call_hook(|calls| calls.drop_guards);
-        self.admission.admit_next(&mut self.set);
-    }
-
-    fn abort_polled(&mut self) {
-        // The blocks may be in the middle of a round, so they are replaced rather than repaired.
-        // Stale wakers of the old ones may cause a spurious wake-up.
-        let blocks = core::mem::replace(self.set.blocks(), BlockSet::new());
-        blocks.drop_all(&mut |index, dropped| {
-            self.admission.log_finished(index, Outcome::Dropped);
-            if let Err(payload) = dropped {
-                self.panicked(payload);
-            }
-            self.admission.finish(index, Outcome::Dropped);
-        });
-    }
-
-    /// Returns `true` if children run that have not ended on their executor.
-    fn has_unended(&mut self) -> bool {
-        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
-            self.admission.take_in(&mut self.set);
-            return self.set.has_unended();
-        }
-        self.has_running()
-    }
-
-    /// Returns `true` if children run, taken in or not.
-    pub(crate) fn has_running(&mut self) -> bool {
-        !self.set.blocks().is_empty()
-            || self.set.has_spawned()
-            || self.admission.has_ready(&self.set)
     }
 
     /// Returns `true` if a timer must be polled even without a wake-up.

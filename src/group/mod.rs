@@ -3,11 +3,13 @@
 //! `observer.rs`. The methods that return futures are beside these, in `future/`.
 
 mod build;
+pub(crate) mod drive;
 mod gates;
 mod hooks;
 mod observer;
 mod policies;
 pub(crate) mod poll;
+mod stop;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -154,7 +156,7 @@ pub struct Group<
     /// Maps the output if other code has cancelled the token.
     on_cancel: Option<fn(O, CancelError) -> O>,
     /// How the group is polled and finished, captured where the bounds were known.
-    advance: fn(&mut Self, &mut Budget, poll::Extent) -> poll::Driven,
+    advance: fn(&mut Self, &mut Budget, drive::Extent) -> drive::Driven,
     finish: fn(&mut P, &Reason) -> O,
 }
 
@@ -588,7 +590,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn replace_policy<Q, R>(
         mut self,
         policy: Q,
-        advance: fn(&mut Group<C, Q, R>, &mut Budget, poll::Extent) -> poll::Driven,
+        advance: fn(&mut Group<C, Q, R>, &mut Budget, drive::Extent) -> drive::Driven,
         finish: fn(&mut Q, &Reason) -> R,
     ) -> Group<C, Q, R> {
         let retired = self.base.retired();

@@ -14,7 +14,8 @@ use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::future::{Driver, Source};
 use crate::group::Group;
-use crate::group::poll::{self, Driven, PolledBy};
+use crate::group::drive::Driven;
+use crate::group::poll::PolledBy;
 use crate::handle::Handle;
 use crate::hold::Hold;
 use crate::key::Key;
@@ -74,7 +75,7 @@ impl<C: Children, P, O> Group<C, P, O> {
         );
         // A child runs, and keeps its room, until its result has been fetched.
         self.admission().note_ends(EndNotes::Nothing);
-        let advance = poll::advance::<C, ResultBuffer<C::Ok, C::Err>, (), true>;
+        let advance = Group::<C, ResultBuffer<C::Ok, C::Err>, ()>::poll_children::<true>;
         let finish = <ResultBuffer<C::Ok, C::Err> as Policy<C::Ok, C::Err>>::finish;
         let group = self.replace_policy(ResultBuffer::new(), advance, finish);
         let inner = ResultGroup {
