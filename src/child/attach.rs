@@ -133,122 +133,69 @@ impl<F: Future> Future for WithoutOutput<F> {
     }
 }
 
-impl<'a> AsObserver for Box<dyn Observer + Send + 'a> {
-    fn as_observer(&mut self) -> &mut dyn Observer {
-        &mut **self
-    }
+// === impl SendScope, LocalScope ===
+
+macro_rules! impl_scope {
+    ($scope:ident, $future:ident, $($send:ident)?) => {
+        impl<'a> AttachScope for $scope<'a> {
+            type Timer = $future<'a, ()>;
+            type GraceFn = Box<dyn FnOnce() -> $future<'a, ()> $(+ $send)? + 'a>;
+            type Observer = Box<dyn Observer $(+ $send)? + 'a>;
+            type Guard = Box<dyn Guard $(+ $send)? + 'a>;
+            type GateFuture = $future<'a, Self::Guard>;
+            type GateFn = Box<dyn FnMut(&Ask<'_>) -> Self::GateFuture $(+ $send)? + 'a>;
+        }
+
+        impl<'a> AsObserver for Box<dyn Observer $(+ $send)? + 'a> {
+            fn as_observer(&mut self) -> &mut dyn Observer {
+                &mut **self
+            }
+        }
+
+        impl<'a, X: $($send +)? 'a> Within<$scope<'a>> for X {
+            fn into_timer(self, _: Seal) -> $future<'a, ()>
+            where
+                X: Future,
+            {
+                Box::pin(WithoutOutput { future: self })
+            }
+
+            fn into_grace_fn<F>(self, seal: Seal) -> <$scope<'a> as AttachScope>::GraceFn
+            where
+                X: FnOnce() -> F,
+                F: Future + Within<$scope<'a>>,
+            {
+                Box::new(move || self().into_timer(seal))
+            }
+
+            fn into_observer(self, _: Seal) -> <$scope<'a> as AttachScope>::Observer
+            where
+                X: Observer,
+            {
+                Box::new(self)
+            }
+
+            fn into_guard(self, _: Seal) -> <$scope<'a> as AttachScope>::Guard {
+                Box::new(self)
+            }
+
+            fn into_gate_future(self, seal: Seal) -> <$scope<'a> as AttachScope>::GateFuture
+            where
+                X: Future<Output: Within<$scope<'a>>>,
+            {
+                Box::pin(self.map(move |guard| guard.into_guard(seal)))
+            }
+
+            fn into_gate_fn<F>(mut self, _: Seal) -> <$scope<'a> as AttachScope>::GateFn
+            where
+                X: FnMut(&Ask<'_>) -> F,
+                F: Future<Output: Within<$scope<'a>>> + Within<$scope<'a>>,
+            {
+                Box::new(move |ask| self(ask).into_gate_future(Seal::new()))
+            }
+        }
+    };
 }
 
-impl<'a> AsObserver for Box<dyn Observer + 'a> {
-    fn as_observer(&mut self) -> &mut dyn Observer {
-        &mut **self
-    }
-}
-
-// === impl SendScope ===
-
-impl<'a> AttachScope for SendScope<'a> {
-    type Timer = BoxFuture<'a, ()>;
-    type GraceFn = Box<dyn FnOnce() -> BoxFuture<'a, ()> + Send + 'a>;
-    type Observer = Box<dyn Observer + Send + 'a>;
-    type Guard = Box<dyn Guard + Send + 'a>;
-    type GateFuture = BoxFuture<'a, Self::Guard>;
-    type GateFn = Box<dyn FnMut(&Ask<'_>) -> Self::GateFuture + Send + 'a>;
-}
-
-impl<'a, X: Send + 'a> Within<SendScope<'a>> for X {
-    fn into_timer(self, _: Seal) -> BoxFuture<'a, ()>
-    where
-        X: Future,
-    {
-        Box::pin(WithoutOutput { future: self })
-    }
-
-    fn into_grace_fn<F>(self, seal: Seal) -> <SendScope<'a> as AttachScope>::GraceFn
-    where
-        X: FnOnce() -> F,
-        F: Future + Within<SendScope<'a>>,
-    {
-        Box::new(move || self().into_timer(seal))
-    }
-
-    fn into_observer(self, _: Seal) -> <SendScope<'a> as AttachScope>::Observer
-    where
-        X: Observer,
-    {
-        Box::new(self)
-    }
-
-    fn into_guard(self, _: Seal) -> <SendScope<'a> as AttachScope>::Guard {
-        Box::new(self)
-    }
-
-    fn into_gate_future(self, seal: Seal) -> <SendScope<'a> as AttachScope>::GateFuture
-    where
-        X: Future<Output: Within<SendScope<'a>>>,
-    {
-        Box::pin(self.map(move |guard| guard.into_guard(seal)))
-    }
-
-    fn into_gate_fn<F>(mut self, _: Seal) -> <SendScope<'a> as AttachScope>::GateFn
-    where
-        X: FnMut(&Ask<'_>) -> F,
-        F: Future<Output: Within<SendScope<'a>>> + Within<SendScope<'a>>,
-    {
-        Box::new(move |ask| self(ask).into_gate_future(Seal::new()))
-    }
-}
-
-// === impl LocalScope ===
-
-impl<'a> AttachScope for LocalScope<'a> {
-    type Timer = LocalBoxFuture<'a, ()>;
-    type GraceFn = Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>;
-    type Observer = Box<dyn Observer + 'a>;
-    type Guard = Box<dyn Guard + 'a>;
-    type GateFuture = LocalBoxFuture<'a, Self::Guard>;
-    type GateFn = Box<dyn FnMut(&Ask<'_>) -> Self::GateFuture + 'a>;
-}
-
-impl<'a, X: 'a> Within<LocalScope<'a>> for X {
-    fn into_timer(self, _: Seal) -> LocalBoxFuture<'a, ()>
-    where
-        X: Future,
-    {
-        Box::pin(WithoutOutput { future: self })
-    }
-
-    fn into_grace_fn<F>(self, seal: Seal) -> <LocalScope<'a> as AttachScope>::GraceFn
-    where
-        X: FnOnce() -> F,
-        F: Future + Within<LocalScope<'a>>,
-    {
-        Box::new(move || self().into_timer(seal))
-    }
-
-    fn into_observer(self, _: Seal) -> <LocalScope<'a> as AttachScope>::Observer
-    where
-        X: Observer,
-    {
-        Box::new(self)
-    }
-
-    fn into_guard(self, _: Seal) -> <LocalScope<'a> as AttachScope>::Guard {
-        Box::new(self)
-    }
-
-    fn into_gate_future(self, seal: Seal) -> <LocalScope<'a> as AttachScope>::GateFuture
-    where
-        X: Future<Output: Within<LocalScope<'a>>>,
-    {
-        Box::pin(self.map(move |guard| guard.into_guard(seal)))
-    }
-
-    fn into_gate_fn<F>(mut self, _: Seal) -> <LocalScope<'a> as AttachScope>::GateFn
-    where
-        X: FnMut(&Ask<'_>) -> F,
-        F: Future<Output: Within<LocalScope<'a>>> + Within<LocalScope<'a>>,
-    {
-        Box::new(move |ask| self(ask).into_gate_future(Seal::new()))
-    }
-}
+impl_scope!(SendScope, BoxFuture, Send);
+impl_scope!(LocalScope, LocalBoxFuture,);
