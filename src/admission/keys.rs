@@ -77,6 +77,9 @@ struct KeyState {
     is_ready: bool,
     /// It is in [`Keys::unused`].
     is_listed: bool,
+    /// A number above that of the start of the last unique child of the key, if that child did not
+    /// start as soon as it had room.
+    unique_below: u64,
     /// The other entries. Most keys have none, and there may be a million keys.
     rest: Option<Box<Entries>>,
 }
@@ -175,8 +178,8 @@ impl Heads {
 impl KeyState {
     fn new(key: Key, limit: Option<usize>) -> Self {
         let (first, rest) = (None, None);
-        let (is_ready, is_listed) = (false, false);
-        Self { key, limit, occupied: 0, weight: 0, first, is_ready, is_listed, rest }
+        let (is_ready, is_listed, unique_below) = (false, false, 0);
+        Self { key, limit, occupied: 0, weight: 0, first, is_ready, is_listed, unique_below, rest }
     }
 
     fn is_unused(&self) -> bool {
@@ -469,6 +472,19 @@ impl WaitQueue {
             },
             _ => true,
         }
+    }
+
+    /// Notes the number of the start of a unique child of a key, which is known.
+    pub(crate) fn note_unique_start(&mut self, key: &Key, start: u64) {
+        let Some(keys) = &mut self.keys else { return };
+        if let Some(state) = keys.find(key).and_then(|id| keys.get_mut(id)) {
+            state.unique_below = start + 1;
+        }
+    }
+
+    /// Returns the number that was noted last.
+    pub(crate) fn unique_start(&self, key: &Key) -> Option<u64> {
+        self.keys.as_ref()?.state(key)?.unique_below.checked_sub(1)
     }
 
     /// Returns `true` if a reservation of that weight has lost its room in its key: the limit was

@@ -77,6 +77,12 @@ impl Passes {
         self.put_back();
         self.over.extend(self.spare.drain(..).map(|(_, pass)| pass));
     }
+
+    /// Does so for the group's task to be notified.
+    pub(crate) fn give_up_spare(&mut self) {
+        self.notify |= !self.spare.is_empty();
+        self.end_spare();
+    }
 }
 
 impl Asked {

@@ -671,7 +671,15 @@ impl State {
         if self.starting.is_empty() {
             self.start(child, key);
         } else {
+            self.note_unique_start(child.request(), self.next_start);
             self.add_start(StartSlot::Child(child));
+        }
+    }
+
+    /// Takes note of a unique child that has room and starts in that slot.
+    fn note_unique_start(&mut self, request: Request<'_>, slot: u64) {
+        if let (true, Some(key)) = (request.unique, request.key) {
+            self.queue.note_unique_start(key, slot);
         }
     }
 
@@ -950,6 +958,10 @@ impl State {
             let head = self.queue.first().map(|(_, entry)| entry.weight());
             let lacks_pass = lacks_permit && head.is_some_and(|weight| !passes.has_spare(weight));
             lacks_permit &= !lacks_pass;
+            if lacks_pass {
+                // No child passes the head, so no other can use them.
+                passes.give_up_spare();
+            }
             effects.notify |= core::mem::replace(&mut passes.wanted, lacks_pass) != lacks_pass;
             effects.notify |= core::mem::take(&mut passes.notify);
         }

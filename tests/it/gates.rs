@@ -777,3 +777,33 @@ fn a_group_with_a_gate_is_sent_to_another_task() {
         tokio::spawn(group).await.unwrap().unwrap();
     });
 }
+
+#[test]
+fn a_guard_that_a_ready_has_no_use_for_holds_up_no_child_of_another_weight() {
+    let (mock, gate) = (MockTask::new(), Gate::new());
+    let permits = Arc::new(Semaphore::new(2));
+    let mut group: Group<Kind> = Group::new().with_gate({
+        let permits = Arc::clone(&permits);
+        move |_: &Ask<'_>| Arc::clone(&permits).acquire_owned()
+    });
+    let handle = group.handle();
+    let (first_gate, second_gate) = (gate.clone(), gate.clone());
+    let first = job(async move {
+        handle.queue(
+            task(job(async move {
+                second_gate.open(0);
+                Ok(0)
+            }))
+            .weight(2),
+        );
+        first_gate.wait(0).await;
+        Ok(0)
+    });
+    // The guard that the second `ready` gets is of no use to the child of a weight of 2, which is
+    // queued meanwhile.
+    assert_eq!(mock.finish(group.ready()), Ok(()));
+    assert!(group.try_go(first).is_ok());
+    assert_eq!(mock.finish(group.ready()), Ok(()));
+    assert_eq!(mock.finish(&mut group), Ok(()));
+    assert_eq!(permits.available_permits(), 2);
+}

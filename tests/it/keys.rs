@@ -878,3 +878,37 @@ fn a_limit_of_keys_that_comes_after_children_holds_for_theirs() {
     assert!(driver.run(&mut group).is_pending());
     assert_eq!((group.stats().running, group.stats().queued), (3, 1));
 }
+
+#[test]
+fn a_unique_child_does_not_begin_beside_one_that_room_was_reserved_for_before_its_key_was_known() {
+    for (feed_first, queued) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut scene = Scene::new(Group::new().with_limit(2));
+        let handle = scene.it.group.handle();
+        scene.queue(0, "a");
+        scene.queue(1, "b");
+        let unique = || scene.child(3, "a").unique();
+        // In the queue: a feed, which has a child of the same key, and then a unique child.
+        let (fed, other) = (scene.child(2, "a"), unique());
+        let mut feed = Box::pin(handle.feed(stream::iter([fed])));
+        assert!(MockTask::new().poll(&mut feed).is_pending());
+        let mut go = (!queued).then(|| Box::pin(handle.go(unique())));
+        match &mut go {
+            Some(go) => assert!(MockTask::new().poll(go).is_pending()),
+            None => handle.queue(other),
+        }
+        assert_eq!(scene.run(), [0, 1]);
+        (0..2).for_each(|n| scene.it.gate.open(n));
+        assert_eq!(scene.run(), []);
+        let mut poll_feed = || _ = MockTask::new().poll(&mut feed);
+        let mut poll_go = || go.iter_mut().for_each(|go| _ = MockTask::new().poll(go));
+        if feed_first {
+            poll_feed();
+            poll_go();
+        } else {
+            poll_go();
+            poll_feed();
+        }
+        scene.run();
+        assert_eq!(scene.begun, [0, 1, 3, 2], "the unique child begins alone");
+    }
+}

@@ -271,7 +271,10 @@ impl State {
                 let fits_key = match request.key {
                     // The room is in this key, unless its limit was lowered since.
                     Some(of) if key.is_some() => !self.queue.has_lost_key_room(of, weight),
-                    _ => self.queue.has_key_room(request, position),
+                    _ => {
+                        self.queue.has_key_room(request, position)
+                            && slot.is_none_or(|slot| !self.precedes_unique(slot, request.key))
+                    }
                 };
                 self.detached -= usize::from(slot.is_none());
                 self.reserved -= 1;
@@ -355,11 +358,22 @@ impl State {
         }
         let must_queue = matches!(waiter.stage, WaiterStage::MustQueue(_));
         waiter.stage = WaiterStage::Reserved { slot, position, claimed, must_queue };
+        if let (true, Some(of)) = (waiter.unique, &waiter.key) {
+            self.queue.note_unique_start(of, slot);
+        }
         self.add_start(StartSlot::Reserved(key));
+    }
+
+    /// Returns `true` if a unique child of that key has room, and starts after that slot. It would
+    /// start beside another one of its key that starts there.
+    fn precedes_unique(&self, slot: u64, key: Option<&Key>) -> bool {
+        let start = key.and_then(|key| self.queue.unique_start(key));
+        start.is_some_and(|start| start > slot && self.starting.get(start).is_some())
     }
 
     /// Puts a child into the slot that was reserved for it.
     fn fill_slot(&mut self, slot: u64, child: QueuedChild) {
+        self.note_unique_start(child.request(), slot);
         match self.starting.get_mut(slot) {
             Some(start) => *start = StartSlot::Child(child),
             None => {

@@ -73,6 +73,7 @@ impl Entry {
 struct Admitted {
     weight: usize,
     of: Option<ChildrensKey>,
+    unique: bool,
     what: What,
 }
 
@@ -390,7 +391,8 @@ impl Reference {
 impl Reference {
     pub(crate) fn admit(&mut self, key: Key, traits: Traits) {
         let what = What::Child { key, daemon: traits.daemon };
-        self.admitted.push(Admitted { weight: traits.weight, of: traits.of, what });
+        let Traits { weight, of, unique, .. } = traits;
+        self.admitted.push(Admitted { weight, of, unique, what });
         self.start();
     }
 
@@ -479,7 +481,8 @@ impl Reference {
             left: None,
         };
         self.waiters.insert(id, waiter);
-        self.admitted.push(Admitted { weight: 1, of: None, what: What::Waiter(id) });
+        let what = What::Waiter(id);
+        self.admitted.push(Admitted { weight: 1, of: None, unique: false, what });
     }
 
     /// Returns `true` if a child has room, and has not ended.
@@ -548,12 +551,17 @@ impl Reference {
                 let order = (-i64::from(priority), waiter.arrival);
                 let fits_key = match of {
                     Some(of) if waiter.of.is_some() => !self.has_lost_key_room(of, waiter.weight),
-                    _ => self.has_key_room(of, weight, unique, order),
+                    // A unique child that starts after it would start beside it.
+                    _ => {
+                        let mut later = self.admitted[at..].iter();
+                        self.has_key_room(of, weight, unique, order)
+                            && !later.any(|it| it.unique && it.of.is_some() && it.of == of)
+                    }
                 };
                 self.admitted.remove(at);
                 if fits_key && (weight <= waiter.weight || self.fits(weight)) {
                     let what = What::Child { key, daemon: traits.daemon };
-                    self.admitted.insert(at, Admitted { weight, of, what });
+                    self.admitted.insert(at, Admitted { weight, of, unique, what });
                 } else {
                     self.free_permits(1);
                     self.end_pass();
@@ -608,6 +616,9 @@ impl Reference {
         let head = self.head().map(|at| self.queue[at].weight);
         if let Some(passes) = &mut self.passes {
             passes.wanted = lacks_permit && head.is_some_and(|it| !passes.spare.contains(&it));
+            if passes.wanted {
+                passes.over += std::mem::take(&mut passes.spare).len();
+            }
             lacks_permit &= !passes.wanted;
         }
         if let Some(permits) = &mut self.permits {
@@ -622,7 +633,7 @@ impl Reference {
 
     fn admit_queue(&mut self) -> bool {
         while let Some(head) = self.head() {
-            let Entry { weight, of, what, .. } = self.queue[head];
+            let Entry { weight, of, unique, what, .. } = self.queue[head];
             if !self.fits(weight) {
                 return false;
             }
@@ -630,7 +641,7 @@ impl Reference {
                 return true;
             }
             self.queue.remove(head);
-            self.admitted.push(Admitted { weight, of, what });
+            self.admitted.push(Admitted { weight, of, unique, what });
             if let What::Waiter(id) = what {
                 let waiter = self.waiters.get_mut(&id).expect("the waiter is known");
                 let must_queue = waiter.stage == Stage::MustQueue;
@@ -643,7 +654,7 @@ impl Reference {
 
     /// Children start in the order in which they got room.
     fn start(&mut self) {
-        while let Some(Admitted { weight, of, what: What::Child { key, daemon } }) =
+        while let Some(Admitted { weight, of, what: What::Child { key, daemon }, .. }) =
             self.admitted.first().cloned()
         {
             self.admitted.remove(0);
