@@ -72,7 +72,7 @@ use crate::snapshot::{self, ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::{CancelFlag, CancelToken};
 use crate::util::lock::Mutex;
-use crate::util::panic::{catch, discard};
+use crate::util::panic::quietly;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::slab::Slab;
 
@@ -889,7 +889,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn acquire_permits(&mut self) {
         if let Some(calls) = self.calls() {
             // A foreign waker that panics is its executor's fault.
-            let _ = catch(|| calls.acquire_permits()).map_err(discard);
+            quietly(|| calls.acquire_permits());
         }
     }
 

@@ -25,7 +25,7 @@ use async_lock::Semaphore;
 use async_lock::futures::AcquireArc;
 
 use crate::util::lock::Mutex;
-use crate::util::panic::{catch, discard};
+use crate::util::panic::quietly;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::wake_flag::WakeFlag;
 
@@ -189,7 +189,7 @@ impl PermitSource {
     /// executor's fault.
     pub(crate) fn cancel(&self) {
         let pending = self.pending.lock().take();
-        let _ = catch(|| drop(pending)).map_err(discard);
+        quietly(|| drop(pending));
     }
 }
 

@@ -41,7 +41,7 @@ use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::dropped_by::DroppedBy;
 use crate::util::lock::Mutex;
-use crate::util::panic::{catch, discard};
+use crate::util::panic::quietly;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::slab::Slab;
 
@@ -281,7 +281,7 @@ impl<C: Kind> Shared<C> {
         };
         if poller.clone.is_some() {
             // A waker's destructor that panics must not cost the caller its answer.
-            let _ = catch(|| drop(poller.clone.take())).map_err(discard);
+            quietly(|| drop(poller.clone.take()));
         }
         match ticket {
             Some(ticket) => ticket.key = key,
@@ -300,7 +300,7 @@ impl<C: Kind> Shared<C> {
         self.change(&mut State::refuse_newcomers);
         // A feed of a handle that waits for its stream is no waiter of the state. A waker that
         // panics is its executor's fault.
-        let _ = catch(|| self.core.newcomers().cancel()).map_err(discard);
+        quietly(|| self.core.newcomers().cancel());
     }
 
     /// Calls `take` with each child that may go to the set, and its index, under the locks.

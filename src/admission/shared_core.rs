@@ -21,7 +21,7 @@ use crate::snapshot::{ChildState, LEVELS, Snapshot};
 use crate::stats::Stats;
 use crate::token::{CancelToken, Cancelled, wake_all};
 use crate::util::lock::{Mutex, MutexGuard};
-use crate::util::panic::{FirstPanic, catch, discard};
+use crate::util::panic::{FirstPanic, quietly};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::{AtomicBool, AtomicUsize, Ordering};
 
@@ -373,7 +373,7 @@ impl Core {
 
     /// Notifies the group's task. A waker that panics is its executor's fault.
     pub(super) fn notify(&self) {
-        let _ = catch(|| self.parent.notify()).map_err(discard);
+        quietly(|| self.parent.notify());
     }
 
     #[inline(never)]

@@ -31,7 +31,7 @@ use futures_util::future::{FusedFuture, TryFuture};
 use pin_project_lite::pin_project;
 
 use crate::util::lock::Mutex;
-use crate::util::panic::{FirstPanic, catch, discard, resume};
+use crate::util::panic::{FirstPanic, catch, quietly, resume};
 use crate::util::sync::{Arc, AtomicU8, Ordering};
 use crate::util::task_waker::TaskWaker;
 
@@ -228,7 +228,7 @@ impl JoinLink {
     fn register(&self, waker: &Waker) -> bool {
         // A foreign waker that panics is its executor's fault, not the child's. The next poll
         // registers another one.
-        let _ = catch(|| self.task.register(waker)).map_err(discard);
+        quietly(|| self.task.register(waker));
         !self.is_aborted()
     }
 }
@@ -322,7 +322,7 @@ where
             },
         };
         if let Err(payload) = catch(|| this.future.set(None)) {
-            let _ = catch(|| drop(result)).map_err(discard);
+            quietly(|| drop(result));
             resume(payload);
         }
         let (ending, returned) = match result {

@@ -17,7 +17,7 @@ use crate::group::Group;
 use crate::group::drive::Driven;
 use crate::handle::Handle;
 use crate::set::Budget;
-use crate::util::panic::{Payload, catch, discard, resume};
+use crate::util::panic::{Payload, catch, discard, quietly, resume};
 use crate::util::parent_waker::ParentWaker;
 
 impl<C: Children, P, O> Group<C, P, O> {
@@ -294,7 +294,7 @@ where
             Err(payload) => {
                 if D::CALLER == Caller::Handle {
                     let end = || self.parent.end_poll(cx, (true, false));
-                    let _ = catch(end).map_err(discard);
+                    quietly(end);
                 }
                 resume(payload)
             }

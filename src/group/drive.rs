@@ -20,7 +20,7 @@ use crate::reason::Reason;
 use crate::set::{Batch, Budget, Part};
 use crate::token::CancelFlag;
 use crate::util::current;
-use crate::util::panic::{Payload, catch, discard, resume};
+use crate::util::panic::{Payload, catch, discard, quietly, resume};
 use crate::util::parent_waker::ReadyBlocks;
 
 /// What came of polling the children.
@@ -580,7 +580,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         blocks.recover_counts(&round.batch, budget);
         if told.is_none() {
             // The value goes with the destructor's panic, which may be its own.
-            let _ = catch(|| drop((round.returned, round.returned_if_any))).map_err(discard);
+            quietly(|| drop((round.returned, round.returned_if_any)));
             if let Err(second) = catch(|| blocks.remove(key)) {
                 discard(second);
                 blocks.remove(key);

@@ -24,7 +24,7 @@ use crate::child::set::ChildSet;
 use crate::child::task::Options;
 use crate::observe::Event;
 use crate::reason::Reason;
-use crate::util::panic::{catch, discard};
+use crate::util::panic::{catch, quietly};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::waker_ref;
 use crate::util::wake_flag::WakeFlag;
@@ -227,7 +227,7 @@ impl<C: Kind> Base<C> {
             Ok(true) => {
                 self.admission.withhold_freed_room();
                 // The waker of a waiter may panic, which is none of the group's.
-                let _ = catch(|| self.admission.cancel(Reason::Deadline)).map_err(discard);
+                quietly(|| self.admission.cancel(Reason::Deadline));
             }
             Err(payload) => self.panicked(payload),
         }

@@ -13,7 +13,7 @@ use crate::child::attach::AsObserver;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::observe::{Event, PollObserver, around_poll};
 use crate::reason::Reason;
-use crate::util::panic::{catch, discard, resume};
+use crate::util::panic::{catch, quietly, resume};
 
 /// How many times an observer is told, at the group's end, of what it has just caused itself.
 const MAX_ECHOES: usize = 8;
@@ -42,7 +42,7 @@ impl<C: Kind> Hooks<C> {
         });
         if let Err(payload) = surrounded {
             // The child has returned, and what surrounds its poll has panicked.
-            let _ = catch(|| drop(answer)).map_err(discard);
+            quietly(|| drop(answer));
             resume(payload);
         }
         answer

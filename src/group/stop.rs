@@ -19,7 +19,7 @@ use crate::child::set::{ChildSet, SpawnChild};
 use crate::observe::Outcome;
 use crate::reason::Reason;
 use crate::set::BlockSet;
-use crate::util::panic::{FirstPanic, Payload, catch, discard, resume};
+use crate::util::panic::{FirstPanic, Payload, catch, discard, quietly, resume};
 
 // === stopping ===
 
@@ -274,7 +274,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.base.admission.end();
         } else {
             // As in `cancel`: the output is not replaced.
-            let _ = catch(|| self.base.admission.announce_end()).map_err(discard);
+            quietly(|| self.base.admission.announce_end());
         }
         self.give_out(output)
     }

@@ -15,7 +15,7 @@ pub use self::tracing::TracingObserver;
 
 use crate::key::Key;
 use crate::reason::Reason;
-use crate::util::panic::{catch, discard, resume};
+use crate::util::panic::{catch, discard, quietly, resume};
 
 /// Is told what happens in a group; set by [`Group::with_observer`](crate::Group::with_observer).
 ///
@@ -181,7 +181,7 @@ pub(crate) fn around_poll<R>(
             resume(payload)
         }
         (Err(payload), answer, _) => {
-            let _ = catch(|| drop(answer)).map_err(discard);
+            quietly(|| drop(answer));
             resume(payload)
         }
     }

@@ -11,7 +11,7 @@ use super::completions::{Completions, Reporter};
 use super::task_cell::{Completion, TaskCell};
 use crate::observe::{PollObserver, around_poll};
 use crate::util::current;
-use crate::util::panic::{catch, discard};
+use crate::util::panic::{catch, discard, quietly};
 use crate::util::sync::Arc;
 
 pin_project! {
@@ -68,15 +68,15 @@ impl<F, T, E, K> SpawnedFuture<F, T, E, K> {
             } else if let Completion::Finished(result) =
                 core::mem::replace(&mut completion, Completion::Panicked(payload))
             {
-                let _ = catch(|| drop(result)).map_err(discard);
+                quietly(|| drop(result));
             }
         }
         if let Some(Assignment { cell, completions, index, observer }) = this.assignment {
             // It may be the last reference.
-            let _ = catch(|| *observer = None).map_err(discard);
+            quietly(|| *observer = None);
             // Before the completion is stored: once the group has it, the future is no longer
             // counted. Foreign wakers may panic in here.
-            let _ = catch(|| completions.remove()).map_err(discard);
+            quietly(|| completions.remove());
             cell.complete(Reporter { completions, index: *index }, completion);
         }
     }

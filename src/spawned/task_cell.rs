@@ -39,7 +39,7 @@ use core::task::Waker;
 use super::completions::Reporter;
 use crate::observe::Outcome;
 use crate::util::lock::Mutex;
-use crate::util::panic::{FirstPanic, Payload, catch, discard};
+use crate::util::panic::{FirstPanic, Payload, discard, quietly};
 use crate::util::sync::{AtomicU8, Ordering};
 use crate::util::task_waker::TaskWaker;
 
@@ -89,7 +89,7 @@ fn outcome(bits: u8) -> Outcome {
 fn drop_quietly<T, E>(completion: Option<Completion<T, E>>) {
     match completion {
         Some(Completion::Finished(result)) => {
-            let _ = catch(|| drop(result)).map_err(discard);
+            quietly(|| drop(result));
         }
         Some(Completion::Panicked(payload)) => discard(payload),
         Some(Completion::Lost) | None => {}
@@ -134,7 +134,7 @@ impl<T, E, K> TaskCell<T, E, K> {
         } else if now & COMPLETE == COMPLETE && before & COMPLETE != COMPLETE {
             // The waker of a task may panic. That is its executor's fault, and is not to become a
             // panic of this executor's, or of the spawning thread.
-            let _ = catch(|| reporter.report(outcome(now))).map_err(discard);
+            quietly(|| reporter.report(outcome(now)));
         }
         now & ABANDONED != 0
     }
@@ -185,7 +185,7 @@ impl<T, E, K> TaskCell<T, E, K> {
         };
         if abandoned {
             let kept = self.take_kept();
-            let _ = catch(|| drop(kept)).map_err(discard);
+            quietly(|| drop(kept));
         }
     }
 

@@ -12,7 +12,7 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::cell::{Cell, RefCell};
 
 #[cfg(feature = "std")]
-use super::panic::{catch, discard};
+use super::panic::quietly;
 
 /// The calls that come after the one in progress of that spawner.
 #[cfg(feature = "std")]
@@ -52,7 +52,7 @@ pub(crate) fn call(id: usize, first: impl FnOnce()) {
         let Some(call) = next(id) else { break };
         // If its group is gone, the spawner goes with the call. A panic of its destructor is none
         // of the caller's, whose children are yet to be spawned.
-        let _ = catch(call).map_err(discard);
+        quietly(call);
     }
     INNERMOST.set(outer);
     if outer != 0 {

@@ -20,6 +20,11 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     Ok(f())
 }
 
+/// Calls `f`, and discards its panic.
+pub(crate) fn quietly<R>(f: impl FnOnce() -> R) {
+    let _ = catch(f).map_err(discard);
+}
+
 /// Throws a caught panic again, with the same payload and without a second message.
 #[cfg(feature = "std")]
 pub(crate) fn resume(payload: Payload) -> ! {
@@ -92,7 +97,7 @@ impl FirstPanic {
 /// which a panic of its destructor would abort the process.
 pub(crate) fn return_after<T>(value: T, f: impl FnOnce()) -> T {
     if let Err(payload) = catch(f) {
-        let _ = catch(|| drop(value)).map_err(discard);
+        quietly(|| drop(value));
         resume(payload);
     }
     value

@@ -3,7 +3,7 @@
 use core::task::Waker;
 
 use super::lock::Mutex;
-use super::panic::{catch, discard};
+use super::panic::quietly;
 use super::sync::{AtomicUsize, Ordering};
 
 /// Keeps the waker of the task that waits. A waker is user code: none is cloned, woken or dropped
@@ -61,7 +61,7 @@ impl TaskWaker {
         if let Some(waker) = self.take() {
             // A waker that panics is its executor's fault, and the executor has heard of it. It
             // must not cost the caller anything, which may be a child.
-            let _ = catch(|| waker.wake()).map_err(discard);
+            quietly(|| waker.wake());
         }
     }
 
@@ -75,6 +75,6 @@ impl TaskWaker {
 /// executor, and not of the task that goes on.
 pub(crate) fn drop_quietly(waker: impl Into<Option<Waker>>) {
     if let Some(waker) = waker.into() {
-        let _ = catch(|| drop(waker)).map_err(discard);
+        quietly(|| drop(waker));
     }
 }
