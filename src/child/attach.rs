@@ -66,9 +66,9 @@ pub trait AttachScope {
 }
 
 /// A value of any type, kept to be dropped.
-pub trait Guard {}
+pub trait Anything {}
 
-impl<T> Guard for T {}
+impl<T> Anything for T {}
 
 /// A boxed observer.
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
@@ -141,7 +141,7 @@ macro_rules! impl_scope {
             type Timer = $future<'a, ()>;
             type GraceFn = Box<dyn FnOnce() -> $future<'a, ()> $(+ $send)? + 'a>;
             type Observer = Box<dyn Observer $(+ $send)? + 'a>;
-            type Guard = Box<dyn Guard $(+ $send)? + 'a>;
+            type Guard = Box<dyn Anything $(+ $send)? + 'a>;
             type GateFuture = $future<'a, Self::Guard>;
             type GateFn = Box<dyn FnMut(&Ask<'_>) -> Self::GateFuture $(+ $send)? + 'a>;
         }

@@ -10,7 +10,6 @@ use async_lock::Semaphore;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 
 use super::gates::Gates;
-use super::hooks::Hooks;
 use super::observer::ObservedPolls;
 use super::{Base, Group, OnStop};
 use crate::admission::{Admission, ClosedEvent, EndNotes};
@@ -734,7 +733,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         let untouched = !self.is_resolved() && self.base.admission.demand_passes();
         assert!(untouched, "call `with_gate` before the group's first child or `handle`");
-        let hooks = self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        let hooks = self.base.hooks_mut();
         let gates = hooks.gates.get_or_insert_with(|| Box::new(Gates::new()));
         gates.add(f.into_gate_fn(Seal::new()));
         self
@@ -928,8 +927,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(self.is_new(), "call `with_deadline` before the group's first child");
         let deadline = deadline.into_timer(Seal::new());
-        let hooks = self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
-        hooks.set_deadline(deadline, &self.base.admission.parent);
+        let parent = Arc::clone(&self.base.admission.parent);
+        self.base.hooks_mut().set_deadline(deadline, &parent);
         self
     }
 
@@ -999,7 +998,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(self.is_new(), "call `with_grace` before the group's first child");
         let grace = f.into_grace_fn(Seal::new());
-        let hooks = self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        let hooks = self.base.hooks_mut();
         hooks.set_grace(grace);
         self.check_grace();
         self
@@ -1051,7 +1050,7 @@ impl<C: Children, P, O> Group<C, P, O> {
         assert!(self.is_new(), "call `drop_on_stop` before the group's first child");
         self.base.on_stop = OnStop::Drop;
         // So the group is not taken for a plain one.
-        self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+        self.base.hooks_mut();
         self.check_grace();
         self
     }
@@ -1128,7 +1127,7 @@ impl<C: Children, P, O> Group<C, P, O> {
         self.base.set.inspect_polls(&(Arc::clone(&inspector) as Arc<dyn PollObserver>));
         // The group's own polls of spawned children only take their results.
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
-            let hooks = self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
+            let hooks = self.base.hooks_mut();
             hooks.inspector = Some(inspector);
         }
         self
@@ -1226,9 +1225,9 @@ impl<C: Children, P, O> Group<C, P, O> {
         let untouched = !self.is_resolved() && self.base.admission.observe(polls.as_ref());
         assert!(untouched, "call `with_observer` before the group's first child or `handle`");
         let observer = observer.into_observer(Seal::new());
-        let hooks = self.base.hooks.get_or_insert_with(|| Box::new(Hooks::new()));
-        hooks.observer = Some(observer);
         self.base.set.observe_polls(polls.as_ref());
+        let hooks = self.base.hooks_mut();
+        hooks.observer = Some(observer);
         // The group's own polls of spawned children only take their results.
         let polled = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
         hooks.polls = polls.filter(|_| polled).map(ObservedPolls::boxed);

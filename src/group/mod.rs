@@ -609,6 +609,11 @@ impl<C: Kind> Base<C> {
         self.admission.is_stopped()
     }
 
+    /// Returns the hooks, made now if there are none.
+    fn hooks_mut(&mut self) -> &mut Hooks<C> {
+        self.hooks.get_or_insert_with(|| Box::new(Hooks::new()))
+    }
+
     fn new(admission: Admission<C>, set: C::Set) -> Self {
         Self {
             admission,

@@ -33,12 +33,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R> {
-        self.base.begin_poll();
-        let mut budget = self.base.budget;
-        let answer = poll(self, cx, &mut budget);
-        self.base.budget = budget;
-        self.base.end_poll(cx, answer.is_pending(), PolledBy::Owner);
-        answer
+        Self::poll_through(self, |group| group, PolledBy::Owner, cx, poll)
     }
 
     /// Does the same for a `go` or a `feed` of the group, or of a type that owns one.

@@ -18,6 +18,7 @@ const RETAINED_BLOCKS: usize = 16;
 /// What these take at most, in bytes, for larger children.
 const RETAINED_BYTES: usize = 256 << 10;
 
+#[derive(Default)]
 pub(super) struct Many {
     overflow: Overflow,
     /// The block that gets the next child, if it takes one.
@@ -43,17 +44,7 @@ impl Many {
     /// Returns what there is to know of a first block, of which the children of `in_round` were
     /// never polled and are in the round.
     pub(super) fn of(blocks: &mut dyn BlockStates, in_round: usize) -> Self {
-        let mut many = Self {
-            overflow: Overflow::default(),
-            current: 0,
-            with_room: Vec::new(),
-            low: 0,
-            unpolled: RunQueue::default(),
-            unpolled_in_round: RunQueue::default(),
-            round: BlockList::default(),
-            yielded: BlockList::default(),
-            deferred: BlockList::default(),
-        };
+        let mut many = Self::default();
         let first = blocks.state(0);
         many.unpolled.push_many(0, (first.unpolled & !in_round).count_ones());
         many.unpolled_in_round.push_many(0, in_round.count_ones());

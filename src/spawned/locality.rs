@@ -9,7 +9,7 @@ use core::ops::Deref;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 
 use super::spawner::{SpawnReport, Unstarted};
-use crate::child::attach::{AttachScope, LocalScope, SendScope};
+use crate::child::attach::{Anything, AttachScope, LocalScope, SendScope};
 
 /// Where children run. It has no lifetime, so that a spawned task can contain the group.
 pub trait Locality: Sized + 'static {
@@ -26,11 +26,6 @@ pub trait Locality: Sized + 'static {
     /// A future that has not been started, whatever its type.
     type Unstarted<T, E>: ?Sized + Unstarted<T, E, Self>;
 }
-
-/// Anything, so that it can be dropped later.
-pub trait Anything {}
-
-impl<X> Anything for X {}
 
 /// On any thread: [`Group::on`](crate::Group::on).
 #[derive(Debug)]
