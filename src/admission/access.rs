@@ -220,7 +220,7 @@ impl<C: Kind> Access<'_, C> {
         if answer == Acquire::Ready {
             let child = self.store(offer);
             if poller.caller == Caller::Group {
-                self.core.note_own_child(child.key);
+                self.core.own_child.set_key(child.key);
             }
             match key.take() {
                 None => self.state.admit(child),

@@ -19,6 +19,7 @@ mod access;
 mod closed;
 mod ended;
 mod events;
+mod hints;
 mod inspector;
 mod joins;
 mod keys;
@@ -640,7 +641,7 @@ impl<C: Kind> Admission<C> {
                 }
             }
             Storage::Shared(shared) => {
-                if shared.core.has_ready() {
+                if shared.core.hints.has_ready() {
                     let take_ready = shared.operations.take_ready;
                     set.insert_all(&mut |insert| take_ready(shared, insert), &self.parent);
                 }
@@ -656,19 +657,22 @@ impl<C: Kind> Admission<C> {
         set.has_completed()
             || match self.storage.get_mut() {
                 Storage::Local(local) => local.has_admitted(),
-                Storage::Shared(shared) => shared.core.has_ready(),
+                Storage::Shared(shared) => shared.core.hints.has_ready(),
             }
     }
 
     /// Returns the index of the child that a `go` has brought last, if that has started and others
     /// may have started after it.
     pub(crate) fn own_index(&mut self) -> Option<usize> {
-        self.shared().and_then(|shared| shared.core.own_index())
+        self.shared().and_then(|shared| shared.core.own_child.index())
     }
 
     /// Returns `true` if the child that a `go` has brought last may be among those to be taken in.
     pub(crate) fn may_start_own(&mut self) -> bool {
-        self.shared().is_some_and(|shared| shared.core.may_start_own())
+        self.shared().is_some_and(|shared| {
+            let core = &shared.core;
+            core.hints.has_ready() && core.own_child.waits()
+        })
     }
 
     // --- ends of children
@@ -688,7 +692,7 @@ impl<C: Kind> Admission<C> {
 
     /// Returns `true` if the set may have children that end without a result.
     pub(crate) fn has_endings(&mut self) -> bool {
-        self.shared().is_some_and(|shared| shared.core.has_endings())
+        self.shared().is_some_and(|shared| shared.core.hints.has_endings())
     }
 
     /// Returns the indexes of the running children that end with the stop, lowest first.
@@ -736,7 +740,9 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
         match self.storage.get_mut() {
-            Storage::Shared(shared) if shared.core.has_records() => shared.calls.record_of(index),
+            Storage::Shared(shared) if shared.core.hints.has_records() => {
+                shared.calls.record_of(index)
+            }
             _ => None,
         }
     }
@@ -813,7 +819,7 @@ impl<C: Kind> Admission<C> {
                 if shared.core.must_process() {
                     shared.update(&mut |_| ());
                 }
-                if <Spawner<C>>::SPAWNS && shared.core.has_ready() {
+                if <Spawner<C>>::SPAWNS && shared.core.hints.has_ready() {
                     self.take_in(set);
                 }
             }

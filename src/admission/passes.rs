@@ -78,10 +78,13 @@ impl Passes {
         self.over.extend(self.spare.drain(..).map(|(_, pass)| pass));
     }
 
-    /// Does so for the group's task to be notified.
+    /// Does so, if there are any, for the group's task to be notified.
+    #[inline]
     pub(crate) fn give_up_spare(&mut self) {
-        self.notify |= !self.spare.is_empty();
-        self.end_spare();
+        if !self.spare.is_empty() {
+            self.notify = true;
+            self.end_spare();
+        }
     }
 }
 

@@ -193,7 +193,7 @@ impl<C: Kind> Shared<C> {
         queues: bool,
     ) -> Option<ChildKey> {
         let core = &*self.core;
-        let starts = !core.must_wait();
+        let starts = !core.hints.must_wait();
         if <Spawner<C>>::SPAWNS
             || core.needs_more()
             || !(starts || queues)
@@ -217,7 +217,7 @@ impl<C: Kind> Shared<C> {
             let child = QueuedChild { key, options, join: None };
             if starts {
                 state.start_only(child);
-                core.note_started(&mut state);
+                core.hints.note_started(&state);
             } else {
                 state.enqueue(child);
             }
@@ -260,7 +260,7 @@ impl<C: Kind> Shared<C> {
         if let (Want::Go(offer), false) = (&mut want, Ticket::is_waiting(ticket)) {
             if let Some(key) = self.add_simply(caller, *offer, false) {
                 if caller == Caller::Group {
-                    self.core.note_own_child(key);
+                    self.core.own_child.set_key(key);
                 }
                 return Poll::Ready(Ok(()));
             }
@@ -270,7 +270,7 @@ impl<C: Kind> Shared<C> {
         let mut poller = WaiterPoll { caller, task, clone: None, group };
         // Most newcomers find room and need no waker: they look without a clone, unless there was
         // no room a moment ago.
-        if caller == Caller::Handle && key.is_none() && self.core.must_wait() {
+        if caller == Caller::Handle && key.is_none() && self.core.hints.must_wait() {
             poller.clone = Some(task.clone());
         }
         let answer = loop {
@@ -313,9 +313,9 @@ impl<C: Kind> Shared<C> {
             if let Some(spawner) = spawner.as_ref().and_then(<Spawner<C>>::unwrap) {
                 start_unspawned(spawner, &mut state, children, &mut spawns);
             }
-            self.core.note_taken(&mut state);
+            self.core.hints.note_taken(&state);
             while let Some((index, key)) = state.pop_ready() {
-                self.core.note_index(key, index);
+                self.core.own_child.note_taken(key, index);
                 if let Some(child) = children.remove(key) {
                     take(index, child);
                 }
@@ -330,7 +330,7 @@ impl<C: Kind> Shared<C> {
         let mut keys = Vec::new();
         self.core.update(&mut |state| {
             state.take_aborted(&mut keys);
-            self.core.note_aborted_taken();
+            self.core.hints.note_aborted_taken();
             if stopped {
                 // Children behind a reservation that is taken back may start.
                 state.stop(&mut keys);

@@ -11,8 +11,8 @@ use core::pin::Pin;
 use core::task::{Context, Waker};
 
 use super::closed::ClosedEvent;
+use super::hints::{Hints, OwnChild};
 use super::permits::{PermitSource, Permits};
-use super::queue::ChildKey;
 use super::state::{Caller, ChildRecord, Dropped, Effects, GroupPhase, State, Wakers};
 use crate::child::join::{AbortChild, JoinId};
 use crate::child::set::SpawnChild;
@@ -29,32 +29,12 @@ use crate::util::sync::{AtomicBool, AtomicUsize, Ordering};
 pub(crate) struct Core {
     token: CancelToken,
     parent: Arc<ParentWaker>,
-    /// `true` if a child may go to the set; written under the lock only.
-    has_ready: AtomicBool,
-    /// `true` if a newcomer had to wait when the lock was last free; written under it only.
-    must_wait: AtomicBool,
-    /// `true` if a waiter of the group's own task has its turn; written under the lock only.
-    group_turn: AtomicBool,
-    /// `true` if the policy is to be told more of a running child than its index; written under
-    /// the lock only.
-    has_records: AtomicBool,
-    /// `true` if the set may have children that end without a result; of the group's task only.
-    has_endings: AtomicBool,
-    /// `true` if children were aborted in the queue; written under the lock only.
-    has_aborted: AtomicBool,
+    pub(crate) hints: Hints,
+    pub(super) own_child: OwnChild,
     /// A [`Hold`](crate::Hold) keeps the group open. A hint, for newcomers of the group itself.
     is_held: AtomicBool,
     /// The body of the group's scope has not ended.
     has_body: AtomicBool,
-    /// `true` if children have ended since the queue was last processed, and something may wait;
-    /// written under the lock only.
-    must_process: AtomicBool,
-    /// `true` if more reservations are to be taken back; written under the lock only.
-    is_revoking: AtomicBool,
-    /// The key of the child that a `go` of the group has brought last, until that goes to the set;
-    /// then its index is beside it. Of the group's task only.
-    own_child: AtomicUsize,
-    own_index: AtomicUsize,
     /// How many children handles have brought since the group was last polled, or a task has
     /// yielded.
     entries: AtomicUsize,
@@ -155,18 +135,10 @@ impl Core {
         let core = Arc::new(Self {
             token,
             parent,
-            has_ready: AtomicBool::new(state.has_ready()),
-            must_wait: AtomicBool::new(!state.admits_newcomers()),
-            group_turn: AtomicBool::new(false),
-            has_records: AtomicBool::new(false),
-            has_endings: AtomicBool::new(false),
-            has_aborted: AtomicBool::new(false),
+            hints: Hints::of(&state),
+            own_child: OwnChild::default(),
             is_held: AtomicBool::new(false),
             has_body: AtomicBool::new(false),
-            must_process: AtomicBool::new(false),
-            is_revoking: AtomicBool::new(false),
-            own_child: AtomicUsize::new(usize::MAX),
-            own_index: AtomicUsize::new(usize::MAX),
             entries: AtomicUsize::new(0),
             observed: state.log().is_some(),
             needs_more: state.needs_more(),
@@ -267,7 +239,7 @@ impl Core {
             ended = true;
         });
         if ended {
-            self.must_process.store(true, Ordering::Relaxed);
+            self.hints.note_freed_room();
         }
     }
 
@@ -278,19 +250,8 @@ impl Core {
         if !effects.in_order {
             state.process_queue(self.is_stopped(), effects);
         }
-        // The hints lie beside the lock, in a cache line that is this thread's by now.
-        if state.has_ready() {
-            self.has_ready.store(true, Ordering::Release);
-        }
-        self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
-        self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
-        self.has_records.store(state.has_records(), Ordering::Relaxed);
-        self.must_process.store(false, Ordering::Relaxed);
-        self.is_revoking.store(state.is_revoking(), Ordering::Relaxed);
-        if state.has_aborted() {
-            self.has_aborted.store(true, Ordering::Relaxed);
-            effects.notify = true;
-        }
+        self.hints.update(state);
+        effects.notify |= state.has_aborted();
         state.take_told(effects);
         if let Some(permits) = state.permits() {
             effects.permits = permits.take_spare();
@@ -328,7 +289,7 @@ impl Core {
     pub(super) fn notify_if_held(&self, caller: Caller) {
         if caller == Caller::Group
             && self.is_held.load(Ordering::Relaxed)
-            && (self.has_ready() || (self.needs_more && self.read(|state| state.must_ask())))
+            && (self.hints.has_ready() || (self.needs_more && self.read(|state| state.must_ask())))
         {
             self.notify();
         }
@@ -410,66 +371,11 @@ impl Core {
         panic.discard();
     }
 
-    // --- hints
-
-    /// Returns `true` if a newcomer had to wait when the lock was last free.
-    #[inline]
-    pub(super) fn must_wait(&self) -> bool {
-        self.must_wait.load(Ordering::Relaxed)
-    }
-
     /// Returns `true` if no child comes in simply: an observer is told of each, or each needs a
     /// permit or a pass.
     #[inline]
     pub(super) fn needs_more(&self) -> bool {
         self.needs_more
-    }
-
-    /// Updates the hints after a child has started and nothing else has changed.
-    #[inline]
-    pub(super) fn note_started(&self, state: &mut State) {
-        self.has_ready.store(true, Ordering::Release);
-        self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
-        self.has_records.store(state.has_records(), Ordering::Relaxed);
-    }
-
-    /// Remembers the child that a `go` of the group has brought.
-    #[inline]
-    pub(super) fn note_own_child(&self, key: ChildKey) {
-        self.own_child.store(key, Ordering::Relaxed);
-        self.own_index.store(usize::MAX, Ordering::Relaxed);
-    }
-
-    /// Takes note of the index of a child that goes to the set.
-    #[inline]
-    pub(super) fn note_index(&self, key: ChildKey, index: usize) {
-        if self.own_child.load(Ordering::Relaxed) == key {
-            self.own_child.store(usize::MAX, Ordering::Relaxed);
-            self.own_index.store(index, Ordering::Relaxed);
-        }
-    }
-
-    /// Returns the index of the child that a `go` of the group has brought last, if that child has
-    /// started.
-    pub(super) fn own_index(&self) -> Option<usize> {
-        Some(self.own_index.load(Ordering::Relaxed)).filter(|index| *index != usize::MAX)
-    }
-
-    /// Returns `true` if that child is not in the set yet, and there are children to be taken in.
-    pub(super) fn may_start_own(&self) -> bool {
-        self.has_ready() && self.own_child.load(Ordering::Relaxed) != usize::MAX
-    }
-
-    /// Updates the hints when the children that have started go to the set.
-    #[inline]
-    pub(super) fn note_taken(&self, state: &mut State) {
-        self.has_ready.store(false, Ordering::Release);
-        self.has_endings.store(state.has_endings(), Ordering::Relaxed);
-    }
-
-    /// Updates the hints when the children that were aborted in the queue are taken out.
-    pub(super) fn note_aborted_taken(&self) {
-        self.has_aborted.store(false, Ordering::Relaxed);
     }
 
     // --- handles
@@ -496,55 +402,25 @@ impl Core {
 
     // --- the group's side
 
-    #[inline]
-    pub(crate) fn has_ready(&self) -> bool {
-        // Acquire: the task that notified of the children did so after the store.
-        self.has_ready.load(Ordering::Acquire)
-    }
-
-    /// Returns `true` if a waiter of the group's own task has its turn and was not polled since.
-    fn has_group_turn(&self) -> bool {
-        self.group_turn.load(Ordering::Relaxed)
-    }
-
-    /// Returns `true` if there may be a [record](Self::record_of) of a child in the set: it was
-    /// taken in under the lock, after the store.
-    #[inline]
-    pub(crate) fn has_records(&self) -> bool {
-        self.has_records.load(Ordering::Relaxed)
-    }
-
-    /// Returns `true` if the set may have children that end without a result.
-    #[inline]
-    pub(crate) fn has_endings(&self) -> bool {
-        self.has_endings.load(Ordering::Relaxed)
-    }
-
-    /// Returns `true` if children were aborted in the queue, for the group to drop.
-    #[inline]
-    pub(crate) fn has_aborted(&self) -> bool {
-        // If the group looks too early, it is notified after the store.
-        self.has_aborted.load(Ordering::Relaxed)
-    }
-
     /// Returns `true` if it is known at a glance that the children in the set have no record and
     /// no end without a result, and the group waits for no permit.
     #[inline]
     pub(super) fn runs_plain_children(&self) -> bool {
-        !self.has_records() && !self.has_endings() && self.source.is_none()
+        let Self { hints, .. } = self;
+        !hints.has_records() && !hints.has_endings() && self.source.is_none()
     }
 
     /// Returns `true` if there is nothing for the group's task to take in, to drop or to wait for.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
-        !self.has_ready() && !self.has_aborted() && self.source.is_none()
+        !self.hints.has_ready() && !self.hints.has_aborted() && self.source.is_none()
     }
 
     /// Returns `true` if the queue is to be processed: children have ended, or there is an observer
     /// or a semaphore.
     #[inline]
     pub(super) fn must_process(&self) -> bool {
-        self.must_process.load(Ordering::Relaxed) || self.observed || self.source.is_some()
+        self.hints.must_process() || self.observed || self.source.is_some()
     }
 
     /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one,
@@ -615,24 +491,18 @@ impl CoreCalls for Core {
         }
         let mut state = self.state.lock();
         let index = state.try_start(self.is_stopped())?;
-        self.own_child.store(usize::MAX, Ordering::Relaxed);
-        self.own_index.store(index, Ordering::Relaxed);
-        self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
+        self.own_child.set_index(index);
+        self.hints.update_room(&state);
         Some(index)
     }
 
     fn finish_child(&self, index: usize, outcome: Outcome) {
         let mut state = self.state.lock();
         if state.finish(index, outcome, self.is_stopped()) {
-            self.must_process.store(true, Ordering::Relaxed);
-            return;
-        }
-        // Nothing waits. Mostly the hints say so.
-        if self.must_wait.load(Ordering::Relaxed) {
-            self.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
-        }
-        if self.has_records() {
-            self.has_records.store(state.has_records(), Ordering::Relaxed);
+            self.hints.note_freed_room();
+        } else {
+            // Nothing waits.
+            self.hints.note_ended(&state);
         }
     }
 
@@ -695,16 +565,16 @@ impl CoreCalls for Core {
 
     fn begin_poll(&self) {
         self.entries.store(0, Ordering::Relaxed);
-        if self.is_revoking.load(Ordering::Relaxed) {
+        if self.hints.is_revoking() {
             self.update(&mut |_| ());
         }
         self.with_permits(Permits::begin_poll);
     }
 
     fn end_poll(&self, has_waiter: bool) -> bool {
-        let left = (has_waiter && self.has_group_turn())
+        let left = (has_waiter && self.hints.has_group_turn())
             || self.must_acquire()
-            || self.is_revoking.load(Ordering::Relaxed);
+            || self.hints.is_revoking();
         self.with_permits(Permits::end_poll);
         left
     }

@@ -138,8 +138,8 @@ where
 {
     /// Polls the children, as far as `extent` says.
     ///
-    /// With `FETCHED`, a child that has finished keeps its room until its result is fetched from the
-    /// policy and [`Group::release`] is called.
+    /// With `FETCHED`, a child that has finished keeps its room until its result is fetched from
+    /// the policy and [`Group::release`] is called.
     pub(crate) fn poll_children<const FETCHED: bool>(
         &mut self,
         budget: &mut Budget,
@@ -203,8 +203,8 @@ where
         Driven::Spent
     }
 
-    /// Goes through a round, and sees to it that the child that was admitted last has begun. There is
-    /// budget for one child at least.
+    /// Goes through a round, and sees to it that the child that was admitted last has begun. There
+    /// is budget for one child at least.
     fn drive_to_newcomer<const FETCHED: bool>(
         &mut self,
         budget: &mut Budget,
@@ -232,8 +232,8 @@ where
         self.drive_rest::<FETCHED>(budget, round)
     }
 
-    /// Goes through the round that was begun, if there is one, and through another one, and sees to it
-    /// that the child that was admitted last has begun. There is budget for one child at least.
+    /// Goes through the round that was begun, if there is one, and through another one, and sees to
+    /// it that the child that was admitted last has begun. There is budget for one child at least.
     #[inline(never)]
     fn drive_rest<const FETCHED: bool>(
         &mut self,
@@ -261,8 +261,8 @@ where
                 self.drive_round::<FETCHED>(budget, round, (Part::Round, is_plain));
                 rounds -= 1;
             }
-            // What was before the child of the `go` may have been given up just now, or dropped by a
-            // stop, which adds the children that end with it to a round of their own.
+            // What was before the child of the `go` may have been given up just now, or dropped by
+            // a stop, which adds the children that end with it to a round of their own.
             is_freed = self.base.admission.may_start_own();
             if !is_freed {
                 break;
@@ -304,9 +304,9 @@ where
         }
     }
 
-    /// Goes on with the round to its end, or until the budget is spent; or polls another part of the
-    /// children. `is_plain` tells whether the group [is](Base::is_plain). Returns `true` if children
-    /// have finished.
+    /// Goes on with the round to its end, or until the budget is spent; or polls another part of
+    /// the children. `is_plain` tells whether the group [is](Base::is_plain). Returns `true` if
+    /// children have finished.
     #[inline]
     fn drive_round<const FETCHED: bool>(
         &mut self,
@@ -360,11 +360,11 @@ where
     ) -> bool {
         let mut progress = false;
         let shared = self.base.admission.shared();
-        // A child can ask for room in its group by a handle, which is a reference beside the group's
-        // own. It is recognized by this.
+        // A child can ask for room in its group by a handle, which is a reference beside the
+        // group's own. It is recognized by this.
         let has_handles = |shared: &&Arc<Shared<C>>| Arc::strong_count(shared) > 1;
         let id = shared.filter(has_handles).map(|shared| shared.core.id());
-        let has_endings = shared.is_some_and(|shared| shared.core.has_endings());
+        let has_endings = shared.is_some_and(|shared| shared.core.hints.has_endings());
         let may_drop = has_endings || self.base.on_stop == OnStop::Drop;
         let endings = if may_drop { Some(Endings::of(&mut self.base)) } else { None };
         loop {

@@ -119,7 +119,7 @@ impl<C: Kind> Base<C> {
     /// Drops the children that were aborted in the queue, if there are any.
     #[inline]
     pub(super) fn drop_aborted(&mut self) {
-        if self.admission.shared().is_some_and(|shared| shared.core.has_aborted()) {
+        if self.admission.shared().is_some_and(|shared| shared.core.hints.has_aborted()) {
             self.drop_waiting();
         }
     }
