@@ -38,7 +38,8 @@ use crate::util::panic::{catch, discard, quietly, resume};
 /// a `Finished` without an index.
 ///
 /// If a child's failure stops the group, its `Finished` comes before `Stopped`, and those of its
-/// siblings come after.
+/// siblings come after. So does the `Started` of a sibling that had room by then, behind a `go` or
+/// a `feed` that had its turn.
 ///
 /// # A handle for an observer
 ///
