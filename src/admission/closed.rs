@@ -6,6 +6,7 @@
 
 use alloc::sync::Arc;
 use alloc::task::Wake;
+use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -14,7 +15,6 @@ use event_listener::{Event, EventListener};
 
 use crate::token::wake_all;
 use crate::util::lock::Mutex;
-use crate::util::slab::Slab;
 use crate::util::sync::{AtomicBool, Ordering};
 use crate::util::task_waker::TaskWaker;
 
@@ -24,7 +24,7 @@ pub(crate) struct ClosedEvent {
     is_set: AtomicBool,
     event: Event,
     /// The wakers of the listeners that were notified.
-    to_wake: Mutex<Slab<Waker>>,
+    to_wake: Mutex<Vec<Waker>>,
 }
 
 /// A future that waits for the end.
@@ -39,18 +39,6 @@ struct WakerRelay {
     task: TaskWaker,
 }
 
-/// The event of a group that may have none. A trait, so that a program without one does not
-/// contain it.
-pub(super) trait EndEvent: Send + Sync {
-    fn into_event(self: Arc<Self>) -> Arc<ClosedEvent>;
-}
-
-impl EndEvent for ClosedEvent {
-    fn into_event(self: Arc<Self>) -> Arc<ClosedEvent> {
-        self
-    }
-}
-
 impl ClosedEvent {
     pub(crate) fn is_set(&self) -> bool {
         self.is_set.load(Ordering::Acquire)
@@ -61,7 +49,7 @@ impl ClosedEvent {
         self.is_set.store(true, Ordering::Release);
         self.event.notify(usize::MAX);
         let wakers = core::mem::take(&mut *self.to_wake.lock());
-        wake_all([wakers].into());
+        wake_all(wakers);
     }
 }
 
@@ -104,7 +92,7 @@ impl Wake for WakerRelay {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(waker) = self.task.take() {
-            self.event.to_wake.lock().insert(waker);
+            self.event.to_wake.lock().push(waker);
         }
     }
 }

@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::closed::{ClosedEvent, EndEvent};
+use super::closed::ClosedEvent;
 use super::ended::Ended;
 use super::load::Load;
 use super::queue::QueuedChild;
@@ -16,6 +16,7 @@ use crate::child::set::SpawnChild;
 use crate::observe::Outcome;
 use crate::snapshot::{ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
 use crate::stats::Stats;
+use crate::util::dropped_by::DroppedBy;
 use crate::util::slab::Slab;
 use crate::util::sparse_queue::shrink;
 
@@ -60,7 +61,7 @@ struct Extra<C> {
     dropped: usize,
     /// How many children were dropped that had not started.
     refused: usize,
-    closed: Option<Arc<dyn EndEvent>>,
+    closed: Option<DroppedBy<Arc<ClosedEvent>>>,
     /// Of spawned children.
     ended: Option<Box<Ended>>,
     /// `None` in a group in which no child has had another weight than 1.
@@ -126,7 +127,7 @@ impl<C> Local<C> {
             return (state, children);
         };
         let Extra { waiting, admitted, closed, weights, .. } = *extra;
-        *state.closed_event() = closed.map(EndEvent::into_event);
+        *state.closed_event() = closed.map(|event| Arc::clone(&event));
         let (mut weights, running) = weights.map(|it| it.into_parts()).unwrap_or_default();
         running.into_iter().for_each(|(index, weight)| state.resume_weight(index, weight));
         weights.resize(waiting.len(), 1);
@@ -199,7 +200,7 @@ impl<C> Local<C> {
     }
 
     pub(super) fn set_closed_event(&mut self, event: Arc<ClosedEvent>) {
-        self.extra().closed = Some(event);
+        self.extra().closed = Some(DroppedBy::new(event, drop));
     }
 
     /// Takes a snapshot. `known` are the running children.

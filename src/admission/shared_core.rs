@@ -363,7 +363,7 @@ impl Core {
             panic.guard(|| waker.wake());
         }
         if !more.is_empty() {
-            panic.guard(|| wake_all([more.into_iter().collect()].into()));
+            panic.guard(|| wake_all(more));
         }
         if discard.is_some() {
             panic.guard(|| drop(discard));
@@ -633,6 +633,6 @@ impl Wake for Core {
         let mut effects = Effects::default();
         self.state.lock().take_wakers(&mut effects);
         let Wakers { first, more } = effects.wake;
-        wake_all([first.into_iter().chain(more).collect()].into());
+        wake_all(first.into_iter().chain(more));
     }
 }

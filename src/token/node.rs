@@ -404,7 +404,7 @@ impl Walk {
             drop(state);
             drop(children);
         }
-        wake_all(self.wakers);
+        wake_all(self.wakers.into_iter().flatten());
         won
     }
 

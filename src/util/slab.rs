@@ -216,16 +216,6 @@ impl<T> Default for Slab<T> {
     }
 }
 
-impl<T> FromIterator<T> for Slab<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
-        let mut slab = Self::new();
-        for value in values {
-            slab.insert(value);
-        }
-        slab
-    }
-}
-
 impl<T> IntoIterator for Slab<T> {
     type Item = T;
     type IntoIter = IntoIter<T>;
@@ -301,7 +291,8 @@ mod tests {
     #[test]
     fn what_is_left_of_many_values_keeps_its_chunk_alone() {
         for left in [0, PAGE - 1, PAGE, 5 * PAGE, 9 * PAGE + 3] {
-            let mut slab: Slab<usize> = (0..10 * PAGE).collect();
+            let mut slab = Slab::new();
+            (0..10 * PAGE).for_each(|value| _ = slab.insert(value));
             for n in (0..10 * PAGE).filter(|n| *n != left) {
                 assert_eq!(slab.remove(n), Some(n));
             }
