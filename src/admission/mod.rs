@@ -71,7 +71,8 @@ use crate::observe::{Event, Outcome, PollObserver};
 use crate::reason::Reason;
 use crate::snapshot::{self, ChildState, Snapshot};
 use crate::stats::Stats;
-use crate::token::{CancelFlag, CancelToken};
+use crate::token::CancelToken;
+use crate::util::dropped_by::DroppedBy;
 use crate::util::lock::Mutex;
 use crate::util::panic::quietly;
 use crate::util::parent_waker::ParentWaker;
@@ -282,10 +283,10 @@ impl<C: Kind> Admission<C> {
         self.stop.is_set()
     }
 
-    /// Returns what tells of a cancel of the token, or `None` if nothing but the group itself can
-    /// stop it now.
-    pub(crate) fn stop_flag(&self) -> Option<Arc<dyn CancelFlag>> {
-        self.stop.flag()
+    /// Returns the token, or `None` if it has not been asked for: then nothing but the group itself
+    /// can stop it now.
+    pub(crate) fn made_token(&self) -> Option<DroppedBy<CancelToken>> {
+        self.stop.made_token()
     }
 
     pub(crate) fn reason(&self) -> Option<Reason> {

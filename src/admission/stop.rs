@@ -7,7 +7,7 @@ use core::pin::Pin;
 use core::task::Context;
 
 use crate::reason::Reason;
-use crate::token::{CancelFlag, CancelToken, Cancelled};
+use crate::token::{CancelToken, Cancelled};
 use crate::util::dropped_by::DroppedBy;
 use crate::util::lock::LazyInit;
 use crate::util::parent_waker::ParentWaker;
@@ -36,7 +36,7 @@ struct GroupToken {
 }
 
 struct TokenCalls {
-    flag: fn(&CancelToken) -> Arc<dyn CancelFlag>,
+    clone: fn(&CancelToken) -> DroppedBy<CancelToken>,
     reason: fn(&CancelToken) -> Option<Reason>,
     cancel_with: fn(&CancelToken, Reason) -> bool,
 }
@@ -79,9 +79,9 @@ impl StopSignal {
         }
     }
 
-    /// Returns what tells of a cancel of the token, or `None` if the token has not been asked for.
-    pub(super) fn flag(&self) -> Option<Arc<dyn CancelFlag>> {
-        self.token.get().map(|made| (made.calls.flag)(made.token()))
+    /// Returns the token, or `None` if it has not been asked for.
+    pub(super) fn made_token(&self) -> Option<DroppedBy<CancelToken>> {
+        self.token.get().map(|made| (made.calls.clone)(made.token()))
     }
 
     pub(super) fn reason(&self) -> Option<Reason> {
@@ -124,7 +124,7 @@ impl GroupToken {
         // Only registers the waker: whether the token is cancelled, `is_set` says.
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
         let calls = TokenCalls {
-            flag: CancelToken::flag,
+            clone: |token| DroppedBy::new(token.clone(), drop),
             reason: CancelToken::reason,
             cancel_with: CancelToken::cancel_with,
         };

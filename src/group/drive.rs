@@ -18,8 +18,9 @@ use crate::observe::Outcome;
 use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 use crate::set::{Batch, Budget, Part};
-use crate::token::CancelFlag;
+use crate::token::CancelToken;
 use crate::util::current;
+use crate::util::dropped_by::DroppedBy;
 use crate::util::panic::{Payload, catch, discard, quietly, resume};
 use crate::util::parent_waker::ReadyBlocks;
 
@@ -98,7 +99,7 @@ struct Endings<C: Kind> {
     /// All are dropped.
     all: bool,
     /// All are dropped from the cancel of this on.
-    stop: Option<Arc<dyn CancelFlag>>,
+    token: Option<DroppedBy<CancelToken>>,
     /// Some are dropped at the stop, or are aborted: the state knows which.
     shared: Option<Arc<Shared<C>>>,
 }
@@ -111,15 +112,15 @@ impl<C: Kind> Endings<C> {
     fn of(base: &mut Base<C>) -> Self {
         let drops = base.on_stop == OnStop::Drop;
         // Without a token, nothing can stop the group during the round but the end of a child.
-        let stop = base.admission.stop_flag().filter(|_| drops);
-        Self { all: drops && base.is_stopped(), stop, shared: base.admission.shared().cloned() }
+        let token = base.admission.made_token().filter(|_| drops);
+        Self { all: drops && base.is_stopped(), token, shared: base.admission.shared().cloned() }
     }
 
     /// Returns `true` if a child is to be dropped instead of being polled.
     fn ends_now(&self, index: usize) -> bool {
         Self::DROPS
             && (self.all
-                || self.stop.as_ref().is_some_and(|stop| stop.is_set())
+                || self.token.as_ref().is_some_and(|token| token.is_cancelled())
                 || self.shared.as_ref().is_some_and(|shared| shared.ends_now(index)))
     }
 

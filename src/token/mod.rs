@@ -14,7 +14,6 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 pub use self::cancelled::Cancelled;
 pub use self::guard::DropGuard;
-pub(crate) use self::node::CancelFlag;
 pub use self::run::Run;
 pub(crate) use self::wake::wake_all;
 
@@ -339,14 +338,6 @@ impl CancelToken {
     /// ```
     pub fn drop_guard(self) -> DropGuard {
         DropGuard::new(self)
-    }
-}
-
-#[cfg(not(loom))] // its `Arc` takes no trait object
-impl CancelToken {
-    /// Returns what tells of a cancel, and no more than that.
-    pub(crate) fn flag(&self) -> Arc<dyn CancelFlag> {
-        Arc::clone(&self.0) as _
     }
 }
 

@@ -79,17 +79,6 @@ fn mark_of(reason: &Reason) -> u8 {
     Reason::PLAIN.iter().position(|it| it == reason).map_or(VALUED, |at| at as u8 + 1)
 }
 
-/// What tells whether a token is cancelled.
-pub(crate) trait CancelFlag: Send + Sync {
-    fn is_set(&self) -> bool;
-}
-
-impl CancelFlag for Node {
-    fn is_set(&self) -> bool {
-        self.is_cancelled()
-    }
-}
-
 // === The operations of a token ===
 
 impl Node {
