@@ -3,9 +3,8 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::error::Error;
-use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
-use core::ptr;
+use core::{fmt, ptr};
 
 /// Why a [`CancelToken`](crate::CancelToken) was cancelled.
 ///

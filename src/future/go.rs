@@ -12,10 +12,8 @@ use futures_util::future::FusedFuture;
 
 use super::Driver;
 use crate::admission::{Add, Caller, Refused, Ticket};
-use crate::child::Children;
-use crate::child::{Child, Kind};
-use crate::error::Stopped;
-use crate::error::TryGoError;
+use crate::child::{Child, Children, Kind};
+use crate::error::{Stopped, TryGoError};
 use crate::group::Group;
 use crate::group::drive::Driven;
 use crate::handle::Handle;

@@ -8,8 +8,7 @@ use core::task::{Context, Poll, Waker};
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
-use crate::child::Children;
-use crate::child::Kind;
+use crate::child::{Children, Kind};
 use crate::group::Group;
 use crate::group::drive::Driven;
 use crate::handle::Handle;

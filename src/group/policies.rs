@@ -1,8 +1,7 @@
 //! Builders for the policies that come with the crate.
 
 use super::Group;
-use crate::child::Children;
-use crate::child::Kind;
+use crate::child::{Children, Kind};
 use crate::policy::built_in::{BuiltIn, FailFast};
 use crate::policy::{AllErrors, Collect, FirstDone, FirstOk, Policy, Settle, WithReason};
 use crate::reason::{CancelError, Reason};

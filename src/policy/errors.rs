@@ -2,8 +2,7 @@
 
 use alloc::vec::{self, Vec};
 use core::error::Error;
-use core::fmt;
-use core::slice;
+use core::{fmt, slice};
 
 use crate::reason::CancelError;
 

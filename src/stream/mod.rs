@@ -7,5 +7,4 @@ mod buffer;
 mod results;
 
 pub(crate) use self::buffer::ResultBuffer;
-pub use self::results::NoFeed;
-pub use self::results::Results;
+pub use self::results::{NoFeed, Results};

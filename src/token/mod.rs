@@ -7,10 +7,9 @@ mod run;
 mod wake;
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::hash::{Hash, Hasher};
-use core::iter;
 use core::panic::{RefUnwindSafe, UnwindSafe};
+use core::{fmt, iter};
 
 pub use self::cancelled::Cancelled;
 pub use self::guard::DropGuard;

@@ -36,9 +36,8 @@
 //! node is dropped unless another one is known to exist.
 
 use alloc::vec::Vec;
-use core::mem;
-use core::ptr;
 use core::task::Waker;
+use core::{mem, ptr};
 
 use crate::reason::Reason;
 use crate::util::lock::Mutex;
