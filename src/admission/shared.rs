@@ -122,7 +122,7 @@ impl<C: Kind> Shared<C> {
     /// Returns the state and the children if no handle has them.
     pub(super) fn into_inner(self: Arc<Self>) -> Result<(State, Slab<C>), Arc<Self>> {
         let Self { core, waiting, .. } = Arc::try_unwrap(self)?;
-        let state = core::mem::replace(&mut *core.lock(), State::default());
+        let state = core::mem::take(&mut *core.lock());
         Ok((state, waiting.into_inner().children))
     }
 

@@ -436,8 +436,8 @@ fn change(state: &mut State, change: impl FnOnce(&mut State, &mut Effects)) -> b
 
 fn with_permits(permits: usize) -> (State, Arc<async_lock::Semaphore>) {
     let semaphore = Arc::new(async_lock::Semaphore::new(permits));
-    let mut state = State::default();
-    state.permits = Some(Permits::new(Arc::clone(&semaphore)));
+    let permits = Some(Permits::new(Arc::clone(&semaphore)));
+    let state = State { permits, ..State::default() };
     (state, semaphore)
 }
 
