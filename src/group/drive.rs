@@ -425,8 +425,8 @@ where
         }
     }
 
-    /// Does what [`drive_round`] does if there is but one child to be polled, in a group that
-    /// [is plain](Base::is_plain).
+    /// Does what [`drive_round`](Self::drive_round) does if there is but one child to be polled, in
+    /// a group that [is plain](Base::is_plain).
     fn drive_lone<const FETCHED: bool>(
         &mut self,
         budget: &mut Budget,
