@@ -26,6 +26,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::task::{Context, Poll};
 
 use super::access::{Access, Add, Offer, Want, request_of, take_options};
@@ -84,6 +85,10 @@ type PollTicket<C> = fn(
     &mut Option<Ticket<C>>,
     &Context<'_>,
 ) -> Poll<Result<(), Refused>>;
+
+// User code that panics does so while nothing is locked, and leaves nothing half changed.
+impl<C: Kind> UnwindSafe for Shared<C> {}
+impl<C: Kind> RefUnwindSafe for Shared<C> {}
 
 /// A waiter's registration; dropped, it gives up the place in the queue or the reserved room.
 pub(crate) struct Ticket<C: Kind> {

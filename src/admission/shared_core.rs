@@ -7,7 +7,6 @@ use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::Future;
-use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::pin::Pin;
 use core::task::{Context, Waker};
 
@@ -59,7 +58,7 @@ pub(super) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
 
 /// What a group's own code calls of [`Core`]. It is reached by a trait object, so a program whose
 /// groups have no handles does not contain it, as with [`Operations`](super::shared::Operations).
-pub(super) trait CoreCalls: Send + Sync + UnwindSafe + RefUnwindSafe {
+pub(super) trait CoreCalls: Send + Sync {
     /// Changes the state, processes the queue, and carries out the effects. For changes by the
     /// group's task, which takes in the children that start.
     fn update(&self, change: StateChange<'_>);

@@ -71,6 +71,12 @@ impl TaskWaker {
     }
 }
 
+impl Drop for TaskWaker {
+    fn drop(&mut self) {
+        drop_quietly(self.task.get_mut().take());
+    }
+}
+
 /// Drops a waker that is not needed any more. If its destructor panics, that is the fault of its
 /// executor, and not of the task that goes on.
 pub(crate) fn drop_quietly(waker: impl Into<Option<Waker>>) {

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{Gate, MockTask, job, waits, waker_and_count, waker_fn};
+use crate::common::{Bomb, Gate, Job, MockTask, job, poll_with, waits, waker_and_count, waker_fn};
 use errgroup::{Boxed, Group, Reason, Semaphore};
+use futures::stream;
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
 
@@ -179,4 +180,43 @@ fn a_handle_does_not_keep_the_task_of_a_group_that_has_ended() {
     drop(waker);
     assert_eq!(Arc::strong_count(&held), 1);
     drop((group, handle));
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_waker_whose_destructor_panics_costs_no_future_its_answer() {
+    /// A waker that does nothing until it is dropped.
+    struct Bad {
+        _bomb: Bomb,
+    }
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {}
+    }
+    let bad = || Waker::from(Arc::new(Bad { _bomb: Bomb("the waker's") }));
+    /// Polls a future once with a waker of which it keeps the last clone, then drops it.
+    fn is_quiet(future: impl Future, waker: Waker) -> bool {
+        let mut future = Box::pin(future);
+        assert!(poll_with(&mut future, &waker).is_pending());
+        drop(waker);
+        catch_unwind(AssertUnwindSafe(|| drop(future))).is_ok()
+    }
+
+    let group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    handle.queue(job(pending()));
+    assert!(is_quiet(handle.go(job(pending())), bad()));
+    assert!(is_quiet(handle.reserve(), bad()));
+    assert!(is_quiet(handle.feed(stream::iter([job(pending())])), bad()));
+    assert!(is_quiet(handle.feed(stream::pending::<Job>()), bad()));
+    assert!(is_quiet(handle.closed(), bad()));
+    assert!(is_quiet(handle.token().cancelled(), bad()));
+
+    let mut feed = Box::pin(handle.feed(stream::iter([job(pending())])));
+    let waker = bad();
+    assert!(poll_with(&mut feed, &waker).is_pending());
+    drop(waker);
+    handle.set_limit(None);
+    let task = MockTask::new();
+    assert_eq!(task.run(&mut feed), Poll::Ready(1));
+    drop(feed);
 }
