@@ -258,8 +258,8 @@ impl<F> Task<F> {
     /// [`AtLimit`](crate::TryGoError::AtLimit). [`go`](crate::Group::go) and
     /// [`queue`](crate::Group::queue) let it wait until the others have ended, as if its key had a
     /// limit of 1. It does not keep later children of its key from running beside it, unless they
-    /// are unique too. Without a key it has no effect. It does
-    /// not skip a second child: for that, keep a set of what has been added.
+    /// are unique too; one that a `go` brings may even be polled first. Without a key it has no
+    /// effect. It does not skip a second child: for that, keep a set of what has been added.
     ///
     /// # Cost
     ///
