@@ -193,3 +193,20 @@ impl Write for Escape<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_leaves_little_memory_behind() {
+        let mut longest = 0;
+        let mut record =
+            JsonLines::new(|| Duration::ZERO, |line: &str| longest = longest.max(line.len()));
+        let name = "\u{1}".repeat(RETAINED_BYTES);
+        record.on_event(&Event::Rejected { name: Some(name.into()), key: None, stopped: true });
+        record.on_event(&Event::LimitChanged { limit: None });
+        assert!(record.line.capacity() <= RETAINED_BYTES);
+        assert!(longest > RETAINED_BYTES);
+    }
+}
