@@ -4,8 +4,8 @@ use super::queue::ChildKey;
 use super::state::State;
 use crate::util::sync::{AtomicBool, AtomicUsize, Ordering};
 
-/// Copies of what the state says, in the cache line of its lock. They are written under the lock.
-/// A reader may see an old copy; what it does then is right, or a notification follows the store.
+/// Copies of what the state says. They are written under its lock. A reader may see an old copy;
+/// what it does then is right, or a notification follows the store.
 #[derive(Default)]
 pub(crate) struct Hints {
     has_ready: AtomicBool,

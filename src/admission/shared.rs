@@ -141,7 +141,7 @@ impl<C: Kind> Shared<C> {
             let mut waiting = self.waiting.lock();
             let Waiting { children, spawner } = &mut *waiting;
             let spawner = spawner.as_ref().and_then(<Spawner<C>>::unwrap);
-            let mut state = self.core.begin(&mut effects);
+            let mut state = self.core.begin_change(&mut effects);
             if let Some(spawner) = spawner {
                 self.core.note_ended(spawner, &mut state);
                 state.give_freed_room(&mut effects);
@@ -153,7 +153,7 @@ impl<C: Kind> Shared<C> {
                 stopped: self.core.is_stopped(),
                 effects: &mut effects,
             });
-            self.core.finish(&mut state, &mut effects);
+            self.core.end_change(&mut state, &mut effects);
             if let Some(spawner) = spawner {
                 start_unspawned(spawner, &mut state, children, &mut spawns);
             }

@@ -223,7 +223,7 @@ impl Core {
 
     /// Begins a change: locks the state.
     #[inline(never)]
-    pub(super) fn begin(&self, effects: &mut Effects) -> MutexGuard<'_, State> {
+    pub(super) fn begin_change(&self, effects: &mut Effects) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         // First: a newcomer finds what the queue leaves, and a stop what had room before it.
         state.give_freed_room(effects);
@@ -245,7 +245,7 @@ impl Core {
 
     /// Finishes a change: processes the queue, and updates the hints for readers without the lock.
     #[inline(never)]
-    pub(super) fn finish(&self, state: &mut State, effects: &mut Effects) {
+    pub(super) fn end_change(&self, state: &mut State, effects: &mut Effects) {
         self.log_stop(state);
         if !effects.in_order {
             state.process_queue(self.is_stopped(), effects);
@@ -261,9 +261,9 @@ impl Core {
 
     fn update_as(&self, caller: Caller, change: StateChange<'_>) {
         let mut effects = Effects::default();
-        let mut state = self.begin(&mut effects);
+        let mut state = self.begin_change(&mut effects);
         change(&mut state);
-        self.finish(&mut state, &mut effects);
+        self.end_change(&mut state, &mut effects);
         drop(state);
         self.apply(effects, caller);
     }
@@ -481,7 +481,7 @@ impl CoreCalls for Core {
         if self.observed {
             // What these effects say is in the state as well, and the group's task, which is the
             // caller, changes it next.
-            record(&mut self.begin(&mut Effects::default()));
+            record(&mut self.begin_change(&mut Effects::default()));
         }
     }
 
