@@ -15,7 +15,8 @@ use crate::util::lock::Mutex;
 /// The group's span is the one that is passed to [`new`](Self::new). For `default()` it is the span
 /// that is current at the call: in a function with `#[instrument]`, the function's. If that span is
 /// disabled, or there is none, the span that is current when the child begins takes its place. It
-/// is of the group's task or, for a child of [`Group::on`](crate::Group::on), of the executor's.
+/// is of the group's task or, perhaps, for a child of [`Group::on`](crate::Group::on), the
+/// executor's.
 ///
 /// | what | level | fields |
 /// | --- | --- | --- |
