@@ -99,7 +99,7 @@ pub(super) fn request_of<C>(offer: &mut dyn Offer<C>) -> Request<'_> {
 impl<C: Kind> Access<'_, C> {
     /// Returns `true` if not even a waiter that has its turn may deliver its child.
     fn is_over(&self) -> bool {
-        self.stopped || self.state.phase() >= GroupPhase::Resolved
+        self.stopped || self.state.lifecycle.phase() >= GroupPhase::Resolved
     }
 
     /// Puts a child among those that wait. Links one that is joinable to the group.
@@ -200,7 +200,7 @@ impl<C: Kind> Access<'_, C> {
             self.state.enqueue(child);
             // The head had no room before, nor has it now. A permit may have come, a gate may be
             // asked, or the child may have parked the head.
-            let needs_more = self.state.permits().is_some() || self.state.passes().is_some();
+            let needs_more = self.state.room.permits.is_some() || self.state.room.passes.is_some();
             self.effects.in_order = !needs_more && !has_key;
         }
         Ok(())

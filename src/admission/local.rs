@@ -121,20 +121,20 @@ impl<C> Local<C> {
     pub(super) fn into_state(self) -> (State, Slab<C>) {
         let stats = Stats { running: self.running(), ..self.told_stats() };
         let mut state = State::resume(&stats, self.next_index);
-        state.finished = self.finished;
+        state.lifecycle.set_finished(self.finished);
         let mut children = Slab::new();
         let Some(extra) = self.extra else {
             return (state, children);
         };
         let Extra { waiting, admitted, closed, weights, .. } = *extra;
-        *state.closed_event() = closed.map(|event| Arc::clone(&event));
+        state.lifecycle.closed_event = closed.map(|event| Arc::clone(&event));
         let (mut weights, running) = weights.map(|it| it.into_parts()).unwrap_or_default();
         running.into_iter().for_each(|(index, weight)| state.resume_weight(index, weight));
         weights.resize(waiting.len(), 1);
         for (at, (child, weight)) in waiting.into_iter().zip(weights).enumerate() {
             let child = QueuedChild::weighted(children.insert(child), weight);
             if at < admitted {
-                state.take_plain_room(weight);
+                state.room.take(weight);
                 state.admit(child);
             } else {
                 state.enqueue(child);

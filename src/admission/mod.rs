@@ -16,7 +16,9 @@
 //!   taken back, by the group's next poll, or by its drop.
 
 mod access;
+mod build;
 mod closed;
+mod end;
 mod ended;
 mod events;
 mod hints;
@@ -27,6 +29,7 @@ mod load;
 mod local;
 mod named;
 mod nested;
+mod newcomers;
 mod passes;
 mod permits;
 mod queue;
@@ -41,19 +44,15 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::task::{Context, Poll};
 
-use async_lock::Semaphore;
-
-use self::access::Offer;
 pub(crate) use self::access::{Add, Want};
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 pub(crate) use self::ended::EndNotes;
-use self::events::EventLog;
 pub(crate) use self::inspector::Inspector;
-use self::local::{Local, take_first};
+use self::local::Local;
+pub(crate) use self::newcomers::Vacancy;
+use self::newcomers::insert_admitted;
 use self::passes::{Asked, Pass};
-use self::permits::Permits;
 use self::read_ahead::ReadAhead;
 use self::shared::Spawner;
 pub(crate) use self::shared::{Shared, Ticket};
@@ -62,12 +61,11 @@ use self::shared_core::{CoreCalls, StateChange};
 pub(crate) use self::state::{Caller, ChildRecord, GroupPhase, Refused};
 use self::state::{Dropped, State};
 use self::stop::StopSignal;
+use crate::child::Kind;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
-use crate::child::{Child, Kind, Seal};
-use crate::error::TryGoError;
 use crate::key::Key;
-use crate::observe::{Event, Outcome, PollObserver};
+use crate::observe::{Event, Outcome};
 use crate::reason::Reason;
 use crate::snapshot::{self, ChildState, Snapshot};
 use crate::stats::Stats;
@@ -98,90 +96,6 @@ pub(crate) struct Admission<C: Kind> {
 enum Storage<C: Kind> {
     Local(Local<C>),
     Shared(Arc<Shared<C>>),
-}
-
-/// Room for a child in a group without handles.
-pub(crate) struct Vacancy<'g, C: Kind> {
-    /// Of the child.
-    weight: usize,
-    local: &'g mut Local<C>,
-    set: &'g mut C::Set,
-    parent: &'g Arc<ParentWaker>,
-    stop: &'g StopSignal,
-    keeps_names: bool,
-}
-
-// === impl Vacancy ===
-
-impl<C: Kind> Vacancy<'_, C> {
-    /// Returns `true` if the child is plain and the group has not stopped meanwhile.
-    #[inline(always)]
-    pub(crate) fn takes<A: Child<C>>(&self, child: &mut A) -> bool {
-        !self.stop.is_set() && is_plain(child, self.keeps_names)
-    }
-
-    /// Starts the child that the room was looked for.
-    #[inline(always)]
-    pub(crate) fn insert<A: Child<C>>(self, child: A) {
-        self.insert_with(|| child.into_child(Seal::new()));
-    }
-
-    /// Starts the child that the room was looked for. It is taken only when its slot is there, so
-    /// that a large one is moved as few times as can be.
-    #[inline(always)]
-    pub(crate) fn insert_from<A: Child<C>>(self, child: &mut Option<A>) {
-        self.insert_with(|| Offer::take(child));
-    }
-
-    #[inline(always)]
-    fn insert_with(self, make: impl FnOnce() -> C) {
-        let index = match self.weight {
-            1 => {
-                self.local.fast_credit -= 1;
-                self.local.start()
-            }
-            weight => self.local.start_weighted(weight),
-        };
-        self.set.insert_with(make, index, self.parent);
-    }
-
-    pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
-        self.parent
-    }
-}
-
-/// Returns `true` if a child needs no more than plain room.
-#[inline(always)]
-fn is_plain<C: Kind, A: Child<C>>(child: &mut A, keeps_names: bool) -> bool {
-    let is_known = |it: &mut Options| !it.is_plain() || (keeps_names && it.name.is_some());
-    !child.options(Seal::new()).is_some_and(is_known) && child.link(Seal::new()).is_none()
-}
-
-/// Returns the weight of a child that has no other option, or `None` if it has one.
-fn weight_of<C: Kind, A: Child<C>>(child: &mut A) -> Option<usize> {
-    if child.link(Seal::new()).is_some() {
-        return None;
-    }
-    let Some(options) = child.options(Seal::new()) else { return Some(1) };
-    options.has_at_most_weight().then_some(options.weight)
-}
-
-// === impl Refused ===
-
-impl Refused {
-    /// Returns the answer to the caller, with the child that was not taken.
-    pub(crate) fn give_back<A>(
-        answer: Result<(), Self>,
-        child: Option<A>,
-    ) -> Result<(), TryGoError<A>> {
-        let Err(refused) = answer else { return Ok(()) };
-        let error = match refused {
-            Self::AtLimit => TryGoError::AtLimit,
-            Self::Stopped => TryGoError::Stopped,
-            Self::Closed => TryGoError::Closed,
-        };
-        child.map_or(Ok(()), |child| Err(error(child)))
-    }
 }
 
 // === impl Admission ===
@@ -237,7 +151,7 @@ impl<C: Kind> Admission<C> {
 
     fn state_of(&self, local: Local<C>) -> (State, Slab<C>) {
         let (mut state, children) = local.into_state();
-        state.set_phase(self.phase);
+        state.lifecycle.set_phase(self.phase);
         state.note_ends(self.notes);
         if self.keeps_names {
             state.keep_names();
@@ -247,29 +161,6 @@ impl<C: Kind> Admission<C> {
 
     fn shared_with(&self, token: &CancelToken, state: State, children: Slab<C>) -> Arc<Shared<C>> {
         Shared::new(token.clone(), Arc::clone(&self.parent), state, children, &self.spawner)
-    }
-
-    /// Shares the state if a child needs more than room. Returns the weight of the child, if the
-    /// state is not shared.
-    #[inline(always)]
-    pub(crate) fn prepare<A: Child<C>>(&mut self, child: &mut A) -> Option<usize> {
-        if self.shared().is_some() {
-            return None;
-        }
-        if is_plain(child, self.keeps_names) {
-            return Some(1);
-        }
-        self.keep_or_share(weight_of(child))
-    }
-
-    /// Shares the state, unless a child has at most that weight and the group polls it itself.
-    #[inline(never)]
-    fn keep_or_share(&mut self, weight: Option<usize>) -> Option<usize> {
-        let weight = weight.filter(|_| !<Spawner<C>>::SPAWNS);
-        if weight.is_none() {
-            self.share();
-        }
-        weight
     }
 
     // --- the token
@@ -297,287 +188,6 @@ impl<C: Kind> Admission<C> {
     /// here.
     pub(crate) fn cancel(&mut self, reason: Reason) -> bool {
         self.stop.set(reason)
-    }
-
-    // --- building
-
-    /// Sets the limit of a group that is being made.
-    pub(crate) fn start_with_limit(&mut self, limit: usize) {
-        match self.storage.get_mut() {
-            Storage::Local(local) => local.set_limit(Some(limit)),
-            Storage::Shared(shared) => shared.core.read(|state| state.start_with_limit(limit)),
-        }
-    }
-
-    /// Sets how many children may be queued.
-    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
-        self.share().core.read(|state| state.set_queue_limit(limit));
-    }
-
-    /// Sets the limit of each key of a group that is being made.
-    pub(crate) fn set_key_limits(&mut self, limit: usize) {
-        self.share().core.read(|state| state.set_key_limits(limit));
-    }
-
-    /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
-    /// other code may have its token or a handle.
-    pub(crate) fn set_parent(&mut self, token: &CancelToken) -> bool {
-        match self.storage.get_mut() {
-            Storage::Local(local) => {
-                !local.has_accepted() && self.stop.set_parent(token, &self.parent)
-            }
-            Storage::Shared(_) => {
-                let mut changed = false;
-                self.rebuild(|admission, _| {
-                    changed = admission.stop.set_parent(token, &admission.parent)
-                }) && changed
-            }
-        }
-    }
-
-    /// Takes a permit of the semaphore for each child. Returns `false` if the group has children
-    /// or handles, or another semaphore.
-    pub(crate) fn set_semaphore(&mut self, semaphore: Arc<Semaphore>) -> bool {
-        let mut is_first = false;
-        self.rebuild(|_, state| {
-            is_first = state.permits().is_none();
-            state.permits().get_or_insert_with(|| Permits::new(semaphore));
-        }) && is_first
-    }
-
-    /// Demands a pass for each child. Returns `false` if the group has children or handles.
-    pub(crate) fn demand_passes(&mut self) -> bool {
-        self.rebuild(|_, state| _ = state.passes().get_or_insert_default())
-    }
-
-    /// Records events from now on. `polls` surrounds the polls of children that run outside of the
-    /// group's. Returns `false` if the group has children or handles.
-    pub(crate) fn observe(&mut self, polls: Option<&Arc<dyn PollObserver>>) -> bool {
-        self.rebuild(|admission, state| {
-            *state.log() = Some(EventLog::new());
-            admission.spawner.observe_polls(polls);
-        })
-    }
-
-    /// Gives the group a name, and keeps from now on what a snapshot tells of its children. Returns
-    /// `None` if the group has children or handles.
-    pub(crate) fn inspect_children(&mut self, name: Arc<str>) -> Option<Arc<Inspector>> {
-        let inspector = Inspector::new(name);
-        let changed = self.rebuild(|admission, state| {
-            admission.spawner.inspect_polls(&(Arc::clone(&inspector) as _));
-            state.set_inspector(Arc::clone(&inspector));
-        });
-        changed.then_some(inspector)
-    }
-
-    /// Counts a child that has ended outside of the group's polls as running until the policy is
-    /// told, or not; and whether its room is free for handles before that.
-    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
-        self.notes = notes;
-        match self.storage.get_mut() {
-            Storage::Local(local) => local.forget_notes(),
-            Storage::Shared(shared) => shared.core.read(|state| state.note_ends(notes)),
-        }
-    }
-
-    /// Keeps the names of running children from now on, for a policy that may ask for them.
-    pub(crate) fn keep_names(&mut self) {
-        self.keeps_names = true;
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.read(State::keep_names);
-        }
-    }
-
-    /// Sets the event of the end of a group that is being made. It is otherwise made on demand.
-    pub(crate) fn set_closed_event(&mut self, event: Arc<ClosedEvent>) {
-        if let Storage::Local(local) = self.storage.get_mut() {
-            local.set_closed_event(event);
-        }
-    }
-
-    /// Changes what is shared with handles, of a group that is being made. Returns `false` if it
-    /// has children or handles.
-    fn rebuild(&mut self, change: impl FnOnce(&mut Self, &mut State)) -> bool {
-        if self.has_accepted() || self.read(|_| false, |state| state.is_held_or_closing()) {
-            return false;
-        }
-        let fresh = Storage::Local(Local::new());
-        let (mut state, children) = match core::mem::replace(self.storage.get_mut(), fresh) {
-            Storage::Local(local) => self.state_of(local),
-            Storage::Shared(shared) => match shared.into_inner() {
-                Ok(parts) => parts,
-                Err(shared) => {
-                    *self.storage.get_mut() = Storage::Shared(shared);
-                    return false;
-                }
-            },
-        };
-        change(self, &mut state);
-        let shared = self.shared_with(self.token(), state, children);
-        *self.storage.get_mut() = Storage::Shared(shared);
-        true
-    }
-
-    // --- adding children
-
-    /// Returns the room that there is for a plain child. A group that has handles has none to
-    /// offer here: other tasks may want it.
-    #[inline]
-    pub(crate) fn vacancy<'g>(&'g mut self, set: &'g mut C::Set) -> Option<Vacancy<'g, C>> {
-        let Storage::Local(local) = self.storage.get_mut() else {
-            return None;
-        };
-        let (parent, open) = (&self.parent, self.phase < GroupPhase::Resolved);
-        if self.stop.is_set()
-            || (local.fast_credit == 0
-                && !(open && local.must_look() && look_for_room::<C>(local, set, parent)))
-        {
-            return None;
-        }
-        let (stop, keeps_names) = (&self.stop, self.keeps_names);
-        Some(Vacancy { weight: 1, local, set, parent, stop, keeps_names })
-    }
-
-    /// Returns the room that there is for a child, after the state was shared if it needs more.
-    #[inline(always)]
-    pub(crate) fn vacancy_for<'g, A: Child<C>>(
-        &'g mut self,
-        child: &mut A,
-        set: &'g mut C::Set,
-    ) -> Option<Vacancy<'g, C>> {
-        if is_plain(child, self.keeps_names) {
-            return self.vacancy(set);
-        }
-        match self.prepare(child)? {
-            1 => self.vacancy(set),
-            weight => self.weighted_vacancy(weight, set),
-        }
-    }
-
-    #[inline(never)]
-    fn weighted_vacancy<'g>(
-        &'g mut self,
-        weight: usize,
-        set: &'g mut C::Set,
-    ) -> Option<Vacancy<'g, C>> {
-        let Storage::Local(local) = self.storage.get_mut() else {
-            return None;
-        };
-        let (parent, open) = (&self.parent, self.phase < GroupPhase::Resolved);
-        let (stop, keeps_names) = (&self.stop, self.keeps_names);
-        if local.has_admitted() {
-            insert_admitted::<C>(local, set, parent);
-        }
-        let has_room = !stop.is_set() && open && local.has_room(weight);
-        has_room.then_some(Vacancy { weight, local, set, parent, stop, keeps_names })
-    }
-
-    /// Admits a child for which there is no [vacancy](Self::vacancy), if there is room for it among
-    /// other tasks. One that is refused is left to the caller.
-    pub(crate) fn try_go<A: Child<C>>(&mut self, child: &mut Option<A>) -> Result<(), Refused> {
-        match self.storage.get_mut() {
-            Storage::Local(_) if self.stop.is_set() => Err(Refused::Stopped),
-            Storage::Local(_) => Err(Refused::AtLimit),
-            Storage::Shared(shared) => {
-                (shared.operations.add)(shared, Caller::Group, Add::TryGo, child)
-            }
-        }
-    }
-
-    /// Queues a child for which there is no [vacancy](Self::vacancy), or admits it if there is room
-    /// for it among other tasks. A child that is refused is left to the caller; unless the caller
-    /// keeps it, it counts as dropped.
-    #[inline]
-    pub(crate) fn queue<A: Child<C>>(
-        &mut self,
-        child: &mut Option<A>,
-        keeps: bool,
-    ) -> Result<(), Refused> {
-        match self.storage.get_mut() {
-            Storage::Local(local) => {
-                if self.stop.is_set() || self.phase >= GroupPhase::Resolved {
-                    let finished = local.has_finished();
-                    let refused = if finished { Refused::Closed } else { Refused::Stopped };
-                    if !keeps {
-                        local.refuse();
-                    }
-                    return Err(refused);
-                }
-                let weight = child.options().map_or(1, |options| options.weight);
-                local.enqueue(Offer::take(child), weight);
-                Ok(())
-            }
-            Storage::Shared(shared) => {
-                (shared.operations.add)(shared, Caller::Group, Add::Queue { keeps }, child)
-            }
-        }
-    }
-
-    /// Accepts a child that was asked for because there was room for a plain one. Returns `false`
-    /// if it came too late; it is dropped then, and counts as dropped.
-    pub(crate) fn accept<A: Child<C>>(&mut self, set: &mut C::Set, mut child: A) -> bool {
-        let weight = self.prepare(&mut child).unwrap_or(1);
-        match self.storage.get_mut() {
-            Storage::Local(local) if self.stop.is_set() => {
-                local.refuse();
-                false
-            }
-            Storage::Local(local) => {
-                let make = || child.into_child(Seal::new());
-                if local.has_room(weight) {
-                    set.insert_with(make, local.start_weighted(weight), &self.parent);
-                } else {
-                    local.enqueue(make(), weight);
-                }
-                true
-            }
-            Storage::Shared(shared) => {
-                (shared.operations.add)(shared, Caller::Group, Add::Asked, &mut Some(child)).is_ok()
-            }
-        }
-    }
-
-    /// Looks for room for the child of the group's own `go` beside other tasks, and admits it;
-    /// `Err` after a stop.
-    pub(crate) fn poll_go<A: Child<C>>(
-        &mut self,
-        set: &mut C::Set,
-        ticket: &mut Option<Ticket<C>>,
-        child: &mut Option<A>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        match self.storage.get_mut() {
-            Storage::Shared(shared) => {
-                let may_start = !<Spawner<C>>::SPAWNS
-                    && !Ticket::is_waiting(ticket)
-                    && child.as_mut().is_some_and(|child| is_plain(child, self.keeps_names));
-                if may_start {
-                    if let Some(index) = shared.calls.try_start() {
-                        // It goes past the children that wait: there are none.
-                        set.insert(Offer::take(child), index, &self.parent);
-                        return Poll::Ready(Ok(()));
-                    }
-                }
-                (shared.operations.poll)(shared, Caller::Group, Want::Go(child), ticket, cx)
-            }
-            // The caller has the group to itself: it needs no place in the queue.
-            Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
-            Storage::Local(_) => Poll::Pending,
-        }
-    }
-
-    /// Looks whether a plain child would be admitted for which there is no
-    /// [vacancy](Self::vacancy); `Err` after a stop or a close.
-    pub(crate) fn poll_ready(
-        &mut self,
-        ticket: &mut Option<Ticket<C>>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        match self.storage.get_mut() {
-            Storage::Shared(shared) => shared.poll(Caller::Group, Want::Ready, ticket, cx),
-            Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
-            Storage::Local(_) => Poll::Pending,
-        }
     }
 
     /// Changes the limit at any time.
@@ -863,7 +473,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn add_pass(&mut self, weight: usize, pass: Pass) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
             let add = &mut |state: &mut State| {
-                state.passes().iter_mut().for_each(|passes| passes.add(weight, pass));
+                state.room.passes.iter_mut().for_each(|passes| passes.add(weight, pass));
             };
             shared.update(add);
         }
@@ -872,16 +482,16 @@ impl<C: Kind> Admission<C> {
     /// Returns `true` if passes are over whose guards are still there.
     pub(crate) fn has_ended_passes(&mut self) -> bool {
         self.shared().is_some_and(|shared| {
-            shared
-                .core
-                .read(|state| state.passes().as_ref().is_some_and(|passes| !passes.over.is_empty()))
+            shared.core.read(|state| {
+                state.room.passes.as_ref().is_some_and(|passes| !passes.over.is_empty())
+            })
         })
     }
 
     /// Moves the passes of children that have ended to `passes`.
     pub(crate) fn take_ended_passes(&mut self, passes: &mut Vec<Pass>) {
         if let Some(shared) = self.shared() {
-            shared.core.read(|state| state.take_ended_passes(passes));
+            shared.core.read(|state| state.room.take_ended_passes(passes));
         }
     }
 
@@ -996,135 +606,6 @@ impl<C: Kind> Admission<C> {
         self.calls().is_some_and(|calls| calls.has_only_daemons())
     }
 
-    // --- the end
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.read(|_| false, |state| state.is_closing())
-    }
-
-    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
-    pub(crate) fn is_idle(&self) -> Option<bool> {
-        let stopped = self.is_stopped();
-        self.read(|local| local.is_idle(stopped), |state| state.is_idle(stopped))
-    }
-
-    #[inline]
-    pub(crate) fn phase(&self) -> GroupPhase {
-        self.phase
-    }
-
-    /// Returns the admission of a group whose parts another one takes over: the group is dropped
-    /// without a trace.
-    pub(crate) fn retired(&self) -> Self {
-        let retired = Self::new(self.spawner.clone(), Arc::clone(&self.parent));
-        Self { phase: GroupPhase::Ended, ..retired }
-    }
-
-    /// Takes note of a stop. Returns `false` if it is known that nothing waits that is to be
-    /// [dropped](Self::drop_queue).
-    #[inline]
-    pub(crate) fn note_stop(&mut self) -> bool {
-        if self.is_stopped() {
-            self.phase = self.phase.max(GroupPhase::Stopped);
-        }
-        match self.storage.get_mut() {
-            Storage::Local(local) => local.has_waiting(),
-            Storage::Shared(_) => true,
-        }
-    }
-
-    /// Moves the children that were aborted in the queue to `dropped`; after a stop, all that were
-    /// queued.
-    pub(crate) fn drop_queue(&mut self, dropped: &mut Vec<C>) {
-        let stopped = self.is_stopped();
-        match self.storage.get_mut() {
-            Storage::Local(local) => local.drop_queue(dropped),
-            Storage::Shared(shared) => (shared.operations.drop_queue)(shared, stopped, dropped),
-        }
-    }
-
-    /// Returns `true` if nothing runs, nothing waits, and no other code can add anything.
-    #[inline]
-    pub(crate) fn has_run_out(&mut self) -> bool {
-        matches!(self.storage.get_mut(), Storage::Local(local) if local.is_over())
-    }
-
-    /// Returns `true` if nothing runs and nothing waits.
-    pub(crate) fn is_over(&mut self) -> bool {
-        match self.storage.get_mut() {
-            Storage::Local(local) => local.is_over(),
-            Storage::Shared(shared) => shared.calls.is_over(),
-        }
-    }
-
-    /// Resolves the group if nothing runs and nothing waits.
-    pub(crate) fn try_resolve(&mut self) -> bool {
-        let stopped = self.is_stopped();
-        let closed = match self.storage.get_mut() {
-            Storage::Local(local) => local.try_resolve(stopped),
-            Storage::Shared(shared) => shared.calls.try_resolve(),
-        };
-        if closed {
-            self.phase = GroupPhase::Resolved;
-            self.cancel_acquire();
-        }
-        closed
-    }
-
-    /// Resolves a group that [has run out](Self::has_run_out).
-    pub(crate) fn resolve_empty(&mut self) {
-        self.phase = GroupPhase::Resolved;
-    }
-
-    /// Ends the group whatever runs; it counts as dropped. Returns the children that are not in
-    /// the blocks of the set, for the caller to drop.
-    pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {
-        if <Spawner<C>>::SPAWNS {
-            // What has ended by now is not dropped.
-            self.stats();
-        }
-        self.phase = GroupPhase::Resolved;
-        self.cancel_acquire();
-        let mut dropped = Vec::new();
-        for (index, child) in set.drain_spawned() {
-            dropped.push((Dropped::Started(index), child));
-        }
-        match self.storage.get_mut() {
-            Storage::Local(local) => {
-                local.start_admitted(|index, waiting| {
-                    dropped.push((Dropped::Started(index), take_first(waiting)));
-                });
-            }
-            Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped),
-        }
-        dropped
-    }
-
-    /// Forgets the running children, which were dropped.
-    pub(crate) fn forget_running(&mut self) {
-        self.calls().into_iter().for_each(|calls| calls.forget_running());
-    }
-
-    /// Returns `true` if no other code waits for the end, or could.
-    #[inline]
-    pub(crate) fn ends_unheard(&mut self) -> bool {
-        matches!(self.storage.get_mut(), Storage::Local(_)) && !<Spawner<C>>::SPAWNS
-    }
-
-    /// Ends the group, after everything else.
-    pub(crate) fn end(&mut self) {
-        self.phase = GroupPhase::Ended;
-    }
-
-    /// Announces the end to callers of `closed`, after everything else.
-    pub(crate) fn announce_end(&mut self) {
-        if self.spawner.group_ended() {
-            return;
-        }
-        self.phase = GroupPhase::Ended;
-        self.calls().into_iter().for_each(|calls| calls.announce_end());
-    }
-
     // --- observing
 
     /// Records how a running child has ended, before its room is given away, and before a stop
@@ -1140,13 +621,13 @@ impl<C: Kind> Admission<C> {
 
     /// Swaps the recorded events, oldest first, with `events`, which is empty.
     pub(crate) fn take_events(&mut self, events: &mut VecDeque<Event>) {
-        self.record(&mut |state| state.log().iter_mut().for_each(|log| log.take(events)));
+        self.record(&mut |state| state.log.iter_mut().for_each(|log| log.take(events)));
     }
 
     /// Records no more events.
     pub(crate) fn end_log(&mut self) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            let log = shared.core.read(|state| state.log().take());
+            let log = shared.core.read(|state| state.log.take());
             drop(log);
         }
     }
@@ -1164,26 +645,4 @@ impl<C: Kind> Admission<C> {
     fn record(&mut self, record: StateChange<'_>) {
         self.calls().into_iter().for_each(|calls| calls.record(record));
     }
-}
-
-/// Looks whether a newcomer may enter a group without handles, and how many may after it.
-#[inline(never)]
-fn look_for_room<C: Kind>(
-    local: &mut Local<C>,
-    set: &mut C::Set,
-    parent: &Arc<ParentWaker>,
-) -> bool {
-    if local.has_admitted() {
-        insert_admitted::<C>(local, set, parent);
-    }
-    local.look_for_room()
-}
-
-/// Moves the admitted children into the set.
-#[inline(never)]
-fn insert_admitted<C: Kind>(local: &mut Local<C>, set: &mut C::Set, parent: &Arc<ParentWaker>) {
-    local.start_admitted(|index, waiting| {
-        // It is taken out only when its slot is there, so that a large one is moved once.
-        set.insert_with(|| take_first(waiting), index, parent);
-    });
 }

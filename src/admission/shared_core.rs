@@ -129,9 +129,10 @@ pub(super) trait CoreCalls: Send + Sync {
 // === impl Core ===
 
 impl Core {
-    pub(super) fn new(token: CancelToken, parent: Arc<ParentWaker>, mut state: State) -> Arc<Self> {
+    pub(super) fn new(token: CancelToken, parent: Arc<ParentWaker>, state: State) -> Arc<Self> {
         let inspector = state.inspector().cloned();
-        let source = state.permits().as_ref().map(|permits| PermitSource::new(permits.semaphore()));
+        let source =
+            state.room.permits.as_ref().map(|permits| PermitSource::new(permits.semaphore()));
         let core = Arc::new(Self {
             token,
             parent,
@@ -140,7 +141,7 @@ impl Core {
             is_held: AtomicBool::new(false),
             has_body: AtomicBool::new(false),
             entries: AtomicUsize::new(0),
-            observed: state.log().is_some(),
+            observed: state.log.is_some(),
             needs_more: state.needs_more(),
             state: Mutex::new(state),
             source,
@@ -253,7 +254,7 @@ impl Core {
         self.hints.update(state);
         effects.notify |= state.has_aborted();
         state.take_told(effects);
-        if let Some(permits) = state.permits() {
+        if let Some(permits) = &mut state.room.permits {
             effects.permits = permits.take_spare();
             effects.cancel_acquire = core::mem::take(&mut permits.cancel_acquire);
         }
@@ -271,7 +272,7 @@ impl Core {
     /// Holds the group open while it is empty.
     pub(crate) fn hold(&self) {
         self.read(|state| {
-            state.hold();
+            state.lifecycle.hold();
             self.is_held.store(true, Ordering::Relaxed);
         });
     }
@@ -279,7 +280,7 @@ impl Core {
     pub(crate) fn release_hold(&self) {
         self.update_as(Caller::Handle, &mut |state| {
             state.release_hold();
-            self.is_held.store(state.is_held(), Ordering::Relaxed);
+            self.is_held.store(state.lifecycle.is_held(), Ordering::Relaxed);
         });
     }
 
@@ -301,7 +302,7 @@ impl Core {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.read(|state| state.is_closing())
+        self.read(|state| state.lifecycle.is_closing())
     }
 
     /// Returns a token that is cancelled by a stop, and when the group is closed.
@@ -313,7 +314,7 @@ impl Core {
     /// Records the stop for the observer, if it has not been recorded.
     fn log_stop(&self, state: &mut State) {
         if self.observed {
-            if let Some(log) = state.log().as_mut().filter(|_| self.is_stopped()) {
+            if let Some(log) = state.log.as_mut().filter(|_| self.is_stopped()) {
                 log.stopped(|| self.token().reason());
             }
         }
@@ -435,11 +436,11 @@ impl Core {
 
     fn with_permits<R>(&self, f: impl FnOnce(&mut Permits) -> R) -> Option<R> {
         self.source.as_ref()?;
-        self.state.lock().permits().as_mut().map(f)
+        self.state.lock().room.permits.as_mut().map(f)
     }
 
     fn lacks_permit(&self) -> bool {
-        self.state.lock().lacks_permit()
+        self.state.lock().room.lacks_permit()
     }
 
     /// Returns `true` if the head of the queue lacks only a permit, and the wait for it has not
@@ -455,8 +456,8 @@ impl Core {
     /// Returns the event of the group's end.
     pub(crate) fn closed_event(&self) -> Arc<ClosedEvent> {
         let (event, ended) = self.read(|state| {
-            let event = Arc::clone(state.closed_event().get_or_insert_default());
-            (event, state.phase() == GroupPhase::Ended)
+            let event = Arc::clone(state.lifecycle.closed_event.get_or_insert_default());
+            (event, state.lifecycle.phase() == GroupPhase::Ended)
         });
         if ended {
             event.set();
@@ -466,8 +467,8 @@ impl Core {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.read(|state| {
-            state.phase() == GroupPhase::Ended
-                || state.closed_event().as_ref().is_some_and(|event| event.is_set())
+            state.lifecycle.phase() == GroupPhase::Ended
+                || state.lifecycle.closed_event.as_ref().is_some_and(|event| event.is_set())
         })
     }
 }
@@ -547,8 +548,8 @@ impl CoreCalls for Core {
 
     fn announce_end(&self) {
         let event = self.read(|state| {
-            state.set_phase(GroupPhase::Ended);
-            state.closed_event().clone()
+            state.lifecycle.set_phase(GroupPhase::Ended);
+            state.lifecycle.closed_event.clone()
         });
         if let Some(event) = event {
             event.set();
@@ -587,7 +588,7 @@ impl CoreCalls for Core {
         // The entries behind the head may lack one, too: then the wait begins anew.
         while may_wait() {
             if source.poll_acquire(&self.parent) {
-                self.update(&mut |state| state.permits().iter_mut().for_each(Permits::add));
+                self.update(&mut |state| state.room.permits.iter_mut().for_each(Permits::add));
             } else if may_wait() {
                 return;
             }
@@ -605,7 +606,7 @@ impl CoreCalls for Core {
 
     fn give_permits_back(&self) {
         if self.source.is_some() {
-            self.update(&mut |state| state.permits().iter_mut().for_each(Permits::free_all));
+            self.update(&mut |state| state.room.permits.iter_mut().for_each(Permits::free_all));
         }
     }
 }

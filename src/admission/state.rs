@@ -9,13 +9,12 @@
 //!
 //! - The head of `queue` does not fit, or lacks only a permit; or `queue` has no head, since all
 //!   its entries wait for their keys, or it is empty.
-//! - `starting` is empty, or its head is `Reserved`: children start in the order in which they
-//!   got room. A child's index is given when it starts, so the indexes have no gaps.
-//! - `occupied` is the number of running children and of reservations, and `load` is what their
-//!   weights add. With a semaphore, each of `occupied` has a permit. Those that have a key take as
-//!   much room in it.
-//! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and in `starting`
-//!   exactly while it is `Reserved`.
+//! - The first slot of `starts`, if there is one, is `Reserved`: children start in the order in
+//!   which they got room.
+//! - `room` is what running children and reservations take. With a semaphore, each of them has a
+//!   permit. Those that have a key take as much room in it.
+//! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and has a slot of
+//!   `starts` exactly while it is `Reserved`.
 //! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
 //!   `Detached`, the oldest of these waiters is `MustQueue`.
 //! - Once the group is closing, no waiter is `Waiting`, unless the limit was lowered since.
@@ -23,149 +22,86 @@
 //!   dropped by the stop that follows.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::Waker;
 
+pub(crate) use self::lifecycle::GroupPhase;
+use self::lifecycle::Lifecycle;
+use self::room::Room;
+use self::running::{Running, RunningChildren};
+use self::starts::{StartSlot, Starts};
 use self::waiters::Waiter;
 pub(crate) use self::waiters::{Acquire, WaiterPoll};
-use super::closed::ClosedEvent;
 use super::ended::{EndNotes, Ended};
 use super::events::{EventLog, Name};
 use super::inspector::Inspector;
 use super::joins::Joins;
 use super::keys::KeyId;
-use super::load::Load;
 use super::nested::Nested;
-use super::passes::{Asked, Pass, Passes};
-use super::permits::Permits;
+use super::passes::Asked;
 use super::queue::{
     ChildKey, ChildOptions, Entry, Position, QueuedChild, Request, SimpleHead, WaitQueue, WaiterKey,
 };
-use crate::child::join::JoinId;
 use crate::child::task::Options;
 use crate::key::Key;
 use crate::observe::Outcome;
 use crate::stats::Stats;
 use crate::util::slab::Slab;
-use crate::util::sparse_queue::{SparseQueue, shrink};
 
 #[derive(Default)]
 pub(crate) struct State {
-    limit: Option<usize>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) room: Room,
+    starts: Starts,
+    running: RunningChildren,
+    queue: WaitQueue,
+    /// How many children are queued.
     queued: usize,
+    /// How many children may be.
+    queue_limit: Option<usize>,
+    waiters: Slab<Waiter>,
+    nested: Nested,
+    /// How many waiters have room reserved.
+    reserved: usize,
+    /// How many of them are [`Detached`](waiters::WaiterStage::Detached).
+    detached: usize,
+    /// Waiters that have got their turn and are to be woken.
+    told: Vec<WaiterKey>,
+    /// A waiter of the group's own task has its turn, and has not been polled since.
+    group_turn: bool,
+    /// The limit was lowered, and [more](Self::revoke) reservations are to be taken back.
+    is_revoking: bool,
+    /// The number of the slot of `starts` before which they are.
+    revoked_below: u64,
+    /// Waiters that were polled meanwhile, and wait until that is done.
+    held_back: Vec<WaiterKey>,
     ok: usize,
     failed: usize,
     dropped: usize,
-    /// How many running children and reservations have room.
-    occupied: usize,
-    load: Load,
-    reserved: usize,
-    /// How many of the reservations are [`Detached`](waiters::WaiterStage::Detached).
-    detached: usize,
-    /// How many finished children keep their room until an earlier result has been fetched.
-    blocked_results: usize,
-    next_index: usize,
-    queue: WaitQueue,
-    waiters: Slab<Waiter>,
-    nested: Nested,
-    /// Waiters that have got their turn and are to be woken.
-    told: Vec<WaiterKey>,
-    /// Children and reservations that have room, behind a reservation, by the numbers of their
-    /// slots.
-    starting: SparseQueue<StartSlot>,
-    /// The number of the next slot of `starting`.
-    next_start: u64,
-    /// Children that have started and are not in the set yet. Their indexes are the last given, so
-    /// they go to the set before any other child starts there.
-    ready: VecDeque<ChildKey>,
-    /// How many of `ready`, from its front, were passed to the executor.
-    spawned: usize,
-    /// What is known of running children, by their index; of plain ones nothing.
-    running: SparseQueue<Running>,
-    daemons: usize,
     notes: EndNotes,
     ended: Ended,
-    /// The policy may ask for the names of the children that finish.
-    keeps_names: bool,
-    /// How many running children end with the stop.
-    until_stop: usize,
-    permits: Option<Permits>,
-    /// Of a group with gates.
-    passes: Option<Box<Passes>>,
+    /// How many finished children keep their room until an earlier result has been fetched.
+    blocked_results: usize,
     /// From the first joinable child on.
     joins: Option<Box<Joins>>,
     /// Kept for an observer.
-    log: Option<Box<EventLog>>,
+    pub(crate) log: Option<Box<EventLog>>,
     /// Of a group with a name, whose children are all remembered.
     inspector: Option<Arc<Inspector>>,
     /// There is an observer or an inspector, and so each child that starts is looked at.
     looks_at_all: bool,
     /// There are gates or an inspector, and so a waiter has its child's name.
     names_waiters: bool,
+    /// The policy may ask for the names of the children that finish.
+    keeps_names: bool,
     /// An executor runs the children.
     spawns: bool,
     /// Children have ended, before any stop, whose room was not given to the queue yet, and
     /// something [waits](Self::must_process).
     has_freed_room: bool,
-    /// The limit was lowered, and [more](Self::revoke) reservations are to be taken back.
-    is_revoking: bool,
-    /// The number of the slot of `starting` before which they are.
-    revoked_below: u64,
-    /// Waiters that were polled meanwhile, and wait until that is done.
-    held_back: Vec<WaiterKey>,
-    /// A waiter has gone that may have held the group open.
+    /// A waiter or a hold has gone that may have held the group open.
     recheck_end: bool,
-    /// A waiter of the group's own task has its turn, and has not been polled since.
-    group_turn: bool,
-    phase: GroupPhase,
-    /// Newcomers are refused; what was accepted goes on.
-    closing: bool,
-    /// The group has resolved, and nothing had stopped it.
-    pub(super) finished: bool,
-    /// How many callers hold the group open while it is empty.
-    holds: usize,
-    /// How many children may be queued.
-    queue_limit: Option<usize>,
-    /// Made when it is first asked for.
-    closed: Option<Arc<ClosedEvent>>,
-}
-
-/// How far a group has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum GroupPhase {
-    /// It admits children, unless its token is cancelled.
-    #[default]
-    Open,
-    /// Its token is cancelled, and its queue has been dropped.
-    Stopped,
-    /// It has resolved, or is being dropped.
-    Resolved,
-    /// Its children are gone, too.
-    Ended,
-}
-
-/// A place in the order of starts.
-enum StartSlot {
-    Child(QueuedChild),
-    Reserved(WaiterKey),
-}
-
-/// A running child that is not like most.
-struct Running {
-    weight: usize,
-    priority: i32,
-    daemon: bool,
-    key: Option<Key>,
-    key_id: Option<KeyId>,
-    pass: Option<Pass>,
-    /// It is dropped at the stop.
-    until_stop: bool,
-    /// Its name, if it is joinable.
-    join: Option<JoinId>,
-    /// Kept for an observer or a snapshot, or for a policy that may ask for it.
-    name: Name,
 }
 
 /// What the policy is told of a child that has finished.
@@ -228,31 +164,7 @@ pub(crate) enum Dropped {
     Unstarted(ChildKey, ChildOptions),
 }
 
-// === impl Running, Effects, Wakers ===
-
-impl Running {
-    const PLAIN: Self = Self {
-        weight: 1,
-        priority: 0,
-        daemon: false,
-        key: None,
-        key_id: None,
-        pass: None,
-        until_stop: false,
-        join: None,
-        name: None,
-    };
-
-    /// Returns `true` if it is as a child without options, but perhaps for its name.
-    fn is_plain(&self) -> bool {
-        self.weight == 1
-            && !self.daemon
-            && !self.until_stop
-            && self.key.is_none()
-            && self.pass.is_none()
-            && self.join.is_none()
-    }
-}
+// === impl Effects, Wakers ===
 
 impl Effects {
     /// Forgets effects that say nothing is to be done, which is cheaper than dropping them.
@@ -279,13 +191,14 @@ impl State {
     /// Returns the state of a group that goes on with these children, none of which waits.
     pub(crate) fn resume(stats: &Stats, next_index: usize) -> Self {
         let Stats { limit, running: occupied, ok, failed, dropped, .. } = *stats;
-        Self { limit, occupied, ok, failed, dropped, next_index, ..Self::default() }
+        let (room, starts) = (Room::resume(limit, occupied), Starts::resume(next_index));
+        Self { room, starts, ok, failed, dropped, ..Self::default() }
     }
 
     /// Records the weight of a running child of a group that resumes. They come in order.
     pub(super) fn resume_weight(&mut self, index: usize, weight: usize) {
-        self.load.add(weight);
-        self.running.push(index as u64, Running { weight, ..Running::PLAIN });
+        self.room.resume_weight(weight);
+        self.running.add(index, Running { weight, ..Running::PLAIN });
     }
 
     /// Returns how many children run or have ended without the policy being told.
@@ -295,11 +208,11 @@ impl State {
 
     /// Returns how many running children and reservations there are.
     fn holding(&self) -> usize {
-        self.occupied + self.ended.roomless
+        self.room.occupied() + self.ended.roomless
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
-        self.limit
+        self.room.limit()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -310,14 +223,14 @@ impl State {
 
     /// Returns the numbers as far as the policy was told.
     fn told_stats(&self) -> Stats {
-        let Self { limit, queued, ok, failed, dropped, .. } = *self;
-        Stats { limit, queued, running: self.running(), ok, failed, dropped }
+        let Self { queued, ok, failed, dropped, .. } = *self;
+        Stats { limit: self.limit(), queued, running: self.running(), ok, failed, dropped }
     }
 
     /// Returns the index of the first child that waits to go to the set, or of the next to start.
     #[inline]
     pub(crate) fn started(&self) -> usize {
-        self.next_index - self.ready.len()
+        self.starts.first_ready()
     }
 
     /// Returns `true` if the policy was told of a child.
@@ -327,17 +240,12 @@ impl State {
 
     /// Returns `true` if a child was ever accepted.
     pub(crate) fn has_accepted(&self) -> bool {
-        self.next_index > 0 || self.running() > 0 || self.queued > 0 || self.dropped > 0
-    }
-
-    /// Returns `true` if the group is held, or was closed.
-    pub(crate) fn is_held_or_closing(&self) -> bool {
-        self.holds > 0 || self.closing
+        self.starts.count() > 0 || self.running() > 0 || self.queued > 0 || self.dropped > 0
     }
 
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
-        self.limit = Some(limit);
+        self.room.set_limit(Some(limit));
     }
 
     pub(crate) fn set_queue_limit(&mut self, limit: usize) {
@@ -345,36 +253,18 @@ impl State {
     }
 
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
-        if core::mem::replace(&mut self.limit, limit) != limit {
+        if self.room.set_limit(limit) {
             if let Some(log) = &mut self.log {
                 log.limit_changed(limit);
             }
         }
     }
 
-    #[inline]
-    fn fits(&self, weight: usize) -> bool {
-        self.load.fits(self.limit, self.occupied, weight)
-    }
-
-    /// Returns the room that running children and reservations take.
-    fn taken(&self) -> u128 {
-        self.load.taken(self.occupied)
-    }
-
     /// Returns `true` if a feed may ask its stream: together with the children of feeds that are
     /// queued behind their keys, no more children exist than may run.
     fn may_ask(&self) -> bool {
         let fed = self.queue.fed();
-        fed == 0 || self.limit.is_none_or(|limit| self.taken() + (fed as u128) < limit as u128)
-    }
-
-    /// Returns `true` if more room is taken than there is, but for a child that runs alone.
-    fn is_over_limit(&self) -> bool {
-        self.limit.is_some_and(|limit| match limit {
-            0 => self.occupied > 0,
-            _ => self.taken() > limit as u128 && self.load.weighty(self.occupied) > 1,
-        })
+        fed == 0 || self.room.fits_beside(fed)
     }
 
     /// Sets the limit of each key of a group that is being made.
@@ -389,28 +279,7 @@ impl State {
     /// Returns `true` if a plain newcomer need not wait for room.
     #[inline]
     pub(crate) fn admits_newcomers(&self) -> bool {
-        !self.queue.has_head() && self.fits(1)
-    }
-
-    pub(crate) fn phase(&self) -> GroupPhase {
-        self.phase
-    }
-
-    pub(crate) fn set_phase(&mut self, phase: GroupPhase) {
-        self.phase = phase;
-    }
-
-    /// Returns the event of the group's end, made now if it is first asked for.
-    pub(crate) fn closed_event(&mut self) -> &mut Option<Arc<ClosedEvent>> {
-        &mut self.closed
-    }
-
-    pub(crate) fn permits(&mut self) -> &mut Option<Permits> {
-        &mut self.permits
-    }
-
-    pub(crate) fn passes(&mut self) -> &mut Option<Box<Passes>> {
-        &mut self.passes
+        !self.queue.has_head() && self.room.fits(1)
     }
 
     /// Returns `true` if the group's task is to process the queue again, to take reservations back.
@@ -420,7 +289,7 @@ impl State {
 
     /// Returns what a gate is told of the head of the queue, or `None` if it lacks no pass.
     pub(crate) fn asked(&self) -> Option<Asked> {
-        if !self.passes.as_ref()?.wanted {
+        if !self.room.lacks_pass() {
             return None;
         }
         Some(match self.queue.first()?.1 {
@@ -438,7 +307,7 @@ impl State {
     /// alone.
     pub(crate) fn asked_for(&mut self, options: Option<&Options>, stopped: bool) -> Option<Asked> {
         let request = Request::new(options).behind_all();
-        let lacks = !self.passes.as_ref()?.has_spare(request.weight)
+        let lacks = !self.room.passes.as_ref()?.has_spare(request.weight)
             && self.refusal(stopped).is_none()
             && !self.is_duplicate(request)
             && self.has_room(request);
@@ -448,80 +317,17 @@ impl State {
     /// Returns `true` if the head of the queue fits, and the group is to ask a gate or the
     /// semaphore.
     pub(crate) fn must_ask(&self) -> bool {
-        self.lacks_permit() || self.passes.as_ref().is_some_and(|passes| passes.wanted)
-    }
-
-    pub(crate) fn lacks_permit(&self) -> bool {
-        self.permits.as_ref().is_some_and(|permits| permits.wanted)
+        self.room.lacks_permit() || self.room.lacks_pass()
     }
 
     pub(crate) fn has_group_turn(&self) -> bool {
         self.group_turn
     }
 
-    /// Takes what a child needs beside room: a pass of the gates, and a permit.
-    #[inline]
-    fn take_permit(&mut self, weight: usize) -> bool {
-        if self.passes.as_mut().is_some_and(|passes| !passes.try_take(weight)) {
-            return false;
-        }
-        let taken = self.permits.as_mut().is_none_or(Permits::try_take);
-        if !taken {
-            self.put_pass_back();
-        }
-        taken
-    }
-
-    /// Puts the pass back that was taken just now.
-    #[inline]
-    fn put_pass_back(&mut self) {
-        if let Some(passes) = &mut self.passes {
-            passes.put_back();
-        }
-    }
-
-    /// Records that a pass is over since its reservation has come to nothing.
-    #[inline]
-    fn give_pass_up(&mut self, pass: Option<Pass>) {
-        if let Some(passes) = &mut self.passes {
-            passes.give_up(pass);
-        }
-    }
-
-    /// Moves the passes that are over to `ended`. Spare ones are over, too, unless the head of the
-    /// queue waits for a permit, and has the pass for it.
-    pub(crate) fn take_ended_passes(&mut self, ended: &mut Vec<Pass>) {
-        let keeps_spare = self.lacks_permit();
-        if let Some(passes) = &mut self.passes {
-            if !keeps_spare {
-                passes.end_spare();
-            }
-            ended.append(&mut passes.over);
-        }
-    }
-
-    /// Records that the guards of a child are to be dropped: it has ended.
-    #[inline]
-    fn end_pass(&mut self, pass: Option<Pass>) {
-        if let Some(passes) = &mut self.passes {
-            passes.over.extend(pass);
-        }
-    }
-
-    /// Lets a child have the pass that was taken for it, or the one of its reservation.
-    #[inline]
-    fn give_pass(&mut self, child: &mut QueuedChild, pass: Option<Pass>) {
-        if let Some(passes) = &mut self.passes {
-            if let Some(pass) = pass.or_else(|| passes.give()) {
-                child.options.make_boxed().pass = Some(pass);
-            }
-        }
-    }
-
     /// Takes room in the group, and in the key of a child or a waiter.
     #[inline]
     fn take_room(&mut self, weight: usize, key: Option<KeyId>) {
-        self.take_plain_room(weight);
+        self.room.take(weight);
         if let Some(key) = key {
             self.queue.take_key(key, weight);
         }
@@ -534,29 +340,21 @@ impl State {
         self.take_room(request.weight, key);
     }
 
-    /// Takes room for a child without a key.
-    #[inline]
-    pub(super) fn take_plain_room(&mut self, weight: usize) {
-        self.occupied += 1;
-        self.load.add(weight);
-    }
-
     /// Frees room whose permit is kept.
     #[inline]
-    fn return_room(&mut self, weight: usize, key: Option<KeyId>) {
-        self.occupied -= 1;
-        self.load.remove(weight);
+    fn put_room_back(&mut self, weight: usize, key: Option<KeyId>) {
+        self.room.put_back(weight);
         if let Some(key) = key {
             self.queue.free_key(key, weight);
         }
     }
 
+    /// Frees room in the group, and in the key of a child or a waiter.
     #[inline]
     pub(crate) fn free_room(&mut self, weight: usize, key: Option<KeyId>) {
-        self.return_room(weight, key);
-        self.put_pass_back();
-        if let Some(permits) = &mut self.permits {
-            permits.free(1);
+        self.room.free(weight);
+        if let Some(key) = key {
+            self.queue.free_key(key, weight);
         }
     }
 }
@@ -567,7 +365,7 @@ impl State {
     /// Takes room, and a permit, for a newcomer, if no entry of the queue comes before it.
     #[inline]
     pub(crate) fn try_take_room(&mut self, request: Request<'_>) -> bool {
-        let free = self.has_room(request) && self.take_permit(request.weight);
+        let free = self.has_room(request) && self.room.take_beside(request.weight);
         if free {
             self.take_room_for(request);
         }
@@ -579,9 +377,9 @@ impl State {
     #[inline]
     pub(crate) fn try_take_room_asked(&mut self, request: Request<'_>) -> bool {
         let position = Position::last(request.priority.max(0));
-        let free = self.fits(request.weight)
+        let free = self.room.fits(request.weight)
             && self.queue.has_key_room(request, position)
-            && self.take_permit(request.weight);
+            && self.room.take_beside(request.weight);
         if free {
             self.take_room_for(request);
         }
@@ -601,7 +399,7 @@ impl State {
     #[inline]
     pub(crate) fn has_room(&mut self, request: Request<'_>) -> bool {
         // In this order: most newcomers are stopped by the cheapest look.
-        self.fits(request.weight)
+        self.room.fits(request.weight)
             && (!request.feed || self.may_ask())
             && self.queue.yields_to(request.priority)
             && self.queue.has_key_room(request, Position::last(request.priority))
@@ -612,7 +410,7 @@ impl State {
     #[inline]
     pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
         debug_assert!(!self.needs_more(), "then children do not come here");
-        let is_first = self.ready.is_empty() && self.starting.is_empty() && !self.has_freed_room;
+        let is_first = !self.starts.has_ready() && self.starts.is_clear() && !self.has_freed_room;
         if self.inspector.is_some()
             || !is_first
             || self.refusal(stopped).is_some()
@@ -620,15 +418,14 @@ impl State {
         {
             return None;
         }
-        self.take_plain_room(1);
-        self.next_index += 1;
-        Some(self.next_index - 1)
+        self.room.take(1);
+        Some(self.starts.start_in_set())
     }
 
     /// Returns `true` if more is to be done for each child than to count it: for an observer, a
     /// semaphore or a gate.
     pub(crate) fn needs_more(&self) -> bool {
-        self.log.is_some() || self.permits.is_some() || self.passes.is_some()
+        self.log.is_some() || self.room.needs_more()
     }
 
     /// Returns `true` if the child of a newcomer starts at once, and that concerns no other.
@@ -637,10 +434,10 @@ impl State {
         debug_assert!(!self.needs_more(), "then children do not come here");
         !self.has_freed_room
             && request.key.is_none()
-            && self.fits(request.weight)
+            && self.room.fits(request.weight)
             && self.refusal(stopped).is_none()
             && self.queue.is_empty()
-            && self.starting.is_empty()
+            && self.starts.is_clear()
     }
 
     /// Returns `true` if the child of a newcomer is to be queued, and that changes nothing but the
@@ -667,12 +464,12 @@ impl State {
     /// Admits it; its key is known if it was queued.
     #[inline]
     fn admit_with(&mut self, mut child: QueuedChild, key: Option<KeyId>) {
-        self.give_pass(&mut child, None);
-        if self.starting.is_empty() {
+        self.room.give_pass_to(&mut child, None);
+        if self.starts.is_clear() {
             self.start(child, key);
         } else {
-            self.note_unique_start(child.request(), self.next_start);
-            self.add_start(StartSlot::Child(child));
+            self.note_unique_start(child.request(), self.starts.next_slot());
+            self.starts.push(StartSlot::Child(child));
         }
     }
 
@@ -686,7 +483,7 @@ impl State {
     /// Starts a child for which there is room.
     #[inline(never)]
     pub(crate) fn start_only(&mut self, child: QueuedChild) {
-        self.take_plain_room(child.request().weight);
+        self.room.take(child.request().weight);
         self.start(child, None);
     }
 
@@ -718,21 +515,13 @@ impl State {
 
     /// Returns why a newcomer is refused, or `None` if it is accepted.
     pub(crate) fn refusal(&self, stopped: bool) -> Option<Refused> {
-        // A stop comes before a close, unless it is the one of the group's own end.
-        if self.closing && (self.finished || !stopped) {
-            Some(Refused::Closed)
-        } else {
-            (stopped || self.phase >= GroupPhase::Resolved).then_some(Refused::Stopped)
-        }
+        self.lifecycle.refusal(stopped)
     }
 
     /// Returns why a child without room is not queued, or `None` if it is.
     pub(crate) fn queue_refusal(&self, stopped: bool) -> Option<Refused> {
-        if self.finished {
-            return Some(Refused::Closed);
-        }
         let is_full = self.queue_limit.is_some_and(|limit| self.queued >= limit);
-        self.refusal(stopped).or(is_full.then_some(Refused::AtLimit))
+        self.lifecycle.queue_refusal(stopped).or(is_full.then_some(Refused::AtLimit))
     }
 
     /// Counts and records a child that `queue` or a `feed` brings too late, or to a full queue.
@@ -758,9 +547,8 @@ impl State {
             ChildOptions::Inline { weight, priority, key: of, .. } if key.is_some() => {
                 let (weight, key_id) = (weight as usize, key);
                 let known = Running { weight, priority, key: of, key_id, ..Running::PLAIN };
-                self.ready.push_back(child.key);
-                self.running.push(self.next_index as u64, known);
-                self.next_index += 1;
+                let index = self.starts.start(child.key);
+                self.running.add_uncounted(index, known);
             }
             _ => self.start_known(child, key),
         }
@@ -769,21 +557,18 @@ impl State {
     /// Starts a child of which more is known than that it runs.
     #[inline(never)]
     fn start_known(&mut self, child: QueuedChild, key: Option<KeyId>) {
-        let index = self.next_index;
-        self.next_index += 1;
-        self.ready.push_back(child.key);
+        let index = self.starts.start(child.key);
         self.remember(index, child, key);
     }
 
     /// Starts a child that has at most a weight and a priority.
     #[inline]
     fn start_simple_child(&mut self, child: ChildKey, weight: usize, priority: i32) {
-        self.ready.push_back(child);
+        let index = self.starts.start(child);
         if weight != 1 {
             let child = Running { weight, priority, ..Running::PLAIN };
-            self.running.push(self.next_index as u64, child);
+            self.running.add_uncounted(index, child);
         }
-        self.next_index += 1;
     }
 
     fn remember(&mut self, index: usize, child: QueuedChild, key_id: Option<KeyId>) {
@@ -798,15 +583,13 @@ impl State {
         if let Some(log) = &mut self.log {
             log.started(index, child, options, name.clone(), key.clone());
         }
-        self.daemons += usize::from(daemon);
-        self.until_stop += usize::from(until_stop);
         let is_known = daemon || until_stop || key.is_some() || pass.is_some() || join.is_some();
         if let Some(inspector) = &self.inspector {
             inspector.start(index);
         }
         if weight != 1 || is_known || name.is_some() || self.inspector.is_some() {
-            self.running.push(
-                index as u64,
+            self.running.add(
+                index,
                 Running { weight, priority, daemon, key, key_id, pass, until_stop, join, name },
             );
         }
@@ -814,17 +597,13 @@ impl State {
 
     #[inline]
     pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.starts.has_ready()
     }
 
     /// Takes out the next child that has started: its index and key.
     #[inline]
     pub(crate) fn pop_ready(&mut self) -> Option<(usize, ChildKey)> {
-        let index = self.started();
-        let key = self.ready.pop_front()?;
-        self.spawned = self.spawned.saturating_sub(1);
-        shrink(&mut self.ready);
-        Some((index, key))
+        self.starts.pop_ready()
     }
 
     /// Calls `take` with each started child for which that was not done before: its index and key,
@@ -833,10 +612,8 @@ impl State {
         &mut self,
         mut take: impl FnMut(usize, ChildKey, Option<&Arc<str>>),
     ) {
-        let first = self.started();
-        let spawned = core::mem::replace(&mut self.spawned, self.ready.len());
-        for (index, key) in (first + spawned..).zip(self.ready.range(spawned..).copied()) {
-            let observed = self.log.as_ref().and_then(|_| self.running.get_mut(index as u64));
+        for (index, key) in self.starts.take_unspawned() {
+            let observed = self.log.as_ref().and_then(|_| self.running.find(index));
             take(index, key, observed.and_then(|child| child.name.as_ref()));
         }
     }
@@ -851,12 +628,11 @@ impl State {
 
     /// Returns `true` if the policy is to be told more of a running child than its index.
     pub(crate) fn has_records(&self) -> bool {
-        self.daemons > 0 || (self.keeps_names && !self.running.is_empty())
+        self.running.daemons() > 0 || (self.keeps_names && !self.running.is_empty())
     }
 
     pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
-        let child = self.running.get_mut(index as u64)?;
-        Some(ChildRecord { name: child.name.clone(), key: child.key.clone(), daemon: child.daemon })
+        self.running.record(index)
     }
 }
 
@@ -866,7 +642,7 @@ impl State {
     /// Sets what depends on the other parts of the state, which is complete.
     pub(crate) fn prepare(&mut self, spawns: bool) {
         self.looks_at_all = self.log.is_some() || self.inspector.is_some();
-        self.names_waiters = self.passes.is_some() || self.inspector.is_some();
+        self.names_waiters = self.room.passes.is_some() || self.inspector.is_some();
         self.spawns = spawns;
     }
 
@@ -883,14 +659,10 @@ impl State {
         self.inspector = Some(inspector);
     }
 
-    pub(crate) fn log(&mut self) -> &mut Option<Box<EventLog>> {
-        &mut self.log
-    }
-
     /// Records how a running child has ended.
     pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
         if let Some(log) = &mut self.log {
-            let child = self.running.get_mut(index as u64);
+            let child = self.running.find(index);
             let (name, key) = child.map_or((None, None), |it| (it.name.clone(), it.key.clone()));
             log.finished(index, name, key, outcome);
         }
@@ -928,48 +700,33 @@ impl State {
     fn must_process(&self) -> bool {
         self.has_freed_room
             || !self.queue.is_empty()
-            || !self.starting.is_empty()
+            || !self.starts.is_clear()
             || self.recheck_end
-            || self.permits.is_some()
-            || self.passes.is_some()
+            || self.room.needs_more()
     }
 
     #[inline(never)]
     fn process_entries(&mut self, stopped: bool, effects: &mut Effects) {
-        let mut lacks_permit = false;
-        let admits = !stopped && self.phase < GroupPhase::Resolved;
+        let mut lacks_more = false;
+        let admits = !stopped && !self.lifecycle.is_resolved();
         self.is_revoking = admits && self.reserved > 0 && self.revoke();
         effects.notify |= self.is_revoking;
         if !self.is_revoking && !self.held_back.is_empty() {
             self.tell_held_back(effects);
         }
         if admits && !self.queue.is_empty() {
-            lacks_permit = self.admit_queue(effects);
+            lacks_more = self.admit_queue(effects);
         }
-        if !self.starting.is_empty() {
+        if !self.starts.is_clear() {
             self.start_front();
         }
         // After a stop as well: each waiter is woken then, and refused whatever its stage.
         if self.nested.blocked_children() > 0 {
             self.unblock(effects);
         }
-        if let Some(passes) = &mut self.passes {
-            // The group asks the gates from now on, or no longer.
-            let head = self.queue.first().map(|(_, entry)| entry.weight());
-            let lacks_pass = lacks_permit && head.is_some_and(|weight| !passes.has_spare(weight));
-            lacks_permit &= !lacks_pass;
-            if lacks_pass {
-                // No child passes the head, so no other can use them.
-                passes.give_up_spare();
-            }
-            effects.notify |= core::mem::replace(&mut passes.wanted, lacks_pass) != lacks_pass;
-            effects.notify |= core::mem::take(&mut passes.notify);
-        }
-        if let Some(permits) = &mut self.permits {
-            // The group waits for a permit from now on, or no longer.
-            let before = core::mem::replace(&mut permits.wanted, lacks_permit);
-            effects.notify |= before != lacks_permit;
-            permits.cancel_acquire |= before && !lacks_permit;
+        if self.room.needs_more() {
+            let Self { room, queue, .. } = self;
+            room.note_lack(lacks_more, || queue.first().map(|(_, head)| head.weight()), effects);
         }
         let recheck_end = core::mem::take(&mut self.recheck_end);
         let may_end = || self.is_over(stopped) || (!stopped && self.has_only_daemons());
@@ -977,7 +734,7 @@ impl State {
     }
 
     /// Gives room to the head of the queue while it fits. Returns `true` if the head then lacks
-    /// only a permit.
+    /// only what it needs beside room.
     fn admit_queue(&mut self, effects: &mut Effects) -> bool {
         self.start_simple();
         loop {
@@ -990,10 +747,10 @@ impl State {
                 self.queue.hold_head();
                 continue;
             }
-            if !self.fits(weight) {
+            if !self.room.fits(weight) {
                 return false;
             }
-            if !self.take_permit(weight) {
+            if !self.room.take_beside(weight) {
                 return true;
             }
             match self.queue.pop() {
@@ -1017,20 +774,20 @@ impl State {
     fn start_simple(&mut self) {
         if self.needs_more()
             || self.looks_at_all
-            || !self.starting.is_empty()
+            || !self.starts.is_clear()
             || self.queue.has_held()
         {
             return;
         }
         while let Some(head) = self.queue.simple_head() {
             let SimpleHead { key, weight, priority, of, .. } = head;
-            if !self.fits(weight) {
+            if !self.room.fits(weight) {
                 return;
             }
             match of {
                 None => {
                     self.queue.forget_simple_head(head);
-                    self.take_plain_room(weight);
+                    self.room.take(weight);
                     self.start_simple_child(key, weight, priority);
                 }
                 Some(of) => {
@@ -1043,22 +800,11 @@ impl State {
         }
     }
 
-    /// Starts the children at the front of `starting`, up to the first reservation.
+    /// Starts the children that wait for no reservation any more.
     fn start_front(&mut self) {
-        while let Some((_, StartSlot::Child(_))) = self.starting.first() {
-            if let Some((_, StartSlot::Child(child))) = self.starting.pop() {
-                self.start(child, None);
-            }
+        while let Some(child) = self.starts.pop_child() {
+            self.start(child, None);
         }
-    }
-
-    /// Adds what has room and starts behind a reservation, or is one. Returns the number of its
-    /// slot.
-    fn add_start(&mut self, start: StartSlot) -> u64 {
-        let slot = self.next_start;
-        self.starting.push(slot, start);
-        self.next_start += 1;
-        slot
     }
 }
 
@@ -1068,6 +814,14 @@ mod ends;
 #[cfg(not(loom))]
 #[path = "state/inspect.rs"]
 mod inspect;
+#[path = "state/lifecycle.rs"]
+mod lifecycle;
+#[path = "state/room.rs"]
+mod room;
+#[path = "state/running.rs"]
+mod running;
+#[path = "state/starts.rs"]
+mod starts;
 #[cfg(all(test, not(loom)))]
 #[path = "state/tests.rs"]
 pub(crate) mod tests;

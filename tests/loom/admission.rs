@@ -319,7 +319,7 @@ impl Group {
             let clone = Some(task.clone());
             let mut poller = WaiterPoll { caller: Caller::Handle, task, clone, group: 0 };
             let answer = group.with(Caller::Handle, |state, effects| {
-                if state.phase() >= GroupPhase::Resolved
+                if state.lifecycle.phase() >= GroupPhase::Resolved
                     || group.token.is_cancelled()
                     || (key.is_none() && state.refusal(false).is_some())
                 {
@@ -390,7 +390,7 @@ impl Group {
     }
 
     fn hold(&self) {
-        self.with(Caller::Handle, |state, _| state.hold());
+        self.with(Caller::Handle, |state, _| state.lifecycle.hold());
     }
 
     fn release_hold(&self) {

@@ -3,11 +3,12 @@
 use alloc::vec::Vec;
 use core::mem::take;
 
+use super::running::{Running, RunningChildren};
+use super::starts::StartSlot;
 use super::waiters::WaiterStage;
-use super::{Dropped, Effects, GroupPhase, Running, StartSlot, State};
+use super::{Dropped, Effects, State};
 use crate::admission::ended::{EndNotes, Ended};
 use crate::admission::joins::Joins;
-use crate::admission::load::Load;
 use crate::admission::queue::{ChildKey, Entry, QueuedChild};
 use crate::child::join::JoinId;
 use crate::observe::Outcome;
@@ -68,7 +69,7 @@ impl State {
 
     /// Returns `true` if the result of the running child of that index is none.
     pub(crate) fn has_no_result(&mut self, index: usize) -> bool {
-        let id = self.running.get_mut(index as u64).and_then(|child| child.join);
+        let id = self.running.find(index).and_then(|child| child.join);
         id.is_some_and(|id| self.joins().take_aborted(id))
     }
 
@@ -109,7 +110,7 @@ impl State {
             self.finish_known(index, outcome, stopped);
             return true;
         }
-        self.occupied -= 1;
+        self.room.free_plain();
         self.has_freed_room |= !stopped && self.must_process();
         self.has_freed_room || stopped
     }
@@ -120,17 +121,14 @@ impl State {
         !self.running.is_empty()
             || !self.ended.is_empty()
             || !self.nested.is_empty()
-            || self.permits.is_some()
-            || self.passes.is_some()
+            || self.room.needs_more()
     }
 
     #[inline]
     fn finish_known(&mut self, index: usize, outcome: Outcome, stopped: bool) {
         self.nested.forget_child(index);
-        let Self { daemons, until_stop, inspector, joins, .. } = self;
-        let known = self.running.remove_with(index as u64, |child| {
-            *daemons -= usize::from(child.daemon);
-            *until_stop -= usize::from(child.until_stop);
+        let Self { running, inspector, joins, .. } = self;
+        let known = running.remove(index, |child| {
             if let Some(inspector) = inspector {
                 inspector.finish(index);
             }
@@ -140,7 +138,7 @@ impl State {
             (child.weight, child.key_id, child.pass)
         });
         let (weight, key, pass) = known.unwrap_or((1, None, None));
-        self.end_pass(pass);
+        self.room.end_pass(pass);
         let is_plain = weight == 1 && key.is_none() && pass.is_none();
         if self.ended.forget(outcome) && is_plain && self.ended.roomless > 0 {
             self.ended.roomless -= 1;
@@ -160,21 +158,21 @@ impl State {
     /// another group's by now, so with a semaphore they run without room and permit.
     pub(crate) fn note_ends(&mut self, notes: EndNotes) {
         let roomless = self.ended.forget_all();
-        if self.permits.is_some() {
+        if self.room.permits.is_some() {
             self.ended.roomless = roomless;
         } else {
-            self.occupied += roomless;
+            self.room.retake(roomless);
         }
         self.notes = notes;
     }
 
     /// Notes that a child has ended outside of the group's polls. After a stop it frees no room.
     pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, stopped: bool) {
-        if self.notes == EndNotes::Nothing || self.phase >= GroupPhase::Resolved {
+        if self.notes == EndNotes::Nothing || self.lifecycle.is_resolved() {
             return;
         }
         let is_aborted = self.joins.as_ref().is_some_and(|joins| {
-            let join = self.running.get(index as u64).and_then(|child| child.join);
+            let join = self.running.get(index).and_then(|child| child.join);
             join.is_some_and(|id| joins.is_aborted(id))
         });
         // What an aborted child has returned is no result.
@@ -183,7 +181,7 @@ impl State {
             && self.notes == EndNotes::FreesRoom
             && !stopped
             && self.log.is_none()
-            && self.running.get(index as u64).is_none_or(Running::is_plain);
+            && self.running.get(index).is_none_or(Running::is_plain);
         if frees_room {
             self.ended.roomless += 1;
             self.free_room(1, None);
@@ -209,36 +207,27 @@ impl State {
     /// can a stop drop it.
     pub(crate) fn finish_unfetched(&mut self, index: usize) {
         self.nested.forget_child(index);
-        if let Some(child) = self.running.get_mut(index as u64) {
+        if let Some(pass) = self.running.finish_unfetched(index) {
             if let Some(inspector) = &self.inspector {
                 inspector.finish_unfetched(index);
             }
-            if let Some(passes) = &mut self.passes {
-                passes.over.extend(child.pass.take());
-            }
-            self.daemons -= usize::from(core::mem::take(&mut child.daemon));
-            self.until_stop -= usize::from(core::mem::take(&mut child.until_stop));
+            self.room.end_pass(pass);
         }
     }
 
     /// Returns `true` if children may run that end without a result: with the stop, or aborted.
     pub(crate) fn has_endings(&self) -> bool {
-        self.until_stop > 0 || self.joins.is_some()
+        self.running.has_until_stop() || self.joins.is_some()
     }
 
     /// Returns `true` if the running child of that index ends with the stop.
     pub(crate) fn is_until_stop(&mut self, index: usize) -> bool {
-        self.running.get_mut(index as u64).is_some_and(|child| child.until_stop)
+        self.running.find(index).is_some_and(|child| child.until_stop)
     }
 
     /// Returns the indexes of the running children that end with the stop, lowest first.
     pub(crate) fn until_stop(&self) -> Vec<usize> {
-        if self.until_stop == 0 {
-            // Most looks find none, and there are as many as rounds after the stop.
-            return Vec::new();
-        }
-        let children = self.running.iter().filter(|(_, child)| child.until_stop);
-        children.map(|(index, _)| index as usize).collect()
+        self.running.until_stop()
     }
 
     /// Records how many finished children keep their room until an earlier result is fetched.
@@ -248,7 +237,7 @@ impl State {
 
     /// Takes out the next queued child, to be dropped after a stop.
     pub(crate) fn pop_dropped(&mut self) -> Option<ChildKey> {
-        self.phase = self.phase.max(GroupPhase::Stopped);
+        self.lifecycle.stop();
         self.queue.drop_keys();
         loop {
             if let (_, Entry::Child(child), _) = self.queue.pop()? {
@@ -269,22 +258,18 @@ impl State {
         let mut waiters = core::mem::take(&mut self.waiters);
         for waiter in waiters.iter_mut() {
             if let WaiterStage::Reserved { slot, .. } = waiter.stage {
-                self.starting.remove(slot);
+                self.starts.remove(slot);
             }
             if let WaiterStage::Reserved { .. } | WaiterStage::Detached(_) = waiter.stage {
                 // The queue knows its key no longer.
-                self.return_room(waiter.weight, None);
-                self.give_pass_up(waiter.pass.take());
+                self.room.put_back(waiter.weight);
+                self.room.give_pass_up(waiter.pass.take());
             }
             (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
         }
         self.waiters = waiters;
-        if let Some(permits) = &mut self.permits {
-            permits.free(self.reserved);
-        }
-        if let Some(passes) = &mut self.passes {
-            passes.end_spare();
-        }
+        self.room.free_permits(self.reserved);
+        self.room.end_spare_passes();
         (self.reserved, self.detached) = (0, 0);
         self.group_turn = false;
         self.nested.clear();
@@ -293,7 +278,7 @@ impl State {
     /// Refuses newcomers from now on. What was accepted goes on, and so do waiters that have their
     /// turn; the others are as after a stop.
     pub(crate) fn refuse_newcomers(&mut self, effects: &mut Effects) {
-        if core::mem::replace(&mut self.closing, true) {
+        if !self.lifecycle.close() {
             return;
         }
         // Those that lose their turn wait, and so are refused.
@@ -312,22 +297,8 @@ impl State {
         effects.notify = true;
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing
-    }
-
-    /// Holds the group open while it is empty.
-    pub(crate) fn hold(&mut self) {
-        self.holds += 1;
-    }
-
     pub(crate) fn release_hold(&mut self) {
-        self.holds -= 1;
-        self.recheck_end |= self.holds == 0;
-    }
-
-    pub(crate) fn is_held(&self) -> bool {
-        self.holds > 0 && !self.closing
+        self.recheck_end |= self.lifecycle.release_hold();
     }
 
     /// Returns `true` if the group need not wait: for a running child, or a waiter. After a stop
@@ -336,9 +307,9 @@ impl State {
         if stopped {
             self.running() == 0
         } else {
-            self.holding() - self.blocked_results == self.daemons
+            self.holding() - self.blocked_results == self.running.daemons()
                 && self.queue.is_empty()
-                && !self.is_held()
+                && !self.lifecycle.is_held()
         }
     }
 
@@ -355,25 +326,25 @@ impl State {
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
     pub(crate) fn has_only_daemons(&self) -> bool {
-        self.holding() - self.blocked_results == self.daemons
-            && (self.daemons > 0 || !self.queue.is_empty())
+        let daemons = self.running.daemons();
+        self.holding() - self.blocked_results == daemons
+            && (daemons > 0 || !self.queue.is_empty())
             && self.queue.has_only_daemons()
-            && !self.is_held()
+            && !self.lifecycle.is_held()
     }
 
     /// Resolves the group if nothing runs and nothing waits.
     pub(crate) fn try_resolve(&mut self, stopped: bool) -> bool {
         let over = self.running() == 0 && self.is_over(stopped);
         if over {
-            self.phase = GroupPhase::Resolved;
-            self.finished = !stopped;
+            self.lifecycle.resolve(stopped);
         }
         over
     }
 
     /// Ends the group whatever runs; it counts as dropped.
     fn resolve_by_drop(&mut self) {
-        self.phase = GroupPhase::Resolved;
+        self.lifecycle.resolve_by_drop();
         // An observer is told that all that run were dropped, also those that have ended.
         let Stats { running, ok, failed, dropped, .. } =
             if self.log.is_none() { self.stats() } else { self.told_stats() };
@@ -382,15 +353,14 @@ impl State {
         if let Some(inspector) = &self.inspector {
             inspector.clear();
         }
-        // The permits are kept until the children are dropped.
-        (self.occupied, self.load) = (0, Load::default());
-        (self.reserved, self.detached) = (0, 0);
-        (self.blocked_results, self.daemons, self.until_stop) = (0, 0, 0);
+        self.room.clear();
+        self.running.count_none();
+        (self.reserved, self.detached, self.blocked_results) = (0, 0, 0);
     }
 
     /// Forgets the children that ran when the group was dropped. Returns what was known of them, to
     /// be dropped.
-    pub(crate) fn forget_running(&mut self) -> impl Sized + use<> {
+    pub(crate) fn forget_running(&mut self) -> RunningChildren {
         self.joins.iter_mut().for_each(|joins| joins.forget_running());
         core::mem::take(&mut self.running)
     }
@@ -407,7 +377,7 @@ impl State {
         while let Some((index, key)) = self.pop_ready() {
             keys.push((Dropped::Started(index), key));
         }
-        while let Some((_, start)) = self.starting.pop() {
+        while let Some(start) = self.starts.pop() {
             if let StartSlot::Child(child) = start {
                 keys.push((Dropped::Unstarted(child.key, child.options), child.key));
             }

@@ -2,8 +2,10 @@
 
 use alloc::vec::Vec;
 
+use super::running::Running;
+use super::starts::StartSlot;
 use super::waiters::WaiterStage;
-use super::{GroupPhase, Running, StartSlot, State, name};
+use super::{GroupPhase, State, name};
 use crate::admission::inspector::Probed;
 use crate::admission::queue::{ChildKey, Entry, Obstacle, Position, QueuedChild};
 use crate::snapshot::{self, ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
@@ -13,15 +15,15 @@ impl State {
     /// caller knows more, by their indexes.
     pub(crate) fn inspect(&self, stopped: bool, known: &[(usize, ChildState)]) -> Snapshot {
         let mut snapshot = Snapshot::new(self.stats());
-        snapshot.phase = match self.phase {
+        snapshot.phase = match self.lifecycle.phase() {
             GroupPhase::Resolved | GroupPhase::Ended => snapshot::Phase::Ended,
             _ if stopped => snapshot::Phase::Stopped,
-            _ if self.closing => snapshot::Phase::Closing,
+            _ if self.lifecycle.is_closing() => snapshot::Phase::Closing,
             _ => snapshot::Phase::Open,
         };
-        snapshot.room = usize::try_from(self.taken()).unwrap_or(usize::MAX);
-        snapshot.holds = self.holds;
-        if self.phase < GroupPhase::Resolved {
+        snapshot.room = usize::try_from(self.room.taken()).unwrap_or(usize::MAX);
+        snapshot.holds = self.lifecycle.holds();
+        if !self.lifecycle.is_resolved() {
             self.inspect_running(known, &mut snapshot);
             self.inspect_starting(&mut snapshot);
             if !stopped {
@@ -35,20 +37,20 @@ impl State {
     /// Returns the children that run outside of the group's polls and wait to go to its set, with
     /// their indexes.
     pub(crate) fn spawned(&self) -> impl Iterator<Item = (usize, ChildKey)> {
-        let first = self.started();
-        (first..).zip(self.ready.iter().copied().take(self.spawned))
+        self.starts.spawned()
     }
 
     fn inspect_running(&self, known: &[(usize, ChildState)], snapshot: &mut Snapshot) {
         let first_ready = self.started();
-        let ready = (0..self.ready.len()).map(|at| {
-            let is_spawned = at < self.spawned;
+        let (ready, spawned) = self.starts.ready_and_spawned();
+        let ready = (0..ready).map(|at| {
+            let is_spawned = at < spawned;
             (first_ready + at, if is_spawned { ChildState::Spawned } else { ChildState::Unpolled })
         });
         let is_known =
             |index: usize| known.binary_search_by_key(&index, |(known, _)| *known).is_ok();
         let ready = ready.filter(|(index, _)| !is_known(*index));
-        let others = self.running.iter().map(|(index, _)| index as usize);
+        let others = self.running.iter().map(|(index, _)| index);
         let others = others.filter(|index| *index < first_ready && !is_known(*index));
         let others = others.map(|index| (index, ChildState::Running));
         let mut running: Vec<_> =
@@ -76,9 +78,7 @@ impl State {
         };
         let polls = probed.map(|it| it.polls);
         let mut child = ChildSnapshot { index: Some(index), polls, ..ChildSnapshot::plain(state) };
-        if let Some(Running { weight, priority, daemon, key, name, .. }) =
-            self.running.get(index as u64)
-        {
+        if let Some(Running { weight, priority, daemon, key, name, .. }) = self.running.get(index) {
             (child.weight, child.priority, child.daemon) = (*weight, *priority, *daemon);
             (child.key, child.name) = (key.clone(), name.clone());
         }
@@ -87,7 +87,7 @@ impl State {
 
     /// Adds what has room and has not started.
     fn inspect_starting(&self, snapshot: &mut Snapshot) {
-        let starting = self.starting.iter().map(|(_, start)| match start {
+        let starting = self.starts.iter().map(|start| match start {
             StartSlot::Child(child) => of_queued(child, ChildState::Blocked),
             StartSlot::Reserved(key) => self.inspect_waiter(*key, ChildState::Granted),
         });
@@ -153,7 +153,7 @@ impl State {
             };
             snapshot.children.push(child);
         }
-        let waiters = if self.closing {
+        let waiters = if self.lifecycle.is_closing() {
             // Those that are left have their turn, and are the first.
             listed_waiters
         } else {
@@ -163,11 +163,11 @@ impl State {
     }
 
     fn inspect_head(&self, head: &Entry) -> WaitsFor {
-        if !self.fits(head.weight()) {
+        if !self.room.fits(head.weight()) {
             WaitsFor::Room
-        } else if self.passes.as_ref().is_some_and(|passes| passes.wanted) {
+        } else if self.room.lacks_pass() {
             WaitsFor::Gate
-        } else if self.lacks_permit() {
+        } else if self.room.lacks_permit() {
             WaitsFor::Permit
         } else {
             WaitsFor::Turn

@@ -1,5 +1,6 @@
 use super::waiters::WaiterStage;
 use super::*;
+use crate::admission::permits::Permits;
 use crate::util::panic::catch;
 
 const WEIGHT_ONE: Request<'_> = Request::PLAIN;
@@ -70,14 +71,14 @@ fn started(state: &mut State) -> Vec<ChildKey> {
 
 /// Checks the invariants in the head of the module; the queue has just been processed.
 pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
-    let admits = !stopped && state.phase < GroupPhase::Resolved;
+    let admits = !stopped && !state.lifecycle.is_resolved();
     let head = state.queue.first().map(|(_, entry)| entry.weight());
-    let fits = admits && head.is_some_and(|weight| state.fits(weight));
-    let lacks = state.lacks_permit() || state.asked().is_some();
+    let fits = admits && head.is_some_and(|weight| state.room.fits(weight));
+    let lacks = state.room.lacks_permit() || state.asked().is_some();
     assert_eq!(fits, lacks, "the head fits if and only if it lacks a permit or a pass");
-    assert!(matches!(state.starting.first(), None | Some((_, StartSlot::Reserved(_)))));
+    assert!(matches!(state.starts.iter().next(), None | Some(StartSlot::Reserved(_))));
 
-    // Each waiter is in the queue, or in `starting`, or in neither.
+    // Each waiter is in the queue, or in `starts`, or in neither.
     let (mut queued, mut queued_waiters) = (0, Vec::new());
     let in_queue =
         |it: &&Waiter| matches!(it.stage, WaiterStage::Waiting(_) | WaiterStage::MustQueue(_));
@@ -98,7 +99,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
                 waiting += 1;
             }
             WaiterStage::Reserved { slot, .. } => {
-                let start = state.starting.get(slot);
+                let start = state.starts.get(slot);
                 assert!(matches!(start, Some(StartSlot::Reserved(other)) if *other == key));
                 reserved += 1;
                 extra += waiter.weight.saturating_sub(1) as u128;
@@ -118,32 +119,32 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
     }
     assert_eq!(waiting, queued_waiters.len());
     assert_eq!((state.reserved, state.detached), (reserved, detached));
-    let slots = state.starting.iter().filter(|(_, it)| matches!(it, StartSlot::Reserved(_)));
+    let slots = state.starts.iter().filter(|it| matches!(it, StartSlot::Reserved(_)));
     assert_eq!(slots.count(), reserved - detached);
 
-    if state.phase >= GroupPhase::Resolved {
-        assert_eq!((state.occupied, reserved, head), (0, 0, None), "the group is closed");
+    if state.lifecycle.is_resolved() {
+        assert_eq!((state.room.occupied(), reserved, head), (0, 0, None), "the group is closed");
         return;
     }
     // The room that is taken.
     let mut daemons = 0;
-    for index in 0..state.next_index {
-        if let Some(child) = state.running.get_mut(index as u64) {
+    for index in 0..state.starts.count() {
+        if let Some(child) = state.running.get(index) {
             extra += child.weight.saturating_sub(1) as u128;
             daemons += usize::from(child.daemon);
         }
     }
-    for (_, start) in state.starting.iter() {
+    for start in state.starts.iter() {
         if let StartSlot::Child(child) = start {
             extra += child.request().weight.saturating_sub(1) as u128;
         }
     }
-    assert_eq!((state.load.extra(), state.daemons), (extra, daemons));
-    assert!(reserved <= state.occupied);
+    assert_eq!((state.room.extra(), state.running.daemons()), (extra, daemons));
+    assert!(reserved <= state.room.occupied());
     assert!(state.blocked_results + daemons <= state.running());
-    if let Some(permits) = &state.permits {
+    if let Some(permits) = &state.room.permits {
         let (held, spare) = permits.held_and_spare();
-        assert_eq!(held - spare, state.occupied, "each child that has room has a permit");
+        assert_eq!(held - spare, state.room.occupied(), "each child that has room has a permit");
     }
 
     // The waiters inside children.
@@ -436,14 +437,14 @@ fn change(state: &mut State, change: impl FnOnce(&mut State, &mut Effects)) -> b
 
 fn with_permits(permits: usize) -> (State, Arc<async_lock::Semaphore>) {
     let semaphore = Arc::new(async_lock::Semaphore::new(permits));
-    let permits = Some(Permits::new(Arc::clone(&semaphore)));
-    let state = State { permits, ..State::default() };
+    let mut state = State::default();
+    state.room.permits = Some(Permits::new(Arc::clone(&semaphore)));
     (state, semaphore)
 }
 
 /// Gives the spare permits back to the semaphore.
 fn give_back(state: &mut State, semaphore: &async_lock::Semaphore) -> usize {
-    let spare = state.permits.as_mut().map_or(0, Permits::take_spare);
+    let spare = state.room.permits.as_mut().map_or(0, Permits::take_spare);
     semaphore.add_permits(spare);
     spare
 }
@@ -567,7 +568,7 @@ fn a_waiter_that_is_revoked_returns_before_those_that_came_later() {
     process(&mut state);
     state.set_limit(Some(0));
     process(&mut state);
-    assert_eq!((state.reserved, state.occupied), (0, 0));
+    assert_eq!((state.reserved, state.room.occupied()), (0, 0));
     state.set_limit(Some(1));
     process(&mut state);
     assert!(state.has_turn(keys[0]) && !state.has_turn(keys[1]));
@@ -709,7 +710,7 @@ fn the_last_waiter_that_goes_lets_the_group_end() {
     let notifies = change(&mut state, |state, effects| state.abandon(key, effects));
     assert!(notifies, "the group has an end to come to");
     assert!(state.try_resolve(false));
-    assert_eq!(state.phase(), GroupPhase::Resolved);
+    assert_eq!(state.lifecycle.phase(), GroupPhase::Resolved);
     process(&mut state);
 }
 
@@ -764,15 +765,15 @@ fn the_head_that_lacks_only_a_permit_waits_for_one_in_its_place() {
     let (mut state, semaphore) = with_permits(1);
     queue(&mut state, child(0));
     let notifies = change(&mut state, |state, _| state.enqueue(child(1)));
-    assert!(state.lacks_permit() && notifies);
+    assert!(state.room.lacks_permit() && notifies);
     assert!(!state.try_take_room(Request { weight: 1, priority: 0, ..Request::PLAIN }));
     started(&mut state);
     // Of another group.
     semaphore.add_permits(1);
     change(&mut state, |_, _| ());
     assert_eq!(started(&mut state), [1]);
-    assert!(!state.lacks_permit());
-    assert!(state.permits.as_ref().is_some_and(|permits| permits.cancel_acquire));
+    assert!(!state.room.lacks_permit());
+    assert!(state.room.permits.as_ref().is_some_and(|permits| permits.cancel_acquire));
 }
 
 #[test]
@@ -780,10 +781,10 @@ fn a_permit_that_was_acquired_goes_to_the_head_or_back() {
     let (mut state, semaphore) = with_permits(0);
     state.enqueue(child(0));
     process(&mut state);
-    change(&mut state, |state, _| state.permits.as_mut().unwrap().add());
+    change(&mut state, |state, _| state.room.permits.as_mut().unwrap().add());
     assert_eq!(started(&mut state), [0]);
     assert_eq!(give_back(&mut state, &semaphore), 0);
-    change(&mut state, |state, _| state.permits.as_mut().unwrap().add());
+    change(&mut state, |state, _| state.room.permits.as_mut().unwrap().add());
     assert_eq!(give_back(&mut state, &semaphore), 1);
     finish(&mut state, 0);
     assert_eq!(give_back(&mut state, &semaphore), 1);
@@ -823,7 +824,7 @@ fn an_aborted_group_keeps_the_permits_until_its_children_are_gone() {
     process_stopped(&mut state);
     assert_eq!(give_back(&mut state, &semaphore), 0);
     assert_eq!(poll(&mut state, key), Acquire::Stopped);
-    state.permits.as_mut().unwrap().free_all();
+    state.room.permits.as_mut().unwrap().free_all();
     assert_eq!(give_back(&mut state, &semaphore), 2);
 }
 
@@ -846,13 +847,13 @@ fn a_plain_permit_goes_from_child_to_child_until_the_others_have_their_turn() {
         count += 1;
     }
     assert_eq!(count, 33, "the first one and those that took its permit over");
-    assert!(state.lacks_permit());
-    assert!(!state.permits.as_ref().unwrap().may_wait(), "it is the turn of other groups");
+    assert!(state.room.lacks_permit());
+    assert!(!state.room.permits.as_ref().unwrap().may_wait(), "it is the turn of other groups");
     assert_eq!(give_back(&mut state, &semaphore), 1);
-    state.permits.as_mut().unwrap().begin_poll();
+    state.room.permits.as_mut().unwrap().begin_poll();
     process(&mut state);
     assert_eq!(started(&mut state), [], "the task may poll this group first");
-    state.permits.as_mut().unwrap().begin_poll();
+    state.room.permits.as_mut().unwrap().begin_poll();
     process(&mut state);
     assert_eq!(started(&mut state), [33]);
 }

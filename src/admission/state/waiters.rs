@@ -3,7 +3,8 @@
 use alloc::sync::Arc;
 use core::task::Waker;
 
-use super::{Caller, Effects, StartSlot, State};
+use super::starts::StartSlot;
+use super::{Caller, Effects, State};
 use crate::admission::events::Name;
 use crate::admission::passes::Pass;
 use crate::admission::queue::{Entry, Position, QueuedChild, Request, WaiterKey};
@@ -45,7 +46,7 @@ pub(super) enum WaiterStage {
     /// It is to put its child into the queue, since waiting could never end.
     MustQueue(Position),
     Reserved {
-        /// The room is in this slot of `starting`.
+        /// Its place in the order of starts.
         slot: u64,
         position: Position,
         /// Its owner has been polled since, and knows.
@@ -164,7 +165,7 @@ impl State {
         if let WaiterStage::Reserved { slot, position, .. } = waiter.stage {
             waiter.stage = WaiterStage::Detached(position);
             self.detached += 1;
-            self.starting.remove(slot);
+            self.starts.remove(slot);
         }
     }
 
@@ -279,13 +280,13 @@ impl State {
                 self.detached -= usize::from(slot.is_none());
                 self.reserved -= 1;
                 let key = key.and_then(|key| self.queue.find_key(&key));
-                self.return_room(weight, key);
+                self.put_room_back(weight, key);
                 // Detached room is not taken back when the limit is lowered, so it looks again.
                 let fits_group =
-                    (slot.is_some() && request.weight <= weight) || self.fits(request.weight);
+                    (slot.is_some() && request.weight <= weight) || self.room.fits(request.weight);
                 if fits_group && fits_key {
                     self.take_room_for(request);
-                    self.give_pass(&mut child, pass);
+                    self.room.give_pass_to(&mut child, pass);
                     match slot {
                         Some(slot) => self.fill_slot(slot, child),
                         None => self.admit(child),
@@ -293,12 +294,10 @@ impl State {
                     return;
                 }
                 if let Some(slot) = slot {
-                    self.starting.remove(slot);
+                    self.starts.remove(slot);
                 }
-                self.give_pass_up(pass);
-                if let Some(permits) = &mut self.permits {
-                    permits.free(1);
-                }
+                self.room.give_pass_up(pass);
+                self.room.free_permits(1);
                 self.enqueue_at(position, child);
                 self.recheck_end = true;
             }
@@ -311,7 +310,7 @@ impl State {
 
     /// Leaves the pass of a waiter to the next child of its weight.
     pub(crate) fn spare_pass(&mut self, key: WaiterKey) {
-        if let (Some(waiter), Some(passes)) = (self.waiters.get_mut(key), &mut self.passes) {
+        if let (Some(waiter), Some(passes)) = (self.waiters.get_mut(key), &mut self.room.passes) {
             waiter.pass.take().into_iter().for_each(|pass| passes.add(waiter.weight, pass));
         }
     }
@@ -323,14 +322,14 @@ impl State {
             return;
         };
         effects.discard = waiter.waker;
-        self.give_pass_up(waiter.pass);
+        self.room.give_pass_up(waiter.pass);
         let key = waiter.key.as_ref();
         match waiter.stage {
             WaiterStage::Waiting(position) | WaiterStage::MustQueue(position) => {
                 self.queue.remove(position, key);
             }
             WaiterStage::Reserved { slot, .. } => {
-                self.starting.remove(slot);
+                self.starts.remove(slot);
                 self.reserved -= 1;
                 self.free_room(waiter.weight, key.and_then(|key| self.queue.find_key(key)));
             }
@@ -348,9 +347,9 @@ impl State {
     /// Reserves room that has been taken: the waiter starts its child in this order.
     pub(super) fn reserve(&mut self, key: WaiterKey, position: Position, claimed: bool) {
         self.reserved += 1;
-        let slot = self.next_start;
+        let slot = self.starts.next_slot();
         let Some(waiter) = self.waiters.get_mut(key) else { return };
-        waiter.pass = self.passes.as_mut().and_then(|passes| passes.give());
+        waiter.pass = self.room.give_pass();
         if waiter.detached {
             waiter.stage = WaiterStage::Detached(position);
             self.detached += 1;
@@ -361,25 +360,22 @@ impl State {
         if let (true, Some(of)) = (waiter.unique, &waiter.key) {
             self.queue.note_unique_start(of, slot);
         }
-        self.add_start(StartSlot::Reserved(key));
+        self.starts.push(StartSlot::Reserved(key));
     }
 
     /// Returns `true` if a unique child of that key has room, and starts after that slot. It would
     /// start beside another one of its key that starts there.
     fn precedes_unique(&self, slot: u64, key: Option<&Key>) -> bool {
         let start = key.and_then(|key| self.queue.unique_start(key));
-        start.is_some_and(|start| start > slot && self.starting.get(start).is_some())
+        start.is_some_and(|start| start > slot && self.starts.get(start).is_some())
     }
 
     /// Puts a child into the slot that was reserved for it.
     fn fill_slot(&mut self, slot: u64, child: QueuedChild) {
         self.note_unique_start(child.request(), slot);
-        match self.starting.get_mut(slot) {
-            Some(start) => *start = StartSlot::Child(child),
-            None => {
-                debug_assert!(false, "a reservation has no slot");
-                self.admit(child);
-            }
+        if let Err(child) = self.starts.fill(slot, child) {
+            debug_assert!(false, "a reservation has no slot");
+            self.admit(child);
         }
     }
 
@@ -393,8 +389,7 @@ impl State {
             return;
         };
         let running = &mut self.running;
-        let inside = inside
-            .filter(|&index| !running.get_mut(index as u64).is_some_and(|child| child.daemon));
+        let inside = inside.filter(|&index| !running.find(index).is_some_and(|child| child.daemon));
         let before = core::mem::replace(&mut waiter.inside, inside);
         if before == inside {
             return;
@@ -423,7 +418,7 @@ impl State {
     /// are taken back at a time; until they are, none that takes room can be claimed.
     #[inline]
     pub(super) fn revoke(&mut self) -> bool {
-        self.is_over_limit() && self.revoke_some(REVOKED_AT_ONCE)
+        self.room.is_over_limit() && self.revoke_some(REVOKED_AT_ONCE)
     }
 
     /// Takes back at once what is left to be taken back.
@@ -433,7 +428,7 @@ impl State {
 
     fn revoke_some(&mut self, most: usize) -> bool {
         if !self.is_revoking {
-            self.revoked_below = self.next_start;
+            self.revoked_below = self.starts.next_slot();
         }
         for _ in 0..most {
             let Some(key) = self.next_to_revoke() else { break };
@@ -454,14 +449,14 @@ impl State {
     /// Returns the waiter that loses its reservation next, if too much room is taken. Skips the
     /// reservations that were made after the limit was lowered.
     fn next_to_revoke(&mut self) -> Option<WaiterKey> {
-        if !self.is_over_limit() {
+        if !self.room.is_over_limit() {
             return None;
         }
         let (mut newest, mut below) = (None, self.revoked_below);
         // One that takes no room gives none back. It goes only before one that does and came
         // earlier, which it must not overtake.
         for _ in 0..REVOKED_AT_ONCE {
-            let (slot, start) = self.starting.last_below(below)?;
+            let (slot, start) = self.starts.last_below(below)?;
             let StartSlot::Reserved(key) = start else { return None };
             let key = *key;
             if newest.is_none() {
@@ -486,7 +481,7 @@ impl State {
 
     /// Returns `true` if a waiter can give room back.
     fn is_revocable(&self, key: WaiterKey) -> bool {
-        let takes_room = |waiter: &Waiter| waiter.weight > 0 || self.limit == Some(0);
+        let takes_room = |waiter: &Waiter| waiter.weight > 0 || self.limit() == Some(0);
         self.is_unclaimed(key) && self.waiters.get(key).is_some_and(takes_room)
     }
 
@@ -505,8 +500,8 @@ impl State {
         }
         let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
         let pass = waiter.pass.take();
-        self.give_pass_up(pass);
-        self.starting.remove(slot);
+        self.room.give_pass_up(pass);
+        self.starts.remove(slot);
         self.reserved -= 1;
         let of_room = of.as_ref().and_then(|of| self.queue.find_key(of));
         self.free_room(weight, of_room);
@@ -523,7 +518,7 @@ impl State {
         // A reservation's owner brings a child that may run, or gives the room back; but that of a
         // detached one may be a child that waits.
         let stuck = self.reserved == self.detached
-            && self.nested.blocked_children() + self.daemons
+            && self.nested.blocked_children() + self.running.daemons()
                 == self.running() - self.blocked_results;
         if !stuck {
             return;

@@ -266,7 +266,8 @@ impl Both {
     }
 
     fn refuses(&self) -> bool {
-        let refuses = self.reference.stopped || self.state.phase() >= GroupPhase::Resolved;
+        let refuses =
+            self.reference.stopped || self.state.lifecycle.phase() >= GroupPhase::Resolved;
         assert_eq!(refuses, self.reference.refuses());
         refuses
     }
@@ -371,7 +372,7 @@ impl Both {
         let child = self.make(key, traits);
         self.state.enqueue(child);
         self.reference.enqueue(key, traits);
-        let needs_more = self.state.permits().is_some() || self.state.passes().is_some();
+        let needs_more = self.state.room.permits.is_some() || self.state.room.passes.is_some();
         effects.in_order = !needs_more && traits.of.is_none();
         true
     }
@@ -405,7 +406,7 @@ impl Both {
         assert_eq!(state.stats(), reference.stats());
         assert_eq!(state.limit(), reference.limit);
         assert_eq!(state.has_ready(), !reference.ready.is_empty());
-        assert_eq!(state.lacks_permit(), reference.lacks_permit(), "the head lacks a permit");
+        assert_eq!(state.room.lacks_permit(), reference.lacks_permit(), "the head lacks a permit");
         // A child that ends may let a feed go on that waited: the queue is processed first, and
         // then it has another head.
         if !reference.freed {
@@ -420,7 +421,7 @@ impl Both {
             assert_eq!(state.has_group_turn(), reference.has_group_turn(), "the group's turn");
         }
         assert_eq!(state.has_only_daemons(), reference.has_only_daemons(), "only daemons");
-        assert_eq!(state.phase() >= GroupPhase::Resolved, reference.closed);
+        assert_eq!(state.lifecycle.phase() >= GroupPhase::Resolved, reference.closed);
     }
 }
 
@@ -440,11 +441,11 @@ impl Driver {
         let mut reference = Reference::new(limit, permits);
         (reference.key_limit, reference.queue_limit) = (key_limit, queue_limit);
         if has_gates {
-            *state.passes() = Some(Box::default());
+            state.room.passes = Some(Box::default());
             reference.passes = Some(reference::Passes::default());
         }
         let semaphore = permits.map(|permits| Arc::new(Semaphore::new(permits)));
-        *state.permits() = semaphore.clone().map(Permits::new);
+        state.room.permits = semaphore.clone().map(Permits::new);
         Self {
             both: Both { state, reference, joins: BTreeMap::new() },
             semaphore,
@@ -491,7 +492,7 @@ impl Driver {
             both.reference.process(stopped);
         }
         both.state.take_told(&mut effects);
-        if let Some(permits) = both.state.permits() {
+        if let Some(permits) = &mut both.state.room.permits {
             effects.permits = permits.take_spare();
             effects.cancel_acquire = std::mem::take(&mut permits.cancel_acquire);
         }
@@ -569,7 +570,7 @@ impl Driver {
 
     fn take_ended_passes(&mut self) {
         let Both { state, reference, .. } = &mut self.both;
-        let (Some(passes), Some(expected)) = (state.passes(), &mut reference.passes) else {
+        let (Some(passes), Some(expected)) = (&mut state.room.passes, &mut reference.passes) else {
             return;
         };
         for weight in 0..8 {
@@ -897,7 +898,7 @@ impl Driver {
         self.both.reference.end_spare_passes();
         if let Some(expected) = &mut self.both.reference.passes {
             let mut over = Vec::new();
-            self.both.state.take_ended_passes(&mut over);
+            self.both.state.room.take_ended_passes(&mut over);
             let expected = std::mem::take(&mut expected.over);
             assert_eq!(over.len(), expected, "passes that no child gets");
             self.forget_passes(over);
@@ -912,7 +913,7 @@ impl Driver {
         let pass = self.next_pass;
         self.passes.insert(pass);
         self.change(|both, _| {
-            both.state.passes().iter_mut().for_each(|passes| passes.add(weight, pass));
+            both.state.room.passes.iter_mut().for_each(|passes| passes.add(weight, pass));
             both.reference.passes.iter_mut().for_each(|passes| passes.spare.push(weight));
         });
     }
@@ -940,7 +941,7 @@ impl Driver {
     }
 
     fn round(&mut self) {
-        if let Some(permits) = self.both.state.permits() {
+        if let Some(permits) = &mut self.both.state.room.permits {
             permits.begin_poll();
         }
         self.both.reference.begin_poll();
@@ -950,7 +951,7 @@ impl Driver {
         self.acquire();
         self.take();
         self.change(|_, _| ());
-        if let Some(permits) = self.both.state.permits() {
+        if let Some(permits) = &mut self.both.state.room.permits {
             permits.end_poll();
         }
         self.both.reference.end_poll();
@@ -960,13 +961,13 @@ impl Driver {
     fn acquire(&mut self) {
         let Some(semaphore) = self.semaphore.clone() else { return };
         loop {
-            let waits = self.both.state.permits().as_ref().is_some_and(Permits::may_wait);
+            let waits = self.both.state.room.permits.as_ref().is_some_and(Permits::may_wait);
             assert_eq!(waits, self.both.reference.may_wait());
             let Some(permit) = semaphore.try_acquire().filter(|_| waits) else { return };
             permit.forget();
             self.both.reference.permits.iter_mut().for_each(|permits| permits.available -= 1);
             self.change(|both, _| {
-                both.state.permits().iter_mut().for_each(Permits::add);
+                both.state.room.permits.iter_mut().for_each(Permits::add);
                 both.reference.add_permit();
             });
         }
@@ -1031,7 +1032,7 @@ impl Driver {
         keys.into_iter().for_each(|(_, key)| self.comes_out(key));
         self.drop_queue();
         self.change(|both, _| {
-            both.state.permits().iter_mut().for_each(Permits::free_all);
+            both.state.room.permits.iter_mut().for_each(Permits::free_all);
             both.reference.free_all_permits();
         });
     }

@@ -1,0 +1,140 @@
+//! How a group ends.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::local::take_first;
+use super::shared::Spawner;
+use super::state::{Dropped, GroupPhase};
+use super::{Admission, Storage};
+use crate::child::Kind;
+use crate::child::set::{ChildSet, SpawnChild};
+
+impl<C: Kind> Admission<C> {
+    pub(crate) fn is_closing(&self) -> bool {
+        self.read(|_| false, |state| state.lifecycle.is_closing())
+    }
+
+    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
+    pub(crate) fn is_idle(&self) -> Option<bool> {
+        let stopped = self.is_stopped();
+        self.read(|local| local.is_idle(stopped), |state| state.is_idle(stopped))
+    }
+
+    #[inline]
+    pub(crate) fn phase(&self) -> GroupPhase {
+        self.phase
+    }
+
+    /// Returns the admission of a group whose parts another one takes over: the group is dropped
+    /// without a trace.
+    pub(crate) fn retired(&self) -> Self {
+        let retired = Self::new(self.spawner.clone(), Arc::clone(&self.parent));
+        Self { phase: GroupPhase::Ended, ..retired }
+    }
+
+    /// Takes note of a stop. Returns `false` if it is known that nothing waits that is to be
+    /// [dropped](Self::drop_queue).
+    #[inline]
+    pub(crate) fn note_stop(&mut self) -> bool {
+        if self.is_stopped() {
+            self.phase = self.phase.max(GroupPhase::Stopped);
+        }
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.has_waiting(),
+            Storage::Shared(_) => true,
+        }
+    }
+
+    /// Moves the children that were aborted in the queue to `dropped`; after a stop, all that were
+    /// queued.
+    pub(crate) fn drop_queue(&mut self, dropped: &mut Vec<C>) {
+        let stopped = self.is_stopped();
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.drop_queue(dropped),
+            Storage::Shared(shared) => (shared.operations.drop_queue)(shared, stopped, dropped),
+        }
+    }
+
+    /// Returns `true` if nothing runs, nothing waits, and no other code can add anything.
+    #[inline]
+    pub(crate) fn has_run_out(&mut self) -> bool {
+        matches!(self.storage.get_mut(), Storage::Local(local) if local.is_over())
+    }
+
+    /// Returns `true` if nothing runs and nothing waits.
+    pub(crate) fn is_over(&mut self) -> bool {
+        match self.storage.get_mut() {
+            Storage::Local(local) => local.is_over(),
+            Storage::Shared(shared) => shared.calls.is_over(),
+        }
+    }
+
+    /// Resolves the group if nothing runs and nothing waits.
+    pub(crate) fn try_resolve(&mut self) -> bool {
+        let stopped = self.is_stopped();
+        let closed = match self.storage.get_mut() {
+            Storage::Local(local) => local.try_resolve(stopped),
+            Storage::Shared(shared) => shared.calls.try_resolve(),
+        };
+        if closed {
+            self.phase = GroupPhase::Resolved;
+            self.cancel_acquire();
+        }
+        closed
+    }
+
+    /// Resolves a group that [has run out](Self::has_run_out).
+    pub(crate) fn resolve_empty(&mut self) {
+        self.phase = GroupPhase::Resolved;
+    }
+
+    /// Ends the group whatever runs; it counts as dropped. Returns the children that are not in
+    /// the blocks of the set, for the caller to drop.
+    pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {
+        if <Spawner<C>>::SPAWNS {
+            // What has ended by now is not dropped.
+            self.stats();
+        }
+        self.phase = GroupPhase::Resolved;
+        self.cancel_acquire();
+        let mut dropped = Vec::new();
+        for (index, child) in set.drain_spawned() {
+            dropped.push((Dropped::Started(index), child));
+        }
+        match self.storage.get_mut() {
+            Storage::Local(local) => {
+                local.start_admitted(|index, waiting| {
+                    dropped.push((Dropped::Started(index), take_first(waiting)));
+                });
+            }
+            Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped),
+        }
+        dropped
+    }
+
+    /// Forgets the running children, which were dropped.
+    pub(crate) fn forget_running(&mut self) {
+        self.calls().into_iter().for_each(|calls| calls.forget_running());
+    }
+
+    /// Returns `true` if no other code waits for the end, or could.
+    #[inline]
+    pub(crate) fn ends_unheard(&mut self) -> bool {
+        matches!(self.storage.get_mut(), Storage::Local(_)) && !<Spawner<C>>::SPAWNS
+    }
+
+    /// Ends the group, after everything else.
+    pub(crate) fn end(&mut self) {
+        self.phase = GroupPhase::Ended;
+    }
+
+    /// Announces the end to callers of `closed`, after everything else.
+    pub(crate) fn announce_end(&mut self) {
+        if self.spawner.group_ended() {
+            return;
+        }
+        self.phase = GroupPhase::Ended;
+        self.calls().into_iter().for_each(|calls| calls.announce_end());
+    }
+}

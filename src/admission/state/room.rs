@@ -1,0 +1,246 @@
+//! The room that children take, and what each needs beside it: a permit of the semaphore, a pass of
+//! the gates.
+//!
+//! A child or a reservation takes room by [`Room::take`], after [`Room::take_beside`] has taken
+//! what it needs beside room. The room of its key is counted by the queue.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::Effects;
+use crate::admission::load::Load;
+use crate::admission::passes::{Pass, Passes};
+use crate::admission::permits::Permits;
+use crate::admission::queue::QueuedChild;
+
+#[derive(Default)]
+pub(crate) struct Room {
+    limit: Option<usize>,
+    /// How many running children and reservations have room.
+    occupied: usize,
+    /// What their weights add.
+    load: Load,
+    /// Of a group with a semaphore: one for each of `occupied`.
+    pub(crate) permits: Option<Permits>,
+    /// Of a group with gates.
+    pub(crate) passes: Option<Box<Passes>>,
+}
+
+impl Room {
+    /// Returns the room of a group that goes on with so many children of weight 1.
+    pub(super) fn resume(limit: Option<usize>, occupied: usize) -> Self {
+        Self { limit, occupied, ..Self::default() }
+    }
+
+    /// Records the weight of one of these children.
+    pub(super) fn resume_weight(&mut self, weight: usize) {
+        self.load.add(weight);
+    }
+
+    pub(super) fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    /// Sets the limit. Returns `true` if it was another one.
+    pub(super) fn set_limit(&mut self, limit: Option<usize>) -> bool {
+        core::mem::replace(&mut self.limit, limit) != limit
+    }
+
+    #[inline]
+    pub(super) fn occupied(&self) -> usize {
+        self.occupied
+    }
+
+    #[inline]
+    pub(super) fn fits(&self, weight: usize) -> bool {
+        self.load.fits(self.limit, self.occupied, weight)
+    }
+
+    /// Returns the room that is taken.
+    pub(super) fn taken(&self) -> u128 {
+        self.load.taken(self.occupied)
+    }
+
+    /// Returns `true` if there is room for one more child beside what is taken and so many others.
+    pub(super) fn fits_beside(&self, others: usize) -> bool {
+        self.limit.is_none_or(|limit| self.taken() + (others as u128) < limit as u128)
+    }
+
+    /// Returns `true` if more room is taken than there is, but for a child that runs alone.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.limit.is_some_and(|limit| match limit {
+            0 => self.occupied > 0,
+            _ => self.taken() > limit as u128 && self.load.weighty(self.occupied) > 1,
+        })
+    }
+
+    // --- room
+
+    #[inline]
+    pub(crate) fn take(&mut self, weight: usize) {
+        self.occupied += 1;
+        self.load.add(weight);
+    }
+
+    /// Frees room whose permit is kept.
+    #[inline]
+    pub(super) fn put_back(&mut self, weight: usize) {
+        self.occupied -= 1;
+        self.load.remove(weight);
+    }
+
+    /// Frees room, and the permit.
+    #[inline]
+    pub(super) fn free(&mut self, weight: usize) {
+        self.put_back(weight);
+        self.put_pass_back();
+        self.free_permits(1);
+    }
+
+    /// Frees the room of a child of weight 1 in a group that has neither semaphore nor gates.
+    #[inline]
+    pub(super) fn free_plain(&mut self) {
+        debug_assert!(!self.needs_more());
+        self.occupied -= 1;
+    }
+
+    /// Takes room anew for so many children of weight 1 that have kept their permits.
+    pub(super) fn retake(&mut self, children: usize) {
+        self.occupied += children;
+    }
+
+    /// Frees all room. The permits are kept until the children are dropped.
+    pub(super) fn clear(&mut self) {
+        (self.occupied, self.load) = (0, Load::default());
+    }
+
+    // --- what is needed beside room
+
+    /// Returns `true` if a child needs a permit or a pass beside room.
+    #[inline]
+    pub(super) fn needs_more(&self) -> bool {
+        self.permits.is_some() || self.passes.is_some()
+    }
+
+    /// Takes what a child needs beside room: a pass of the gates, and a permit.
+    #[inline]
+    pub(super) fn take_beside(&mut self, weight: usize) -> bool {
+        if self.passes.as_mut().is_some_and(|passes| !passes.try_take(weight)) {
+            return false;
+        }
+        let taken = self.permits.as_mut().is_none_or(Permits::try_take);
+        if !taken {
+            self.put_pass_back();
+        }
+        taken
+    }
+
+    /// Records whether the head of the queue, which is of that weight, lacks nothing but what is
+    /// needed beside room.
+    pub(super) fn note_lack(
+        &mut self,
+        mut lacks: bool,
+        head: impl FnOnce() -> Option<usize>,
+        effects: &mut Effects,
+    ) {
+        if let Some(passes) = &mut self.passes {
+            // The group asks the gates from now on, or no longer.
+            let lacks_pass = lacks && head().is_some_and(|weight| !passes.has_spare(weight));
+            lacks &= !lacks_pass;
+            if lacks_pass {
+                // No child passes the head, so no other can use them.
+                passes.give_up_spare();
+            }
+            effects.notify |= core::mem::replace(&mut passes.wanted, lacks_pass) != lacks_pass;
+            effects.notify |= core::mem::take(&mut passes.notify);
+        }
+        if let Some(permits) = &mut self.permits {
+            // The group waits for a permit from now on, or no longer.
+            let before = core::mem::replace(&mut permits.wanted, lacks);
+            effects.notify |= before != lacks;
+            permits.cancel_acquire |= before && !lacks;
+        }
+    }
+
+    pub(crate) fn lacks_permit(&self) -> bool {
+        self.permits.as_ref().is_some_and(|permits| permits.wanted)
+    }
+
+    pub(crate) fn lacks_pass(&self) -> bool {
+        self.passes.as_ref().is_some_and(|passes| passes.wanted)
+    }
+
+    /// Frees the permits of so many children or reservations.
+    #[inline]
+    pub(super) fn free_permits(&mut self, count: usize) {
+        if let Some(permits) = &mut self.permits {
+            permits.free(count);
+        }
+    }
+
+    /// Puts the pass back that was taken just now.
+    #[inline]
+    fn put_pass_back(&mut self) {
+        if let Some(passes) = &mut self.passes {
+            passes.put_back();
+        }
+    }
+
+    /// Returns the pass that was taken just now.
+    #[inline]
+    pub(super) fn give_pass(&mut self) -> Option<Pass> {
+        self.passes.as_mut()?.give()
+    }
+
+    /// Lets a child have the pass that was taken for it, or the one of its reservation.
+    #[inline]
+    pub(super) fn give_pass_to(&mut self, child: &mut QueuedChild, pass: Option<Pass>) {
+        if let Some(passes) = &mut self.passes {
+            if let Some(pass) = pass.or_else(|| passes.give()) {
+                child.options.make_boxed().pass = Some(pass);
+            }
+        }
+    }
+
+    /// Records that a pass is over since its reservation has come to nothing.
+    #[inline]
+    pub(super) fn give_pass_up(&mut self, pass: Option<Pass>) {
+        if let Some(passes) = &mut self.passes {
+            passes.give_up(pass);
+        }
+    }
+
+    /// Records that the guards of a child are to be dropped: it has ended.
+    #[inline]
+    pub(super) fn end_pass(&mut self, pass: Option<Pass>) {
+        if let Some(passes) = &mut self.passes {
+            passes.over.extend(pass);
+        }
+    }
+
+    /// Records that the spare passes are over.
+    pub(super) fn end_spare_passes(&mut self) {
+        if let Some(passes) = &mut self.passes {
+            passes.end_spare();
+        }
+    }
+
+    /// Moves the passes that are over to `ended`. Spare ones are over, too, unless the head of the
+    /// queue waits for a permit, and has the pass for it.
+    pub(crate) fn take_ended_passes(&mut self, ended: &mut Vec<Pass>) {
+        if !self.lacks_permit() {
+            self.end_spare_passes();
+        }
+        if let Some(passes) = &mut self.passes {
+            ended.append(&mut passes.over);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Room {
+    /// Returns what the weights add to the number of children.
+    pub(super) fn extra(&self) -> u128 {
+        self.load.extra()
+    }
+}
