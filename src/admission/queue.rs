@@ -51,7 +51,10 @@ pub(crate) enum ChildOptions {
         unique: bool,
         fed: bool,
     },
-    Boxed(Box<Options>),
+    Boxed {
+        options: Box<Options>,
+        fed: bool,
+    },
 }
 
 /// A position in the queue: behind higher priorities, and behind earlier arrivals of its own. The
@@ -199,7 +202,7 @@ impl QueuedChild {
                 unique: *unique,
                 ..Request::PLAIN
             },
-            ChildOptions::Boxed(options) => Request::new(Some(options)),
+            ChildOptions::Boxed { options, .. } => Request::new(Some(options)),
         }
     }
 
@@ -211,8 +214,7 @@ impl QueuedChild {
     #[inline]
     pub(crate) fn is_fed(&self) -> bool {
         match &self.options {
-            ChildOptions::Inline { fed, .. } => *fed,
-            ChildOptions::Boxed(options) => options.fed,
+            ChildOptions::Inline { fed, .. } | ChildOptions::Boxed { fed, .. } => *fed,
         }
     }
 }
@@ -227,10 +229,10 @@ impl ChildOptions {
     pub(crate) fn take(given: &mut Options, keeps_all: bool) -> Self {
         match u32::try_from(given.weight) {
             Ok(weight) if given.fit_inline() && (!keeps_all || given.are_default()) => {
-                let Options { priority, unique, fed, .. } = *given;
-                Self::Inline { weight, priority, key: given.key.take(), unique, fed }
+                let Options { priority, unique, .. } = *given;
+                Self::Inline { weight, priority, key: given.key.take(), unique, fed: false }
             }
-            _ => Self::Boxed(Box::new(core::mem::take(given))),
+            _ => Self::Boxed { options: Box::new(core::mem::take(given)), fed: false },
         }
     }
 
@@ -239,7 +241,7 @@ impl ChildOptions {
     pub(crate) fn boxed(&self) -> Option<&Options> {
         match self {
             Self::Inline { .. } => None,
-            Self::Boxed(options) => Some(options),
+            Self::Boxed { options, .. } => Some(options),
         }
     }
 
@@ -248,7 +250,7 @@ impl ChildOptions {
     pub(crate) fn take_key(&mut self) -> Option<Key> {
         match self {
             Self::Inline { key, .. } => key.take(),
-            Self::Boxed(options) => options.key.take(),
+            Self::Boxed { options, .. } => options.key.take(),
         }
     }
 
@@ -257,21 +259,7 @@ impl ChildOptions {
     pub(crate) fn set_fed(&mut self, feed: bool) {
         match self {
             Self::Inline { key, fed, .. } => *fed = feed && key.is_some(),
-            Self::Boxed(options) => options.fed = feed && options.key.is_some(),
-        }
-    }
-
-    /// Puts them into a box.
-    pub(crate) fn make_boxed(&mut self) -> &mut Options {
-        if let Self::Inline { weight, priority, key, unique, fed } = self {
-            let (weight, priority, key) = (*weight as usize, *priority, key.take());
-            let (unique, fed) = (*unique, *fed);
-            let options = Options { weight, priority, key, unique, fed, ..Options::default() };
-            *self = Self::Boxed(Box::new(options));
-        }
-        match self {
-            Self::Boxed(options) => options,
-            Self::Inline { .. } => unreachable!("they are in a box"),
+            Self::Boxed { options, fed } => *fed = feed && options.key.is_some(),
         }
     }
 }
@@ -702,7 +690,7 @@ mod tests {
 
     fn daemon(key: ChildKey) -> Entry {
         let options = Options { daemon: true, ..Options::default() };
-        let options = ChildOptions::Boxed(Box::new(options));
+        let options = ChildOptions::Boxed { options: Box::new(options), fed: false };
         Entry::Child(QueuedChild { options, ..QueuedChild::plain(key) })
     }
 

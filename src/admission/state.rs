@@ -39,7 +39,7 @@ use super::inspector::Inspector;
 use super::joins::Joins;
 use super::keys::KeyId;
 use super::nested::Nested;
-use super::passes::Asked;
+use super::passes::{Asked, Pass};
 use super::queue::{
     ChildKey, ChildOptions, Entry, Position, QueuedChild, Request, SimpleHead, WaitQueue, WaiterKey,
 };
@@ -458,18 +458,18 @@ impl State {
     /// Admits a child that has room; it starts once the children before it have.
     #[inline]
     pub(crate) fn admit(&mut self, child: QueuedChild) {
-        self.admit_with(child, None);
+        let pass = self.room.give_pass();
+        self.admit_with(child, None, pass);
     }
 
-    /// Admits it; its key is known if it was queued.
+    /// Admits it with its pass; its key is known if it was queued.
     #[inline]
-    fn admit_with(&mut self, mut child: QueuedChild, key: Option<KeyId>) {
-        self.room.give_pass_to(&mut child, None);
+    fn admit_with(&mut self, child: QueuedChild, key: Option<KeyId>, pass: Option<Pass>) {
         if self.starts.is_clear() {
-            self.start(child, key);
+            self.start(child, key, pass);
         } else {
             self.note_unique_start(child.request(), self.starts.next_slot());
-            self.starts.push(StartSlot::Child(child));
+            self.starts.push(StartSlot::Child(child, pass));
         }
     }
 
@@ -484,7 +484,7 @@ impl State {
     #[inline(never)]
     pub(crate) fn start_only(&mut self, child: QueuedChild) {
         self.room.take(child.request().weight);
-        self.start(child, None);
+        self.start(child, None, None);
     }
 
     /// Queues a child behind all others of its priority.
@@ -538,9 +538,11 @@ impl State {
     }
 
     #[inline]
-    fn start(&mut self, child: QueuedChild, key: Option<KeyId>) {
+    fn start(&mut self, child: QueuedChild, key: Option<KeyId>, pass: Option<Pass>) {
         match child.options {
-            _ if self.looks_at_all || child.join.is_some() => self.start_known(child, key),
+            _ if self.looks_at_all || child.join.is_some() || pass.is_some() => {
+                self.start_known(child, key, pass);
+            }
             ChildOptions::Inline { weight, priority, key: None, .. } => {
                 self.start_simple_child(child.key, weight as usize, priority);
             }
@@ -550,15 +552,15 @@ impl State {
                 let index = self.starts.start(child.key);
                 self.running.add_uncounted(index, known);
             }
-            _ => self.start_known(child, key),
+            _ => self.start_known(child, key, pass),
         }
     }
 
     /// Starts a child of which more is known than that it runs.
     #[inline(never)]
-    fn start_known(&mut self, child: QueuedChild, key: Option<KeyId>) {
+    fn start_known(&mut self, child: QueuedChild, key: Option<KeyId>, pass: Option<Pass>) {
         let index = self.starts.start(child.key);
-        self.remember(index, child, key);
+        self.remember(index, child, key, pass);
     }
 
     /// Starts a child that has at most a weight and a priority.
@@ -571,13 +573,19 @@ impl State {
         }
     }
 
-    fn remember(&mut self, index: usize, child: QueuedChild, key_id: Option<KeyId>) {
+    fn remember(
+        &mut self,
+        index: usize,
+        child: QueuedChild,
+        key_id: Option<KeyId>,
+        pass: Option<Pass>,
+    ) {
         let Request { weight, priority, .. } = child.request();
         let QueuedChild { key: child, mut options, join } = child;
         let key = options.take_key();
         let key_id = key_id.or_else(|| self.queue.find_key(key.as_ref()?));
         let options = options.boxed().unwrap_or(&Options::DEFAULT);
-        let Options { daemon, until_stop, pass, .. } = *options;
+        let Options { daemon, until_stop, .. } = *options;
         let is_kept = self.keeps_names || self.looks_at_all;
         let name = if is_kept { name(Some(options)) } else { None };
         if let Some(log) = &mut self.log {
@@ -757,7 +765,8 @@ impl State {
                 Some((_, Entry::Child(child), of)) => {
                     self.leave_queue(&child);
                     self.take_room(weight, of);
-                    self.admit_with(child, of);
+                    let pass = self.room.give_pass();
+                    self.admit_with(child, of, pass);
                 }
                 Some((position, Entry::Waiter { key, .. }, of)) => {
                     self.take_room(weight, of);
@@ -793,7 +802,7 @@ impl State {
                 Some(of) => {
                     let Some(child) = self.queue.pop_simple_head(of) else { return };
                     self.take_room(weight, Some(of));
-                    self.start(child, Some(of));
+                    self.start(child, Some(of), None);
                 }
             }
             self.queued -= 1;
@@ -802,8 +811,8 @@ impl State {
 
     /// Starts the children that wait for no reservation any more.
     fn start_front(&mut self) {
-        while let Some(child) = self.starts.pop_child() {
-            self.start(child, None);
+        while let Some((child, pass)) = self.starts.pop_child() {
+            self.start(child, None, pass);
         }
     }
 }

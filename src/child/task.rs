@@ -68,10 +68,6 @@ pub struct Options {
     pub(crate) daemon: bool,
     pub(crate) key: Option<Key>,
     pub(crate) unique: bool,
-    /// It came of a `feed` and is queued, and the feed waits if there are many such children.
-    pub(crate) fed: bool,
-    /// Names the guards that the group keeps for the child, if it has gates.
-    pub(crate) pass: Option<usize>,
     pub(crate) until_stop: bool,
     pub(crate) name: Option<Cow<'static, str>>,
 }
@@ -415,8 +411,6 @@ impl Options {
         daemon: false,
         key: None,
         unique: false,
-        fed: false,
-        pass: None,
         until_stop: false,
         name: None,
     };
@@ -428,7 +422,7 @@ impl Options {
 
     /// Returns `true` if at most a weight, a priority and a key are set.
     pub(crate) fn fit_inline(&self) -> bool {
-        !self.daemon && !self.until_stop && self.pass.is_none() && self.name.is_none()
+        !self.daemon && !self.until_stop && self.name.is_none()
     }
 
     /// Returns `true` if at most a weight is set.

@@ -378,7 +378,7 @@ impl State {
             keys.push((Dropped::Started(index), key));
         }
         while let Some(start) = self.starts.pop() {
-            if let StartSlot::Child(child) = start {
+            if let StartSlot::Child(child, _) = start {
                 keys.push((Dropped::Unstarted(child.key, child.options), child.key));
             }
         }

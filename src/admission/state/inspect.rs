@@ -88,7 +88,7 @@ impl State {
     /// Adds what has room and has not started.
     fn inspect_starting(&self, snapshot: &mut Snapshot) {
         let starting = self.starts.iter().map(|start| match start {
-            StartSlot::Child(child) => of_queued(child, ChildState::Blocked),
+            StartSlot::Child(child, _) => of_queued(child, ChildState::Blocked),
             StartSlot::Reserved(key) => self.inspect_waiter(*key, ChildState::Granted),
         });
         // A slot keeps the room of a plain child.

@@ -11,7 +11,6 @@ use super::Effects;
 use crate::admission::load::Load;
 use crate::admission::passes::{Pass, Passes};
 use crate::admission::permits::Permits;
-use crate::admission::queue::QueuedChild;
 
 #[derive(Default)]
 pub(crate) struct Room {
@@ -190,16 +189,6 @@ impl Room {
     #[inline]
     pub(super) fn give_pass(&mut self) -> Option<Pass> {
         self.passes.as_mut()?.give()
-    }
-
-    /// Lets a child have the pass that was taken for it, or the one of its reservation.
-    #[inline]
-    pub(super) fn give_pass_to(&mut self, child: &mut QueuedChild, pass: Option<Pass>) {
-        if let Some(passes) = &mut self.passes {
-            if let Some(pass) = pass.or_else(|| passes.give()) {
-                child.options.make_boxed().pass = Some(pass);
-            }
-        }
     }
 
     /// Records that a pass is over since its reservation has come to nothing.

@@ -5,6 +5,7 @@
 
 use alloc::collections::VecDeque;
 
+use crate::admission::passes::Pass;
 use crate::admission::queue::{ChildKey, QueuedChild, WaiterKey};
 use crate::util::sparse_queue::{SparseQueue, shrink};
 
@@ -25,7 +26,8 @@ pub(super) struct Starts {
 
 /// A place in the order of starts.
 pub(super) enum StartSlot {
-    Child(QueuedChild),
+    /// A child, with its pass.
+    Child(QueuedChild, Option<Pass>),
     Reserved(WaiterKey),
 }
 
@@ -59,9 +61,14 @@ impl Starts {
     }
 
     /// Puts a child into the slot of its reservation. Gives it back if that is not there.
-    pub(super) fn fill(&mut self, slot: u64, child: QueuedChild) -> Result<(), QueuedChild> {
+    pub(super) fn fill(
+        &mut self,
+        slot: u64,
+        child: QueuedChild,
+        pass: Option<Pass>,
+    ) -> Result<(), QueuedChild> {
         match self.slots.get_mut(slot) {
-            Some(start) => *start = StartSlot::Child(child),
+            Some(start) => *start = StartSlot::Child(child, pass),
             None => return Err(child),
         }
         Ok(())
@@ -77,15 +84,11 @@ impl Starts {
         self.slots.last_below(slot)
     }
 
-    /// Takes out the first slot if a child is in it.
-    pub(super) fn pop_child(&mut self) -> Option<QueuedChild> {
-        match self.slots.first()? {
-            (_, StartSlot::Child(_)) => match self.slots.pop()? {
-                (_, StartSlot::Child(child)) => Some(child),
-                (_, StartSlot::Reserved(_)) => None,
-            },
-            (_, StartSlot::Reserved(_)) => None,
-        }
+    /// Takes out the first slot if a child is in it: the child, and its pass.
+    pub(super) fn pop_child(&mut self) -> Option<(QueuedChild, Option<Pass>)> {
+        let (_, StartSlot::Child(..)) = self.slots.first()? else { return None };
+        let (_, StartSlot::Child(child, pass)) = self.slots.pop()? else { return None };
+        Some((child, pass))
     }
 
     /// Takes out the first slot.

@@ -135,7 +135,7 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
         }
     }
     for start in state.starts.iter() {
-        if let StartSlot::Child(child) = start {
+        if let StartSlot::Child(child, _) = start {
             extra += child.request().weight.saturating_sub(1) as u128;
         }
     }

@@ -286,10 +286,9 @@ impl State {
                     (slot.is_some() && request.weight <= weight) || self.room.fits(request.weight);
                 if fits_group && fits_key {
                     self.take_room_for(request);
-                    self.room.give_pass_to(&mut child, pass);
                     match slot {
-                        Some(slot) => self.fill_slot(slot, child),
-                        None => self.admit(child),
+                        Some(slot) => self.fill_slot(slot, child, pass),
+                        None => self.admit_with(child, None, pass),
                     }
                     return;
                 }
@@ -371,11 +370,11 @@ impl State {
     }
 
     /// Puts a child into the slot that was reserved for it.
-    fn fill_slot(&mut self, slot: u64, child: QueuedChild) {
+    fn fill_slot(&mut self, slot: u64, child: QueuedChild, pass: Option<Pass>) {
         self.note_unique_start(child.request(), slot);
-        if let Err(child) = self.starts.fill(slot, child) {
+        if let Err(child) = self.starts.fill(slot, child, pass) {
             debug_assert!(false, "a reservation has no slot");
-            self.admit(child);
+            self.admit_with(child, None, pass);
         }
     }
 
