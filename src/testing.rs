@@ -37,6 +37,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use crate::util::lock::Mutex;
+use crate::util::wake_all::wake_all;
 
 /// A waker that counts its wake-ups.
 ///
@@ -198,13 +199,17 @@ impl Gate {
     }
 
     /// Opens the gate, and wakes all that wait, in the order in which they came.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a waker does, when all have been woken.
     pub fn open(&self) {
         let waiting = {
             let mut state = self.0.lock();
             state.is_open = true;
             core::mem::take(&mut state.waiting)
         };
-        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        wake_all(waiting.into_iter().map(|(_, waker)| waker));
     }
 
     /// Returns `true` if the gate was opened.

@@ -497,3 +497,24 @@ fn a_wake_counter_and_a_drop_counter_count() {
     drop(one);
     assert_eq!(drops.count(), 1);
 }
+
+#[test]
+fn opening_a_gate_wakes_all_that_wait_though_a_waker_panics() {
+    struct Bomb;
+
+    impl std::task::Wake for Bomb {
+        fn wake(self: std::sync::Arc<Self>) {
+            panic!("a waker");
+        }
+    }
+
+    let (gate, task) = (Gate::new(), Poller::new());
+    let (mut first, mut second) = (gate.wait(), gate.wait());
+    let bomb = std::task::Waker::from(std::sync::Arc::new(Bomb));
+    let mut cx = std::task::Context::from_waker(&bomb);
+    assert!(std::pin::Pin::new(&mut first).poll(&mut cx).is_pending());
+    assert!(task.poll(&mut second).is_pending());
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| gate.open()));
+    assert!(opened.is_err());
+    assert_eq!(task.wakes(), 1);
+}

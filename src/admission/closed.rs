@@ -13,10 +13,10 @@ use core::task::{Context, Poll, Waker};
 
 use event_listener::{Event, EventListener};
 
-use crate::token::wake_all;
 use crate::util::lock::Mutex;
 use crate::util::sync::{AtomicBool, Ordering};
 use crate::util::task_waker::TaskWaker;
+use crate::util::wake_all::wake_all;
 
 /// The event of a group's end.
 #[derive(Default)]

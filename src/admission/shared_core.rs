@@ -19,11 +19,12 @@ use crate::child::set::SpawnChild;
 use crate::observe::Outcome;
 use crate::snapshot::{ChildState, LEVELS, Snapshot};
 use crate::stats::Stats;
-use crate::token::{CancelToken, Cancelled, wake_all};
+use crate::token::{CancelToken, Cancelled};
 use crate::util::lock::{Mutex, MutexGuard};
 use crate::util::panic::{FirstPanic, quietly};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::util::wake_all::wake_all;
 
 /// The part of [`Shared`](super::shared::Shared) that does not depend on the type of the children.
 pub(crate) struct Core {

@@ -13,7 +13,7 @@ use crate::group::Group;
 use crate::group::drive::Driven;
 use crate::handle::Handle;
 use crate::reason::Reason;
-use crate::util::panic::catch;
+use crate::util::panic::{catch, return_after};
 use crate::util::wake_flag::WakeFlag;
 
 impl<C: Children, P, O> Group<C, P, O> {
@@ -410,9 +410,11 @@ impl<C: Kind, P, X, B, R, V, J> Future for TryScope<C, P, X, B, R, V, J> {
         let (mut scope, join) = (this.scope, this.join);
         scope.as_mut().poll(cx).map(|(value, output)| match (value, output) {
             (Ok(value), Ok(values)) => Ok(join(value, values)),
-            (Ok(_), Err(error)) => Err(error),
-            (Err(_), Err(error)) if scope.child_failed_first => Err(error),
-            (Err(error), _) => Err(error),
+            (Ok(unused), Err(error)) => Err(return_after(error, || drop(unused))),
+            (Err(second), Err(error)) if scope.child_failed_first => {
+                Err(return_after(error, || drop(second)))
+            }
+            (Err(error), second) => Err(return_after(error, || drop(second))),
         })
     }
 }

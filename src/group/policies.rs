@@ -340,7 +340,11 @@ impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
     where
         X: From<CancelError>,
     {
-        self.on_cancel = Some(|output, error| output.and_then(|_| Err(X::from(error))));
+        self.on_cancel = Some(|output, error| {
+            // Dropped first: if its destructor panics, no error is made.
+            drop(output?);
+            Err(X::from(error))
+        });
         self
     }
 }

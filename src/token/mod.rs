@@ -4,7 +4,6 @@ mod cancelled;
 mod guard;
 mod node;
 mod run;
-mod wake;
 
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
@@ -14,7 +13,6 @@ use core::{fmt, iter};
 pub use self::cancelled::Cancelled;
 pub use self::guard::DropGuard;
 pub use self::run::Run;
-pub(crate) use self::wake::wake_all;
 
 use self::node::Node;
 use crate::reason::Reason;

@@ -45,8 +45,7 @@ use crate::util::panic::FirstPanic;
 use crate::util::slab::Slab;
 use crate::util::sync::{Arc, AtomicU8, AtomicUsize, Ordering, Weak};
 use crate::util::task_waker::drop_quietly;
-
-use super::wake::wake_all;
+use crate::util::wake_all::wake_all;
 
 #[derive(Default)]
 pub(super) struct Node {

@@ -12,5 +12,6 @@ pub(crate) mod slab;
 pub(crate) mod sparse_queue;
 pub(crate) mod sync;
 pub(crate) mod task_waker;
+pub(crate) mod wake_all;
 pub(crate) mod wake_flag;
 pub(crate) mod wake_state;

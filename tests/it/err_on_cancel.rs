@@ -319,3 +319,31 @@ fn err_on_cancel_works_with_boxed_errors_and_gives_the_reason() {
     assert_eq!(error.to_string(), "disk full");
     assert!(error.downcast_ref::<CancelError>().is_some());
 }
+
+#[cfg(feature = "std")]
+#[test]
+fn no_error_is_lost_if_the_destructor_of_the_output_panics() {
+    struct Counted(#[expect(dead_code)] crate::common::CountOnDrop);
+
+    thread_local! {
+        static DROPS: DropCounter = DropCounter::default();
+        static MADE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    impl From<CancelError> for Counted {
+        fn from(_: CancelError) -> Self {
+            MADE.set(MADE.get() + 1);
+            Self(DROPS.with(DropCounter::guard))
+        }
+    }
+
+    let task = MockTask::new();
+    let mut group = Group::<Boxed<'static, Value, Counted>>::new().collect().err_on_cancel();
+    let token = group.token().clone();
+    group.queue(async move {
+        token.cancel();
+        Ok(Value::bomb("value"))
+    });
+    assert_eq!(panic_message(|| task.finish(group)), "value");
+    assert_eq!(DROPS.with(DropCounter::get), MADE.get());
+}

@@ -444,3 +444,33 @@ fn a_scope_is_terminated_once_it_has_given_its_value() {
     assert!(scope.is_terminated());
     assert!(task.run(&mut scope).is_pending());
 }
+
+#[cfg(feature = "std")]
+#[test]
+fn the_result_is_dropped_if_the_destructor_of_the_other_one_panics() {
+    use crate::common::{Value, panic_message};
+
+    // The body's value, or its error, beside a child's error; and which of them is a bomb.
+    for (body_fails, child_first) in [(false, false), (true, false), (true, true)] {
+        let (task, drops) = (MockTask::new(), DropCounter::default());
+        let counted = || drops.value("result");
+        let child_wins = !body_fails || child_first;
+        let of_body = if child_wins { Value::bomb("second") } else { counted() };
+        let of_child = if child_wins { counted() } else { Value::bomb("second") };
+        let scope = crate::common::Values::new().try_scope(async move |handle| {
+            let token = handle.token().clone();
+            handle.queue(async move {
+                if !child_wins {
+                    token.cancelled().await;
+                }
+                Err(of_child)
+            });
+            if child_wins {
+                handle.token().cancelled().await;
+            }
+            if body_fails { Err(of_body) } else { Ok(of_body) }
+        });
+        let message = panic_message(|| task.finish(scope));
+        assert_eq!((message, drops.get()), ("second", 1), "{body_fails} {child_first}");
+    }
+}

@@ -23,6 +23,9 @@ pub(crate) mod sync;
 #[allow(dead_code)]
 #[path = "../../src/util/task_waker.rs"]
 pub(crate) mod task_waker;
+#[path = "../../src/util/wake_all.rs"]
+pub(crate) mod wake_all;
+
 #[allow(dead_code)]
 #[path = "../../src/util/wake_flag.rs"]
 pub(crate) mod wake_flag;

@@ -20,6 +20,8 @@ pub(crate) mod sparse_queue;
 pub(crate) mod sync;
 #[path = "../../src/util/task_waker.rs"]
 pub(crate) mod task_waker;
+#[path = "../../src/util/wake_all.rs"]
+pub(crate) mod wake_all;
 #[path = "../../src/util/wake_flag.rs"]
 pub(crate) mod wake_flag;
 #[path = "../../src/util/wake_state.rs"]
