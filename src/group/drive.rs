@@ -291,6 +291,11 @@ where
         round: &mut RoundState<Result<C::Ok, C::Err>>,
     ) {
         let own = self.base.admission.own_index();
+        // They begin in the order of their indexes, so it has begun if only newer ones have not.
+        let has_begun = |oldest| own.is_some_and(|own| own < oldest);
+        if self.base.set.blocks().oldest_newcomer().is_none_or(has_begun) {
+            return;
+        }
         for _ in 0..MOST_NEWER {
             let Some(newest) = self.base.set.blocks().newest() else { return };
             if own.is_some_and(|own| newest < own) {
@@ -395,7 +400,7 @@ where
                         return true;
                     };
                     if observed {
-                        // First: the policy may stop the self.
+                        // First: the policy may stop the group.
                         admission.log_finished(index, Outcome::of(&result));
                     }
                     finish::<C, P, FETCHED, false>(

@@ -180,6 +180,12 @@ impl Many {
         !self.unpolled.is_empty() || !self.unpolled_in_round.is_empty()
     }
 
+    /// Returns the block of the oldest child that was never polled.
+    pub(super) fn oldest(&self) -> Option<usize> {
+        let first = self.unpolled_in_round.first().or(self.unpolled.first());
+        first.map(|(number, _)| number)
+    }
+
     /// Returns the block of the newest child that was never polled.
     pub(super) fn newest(&self) -> Option<usize> {
         self.unpolled.last().or(self.unpolled_in_round.last())

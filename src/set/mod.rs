@@ -285,6 +285,15 @@ impl<C> BlockSet<C> {
         Some(block.child_index(block.state.unpolled.checked_ilog2()? as usize))
     }
 
+    /// Returns the index of the child that was inserted first, of those that were never polled.
+    #[cold]
+    pub(crate) fn oldest_newcomer(&mut self) -> Option<usize> {
+        let number = self.many.as_ref().map_or(Some(0), |many| many.oldest())?;
+        let block = self.blocks.get_mut(number)?;
+        let unpolled = block.state.unpolled;
+        (unpolled != 0).then(|| block.child_index(unpolled.trailing_zeros() as usize))
+    }
+
     /// Goes on with the round, until it is over, the budget is spent, or `on_done` returns `false`.
     /// `on_done` is called with the index of each child that is done and what it returned, after
     /// the child has been dropped. Returns `true` when the round is over.

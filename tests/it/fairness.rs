@@ -517,3 +517,40 @@ fn a_poll_ends_early_if_an_executor_wakes_those_that_wait_between_the_polls() {
     // So few may wait by themselves.
     assert_eq!(polled_of_woken(20, 20), 20);
 }
+
+#[test]
+fn a_go_whose_child_has_begun_polls_no_other_beyond_the_budget() {
+    // The go's child is at various places of the round in which the budget is spent.
+    for count in MOST - 7..MOST + 2 {
+        let (task, probe) = (MockTask::new(), Probe::new());
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut group = Jobs::new();
+        let handle = group.handle();
+        // The first go ends in the middle of a round.
+        (0..MOST - 1).for_each(|n| group.queue(probe.watch(ready(Ok(n)))));
+        let (begun, of_children) = (Arc::clone(&order), probe.clone());
+        group.queue(probe.watch(async move {
+            for n in 0..3000 {
+                let begun = Arc::clone(&begun);
+                handle.queue(of_children.watch(async move {
+                    begun.lock().unwrap().push(n);
+                    Ok(n)
+                }));
+            }
+            Ok(0)
+        }));
+        (0..count).for_each(|n| group.queue(probe.watch(ready(Ok(n)))));
+        assert!(task.poll(&mut group.go(probe.watch(ready(Ok(0))))).is_ready());
+        let mut go = pin!(group.go(probe.watch(ready(Ok(0)))));
+        loop {
+            let before = probe.polls();
+            let is_ready = task.poll(&mut go).is_ready();
+            assert!(probe.polls() - before <= MOST, "{count}");
+            if is_ready {
+                break;
+            }
+        }
+        assert!(task.run(&mut group).is_ready());
+        assert!(order.lock().unwrap().is_sorted(), "{count}");
+    }
+}
