@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use super::queue::{ChildOptions, QueuedChild, Request, WaiterKey};
 use super::shared_core::Core;
-use super::state::{Acquire, Caller, Effects, GroupPhase, Refused, State, WaiterPoll};
+use super::state::{Acquire, Caller, Effects, Refused, State, WaiterPoll};
 use crate::child::join::JoinLink;
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
@@ -98,8 +98,8 @@ pub(super) fn request_of<C>(offer: &mut dyn Offer<C>) -> Request<'_> {
 
 impl<C: Kind> Access<'_, C> {
     /// Returns `true` if not even a waiter that has its turn may deliver its child.
-    fn is_over(&self) -> bool {
-        self.stopped || self.state.lifecycle.phase() >= GroupPhase::Resolved
+    fn accepts_none(&self) -> bool {
+        self.stopped || self.state.lifecycle.is_resolved()
     }
 
     /// Puts a child among those that wait. Links one that is joinable to the group.
@@ -150,10 +150,7 @@ impl<C: Kind> Access<'_, C> {
 
     /// Records why a child is refused. One that the caller does not keep counts as dropped.
     fn refuse(&mut self, refused: Refused, offer: &mut dyn Offer<C>, keeps: bool) {
-        match keeps {
-            true => self.state.reject(refused, offer.options().as_deref()),
-            false => self.state.refuse(refused, offer.options().as_deref()),
-        }
+        self.state.refuse(refused, offer.options().as_deref(), keeps);
     }
 
     /// Admits a child if it need not wait. It overtakes no entry of the queue, whatever its
@@ -200,8 +197,7 @@ impl<C: Kind> Access<'_, C> {
             self.state.enqueue(child);
             // The head had no room before, nor has it now. A permit may have come, a gate may be
             // asked, or the child may have parked the head.
-            let needs_more = self.state.room.permits.is_some() || self.state.room.passes.is_some();
-            self.effects.in_order = !needs_more && !has_key;
+            self.effects.in_order = !self.state.room.needs_more() && !has_key;
         }
         Ok(())
     }
@@ -290,7 +286,7 @@ impl<C: Kind> Access<'_, C> {
         request: Request<'_>,
         poller: &mut WaiterPoll<'_>,
     ) -> Acquire {
-        if self.is_over() || (key.is_none() && self.refusal().is_some()) {
+        if self.accepts_none() || (key.is_none() && self.refusal().is_some()) {
             return Acquire::Stopped;
         }
         if let Some(key) = *key {
@@ -319,7 +315,7 @@ impl<C: Kind> Access<'_, C> {
 
     #[inline]
     fn deliver(&mut self, key: WaiterKey, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if self.is_over() || !self.state.has_turn(key) {
+        if self.accepts_none() || !self.state.has_turn(key) {
             self.state.abandon(key, self.effects);
             return Err(Refused::Stopped);
         }

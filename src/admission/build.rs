@@ -9,7 +9,7 @@ use super::events::EventLog;
 use super::inspector::Inspector;
 use super::local::Local;
 use super::permits::Permits;
-use super::state::State;
+use super::state::{GroupPhase, State};
 use super::{Admission, ClosedEvent, Storage};
 use crate::child::Kind;
 use crate::child::set::SpawnChild;
@@ -20,8 +20,13 @@ impl<C: Kind> Admission<C> {
     /// Sets the limit of a group that is being made.
     pub(crate) fn start_with_limit(&mut self, limit: usize) {
         match self.storage.get_mut() {
-            Storage::Local(local) => local.set_limit(Some(limit)),
-            Storage::Shared(shared) => shared.core.read(|state| state.start_with_limit(limit)),
+            Storage::Local(local) => {
+                local.set_limit(Some(limit));
+                if !self.stop.is_set() {
+                    local.admit_waiting();
+                }
+            }
+            Storage::Shared(shared) => shared.update(&mut |state| state.start_with_limit(limit)),
         }
     }
 
@@ -32,7 +37,7 @@ impl<C: Kind> Admission<C> {
 
     /// Sets the limit of each key of a group that is being made.
     pub(crate) fn set_key_limits(&mut self, limit: usize) {
-        self.share().core.read(|state| state.set_key_limits(limit));
+        self.share().update(&mut |state| state.set_key_limits(limit));
     }
 
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
@@ -114,7 +119,9 @@ impl<C: Kind> Admission<C> {
     /// Changes what is shared with handles, of a group that is being made. Returns `false` if it
     /// has children or handles.
     fn rebuild(&mut self, change: impl FnOnce(&mut Self, &mut State)) -> bool {
-        if self.has_accepted() || self.read(|_| false, |state| state.lifecycle.is_held_or_closing())
+        if self.phase >= GroupPhase::Resolved
+            || self.has_accepted()
+            || self.read(|_| false, |state| state.lifecycle.is_given_out())
         {
             return false;
         }

@@ -250,11 +250,7 @@ impl<C> Local<C> {
 
     /// Returns the room that is left if no child has another weight than 1.
     fn room(&self) -> usize {
-        let admitted = self.admitted();
-        match self.limit() {
-            None => usize::MAX,
-            Some(limit) => limit.saturating_sub(self.running() + admitted),
-        }
+        self.limit().map_or(usize::MAX, |limit| limit.saturating_sub(self.occupied()))
     }
 
     // --- children that come

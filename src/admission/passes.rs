@@ -30,7 +30,7 @@ pub(crate) struct Passes {
     pub(crate) notify: bool,
 }
 
-/// What is known of the head of the queue, on whose behalf the gates are asked.
+/// What gates are told of the head of the queue, or of a child on offer.
 pub(crate) struct Asked {
     name: Option<Arc<str>>,
     key: Option<Key>,
@@ -89,8 +89,9 @@ impl Passes {
 }
 
 impl Asked {
-    pub(crate) fn new(request: Request<'_>, name: Option<Arc<str>>) -> Self {
-        Self { name, key: request.key.cloned(), weight: request.weight }
+    pub(crate) fn new(request: Request<'_>) -> Self {
+        let Request { weight, key, name, .. } = request;
+        Self { name: name.map(Arc::from), key: key.cloned(), weight }
     }
 
     pub(crate) fn as_ask(&self) -> Ask<'_> {

@@ -17,7 +17,7 @@
 //!   `starts` exactly while it is `Reserved`.
 //! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
 //!   `Detached`, the oldest of these waiters is `MustQueue`.
-//! - Once the group is closing, no waiter is `Waiting`, unless the limit was lowered since.
+//! - Once the group is closing, no waiter is `Waiting`, unless a limit was lowered since.
 //! - From `GroupPhase::Resolved` on nothing is admitted or queued. What is in the queue by then is
 //!   dropped by the stop that follows.
 
@@ -64,7 +64,7 @@ pub(crate) struct State {
     nested: Nested,
     /// How many waiters have room reserved.
     reserved: usize,
-    /// How many of them are [`Detached`](waiters::WaiterStage::Detached).
+    /// How many of them are [detached](waiters::WaiterStage::Reserved::slot).
     detached: usize,
     /// Waiters that have got their turn and are to be woken.
     told: Vec<WaiterKey>,
@@ -140,7 +140,8 @@ pub(crate) struct Effects {
     pub(crate) discard: Option<Waker>,
     /// The change left the queue in order, so it need not be [processed](State::process_queue).
     pub(crate) in_order: bool,
-    /// The group's task has children to take in, an end to come to, or a permit to wait for.
+    /// The group's task has work: children to take in or drop, an end, a permit or a gate to wait
+    /// for, guards to drop.
     pub(crate) notify: bool,
     /// The group need not wait for a permit any more.
     pub(crate) cancel_acquire: bool,
@@ -293,12 +294,11 @@ impl State {
             return None;
         }
         Some(match self.queue.first()?.1 {
-            Entry::Child(child) => Asked::new(child.request(), name(child.options.boxed())),
+            Entry::Child(child) => Asked::new(child.request()),
             Entry::Waiter { key, weight, .. } => {
                 let waiter = self.waiters.get(*key)?;
-                let key = waiter.key.as_ref();
-                let request = Request { weight: *weight, key, ..Request::PLAIN };
-                Asked::new(request, waiter.name.clone())
+                let (key, name) = (waiter.key.as_ref(), waiter.name.as_deref());
+                Asked::new(Request { weight: *weight, key, name, ..Request::PLAIN })
             }
         })
     }
@@ -311,7 +311,7 @@ impl State {
             && self.refusal(stopped).is_none()
             && !self.is_duplicate(request)
             && self.has_room(request);
-        lacks.then(|| Asked::new(request, name(options)))
+        lacks.then(|| Asked::new(request))
     }
 
     /// Returns `true` if the head of the queue fits, and the group is to ask a gate or the
@@ -352,10 +352,8 @@ impl State {
     /// Frees room in the group, and in the key of a child or a waiter.
     #[inline]
     pub(crate) fn free_room(&mut self, weight: usize, key: Option<KeyId>) {
-        self.room.free(weight);
-        if let Some(key) = key {
-            self.queue.free_key(key, weight);
-        }
+        self.put_room_back(weight, key);
+        self.room.give_beside_back();
     }
 }
 
@@ -373,7 +371,7 @@ impl State {
     }
 
     /// Takes room for a child that was asked for because there was room for a plain one. Returns
-    /// `false` if it needs more than there is, or a permit that is not there.
+    /// `false` if it needs more than there is, or something beside room that is not there.
     #[inline]
     pub(crate) fn try_take_room_asked(&mut self, request: Request<'_>) -> bool {
         let position = Position::last(request.priority.max(0));
@@ -524,14 +522,9 @@ impl State {
         self.lifecycle.queue_refusal(stopped).or(is_full.then_some(Refused::AtLimit))
     }
 
-    /// Counts and records a child that `queue` or a `feed` brings too late, or to a full queue.
-    pub(crate) fn refuse(&mut self, refused: Refused, options: Option<&Options>) {
-        self.dropped += 1;
-        self.reject(refused, options);
-    }
-
-    /// Records a child that is given back.
-    pub(crate) fn reject(&mut self, refused: Refused, options: Option<&Options>) {
+    /// Records that a child is refused. One that the caller does not keep counts as dropped.
+    pub(crate) fn refuse(&mut self, refused: Refused, options: Option<&Options>, keeps: bool) {
+        self.dropped += usize::from(!keeps);
         if let Some(log) = &mut self.log {
             log.rejected(refused != Refused::AtLimit, options);
         }
@@ -621,7 +614,7 @@ impl State {
         mut take: impl FnMut(usize, ChildKey, Option<&Arc<str>>),
     ) {
         for (index, key) in self.starts.take_unspawned() {
-            let observed = self.log.as_ref().and_then(|_| self.running.find(index));
+            let observed = self.log.as_ref().and_then(|_| self.running.get(index));
             take(index, key, observed.and_then(|child| child.name.as_ref()));
         }
     }
@@ -639,7 +632,7 @@ impl State {
         self.running.daemons() > 0 || (self.keeps_names && !self.running.is_empty())
     }
 
-    pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
+    pub(crate) fn record_of(&self, index: usize) -> Option<ChildRecord> {
         self.running.record(index)
     }
 }
@@ -670,7 +663,7 @@ impl State {
     /// Records how a running child has ended.
     pub(crate) fn log_finished(&mut self, index: usize, outcome: Outcome) {
         if let Some(log) = &mut self.log {
-            let child = self.running.find(index);
+            let child = self.running.get(index);
             let (name, key) = child.map_or((None, None), |it| (it.name.clone(), it.key.clone()));
             log.finished(index, name, key, outcome);
         }

@@ -13,16 +13,12 @@ use crate::handle::Handle;
 use crate::set::Budget;
 use crate::util::parent_waker::ParentWaker;
 
-/// What a `go` or a `feed` was called on.
+/// What a `feed` was called on.
 pub(crate) trait Driver<C: Kind> {
     const CALLER: Caller;
 
     /// Returns the room that there is for a plain child, if the group has no handles.
     fn vacancy(&mut self) -> Option<Vacancy<'_, C>>;
-
-    /// Returns the room that there is for a child, if the group has no handles and the child needs
-    /// no more than room. Sees to it that its options are heeded.
-    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>>;
 
     /// Accepts a child that was asked for because there was room. Returns `false` if the group has
     /// stopped; the child is dropped then, and counts as dropped.
@@ -30,14 +26,6 @@ pub(crate) trait Driver<C: Kind> {
 
     /// Returns what the group shares with its handles, if there are any.
     fn shared(&mut self) -> Option<&Arc<Shared<C>>>;
-
-    /// Looks for room for a child, and admits it; `Err` after a stop.
-    fn poll_go<A: Child<C>>(
-        &mut self,
-        ticket: &mut Option<Ticket<C>>,
-        child: &mut Option<A>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>>;
 
     fn is_stopped(&self) -> bool;
 
@@ -53,6 +41,24 @@ pub(crate) trait Driver<C: Kind> {
         poll: impl FnOnce(&mut Self, &mut Context<'_>, &mut Budget) -> Poll<R>,
     ) -> Poll<R>;
 
+    /// Polls the children until some of them finish or nothing is left to do.
+    fn advance(&mut self, budget: &mut Budget) -> Driven;
+}
+
+/// What a `go` was called on.
+pub(crate) trait GoDriver<C: Kind>: Driver<C> {
+    /// Returns the room that there is for a child, if the group has no handles and the child needs
+    /// no more than room. Sees to it that its options are heeded.
+    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>>;
+
+    /// Looks for room for a child, and admits it; `Err` after a stop.
+    fn poll_go<A: Child<C>>(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        child: &mut Option<A>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>>;
+
     /// Returns `true` if the task is to yield before it goes on; it is woken then.
     #[inline(always)]
     fn must_yield(&mut self, _: &Context<'_>) -> bool {
@@ -65,9 +71,6 @@ pub(crate) trait Driver<C: Kind> {
 
     /// Does the same within a poll.
     fn drive_newcomer(&mut self, _: &mut Budget) {}
-
-    /// Polls the children until some of them finish or nothing is left to do.
-    fn advance(&mut self, budget: &mut Budget) -> Driven;
 }
 
 impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
@@ -78,11 +81,6 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
         Group::vacancy(self)
     }
 
-    #[inline(always)]
-    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
-        Group::vacancy_for(self, child)
-    }
-
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
         Group::accept(self, child)
     }
@@ -90,16 +88,6 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     #[inline]
     fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
         self.admission().shared()
-    }
-
-    #[inline]
-    fn poll_go<A: Child<C>>(
-        &mut self,
-        ticket: &mut Option<Ticket<C>>,
-        child: &mut Option<A>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        Group::poll_go(self, ticket, child, cx)
     }
 
     #[inline]
@@ -124,6 +112,28 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     }
 
     #[inline]
+    fn advance(&mut self, budget: &mut Budget) -> Driven {
+        Group::advance(self, budget)
+    }
+}
+
+impl<C: Kind, P, O> GoDriver<C> for &mut Group<C, P, O> {
+    #[inline(always)]
+    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
+        Group::vacancy_for(self, child)
+    }
+
+    #[inline]
+    fn poll_go<A: Child<C>>(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        child: &mut Option<A>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        Group::poll_go(self, ticket, child, cx)
+    }
+
+    #[inline]
     fn must_yield(&mut self, cx: &Context<'_>) -> bool {
         Group::must_yield(self, cx)
     }
@@ -136,11 +146,6 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     fn drive_newcomer(&mut self, budget: &mut Budget) {
         Group::drive_newcomer(self, budget);
     }
-
-    #[inline]
-    fn advance(&mut self, budget: &mut Budget) -> Driven {
-        Group::advance(self, budget)
-    }
 }
 
 impl<C: Kind> Driver<C> for Handle<C> {
@@ -148,11 +153,6 @@ impl<C: Kind> Driver<C> for Handle<C> {
 
     #[inline(always)]
     fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
-        None
-    }
-
-    #[inline(always)]
-    fn vacancy_for<A: Child<C>>(&mut self, _: &mut A) -> Option<Vacancy<'_, C>> {
         None
     }
 
@@ -165,33 +165,12 @@ impl<C: Kind> Driver<C> for Handle<C> {
         Some(&self.shared)
     }
 
-    #[inline]
-    fn poll_go<A: Child<C>>(
-        &mut self,
-        ticket: &mut Option<Ticket<C>>,
-        child: &mut Option<A>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        self.shared.poll(Caller::Handle, Want::Go(child), ticket, cx)
-    }
-
     fn is_stopped(&self) -> bool {
         Handle::is_stopped(self)
     }
 
     fn is_closing(&self) -> bool {
         Handle::is_closing(self)
-    }
-
-    #[inline]
-    fn must_yield(&mut self, cx: &Context<'_>) -> bool {
-        self.shared.core.must_yield(cx)
-    }
-
-    /// Counts the child. The group begins it at its next poll.
-    #[inline]
-    fn start_newcomer(&mut self, _: &mut Context<'_>) {
-        self.shared.core.count_entry();
     }
 
     /// Returns a new one: the group's wakes another task.
@@ -209,5 +188,33 @@ impl<C: Kind> Driver<C> for Handle<C> {
 
     fn advance(&mut self, _: &mut Budget) -> Driven {
         Driven::Idle
+    }
+}
+
+impl<C: Kind> GoDriver<C> for Handle<C> {
+    #[inline(always)]
+    fn vacancy_for<A: Child<C>>(&mut self, _: &mut A) -> Option<Vacancy<'_, C>> {
+        None
+    }
+
+    #[inline]
+    fn poll_go<A: Child<C>>(
+        &mut self,
+        ticket: &mut Option<Ticket<C>>,
+        child: &mut Option<A>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refused>> {
+        self.shared.poll(Caller::Handle, Want::Go(child), ticket, cx)
+    }
+
+    #[inline]
+    fn must_yield(&mut self, cx: &Context<'_>) -> bool {
+        self.shared.core.must_yield(cx)
+    }
+
+    /// Counts the child. The group begins it at its next poll.
+    #[inline]
+    fn start_newcomer(&mut self, _: &mut Context<'_>) {
+        self.shared.core.count_entry();
     }
 }

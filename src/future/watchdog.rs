@@ -65,6 +65,7 @@ where
     R: FnMut(Snapshot),
 {
     let core = Arc::clone(&handle.shared.core);
+    core.read(|state| state.lifecycle.watch());
     Watchdog { core, closed: handle.closed(), interval, timer: None, mark: None, report }
 }
 

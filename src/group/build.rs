@@ -729,7 +729,7 @@ impl<C: Children, P, O> Group<C, P, O> {
         F: FnMut(&Ask<'_>) -> G + Attach<C>,
         G: Future<Output: Attach<C>> + Attach<C>,
     {
-        let untouched = !self.is_resolved() && self.base.admission.demand_passes();
+        let untouched = self.base.admission.demand_passes();
         assert!(untouched, "call `with_gate` before the group's first child or `handle`");
         let hooks = self.base.hooks_mut();
         let gates = hooks.gates.get_or_insert_with(|| Box::new(Gates::new()));
@@ -1117,9 +1117,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[track_caller]
     pub fn with_name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         let name = Arc::from(&*name.into());
-        let open = !self.is_resolved();
-        let Some(inspector) = open.then(|| self.base.admission.inspect_children(name)).flatten()
-        else {
+        let Some(inspector) = self.base.admission.inspect_children(name) else {
             panic!("call `with_name` before the group's first child or `handle`");
         };
         self.base.set.inspect_polls(&(Arc::clone(&inspector) as Arc<dyn PollObserver>));
@@ -1220,7 +1218,7 @@ impl<C: Children, P, O> Group<C, P, O> {
         W: Observer + Attach<C>,
     {
         let polls = observer.around();
-        let untouched = !self.is_resolved() && self.base.admission.observe(polls.as_ref());
+        let untouched = self.base.admission.observe(polls.as_ref());
         assert!(untouched, "call `with_observer` before the group's first child or `handle`");
         let observer = observer.into_observer(Seal::new());
         self.base.set.observe_polls(polls.as_ref());

@@ -9,7 +9,7 @@ use futures_util::stream::FusedStream;
 use pin_project_lite::pin_project;
 
 use super::ResultBuffer;
-use crate::admission::{Caller, EndNotes, Refused, Shared, Ticket, Vacancy};
+use crate::admission::{Caller, EndNotes, Refused, Shared, Vacancy};
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
 use crate::future::{Driver, Source};
@@ -959,11 +959,6 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
         self.group.vacancy()
     }
 
-    #[inline(always)]
-    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
-        self.group.vacancy_for(child)
-    }
-
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
         self.group.accept(child)
     }
@@ -971,15 +966,6 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
     #[inline]
     fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
         self.group.admission().shared()
-    }
-
-    fn poll_go<A: Child<C>>(
-        &mut self,
-        ticket: &mut Option<Ticket<C>>,
-        child: &mut Option<A>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        self.group.poll_go(ticket, child, cx)
     }
 
     #[inline]

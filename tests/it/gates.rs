@@ -807,3 +807,25 @@ fn a_guard_that_a_ready_has_no_use_for_holds_up_no_child_of_another_weight() {
     assert_eq!(mock.finish(&mut group), Ok(()));
     assert_eq!(permits.available_permits(), 2);
 }
+
+#[test]
+fn a_ready_that_waits_behind_a_child_without_room_keeps_no_guard() {
+    let mock = MockTask::new();
+    let permits = Arc::new(Semaphore::new(2));
+    let mut group: Group<Kind> = Group::new().with_limit(2).with_gate({
+        let permits = Arc::clone(&permits);
+        move |_: &Ask<'_>| Arc::clone(&permits).acquire_owned()
+    });
+    let handle = group.handle();
+    let of_child = Arc::clone(&permits);
+    group.queue(job(async move {
+        handle.queue(task(job(ready(Ok(0)))).weight(2));
+        // It has one of the two permits. The guard that `ready` got meanwhile has the other one,
+        // and is of no use to it: there is no room for the child that was queued.
+        drop(of_child.acquire().await);
+        Ok(0)
+    }));
+    assert_eq!(mock.finish(group.ready()), Ok(()));
+    assert_eq!(mock.finish(&mut group), Ok(()));
+    assert_eq!(permits.available_permits(), 2);
+}

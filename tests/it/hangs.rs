@@ -12,7 +12,7 @@ use futures::channel::oneshot;
 use futures::stream::{self, StreamExt};
 use futures::{FutureExt, select_biased};
 
-use crate::common::{Gate, Job, MockTask, job, waits, yield_now};
+use crate::common::{Gate, Job, MockTask, job, panic_message, waits, yield_now};
 
 type Kind = Boxed<'static, usize, &'static str>;
 type Lock = Arc<async_lock::Mutex<()>>;
@@ -658,4 +658,13 @@ fn a_deep_tree_of_named_groups_is_listed_on_some_levels() {
     let below = std::iter::successors(Some(&snapshot), |it| it.groups.first());
     assert_eq!(below.count(), 1 + 64);
     assert_eq!(snapshot.to_string().lines().count(), 1 + 64);
+}
+
+#[test]
+fn a_group_that_is_watched_is_given_no_name_any_more() {
+    let group = Group::<Kind>::new();
+    let dog = watchdog(&group.handle(), || ready(()), |_| {});
+    let message = panic_message(|| group.with_name("workers"));
+    assert!(message.contains("with_name"), "{message}");
+    drop(dog);
 }

@@ -828,3 +828,51 @@ fn whatever_its_limit_was_a_group_without_handles_admits_exactly_if_there_is_roo
         }
     }
 }
+
+#[test]
+fn a_builder_that_makes_room_gives_it_to_the_queue() {
+    // The first child waits for the second.
+    fn queue(group: &mut Jobs, gate: &Gate, key: Option<&'static str>) {
+        let opens = gate.clone();
+        let children = [
+            waits(gate, 0),
+            job(async move {
+                opens.open(0);
+                Ok(0)
+            }),
+        ];
+        for child in children {
+            match key {
+                None => group.queue(child),
+                Some(key) => group.queue(task_of(child).key(key)),
+            }
+        }
+    }
+
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(1);
+    queue(&mut group, &gate, None);
+    let mut group = group.with_limit(2);
+    assert_eq!((group.stats().running, group.stats().queued), (2, 0));
+    assert!(task.run(&mut group).is_ready());
+
+    // Its state is shared after that.
+    let gate = Gate::new();
+    let mut group = Jobs::new().with_limit(1);
+    queue(&mut group, &gate, None);
+    let mut group = group.with_limit(2);
+    let _handle = group.handle();
+    assert!(task.run(&mut group).is_ready());
+
+    // It is shared before.
+    let gate = Gate::new();
+    let mut group = Jobs::new().with_limit(1);
+    let _handle = group.handle();
+    queue(&mut group, &gate, None);
+    assert!(task.run(&mut group.with_limit(2)).is_ready());
+
+    let gate = Gate::new();
+    let mut group = Jobs::new().with_key_limit(1);
+    queue(&mut group, &gate, Some("a"));
+    assert!(task.run(&mut group.with_key_limit(2)).is_ready());
+}

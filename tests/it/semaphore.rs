@@ -921,3 +921,15 @@ fn while_another_group_waits_one_takes_over_its_own_permits_a_bounded_number_of_
         assert!(longest <= 32 + permits, "{longest} in a row with {permits} permits");
     }
 }
+
+#[test]
+fn a_group_that_has_resolved_takes_no_semaphore() {
+    let mut group = group(&semaphore(1));
+    assert_eq!(MockTask::new().finish(&mut group), Ok(()));
+    let message = panic_message(|| group.with_semaphore(semaphore(1)));
+    assert!(message.contains("with_semaphore"), "{message}");
+
+    let mut group = Group::<Boxed<'static, usize, &'static str>>::new();
+    assert_eq!(MockTask::new().finish(&mut group), Ok(()));
+    assert!(panic_message(|| group.with_semaphore(semaphore(1))).contains("with_semaphore"));
+}

@@ -774,9 +774,14 @@ impl Model {
         match self.waiters.remove(&ticket).unwrap().kind {
             Kind::Reserve | Kind::Ready => {}
             Kind::Go(id) => self.set(id, Place::Gone),
-            Kind::Feed { items, .. } => {
+            Kind::Feed { items, stalled, .. } => {
                 for id in items {
                     self.set(id, Place::Gone);
+                }
+                if stalled {
+                    // It had nothing to give up, so the queue is not processed, though a permit may
+                    // have come.
+                    return;
                 }
             }
         }

@@ -6,7 +6,7 @@ use core::mem::take;
 use super::running::{Running, RunningChildren};
 use super::starts::StartSlot;
 use super::waiters::WaiterStage;
-use super::{Dropped, Effects, State};
+use super::{Dropped, Effects, GroupPhase, State};
 use crate::admission::ended::{EndNotes, Ended};
 use crate::admission::joins::Joins;
 use crate::admission::queue::{ChildKey, Entry, QueuedChild};
@@ -69,7 +69,7 @@ impl State {
 
     /// Returns `true` if the result of the running child of that index is none.
     pub(crate) fn has_no_result(&mut self, index: usize) -> bool {
-        let id = self.running.find(index).and_then(|child| child.join);
+        let id = self.running.get(index).and_then(|child| child.join);
         id.is_some_and(|id| self.joins().take_aborted(id))
     }
 
@@ -221,8 +221,8 @@ impl State {
     }
 
     /// Returns `true` if the running child of that index ends with the stop.
-    pub(crate) fn is_until_stop(&mut self, index: usize) -> bool {
-        self.running.find(index).is_some_and(|child| child.until_stop)
+    pub(crate) fn is_until_stop(&self, index: usize) -> bool {
+        self.running.get(index).is_some_and(|child| child.until_stop)
     }
 
     /// Returns the indexes of the running children that end with the stop, lowest first.
@@ -235,32 +235,23 @@ impl State {
         self.blocked_results = count;
     }
 
-    /// Takes out the next queued child, to be dropped after a stop.
-    pub(crate) fn pop_dropped(&mut self) -> Option<ChildKey> {
-        self.lifecycle.stop();
-        self.queue.drop_keys();
-        loop {
-            if let (_, Entry::Child(child), _) = self.queue.pop()? {
-                self.leave_queue(&child);
-                self.dropped += 1;
-                self.log_unstarted(child.key, child.options.boxed());
-                return Some(child.key);
-            }
-        }
-    }
-
     /// Drops the queue after a stop, and takes back what is reserved. Adds the children that were
     /// queued to `keys`, for the caller to drop.
     pub(crate) fn stop(&mut self, keys: &mut Vec<ChildKey>) {
-        while let Some(key) = self.pop_dropped() {
-            keys.push(key);
+        self.lifecycle.stop();
+        self.queue.drop_keys();
+        while let Some((_, entry, _)) = self.queue.pop() {
+            if let Entry::Child(child) = entry {
+                self.leave_queue(&child);
+                self.dropped += 1;
+                self.log_unstarted(child.key, child.options.boxed());
+                keys.push(child.key);
+            }
         }
         let mut waiters = core::mem::take(&mut self.waiters);
         for waiter in waiters.iter_mut() {
             if let WaiterStage::Reserved { slot, .. } = waiter.stage {
-                self.starts.remove(slot);
-            }
-            if let WaiterStage::Reserved { .. } | WaiterStage::Detached(_) = waiter.stage {
+                slot.into_iter().for_each(|slot| self.starts.remove(slot));
                 // The queue knows its key no longer.
                 self.room.put_back(waiter.weight);
                 self.room.give_pass_up(waiter.pass.take());
@@ -344,7 +335,7 @@ impl State {
 
     /// Ends the group whatever runs; it counts as dropped.
     fn resolve_by_drop(&mut self) {
-        self.lifecycle.resolve_by_drop();
+        self.lifecycle.set_phase(GroupPhase::Resolved);
         // An observer is told that all that run were dropped, also those that have ended.
         let Stats { running, ok, failed, dropped, .. } =
             if self.log.is_none() { self.stats() } else { self.told_stats() };
@@ -370,7 +361,7 @@ impl State {
     pub(crate) fn abort(&mut self, keys: &mut Vec<(Dropped, ChildKey)>) {
         self.resolve_by_drop();
         for waiter in self.waiters.iter_mut() {
-            if let WaiterStage::Reserved { .. } | WaiterStage::Detached(_) = waiter.stage {
+            if let WaiterStage::Reserved { .. } = waiter.stage {
                 (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
             }
         }

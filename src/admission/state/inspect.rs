@@ -1,11 +1,12 @@
 //! What a snapshot tells of the state.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::running::Running;
 use super::starts::StartSlot;
 use super::waiters::WaiterStage;
-use super::{GroupPhase, State, name};
+use super::{GroupPhase, State};
 use crate::admission::inspector::Probed;
 use crate::admission::queue::{ChildKey, Entry, Obstacle, Position, QueuedChild};
 use crate::snapshot::{self, ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
@@ -110,8 +111,7 @@ impl State {
             (child.key, child.name) = (waiter.key.clone(), waiter.name.clone());
             let (WaiterStage::Waiting(position)
             | WaiterStage::MustQueue(position)
-            | WaiterStage::Reserved { position, .. }
-            | WaiterStage::Detached(position)) = waiter.stage
+            | WaiterStage::Reserved { position, .. }) = waiter.stage
             else {
                 return child;
             };
@@ -179,7 +179,7 @@ impl State {
 fn of_queued(child: &QueuedChild, state: ChildState) -> ChildSnapshot {
     let request = child.request();
     ChildSnapshot {
-        name: name(child.options.boxed()),
+        name: request.name.map(Arc::from),
         key: request.key.cloned(),
         weight: request.weight,
         priority: request.priority,

@@ -28,6 +28,8 @@ pub(crate) struct Lifecycle {
     finished: bool,
     /// How many callers hold the group open while it is empty.
     holds: usize,
+    /// A watchdog looks at the state.
+    watched: bool,
     /// Made when it is first asked for.
     pub(crate) closed_event: Option<Arc<ClosedEvent>>,
 }
@@ -52,11 +54,6 @@ impl Lifecycle {
         self.finished = !stopped;
     }
 
-    /// Takes note that the group is being dropped.
-    pub(super) fn resolve_by_drop(&mut self) {
-        self.phase = GroupPhase::Resolved;
-    }
-
     /// Sets whether the group has resolved and nothing had stopped it.
     pub(crate) fn set_finished(&mut self, finished: bool) {
         self.finished = finished;
@@ -64,7 +61,7 @@ impl Lifecycle {
 
     /// Returns `true` if the group has resolved, or is being dropped.
     #[inline]
-    pub(super) fn is_resolved(&self) -> bool {
+    pub(crate) fn is_resolved(&self) -> bool {
         self.phase >= GroupPhase::Resolved
     }
 
@@ -96,9 +93,14 @@ impl Lifecycle {
         self.holds > 0 && !self.closing
     }
 
-    /// Returns `true` if the group is held, or was closed.
-    pub(crate) fn is_held_or_closing(&self) -> bool {
-        self.holds > 0 || self.closing
+    /// Records that a watchdog looks at the state.
+    pub(crate) fn watch(&mut self) {
+        self.watched = true;
+    }
+
+    /// Returns `true` if the group is held or watched, or was closed.
+    pub(crate) fn is_given_out(&self) -> bool {
+        self.holds > 0 || self.watched || self.closing
     }
 
     /// Returns why a newcomer is refused, or `None` if it is accepted.

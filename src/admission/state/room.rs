@@ -88,14 +88,6 @@ impl Room {
         self.load.remove(weight);
     }
 
-    /// Frees room, and the permit.
-    #[inline]
-    pub(super) fn free(&mut self, weight: usize) {
-        self.put_back(weight);
-        self.put_pass_back();
-        self.free_permits(1);
-    }
-
     /// Frees the room of a child of weight 1 in a group that has neither semaphore nor gates.
     #[inline]
     pub(super) fn free_plain(&mut self) {
@@ -117,7 +109,7 @@ impl Room {
 
     /// Returns `true` if a child needs a permit or a pass beside room.
     #[inline]
-    pub(super) fn needs_more(&self) -> bool {
+    pub(crate) fn needs_more(&self) -> bool {
         self.permits.is_some() || self.passes.is_some()
     }
 
@@ -134,6 +126,13 @@ impl Room {
         taken
     }
 
+    /// Gives back what a child needed beside room: the permit, and the pass if no child has it yet.
+    #[inline]
+    pub(super) fn give_beside_back(&mut self) {
+        self.put_pass_back();
+        self.free_permits(1);
+    }
+
     /// Records whether the head of the queue, which is of that weight, lacks nothing but what is
     /// needed beside room.
     pub(super) fn note_lack(
@@ -144,10 +143,12 @@ impl Room {
     ) {
         if let Some(passes) = &mut self.passes {
             // The group asks the gates from now on, or no longer.
-            let lacks_pass = lacks && head().is_some_and(|weight| !passes.has_spare(weight));
+            let head = head();
+            let lacks_pass = lacks && head.is_some_and(|weight| !passes.has_spare(weight));
             lacks &= !lacks_pass;
-            if lacks_pass {
-                // No child passes the head, so no other can use them.
+            if head.is_some() && !lacks {
+                // The head can't use them, since it lacks room or one of another weight; and no
+                // child passes it.
                 passes.give_up_spare();
             }
             effects.notify |= core::mem::replace(&mut passes.wanted, lacks_pass) != lacks_pass;

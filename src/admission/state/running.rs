@@ -49,7 +49,7 @@ impl Running {
         name: None,
     };
 
-    /// Returns `true` if it is as a child without options, but perhaps for its name.
+    /// Returns `true` if it is as a child without options, but for its name and its priority.
     pub(super) fn is_plain(&self) -> bool {
         self.weight == 1
             && !self.daemon
@@ -78,11 +78,6 @@ impl RunningChildren {
 
     pub(super) fn get(&self, index: usize) -> Option<&Running> {
         self.known.get(index as u64)
-    }
-
-    /// Returns the same; a lookup that changes the queue's memory is cheaper.
-    pub(super) fn find(&mut self, index: usize) -> Option<&Running> {
-        self.known.get_mut(index as u64).map(|child| &*child)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Running)> + Clone {
@@ -130,8 +125,8 @@ impl RunningChildren {
     }
 
     /// Returns what the policy is told of a child that has finished.
-    pub(super) fn record(&mut self, index: usize) -> Option<ChildRecord> {
-        let child = self.find(index)?;
+    pub(super) fn record(&self, index: usize) -> Option<ChildRecord> {
+        let child = self.get(index)?;
         Some(ChildRecord { name: child.name.clone(), key: child.key.clone(), daemon: child.daemon })
     }
 

@@ -56,8 +56,9 @@ impl Starts {
         self.next_slot += 1;
     }
 
-    pub(super) fn get(&self, slot: u64) -> Option<&StartSlot> {
-        self.slots.get(slot)
+    /// Returns `true` if a slot has not started.
+    pub(super) fn contains(&self, slot: u64) -> bool {
+        self.slots.get(slot).is_some()
     }
 
     /// Puts a child into the slot of its reservation. Gives it back if that is not there.
@@ -163,5 +164,12 @@ impl Starts {
         let first = self.first_ready();
         let spawned = core::mem::replace(&mut self.spawned, self.ready.len());
         (first + spawned..).zip(self.ready.range(spawned..).copied())
+    }
+}
+
+#[cfg(test)]
+impl Starts {
+    pub(super) fn get(&self, slot: u64) -> Option<&StartSlot> {
+        self.slots.get(slot)
     }
 }

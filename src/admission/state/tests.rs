@@ -99,14 +99,12 @@ pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
                 waiting += 1;
             }
             WaiterStage::Reserved { slot, .. } => {
-                let start = state.starts.get(slot);
-                assert!(matches!(start, Some(StartSlot::Reserved(other)) if *other == key));
+                if let Some(slot) = slot {
+                    let start = state.starts.get(slot);
+                    assert!(matches!(start, Some(StartSlot::Reserved(other)) if *other == key));
+                }
                 reserved += 1;
-                extra += waiter.weight.saturating_sub(1) as u128;
-            }
-            WaiterStage::Detached(_) => {
-                reserved += 1;
-                detached += 1;
+                detached += usize::from(slot.is_none());
                 extra += waiter.weight.saturating_sub(1) as u128;
             }
             WaiterStage::Stopped => {}
@@ -831,8 +829,8 @@ fn an_aborted_group_keeps_the_permits_until_its_children_are_gone() {
 #[test]
 fn a_child_that_comes_too_late_counts_as_dropped_and_one_given_back_does_not() {
     let mut state = limited(1);
-    state.refuse(Refused::Stopped, None);
-    state.reject(Refused::Stopped, None);
+    state.refuse(Refused::Stopped, None, false);
+    state.refuse(Refused::Stopped, None, true);
     assert_eq!(state.stats().dropped, 1);
     assert!(state.has_accepted());
 }

@@ -17,8 +17,8 @@ const REVOKED_AT_ONCE: usize = 64;
 /// Capacity for this many waiters that have got their turn at once is kept.
 const RETAINED_KEYS: usize = 64;
 
-/// A caller of `go`, `feed` or `reserve` that waits for room, or has it reserved, and then delivers
-/// a child.
+/// A caller of `go`, `feed`, `reserve` or `ready` that waits for room, or has it reserved, and then
+/// delivers a child.
 pub(super) struct Waiter {
     pub(super) stage: WaiterStage,
     pub(super) weight: usize,
@@ -30,8 +30,8 @@ pub(super) struct Waiter {
     pub(super) name: Name,
     /// What it has beside room that is reserved, in a group with gates.
     pub(super) pass: Option<Pass>,
-    /// It has had its turn in a `reserve`, and its room is [detached](WaiterStage::Detached) if it
-    /// has any.
+    /// It has had its turn in a `reserve`, and its room is [detached](WaiterStage::Reserved::slot)
+    /// if it has any.
     pub(super) detached: bool,
     caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
@@ -46,8 +46,9 @@ pub(super) enum WaiterStage {
     /// It is to put its child into the queue, since waiting could never end.
     MustQueue(Position),
     Reserved {
-        /// Its place in the order of starts.
-        slot: u64,
+        /// Its place in the order of starts. `None` if the room is *detached*: its owner may keep
+        /// it for long, and holds up no other child.
+        slot: Option<u64>,
         position: Position,
         /// Its owner has been polled since, and knows.
         claimed: bool,
@@ -55,9 +56,6 @@ pub(super) enum WaiterStage {
         /// is revoked.
         must_queue: bool,
     },
-    /// The same, without a place in the order of starts: its owner may keep the room for long, and
-    /// holds up no other child.
-    Detached(Position),
     /// The group has stopped, or was closed before the waiter had its turn.
     Stopped,
 }
@@ -128,7 +126,8 @@ impl WaiterPoll<'_> {
 // === waiting for room ===
 
 impl State {
-    /// Returns `true` if a newcomer that has to wait can be told of its turn.
+    /// Registers a newcomer that has to wait. Returns `None` if it can't be told of its turn: it
+    /// needs a clone of its waker.
     pub(crate) fn wait(
         &mut self,
         request: Request<'_>,
@@ -153,7 +152,7 @@ impl State {
     /// Reserves the room that a newcomer has taken for a child that it does not have yet.
     pub(crate) fn reserve_newcomer(&mut self, request: Request<'_>, caller: Caller) -> WaiterKey {
         let position = self.queue.next_position(request.priority);
-        let key = self.waiters.insert(Waiter::new(WaiterStage::Stopped, request, caller));
+        let key = self.waiters.insert(Waiter::new(WaiterStage::Waiting(position), request, caller));
         self.reserve(key, position, true);
         key
     }
@@ -162,10 +161,12 @@ impl State {
     pub(crate) fn detach(&mut self, key: WaiterKey) {
         let Some(waiter) = self.waiters.get_mut(key) else { return };
         waiter.detached = true;
-        if let WaiterStage::Reserved { slot, position, .. } = waiter.stage {
-            waiter.stage = WaiterStage::Detached(position);
-            self.detached += 1;
-            self.starts.remove(slot);
+        if let WaiterStage::Reserved { slot, claimed, .. } = &mut waiter.stage {
+            *claimed = true;
+            if let Some(slot) = slot.take() {
+                self.detached += 1;
+                self.starts.remove(slot);
+            }
         }
     }
 
@@ -183,7 +184,7 @@ impl State {
         };
         match &mut waiter.stage {
             WaiterStage::Stopped => return Acquire::Stopped,
-            WaiterStage::MustQueue(_) | WaiterStage::Detached(_) => {}
+            WaiterStage::MustQueue(_) => {}
             WaiterStage::Reserved { claimed, .. } => *claimed = true,
             WaiterStage::Waiting(_) => {
                 if !poller.is_registered(waiter) {
@@ -235,12 +236,7 @@ impl State {
     /// Returns `true` if [`fill`](Self::fill) accepts the child of this waiter.
     pub(crate) fn has_turn(&self, key: WaiterKey) -> bool {
         let stage = self.waiters.get(key).map(|waiter| waiter.stage);
-        matches!(
-            stage,
-            Some(
-                WaiterStage::Reserved { .. } | WaiterStage::Detached(_) | WaiterStage::MustQueue(_)
-            )
-        )
+        matches!(stage, Some(WaiterStage::Reserved { .. } | WaiterStage::MustQueue(_)))
     }
 
     /// Accepts the child of a waiter that has its turn, and forgets the waiter. A child that
@@ -262,9 +258,7 @@ impl State {
                 // The child may be a daemon.
                 self.recheck_end = true;
             }
-            WaiterStage::Reserved { position, .. } | WaiterStage::Detached(position) => {
-                let slot =
-                    if let WaiterStage::Reserved { slot, .. } = stage { Some(slot) } else { None };
+            WaiterStage::Reserved { slot, position, .. } => {
                 // It keeps the position. Behind the next waiters of the same feed, each of its
                 // children would find room reserved, and go to the queue.
                 let priority = request.priority.max(position.priority);
@@ -328,12 +322,10 @@ impl State {
                 self.queue.remove(position, key);
             }
             WaiterStage::Reserved { slot, .. } => {
-                self.starts.remove(slot);
-                self.reserved -= 1;
-                self.free_room(waiter.weight, key.and_then(|key| self.queue.find_key(key)));
-            }
-            WaiterStage::Detached(_) => {
-                self.detached -= 1;
+                match slot {
+                    Some(slot) => self.starts.remove(slot),
+                    None => self.detached -= 1,
+                }
                 self.reserved -= 1;
                 self.free_room(waiter.weight, key.and_then(|key| self.queue.find_key(key)));
             }
@@ -349,13 +341,14 @@ impl State {
         let slot = self.starts.next_slot();
         let Some(waiter) = self.waiters.get_mut(key) else { return };
         waiter.pass = self.room.give_pass();
+        let must_queue = matches!(waiter.stage, WaiterStage::MustQueue(_));
         if waiter.detached {
-            waiter.stage = WaiterStage::Detached(position);
+            waiter.stage =
+                WaiterStage::Reserved { slot: None, position, claimed: true, must_queue };
             self.detached += 1;
             return;
         }
-        let must_queue = matches!(waiter.stage, WaiterStage::MustQueue(_));
-        waiter.stage = WaiterStage::Reserved { slot, position, claimed, must_queue };
+        waiter.stage = WaiterStage::Reserved { slot: Some(slot), position, claimed, must_queue };
         if let (true, Some(of)) = (waiter.unique, &waiter.key) {
             self.queue.note_unique_start(of, slot);
         }
@@ -366,7 +359,7 @@ impl State {
     /// start beside another one of its key that starts there.
     fn precedes_unique(&self, slot: u64, key: Option<&Key>) -> bool {
         let start = key.and_then(|key| self.queue.unique_start(key));
-        start.is_some_and(|start| start > slot && self.starts.get(start).is_some())
+        start.is_some_and(|start| start > slot && self.starts.contains(start))
     }
 
     /// Puts a child into the slot that was reserved for it.
@@ -387,8 +380,8 @@ impl State {
         else {
             return;
         };
-        let running = &mut self.running;
-        let inside = inside.filter(|&index| !running.find(index).is_some_and(|child| child.daemon));
+        let running = &self.running;
+        let inside = inside.filter(|&index| !running.get(index).is_some_and(|child| child.daemon));
         let before = core::mem::replace(&mut waiter.inside, inside);
         if before == inside {
             return;
@@ -487,7 +480,10 @@ impl State {
     /// Takes the reservation of a waiter back, which returns to its position.
     fn take_back(&mut self, key: WaiterKey) {
         let Some(waiter) = self.waiters.get_mut(key) else { return };
-        let WaiterStage::Reserved { slot, position, must_queue, .. } = waiter.stage else { return };
+        let WaiterStage::Reserved { slot: Some(slot), position, must_queue, .. } = waiter.stage
+        else {
+            return;
+        };
         let mut inside = None;
         if must_queue {
             waiter.stage = WaiterStage::MustQueue(position);

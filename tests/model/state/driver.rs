@@ -266,14 +266,13 @@ impl Both {
     }
 
     fn refuses(&self) -> bool {
-        let refuses =
-            self.reference.stopped || self.state.lifecycle.phase() >= GroupPhase::Resolved;
+        let refuses = self.reference.stopped || self.state.lifecycle.is_resolved();
         assert_eq!(refuses, self.reference.refuses());
         refuses
     }
 
     fn refuse(&mut self, traits: Traits) {
-        self.state.refuse(Refused::Stopped, options(traits).boxed());
+        self.state.refuse(Refused::Stopped, options(traits).boxed(), false);
         self.reference.refuse();
     }
 
@@ -331,7 +330,7 @@ impl Both {
             self.admit(key, traits);
         } else {
             let refused = if self.refuses() { Refused::Stopped } else { Refused::AtLimit };
-            self.state.reject(refused, options(traits).boxed());
+            self.state.refuse(refused, options(traits).boxed(), true);
         }
         takes
     }

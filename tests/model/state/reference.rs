@@ -616,10 +616,10 @@ impl Reference {
         let head = self.head().map(|at| self.queue[at].weight);
         if let Some(passes) = &mut self.passes {
             passes.wanted = lacks_permit && head.is_some_and(|it| !passes.spare.contains(&it));
-            if passes.wanted {
+            lacks_permit &= !passes.wanted;
+            if head.is_some() && !lacks_permit {
                 passes.over += std::mem::take(&mut passes.spare).len();
             }
-            lacks_permit &= !passes.wanted;
         }
         if let Some(permits) = &mut self.permits {
             self.cancel_acquire |= permits.wanted && !lacks_permit;
