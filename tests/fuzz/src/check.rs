@@ -11,6 +11,7 @@
 //! child is counted once.
 
 use errgroup::Lost;
+use errgroup::snapshot::{ChildSnapshot, ChildState};
 
 use crate::env::{Doing, End, Env, KidState, Member, Owner, What};
 
@@ -167,6 +168,20 @@ impl Env {
         let (futures, guards) = (member.gate_futures.get(), member.guards.get());
         if stopped && (futures > 0 || guards > member.gates.get() * stats.running) {
             self.fail(|| format!("{futures} futures, {guards} guards after the stop: {stats:?}"));
+        }
+        if !member.spawned {
+            // Those of running children and of reservations; and those that the head of the queue
+            // has while it waits for another gate, or for a permit.
+            let reserved = |child: &ChildSnapshot| {
+                matches!(child.state, ChildState::Granted | ChildState::Reserved)
+            };
+            let snapshot = handle.snapshot();
+            let reserved = snapshot.children.iter().filter(|it| reserved(it)).count();
+            let in_between = usize::from(futures > 0 || member.shares.get());
+            let most = stats.running + reserved + in_between + snapshot.omitted;
+            if guards > member.gates.get() * most {
+                self.fail(|| format!("group {at} keeps {guards} guards: {stats:?} {reserved}"));
+            }
         }
         let has_permit = !member.shares.get() || self.free() > 0 && self.all_are_polled();
         if stopped || closing && stats.queued == 0 || member.gated.get() || !has_permit {

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use errgroup::future::Closed;
 use errgroup::{
     Boxed, CancelToken, Child, ChildInfo, Children, Event, Group, Handle, Hold, Joinable, Key,
-    LocalBoxed, Plain, Policy, Reason, Slot, Spawned, SpawnedLocal, Stats, Task, TryGoError,
-    Verdict,
+    LocalBoxed, Plain, Policy, Reason, Slot, Snapshot, Spawned, SpawnedLocal, Stats, Task,
+    TryGoError, Verdict,
 };
 use futures::future::{FutureExt, LocalBoxFuture};
 use futures::stream::StreamExt;
@@ -222,6 +222,7 @@ pub trait AnyHandle {
     fn limit(&self) -> Option<usize>;
     fn set_key_limit(&self, key: u32, limit: Option<usize>);
     fn stats(&self) -> Stats;
+    fn snapshot(&self) -> Snapshot;
     fn is_stopped(&self) -> bool;
     fn hold(&self) -> Hold;
     fn close(&self);
@@ -346,6 +347,10 @@ impl<F: Flavor> AnyHandle for HandleOf<F> {
 
     fn stats(&self) -> Stats {
         self.0.stats()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.0.snapshot()
     }
 
     fn is_stopped(&self) -> bool {
