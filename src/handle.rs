@@ -22,8 +22,10 @@ use crate::token::CancelToken;
 /// A handle does not poll the group, and it does not keep the group open: a group without children
 /// resolves even if there are handles. After that it takes no child: `go` and `try_go` answer
 /// `Stopped`, and so does [`try_queue`](Self::try_queue), or `Closed` if nothing had stopped the
-/// group. A [`go`](Self::go) or [`feed`](Self::feed) that was polled and waits for room does keep
-/// the group open, until a stop.
+/// group. (If the group was [closed](Self::close), `try_go` answers `Closed`, too.)
+///
+/// A [`go`](Self::go) or [`feed`](Self::feed) that was polled and waits for room does keep the group
+/// open, until a stop.
 ///
 /// # Waiting inside a child
 ///
@@ -31,8 +33,9 @@ use crate::token::CancelToken;
 /// group would be deadlocked. So when every running child, apart from
 /// [daemons](crate::Task::daemon), waits for room, the oldest of these waiters goes on: its child
 /// is moved to the queue, as [`queue`](Self::queue) would put it there, and its `go` returns `Ok`.
-/// The limit is still kept, and waiting for room never deadlocks. (This needs the feature `std`.
-/// Without it, children use `queue`.)
+/// The limit is still kept, and waiting for room never deadlocks. (A daemon that waits is not
+/// helped like this: it may wait until the group ends. All this needs the feature `std`. Without
+/// it, children use `queue`.)
 ///
 /// This does not help a child that waits for anything else of a child that it has added: a message,
 /// a lock, or its [value](crate::ChildHandle). If the children that run take all the room, and each
@@ -137,7 +140,7 @@ impl<C: Kind> Handle<C> {
     /// assert_eq!(group.handle().limit(), Some(4));
     /// ```
     pub fn limit(&self) -> Option<usize> {
-        self.shared.core.read(|state| state.limit())
+        self.shared.core.with_state(|state| state.limit())
     }
 
     /// Changes the limit, at any time and from any task.

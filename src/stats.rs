@@ -52,6 +52,8 @@ pub struct Stats {
     ///   [`until_stop`](crate::Task::until_stop), [`drop_on_stop`](crate::Group::drop_on_stop) or a
     ///   grace that was over.
     /// - Its result was unread when the stream of results was dropped, or ended by a panic.
+    /// - It has ended on its executor, and a group with an observer was dropped before it had taken
+    ///   the result: the observer is told of no result that the policy has not heard.
     /// - `queue` refused it, since the group had stopped, was closed or had resolved, or since its
     ///   queue was full. Or it came from the stream of a `feed` while the group stopped.
     pub dropped: usize,

@@ -27,8 +27,8 @@ pub(crate) enum Add {
     /// To be admitted, now or in its turn. One that is refused counts as dropped, unless the caller
     /// keeps it.
     Queue { keeps: bool },
-    /// It was asked for because there was room for a plain child.
-    Asked,
+    /// A feed of the group itself has asked for it, because there was room for a plain child.
+    Fed,
     /// Room was reserved for it. As with `Queue`, one that comes too late is counted or kept.
     Reserved { key: WaiterKey, keeps: bool },
 }
@@ -127,7 +127,7 @@ impl<C: Kind> Access<'_, C> {
         match how {
             Add::TryGo => self.try_go(offer),
             Add::Queue { keeps } => self.queue(offer, keeps),
-            Add::Asked => self.accept(offer),
+            Add::Fed => self.accept(offer),
             Add::Reserved { key, keeps } => self.fill(key, offer, keeps),
         }
     }
@@ -330,7 +330,7 @@ impl<C: Kind> Access<'_, C> {
         if self.refusal().is_some() || !self.state.has_room(Request::FEED) {
             return self.queue(offer, false);
         }
-        if self.state.try_take_room_asked(request_of(offer)) {
+        if self.state.try_take_room_fed(request_of(offer)) {
             let child = self.store(offer);
             self.state.admit(child);
             return Ok(());

@@ -32,7 +32,7 @@ impl<C: Kind> Admission<C> {
 
     /// Sets how many children may be queued.
     pub(crate) fn set_queue_limit(&mut self, limit: usize) {
-        self.share().core.read(|state| state.set_queue_limit(limit));
+        self.share().core.with_state(|state| state.set_queue_limit(limit));
     }
 
     /// Sets the limit of each key of a group that is being made.
@@ -93,11 +93,11 @@ impl<C: Kind> Admission<C> {
 
     /// Counts a child that has ended outside of the group's polls as running until the policy is
     /// told, or not; and whether its room is free for handles before that.
-    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
+    pub(crate) fn set_notes(&mut self, notes: EndNotes) {
         self.notes = notes;
         match self.storage.get_mut() {
             Storage::Local(local) => local.forget_notes(),
-            Storage::Shared(shared) => shared.core.read(|state| state.note_ends(notes)),
+            Storage::Shared(shared) => shared.core.with_state(|state| state.set_notes(notes)),
         }
     }
 
@@ -105,7 +105,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn keep_names(&mut self) {
         self.keeps_names = true;
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.read(State::keep_names);
+            shared.core.with_state(State::keep_names);
         }
     }
 

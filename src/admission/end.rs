@@ -62,7 +62,8 @@ impl<C: Kind> Admission<C> {
         matches!(self.storage.get_mut(), Storage::Local(local) if local.is_over())
     }
 
-    /// Returns `true` if nothing runs and nothing waits.
+    /// Returns `true` if the group need not wait: at most daemons run, and nothing waits. After a
+    /// stop: if nothing runs.
     pub(crate) fn is_over(&mut self) -> bool {
         match self.storage.get_mut() {
             Storage::Local(local) => local.is_over(),
@@ -73,15 +74,15 @@ impl<C: Kind> Admission<C> {
     /// Resolves the group if nothing runs and nothing waits.
     pub(crate) fn try_resolve(&mut self) -> bool {
         let stopped = self.is_stopped();
-        let closed = match self.storage.get_mut() {
+        let resolved = match self.storage.get_mut() {
             Storage::Local(local) => local.try_resolve(stopped),
             Storage::Shared(shared) => shared.calls.try_resolve(),
         };
-        if closed {
+        if resolved {
             self.phase = GroupPhase::Resolved;
             self.cancel_acquire();
         }
-        closed
+        resolved
     }
 
     /// Resolves a group that [has run out](Self::has_run_out).

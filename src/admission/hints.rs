@@ -71,7 +71,7 @@ impl Hints {
 
     /// Updates them after a child has ended.
     #[inline]
-    pub(super) fn note_ended(&self, state: &State) {
+    pub(super) fn note_finished(&self, state: &State) {
         // Mostly they say so already.
         if self.must_wait() {
             self.update_room(state);

@@ -61,7 +61,7 @@ pub(crate) struct Keys {
     live: usize,
     fed: usize,
     /// The feeds that wait until fewer of their children do.
-    held: BTreeMap<Position, Entry>,
+    parked_feeds: BTreeMap<Position, Entry>,
 }
 
 /// What is known of a key that has children or waiters.
@@ -383,7 +383,9 @@ impl Keys {
             let is_first = |at| state.first.as_ref().is_some_and(|(first, _)| *first == at);
             state.parked(usize::MAX).filter(move |(at, _)| !is_first(*at))
         });
-        heads.chain(rest).chain(self.held.iter().map(|(position, entry)| (*position, entry)))
+        heads
+            .chain(rest)
+            .chain(self.parked_feeds.iter().map(|(position, entry)| (*position, entry)))
     }
 
     /// Checks the heads, and returns how many entries are parked.
@@ -406,7 +408,7 @@ impl Keys {
         assert!(self.states.iter().all(|state| state.is_listed || !state.is_unused()));
         let listed = self.states.iter().filter(|state| state.is_listed).count();
         assert!(listed == self.unused.len() && listed <= RETAINED_KEYS);
-        self.held.len() + self.states.iter().map(KeyState::parked_len).sum::<usize>()
+        self.parked_feeds.len() + self.states.iter().map(KeyState::parked_len).sum::<usize>()
     }
 }
 
@@ -519,9 +521,9 @@ impl WaitQueue {
                 state.parked(most).map(move |(position, entry)| (position, entry, obstacle))
             });
             let parked = parked.take(most);
-            let held = keys.held.iter().take(most);
-            let held = held.map(|(position, entry)| (*position, entry, Obstacle::Feeds));
-            heads.chain(parked).chain(held)
+            let feeds = keys.parked_feeds.iter().take(most);
+            let feeds = feeds.map(|(position, entry)| (*position, entry, Obstacle::Feeds));
+            heads.chain(parked).chain(feeds)
         })
     }
 
@@ -686,30 +688,30 @@ impl WaitQueue {
     }
 
     /// Parks the head, which is a feed.
-    pub(crate) fn hold_head(&mut self) {
+    pub(crate) fn park_feed(&mut self) {
         let head = self.first().map(|(position, _)| position);
         if let Some((position, feed)) = head.and_then(|head| Some((head, self.main.take(head)?))) {
-            self.keys.get_or_insert_default().held.insert(position, feed);
+            self.keys.get_or_insert_default().parked_feeds.insert(position, feed);
             self.parked += 1;
         }
     }
 
-    pub(crate) fn has_held(&self) -> bool {
-        self.keys.as_ref().is_some_and(|keys| !keys.held.is_empty())
+    pub(crate) fn has_parked_feed(&self) -> bool {
+        self.keys.as_ref().is_some_and(|keys| !keys.parked_feeds.is_empty())
     }
 
     /// Lets the first feed that is parked return to its position.
-    pub(crate) fn release_held(&mut self) {
-        let held = self.keys.as_mut().and_then(|keys| keys.held.pop_first());
-        self.parked -= usize::from(held.is_some());
-        held.into_iter().for_each(|(position, feed)| self.main.restore(position, feed));
+    pub(crate) fn unpark_feed(&mut self) {
+        let parked = self.keys.as_mut().and_then(|keys| keys.parked_feeds.pop_first());
+        self.parked -= usize::from(parked.is_some());
+        parked.into_iter().for_each(|(position, feed)| self.main.restore(position, feed));
     }
 
     /// Takes out a feed that is parked.
-    pub(super) fn take_held(&mut self, position: Position) -> Option<Entry> {
-        let held = self.keys.as_mut()?.held.remove(&position);
-        self.parked -= usize::from(held.is_some());
-        held
+    pub(super) fn take_parked_feed(&mut self, position: Position) -> Option<Entry> {
+        let parked = self.keys.as_mut()?.parked_feeds.remove(&position);
+        self.parked -= usize::from(parked.is_some());
+        parked
     }
 
     /// Moves the entries of all keys into the main queue, to be dropped, and forgets the keys: the
@@ -722,6 +724,8 @@ impl WaitQueue {
                 self.main.restore(position, entry);
             }
         }
-        keys.held.into_iter().for_each(|(position, feed)| self.main.restore(position, feed));
+        keys.parked_feeds
+            .into_iter()
+            .for_each(|(position, feed)| self.main.restore(position, feed));
     }
 }

@@ -152,7 +152,7 @@ impl<C: Kind> Admission<C> {
     fn state_of(&self, local: Local<C>) -> (State, Slab<C>) {
         let (mut state, children) = local.into_state();
         state.lifecycle.set_phase(self.phase);
-        state.note_ends(self.notes);
+        state.set_notes(self.notes);
         if self.keeps_names {
             state.keep_names();
         }
@@ -240,7 +240,7 @@ impl<C: Kind> Admission<C> {
                         }
                     });
                 }
-                Storage::Shared(shared) => shared.core.read(|state| {
+                Storage::Shared(shared) => shared.core.with_state(|state| {
                     set.take_completed(&mut |index, it| state.note_ended(index, it, true));
                 }),
             }
@@ -341,7 +341,7 @@ impl<C: Kind> Admission<C> {
         match self.storage.get_mut() {
             Storage::Local(local) => local.note_ended(Outcome::Dropped),
             Storage::Shared(shared) => {
-                shared.core.read(|state| state.note_ended(index, Outcome::Dropped, true));
+                shared.core.with_state(|state| state.note_ended(index, Outcome::Dropped, true));
             }
         }
     }
@@ -371,7 +371,7 @@ impl<C: Kind> Admission<C> {
             return self.finish(index, outcome);
         }
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.read(|state| state.finish_unfetched(index));
+            shared.core.with_state(|state| state.finish_unfetched(index));
         }
     }
 
@@ -451,7 +451,7 @@ impl<C: Kind> Admission<C> {
     /// group.
     pub(crate) fn withhold_freed_room(&mut self) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.read(State::withhold_freed_room);
+            shared.core.with_state(State::withhold_freed_room);
         }
     }
 
@@ -459,14 +459,14 @@ impl<C: Kind> Admission<C> {
 
     /// Returns what a gate is told of the head of the queue, or `None` if it lacks no pass.
     pub(crate) fn asked(&mut self) -> Option<Asked> {
-        self.shared()?.core.read(|state| state.asked())
+        self.shared()?.core.with_state(|state| state.asked())
     }
 
     /// Returns what a gate is told of a child on offer, or `None` if the child does not lack a pass
     /// alone.
     pub(crate) fn asked_for(&mut self, options: Option<&mut Options>) -> Option<Asked> {
         let core = &self.shared()?.core;
-        core.read(|state| state.asked_for(options.as_deref(), core.is_stopped()))
+        core.with_state(|state| state.asked_for(options.as_deref(), core.is_stopped()))
     }
 
     /// Adds a pass, for the head of the queue or a child on offer, of that weight.
@@ -482,7 +482,7 @@ impl<C: Kind> Admission<C> {
     /// Returns `true` if passes are over whose guards are still there.
     pub(crate) fn has_ended_passes(&mut self) -> bool {
         self.shared().is_some_and(|shared| {
-            shared.core.read(|state| {
+            shared.core.with_state(|state| {
                 state.room.passes.as_ref().is_some_and(|passes| !passes.over.is_empty())
             })
         })
@@ -491,7 +491,7 @@ impl<C: Kind> Admission<C> {
     /// Moves the passes of children that have ended to `passes`.
     pub(crate) fn take_ended_passes(&mut self, passes: &mut Vec<Pass>) {
         if let Some(shared) = self.shared() {
-            shared.core.read(|state| state.room.take_ended_passes(passes));
+            shared.core.with_state(|state| state.room.take_ended_passes(passes));
         }
     }
 
@@ -544,7 +544,7 @@ impl<C: Kind> Admission<C> {
     ) -> R {
         match &*self.storage.lock() {
             Storage::Local(numbers) => local(numbers),
-            Storage::Shared(it) => it.core.read(shared),
+            Storage::Shared(it) => it.core.with_state(shared),
         }
     }
 
@@ -621,13 +621,13 @@ impl<C: Kind> Admission<C> {
 
     /// Swaps the recorded events, oldest first, with `events`, which is empty.
     pub(crate) fn take_events(&mut self, events: &mut VecDeque<Event>) {
-        self.record(&mut |state| state.log.iter_mut().for_each(|log| log.take(events)));
+        self.log(&mut |state| state.log.iter_mut().for_each(|log| log.take(events)));
     }
 
     /// Records no more events.
     pub(crate) fn end_log(&mut self) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            let log = shared.core.read(|state| state.log.take());
+            let log = shared.core.with_state(|state| state.log.take());
             drop(log);
         }
     }
@@ -642,7 +642,7 @@ impl<C: Kind> Admission<C> {
     }
 
     #[inline]
-    fn record(&mut self, record: StateChange<'_>) {
-        self.calls().into_iter().for_each(|calls| calls.record(record));
+    fn log(&mut self, log: StateChange<'_>) {
+        self.calls().into_iter().for_each(|calls| calls.log(log));
     }
 }

@@ -240,7 +240,7 @@ impl<C: Kind> Admission<C> {
                 true
             }
             Storage::Shared(shared) => {
-                (shared.operations.add)(shared, Caller::Group, Add::Asked, &mut Some(child)).is_ok()
+                (shared.operations.add)(shared, Caller::Group, Add::Fed, &mut Some(child)).is_ok()
             }
         }
     }

@@ -425,7 +425,7 @@ impl WaitQueue {
 
     pub(crate) fn remove(&mut self, position: Position, key: Option<&Key>) -> Option<Entry> {
         let entry = match key {
-            None => self.main.take(position).or_else(|| self.take_held(position)),
+            None => self.main.take(position).or_else(|| self.take_parked_feed(position)),
             Some(key) => self.take_keyed(position, self.find_key(key)?),
         }?;
         self.binding -= usize::from(entry.is_binding());

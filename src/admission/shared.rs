@@ -6,9 +6,10 @@
 //! Two: one around the children that wait, one around the [`State`]; the second is taken inside
 //! the first, never the other way. No user code runs while one is held: no waker is woken, cloned
 //! or dropped, no child dropped or polled, no permit given back. What is to be done for others
-//! comes out as [`Effects`], which [`Core::apply`] carries out. The token's own lock is taken
-//! inside them only to read the reason of a stop, for an observer; nothing is taken inside that
-//! one.
+//! comes out as [`Effects`], which [`Core::apply`] carries out. Other locks are taken inside them
+//! for a moment, and none inside these: the token's to read the reason of a stop, for an observer;
+//! that of a joinable child's cell, to link it; the inspector's; the one around an executor's
+//! reports.
 //!
 //! # Ways to the state
 //!
@@ -17,12 +18,14 @@
 //! | `Shared::with`: a child or a waiter comes or goes | yes | processes the queue, updates the hints, carries out the effects, spawns |
 //! | `Core::update`: any other change, by the group's task | yes | the same, but spawns nothing |
 //! | `Core::update_as`: one by any task | yes | the same; the group's task spawns what starts |
-//! | `Core::finish_child`: a child has ended | no: it frees room | nothing; `update` follows when the round is over, if something waits |
+//! | `Core::finish_child`: a child has ended | no: it frees room; after a stop, or if children wait inside others, what was freed before | nothing; `update` follows when the round is over, if something waits |
 //! | `Shared::add_simply`: a child comes, and that concerns no other | no: if some was freed, the child comes by `with` | the group's task is notified if the child starts |
 //! | `Core::try_start`: a plain child starts | no: if some was freed, none starts | nothing: it has taken room, and nothing else has changed |
 //! | `Core::record`: only the observer's log changes | yes | nothing; an `update` follows |
 //! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
-//! | `Core::read`: what the queue does not depend on | no | nothing |
+//! | `Core::with_state`: what the queue does not depend on | no | nothing |
+//! | `Shared::take_ready`: children that have started go to the set | no | nothing |
+//! | `Core::wake`: the token was cancelled | no | wakes all waiters |
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -176,7 +179,7 @@ impl<C: Kind> Shared<C> {
             Add::TryGo => false,
             // A duplicate is given back.
             Add::Queue { keeps } => !(keeps && request_of(offer).unique),
-            Add::Asked | Add::Reserved { .. } => {
+            Add::Fed | Add::Reserved { .. } => {
                 return self.with(caller, |access| access.add(how, offer));
             }
         };
@@ -345,7 +348,7 @@ impl<C: Kind> Shared<C> {
         dropped.extend(keys.into_iter().filter_map(|key| children.remove(key)));
     }
 
-    /// Closes the group whatever runs: moves the children that are not in the set to `dropped`.
+    /// Ends the group whatever runs: moves the children that are not in the set to `dropped`.
     fn abort(&self, dropped: &mut Vec<(Dropped, C)>) {
         let mut keys = Vec::new();
         self.core.update(&mut |state| state.abort(&mut keys));
@@ -371,7 +374,7 @@ impl<C: Kind> Shared<C> {
         }
         let waiting = self.waiting.lock();
         let spawner = waiting.spawner.as_ref().and_then(<Spawner<C>>::unwrap);
-        self.core.read(|state| {
+        self.core.with_state(|state| {
             if let Some(spawner) = spawner {
                 self.core.note_ended(spawner, state);
             }
@@ -396,7 +399,7 @@ impl<C: Kind> Shared<C> {
                 spawner.zip(child).is_some_and(|(spawner, child)| spawner.has_ended(child))
             };
             // Those that the group has not taken in yet come after those of its set.
-            self.core.read(|state| {
+            self.core.with_state(|state| {
                 let ended = state.spawned().filter(|(_, key)| has_ended(*key));
                 known.extend(ended.map(|(index, _)| (index, ChildState::Completed)));
             });
@@ -406,7 +409,7 @@ impl<C: Kind> Shared<C> {
 
     /// Looks for room for a child that is yet to be asked for, and reserves it in `ticket`; `Err`
     /// after a stop.
-    pub(crate) fn reserve(
+    pub(crate) fn poll_feed(
         self: &Arc<Self>,
         caller: Caller,
         ticket: &mut Option<Ticket<C>>,

@@ -65,7 +65,7 @@ pub(super) trait CoreCalls: Send + Sync {
     fn update(&self, change: StateChange<'_>);
 
     /// Records events for the observer; changes nothing else.
-    fn record(&self, record: StateChange<'_>);
+    fn log(&self, log: StateChange<'_>);
 
     /// Starts a plain child by the group's task, if that concerns no other: returns its index. The
     /// queue need not be processed.
@@ -95,7 +95,8 @@ pub(super) trait CoreCalls: Send + Sync {
     /// Returns `true` if nothing but daemons is left.
     fn has_only_daemons(&self) -> bool;
 
-    /// Returns `true` if nothing runs and nothing waits.
+    /// Returns `true` if the group need not wait: at most daemons run, and nothing waits. After a
+    /// stop: if nothing runs.
     fn is_over(&self) -> bool;
 
     /// Resolves the group if nothing runs and nothing waits.
@@ -186,9 +187,9 @@ impl Core {
         self.state.lock()
     }
 
-    /// Reads the state.
-    pub(crate) fn read<R>(&self, read: impl FnOnce(&mut State) -> R) -> R {
-        read(&mut self.state.lock())
+    /// Calls `f` with the state, for what the queue does not depend on.
+    pub(crate) fn with_state<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        f(&mut self.state.lock())
     }
 
     /// Takes a snapshot. `known` are running children of which the caller knows more, by their
@@ -199,8 +200,9 @@ impl Core {
 
     /// Does so with the named groups below it, on so many levels.
     fn inspect_down_to(&self, levels: usize, known: &[(usize, ChildState)]) -> Snapshot {
-        let (mut snapshot, inspector) = self
-            .read(|state| (state.inspect(self.is_stopped(), known), state.inspector().cloned()));
+        let (mut snapshot, inspector) = self.with_state(|state| {
+            (state.inspect(self.is_stopped(), known), state.inspector().cloned())
+        });
         snapshot.complete(self.token().reason(), &self.parent);
         snapshot.has_body = self.has_body.load(Ordering::Relaxed);
         if let Some(inspector) = inspector {
@@ -272,7 +274,7 @@ impl Core {
 
     /// Holds the group open while it is empty.
     pub(crate) fn hold(&self) {
-        self.read(|state| {
+        self.with_state(|state| {
             state.lifecycle.hold();
             self.is_held.store(true, Ordering::Relaxed);
         });
@@ -291,7 +293,8 @@ impl Core {
     pub(super) fn notify_if_held(&self, caller: Caller) {
         if caller == Caller::Group
             && self.is_held.load(Ordering::Relaxed)
-            && (self.hints.has_ready() || (self.needs_more && self.read(|state| state.must_ask())))
+            && (self.hints.has_ready()
+                || (self.needs_more && self.with_state(|state| state.must_ask())))
         {
             self.notify();
         }
@@ -299,11 +302,11 @@ impl Core {
 
     /// Returns `true` if the group is open, and has nothing to do before a child is added.
     pub(crate) fn is_vacant(&self) -> bool {
-        self.read(|state| state.is_vacant(self.is_stopped()))
+        self.with_state(|state| state.is_vacant(self.is_stopped()))
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.read(|state| state.lifecycle.is_closing())
+        self.with_state(|state| state.lifecycle.is_closing())
     }
 
     /// Returns a token that is cancelled by a stop, and when the group is closed.
@@ -428,7 +431,7 @@ impl Core {
     /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one,
     /// as long as no other task comes before it.
     pub(crate) fn admits_feed(&self) -> bool {
-        !self.needs_more && self.read(|state| state.admits_feed(self.is_stopped()))
+        !self.needs_more && self.with_state(|state| state.admits_feed(self.is_stopped()))
     }
 
     pub(crate) fn has_semaphore(&self) -> bool {
@@ -456,7 +459,7 @@ impl Core {
 
     /// Returns the event of the group's end.
     pub(crate) fn closed_event(&self) -> Arc<ClosedEvent> {
-        let (event, ended) = self.read(|state| {
+        let (event, ended) = self.with_state(|state| {
             let event = Arc::clone(state.lifecycle.closed_event.get_or_insert_default());
             (event, state.lifecycle.phase() == GroupPhase::Ended)
         });
@@ -467,7 +470,7 @@ impl Core {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.read(|state| {
+        self.with_state(|state| {
             state.lifecycle.phase() == GroupPhase::Ended
                 || state.lifecycle.closed_event.as_ref().is_some_and(|event| event.is_set())
         })
@@ -479,11 +482,11 @@ impl CoreCalls for Core {
         self.update_as(Caller::Group, change);
     }
 
-    fn record(&self, record: StateChange<'_>) {
+    fn log(&self, log: StateChange<'_>) {
         if self.observed {
             // What these effects say is in the state as well, and the group's task, which is the
             // caller, changes it next.
-            record(&mut self.begin_change(&mut Effects::default()));
+            log(&mut self.begin_change(&mut Effects::default()));
         }
     }
 
@@ -504,51 +507,51 @@ impl CoreCalls for Core {
             self.hints.note_freed_room();
         } else {
             // Nothing waits.
-            self.hints.note_ended(&state);
+            self.hints.note_finished(&state);
         }
     }
 
     fn record_of(&self, index: usize) -> Option<ChildRecord> {
-        self.read(|state| state.record_of(index))
+        self.with_state(|state| state.record_of(index))
     }
 
     fn log_finished(&self, index: usize, outcome: Outcome) {
-        self.record(&mut |state| state.log_finished(index, outcome));
+        self.log(&mut |state| state.log_finished(index, outcome));
     }
 
     fn log_dropped(&self, child: &Dropped) {
-        self.record(&mut |state| match child {
+        self.log(&mut |state| match child {
             Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
             Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.boxed()),
         });
     }
 
     fn ends_now(&self, index: usize) -> bool {
-        self.is_stopped() && self.read(|state| state.is_until_stop(index))
+        self.is_stopped() && self.with_state(|state| state.is_until_stop(index))
     }
 
     fn has_no_result(&self, index: usize) -> bool {
-        self.read(|state| state.has_no_result(index))
+        self.with_state(|state| state.has_no_result(index))
     }
 
     fn until_stop(&self) -> Vec<usize> {
-        self.read(|state| state.until_stop())
+        self.with_state(|state| state.until_stop())
     }
 
     fn has_only_daemons(&self) -> bool {
-        !self.is_stopped() && self.read(|state| state.has_only_daemons())
+        !self.is_stopped() && self.with_state(|state| state.has_only_daemons())
     }
 
     fn is_over(&self) -> bool {
-        self.read(|state| state.is_over(self.is_stopped()))
+        self.with_state(|state| state.is_over(self.is_stopped()))
     }
 
     fn try_resolve(&self) -> bool {
-        self.read(|state| state.try_resolve(self.is_stopped()))
+        self.with_state(|state| state.try_resolve(self.is_stopped()))
     }
 
     fn announce_end(&self) {
-        let event = self.read(|state| {
+        let event = self.with_state(|state| {
             state.lifecycle.set_phase(GroupPhase::Ended);
             state.lifecycle.closed_event.clone()
         });
@@ -558,11 +561,11 @@ impl CoreCalls for Core {
     }
 
     fn forget_running(&self) {
-        drop(self.read(State::forget_running));
+        drop(self.with_state(State::forget_running));
     }
 
     fn stats(&self) -> Stats {
-        self.read(|state| state.stats())
+        self.with_state(|state| state.stats())
     }
 
     fn begin_poll(&self) {
@@ -621,7 +624,7 @@ impl AbortChild for Core {
     }
 
     fn void_result(&self, id: JoinId) {
-        self.read(|state| state.void_result(id));
+        self.with_state(|state| state.void_result(id));
     }
 }
 

@@ -263,7 +263,7 @@ impl State {
 
     /// Returns `true` if a feed may ask its stream: together with the children of feeds that are
     /// queued behind their keys, no more children exist than may run.
-    fn may_ask(&self) -> bool {
+    fn may_feed(&self) -> bool {
         let fed = self.queue.fed();
         fed == 0 || self.room.fits_beside(fed)
     }
@@ -373,7 +373,7 @@ impl State {
     /// Takes room for a child that was asked for because there was room for a plain one. Returns
     /// `false` if it needs more than there is, or something beside room that is not there.
     #[inline]
-    pub(crate) fn try_take_room_asked(&mut self, request: Request<'_>) -> bool {
+    pub(crate) fn try_take_room_fed(&mut self, request: Request<'_>) -> bool {
         let position = Position::last(request.priority.max(0));
         let free = self.room.fits(request.weight)
             && self.queue.has_key_room(request, position)
@@ -398,7 +398,7 @@ impl State {
     pub(crate) fn has_room(&mut self, request: Request<'_>) -> bool {
         // In this order: most newcomers are stopped by the cheapest look.
         self.room.fits(request.weight)
-            && (!request.feed || self.may_ask())
+            && (!request.feed || self.may_feed())
             && self.queue.yields_to(request.priority)
             && self.queue.has_key_room(request, Position::last(request.priority))
     }
@@ -739,13 +739,13 @@ impl State {
     fn admit_queue(&mut self, effects: &mut Effects) -> bool {
         self.start_simple();
         loop {
-            if self.queue.has_held() && self.may_ask() {
-                self.queue.release_held();
+            if self.queue.has_parked_feed() && self.may_feed() {
+                self.queue.unpark_feed();
             }
             let Some((_, entry)) = self.queue.first() else { return false };
             let weight = entry.weight();
-            if entry.is_feed() && !self.may_ask() {
-                self.queue.hold_head();
+            if entry.is_feed() && !self.may_feed() {
+                self.queue.park_feed();
                 continue;
             }
             if !self.room.fits(weight) {
@@ -777,7 +777,7 @@ impl State {
         if self.needs_more()
             || self.looks_at_all
             || !self.starts.is_clear()
-            || self.queue.has_held()
+            || self.queue.has_parked_feed()
         {
             return;
         }

@@ -250,7 +250,8 @@ impl<F> Task<F> {
 
     /// Lets the child run only if no other child of its [key](Self::key) runs.
     ///
-    /// While a child of its key runs or waits, [`try_go`](crate::Group::try_go) refuses it with
+    /// While a child of its key runs or waits, [`try_go`](crate::Group::try_go) and
+    /// [`try_queue`](crate::Group::try_queue) refuse it with
     /// [`AtLimit`](crate::TryGoError::AtLimit). [`go`](crate::Group::go) and
     /// [`queue`](crate::Group::queue) let it wait until the others have ended, as if its key had a
     /// limit of 1. It does not keep later children of its key from running beside it, unless they

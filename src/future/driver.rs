@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 use core::task::{Context, Poll};
 
-use crate::admission::{Add, Caller, Refused, Shared, Ticket, Vacancy, Want};
+use crate::admission::{Caller, Refused, Shared, Ticket, Vacancy, Want};
 use crate::child::{Child, Kind};
 use crate::group::Group;
 use crate::group::drive::Driven;
@@ -156,8 +156,8 @@ impl<C: Kind> Driver<C> for Handle<C> {
         None
     }
 
-    fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.shared.add(Caller::Handle, Add::Asked, &mut Some(child)).is_ok()
+    fn accept<A: Child<C>>(&mut self, _: A) -> bool {
+        unreachable!("a handle's feed reserves room")
     }
 
     #[inline(always)]

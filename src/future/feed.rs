@@ -429,7 +429,7 @@ where
         caller: Caller,
         cx: &Context<'_>,
     ) -> Step {
-        match shared.reserve(caller, self.as_mut().project().ticket, cx) {
+        match shared.poll_feed(caller, self.as_mut().project().ticket, cx) {
             Poll::Ready(Err(_)) => return Step::Over,
             Poll::Pending => return Step::NoRoom,
             Poll::Ready(Ok(())) => {}

@@ -26,8 +26,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// Before it returns, it polls the child, and once each those that were woken. So the child has
     /// begun, like a spawned task. If it fails at once, the group has stopped, and `go` still
-    /// returns `Ok` for it. (If room is reserved for a `go` of a [`Handle`](crate::Handle) that
-    /// came before, the child begins after the one of that `go`. A child of [`Group::on`](Self::on)
+    /// returns `Ok` for it. (If a `go` of a [`Handle`](crate::Handle) has had room reserved
+    /// before, the child begins after the one of that `go`. A child of [`Group::on`](Self::on)
     /// begins when its executor polls it.)
     ///
     /// # Errors
@@ -163,7 +163,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// Returns [`TryGoError`] with the child, which was never polled:
     /// [`Stopped`](TryGoError::Stopped) if the group has stopped; [`Closed`](TryGoError::Closed) if
     /// it was [closed](Self::close) or has resolved; [`AtLimit`](TryGoError::AtLimit) if as many
-    /// children wait as [may](Self::with_queue_limit).
+    /// children wait as [may](Self::with_queue_limit), or if the child is
+    /// [unique](crate::Task::unique) and another one of its key runs or waits.
     ///
     /// # Examples
     ///

@@ -21,8 +21,8 @@ use crate::util::parent_waker::Mark;
 ///
 /// `interval` makes the timer of one interval after the other. At the end of each interval for the
 /// whole of which the group has starved, `report` is called with a
-/// [snapshot](crate::Handle::snapshot); that is again and again while it starves. The
-/// future resolves when the group has resolved or is gone.
+/// [snapshot](crate::Handle::snapshot); that is again and again while it starves. The future
+/// resolves when the group has resolved or is gone.
 ///
 /// The watchdog has to run in a task of its own, or in a `join!` around the task that may starve
 /// the group. It borrows nothing of the group, and does not keep the group open. It costs the group
@@ -30,9 +30,8 @@ use crate::util::parent_waker::Mark;
 ///
 /// A group that was never polled counts as woken only once a handle has added a child. A group that
 /// is polled at least once an interval is never reported, however long its children take. (A stream
-/// of results that gives one which it has does not poll its group.) A child
-/// that blocks its thread isn't found: the group is being polled then. See
-/// [`SlowPolls`](crate::SlowPolls).
+/// of results that gives one which it has does not poll its group.) A child that blocks its thread
+/// isn't found: the group is being polled then. See [`SlowPolls`](crate::SlowPolls).
 ///
 /// # Panics
 ///
@@ -65,7 +64,7 @@ where
     R: FnMut(Snapshot),
 {
     let core = Arc::clone(&handle.shared.core);
-    core.read(|state| state.lifecycle.watch());
+    core.with_state(|state| state.lifecycle.watch());
     Watchdog { core, closed: handle.closed(), interval, timer: None, mark: None, report }
 }
 

@@ -354,7 +354,7 @@ impl<T, E, L: Locality> Group<Spawned<T, E, L>> {
         let spawner = Spawner::new(spawn, Arc::clone(&parent), on_empty);
         let mut admission = Admission::new(spawner.clone(), parent);
         admission.set_closed_event(event);
-        admission.note_ends(EndNotes::FreesRoom);
+        admission.set_notes(EndNotes::FreesRoom);
         Self::assemble(admission, SpawnedSet::new(spawner), FirstErr::new())
     }
 }
@@ -577,8 +577,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, if a handle or a [hold](Self::hold) was
-    /// made, or if it was closed. Panics if it has a semaphore: that one would be forgotten.
+    /// Panics if the group has accepted a child already, has resolved or was closed, or if there is
+    /// a handle, a [hold](Self::hold) or a watchdog. Panics if it has a semaphore: that one would
+    /// be forgotten.
     ///
     /// # Examples
     ///
@@ -665,8 +666,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, has resolved or was closed, or if a handle
-    /// or a [hold](Self::hold) was made.
+    /// Panics if the group has accepted a child already, has resolved or was closed, or if there is
+    /// a handle, a [hold](Self::hold) or a watchdog.
     ///
     /// A panic of `f`, of its future or of a guard's destructor is treated like a child's.
     ///
@@ -819,7 +820,7 @@ impl<C: Children, P, O> Group<C, P, O> {
                 if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
                     let stops = policy.may_stop_at_ok();
                     let notes = if stops { EndNotes::Ended } else { EndNotes::FreesRoom };
-                    self.base.admission.note_ends(notes);
+                    self.base.admission.set_notes(notes);
                 }
                 self.replace_policy(policy, Group::poll_children::<false>, Q::finish)
             }
@@ -1090,8 +1091,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, has resolved or was closed, or if a handle
-    /// or a [hold](Self::hold) was made.
+    /// Panics if the group has accepted a child already, has resolved or was closed, or if there is
+    /// a handle, a [hold](Self::hold) or a watchdog.
     ///
     /// # Examples
     ///
@@ -1135,8 +1136,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// each round the children are polled in a shuffled order, those that were never polled
     /// between the others. A child that was woken may be polled some rounds later; about a
     /// quarter of the children are slow in this way. The group's poll may end early; then it wakes
-    /// its own task. The same seed and the same wake-ups give the
-    /// same order. Another schedule replaces the one that was set before.
+    /// its own task. The same seed and the same wake-ups give the same order. Another schedule
+    /// replaces the one that was set before.
     ///
     /// The children still start in the order of admission, as far as room, numbers and
     /// [events](crate::Event) go, and a [`go`](Self::go) still polls its child before it returns.
@@ -1184,8 +1185,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, has resolved or was closed, or if a handle
-    /// or a [hold](Self::hold) was made.
+    /// Panics if the group has accepted a child already, has resolved or was closed, or if there is
+    /// a handle, a [hold](Self::hold) or a watchdog.
     ///
     /// A panic of the observer is treated like a child's.
     ///

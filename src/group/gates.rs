@@ -19,7 +19,7 @@ use crate::util::panic::catch;
 use crate::util::slab::Slab;
 
 /// How many children may pass the gates before the children are polled.
-const ASKS: usize = 4096;
+const MOST_PASSES: usize = 4096;
 
 pub(super) struct Gates<S: AttachScope> {
     /// In the order in which they are asked.
@@ -75,7 +75,7 @@ impl<C: Kind> Base<C> {
         if self.is_stopped() {
             return self.cancel_gates();
         }
-        for _ in 0..ASKS {
+        for _ in 0..MOST_PASSES {
             let Some(asked) = self.admission.asked() else { return };
             if !self.ask_gates(&asked.as_ask()) {
                 return;

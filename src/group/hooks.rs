@@ -205,7 +205,8 @@ impl<C: Kind> Base<C> {
         Some(call(self))
     }
 
-    /// Polls the deadline after a round, unless no child is left. Returns `true` if it was polled.
+    /// Polls the deadline after a round, unless the group need not wait any more. Returns `true` if
+    /// it was polled.
     pub(super) fn poll_deadline_after_round(&mut self) -> bool {
         self.hooks.is_some() && !self.admission.is_over() && self.poll_deadline()
     }

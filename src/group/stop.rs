@@ -6,8 +6,10 @@
 //! token is cancelled, whatever cancelled it, the group has *stopped*: it admits no more, and polls
 //! on the children that run. Its queue is dropped by the next poll at the latest; then it is
 //! [`Stopped`](GroupPhase::Stopped). It is [`Resolved`](GroupPhase::Resolved) when no child is left
-//! in the set, in the queue or on its way, and [`Ended`](GroupPhase::Ended) once it has given its
-//! output or resumed its panic; after that it stays pending.
+//! in the set, in the queue or on its way, and [`Ended`](GroupPhase::Ended) once its children are
+//! gone as well; after it has given its output or resumed its panic, it stays pending. A group
+//! whose children an executor runs stays `Resolved`: they may be gone later, of which its event
+//! tells.
 
 use alloc::vec::Vec;
 use core::task::Poll;

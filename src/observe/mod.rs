@@ -341,7 +341,8 @@ pub enum Outcome {
     Failed,
     /// It panicked.
     Panicked,
-    /// It was dropped before its end.
+    /// It was dropped before its end. So is a child of [`Group::on`](crate::Group::on) that has
+    /// ended by itself, if the group is dropped before it has taken the result.
     Dropped,
 }
 

@@ -74,7 +74,7 @@ impl<C: Children, P, O> Group<C, P, O> {
             "call `results` before the group's first child has finished",
         );
         // A child runs, and keeps its room, until its result has been fetched.
-        self.admission().note_ends(EndNotes::Nothing);
+        self.admission().set_notes(EndNotes::Nothing);
         let advance = Group::<C, ResultBuffer<C::Ok, C::Err>, ()>::poll_children::<true>;
         let finish = <ResultBuffer<C::Ok, C::Err> as Policy<C::Ok, C::Err>>::finish;
         let group = self.replace_policy(ResultBuffer::new(), advance, finish);

@@ -156,7 +156,7 @@ impl State {
     /// Sets what is noted of children that have ended outside of the group's polls. Those that are
     /// noted run again, in the room that they have freed. A permit that they have given back may be
     /// another group's by now, so with a semaphore they run without room and permit.
-    pub(crate) fn note_ends(&mut self, notes: EndNotes) {
+    pub(crate) fn set_notes(&mut self, notes: EndNotes) {
         let roomless = self.ended.forget_all();
         if self.room.permits.is_some() {
             self.ended.roomless = roomless;
@@ -166,8 +166,9 @@ impl State {
         self.notes = notes;
     }
 
-    /// Notes that a child has ended outside of the group's polls. After a stop it frees no room.
-    pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, stopped: bool) {
+    /// Notes that a child has ended outside of the group's polls. It frees its room at once if it
+    /// may, unless it `keeps_room`.
+    pub(crate) fn note_ended(&mut self, index: usize, outcome: Outcome, keeps_room: bool) {
         if self.notes == EndNotes::Nothing || self.lifecycle.is_resolved() {
             return;
         }
@@ -179,7 +180,7 @@ impl State {
         let outcome = if is_aborted { Outcome::Dropped } else { outcome };
         let frees_room = self.ended.note(outcome)
             && self.notes == EndNotes::FreesRoom
-            && !stopped
+            && !keeps_room
             && self.log.is_none()
             && self.running.get(index).is_none_or(Running::is_plain);
         if frees_room {

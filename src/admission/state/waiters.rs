@@ -281,7 +281,7 @@ impl State {
                 if fits_group && fits_key {
                     self.take_room_for(request);
                     match slot {
-                        Some(slot) => self.fill_slot(slot, child, pass),
+                        Some(slot) => self.fill_start(slot, child, pass),
                         None => self.admit_with(child, None, pass),
                     }
                     return;
@@ -363,7 +363,7 @@ impl State {
     }
 
     /// Puts a child into the slot that was reserved for it.
-    fn fill_slot(&mut self, slot: u64, child: QueuedChild, pass: Option<Pass>) {
+    fn fill_start(&mut self, slot: u64, child: QueuedChild, pass: Option<Pass>) {
         self.note_unique_start(child.request(), slot);
         if let Err(child) = self.starts.fill(slot, child, pass) {
             debug_assert!(false, "a reservation has no slot");

@@ -283,7 +283,7 @@ impl Reference {
     }
 
     /// Returns `true` if a `feed` may ask for a child.
-    fn may_ask(&self) -> bool {
+    fn may_feed(&self) -> bool {
         let is_child = |it: &&Entry| matches!(it.what, What::Child { .. });
         let fed = self.queue.iter().filter(|it| it.fed).filter(is_child).count();
         fed == 0 || self.limit.is_none_or(|limit| self.taken() + fed < limit)
@@ -296,7 +296,7 @@ impl Reference {
             let mut same = self.queue.iter().filter(|it| it.of == entry.of);
             entry.of.is_none() || same.all(|it| it.order() >= entry.order())
         };
-        (!is_feed || self.may_ask())
+        (!is_feed || self.may_feed())
             && is_first()
             && self.fits_key(entry.of, entry.weight, entry.unique)
     }
@@ -355,7 +355,7 @@ impl Reference {
     pub(crate) fn has_room(&self, traits: Traits) -> bool {
         let Traits { weight, priority, of, unique, feed, .. } = traits;
         self.fits(weight)
-            && (!feed || self.may_ask())
+            && (!feed || self.may_feed())
             && self.candidates().all(|(_, entry)| entry.priority < priority)
             && self.has_key_room(of, weight, unique, (-i64::from(priority), usize::MAX))
     }
