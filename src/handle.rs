@@ -24,8 +24,8 @@ use crate::token::CancelToken;
 /// `Stopped`, and so does [`try_queue`](Self::try_queue), or `Closed` if nothing had stopped the
 /// group. (If the group was [closed](Self::close), `try_go` answers `Closed`, too.)
 ///
-/// A [`go`](Self::go) or [`feed`](Self::feed) that was polled and waits for room does keep the group
-/// open, until a stop.
+/// A [`go`](Self::go) or [`feed`](Self::feed) that was polled and waits for room does keep the
+/// group open, until a stop.
 ///
 /// # Waiting inside a child
 ///
@@ -140,7 +140,7 @@ impl<C: Kind> Handle<C> {
     /// assert_eq!(group.handle().limit(), Some(4));
     /// ```
     pub fn limit(&self) -> Option<usize> {
-        self.shared.core.with_state(|state| state.limit())
+        self.shared.core.with_state(|state| state.room.limit())
     }
 
     /// Changes the limit, at any time and from any task.

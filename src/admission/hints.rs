@@ -34,7 +34,7 @@ impl Hints {
     /// Returns the hints of a state that is about to be shared.
     pub(super) fn of(state: &State) -> Self {
         let hints = Self::default();
-        hints.has_ready.store(state.has_ready(), Ordering::Relaxed);
+        hints.has_ready.store(state.starts.has_ready(), Ordering::Relaxed);
         hints.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
         hints
     }
@@ -42,7 +42,7 @@ impl Hints {
     /// Updates them after the queue was processed.
     #[inline]
     pub(super) fn update(&self, state: &State) {
-        if state.has_ready() {
+        if state.starts.has_ready() {
             self.has_ready.store(true, Ordering::Release);
         }
         self.update_room(state);

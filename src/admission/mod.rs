@@ -585,7 +585,7 @@ impl<C: Kind> Admission<C> {
     /// Returns the number below which all indexes are of children that have gone to the set, or
     /// have ended.
     pub(crate) fn started(&self) -> usize {
-        self.read(Local::started, |state| state.started())
+        self.read(Local::started, |state| state.starts.first_ready())
     }
 
     /// Returns `true` if the policy was told of a child.
@@ -594,7 +594,7 @@ impl<C: Kind> Admission<C> {
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {
-        self.read(Local::limit, |state| state.limit())
+        self.read(Local::limit, |state| state.room.limit())
     }
 
     pub(crate) fn has_accepted(&self) -> bool {

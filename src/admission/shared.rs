@@ -322,7 +322,7 @@ impl<C: Kind> Shared<C> {
                 start_unspawned(spawner, &mut state, children, &mut spawns);
             }
             self.core.hints.note_taken(&state);
-            while let Some((index, key)) = state.pop_ready() {
+            while let Some((index, key)) = state.starts.pop_ready() {
                 self.core.own_child.note_taken(key, index);
                 if let Some(child) = children.remove(key) {
                     take(index, child);
@@ -400,7 +400,7 @@ impl<C: Kind> Shared<C> {
             };
             // Those that the group has not taken in yet come after those of its set.
             self.core.with_state(|state| {
-                let ended = state.spawned().filter(|(_, key)| has_ended(*key));
+                let ended = state.starts.spawned().filter(|(_, key)| has_ended(*key));
                 known.extend(ended.map(|(index, _)| (index, ChildState::Completed)));
             });
         }

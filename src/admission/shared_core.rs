@@ -512,7 +512,7 @@ impl CoreCalls for Core {
     }
 
     fn record_of(&self, index: usize) -> Option<ChildRecord> {
-        self.with_state(|state| state.record_of(index))
+        self.with_state(|state| state.running.record(index))
     }
 
     fn log_finished(&self, index: usize, outcome: Outcome) {
@@ -535,7 +535,7 @@ impl CoreCalls for Core {
     }
 
     fn until_stop(&self) -> Vec<usize> {
-        self.with_state(|state| state.until_stop())
+        self.with_state(|state| state.running.until_stop())
     }
 
     fn has_only_daemons(&self) -> bool {

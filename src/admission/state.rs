@@ -5,6 +5,11 @@
 //! [processes the queue](State::process_queue) and carries out the [`Effects`]; the ways to do so
 //! are listed in the head of `shared.rs`.
 //!
+//! Its parts keep their own counts: [`Lifecycle`], how far the group has come; [`Room`], what is
+//! taken of the limit; [`Starts`], the order in which children start; [`RunningChildren`], what is
+//! known of them; [`WaitQueue`], the order in which the others are admitted. The state is what
+//! concerns more than one of them.
+//!
 //! # Invariants, whenever the queue has been processed
 //!
 //! - The head of `queue` does not fit, or lacks only a permit; or `queue` has no head, since all
@@ -53,8 +58,8 @@ use crate::util::slab::Slab;
 pub(crate) struct State {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) room: Room,
-    starts: Starts,
-    running: RunningChildren,
+    pub(crate) starts: Starts,
+    pub(crate) running: RunningChildren,
     queue: WaitQueue,
     /// How many children are queued.
     queued: usize,
@@ -212,10 +217,6 @@ impl State {
         self.room.occupied() + self.ended.roomless
     }
 
-    pub(crate) fn limit(&self) -> Option<usize> {
-        self.room.limit()
-    }
-
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.told_stats();
         self.ended.apply(&mut stats);
@@ -225,13 +226,7 @@ impl State {
     /// Returns the numbers as far as the policy was told.
     fn told_stats(&self) -> Stats {
         let Self { queued, ok, failed, dropped, .. } = *self;
-        Stats { limit: self.limit(), queued, running: self.running(), ok, failed, dropped }
-    }
-
-    /// Returns the index of the first child that waits to go to the set, or of the next to start.
-    #[inline]
-    pub(crate) fn started(&self) -> usize {
-        self.starts.first_ready()
+        Stats { limit: self.room.limit(), queued, running: self.running(), ok, failed, dropped }
     }
 
     /// Returns `true` if the policy was told of a child.
@@ -596,17 +591,6 @@ impl State {
         }
     }
 
-    #[inline]
-    pub(crate) fn has_ready(&self) -> bool {
-        self.starts.has_ready()
-    }
-
-    /// Takes out the next child that has started: its index and key.
-    #[inline]
-    pub(crate) fn pop_ready(&mut self) -> Option<(usize, ChildKey)> {
-        self.starts.pop_ready()
-    }
-
     /// Calls `take` with each started child for which that was not done before: its index and key,
     /// and for an observer its name.
     pub(crate) fn take_unspawned(
@@ -630,10 +614,6 @@ impl State {
     /// Returns `true` if the policy is to be told more of a running child than its index.
     pub(crate) fn has_records(&self) -> bool {
         self.running.daemons() > 0 || (self.keeps_names && !self.running.is_empty())
-    }
-
-    pub(crate) fn record_of(&self, index: usize) -> Option<ChildRecord> {
-        self.running.record(index)
     }
 }
 
@@ -692,7 +672,7 @@ impl State {
         if self.must_process() {
             self.process_entries(stopped, effects);
         } else {
-            effects.notify |= self.has_ready();
+            effects.notify |= self.starts.has_ready();
         }
     }
 
@@ -731,7 +711,7 @@ impl State {
         }
         let recheck_end = core::mem::take(&mut self.recheck_end);
         let may_end = || self.is_over(stopped) || (!stopped && self.has_only_daemons());
-        effects.notify |= self.has_ready() || (recheck_end && may_end());
+        effects.notify |= self.starts.has_ready() || (recheck_end && may_end());
     }
 
     /// Gives room to the head of the queue while it fits. Returns `true` if the head then lacks

@@ -166,7 +166,7 @@ impl Owner {
                 group.drop_queue(stopped);
             }
             let started = group.with(Caller::Group, |state, _| {
-                std::iter::from_fn(|| state.pop_ready()).collect::<Vec<_>>()
+                std::iter::from_fn(|| state.starts.pop_ready()).collect::<Vec<_>>()
             });
             for &(index, key) in &started {
                 if key == JOINED {
@@ -191,7 +191,7 @@ impl Owner {
         }
         let (closed, left) = {
             let mut state = group.state.lock().unwrap();
-            (state.try_resolve(group.token.is_cancelled()), state.has_ready())
+            (state.try_resolve(group.token.is_cancelled()), state.starts.has_ready())
         };
         if closed {
             // A cancel, or an abort in the queue, may have come just now.

@@ -226,11 +226,6 @@ impl State {
         self.running.get(index).is_some_and(|child| child.until_stop)
     }
 
-    /// Returns the indexes of the running children that end with the stop, lowest first.
-    pub(crate) fn until_stop(&self) -> Vec<usize> {
-        self.running.until_stop()
-    }
-
     /// Records how many finished children keep their room until an earlier result is fetched.
     pub(crate) fn set_blocked_results(&mut self, count: usize) {
         self.blocked_results = count;
@@ -366,7 +361,7 @@ impl State {
                 (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
             }
         }
-        while let Some((index, key)) = self.pop_ready() {
+        while let Some((index, key)) = self.starts.pop_ready() {
             keys.push((Dropped::Started(index), key));
         }
         while let Some(start) = self.starts.pop() {

@@ -8,7 +8,7 @@ use super::starts::StartSlot;
 use super::waiters::WaiterStage;
 use super::{GroupPhase, State};
 use crate::admission::inspector::Probed;
-use crate::admission::queue::{ChildKey, Entry, Obstacle, Position, QueuedChild};
+use crate::admission::queue::{Entry, Obstacle, Position, QueuedChild};
 use crate::snapshot::{self, ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
 
 impl State {
@@ -35,14 +35,8 @@ impl State {
         snapshot
     }
 
-    /// Returns the children that run outside of the group's polls and wait to go to its set, with
-    /// their indexes.
-    pub(crate) fn spawned(&self) -> impl Iterator<Item = (usize, ChildKey)> {
-        self.starts.spawned()
-    }
-
     fn inspect_running(&self, known: &[(usize, ChildState)], snapshot: &mut Snapshot) {
-        let first_ready = self.started();
+        let first_ready = self.starts.first_ready();
         let (ready, spawned) = self.starts.ready_and_spawned();
         let ready = (0..ready).map(|at| {
             let is_spawned = at < spawned;

@@ -36,7 +36,7 @@ impl Room {
         self.load.add(weight);
     }
 
-    pub(super) fn limit(&self) -> Option<usize> {
+    pub(crate) fn limit(&self) -> Option<usize> {
         self.limit
     }
 

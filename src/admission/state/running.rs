@@ -125,13 +125,13 @@ impl RunningChildren {
     }
 
     /// Returns what the policy is told of a child that has finished.
-    pub(super) fn record(&self, index: usize) -> Option<ChildRecord> {
+    pub(crate) fn record(&self, index: usize) -> Option<ChildRecord> {
         let child = self.get(index)?;
         Some(ChildRecord { name: child.name.clone(), key: child.key.clone(), daemon: child.daemon })
     }
 
     /// Returns the indexes of the children that end with the stop, lowest first.
-    pub(super) fn until_stop(&self) -> Vec<usize> {
+    pub(crate) fn until_stop(&self) -> Vec<usize> {
         if self.until_stop == 0 {
             // Most looks find none, and there are as many as rounds after the stop.
             return Vec::new();

@@ -10,7 +10,7 @@ use crate::admission::queue::{ChildKey, QueuedChild, WaiterKey};
 use crate::util::sparse_queue::{SparseQueue, shrink};
 
 #[derive(Default)]
-pub(super) struct Starts {
+pub(crate) struct Starts {
     /// Children and reservations that have room, by the numbers of their slots. The first is a
     /// reservation whenever the queue has been processed.
     slots: SparseQueue<StartSlot>,
@@ -127,12 +127,12 @@ impl Starts {
 
     /// Returns the index of the first child that waits to go to the set, or of the next to start.
     #[inline]
-    pub(super) fn first_ready(&self) -> usize {
+    pub(crate) fn first_ready(&self) -> usize {
         self.next_index - self.ready.len()
     }
 
     #[inline]
-    pub(super) fn has_ready(&self) -> bool {
+    pub(crate) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
@@ -144,7 +144,7 @@ impl Starts {
 
     /// Takes out the next child that has started: its index and key.
     #[inline]
-    pub(super) fn pop_ready(&mut self) -> Option<(usize, ChildKey)> {
+    pub(crate) fn pop_ready(&mut self) -> Option<(usize, ChildKey)> {
         let index = self.first_ready();
         let key = self.ready.pop_front()?;
         self.spawned = self.spawned.saturating_sub(1);
@@ -154,7 +154,7 @@ impl Starts {
 
     /// Returns the children that run outside of the group's polls and wait to go to its set, with
     /// their indexes.
-    pub(super) fn spawned(&self) -> impl Iterator<Item = (usize, ChildKey)> {
+    pub(crate) fn spawned(&self) -> impl Iterator<Item = (usize, ChildKey)> {
         (self.first_ready()..).zip(self.ready.iter().copied().take(self.spawned))
     }
 

@@ -473,7 +473,7 @@ impl State {
 
     /// Returns `true` if a waiter can give room back.
     fn is_revocable(&self, key: WaiterKey) -> bool {
-        let takes_room = |waiter: &Waiter| waiter.weight > 0 || self.limit() == Some(0);
+        let takes_room = |waiter: &Waiter| waiter.weight > 0 || self.room.limit() == Some(0);
         self.is_unclaimed(key) && self.waiters.get(key).is_some_and(takes_room)
     }
 
