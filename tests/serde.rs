@@ -45,6 +45,8 @@ fn a_snapshot_is_serialized() {
     });
     assert_eq!(serde_json::to_value(group.snapshot()).unwrap(), expected);
     let causes = serde_json::to_value(group.snapshot().causes()).unwrap();
-    let key = json!({"key": {"key": "7", "room": 1, "limit": 1, "waiting": 1}});
+    let key = json!({
+        "key": {"key": "7", "room": 1, "limit": 1, "waiting": 1, "by_daemons": true},
+    });
     assert_eq!(causes, json!([{"unpolled": {"children": 1}}, key]));
 }

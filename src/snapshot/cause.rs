@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::display::InLine;
-use super::{ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
+use super::{ChildSnapshot, ChildState, KeySnapshot, Phase, Snapshot, WaitsFor};
 use crate::key::Key;
 use crate::reason::Reason;
 
@@ -99,6 +99,9 @@ pub enum Cause {
         limit: Option<usize>,
         /// How many wait for it.
         waiting: usize,
+        /// [Daemons](crate::Task::daemon) take all that is taken, and never end before the group
+        /// does.
+        by_daemons: bool,
     },
     /// Children wait for something outside of the group.
     #[non_exhaustive]
@@ -175,6 +178,7 @@ impl Snapshot {
             room: it.room,
             limit: it.limit,
             waiting: it.waiting,
+            by_daemons: self.is_taken_by_daemons(it),
         }));
         let results = count(ChildState::Unfetched);
         let running = self.stats.running.saturating_sub(results);
@@ -213,6 +217,16 @@ impl Snapshot {
             }
             _ => None,
         })
+    }
+
+    /// Returns `true` if daemons take all the room of a key that is taken.
+    fn is_taken_by_daemons(&self, it: &KeySnapshot) -> bool {
+        let of_key = |child: &&ChildSnapshot| child.daemon && child.key.as_ref() == Some(&it.key);
+        let daemons = self.children.iter().filter(of_key).filter(|child| child.state.is_running());
+        let (count, room) = daemons.fold((0, 0_usize), |(count, room), child| {
+            (count + 1, room.saturating_add(child.weight))
+        });
+        count > 0 && room >= it.room
     }
 
     fn lack_of_room(&self, head: &ChildSnapshot) -> Cause {
@@ -313,7 +327,7 @@ impl fmt::Display for Cause {
             Self::Permit => {
                 f.write_str("the first of those that wait waits for a permit of the semaphore")
             }
-            Self::Key { key, room, limit, waiting } => {
+            Self::Key { key, room, limit, waiting, by_daemons } => {
                 let key = InLine(key);
                 let unique = Count(*waiting, "unique child waits", "unique children wait");
                 let waiting = Count(*waiting, "waits", "wait");
@@ -326,7 +340,11 @@ impl fmt::Display for Cause {
                         )
                     }
                     None => write!(f, "the key {key} is in use; {unique}"),
+                }?;
+                if *by_daemons {
+                    f.write_str(", and only daemons have it, which end with the group")?;
                 }
+                Ok(())
             }
             Self::Children { waiting } => write!(
                 f,

@@ -668,3 +668,26 @@ fn a_group_that_is_watched_is_given_no_name_any_more() {
     assert!(message.contains("with_name"), "{message}");
     drop(dog);
 }
+
+#[test]
+fn children_wait_for_the_key_of_a_daemon() {
+    let task_ = MockTask::new();
+    let mut group = Group::<Kind>::new().with_key_limit(1);
+    group.queue(task(job(pending())).key("log").daemon());
+    group.queue(task(job(ready(Ok(0)))).key("log"));
+    assert_hangs(&task_, &mut group);
+    assert_shows(
+        &group.snapshot(),
+        "! the key log has no room: 1 of 1 is taken; 1 waits, and only daemons have it, which end \
+         with the group",
+    );
+
+    // Another child of the key ends in time.
+    group.set_key_limit(&"log".into(), Some(2));
+    group.queue(task(job(pending())).key("log"));
+    group.queue(task(job(pending())).key("log"));
+    assert!(task_.run(&mut group).is_pending());
+    let snapshot = group.snapshot();
+    assert_shows(&snapshot, "2 of 2 is taken; 1 waits");
+    assert!(!snapshot.to_string().contains("only daemons"), "{snapshot}");
+}
