@@ -112,7 +112,7 @@ impl<C: Kind> Endings<C> {
     fn of(base: &mut Base<C>) -> Self {
         let drops = base.on_stop == OnStop::Drop;
         // Without a token, nothing can stop the group during the round but the end of a child.
-        let token = base.admission.made_token().filter(|_| drops);
+        let token = drops.then(|| base.admission.made_token()).flatten();
         Self { all: drops && base.is_stopped(), token, shared: base.admission.shared().cloned() }
     }
 
