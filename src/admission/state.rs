@@ -534,13 +534,14 @@ impl State {
             ChildOptions::Inline { weight, priority, key: None, .. } => {
                 self.start_simple_child(child.key, weight as usize, priority);
             }
-            ChildOptions::Inline { weight, priority, key: of, .. } if key.is_some() => {
-                let (weight, key_id) = (weight as usize, key);
-                let known = Running { weight, priority, key: of, key_id, ..Running::PLAIN };
+            ChildOptions::Inline { weight, priority, key: Some(of), .. } => {
+                let key_id = key.or_else(|| self.queue.find_key(&of));
+                let (weight, key) = (weight as usize, Some(of));
+                let known = Running { weight, priority, key, key_id, ..Running::PLAIN };
                 let index = self.starts.start(child.key);
                 self.running.add_uncounted(index, known);
             }
-            _ => self.start_known(child, key, pass),
+            ChildOptions::Boxed { .. } => self.start_known(child, key, pass),
         }
     }
 
