@@ -1,3 +1,5 @@
+//! Room that a `reserve` has waited for.
+
 use core::fmt;
 
 use crate::admission::Ticket;

@@ -1,3 +1,5 @@
+//! `closed`: the wait for the end of a group.
+
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;

@@ -1,3 +1,5 @@
+//! `feed`: the children of a stream, asked for as there is room.
+
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;

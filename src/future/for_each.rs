@@ -1,3 +1,5 @@
+//! `for_each` and `for_each_stream`: a future for each input, without results.
+
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;

@@ -1,3 +1,5 @@
+//! `hedge`: another attempt when one takes long.
+
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;

@@ -1,3 +1,5 @@
+//! `map` and `map_stream`: the results of a future for each input, in order.
+
 use alloc::vec::Vec;
 use core::fmt;
 use core::future::Future;

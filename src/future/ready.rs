@@ -1,3 +1,5 @@
+//! `ready`: the wait until a child would be admitted.
+
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;

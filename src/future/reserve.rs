@@ -1,3 +1,5 @@
+//! `reserve`: room for a child to come.
+
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;

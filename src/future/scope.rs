@@ -1,3 +1,5 @@
+//! `scope` and `try_scope`: a body that runs beside the children that it adds.
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;

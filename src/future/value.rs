@@ -1,3 +1,5 @@
+//! `value`: a child of a future that has no error.
+
 use core::convert::Infallible;
 use core::future::Future;
 use core::pin::Pin;

@@ -1,3 +1,5 @@
+//! An observer that records spans and events with `tracing`.
+
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::fmt;

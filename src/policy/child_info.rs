@@ -1,3 +1,5 @@
+//! What a policy is told of a child.
+
 use crate::admission::ChildRecord;
 use crate::key::Key;
 

@@ -1,3 +1,5 @@
+//! A policy whose stop has a reason of the caller's.
+
 use super::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 

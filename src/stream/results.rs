@@ -1,3 +1,5 @@
+//! `Results`: a group as a stream of its children's results.
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;

@@ -1,3 +1,5 @@
+//! The wait for the cancel of a token.
+
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};

@@ -1,3 +1,5 @@
+//! A guard that cancels a token when it is dropped.
+
 use super::CancelToken;
 use crate::reason::Reason;
 

@@ -1,3 +1,5 @@
+//! Tests of the state, without a group.
+
 use super::waiters::WaiterStage;
 use super::*;
 use crate::admission::permits::Permits;
