@@ -25,7 +25,7 @@
 //! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
 //! | `Core::with_state`: what the queue does not depend on | no | nothing |
 //! | `Shared::take_ready`: children that have started go to the set | no | nothing |
-//! | `Core::wake`: the token was cancelled | no | wakes all waiters |
+//! | `Core::wake`: the token was cancelled | yes | carries out the effects of that, and wakes all waiters |
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

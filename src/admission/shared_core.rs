@@ -635,6 +635,11 @@ impl Wake for Core {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        if self.hints.must_process() {
+            // Room that was freed before the stop was the queue's. It has it now, rather than
+            // after others have seen its children queued in a group that has stopped.
+            self.update_as(Caller::Handle, &mut |_| ());
+        }
         let mut effects = Effects::default();
         self.state.lock().take_wakers(&mut effects);
         let Wakers { first, more } = effects.wake;

@@ -1,6 +1,6 @@
 //! What a snapshot tells, of groups with a name and without, from the group, a handle and a stream.
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex};
 
 use errgroup::snapshot::{Cause, ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
@@ -652,4 +652,18 @@ fn results_that_are_buffered_and_keep_no_room_are_no_cause_of_its_lack() {
     assert_eq!((snapshot.stats.running, snapshot.stats.queued), (2, 2));
     assert_eq!(snapshot.children.len(), 4);
     assert!(matches!(snapshot.causes()[0], Cause::Room { weight: 1, room: 2, .. }));
+}
+
+#[test]
+fn a_snapshot_after_a_stop_counts_those_that_are_queued() {
+    for is_shared in [false, true] {
+        let mut group = Group::<Boxed<'static, usize, &'static str>>::new().with_limit(1);
+        let handle = is_shared.then(|| group.handle());
+        (0..3).for_each(|n| group.queue(job(ready(Ok(n)))));
+        group.token().cancel();
+        let snapshot = group.snapshot();
+        assert_eq!((snapshot.stats.running, snapshot.stats.queued), (1, 2), "{is_shared}");
+        assert_eq!(snapshot.children.len() + snapshot.omitted, 3, "{is_shared}");
+        drop(handle);
+    }
 }

@@ -3,6 +3,7 @@
 use std::future::{pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use crate::common::{Gate, Job, MockTask, Probe, fails, job, panic_message, waits};
@@ -577,4 +578,26 @@ fn a_failure_after_a_cancel_in_the_same_round_admits_no_queued_child() {
     assert_eq!(MockTask::new().run(&mut group), Poll::Ready(Err("broken")));
     let stats = group.stats();
     assert_eq!([stats.ok, stats.failed, stats.dropped], [1, 1, 1]);
+}
+
+#[test]
+fn room_that_was_freed_before_a_cancel_is_the_queues_by_then() {
+    let (task, probe) = (MockTask::new(), Probe::new());
+    let queued = Arc::new(Mutex::new(None));
+    let mut group = Group::<Boxed<'static, usize, &'static str>>::new().with_limit(2);
+    let handle = group.handle();
+    group.queue(job(ready(Ok(0))));
+    let (of_child, seen) = (handle.clone(), Arc::clone(&queued));
+    group.queue(job(async move {
+        of_child.token().cancel();
+        *seen.lock().unwrap() = Some((of_child.is_stopped(), of_child.stats().queued));
+        Ok(1)
+    }));
+    // It has the room of the first child, which has ended in the same round.
+    group.queue(probe.watch(ready(Ok(2))));
+    group.queue(probe.watch(ready(Ok(3))));
+    assert_eq!(task.finish(&mut group), Ok(()));
+    // What is queued in a group that has stopped is never polled.
+    assert_eq!(*queued.lock().unwrap(), Some((true, 1)));
+    assert_eq!((probe.polls(), handle.stats().ok, handle.stats().dropped), (1, 3, 1));
 }

@@ -27,7 +27,10 @@ impl State {
         if !self.lifecycle.is_resolved() {
             self.inspect_running(known, &mut snapshot);
             self.inspect_starting(&mut snapshot);
-            if !stopped {
+            if stopped {
+                // They wait for nothing: the group drops them next.
+                snapshot.omitted += self.queued;
+            } else {
                 self.inspect_queue(&mut snapshot);
                 snapshot.keys = self.queue.inspect_keys(LISTED);
             }
