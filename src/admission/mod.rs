@@ -13,7 +13,8 @@
 //!   itself, ones that have a weight and no other option. Its own `go` or `feed` that
 //!   waits holds the group, so all queued children came before it, and it needs no waiter.
 //! - A cancelled token admits nothing. Children that are queued then are dropped, and reservations
-//!   taken back, by the group's next poll, or by its drop.
+//!   taken back, by the group's next poll, or by its drop. Room that was freed before the cancel,
+//!   in the same round, is the queue's if the state is shared: it is given at the cancel.
 
 mod access;
 mod build;
@@ -438,8 +439,8 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Gives the room of children that have ended in this round to the queue: another child is
-    /// about to stop the group. A shared state does so by itself when that child ends. If the token
-    /// was cancelled before, nothing is admitted.
+    /// about to stop the group. A shared state does so by itself when its token is cancelled. Here
+    /// nothing is admitted if that has been done before.
     pub(crate) fn give_freed_room(&mut self) {
         match self.storage.get_mut() {
             Storage::Local(local) if !self.stop.is_set() => _ = local.admit_waiting(),

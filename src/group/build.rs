@@ -169,7 +169,7 @@ impl<T, E> Group<Spawned<T, E>> {
     /// The children that were admitted run on. One that has ended on its thread no longer counts as
     /// [running](crate::Stats::running), though the policy is told of it later: when the group is
     /// polled, or when its own [`go`](Self::go), [`try_go`](Self::try_go) or [`queue`](Self::queue)
-    /// finds no room otherwise.
+    /// takes in what has ended: if there is no room otherwise, and perhaps before.
     ///
     /// A handle can't tell the policy, which may stop the group. So for a handle's newcomer, and
     /// for what waits in the queue then, a child's room is free before that only if the child has
@@ -510,8 +510,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Panics
     ///
-    /// Panics if the group has accepted a child already, has resolved or was closed, or if its own
-    /// token, a handle or a [hold](Self::hold) was given out: these would not belong to `token`.
+    /// Panics if the group has accepted a child already, has resolved or was closed, or if other
+    /// code has its own token, a handle or a [hold](Self::hold): these would not belong to `token`.
     /// Panics if the group has a parent: it would be forgotten.
     ///
     /// # Examples
