@@ -36,6 +36,10 @@ model cases="100":
 fuzz seconds="60":
     cargo run --profile checked -p fuzz -- --seconds {{ seconds }}
 
+# Random worlds in which every standstill must be justified; `just oracle 600` for ten minutes.
+oracle seconds="60":
+    cargo run --profile checked -p oracle -- --seconds {{ seconds }}
+
 # Worlds that libFuzzer finds by coverage; needs a nightly compiler and cargo-fuzz.
 libfuzzer seconds="600":
     bash .ci/libfuzzer {{ seconds }}
