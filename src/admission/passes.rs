@@ -78,12 +78,15 @@ impl Passes {
         self.over.extend(self.spare.drain(..).map(|(_, pass)| pass));
     }
 
-    /// Does so, if there are any, for the group's task to be notified.
+    /// Does so, but for one of the weight that is `kept`. The group's task is to be notified.
     #[inline]
-    pub(crate) fn give_up_spare(&mut self) {
-        if !self.spare.is_empty() {
-            self.notify = true;
+    pub(crate) fn give_up_spare(&mut self, kept: Option<usize>) {
+        if self.spare.len() > usize::from(kept.is_some()) {
+            let kept = self.spare.iter().position(|(of, _)| Some(*of) == kept);
+            let kept = kept.map(|at| self.spare.remove(at));
+            self.notify |= !self.spare.is_empty();
             self.end_spare();
+            self.spare.extend(kept);
         }
     }
 }

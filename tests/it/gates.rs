@@ -829,3 +829,25 @@ fn a_ready_that_waits_behind_a_child_without_room_keeps_no_guard() {
     assert_eq!(mock.finish(&mut group), Ok(()));
     assert_eq!(permits.available_permits(), 2);
 }
+
+#[test]
+fn a_child_that_lacks_a_permit_keeps_one_guard_and_the_others_go() {
+    let (task_, drops) = (MockTask::new(), DropCounter::default());
+    let permits = Arc::new(errgroup::Semaphore::new(0));
+    let (made, of_gate) = (Arc::new(AtomicUsize::new(0)), drops.clone());
+    let counter = Arc::clone(&made);
+    let mut group: Group<Kind> =
+        Group::new().with_semaphore(Arc::clone(&permits)).with_gate(move |_: &Ask<'_>| {
+            counter.fetch_add(1, SeqCst);
+            ready(of_gate.guard())
+        });
+    for weight in [2, 0, 1] {
+        assert!(group.try_go(task(job(ready(Ok(0)))).weight(weight)).is_err());
+    }
+    group.queue(job(ready(Ok(0))));
+    assert!(task_.run(&mut group).is_pending());
+    assert_eq!(made.load(SeqCst) - drops.get(), 1);
+    permits.add_permits(1);
+    assert_eq!(task_.finish(&mut group), Ok(()));
+    assert_eq!(made.load(SeqCst), drops.get());
+}

@@ -146,10 +146,10 @@ impl Room {
             let head = head();
             let lacks_pass = lacks && head.is_some_and(|weight| !passes.has_spare(weight));
             lacks &= !lacks_pass;
-            if head.is_some() && !lacks {
-                // The head can't use them, since it lacks room or one of another weight; and no
-                // child passes it.
-                passes.give_up_spare();
+            if let Some(weight) = head {
+                // No child passes the head, so only the one that it has while it lacks a permit is
+                // of use.
+                passes.give_up_spare(lacks.then_some(weight));
             }
             effects.notify |= core::mem::replace(&mut passes.wanted, lacks_pass) != lacks_pass;
             effects.notify |= core::mem::take(&mut passes.notify);

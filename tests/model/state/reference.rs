@@ -617,8 +617,11 @@ impl Reference {
         if let Some(passes) = &mut self.passes {
             passes.wanted = lacks_permit && head.is_some_and(|it| !passes.spare.contains(&it));
             lacks_permit &= !passes.wanted;
-            if head.is_some() && !lacks_permit {
-                passes.over += std::mem::take(&mut passes.spare).len();
+            if let Some(weight) = head {
+                // One is of use to the head, if that lacks only a permit.
+                let kept = lacks_permit && passes.spare.contains(&weight);
+                passes.over += std::mem::take(&mut passes.spare).len() - usize::from(kept);
+                passes.spare.extend(kept.then_some(weight));
             }
         }
         if let Some(permits) = &mut self.permits {
