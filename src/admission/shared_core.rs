@@ -635,7 +635,8 @@ impl Wake for Core {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.hints.must_process() {
+        // Not by a hint: another thread may have freed it just now.
+        if self.with_state(|state| state.has_freed_room()) {
             // Room that was freed before the stop was the queue's. It has it now, rather than
             // after others have seen its children queued in a group that has stopped.
             self.update_as(Caller::Handle, &mut |_| ());

@@ -662,7 +662,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     ///
     /// # Cost
     ///
-    /// A child takes about 3,300 instructions more, and what `f` and its future take.
+    /// A child takes about 3,500 instructions more, and what `f` and its future take.
     ///
     /// # Panics
     ///

@@ -190,6 +190,11 @@ impl State {
         }
     }
 
+    /// Returns `true` if children have ended, before any stop, whose room is to be given yet.
+    pub(crate) fn has_freed_room(&self) -> bool {
+        self.has_freed_room
+    }
+
     /// Gives the queue the room of children that have ended since it was last processed.
     #[inline]
     pub(crate) fn give_freed_room(&mut self, effects: &mut Effects) {
