@@ -432,6 +432,10 @@ impl AbortChild for Group {
 /// Woken by a stop, it wakes all waiters.
 impl Wake for Group {
     fn wake(self: Arc<Self>) {
+        let has_freed_room = self.state.lock().unwrap().has_freed_room();
+        if has_freed_room {
+            self.with(Caller::Handle, |_, _| ());
+        }
         let mut effects = Effects::default();
         self.state.lock().unwrap().take_wakers(&mut effects);
         for waker in effects.wake.first.into_iter().chain(effects.wake.more) {
