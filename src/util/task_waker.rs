@@ -67,7 +67,10 @@ impl TaskWaker {
 
     /// Drops the waker: nothing will wake the task.
     pub(crate) fn clear(&self) {
-        drop_quietly(self.take());
+        // By the thread that registers: if it sees none here, none is kept, or one is being woken.
+        if self.vtable.load(Ordering::Relaxed) != 0 {
+            drop_quietly(self.take());
+        }
     }
 }
 
