@@ -303,16 +303,17 @@ impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
     /// By itself, a cancel of the group's token is no error. The output is what the children's
     /// results make, even if some children never started and others ended early.
     ///
-    /// With this builder, an output that is `Ok` becomes `Err(X::from(CancelError))` under two
-    /// conditions:
+    /// With this builder, the output becomes `Err(X::from(CancelError))` under two conditions:
     ///
     /// - the token was cancelled before the group resolved, by other code, a parent, a child or the
     ///   [deadline](Self::with_deadline);
     /// - no child returned an `Err`.
     ///
-    /// [`CancelError::reason`] then says why. An output that is an `Err` stays as it is. So does
-    /// the output of a group that stopped by itself, because a child failed or the policy has what
-    /// it wants.
+    /// [`CancelError::reason`] then says why. What the policy has made of the children's results is
+    /// dropped, even if it is an `Err`: that of [`first_ok`](Self::first_ok) would be an empty
+    /// list.
+    /// The output stays as it is if a child returned an `Err`, or if the group stopped by itself
+    /// because the policy has what it wants.
     ///
     /// It works with any policy whose output is a `Result`. A policy's builder that is called later
     /// panics.
@@ -342,7 +343,7 @@ impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
     {
         self.on_cancel = Some(|output, error| {
             // Dropped first: if its destructor panics, no error is made.
-            drop(output?);
+            drop(output);
             Err(X::from(error))
         });
         self

@@ -163,7 +163,7 @@ fn a_stop_by_the_group_itself_is_no_cancel() {
 }
 
 #[test]
-fn an_output_that_is_an_error_stays() {
+fn the_error_of_a_policy_to_which_no_child_returned_one_is_replaced() {
     /// A policy that never stops and ends in an error.
     struct Never;
     impl Policy<usize, Error> for Never {
@@ -175,10 +175,39 @@ fn an_output_that_is_an_error_stays() {
             Err(Error::Own("too few"))
         }
     }
-    let mut group = Group1::new().with_policy(Never).err_on_cancel();
-    group.queue(number(1));
-    group.token().cancel();
-    assert_eq!(MockTask::new().finish(group), Err(Error::Own("too few")));
+    let outcome = |cancel: bool, child| {
+        let mut group = Group1::new().with_policy(Never).err_on_cancel();
+        group.queue(child);
+        let token = group.token().clone();
+        if cancel {
+            token.cancel();
+        }
+        MockTask::new().finish(group)
+    };
+    assert_eq!(reason(outcome(true, number(1))), Reason::Cancelled);
+    let error = outcome(false, number(1));
+    assert_eq!(error, Err(Error::Own("too few")), "it was not cancelled");
+}
+
+#[test]
+fn a_race_that_was_cancelled_before_its_first_result_says_so() {
+    for queued in [0, 2] {
+        let mut group = Group1::new().first_ok().err_on_cancel();
+        (0..queued).for_each(|n| group.queue(number(n)));
+        group.token().cancel();
+        let Err(errors) = MockTask::new().finish(group) else { panic!("it was cancelled") };
+        let reasons: Vec<_> = errors.into_iter().map(Error::into_reason).collect();
+        assert_eq!(reasons, [Reason::Cancelled]);
+    }
+    // With an error of a child, the errors are what they are.
+    let mut group = Group1::new().first_ok().err_on_cancel();
+    let token = group.token().clone();
+    group.queue(async move {
+        token.cancel();
+        Err(Error::Own("broken"))
+    });
+    let Err(errors) = MockTask::new().finish(group) else { panic!("no child succeeded") };
+    assert_eq!(errors.into_iter().collect::<Vec<_>>(), [Error::Own("broken")]);
 }
 
 #[test]
