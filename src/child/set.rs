@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::observe::{Outcome, PollObserver};
 use crate::set::{BlockSet, Progress};
+use crate::util::panic::Payload;
 use crate::util::parent_waker::ParentWaker;
 
 /// Holds the children of a group: in blocks that the group polls, or as tasks of an executor until
@@ -76,6 +77,13 @@ pub trait ChildSet<C>: Sized {
     #[doc(hidden)]
     fn take_dropped(&mut self) -> Vec<usize> {
         Vec::new()
+    }
+
+    /// Takes the first panic of a child that panicked outside of the group's polls, after the group
+    /// had dropped it. Later ones are discarded.
+    #[doc(hidden)]
+    fn close(&mut self) -> Option<Payload> {
+        None
     }
 
     /// Returns `true` if a child runs outside of the group's polls.

@@ -206,8 +206,9 @@ impl<T, E> Group<Spawned<T, E>> {
     /// group. So does a panic of `spawn`, and its child counts as [dropped](crate::Stats::dropped).
     /// If the executor drops a child before it has finished, because it shuts down for example, the
     /// child counts as one that has panicked. If the group has stopped when it is told, the child
-    /// was to end, and it only counts as [dropped](crate::Stats::dropped). After the group was
-    /// dropped, panics of its children are discarded.
+    /// was to end, and it only counts as [dropped](crate::Stats::dropped). A child that a stop
+    /// drops is gone later, and may panic then: its panic resumes out of the group, too, unless the
+    /// group has resolved before. Panics after the group has resolved or was dropped are discarded.
     ///
     /// Without `std` nothing is caught: a child's panic unwinds into the executor.
     ///

@@ -6,6 +6,7 @@ use core::fmt;
 
 use crate::observe::Outcome;
 use crate::util::lock::Mutex;
+use crate::util::panic::{Payload, discard};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 
@@ -31,6 +32,10 @@ struct Reports {
     list: VecDeque<Report>,
     /// How many of them, from the first, have been noted.
     noted: usize,
+    /// The first panic of a child that the group had dropped.
+    panic: Option<Payload>,
+    /// The group asks for no panic any more.
+    is_closed: bool,
 }
 
 /// Where a child reports that it is done, and its index.
@@ -100,6 +105,28 @@ impl Completions {
         if is_first {
             self.parent.notify();
         }
+    }
+
+    /// Keeps the panic of a child that the group had dropped, if it is the first one, and comes
+    /// before the group [closes](Self::close) this.
+    pub(super) fn keep_panic(&self, payload: Payload) {
+        let unwanted = {
+            let mut reports = self.reports.lock();
+            if reports.is_closed || reports.panic.is_some() {
+                Some(payload)
+            } else {
+                reports.panic = Some(payload);
+                None
+            }
+        };
+        unwanted.into_iter().for_each(discard);
+    }
+
+    /// Takes the panic that was kept. Later ones are discarded.
+    pub(super) fn close(&self) -> Option<Payload> {
+        let mut reports = self.reports.lock();
+        reports.is_closed = true;
+        reports.panic.take()
     }
 
     pub(crate) fn has_reports(&self) -> bool {

@@ -21,6 +21,7 @@ use super::{Spawned, Spawner};
 use crate::child::set::{ChildSet, SpawnChild, TakeReady};
 use crate::observe::{Outcome, PollObserver};
 use crate::set::{BlockSet, Progress};
+use crate::util::panic::Payload;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sparse_queue::{SparseQueue, shrink};
 use crate::util::sync::Arc;
@@ -100,6 +101,10 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
             }
         }
         shrink(&mut self.reports);
+    }
+
+    fn close(&mut self) -> Option<Payload> {
+        self.spawner.completions().close()
     }
 
     fn has_spawned(&self) -> bool {

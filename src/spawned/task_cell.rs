@@ -21,6 +21,8 @@
 //! - The completion is stored before `DONE` is set, and the group takes it only if `SPAWNED` is
 //!   set too: then it is known whether the spawner has panicked. The party that sets the later of
 //!   the two reports to the group.
+//! - A child that panics after the group has dropped it, as its destructor may, does not report.
+//!   Its panic is kept for the group's end.
 //! - A spawner's panic replaces any other completion, and is not replaced by any. (What becomes of
 //!   the spawned future if the spawner panics is not known. Mostly it is dropped before the panic
 //!   is caught, which is a completion too.)
@@ -39,7 +41,7 @@ use core::task::Waker;
 use super::completions::Reporter;
 use crate::observe::Outcome;
 use crate::util::lock::Mutex;
-use crate::util::panic::{FirstPanic, Payload, discard, quietly};
+use crate::util::panic::{FirstPanic, Payload, catch, discard, quietly};
 use crate::util::sync::{AtomicU8, Ordering};
 use crate::util::task_waker::TaskWaker;
 
@@ -85,15 +87,20 @@ fn outcome(bits: u8) -> Outcome {
     }
 }
 
-/// Drops an unwanted completion, and discards the panic of its destructor.
-fn drop_quietly<T, E>(completion: Option<Completion<T, E>>) {
-    match completion {
-        Some(Completion::Finished(result)) => {
-            quietly(|| drop(result));
+impl<T, E> Completion<T, E> {
+    /// Drops the result. Returns the panic of its destructor, or that of the child.
+    fn into_panic(self) -> Option<Payload> {
+        match self {
+            Self::Finished(result) => catch(|| drop(result)).err(),
+            Self::Panicked(payload) => Some(payload),
+            Self::Lost => None,
         }
-        Some(Completion::Panicked(payload)) => discard(payload),
-        Some(Completion::Lost) | None => {}
     }
+}
+
+/// Drops an unwanted completion, and discards its panic.
+fn drop_quietly<T, E>(completion: Option<Completion<T, E>>) {
+    completion.and_then(Completion::into_panic).into_iter().for_each(discard);
 }
 
 impl<T, E, K> fmt::Debug for TaskCell<T, E, K> {
@@ -130,7 +137,8 @@ impl<T, E, K> TaskCell<T, E, K> {
         let before = self.state.fetch_or(bits, Ordering::AcqRel);
         let now = before | bits;
         if now & ABANDONED != 0 {
-            drop_quietly(self.take_completion());
+            let panic = self.take_completion().and_then(Completion::into_panic);
+            panic.into_iter().for_each(|payload| reporter.completions.keep_panic(payload));
         } else if now & COMPLETE == COMPLETE && before & COMPLETE != COMPLETE {
             // The waker of a task may panic. That is its executor's fault, and is not to become a
             // panic of this executor's, or of the spawning thread.
@@ -206,15 +214,18 @@ impl<T, E, K> TaskCell<T, E, K> {
     /// Tells the spawned future that the group has dropped the child, and has no use for the
     /// completion.
     pub(super) fn abandon(&self) {
-        self.state.fetch_or(ABANDONED, Ordering::AcqRel);
+        let before = self.state.fetch_or(ABANDONED, Ordering::AcqRel);
         self.task.wake();
         let mut panic = FirstPanic::default();
         match self.take_completion() {
-            // A panic of the result's destructor is the child's, and goes to the group.
-            Some(Completion::Finished(result)) => {
-                panic.guard(|| drop(result));
+            // It had panicked, and goes with its group.
+            Some(Completion::Panicked(payload)) if before & ABANDONED == 0 => discard(payload),
+            // A panic of the result's destructor is the child's, and goes to the group. So does
+            // that of a child which has panicked since it was abandoned.
+            other => {
+                let unwanted = other.and_then(Completion::into_panic);
+                unwanted.into_iter().for_each(|payload| panic.keep(payload));
             }
-            other => drop_quietly(other),
         }
         let kept = self.take_kept();
         panic.guard(|| drop(kept));

@@ -11,7 +11,9 @@ use crate::common::{
     waits, yield_now,
 };
 use crate::on::Pool;
-use errgroup::{Boxed, CancelToken, Event, Group, Outcome, Plain, Reason, Stats, Task, task};
+use errgroup::{
+    Boxed, CancelToken, Event, Group, Outcome, Plain, Reason, Spawned, Stats, Task, task,
+};
 use futures::StreamExt;
 
 fn until_stop(child: Job) -> Task<Job> {
@@ -612,4 +614,71 @@ fn it_excludes_a_grace_and_comes_before_the_first_child() {
         group.drop_on_stop()
     });
     assert_eq!(message, "call `drop_on_stop` before the group's first child");
+}
+
+// === panics of what was cut off on its executor ===
+
+/// Never ends, and panics with that message when it is dropped.
+fn bomb(message: &'static str) -> Job {
+    job(async move {
+        let _guard = OnDrop(move || panic_any(message));
+        pending().await
+    })
+}
+
+type OnPool = Group<Spawned<usize, &'static str>>;
+
+/// Cuts off two children that panic when their executor drops them, and one that ends when the gate
+/// is opened.
+fn cut_off() -> (Pool, MockTask, Gate, OnPool) {
+    let (pool, mock, gate) = (Pool::new(), MockTask::new(), Gate::new());
+    let mut group = Group::on(pool.spawn());
+    group.queue(until_stop(bomb("first")));
+    group.queue(until_stop(bomb("second")));
+    group.queue(waits(&gate, 0));
+    pool.poll_all();
+    assert!(mock.run(&mut group).is_pending());
+    group.token().cancel();
+    assert!(mock.run(&mut group).is_pending());
+    assert_eq!(pool.left(), 3, "they are dropped when their executor polls them");
+    (pool, mock, gate, group)
+}
+
+#[test]
+fn what_panics_on_its_executor_after_it_was_cut_off_panics_out_of_its_group() {
+    let (pool, mock, gate, mut group) = cut_off();
+    let handle = group.handle();
+    pool.poll_all();
+    assert!(mock.run(&mut group).is_pending(), "its sibling still runs");
+    gate.open(0);
+    pool.poll_all();
+    assert_eq!(panic_message(|| mock.run(&mut group)), "first");
+    assert_eq!(ends(handle.stats()), [1, 0, 2]);
+    assert!(mock.poll(&mut group).is_pending(), "once");
+}
+
+#[test]
+fn what_panics_on_its_executor_after_its_group_has_ended_is_discarded() {
+    // The group resolves in the poll that cuts it off.
+    let (pool, mock) = (Pool::new(), MockTask::new());
+    let mut group: OnPool = Group::on(pool.spawn()).drop_on_stop();
+    group.queue(bomb("late"));
+    pool.poll_all();
+    group.token().cancel();
+    assert_eq!(mock.run(&mut group), Poll::Ready(Ok(())));
+    pool.poll_all();
+    assert_eq!(pool.left(), 0);
+    assert!(mock.poll(&mut group).is_pending());
+
+    // The group is dropped, before it panics or after that.
+    for panics_before in [false, true] {
+        let (pool, _, gate, group) = cut_off();
+        if panics_before {
+            pool.poll_all();
+        }
+        drop(group);
+        gate.open(0);
+        pool.poll_all();
+        assert_eq!(pool.left(), 0);
+    }
 }
