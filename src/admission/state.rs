@@ -21,7 +21,7 @@
 //! - A waiter is in `queue` exactly while it is `Waiting` or `MustQueue`, and has a slot of
 //!   `starts` exactly while it is `Reserved`.
 //! - If every running child but the daemons contains a waiter, and nothing is reserved but what is
-//!   `Detached`, the oldest of these waiters is `MustQueue`.
+//!   detached, the oldest of these waiters is `MustQueue`.
 //! - Once the group is closing, no waiter is `Waiting`, unless a limit was lowered since.
 //! - From `GroupPhase::Resolved` on nothing is admitted or queued. What is in the queue by then is
 //!   dropped by the stop that follows.

@@ -30,7 +30,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
     ///
     /// # Cancel safety
     ///
-    /// It holds nothing, so nothing is lost if it is dropped.
+    /// Nothing is lost if it is dropped. If it has waited, in a group with a
+    /// [handle](crate::Handle), room may be kept for it until it is polled: drop it if it is not
+    /// polled on.
     ///
     /// # Fairness
     ///
