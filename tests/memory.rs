@@ -133,7 +133,8 @@ fn keys_leave_nothing_behind(limit: Option<usize>, stop: bool) {
         }
         drop(hold);
     });
-    assert!(bytes < 200_000, "{bytes} bytes, limit: {limit:?}, a stop: {stop}");
+    // As a queue without keys does, it keeps capacity for 1,024 entries, and so do its parts.
+    assert!(bytes < 250_000, "{bytes} bytes, limit: {limit:?}, a stop: {stop}");
 }
 
 #[test]

@@ -84,13 +84,20 @@ pub(crate) struct SimpleHead {
     place: Place,
 }
 
+/// An entry with its key, if it has one.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) entry: Entry,
+    pub(super) of: Option<KeyId>,
+}
+
 /// Waiters and queued children, in the order of admission.
 ///
 /// The entries whose key has no room are *parked*: they wait behind their key, and the others pass
 /// them by. So are feeds that wait for their children's keys.
 #[derive(Default)]
 pub(crate) struct WaitQueue {
-    /// The entries without a key that are not parked.
+    /// The entries that are not parked.
     pub(super) main: Entries,
     arrivals: u64,
     /// How many entries hold the group open: all but queued daemons.
@@ -105,19 +112,19 @@ pub(crate) struct WaitQueue {
 #[derive(Default)]
 pub(super) struct Entries {
     /// The entries of priority 0, as most are, by their arrival.
-    plain: SparseQueue<Entry>,
+    plain: SparseQueue<Queued>,
     /// The entries of a few other priorities, the highest first.
     lanes: Vec<Lane>,
     /// How many entries are in `lanes`.
     in_lanes: usize,
     /// The entries of further priorities, and those that have come back to their position.
-    others: BTreeMap<Position, Entry>,
+    others: BTreeMap<Position, Queued>,
 }
 
 /// The entries of one priority, by their arrival.
 struct Lane {
     priority: i32,
-    entries: SparseQueue<Entry>,
+    entries: SparseQueue<Queued>,
 }
 
 /// What an entry is in.
@@ -321,7 +328,7 @@ impl WaitQueue {
     /// Returns `true` if there is an entry that lacks nothing but the group's room, or a permit.
     #[inline]
     pub(crate) fn has_head(&self) -> bool {
-        !self.main.is_empty() || self.has_keyed_head()
+        !self.main.is_empty()
     }
 
     /// Returns `true` if nothing but daemons is queued.
@@ -340,22 +347,20 @@ impl WaitQueue {
     #[inline(always)]
     pub(crate) fn yields_to(&self, priority: i32) -> bool {
         self.main.yields_to(priority)
-            && self.keys.as_ref().is_none_or(|keys| keys.heads_yield_to(priority))
     }
 
     #[inline]
     pub(crate) fn first(&self) -> Option<(Position, &Entry)> {
-        if self.keys.is_none() { self.main.first() } else { self.first_of_all() }
+        self.main.first().map(|(position, it)| (position, &it.entry))
     }
 
     /// Returns the first entries, as many as `most`, in the order of their positions. Looks at no
     /// more than some thousand keys.
     pub(crate) fn inspect(&self, most: usize) -> Vec<(Position, &Entry, Obstacle)> {
         let unobstructed = self.main.iter(most);
-        let unobstructed = unobstructed.map(|(at, entry)| (at, entry, Obstacle::Nothing));
-        let mut entries: Vec<_> = unobstructed.chain(self.inspect_keyed(most)).collect();
+        let unobstructed = unobstructed.map(|(at, it)| (at, &it.entry, Obstacle::Nothing));
+        let mut entries: Vec<_> = unobstructed.chain(self.inspect_parked(most)).collect();
         entries.sort_unstable_by_key(|(position, ..)| *position);
-        entries.dedup_by_key(|(position, ..)| *position);
         entries.truncate(most);
         entries
     }
@@ -363,32 +368,25 @@ impl WaitQueue {
     /// Takes out the head. If it has a key, [`take_key`](Self::take_key) or a stop has to follow.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(Position, Entry, Option<KeyId>)> {
-        let (position, entry, key) = if self.keys.is_none() {
-            let (position, entry) = self.main.pop()?;
-            (position, entry, None)
-        } else {
-            self.pop_of_all()?
-        };
+        let (position, Queued { entry, of }) = self.main.pop()?;
         self.binding -= usize::from(entry.is_binding());
-        Some((position, entry, key))
+        if let Some(of) = of {
+            self.forget_head(of);
+        }
+        Some((position, entry, of))
     }
 
     /// Returns the head if it is known at a glance that it is simple.
     #[inline]
     pub(crate) fn simple_head(&self) -> Option<SimpleHead> {
-        let of = self.key_of_first();
-        let (place, entry) = match of {
-            Some(of) => (Place::Plain, self.first_of(of)?.1),
-            None => self.main.head()?,
-        };
+        let (place, Queued { entry, of }) = self.main.head()?;
         let Entry::Child(QueuedChild { key, options, join: None }) = entry else { return None };
         match options {
-            ChildOptions::Inline { key: Some(_), .. } if of.is_none() => None,
             ChildOptions::Inline { weight, priority, fed: false, .. } => Some(SimpleHead {
                 key: *key,
                 weight: *weight as usize,
                 priority: *priority,
-                of,
+                of: *of,
                 place,
             }),
             _ => None,
@@ -404,10 +402,11 @@ impl WaitQueue {
 
     /// Takes out the head, which is simple and has that key.
     #[inline]
-    pub(crate) fn pop_simple_head(&mut self, of: KeyId) -> Option<QueuedChild> {
-        let (_, entry) = self.pop_keyed(of)?;
+    pub(crate) fn pop_simple_head(&mut self, head: SimpleHead, of: KeyId) -> Option<QueuedChild> {
+        let (_, it) = self.main.pop_in(head.place)?;
         self.binding -= 1;
-        match entry {
+        self.forget_head(of);
+        match it.entry {
             Entry::Child(child) => Some(child),
             Entry::Waiter { .. } => None,
         }
@@ -417,9 +416,10 @@ impl WaitQueue {
     #[inline(always)]
     pub(crate) fn insert(&mut self, position: Position, entry: Entry, key: Option<KeyId>) {
         self.binding += usize::from(entry.is_binding());
+        let it = Queued { entry, of: key };
         match key {
-            Some(key) => self.insert_keyed(position, entry, key),
-            None => self.main.add(position, entry),
+            Some(key) => self.insert_keyed(position, it, key),
+            None => self.main.add(position, it),
         }
     }
 
@@ -427,7 +427,8 @@ impl WaitQueue {
         let entry = match key {
             None => self.main.take(position).or_else(|| self.take_parked_feed(position)),
             Some(key) => self.take_keyed(position, self.find_key(key)?),
-        }?;
+        }?
+        .entry;
         self.binding -= usize::from(entry.is_binding());
         Some(entry)
     }
@@ -467,24 +468,24 @@ impl Entries {
     }
 
     #[inline]
-    pub(super) fn first(&self) -> Option<(Position, &Entry)> {
+    pub(super) fn first(&self) -> Option<(Position, &Queued)> {
         if self.are_plain() { self.first_plain() } else { self.first_of_all() }
     }
 
     #[inline]
-    fn first_plain(&self) -> Option<(Position, &Entry)> {
+    fn first_plain(&self) -> Option<(Position, &Queued)> {
         let (arrival, entry) = self.plain.first()?;
         Some((Position { priority: 0, arrival }, entry))
     }
 
     #[inline(never)]
-    fn first_of_all(&self) -> Option<(Position, &Entry)> {
+    fn first_of_all(&self) -> Option<(Position, &Queued)> {
         self.first_in(self.find_first())
     }
 
     /// Returns the first entry, and what it is in.
     #[inline]
-    fn head(&self) -> Option<(Place, &Entry)> {
+    fn head(&self) -> Option<(Place, &Queued)> {
         let place = if self.are_plain() { Place::Plain } else { self.find_first() };
         Some((place, self.first_in(place)?.1))
     }
@@ -507,7 +508,7 @@ impl Entries {
 
     /// Returns the first entry in a place.
     #[inline]
-    fn first_in(&self, place: Place) -> Option<(Position, &Entry)> {
+    fn first_in(&self, place: Place) -> Option<(Position, &Queued)> {
         match place {
             Place::Plain => self.first_plain(),
             Place::Lane(at) => self.lanes.get(at)?.first(),
@@ -516,7 +517,7 @@ impl Entries {
     }
 
     /// Returns the entries of each part, in the order of their positions, at most so many of each.
-    pub(super) fn iter(&self, most: usize) -> impl Iterator<Item = (Position, &Entry)> + Clone {
+    pub(super) fn iter(&self, most: usize) -> impl Iterator<Item = (Position, &Queued)> + Clone {
         let plain = self.plain.iter();
         let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
         let lanes = self.lanes.iter().flat_map(Lane::iter);
@@ -526,7 +527,7 @@ impl Entries {
 
     /// Adds an entry, mostly behind all others of its priority.
     #[inline]
-    pub(super) fn add(&mut self, position: Position, entry: Entry) {
+    pub(super) fn add(&mut self, position: Position, entry: Queued) {
         let Position { priority, arrival } = position;
         if priority != 0 {
             self.add_to_lane(position, entry);
@@ -537,7 +538,7 @@ impl Entries {
         }
     }
 
-    fn add_to_lane(&mut self, position: Position, entry: Entry) {
+    fn add_to_lane(&mut self, position: Position, entry: Queued) {
         match self.lane_for(position.priority) {
             Some(lane) if lane.last_key().is_none_or(|last| last < position.arrival) => {
                 lane.push(position.arrival, entry);
@@ -548,7 +549,7 @@ impl Entries {
     }
 
     /// Returns the lane of a priority, or `None` if there are too many.
-    fn lane_for(&mut self, priority: i32) -> Option<&mut SparseQueue<Entry>> {
+    fn lane_for(&mut self, priority: i32) -> Option<&mut SparseQueue<Queued>> {
         let found = self.lanes.iter().position(|lane| lane.priority == priority);
         let at = match found {
             Some(at) => at,
@@ -567,7 +568,7 @@ impl Entries {
 
     /// Takes out the first entry.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<(Position, Entry)> {
+    pub(super) fn pop(&mut self) -> Option<(Position, Queued)> {
         if self.are_plain() {
             let (arrival, entry) = self.plain.pop()?;
             return Some((Position { priority: 0, arrival }, entry));
@@ -575,7 +576,7 @@ impl Entries {
         self.pop_in(self.find_first())
     }
 
-    fn pop_in(&mut self, place: Place) -> Option<(Position, Entry)> {
+    fn pop_in(&mut self, place: Place) -> Option<(Position, Queued)> {
         match place {
             Place::Plain => {
                 let (arrival, entry) = self.plain.pop()?;
@@ -609,13 +610,13 @@ impl Entries {
     }
 
     /// Adds an entry that comes back to its position.
-    pub(super) fn restore(&mut self, position: Position, entry: Entry) {
+    pub(super) fn restore(&mut self, position: Position, entry: Queued) {
         self.others.insert(position, entry);
     }
 
     /// Takes out an entry.
     #[inline]
-    pub(super) fn take(&mut self, position: Position) -> Option<Entry> {
+    pub(super) fn take(&mut self, position: Position) -> Option<Queued> {
         if !self.others.is_empty() {
             if let Some(entry) = self.others.remove(&position) {
                 return Some(entry);
@@ -628,7 +629,7 @@ impl Entries {
         }
     }
 
-    fn take_from_lane(&mut self, position: Position) -> Option<Entry> {
+    fn take_from_lane(&mut self, position: Position) -> Option<Queued> {
         let lane = self.lanes.iter_mut().find(|lane| lane.priority == position.priority)?;
         let entry = lane.entries.remove(position.arrival)?;
         self.in_lanes -= 1;
@@ -639,7 +640,7 @@ impl Entries {
 
 impl Lane {
     #[inline]
-    fn first(&self) -> Option<(Position, &Entry)> {
+    fn first(&self) -> Option<(Position, &Queued)> {
         let (arrival, entry) = self.entries.first()?;
         Some((Position { priority: self.priority, arrival }, entry))
     }
@@ -652,7 +653,7 @@ impl Lane {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (Position, &Entry)> + Clone {
+    fn iter(&self) -> impl Iterator<Item = (Position, &Queued)> + Clone {
         let priority = self.priority;
         let entries = self.entries.iter();
         entries.map(move |(arrival, entry)| (Position { priority, arrival }, entry))
@@ -668,9 +669,10 @@ impl WaitQueue {
         assert!(lanes.len() <= LANES && lanes.is_sorted_by(|a, b| a.priority > b.priority));
         let in_lanes: usize = lanes.iter().map(|lane| lane.entries.len()).sum();
         assert_eq!(self.main.in_lanes, in_lanes);
-        assert_eq!(self.keys.as_ref().map_or(0, |keys| keys.check()), self.parked);
-        let keyed = self.keys.iter().flat_map(|keys| keys.entries());
-        let all: Vec<_> = self.main.iter(usize::MAX).chain(keyed).collect();
+        assert_eq!(self.keys.as_ref().map_or(0, |keys| keys.check(&self.main)), self.parked);
+        let parked = self.keys.iter().flat_map(|keys| keys.parked());
+        let all = self.main.iter(usize::MAX).chain(parked).map(|(at, it)| (at, &it.entry));
+        let all: Vec<_> = all.collect();
         let sorted: BTreeMap<_, _> = all.iter().copied().collect();
         assert_eq!((all.len(), sorted.len()), (len, len));
         assert_eq!(self.binding, all.iter().filter(|(_, entry)| entry.is_binding()).count());

@@ -774,7 +774,7 @@ impl State {
                     self.start_simple_child(key, weight, priority);
                 }
                 Some(of) => {
-                    let Some(child) = self.queue.pop_simple_head(of) else { return };
+                    let Some(child) = self.queue.pop_simple_head(head, of) else { return };
                     self.take_room(weight, Some(of));
                     self.start(child, Some(of), None);
                 }
