@@ -68,7 +68,7 @@ impl<C: Kind> Admission<C> {
 
     /// Demands a pass for each child. Returns `false` if the group has children or handles.
     pub(crate) fn demand_passes(&mut self) -> bool {
-        self.rebuild(|_, state| _ = state.room.passes.get_or_insert_default())
+        self.rebuild(|_, state| state.room.passes.are_needed = true)
     }
 
     /// Records events from now on. `polls` surrounds the polls of children that run outside of the

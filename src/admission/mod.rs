@@ -473,19 +473,14 @@ impl<C: Kind> Admission<C> {
     /// Adds a pass, for the head of the queue or a child on offer, of that weight.
     pub(crate) fn add_pass(&mut self, weight: usize, pass: Pass) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            let add = &mut |state: &mut State| {
-                state.room.passes.iter_mut().for_each(|passes| passes.add(weight, pass));
-            };
-            shared.update(add);
+            shared.update(&mut |state| state.room.passes.add(weight, pass));
         }
     }
 
     /// Returns `true` if passes are over whose guards are still there.
     pub(crate) fn has_ended_passes(&mut self) -> bool {
         self.shared().is_some_and(|shared| {
-            shared.core.with_state(|state| {
-                state.room.passes.as_ref().is_some_and(|passes| !passes.over.is_empty())
-            })
+            shared.core.with_state(|state| !state.room.passes.over.is_empty())
         })
     }
 

@@ -18,6 +18,8 @@ pub(crate) type Pass = usize;
 
 #[derive(Default)]
 pub(crate) struct Passes {
+    /// The group has gates.
+    pub(crate) are_needed: bool,
     /// Those that the head of the queue is to get, or a child on offer, each with its weight.
     spare: Vec<(usize, Pass)>,
     /// The one that goes to the child whose room was taken just now, with its weight.
@@ -51,9 +53,12 @@ impl Passes {
         self.taken.take().map(|(_, pass)| pass)
     }
 
-    /// Puts the pass back that was taken just now.
+    /// Puts the pass back that was taken just now, if no child has it yet.
+    #[inline]
     pub(crate) fn put_back(&mut self) {
-        self.spare.extend(self.taken.take());
+        if let Some(taken) = self.taken.take() {
+            self.spare.push(taken);
+        }
     }
 
     /// Records that a pass is over since its reservation has come to nothing.

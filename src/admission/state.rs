@@ -302,7 +302,8 @@ impl State {
     /// alone.
     pub(crate) fn asked_for(&mut self, options: Option<&Options>, stopped: bool) -> Option<Asked> {
         let request = Request::new(options).behind_all();
-        let lacks = !self.room.passes.as_ref()?.has_spare(request.weight)
+        let lacks = self.room.passes.are_needed
+            && !self.room.passes.has_spare(request.weight)
             && self.refusal(stopped).is_none()
             && !self.is_duplicate(request)
             && self.has_room(request);
@@ -451,7 +452,7 @@ impl State {
     /// Admits a child that has room; it starts once the children before it have.
     #[inline]
     pub(crate) fn admit(&mut self, child: QueuedChild) {
-        let pass = self.room.give_pass();
+        let pass = self.room.passes.give();
         self.admit_with(child, None, pass);
     }
 
@@ -624,7 +625,7 @@ impl State {
     /// Sets what depends on the other parts of the state, which is complete.
     pub(crate) fn prepare(&mut self, spawns: bool) {
         self.looks_at_all = self.log.is_some() || self.inspector.is_some();
-        self.names_waiters = self.room.passes.is_some() || self.inspector.is_some();
+        self.names_waiters = self.room.passes.are_needed || self.inspector.is_some();
         self.spawns = spawns;
     }
 
@@ -739,7 +740,7 @@ impl State {
                 Some((_, Entry::Child(child), of)) => {
                     self.leave_queue(&child);
                     self.take_room(weight, of);
-                    let pass = self.room.give_pass();
+                    let pass = self.room.passes.give();
                     self.admit_with(child, of, pass);
                 }
                 Some((position, Entry::Waiter { key, .. }, of)) => {

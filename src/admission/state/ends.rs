@@ -138,7 +138,7 @@ impl State {
             (child.weight, child.key_id, child.pass)
         });
         let (weight, key, pass) = known.unwrap_or((1, None, None));
-        self.room.end_pass(pass);
+        self.room.passes.over.extend(pass);
         let is_plain = weight == 1 && key.is_none() && pass.is_none();
         if self.ended.forget(outcome) && is_plain && self.ended.roomless > 0 {
             self.ended.roomless -= 1;
@@ -217,7 +217,7 @@ impl State {
             if let Some(inspector) = &self.inspector {
                 inspector.finish_unfetched(index);
             }
-            self.room.end_pass(pass);
+            self.room.passes.over.extend(pass);
         }
     }
 
@@ -255,13 +255,13 @@ impl State {
                 slot.into_iter().for_each(|slot| self.starts.remove(slot));
                 // The queue knows its key no longer.
                 self.room.put_back(waiter.weight);
-                self.room.give_pass_up(waiter.pass.take());
+                self.room.passes.give_up(waiter.pass.take());
             }
             (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
         }
         self.waiters = waiters;
         self.room.free_permits(self.reserved);
-        self.room.end_spare_passes();
+        self.room.passes.end_spare();
         (self.reserved, self.detached) = (0, 0);
         self.group_turn = false;
         self.nested.clear();

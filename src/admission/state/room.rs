@@ -4,7 +4,6 @@
 //! A child or a reservation takes room by [`Room::take`], after [`Room::take_beside`] has taken
 //! what it needs beside room. The room of its key is counted by the queue.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Effects;
@@ -21,8 +20,7 @@ pub(crate) struct Room {
     load: Load,
     /// Of a group with a semaphore: one for each of `occupied`.
     pub(crate) permits: Option<Permits>,
-    /// Of a group with gates.
-    pub(crate) passes: Option<Box<Passes>>,
+    pub(crate) passes: Passes,
 }
 
 impl Room {
@@ -110,18 +108,18 @@ impl Room {
     /// Returns `true` if a child needs a permit or a pass beside room.
     #[inline]
     pub(crate) fn needs_more(&self) -> bool {
-        self.permits.is_some() || self.passes.is_some()
+        self.permits.is_some() || self.passes.are_needed
     }
 
     /// Takes what a child needs beside room: a pass of the gates, and a permit.
     #[inline]
     pub(super) fn take_beside(&mut self, weight: usize) -> bool {
-        if self.passes.as_mut().is_some_and(|passes| !passes.try_take(weight)) {
+        if self.passes.are_needed && !self.passes.try_take(weight) {
             return false;
         }
         let taken = self.permits.as_mut().is_none_or(Permits::try_take);
         if !taken {
-            self.put_pass_back();
+            self.passes.put_back();
         }
         taken
     }
@@ -129,7 +127,7 @@ impl Room {
     /// Gives back what a child needed beside room: the permit, and the pass if no child has it yet.
     #[inline]
     pub(super) fn give_beside_back(&mut self) {
-        self.put_pass_back();
+        self.passes.put_back();
         self.free_permits(1);
     }
 
@@ -141,7 +139,8 @@ impl Room {
         head: impl FnOnce() -> Option<usize>,
         effects: &mut Effects,
     ) {
-        if let Some(passes) = &mut self.passes {
+        let passes = &mut self.passes;
+        if passes.are_needed {
             // The group asks the gates from now on, or no longer.
             let head = head();
             let lacks_pass = lacks && head.is_some_and(|weight| !passes.has_spare(weight));
@@ -167,7 +166,7 @@ impl Room {
     }
 
     pub(crate) fn lacks_pass(&self) -> bool {
-        self.passes.as_ref().is_some_and(|passes| passes.wanted)
+        self.passes.wanted
     }
 
     /// Frees the permits of so many children or reservations.
@@ -178,52 +177,13 @@ impl Room {
         }
     }
 
-    /// Puts the pass back that was taken just now.
-    #[inline]
-    fn put_pass_back(&mut self) {
-        if let Some(passes) = &mut self.passes {
-            passes.put_back();
-        }
-    }
-
-    /// Returns the pass that was taken just now.
-    #[inline]
-    pub(super) fn give_pass(&mut self) -> Option<Pass> {
-        self.passes.as_mut()?.give()
-    }
-
-    /// Records that a pass is over since its reservation has come to nothing.
-    #[inline]
-    pub(super) fn give_pass_up(&mut self, pass: Option<Pass>) {
-        if let Some(passes) = &mut self.passes {
-            passes.give_up(pass);
-        }
-    }
-
-    /// Records that the guards of a child are to be dropped: it has ended.
-    #[inline]
-    pub(super) fn end_pass(&mut self, pass: Option<Pass>) {
-        if let Some(passes) = &mut self.passes {
-            passes.over.extend(pass);
-        }
-    }
-
-    /// Records that the spare passes are over.
-    pub(super) fn end_spare_passes(&mut self) {
-        if let Some(passes) = &mut self.passes {
-            passes.end_spare();
-        }
-    }
-
     /// Moves the passes that are over to `ended`. Spare ones are over, too, unless the head of the
     /// queue waits for a permit, and has the pass for it.
     pub(crate) fn take_ended_passes(&mut self, ended: &mut Vec<Pass>) {
         if !self.lacks_permit() {
-            self.end_spare_passes();
+            self.passes.end_spare();
         }
-        if let Some(passes) = &mut self.passes {
-            ended.append(&mut passes.over);
-        }
+        ended.append(&mut self.passes.over);
     }
 }
 

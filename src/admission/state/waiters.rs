@@ -289,7 +289,7 @@ impl State {
                 if let Some(slot) = slot {
                     self.starts.remove(slot);
                 }
-                self.room.give_pass_up(pass);
+                self.room.passes.give_up(pass);
                 self.room.free_permits(1);
                 self.enqueue_at(position, child);
                 self.recheck_end = true;
@@ -303,8 +303,9 @@ impl State {
 
     /// Leaves the pass of a waiter to the next child of its weight.
     pub(crate) fn spare_pass(&mut self, key: WaiterKey) {
-        if let (Some(waiter), Some(passes)) = (self.waiters.get_mut(key), &mut self.room.passes) {
-            waiter.pass.take().into_iter().for_each(|pass| passes.add(waiter.weight, pass));
+        let Some(waiter) = self.waiters.get_mut(key) else { return };
+        if let Some(pass) = waiter.pass.take() {
+            self.room.passes.add(waiter.weight, pass);
         }
     }
 
@@ -315,7 +316,7 @@ impl State {
             return;
         };
         effects.discard = waiter.waker;
-        self.room.give_pass_up(waiter.pass);
+        self.room.passes.give_up(waiter.pass);
         let key = waiter.key.as_ref();
         match waiter.stage {
             WaiterStage::Waiting(position) | WaiterStage::MustQueue(position) => {
@@ -340,7 +341,7 @@ impl State {
         self.reserved += 1;
         let slot = self.starts.next_slot();
         let Some(waiter) = self.waiters.get_mut(key) else { return };
-        waiter.pass = self.room.give_pass();
+        waiter.pass = self.room.passes.give();
         let must_queue = matches!(waiter.stage, WaiterStage::MustQueue(_));
         if waiter.detached {
             waiter.stage =
@@ -495,7 +496,7 @@ impl State {
         }
         let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
         let pass = waiter.pass.take();
-        self.room.give_pass_up(pass);
+        self.room.passes.give_up(pass);
         self.starts.remove(slot);
         self.reserved -= 1;
         let of_room = of.as_ref().and_then(|of| self.queue.find_key(of));

@@ -371,7 +371,7 @@ impl Both {
         let child = self.make(key, traits);
         self.state.enqueue(child);
         self.reference.enqueue(key, traits);
-        let needs_more = self.state.room.permits.is_some() || self.state.room.passes.is_some();
+        let needs_more = self.state.room.permits.is_some() || self.state.room.passes.are_needed;
         effects.in_order = !needs_more && traits.of.is_none();
         true
     }
@@ -440,7 +440,7 @@ impl Driver {
         let mut reference = Reference::new(limit, permits);
         (reference.key_limit, reference.queue_limit) = (key_limit, queue_limit);
         if has_gates {
-            state.room.passes = Some(Box::default());
+            state.room.passes.are_needed = true;
             reference.passes = Some(reference::Passes::default());
         }
         let semaphore = permits.map(|permits| Arc::new(Semaphore::new(permits)));
@@ -569,7 +569,7 @@ impl Driver {
 
     fn take_ended_passes(&mut self) {
         let Both { state, reference, .. } = &mut self.both;
-        let (Some(passes), Some(expected)) = (&mut state.room.passes, &mut reference.passes) else {
+        let (passes, Some(expected)) = (&mut state.room.passes, &mut reference.passes) else {
             return;
         };
         for weight in 0..8 {
@@ -912,7 +912,7 @@ impl Driver {
         let pass = self.next_pass;
         self.passes.insert(pass);
         self.change(|both, _| {
-            both.state.room.passes.iter_mut().for_each(|passes| passes.add(weight, pass));
+            both.state.room.passes.add(weight, pass);
             both.reference.passes.iter_mut().for_each(|passes| passes.spare.push(weight));
         });
     }
