@@ -136,10 +136,10 @@ impl<C: Kind> Base<C> {
         true
     }
 
-    #[inline]
+    #[inline(never)]
     fn renew_budget(&mut self) {
         let parent = &self.admission.parent;
-        self.budget.renew(|| self.set.blocks().count_woken(parent.peek_ready()));
+        self.budget.renew(&mut || self.set.blocks().count_woken(parent.peek_ready()));
     }
 
     fn begin_poll(&mut self) {

@@ -17,6 +17,11 @@
 //! after the other, and then [`YIELDS`] in a row were pending. That ends the poll, and the next one
 //! suspects those that are pending. If fewer than [`RUN`] children are done in that one, the guess
 //! was wrong.
+//!
+//! A child that is polled when the executor's budget is spent is polled in vain. So a poll ends
+//! before that if the last two suggest where: in both, equally many children were polled up to the
+//! last one that was done, and some of those after it were woken at once. One poll in [`LIMITED`]
+//! goes on, to see if that still holds.
 
 /// Polls end early, so that random schedules with few children meet their ends: `.ci/small-budget`.
 const SMALL: bool = cfg!(errgroup_small_budget);
@@ -33,6 +38,9 @@ const PENDED: u8 = if SMALL { 2 } else { 8 };
 /// After how many children that were done, one after the other, a guess is made.
 const RUN: u8 = if SMALL { 2 } else { 64 };
 
+/// How many polls in a row may end before the children that would be polled in vain.
+const LIMITED: u8 = if SMALL { 2 } else { 64 };
+
 /// What is left for one poll of the owner's task. (Small: it is copied in each poll.)
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
@@ -47,16 +55,33 @@ pub(crate) struct Budget {
     /// Those that are pending count as having yielded.
     suspects_pending: bool,
     flags: u8,
+    /// How many polls of children the task's last poll had, up to the last child that was done.
+    before: u16,
+    /// How many more polls of the task, with this one, poll no more than so many.
+    limited: u8,
 }
 
 /// The task's poll is over.
 const ENDED: u8 = 1;
 /// A guess has ended this poll, or those that are pending are suspected since one.
 const GUESSED: u8 = 2;
+/// The last two polls have the same number of polls [before](Budget::before).
+const REPEATED: u8 = 4;
+/// Children have yielded since the last one that was done, too few to end the poll.
+const YIELDED: u8 = 8;
 
 impl Budget {
     pub(crate) fn new() -> Self {
-        Self { polls: POLLS, pended: 0, yields: YIELDS, done: 0, suspects_pending: false, flags: 0 }
+        Self {
+            polls: POLLS,
+            pended: 0,
+            yields: YIELDS,
+            done: 0,
+            suspects_pending: false,
+            flags: 0,
+            before: 0,
+            limited: 0,
+        }
     }
 
     #[inline]
@@ -91,7 +116,7 @@ impl Budget {
     /// if it is a good guess that the executor wants the task to yield.
     pub(super) fn count_done_of_many(&mut self, done: usize) {
         self.done = self.done.saturating_add(done as u8);
-        let in_two_rows = u16::from(self.done) + self.pended == POLLS - self.polls;
+        let in_two_rows = u16::from(self.done) + self.pended == self.most_polls() - self.polls;
         let is_good = self.done >= RUN && self.pended >= YIELDS.into() && in_two_rows;
         if is_good && !self.suspects_pending {
             (self.yields, self.polls) = (0, 0);
@@ -115,16 +140,37 @@ impl Budget {
         self.suspects_pending
     }
 
+    /// Returns how many polls of children the task's poll began with.
+    fn most_polls(&self) -> u16 {
+        if self.limited > 0 { self.before } else { POLLS }
+    }
+
     /// Ends the task's poll: the budget is spent until it is renewed.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn end(&mut self) {
+        if self.polls > POLLS - u16::from(RUN) {
+            (self.before, self.limited) = (0, 0);
+        } else if !self.has_ended() {
+            self.count_before();
+        }
         let was_wrong = self.flags & GUESSED != 0 && self.done < RUN;
         if self.yields != 0 || was_wrong {
             self.suspects_pending = false;
-            self.flags = 0;
+            self.flags &= !GUESSED;
         }
         self.flags |= ENDED;
         self.polls = 0;
+    }
+
+    /// Counts the polls up to the last child that was done.
+    #[inline(never)]
+    fn count_before(&mut self) {
+        let yielded = if self.yields == 0 { 0 } else { self.most_yields() - self.yields };
+        let after = self.pended + u16::from(yielded);
+        let before = self.most_polls().saturating_sub(self.polls + after);
+        self.flags |= if before == self.before { REPEATED } else { 0 };
+        self.flags |= if yielded > 0 { YIELDED } else { 0 };
+        self.before = before;
     }
 
     #[inline]
@@ -134,12 +180,34 @@ impl Budget {
 
     /// Begins the task's next poll. `count_woken` returns how many children were woken since the
     /// last one.
-    pub(crate) fn renew(&mut self, count_woken: impl FnOnce() -> usize) {
+    #[inline]
+    pub(crate) fn renew(&mut self, count_woken: &mut dyn FnMut() -> usize) {
+        let is_simple = self.before == 0 && self.pended < YIELDS.into();
+        if is_simple && !self.suspects_pending && self.flags & GUESSED == 0 {
+            *self = Self::new();
+        } else {
+            self.renew_by_last(count_woken);
+        }
+    }
+
+    /// Does so by what has become of the last one.
+    #[inline(never)]
+    fn renew_by_last(&mut self, count_woken: &mut dyn FnMut() -> usize) {
         let (pended, guessed) = (usize::from(self.pended), self.flags & GUESSED);
-        let suspects_pending = self.suspects_pending
-            || guessed != 0
-            || (pended >= YIELDS.into() && count_woken().saturating_mul(4) >= pended * 3);
-        *self = Self { suspects_pending, flags: guessed, ..Self::new() };
+        let in_many = pended >= YIELDS.into();
+        let repeats = self.flags & REPEATED != 0 && self.before >= RUN.into();
+        let woken = if in_many || (repeats && pended > 0) { count_woken() } else { 0 };
+        let are_woken = in_many && woken.saturating_mul(4) >= pended * 3;
+        let suspects_pending = self.suspects_pending || guessed != 0 || are_woken;
+        let yielded = self.flags & YIELDED != 0;
+        let limited = match repeats {
+            true if woken > 0 || yielded => LIMITED,
+            true if pended == 0 => self.limited.saturating_sub(1),
+            _ => 0,
+        };
+        let before = self.before;
+        *self = Self { suspects_pending, flags: guessed, before, limited, ..Self::new() };
+        self.polls = self.most_polls();
         self.yields = self.most_yields();
     }
 }

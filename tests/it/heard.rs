@@ -147,6 +147,50 @@ fn spawned_with_its_group_a_child_that_takes_tokios_lock_is_polled_once_mostly()
     }
 }
 
+/// Each holds up the others, and one that takes it when tokio's budget is spent keeps it until its
+/// next poll.
+#[test]
+fn children_that_take_tokios_mutex_are_polled_twice_at_most() {
+    // One in 128 would be polled three times; the first 128 are polled once.
+    const CHILDREN: usize = 30_000;
+
+    async fn mutex(limit: Option<usize>, fed: bool, probe: Probe) {
+        let mutex = Arc::new(tokio::sync::Mutex::new(0));
+        let child = |n| {
+            let mutex = Arc::clone(&mutex);
+            probe.watch(async move {
+                *mutex.lock().await += 1;
+                Ok(n)
+            })
+        };
+        let mut group = Jobs::new();
+        group.set_limit(limit);
+        match fed {
+            true => assert_eq!(group.feed(stream::iter((0..CHILDREN).map(child))).await, CHILDREN),
+            false => group.extend((0..CHILDREN).map(child)),
+        }
+        group.await.unwrap();
+    }
+    let runtime = |threads| match threads {
+        false => tokio::runtime::Builder::new_current_thread().build().unwrap(),
+        true => tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap(),
+    };
+    for limit in [None, Some(64), Some(5_000)] {
+        for (fed, threads, spawned) in
+            [(false, false, false), (true, false, true), (false, true, false), (true, true, true)]
+        {
+            let probe = Probe::new();
+            let (runtime, work) = (runtime(threads), mutex(limit, fed, probe.clone()));
+            match spawned {
+                true => runtime.block_on(async { tokio::spawn(work).await }).unwrap(),
+                false => runtime.block_on(work),
+            }
+            let polls = probe.polls();
+            assert!(polls <= 2 * CHILDREN, "{polls} polls: {limit:?} {fed} {threads} {spawned}");
+        }
+    }
+}
+
 #[test]
 fn children_of_go_that_take_tokios_locks_are_polled_twice_at_most() {
     for limit in [None, Some(1), Some(64), Some(5_000)] {
