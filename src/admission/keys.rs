@@ -16,9 +16,10 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 #[cfg(not(loom))]
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use super::load::fits;
-use super::queue::{Entries, Entry, Obstacle, Position, Queued, QueuedChild, Request, WaitQueue};
+use super::queue::{Entries, Entry, Obstacle, Position, QueuedChild, Request, WaitQueue};
 use crate::key::Key;
 #[cfg(not(loom))]
 use crate::snapshot::KeySnapshot;
@@ -35,7 +36,8 @@ const RETAINED_KEYS: usize = if cfg!(test) { 1 } else { 128 };
 const MANY_KEYS: usize = 1024;
 
 /// The number of a key. There are fewer keys than this type has values.
-pub(crate) type KeyId = u32;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KeyId(NonZeroU32);
 
 /// What is known of keys.
 #[derive(Default)]
@@ -46,12 +48,12 @@ pub(crate) struct Keys {
     ids: DigestTable<Key>,
     states: Slab<KeyState>,
     /// The key that was looked up last, if it is still known.
-    last: KeyId,
+    last: Option<KeyId>,
     /// Each unused key, and those of others that were unused when they came here.
     unused: VecDeque<KeyId>,
     fed: usize,
     /// The feeds that wait until fewer of their children do.
-    parked_feeds: BTreeMap<Position, Queued>,
+    parked_feeds: BTreeMap<Position, Entry>,
 }
 
 /// What is known of a key that has children or waiters.
@@ -114,27 +116,34 @@ impl KeyState {
         self.parked.as_ref().map_or(0, |parked| parked.len())
     }
 
-    fn park(&mut self, position: Position, it: Queued) {
-        self.parked.get_or_insert_default().add(position, it);
+    fn park(&mut self, position: Position, entry: Entry) {
+        self.parked.get_or_insert_default().add(position, entry);
     }
 
     /// Takes out an entry that is parked.
-    fn take_parked(&mut self, take: impl FnOnce(&mut Entries) -> Option<Queued>) -> Option<Queued> {
+    fn take_parked(&mut self, take: impl FnOnce(&mut Entries) -> Option<Entry>) -> Option<Entry> {
         let parked = self.parked.as_mut()?;
-        let it = take(parked);
+        let entry = take(parked);
         if parked.is_empty() {
             self.parked = None;
         }
-        it
+        entry
     }
 }
 
-// === impl Keys ===
+// === impl KeyId, Keys ===
 
-/// Returns `true` if a key has that number.
-#[inline]
-fn is_of(states: &Slab<KeyState>, id: KeyId, key: &Key) -> bool {
-    states.get(id as usize).is_some_and(|state| state.key == *key)
+impl KeyId {
+    /// Returns the number of the key whose state has that place.
+    #[inline]
+    fn at(place: usize) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(place as u32))
+    }
+
+    #[inline]
+    fn place(self) -> usize {
+        self.0.get() as usize - 1
+    }
 }
 
 impl Keys {
@@ -143,27 +152,27 @@ impl Keys {
     }
 
     fn get(&self, id: KeyId) -> Option<&KeyState> {
-        self.states.get(id as usize)
+        self.states.get(id.place())
     }
 
     fn get_mut(&mut self, id: KeyId) -> Option<&mut KeyState> {
-        self.states.get_mut(id as usize)
+        self.states.get_mut(id.place())
     }
 
-    fn is_last(&self, key: &Key) -> bool {
-        is_of(&self.states, self.last, key)
+    /// Returns the key that was looked up last if it is this one.
+    #[inline]
+    fn last(&self, key: &Key) -> Option<KeyId> {
+        self.last.filter(|last| self.get(*last).is_some_and(|state| state.key == *key))
     }
 
     fn find(&self, key: &Key) -> Option<KeyId> {
-        if self.is_last(key) {
-            return Some(self.last);
-        }
-        self.find_in_table(Hash::new(key.digest()), key)
+        self.last(key).or_else(|| self.find_in_table(Hash::new(key.digest()), key))
     }
 
     #[inline]
     fn find_in_table(&self, hash: Hash, key: &Key) -> Option<KeyId> {
-        self.ids.find(hash, key, |id| is_of(&self.states, id, key))
+        let is_it = |at| self.states.get(at as usize).is_some_and(|state| state.key == *key);
+        self.ids.find(hash, key, is_it).map(|at| KeyId::at(at as usize))
     }
 
     fn state(&self, key: &Key) -> Option<&KeyState> {
@@ -172,22 +181,25 @@ impl Keys {
 
     /// Returns what is known of a key that is about to be used.
     fn look_up(&mut self, key: &Key) -> Option<&KeyState> {
-        self.last = self.find(key)?;
-        self.get(self.last)
+        let id = self.find(key)?;
+        self.last = Some(id);
+        self.get(id)
     }
 
     /// Returns a key, known from now on.
     fn find_or_add(&mut self, key: &Key) -> KeyId {
-        if !self.is_last(key) {
-            let hash = Hash::new(key.digest());
-            self.last = self.find_in_table(hash, key).unwrap_or_else(|| {
-                let limit = self.limit(key);
-                let id = self.states.insert(KeyState::new(key.clone(), limit)) as KeyId;
-                self.ids.insert(hash, key, id);
-                id
-            });
+        if let Some(last) = self.last(key) {
+            return last;
         }
-        self.last
+        let hash = Hash::new(key.digest());
+        let id = self.find_in_table(hash, key).unwrap_or_else(|| {
+            let limit = self.limit(key);
+            let place = self.states.insert(KeyState::new(key.clone(), limit));
+            self.ids.insert(hash, key, place as u32);
+            KeyId::at(place)
+        });
+        self.last = Some(id);
+        id
     }
 
     /// Records that a key may be unused, and forgets those that were before, if there are many.
@@ -206,19 +218,19 @@ impl Keys {
     /// Forgets the key that is listed longest, unless it is in use again.
     fn forget_unused(&mut self) {
         let Some(id) = self.unused.pop_front() else { return };
-        let Some(state) = self.states.get_mut(id as usize) else { return };
+        let Some(state) = self.get_mut(id) else { return };
         state.is_listed = false;
         if state.is_unused() {
             let key = state.key.clone();
-            let key_of = |id: KeyId| self.states.get(id as usize).map(|state| state.key.clone());
-            self.ids.remove(Hash::new(key.digest()), &key, id, key_of);
-            self.states.discard(id as usize);
+            let key_at = |at| self.states.get(at as usize).map(|state| state.key.clone());
+            self.ids.remove(Hash::new(key.digest()), &key, id.place() as u32, key_at);
+            self.states.discard(id.place());
         }
     }
 
     /// Returns the entries that are parked.
     #[cfg(test)]
-    pub(super) fn parked(&self) -> impl Iterator<Item = (Position, &Queued)> {
+    pub(super) fn parked(&self) -> impl Iterator<Item = (Position, &Entry)> {
         let parked = self.states.iter().filter_map(|state| state.parked.as_ref());
         let feeds = self.parked_feeds.iter().map(|(position, feed)| (*position, feed));
         parked.flat_map(|parked| parked.iter(usize::MAX)).chain(feeds)
@@ -227,9 +239,9 @@ impl Keys {
     /// Checks the heads, and returns how many entries are parked.
     #[cfg(test)]
     pub(super) fn check(&self, main: &Entries) -> usize {
-        let heads = main.iter(usize::MAX).filter_map(|(position, it)| {
-            let (weight, unique) = (it.entry.weight(), it.entry.is_unique());
-            Some((it.of?, Head { position, weight, unique }))
+        let heads = main.iter(usize::MAX).filter_map(|(position, entry)| {
+            let (weight, unique) = (entry.weight(), entry.is_unique());
+            Some((entry.key_id()?, Head { position, weight, unique }))
         });
         let heads: BTreeMap<_, _> = heads.collect();
         assert_eq!(self.ids.iter().count(), self.states.len());
@@ -241,9 +253,9 @@ impl Keys {
             );
             assert!(state.head.is_none_or(|it| state.fits(it.weight, it.unique)));
             let parked = state.parked.as_ref().map(|parked| parked.first().unwrap());
-            assert!(parked.is_none_or(|(position, it)| match state.head {
+            assert!(parked.is_none_or(|(position, entry)| match state.head {
                 Some(head) => head.position < position,
-                None => !state.fits(it.entry.weight(), it.entry.is_unique()),
+                None => !state.fits(entry.weight(), entry.is_unique()),
             }));
             assert!(state.is_listed || !state.is_unused());
         }
@@ -261,8 +273,8 @@ impl WaitQueue {
     pub(crate) fn set_key_limits(&mut self, limit: usize) {
         let keys = self.keys.get_or_insert_default();
         keys.limit = Some(limit);
-        for id in 0..keys.states.end() {
-            self.update_limit(id as KeyId);
+        for place in 0..keys.states.end() {
+            self.update_limit(KeyId::at(place));
         }
     }
 
@@ -299,14 +311,15 @@ impl WaitQueue {
             }
             return;
         }
-        let Some((position, it)) = state.parked.as_ref().and_then(|parked| parked.first()) else {
+        let Some((position, entry)) = state.parked.as_ref().and_then(|parked| parked.first())
+        else {
             return;
         };
-        let (weight, unique) = (it.entry.weight(), it.entry.is_unique());
+        let (weight, unique) = (entry.weight(), entry.is_unique());
         if state.fits(weight, unique) {
             state.head = Some(Head { position, weight, unique });
             let first = state.take_parked(|parked| Some(parked.pop()?.1));
-            first.into_iter().for_each(|it| main.add(position, it));
+            first.into_iter().for_each(|entry| main.add(position, entry));
             *parked -= 1;
         }
     }
@@ -385,15 +398,16 @@ impl WaitQueue {
     ) -> impl Iterator<Item = (Position, &Entry, Obstacle)> {
         self.keys.iter().flat_map(move |keys| {
             // There may be a million keys.
-            let states = keys.ids.iter().take(INSPECTED_KEYS).filter_map(|id| keys.get(id));
+            let states =
+                keys.ids.iter().take(INSPECTED_KEYS).filter_map(|at| keys.states.get(at as usize));
             let parked = states.flat_map(move |state| {
                 // Behind a head, they wait for their turn.
                 let obstacle = if state.head.is_some() { Obstacle::Nothing } else { Obstacle::Key };
                 let parked = state.parked.iter().flat_map(move |parked| parked.iter(most));
-                parked.map(move |(position, it)| (position, &it.entry, obstacle))
+                parked.map(move |(position, entry)| (position, entry, obstacle))
             });
             let feeds = keys.parked_feeds.iter().take(most);
-            let feeds = feeds.map(|(position, it)| (*position, &it.entry, Obstacle::Feeds));
+            let feeds = feeds.map(|(position, entry)| (*position, entry, Obstacle::Feeds));
             parked.take(most).chain(feeds)
         })
     }
@@ -402,8 +416,9 @@ impl WaitQueue {
     #[cfg(not(loom))]
     pub(super) fn inspect_keys(&self, most: usize) -> Vec<KeySnapshot> {
         let keys = self.keys.iter().filter(|_| self.parked > 0);
-        let states = keys
-            .flat_map(|keys| keys.ids.iter().take(INSPECTED_KEYS).filter_map(|id| keys.get(id)));
+        let states = keys.flat_map(|keys| {
+            keys.ids.iter().take(INSPECTED_KEYS).filter_map(|at| keys.states.get(at as usize))
+        });
         let waiting = states.filter(|state| state.head.is_none()).filter_map(|state| {
             let waiting = state.parked_len();
             let room = usize::try_from(state.weight).unwrap_or(usize::MAX);
@@ -441,15 +456,15 @@ impl WaitQueue {
     }
 
     /// Adds an entry that has a key.
-    pub(super) fn insert_keyed(&mut self, position: Position, it: Queued, id: KeyId) {
+    pub(super) fn insert_keyed(&mut self, position: Position, entry: Entry, id: KeyId) {
         let Self { main, parked, keys: Some(keys), .. } = self else { return };
         let Some(state) = keys.get_mut(id) else { return };
-        let (weight, unique) = (it.entry.weight(), it.entry.is_unique());
+        let (weight, unique) = (entry.weight(), entry.is_unique());
         if !state.has_entries() && state.fits(weight, unique) {
             state.head = Some(Head { position, weight, unique });
-            return main.add(position, it);
+            return main.add(position, entry);
         }
-        state.park(position, it);
+        state.park(position, entry);
         *parked += 1;
         if let Some(head) = state.head.filter(|head| position < head.position) {
             state.head = None;
@@ -462,20 +477,20 @@ impl WaitQueue {
     }
 
     /// Takes out an entry that has a key.
-    pub(super) fn take_keyed(&mut self, position: Position, id: KeyId) -> Option<Queued> {
+    pub(super) fn take_keyed(&mut self, position: Position, id: KeyId) -> Option<Entry> {
         let Self { main, parked, keys: Some(keys), .. } = self else { return None };
         let state = keys.get_mut(id)?;
-        let it = if state.head.is_some_and(|head| head.position == position) {
+        let entry = if state.head.is_some_and(|head| head.position == position) {
             state.head = None;
             main.take(position)?
         } else {
-            let it = state.take_parked(|parked| parked.take(position))?;
+            let entry = state.take_parked(|parked| parked.take(position))?;
             *parked -= 1;
-            it
+            entry
         };
         keys.release(id);
         self.refresh(id);
-        Some(it)
+        Some(entry)
     }
 
     /// Returns how many children of feeds are queued behind their keys.
@@ -518,7 +533,7 @@ impl WaitQueue {
     }
 
     /// Takes out a feed that is parked.
-    pub(super) fn take_parked_feed(&mut self, position: Position) -> Option<Queued> {
+    pub(super) fn take_parked_feed(&mut self, position: Position) -> Option<Entry> {
         let parked = self.keys.as_mut()?.parked_feeds.remove(&position);
         self.parked -= usize::from(parked.is_some());
         parked
@@ -530,8 +545,8 @@ impl WaitQueue {
         self.parked = 0;
         let Some(keys) = self.keys.take() else { return };
         for mut parked in keys.states.into_iter().filter_map(|state| state.parked) {
-            while let Some((position, it)) = parked.pop() {
-                self.main.restore(position, it);
+            while let Some((position, entry)) = parked.pop() {
+                self.main.restore(position, entry);
             }
         }
         keys.parked_feeds

@@ -48,11 +48,14 @@ pub(crate) enum ChildOptions {
         weight: u32,
         priority: i32,
         key: Option<Key>,
+        /// The number of the key, once the child is queued.
+        key_id: Option<KeyId>,
         unique: bool,
         fed: bool,
     },
     Boxed {
         options: Box<Options>,
+        key_id: Option<KeyId>,
         fed: bool,
     },
 }
@@ -70,7 +73,7 @@ pub(crate) enum Entry {
     /// A child that starts as soon as it has room.
     Child(QueuedChild),
     /// A caller of `go`, `feed`, `reserve` or `ready`, for which room is reserved in its turn.
-    Waiter { key: WaiterKey, weight: usize, unique: bool, feed: bool },
+    Waiter { key: WaiterKey, weight: usize, key_id: Option<KeyId>, unique: bool, feed: bool },
 }
 
 /// The head of the queue, if it is a child that needs nothing but room: for its weight, in the
@@ -80,15 +83,8 @@ pub(crate) struct SimpleHead {
     pub(crate) key: ChildKey,
     pub(crate) weight: usize,
     pub(crate) priority: i32,
-    pub(crate) of: Option<KeyId>,
+    pub(crate) key_id: Option<KeyId>,
     place: Place,
-}
-
-/// An entry with its key, if it has one.
-#[derive(Debug)]
-pub(super) struct Queued {
-    pub(super) entry: Entry,
-    pub(super) of: Option<KeyId>,
 }
 
 /// Waiters and queued children, in the order of admission.
@@ -112,19 +108,19 @@ pub(crate) struct WaitQueue {
 #[derive(Default)]
 pub(super) struct Entries {
     /// The entries of priority 0, as most are, by their arrival.
-    plain: SparseQueue<Queued>,
+    plain: SparseQueue<Entry>,
     /// The entries of a few other priorities, the highest first.
     lanes: Vec<Lane>,
     /// How many entries are in `lanes`.
     in_lanes: usize,
     /// The entries of further priorities, and those that have come back to their position.
-    others: BTreeMap<Position, Queued>,
+    others: BTreeMap<Position, Entry>,
 }
 
 /// The entries of one priority, by their arrival.
 struct Lane {
     priority: i32,
-    entries: SparseQueue<Queued>,
+    entries: SparseQueue<Entry>,
 }
 
 /// What an entry is in.
@@ -228,7 +224,7 @@ impl QueuedChild {
 
 impl ChildOptions {
     pub(crate) const DEFAULT: Self =
-        Self::Inline { weight: 1, priority: 0, key: None, unique: false, fed: false };
+        Self::Inline { weight: 1, priority: 0, key: None, key_id: None, unique: false, fed: false };
 
     /// Takes the options that a task was given. With `keeps_all`, they are in a box if one of them
     /// is set.
@@ -237,9 +233,13 @@ impl ChildOptions {
         match u32::try_from(given.weight) {
             Ok(weight) if given.fit_inline() && (!keeps_all || given.are_default()) => {
                 let Options { priority, unique, .. } = *given;
-                Self::Inline { weight, priority, key: given.key.take(), unique, fed: false }
+                let key = given.key.take();
+                Self::Inline { weight, priority, key, key_id: None, unique, fed: false }
             }
-            _ => Self::Boxed { options: Box::new(core::mem::take(given)), fed: false },
+            _ => {
+                let options = Box::new(core::mem::take(given));
+                Self::Boxed { options, key_id: None, fed: false }
+            }
         }
     }
 
@@ -266,7 +266,22 @@ impl ChildOptions {
     pub(crate) fn set_fed(&mut self, feed: bool) {
         match self {
             Self::Inline { key, fed, .. } => *fed = feed && key.is_some(),
-            Self::Boxed { options, fed } => *fed = feed && options.key.is_some(),
+            Self::Boxed { options, fed, .. } => *fed = feed && options.key.is_some(),
+        }
+    }
+
+    /// Returns the number of the key of a child that is or was queued.
+    #[inline]
+    pub(crate) fn key_id(&self) -> Option<KeyId> {
+        match self {
+            Self::Inline { key_id, .. } | Self::Boxed { key_id, .. } => *key_id,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_key_id(&mut self, id: Option<KeyId>) {
+        match self {
+            Self::Inline { key_id, .. } | Self::Boxed { key_id, .. } => *key_id = id,
         }
     }
 }
@@ -303,6 +318,15 @@ impl Entry {
         match self {
             Self::Child(child) => child.request().unique,
             Self::Waiter { unique, .. } => *unique,
+        }
+    }
+
+    /// Returns the number of its key.
+    #[inline]
+    pub(crate) fn key_id(&self) -> Option<KeyId> {
+        match self {
+            Self::Child(child) => child.options.key_id(),
+            Self::Waiter { key_id, .. } => *key_id,
         }
     }
 
@@ -351,14 +375,14 @@ impl WaitQueue {
 
     #[inline]
     pub(crate) fn first(&self) -> Option<(Position, &Entry)> {
-        self.main.first().map(|(position, it)| (position, &it.entry))
+        self.main.first()
     }
 
     /// Returns the first entries, as many as `most`, in the order of their positions. Looks at no
     /// more than some thousand keys.
     pub(crate) fn inspect(&self, most: usize) -> Vec<(Position, &Entry, Obstacle)> {
         let unobstructed = self.main.iter(most);
-        let unobstructed = unobstructed.map(|(at, it)| (at, &it.entry, Obstacle::Nothing));
+        let unobstructed = unobstructed.map(|(at, entry)| (at, entry, Obstacle::Nothing));
         let mut entries: Vec<_> = unobstructed.chain(self.inspect_parked(most)).collect();
         entries.sort_unstable_by_key(|(position, ..)| *position);
         entries.truncate(most);
@@ -367,26 +391,26 @@ impl WaitQueue {
 
     /// Takes out the head. If it has a key, [`take_key`](Self::take_key) or a stop has to follow.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<(Position, Entry, Option<KeyId>)> {
-        let (position, Queued { entry, of }) = self.main.pop()?;
+    pub(crate) fn pop(&mut self) -> Option<(Position, Entry)> {
+        let (position, entry) = self.main.pop()?;
         self.binding -= usize::from(entry.is_binding());
-        if let Some(of) = of {
-            self.forget_head(of);
+        if let Some(id) = entry.key_id() {
+            self.forget_head(id);
         }
-        Some((position, entry, of))
+        Some((position, entry))
     }
 
     /// Returns the head if it is known at a glance that it is simple.
     #[inline]
     pub(crate) fn simple_head(&self) -> Option<SimpleHead> {
-        let (place, Queued { entry, of }) = self.main.head()?;
+        let (place, entry) = self.main.head()?;
         let Entry::Child(QueuedChild { key, options, join: None }) = entry else { return None };
         match options {
-            ChildOptions::Inline { weight, priority, fed: false, .. } => Some(SimpleHead {
+            ChildOptions::Inline { weight, priority, key_id, fed: false, .. } => Some(SimpleHead {
                 key: *key,
                 weight: *weight as usize,
                 priority: *priority,
-                of: *of,
+                key_id: *key_id,
                 place,
             }),
             _ => None,
@@ -402,11 +426,11 @@ impl WaitQueue {
 
     /// Takes out the head, which is simple and has that key.
     #[inline]
-    pub(crate) fn pop_simple_head(&mut self, head: SimpleHead, of: KeyId) -> Option<QueuedChild> {
-        let (_, it) = self.main.pop_in(head.place)?;
+    pub(crate) fn pop_simple_head(&mut self, head: SimpleHead, key: KeyId) -> Option<QueuedChild> {
+        let (_, entry) = self.main.pop_in(head.place)?;
         self.binding -= 1;
-        self.forget_head(of);
-        match it.entry {
+        self.forget_head(key);
+        match entry {
             Entry::Child(child) => Some(child),
             Entry::Waiter { .. } => None,
         }
@@ -414,12 +438,11 @@ impl WaitQueue {
 
     /// Adds an entry, mostly behind all others of its priority.
     #[inline(always)]
-    pub(crate) fn insert(&mut self, position: Position, entry: Entry, key: Option<KeyId>) {
+    pub(crate) fn insert(&mut self, position: Position, entry: Entry) {
         self.binding += usize::from(entry.is_binding());
-        let it = Queued { entry, of: key };
-        match key {
-            Some(key) => self.insert_keyed(position, it, key),
-            None => self.main.add(position, it),
+        match entry.key_id() {
+            Some(id) => self.insert_keyed(position, entry, id),
+            None => self.main.add(position, entry),
         }
     }
 
@@ -427,8 +450,7 @@ impl WaitQueue {
         let entry = match key {
             None => self.main.take(position).or_else(|| self.take_parked_feed(position)),
             Some(key) => self.take_keyed(position, self.find_key(key)?),
-        }?
-        .entry;
+        }?;
         self.binding -= usize::from(entry.is_binding());
         Some(entry)
     }
@@ -468,24 +490,24 @@ impl Entries {
     }
 
     #[inline]
-    pub(super) fn first(&self) -> Option<(Position, &Queued)> {
+    pub(super) fn first(&self) -> Option<(Position, &Entry)> {
         if self.are_plain() { self.first_plain() } else { self.first_of_all() }
     }
 
     #[inline]
-    fn first_plain(&self) -> Option<(Position, &Queued)> {
+    fn first_plain(&self) -> Option<(Position, &Entry)> {
         let (arrival, entry) = self.plain.first()?;
         Some((Position { priority: 0, arrival }, entry))
     }
 
     #[inline(never)]
-    fn first_of_all(&self) -> Option<(Position, &Queued)> {
+    fn first_of_all(&self) -> Option<(Position, &Entry)> {
         self.first_in(self.find_first())
     }
 
     /// Returns the first entry, and what it is in.
     #[inline]
-    fn head(&self) -> Option<(Place, &Queued)> {
+    fn head(&self) -> Option<(Place, &Entry)> {
         let place = if self.are_plain() { Place::Plain } else { self.find_first() };
         Some((place, self.first_in(place)?.1))
     }
@@ -508,7 +530,7 @@ impl Entries {
 
     /// Returns the first entry in a place.
     #[inline]
-    fn first_in(&self, place: Place) -> Option<(Position, &Queued)> {
+    fn first_in(&self, place: Place) -> Option<(Position, &Entry)> {
         match place {
             Place::Plain => self.first_plain(),
             Place::Lane(at) => self.lanes.get(at)?.first(),
@@ -517,7 +539,7 @@ impl Entries {
     }
 
     /// Returns the entries of each part, in the order of their positions, at most so many of each.
-    pub(super) fn iter(&self, most: usize) -> impl Iterator<Item = (Position, &Queued)> + Clone {
+    pub(super) fn iter(&self, most: usize) -> impl Iterator<Item = (Position, &Entry)> + Clone {
         let plain = self.plain.iter();
         let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
         let lanes = self.lanes.iter().flat_map(Lane::iter);
@@ -527,7 +549,7 @@ impl Entries {
 
     /// Adds an entry, mostly behind all others of its priority.
     #[inline]
-    pub(super) fn add(&mut self, position: Position, entry: Queued) {
+    pub(super) fn add(&mut self, position: Position, entry: Entry) {
         let Position { priority, arrival } = position;
         if priority != 0 {
             self.add_to_lane(position, entry);
@@ -538,7 +560,7 @@ impl Entries {
         }
     }
 
-    fn add_to_lane(&mut self, position: Position, entry: Queued) {
+    fn add_to_lane(&mut self, position: Position, entry: Entry) {
         match self.lane_for(position.priority) {
             Some(lane) if lane.last_key().is_none_or(|last| last < position.arrival) => {
                 lane.push(position.arrival, entry);
@@ -549,7 +571,7 @@ impl Entries {
     }
 
     /// Returns the lane of a priority, or `None` if there are too many.
-    fn lane_for(&mut self, priority: i32) -> Option<&mut SparseQueue<Queued>> {
+    fn lane_for(&mut self, priority: i32) -> Option<&mut SparseQueue<Entry>> {
         let found = self.lanes.iter().position(|lane| lane.priority == priority);
         let at = match found {
             Some(at) => at,
@@ -568,7 +590,7 @@ impl Entries {
 
     /// Takes out the first entry.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<(Position, Queued)> {
+    pub(super) fn pop(&mut self) -> Option<(Position, Entry)> {
         if self.are_plain() {
             let (arrival, entry) = self.plain.pop()?;
             return Some((Position { priority: 0, arrival }, entry));
@@ -576,7 +598,7 @@ impl Entries {
         self.pop_in(self.find_first())
     }
 
-    fn pop_in(&mut self, place: Place) -> Option<(Position, Queued)> {
+    fn pop_in(&mut self, place: Place) -> Option<(Position, Entry)> {
         match place {
             Place::Plain => {
                 let (arrival, entry) = self.plain.pop()?;
@@ -610,13 +632,13 @@ impl Entries {
     }
 
     /// Adds an entry that comes back to its position.
-    pub(super) fn restore(&mut self, position: Position, entry: Queued) {
+    pub(super) fn restore(&mut self, position: Position, entry: Entry) {
         self.others.insert(position, entry);
     }
 
     /// Takes out an entry.
     #[inline]
-    pub(super) fn take(&mut self, position: Position) -> Option<Queued> {
+    pub(super) fn take(&mut self, position: Position) -> Option<Entry> {
         if !self.others.is_empty() {
             if let Some(entry) = self.others.remove(&position) {
                 return Some(entry);
@@ -629,7 +651,7 @@ impl Entries {
         }
     }
 
-    fn take_from_lane(&mut self, position: Position) -> Option<Queued> {
+    fn take_from_lane(&mut self, position: Position) -> Option<Entry> {
         let lane = self.lanes.iter_mut().find(|lane| lane.priority == position.priority)?;
         let entry = lane.entries.remove(position.arrival)?;
         self.in_lanes -= 1;
@@ -640,7 +662,7 @@ impl Entries {
 
 impl Lane {
     #[inline]
-    fn first(&self) -> Option<(Position, &Queued)> {
+    fn first(&self) -> Option<(Position, &Entry)> {
         let (arrival, entry) = self.entries.first()?;
         Some((Position { priority: self.priority, arrival }, entry))
     }
@@ -653,7 +675,7 @@ impl Lane {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (Position, &Queued)> + Clone {
+    fn iter(&self) -> impl Iterator<Item = (Position, &Entry)> + Clone {
         let priority = self.priority;
         let entries = self.entries.iter();
         entries.map(move |(arrival, entry)| (Position { priority, arrival }, entry))
@@ -671,7 +693,7 @@ impl WaitQueue {
         assert_eq!(self.main.in_lanes, in_lanes);
         assert_eq!(self.keys.as_ref().map_or(0, |keys| keys.check(&self.main)), self.parked);
         let parked = self.keys.iter().flat_map(|keys| keys.parked());
-        let all = self.main.iter(usize::MAX).chain(parked).map(|(at, it)| (at, &it.entry));
+        let all = self.main.iter(usize::MAX).chain(parked);
         let all: Vec<_> = all.collect();
         let sorted: BTreeMap<_, _> = all.iter().copied().collect();
         assert_eq!((all.len(), sorted.len()), (len, len));
@@ -687,12 +709,12 @@ mod tests {
     use super::*;
 
     fn waiter(key: WaiterKey) -> Entry {
-        Entry::Waiter { key, weight: 1, unique: false, feed: false }
+        Entry::Waiter { key, weight: 1, key_id: None, unique: false, feed: false }
     }
 
     fn daemon(key: ChildKey) -> Entry {
         let options = Options { daemon: true, ..Options::default() };
-        let options = ChildOptions::Boxed { options: Box::new(options), fed: false };
+        let options = ChildOptions::Boxed { options: Box::new(options), key_id: None, fed: false };
         Entry::Child(QueuedChild { options, ..QueuedChild::plain(key) })
     }
 
@@ -707,8 +729,8 @@ mod tests {
 
     fn pop(queue: &mut WaitQueue) -> Option<(Position, WaiterKey)> {
         match queue.pop()? {
-            (position, Entry::Waiter { key, .. }, _) => Some((position, key)),
-            (position, Entry::Child(child), _) => Some((position, child.key)),
+            (position, Entry::Waiter { key, .. }) => Some((position, key)),
+            (position, Entry::Child(child)) => Some((position, child.key)),
         }
     }
 
@@ -717,7 +739,7 @@ mod tests {
         let mut queue = WaitQueue::default();
         for (key, priority) in [0, -1, 5, 0, 5, -1].into_iter().enumerate() {
             let position = queue.next_position(priority);
-            queue.insert(position, waiter(key), None);
+            queue.insert(position, waiter(key));
         }
         assert_eq!(keys(&mut queue, 6), [2, 4, 0, 3, 1, 5]);
         for expected in [2, 4, 0, 3, 1, 5] {
@@ -734,11 +756,11 @@ mod tests {
         let mut queue = WaitQueue::default();
         for (key, priority) in [2, 2, 0, 0].into_iter().enumerate() {
             let position = queue.next_position(priority);
-            queue.insert(position, waiter(key), None);
+            queue.insert(position, waiter(key));
         }
         let (first, second) = (pop(&mut queue).unwrap(), pop(&mut queue).unwrap());
-        queue.insert(second.0, waiter(second.1), None);
-        queue.insert(first.0, waiter(first.1), None);
+        queue.insert(second.0, waiter(second.1));
+        queue.insert(first.0, waiter(first.1));
         assert_eq!(keys(&mut queue, 4), [0, 1, 2, 3]);
         assert!(queue.remove(second.0, None).is_some());
         assert!(queue.remove(second.0, None).is_none());
@@ -751,7 +773,7 @@ mod tests {
         let mut positions = Vec::new();
         for key in 0..40 {
             let position = queue.next_position(key as i32 % 7);
-            queue.insert(position, waiter(key), None);
+            queue.insert(position, waiter(key));
             positions.push(position);
         }
         keys(&mut queue, 40);
@@ -768,11 +790,11 @@ mod tests {
         // An empty lane is given to another priority.
         for priority in [9, 8] {
             let position = queue.next_position(priority);
-            queue.insert(position, waiter(0), None);
+            queue.insert(position, waiter(0));
         }
         assert!(queue.main.others.is_empty());
         let position = queue.next_position(7);
-        queue.insert(position, waiter(0), None);
+        queue.insert(position, waiter(0));
         assert_eq!(queue.main.others.len(), 1);
     }
 
@@ -781,7 +803,7 @@ mod tests {
         let mut queue = WaitQueue::default();
         for _ in 0..100 {
             let position = queue.next_position(1);
-            queue.insert(position, waiter(0), None);
+            queue.insert(position, waiter(0));
         }
         while pop(&mut queue).is_some() {}
         assert!(queue.main.lanes.iter().all(|lane| lane.entries.capacity() <= RETAINED_ENTRIES));
@@ -792,12 +814,12 @@ mod tests {
         let mut queue = WaitQueue::default();
         assert!(queue.yields_to(-9));
         let position = queue.next_position(1);
-        queue.insert(position, waiter(0), None);
+        queue.insert(position, waiter(0));
         assert!(queue.yields_to(2));
         assert!(!queue.yields_to(1));
         assert!(!queue.yields_to(0));
         let position = queue.next_position(0);
-        queue.insert(position, waiter(1), None);
+        queue.insert(position, waiter(1));
         pop(&mut queue);
         assert!(queue.yields_to(1));
         assert!(!queue.yields_to(0));
@@ -807,10 +829,10 @@ mod tests {
     fn a_queue_of_daemons_holds_nothing_open_and_a_waiter_does() {
         let mut queue = WaitQueue::default();
         let position = queue.next_position(0);
-        queue.insert(position, daemon(0), None);
+        queue.insert(position, daemon(0));
         assert!(queue.has_only_daemons());
         let position = queue.next_position(3);
-        queue.insert(position, waiter(1), None);
+        queue.insert(position, waiter(1));
         assert!(!queue.has_only_daemons());
         assert!(queue.remove(position, None).is_some());
         assert!(queue.has_only_daemons());

@@ -453,14 +453,14 @@ impl State {
     #[inline]
     pub(crate) fn admit(&mut self, child: QueuedChild) {
         let pass = self.room.passes.give();
-        self.admit_with(child, None, pass);
+        self.admit_with(child, pass);
     }
 
-    /// Admits it with its pass; its key is known if it was queued.
+    /// Admits it with its pass.
     #[inline]
-    fn admit_with(&mut self, child: QueuedChild, key: Option<KeyId>, pass: Option<Pass>) {
+    fn admit_with(&mut self, child: QueuedChild, pass: Option<Pass>) {
         if self.starts.is_clear() {
-            self.start(child, key, pass);
+            self.start(child, pass);
         } else {
             self.note_unique_start(child.request(), self.starts.next_slot());
             self.starts.push(StartSlot::Child(child, pass));
@@ -478,7 +478,7 @@ impl State {
     #[inline(never)]
     pub(crate) fn start_only(&mut self, child: QueuedChild) {
         self.room.take(child.request().weight);
-        self.start(child, None, None);
+        self.start(child, None);
     }
 
     /// Queues a child behind all others of its priority.
@@ -489,7 +489,7 @@ impl State {
     }
 
     #[inline(always)]
-    fn enqueue_at(&mut self, position: Position, child: QueuedChild) {
+    fn enqueue_at(&mut self, position: Position, mut child: QueuedChild) {
         self.queued += 1;
         if let Some(log) = &mut self.log {
             log.queued(child.key, child.options.boxed());
@@ -504,7 +504,8 @@ impl State {
             self.queue.add_fed();
         }
         let key = child.request().key.map(|key| self.queue.use_key(key));
-        self.queue.insert(position, Entry::Child(child), key);
+        child.options.set_key_id(key);
+        self.queue.insert(position, Entry::Child(child));
     }
 
     /// Returns why a newcomer is refused, or `None` if it is accepted.
@@ -527,30 +528,30 @@ impl State {
     }
 
     #[inline]
-    fn start(&mut self, child: QueuedChild, key: Option<KeyId>, pass: Option<Pass>) {
+    fn start(&mut self, child: QueuedChild, pass: Option<Pass>) {
         match child.options {
             _ if self.looks_at_all || child.join.is_some() || pass.is_some() => {
-                self.start_known(child, key, pass);
+                self.start_known(child, pass);
             }
             ChildOptions::Inline { weight, priority, key: None, .. } => {
                 self.start_simple_child(child.key, weight as usize, priority);
             }
-            ChildOptions::Inline { weight, priority, key: Some(of), .. } => {
-                let key_id = key.or_else(|| self.queue.find_key(&of));
-                let (weight, key) = (weight as usize, Some(of));
+            ChildOptions::Inline { weight, priority, key: Some(key), key_id, .. } => {
+                let key_id = key_id.or_else(|| self.queue.find_key(&key));
+                let (weight, key) = (weight as usize, Some(key));
                 let known = Running { weight, priority, key, key_id, ..Running::PLAIN };
                 let index = self.starts.start(child.key);
                 self.running.add_uncounted(index, known);
             }
-            ChildOptions::Boxed { .. } => self.start_known(child, key, pass),
+            ChildOptions::Boxed { .. } => self.start_known(child, pass),
         }
     }
 
     /// Starts a child of which more is known than that it runs.
     #[inline(never)]
-    fn start_known(&mut self, child: QueuedChild, key: Option<KeyId>, pass: Option<Pass>) {
+    fn start_known(&mut self, child: QueuedChild, pass: Option<Pass>) {
         let index = self.starts.start(child.key);
-        self.remember(index, child, key, pass);
+        self.remember(index, child, pass);
     }
 
     /// Starts a child that has at most a weight and a priority.
@@ -563,17 +564,11 @@ impl State {
         }
     }
 
-    fn remember(
-        &mut self,
-        index: usize,
-        child: QueuedChild,
-        key_id: Option<KeyId>,
-        pass: Option<Pass>,
-    ) {
+    fn remember(&mut self, index: usize, child: QueuedChild, pass: Option<Pass>) {
         let Request { weight, priority, .. } = child.request();
         let QueuedChild { key: child, mut options, join } = child;
         let key = options.take_key();
-        let key_id = key_id.or_else(|| self.queue.find_key(key.as_ref()?));
+        let key_id = options.key_id().or_else(|| self.queue.find_key(key.as_ref()?));
         let options = options.boxed().unwrap_or(&Options::DEFAULT);
         let Options { daemon, until_stop, .. } = *options;
         let is_kept = self.keeps_names || self.looks_at_all;
@@ -737,14 +732,14 @@ impl State {
                 return true;
             }
             match self.queue.pop() {
-                Some((_, Entry::Child(child), of)) => {
+                Some((_, Entry::Child(child))) => {
                     self.leave_queue(&child);
-                    self.take_room(weight, of);
+                    self.take_room(weight, child.options.key_id());
                     let pass = self.room.passes.give();
-                    self.admit_with(child, of, pass);
+                    self.admit_with(child, pass);
                 }
-                Some((position, Entry::Waiter { key, .. }, of)) => {
-                    self.take_room(weight, of);
+                Some((position, Entry::Waiter { key, key_id, .. })) => {
+                    self.take_room(weight, key_id);
                     self.leave_child(key, position);
                     self.tell(key, effects);
                     self.reserve(key, position, false);
@@ -764,20 +759,20 @@ impl State {
             return;
         }
         while let Some(head) = self.queue.simple_head() {
-            let SimpleHead { key, weight, priority, of, .. } = head;
+            let SimpleHead { key, weight, priority, key_id, .. } = head;
             if !self.room.fits(weight) {
                 return;
             }
-            match of {
+            match key_id {
                 None => {
                     self.queue.forget_simple_head(head);
                     self.room.take(weight);
                     self.start_simple_child(key, weight, priority);
                 }
-                Some(of) => {
-                    let Some(child) = self.queue.pop_simple_head(head, of) else { return };
-                    self.take_room(weight, Some(of));
-                    self.start(child, Some(of), None);
+                Some(id) => {
+                    let Some(child) = self.queue.pop_simple_head(head, id) else { return };
+                    self.take_room(weight, key_id);
+                    self.start(child, None);
                 }
             }
             self.queued -= 1;
@@ -787,7 +782,7 @@ impl State {
     /// Starts the children that wait for no reservation any more.
     fn start_front(&mut self) {
         while let Some((child, pass)) = self.starts.pop_child() {
-            self.start(child, None, pass);
+            self.start(child, pass);
         }
     }
 }

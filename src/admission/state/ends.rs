@@ -241,7 +241,7 @@ impl State {
     pub(crate) fn stop(&mut self, keys: &mut Vec<ChildKey>) {
         self.lifecycle.stop();
         self.queue.drop_keys();
-        while let Some((_, entry, _)) = self.queue.pop() {
+        while let Some((_, entry)) = self.queue.pop() {
             if let Entry::Child(child) = entry {
                 self.leave_queue(&child);
                 self.dropped += 1;

@@ -6,6 +6,7 @@ use core::task::Waker;
 use super::starts::StartSlot;
 use super::{Caller, Effects, State};
 use crate::admission::events::Name;
+use crate::admission::keys::KeyId;
 use crate::admission::passes::Pass;
 use crate::admission::queue::{Entry, Position, QueuedChild, Request, WaiterKey};
 use crate::key::Key;
@@ -103,9 +104,9 @@ impl Waiter {
     }
 
     /// Returns its entry in the queue.
-    pub(super) fn entry(&self, key: WaiterKey) -> Entry {
+    pub(super) fn entry(&self, key: WaiterKey, key_id: Option<KeyId>) -> Entry {
         let Self { weight, unique, feed, .. } = *self;
-        Entry::Waiter { key, weight, unique, feed }
+        Entry::Waiter { key, weight, key_id, unique, feed }
     }
 }
 
@@ -141,10 +142,10 @@ impl State {
         if self.names_waiters {
             waiter.name = request.name.map(Arc::from);
         }
-        let entry = waiter.entry(self.waiters.next_key());
+        let key_id = request.key.map(|key| self.queue.use_key(key));
+        let entry = waiter.entry(self.waiters.next_key(), key_id);
         let key = self.waiters.insert(waiter);
-        let of = request.key.map(|of| self.queue.use_key(of));
-        self.queue.insert(position, entry, of);
+        self.queue.insert(position, entry);
         self.set_inside(key, current_child(poller.group));
         Some(key)
     }
@@ -282,7 +283,7 @@ impl State {
                     self.take_room_for(request);
                     match slot {
                         Some(slot) => self.fill_start(slot, child, pass),
-                        None => self.admit_with(child, None, pass),
+                        None => self.admit_with(child, pass),
                     }
                     return;
                 }
@@ -368,7 +369,7 @@ impl State {
         self.note_unique_start(child.request(), slot);
         if let Err(child) = self.starts.fill(slot, child, pass) {
             debug_assert!(false, "a reservation has no slot");
-            self.admit_with(child, None, pass);
+            self.admit_with(child, pass);
         }
     }
 
@@ -494,15 +495,16 @@ impl State {
             // Its child is not woken in vain, so it is blocked as before.
             inside = self.nested.remove_wake(key);
         }
-        let (entry, weight, of) = (waiter.entry(key), waiter.weight, waiter.key.clone());
-        let pass = waiter.pass.take();
+        let (weight, pass, of) = (waiter.weight, waiter.pass.take(), waiter.key.clone());
         self.room.passes.give_up(pass);
         self.starts.remove(slot);
         self.reserved -= 1;
         let of_room = of.as_ref().and_then(|of| self.queue.find_key(of));
         self.free_room(weight, of_room);
-        let of = of.as_ref().map(|of| self.queue.use_key(of));
-        self.queue.insert(position, entry, of);
+        // The key may have got another number.
+        let key_id = of.as_ref().map(|of| self.queue.use_key(of));
+        let Some(waiter) = self.waiters.get(key) else { return };
+        self.queue.insert(position, waiter.entry(key, key_id));
         if inside.is_some() {
             self.set_inside(key, inside);
         }
