@@ -529,7 +529,7 @@ impl WaitQueue {
     pub(crate) fn unpark_feed(&mut self) {
         let parked = self.keys.as_mut().and_then(|keys| keys.parked_feeds.pop_first());
         self.parked -= usize::from(parked.is_some());
-        parked.into_iter().for_each(|(position, feed)| self.main.restore(position, feed));
+        parked.into_iter().for_each(|(position, feed)| self.main.add(position, feed));
     }
 
     /// Takes out a feed that is parked.
@@ -546,11 +546,9 @@ impl WaitQueue {
         let Some(keys) = self.keys.take() else { return };
         for mut parked in keys.states.into_iter().filter_map(|state| state.parked) {
             while let Some((position, entry)) = parked.pop() {
-                self.main.restore(position, entry);
+                self.main.add(position, entry);
             }
         }
-        keys.parked_feeds
-            .into_iter()
-            .for_each(|(position, feed)| self.main.restore(position, feed));
+        keys.parked_feeds.into_iter().for_each(|(position, feed)| self.main.add(position, feed));
     }
 }

@@ -113,7 +113,8 @@ pub(super) struct Entries {
     lanes: Vec<Lane>,
     /// How many entries are in `lanes`.
     in_lanes: usize,
-    /// The entries of further priorities, and those that have come back to their position.
+    /// The entries of further priorities, and those that have come back to a position in the midst
+    /// of many.
     others: BTreeMap<Position, Entry>,
 }
 
@@ -550,24 +551,28 @@ impl Entries {
     /// Adds an entry, mostly behind all others of its priority.
     #[inline]
     pub(super) fn add(&mut self, position: Position, entry: Entry) {
-        let Position { priority, arrival } = position;
-        if priority != 0 {
-            self.add_to_lane(position, entry);
-        } else if self.plain.last_key().is_none_or(|last| last < arrival) {
-            self.plain.push(arrival, entry);
+        if position.priority == 0 && self.plain.is_behind(position.arrival) {
+            self.plain.push(position.arrival, entry);
         } else {
-            self.restore(position, entry);
+            self.add_to_others(position, entry);
         }
     }
 
-    fn add_to_lane(&mut self, position: Position, entry: Entry) {
-        match self.lane_for(position.priority) {
-            Some(lane) if lane.last_key().is_none_or(|last| last < position.arrival) => {
-                lane.push(position.arrival, entry);
-                self.in_lanes += 1;
+    fn add_to_others(&mut self, position: Position, entry: Entry) {
+        let Position { priority, arrival } = position;
+        let (entries, count) = match priority {
+            0 => (Some(&mut self.plain), 0),
+            _ => (self.lane_for(priority), 1),
+        };
+        match entries {
+            Some(entries) if entries.is_behind(arrival) => entries.push(arrival, entry),
+            Some(entries) if entries.is_near(arrival) => entries.insert(arrival, entry),
+            _ => {
+                self.others.insert(position, entry);
+                return;
             }
-            _ => self.restore(position, entry),
         }
+        self.in_lanes += count;
     }
 
     /// Returns the lane of a priority, or `None` if there are too many.
@@ -629,11 +634,6 @@ impl Entries {
             }
             Place::Others => drop(self.others.pop_first()),
         }
-    }
-
-    /// Adds an entry that comes back to its position.
-    pub(super) fn restore(&mut self, position: Position, entry: Entry) {
-        self.others.insert(position, entry);
     }
 
     /// Takes out an entry.

@@ -8,6 +8,9 @@ type Key = u64;
 /// A queue with a capacity of more values than this gives memory back that it does not need.
 const RETAINED_CAPACITY: usize = 1024;
 
+/// At most so many values are moved, to make room for one between them.
+const NEAR: usize = if cfg!(test) { 2 } else { 32 };
+
 /// A queue in which a value that is removed from the middle leaves a hole. It is compacted when
 /// more than half of it are holes, or more were walked over than it is long. The first and the last
 /// are never holes.
@@ -38,16 +41,40 @@ impl<T> SparseQueue<T> {
         self.values.capacity()
     }
 
-    #[inline]
-    pub(crate) fn last_key(&self) -> Option<Key> {
-        self.values.back().map(|(key, _)| *key)
-    }
-
     /// Adds a value at the end: its key is higher than all others.
     #[inline]
     pub(crate) fn push(&mut self, key: Key, value: T) {
-        debug_assert!(self.values.back().is_none_or(|(last, _)| *last < key));
+        debug_assert!(self.is_behind(key));
         self.values.push_back((key, Some(value)));
+    }
+
+    /// Returns `true` if that key is higher than all others.
+    #[inline]
+    pub(crate) fn is_behind(&self, key: Key) -> bool {
+        self.values.back().is_none_or(|(last, _)| *last < key)
+    }
+
+    /// Returns `true` if the place of a value with that key is near one of the ends.
+    pub(crate) fn is_near(&self, key: Key) -> bool {
+        let at = self.place(key);
+        at.min(self.values.len() - at) <= NEAR
+    }
+
+    /// Adds a value in its place, which is to be [near](Self::is_near) one of the ends.
+    pub(crate) fn insert(&mut self, key: Key, value: T) {
+        let at = self.place(key);
+        match self.values.get_mut(at) {
+            // One of the same key was removed.
+            Some((of, hole @ None)) if *of == key => {
+                *hole = Some(value);
+                self.holes -= 1;
+            }
+            _ => self.values.insert(at, (key, Some(value))),
+        }
+    }
+
+    fn place(&self, key: Key) -> usize {
+        self.values.partition_point(|(at, _)| *at < key)
     }
 
     #[inline]
@@ -213,6 +240,25 @@ mod tests {
         assert_eq!(queue.get_mut(8), Some(&mut 8));
         queue.retain(|value| *value != 3);
         assert_eq!(queue.into_entries().collect::<Vec<_>>(), [(2, 2), (8, 8), (9, 9)]);
+    }
+
+    #[test]
+    fn a_value_gets_its_place_near_an_end_and_takes_the_hole_of_its_key() {
+        let mut queue = queue((0..20).step_by(2));
+        assert!(queue.is_near(3) && !queue.is_near(9) && queue.is_near(15));
+        assert!(!queue.is_behind(18) && queue.is_behind(19));
+        queue.remove(2);
+        for key in [3, 2, 15] {
+            queue.insert(key, key);
+        }
+        assert_eq!((queue.holes, queue.len()), (0, 12));
+        assert_eq!(queue.remove(2), Some(2));
+        assert_eq!(queue.remove(2), None);
+        let keys: Vec<_> = queue.iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, [0, 3, 4, 6, 8, 10, 12, 14, 15, 16, 18]);
+        queue.pop();
+        queue.insert(1, 1);
+        assert_eq!(queue.first(), Some((1, &1)));
     }
 
     #[test]
