@@ -80,9 +80,9 @@ pub trait ChildSet<C>: Sized {
     }
 
     /// Takes the first panic of a child that panicked outside of the group's polls, after the group
-    /// had dropped it. Later ones are discarded.
+    /// had dropped it. Those that come later are discarded.
     #[doc(hidden)]
-    fn close(&mut self) -> Option<Payload> {
+    fn take_late_panic(&mut self) -> Option<Payload> {
         None
     }
 

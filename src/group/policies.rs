@@ -311,9 +311,8 @@ impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
     ///
     /// [`CancelError::reason`] then says why. What the policy has made of the children's results is
     /// dropped, even if it is an `Err`: that of [`first_ok`](Self::first_ok) would be an empty
-    /// list.
-    /// The output stays as it is if a child returned an `Err`, or if the group stopped by itself
-    /// because the policy has what it wants.
+    /// list. The output stays as it is if a child returned an `Err`, or if the group stopped by
+    /// itself because the policy has what it wants.
     ///
     /// It works with any policy whose output is a `Result`. A policy's builder that is called later
     /// panics.

@@ -263,7 +263,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         // A cancel, or an abort in the queue, may have come just now.
         self.base.drop_waiting();
         self.base.call_hook(|calls| calls.drop_timers);
-        self.base.set.close().into_iter().for_each(|payload| self.base.panic.keep(payload));
+        let late = self.base.set.take_late_panic();
+        late.into_iter().for_each(|payload| self.base.panic.keep(payload));
         let why = self.base.end_reason();
         let policy = self.policy.as_mut().filter(|_| !self.base.panic.is_some());
         let output =
@@ -319,7 +320,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         // A panic that was caught and never came out goes with the group. One of a destructor
         // that runs here is resumed when all have run.
         self.base.panic.discard();
-        self.base.set.close().into_iter().for_each(discard);
+        self.base.set.take_late_panic().into_iter().for_each(discard);
         self.base.admission.parent.disarm();
         self.base.panic.guard(|| self.base.admission.cancel(Reason::Dropped));
         if self.base.has_run_out() {

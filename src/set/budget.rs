@@ -116,7 +116,8 @@ impl Budget {
     /// if it is a good guess that the executor wants the task to yield.
     pub(super) fn count_done_of_many(&mut self, done: usize) {
         self.done = self.done.saturating_add(done as u8);
-        let in_two_rows = u16::from(self.done) + self.pended == self.most_polls() - self.polls;
+        let polled = self.most_polls().saturating_sub(self.polls);
+        let in_two_rows = u16::from(self.done) + self.pended == polled;
         let is_good = self.done >= RUN && self.pended >= YIELDS.into() && in_two_rows;
         if is_good && !self.suspects_pending {
             (self.yields, self.polls) = (0, 0);
@@ -163,7 +164,6 @@ impl Budget {
     }
 
     /// Counts the polls up to the last child that was done.
-    #[inline(never)]
     fn count_before(&mut self) {
         let yielded = if self.yields == 0 { 0 } else { self.most_yields() - self.yields };
         let after = self.pended + u16::from(yielded);

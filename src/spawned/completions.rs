@@ -33,9 +33,9 @@ struct Reports {
     /// How many of them, from the first, have been noted.
     noted: usize,
     /// The first panic of a child that the group had dropped.
-    panic: Option<Payload>,
-    /// The group asks for no panic any more.
-    is_closed: bool,
+    late_panic: Option<Payload>,
+    /// The group has asked for it, and does so once.
+    discards_panics: bool,
 }
 
 /// Where a child reports that it is done, and its index.
@@ -107,26 +107,26 @@ impl Completions {
         }
     }
 
-    /// Keeps the panic of a child that the group had dropped, if it is the first one, and comes
-    /// before the group [closes](Self::close) this.
-    pub(super) fn keep_panic(&self, payload: Payload) {
+    /// Keeps the panic of a child that the group had dropped, if it is the first one, and the group
+    /// has not [asked](Self::take_late_panic) for it yet.
+    pub(super) fn keep_late_panic(&self, payload: Payload) {
         let unwanted = {
             let mut reports = self.reports.lock();
-            if reports.is_closed || reports.panic.is_some() {
+            if reports.discards_panics || reports.late_panic.is_some() {
                 Some(payload)
             } else {
-                reports.panic = Some(payload);
+                reports.late_panic = Some(payload);
                 None
             }
         };
         unwanted.into_iter().for_each(discard);
     }
 
-    /// Takes the panic that was kept. Later ones are discarded.
-    pub(super) fn close(&self) -> Option<Payload> {
+    /// Takes the panic that was kept. Those that come later are discarded.
+    pub(super) fn take_late_panic(&self) -> Option<Payload> {
         let mut reports = self.reports.lock();
-        reports.is_closed = true;
-        reports.panic.take()
+        reports.discards_panics = true;
+        reports.late_panic.take()
     }
 
     pub(crate) fn has_reports(&self) -> bool {

@@ -103,8 +103,8 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
         shrink(&mut self.reports);
     }
 
-    fn close(&mut self) -> Option<Payload> {
-        self.spawner.completions().close()
+    fn take_late_panic(&mut self) -> Option<Payload> {
+        self.spawner.completions().take_late_panic()
     }
 
     fn has_spawned(&self) -> bool {

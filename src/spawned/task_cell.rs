@@ -138,7 +138,7 @@ impl<T, E, K> TaskCell<T, E, K> {
         let now = before | bits;
         if now & ABANDONED != 0 {
             let panic = self.take_completion().and_then(Completion::into_panic);
-            panic.into_iter().for_each(|payload| reporter.completions.keep_panic(payload));
+            panic.into_iter().for_each(|payload| reporter.completions.keep_late_panic(payload));
         } else if now & COMPLETE == COMPLETE && before & COMPLETE != COMPLETE {
             // The waker of a task may panic. That is its executor's fault, and is not to become a
             // panic of this executor's, or of the spawning thread.
