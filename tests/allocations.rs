@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
-use errgroup::{Boxed, Group, task};
+use errgroup::{Boxed, Group, Spawned, task};
+use futures::FutureExt;
 use futures::executor::block_on;
 use futures::future::poll_fn;
 use futures::stream::{self, StreamExt};
@@ -98,6 +99,35 @@ fn a_boxed_child_that_follows_another_allocates_its_box() {
     });
     assert_eq!(counted.count_total, 10_000);
     assert_eq!(block_on(group), Ok(()));
+}
+
+/// One is the child's box, and one is what it shares with its group, which has room for what the
+/// spawner returns.
+#[test]
+fn a_spawned_child_allocates_twice_whatever_its_spawner_returns() {
+    /// A value that is to be dropped.
+    struct Returned(#[allow(dead_code)] u64);
+
+    impl Drop for Returned {
+        fn drop(&mut self) {}
+    }
+
+    /// Runs a child in the call.
+    fn run(child: futures::future::BoxFuture<'static, ()>) -> Returned {
+        assert_eq!(child.now_or_never(), Some(()));
+        Returned(1)
+    }
+
+    fn allocations(mut group: Group<Spawned<(), ()>>) -> u64 {
+        let mut add = || assert!(block_on(group.go(Yields(0))).is_ok());
+        (0..1_000).for_each(|_| add());
+        measure(|| (0..10_000).for_each(|_| add())).count_total
+    }
+
+    let dropped = allocations(Group::on(|child| drop(run(child))));
+    // Some more are those of lists.
+    assert!((20_000..20_100).contains(&dropped), "{dropped}");
+    assert_eq!(allocations(Group::on(run)), dropped);
 }
 
 #[test]

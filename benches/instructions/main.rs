@@ -421,6 +421,9 @@ fn main() {
         "queue, joinable" => block_on(joinable(Group::unboxed().with_limit(LIMIT), count)),
         "queue, a priority" => block_on(tasks(group(), count, |child| child.priority(1))),
         "on tokio, go" => on_tokio(go(spawning(), count)),
+        "on tokio, go, handles kept" => {
+            on_tokio(go(Group::on(tokio::spawn).with_limit(LIMIT), count))
+        }
         "on tokio, feed" => on_tokio(feed(spawning(), count)),
         "on tokio, queue" => on_tokio(queue(spawning(), count)),
         "tokio `JoinSet`, owned permits" => on_tokio(join_set(count)),

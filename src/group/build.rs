@@ -20,7 +20,7 @@ use crate::child::{Boxed, Children, LocalBoxed, Plain, Seal};
 use crate::observe::{Observer, PollObserver};
 use crate::policy::{FirstErr, Policy};
 use crate::set::BlockSet;
-use crate::spawned::{Locality, Spawned, SpawnedLocal, SpawnedSet, Spawner, keep};
+use crate::spawned::{Locality, Spawned, SpawnedLocal, SpawnedSet, Spawner};
 use crate::token::CancelToken;
 use crate::util::parent_waker::ParentWaker;
 
@@ -276,7 +276,7 @@ impl<T, E> Group<Spawned<T, E>> {
         S: Fn(BoxFuture<'static, ()>) -> R + Send + Sync + 'static,
         R: Send + 'static,
     {
-        Self::spawned(Arc::new(move |future| keep(spawn(future), |it| Box::new(it) as _)))
+        Self::spawned(Arc::new(spawn))
     }
 }
 
@@ -340,13 +340,13 @@ impl<T, E> Group<SpawnedLocal<T, E>> {
         S: Fn(LocalBoxFuture<'static, ()>) -> R + 'static,
         R: 'static,
     {
-        Self::spawned(Rc::new(move |future| keep(spawn(future), |it| Box::new(it) as _)))
+        Self::spawned(Rc::new(spawn))
     }
 }
 
 impl<T, E, L: Locality> Group<Spawned<T, E, L>> {
     /// Makes a group whose children are tasks of an executor.
-    fn spawned(spawn: L::SpawnFn) -> Self {
+    fn spawned(spawn: L::SpawnFn<T, E>) -> Self {
         let (parent, event) = (ParentWaker::new(), Arc::<ClosedEvent>::default());
         let on_empty = {
             let event = Arc::clone(&event);

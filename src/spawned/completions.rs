@@ -12,7 +12,7 @@ use crate::util::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 
 /// The children that have reported since the group looked last. The first report notifies the
 /// group.
-pub(crate) struct Completions {
+pub struct Completions {
     parent: Arc<ParentWaker>,
     reports: Mutex<Reports>,
     /// There are reports; written under the lock only.
@@ -38,22 +38,9 @@ struct Reports {
     discards_panics: bool,
 }
 
-/// Where a child reports that it is done, and its index.
-#[derive(Clone, Copy)]
-pub struct Reporter<'a> {
-    pub(super) completions: &'a Completions,
-    pub(super) index: usize,
-}
-
-impl Reporter<'_> {
-    pub(super) fn report(self, outcome: Outcome) {
-        self.completions.report((self.index, outcome));
-    }
-}
-
-impl fmt::Debug for Reporter<'_> {
+impl fmt::Debug for Completions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reporter").field("index", &self.index).finish_non_exhaustive()
+        f.write_str("Completions(..)")
     }
 }
 
@@ -91,7 +78,7 @@ impl Completions {
     }
 
     /// Reports a child, once. The waker of the group's task may panic in here.
-    fn report(&self, report: Report) {
+    pub(super) fn report(&self, report: Report) {
         let is_first = {
             let mut reports = self.reports.lock();
             reports.list.push_back(report);

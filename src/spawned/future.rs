@@ -7,8 +7,7 @@ use core::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::completions::{Completions, Reporter};
-use super::task_cell::{Completion, TaskCell};
+use super::task_cell::{Completion, Keep, TaskCell};
 use crate::observe::{PollObserver, around_poll};
 use crate::util::current;
 use crate::util::panic::{catch, discard, quietly};
@@ -20,7 +19,11 @@ pin_project! {
     /// A panic of the user's future is a completion, and does not reach the executor. The user's
     /// future is dropped before its completion is stored. Until this is assigned, its drop does
     /// nothing else.
-    pub(super) struct SpawnedFuture<F, T, E, K> {
+    pub(super) struct SpawnedFuture<F, T, E, K>
+    where
+        K: Keep,
+        K: ?Sized,
+    {
         // The user's; `None` once it is done, or was dropped on behalf of the group.
         #[pin]
         future: Option<F>,
@@ -28,7 +31,11 @@ pin_project! {
         assignment: Option<Assignment<T, E, K>>,
     }
 
-    impl<F, T, E, K> PinnedDrop for SpawnedFuture<F, T, E, K> {
+    impl<F, T, E, K> PinnedDrop for SpawnedFuture<F, T, E, K>
+    where
+        K: Keep,
+        K: ?Sized,
+    {
         fn drop(this: Pin<&mut Self>) {
             if this.future.is_some() && this.assignment.is_some() {
                 this.complete(Completion::Lost);
@@ -37,18 +44,16 @@ pin_project! {
     }
 }
 
-/// The group's side of the child, where it reports, and its index.
-pub(super) struct Assignment<T, E, K> {
+/// What the future shares with the group's half, and what observes its polls.
+pub(super) struct Assignment<T, E, K: ?Sized> {
     pub(super) cell: Arc<TaskCell<T, E, K>>,
-    pub(super) completions: Arc<Completions>,
-    pub(super) index: usize,
     pub(super) observer: Option<ObservedChild>,
 }
 
 /// What surrounds the polls of a child, and the child's name.
-type ObservedChild = (PlainArc<dyn PollObserver>, Option<PlainArc<str>>);
+pub(super) type ObservedChild = (PlainArc<dyn PollObserver>, Option<PlainArc<str>>);
 
-impl<F, T, E, K> SpawnedFuture<F, T, E, K> {
+impl<F, T, E, K: Keep + ?Sized> SpawnedFuture<F, T, E, K> {
     pub(super) fn new(future: F) -> Self {
         Self { future: Some(future), assignment: None }
     }
@@ -71,13 +76,16 @@ impl<F, T, E, K> SpawnedFuture<F, T, E, K> {
                 quietly(|| drop(result));
             }
         }
-        if let Some(Assignment { cell, completions, index, observer }) = this.assignment {
-            // It may be the last reference.
-            quietly(|| *observer = None);
+        if let Some(Assignment { cell, observer }) = this.assignment {
+            let cell = &**cell;
+            if observer.is_some() {
+                // It may be the last reference.
+                quietly(|| *observer = None);
+            }
             // Before the completion is stored: once the group has it, the future is no longer
             // counted. Foreign wakers may panic in here.
-            quietly(|| completions.remove());
-            cell.complete(Reporter { completions, index: *index }, completion);
+            quietly(|| cell.completions().remove());
+            cell.complete(completion);
         }
     }
 }
@@ -85,6 +93,7 @@ impl<F, T, E, K> SpawnedFuture<F, T, E, K> {
 impl<F, T, E, K> Future for SpawnedFuture<F, T, E, K>
 where
     F: Future<Output = Result<T, E>>,
+    K: Keep + ?Sized,
 {
     type Output = ();
 
@@ -93,17 +102,19 @@ where
         let (Some(future), Some(assignment)) = (this.future.as_pin_mut(), this.assignment) else {
             return Poll::Ready(());
         };
-        let Assignment { cell, completions, index, observer } = assignment;
+        let Assignment { cell, observer } = assignment;
+        let cell = &**cell;
         let completion = if cell.is_abandoned() {
             Completion::Lost
         } else {
+            let (group, index) = (cell.completions().id(), cell.index());
             let poll = || {
-                let _entered = current::enter(completions.id(), *index);
+                let _entered = current::enter(group, index);
                 future.poll(cx)
             };
             let polled = catch(|| match observer {
                 None => poll(),
-                Some((observer, name)) => around_poll(&**observer, *index, name.as_deref(), poll),
+                Some((observer, name)) => around_poll(&**observer, index, name.as_deref(), poll),
             });
             match polled {
                 Ok(Poll::Ready(result)) => Completion::Finished(result),

@@ -1,15 +1,15 @@
 //! On which threads the children of a group run: what differs between `Group::on` and
 //! `Group::on_local`.
 
-use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use core::ops::Deref;
 
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 
-use super::spawner::{SpawnReport, Unstarted};
-use crate::child::attach::{Anything, AttachScope, LocalScope, SendScope};
+use super::spawner::{SpawnFn, Unstarted};
+use super::task_cell::Keep;
+use crate::child::attach::{AttachScope, LocalScope, SendScope};
 
 /// Where children run. It has no lifetime, so that a spawned task can contain the group.
 pub trait Locality: Sized + 'static {
@@ -17,12 +17,10 @@ pub trait Locality: Sized + 'static {
     type Scope: AttachScope;
     /// A future for the executor.
     type Future;
-    /// What the spawner has returned for it.
-    type Kept;
+    /// What keeps what a spawner returns, whatever its type.
+    type Kept: ?Sized + Keep;
     /// The spawner.
-    type SpawnFn: Clone + Deref<Target: Fn(Self::Future) -> Option<Self::Kept>>;
-    /// The group's side of a child that is spawned, whatever its type.
-    type Report: Deref<Target: SpawnReport<Self::Kept>>;
+    type SpawnFn<T, E>: Clone + Deref<Target: SpawnFn<T, E, Self>>;
     /// A future that has not been started, whatever its type.
     type Unstarted<T, E>: ?Sized + Unstarted<T, E, Self>;
 }
@@ -38,17 +36,15 @@ pub struct OneThread;
 impl Locality for AnyThread {
     type Scope = SendScope<'static>;
     type Future = BoxFuture<'static, ()>;
-    type Kept = Box<dyn Anything + Send>;
-    type SpawnFn = Arc<dyn Fn(Self::Future) -> Option<Self::Kept> + Send + Sync>;
-    type Report = Arc<dyn SpawnReport<Self::Kept> + Send + Sync>;
+    type Kept = dyn Keep + Send + Sync;
+    type SpawnFn<T, E> = Arc<dyn SpawnFn<T, E, Self> + Send + Sync>;
     type Unstarted<T, E> = dyn Unstarted<T, E, Self> + Send;
 }
 
 impl Locality for OneThread {
     type Scope = LocalScope<'static>;
     type Future = LocalBoxFuture<'static, ()>;
-    type Kept = Box<dyn Anything>;
-    type SpawnFn = Rc<dyn Fn(Self::Future) -> Option<Self::Kept>>;
-    type Report = Arc<dyn SpawnReport<Self::Kept>>;
+    type Kept = dyn Keep;
+    type SpawnFn<T, E> = Rc<dyn SpawnFn<T, E, Self>>;
     type Unstarted<T, E> = dyn Unstarted<T, E, Self>;
 }

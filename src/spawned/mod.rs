@@ -2,10 +2,9 @@
 //!
 //! A child has two halves that meet in a [`TaskCell`]: the [`SpawnedFuture`], which the executor
 //! polls, and the [`Spawned`], which stays with the group. The future waits in the other half until
-//! the child is admitted. Then it leaves as a [`Spawn`], which is handed to the executor when no
-//! lock is held. When it is done it reports to the group's
-//! [`Completions`](completions::Completions). The group then moves the other half into its set,
-//! polls it once, and has the result.
+//! the child is admitted. Then it is handed to the executor, when no lock is held. When it is done
+//! it reports to the group's [`Completions`](completions::Completions). The group then moves the
+//! other half into its set, polls it once, and has the result.
 
 mod completions;
 mod future;
@@ -23,9 +22,8 @@ use core::task::{Context, Poll};
 use self::future::SpawnedFuture;
 pub(crate) use self::locality::{AnyThread, Locality, OneThread};
 pub(crate) use self::set::SpawnedSet;
-use self::spawner::Unstarted;
-pub(crate) use self::spawner::{Spawn, Spawner};
-use self::task_cell::{Completion, TaskCell};
+pub(crate) use self::spawner::Spawner;
+use self::task_cell::{Completion, Keep};
 use crate::child::{Child, ChildResult, Children, Kind, Seal, Sealed};
 use crate::util::panic::resume;
 use crate::util::sync::Arc;
@@ -62,18 +60,22 @@ pub struct Spawned<T, E, L: Locality = AnyThread> {
 /// ```
 pub type SpawnedLocal<T, E> = Spawned<T, E, OneThread>;
 
+/// The future of a child that is to be spawned, and the cell that it shares with its group's half.
+type Started<'a, T, E, L> = (spawner::Future<T, E, L>, &'a Arc<spawner::Cell<T, E, L>>);
+
 enum SpawnStage<T, E, L: Locality> {
     /// It waits to be admitted.
-    Unstarted(Pin<Box<L::Unstarted<T, E>>>),
+    Unstarted(spawner::Future<T, E, L>),
     /// Its future was handed to the executor.
-    Started(Arc<TaskCell<T, E, L::Kept>>),
-    /// Its result has been taken: there is no future to tell any more. What the spawner has
-    /// returned is dropped with it.
-    Ended(Option<L::Kept>),
+    Started {
+        cell: Arc<spawner::Cell<T, E, L>>,
+        /// Its result has been taken: there is no future to tell any more.
+        is_over: bool,
+    },
     /// It is being started.
     Starting,
     /// It is no child, but [carries](crate::child::set::SpawnChild::wrap) the spawner.
-    Spawner(Spawner<L>),
+    Spawner(Spawner<T, E, L>),
 }
 
 // === impl Spawned ===
@@ -81,34 +83,38 @@ enum SpawnStage<T, E, L: Locality> {
 impl<T, E, L: Locality> Spawned<T, E, L> {
     /// Returns `true` if it has ended on its executor.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(&self.stage, SpawnStage::Started(cell) if cell.is_complete())
+        self.cell().is_some_and(|cell| cell.is_complete())
     }
 
     /// Lets it not report any more; it is dropped next. Returns `false` if it has ended.
     fn try_abandon(&self) -> bool {
-        match &self.stage {
-            SpawnStage::Started(cell) => cell.try_abandon(),
-            _ => true,
-        }
+        self.cell().is_none_or(|cell| cell.try_abandon())
     }
 
     /// Takes the future out, once the child is admitted, or returns `None` if that has been done.
     fn start(
         &mut self,
-        spawner: &Spawner<L>,
+        spawner: &Spawner<T, E, L>,
         index: usize,
         name: Option<&Arc<str>>,
-    ) -> Option<Spawn<L>> {
-        let future = match core::mem::replace(&mut self.stage, SpawnStage::Starting) {
+    ) -> Option<Started<'_, T, E, L>> {
+        let mut future = match core::mem::replace(&mut self.stage, SpawnStage::Starting) {
             SpawnStage::Unstarted(future) => future,
             stage => {
                 self.stage = stage;
                 return None;
             }
         };
-        let (spawn, cell) = future.start(spawner, index, name);
-        self.stage = SpawnStage::Started(cell);
-        Some(spawn)
+        let cell = spawner.assign(&mut future, index, name);
+        self.stage = SpawnStage::Started { cell, is_over: false };
+        self.cell().map(|cell| (future, cell))
+    }
+
+    fn cell(&self) -> Option<&Arc<spawner::Cell<T, E, L>>> {
+        match &self.stage {
+            SpawnStage::Started { cell, .. } => Some(cell),
+            _ => None,
+        }
     }
 }
 
@@ -123,14 +129,14 @@ impl<T, E, L: Locality> Children for Spawned<T, E, L> {
     type Err = E;
 
     fn poll_child(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let SpawnStage::Started(cell) = &self.stage else {
+        let SpawnStage::Started { cell, is_over } = &mut self.stage else {
             return Poll::Pending;
         };
         debug_assert!(cell.is_complete(), "a child is polled that has not reported");
         match cell.take_completion() {
             None => Poll::Pending,
             Some(Completion::Finished(result)) => {
-                self.stage = SpawnStage::Ended(cell.take_kept());
+                *is_over = true;
                 Poll::Ready(result)
             }
             Some(Completion::Panicked(payload)) => resume(payload),
@@ -172,8 +178,10 @@ impl<T, E, L: Locality> Unpin for Spawned<T, E, L> {}
 
 impl<T, E, L: Locality> Drop for Spawned<T, E, L> {
     fn drop(&mut self) {
-        if let SpawnStage::Started(cell) = &self.stage {
-            cell.abandon();
+        match &self.stage {
+            SpawnStage::Started { cell, is_over: false } => cell.abandon(),
+            SpawnStage::Started { cell, is_over: true } => cell.kept().clear(),
+            _ => {}
         }
     }
 }
@@ -182,9 +190,4 @@ impl<T, E, L: Locality> fmt::Debug for Spawned<T, E, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Spawned(..)")
     }
-}
-
-/// Returns what a spawner has returned in a form to be kept, or `None` if dropping it does nothing.
-pub(crate) fn keep<R, K>(returned: R, boxed: impl FnOnce(R) -> K) -> Option<K> {
-    core::mem::needs_drop::<R>().then(|| boxed(returned))
 }

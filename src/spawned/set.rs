@@ -27,7 +27,7 @@ use crate::util::sparse_queue::{SparseQueue, shrink};
 use crate::util::sync::Arc;
 
 pub struct SpawnedSet<T, E, L: Locality> {
-    spawner: Spawner<L>,
+    spawner: Spawner<T, E, L>,
     /// The children that run, by their indexes.
     children: SparseQueue<Spawned<T, E, L>>,
     /// The children that have reported.
@@ -42,7 +42,7 @@ pub struct SpawnedSet<T, E, L: Locality> {
 }
 
 impl<T, E, L: Locality> SpawnedSet<T, E, L> {
-    pub(crate) fn new(spawner: Spawner<L>) -> Self {
+    pub(crate) fn new(spawner: Spawner<T, E, L>) -> Self {
         let (children, blocks) = (SparseQueue::default(), BlockSet::new());
         let (lost, dropped) = (Vec::new(), Vec::new());
         let (batch, reports) = (VecDeque::new(), VecDeque::new());
@@ -51,7 +51,7 @@ impl<T, E, L: Locality> SpawnedSet<T, E, L> {
 }
 
 impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
-    type Spawner = Spawner<L>;
+    type Spawner = Spawner<T, E, L>;
 
     fn empty(&self) -> Self {
         Self::new(self.spawner.clone())
@@ -63,9 +63,10 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
 
     /// Takes a child, and spawns it if that has not been done. No lock is held.
     fn insert(&mut self, mut child: Spawned<T, E, L>, index: usize, _: &Arc<ParentWaker>) {
-        let spawn = child.start(&self.spawner, index, None);
+        if let Some((future, cell)) = child.start(&self.spawner, index, None) {
+            self.spawner.spawn(future, cell);
+        }
         self.children.push(index as u64, child);
-        spawn.into_iter().for_each(|spawn| self.spawner.spawn(spawn));
     }
 
     fn insert_all(

@@ -4,41 +4,42 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::future::Future;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::pin::Pin;
 
-use super::completions::{Completions, Reporter};
-use super::future::{Assignment, SpawnedFuture};
+use super::completions::Completions;
+use super::future::{Assignment, ObservedChild, SpawnedFuture};
 use super::locality::{AnyThread, Locality, OneThread};
-use super::task_cell::TaskCell;
+use super::task_cell::{Kept, TaskCell};
 use super::{SpawnStage, Spawned};
 use crate::child::set::SpawnChild;
 use crate::observe::{Outcome, PollObserver, both};
 use crate::util::nesting;
-use crate::util::panic::{Payload, catch};
+use crate::util::panic::catch;
 use crate::util::parent_waker::ParentWaker;
 
+/// The cell of a child, whatever the spawner returns.
+pub(super) type Cell<T, E, L> = TaskCell<T, E, <L as Locality>::Kept>;
+
 /// The future of a child that has been admitted, on its way to the executor.
-pub struct Spawn<L: Locality> {
-    future: L::Future,
-    cell: L::Report,
-    index: usize,
-}
+pub(super) type Future<T, E, L> = Pin<Box<<L as Locality>::Unstarted<T, E>>>;
 
 /// The children of one change that are to be spawned, in order.
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
-pub struct Spawns<L: Locality> {
+pub struct Spawns<T, E, L: Locality> {
     /// `None` if there are no children.
-    spawner: Option<Spawner<L>>,
+    spawner: Option<Spawner<T, E, L>>,
     /// Mostly there is at most one.
-    first: Option<Spawn<L>>,
-    more: Vec<Spawn<L>>,
+    first: Option<Spawn<T, E, L>>,
+    more: Vec<Spawn<T, E, L>>,
 }
 
+/// A child that is to be spawned.
+type Spawn<T, E, L> = (Future<T, E, L>, Arc<Cell<T, E, L>>);
+
 /// Hands the children of a group to their executor.
-pub struct Spawner<L: Locality> {
-    spawn: L::SpawnFn,
+pub struct Spawner<T, E, L: Locality> {
+    spawn: L::SpawnFn<T, E>,
     completions: Arc<Completions>,
     /// Surrounds the polls of the children: `inspector`, `observer`, or both.
     poll_observer: Option<Arc<dyn PollObserver>>,
@@ -46,82 +47,107 @@ pub struct Spawner<L: Locality> {
     observer: Option<Arc<dyn PollObserver>>,
 }
 
-/// The two halves of a child that is started.
-pub(super) type Started<T, E, L> = (Spawn<L>, Arc<TaskCell<T, E, <L as Locality>::Kept>>);
-
-/// A future that has not been started, whatever its type.
+/// The future of a child that is not at its executor, whatever its type.
 pub trait Unstarted<T, E, L: Locality> {
     /// Assigns the future to a child of a group.
     #[doc(hidden)]
-    fn start(
-        self: Pin<Box<Self>>,
-        spawner: &Spawner<L>,
-        index: usize,
-        name: Option<&Arc<str>>,
-    ) -> Started<T, E, L>;
-}
+    fn assign(self: Pin<&mut Self>, cell: Arc<Cell<T, E, L>>, observer: Option<ObservedChild>);
 
-/// What a spawner does with the cell of a child.
-pub trait SpawnReport<K> {
+    /// Returns it as the executor gets it.
     #[doc(hidden)]
-    fn is_abandoned(&self) -> bool;
+    fn into_future(self: Pin<Box<Self>>) -> L::Future;
 
+    /// [Defers](nesting::defer) the call of the spawner.
     #[doc(hidden)]
-    fn spawned(&self, reporter: Reporter<'_>, result: Result<Option<K>, Payload>);
+    fn defer(self: Pin<Box<Self>>, spawner: Spawner<T, E, L>, cell: Arc<Cell<T, E, L>>);
 }
 
-impl<T, E, K> SpawnReport<K> for TaskCell<T, E, K> {
-    fn is_abandoned(&self) -> bool {
-        Self::is_abandoned(self)
-    }
+/// A function of the user's that spawns, whatever it returns.
+pub trait SpawnFn<T, E, L: Locality> {
+    /// Makes the cell of a child, which can keep what the function returns.
+    #[doc(hidden)]
+    fn new_cell(&self, completions: Arc<Completions>, index: usize) -> Arc<Cell<T, E, L>>;
 
-    fn spawned(&self, reporter: Reporter<'_>, result: Result<Option<K>, Payload>) {
-        Self::spawned(self, reporter, result);
-    }
+    /// Calls the function.
+    #[doc(hidden)]
+    fn call(&self, future: L::Future, kept: &L::Kept);
 }
 
-// === impl Spawn, Spawns ===
+// === impl Unstarted, SpawnFn ===
 
-/// Makes futures of a bound startable by the spawner of a locality. What differs is which trait
-/// object they become.
-macro_rules! impl_unstarted {
+/// Lets a locality spawn futures of a bound, by functions of a bound. What differs is which trait
+/// objects they become.
+macro_rules! impl_spawn {
     ($locality:ty, $($send:ident)?) => {
         impl<F, T, E> Unstarted<T, E, $locality>
             for SpawnedFuture<F, T, E, <$locality as Locality>::Kept>
         where
-            F: Future<Output = Result<T, E>> $(+ $send)? + 'static,
+            F: core::future::Future<Output = Result<T, E>> $(+ $send)? + 'static,
             T: $($send +)? 'static,
             E: $($send +)? 'static,
         {
-            fn start(
-                mut self: Pin<Box<Self>>,
-                spawner: &Spawner<$locality>,
+            fn assign(
+                self: Pin<&mut Self>,
+                cell: Arc<Cell<T, E, $locality>>,
+                observer: Option<ObservedChild>,
+            ) {
+                self.assign(Assignment { cell, observer });
+            }
+
+            fn into_future(self: Pin<Box<Self>>) -> <$locality as Locality>::Future {
+                self
+            }
+
+            fn defer(
+                self: Pin<Box<Self>>,
+                spawner: Spawner<T, E, $locality>,
+                cell: Arc<Cell<T, E, $locality>>,
+            ) {
+                nesting::defer(spawner.id(), move || spawner.call(self, &cell));
+            }
+        }
+
+        impl<S, R, T, E> SpawnFn<T, E, $locality> for S
+        where
+            S: Fn(<$locality as Locality>::Future) -> R,
+            R: $($send +)? 'static,
+        {
+            fn new_cell(
+                &self,
+                completions: Arc<Completions>,
                 index: usize,
-                name: Option<&Arc<str>>,
-            ) -> Started<T, E, $locality> {
-                let assignment = spawner.assignment(index, name);
-                let cell = Arc::clone(&assignment.cell);
-                self.as_mut().assign(assignment);
-                (Spawn { future: self, cell: Arc::clone(&cell) as _, index }, cell)
+            ) -> Arc<Cell<T, E, $locality>> {
+                Arc::new(TaskCell::<T, E, Kept<R>>::new(completions, index))
+            }
+
+            fn call(
+                &self,
+                future: <$locality as Locality>::Future,
+                kept: &<$locality as Locality>::Kept,
+            ) {
+                let returned = self(future);
+                if core::mem::needs_drop::<R>() {
+                    kept.keep(&mut Some(returned));
+                }
             }
         }
     };
 }
 
-impl_unstarted!(AnyThread, Send);
-impl_unstarted!(OneThread,);
+impl_spawn!(AnyThread, Send);
+impl_spawn!(OneThread,);
 
-impl<L: Locality> Default for Spawns<L> {
+// === impl Spawner ===
+
+impl<T, E, L: Locality> Default for Spawns<T, E, L> {
     fn default() -> Self {
         Self { spawner: None, first: None, more: Vec::new() }
     }
 }
 
-// === impl Spawner ===
-
-impl<L: Locality> Spawner<L> {
+impl<T, E, L: Locality> Spawner<T, E, L> {
     pub(crate) fn new(
-        spawn: L::SpawnFn,
+        spawn: L::SpawnFn<T, E>,
         parent: Arc<ParentWaker>,
         on_empty: impl Fn() + Send + Sync + 'static,
     ) -> Self {
@@ -133,54 +159,62 @@ impl<L: Locality> Spawner<L> {
         &self.completions
     }
 
-    fn assignment<T, E>(&self, index: usize, name: Option<&Arc<str>>) -> Assignment<T, E, L::Kept> {
+    /// Returns what identifies it on a thread.
+    fn id(&self) -> usize {
+        Arc::as_ptr(&self.completions).addr()
+    }
+
+    /// Assigns the future of a child that is admitted. Returns its cell.
+    pub(super) fn assign(
+        &self,
+        future: &mut Future<T, E, L>,
+        index: usize,
+        name: Option<&Arc<str>>,
+    ) -> Arc<Cell<T, E, L>> {
         self.completions.add();
+        let cell = self.spawn.new_cell(Arc::clone(&self.completions), index);
         let observer = self.poll_observer.as_ref();
-        Assignment {
-            cell: Arc::new(TaskCell::new()),
-            completions: Arc::clone(&self.completions),
-            index,
-            observer: observer.map(|it| (Arc::clone(it), name.cloned())),
-        }
+        let observer = observer.map(|it| (Arc::clone(it), name.cloned()));
+        future.as_mut().assign(Arc::clone(&cell), observer);
+        cell
     }
 
     /// Hands a future to the executor; after the call of this spawner that is in progress on this
     /// thread, if there is one: the executor may run a child during the call, and the child adds
     /// another one.
-    pub(super) fn spawn(&self, spawn: Spawn<L>) {
-        let id = Arc::as_ptr(&self.completions).addr();
-        let mut spawn = Some(spawn);
-        nesting::call(id, || spawn.take().into_iter().for_each(|spawn| self.call(spawn)));
-        if let Some(spawn) = spawn {
-            let spawner = self.clone();
-            nesting::defer(id, move || spawner.call(spawn));
+    pub(super) fn spawn(&self, future: Future<T, E, L>, cell: &Arc<Cell<T, E, L>>) {
+        let mut future = Some(future);
+        nesting::call(self.id(), || {
+            future.take().into_iter().for_each(|future| self.call(future, cell));
+        });
+        if let Some(future) = future {
+            future.defer(self.clone(), Arc::clone(cell));
         }
     }
 
     /// Calls the user's function. What it panics with becomes the completion of the child.
-    fn call(&self, spawn: Spawn<L>) {
-        let Spawn { future, cell, index } = spawn;
+    fn call(&self, future: Future<T, E, L>, cell: &Cell<T, E, L>) {
         if !cell.is_abandoned() {
-            let result = catch(|| (*self.spawn)(future));
-            cell.spawned(Reporter { completions: &self.completions, index }, result);
+            cell.spawned(catch(|| self.spawn.call(future.into_future(), cell.kept())));
         }
     }
 }
 
-impl<L: Locality, T, E> SpawnChild<Spawned<T, E, L>> for Spawner<L> {
+impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
     const SPAWNS: bool = true;
-    type Spawns = Spawns<L>;
+    type Spawns = Spawns<T, E, L>;
 
     fn start(
         &self,
         child: &mut Spawned<T, E, L>,
         index: usize,
         name: Option<&Arc<str>>,
-        spawns: &mut Spawns<L>,
+        spawns: &mut Spawns<T, E, L>,
     ) {
-        let Some(spawn) = child.start(self, index, name) else {
+        let Some((future, cell)) = child.start(self, index, name) else {
             return;
         };
+        let spawn = (future, Arc::clone(cell));
         if spawns.first.is_none() {
             spawns.spawner = Some(self.clone());
             spawns.first = Some(spawn);
@@ -189,10 +223,10 @@ impl<L: Locality, T, E> SpawnChild<Spawned<T, E, L>> for Spawner<L> {
         }
     }
 
-    fn spawn_all(spawns: Spawns<L>) {
+    fn spawn_all(spawns: Spawns<T, E, L>) {
         let Spawns { spawner, first, more } = spawns;
         if let Some(spawner) = spawner {
-            first.into_iter().chain(more).for_each(|spawn| spawner.spawn(spawn));
+            first.into_iter().chain(more).for_each(|(future, cell)| spawner.spawn(future, &cell));
         }
     }
 
@@ -236,7 +270,7 @@ impl<L: Locality, T, E> SpawnChild<Spawned<T, E, L>> for Spawner<L> {
     }
 }
 
-impl<L: Locality> Clone for Spawner<L> {
+impl<T, E, L: Locality> Clone for Spawner<T, E, L> {
     fn clone(&self) -> Self {
         Self {
             spawn: self.spawn.clone(),
@@ -248,24 +282,18 @@ impl<L: Locality> Clone for Spawner<L> {
     }
 }
 
-impl<L: Locality> fmt::Debug for Spawn<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Spawn(..)")
-    }
-}
-
-impl<L: Locality> fmt::Debug for Spawns<L> {
+impl<T, E, L: Locality> fmt::Debug for Spawns<T, E, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Spawns(..)")
     }
 }
 
-impl<L: Locality> fmt::Debug for Spawner<L> {
+impl<T, E, L: Locality> fmt::Debug for Spawner<T, E, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Spawner(..)")
     }
 }
 
 // Its panics are caught, and nothing of the group is under way while it runs.
-impl<L: Locality> UnwindSafe for Spawner<L> {}
-impl<L: Locality> RefUnwindSafe for Spawner<L> {}
+impl<T, E, L: Locality> UnwindSafe for Spawner<T, E, L> {}
+impl<T, E, L: Locality> RefUnwindSafe for Spawner<T, E, L> {}

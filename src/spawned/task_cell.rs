@@ -32,17 +32,18 @@
 //!   executor never does, which may be in the midst of the child's last poll.
 //! - The spawned future looks at `ABANDONED` after it has registered its task's waker, and the
 //!   group wakes the task after it has set `ABANDONED`. So neither misses the other.
-//! - No value, future or waker of the user's is dropped, polled or woken under the lock, which
-//!   protects only the completion and what the spawner has returned.
+//! - No value, future or waker of the user's is dropped, polled or woken under a lock: they protect
+//!   only the completion and what the spawner has returned.
 
+use core::any::Any;
 use core::fmt;
 use core::task::Waker;
 
-use super::completions::Reporter;
+use super::completions::Completions;
 use crate::observe::Outcome;
 use crate::util::lock::Mutex;
 use crate::util::panic::{FirstPanic, Payload, catch, discard, quietly};
-use crate::util::sync::{AtomicU8, Ordering};
+use crate::util::sync::{Arc, AtomicU8, Ordering};
 use crate::util::task_waker::TaskWaker;
 
 const SPAWNED: u8 = 1;
@@ -64,17 +65,45 @@ pub(super) enum Completion<T, E> {
     Lost,
 }
 
-/// `K` is what a spawner returns.
-pub struct TaskCell<T, E, K> {
+/// `K` keeps what the spawner returns, of whatever type: it is a [`Kept`].
+pub struct TaskCell<T, E, K: ?Sized> {
+    /// Where the child reports, and its index.
+    completions: Arc<Completions>,
+    index: usize,
     state: AtomicU8,
-    stored: Mutex<Stored<T, E, K>>,
+    completion: Mutex<Option<Completion<T, E>>>,
     /// The task that polls the spawned future.
     task: TaskWaker,
+    kept: K,
 }
 
-struct Stored<T, E, K> {
-    completion: Option<Completion<T, E>>,
-    kept: Option<K>,
+/// Keeps what a spawner returns, of whatever type.
+pub trait Keep {
+    /// Takes what the spawner has returned: an `Option` of its type.
+    #[doc(hidden)]
+    fn keep(&self, returned: &mut dyn Any);
+
+    /// Drops what it keeps, which may panic.
+    #[doc(hidden)]
+    fn clear(&self);
+}
+
+/// Keeps an `R`.
+pub(super) struct Kept<R>(Mutex<Option<R>>);
+
+impl<R: 'static> Keep for Kept<R> {
+    fn keep(&self, returned: &mut dyn Any) {
+        if let Some(returned) = returned.downcast_mut::<Option<R>>() {
+            *self.0.lock() = returned.take();
+        }
+    }
+
+    fn clear(&self) {
+        if core::mem::needs_drop::<R>() {
+            let kept = self.0.lock().take();
+            drop(kept);
+        }
+    }
 }
 
 /// Returns how a child has ended that has set these bits.
@@ -103,25 +132,42 @@ fn drop_quietly<T, E>(completion: Option<Completion<T, E>>) {
     completion.and_then(Completion::into_panic).into_iter().for_each(discard);
 }
 
-impl<T, E, K> fmt::Debug for TaskCell<T, E, K> {
+impl<T, E, K: ?Sized> fmt::Debug for TaskCell<T, E, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TaskCell(..)")
     }
 }
 
-impl<T, E, K> TaskCell<T, E, K> {
-    pub(super) fn new() -> Self {
-        let stored = Mutex::new(Stored { completion: None, kept: None });
-        Self { state: AtomicU8::new(0), stored, task: TaskWaker::new() }
+impl<T, E, R> TaskCell<T, E, Kept<R>> {
+    /// Makes the cell of a child whose spawner returns an `R`.
+    pub(super) fn new(completions: Arc<Completions>, index: usize) -> Self {
+        Self {
+            completions,
+            index,
+            state: AtomicU8::new(0),
+            completion: Mutex::new(None),
+            task: TaskWaker::new(),
+            kept: Kept(Mutex::new(None)),
+        }
+    }
+}
+
+impl<T, E, K: Keep + ?Sized> TaskCell<T, E, K> {
+    pub(super) fn completions(&self) -> &Completions {
+        &self.completions
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Returns what keeps what the spawner returns.
+    pub(super) fn kept(&self) -> &K {
+        &self.kept
     }
 
     pub(super) fn take_completion(&self) -> Option<Completion<T, E>> {
-        self.stored.lock().completion.take()
-    }
-
-    /// Takes what the spawner has returned.
-    pub(super) fn take_kept(&self) -> Option<K> {
-        self.stored.lock().kept.take()
+        self.completion.lock().take()
     }
 
     /// Returns `true` if the group has dropped the child.
@@ -131,18 +177,18 @@ impl<T, E, K> TaskCell<T, E, K> {
 
     /// Sets bits. If they are the last ones that were missing, reports or drops the completion.
     /// Returns `true` if the group has dropped the child.
-    fn set(&self, bits: u8, reporter: Reporter<'_>) -> bool {
+    fn set(&self, bits: u8) -> bool {
         // Release: a party that sees the bits sees the completion. Acquire: the party that sets
         // the later bit of two sees what the other one has done.
         let before = self.state.fetch_or(bits, Ordering::AcqRel);
         let now = before | bits;
         if now & ABANDONED != 0 {
             let panic = self.take_completion().and_then(Completion::into_panic);
-            panic.into_iter().for_each(|payload| reporter.completions.keep_late_panic(payload));
+            panic.into_iter().for_each(|payload| self.completions.keep_late_panic(payload));
         } else if now & COMPLETE == COMPLETE && before & COMPLETE != COMPLETE {
             // The waker of a task may panic. That is its executor's fault, and is not to become a
             // panic of this executor's, or of the spawning thread.
-            quietly(|| reporter.report(outcome(now)));
+            quietly(|| self.completions.report((self.index, outcome(now))));
         }
         now & ABANDONED != 0
     }
@@ -156,7 +202,7 @@ impl<T, E, K> TaskCell<T, E, K> {
     }
 
     /// Stores the completion. The user's future has been dropped.
-    pub(super) fn complete(&self, reporter: Reporter<'_>, completion: Completion<T, E>) {
+    pub(super) fn complete(&self, completion: Completion<T, E>) {
         let bits = match &completion {
             Completion::Finished(Ok(_)) => DONE | OK,
             Completion::Finished(Err(_)) => DONE | FAILED,
@@ -164,36 +210,32 @@ impl<T, E, K> TaskCell<T, E, K> {
             Completion::Panicked(_) => DONE,
         };
         let unwanted = {
-            let stored = &mut self.stored.lock().completion;
+            let mut stored = self.completion.lock();
             match &*stored {
                 None => stored.replace(completion),
                 Some(_) => Some(completion),
             }
         };
         drop_quietly(unwanted);
-        self.set(bits, reporter);
+        self.set(bits);
     }
 
     // --- called by the spawning thread
 
-    /// Records that the call of the spawner is over, and what it has returned or its panic.
-    pub(super) fn spawned(&self, reporter: Reporter<'_>, result: Result<Option<K>, Payload>) {
+    /// Records that the call of the spawner is over, and its panic. What it has returned is
+    /// [kept](Keep::keep) before.
+    pub(super) fn spawned(&self, result: Result<(), Payload>) {
         let abandoned = match result {
-            Ok(None) => self.set(SPAWNED, reporter),
-            Ok(kept) => {
-                self.stored.lock().kept = kept;
-                self.set(SPAWNED, reporter)
-            }
+            Ok(()) => self.set(SPAWNED),
             Err(payload) => {
                 let panicked = Completion::Panicked(payload);
-                let before = self.stored.lock().completion.replace(panicked);
+                let before = self.completion.lock().replace(panicked);
                 drop_quietly(before);
-                self.set(SPAWNED | DONE | SPAWNER_PANICKED, reporter)
+                self.set(SPAWNED | DONE | SPAWNER_PANICKED)
             }
         };
         if abandoned {
-            let kept = self.take_kept();
-            quietly(|| drop(kept));
+            quietly(|| self.kept.clear());
         }
     }
 
@@ -227,8 +269,7 @@ impl<T, E, K> TaskCell<T, E, K> {
                 unwanted.into_iter().for_each(|payload| panic.keep(payload));
             }
         }
-        let kept = self.take_kept();
-        panic.guard(|| drop(kept));
+        panic.guard(|| self.kept.clear());
         panic.throw();
     }
 }

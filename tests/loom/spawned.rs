@@ -18,9 +18,9 @@ use std::task::Poll;
 
 use loom::thread::{self, JoinHandle};
 
-use self::completions::{Completions, Reporter};
+use self::completions::Completions;
 use self::future::{Assignment, SpawnedFuture};
-use self::task_cell::{Completion, TaskCell};
+use self::task_cell::{Completion, Keep, Kept, TaskCell};
 use crate::observe::Outcome;
 use crate::task::{check, run};
 use crate::util::parent_waker::ParentWaker;
@@ -78,11 +78,11 @@ enum Spawner {
     Panics,
 }
 
+type Cell = TaskCell<Value, (), Kept<Value>>;
+
 /// A child that has been admitted.
 struct Child {
-    cell: Arc<TaskCell<Value, (), Value>>,
-    completions: Arc<Completions>,
-    index: usize,
+    cell: Arc<Cell>,
     future: ModelFuture,
     does: Does,
     /// What the spawner may return.
@@ -92,7 +92,7 @@ struct Child {
 /// A child's future. It is leaked if its model has failed, since its destructor uses the model.
 struct ModelFuture(Option<Pin<Box<Spawned>>>);
 
-type Spawned = SpawnedFuture<BoxFuture, Value, (), Value>;
+type Spawned = SpawnedFuture<BoxFuture, Value, (), Kept<Value>>;
 
 impl ModelFuture {
     fn run(&mut self) {
@@ -112,7 +112,7 @@ impl Drop for ModelFuture {
 
 impl Child {
     fn new(completions: &Arc<Completions>, index: usize, does: Does, count: &Count) -> Self {
-        let cell = Arc::new(TaskCell::new());
+        let cell = Arc::new(Cell::new(Arc::clone(completions), index));
         // The future holds one value, and returns it when it is done.
         let mut value = Some(count.value());
         let mut yields = matches!(does, Does::Yields);
@@ -128,19 +128,12 @@ impl Child {
         });
         let mut future = Box::pin(SpawnedFuture::new(Box::pin(future) as BoxFuture));
         completions.add();
-        let (child, completions) = (Arc::clone(&cell), Arc::clone(completions));
-        let there = Arc::clone(&completions);
-        future.as_mut().assign(Assignment {
-            cell: child,
-            completions: there,
-            index,
-            observer: None,
-        });
+        future.as_mut().assign(Assignment { cell: Arc::clone(&cell), observer: None });
         let (future, returned) = (ModelFuture(Some(future)), count.value());
-        Self { cell, completions, index, future, does, returned }
+        Self { cell, future, does, returned }
     }
 
-    fn cell(&self) -> Arc<TaskCell<Value, (), Value>> {
+    fn cell(&self) -> Arc<Cell> {
         Arc::clone(&self.cell)
     }
 
@@ -149,18 +142,21 @@ impl Child {
         if self.cell.is_abandoned() {
             return;
         }
-        let Self { cell, completions, index, mut future, does, returned } = self;
+        let Self { cell, mut future, does, returned } = self;
         let executor = thread::spawn(move || {
             if !matches!(does, Does::Vanishes) {
                 future.run();
             }
         });
         let result = match spawner {
-            Spawner::Returns => Ok(None),
-            Spawner::ReturnsValue => Ok(Some(returned)),
+            Spawner::Returns => Ok(()),
+            Spawner::ReturnsValue => {
+                cell.kept().keep(&mut Some(returned));
+                Ok(())
+            }
             Spawner::Panics => Err(Box::new("the spawner's") as _),
         };
-        cell.spawned(Reporter { completions: &completions, index }, result);
+        cell.spawned(result);
         join(executor);
     }
 
@@ -178,7 +174,7 @@ fn join(thread: JoinHandle<()>) {
 fn await_all(
     completions: &Arc<Completions>,
     parent: &Arc<ParentWaker>,
-    cells: &[Arc<TaskCell<Value, (), Value>>],
+    cells: &[Arc<Cell>],
 ) -> Vec<Completion<Value, ()>> {
     let mut taken: Vec<Option<Completion<Value, ()>>> = cells.iter().map(|_| None).collect();
     let mut reports = std::collections::VecDeque::new();
@@ -193,7 +189,7 @@ fn await_all(
             for (index, outcome) in reports.drain(..) {
                 assert!(cells[index].is_complete(), "too early");
                 let completion = cells[index].take_completion().expect("it was reported");
-                drop(cells[index].take_kept());
+                cells[index].kept().clear();
                 assert_eq!(outcome == Outcome::Ok, is_value(&completion));
                 // A group resumes a panic, and drops the child. If the spawner has panicked, the
                 // future may end after that.
@@ -308,8 +304,8 @@ fn two_children_that_report_to_one_group() {
         let cells = [children[0].cell(), children[1].cell()];
         let executors = children.map(|child| {
             thread::spawn(move || {
-                let Child { cell, completions, index, mut future, .. } = child;
-                cell.spawned(Reporter { completions: &completions, index }, Ok(None));
+                let Child { cell, mut future, .. } = child;
+                cell.spawned(Ok(()));
                 future.run();
             })
         });

@@ -9,13 +9,13 @@ use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 /// As the standard library's, step by step. (loom's own synchronizes when its count is read, which
 /// would hide a missing fence.)
 #[derive(Debug)]
-pub(crate) struct Arc<T> {
+pub(crate) struct Arc<T: ?Sized> {
     /// Owns the memory, and frees it; its own counts are outside of the model.
     inner: ManuallyDrop<std::sync::Arc<Inner<T>>>,
 }
 
 #[derive(Debug)]
-struct Inner<T> {
+struct Inner<T: ?Sized> {
     /// The count may be read when the value is gone.
     count: std::sync::Arc<AtomicUsize>,
     value: T,
@@ -86,7 +86,7 @@ impl<T> Arc<T> {
     }
 }
 
-impl<T> Deref for Arc<T> {
+impl<T: ?Sized> Deref for Arc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -94,14 +94,14 @@ impl<T> Deref for Arc<T> {
     }
 }
 
-impl<T> Clone for Arc<T> {
+impl<T: ?Sized> Clone for Arc<T> {
     fn clone(&self) -> Self {
         self.inner.count.fetch_add(1, Ordering::Relaxed);
         Self { inner: self.inner.clone() }
     }
 }
 
-impl<T> Drop for Arc<T> {
+impl<T: ?Sized> Drop for Arc<T> {
     fn drop(&mut self) {
         // A model that has failed is over: its atomics must not be used, and so the value is not
         // dropped, which may use some.
