@@ -692,7 +692,8 @@ impl State {
         if !self.is_revoking && !self.held_back.is_empty() {
             self.tell_held_back(effects);
         }
-        if admits && !self.queue.is_empty() {
+        // Those that were taken back are behind those that are yet to be.
+        if admits && !self.is_revoking && !self.queue.is_empty() {
             lacks_more = self.admit_queue(effects);
         }
         if !self.starts.is_clear() {

@@ -654,6 +654,35 @@ fn a_reservation_that_takes_no_room_keeps_none_before_it_from_being_taken_back()
 }
 
 #[test]
+fn hundreds_of_them_keep_it_neither_and_stay_behind_it() {
+    let task = MockTask::new();
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    let gate = Gate::new();
+    let end = gate.wait(0);
+    group.queue(job(async move {
+        end.await;
+        Ok(1)
+    }));
+    assert!(task.poll(&mut group).is_pending());
+    let mut first = handle.go(task_of(job(pending())));
+    let light = |_| Box::pin(handle.go(task_of(job(pending())).weight(0)));
+    let mut weightless: Vec<_> = (0..300).map(light).collect();
+    assert!(task.poll(&mut first).is_pending());
+    weightless.iter_mut().for_each(|go| assert!(task.poll(go).is_pending()));
+    handle.set_limit(Some(2));
+    handle.set_limit(Some(1));
+    (0..20).for_each(|_| assert!(task.poll(&mut group).is_pending()));
+    assert!(task.poll(&mut first).is_pending(), "beyond the limit");
+    weightless.iter_mut().for_each(|go| assert!(task.poll(go).is_pending(), "it overtakes"));
+    assert_eq!(group.stats().running, 1);
+    gate.open(0);
+    assert!(task.poll(&mut group).is_pending());
+    assert!(task.poll(&mut first).is_ready());
+    weightless.iter_mut().for_each(|go| assert!(task.poll(go).is_ready()));
+}
+
+#[test]
 fn the_groups_own_go_is_told_of_the_turn_that_it_keeps_among_hundreds() {
     let (mut group, handle, mut gos) = paused(100, || job(ready(Ok(3))));
     let (task, going) = (MockTask::new(), MockTask::new());

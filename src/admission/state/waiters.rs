@@ -448,7 +448,7 @@ impl State {
         }
         let (mut newest, mut below) = (None, self.revoked_below);
         // One that takes no room gives none back. It goes only before one that does and came
-        // earlier, which it must not overtake.
+        // earlier, which it must not overtake. (Or behind so many that it is not known.)
         for _ in 0..REVOKED_AT_ONCE {
             let (slot, start) = self.starts.last_below(below)?;
             let StartSlot::Reserved(key) = start else { return None };
@@ -464,7 +464,7 @@ impl State {
             }
             below = slot;
         }
-        None
+        newest
     }
 
     /// Returns `true` if a waiter has room reserved that it has not claimed.
