@@ -84,7 +84,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     ///
     /// # Cost
     ///
-    /// The group shares its state from then on, behind a lock: a child takes 600 to 800
+    /// The group shares its state from then on, behind a lock: a child takes 550 to 750
     /// instructions more.
     ///
     /// # Examples

@@ -35,7 +35,7 @@
 //!
 //! # The guide
 //!
-//! The [guide] has a page for each thing that you want to do, and takes minutes to read.
+//! The [guide] has a page for each thing that you want to do, which takes a few minutes to read.
 //!
 //! - **Start**: [first steps](guide::first_steps), [which constructor](guide::constructors), and a
 //!   [cookbook](guide::cookbook) of small programs.

@@ -217,8 +217,8 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child that is the only one of its key takes about 2,700 instructions, however many keys
-    /// there are; one without options takes 430. The table of keys doubles and halves with their
+    /// A child that is the only one of its key takes about 2,500 instructions, however many keys
+    /// there are; one without options takes 440. The table of keys doubles and halves with their
     /// number; such a step takes time linear in it. Consecutive integers are stored close together,
     /// so with a million keys they are found faster than others. A key costs memory as long as
     /// children of it run or wait. At most 128 idle keys are kept beside these.
@@ -335,7 +335,7 @@ impl<F> Task<F> {
     ///
     /// # Cost
     ///
-    /// A child takes one allocation, and about 3,000 instructions more than one without options.
+    /// A child takes one allocation, and about 3,200 instructions more than one without options.
     /// The first joinable child makes the group share its state, as a
     /// [`handle`](crate::Group::handle) does.
     ///

@@ -32,7 +32,11 @@ use crate::util::wake_flag::WakeFlag;
 /// With a delay such as the 95th percentile of what an attempt takes, the slowest few answers are
 /// replaced by quick ones for some 5 % more load. These are the *hedged requests* of Dean and
 /// Barroso, "The Tail at Scale", Communications of the ACM 56(2), 2013. An attempt should do no
-/// harm if it is made twice. With a delay that never resolves, it is a plain retry.
+/// harm if it is made twice.
+///
+/// With `|_| std::future::pending::<()>()` for the delay, it is a plain retry: only a failure
+/// starts the next attempt, and does so at once. An attempt that is to come after a pause begins
+/// with it: `if n > 0 { sleep(backoff(n)).await }`.
 ///
 /// No attempt is started before the first poll. One poll starts at most 4,096 attempts.
 ///

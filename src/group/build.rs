@@ -445,7 +445,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Cost
     ///
     /// The group shares its state, as a [`handle`](Self::handle) makes it do: a child takes about
-    /// 700 instructions more. The number itself costs a comparison.
+    /// 630 instructions more. The number itself costs a comparison.
     ///
     /// # Examples
     ///
@@ -474,7 +474,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// # Cost
     ///
     /// The group shares its state, as a [`handle`](Self::handle) makes it do: a child takes about
-    /// 700 instructions more, with a key or without one. [`Task::key`](crate::Task::key) says
+    /// 630 instructions more, with a key or without one. [`Task::key`](crate::Task::key) says
     /// what a key costs.
     ///
     /// # Panics

@@ -65,8 +65,8 @@ impl<E> Failure<E> {
     /// ```
     /// # futures::executor::block_on(async {
     /// let mut group = errgroup::Group::new().named();
-    /// group.extend([async { Err::<(), _>("broken") }]);
-    /// assert_eq!(group.await.unwrap_err().name(), None);
+    /// group.queue(errgroup::task(async { Err::<(), _>("broken") }).name("fetch"));
+    /// assert_eq!(group.await.unwrap_err().name(), Some("fetch"));
     /// # });
     /// ```
     pub fn name(&self) -> Option<&str> {
@@ -80,8 +80,8 @@ impl<E> Failure<E> {
     /// ```
     /// # futures::executor::block_on(async {
     /// let mut group = errgroup::Group::new().named();
-    /// group.extend([async { Err::<(), _>("broken") }]);
-    /// assert_eq!(group.await.unwrap_err().key(), None);
+    /// group.queue(errgroup::task(async { Err::<(), _>("broken") }).key("b.example"));
+    /// assert_eq!(group.await.unwrap_err().key(), Some(&"b.example".into()));
     /// # });
     /// ```
     pub fn key(&self) -> Option<&Key> {
