@@ -8,7 +8,7 @@ use crate::util::sync::{AtomicBool, AtomicUsize, Ordering};
 /// what it does then is right, or a notification follows the store.
 #[derive(Default)]
 pub(crate) struct Hints {
-    has_ready: AtomicBool,
+    has_started: AtomicBool,
     must_wait: AtomicBool,
     group_turn: AtomicBool,
     has_records: AtomicBool,
@@ -34,7 +34,7 @@ impl Hints {
     /// Returns the hints of a state that is about to be shared.
     pub(super) fn of(state: &State) -> Self {
         let hints = Self::default();
-        hints.has_ready.store(state.starts.has_ready(), Ordering::Relaxed);
+        hints.has_started.store(state.starts.has_started(), Ordering::Relaxed);
         hints.must_wait.store(!state.admits_newcomers(), Ordering::Relaxed);
         hints
     }
@@ -42,8 +42,8 @@ impl Hints {
     /// Updates them after the queue was processed.
     #[inline]
     pub(super) fn update(&self, state: &State) {
-        if state.starts.has_ready() {
-            self.has_ready.store(true, Ordering::Release);
+        if state.starts.has_started() {
+            self.has_started.store(true, Ordering::Release);
         }
         self.update_room(state);
         self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
@@ -64,7 +64,7 @@ impl Hints {
     /// Updates them after a child has started and nothing else has changed.
     #[inline]
     pub(super) fn note_started(&self, state: &State) {
-        self.has_ready.store(true, Ordering::Release);
+        self.has_started.store(true, Ordering::Release);
         self.update_room(state);
         self.has_records.store(state.has_records(), Ordering::Relaxed);
     }
@@ -90,7 +90,7 @@ impl Hints {
     /// Updates them when the children that have started go to the set.
     #[inline]
     pub(super) fn note_taken(&self, state: &State) {
-        self.has_ready.store(false, Ordering::Release);
+        self.has_started.store(false, Ordering::Release);
         self.has_endings.store(state.has_endings(), Ordering::Relaxed);
     }
 
@@ -101,9 +101,9 @@ impl Hints {
 
     /// Returns `true` if children have started that may go to the set.
     #[inline]
-    pub(crate) fn has_ready(&self) -> bool {
+    pub(crate) fn has_started(&self) -> bool {
         // Acquire: the task that notified of the children did so after the store.
-        self.has_ready.load(Ordering::Acquire)
+        self.has_started.load(Ordering::Acquire)
     }
 
     /// Returns `true` if a newcomer had to wait when the lock was last free.

@@ -211,9 +211,9 @@ impl<C: Kind> Admission<C> {
                 local.spawn_admitted(done, &self.spawner, &mut spawns);
             }
         }
-        let has_ready = local.has_admitted();
+        let has_started = local.has_admitted();
         drop(storage);
-        if has_ready {
+        if has_started {
             // The group may be polled by another task than the one that `&self` came from.
             self.parent.notify();
         }
@@ -253,9 +253,9 @@ impl<C: Kind> Admission<C> {
                 }
             }
             Storage::Shared(shared) => {
-                if shared.core.hints.has_ready() {
-                    let take_ready = shared.operations.take_ready;
-                    set.insert_all(&mut |insert| take_ready(shared, insert), &self.parent);
+                if shared.core.hints.has_started() {
+                    let take_started = shared.operations.take_started;
+                    set.insert_all(&mut |insert| take_started(shared, insert), &self.parent);
                 }
             }
         }
@@ -265,11 +265,11 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Returns `true` if there are children to be taken in.
-    pub(crate) fn has_ready(&mut self, set: &C::Set) -> bool {
+    pub(crate) fn has_started(&mut self, set: &C::Set) -> bool {
         set.has_completed()
             || match self.storage.get_mut() {
                 Storage::Local(local) => local.has_admitted(),
-                Storage::Shared(shared) => shared.core.hints.has_ready(),
+                Storage::Shared(shared) => shared.core.hints.has_started(),
             }
     }
 
@@ -283,7 +283,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn may_start_own(&mut self) -> bool {
         self.shared().is_some_and(|shared| {
             let core = &shared.core;
-            core.hints.has_ready() && core.own_child.waits()
+            core.hints.has_started() && core.own_child.waits()
         })
     }
 
@@ -431,7 +431,7 @@ impl<C: Kind> Admission<C> {
                 if shared.core.must_process() {
                     shared.update(&mut |_| ());
                 }
-                if <Spawner<C>>::SPAWNS && shared.core.hints.has_ready() {
+                if <Spawner<C>>::SPAWNS && shared.core.hints.has_started() {
                     self.take_in(set);
                 }
             }
@@ -581,7 +581,7 @@ impl<C: Kind> Admission<C> {
     /// Returns the number below which all indexes are of children that have gone to the set, or
     /// have ended.
     pub(crate) fn started(&self) -> usize {
-        self.read(Local::started, |state| state.starts.first_ready())
+        self.read(Local::started, |state| state.starts.first_started())
     }
 
     /// Returns `true` if the policy was told of a child.

@@ -83,7 +83,8 @@ impl Passes {
         self.over.extend(self.spare.drain(..).map(|(_, pass)| pass));
     }
 
-    /// Does so, but for one of the weight that is `kept`. The group's task is to be notified.
+    /// Ends the spare passes but for one of the weight that is `kept`. The group's task is to be
+    /// notified.
     #[inline]
     pub(crate) fn give_up_spare(&mut self, kept: Option<usize>) {
         if self.spare.len() > usize::from(kept.is_some()) {

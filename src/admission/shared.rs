@@ -21,10 +21,10 @@
 //! | `Core::finish_child`: a child has ended | no: it frees room; after a stop, or if children wait inside others, what was freed before | nothing; `update` follows when the round is over, if something waits |
 //! | `Shared::add_simply`: a child comes, and that concerns no other | no: if some was freed, the child comes by `with` | the group's task is notified if the child starts |
 //! | `Core::try_start`: a plain child starts | no: if some was freed, none starts | nothing: it has taken room, and nothing else has changed |
-//! | `Core::record`: only the observer's log changes | yes | nothing; an `update` follows |
+//! | `CoreCalls::log`: only the observer's log changes | yes | nothing; an `update` follows |
 //! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
 //! | `Core::with_state`: what the queue does not depend on | no | nothing |
-//! | `Shared::take_ready`: children that have started go to the set | no | nothing |
+//! | `Shared::take_started`: children that have started go to the set | no | nothing |
 //! | `Core::wake`: the token was cancelled | yes | carries out the effects of that, and wakes all waiters |
 
 use alloc::sync::Arc;
@@ -55,7 +55,7 @@ pub(crate) type Spawner<C> = <<C as Kind>::Set as ChildSet<C>>::Spawner;
 pub(crate) struct Shared<C: Kind> {
     /// What it contains takes much code to drop.
     pub(crate) core: DroppedBy<Arc<Core>>,
-    /// The same.
+    /// The same `Core`, by what only shared groups call.
     pub(super) calls: Arc<dyn CoreCalls>,
     waiting: Mutex<Waiting<C>>,
     pub(super) operations: Operations<C>,
@@ -74,7 +74,7 @@ pub(super) struct Operations<C: Kind> {
     pub(super) add: AddOffer<C>,
     pub(super) poll: PollTicket<C>,
     pub(super) abandon: fn(&Shared<C>, WaiterKey),
-    pub(super) take_ready: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
+    pub(super) take_started: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
     pub(super) drop_queue: fn(&Shared<C>, bool, &mut Vec<C>),
     pub(super) abort: fn(&Shared<C>, &mut Vec<(Dropped, C)>),
 }
@@ -117,7 +117,7 @@ impl<C: Kind> Shared<C> {
             add: Self::add,
             poll: Self::poll,
             abandon: Self::abandon,
-            take_ready: Self::take_ready,
+            take_started: Self::take_started,
             drop_queue: Self::drop_queue,
             abort: Self::abort,
         };
@@ -312,7 +312,7 @@ impl<C: Kind> Shared<C> {
     }
 
     /// Calls `take` with each child that may go to the set, and its index, under the locks.
-    fn take_ready(&self, take: &mut dyn FnMut(usize, C)) {
+    fn take_started(&self, take: &mut dyn FnMut(usize, C)) {
         let mut spawns = Default::default();
         {
             let mut waiting = self.waiting.lock();
@@ -322,7 +322,7 @@ impl<C: Kind> Shared<C> {
                 start_unspawned(spawner, &mut state, children, &mut spawns);
             }
             self.core.hints.note_taken(&state);
-            while let Some((index, key)) = state.starts.pop_ready() {
+            while let Some((index, key)) = state.starts.pop_started() {
                 self.core.own_child.note_taken(key, index);
                 if let Some(child) = children.remove(key) {
                     take(index, child);

@@ -198,7 +198,7 @@ impl Core {
         self.inspect_down_to(LEVELS, known)
     }
 
-    /// Does so with the named groups below it, on so many levels.
+    /// Takes a snapshot with the named groups below it, on so many levels.
     fn inspect_down_to(&self, levels: usize, known: &[(usize, ChildState)]) -> Snapshot {
         let (mut snapshot, inspector) = self.with_state(|state| {
             (state.inspect(self.is_stopped(), known), state.inspector().cloned())
@@ -256,7 +256,7 @@ impl Core {
         }
         self.hints.update(state);
         effects.notify |= state.has_aborted();
-        state.take_told(effects);
+        state.take_to_wake(effects);
         if let Some(permits) = &mut state.room.permits {
             effects.permits = permits.take_spare();
             effects.cancel_acquire = core::mem::take(&mut permits.cancel_acquire);
@@ -293,7 +293,7 @@ impl Core {
     pub(super) fn notify_if_held(&self, caller: Caller) {
         if caller == Caller::Group
             && self.is_held.load(Ordering::Relaxed)
-            && (self.hints.has_ready()
+            && (self.hints.has_started()
                 || (self.needs_more && self.with_state(|state| state.must_ask())))
         {
             self.notify();
@@ -418,7 +418,7 @@ impl Core {
     /// Returns `true` if there is nothing for the group's task to take in, to drop or to wait for.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
-        !self.hints.has_ready() && !self.hints.has_aborted() && self.source.is_none()
+        !self.hints.has_started() && !self.hints.has_aborted() && self.source.is_none()
     }
 
     /// Returns `true` if the queue is to be processed: children have ended, or there is an observer

@@ -72,7 +72,7 @@ pub(crate) struct State {
     /// How many of them are [detached](waiters::WaiterStage::Reserved::slot).
     detached: usize,
     /// Waiters that have got their turn and are to be woken.
-    told: Vec<WaiterKey>,
+    to_wake: Vec<WaiterKey>,
     /// A waiter of the group's own task has its turn, and has not been polled since.
     group_turn: bool,
     /// The limit was lowered, and [more](Self::revoke) reservations are to be taken back.
@@ -404,7 +404,7 @@ impl State {
     #[inline]
     pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
         debug_assert!(!self.needs_more(), "then children do not come here");
-        let is_first = !self.starts.has_ready() && self.starts.is_clear() && !self.has_freed_room;
+        let is_first = !self.starts.has_started() && self.starts.is_clear() && !self.has_freed_room;
         if self.inspector.is_some()
             || !is_first
             || self.refusal(stopped).is_some()
@@ -669,7 +669,7 @@ impl State {
         if self.must_process() {
             self.process_entries(stopped, effects);
         } else {
-            effects.notify |= self.starts.has_ready();
+            effects.notify |= self.starts.has_started();
         }
     }
 
@@ -709,7 +709,7 @@ impl State {
         }
         let recheck_end = core::mem::take(&mut self.recheck_end);
         let may_end = || self.is_over(stopped) || (!stopped && self.has_only_daemons());
-        effects.notify |= self.starts.has_ready() || (recheck_end && may_end());
+        effects.notify |= self.starts.has_started() || (recheck_end && may_end());
     }
 
     /// Gives room to the head of the queue while it fits. Returns `true` if the head then lacks

@@ -27,7 +27,7 @@ pub trait ChildSet<C>: Sized {
     #[doc(hidden)]
     fn insert(&mut self, child: C, index: usize, parent: &Arc<ParentWaker>);
 
-    /// Does the same for a child that is made when its slot is there.
+    /// Takes a child that has started, and is made when its slot is there.
     #[doc(hidden)]
     #[inline(always)]
     fn insert_with(&mut self, make: impl FnOnce() -> C, index: usize, parent: &Arc<ParentWaker>) {
@@ -36,8 +36,8 @@ pub trait ChildSet<C>: Sized {
 
     /// Takes the children that may go to the set.
     #[doc(hidden)]
-    fn insert_all(&mut self, take_ready: &mut TakeReady<'_, C>, parent: &Arc<ParentWaker>) {
-        take_ready(&mut |index, child| self.insert(child, index, parent));
+    fn insert_all(&mut self, take_started: &mut TakeStarted<'_, C>, parent: &Arc<ParentWaker>) {
+        take_started(&mut |index, child| self.insert(child, index, parent));
     }
 
     /// Returns `true` if children have completed outside of the group's polls.
@@ -132,7 +132,7 @@ pub trait ChildSet<C>: Sized {
 }
 
 /// Calls its argument with each child that may go to the set, under the locks of the admission.
-pub(crate) type TakeReady<'a, C> = dyn FnMut(&mut dyn FnMut(usize, C)) + 'a;
+pub(crate) type TakeStarted<'a, C> = dyn FnMut(&mut dyn FnMut(usize, C)) + 'a;
 
 /// Starts admitted children outside of the group's polls.
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see

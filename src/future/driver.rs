@@ -69,7 +69,7 @@ pub(crate) trait GoDriver<C: Kind>: Driver<C> {
     #[inline(always)]
     fn start_newcomer(&mut self, _: &mut Context<'_>) {}
 
-    /// Does the same within a poll.
+    /// Polls these within a poll of the group.
     fn drive_newcomer(&mut self, _: &mut Budget) {}
 }
 

@@ -224,7 +224,7 @@ pin_project! {
         flag: Arc<WakeFlag>,
         body_waker: Waker,
         value: Option<R>,
-        // Whether what the body returned stops the group.
+        // Returns `true` if what the body returned stops the group.
         fails: fn(&R) -> bool,
         // A child had failed before the body did.
         child_failed_first: bool,

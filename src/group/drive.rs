@@ -67,7 +67,7 @@ struct RoundState<R> {
     batch: Batch,
     /// What the current child has returned, while its destructor runs.
     returned: Option<R>,
-    /// The same of a child that may end without a result.
+    /// What a current child has returned that may end without a result.
     returned_if_any: Option<Option<R>>,
     /// The policy's verdict on that child is to stop.
     stop: Option<(Reason, usize, Outcome)>,
@@ -211,7 +211,7 @@ where
         budget: &mut Budget,
         round: &mut RoundState<Result<C::Ok, C::Err>>,
     ) -> Driven {
-        // Most are, and then nothing else is to be looked at.
+        // Most groups are bare: then nothing comes before the round.
         let is_bare = self.base.is_bare();
         if !is_bare && !self.base.is_calm() {
             self.base.prepare_round();
@@ -219,7 +219,7 @@ where
         }
         let is_plain = is_bare || self.base.is_plain();
         if self.base.set.blocks().is_simple_turn(budget) && !self.base.is_notified() {
-            // Most are.
+            // Most turns are simple.
             self.drive_round::<FETCHED>(budget, round, (Part::Turn, is_plain));
             let is_over = !self.base.set.blocks().is_in_round();
             if is_over && (is_bare || !self.base.admission.may_start_own()) {
@@ -356,7 +356,8 @@ where
         }
     }
 
-    /// Does so in a group that is not plain.
+    /// Does what [`drive_round`](Self::drive_round) does in a group that is not plain: it has
+    /// hooks, or shares its state, by which children may be dropped or have to be remembered.
     #[inline(never)]
     fn drive_full_round<const FETCHED: bool>(
         &mut self,

@@ -52,10 +52,10 @@ pub(crate) struct Hooks<C: Kind> {
 /// What a group calls of its hooks. It is reached by these pointers, so a program without hooks
 /// does not contain it.
 pub(super) struct HookCalls<C: Kind> {
-    pub(super) poll_timers: HookCall<C>,
+    pub(super) poll_grace_after_stop: HookCall<C>,
     pub(super) poll_deadline: HookCall<C, bool>,
-    pub(super) must_poll_timers: HookCall<C, bool>,
-    pub(super) drop_timers: HookCall<C>,
+    pub(super) must_poll_hooks: HookCall<C, bool>,
+    pub(super) drop_hooks: HookCall<C>,
     pub(super) poll_gates: HookCall<C>,
     pub(super) poll_gates_for: fn(&mut Base<C>, Option<&mut Options>),
     pub(super) must_drop_guards: HookCall<C, bool>,
@@ -97,10 +97,10 @@ impl<C: Kind> Hooks<C> {
         let (grace, events) = (Grace::Endless, VecDeque::new());
         let (deadline, observer, polls, gates, inspector) = (None, None, None, None, None);
         let calls = HookCalls {
-            poll_timers: Base::poll_timers,
+            poll_grace_after_stop: Base::poll_grace_after_stop,
             poll_deadline: Base::check_deadline,
-            must_poll_timers: Base::must_poll_timers,
-            drop_timers: Base::drop_timers,
+            must_poll_hooks: Base::must_poll_hooks,
+            drop_hooks: Base::drop_hooks,
             poll_gates: Base::poll_gates,
             poll_gates_for: Base::poll_gates_for_one,
             must_drop_guards: Base::must_drop_guards,
@@ -181,7 +181,7 @@ impl<C: Kind> Base<C> {
     /// Polls the grace, after a stop.
     #[cold]
     #[inline(never)]
-    pub(super) fn poll_timers(&mut self) {
+    pub(super) fn poll_grace_after_stop(&mut self) {
         // Apart from the group meanwhile, which may have to be stopped.
         let Some(mut hooks) = self.hooks.take() else {
             return;
@@ -263,10 +263,10 @@ impl<C: Kind> Base<C> {
         }
     }
 
-    /// Returns `true` if a timer must be polled even without a wake-up.
+    /// Returns `true` if a timer or a gate is to be polled now, or a guard that is over dropped.
     #[cold]
     #[inline(never)]
-    pub(super) fn must_poll_timers(&mut self) -> bool {
+    pub(super) fn must_poll_hooks(&mut self) -> bool {
         let stopped = self.admission.is_stopped();
         if self.must_drop_guards() || (!stopped && self.must_poll_gates()) {
             return true;
@@ -280,16 +280,16 @@ impl<C: Kind> Base<C> {
             Grace::Waiting(_) | Grace::Over if stopped => {
                 !self.set.blocks().is_empty()
                     || self.set.has_unended()
-                    || self.admission.has_ready(&self.set)
+                    || self.admission.has_started(&self.set)
             }
             Grace::Running(timer) => is_woken(timer),
             _ => !stopped && deadline.as_ref().is_some_and(is_woken),
         }
     }
 
-    /// Drops the deadline and the grace, when the children are gone.
+    /// Drops the deadline, the grace and the gates, when the children are gone.
     #[cold]
-    pub(super) fn drop_timers(&mut self) {
+    pub(super) fn drop_hooks(&mut self) {
         let Some(hooks) = &mut self.hooks else {
             return;
         };

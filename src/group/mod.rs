@@ -1,6 +1,7 @@
-//! The group, and what can be asked of it. How one is made is in `build.rs` and `policies.rs`, how
-//! it runs in `poll.rs`, what it polls and tells beside the children in `hooks.rs` and
-//! `observer.rs`. The methods that return futures are beside these, in `future/`.
+//! The group, and what can be asked of it. How one is made is in `build.rs` and `policies.rs`. Its
+//! polls are in `poll.rs`, their rounds in `drive.rs`, its stop and its end in `stop.rs`. What it
+//! polls and tells beside the children is in `hooks.rs`, `gates.rs` and `observer.rs`. The methods
+//! that return futures are beside these, in `future/`.
 
 mod build;
 pub(crate) mod drive;

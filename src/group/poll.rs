@@ -36,7 +36,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         Self::poll_through(self, |group| group, PolledBy::Owner, cx, poll)
     }
 
-    /// Does the same for a `go` or a `feed` of the group, or of a type that owns one.
+    /// Polls the group that `owner` has: a `go` or a `feed` of the group, or a type that owns one.
     pub(crate) fn poll_through<X, R>(
         owner: &mut X,
         group: impl Fn(&mut X) -> &mut Self,
@@ -210,7 +210,7 @@ impl<C: Kind> Base<C> {
 
     /// Does what comes before a round: timers, a stop, gates, a permit.
     pub(super) fn prepare_round(&mut self) {
-        self.call_hook(|calls| calls.poll_timers);
+        self.call_hook(|calls| calls.poll_grace_after_stop);
         if self.is_stopped() {
             self.drop_stopped();
         }
@@ -250,7 +250,7 @@ impl<C: Kind> Base<C> {
 
     /// Returns `true` if children may have been woken, or have come or completed meanwhile.
     pub(super) fn is_notified(&mut self) -> bool {
-        self.admission.parent.is_notified() || self.admission.has_ready(&self.set)
+        self.admission.parent.is_notified() || self.admission.has_started(&self.set)
     }
 
     /// Returns `true` if it is known at a glance that no child is left and none can come.
@@ -282,9 +282,9 @@ impl<C: Kind> Base<C> {
 
     /// Returns `true` if something is to be polled at once.
     fn has_work(&mut self) -> bool {
-        self.admission.has_ready(&self.set)
+        self.admission.has_started(&self.set)
             || self.set.blocks().has_ready()
-            || self.call_hook(|calls| calls.must_poll_timers).unwrap_or(false)
+            || self.call_hook(|calls| calls.must_poll_hooks).unwrap_or(false)
     }
 }
 

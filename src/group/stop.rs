@@ -51,7 +51,8 @@ impl<C: Kind> Base<C> {
         }
     }
 
-    /// Does so for a reason with a destructor, which may panic if the reason comes too late.
+    /// Cancels the token for a reason with a destructor, which may panic if the reason comes too
+    /// late.
     #[cold]
     fn cancel_for_cause(&mut self, reason: Reason) {
         self.cancel_quietly(reason.clone());
@@ -244,7 +245,7 @@ impl<C: Kind> Base<C> {
     pub(crate) fn has_running(&mut self) -> bool {
         !self.set.blocks().is_empty()
             || self.set.has_spawned()
-            || self.admission.has_ready(&self.set)
+            || self.admission.has_started(&self.set)
     }
 }
 
@@ -262,7 +263,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.admission.parent.disarm();
         // A cancel, or an abort in the queue, may have come just now.
         self.base.drop_waiting();
-        self.base.call_hook(|calls| calls.drop_timers);
+        self.base.call_hook(|calls| calls.drop_hooks);
         let late = self.base.set.take_late_panic();
         late.into_iter().for_each(|payload| self.base.panic.keep(payload));
         let why = self.base.end_reason();
@@ -277,7 +278,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             // Most groups do.
             self.base.admission.end();
         } else {
-            // As in `cancel`: the output is not replaced.
+            // A foreign waker that panics does not replace the output, as in `cancel_quietly`.
             quietly(|| self.base.admission.announce_end());
         }
         self.give_out(output)
@@ -329,7 +330,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.base.drop_children();
         }
         self.base.panic.guard(|| self.base.admission.give_permits_back());
-        self.base.call_hook(|calls| calls.drop_timers);
+        self.base.call_hook(|calls| calls.drop_hooks);
         self.base.call_hook(|calls| calls.drop_observer);
         self.drop_policy();
         self.base.panic.guard(|| self.base.admission.announce_end());

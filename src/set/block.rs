@@ -204,9 +204,9 @@ impl<C> Block<C> {
         self.state.unpolled |= bit;
     }
 
-    /// Goes on with a batch: of the children that it is of, those in `mask`, at most `count`. In
-    /// the budget, `yields` is 0 if too many children in a row have yielded. Returns `false` also
-    /// if `on_done` ended it, else `true`.
+    /// Goes on with a batch: of the children that it is of, those in `mask`, at most `count`.
+    /// Returns `true` if it may go on, and how far it came. It may not after `on_done` has returned
+    /// `false`, or when too many children in a row have yielded: then `yields` is 0 in the budget.
     #[inline]
     #[expect(clippy::too_many_arguments, reason = "the loop that all children go through")]
     pub(super) fn poll<R>(

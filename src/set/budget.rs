@@ -57,7 +57,7 @@ pub(crate) struct Budget {
     flags: u8,
     /// How many polls of children the task's last poll had, up to the last child that was done.
     before: u16,
-    /// How many more polls of the task, with this one, poll no more than so many.
+    /// For how many more polls of the task, this one included, `before` bounds `polls`.
     limited: u8,
 }
 
@@ -190,7 +190,7 @@ impl Budget {
         }
     }
 
-    /// Does so by what has become of the last one.
+    /// Renews the budget by what has become of the last one.
     #[inline(never)]
     fn renew_by_last(&mut self, count_woken: &mut dyn FnMut() -> usize) {
         let (pended, guessed) = (usize::from(self.pended), self.flags & GUESSED);

@@ -132,7 +132,7 @@ impl<C> BlockSet<C> {
         self.insert_with(|| child, index, parent);
     }
 
-    /// Does the same for a child that is made when its slot is there.
+    /// Inserts a child that is made when its slot is there.
     #[inline(always)]
     pub(crate) fn insert_with(
         &mut self,

@@ -18,7 +18,7 @@ use core::mem::take;
 use super::completions::Report;
 use super::locality::Locality;
 use super::{Spawned, Spawner};
-use crate::child::set::{ChildSet, SpawnChild, TakeReady};
+use crate::child::set::{ChildSet, SpawnChild, TakeStarted};
 use crate::observe::{Outcome, PollObserver};
 use crate::set::{BlockSet, Progress};
 use crate::util::panic::Payload;
@@ -71,12 +71,12 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
 
     fn insert_all(
         &mut self,
-        take_ready: &mut TakeReady<'_, Spawned<T, E, L>>,
+        take_started: &mut TakeStarted<'_, Spawned<T, E, L>>,
         parent: &Arc<ParentWaker>,
     ) {
         // The spawner is user code, which runs under no lock.
         let mut batch = take(&mut self.batch);
-        take_ready(&mut |index, child| batch.push_back((index, child)));
+        take_started(&mut |index, child| batch.push_back((index, child)));
         batch.drain(..).for_each(|(index, child)| self.insert(child, index, parent));
         shrink(&mut batch);
         self.batch = batch;

@@ -258,7 +258,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     ///
     /// # Panics
     ///
-    /// Panics if a child has given a result already.
+    /// Panics if a child has finished already.
     ///
     /// # Examples
     ///
@@ -277,11 +277,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// ```
     #[track_caller]
     pub fn in_order(mut self) -> Self {
-        let Stats { ok, failed, .. } = self.stats();
-        assert!(
-            ok == 0 && failed == 0 && self.inner.unread() == 0,
-            "call `in_order` before the first child has finished",
-        );
+        self.inner.assert_unread("in_order");
         // Of one that has panicked or was dropped, no result is to come.
         let ended: Vec<usize> = self.inner.group.ended().collect();
         if let Some(buffer) = self.inner.group.policy_mut() {
@@ -828,13 +824,19 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
         self.group.policy()
     }
 
+    /// Panics if a child has finished before that method was called.
     #[track_caller]
-    fn set_read_ahead(&mut self, limit: usize) {
+    fn assert_unread(&self, method: &str) {
         let Stats { ok, failed, .. } = self.group.stats();
         assert!(
             ok == 0 && failed == 0 && self.unread() == 0,
-            "call `buffered` before the first child has finished",
+            "call `{method}` before the first child has finished",
         );
+    }
+
+    #[track_caller]
+    fn set_read_ahead(&mut self, limit: usize) {
+        self.assert_unread("buffered");
         self.read_ahead = limit;
         self.group.admission().set_read_ahead(limit);
     }

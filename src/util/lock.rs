@@ -16,7 +16,7 @@ impl<T> Mutex<T> {
         Self(sync::Mutex::new(value))
     }
 
-    /// Does the same for a `static`.
+    /// Makes one for a `static`.
     #[cfg(not(loom))]
     pub(crate) const fn new_const(value: T) -> Self {
         Self(sync::Mutex::new(value))

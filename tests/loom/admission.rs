@@ -166,7 +166,7 @@ impl Owner {
                 group.drop_queue(stopped);
             }
             let started = group.with(Caller::Group, |state, _| {
-                std::iter::from_fn(|| state.starts.pop_ready()).collect::<Vec<_>>()
+                std::iter::from_fn(|| state.starts.pop_started()).collect::<Vec<_>>()
             });
             for &(index, key) in &started {
                 if key == JOINED {
@@ -191,7 +191,7 @@ impl Owner {
         }
         let (closed, left) = {
             let mut state = group.state.lock().unwrap();
-            (state.try_resolve(group.token.is_cancelled()), state.starts.has_ready())
+            (state.try_resolve(group.token.is_cancelled()), state.starts.has_started())
         };
         if closed {
             // A cancel, or an abort in the queue, may have come just now.
@@ -255,7 +255,7 @@ impl Group {
                 self.has_aborted.store(true, Ordering::Relaxed);
                 effects.notify = true;
             }
-            state.take_told(&mut effects);
+            state.take_to_wake(&mut effects);
             result
         };
         if effects.notify && caller == Caller::Handle {

@@ -366,7 +366,7 @@ impl State {
                 (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
             }
         }
-        while let Some((index, key)) = self.starts.pop_ready() {
+        while let Some((index, key)) = self.starts.pop_started() {
             keys.push((Dropped::Started(index), key));
         }
         while let Some(start) = self.starts.pop() {

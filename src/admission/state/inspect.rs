@@ -39,20 +39,23 @@ impl State {
     }
 
     fn inspect_running(&self, known: &[(usize, ChildState)], snapshot: &mut Snapshot) {
-        let first_ready = self.starts.first_ready();
-        let (ready, spawned) = self.starts.ready_and_spawned();
-        let ready = (0..ready).map(|at| {
+        let first_started = self.starts.first_started();
+        let (started, spawned) = self.starts.started_and_spawned();
+        let started = (0..started).map(|at| {
             let is_spawned = at < spawned;
-            (first_ready + at, if is_spawned { ChildState::Spawned } else { ChildState::Unpolled })
+            (
+                first_started + at,
+                if is_spawned { ChildState::Spawned } else { ChildState::Unpolled },
+            )
         });
         let is_known =
             |index: usize| known.binary_search_by_key(&index, |(known, _)| *known).is_ok();
-        let ready = ready.filter(|(index, _)| !is_known(*index));
+        let started = started.filter(|(index, _)| !is_known(*index));
         let others = self.running.iter().map(|(index, _)| index);
-        let others = others.filter(|index| *index < first_ready && !is_known(*index));
+        let others = others.filter(|index| *index < first_started && !is_known(*index));
         let others = others.map(|index| (index, ChildState::Running));
         let mut running: Vec<_> =
-            known.iter().copied().chain(ready).chain(others).take(LISTED).collect();
+            known.iter().copied().chain(started).chain(others).take(LISTED).collect();
         running.sort_unstable_by_key(|(index, _)| *index);
         let children = running.iter().map(|&(index, state)| self.inspect_child(index, state));
         snapshot.children.extend(children);

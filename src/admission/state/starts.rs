@@ -18,8 +18,8 @@ pub(crate) struct Starts {
     next_slot: u64,
     /// Children that have started and are not in the set yet. Their indexes are the last given, so
     /// they go to the set before any other child starts there.
-    ready: VecDeque<ChildKey>,
-    /// How many of `ready`, from its front, were passed to the executor.
+    started: VecDeque<ChildKey>,
+    /// How many of `started`, from its front, were passed to the executor.
     spawned: usize,
     next_index: usize,
 }
@@ -107,15 +107,15 @@ impl Starts {
     /// Starts a child. Returns its index.
     #[inline]
     pub(super) fn start(&mut self, child: ChildKey) -> usize {
-        self.ready.push_back(child);
+        self.started.push_back(child);
         self.next_index += 1;
         self.next_index - 1
     }
 
-    /// Starts a child that goes to the set at once, past those that are ready: there are none.
+    /// Starts a child that goes to the set at once, past those that have started: there are none.
     #[inline]
     pub(super) fn start_in_set(&mut self) -> usize {
-        debug_assert!(!self.has_ready(), "they go to the set first");
+        debug_assert!(!self.has_started(), "they go to the set first");
         self.next_index += 1;
         self.next_index - 1
     }
@@ -127,43 +127,43 @@ impl Starts {
 
     /// Returns the index of the first child that waits to go to the set, or of the next to start.
     #[inline]
-    pub(crate) fn first_ready(&self) -> usize {
-        self.next_index - self.ready.len()
+    pub(crate) fn first_started(&self) -> usize {
+        self.next_index - self.started.len()
     }
 
     #[inline]
-    pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+    pub(crate) fn has_started(&self) -> bool {
+        !self.started.is_empty()
     }
 
     /// Returns how many children wait to go to the set, and how many of them, the first ones, were
     /// passed to the executor.
-    pub(super) fn ready_and_spawned(&self) -> (usize, usize) {
-        (self.ready.len(), self.spawned)
+    pub(super) fn started_and_spawned(&self) -> (usize, usize) {
+        (self.started.len(), self.spawned)
     }
 
     /// Takes out the next child that has started: its index and key.
     #[inline]
-    pub(crate) fn pop_ready(&mut self) -> Option<(usize, ChildKey)> {
-        let index = self.first_ready();
-        let key = self.ready.pop_front()?;
+    pub(crate) fn pop_started(&mut self) -> Option<(usize, ChildKey)> {
+        let index = self.first_started();
+        let key = self.started.pop_front()?;
         self.spawned = self.spawned.saturating_sub(1);
-        shrink(&mut self.ready);
+        shrink(&mut self.started);
         Some((index, key))
     }
 
     /// Returns the children that run outside of the group's polls and wait to go to its set, with
     /// their indexes.
     pub(crate) fn spawned(&self) -> impl Iterator<Item = (usize, ChildKey)> {
-        (self.first_ready()..).zip(self.ready.iter().copied().take(self.spawned))
+        (self.first_started()..).zip(self.started.iter().copied().take(self.spawned))
     }
 
     /// Returns the children that were not passed to the executor, with their indexes. From now on
     /// they count as passed.
     pub(super) fn take_unspawned(&mut self) -> impl Iterator<Item = (usize, ChildKey)> {
-        let first = self.first_ready();
-        let spawned = core::mem::replace(&mut self.spawned, self.ready.len());
-        (first + spawned..).zip(self.ready.range(spawned..).copied())
+        let first = self.first_started();
+        let spawned = core::mem::replace(&mut self.spawned, self.started.len());
+        (first + spawned..).zip(self.started.range(spawned..).copied())
     }
 }
 

@@ -68,7 +68,7 @@ fn finish(state: &mut State, index: usize) {
 }
 
 fn started(state: &mut State) -> Vec<ChildKey> {
-    core::iter::from_fn(|| state.starts.pop_ready()).map(|(_, key)| key).collect()
+    core::iter::from_fn(|| state.starts.pop_started()).map(|(_, key)| key).collect()
 }
 
 /// Checks the invariants in the head of the module; the queue has just been processed.
@@ -428,7 +428,7 @@ fn change(state: &mut State, change: impl FnOnce(&mut State, &mut Effects)) -> b
     let mut effects = Effects::default();
     change(state, &mut effects);
     state.process_queue(false, &mut effects);
-    state.take_told(&mut effects);
+    state.take_to_wake(&mut effects);
     check_invariants(state, false);
     let Wakers { first, more } = core::mem::take(&mut effects.wake);
     first.into_iter().chain(more).for_each(Waker::wake);
@@ -754,7 +754,7 @@ fn the_indexes_have_no_gaps_whichever_way_children_are_taken() {
     (0..2).for_each(|key| queue(&mut state, child(key)));
     assert_eq!(unspawned(&mut state), [(0, 0), (1, 1)]);
     assert_eq!(unspawned(&mut state), [], "each is returned once");
-    assert_eq!(state.starts.pop_ready(), Some((0, 0)));
+    assert_eq!(state.starts.pop_started(), Some((0, 0)));
     queue(&mut state, child(2));
     assert_eq!(unspawned(&mut state), [(2, 2)]);
     assert_eq!(started(&mut state), [1, 2]);

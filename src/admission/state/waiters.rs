@@ -553,23 +553,23 @@ impl State {
             self.group_turn = true;
             effects.notify = true;
         } else {
-            self.told.push(key);
+            self.to_wake.push(key);
         }
     }
 
     /// Takes the wakers of the waiters that have got their turn, but for those that have been
     /// polled since.
     #[inline]
-    pub(crate) fn take_told(&mut self, effects: &mut Effects) {
-        if !self.told.is_empty() {
-            self.take_wakers_of_told(effects);
+    pub(crate) fn take_to_wake(&mut self, effects: &mut Effects) {
+        if !self.to_wake.is_empty() {
+            self.take_wakers_of_turns(effects);
         }
         self.nested.clear_wakes();
     }
 
-    fn take_wakers_of_told(&mut self, effects: &mut Effects) {
-        let Self { told, waiters, .. } = self;
-        for key in told.drain(..) {
+    fn take_wakers_of_turns(&mut self, effects: &mut Effects) {
+        let Self { to_wake, waiters, .. } = self;
+        for key in to_wake.drain(..) {
             let Some(waiter) = waiters.get_mut(key) else { continue };
             if let WaiterStage::MustQueue(_) | WaiterStage::Reserved { claimed: false, .. } =
                 waiter.stage
@@ -577,6 +577,6 @@ impl State {
                 waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
             }
         }
-        told.shrink_to(RETAINED_KEYS);
+        to_wake.shrink_to(RETAINED_KEYS);
     }
 }

@@ -404,7 +404,7 @@ impl Both {
         let Self { state, reference, .. } = self;
         assert_eq!(state.stats(), reference.stats());
         assert_eq!(state.room.limit(), reference.limit);
-        assert_eq!(state.starts.has_ready(), !reference.ready.is_empty());
+        assert_eq!(state.starts.has_started(), !reference.ready.is_empty());
         assert_eq!(state.room.lacks_permit(), reference.lacks_permit(), "the head lacks a permit");
         // A child that ends may let a feed go on that waited: the queue is processed first, and
         // then it has another head.
@@ -490,7 +490,7 @@ impl Driver {
             both.state.process_queue(stopped, &mut effects);
             both.reference.process(stopped);
         }
-        both.state.take_told(&mut effects);
+        both.state.take_to_wake(&mut effects);
         if let Some(permits) = &mut both.state.room.permits {
             effects.permits = permits.take_spare();
             effects.cancel_acquire = std::mem::take(&mut permits.cancel_acquire);
@@ -818,7 +818,7 @@ impl Driver {
     }
 
     fn take(&mut self) {
-        while let Some((index, key)) = self.both.state.starts.pop_ready() {
+        while let Some((index, key)) = self.both.state.starts.pop_started() {
             let expected = self.both.reference.ready.pop_front();
             assert_eq!(Some((index, key)), expected, "the order in which children start");
             // One that a stop finds with room is not spawned before it is taken in.
