@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
-use crate::util::in_order::InOrder;
+use crate::util::in_order::Collected;
 
 /// Keeps the children's values in the order of admission, and stops the group at the first `Err`.
 ///
@@ -40,7 +40,7 @@ use crate::util::in_order::InOrder;
 /// ```
 #[derive(Clone)]
 pub struct Collect<T, E> {
-    values: InOrder<T>,
+    values: Collected<T>,
     first: Option<E>,
 }
 
@@ -61,13 +61,13 @@ impl<T, E> Collect<T, E> {
     /// # });
     /// ```
     pub fn new() -> Self {
-        Self { values: InOrder::new(), first: None }
+        Self { values: Collected::new(), first: None }
     }
 
     #[cold]
     fn fail(&mut self, error: E) -> Verdict {
         self.first = Some(error);
-        self.values = InOrder::new();
+        self.values = Collected::new();
         Verdict::Stop(Reason::Failed)
     }
 }
@@ -96,7 +96,7 @@ impl<T, E> Policy<T, E> for Collect<T, E> {
     fn finish(&mut self, _: &Reason) -> Self::Output {
         match self.first.take() {
             Some(error) => Err(error),
-            None => Ok(self.values.take_all()),
+            None => Ok(self.values.take()),
         }
     }
 

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
-use crate::util::in_order::InOrder;
+use crate::util::in_order::Collected;
 
 /// Keeps every child's result in the order of admission, and never stops the group.
 ///
@@ -31,7 +31,7 @@ use crate::util::in_order::InOrder;
 /// ```
 #[derive(Clone)]
 pub struct Settle<T, E> {
-    results: InOrder<Result<T, E>>,
+    results: Collected<Result<T, E>>,
 }
 
 impl<T, E> Settle<T, E> {
@@ -51,7 +51,7 @@ impl<T, E> Settle<T, E> {
     /// # });
     /// ```
     pub fn new() -> Self {
-        Self { results: InOrder::new() }
+        Self { results: Collected::new() }
     }
 }
 
@@ -70,7 +70,7 @@ impl<T, E> Policy<T, E> for Settle<T, E> {
     }
 
     fn finish(&mut self, _: &Reason) -> Self::Output {
-        self.results.take_all()
+        self.results.take()
     }
 
     fn may_stop_at_ok(&self) -> bool {

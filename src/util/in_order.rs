@@ -1,4 +1,4 @@
-//! A reorder buffer.
+//! A reorder buffer, and what collects all values in order.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -168,15 +168,66 @@ impl<V> InOrder<V> {
         self.take_near();
     }
 
-    /// Takes all values, in order and without the holes. The buffer is then as new.
-    pub(crate) fn take_all(&mut self) -> Vec<V> {
-        let Self { values, rare, .. } = mem::replace(self, Self::new());
-        // By way of a vector, whose memory the collected one can take over.
-        let mut all: Vec<V> = Vec::from(values).into_iter().flatten().collect();
-        if let Some(rare) = rare {
-            all.extend(rare.far.into_values());
+    /// Returns all values, in order and without the holes.
+    fn into_values(self) -> impl Iterator<Item = V> {
+        let far = self.rare.into_iter().flat_map(|rare| rare.far.into_values());
+        self.values.into_iter().flatten().chain(far)
+    }
+}
+
+/// All values that come, in the order of their indexes.
+#[derive(Clone)]
+pub(crate) struct Collected<V> {
+    /// The values of the first indexes, without gaps.
+    values: Vec<V>,
+    /// Those behind a missing one. Made for the first of these.
+    rest: Option<Box<InOrder<V>>>,
+}
+
+impl<V> Collected<V> {
+    pub(crate) const fn new() -> Self {
+        Self { values: Vec::new(), rest: None }
+    }
+
+    /// Adds the value of an index, or replaces it if there is one.
+    #[inline]
+    pub(crate) fn put(&mut self, index: usize, value: V) {
+        // Mostly the next to come is the next in order.
+        if index == self.values.len() && self.rest.as_ref().is_none_or(|rest| rest.len == 0) {
+            self.values.push(value);
+        } else {
+            self.put_apart(index, value);
         }
-        all
+    }
+
+    #[inline(never)]
+    fn put_apart(&mut self, index: usize, value: V) {
+        if let Some(before) = self.values.get_mut(index) {
+            *before = value;
+            return;
+        }
+        let rest = self.rest.get_or_insert_with(|| Box::new(InOrder::new()));
+        if rest.len == 0 {
+            rest.next = self.values.len();
+        }
+        rest.put(index, value);
+        while let Some((_, value)) = rest.next() {
+            self.values.push(value);
+        }
+    }
+
+    /// Returns how many values there are.
+    pub(crate) fn len(&self) -> usize {
+        self.values.len() + self.rest.as_ref().map_or(0, |rest| rest.len)
+    }
+
+    /// Takes all values. There are none then.
+    pub(crate) fn take(&mut self) -> Vec<V> {
+        let Self { mut values, rest } = mem::replace(self, Self::new());
+        if let Some(rest) = rest {
+            values.extend(rest.into_values());
+        }
+        values
     }
 }
 
@@ -278,7 +329,7 @@ mod tests {
         buffer.skip_missing();
         assert_eq!(buffer.next(), Some((3_000, 3)));
         buffer.put(5_000, 6);
-        assert_eq!(buffer.take_all(), [4, 6].into_iter().chain(6..1_000).collect::<Vec<_>>());
+        assert!(buffer.into_values().eq([4, 6].into_iter().chain(6..1_000)));
     }
 
     #[test]
@@ -363,24 +414,52 @@ mod tests {
                 assert!(buffer.indexes().eq(values.keys().copied()));
                 assert!(buffer.values.len() <= 2 * reach + FEW_HOLES);
             }
-            assert!(buffer.take_all().iter().eq(reference.values.values()));
+            assert!(buffer.into_values().eq(reference.values.into_values()));
         }
     }
 
     #[test]
-    fn all_values_are_taken_without_the_holes() {
-        let mut buffer = buffer(&[(3, 'd'), (0, 'a'), (1, 'b')]);
-        assert_eq!(buffer.next(), Some((0, 'a')));
-        assert_eq!(buffer.take_all(), ['b', 'd']);
-        assert_eq!((buffer.len(), buffer.has_next()), (0, false));
-        buffer.put(0, 'e');
-        assert_eq!(buffer.next(), Some((0, 'e')));
+    fn a_second_value_of_an_index_replaces_the_first() {
+        let buffer = buffer(&[(1, 'b'), (1, 'c')]);
+        assert_eq!(buffer.len(), 1);
+        assert!(buffer.into_values().eq(['c']));
+    }
+
+    fn collected(values: &[(usize, char)]) -> Collected<char> {
+        let mut collected = Collected::new();
+        values.iter().for_each(|&(index, value)| collected.put(index, value));
+        collected
     }
 
     #[test]
-    fn a_second_value_of_an_index_replaces_the_first() {
-        let mut buffer = buffer(&[(1, 'b'), (1, 'c')]);
-        assert_eq!(buffer.len(), 1);
-        assert_eq!(buffer.take_all(), ['c']);
+    fn all_values_are_collected_in_order_without_the_missing_ones() {
+        let mut all = collected(&[(3, 'd'), (0, 'a'), (1, 'b'), (5, 'f')]);
+        assert_eq!((all.len(), all.take()), (4, vec!['a', 'b', 'd', 'f']));
+        assert_eq!((all.len(), all.take()), (0, vec![]));
+        all.put(0, 'e');
+        assert_eq!(all.take(), ['e']);
+    }
+
+    #[test]
+    fn values_that_have_come_in_order_do_not_stay_behind_a_missing_one() {
+        let mut all = collected(&[(0, 'a'), (2, 'c'), (1, 'b'), (3, 'd'), (5, 'f'), (4, 'e')]);
+        assert_eq!((all.values.len(), all.rest.as_ref().unwrap().len), (6, 0));
+        // Each of them is replaced.
+        (0..6).for_each(|index| all.put(index, 'x'));
+        all.put(7, 'y');
+        all.put(7, 'z');
+        assert_eq!((all.len(), all.take()), (7, "xxxxxxz".chars().collect()));
+    }
+
+    #[test]
+    fn values_in_any_order_are_collected() {
+        for step in [1, 7, 31, 99] {
+            let mut all = Collected::new();
+            for n in 0..100 {
+                all.put(n * step % 100, n * step % 100);
+                assert_eq!(all.len(), n + 1);
+            }
+            assert!(all.take().into_iter().eq(0..100));
+        }
     }
 }
