@@ -37,6 +37,11 @@ use crate::token::CancelToken;
 /// helped like this: it may wait until the group ends. All this needs the feature `std`. Without
 /// it, children use `queue`.)
 ///
+/// That is so whatever they wait for, since it is not known whether it will ever be there: a guard
+/// of a [gate](crate::Group::with_gate), a permit that others hold, or room while the
+/// [limit](Self::set_limit) is 0. So these do not slow down a `go` or a `feed` in the only child
+/// that adds others. In the body of a [scope](crate::Group::scope) they do.
+///
 /// This does not help a child that waits for anything else of a child that it has added: a message,
 /// a lock, or its [value](crate::ChildHandle). If the children that run take all the room, and each
 /// waits so, none of the added ones is admitted. Run these in a group of their own.

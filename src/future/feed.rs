@@ -81,7 +81,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     pub fn feed<S>(&mut self, stream: S) -> Feed<&mut Self, C, S>
     where
-        S: Stream,
+        S: Stream, // Is it an iterator? `feed(stream::iter(children))`, with `futures::stream`.
         S::Item: Child<C>,
     {
         Feed::new(self, stream)
@@ -108,7 +108,7 @@ impl<C: Children> Handle<C> {
     /// ```
     pub fn feed<S>(&self, stream: S) -> Feed<Self, C, S>
     where
-        S: Stream,
+        S: Stream, // Is it an iterator? `feed(stream::iter(children))`, with `futures::stream`.
         S::Item: Child<C>,
     {
         Feed::new(self.clone(), stream)

@@ -89,7 +89,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[doc(alias = "spawn")]
     pub fn go<A>(&mut self, child: A) -> Go<&mut Self, C, A>
     where
-        A: Child<C>, // A child that borrows is for `Group::new()`: an executor keeps what it runs.
+        A: Child<C>, // With `Group::on` no child may borrow: an executor keeps what it runs.
     {
         Go::new(self, child)
     }
@@ -148,7 +148,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[doc(alias("spawn", "push"))]
     pub fn queue<A>(&mut self, child: A)
     where
-        A: Child<C>, // A child that borrows is for `Group::new()`: an executor keeps what it runs.
+        A: Child<C>, // With `Group::on` no child may borrow: an executor keeps what it runs.
     {
         // A child that is refused is dropped here, unlocked.
         let _ = self.enqueue(&mut Some(child), false);

@@ -153,7 +153,9 @@ impl<T, E> Group<Spawned<T, E>> {
     /// future to its end on any thread: it spawns it, or sends it to threads of its own. It is
     /// called by the code that admits the child. If there is room, that is `go`, `try_go`, `queue`
     /// or `feed`, on the thread of a handle too. Otherwise it is usually the group's poll, which
-    /// learns which children have finished.
+    /// learns which children have finished. It is also what makes room for children that wait:
+    /// `set_limit`, `set_key_limit`, or the drop of a [`Slot`](crate::Slot) or of a `go` that has
+    /// its turn.
     ///
     /// What `spawn` returns, be it a handle to the task or nothing, is kept until the child has
     /// ended, and dropped with it. So `Group::on(tokio::spawn)` and `Group::on(smol::spawn)` work
@@ -213,6 +215,10 @@ impl<T, E> Group<Spawned<T, E>> {
     /// Without `std` nothing is caught: a child's panic unwinds into the executor.
     ///
     /// # Hazards
+    ///
+    /// `tokio::spawn` panics on a thread that is in no runtime, which ends the group. If a handle
+    /// goes to such a thread, give the runtime's handle: `Group::on(move |child|
+    /// runtime.spawn(child))`.
     ///
     /// A `spawn` that runs the future during the call (`block_on`) works, but then the children run
     /// one after another: a child of the same group that is admitted during the call, by that child

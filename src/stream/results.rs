@@ -367,7 +367,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// ```
     pub fn feed<S>(mut self, stream: S) -> Results<C, T, E, S>
     where
-        S: Stream,
+        S: Stream, // Is it an iterator? `feed(stream::iter(children))`, with `futures::stream`.
         S::Item: Child<C>,
     {
         let source = Some(Source::new(Arc::clone(self.inner.group.parent()), stream));
