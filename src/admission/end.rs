@@ -90,9 +90,10 @@ impl<C: Kind> Admission<C> {
         self.phase = GroupPhase::Resolved;
     }
 
-    /// Ends the group whatever runs; it counts as dropped. Returns the children that are not in
-    /// the blocks of the set, for the caller to drop.
-    pub(crate) fn abort(&mut self, set: &mut C::Set) -> Vec<(Dropped, C)> {
+    /// Ends the group whatever runs; it counts as dropped. Moves the children that are not in the
+    /// blocks of the set to `children`, for the caller to drop. Returns for the log what each of
+    /// them was, in the same order. (Not if the state is the group's own: then there is no log.)
+    pub(crate) fn abort(&mut self, set: &mut C::Set, children: &mut Vec<C>) -> Vec<Dropped> {
         if <Spawner<C>>::SPAWNS {
             // What has ended by now is not dropped.
             self.stats();
@@ -100,16 +101,17 @@ impl<C: Kind> Admission<C> {
         self.phase = GroupPhase::Resolved;
         self.cancel_acquire();
         let mut dropped = Vec::new();
-        for (index, child) in set.drain_spawned() {
-            dropped.push((Dropped::Started(index), child));
+        if <Spawner<C>>::SPAWNS {
+            for (index, child) in set.drain_spawned() {
+                dropped.push(Dropped::Started(index));
+                children.push(child);
+            }
         }
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                local.start_admitted(|index, waiting| {
-                    dropped.push((Dropped::Started(index), take_first(waiting)));
-                });
+                local.start_admitted(|_, waiting| children.push(take_first(waiting)));
             }
-            Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped),
+            Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped, children),
         }
         dropped
     }

@@ -17,6 +17,7 @@ use crate::observe::Outcome;
 use crate::snapshot::{ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
 use crate::stats::Stats;
 use crate::util::dropped_by::DroppedBy;
+use crate::util::rare_box::RareBox;
 use crate::util::slab::Slab;
 use crate::util::sparse_queue::shrink;
 
@@ -36,7 +37,7 @@ pub(super) struct Local<C> {
     /// Of the children that have ended otherwise.
     not_ok: usize,
     /// Made when the group first needs something of it.
-    extra: Option<Box<Extra<C>>>,
+    extra: RareBox<Extra<C>>,
 }
 
 /// What is done when a child ends, beyond counting it.
@@ -79,7 +80,7 @@ impl<C> Local<C> {
             next_index: 0,
             ok: 0,
             not_ok: 0,
-            extra: None,
+            extra: RareBox::none(),
         }
     }
 
@@ -118,12 +119,12 @@ impl<C> Local<C> {
     }
 
     /// Returns the same as a [`State`], and the children that wait.
-    pub(super) fn into_state(self) -> (State, Slab<C>) {
+    pub(super) fn into_state(mut self) -> (State, Slab<C>) {
         let stats = Stats { running: self.running(), ..self.told_stats() };
         let mut state = State::resume(&stats, self.next_index);
         state.lifecycle.set_finished(self.finished);
         let mut children = Slab::new();
-        let Some(extra) = self.extra else {
+        let Some(extra) = self.extra.take() else {
             return (state, children);
         };
         let Extra { waiting, admitted, closed, weights, .. } = *extra;
@@ -183,7 +184,7 @@ impl<C> Local<C> {
         let (ok, dropped, running) = (self.ok, self.dropped(), self.running());
         let failed = self.not_ok - dropped;
         let stats = Stats { limit: self.limit(), queued: 0, running, ok, failed, dropped };
-        match &self.extra {
+        match &*self.extra {
             None => stats,
             Some(extra) => Stats {
                 queued: extra.waiting.len() - extra.admitted,
@@ -342,7 +343,7 @@ impl<C> Local<C> {
             return self.admit_by_weight();
         }
         let room = self.room();
-        let Some(extra) = &mut self.extra else { return 0 };
+        let Some(extra) = &mut *self.extra else { return 0 };
         let before = extra.admitted;
         extra.admitted += room.min(extra.waiting.len() - before);
         before
@@ -404,7 +405,7 @@ impl<C> Local<C> {
 
     /// Takes out the children that have no room, which count as dropped.
     pub(super) fn drop_queue(&mut self, dropped: &mut Vec<C>) {
-        if let Some(extra) = &mut self.extra {
+        if let Some(extra) = &mut *self.extra {
             extra.refused += extra.waiting.len() - extra.admitted;
             let first = dropped.len();
             while extra.waiting.len() > extra.admitted {
@@ -462,7 +463,7 @@ impl<C> Local<C> {
     }
 
     pub(super) fn forget_notes(&mut self) {
-        if let Some(extra) = &mut self.extra {
+        if let Some(extra) = &mut *self.extra {
             extra.ended = None;
         }
     }

@@ -75,6 +75,7 @@ use crate::util::dropped_by::DroppedBy;
 use crate::util::lock::Mutex;
 use crate::util::panic::quietly;
 use crate::util::parent_waker::ParentWaker;
+use crate::util::rare_box::RareBox;
 use crate::util::slab::Slab;
 
 /// The group's side of admission.
@@ -91,7 +92,7 @@ pub(crate) struct Admission<C: Kind> {
     storage: Mutex<Storage<C>>,
     spawner: Spawner<C>,
     /// Of results that may wait to be fetched without the room of their children.
-    read_ahead: Option<Box<ReadAhead>>,
+    read_ahead: RareBox<ReadAhead>,
 }
 
 enum Storage<C: Kind> {
@@ -109,7 +110,7 @@ impl<C: Kind> Admission<C> {
             keeps_names: false,
             notes: EndNotes::Nothing,
             storage: Mutex::new(Storage::Local(Local::new())),
-            read_ahead: None,
+            read_ahead: RareBox::none(),
             spawner,
             parent,
         }
@@ -361,7 +362,7 @@ impl<C: Kind> Admission<C> {
 
     /// Lets so many results wait to be fetched without the room of their children.
     pub(crate) fn set_read_ahead(&mut self, limit: usize) {
-        self.read_ahead = (limit > 0).then(|| Box::new(ReadAhead::new(limit)));
+        *self.read_ahead = (limit > 0).then(|| Box::new(ReadAhead::new(limit)));
     }
 
     /// Records a child that has finished and keeps its room until its result is fetched, unless
@@ -385,7 +386,7 @@ impl<C: Kind> Admission<C> {
     /// more, that of another one.
     #[inline]
     pub(crate) fn release(&mut self, index: usize, outcome: Outcome) {
-        let holder = match &mut self.read_ahead {
+        let holder = match &mut *self.read_ahead {
             None => Some((index, outcome)),
             Some(ahead) => ahead.take(index),
         };

@@ -76,7 +76,7 @@ pub(super) struct Operations<C: Kind> {
     pub(super) abandon: fn(&Shared<C>, WaiterKey),
     pub(super) take_started: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
     pub(super) drop_queue: fn(&Shared<C>, bool, &mut Vec<C>),
-    pub(super) abort: fn(&Shared<C>, &mut Vec<(Dropped, C)>),
+    pub(super) abort: fn(&Shared<C>, &mut Vec<Dropped>, &mut Vec<C>),
 }
 
 type AddOffer<C> = fn(&Shared<C>, Caller, Add, &mut dyn Offer<C>) -> Result<(), Refused>;
@@ -348,13 +348,17 @@ impl<C: Kind> Shared<C> {
         dropped.extend(keys.into_iter().filter_map(|key| children.remove(key)));
     }
 
-    /// Ends the group whatever runs: moves the children that are not in the set to `dropped`.
-    fn abort(&self, dropped: &mut Vec<(Dropped, C)>) {
+    /// Ends the group whatever runs: moves the children that are not in the set to `children`, and
+    /// what each of them was to `dropped`.
+    fn abort(&self, dropped: &mut Vec<Dropped>, children: &mut Vec<C>) {
         let mut keys = Vec::new();
         self.core.update(&mut |state| state.abort(&mut keys));
-        let children = &mut self.waiting.lock().children;
-        for (whose, key) in keys {
-            dropped.extend(children.remove(key).map(|child| (whose, child)));
+        let waiting = &mut self.waiting.lock().children;
+        for (was, key) in keys {
+            if let Some(child) = waiting.remove(key) {
+                dropped.push(was);
+                children.push(child);
+            }
         }
     }
 }

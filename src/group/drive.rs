@@ -155,7 +155,7 @@ where
             // One guard for all the children of the poll; `running` tells whose panic it was.
             match catch(|| drive(self, budget, &mut round)) {
                 Ok(driven) => return driven,
-                Err(payload) => self.recover(budget, round, payload),
+                Err(payload) => self.recover(budget, &mut round, payload),
             }
             if extent == Extent::Progress || budget.polls == 0 {
                 return Driven::Progress;
@@ -190,8 +190,7 @@ where
                 }
                 continue;
             }
-            let is_plain = self.base.is_plain();
-            if self.drive_round::<FETCHED>(budget, round, (Part::Round, is_plain)) {
+            if self.drive_round::<FETCHED>(budget, round, Part::Round) {
                 return Driven::Progress;
             }
             if !self.base.set.blocks().has_next()
@@ -217,10 +216,9 @@ where
             self.base.prepare_round();
             self.base.take_in();
         }
-        let is_plain = is_bare || self.base.is_plain();
         if self.base.set.blocks().is_simple_turn(budget) && !self.base.is_notified() {
             // Most turns are simple.
-            self.drive_round::<FETCHED>(budget, round, (Part::Turn, is_plain));
+            self.drive_round::<FETCHED>(budget, round, Part::Turn);
             let is_over = !self.base.set.blocks().is_in_round();
             if is_over && (is_bare || !self.base.admission.may_start_own()) {
                 return Driven::Idle;
@@ -258,8 +256,7 @@ where
                 if !begins {
                     break;
                 }
-                let is_plain = self.base.is_plain();
-                self.drive_round::<FETCHED>(budget, round, (Part::Round, is_plain));
+                self.drive_round::<FETCHED>(budget, round, Part::Round);
                 rounds -= 1;
             }
             // What was before the child of the `go` may have been given up just now, or dropped by
@@ -302,8 +299,7 @@ where
                 return;
             }
             budget.permit_one();
-            let is_plain = self.base.is_plain();
-            self.drive_round::<FETCHED>(budget, round, (Part::Newest, is_plain));
+            self.drive_round::<FETCHED>(budget, round, Part::Newest);
             if own.is_none_or(|own| newest == own) {
                 return;
             }
@@ -311,16 +307,14 @@ where
     }
 
     /// Goes on with the round to its end, or until the budget is spent; or polls another part of
-    /// the children. `is_plain` tells whether the group [is](Base::is_plain). Returns `true` if
-    /// children have finished.
-    #[inline]
+    /// the children. Returns `true` if children have finished.
     fn drive_round<const FETCHED: bool>(
         &mut self,
         budget: &mut Budget,
         round: &mut RoundState<Result<C::Ok, C::Err>>,
-        (part, is_plain): (Part, bool),
+        part: Part,
     ) -> bool {
-        if !is_plain {
+        if !self.base.is_plain() {
             return self.drive_full_round::<FETCHED>(budget, round, part);
         }
         if self.base.set.blocks().is_lone(part) {
@@ -418,10 +412,7 @@ where
             let is_last = round.stop.is_some()
                 && self.base.apply_stop::<FETCHED>(&mut round.stop) != OnStop::Drain;
             if self.base.hooks.is_some() {
-                self.base.call_hook(|calls| calls.drop_guards);
-                if over && !is_last {
-                    self.base.poll_deadline_after_round();
-                }
+                self.base.end_batch_of_hooks(over && !is_last);
             }
             // What the children had that have ended is given back now, after a stop as well.
             self.base.admission.admit_next(&mut self.base.set);
@@ -571,10 +562,23 @@ fn finish_without_result<C: Children, P: Policy<C::Ok, C::Err>>(
     admission.finish(index, Outcome::Dropped);
 }
 
+impl<C: Kind> Base<C> {
+    /// Does what the hooks ask for after children were polled: at the end of a round, polls the
+    /// deadline.
+    #[cold]
+    #[inline(never)]
+    fn end_batch_of_hooks(&mut self, is_end: bool) {
+        self.call_hook(|calls| calls.drop_guards);
+        if is_end {
+            self.poll_deadline_after_round();
+        }
+    }
+}
+
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Restores the group's invariants after user code panicked.
     #[cold]
-    fn recover<R>(&mut self, budget: &mut Budget, mut round: RoundState<R>, payload: Payload) {
+    fn recover<R>(&mut self, budget: &mut Budget, round: &mut RoundState<R>, payload: Payload) {
         round.return_poll(budget);
         let told = match round.running {
             UserCode::Child => None,
@@ -587,7 +591,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         blocks.recover_counts(&round.batch, budget);
         if told.is_none() {
             // The value goes with the destructor's panic, which may be its own.
-            quietly(|| drop((round.returned, round.returned_if_any)));
+            quietly(|| drop((round.returned.take(), round.returned_if_any.take())));
             if let Err(second) = catch(|| blocks.remove(key)) {
                 discard(second);
                 blocks.remove(key);

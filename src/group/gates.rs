@@ -85,7 +85,7 @@ impl<C: Kind> Base<C> {
 
     /// Asks the gates on behalf of a child that is offered and lacks only a pass.
     pub(super) fn poll_gates_for<A: Child<C>>(&mut self, child: &mut A) {
-        if let Some(hooks) = &self.hooks {
+        if let Some(hooks) = &*self.hooks {
             (hooks.calls.poll_gates_for)(self, child.options(Seal::new()));
         }
     }

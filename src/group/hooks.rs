@@ -12,6 +12,8 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::future::Future;
+use core::mem::ManuallyDrop;
+use core::ops::{Deref, DerefMut};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -49,6 +51,9 @@ pub(crate) struct Hooks<C: Kind> {
     pub(super) events: VecDeque<Event>,
 }
 
+/// The hooks of a group, or none. They are dropped by a pointer as well.
+pub(super) struct OptionalHooks<C: Kind>(ManuallyDrop<Option<Box<Hooks<C>>>>);
+
 /// What a group calls of its hooks. It is reached by these pointers, so a program without hooks
 /// does not contain it.
 pub(super) struct HookCalls<C: Kind> {
@@ -63,6 +68,7 @@ pub(super) struct HookCalls<C: Kind> {
     pub(super) deliver_events: HookCall<C, bool>,
     pub(super) drop_observer: HookCall<C>,
     pub(super) around_poll: AroundPoll<C>,
+    drop: fn(Box<Hooks<C>>),
 }
 
 type HookCall<C, R = ()> = fn(&mut Base<C>) -> R;
@@ -108,6 +114,7 @@ impl<C: Kind> Hooks<C> {
             deliver_events: Base::deliver_events,
             drop_observer: Base::drop_observer,
             around_poll: Self::around_poll_of,
+            drop,
         };
         Self { calls, deadline, grace, observer, polls, gates, inspector, events }
     }
@@ -134,6 +141,37 @@ impl<C: Kind> Hooks<C> {
         }
         if let Some(gates) = &mut self.gates {
             gates.begin_poll();
+        }
+    }
+}
+
+// === impl OptionalHooks ===
+
+impl<C: Kind> OptionalHooks<C> {
+    pub(super) const NONE: Self = Self(ManuallyDrop::new(None));
+}
+
+impl<C: Kind> Deref for OptionalHooks<C> {
+    type Target = Option<Box<Hooks<C>>>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<C: Kind> DerefMut for OptionalHooks<C> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl<C: Kind> Drop for OptionalHooks<C> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(hooks) = self.take() {
+            (hooks.calls.drop)(hooks);
         }
     }
 }
@@ -195,7 +233,7 @@ impl<C: Kind> Base<C> {
             self.drop_queued();
             self.poll_grace(grace);
         }
-        self.hooks = Some(hooks);
+        *self.hooks = Some(hooks);
     }
 
     /// Calls what `pick` picks, if there are hooks.
@@ -290,7 +328,7 @@ impl<C: Kind> Base<C> {
     /// Drops the deadline, the grace and the gates, when the children are gone.
     #[cold]
     pub(super) fn drop_hooks(&mut self) {
-        let Some(hooks) = &mut self.hooks else {
+        let Some(hooks) = &mut *self.hooks else {
             return;
         };
         let Hooks { deadline, grace, .. } = &mut **hooks;

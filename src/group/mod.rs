@@ -19,7 +19,7 @@ use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::task::{Context, Poll};
 
-use self::hooks::Hooks;
+use self::hooks::{Hooks, OptionalHooks};
 use crate::admission::{Admission, Refused, Shared, Ticket, Vacancy};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
@@ -173,7 +173,7 @@ struct Base<C: Kind> {
     panic: FirstPanic,
     /// What the group polls and tells beside its children, such as a deadline or an observer. Made
     /// also by `drop_on_stop`.
-    hooks: Option<Box<Hooks<C>>>,
+    hooks: OptionalHooks<C>,
     /// It was the group itself that cancelled its token, and not for its deadline.
     stopped_by_group: bool,
     /// The policy was set, so another one would undo it.
@@ -621,7 +621,7 @@ impl<C: Kind> Base<C> {
             set,
             budget: Budget::new(),
             panic: FirstPanic::default(),
-            hooks: None,
+            hooks: OptionalHooks::NONE,
             stopped_by_group: false,
             has_policy: false,
             on_stop: OnStop::Drain,

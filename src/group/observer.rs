@@ -142,7 +142,7 @@ impl<C: Kind> Base<C> {
     ///
     /// Events that it causes meanwhile are told next time, or this could go on for ever.
     pub(crate) fn deliver_events(&mut self) -> bool {
-        let Some(hooks) = &mut self.hooks else {
+        let Some(hooks) = &mut *self.hooks else {
             return false;
         };
         let Hooks { observer, polls, events, .. } = &mut **hooks;
@@ -182,7 +182,7 @@ impl<C: Kind> Base<C> {
 
     fn end_observing(&mut self) {
         self.admission.end_log();
-        if let Some(hooks) = &mut self.hooks {
+        if let Some(hooks) = &mut *self.hooks {
             let (observer, polls) = (hooks.observer.take(), hooks.polls.take());
             self.panic.guard(|| drop(observer));
             self.panic.guard(|| drop(polls));

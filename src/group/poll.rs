@@ -151,7 +151,7 @@ impl<C: Kind> Base<C> {
         }
         self.set.blocks().begin_turn();
         self.admission.begin_poll();
-        if let Some(hooks) = &mut self.hooks {
+        if let Some(hooks) = &mut *self.hooks {
             hooks.begin_poll();
         }
     }

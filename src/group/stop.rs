@@ -20,7 +20,6 @@ use crate::child::Kind;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::observe::Outcome;
 use crate::reason::Reason;
-use crate::set::BlockSet;
 use crate::util::panic::{FirstPanic, Payload, catch, discard, quietly, resume};
 
 // === stopping ===
@@ -220,10 +219,8 @@ impl<C: Kind> Base<C> {
     }
 
     fn abort_polled(&mut self) {
-        // The blocks may be in the middle of a round, so they are replaced rather than repaired.
-        // Stale wakers of the old ones may cause a spurious wake-up.
-        let blocks = core::mem::replace(self.set.blocks(), BlockSet::new());
-        blocks.drop_all(&mut |index, dropped| {
+        // They may be in the middle of a round, so they are replaced rather than repaired.
+        self.set.blocks().take().drop_all(&mut |index, dropped| {
             self.admission.log_finished(index, Outcome::Dropped);
             if let Err(payload) = dropped {
                 self.panicked(payload);
@@ -352,17 +349,17 @@ impl<C: Kind> Base<C> {
     /// Drops all children.
     #[inline(never)]
     fn drop_children(&mut self) {
-        let unpolled = self.admission.abort(&mut self.set);
-        let blocks = core::mem::replace(self.set.blocks(), BlockSet::new());
-        blocks.drop_all(&mut |index, dropped| {
+        let mut unpolled = Vec::new();
+        let mut dropped = self.admission.abort(&mut self.set, &mut unpolled).into_iter();
+        self.set.blocks().take().drop_all(&mut |index, dropped| {
             if let Err(payload) = dropped {
                 self.panic.keep(payload);
             }
             self.admission.log_finished(index, Outcome::Dropped);
         });
-        for (whose, child) in unpolled {
+        for child in unpolled {
             self.panic.guard(|| drop(child));
-            self.admission.log_dropped(&whose);
+            dropped.next().iter().for_each(|it| self.admission.log_dropped(it));
         }
         self.admission.forget_running();
         self.drop_queued();

@@ -1,6 +1,6 @@
 //! A block: as many slots for children as a `usize` has bits (64, mostly), and the state of each.
 
-use core::mem::needs_drop;
+use core::mem::{ManuallyDrop, needs_drop};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -51,14 +51,15 @@ pub(super) struct Block<C> {
     slots: Slots<C>,
 }
 
-/// The part of a [`Block`] that does not depend on the type of the children.
+/// The part of a [`Block`] that does not depend on the type of the children. It is dropped by a
+/// function, as a [`Slots`] is.
 pub(super) struct BlockState {
     /// `None` if it is the first block, whose bits the `ParentWaker` has.
-    bits: Option<Arc<ReadyBits>>,
+    bits: ManuallyDrop<Option<Arc<ReadyBits>>>,
     /// Lent, for one poll, to each child without a waker of its own; most never keep a clone. A
     /// child that does gets this one for good. Between two polls there is no clone of it. The
     /// first block lends the `ParentWaker` instead, if it can.
-    shared_waker: Option<Arc<ChildWaker>>,
+    shared_waker: ManuallyDrop<Option<Arc<ChildWaker>>>,
     /// The slot of the child that has kept the `ParentWaker` for its waker.
     parent_kept_by: u8,
     /// Slots without a child.
@@ -86,9 +87,9 @@ pub(super) struct BlockState {
 impl BlockState {
     fn new(bits: Option<Arc<ReadyBits>>) -> Self {
         Self {
-            shared_waker: None,
+            shared_waker: ManuallyDrop::new(None),
             parent_kept_by: NO_SLOT,
-            bits,
+            bits: ManuallyDrop::new(bits),
             vacant: usize::MAX,
             unpolled: 0,
             ready: 0,
@@ -162,17 +163,24 @@ impl BlockState {
             Lent::Parent(parent).recycle();
         }
         if self.shared_waker.as_ref().is_some_and(|waker| !Lent::Child(waker).recycle()) {
-            self.shared_waker = None;
+            *self.shared_waker = None;
         }
     }
 
     /// Returns how many children were woken, at least, since their bits were taken.
     pub(super) fn count_woken(&self, parent: &ParentWaker) -> usize {
-        let woken = match &self.bits {
+        let woken = match &*self.bits {
             None => parent.peek_first_bits(),
             Some(bits) => bits.peek(),
         };
         woken.count_ones() as usize
+    }
+}
+
+impl Drop for BlockState {
+    #[inline(never)]
+    fn drop(&mut self) {
+        drop((self.bits.take(), self.shared_waker.take()));
     }
 }
 
@@ -185,7 +193,7 @@ impl<C> Block<C> {
     pub(super) fn trim(&mut self) {
         self.slots.trim(self.state.vacant);
         // It is made anew on demand.
-        self.state.shared_waker = None;
+        *self.state.shared_waker = None;
     }
 
     /// Puts a child into a slot that [takes it](BlockState::next_slot).
@@ -313,7 +321,7 @@ impl<C> Block<C> {
                 }
                 (Lent::Child(waker), None) => {
                     if !Lent::Child(waker).is_unique() {
-                        *shared_waker = None;
+                        **shared_waker = None;
                     }
                 }
             }
@@ -431,6 +439,8 @@ impl<C> Block<C> {
     }
 
     /// Returns the index of the child in that slot, or of the last one that was there.
+    #[cold]
+    #[inline(never)]
     pub(super) fn child_index(&mut self, at: usize) -> usize {
         *self.slots.slot(at).index
     }
@@ -449,7 +459,7 @@ impl<C> Block<C> {
     /// have yielded, which are polled again anyway. A bit may also come from a clone of a waker
     /// that outlived its child.
     pub(super) fn take_woken(&mut self, parent: &Arc<ParentWaker>) -> usize {
-        let taken = match &self.state.bits {
+        let taken = match &*self.state.bits {
             None => parent.take_first_bits(),
             Some(bits) => bits.take_bits(),
         };

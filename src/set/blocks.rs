@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 use super::block::{Block, BlockState};
 use super::child_waker::ReadyBits;
 use crate::util::parent_waker::ParentWaker;
+use crate::util::rare_box::RareBox;
 use crate::util::sync::Arc;
 
 /// The first block, whose number is 0, is always there. The others come and go.
 pub(super) struct Blocks<C> {
     pub(super) first: Block<C>,
     /// `None` if there never was another.
-    others: Option<Box<Others<C>>>,
+    others: RareBox<Others<C>>,
 }
 
 /// The states of the blocks, by their numbers: so the code that needs no more is the same for all
@@ -55,7 +56,7 @@ struct Others<C> {
 
 impl<C> Blocks<C> {
     pub(super) fn new() -> Self {
-        Self { first: Block::new(None), others: None }
+        Self { first: Block::new(None), others: RareBox::none() }
     }
 
     /// Returns how many blocks there are.
@@ -108,7 +109,7 @@ impl<C> Blocks<C> {
     /// Gives back what no child needs.
     pub(super) fn trim(&mut self) {
         self.first.trim();
-        let Some(others) = &mut self.others else { return };
+        let Some(others) = &mut *self.others else { return };
         let Others { blocks, free } = &mut **others;
         for place in blocks.iter_mut() {
             match place {
@@ -122,8 +123,12 @@ impl<C> Blocks<C> {
         }
         blocks.shrink_to_fit();
         // Of the free numbers, the lowest is the next one.
-        let is_free = |place: &usize| blocks[*place].is_none();
-        *free = (0..blocks.len()).rev().filter(is_free).collect();
+        *free = Vec::new();
+        for (place, block) in blocks.iter().enumerate().rev() {
+            if block.is_none() {
+                free.push(place);
+            }
+        }
     }
 }
 

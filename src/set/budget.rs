@@ -114,6 +114,7 @@ impl Budget {
 
     /// Counts the children of a batch that were done, in a set with several blocks. Ends the poll
     /// if it is a good guess that the executor wants the task to yield.
+    #[inline(never)]
     pub(super) fn count_done_of_many(&mut self, done: usize) {
         self.done = self.done.saturating_add(done as u8);
         let polled = self.most_polls().saturating_sub(self.polls);

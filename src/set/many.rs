@@ -2,13 +2,13 @@
 
 use alloc::vec::Vec;
 
-use super::BlockSet;
 use super::block::{Batch, Polled, SLOTS, bits};
 use super::blocks::{BlockStates, Blocks};
 use super::budget::Budget;
 use super::lists::{BlockList, RunQueue};
 use super::overflow::Overflow;
 use super::slots::slots_in;
+use super::{BlockSet, Part};
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 use crate::util::sync::Arc;
 
@@ -191,9 +191,34 @@ impl Many {
         self.unpolled.last().or(self.unpolled_in_round.last())
     }
 
+    /// Prepares the next batch. Returns how many children of its block are polled at most, or
+    /// `None` if there is no batch.
+    #[inline(never)]
+    pub(super) fn begin_batch(
+        &mut self,
+        blocks: &mut dyn BlockStates,
+        part: Part,
+        batch: &mut Batch,
+    ) -> Option<usize> {
+        let (number, count) = match self.round.first() {
+            _ if part != Part::Round => {
+                let (number, yielded) = self.detach_newest(blocks, part == Part::Turn)?;
+                batch.others = blocks.state(number).detach_newest(yielded);
+                (number, SLOTS)
+            }
+            Some(number) => (number, SLOTS),
+            None => {
+                batch.unpolled = true;
+                self.unpolled_in_round.first()?
+            }
+        };
+        batch.block = number as u32;
+        Some(count)
+    }
+
     /// Removes the newest child from the queues, and those of its block that have yielded, if
     /// `with_yielded`. Returns the block, and its children that have yielded.
-    pub(super) fn detach_newest(
+    fn detach_newest(
         &mut self,
         blocks: &mut dyn BlockStates,
         with_yielded: bool,
@@ -298,7 +323,7 @@ impl<C> BlockSet<C> {
     #[inline(never)]
     pub(super) fn end_batch_of_many(&mut self, batch: &Batch, polled: &Polled) {
         let number = batch.block as usize;
-        let Some(many) = &mut self.many else { return };
+        let Some(many) = &mut *self.many else { return };
         many.end_batch(&mut self.blocks, batch, polled);
         // When unpolled children were polled, slots before them may take children again.
         if batch.unpolled || batch.detached || polled.freed != 0 {
@@ -308,7 +333,7 @@ impl<C> BlockSet<C> {
 
     /// Records that `count` slots of a block have been freed.
     pub(super) fn free_slots_of_many(&mut self, number: usize, count: usize) {
-        let Some(many) = &mut self.many else { return };
+        let Some(many) = &mut *self.many else { return };
         self.len -= count;
         let is_low = many.free_slots(&mut self.blocks, number, self.len);
         if is_low && self.blocks.len() > Self::RETAINED {
@@ -324,7 +349,7 @@ impl<C> BlockSet<C> {
             return self.reset();
         }
         let Self { blocks, many, len, .. } = self;
-        let Some(many) = many else { return };
+        let Some(many) = &mut **many else { return };
         blocks.trim();
         many.find_rooms(blocks, *len);
     }

@@ -55,6 +55,7 @@ use self::lists::BlockList;
 use self::many::Many;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
+use crate::util::rare_box::RareBox;
 use crate::util::sync::Arc;
 
 /// Names a child's slot, for as long as the child is in the set.
@@ -90,7 +91,7 @@ pub enum Progress {
 pub struct BlockSet<C> {
     blocks: Blocks<C>,
     /// `None` as long as all children fit into the first block, whose masks say everything then.
-    many: Option<Box<Many>>,
+    many: RareBox<Many>,
     /// The children of the first block that are in the round and were never polled, if there is no
     /// `many`.
     unpolled_in_round: usize,
@@ -113,7 +114,7 @@ impl<C> BlockSet<C> {
     pub(crate) fn new() -> Self {
         Self {
             blocks: Blocks::new(),
-            many: None,
+            many: RareBox::none(),
             unpolled_in_round: 0,
             len: 0,
             parent: None,
@@ -144,7 +145,7 @@ impl<C> BlockSet<C> {
         // A child that panics while it is made leaves the slot vacant.
         self.blocks.block(number).insert_with(at, make, index);
         self.len += 1;
-        if let Some(many) = &mut self.many {
+        if let Some(many) = &mut *self.many {
             many.unpolled.push(number);
         }
     }
@@ -180,7 +181,7 @@ impl<C> BlockSet<C> {
     /// round that begins.
     #[inline]
     pub(crate) fn begin_turn(&mut self) {
-        match &mut self.many {
+        match &mut *self.many {
             None => self.blocks.first.state.deferred |= take(&mut self.blocks.first.state.yielded),
             Some(many) => many.begin_turn(&mut self.blocks),
         }
@@ -189,7 +190,7 @@ impl<C> BlockSet<C> {
     /// Returns `true` if a round was begun that is not over.
     #[inline]
     pub(crate) fn is_in_round(&self) -> bool {
-        match &self.many {
+        match &*self.many {
             None => self.blocks.first.state.ready | self.unpolled_in_round != 0,
             Some(many) => many.is_in_round(),
         }
@@ -203,7 +204,7 @@ impl<C> BlockSet<C> {
         let Some(parent) = &self.parent else {
             return false;
         };
-        match &mut self.many {
+        match &mut *self.many {
             None => {
                 let first = &mut self.blocks.first;
                 // All children that have yielded are in one round, or some would be polled more
@@ -225,7 +226,7 @@ impl<C> BlockSet<C> {
 
     /// Adds to the round the children that wait for a wake-up, and whose index `is_meant`.
     pub(crate) fn add_to_round(&mut self, is_meant: &mut dyn FnMut(usize) -> bool) {
-        match &mut self.many {
+        match &mut *self.many {
             None => {
                 let first = &mut self.blocks.first;
                 first.state.ready |= first.find_waiting(is_meant);
@@ -238,7 +239,7 @@ impl<C> BlockSet<C> {
     /// what the `ParentWaker` tells.
     #[cold]
     pub(crate) fn count_woken(&mut self, ready: ReadyBlocks) -> usize {
-        match (&self.many, &self.parent) {
+        match (&*self.many, &self.parent) {
             (_, None) => 0,
             (None, Some(parent)) => self.blocks.first.state.count_woken(parent),
             (Some(many), Some(parent)) => many.count_woken(&mut self.blocks, ready, parent),
@@ -256,7 +257,7 @@ impl<C> BlockSet<C> {
     /// Returns `true` if some child is known to be ready: left over from this turn's rounds,
     /// never polled, or yielded.
     pub(crate) fn has_ready(&self) -> bool {
-        match &self.many {
+        match &*self.many {
             None => {
                 let first = &self.blocks.first;
                 first.state.ready
@@ -271,7 +272,7 @@ impl<C> BlockSet<C> {
 
     /// Returns `true` if a child was inserted and never polled.
     pub(crate) fn has_newcomer(&self) -> bool {
-        match &self.many {
+        match &*self.many {
             None => self.blocks.first.state.unpolled != 0,
             Some(many) => many.has_newcomer(),
         }
@@ -352,7 +353,7 @@ impl<C> BlockSet<C> {
         batch.detached = part != Part::Round;
         batch.unpolled = false;
         batch.others = 0;
-        let Some(many) = &mut self.many else {
+        let Some(many) = &mut *self.many else {
             let first = &mut self.blocks.first;
             batch.block = 0;
             if part != Part::Round {
@@ -368,21 +369,7 @@ impl<C> BlockSet<C> {
             }
             return Some((usize::MAX, SLOTS));
         };
-        if part != Part::Round {
-            let (number, yielded) = many.detach_newest(&mut self.blocks, part == Part::Turn)?;
-            batch.block = number as u32;
-            batch.others = self.blocks.block(number).state.detach_newest(yielded);
-            return Some((usize::MAX, SLOTS));
-        }
-        let (number, count) = match many.round.first() {
-            Some(number) => (number, SLOTS),
-            None => {
-                batch.unpolled = true;
-                many.unpolled_in_round.first()?
-            }
-        };
-        batch.block = number as u32;
-        Some((usize::MAX, count))
+        many.begin_batch(&mut self.blocks, part, batch).map(|count| (usize::MAX, count))
     }
 
     /// Updates what the set knows after a batch of children was polled.
@@ -428,7 +415,7 @@ impl<C> BlockSet<C> {
         if self.schedule.is_some() {
             return false;
         }
-        match &self.many {
+        match &*self.many {
             None => {
                 let first = &self.blocks.first;
                 let is_short = match first.state.yielded {
@@ -453,7 +440,7 @@ impl<C> BlockSet<C> {
         if self.schedule.is_some() {
             return false;
         }
-        if let Some(many) = &self.many {
+        if let Some(many) = &*self.many {
             return part == Part::Round && many.has_one_woken(&mut self.blocks);
         }
         let first = &self.blocks.first;
@@ -486,7 +473,7 @@ impl<C> BlockSet<C> {
         self.unpolled_in_round = 0;
         let block = blocks.block(number);
         let freed = block.poll_lone(parent, batch, budget, returned, poll, on_done);
-        let Some(many) = &mut self.many else {
+        let Some(many) = &mut *self.many else {
             return self.free_slots(freed);
         };
         budget.count_done_of_many(freed);
@@ -501,7 +488,7 @@ impl<C> BlockSet<C> {
     /// Returns `true` if some child is known to be ready that has not yielded in this turn.
     #[inline]
     pub(crate) fn has_next(&self) -> bool {
-        match &self.many {
+        match &*self.many {
             None => {
                 let first = &self.blocks.first;
                 first.state.ready | first.state.deferred | first.state.unpolled != 0
@@ -531,10 +518,18 @@ impl<C> BlockSet<C> {
     pub(crate) fn remove(&mut self, key: SlotKey) {
         let Some(parent) = &self.parent else { return };
         self.blocks.block(key.block).remove(key.slot, parent);
-        match &self.many {
+        match &*self.many {
             None => self.free_slots(1),
             Some(_) => self.free_slots_of_many(key.block, 1),
         }
+    }
+
+    /// Takes the set out; an empty one is left in its place. Stale wakers of the children may cause
+    /// a spurious wake-up.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::new())
     }
 
     /// Drops all children. Calls `on_dropped` with the index of each, and the panic of its

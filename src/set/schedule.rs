@@ -72,7 +72,7 @@ impl<C> BlockSet<C> {
     /// Delays some of the children of a round that has just been started, if there is a schedule.
     pub(super) fn delay_some(&mut self) {
         let Self { blocks, many, schedule: Some(schedule), .. } = self else { return };
-        match many {
+        match &mut **many {
             None => schedule.delay(&mut blocks.first),
             Some(many) => {
                 let Many { round, deferred, .. } = &mut **many;
@@ -108,7 +108,7 @@ impl<C> BlockSet<C> {
         if batch.detached {
             return scope;
         }
-        let (ready_of, unpolled_of) = match many {
+        let (ready_of, unpolled_of) = match &**many {
             None => {
                 let has_ready = blocks.first.state.ready != 0;
                 let unpolled = unpolled_in_round.count_ones() as usize;

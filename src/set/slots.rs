@@ -48,14 +48,16 @@ type Eight<C> = Pair<Pair<Pair<ChildSlot<C>>>>;
 
 /// Slots that were allocated together: one or eight, as the size of the children asks for; none
 /// before they are needed.
+///
+/// They are dropped by a function of their own: the code that drops a value by itself is compiled
+/// into each unit of a program that may drop it.
 struct Chunk<C> {
-    one: Option<Pin<Box<ChildSlot<C>>>>,
-    eight: Option<Pin<Box<Eight<C>>>>,
+    one: ManuallyDrop<Option<Pin<Box<ChildSlot<C>>>>>,
+    eight: ManuallyDrop<Option<Pin<Box<Eight<C>>>>>,
 }
 
 /// The slots of a block, as many as were needed so far. They are dropped by a function of their
-/// own: the code that drops a value by itself is compiled into each unit of a program that may drop
-/// it.
+/// own, as a [`Chunk`] is.
 pub(super) struct Slots<C> {
     /// Apart from the others, so that a small group allocates no list of them.
     first: ManuallyDrop<Chunk<C>>,
@@ -72,7 +74,7 @@ impl<C> Chunk<C> {
     /// How many slots a chunk has, for children of this size.
     const LEN: usize = if size_of::<C>() <= SMALL { 8 } else { 1 };
 
-    const NONE: Self = Self { one: None, eight: None };
+    const NONE: Self = Self { one: ManuallyDrop::new(None), eight: ManuallyDrop::new(None) };
 
     fn allocate(&mut self) {
         // Apart: without optimizations, one function would take stack for nine children.
@@ -80,11 +82,17 @@ impl<C> Chunk<C> {
     }
 
     fn allocate_one(&mut self) {
-        self.one = Some(Box::pin(ChildSlot::new()));
+        *self.one = Some(Box::pin(ChildSlot::new()));
     }
 
     fn allocate_eight(&mut self) {
-        self.eight = Some(Box::pin(Pair::new(|| Pair::new(|| Pair::new(ChildSlot::new)))));
+        *self.eight = Some(Box::pin(Pair::new(Self::four)));
+    }
+
+    /// Returns four slots. Apart: the code that makes one would be compiled eight times.
+    #[inline(never)]
+    fn four() -> Pair<Pair<ChildSlot<C>>> {
+        Pair::new(|| Pair::new(ChildSlot::new))
     }
 
     fn is_allocated(&self) -> bool {
@@ -182,13 +190,19 @@ impl<C> Slots<C> {
 
     fn resize_others(&mut self, len: usize) {
         let mut others = take(&mut *self.others).into_vec();
-        if len < others.len() {
-            others.truncate(len);
-        } else {
-            others.reserve_exact(len - others.len());
-            others.resize_with(len, || Chunk::NONE);
+        others.truncate(len);
+        others.reserve_exact(len - others.len());
+        while others.len() < len {
+            others.push(Chunk::NONE);
         }
         *self.others = others.into_boxed_slice();
+    }
+}
+
+impl<C> Drop for Chunk<C> {
+    #[inline(never)]
+    fn drop(&mut self) {
+        drop((self.one.take(), self.eight.take()));
     }
 }
 

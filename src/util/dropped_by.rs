@@ -30,6 +30,7 @@ impl<T> Deref for DroppedBy<T> {
 }
 
 impl<T> Drop for DroppedBy<T> {
+    #[inline(never)]
     fn drop(&mut self) {
         let value = replace(&mut self.value, ManuallyDrop::new(None));
         if let Some(value) = ManuallyDrop::into_inner(value) {

@@ -8,6 +8,7 @@ pub(crate) mod lock;
 pub(crate) mod nesting;
 pub(crate) mod panic;
 pub(crate) mod parent_waker;
+pub(crate) mod rare_box;
 pub(crate) mod slab;
 pub(crate) mod sparse_queue;
 pub(crate) mod sync;

@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use core::any::Any;
 
+use crate::util::rare_box::RareBox;
+
 /// The value with which a panic unwinds.
 pub(crate) type Payload = Box<dyn Any + Send + 'static>;
 
@@ -47,7 +49,7 @@ pub(crate) fn unwinding() -> bool {
 /// The first panic of several; later ones are discarded. (Boxed once more, so that it is small as
 /// long as there is none.)
 #[derive(Debug, Default)]
-pub(crate) struct FirstPanic(Option<Box<Payload>>);
+pub(crate) struct FirstPanic(RareBox<Payload>);
 
 impl FirstPanic {
     /// Runs `f`, and keeps its panic if it is the first.
@@ -64,7 +66,7 @@ impl FirstPanic {
 
     pub(crate) fn keep(&mut self, payload: Payload) {
         if self.0.is_none() {
-            self.0 = Some(Box::new(payload));
+            *self.0 = Some(Box::new(payload));
         } else {
             discard(payload);
         }

@@ -14,6 +14,9 @@ pub(crate) mod panic;
 #[path = "../../src/util/parent_waker.rs"]
 pub(crate) mod parent_waker;
 #[allow(dead_code)]
+#[path = "../../src/util/rare_box.rs"]
+pub(crate) mod rare_box;
+#[allow(dead_code)]
 #[path = "../../src/util/slab.rs"]
 pub(crate) mod slab;
 #[allow(dead_code)]
