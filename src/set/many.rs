@@ -20,6 +20,8 @@ const RETAINED_BYTES: usize = 256 << 10;
 
 #[derive(Default)]
 pub(super) struct Many {
+    /// How many children there are.
+    len: usize,
     overflow: Overflow,
     /// The block that gets the next child, if it takes one.
     pub(super) current: usize,
@@ -46,6 +48,7 @@ impl Many {
     pub(super) fn of(blocks: &mut dyn BlockStates, in_round: usize) -> Self {
         let mut many = Self::default();
         let first = blocks.state(0);
+        many.len = first.occupied().count_ones() as usize;
         many.unpolled.push_many(0, (first.unpolled & !in_round).count_ones());
         many.unpolled_in_round.push_many(0, in_round.count_ones());
         let (ready, deferred) = (first.ready, first.deferred);
@@ -62,16 +65,22 @@ impl Many {
         many
     }
 
-    /// Makes a block that takes a child the current one, of a set with `len` children.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a child, which is in the current block.
+    #[inline]
+    pub(super) fn add_child(&mut self) {
+        self.len += 1;
+        self.unpolled.push(self.current);
+    }
+
+    /// Makes a block that takes a child the current one.
     #[cold]
-    pub(super) fn find_room(
-        &mut self,
-        blocks: &mut dyn BlockStates,
-        len: usize,
-        parent: &Arc<ParentWaker>,
-    ) {
+    pub(super) fn find_room(&mut self, blocks: &mut dyn BlockStates, parent: &Arc<ParentWaker>) {
         self.current = self.with_room.pop().unwrap_or_else(|| {
-            self.low = self.low.max(len / 2);
+            self.low = self.low.max(self.len / 2);
             blocks.add(&mut |number| self.overflow.add(number, parent))
         });
         blocks.state(self.current).in_with_room = false;
@@ -281,26 +290,26 @@ impl Many {
         }
     }
 
-    /// Records that slots of a block may have been freed. Returns `true` if memory may be given
-    /// back, of a set with `len` children.
+    /// Records that `count` slots of a block have been freed. Returns `true` if memory may be given
+    /// back.
     pub(super) fn free_slots(
         &mut self,
         blocks: &mut dyn BlockStates,
         number: usize,
-        len: usize,
+        count: usize,
     ) -> bool {
+        self.len -= count;
         let block = blocks.state(number);
         if !block.in_with_room && number != self.current && block.has_room() {
             block.in_with_room = true;
             self.with_room.push(number);
         }
-        len <= self.low
+        self.len <= self.low
     }
 
-    /// Lists the blocks anew that take children, after memory was given back, in a set with `len`
-    /// children.
-    fn find_rooms(&mut self, blocks: &mut dyn BlockStates, len: usize) {
-        self.low = len / 2;
+    /// Lists the blocks anew that take children, after memory was given back.
+    fn find_rooms(&mut self, blocks: &mut dyn BlockStates) {
+        self.low = self.len / 2;
         self.with_room = Vec::new();
         for number in (0..blocks.end()).rev() {
             let Some(block) = blocks.get(number) else { continue };
@@ -334,8 +343,7 @@ impl<C> BlockSet<C> {
     /// Records that `count` slots of a block have been freed.
     pub(super) fn free_slots_of_many(&mut self, number: usize, count: usize) {
         let Some(many) = &mut *self.many else { return };
-        self.len -= count;
-        let is_low = many.free_slots(&mut self.blocks, number, self.len);
+        let is_low = many.free_slots(&mut self.blocks, number, count);
         if is_low && self.blocks.len() > Self::RETAINED {
             self.trim();
         }
@@ -345,12 +353,12 @@ impl<C> BlockSet<C> {
     /// as many children have gone.
     #[cold]
     fn trim(&mut self) {
-        if self.len == 0 {
+        if self.is_empty() {
             return self.reset();
         }
-        let Self { blocks, many, len, .. } = self;
+        let Self { blocks, many, .. } = self;
         let Some(many) = &mut **many else { return };
         blocks.trim();
-        many.find_rooms(blocks, *len);
+        many.find_rooms(blocks);
     }
 }

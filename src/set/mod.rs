@@ -20,7 +20,7 @@
 //! # Invariants
 //!
 //! - A slot has a child exactly if its block's `vacant` has no bit for it; its `child` is
-//!   then `Some`. `len` counts the children.
+//!   then `Some`. `many` counts the children.
 //! - The unpolled children of a block are in slots in the order in which they came: a block takes
 //!   a child only into a slot behind them all. With `many`, each block that takes a child is the
 //!   `current` one or in `with_room`, once, and then its `in_with_room` is set; or it takes one
@@ -95,8 +95,6 @@ pub struct BlockSet<C> {
     /// The children of the first block that are in the round and were never polled, if there is no
     /// `many`.
     unpolled_in_round: usize,
-    /// How many children there are.
-    len: usize,
     /// What the children wake. `None` before the first child.
     parent: Option<Arc<ParentWaker>>,
     /// The order in which a test wants the children to be polled.
@@ -116,7 +114,6 @@ impl<C> BlockSet<C> {
             blocks: Blocks::new(),
             many: RareBox::none(),
             unpolled_in_round: 0,
-            len: 0,
             parent: None,
             #[cfg(feature = "testing")]
             schedule: None,
@@ -124,7 +121,10 @@ impl<C> BlockSet<C> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        match &*self.many {
+            None => self.blocks.first.state.occupied() == 0,
+            Some(many) => many.is_empty(),
+        }
     }
 
     /// Inserts a child; it is polled in the next round. Its wakers wake `parent`.
@@ -144,9 +144,8 @@ impl<C> BlockSet<C> {
         let (number, at) = self.find_slot(parent);
         // A child that panics while it is made leaves the slot vacant.
         self.blocks.block(number).insert_with(at, make, index);
-        self.len += 1;
         if let Some(many) = &mut *self.many {
-            many.unpolled.push(number);
+            many.add_child();
         }
     }
 
@@ -170,7 +169,7 @@ impl<C> BlockSet<C> {
         }
         let Self { blocks, many, unpolled_in_round, .. } = self;
         let many = many.get_or_insert_with(|| Box::new(Many::of(blocks, take(unpolled_in_round))));
-        many.find_room(blocks, self.len, parent);
+        many.find_room(blocks, parent);
         match blocks.block(many.current).state.next_slot() {
             Some(at) => (many.current, at),
             None => unreachable!("a block with room has no slot for a child"),
@@ -381,14 +380,14 @@ impl<C> BlockSet<C> {
         let first = &mut self.blocks.first;
         first.state.ready |= batch.others;
         self.unpolled_in_round &= first.state.unpolled;
-        self.free_slots(polled.freed);
+        self.reset_if_empty();
     }
 
-    /// Records that `count` slots of the first block, which is the only one, have been freed.
+    /// Gives all memory back if no child is left in the first block, which is the only one, and
+    /// not even that one is retained.
     #[inline]
-    fn free_slots(&mut self, count: usize) {
-        self.len -= count;
-        if Self::RETAINED == 0 && self.len == 0 {
+    fn reset_if_empty(&mut self) {
+        if Self::RETAINED == 0 && self.blocks.first.state.occupied() == 0 {
             self.reset();
         }
     }
@@ -474,7 +473,7 @@ impl<C> BlockSet<C> {
         let block = blocks.block(number);
         let freed = block.poll_lone(parent, batch, budget, returned, poll, on_done);
         let Some(many) = &mut *self.many else {
-            return self.free_slots(freed);
+            return self.reset_if_empty();
         };
         budget.count_done_of_many(freed);
         if freed == 0 && block.state.yielded == 0 {
@@ -519,7 +518,7 @@ impl<C> BlockSet<C> {
         let Some(parent) = &self.parent else { return };
         self.blocks.block(key.block).remove(key.slot, parent);
         match &*self.many {
-            None => self.free_slots(1),
+            None => self.reset_if_empty(),
             Some(_) => self.free_slots_of_many(key.block, 1),
         }
     }

@@ -1,6 +1,7 @@
 //! The storage of children: pinned in boxes, eight together if they are small.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::mem::{ManuallyDrop, replace, take};
 use core::pin::Pin;
 
@@ -61,7 +62,7 @@ struct Chunk<C> {
 pub(super) struct Slots<C> {
     /// Apart from the others, so that a small group allocates no list of them.
     first: ManuallyDrop<Chunk<C>>,
-    others: ManuallyDrop<Box<[Chunk<C>]>>,
+    others: ManuallyDrop<Vec<Chunk<C>>>,
 }
 
 impl<C> ChildSlot<C> {
@@ -121,7 +122,7 @@ impl<C> Chunk<C> {
 
 impl<C> Slots<C> {
     pub(super) fn new() -> Self {
-        let (first, others) = (Chunk::NONE, Box::default());
+        let (first, others) = (Chunk::NONE, Vec::new());
         Self { first: ManuallyDrop::new(first), others: ManuallyDrop::new(others) }
     }
 
@@ -189,13 +190,13 @@ impl<C> Slots<C> {
     }
 
     fn resize_others(&mut self, len: usize) {
-        let mut others = take(&mut *self.others).into_vec();
-        others.truncate(len);
-        others.reserve_exact(len - others.len());
+        // Without spare capacity.
+        let mut others = Vec::with_capacity(len);
+        others.extend(self.others.drain(..).take(len));
         while others.len() < len {
             others.push(Chunk::NONE);
         }
-        *self.others = others.into_boxed_slice();
+        *self.others = others;
     }
 }
 
