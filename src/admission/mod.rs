@@ -104,12 +104,23 @@ enum Storage<C: Kind> {
 
 impl<C: Kind> Admission<C> {
     pub(crate) fn new(spawner: Spawner<C>, parent: Arc<ParentWaker>) -> Self {
+        Self::with_limit(spawner, parent, None)
+    }
+
+    /// Makes the admission of a group that has this limit from the start.
+    pub(crate) fn with_limit(
+        spawner: Spawner<C>,
+        parent: Arc<ParentWaker>,
+        limit: Option<usize>,
+    ) -> Self {
+        let mut local = Local::new();
+        local.set_limit(limit);
         Self {
             stop: StopSignal::new(&parent),
             phase: GroupPhase::Open,
             keeps_names: false,
             notes: EndNotes::Nothing,
-            storage: Mutex::new(Storage::Local(Local::new())),
+            storage: Mutex::new(Storage::Local(local)),
             read_ahead: RareBox::none(),
             spawner,
             parent,

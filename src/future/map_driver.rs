@@ -54,11 +54,14 @@ where
     P: Policy<T, E, Output = O>,
 {
     #[track_caller]
+    #[inline]
     pub(super) fn new(limit: usize, inputs: N, f: F, policy: P) -> Self {
         assert!(limit > 0, "the limit must be at least 1; `usize::MAX` is as good as none");
-        let group = Group::left_at_stop(limit, policy);
-        let source = MapSource { inputs: Some(inputs), f: Some(f) };
-        Self { group, source, step: Self::step }
+        Self {
+            group: Group::left_at_stop(limit, policy),
+            source: MapSource { inputs: Some(inputs), f: Some(f) },
+            step: Self::step,
+        }
     }
 
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O> {

@@ -378,10 +378,11 @@ where
 
     /// Makes a group with a limit, whose poll ends when the policy stops it; see
     /// [`finish_now`](Self::finish_now).
+    #[inline]
     pub(crate) fn left_at_stop(limit: usize, policy: P) -> Self {
-        let mut group = Self::polled(policy);
+        let admission = Admission::with_limit((), ParentWaker::new(), Some(limit));
+        let mut group = Self::assemble(admission, BlockSet::new(), policy);
         group.base.on_stop = OnStop::Leave;
-        group.base.admission.start_with_limit(limit);
         group
     }
 }
