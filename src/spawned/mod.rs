@@ -1,10 +1,10 @@
 //! Children that run as tasks of an executor, while their group waits for them.
 //!
-//! A child has two halves that meet in a [`TaskCell`]: the [`SpawnedFuture`], which the executor
-//! polls, and the [`Spawned`], which stays with the group. The future waits in the other half until
-//! the child is admitted. Then it is handed to the executor, when no lock is held. When it is done
-//! it reports to the group's [`Completions`](completions::Completions). The group then moves the
-//! other half into its set, polls it once, and has the result.
+//! A child has two halves that meet in a [`TaskCell`](task_cell::TaskCell): the [`SpawnedFuture`],
+//! which the executor polls, and the [`Spawned`], which stays with the group. The future waits in
+//! the other half until the child is admitted. Then it is handed to the executor, when no lock is
+//! held. When it is done it reports to the group's [`Completions`](completions::Completions). The
+//! group then moves the other half into its set, polls it once, and has the result.
 
 mod completions;
 mod future;
