@@ -39,8 +39,9 @@ use crate::token::CancelToken;
 ///
 /// That is so whatever they wait for, since it is not known whether it will ever be there: a guard
 /// of a [gate](crate::Group::with_gate), a permit that others hold, or room while the
-/// [limit](Self::set_limit) is 0. So these do not slow down a `go` or a `feed` in the only child
-/// that adds others. In the body of a [scope](crate::Group::scope) they do.
+/// [limit](Self::set_limit) is 0. So these do not slow down a `go` or a `feed` in a child while no
+/// other one runs that does not wait for room itself. In the body of a
+/// [scope](crate::Group::scope) they do.
 ///
 /// This does not help a child that waits for anything else of a child that it has added: a message,
 /// a lock, or its [value](crate::ChildHandle). If the children that run take all the room, and each
@@ -89,7 +90,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     ///
     /// # Cost
     ///
-    /// The group shares its state from then on, behind a lock: a child takes 550 to 750
+    /// The group shares its state from then on, behind a lock: a child takes 550 to 800
     /// instructions more.
     ///
     /// # Examples

@@ -151,7 +151,7 @@ impl<C> Local<C> {
     }
 
     /// Returns how many children have gone to the set.
-    pub(super) fn started(&self) -> usize {
+    pub(super) fn taken_in(&self) -> usize {
         self.next_index
     }
 
@@ -218,14 +218,14 @@ impl<C> Local<C> {
             ..ChildSnapshot::plain(state)
         };
         let running = known.iter().map(|&(at, state)| child(Some(at), state, of_running(at)));
-        let ready = (0..admitted)
+        let to_start = (0..admitted)
             .map(|at| child(Some(self.next_index + at), ChildState::Unpolled, of_waiting(at)));
         let queued = (0..stats.queued).map(|behind| {
             let waits_for = if behind == 0 { WaitsFor::Room } else { WaitsFor::Turn };
             let state = ChildState::Queued { behind, waits_for };
             child(None, state, of_waiting(admitted + behind))
         });
-        snapshot.children.extend(running.chain(ready).chain(queued).take(LISTED));
+        snapshot.children.extend(running.chain(to_start).chain(queued).take(LISTED));
         snapshot.omitted = (stats.running + stats.queued).saturating_sub(snapshot.children.len());
         snapshot
     }

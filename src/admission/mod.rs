@@ -592,8 +592,8 @@ impl<C: Kind> Admission<C> {
 
     /// Returns the number below which all indexes are of children that have gone to the set, or
     /// have ended.
-    pub(crate) fn started(&self) -> usize {
-        self.read(Local::started, |state| state.starts.first_started())
+    pub(crate) fn taken_in(&self) -> usize {
+        self.read(Local::taken_in, |state| state.starts.first_started())
     }
 
     /// Returns `true` if the policy was told of a child.

@@ -77,8 +77,7 @@ pub(crate) struct State {
     group_turn: bool,
     /// The limit was lowered, and [more](Self::revoke) reservations are to be taken back.
     is_revoking: bool,
-    /// The number of the slot of `starts` before which they are.
-    revoked_below: u64,
+    revocation: waiters::Revocation,
     /// Waiters that were polled meanwhile, and wait until that is done.
     held_back: Vec<WaiterKey>,
     ok: usize,
@@ -254,6 +253,7 @@ impl State {
                 log.limit_changed(limit);
             }
         }
+        self.begin_revocation();
     }
 
     /// Returns `true` if a feed may ask its stream: together with the children of feeds that are
@@ -692,7 +692,7 @@ impl State {
         if !self.is_revoking && !self.held_back.is_empty() {
             self.tell_held_back(effects);
         }
-        // Those that were taken back are behind those that are yet to be.
+        // Those that were taken back must not overtake those whose turn is still to be taken back.
         if admits && !self.is_revoking && !self.queue.is_empty() {
             lacks_more = self.admit_queue(effects);
         }

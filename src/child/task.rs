@@ -218,7 +218,7 @@ impl<F> Task<F> {
     /// # Cost
     ///
     /// A child that is the only one of its key takes about 2,500 instructions, however many keys
-    /// there are; one without options takes 440. The table of keys doubles and halves with their
+    /// there are; one without options takes 430. The table of keys doubles and halves with their
     /// number; such a step takes time linear in it. Consecutive integers are stored close together,
     /// so with a million keys they are found faster than others. A key costs memory as long as
     /// children of it run or wait. At most 128 idle keys are kept beside these.

@@ -69,7 +69,7 @@ pub(crate) trait GoDriver<C: Kind>: Driver<C> {
     #[inline(always)]
     fn start_newcomer(&mut self, _: &mut Context<'_>) {}
 
-    /// Polls these within a poll of the group.
+    /// Polls, within a poll of the group, a child that was just admitted and those that were woken.
     fn drive_newcomer(&mut self, _: &mut Budget) {}
 }
 

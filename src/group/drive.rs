@@ -67,7 +67,7 @@ struct RoundState<R> {
     batch: Batch,
     /// What the current child has returned, while its destructor runs.
     returned: Option<R>,
-    /// What a current child has returned that may end without a result.
+    /// What the current child has returned, if some children may end without a result.
     returned_if_any: Option<Option<R>>,
     /// The policy's verdict on that child is to stop.
     stop: Option<(Reason, usize, Outcome)>,

@@ -51,7 +51,8 @@ pub(crate) struct Hooks<C: Kind> {
     pub(super) events: VecDeque<Event>,
 }
 
-/// The hooks of a group, or none. They are dropped by a pointer as well.
+/// The hooks of a group, or none. They are dropped by `HookCalls::drop`, so a program without hooks
+/// does not contain the code for that.
 pub(super) struct OptionalHooks<C: Kind>(ManuallyDrop<Option<Box<Hooks<C>>>>);
 
 /// What a group calls of its hooks. It is reached by these pointers, so a program without hooks

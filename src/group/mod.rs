@@ -125,7 +125,7 @@ use crate::util::parent_waker::ParentWaker;
 ///
 /// An option costs the groups that use it, and no others. The docs of most say how much, in
 /// instructions of a release build for a child that is queued and yields once. Without options such
-/// a child takes about 440. (`benches/instructions/run` counts them.)
+/// a child takes about 430. (`benches/instructions/run` counts them.)
 ///
 /// # Examples
 ///
@@ -528,8 +528,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let mut running = Vec::new();
         self.base.set.inspect(&mut |index, _| running.push(index));
         running.sort_unstable();
-        let started = 0..self.base.admission.started();
-        started.filter(move |index| running.binary_search(index).is_err())
+        let taken_in = 0..self.base.admission.taken_in();
+        taken_in.filter(move |index| running.binary_search(index).is_err())
     }
 
     /// Returns the indexes of the children that were dropped outside of the group's rounds, since

@@ -208,7 +208,7 @@ impl<C: Kind> Base<C> {
         (goes_on && self.set.blocks().is_in_round()) || self.start_round(ready)
     }
 
-    /// Does what comes before a round: timers, a stop, gates, a permit.
+    /// Does what comes before a round: the grace, a stop, gates, a permit.
     pub(super) fn prepare_round(&mut self) {
         self.call_hook(|calls| calls.poll_grace_after_stop);
         if self.is_stopped() {

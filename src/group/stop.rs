@@ -350,7 +350,7 @@ impl<C: Kind> Base<C> {
     #[inline(never)]
     fn drop_children(&mut self) {
         let mut unpolled = Vec::new();
-        let mut dropped = self.admission.abort(&mut self.set, &mut unpolled).into_iter();
+        let mut records = self.admission.abort(&mut self.set, &mut unpolled).into_iter();
         self.set.blocks().take().drop_all(&mut |index, dropped| {
             if let Err(payload) = dropped {
                 self.panic.keep(payload);
@@ -359,7 +359,9 @@ impl<C: Kind> Base<C> {
         });
         for child in unpolled {
             self.panic.guard(|| drop(child));
-            dropped.next().iter().for_each(|it| self.admission.log_dropped(it));
+            if let Some(record) = records.next() {
+                self.admission.log_dropped(&record);
+            }
         }
         self.admission.forget_running();
         self.drop_queued();

@@ -20,7 +20,7 @@
 //! # Invariants
 //!
 //! - A slot has a child exactly if its block's `vacant` has no bit for it; its `child` is
-//!   then `Some`. `many` counts the children.
+//!   then `Some`. `many`, if there is one, counts the children; else the mask does.
 //! - The unpolled children of a block are in slots in the order in which they came: a block takes
 //!   a child only into a slot behind them all. With `many`, each block that takes a child is the
 //!   `current` one or in `with_room`, once, and then its `in_with_room` is set; or it takes one

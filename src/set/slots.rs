@@ -190,6 +190,9 @@ impl<C> Slots<C> {
     }
 
     fn resize_others(&mut self, len: usize) {
+        if len == self.others.len() {
+            return;
+        }
         // Without spare capacity.
         let mut others = Vec::with_capacity(len);
         others.extend(self.others.drain(..).take(len));

@@ -68,7 +68,7 @@ pub trait SpawnFn<T, E, L: Locality> {
     #[doc(hidden)]
     fn new_cell(&self, completions: Arc<Completions>, index: usize) -> Arc<Cell<T, E, L>>;
 
-    /// Calls the function.
+    /// Calls the function. What it returns is put into `kept`, unless dropping it does nothing.
     #[doc(hidden)]
     fn call(&self, future: L::Future, kept: &L::Kept);
 }

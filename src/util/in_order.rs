@@ -225,6 +225,7 @@ impl<V> Collected<V> {
     pub(crate) fn take(&mut self) -> Vec<V> {
         let Self { mut values, rest } = mem::replace(self, Self::new());
         if let Some(rest) = rest {
+            values.reserve(rest.len);
             values.extend(rest.into_values());
         }
         values

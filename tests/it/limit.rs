@@ -672,6 +672,8 @@ fn hundreds_of_them_keep_it_neither_and_stay_behind_it() {
     weightless.iter_mut().for_each(|go| assert!(task.poll(go).is_pending()));
     handle.set_limit(Some(2));
     handle.set_limit(Some(1));
+    // Before it is known whether it keeps its turn.
+    assert!(task.poll(&mut weightless[100]).is_pending());
     (0..20).for_each(|_| assert!(task.poll(&mut group).is_pending()));
     assert!(task.poll(&mut first).is_pending(), "beyond the limit");
     weightless.iter_mut().for_each(|go| assert!(task.poll(go).is_pending(), "it overtakes"));

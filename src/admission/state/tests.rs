@@ -611,6 +611,26 @@ fn a_lower_limit_takes_reservations_back_step_by_step_and_none_is_claimed_before
 }
 
 #[test]
+fn reservations_without_a_weight_are_looked_at_once_and_kept() {
+    let mut state = limited(2);
+    queue(&mut state, child(1));
+    queue(&mut state, child(1));
+    let keys: Vec<_> = (0..200).map(|_| wait(&mut state, 0)).collect();
+    process(&mut state);
+    assert_eq!((state.reserved, state.stats().running), (200, 2));
+    state.set_limit(Some(1));
+    for _ in 0..3 {
+        process(&mut state);
+        assert!(state.is_revoking());
+    }
+    process(&mut state);
+    assert_eq!((state.reserved, state.is_revoking()), (200, false));
+    assert_eq!(poll(&mut state, keys[150]), Acquire::Ready);
+    process(&mut state);
+    assert!(!state.is_revoking());
+}
+
+#[test]
 fn a_reservation_before_a_child_that_has_room_is_not_revoked() {
     let mut state = limited(0);
     let key = wait(&mut state, 1);

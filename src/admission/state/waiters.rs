@@ -41,6 +41,18 @@ pub(super) struct Waiter {
     pub(super) inside: Option<usize>,
 }
 
+/// How far reservations have been taken back since the limit changed, by the numbers of their slots
+/// in the order of starts.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Revocation {
+    /// Those from here on were made later, or taken back.
+    below: u64,
+    /// Those between this and `below` take no room, but for the `target`.
+    looked_below: u64,
+    /// The next one that gives room back. Those behind it are taken back first.
+    target: Option<u64>,
+}
+
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum WaiterStage {
     Waiting(Position),
@@ -173,7 +185,7 @@ impl State {
 
     /// Looks whether a waiter has its turn; if not, registers its task.
     pub(crate) fn poll_waiter(&mut self, key: WaiterKey, poller: &mut WaiterPoll<'_>) -> Acquire {
-        if self.is_revoking && self.is_revocable(key) {
+        if self.is_revoking && self.is_unclaimed(key) {
             return self.hold_back(key, poller);
         }
         if poller.caller == Caller::Group {
@@ -407,9 +419,15 @@ impl State {
 // === having a turn, and losing it ===
 
 impl State {
+    /// Lets the reservations that there are now be looked at anew: the limit has changed.
+    pub(super) fn begin_revocation(&mut self) {
+        let below = self.starts.next_slot();
+        self.revocation = Revocation { below, looked_below: below, target: None };
+    }
+
     /// Takes room back after the limit was lowered: from reservations that are not claimed yet,
     /// the newest first, up to one that a child is behind. Returns `true` if there are more than
-    /// are taken back at a time; until they are, none that takes room can be claimed.
+    /// are taken back at a time; until they are, none can be claimed.
     #[inline]
     pub(super) fn revoke(&mut self) -> bool {
         self.room.is_over_limit() && self.revoke_some(REVOKED_AT_ONCE)
@@ -421,14 +439,7 @@ impl State {
     }
 
     fn revoke_some(&mut self, most: usize) -> bool {
-        if !self.is_revoking {
-            self.revoked_below = self.starts.next_slot();
-        }
-        for _ in 0..most {
-            let Some(key) = self.next_to_revoke() else { break };
-            self.take_back(key);
-        }
-        self.next_to_revoke().is_some()
+        (0..most).all(|_| self.revoke_next()) && self.room.is_over_limit()
     }
 
     /// Tells the waiters that were [held back](Self::hold_back) and have kept their reservations.
@@ -440,31 +451,41 @@ impl State {
         }
     }
 
-    /// Returns the waiter that loses its reservation next, if too much room is taken. Skips the
-    /// reservations that were made after the limit was lowered.
-    fn next_to_revoke(&mut self) -> Option<WaiterKey> {
+    /// Takes one reservation back, or looks at one more. Returns `false` if none is left.
+    ///
+    /// One that takes no room gives none back. It is taken back only before one that does, and that
+    /// came earlier: it must not overtake that one. So first such a one is looked for.
+    fn revoke_next(&mut self) -> bool {
         if !self.room.is_over_limit() {
-            return None;
+            return false;
         }
-        let (mut newest, mut below) = (None, self.revoked_below);
-        // One that takes no room gives none back. It goes only before one that does and came
-        // earlier, which it must not overtake. (Or behind so many that it is not known.)
-        for _ in 0..REVOKED_AT_ONCE {
-            let (slot, start) = self.starts.last_below(below)?;
-            let StartSlot::Reserved(key) = start else { return None };
+        let Revocation { below, looked_below, mut target } = self.revocation;
+        if target.is_none() {
+            let Some((slot, StartSlot::Reserved(key))) = self.starts.last_below(looked_below)
+            else {
+                return false;
+            };
             let key = *key;
-            if newest.is_none() {
-                (newest, self.revoked_below) = (Some(key), slot + 1);
-            }
-            if self.is_revocable(key) {
-                return newest;
-            }
             if !self.is_unclaimed(key) {
-                return None;
+                return false;
             }
-            below = slot;
+            self.revocation.looked_below = slot;
+            if !self.is_revocable(key) {
+                return true;
+            }
+            target = Some(slot);
         }
-        newest
+        match self.starts.last_below(below) {
+            Some((slot, StartSlot::Reserved(key))) if Some(slot) >= target => {
+                let key = *key;
+                self.revocation.below = slot;
+                self.revocation.target = target.filter(|target| *target != slot);
+                self.take_back(key);
+            }
+            // Its waiter has gone meanwhile.
+            _ => self.revocation.target = None,
+        }
+        true
     }
 
     /// Returns `true` if a waiter has room reserved that it has not claimed.

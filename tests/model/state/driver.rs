@@ -404,7 +404,7 @@ impl Both {
         let Self { state, reference, .. } = self;
         assert_eq!(state.stats(), reference.stats());
         assert_eq!(state.room.limit(), reference.limit);
-        assert_eq!(state.starts.has_started(), !reference.ready.is_empty());
+        assert_eq!(state.starts.has_started(), !reference.started.is_empty());
         assert_eq!(state.room.lacks_permit(), reference.lacks_permit(), "the head lacks a permit");
         // A child that ends may let a feed go on that waited: the queue is processed first, and
         // then it has another head.
@@ -478,7 +478,7 @@ impl Driver {
         let mut effects = Effects::default();
         let both = &mut self.both;
         let before = &both.reference;
-        let (ready, lacked) = (before.ready.len(), before.lacks_permit());
+        let (ready, lacked) = (before.started.len(), before.lacks_permit());
         let (turn, over, asked) =
             (before.has_group_turn(), before.is_over(), before.asked().is_some());
 
@@ -500,7 +500,7 @@ impl Driver {
         let after = &mut both.reference;
         assert_eq!(effects.permits, permits, "permits that go back");
         assert_eq!(effects.cancel_acquire, std::mem::take(&mut after.cancel_acquire));
-        let has_work = after.ready.len() > ready
+        let has_work = after.started.len() > ready
             || after.lacks_permit() != lacked
             || after.asked().is_some() != asked
             || (after.has_group_turn() && !turn)
@@ -523,7 +523,7 @@ impl Driver {
             reference.check();
         }
         self.both.state.take_unspawned(|index, key, _| self.spawned.push((index, key)));
-        assert!(self.spawned.iter().eq(&self.both.reference.ready), "each is spawned once");
+        assert!(self.spawned.iter().eq(&self.both.reference.started), "each is spawned once");
         (result, effects.in_order)
     }
 
@@ -819,7 +819,7 @@ impl Driver {
 
     fn take(&mut self) {
         while let Some((index, key)) = self.both.state.starts.pop_started() {
-            let expected = self.both.reference.ready.pop_front();
+            let expected = self.both.reference.started.pop_front();
             assert_eq!(Some((index, key)), expected, "the order in which children start");
             // One that a stop finds with room is not spawned before it is taken in.
             if !self.spawned.is_empty() {

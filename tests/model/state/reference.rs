@@ -183,7 +183,7 @@ pub(crate) struct Reference {
     queue: Vec<Entry>,
     admitted: Vec<Admitted>,
     pub(crate) running: Vec<Running>,
-    pub(crate) ready: VecDeque<(usize, Key)>,
+    pub(crate) started: VecDeque<(usize, Key)>,
     waiters: BTreeMap<WaiterId, Waiter>,
     arrivals: usize,
     next_index: usize,
@@ -666,7 +666,7 @@ impl Reference {
             let (passed, in_set, unfetched) = (false, false, false);
             let child = Running { index, key, weight, of, daemon, passed, in_set, unfetched };
             self.running.push(child);
-            self.ready.push_back((index, key));
+            self.started.push_back((index, key));
         }
     }
 
@@ -893,7 +893,7 @@ impl Reference {
         self.dropped += self.children();
         let kept = self.occupied();
         self.permits.iter_mut().for_each(|permits| permits.kept += kept);
-        let mut keys: Vec<_> = self.ready.drain(..).map(|(at, key)| (Some(at), key)).collect();
+        let mut keys: Vec<_> = self.started.drain(..).map(|(at, key)| (Some(at), key)).collect();
         self.running.clear();
         for Admitted { what, .. } in std::mem::take(&mut self.admitted) {
             match what {
