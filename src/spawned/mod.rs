@@ -23,6 +23,7 @@ use self::future::SpawnedFuture;
 pub(crate) use self::locality::{AnyThread, Locality, OneThread};
 pub(crate) use self::set::SpawnedSet;
 pub(crate) use self::spawner::Spawner;
+use self::spawner::{ChildCell, ChildFuture};
 use self::task_cell::{Completion, Keep};
 use crate::child::{Child, ChildResult, Children, Kind, Seal, Sealed};
 use crate::util::panic::resume;
@@ -61,14 +62,14 @@ pub struct Spawned<T, E, L: Locality = AnyThread> {
 pub type SpawnedLocal<T, E> = Spawned<T, E, OneThread>;
 
 /// The future of a child that is to be spawned, and the cell that it shares with its group's half.
-type Started<'a, T, E, L> = (spawner::Future<T, E, L>, &'a Arc<spawner::Cell<T, E, L>>);
+type Started<'a, T, E, L> = (ChildFuture<T, E, L>, &'a Arc<ChildCell<T, E, L>>);
 
 enum SpawnStage<T, E, L: Locality> {
     /// It waits to be admitted.
-    Unstarted(spawner::Future<T, E, L>),
+    Unstarted(ChildFuture<T, E, L>),
     /// Its future was handed to the executor.
     Started {
-        cell: Arc<spawner::Cell<T, E, L>>,
+        cell: Arc<ChildCell<T, E, L>>,
         /// Its result has been taken: there is no future to tell any more.
         is_over: bool,
     },
@@ -110,7 +111,7 @@ impl<T, E, L: Locality> Spawned<T, E, L> {
         self.cell().map(|cell| (future, cell))
     }
 
-    fn cell(&self) -> Option<&Arc<spawner::Cell<T, E, L>>> {
+    fn cell(&self) -> Option<&Arc<ChildCell<T, E, L>>> {
         match &self.stage {
             SpawnStage::Started { cell, .. } => Some(cell),
             _ => None,

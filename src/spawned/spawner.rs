@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::future::Future;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::pin::Pin;
 
@@ -19,10 +20,10 @@ use crate::util::panic::catch;
 use crate::util::parent_waker::ParentWaker;
 
 /// The cell of a child, whatever the spawner returns.
-pub(super) type Cell<T, E, L> = TaskCell<T, E, <L as Locality>::Kept>;
+pub(super) type ChildCell<T, E, L> = TaskCell<T, E, <L as Locality>::Kept>;
 
 /// The future of a child that has been admitted, on its way to the executor.
-pub(super) type Future<T, E, L> = Pin<Box<<L as Locality>::Unstarted<T, E>>>;
+pub(super) type ChildFuture<T, E, L> = Pin<Box<<L as Locality>::Unstarted<T, E>>>;
 
 /// The children of one change that are to be spawned, in order.
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
@@ -35,7 +36,7 @@ pub struct Spawns<T, E, L: Locality> {
 }
 
 /// A child that is to be spawned.
-type Spawn<T, E, L> = (Future<T, E, L>, Arc<Cell<T, E, L>>);
+type Spawn<T, E, L> = (ChildFuture<T, E, L>, Arc<ChildCell<T, E, L>>);
 
 /// Hands the children of a group to their executor.
 pub struct Spawner<T, E, L: Locality> {
@@ -51,7 +52,7 @@ pub struct Spawner<T, E, L: Locality> {
 pub trait Unstarted<T, E, L: Locality> {
     /// Assigns the future to a child of a group.
     #[doc(hidden)]
-    fn assign(self: Pin<&mut Self>, cell: Arc<Cell<T, E, L>>, observer: Option<ObservedChild>);
+    fn assign(self: Pin<&mut Self>, cell: Arc<ChildCell<T, E, L>>, observer: Option<ObservedChild>);
 
     /// Returns it as the executor gets it.
     #[doc(hidden)]
@@ -59,14 +60,14 @@ pub trait Unstarted<T, E, L: Locality> {
 
     /// [Defers](nesting::defer) the call of the spawner.
     #[doc(hidden)]
-    fn defer(self: Pin<Box<Self>>, spawner: Spawner<T, E, L>, cell: Arc<Cell<T, E, L>>);
+    fn defer(self: Pin<Box<Self>>, spawner: Spawner<T, E, L>, cell: Arc<ChildCell<T, E, L>>);
 }
 
 /// A function of the user's that spawns, whatever it returns.
 pub trait SpawnFn<T, E, L: Locality> {
     /// Makes the cell of a child, which can keep what the function returns.
     #[doc(hidden)]
-    fn new_cell(&self, completions: Arc<Completions>, index: usize) -> Arc<Cell<T, E, L>>;
+    fn new_cell(&self, completions: Arc<Completions>, index: usize) -> Arc<ChildCell<T, E, L>>;
 
     /// Calls the function. What it returns is put into `kept`, unless dropping it does nothing.
     #[doc(hidden)]
@@ -82,13 +83,13 @@ macro_rules! impl_spawn {
         impl<F, T, E> Unstarted<T, E, $locality>
             for SpawnedFuture<F, T, E, <$locality as Locality>::Kept>
         where
-            F: core::future::Future<Output = Result<T, E>> $(+ $send)? + 'static,
+            F: Future<Output = Result<T, E>> $(+ $send)? + 'static,
             T: $($send +)? 'static,
             E: $($send +)? 'static,
         {
             fn assign(
                 self: Pin<&mut Self>,
-                cell: Arc<Cell<T, E, $locality>>,
+                cell: Arc<ChildCell<T, E, $locality>>,
                 observer: Option<ObservedChild>,
             ) {
                 self.assign(Assignment { cell, observer });
@@ -101,7 +102,7 @@ macro_rules! impl_spawn {
             fn defer(
                 self: Pin<Box<Self>>,
                 spawner: Spawner<T, E, $locality>,
-                cell: Arc<Cell<T, E, $locality>>,
+                cell: Arc<ChildCell<T, E, $locality>>,
             ) {
                 nesting::defer(spawner.id(), move || spawner.call(self, &cell));
             }
@@ -116,7 +117,7 @@ macro_rules! impl_spawn {
                 &self,
                 completions: Arc<Completions>,
                 index: usize,
-            ) -> Arc<Cell<T, E, $locality>> {
+            ) -> Arc<ChildCell<T, E, $locality>> {
                 Arc::new(TaskCell::<T, E, Kept<R>>::new(completions, index))
             }
 
@@ -167,10 +168,10 @@ impl<T, E, L: Locality> Spawner<T, E, L> {
     /// Assigns the future of a child that is admitted. Returns its cell.
     pub(super) fn assign(
         &self,
-        future: &mut Future<T, E, L>,
+        future: &mut ChildFuture<T, E, L>,
         index: usize,
         name: Option<&Arc<str>>,
-    ) -> Arc<Cell<T, E, L>> {
+    ) -> Arc<ChildCell<T, E, L>> {
         self.completions.add();
         let cell = self.spawn.new_cell(Arc::clone(&self.completions), index);
         let observer = self.poll_observer.as_ref();
@@ -182,7 +183,7 @@ impl<T, E, L: Locality> Spawner<T, E, L> {
     /// Hands a future to the executor; after the call of this spawner that is in progress on this
     /// thread, if there is one: the executor may run a child during the call, and the child adds
     /// another one.
-    pub(super) fn spawn(&self, future: Future<T, E, L>, cell: &Arc<Cell<T, E, L>>) {
+    pub(super) fn spawn(&self, future: ChildFuture<T, E, L>, cell: &Arc<ChildCell<T, E, L>>) {
         let mut future = Some(future);
         nesting::call(self.id(), || {
             future.take().into_iter().for_each(|future| self.call(future, cell));
@@ -193,7 +194,7 @@ impl<T, E, L: Locality> Spawner<T, E, L> {
     }
 
     /// Calls the user's function. What it panics with becomes the completion of the child.
-    fn call(&self, future: Future<T, E, L>, cell: &Cell<T, E, L>) {
+    fn call(&self, future: ChildFuture<T, E, L>, cell: &ChildCell<T, E, L>) {
         if !cell.is_abandoned() {
             cell.spawned(catch(|| self.spawn.call(future.into_future(), cell.kept())));
         }
