@@ -237,7 +237,13 @@ impl<C> Local<C> {
 
     /// Returns how many children have room.
     fn occupied(&self) -> usize {
-        self.running() + self.admitted()
+        self.running() + self.admitted() - self.roomless()
+    }
+
+    /// Returns how many children are in the set whose room is free: they have ended.
+    fn roomless(&self) -> usize {
+        let ended = self.extra.as_ref().and_then(|extra| extra.ended.as_ref());
+        ended.map_or(0, |ended| ended.roomless)
     }
 
     fn load(&self) -> Load {
@@ -324,7 +330,8 @@ impl<C> Local<C> {
         self.fast_credit = 0;
         if !self.has_weights() {
             // With a higher limit, the looks for room are few.
-            let one_by_one = limit == Some(1) && self.running() <= 1 && !self.has_waiting();
+            let is_simple = self.running() <= 1 && self.roomless() == 0 && !self.has_waiting();
+            let one_by_one = limit == Some(1) && is_simple;
             self.at_end = if one_by_one { AtEnd::SetCredit } else { AtEnd::Nothing };
             self.fast_credit = u32::from(one_by_one && self.running() == 0);
         }
@@ -450,15 +457,28 @@ impl<C> Local<C> {
         self.weights_mut().into_iter().for_each(|it| it.finish(index));
     }
 
-    /// Notes that a child has ended outside of the group's polls.
-    pub(super) fn note_ended(&mut self, outcome: Outcome) {
-        self.extra().ended.get_or_insert_default().note(outcome);
+    /// Notes that a child has ended outside of the group's polls. It frees its room at once if it
+    /// may and is to. (It has no weight: only children that the group polls itself have one here.)
+    pub(super) fn note_ended(&mut self, outcome: Outcome, frees_room: bool) {
+        let ended = self.extra().ended.get_or_insert_default();
+        if ended.note(outcome) && frees_room {
+            ended.roomless += 1;
+            // When the policy is told of it, its room is not free once more.
+            self.at_end = AtEnd::Nothing;
+        }
+    }
+
+    /// Notes the children that have ended on their executor.
+    pub(super) fn note_ends<S: SpawnChild<C>>(&mut self, spawner: &S, frees_room: bool) {
+        spawner.note_ended(&mut |_, outcome| self.note_ended(outcome, frees_room));
     }
 
     /// Forgets one of these, of which the policy was told.
     pub(super) fn forget_ended(&mut self, outcome: Outcome) {
         if let Some(ended) = self.extra.as_mut().and_then(|extra| extra.ended.as_mut()) {
-            ended.forget(outcome);
+            if ended.forget(outcome) {
+                ended.roomless = ended.roomless.saturating_sub(1);
+            }
         }
     }
 

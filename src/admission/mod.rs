@@ -249,7 +249,7 @@ impl<C: Kind> Admission<C> {
                 Storage::Local(local) => {
                     set.take_completed(&mut |_, outcome| {
                         if notes != EndNotes::Nothing {
-                            local.note_ended(outcome);
+                            local.note_ended(outcome, false);
                         }
                     });
                 }
@@ -300,6 +300,25 @@ impl<C: Kind> Admission<C> {
     }
 
     // --- ends of children
+
+    /// Returns `true` if a child that has ended on its executor frees its room before the policy is
+    /// told, if it may.
+    fn frees_room_of_ended(&self) -> bool {
+        self.notes == EndNotes::FreesRoom && !self.is_stopped()
+    }
+
+    /// Frees the room of children that have ended on their executor, and gives it to those that
+    /// wait, in a group that has its admission to itself. (A state that is shared does so in each
+    /// change.)
+    pub(crate) fn free_room_of_ended(&mut self, set: &mut C::Set) {
+        let frees_room = self.frees_room_of_ended();
+        let Storage::Local(local) = self.storage.get_mut() else { return };
+        if frees_room {
+            local.note_ends(&self.spawner, frees_room);
+            local.admit_waiting();
+            insert_admitted::<C>(local, set, &self.parent);
+        }
+    }
 
     /// Returns `true` if no running child can ask for room in the group, ends without a result, or
     /// has a record for the policy; and the group waits for no permit.
@@ -352,7 +371,7 @@ impl<C: Kind> Admission<C> {
             return;
         }
         match self.storage.get_mut() {
-            Storage::Local(local) => local.note_ended(Outcome::Dropped),
+            Storage::Local(local) => local.note_ended(Outcome::Dropped, false),
             Storage::Shared(shared) => {
                 shared.core.with_state(|state| state.note_ended(index, Outcome::Dropped, true));
             }
@@ -561,7 +580,7 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => shared.stats(),
             Storage::Local(local) => {
                 if self.notes != EndNotes::Nothing && self.phase < GroupPhase::Resolved {
-                    self.spawner.note_ended(&mut |_, outcome| local.note_ended(outcome));
+                    local.note_ends(&self.spawner, self.frees_room_of_ended());
                 }
                 local.stats()
             }

@@ -460,7 +460,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Frees the room of children that have ended on their executor, as [`take_ends`] does. But the
     /// group may still become a stream of results if the policy was told nothing; then it is not
-    /// told, and the state is shared, which notes the ends itself.
+    /// told, and the ends are noted.
     ///
     /// [`take_ends`]: Self::take_ends
     #[inline(never)]
@@ -471,7 +471,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.base.has_policy || self.base.admission.has_told_policy() {
             self.take_ends_for(child);
         } else if self.vacancy().is_none() {
-            self.base.admission.share();
+            self.base.admission.free_room_of_ended(&mut self.base.set);
         }
     }
 

@@ -178,6 +178,61 @@ fn what_has_ended_between_two_calls_of_queue_is_among_the_results() {
 }
 
 #[test]
+fn room_that_queue_has_freed_is_not_free_again_when_the_policy_is_told() {
+    for (limit, before_the_poll) in [1, 2].into_iter().flat_map(|it| [(it, 0), (it, 1), (it, 2)]) {
+        let (pool, task, gate) = (Pool::default(), MockTask::new(), Gate::new());
+        let mut group = pool.group().with_limit(limit);
+        (0..limit).for_each(|n| group.queue(ready(Ok(n))));
+        assert_eq!(pool.poll_all(), 0);
+        (0..5).for_each(|n| group.queue(waits(&gate, n)));
+        assert_eq!(pool.poll_all(), limit, "in the room of those that have ended");
+        assert_eq!(numbers!(group), [5 - limit, limit, limit, 0, 0]);
+        let handle = (before_the_poll == 1).then(|| group.handle());
+        if before_the_poll == 2 {
+            group.set_limit(Some(limit));
+        }
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!(pool.poll_all(), limit);
+        assert_eq!(numbers!(group), [5 - limit, limit, limit, 0, 0]);
+        drop(handle);
+        for ended in 1..=5 {
+            gate.open(ended - 1);
+            pool.poll_all();
+            assert_eq!(task.run(&mut group).is_ready(), ended == 5);
+            assert_eq!(pool.poll_all(), limit.min(5 - ended));
+        }
+        assert_eq!(numbers!(group), [0, 0, limit + 5, 0, 0]);
+    }
+}
+
+#[test]
+fn with_a_limit_of_one_the_next_child_waits_though_the_policy_is_told_of_the_one_before() {
+    let (pool, task, gate) = (Pool::default(), MockTask::new(), Gate::new());
+    let mut group = pool.group().with_limit(1);
+    group.queue(ready(Ok(0)));
+    assert_eq!(pool.poll_all(), 0);
+    group.queue(waits(&gate, 1));
+    assert_eq!(numbers!(group), [0, 1, 1, 0, 0], "admitted at the call");
+    assert!(task.run(&mut group).is_pending());
+    group.queue(waits(&gate, 2));
+    assert_eq!(numbers!(group), [1, 1, 1, 0, 0]);
+}
+
+#[test]
+fn a_child_that_a_queue_had_no_room_for_starts_when_another_call_finds_that_one_has_ended() {
+    let (pool, gate) = (Pool::default(), Gate::new());
+    let mut group = pool.group().with_limit(2);
+    group.queue(waits(&gate, 0));
+    group.queue(ready(Ok(1)));
+    group.queue(waits(&gate, 2));
+    assert_eq!(numbers!(group), [1, 2, 0, 0, 0]);
+    assert_eq!(pool.poll_all(), 1);
+    group.queue(ready(Ok(3)));
+    assert_eq!(numbers!(group), [1, 2, 1, 0, 0], "the one that came first has started");
+    assert_eq!(pool.poll_all(), 2);
+}
+
+#[test]
 fn ready_takes_in_what_has_ended_before_it_answers() {
     // The end of the first frees the key for the second, which takes all the room.
     let (pool, task) = (Pool::default(), MockTask::new());
