@@ -239,10 +239,37 @@ impl<C: Kind> Admission<C> {
                 }
                 true
             }
-            Storage::Shared(shared) => {
-                (shared.operations.add)(shared, Caller::Group, Add::Fed, &mut Some(child)).is_ok()
-            }
+            Storage::Shared(_) => self.accept_shared(set, &mut Some(child)),
         }
+    }
+
+    /// Accepts it into a group whose state is shared.
+    #[inline(never)]
+    fn accept_shared<A: Child<C>>(&mut self, set: &mut C::Set, child: &mut Option<A>) -> bool {
+        let has_started = self.start_shared(set, child).is_some();
+        self.shared().is_some_and(|shared| match has_started {
+            true => {
+                shared.core.notify_if_held(Caller::Group, true);
+                true
+            }
+            false => (shared.operations.add)(shared, Caller::Group, Add::Fed, child).is_ok(),
+        })
+    }
+
+    /// Starts a plain child of a group whose state is shared, if that concerns no other: returns
+    /// its index. The child goes to the set at once, past those that wait for that: there are none.
+    #[inline]
+    fn start_shared<A: Child<C>>(
+        &mut self,
+        set: &mut C::Set,
+        child: &mut Option<A>,
+    ) -> Option<usize> {
+        if !child.as_mut().is_some_and(|child| is_plain(child, self.keeps_names)) {
+            return None;
+        }
+        let index = self.calls()?.try_start()?;
+        set.insert(Offer::take(child), index, &self.parent);
+        Some(index)
     }
 
     /// Looks for room for the child of the group's own `go` beside other tasks, and admits it;
@@ -254,18 +281,14 @@ impl<C: Kind> Admission<C> {
         child: &mut Option<A>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
+        if !Ticket::is_waiting(ticket) {
+            if let Some(index) = self.start_shared(set, child) {
+                self.shared().into_iter().for_each(|shared| shared.core.own_child.set_index(index));
+                return Poll::Ready(Ok(()));
+            }
+        }
         match self.storage.get_mut() {
             Storage::Shared(shared) => {
-                let may_start = !<Spawner<C>>::SPAWNS
-                    && !Ticket::is_waiting(ticket)
-                    && child.as_mut().is_some_and(|child| is_plain(child, self.keeps_names));
-                if may_start {
-                    if let Some(index) = shared.calls.try_start() {
-                        // It goes past the children that wait: there are none.
-                        set.insert(Offer::take(child), index, &self.parent);
-                        return Poll::Ready(Ok(()));
-                    }
-                }
                 (shared.operations.poll)(shared, Caller::Group, Want::Go(child), ticket, cx)
             }
             // The caller has the group to itself: it needs no place in the queue.

@@ -19,7 +19,7 @@
 //! | `Core::update`: any other change, by the group's task | yes | the same, but spawns nothing |
 //! | `Core::update_as`: one by any task | yes | the same; the group's task spawns what starts |
 //! | `Core::finish_child`: a child has ended | no: it frees room; after a stop, or if children wait inside others, what was freed before | nothing; `update` follows when the round is over, if something waits |
-//! | `Shared::add_simply`: a child comes, and that concerns no other | no: if some was freed, the child comes by `with` | the group's task is notified if the child starts |
+//! | `Shared::add_simply`: a child comes, and that concerns no other | no: if some was freed, the child comes by `with` | the group's task is notified if the child starts, which is spawned |
 //! | `Core::try_start`: a plain child starts | no: if some was freed, none starts | nothing: it has taken room, and nothing else has changed |
 //! | `CoreCalls::log`: only the observer's log changes | yes | nothing; an `update` follows |
 //! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
@@ -187,7 +187,7 @@ impl<C: Kind> Shared<C> {
             Some(_) => Ok(()),
             None => self.with(caller, |access| access.add(how, offer)),
         };
-        self.core.notify_if_held(caller);
+        self.core.notify_if_held(caller, false);
         added
     }
 
@@ -202,16 +202,18 @@ impl<C: Kind> Shared<C> {
     ) -> Option<ChildKey> {
         let core = &*self.core;
         let starts = !core.hints.must_wait();
-        if <Spawner<C>>::SPAWNS
-            || core.needs_more()
-            || !(starts || queues)
-            || offer.link().is_some()
-        {
+        if core.needs_more() || !(starts || queues) || offer.link().is_some() {
             return None;
         }
+        let mut spawns = Default::default();
         let key = {
             let mut waiting = self.waiting.lock();
+            let Waiting { children, spawner } = &mut *waiting;
+            let spawner = spawner.as_ref().and_then(<Spawner<C>>::unwrap);
             let mut state = core.lock();
+            if let Some(spawner) = spawner {
+                core.note_ended(spawner, &mut state);
+            }
             let (request, stopped) = (request_of(offer), core.is_stopped());
             let is_simple = match starts {
                 true => state.must_only_start(request, stopped),
@@ -221,11 +223,14 @@ impl<C: Kind> Shared<C> {
                 return None;
             }
             let options = take_options(offer, state.looks_at_all());
-            let key = waiting.children.insert(offer.take());
+            let key = children.insert(offer.take());
             let child = QueuedChild { key, options, join: None };
             if starts {
                 state.start_only(child);
                 core.hints.note_started(&state);
+                if let Some(spawner) = spawner {
+                    start_unspawned(spawner, &mut state, children, &mut spawns);
+                }
             } else {
                 state.enqueue(child);
             }
@@ -234,6 +239,7 @@ impl<C: Kind> Shared<C> {
         if starts && caller == Caller::Handle {
             core.notify();
         }
+        <Spawner<C>>::spawn_all(spawns);
         Some(key)
     }
 

@@ -288,12 +288,13 @@ impl Core {
     }
 
     /// Notifies the group's task of a child that the group itself has added, if a hold may let it
-    /// sleep without children.
+    /// sleep without children. `is_in_set`: the child has gone to the set.
     #[inline]
-    pub(super) fn notify_if_held(&self, caller: Caller) {
+    pub(super) fn notify_if_held(&self, caller: Caller, is_in_set: bool) {
         if caller == Caller::Group
             && self.is_held.load(Ordering::Relaxed)
-            && (self.hints.has_started()
+            && (is_in_set
+                || self.hints.has_started()
                 || (self.needs_more && self.with_state(|state| state.must_ask())))
         {
             self.notify();
@@ -491,12 +492,11 @@ impl CoreCalls for Core {
     }
 
     fn try_start(&self) -> Option<usize> {
-        if self.needs_more {
+        if self.needs_more || self.hints.must_wait() {
             return None;
         }
         let mut state = self.state.lock();
         let index = state.try_start(self.is_stopped())?;
-        self.own_child.set_index(index);
         self.hints.update_room(&state);
         Some(index)
     }

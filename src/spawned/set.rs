@@ -13,7 +13,6 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
-use core::mem::take;
 
 use super::completions::Report;
 use super::locality::Locality;
@@ -35,8 +34,6 @@ pub struct SpawnedSet<T, E, L: Locality> {
     lost: Vec<(usize, Spawned<T, E, L>)>,
     /// The indexes of children that were dropped, for the order of a stream.
     dropped: Vec<usize>,
-    /// Holds the children that are about to be inserted; empty between.
-    batch: VecDeque<(usize, Spawned<T, E, L>)>,
     /// Holds the reports that were taken, until they are collected.
     reports: VecDeque<Report>,
 }
@@ -45,8 +42,8 @@ impl<T, E, L: Locality> SpawnedSet<T, E, L> {
     pub(crate) fn new(spawner: Spawner<T, E, L>) -> Self {
         let (children, blocks) = (SparseQueue::default(), BlockSet::new());
         let (lost, dropped) = (Vec::new(), Vec::new());
-        let (batch, reports) = (VecDeque::new(), VecDeque::new());
-        Self { spawner, children, blocks, lost, dropped, batch, reports }
+        let reports = VecDeque::new();
+        Self { spawner, children, blocks, lost, dropped, reports }
     }
 }
 
@@ -72,14 +69,10 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
     fn insert_all(
         &mut self,
         take_started: &mut TakeStarted<'_, Spawned<T, E, L>>,
-        parent: &Arc<ParentWaker>,
+        _: &Arc<ParentWaker>,
     ) {
-        // The spawner is user code, which runs under no lock.
-        let mut batch = take(&mut self.batch);
-        take_started(&mut |index, child| batch.push_back((index, child)));
-        batch.drain(..).for_each(|(index, child)| self.insert(child, index, parent));
-        shrink(&mut batch);
-        self.batch = batch;
+        // They were passed to the executor, or are when the locks are free.
+        take_started(&mut |index, child| self.children.push(index as u64, child));
     }
 
     fn has_completed(&self) -> bool {

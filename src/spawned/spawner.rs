@@ -29,7 +29,7 @@ pub(super) type ChildFuture<T, E, L> = Pin<Box<<L as Locality>::Unstarted<T, E>>
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub struct Spawns<T, E, L: Locality> {
     /// `None` if there are no children.
-    spawner: Option<Spawner<T, E, L>>,
+    spawn: Option<L::SpawnFn<T, E>>,
     /// Mostly there is at most one.
     first: Option<Spawn<T, E, L>>,
     more: Vec<Spawn<T, E, L>>,
@@ -60,7 +60,7 @@ pub trait Unstarted<T, E, L: Locality> {
 
     /// [Defers](nesting::defer) the call of the spawner.
     #[doc(hidden)]
-    fn defer(self: Pin<Box<Self>>, spawner: Spawner<T, E, L>, cell: Arc<ChildCell<T, E, L>>);
+    fn defer(self: Pin<Box<Self>>, spawn: L::SpawnFn<T, E>, cell: Arc<ChildCell<T, E, L>>);
 }
 
 /// A function of the user's that spawns, whatever it returns.
@@ -101,10 +101,10 @@ macro_rules! impl_spawn {
 
             fn defer(
                 self: Pin<Box<Self>>,
-                spawner: Spawner<T, E, $locality>,
+                spawn: <$locality as Locality>::SpawnFn<T, E>,
                 cell: Arc<ChildCell<T, E, $locality>>,
             ) {
-                nesting::defer(spawner.id(), move || spawner.call(self, &cell));
+                nesting::defer(cell.completions().id(), move || call(&*spawn, self, &cell));
             }
         }
 
@@ -142,7 +142,7 @@ impl_spawn!(OneThread,);
 
 impl<T, E, L: Locality> Default for Spawns<T, E, L> {
     fn default() -> Self {
-        Self { spawner: None, first: None, more: Vec::new() }
+        Self { spawn: None, first: None, more: Vec::new() }
     }
 }
 
@@ -160,11 +160,6 @@ impl<T, E, L: Locality> Spawner<T, E, L> {
         &self.completions
     }
 
-    /// Returns what identifies it on a thread.
-    fn id(&self) -> usize {
-        Arc::as_ptr(&self.completions).addr()
-    }
-
     /// Assigns the future of a child that is admitted. Returns its cell.
     pub(super) fn assign(
         &self,
@@ -180,24 +175,36 @@ impl<T, E, L: Locality> Spawner<T, E, L> {
         cell
     }
 
-    /// Hands a future to the executor; after the call of this spawner that is in progress on this
-    /// thread, if there is one: the executor may run a child during the call, and the child adds
-    /// another one.
+    /// Hands a future to the executor.
     pub(super) fn spawn(&self, future: ChildFuture<T, E, L>, cell: &Arc<ChildCell<T, E, L>>) {
-        let mut future = Some(future);
-        nesting::call(self.id(), || {
-            future.take().into_iter().for_each(|future| self.call(future, cell));
-        });
-        if let Some(future) = future {
-            future.defer(self.clone(), Arc::clone(cell));
-        }
+        spawn::<T, E, L>(&self.spawn, future, cell);
     }
+}
 
-    /// Calls the user's function. What it panics with becomes the completion of the child.
-    fn call(&self, future: ChildFuture<T, E, L>, cell: &ChildCell<T, E, L>) {
-        if !cell.is_abandoned() {
-            cell.spawned(catch(|| self.spawn.call(future.into_future(), cell.kept())));
-        }
+/// Hands a future to the executor; after the call for its group that is in progress on this thread,
+/// if there is one: the executor may run a child during the call, and the child adds another one.
+fn spawn<T, E, L: Locality>(
+    spawn: &L::SpawnFn<T, E>,
+    future: ChildFuture<T, E, L>,
+    cell: &Arc<ChildCell<T, E, L>>,
+) {
+    let mut future = Some(future);
+    nesting::call(cell.completions().id(), || {
+        future.take().into_iter().for_each(|future| call(&**spawn, future, cell));
+    });
+    if let Some(future) = future {
+        future.defer(spawn.clone(), Arc::clone(cell));
+    }
+}
+
+/// Calls the user's function. What it panics with becomes the completion of the child.
+fn call<T, E, L: Locality>(
+    spawn: &(impl SpawnFn<T, E, L> + ?Sized),
+    future: ChildFuture<T, E, L>,
+    cell: &ChildCell<T, E, L>,
+) {
+    if !cell.is_abandoned() {
+        cell.spawned(catch(|| spawn.call(future.into_future(), cell.kept())));
     }
 }
 
@@ -217,7 +224,7 @@ impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
         };
         let spawn = (future, Arc::clone(cell));
         if spawns.first.is_none() {
-            spawns.spawner = Some(self.clone());
+            spawns.spawn = Some(self.spawn.clone());
             spawns.first = Some(spawn);
         } else {
             spawns.more.push(spawn);
@@ -225,10 +232,11 @@ impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
     }
 
     fn spawn_all(spawns: Spawns<T, E, L>) {
-        let Spawns { spawner, first, more } = spawns;
-        if let Some(spawner) = spawner {
-            first.into_iter().chain(more).for_each(|(future, cell)| spawner.spawn(future, &cell));
-        }
+        let Spawns { spawn: Some(spawn_fn), first: Some((future, cell)), more } = spawns else {
+            return;
+        };
+        spawn::<T, E, L>(&spawn_fn, future, &cell);
+        more.into_iter().for_each(|(future, cell)| spawn::<T, E, L>(&spawn_fn, future, &cell));
     }
 
     /// The children are gone when their futures are, which the executor drops.
