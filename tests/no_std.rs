@@ -1,7 +1,9 @@
 //! What differs without the feature `std`: cargo test --no-default-features --test no_std
 #![cfg(not(feature = "std"))]
 
-use errgroup::{Boxed, Group, Handle};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use errgroup::{Boxed, Group, Handle, Spawned};
 use futures::FutureExt;
 
 type Numbers = Handle<Boxed<'static, u32, String>>;
@@ -58,7 +60,16 @@ fn a_panic_leaves_the_poll_at_once() {
     let mut group = Group::new();
     group.queue(async { panic!("from a child") });
     group.queue(async { Ok::<(), ()>(()) });
-    let poll = std::panic::AssertUnwindSafe(|| (&mut group).now_or_never());
-    assert!(std::panic::catch_unwind(poll).is_err());
+    let poll = AssertUnwindSafe(|| (&mut group).now_or_never());
+    assert!(catch_unwind(poll).is_err());
     drop(group);
+}
+
+#[test]
+fn a_spawner_that_panics_loses_its_child() {
+    let mut group: Group<Spawned<u32, String>> = Group::on(|_| panic!("no task for you"));
+    let queue = AssertUnwindSafe(|| group.queue(async { Ok(0) }));
+    assert!(catch_unwind(queue).is_err());
+    let poll = AssertUnwindSafe(|| (&mut group).now_or_never());
+    assert!(catch_unwind(poll).is_err(), "it does not wait for the child");
 }

@@ -11,12 +11,12 @@ use core::pin::Pin;
 use super::completions::Completions;
 use super::future::{Assignment, ObservedChild, SpawnedFuture};
 use super::locality::{AnyThread, Locality, OneThread};
-use super::task_cell::{Kept, TaskCell};
+use super::task_cell::{Keep, Kept, TaskCell};
 use super::{SpawnStage, Spawned};
 use crate::child::set::SpawnChild;
 use crate::observe::{Outcome, PollObserver, both};
 use crate::util::nesting;
-use crate::util::panic::catch;
+use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::ParentWaker;
 
 /// The cell of a child, whatever the spawner returns.
@@ -204,7 +204,21 @@ fn call<T, E, L: Locality>(
     cell: &ChildCell<T, E, L>,
 ) {
     if !cell.is_abandoned() {
-        cell.spawned(catch(|| spawn.call(future.into_future(), cell.kept())));
+        let mut in_progress = Call { cell, result: Ok(()) };
+        in_progress.result = catch(|| spawn.call(future.into_future(), cell.kept()));
+    }
+}
+
+/// A call of the user's function. Dropped, it says that the call is over. (Without `std` a panic of
+/// the function is not caught, and unwinds past it; the child is lost then, with its future.)
+struct Call<'a, T, E, K: Keep + ?Sized> {
+    cell: &'a TaskCell<T, E, K>,
+    result: Result<(), Payload>,
+}
+
+impl<T, E, K: Keep + ?Sized> Drop for Call<'_, T, E, K> {
+    fn drop(&mut self) {
+        self.cell.spawned(core::mem::replace(&mut self.result, Ok(())));
     }
 }
 

@@ -22,7 +22,7 @@
 //!   set too: then it is known whether the spawner has panicked. The party that sets the later of
 //!   the two reports to the group.
 //! - A child that panics after the group has dropped it, as its destructor may, does not report.
-//!   Its panic is kept for the group's end.
+//!   Its panic is kept for the group's end. So is that of what the spawner returns too late.
 //! - A spawner's panic replaces any other completion, and is not replaced by any. (What becomes of
 //!   the spawned future if the spawner panics is not known. Mostly it is dropped before the panic
 //!   is caught, which is a completion too.)
@@ -235,7 +235,8 @@ impl<T, E, K: Keep + ?Sized> TaskCell<T, E, K> {
             }
         };
         if abandoned {
-            quietly(|| self.kept.clear());
+            let panic = catch(|| self.kept.clear()).err();
+            panic.into_iter().for_each(|payload| self.completions.keep_late_panic(payload));
         }
     }
 

@@ -87,7 +87,7 @@ impl<C: Children, P, O> Group<C, P, O> {
             lives_on: true,
             exhausted: false,
         };
-        Results { inner, source: None, size_hint: |_| (0, Some(0)), step: Results::step }
+        Results { inner, source: None, source_size: |_| (0, Some(0)), step: Results::step }
     }
 }
 
@@ -216,7 +216,7 @@ pin_project! {
         // The stream of children, if there is one.
         #[pin]
         source: Option<Source<C, S>>,
-        size_hint: fn(&Source<C, S>) -> (usize, Option<usize>),
+        source_size: fn(&Source<C, S>) -> (usize, Option<usize>),
         step: fn(Pin<&mut Results<C, T, E, S>>, &mut Context<'_>) -> Poll<Option<Result<T, E>>>,
     }
 
@@ -373,7 +373,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
         let source = Some(Source::new(Arc::clone(self.inner.group.parent()), stream));
         let group = self.inner.group.take();
         let inner = ResultGroup { group, lives_on: false, exhausted: false, ..self.inner };
-        Results { inner, source, size_hint: Source::size_hint, step: Results::step_fed }
+        Results { inner, source, source_size: Source::size_hint, step: Results::step_fed }
     }
 }
 
@@ -1033,7 +1033,7 @@ impl<C: Kind, T, E, S> Stream for Results<C, T, E, S> {
                 // A closed group asks the stream no more.
                 let (fewest, most) = match inner.group.is_closing() {
                     true => (0, Some(0)),
-                    false => (self.size_hint)(source),
+                    false => (self.source_size)(source),
                 };
                 let most = most.filter(|_| !inner.group.is_shared());
                 (fewest.saturating_add(len), most.and_then(|most| most.checked_add(len)))

@@ -125,6 +125,35 @@ fn a_destructor_of_what_the_spawner_returned_panics_as_a_childs() {
 }
 
 #[test]
+#[cfg(feature = "std")]
+fn a_destructor_of_what_a_spawner_returns_for_a_child_that_was_cut_off_panics_as_a_childs() {
+    let (pool, task, gate) = (Pool::default(), MockTask::new(), Gate::new());
+    let slot = Arc::new(Mutex::new(None::<Spawns>));
+    let (spawn, of_call) = (pool.clone(), Arc::clone(&slot));
+    let mut group: Spawns = Group::on(move |work| {
+        let Some(mut group) = of_call.lock().unwrap().take() else {
+            spawn.push(work);
+            return None;
+        };
+        group.token().cancel();
+        assert!(MockTask::new().run(&mut group).is_pending());
+        *of_call.lock().unwrap() = Some(group);
+        Some(Bomb("the spawner's"))
+    });
+    group.queue(waits(&gate, 0));
+    let handle = group.handle();
+    group.set_limit(Some(1));
+    group.queue(errgroup::task(pending()).until_stop());
+    *slot.lock().unwrap() = Some(group);
+    handle.set_limit(None);
+    let mut group = slot.lock().unwrap().take().expect("the spawner has put it back");
+    assert_eq!((group.stats().running, group.stats().dropped), (1, 1));
+    gate.open(0);
+    pool.poll_all();
+    assert_eq!(panic_message(|| task.run(&mut group)), "the spawner's");
+}
+
+#[test]
 fn the_spawn_functions_of_runtimes_are_spawners_as_they_stand() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
