@@ -664,7 +664,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn end_poll_observer(&mut self) {
         self.spawner.observe_polls(None);
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.set_spawner(&self.spawner);
+            shared.set_spawner(Some(&self.spawner));
         }
     }
 

@@ -370,9 +370,9 @@ impl<C: Kind> Shared<C> {
 }
 
 impl<C: Kind> Shared<C> {
-    /// Replaces what starts children.
-    pub(super) fn set_spawner(&self, spawner: &Spawner<C>) {
-        let wrapped = spawner.wrap();
+    /// Replaces what starts children. With `None` no more will start: the group has ended.
+    pub(super) fn set_spawner(&self, spawner: Option<&Spawner<C>>) {
+        let wrapped = spawner.and_then(SpawnChild::wrap);
         let before = core::mem::replace(&mut self.waiting.lock().spawner, wrapped);
         drop(before);
     }

@@ -4,7 +4,7 @@ use std::future::{pending, ready};
 use std::panic::panic_any;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 
 #[cfg(feature = "std")]
@@ -151,6 +151,28 @@ fn a_destructor_of_what_a_spawner_returns_for_a_child_that_was_cut_off_panics_as
     gate.open(0);
     pool.poll_all();
     assert_eq!(panic_message(|| task.run(&mut group)), "the spawner's");
+}
+
+#[test]
+fn a_spawner_is_dropped_with_its_group_whatever_handles_are_left() {
+    for resolves in [true, false] {
+        let (pool, task, drops) = (Pool::default(), MockTask::new(), DropCounter::default());
+        let own = Arc::new(OnceLock::new());
+        let (spawn, guard, handles) = (pool.clone(), drops.guard(), Arc::clone(&own));
+        let mut group: Spawns = Group::on(move |work| {
+            let _ = (&guard, &handles);
+            spawn.push(work);
+        });
+        let handle = own.get_or_init(|| group.handle()).clone();
+        handle.queue(ready(Ok(0)));
+        pool.poll_all();
+        assert!(!resolves || task.run(&mut group).is_ready());
+        drop(group);
+        assert_eq!(drops.get(), 1);
+        assert!(handle.is_closed());
+        handle.queue(ready(Ok(1)));
+        assert_eq!((handle.stats().running, handle.snapshot().children.len()), (0, 0));
+    }
 }
 
 #[test]
