@@ -6,14 +6,21 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::common::{Gate, Job, MockTask, fails, job, panic_message, waits};
-use errgroup::{Boxed, Event, Group, TracingObserver, task};
+use errgroup::{Boxed, Event, Group, Spawned, TracingObserver, task};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Level, Metadata, Span, Subscriber, info, info_span, subscriber};
+use tracing::{
+    Dispatch, Level, Metadata, Span, Subscriber, dispatcher, info, info_span, subscriber,
+};
 use tracing_core::span::Current;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 type Group0<'a> = Group<Boxed<'a, usize, &'static str>>;
 
@@ -402,6 +409,57 @@ fn the_span_of_a_spawned_child_is_entered_on_the_thread_that_polls_it() {
             "{lines:?}"
         );
     }
+}
+
+/// Counts the spans of children. The first takes long to make.
+struct SlowFirst {
+    made: Arc<AtomicUsize>,
+    begins: Mutex<Option<Sender<()>>>,
+    goes_on: Mutex<Receiver<()>>,
+}
+
+impl<S: Subscriber> Layer<S> for SlowFirst {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        if attributes.metadata().name() == "child" {
+            self.made.fetch_add(1, SeqCst);
+            if let Some(begins) = self.begins.lock().unwrap().take() {
+                begins.send(()).unwrap();
+                // Not for ever: the other thread may be waiting for this span.
+                let _ = self.goes_on.lock().unwrap().recv_timeout(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_child_that_begins_on_its_executor_while_the_group_is_polled_has_one_span() {
+    let (made, (begins, has_begun), (go_on, goes_on)) =
+        (Arc::new(AtomicUsize::new(0)), channel(), channel());
+    let slow = SlowFirst {
+        made: Arc::clone(&made),
+        begins: Mutex::new(Some(begins)),
+        goes_on: Mutex::new(goes_on),
+    };
+    let dispatch = Dispatch::new(tracing_subscriber::registry().with(slow));
+    let works = Arc::new(Mutex::new(Vec::new()));
+    let spawn = Arc::clone(&works);
+    let mut group = dispatcher::with_default(&dispatch, || {
+        let group: Group<Spawned<(), ()>> = Group::on(move |work| spawn.lock().unwrap().push(work));
+        group.with_observer(TracingObserver::new(info_span!("group")))
+    });
+    group.queue(async { Ok(()) });
+    let mut work = works.lock().unwrap().pop().expect("the child has room");
+    let of_executor = dispatch.clone();
+    let executor = std::thread::spawn(move || {
+        dispatcher::with_default(&of_executor, || MockTask::new().poll(&mut work).is_ready())
+    });
+    has_begun.recv().unwrap();
+    let task = MockTask::new();
+    let _ = dispatcher::with_default(&dispatch, || task.poll(&mut group));
+    let _ = go_on.send(());
+    assert!(executor.join().unwrap());
+    let _ = dispatcher::with_default(&dispatch, || task.run(&mut group));
+    assert_eq!(made.load(SeqCst), 1);
 }
 
 #[test]

@@ -25,6 +25,8 @@ const WOKEN: u8 = 1;
 const POLLING: u8 = 2;
 /// It has finished, and its result was not fetched.
 const UNFETCHED: u8 = 4;
+/// It has ended on its executor.
+const COMPLETED: u8 = 8;
 
 pub(crate) struct Inspector {
     pub(super) name: Arc<str>,
@@ -37,7 +39,7 @@ pub(crate) struct Inspector {
 #[derive(Default)]
 struct ChildProbe {
     polls: AtomicUsize,
-    /// `WOKEN`, `POLLING` and `UNFETCHED`.
+    /// `WOKEN`, `POLLING`, `UNFETCHED` and `COMPLETED`.
     state: AtomicU8,
     /// The waker of the child's slot.
     slot: TaskWaker,
@@ -50,6 +52,7 @@ pub(crate) struct Probed {
     pub(crate) is_woken: bool,
     pub(crate) is_polled: bool,
     pub(crate) is_unfetched: bool,
+    pub(crate) is_completed: bool,
 }
 
 // === impl Inspector ===
@@ -94,8 +97,17 @@ impl Inspector {
 
     /// Records that a child has finished, and that its result was not fetched.
     pub(super) fn finish_unfetched(&self, index: usize) {
+        self.mark(index, UNFETCHED);
+    }
+
+    /// Records that a child has ended on its executor.
+    pub(super) fn complete(&self, index: usize) {
+        self.mark(index, COMPLETED);
+    }
+
+    fn mark(&self, index: usize, mark: u8) {
         if let Some(child) = self.probe(index) {
-            child.state.fetch_or(UNFETCHED, Ordering::Relaxed);
+            child.state.fetch_or(mark, Ordering::Relaxed);
         }
     }
 
@@ -167,6 +179,7 @@ impl ChildProbe {
             is_woken: state & WOKEN != 0,
             is_polled: state & POLLING != 0,
             is_unfetched: state & UNFETCHED != 0,
+            is_completed: state & COMPLETED != 0,
         }
     }
 }

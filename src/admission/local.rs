@@ -470,7 +470,8 @@ impl<C> Local<C> {
 
     /// Notes the children that have ended on their executor.
     pub(super) fn note_ends<S: SpawnChild<C>>(&mut self, spawner: &S, frees_room: bool) {
-        spawner.note_ended(&mut |_, outcome| self.note_ended(outcome, frees_room));
+        let note = &mut |_, outcome| self.note_ended(outcome, frees_room);
+        spawner.reports().into_iter().for_each(|reports| reports.note(note));
     }
 
     /// Forgets one of these, of which the policy was told.

@@ -112,7 +112,7 @@ impl<C: Kind> Shared<C> {
         spawner: &Spawner<C>,
     ) -> Arc<Self> {
         state.prepare(<Spawner<C>>::SPAWNS);
-        let core = Core::new(token, parent, state);
+        let core = Core::new(token, parent, spawner.reports(), state);
         let operations = Operations {
             add: Self::add,
             poll: Self::poll,
@@ -145,8 +145,8 @@ impl<C: Kind> Shared<C> {
             let Waiting { children, spawner } = &mut *waiting;
             let spawner = spawner.as_ref().and_then(<Spawner<C>>::unwrap);
             let mut state = self.core.begin_change(&mut effects);
-            if let Some(spawner) = spawner {
-                self.core.note_ended(spawner, &mut state);
+            if <Spawner<C>>::SPAWNS {
+                self.core.note_ended(&mut state);
                 state.give_freed_room(&mut effects);
             }
             let result = change(&mut Access {
@@ -211,8 +211,8 @@ impl<C: Kind> Shared<C> {
             let Waiting { children, spawner } = &mut *waiting;
             let spawner = spawner.as_ref().and_then(<Spawner<C>>::unwrap);
             let mut state = core.lock();
-            if let Some(spawner) = spawner {
-                core.note_ended(spawner, &mut state);
+            if <Spawner<C>>::SPAWNS {
+                core.note_ended(&mut state);
             }
             let (request, stopped) = (request_of(offer), core.is_stopped());
             let is_simple = match starts {
@@ -379,17 +379,7 @@ impl<C: Kind> Shared<C> {
 
     /// Returns the group's numbers, taken at one moment.
     pub(crate) fn stats(&self) -> Stats {
-        if !<Spawner<C>>::SPAWNS {
-            return self.calls.stats();
-        }
-        let waiting = self.waiting.lock();
-        let spawner = waiting.spawner.as_ref().and_then(<Spawner<C>>::unwrap);
-        self.core.with_state(|state| {
-            if let Some(spawner) = spawner {
-                self.core.note_ended(spawner, state);
-            }
-            state.stats()
-        })
+        self.calls.stats()
     }
 
     /// Takes a snapshot. `known` are running children of which the caller knows more, by their
@@ -398,8 +388,6 @@ impl<C: Kind> Shared<C> {
         if !<Spawner<C>>::SPAWNS {
             return self.core.inspect(known);
         }
-        // Notes the children that have ended by now.
-        self.stats();
         let mut known = known.to_vec();
         {
             let waiting = self.waiting.lock();

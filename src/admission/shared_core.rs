@@ -15,7 +15,7 @@ use super::hints::{Hints, OwnChild};
 use super::permits::{PermitSource, Permits};
 use super::state::{Caller, ChildRecord, Dropped, Effects, GroupPhase, State, Wakers};
 use crate::child::join::{AbortChild, JoinId};
-use crate::child::set::SpawnChild;
+use crate::child::set::EndReports;
 use crate::observe::Outcome;
 use crate::snapshot::{ChildState, LEVELS, Snapshot};
 use crate::stats::Stats;
@@ -30,6 +30,8 @@ use crate::util::wake_all::wake_all;
 pub(crate) struct Core {
     token: CancelToken,
     parent: Arc<ParentWaker>,
+    /// Of children that run outside of the group's polls.
+    reports: Option<Arc<dyn EndReports>>,
     pub(crate) hints: Hints,
     pub(super) own_child: OwnChild,
     /// A [`Hold`](crate::Hold) keeps the group open. A hint, for newcomers of the group itself.
@@ -131,13 +133,19 @@ pub(super) trait CoreCalls: Send + Sync {
 // === impl Core ===
 
 impl Core {
-    pub(super) fn new(token: CancelToken, parent: Arc<ParentWaker>, state: State) -> Arc<Self> {
+    pub(super) fn new(
+        token: CancelToken,
+        parent: Arc<ParentWaker>,
+        reports: Option<Arc<dyn EndReports>>,
+        state: State,
+    ) -> Arc<Self> {
         let inspector = state.inspector().cloned();
         let source =
             state.room.permits.as_ref().map(|permits| PermitSource::new(permits.semaphore()));
         let core = Arc::new(Self {
             token,
             parent,
+            reports,
             hints: Hints::of(&state),
             own_child: OwnChild::default(),
             is_held: AtomicBool::new(false),
@@ -201,6 +209,7 @@ impl Core {
     /// Takes a snapshot with the named groups below it, on so many levels.
     fn inspect_down_to(&self, levels: usize, known: &[(usize, ChildState)]) -> Snapshot {
         let (mut snapshot, inspector) = self.with_state(|state| {
+            self.note_ended(state);
             (state.inspect(self.is_stopped(), known), state.inspector().cloned())
         });
         snapshot.complete(self.token().reason(), &self.parent);
@@ -236,9 +245,10 @@ impl Core {
     }
 
     /// Notes the children that have ended outside of the group's polls.
-    pub(super) fn note_ended<C>(&self, spawner: &impl SpawnChild<C>, state: &mut State) {
+    pub(super) fn note_ended(&self, state: &mut State) {
+        let Some(reports) = &self.reports else { return };
         let mut ended = false;
-        spawner.note_ended(&mut |index, outcome| {
+        reports.note(&mut |index, outcome| {
             state.note_ended(index, outcome, self.is_stopped());
             ended = true;
         });
@@ -565,7 +575,10 @@ impl CoreCalls for Core {
     }
 
     fn stats(&self) -> Stats {
-        self.with_state(|state| state.stats())
+        self.with_state(|state| {
+            self.note_ended(state);
+            state.stats()
+        })
     }
 
     fn begin_poll(&self) {

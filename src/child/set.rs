@@ -47,7 +47,7 @@ pub trait ChildSet<C>: Sized {
     }
 
     /// Takes the reports of completed children, after `note` was called with each that was not
-    /// [noted](SpawnChild::note_ended). The children that have started by now are to be
+    /// [noted](EndReports::note). The children that have started by now are to be
     /// [inserted](Self::insert) before these are [collected](Self::collect_completed).
     #[doc(hidden)]
     fn take_completed(&mut self, _: &mut dyn FnMut(usize, Outcome)) {}
@@ -134,6 +134,14 @@ pub trait ChildSet<C>: Sized {
 /// Calls its argument with each child that may go to the set, under the locks of the admission.
 pub(crate) type TakeStarted<'a, C> = dyn FnMut(&mut dyn FnMut(usize, C)) + 'a;
 
+/// Where the children that run outside of the group's polls report their ends.
+#[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
+pub trait EndReports: Send + Sync {
+    /// Calls `note` with each child that has ended, and how, unless that has been done.
+    #[doc(hidden)]
+    fn note(&self, note: &mut dyn FnMut(usize, Outcome));
+}
+
 /// Starts admitted children outside of the group's polls.
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub trait SpawnChild<C>: Clone {
@@ -161,9 +169,11 @@ pub trait SpawnChild<C>: Clone {
     #[doc(hidden)]
     fn group_ended(&self) -> bool;
 
-    /// Calls `note` with each child that has ended, and how, unless that has been done.
+    /// Returns where the children report, if they run outside of the group's polls.
     #[doc(hidden)]
-    fn note_ended(&self, _: &mut dyn FnMut(usize, Outcome)) {}
+    fn reports(&self) -> Option<Arc<dyn EndReports>> {
+        None
+    }
 
     /// Returns `true` if a child has ended that was started.
     #[doc(hidden)]

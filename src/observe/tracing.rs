@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::fmt;
 
+use ::tracing::level_filters::LevelFilter;
 use ::tracing::{Level, Span, event, field, info_span};
 
 use super::{Event, Observer, Outcome, PollObserver};
@@ -70,9 +71,14 @@ pub struct TracingObserver {
 /// The spans of a group and its children, which are entered on any thread.
 struct Spans {
     group: Span,
-    /// Those of the running children, except for disabled ones.
-    children: Mutex<BTreeMap<usize, Arc<Span>>>,
+    /// Those of the running children.
+    children: Mutex<BTreeMap<usize, Arc<ChildSpan>>>,
 }
+
+/// The span of a child: `None` before it is made, and if it is disabled. The lock is held while it
+/// is made, so that there is one, though the group and the executor may ask for it at a time. The
+/// subscriber is told anything else under no lock.
+type ChildSpan = Mutex<Option<Arc<Span>>>;
 
 /// Makes an event in the span of an observer's group.
 macro_rules! tell {
@@ -120,8 +126,8 @@ impl TracingObserver {
             tell!(self, DEBUG, name, key, ?outcome, "dropped before it started");
             return;
         };
-        // The subscriber is told under no lock.
-        let span = self.spans.children.lock().remove(&index);
+        let child = self.spans.children.lock().remove(&index);
+        let span = child.and_then(|child| child.lock().take());
         if let Some(span) = span {
             span.record("outcome", field::debug(outcome));
         }
@@ -144,9 +150,13 @@ impl TracingObserver {
 impl Spans {
     /// Returns the span of a child, made now if it has none, or `None` if it is disabled.
     fn of_child(&self, index: usize, name: Option<&str>) -> Option<Arc<Span>> {
-        let known = self.children.lock().get(&index).cloned();
+        if LevelFilter::current() < Level::INFO {
+            return None;
+        }
+        let child = Arc::clone(self.children.lock().entry(index).or_default());
+        let mut known = child.lock();
         if known.is_some() {
-            return known;
+            return known.clone();
         }
         let span = info_span!(
             target: "errgroup",
@@ -157,13 +167,8 @@ impl Spans {
             key = field::Empty,
             outcome = field::Empty,
         );
-        if span.is_disabled() {
-            return None;
-        }
-        // Another thread may have made one meanwhile. The subscriber is told under no lock.
-        let span = Arc::new(span);
-        let first = Arc::clone(self.children.lock().entry(index).or_insert(Arc::clone(&span)));
-        Some(first)
+        *known = (!span.is_disabled()).then(|| Arc::new(span));
+        known.clone()
     }
 }
 

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
 
+use crate::child::set::EndReports;
 use crate::observe::Outcome;
 use crate::util::lock::Mutex;
 use crate::util::panic::{Payload, discard};
@@ -121,13 +122,6 @@ impl Completions {
         self.has_reports.load(Ordering::Relaxed)
     }
 
-    /// Calls `note` with each report for which that has not been done. The lock is held.
-    pub(crate) fn note(&self, note: &mut dyn FnMut(usize, Outcome)) {
-        if self.has_reports() {
-            self.reports.lock().note(note);
-        }
-    }
-
     /// Lets the next call of [`note`](Self::note) begin with the first report.
     pub(crate) fn forget_notes(&self) {
         self.reports.lock().noted = 0;
@@ -146,6 +140,15 @@ impl Completions {
             reports.noted = 0;
             self.has_reports.store(false, Ordering::Relaxed);
             core::mem::swap(list, &mut reports.list);
+        }
+    }
+}
+
+impl EndReports for Completions {
+    /// Calls `note` with each report for which that has not been done. The lock is held.
+    fn note(&self, note: &mut dyn FnMut(usize, Outcome)) {
+        if self.has_reports() {
+            self.reports.lock().note(note);
         }
     }
 }

@@ -13,8 +13,8 @@ use super::future::{Assignment, ObservedChild, SpawnedFuture};
 use super::locality::{AnyThread, Locality, OneThread};
 use super::task_cell::{Keep, Kept, TaskCell};
 use super::{SpawnStage, Spawned};
-use crate::child::set::SpawnChild;
-use crate::observe::{Outcome, PollObserver, both};
+use crate::child::set::{EndReports, SpawnChild};
+use crate::observe::{PollObserver, both};
 use crate::util::nesting;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::ParentWaker;
@@ -259,8 +259,8 @@ impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
         true
     }
 
-    fn note_ended(&self, note: &mut dyn FnMut(usize, Outcome)) {
-        self.completions.note(note);
+    fn reports(&self) -> Option<Arc<dyn EndReports>> {
+        Some(Arc::clone(&self.completions) as _)
     }
 
     fn has_ended(&self, child: &Spawned<T, E, L>) -> bool {

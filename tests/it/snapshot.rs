@@ -1,10 +1,11 @@
 //! What a snapshot tells, of groups with a name and without, from the group, a handle and a stream.
 
 use std::future::{pending, ready};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use errgroup::snapshot::{Cause, ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
-use errgroup::{Boxed, Event, Group, Key, Reason, Semaphore, Spawned, task};
+use errgroup::{Boxed, Event, Group, Key, Reason, Semaphore, Spawned, task, watchdog};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
@@ -636,6 +637,35 @@ fn a_child_that_has_ended_on_its_executor_is_listed_so_before_the_group_takes_it
         let expected = [(Some(0), ChildState::Completed), (Some(1), ChildState::Spawned)];
         assert_eq!(states(&handle.snapshot()), expected);
         assert_eq!(states(&group.snapshot()), expected);
+    }
+}
+
+#[test]
+fn a_handle_counts_children_that_have_ended_on_their_executor_as_such_after_they_were_taken_in() {
+    for has_name in [false, true] {
+        let (pool, task) = (Pool::new(), MockTask::new());
+        let group: Group<Spawned<usize, &str>> = Group::on(pool.spawn());
+        let mut group = if has_name { group.with_name("tasks") } else { group };
+        let (handle, reports) = (group.handle(), Arc::new(Mutex::new(Vec::new())));
+        group.queue(async { Ok(0) });
+        group.queue(pending());
+        assert!(task.poll(&mut group).is_pending());
+        let list = Arc::clone(&reports);
+        let report = move |snapshot| list.lock().unwrap().push(snapshot);
+        let mut dog = pin!(watchdog(&handle, || ready(()), report));
+        pool.poll_all();
+        (0..4).for_each(|_| assert!(MockTask::new().poll(&mut dog).is_pending()));
+        let reports = std::mem::take(&mut *reports.lock().unwrap());
+        for snapshot in reports.iter().take(1).chain([&handle.snapshot()]) {
+            assert_eq!((snapshot.stats.running, snapshot.stats.ok), (1, 1));
+            if has_name {
+                let expected = [(Some(0), ChildState::Completed), (Some(1), ChildState::Spawned)];
+                assert_eq!((&states(snapshot)[..], snapshot.omitted), (&expected[..], 0));
+            } else {
+                assert_eq!((snapshot.children.len(), snapshot.omitted), (0, 1));
+            }
+        }
+        assert!(!reports.is_empty(), "the group was woken and is not polled");
     }
 }
 

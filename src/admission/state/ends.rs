@@ -172,6 +172,9 @@ impl State {
         if self.notes == EndNotes::Nothing || self.lifecycle.is_resolved() {
             return;
         }
+        if let Some(inspector) = &self.inspector {
+            inspector.complete(index);
+        }
         let is_aborted = self.joins.as_ref().is_some_and(|joins| {
             let join = self.running.get(index).and_then(|child| child.join);
             join.is_some_and(|id| joins.is_aborted(id))

@@ -59,14 +59,18 @@ impl State {
         running.sort_unstable_by_key(|(index, _)| *index);
         let children = running.iter().map(|&(index, state)| self.inspect_child(index, state));
         snapshot.children.extend(children);
-        // Children that wait to start run, too.
-        snapshot.omitted = self.running().saturating_sub(running.len());
+        let completed = |it: &&ChildSnapshot| it.state == ChildState::Completed;
+        let completed = snapshot.children.iter().filter(completed).count();
+        // Children that wait to start run, too. Those that have ended do not.
+        let others = self.ended.count().saturating_sub(completed);
+        snapshot.omitted = self.running().saturating_sub(running.len() + others);
     }
 
     fn inspect_child(&self, index: usize, state: ChildState) -> ChildSnapshot {
         let probed = self.inspector.as_ref().and_then(|inspector| inspector.look(index));
         let state = match probed {
             Some(Probed { is_unfetched: true, .. }) => ChildState::Unfetched,
+            Some(Probed { is_completed: true, .. }) => ChildState::Completed,
             Some(Probed { is_polled: true, .. }) => ChildState::Polled,
             // Of one that was spawned it is not known whether it was woken.
             Some(it) if state == ChildState::Running && !self.spawns => match it {
