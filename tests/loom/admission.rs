@@ -69,6 +69,7 @@ mod inspector {
         pub(crate) fn start(&self, _: usize) {}
         pub(crate) fn finish(&self, _: usize) {}
         pub(crate) fn finish_unfetched(&self, _: usize) {}
+        pub(crate) fn complete(&self, _: usize) {}
         pub(crate) fn clear(&self) {}
     }
 }

@@ -9,3 +9,13 @@ pub(crate) mod join;
 #[allow(dead_code)]
 #[path = "../../src/child/task.rs"]
 pub(crate) mod task;
+
+#[allow(dead_code)]
+pub(crate) mod set {
+    use crate::observe::Outcome;
+
+    /// Where spawned children report their ends.
+    pub(crate) trait EndReports: Send + Sync {
+        fn note(&self, note: &mut dyn FnMut(usize, Outcome));
+    }
+}

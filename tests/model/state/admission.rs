@@ -33,12 +33,14 @@ mod inspector {
         pub(crate) is_woken: bool,
         pub(crate) is_polled: bool,
         pub(crate) is_unfetched: bool,
+        pub(crate) is_completed: bool,
     }
 
     impl Inspector {
         pub(crate) fn start(&self, _: usize) {}
         pub(crate) fn finish(&self, _: usize) {}
         pub(crate) fn finish_unfetched(&self, _: usize) {}
+        pub(crate) fn complete(&self, _: usize) {}
         pub(crate) fn clear(&self) {}
         pub(crate) fn look(&self, _: usize) -> Option<Probed> {
             None
