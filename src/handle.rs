@@ -39,9 +39,8 @@ use crate::token::CancelToken;
 ///
 /// That is so whatever they wait for, since it is not known whether it will ever be there: a guard
 /// of a [gate](crate::Group::with_gate), a permit that others hold, or room while the
-/// [limit](Self::set_limit) is 0. So these do not slow down a `go` or a `feed` in a child while no
-/// other one runs that does not wait for room itself. In the body of a
-/// [scope](crate::Group::scope) they do.
+/// [limit](Self::set_limit) is 0. So these do not delay a `go` or a `feed` in a child if all other
+/// running children wait for room, too. In the body of a [scope](crate::Group::scope) they do.
 ///
 /// This does not help a child that waits for anything else of a child that it has added: a message,
 /// a lock, or its [value](crate::ChildHandle). If the children that run take all the room, and each
@@ -162,8 +161,8 @@ impl<C: Kind> Handle<C> {
     /// A higher limit admits in this one call all that it makes room for, under the group's lock,
     /// and the group's next poll takes them in. The time grows with their number; to bound it,
     /// raise the limit step by step. A lower limit takes 64 reservations back at a time: in this
-    /// call, in those that follow, and in the group's polls. Until that is done, nothing that waits
-    /// uses its room.
+    /// call, in those that follow, and in the group's polls. Until then, nothing that waits gets
+    /// room.
     ///
     /// # Examples
     ///

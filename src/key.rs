@@ -9,8 +9,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Names what a child works on, such as a host, so that the children of one key can be limited.
 ///
 /// It is made from a string, an integer or an address, or from a reference to a string or a key. A
-/// clone allocates nothing. Integers of
-/// different types are equal if their values are; a string is never equal to a number.
+/// clone allocates nothing. Integers of different types are equal if their values are; a string is
+/// never equal to a number.
 ///
 /// # Examples
 ///

@@ -330,8 +330,8 @@ impl<C> Local<C> {
         self.fast_credit = 0;
         if !self.has_weights() {
             // With a higher limit, the looks for room are few.
-            let is_simple = self.running() <= 1 && self.roomless() == 0 && !self.has_waiting();
-            let one_by_one = limit == Some(1) && is_simple;
+            let is_simple = || self.running() <= 1 && self.roomless() == 0 && !self.has_waiting();
+            let one_by_one = limit == Some(1) && is_simple();
             self.at_end = if one_by_one { AtEnd::SetCredit } else { AtEnd::Nothing };
             self.fast_credit = u32::from(one_by_one && self.running() == 0);
         }

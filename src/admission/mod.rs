@@ -11,7 +11,7 @@
 //!
 //! - A group that has its admission to itself has no children but plain ones and, if it polls them
 //!   itself, ones that have a weight and no other option. Its own `go` or `feed` that
-//!   waits holds the group, so all queued children came before it, and it needs no waiter.
+//!   waits borrows the group, so nothing can be queued behind it, and it needs no waiter.
 //! - A cancelled token admits nothing. Children that are queued then are dropped, and reservations
 //!   taken back, by the group's next poll, or by its drop. Room that was freed before the cancel,
 //!   in the same round, is the queue's if the state is shared: it is given at the cancel.

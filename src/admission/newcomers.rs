@@ -243,7 +243,7 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// Accepts it into a group whose state is shared.
+    /// Accepts such a child into a group whose state is shared.
     #[inline(never)]
     fn accept_shared<A: Child<C>>(&mut self, set: &mut C::Set, child: &mut Option<A>) -> bool {
         let has_started = self.start_shared(set, child).is_some();

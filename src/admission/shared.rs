@@ -9,7 +9,8 @@
 //! comes out as [`Effects`], which [`Core::apply`] carries out. Other locks are taken inside them
 //! for a moment, and none inside these: the token's to read the reason of a stop, for an observer;
 //! that of a joinable child's cell, to link it; the inspector's; the one around an executor's
-//! reports.
+//! reports. [`Core`] has three more, around the token of newcomers, the watch over the group's
+//! token and the wait for a permit: none of them is taken inside these two.
 //!
 //! # Ways to the state
 //!

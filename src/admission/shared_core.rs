@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::future::Future;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::pin::Pin;
 use core::task::{Context, Waker};
 
@@ -131,6 +132,10 @@ pub(super) trait CoreCalls: Send + Sync {
 }
 
 // === impl Core ===
+
+// As `Shared`: user code that panics does so while nothing is locked.
+impl UnwindSafe for Core {}
+impl RefUnwindSafe for Core {}
 
 impl Core {
     pub(super) fn new(

@@ -135,8 +135,8 @@ impl<F> Task<F> {
     /// # Cost
     ///
     /// A child with a priority other than 0 takes about 850 instructions more than one without
-    /// options. If children of more than nine priorities wait at a time, those of some take more:
-    /// their number grows with the logarithm of how many of these wait.
+    /// options. If children of more than nine priorities wait at a time, a child of a further one
+    /// takes a time that grows with the logarithm of how many of those wait.
     ///
     /// # Examples
     ///
@@ -330,8 +330,8 @@ impl<F> Task<F> {
     ///
     /// The child's value, a `T`, goes to the [`ChildHandle`]. For the group, the child's value is
     /// `()`, so the group is a `BoxedGroup<'a, (), E>`, for example; its error is the group's, as
-    /// any child's is. The options that were set are kept, and
-    /// more can be set afterwards. Dropping the handle changes nothing.
+    /// any child's is. The options that were set are kept, and more can be set afterwards. Dropping
+    /// the handle changes nothing.
     ///
     /// # Cost
     ///
@@ -421,7 +421,7 @@ impl Options {
         self.is_plain() && self.name.is_none()
     }
 
-    /// Returns `true` if at most a weight, a priority and a key are set.
+    /// Returns `true` if at most a weight, a priority and a key, which may be unique, are set.
     pub(crate) fn fit_inline(&self) -> bool {
         !self.daemon && !self.until_stop && self.name.is_none()
     }
@@ -450,12 +450,13 @@ impl Default for Options {
 
 impl<F> fmt::Debug for Task<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { weight, priority, daemon, key, unique, name, .. } = &self.options;
+        let Options { weight, priority, daemon, until_stop, key, unique, name } = &self.options;
         let mut task = f.debug_struct("Task");
         task.field("name", name)
             .field("weight", weight)
             .field("priority", priority)
-            .field("daemon", daemon);
+            .field("daemon", daemon)
+            .field("until_stop", until_stop);
         if let Some(key) = key {
             task.field("key", key).field("unique", unique);
         }

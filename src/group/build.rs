@@ -170,8 +170,8 @@ impl<T, E> Group<Spawned<T, E>> {
     ///
     /// The children that were admitted run on. One that has ended on its thread no longer counts as
     /// [running](crate::Stats::running), though the policy is told of it later: when the group is
-    /// polled, or when its own [`go`](Self::go), [`try_go`](Self::try_go) or [`queue`](Self::queue)
-    /// takes in what has ended: if there is no room otherwise, and perhaps before.
+    /// polled, or by its own [`go`](Self::go), [`try_go`](Self::try_go) or [`queue`](Self::queue).
+    /// These take in what has ended if there is no room otherwise, and may do so earlier.
     ///
     /// A handle can't tell the policy, which may stop the group. So for a handle's newcomer, and
     /// for what waits in the queue then, a child's room is free before that only if the child has
@@ -193,6 +193,9 @@ impl<T, E> Group<Spawned<T, E>> {
     /// does not wait for them, and can't interrupt a child that is being polled. To wait for the
     /// children's end, cancel the token and await the group, or await
     /// [`closed`](crate::Handle::closed).
+    ///
+    /// `spawn` itself, and the executor that it may own, is dropped with the group, whatever
+    /// handles are left.
     ///
     /// # Blocking work
     ///

@@ -65,7 +65,8 @@ use crate::util::parent_waker::ParentWaker;
 /// [token](Self::token) is cancelled, nothing more is admitted, and what waits in the queue is
 /// dropped without being polled. The children that run are not dropped. They are told through the
 /// token and *drained*: polled until they finish, so that they can clean up. A child that has room
-/// runs, even if it has not been polled yet; it begins after the stop.
+/// runs, even if it has not been polled yet; it begins after the stop. It may have the room of a
+/// sibling that finished just before, in the same poll.
 ///
 /// Other policies stop at other results, or at none: [`all_errors`](Self::all_errors),
 /// [`settle`](Self::settle), [`first_ok`](Self::first_ok), [`first_done`](Self::first_done).

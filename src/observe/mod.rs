@@ -311,7 +311,9 @@ pub enum Event {
         name: Option<Arc<str>>,
         /// The child's [key](crate::Task::key).
         key: Option<Key>,
-        /// `true` if the group had stopped or was closed, `false` if it or its queue was full.
+        /// `true` if the group had stopped or was closed. `false` if a limit refused the child,
+        /// such as that of the group, of its queue or of a key, or if another
+        /// [unique](crate::Task::unique) child had its key.
         stopped: bool,
     },
     /// The limit was changed. If it is changed several times in a row between two polls of the

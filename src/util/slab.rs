@@ -288,8 +288,9 @@ mod tests {
         }
         assert_eq!(slab.first.entries.capacity(), capacity);
     }
+
     #[test]
-    fn what_is_left_of_many_values_keeps_its_chunk_alone() {
+    fn what_is_left_of_many_values_keeps_its_page_alone() {
         for left in [0, PAGE - 1, PAGE, 5 * PAGE, 9 * PAGE + 3] {
             let mut slab = Slab::new();
             (0..10 * PAGE).for_each(|value| _ = slab.insert(value));
