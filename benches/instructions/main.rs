@@ -424,6 +424,8 @@ fn main() {
         "on tokio, go, handles kept" => {
             on_tokio(go(Group::on(tokio::spawn).with_limit(LIMIT), count))
         }
+        "on tokio, go, a handle made" => on_tokio(with(spawning(), count, Group::handle)),
+        "on tokio, queue, a handle made" => on_tokio(with_queue(spawning(), count)),
         "on tokio, feed" => on_tokio(feed(spawning(), count)),
         "on tokio, queue" => on_tokio(queue(spawning(), count)),
         "tokio `JoinSet`, owned permits" => on_tokio(join_set(count)),

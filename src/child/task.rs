@@ -455,8 +455,10 @@ impl<F> fmt::Debug for Task<F> {
         task.field("name", name)
             .field("weight", weight)
             .field("priority", priority)
-            .field("daemon", daemon)
-            .field("until_stop", until_stop);
+            .field("daemon", daemon);
+        if *until_stop {
+            task.field("until_stop", until_stop);
+        }
         if let Some(key) = key {
             task.field("key", key).field("unique", unique);
         }

@@ -375,6 +375,7 @@ where
     P: Policy<C::Ok, C::Err, Output = O>,
 {
     /// Makes a group that polls its children itself.
+    #[inline]
     fn polled(policy: P) -> Self {
         Self::assemble(Admission::new((), ParentWaker::new()), BlockSet::new(), policy)
     }

@@ -239,6 +239,8 @@ fn the_last_value_of_an_option_counts_and_the_future_comes_out_again() {
         r#"Task { name: Some("b"), weight: 0, priority: 2, daemon: false, .. }"#
     );
     assert_eq!(MockTask::new().finish(child.into_inner()), 7);
+    let child = task(async { 7 }).until_stop();
+    assert!(format!("{child:?}").contains("until_stop: true"));
 }
 
 #[test]
