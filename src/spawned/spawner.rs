@@ -39,6 +39,7 @@ pub struct Spawns<T, E, L: Locality> {
 type Spawn<T, E, L> = (ChildFuture<T, E, L>, Arc<ChildCell<T, E, L>>);
 
 /// Hands the children of a group to their executor.
+#[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub struct Spawner<T, E, L: Locality> {
     spawn: L::SpawnFn<T, E>,
     completions: Arc<Completions>,
