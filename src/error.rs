@@ -102,12 +102,13 @@ impl<F> Error for Stopped<F> where Self: IsError {}
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryGoError<F> {
-    /// There is no room, or callers or children that came before wait for it. Or it is only the
-    /// child's [key](crate::Task::key), a [gate](crate::Group::with_gate) or the
-    /// [semaphore](crate::Group::with_semaphore) that has none, or another
-    /// [unique](crate::Task::unique) child has its key. Of `try_queue`: as many children as
-    /// [may wait](crate::Group::with_queue_limit) are in the queue, or another unique child has its
-    /// key.
+    /// There is no room, or callers or children that came before wait for it. Of a child with a
+    /// [key](crate::Task::key): or there is no room for its key, or it is
+    /// [unique](crate::Task::unique) and another child has the key. Of a group with a
+    /// [gate](crate::Group::with_gate) or a [semaphore](crate::Group::with_semaphore): or a guard
+    /// or a permit is lacking. Of `try_queue`: as many children as
+    /// [may wait](crate::Group::with_queue_limit) are in the queue, or the child is unique and
+    /// another one has its key.
     AtLimit(F),
     /// The group has stopped and admits no more.
     Stopped(F),

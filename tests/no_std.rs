@@ -73,3 +73,20 @@ fn a_spawner_that_panics_loses_its_child() {
     let poll = AssertUnwindSafe(|| (&mut group).now_or_never());
     assert!(catch_unwind(poll).is_err(), "it does not wait for the child");
 }
+
+#[test]
+fn a_spawner_that_panics_loses_the_children_that_come_after_it_in_the_same_call() {
+    for has_handle in [false, true] {
+        let mut group: Group<Spawned<u32, String>> = Group::on(|_| panic!("no task for you"));
+        let handle = has_handle.then(|| group.handle());
+        group.set_limit(Some(0));
+        (0..3).for_each(|n| group.queue(async move { Ok(n) }));
+        assert!(catch_unwind(AssertUnwindSafe(|| group.set_limit(None))).is_err());
+        for _ in 0..3 {
+            let poll = AssertUnwindSafe(|| (&mut group).now_or_never());
+            assert!(catch_unwind(poll).is_err(), "each is lost");
+        }
+        assert_eq!(group.stats().running, 0);
+        drop(handle);
+    }
+}

@@ -226,7 +226,8 @@ impl<C> Local<C> {
             child(None, state, of_waiting(admitted + behind))
         });
         snapshot.children.extend(running.chain(to_start).chain(queued).take(LISTED));
-        snapshot.omitted = (stats.running + stats.queued).saturating_sub(snapshot.children.len());
+        let listed = snapshot.children.len() - snapshot.completed();
+        snapshot.omitted = (stats.running + stats.queued).saturating_sub(listed);
         snapshot
     }
 
@@ -457,20 +458,21 @@ impl<C> Local<C> {
         self.weights_mut().into_iter().for_each(|it| it.finish(index));
     }
 
-    /// Notes that a child has ended outside of the group's polls. It frees its room at once if it
-    /// may and is to. (It has no weight: only children that the group polls itself have one here.)
-    pub(super) fn note_ended(&mut self, outcome: Outcome, frees_room: bool) {
+    /// Notes that a child has ended outside of the group's polls. It frees its room at once, unless
+    /// it `keeps_room` or the policy may stop the group when it is told. (It has no weight: only
+    /// children that the group polls itself have one here.)
+    pub(super) fn note_ended(&mut self, outcome: Outcome, keeps_room: bool) {
         let ended = self.extra().ended.get_or_insert_default();
-        if ended.note(outcome) && frees_room {
+        if ended.note(outcome) && !keeps_room {
             ended.roomless += 1;
-            // When the policy is told of it, its room is not free once more.
+            // Its room must not be freed a second time when the policy is told.
             self.at_end = AtEnd::Nothing;
         }
     }
 
     /// Notes the children that have ended on their executor.
-    pub(super) fn note_ends<S: SpawnChild<C>>(&mut self, spawner: &S, frees_room: bool) {
-        let note = &mut |_, outcome| self.note_ended(outcome, frees_room);
+    pub(super) fn note_ends<S: SpawnChild<C>>(&mut self, spawner: &S, keep_room: bool) {
+        let note = &mut |_, outcome| self.note_ended(outcome, keep_room);
         spawner.reports().into_iter().for_each(|reports| reports.note(note));
     }
 
@@ -484,8 +486,10 @@ impl<C> Local<C> {
     }
 
     pub(super) fn forget_notes(&mut self) {
-        if let Some(extra) = &mut *self.extra {
-            extra.ended = None;
+        let ended = self.extra.as_mut().and_then(|extra| extra.ended.take());
+        if ended.is_some_and(|ended| ended.roomless > 0) {
+            // They have their room again.
+            self.fast_credit = 0;
         }
     }
 

@@ -249,7 +249,7 @@ impl<C: Kind> Admission<C> {
                 Storage::Local(local) => {
                     set.take_completed(&mut |_, outcome| {
                         if notes != EndNotes::Nothing {
-                            local.note_ended(outcome, false);
+                            local.note_ended(outcome, true);
                         }
                     });
                 }
@@ -311,10 +311,11 @@ impl<C: Kind> Admission<C> {
     /// wait, in a group that has its admission to itself. (A state that is shared does so in each
     /// change.)
     pub(crate) fn free_room_of_ended(&mut self, set: &mut C::Set) {
-        let frees_room = self.frees_room_of_ended();
-        let Storage::Local(local) = self.storage.get_mut() else { return };
-        if frees_room {
-            local.note_ends(&self.spawner, frees_room);
+        if !self.frees_room_of_ended() {
+            return;
+        }
+        if let Storage::Local(local) = self.storage.get_mut() {
+            local.note_ends(&self.spawner, false);
             local.admit_waiting();
             insert_admitted::<C>(local, set, &self.parent);
         }
@@ -371,7 +372,7 @@ impl<C: Kind> Admission<C> {
             return;
         }
         match self.storage.get_mut() {
-            Storage::Local(local) => local.note_ended(Outcome::Dropped, false),
+            Storage::Local(local) => local.note_ended(Outcome::Dropped, true),
             Storage::Shared(shared) => {
                 shared.core.with_state(|state| state.note_ended(index, Outcome::Dropped, true));
             }
@@ -580,7 +581,7 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => shared.stats(),
             Storage::Local(local) => {
                 if self.notes != EndNotes::Nothing && self.phase < GroupPhase::Resolved {
-                    local.note_ends(&self.spawner, self.frees_room_of_ended());
+                    local.note_ends(&self.spawner, !self.frees_room_of_ended());
                 }
                 local.stats()
             }

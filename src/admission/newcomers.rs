@@ -246,14 +246,10 @@ impl<C: Kind> Admission<C> {
     /// Accepts such a child into a group whose state is shared.
     #[inline(never)]
     fn accept_shared<A: Child<C>>(&mut self, set: &mut C::Set, child: &mut Option<A>) -> bool {
-        let has_started = self.start_shared(set, child).is_some();
-        self.shared().is_some_and(|shared| match has_started {
-            true => {
-                shared.core.notify_if_held(Caller::Group, true);
-                true
-            }
-            false => (shared.operations.add)(shared, Caller::Group, Add::Fed, child).is_ok(),
-        })
+        self.start_shared(set, child).is_some()
+            || self.shared().is_some_and(|shared| {
+                (shared.operations.add)(shared, Caller::Group, Add::Fed, child).is_ok()
+            })
     }
 
     /// Starts a plain child of a group whose state is shared, if that concerns no other: returns

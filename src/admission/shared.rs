@@ -3,14 +3,15 @@
 //!
 //! # Locks
 //!
-//! Two: one around the children that wait, one around the [`State`]; the second is taken inside
-//! the first, never the other way. No user code runs while one is held: no waker is woken, cloned
-//! or dropped, no child dropped or polled, no permit given back. What is to be done for others
-//! comes out as [`Effects`], which [`Core::apply`] carries out. Other locks are taken inside them
-//! for a moment, and none inside these: the token's to read the reason of a stop, for an observer;
+//! Two: one around the children that wait, one around the [`State`]; the second is taken inside the
+//! first, never the other way. No user code runs while one is held: no waker is woken, cloned or
+//! dropped, no child dropped or polled, no permit given back. What is to be done for others comes
+//! out as [`Effects`], which [`Core::apply`] carries out. Other locks are taken inside them for a
+//! moment, and mostly none inside these: the token's to read the reason of a stop, for an observer;
 //! that of a joinable child's cell, to link it; the inspector's; the one around an executor's
-//! reports. [`Core`] has three more, around the token of newcomers, the watch over the group's
-//! token and the wait for a permit: none of them is taken inside these two.
+//! reports, inside which the inspector's is taken as well. [`Core`] has three more, around the
+//! token of newcomers, the watch over the group's token and the wait for a permit: none of them is
+//! taken inside these two.
 //!
 //! # Ways to the state
 //!
@@ -24,7 +25,7 @@
 //! | `Core::try_start`: a plain child starts | no: if some was freed, none starts | nothing: it has taken room, and nothing else has changed |
 //! | `CoreCalls::log`: only the observer's log changes | yes | nothing; an `update` follows |
 //! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
-//! | `Core::with_state`: what the queue does not depend on | no | nothing |
+//! | `Core::with_state`: what the queue does not depend on | no | nothing; if the numbers are read, ends of spawned children are noted first, and the next change gives their room |
 //! | `Shared::take_started`: children that have started go to the set | no | nothing |
 //! | `Core::wake`: the token was cancelled | yes | carries out the effects of that, and wakes all waiters |
 
@@ -188,7 +189,7 @@ impl<C: Kind> Shared<C> {
             Some(_) => Ok(()),
             None => self.with(caller, |access| access.add(how, offer)),
         };
-        self.core.notify_if_held(caller, false);
+        self.core.notify_if_held(caller);
         added
     }
 
@@ -389,6 +390,8 @@ impl<C: Kind> Shared<C> {
         if !<Spawner<C>>::SPAWNS {
             return self.core.inspect(known);
         }
+        // Notes the children that have ended by now.
+        self.stats();
         let mut known = known.to_vec();
         {
             let waiting = self.waiting.lock();

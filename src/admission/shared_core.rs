@@ -303,13 +303,12 @@ impl Core {
     }
 
     /// Notifies the group's task of a child that the group itself has added, if a hold may let it
-    /// sleep without children. `is_in_set`: the child has gone to the set.
+    /// sleep without children.
     #[inline]
-    pub(super) fn notify_if_held(&self, caller: Caller, is_in_set: bool) {
+    pub(super) fn notify_if_held(&self, caller: Caller) {
         if caller == Caller::Group
             && self.is_held.load(Ordering::Relaxed)
-            && (is_in_set
-                || self.hints.has_started()
+            && (self.hints.has_started()
                 || (self.needs_more && self.with_state(|state| state.must_ask())))
         {
             self.notify();

@@ -135,8 +135,8 @@ impl<F> Task<F> {
     /// # Cost
     ///
     /// A child with a priority other than 0 takes about 850 instructions more than one without
-    /// options. If children of more than nine priorities wait at a time, a child of a further one
-    /// takes a time that grows with the logarithm of how many of those wait.
+    /// options. If children of more than nine priorities wait at a time, a child of a further
+    /// priority takes more, by the logarithm of the number of children with further priorities.
     ///
     /// # Examples
     ///

@@ -171,7 +171,9 @@ impl<T, E> Group<Spawned<T, E>> {
     /// The children that were admitted run on. One that has ended on its thread no longer counts as
     /// [running](crate::Stats::running), though the policy is told of it later: when the group is
     /// polled, or by its own [`go`](Self::go), [`try_go`](Self::try_go) or [`queue`](Self::queue).
-    /// These take in what has ended if there is no room otherwise, and may do so earlier.
+    /// These take in what has ended if there is no room otherwise, and may do so earlier. (While
+    /// the group may still become a [stream of results](Self::results), a `queue` only uses the
+    /// room.)
     ///
     /// A handle can't tell the policy, which may stop the group. So for a handle's newcomer, and
     /// for what waits in the queue then, a child's room is free before that only if the child has

@@ -43,8 +43,9 @@ use crate::util::lock::Mutex;
 ///
 /// # Cost
 ///
-/// If no subscriber is interested in the spans, a child costs what it costs with any observer, and
-/// the check of a level.
+/// If the level of all subscribers is below `INFO`, a child costs what it costs with any observer,
+/// and the check of that level. If it is not, but none wants the spans, it costs an entry of a
+/// table more.
 ///
 /// # Examples
 ///

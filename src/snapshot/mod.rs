@@ -276,6 +276,11 @@ pub struct KeySnapshot {
 }
 
 impl Snapshot {
+    /// Returns how many children are listed that have ended on their executor.
+    pub(crate) fn completed(&self) -> usize {
+        self.children.iter().filter(|child| child.state == ChildState::Completed).count()
+    }
+
     pub(crate) fn new(stats: Stats) -> Self {
         Self {
             name: None,

@@ -210,6 +210,19 @@ fn call<T, E, L: Locality>(
     }
 }
 
+/// The children that come after one that is being spawned. Dropped, it loses them. (Without `std` a
+/// panic of the user's function unwinds past them.)
+struct Unspawned<T, E, L: Locality>(alloc::vec::IntoIter<Spawn<T, E, L>>);
+
+impl<T, E, L: Locality> Drop for Unspawned<T, E, L> {
+    fn drop(&mut self) {
+        for (future, cell) in self.0.by_ref() {
+            drop(future);
+            cell.spawned(Ok(()));
+        }
+    }
+}
+
 /// A call of the user's function. Dropped, it says that the call is over. (Without `std` a panic of
 /// the function is not caught, and unwinds past it; the child is lost then, with its future.)
 struct Call<'a, T, E, K: Keep + ?Sized> {
@@ -250,8 +263,11 @@ impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
         let Spawns { spawn: Some(spawn_fn), first: Some((future, cell)), more } = spawns else {
             return;
         };
+        let mut left = Unspawned::<T, E, L>(more.into_iter());
         spawn::<T, E, L>(&spawn_fn, future, &cell);
-        more.into_iter().for_each(|(future, cell)| spawn::<T, E, L>(&spawn_fn, future, &cell));
+        for (future, cell) in left.0.by_ref() {
+            spawn::<T, E, L>(&spawn_fn, future, &cell);
+        }
     }
 
     /// The children are gone when their futures are, which the executor drops.

@@ -9,7 +9,7 @@
 //! Bits, which are set and never cleared:
 //!
 //! - `SPAWNED`, set by the spawning thread: the call of the spawner is over. It may have panicked,
-//!   and then `SPAWNER_PANICKED` is set with it. What it has returned is kept.
+//!   and then, with `std`, `SPAWNER_PANICKED` is set with it. What it has returned is kept.
 //! - `DONE`, set by the spawned future after it has dropped the user's future, or by the spawning
 //!   thread if the spawner has panicked: there is a completion. Set with it: `OK`, `FAILED` or
 //!   `LOST`, or none of them if the child has panicked.

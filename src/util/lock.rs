@@ -1,8 +1,9 @@
 //! The one kind of lock of the crate, which is locked for a few instructions at a time.
 //!
 //! No user code (a waker, a destructor, a policy, a child) runs while it is locked, so no user
-//! code can poison it or deadlock on it. With `std` it is the standard library's mutex; without,
-//! `async-lock`'s, for which threads spin.
+//! code can poison it or deadlock on it. (One exception: a subscriber of `tracing` is told of a
+//! child's new span under the lock of that span alone.) With `std` it is the standard library's
+//! mutex; without, `async-lock`'s, for which threads spin.
 
 use crate::util::sync;
 pub(crate) use crate::util::sync::MutexGuard;

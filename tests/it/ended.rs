@@ -206,6 +206,23 @@ fn room_that_queue_has_freed_is_not_free_again_when_the_policy_is_told() {
 }
 
 #[test]
+fn room_that_queue_has_freed_is_taken_again_when_the_group_becomes_a_stream() {
+    for (limit, has_handle) in [(1, false), (3, false), (3, true)] {
+        let (pool, gate) = (Pool::default(), Gate::new());
+        let mut group = pool.group().with_limit(limit);
+        let handle = has_handle.then(|| group.handle());
+        (0..limit).for_each(|n| group.queue(ready(Ok(n))));
+        assert_eq!(pool.poll_all(), 0);
+        group.queue(waits(&gate, 0));
+        assert_eq!(numbers!(group), [0, 1, limit, 0, 0]);
+        let mut results = group.results();
+        assert_eq!(numbers!(results), [0, limit + 1, 0, 0, 0]);
+        assert!(matches!(results.try_go(ready(Ok(0))), Err(TryGoError::AtLimit(_))));
+        drop(handle);
+    }
+}
+
+#[test]
 fn with_a_limit_of_one_the_next_child_waits_though_the_policy_is_told_of_the_one_before() {
     let (pool, task, gate) = (Pool::default(), MockTask::new(), Gate::new());
     let mut group = pool.group().with_limit(1);

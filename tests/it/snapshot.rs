@@ -670,6 +670,23 @@ fn a_handle_counts_children_that_have_ended_on_their_executor_as_such_after_they
 }
 
 #[test]
+fn children_that_have_ended_on_their_executor_are_not_among_those_left_out() {
+    for is_shared in [false, true] {
+        let pool = Pool::new();
+        let mut group: Group<Spawned<usize, &str>> = Group::on(pool.spawn());
+        let handle = is_shared.then(|| group.handle());
+        (0..10).for_each(|n| group.queue(ready(Ok(n))));
+        (10..1100).for_each(|_| group.queue(pending()));
+        assert!(MockTask::new().poll(&mut group).is_pending());
+        pool.poll_all();
+        let snapshot = group.snapshot();
+        assert_eq!((snapshot.stats.running, snapshot.children.len()), (1090, 1000));
+        assert_eq!(snapshot.omitted, 100);
+        drop(handle);
+    }
+}
+
+#[test]
 fn results_that_are_buffered_and_keep_no_room_are_no_cause_of_its_lack() {
     let (gate, task) = (Gate::new(), MockTask::new());
     let mut results = Group::<Kind>::new().with_limit(2).results().in_order().buffered(2);

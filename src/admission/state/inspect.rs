@@ -59,11 +59,9 @@ impl State {
         running.sort_unstable_by_key(|(index, _)| *index);
         let children = running.iter().map(|&(index, state)| self.inspect_child(index, state));
         snapshot.children.extend(children);
-        let completed = |it: &&ChildSnapshot| it.state == ChildState::Completed;
-        let completed = snapshot.children.iter().filter(completed).count();
         // Children that wait to start run, too. Those that have ended do not.
-        let others = self.ended.count().saturating_sub(completed);
-        snapshot.omitted = self.running().saturating_sub(running.len() + others);
+        let listed = running.len() - snapshot.completed();
+        snapshot.omitted = self.running().saturating_sub(self.ended.count() + listed);
     }
 
     fn inspect_child(&self, index: usize, state: ChildState) -> ChildSnapshot {
