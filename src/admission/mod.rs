@@ -158,6 +158,9 @@ impl<C: Kind> Admission<C> {
         self.spawner.forget_notes();
         let (state, children) = self.state_of(local);
         let shared = self.shared_with(token, state, children);
+        if self.phase >= GroupPhase::Resolved {
+            shared.set_spawner(None);
+        }
         *storage = Storage::Shared(Arc::clone(&shared));
         shared
     }

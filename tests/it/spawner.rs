@@ -155,7 +155,7 @@ fn a_destructor_of_what_a_spawner_returns_for_a_child_that_was_cut_off_panics_as
 
 #[test]
 fn a_spawner_is_dropped_with_its_group_whatever_handles_are_left() {
-    for resolves in [true, false] {
+    for (resolves, asks_later) in [(true, false), (true, true), (false, false)] {
         let (pool, task, drops) = (Pool::default(), MockTask::new(), DropCounter::default());
         let own = Arc::new(OnceLock::new());
         let (spawn, guard, handles) = (pool.clone(), drops.guard(), Arc::clone(&own));
@@ -167,8 +167,18 @@ fn a_spawner_is_dropped_with_its_group_whatever_handles_are_left() {
         handle.queue(ready(Ok(0)));
         pool.poll_all();
         assert!(!resolves || task.run(&mut group).is_ready());
+        let late = asks_later.then(|| {
+            let mut other: Spawns = Group::on({
+                let guard = drops.guard();
+                move |_| _ = &guard
+            });
+            assert!(task.run(&mut other).is_ready());
+            other.handle()
+        });
+        assert_eq!(drops.get(), usize::from(asks_later));
         drop(group);
-        assert_eq!(drops.get(), 1);
+        assert_eq!(drops.get(), 1 + usize::from(asks_later));
+        drop(late);
         assert!(handle.is_closed());
         handle.queue(ready(Ok(1)));
         assert_eq!((handle.stats().running, handle.snapshot().children.len()), (0, 0));
