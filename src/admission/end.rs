@@ -132,8 +132,8 @@ impl<C: Kind> Admission<C> {
         self.phase = GroupPhase::Ended;
     }
 
-    /// Announces the end to callers of `closed`, after everything else. Its handles let go of what
-    /// starts children.
+    /// Announces the end to callers of `closed`, after everything else. The group's handles let go
+    /// of the spawner.
     pub(crate) fn announce_end(&mut self) {
         if let (true, Storage::Shared(shared)) = (<Spawner<C>>::SPAWNS, self.storage.get_mut()) {
             shared.set_spawner(None);

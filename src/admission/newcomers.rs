@@ -253,7 +253,7 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Starts a plain child of a group whose state is shared, if that concerns no other: returns
-    /// its index. The child goes to the set at once, past those that wait for that: there are none.
+    /// its index. The child goes to the set at once; no other one waits for that.
     #[inline]
     fn start_shared<A: Child<C>>(
         &mut self,

@@ -77,7 +77,7 @@ struct Spans {
 }
 
 /// The span of a child: `None` before it is made, and if it is disabled. The lock is held while it
-/// is made, so that there is one, though the group and the executor may ask for it at a time. The
+/// is made, so that there is one, though the group and the executor may ask for it at once. The
 /// subscriber is told anything else under no lock.
 type ChildSpan = Mutex<Option<Arc<Span>>>;
 
