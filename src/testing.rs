@@ -60,16 +60,50 @@ struct Wakes(AtomicUsize);
 
 impl WakeCounter {
     /// Makes a counter without wake-ups.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(errgroup::testing::WakeCounter::new().count(), 0);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Returns a waker. Each of its wake-ups, and of its clones', counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::task::Context;
+    ///
+    /// use errgroup::Group;
+    /// use errgroup::testing::{Gate, WakeCounter};
+    /// use futures::FutureExt;
+    ///
+    /// let (counter, gate) = (WakeCounter::new(), Gate::new());
+    /// let waker = counter.waker();
+    /// let mut group = Group::new();
+    /// group.queue(async { Ok::<(), ()>(gate.wait().await) });
+    /// assert!(group.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    /// gate.open();
+    /// assert_eq!(counter.count(), 1);
+    /// ```
     pub fn waker(&self) -> Waker {
         Arc::clone(&self.0).into()
     }
 
     /// Returns the number of wake-ups.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::testing::WakeCounter;
+    ///
+    /// let counter = WakeCounter::new();
+    /// counter.clone().waker().wake();
+    /// assert_eq!(counter.count(), 1);
+    /// ```
     pub fn count(&self) -> usize {
         self.0.0.load(Ordering::SeqCst)
     }
@@ -109,23 +143,77 @@ pub struct Poller {
 
 impl Poller {
     /// Makes a task that was never woken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(errgroup::testing::Poller::new().wakes(), 0);
+    /// ```
     pub fn new() -> Self {
         let count = WakeCounter::new();
         Self { waker: count.waker(), count }
     }
 
     /// Returns the waker of the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::task::Context;
+    ///
+    /// use errgroup::testing::Poller;
+    /// use futures::stream::{self, StreamExt};
+    ///
+    /// // What is no future is polled by hand.
+    /// let task = Poller::new();
+    /// let mut numbers = stream::iter([1]);
+    /// let polled = numbers.poll_next_unpin(&mut Context::from_waker(task.waker()));
+    /// assert!(polled.is_ready());
+    /// ```
     pub fn waker(&self) -> &Waker {
         &self.waker
     }
 
     /// Returns how often the task was woken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use errgroup::testing::{Gate, Poller};
+    ///
+    /// let (gate, task) = (Gate::new(), Poller::new());
+    /// let mut group = Group::new();
+    /// for _ in 0..3 {
+    ///     group.queue(async { Ok::<(), ()>(gate.wait().await) });
+    /// }
+    /// assert!(task.poll(&mut group).is_pending());
+    /// gate.open();
+    /// assert_eq!(task.wakes(), 1); // once for the three children
+    /// ```
     pub fn wakes(&self) -> usize {
         self.count.count()
     }
 
     /// Polls a future once. One that is not `Unpin` is pinned before (`core::pin::pin!`), and then
     /// `&mut` of the pinned reference is given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::pin::pin;
+    ///
+    /// use errgroup::testing::{Gate, Poller};
+    ///
+    /// let (gate, task) = (Gate::new(), Poller::new());
+    /// let mut work = pin!(async {
+    ///     gate.wait().await;
+    ///     7
+    /// });
+    /// assert!(task.poll(&mut work).is_pending());
+    /// gate.open();
+    /// assert!(task.poll(&mut work).is_ready());
+    /// ```
     pub fn poll<F: Future + Unpin>(&self, future: &mut F) -> Poll<F::Output> {
         Pin::new(future).poll(&mut Context::from_waker(&self.waker))
     }
@@ -134,6 +222,22 @@ impl Poller {
     /// the poll.
     ///
     /// It does not return if the future wakes the task in each of its polls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use errgroup::testing::{Gate, Poller};
+    ///
+    /// let (gate, task) = (Gate::new(), Poller::new());
+    /// let mut group = Group::new();
+    /// group.queue(async {
+    ///     smol::future::yield_now().await; // wakes its own task
+    ///     Ok::<(), ()>(gate.wait().await)
+    /// });
+    /// assert!(task.run(&mut group).is_pending());
+    /// assert_eq!(gate.waiting(), 1); // it was polled a second time
+    /// ```
     pub fn run<F: Future + Unpin>(&self, future: &mut F) -> Poll<F::Output> {
         loop {
             let before = self.wakes();
@@ -150,6 +254,23 @@ impl Poller {
     ///
     /// Panics if the future is pending and nothing has woken the task during its last poll: it
     /// waits for something outside, or has lost a wake-up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::testing::{Gate, Poller};
+    /// use errgroup::{Group, value};
+    ///
+    /// let output = Poller::new().finish(errgroup::map(2, 0..3, |n| value(async move { n * n })));
+    /// assert_eq!(output, Ok(vec![0, 1, 4]));
+    ///
+    /// let hangs = std::panic::catch_unwind(|| {
+    ///     let mut group = Group::new();
+    ///     group.queue(async { Ok::<(), ()>(Gate::new().wait().await) });
+    ///     Poller::new().finish(group)
+    /// });
+    /// assert!(hangs.is_err());
+    /// ```
     #[track_caller]
     pub fn finish<F: Future>(&self, future: F) -> F::Output {
         match self.run(&mut pin!(future)) {
@@ -194,6 +315,12 @@ struct GateState {
 
 impl Gate {
     /// Makes a gate that is shut.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!errgroup::testing::Gate::new().is_open());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -203,6 +330,16 @@ impl Gate {
     /// # Panics
     ///
     /// Panics if a waker does, when all have been woken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::testing::{Gate, Poller};
+    ///
+    /// let gate = Gate::new();
+    /// gate.open();
+    /// Poller::new().finish(gate.wait()); // it stays open
+    /// ```
     pub fn open(&self) {
         let waiting = {
             let mut state = self.0.lock();
@@ -213,11 +350,39 @@ impl Gate {
     }
 
     /// Returns `true` if the gate was opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::testing::Gate;
+    ///
+    /// let gate = Gate::new();
+    /// let same = gate.clone();
+    /// assert!(!gate.is_open());
+    /// same.open();
+    /// assert!(gate.is_open());
+    /// ```
     pub fn is_open(&self) -> bool {
         self.0.lock().is_open
     }
 
     /// Returns how many futures wait: they were polled, and neither ended nor dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::Group;
+    /// use errgroup::testing::{Gate, Poller};
+    ///
+    /// // How many children are at work, at a limit of 2?
+    /// let (gate, task) = (Gate::new(), Poller::new());
+    /// let mut group = Group::new().with_limit(2);
+    /// for _ in 0..5 {
+    ///     group.queue(async { Ok::<(), ()>(gate.wait().await) });
+    /// }
+    /// assert!(task.run(&mut group).is_pending());
+    /// assert_eq!(gate.waiting(), 2);
+    /// ```
     pub fn waiting(&self) -> usize {
         self.0.lock().waiting.len()
     }
@@ -225,6 +390,19 @@ impl Gate {
     /// Returns a future that is pending until the gate is open.
     ///
     /// Dropping it gives up the wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::testing::{Gate, Poller};
+    ///
+    /// let (gate, task) = (Gate::new(), Poller::new());
+    /// let mut wait = gate.wait();
+    /// assert!(task.poll(&mut wait).is_pending());
+    /// assert_eq!(gate.waiting(), 1);
+    /// drop(wait);
+    /// assert_eq!(gate.waiting(), 0);
+    /// ```
     pub fn wait(&self) -> Wait {
         let number = {
             let mut state = self.0.lock();
@@ -243,6 +421,17 @@ impl fmt::Debug for Gate {
 }
 
 /// Waits for a gate to be opened; made by [`Gate::wait`].
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::testing::{Gate, Poller, Wait};
+///
+/// let gate = Gate::new();
+/// let waits: [Wait; 2] = [gate.wait(), gate.wait()];
+/// gate.open();
+/// Poller::new().finish(futures::future::join_all(waits));
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are polled"]
 pub struct Wait {
@@ -308,22 +497,73 @@ pub struct DropCounter(Arc<AtomicUsize>);
 
 impl DropCounter {
     /// Makes a counter without drops.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(errgroup::testing::DropCounter::new().count(), 0);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Returns a value whose drop counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::testing::{DropCounter, Poller};
+    /// use errgroup::{Group, task};
+    ///
+    /// // Which children does a stop drop?
+    /// let drops = DropCounter::new();
+    /// let mut group = Group::new();
+    /// let guard = drops.guard();
+    /// let child = async move {
+    ///     let _guard = guard;
+    ///     std::future::pending::<Result<(), &str>>().await
+    /// };
+    /// group.queue(task(child).until_stop());
+    /// group.queue(async { Err("broken") });
+    /// assert_eq!(Poller::new().finish(group), Err("broken"));
+    /// assert_eq!(drops.count(), 1);
+    /// ```
     pub fn guard(&self) -> CountedDrop {
         CountedDrop(self.clone())
     }
 
     /// Returns how many guards were dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use errgroup::testing::DropCounter;
+    ///
+    /// let drops = DropCounter::new();
+    /// let (first, _second) = (drops.guard(), drops.guard());
+    /// drop(first);
+    /// assert_eq!(drops.count(), 1);
+    /// ```
     pub fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
 
 /// A value whose drop is counted; made by [`DropCounter::guard`].
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::testing::{CountedDrop, DropCounter};
+///
+/// struct Connection {
+///     _counted: CountedDrop,
+/// }
+///
+/// let drops = DropCounter::new();
+/// drop(Connection { _counted: drops.guard() });
+/// assert_eq!(drops.count(), 1);
+/// ```
 #[derive(Debug)]
 pub struct CountedDrop(DropCounter);
 

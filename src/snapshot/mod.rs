@@ -174,7 +174,16 @@ pub struct ChildSnapshot {
 ///
 /// # Examples
 ///
-/// See [`ChildSnapshot`].
+/// ```
+/// use errgroup::{Group, snapshot::ChildState};
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new();
+/// group.queue(std::future::pending::<Result<(), ()>>());
+/// assert!(futures::poll!(&mut group).is_pending());
+/// assert_eq!(group.snapshot().children[0].state, ChildState::Waiting);
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -228,7 +237,17 @@ pub enum ChildState {
 ///
 /// # Examples
 ///
-/// See [`ChildSnapshot`].
+/// ```
+/// use errgroup::snapshot::{ChildState, WaitsFor};
+/// use errgroup::{Group, task};
+///
+/// let mut group = Group::new().with_key_limit(1);
+/// for _ in 0..2 {
+///     group.queue(task(async { Ok::<(), ()>(()) }).key("a.example"));
+/// }
+/// let second = group.snapshot().children[1].state;
+/// assert!(matches!(second, ChildState::Queued { waits_for: WaitsFor::Key, .. }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
