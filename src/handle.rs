@@ -19,10 +19,14 @@ use crate::token::CancelToken;
 /// one to its body. Its clones are handles to the same group. A handle is `Send + Sync` if the
 /// group's children are `Send`.
 ///
-/// A handle does not poll the group, and it does not keep the group open: a group without children
-/// resolves even if there are handles. After that it takes no child: `go` and `try_go` answer
-/// `Stopped`, and so does [`try_queue`](Self::try_queue), or `Closed` if nothing had stopped the
-/// group. (If the group was [closed](Self::close), `try_go` answers `Closed`, too.)
+/// A handle does not poll the group. So if the code that owns the group awaits a [`go`](Self::go)
+/// of its handle, and the limit is reached, it waits for ever. ([A
+/// table](crate::guide::admission#how-do-i-add-a-child) compares the ways to add a child.)
+///
+/// Nor does a handle keep the group open: a group without children resolves even if there are
+/// handles. After that it takes no child: `go` and `try_go` answer `Stopped`, and so does
+/// [`try_queue`](Self::try_queue), or `Closed` if nothing had stopped the group. (If the group was
+/// [closed](Self::close), `try_go` answers `Closed`, too.)
 ///
 /// A [`go`](Self::go) or [`feed`](Self::feed) that was polled and waits for room does keep the
 /// group open, until a stop.

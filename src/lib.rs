@@ -55,7 +55,7 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | [`Group`] | the future that holds the children: [`go`](Group::go), [`queue`](Group::queue), [`feed`](Group::feed), [`scope`](Group::scope) |
+//! | [`Group`] | the future that holds the children: [`go`](Group::go), [`queue`](Group::queue), [`feed`](Group::feed) ([which one?](guide::admission#how-do-i-add-a-child)), [`scope`](Group::scope) |
 //! | [`Handle`] | adds children from inside a child, another task or another thread |
 //! | [`task`](task()) | a child with options: a name, a weight, a priority, a [key](Key), a [handle of its own](ChildHandle) |
 //! | [`CancelToken`] | tells children to end, and why: a tree of tokens with [reasons](Reason) |

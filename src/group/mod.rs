@@ -56,7 +56,8 @@ use crate::util::parent_waker::ParentWaker;
 /// `P` is the policy and `O` its output. Both have defaults, so a group's type is `Group<Boxed<'a,
 /// T, E>>`. Except for `on` and `on_local`, a group spawns nothing; it needs no runtime.
 ///
-/// See [Hazards](crate::guide::hazards) for what to watch out for.
+/// See [Hazards](crate::guide::hazards) for what to watch out for, and [a
+/// table](crate::guide::admission#how-do-i-add-a-child) of the ways to add a child.
 ///
 /// # Errors
 ///
