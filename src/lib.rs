@@ -21,8 +21,8 @@
 //! # futures::executor::block_on(run(&["/a", "/b"])).unwrap();
 //! ```
 //!
-//! **The siblings are told, not dropped.** At the first error the other children are told through
-//! the group's [token](CancelToken), polled until they finish, and waited for: see
+//! **The siblings are told, not dropped.** At the first error the group's [token](CancelToken)
+//! tells the other children. They are polled until they finish: see
 //! [cancellation](guide::cancellation). [`drop_on_stop`](Group::drop_on_stop) drops them instead,
 //! as `try_join_all` does.
 //!
@@ -50,6 +50,16 @@
 //!   the combinators of `futures`) or [elsewhere](guide::from_elsewhere) (Trio, Java, Kotlin).
 //!
 //! The repository has whole programs in `examples/`.
+//!
+//! # When not to use it
+//!
+//! - **A few futures, known beforehand**: `try_join!` of `futures` or tokio.
+//! - **Work that computes**: a pool of threads. A child can [await its
+//!   answer](guide::parallel#blocking-work). [`Group::on`] uses all cores, and needs an executor
+//!   that has them.
+//! - **Tasks that outlive the code that starts them**: your runtime's `spawn`.
+//! - **A program that must be small**: a group adds more than 100 KB to it,
+//!   `FuturesUnordered` 10.
 //!
 //! # The parts
 //!
