@@ -16,8 +16,8 @@ use crate::handle::Handle;
 use crate::snapshot::Snapshot;
 use crate::util::parent_waker::Mark;
 
-/// Watches a group, and reports when the group was woken and was not polled for a whole interval:
-/// its children stand still, while the task that owns the group awaits something else.
+/// Watches a group, and reports when the group was woken and was not polled for a whole interval.
+/// Its children stand still then, while the task that owns the group awaits something else.
 ///
 /// `interval` makes the timer of one interval after the other. At the end of each interval for the
 /// whole of which the group has starved, `report` is called with a
@@ -70,6 +70,35 @@ where
 
 pin_project! {
     /// The future of [`watchdog`].
+    ///
+    /// # Examples
+    ///
+    /// One that may be named, for a field:
+    ///
+    /// ```
+    /// use std::future::{Ready, ready};
+    ///
+    /// use errgroup::future::Watchdog;
+    /// use errgroup::snapshot::Snapshot;
+    /// use errgroup::{Group, watchdog};
+    ///
+    /// struct Service {
+    ///     watchdog: Watchdog<fn() -> Ready<()>, Ready<()>, fn(Snapshot)>,
+    /// }
+    ///
+    /// # futures::executor::block_on(async {
+    /// let mut group = Group::new();
+    /// let watchdog = watchdog(
+    ///     &group.handle(),
+    ///     (|| ready(())) as fn() -> _, // a timer, in a program
+    ///     (|snapshot| eprintln!("{snapshot}")) as fn(_),
+    /// );
+    /// let service = Service { watchdog };
+    /// group.queue(async { Ok::<(), ()>(()) });
+    /// assert_eq!(group.await, Ok(()));
+    /// service.watchdog.await; // it ends with the group
+    /// # });
+    /// ```
     #[must_use = "a future does nothing unless it is polled: `spawn` it"]
     pub struct Watchdog<T, F, R> {
         core: Arc<Core>,

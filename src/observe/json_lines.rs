@@ -90,7 +90,17 @@ impl<K: FnMut() -> Duration, W: FnMut(&str)> JsonLines<K, W> {
     ///
     /// # Examples
     ///
-    /// See [`JsonLines`].
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use errgroup::{Boxed, Group, JsonLines};
+    ///
+    /// let mut lines = Vec::new();
+    /// let write = |line: &str| lines.push(line.to_string());
+    /// let record = JsonLines::new(|| Duration::ZERO, write).with_limit(2);
+    /// drop(Group::<Boxed<'_, (), ()>>::new().with_limit(2).with_observer(record));
+    /// assert!(lines[0].ends_with(r#""event":"limit","limit":2}"#));
+    /// ```
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.on_event(&Event::LimitChanged { limit: Some(limit) });
         self

@@ -139,6 +139,43 @@ pub trait Observer {
 /// A panic of it is treated as one of the child that is polled, unless that has panicked before.
 /// The handle of a [joinable](crate::Task::joinable) child then tells what the child itself came
 /// to: its value, or [`Lost::Dropped`](crate::Lost::Dropped).
+///
+/// # Examples
+///
+/// Code that a child calls learns in which child it runs:
+///
+/// ```
+/// use std::cell::RefCell;
+/// use std::sync::Arc;
+///
+/// use errgroup::{Event, Group, Observer, PollObserver, task};
+///
+/// thread_local!(static CHILD: RefCell<String> = RefCell::default());
+///
+/// struct Within;
+///
+/// impl PollObserver for Within {
+///     fn around_poll(&self, _index: usize, name: Option<&str>, poll: &mut dyn FnMut()) {
+///         CHILD.set(name.unwrap_or("a child").to_string());
+///         poll();
+///         CHILD.take();
+///     }
+/// }
+///
+/// impl Observer for Within {
+///     fn on_event(&mut self, _: &Event) {}
+///
+///     fn around(&mut self) -> Option<Arc<dyn PollObserver>> {
+///         Some(Arc::new(Within))
+///     }
+/// }
+///
+/// # futures::executor::block_on(async {
+/// let mut group = Group::new().with_observer(Within);
+/// group.queue(task(async { Err::<(), _>(CHILD.with_borrow(String::clone)) }).name("import"));
+/// assert_eq!(group.await, Err("import".to_string()));
+/// # });
+/// ```
 pub trait PollObserver: Send + Sync {
     /// Polls a child by calling `poll`, once.
     ///

@@ -6,9 +6,10 @@ use core::time::Duration;
 
 use super::{Event, Observer, PollObserver};
 
-/// An observer that reports the polls of children which take longer than a threshold: such a child
-/// blocks its thread, and with it, unless the group is one of [`on`](crate::Group::on), its
-/// siblings.
+/// An observer that reports the polls of children which take longer than a threshold.
+///
+/// Such a child blocks its thread. Unless the group is one of [`on`](crate::Group::on), it blocks
+/// its siblings with it.
 ///
 /// It has no clock of its own. `clock` returns the time since a fixed moment, and must never
 /// decrease. Both functions are called on the thread that polls the child. A pair of
@@ -47,7 +48,14 @@ pub struct SlowPolls(Arc<dyn PollObserver>);
 ///
 /// # Examples
 ///
-/// See [`SlowPolls`].
+/// ```
+/// use errgroup::SlowPoll;
+///
+/// fn log(poll: &SlowPoll<'_>) {
+///     eprintln!("{poll}"); // #3 "parse": a poll took 17ms
+/// }
+/// # let _ = log;
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SlowPoll<'a> {
     index: usize,
@@ -124,7 +132,19 @@ impl<'a> SlowPoll<'a> {
     ///
     /// # Examples
     ///
-    /// See [`SlowPolls`].
+    /// ```
+    /// # use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    /// # use std::time::Duration;
+    /// # use errgroup::{Group, SlowPolls};
+    /// # let time = AtomicU64::new(0);
+    /// # let clock = move || Duration::from_secs(time.fetch_add(1, Relaxed));
+    /// let slow = SlowPolls::new(Duration::from_millis(10), clock, |poll| {
+    ///     assert_eq!(poll.index(), 0); // the first child that was admitted
+    /// });
+    /// # let mut group = Group::new().with_observer(slow);
+    /// # group.queue(async { Ok::<(), ()>(()) });
+    /// # assert_eq!(futures::executor::block_on(group), Ok(()));
+    /// ```
     pub fn index(&self) -> usize {
         self.index
     }
@@ -133,7 +153,19 @@ impl<'a> SlowPoll<'a> {
     ///
     /// # Examples
     ///
-    /// See [`SlowPolls`].
+    /// ```
+    /// # use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    /// # use std::time::Duration;
+    /// # use errgroup::{Group, SlowPolls, task};
+    /// # let time = AtomicU64::new(0);
+    /// # let clock = move || Duration::from_secs(time.fetch_add(1, Relaxed));
+    /// let slow = SlowPolls::new(Duration::from_millis(10), clock, |poll| {
+    ///     assert_eq!(poll.name(), Some("parse"));
+    /// });
+    /// # let mut group = Group::new().with_observer(slow);
+    /// # group.queue(task(async { Ok::<(), ()>(()) }).name("parse"));
+    /// # assert_eq!(futures::executor::block_on(group), Ok(()));
+    /// ```
     pub fn name(&self) -> Option<&'a str> {
         self.name
     }
@@ -142,7 +174,19 @@ impl<'a> SlowPoll<'a> {
     ///
     /// # Examples
     ///
-    /// See [`SlowPolls`].
+    /// ```
+    /// # use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    /// # use std::time::Duration;
+    /// # use errgroup::{Group, SlowPolls};
+    /// # let time = AtomicU64::new(0);
+    /// # let clock = move || Duration::from_secs(time.fetch_add(1, Relaxed));
+    /// let slow = SlowPolls::new(Duration::from_millis(10), clock, |poll| {
+    ///     assert!(poll.took() > Duration::from_millis(10));
+    /// });
+    /// # let mut group = Group::new().with_observer(slow);
+    /// # group.queue(async { Ok::<(), ()>(()) });
+    /// # assert_eq!(futures::executor::block_on(group), Ok(()));
+    /// ```
     pub fn took(&self) -> Duration {
         self.took
     }

@@ -232,6 +232,18 @@ pin_project! {
 }
 
 /// The absence of a stream that feeds [`Results`].
+///
+/// # Examples
+///
+/// ```
+/// use errgroup::stream::{NoFeed, Results};
+/// use errgroup::{Boxed, Group};
+///
+/// type Pages = Results<Boxed<'static, u32, String>, u32, String, NoFeed>; // the defaults
+///
+/// let pages: Pages = Group::new().results();
+/// # drop(pages);
+/// ```
 #[derive(Debug)]
 pub struct NoFeed(());
 
