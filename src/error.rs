@@ -102,12 +102,17 @@ impl<F> Error for Stopped<F> where Self: IsError {}
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryGoError<F> {
-    /// There is no room, or callers or children that came before wait for it. Of a child with a
-    /// [key](crate::Task::key): or there is no room for its key, or it is
-    /// [unique](crate::Task::unique) and another child has the key. Of a group with a
-    /// [gate](crate::Group::with_gate) or a [semaphore](crate::Group::with_semaphore): or a guard
-    /// or a permit is lacking. Of `try_queue`: as many children as
-    /// [may wait](crate::Group::with_queue_limit) are in the queue, or the child is unique and
+    /// There is no room, or callers or children that came before wait for it.
+    ///
+    /// `try_go` returns it as well
+    ///
+    /// - if there is no room for the child's [key](crate::Task::key), or the child is
+    ///   [unique](crate::Task::unique) and another one has the key;
+    /// - if a guard of a [gate](crate::Group::with_gate), or a permit of the
+    ///   [semaphore](crate::Group::with_semaphore), is lacking.
+    ///
+    /// `try_queue` returns it only if as many children as
+    /// [may wait](crate::Group::with_queue_limit) are in the queue, or if the child is unique and
     /// another one has its key.
     AtLimit(F),
     /// The group has stopped and admits no more.

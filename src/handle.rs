@@ -35,7 +35,7 @@ use crate::token::CancelToken;
 ///
 /// A child may wait in [`go`](Self::go) for room in its own group. If all running children did, the
 /// group would be deadlocked. So when every running child, apart from
-/// [daemons](crate::Task::daemon), waits for room, the oldest of these waiters goes on: its child
+/// [daemons](crate::Task::daemon), waits for room, the oldest of these waiters goes on. Its child
 /// is moved to the queue, as [`queue`](Self::queue) would put it there, and its `go` returns `Ok`.
 /// The limit is still kept, and waiting for room never deadlocks. (A daemon that waits is not
 /// helped like this: it may wait until the group ends. All this needs the feature `std`. Without
@@ -184,19 +184,8 @@ impl<C: Kind> Handle<C> {
         self.shared.set_limit(limit);
     }
 
-    /// Changes the limit of one [key](crate::Task::key), at any time and from any task.
-    ///
-    /// It holds in place of the one that [`with_key_limit`](crate::Group::with_key_limit) set for
-    /// each key. `Some(0)` pauses the children of the key, and `None` takes the limit away. As in
-    /// [`set_limit`](Self::set_limit), a lower limit lets the running children finish.
-    ///
-    /// It takes back no room that was reserved for a waiting `go` of a handle. When such a `go` is
-    /// polled next while the key is over its limit, it returns, and its child waits in the queue
-    /// until the key has room; one that came later may begin before it. A waiting `go` of the group
-    /// itself waits on.
-    ///
-    /// The group keeps the limit while it differs from that of the other keys, whether children of
-    /// the key come or not.
+    /// Changes the limit of one [key](crate::Task::key), at any time and from any task. See
+    /// [`Group::set_key_limit`].
     ///
     /// # Examples
     ///

@@ -78,10 +78,15 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     /// Closes the group to newcomers, once and for all. What it has goes on to its end.
     ///
-    /// From now on, [`go`](Self::go), [`try_go`](Self::try_go) and [`try_queue`](Self::try_queue)
-    /// give the child back, [`ready`](Self::ready) and [`reserve`](Handle::reserve) return
-    /// `Stopped`, [`queue`](Self::queue) drops it and counts it as dropped, and a
-    /// [`feed`](Self::feed) ends with the number of children so far. The same goes for those that
+    /// From now on
+    ///
+    /// - [`go`](Self::go), [`try_go`](Self::try_go) and [`try_queue`](Self::try_queue) give the
+    ///   child back;
+    /// - [`queue`](Self::queue) drops it and counts it as dropped;
+    /// - [`ready`](Self::ready) and [`reserve`](Handle::reserve) return `Stopped`;
+    /// - a [`feed`](Self::feed) ends with the number of children so far.
+    ///
+    /// The same goes for those that
     /// wait in one of these, unless room was reserved for them; a `feed` ends even then.
     ///
     /// Children that run or are queued go on. Then the group resolves, even if there are

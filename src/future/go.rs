@@ -123,9 +123,13 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// Adds a child: it is admitted at once if there is room, else when its turn comes.
     ///
     /// It never waits and never fails. The child is dropped without being polled, and counted in
-    /// [`Stats::dropped`](crate::Stats::dropped), if the group has stopped, was closed or has
-    /// resolved, if its queue is full, or if the group stops before the child is admitted. An
-    /// admitted child begins even if the group stops before it is polled; with
+    /// [`Stats::dropped`](crate::Stats::dropped)
+    ///
+    /// - if the group has stopped, was closed or has resolved;
+    /// - if its queue [is full](Self::with_queue_limit);
+    /// - if the group stops before the child is admitted.
+    ///
+    /// An admitted child begins even if the group stops before it is polled; with
     /// [`drop_on_stop`](Self::drop_on_stop) it is dropped then.
     ///
     /// A queued child is held in memory at its full size. If children are made faster than they

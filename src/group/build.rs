@@ -175,10 +175,10 @@ impl<T, E> Group<Spawned<T, E>> {
     /// the group may still become a [stream of results](Self::results), a `queue` only uses the
     /// room.)
     ///
-    /// A handle can't tell the policy, which may stop the group. So for a handle's newcomer, and
-    /// for what waits in the queue then, a child's room is free before that only if the child has
-    /// returned `Ok` and is plain, without a weight or another option that counts. No room is free
-    /// before the policy was told
+    /// A handle can't tell the policy, which may stop the group. So before that, a child's room is
+    /// free for a handle's newcomer, and for what waits in the queue then, only in one case. The
+    /// child has returned `Ok`, and it is plain: without a weight or another option that counts. No
+    /// room is free before the policy was told
     ///
     /// - if the policy may stop at an `Ok`: [`first_ok`](Self::first_ok),
     ///   [`first_done`](Self::first_done) or one of your own;

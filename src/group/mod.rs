@@ -66,8 +66,8 @@ use crate::util::parent_waker::ParentWaker;
 /// [token](Self::token) is cancelled, nothing more is admitted, and what waits in the queue is
 /// dropped without being polled. The children that run are not dropped. They are told through the
 /// token and *drained*: polled until they finish, so that they can clean up. A child that has room
-/// runs, even if it has not been polled yet; it begins after the stop. It may have the room of a
-/// sibling that finished just before, in the same poll.
+/// runs, even if it has not been polled yet: it begins after the stop. So does one that got the
+/// room of a sibling which finished in the same poll, before the failure.
 ///
 /// Other policies stop at other results, or at none: [`all_errors`](Self::all_errors),
 /// [`settle`](Self::settle), [`first_ok`](Self::first_ok), [`first_done`](Self::first_done).
@@ -117,7 +117,7 @@ use crate::util::parent_waker::ParentWaker;
 /// # Cost
 ///
 /// It takes constant time to add a child, to wait, to be admitted, to give up and to end, however
-/// many others wait; with priorities or keys, the time grows with the logarithm of their number.
+/// many others wait. With priorities or keys, the time grows with the logarithm of their number.
 /// Only operations on many children at once have no such bound:
 ///
 /// - A [limit](Self::set_limit) that is raised admits in one call all that it makes room for.
@@ -274,10 +274,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// each key. `Some(0)` pauses the children of the key, and `None` takes the limit away. As in
     /// [`set_limit`](Self::set_limit), a lower limit lets the running children finish.
     ///
-    /// Room that is reserved for a waiting `go` of a handle is not taken back. When such a `go` is
-    /// polled next while the key is over its limit, it returns, and its child waits in the queue
-    /// until the key has room; one that came later may begin before it. A waiting `go` of the group
-    /// itself waits on.
+    /// Room that is reserved for a waiting `go` of a handle is not taken back. If the key is over
+    /// its limit when such a `go` is polled next, the `go` returns. Its child then waits in the
+    /// queue until the key has room, and one that came later may begin before it. A waiting `go` of
+    /// the group itself waits on.
     ///
     /// The group keeps the limit while it differs from that of the other keys, whether children of
     /// the key come or not.

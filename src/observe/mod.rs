@@ -348,9 +348,8 @@ pub enum Event {
         name: Option<Arc<str>>,
         /// The child's [key](crate::Task::key).
         key: Option<Key>,
-        /// `true` if the group had stopped or was closed. `false` if a limit refused the child,
-        /// such as that of the group, of its queue or of a key, or a gate or a semaphore; or if the
-        /// child was [unique](crate::Task::unique) and another one had its key.
+        /// `true` if the group had stopped or was closed. `false` if it was
+        /// [at a limit](crate::TryGoError::AtLimit).
         stopped: bool,
     },
     /// The limit was changed. If it is changed several times in a row between two polls of the
