@@ -810,7 +810,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(
             !self.base.has_policy,
-            "a group has one policy: set it once (`with_policy`, `collect`, ...)"
+            "a group has one policy: set it once (`with_policy`, `collect`, ...), before `named` and \
+             `with_reason`, which change it"
         );
         self.map_policy(|_| policy)
     }
