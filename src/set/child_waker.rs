@@ -47,11 +47,11 @@ pub(super) struct ReadyBits {
 
 /// What is notified when the first bit is set.
 pub(super) enum Parent {
-    /// Of a block's bits: the task of the group.
-    Task { waker: Arc<ParentWaker>, block: u8 },
+    /// Of the bits of a block, or of a region: the task of the group.
+    Task { waker: Arc<ParentWaker>, bit: u8 },
     /// Of a block's bits: those of its region.
     Region { bits: Arc<ReadyBits>, bit: u8 },
-    /// Of a region's bits: the region's future.
+    /// Of the bits of a region without a bit in the `ParentWaker`: its future.
     Future(AtomicWaker),
 }
 
@@ -193,7 +193,7 @@ impl ReadyBits {
             return;
         }
         match &self.parent {
-            Parent::Task { waker, block } => waker.notify_block(*block),
+            Parent::Task { waker, bit } => waker.notify_block(*bit),
             Parent::Region { bits, bit } => bits.set(*bit),
             Parent::Future(waker) => waker.wake(),
         }

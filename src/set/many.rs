@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::block::{Batch, Polled, SLOTS, bits};
+use super::block::{Batch, Polled, SLOTS};
 use super::blocks::{BlockStates, Blocks};
 use super::budget::Budget;
 use super::lists::{BlockList, RunQueue};
@@ -130,17 +130,12 @@ impl Many {
         }
         let Self { round, overflow, .. } = self;
         // Adds the children that have been woken to the round.
-        let mut gather = |number| {
+        let gather = |number| {
             if blocks.ready_woken(number, parent) {
                 round.push(blocks, number, |block| &mut block.next);
             }
         };
-        for number in bits(ready.blocks()) {
-            gather(number);
-        }
-        if ready.any() || overflow.has_grown() {
-            overflow.gather(&mut gather);
-        }
+        overflow.gather(ready, gather);
         if !self.unpolled.is_empty() {
             core::mem::swap(&mut self.unpolled, &mut self.unpolled_in_round);
         }

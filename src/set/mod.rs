@@ -3,9 +3,10 @@
 //! It knows nothing of limits, policies or tokens. Children are in blocks of 64 slots (a machine
 //! word's bits) that the set owns. A slot holds one child after another, and its waker serves them
 //! one after another. A child's waker sets a bit in the ready bits of its block. Each of the first
-//! 61 blocks has a bit in the group's [`ParentWaker`]. Each of the others has one in the ready bits
-//! of its *region*, and each region is a future in a `FuturesUnordered`. So the cost of finding the
-//! woken children depends only on how many were woken.
+//! 45 blocks has a bit in the group's [`ParentWaker`]. Each of the others has one in the ready bits
+//! of its *region*. The first 16 regions have a bit in the `ParentWaker`, too, and each of the
+//! others is a future in a `FuturesUnordered`. So the cost of finding the woken children depends
+//! only on how many were woken.
 //!
 //! Children are polled in *turns* and *rounds*. A turn is one poll of the set's owner. A round is
 //! fixed when it starts: all children that have been woken by then, then all that were inserted

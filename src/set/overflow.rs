@@ -1,7 +1,8 @@
 //! Which blocks have children that were woken.
 //!
 //! The first [`DIRECT_BLOCKS`] blocks have a bit of their own in the [`ParentWaker`]. The others
-//! are in *regions*, each of as many blocks as a `usize` has bits. A region is a future in a
+//! are in *regions*, each of as many blocks as a `usize` has bits. The first [`DIRECT_REGIONS`]
+//! regions have a bit in the `ParentWaker` as well. Each of the others is a future in a
 //! `FuturesUnordered`, which takes any number of them.
 
 use alloc::vec::Vec;
@@ -16,9 +17,15 @@ use futures_util::stream::FuturesUnordered;
 use super::block::{SLOTS, bits};
 use super::child_waker::{Parent, ReadyBits};
 use crate::util::lock::Mutex;
-use crate::util::parent_waker::{DIRECT_BLOCKS, ParentWaker, ReadyBlocks};
+use crate::util::parent_waker::{BLOCK_BITS, ParentWaker, ReadyBlocks};
 use crate::util::sync::{Arc, AtomicWaker};
 use crate::util::wake_flag::notifier;
+
+/// How many regions have a bit in the `ParentWaker`: they take some 65,000 children.
+pub(super) const DIRECT_REGIONS: usize = SLOTS / 4;
+
+/// How many blocks have one.
+pub(super) const DIRECT_BLOCKS: usize = BLOCK_BITS - DIRECT_REGIONS;
 
 #[derive(Default)]
 pub(super) struct Overflow {
@@ -26,9 +33,19 @@ pub(super) struct Overflow {
     regions: Option<Regions>,
 }
 
+/// The bits of blocks in the `ParentWaker`; behind them are those of regions.
+const BLOCKS: usize = (1 << DIRECT_BLOCKS) - 1;
+
+#[derive(Default)]
 struct Regions {
     /// The ready bits of each region, which has one for each of its blocks.
     bits: Vec<Arc<ReadyBits>>,
+    /// `None` until there is a region without a bit in the `ParentWaker`.
+    others: Option<RegionFutures>,
+}
+
+/// The regions without a bit in the `ParentWaker`.
+struct RegionFutures {
     futures: FuturesUnordered<RegionFuture>,
     /// The regions that were woken: their future has been polled since.
     woken: Arc<Mutex<Vec<usize>>>,
@@ -48,41 +65,62 @@ impl Overflow {
     /// Returns the ready bits for the new block of that number.
     pub(super) fn add(&mut self, number: usize, parent: &Arc<ParentWaker>) -> Arc<ReadyBits> {
         let Some(number) = number.checked_sub(DIRECT_BLOCKS) else {
-            return ReadyBits::new(Parent::Task { waker: Arc::clone(parent), block: number as u8 });
+            return ReadyBits::new(Parent::Task { waker: Arc::clone(parent), bit: number as u8 });
         };
-        let regions = self.regions.get_or_insert_with(|| Regions::new(parent));
-        let bits = Arc::clone(regions.bits_or_add(number / SLOTS));
+        let bits = self.regions.get_or_insert_default().bits_or_add(number / SLOTS, parent);
         ReadyBits::new(Parent::Region { bits, bit: (number % SLOTS) as u8 })
-    }
-
-    /// Returns `true` if there is something to gather of which the `ParentWaker` does not tell.
-    pub(super) fn has_grown(&self) -> bool {
-        self.regions.as_ref().is_some_and(|regions| regions.has_grown)
     }
 
     /// Calls `visit` with each block that may have woken children, and leaves them so.
     pub(super) fn peek(&self, ready: ReadyBlocks, visit: &mut dyn FnMut(usize)) {
-        bits(ready.blocks()).for_each(&mut *visit);
+        bits(ready.blocks() & BLOCKS).for_each(&mut *visit);
         for (region, word) in self.regions.iter().flat_map(|regions| &regions.bits).enumerate() {
-            let first = DIRECT_BLOCKS + region * SLOTS;
-            bits(word.peek()).for_each(|block| visit(first + block));
+            visit_blocks(region, word.peek(), visit);
         }
     }
 
-    /// Calls `visit` with each block that may have woken children, of those of which the
-    /// `ParentWaker` does not tell.
+    /// Calls `visit` with each block that may have woken children. `ready` is what was taken from
+    /// the `ParentWaker`.
     #[inline]
-    pub(super) fn gather(&mut self, visit: &mut dyn FnMut(usize)) {
+    pub(super) fn gather(&mut self, ready: ReadyBlocks, mut visit: impl FnMut(usize)) {
+        bits(ready.blocks() & BLOCKS).for_each(&mut visit);
         if let Some(regions) = &mut self.regions {
-            regions.gather(visit);
+            regions.gather(ready, &mut visit);
         }
     }
 }
 
 impl Regions {
+    /// Returns the ready bits of a region, which is added if it is a new one.
+    fn bits_or_add(&mut self, region: usize, parent: &Arc<ParentWaker>) -> Arc<ReadyBits> {
+        if region == self.bits.len() {
+            self.bits.push(match DIRECT_BLOCKS + region {
+                bit if bit < BLOCK_BITS => {
+                    ReadyBits::new(Parent::Task { waker: Arc::clone(parent), bit: bit as u8 })
+                }
+                _ => self.others.get_or_insert_with(|| RegionFutures::new(parent)).add(region),
+            });
+        }
+        Arc::clone(&self.bits[region])
+    }
+
+    #[inline(never)]
+    fn gather(&mut self, ready: ReadyBlocks, visit: &mut dyn FnMut(usize)) {
+        let Self { bits: words, others } = self;
+        let visit = &mut |region: usize| visit_blocks(region, words[region].take_bits(), visit);
+        bits(ready.blocks() >> DIRECT_BLOCKS).for_each(&mut *visit);
+        if let Some(others) = others {
+            // The notification may be of one of these.
+            if ready.any() || others.has_grown {
+                others.gather(visit);
+            }
+        }
+    }
+}
+
+impl RegionFutures {
     fn new(parent: &Arc<ParentWaker>) -> Self {
         Self {
-            bits: Vec::new(),
             futures: FuturesUnordered::new(),
             woken: Arc::default(),
             has_grown: false,
@@ -90,28 +128,29 @@ impl Regions {
         }
     }
 
-    fn bits_or_add(&mut self, region: usize) -> &Arc<ReadyBits> {
-        if region == self.bits.len() {
-            let bits = ReadyBits::new(Parent::Future(AtomicWaker::new()));
-            self.bits.push(Arc::clone(&bits));
-            self.futures.push(RegionFuture { bits, region, woken: Arc::clone(&self.woken) });
-            self.has_grown = true;
-        }
-        &self.bits[region]
+    /// Adds the future of a region. Returns the region's ready bits.
+    fn add(&mut self, region: usize) -> Arc<ReadyBits> {
+        let (bits, woken) =
+            (ReadyBits::new(Parent::Future(AtomicWaker::new())), Arc::clone(&self.woken));
+        self.futures.push(RegionFuture { bits: Arc::clone(&bits), region, woken });
+        self.has_grown = true;
+        bits
     }
 
-    #[inline(never)]
+    /// Calls `visit` with each region that may have woken children.
     fn gather(&mut self, visit: &mut dyn FnMut(usize)) {
         self.has_grown = false;
         // Never ready, and it ends: such a future does not wake itself. (It may wake the parent for
         // nothing, after it has polled as many of them as there are; the next call is cheap.)
         let _ = self.futures.poll_next_unpin(&mut Context::from_waker(&self.parent));
-        let mut woken = self.woken.lock();
-        for region in woken.drain(..) {
-            let first = DIRECT_BLOCKS + region * SLOTS;
-            bits(self.bits[region].take_bits()).for_each(|block| visit(first + block));
-        }
+        self.woken.lock().drain(..).for_each(visit);
     }
+}
+
+/// Calls `visit` with the blocks of a region that have a bit.
+fn visit_blocks(region: usize, word: usize, visit: &mut dyn FnMut(usize)) {
+    let first = DIRECT_BLOCKS + region * SLOTS;
+    bits(word).for_each(|block| visit(first + block));
 }
 
 impl Future for RegionFuture {

@@ -37,8 +37,8 @@ const MARKED: usize = 4;
 /// The position of the first block's bit.
 const FIRST_BLOCK: u8 = 3;
 
-/// How many blocks have a bit of their own.
-pub(crate) const DIRECT_BLOCKS: usize = usize::BITS as usize - FIRST_BLOCK as usize;
+/// How many blocks, or regions of blocks, have a bit of their own.
+pub(crate) const BLOCK_BITS: usize = usize::BITS as usize - FIRST_BLOCK as usize;
 
 #[derive(Debug)]
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
@@ -92,9 +92,9 @@ impl ParentWaker {
         self.set(NOTIFIED);
     }
 
-    /// Notifies of work in a block; its number is below [`DIRECT_BLOCKS`].
-    pub(crate) fn notify_block(&self, block: u8) {
-        self.set(NOTIFIED | 1 << (block + FIRST_BLOCK));
+    /// Notifies of work in the block, or region, that has that bit; it is below [`BLOCK_BITS`].
+    pub(crate) fn notify_block(&self, bit: u8) {
+        self.set(NOTIFIED | 1 << (bit + FIRST_BLOCK));
     }
 
     /// Notifies of work in a slot of the first block.
@@ -302,7 +302,7 @@ impl ReadyBlocks {
         self.0 != 0
     }
 
-    /// Returns the blocks that have work, a bit each.
+    /// Returns the blocks and regions that have work, a bit each.
     pub(crate) fn blocks(self) -> usize {
         self.0 >> FIRST_BLOCK
     }

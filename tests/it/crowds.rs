@@ -60,6 +60,35 @@ fn of_ten_thousand_parked_children_only_the_woken_one_is_polled() {
     scenario(Group::unboxed());
 }
 
+/// So many that the last ones are neither in a block nor in a region with a bit of its own.
+#[test]
+fn of_eighty_thousand_parked_children_only_the_woken_ones_are_polled() {
+    let count = 80_000;
+    let (task, gate, probe) = (MockTask::new(), Gate::new(), Probe::new());
+    let mut group = Group::unboxed();
+    for n in 0..count {
+        group.queue(probe.watch(waits(&gate, n)));
+    }
+    assert!(task.run(&mut group).is_pending());
+    assert_eq!(probe.polls(), count);
+    let mut numbers = scattered(count);
+    for (done, n) in numbers.by_ref().take(500).enumerate() {
+        gate.open(n);
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!((probe.polls(), probe.drops()), (count + done + 1, done + 1), "number {n}");
+    }
+    // Two at a time, in different parts.
+    for _ in 0..200 {
+        let (polls, pair) = (probe.polls(), [numbers.next(), numbers.next()]);
+        pair.into_iter().flatten().for_each(|n| gate.open(n));
+        assert!(task.run(&mut group).is_pending());
+        assert_eq!(probe.polls(), polls + 2, "{pair:?}");
+    }
+    numbers.for_each(|n| gate.open(n));
+    assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    assert_eq!((probe.polls(), probe.drops()), (2 * count, count));
+}
+
 #[test]
 fn twenty_thousand_children_woken_at_once_are_polled_once() {
     let count = 20_000;

@@ -1,5 +1,6 @@
 //! The blocks without a bit in the `ParentWaker`. Built from the parts, since a set has the first
-//! of them after some four thousand children.
+//! of them after some three thousand children, and the first region that is a future after some
+//! seventy thousand.
 
 #[allow(dead_code)]
 #[path = "../../src/set/block.rs"]
@@ -20,39 +21,55 @@ mod slots;
 
 use std::task::{Context, Poll};
 
-use self::block::{Batch, Block};
+use self::block::{Batch, Block, SLOTS};
 use self::budget::Budget;
-use self::overflow::Overflow;
+use self::overflow::{DIRECT_BLOCKS, DIRECT_REGIONS, Overflow};
 use crate::engine::Child;
 // What the modules above take from `set`.
 use crate::set::Progress;
-use crate::util::parent_waker::{DIRECT_BLOCKS, ParentWaker};
+use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::Arc;
 
 /// Blocks of one region, with a child in each.
 pub(crate) struct OverflowBlocks<'a> {
     parent: Arc<ParentWaker>,
     overflow: Overflow,
+    /// The number of the first block.
+    first: usize,
     blocks: Vec<Block<Child<'a>>>,
     unpolled: bool,
     left: usize,
 }
 
 impl<'a> OverflowBlocks<'a> {
-    pub(crate) fn new(children: Vec<Child<'a>>) -> Self {
+    /// Makes the blocks of the first region.
+    pub(crate) fn in_direct_region(children: Vec<Child<'a>>) -> Self {
+        Self::in_region(0, children)
+    }
+
+    /// Makes the blocks of the first region that is a future.
+    pub(crate) fn in_region_future(children: Vec<Child<'a>>) -> Self {
+        Self::in_region(DIRECT_REGIONS, children)
+    }
+
+    fn in_region(region: usize, children: Vec<Child<'a>>) -> Self {
         let parent = ParentWaker::new();
         let mut overflow = Overflow::default();
         let left = children.len();
-        let blocks = (DIRECT_BLOCKS..).zip(children).map(|(number, child)| {
+        for before in 0..region {
+            overflow.add(DIRECT_BLOCKS + before * SLOTS, &parent);
+        }
+        let first = DIRECT_BLOCKS + region * SLOTS;
+        let blocks = (first..).zip(children).map(|(number, child)| {
             let mut block = Block::new(Some(overflow.add(number, &parent)));
             block.insert_with(0, || child, number);
             block
         });
         let blocks = blocks.collect();
-        Self { parent, overflow, blocks, unpolled: true, left }
+        Self { parent, overflow, first, blocks, unpolled: true, left }
     }
 
-    /// Polls as a group does, with the set's `start_round` and `gather` written again.
+    /// Polls as a group does, with the set's `start_round` written again.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.parent.begin_poll();
         for block in &mut self.blocks {
@@ -61,14 +78,11 @@ impl<'a> OverflowBlocks<'a> {
         loop {
             let ready = self.parent.take_ready();
             let unpolled = core::mem::take(&mut self.unpolled);
-            if ready.any() || self.overflow.has_grown() {
-                let blocks = &mut self.blocks;
-                assert_eq!(ready.blocks(), 0, "all blocks are in a region");
-                self.overflow.gather(&mut |number| {
-                    let block = &mut blocks[number - DIRECT_BLOCKS];
-                    block.state.ready |= block.take_woken(&self.parent);
-                });
-            }
+            let (first, blocks) = (self.first, &mut self.blocks);
+            self.overflow.gather(ready, |number| {
+                let block = &mut blocks[number - first];
+                block.state.ready |= block.take_woken(&self.parent);
+            });
             let mut polled = unpolled;
             for block in &mut self.blocks {
                 let count = if unpolled { 1 } else { block.state.ready.count_ones() as usize };

@@ -284,12 +284,11 @@ fn a_child_that_is_woken_and_yields() {
 
 // === blocks in regions ===
 
-/// The region's future is in a `FuturesUnordered`, the inside of which is not explored.
 #[test]
 fn a_child_of_a_block_in_a_region() {
     check(3, || {
         let data = Data::new();
-        let mut blocks = OverflowBlocks::new(vec![region_child(2, data)]);
+        let mut blocks = OverflowBlocks::in_direct_region(vec![region_child(2, data)]);
         run(|cx| blocks.poll(cx));
     });
 }
@@ -298,7 +297,28 @@ fn a_child_of_a_block_in_a_region() {
 fn children_of_two_blocks_in_a_region() {
     check(2, || {
         let (one, other) = (Data::new(), Data::new());
-        let mut blocks = OverflowBlocks::new(vec![region_child(1, one), region_child(1, other)]);
+        let children = vec![region_child(1, one), region_child(1, other)];
+        let mut blocks = OverflowBlocks::in_direct_region(children);
+        run(|cx| blocks.poll(cx));
+    });
+}
+
+/// The region's future is in a `FuturesUnordered`, the inside of which is not explored.
+#[test]
+fn a_child_of_a_block_in_a_region_that_is_a_future() {
+    check(3, || {
+        let data = Data::new();
+        let mut blocks = OverflowBlocks::in_region_future(vec![region_child(2, data)]);
+        run(|cx| blocks.poll(cx));
+    });
+}
+
+#[test]
+fn children_of_two_blocks_in_a_region_that_is_a_future() {
+    check(2, || {
+        let (one, other) = (Data::new(), Data::new());
+        let children = vec![region_child(1, one), region_child(1, other)];
+        let mut blocks = OverflowBlocks::in_region_future(children);
         run(|cx| blocks.poll(cx));
     });
 }
