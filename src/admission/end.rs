@@ -136,7 +136,7 @@ impl<C: Kind> Admission<C> {
     /// of the spawner.
     pub(crate) fn announce_end(&mut self) {
         if let (true, Storage::Shared(shared)) = (<Spawner<C>>::SPAWNS, self.storage.get_mut()) {
-            shared.set_spawner(None);
+            shared.drop_spawner();
         }
         if self.spawner.group_ended() {
             return;

@@ -372,11 +372,10 @@ impl<C: Kind> Shared<C> {
 }
 
 impl<C: Kind> Shared<C> {
-    /// Replaces what starts children. With `None` no more will start: the group has ended.
-    pub(super) fn set_spawner(&self, spawner: Option<&Spawner<C>>) {
-        let wrapped = spawner.and_then(SpawnChild::wrap);
-        let before = core::mem::replace(&mut self.waiting.lock().spawner, wrapped);
-        drop(before);
+    /// Drops what starts children: the group has ended, so no more will start.
+    pub(super) fn drop_spawner(&self) {
+        let spawner = self.waiting.lock().spawner.take();
+        drop(spawner);
     }
 
     /// Returns the group's numbers, taken at one moment.

@@ -118,14 +118,6 @@ pub trait ChildSet<C>: Sized {
         Vec::new()
     }
 
-    /// Surrounds the polls of the children that run outside of the group's, from now on.
-    #[doc(hidden)]
-    fn observe_polls(&mut self, _: Option<&Arc<dyn PollObserver>>) {}
-
-    /// Counts the polls of these children, from now on.
-    #[doc(hidden)]
-    fn inspect_polls(&mut self, _: &Arc<dyn PollObserver>) {}
-
     /// Calls `visit` with the index of each child, and how far it has come.
     #[doc(hidden)]
     fn inspect(&self, visit: &mut dyn FnMut(usize, Progress));
@@ -187,11 +179,11 @@ pub trait SpawnChild<C>: Clone {
 
     /// Surrounds the polls of the children that are started from now on.
     #[doc(hidden)]
-    fn observe_polls(&mut self, _: Option<&Arc<dyn PollObserver>>) {}
+    fn observe_polls(&self, _: Option<&Arc<dyn PollObserver>>) {}
 
     /// Counts the polls of the children that are started from now on.
     #[doc(hidden)]
-    fn inspect_polls(&mut self, _: &Arc<dyn PollObserver>) {}
+    fn inspect_polls(&self, _: &Arc<dyn PollObserver>) {}
 
     /// Wraps it as a child, for the handles of a group: they are `Send` exactly if the children
     /// are, in code that is generic over these, too. `None` if it starts nothing.

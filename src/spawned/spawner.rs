@@ -14,7 +14,7 @@ use super::locality::{AnyThread, Locality, OneThread};
 use super::task_cell::{Keep, Kept, TaskCell};
 use super::{SpawnStage, Spawned};
 use crate::child::set::{EndReports, SpawnChild};
-use crate::observe::{PollObserver, both};
+use crate::observe::PollObserver;
 use crate::util::nesting;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::ParentWaker;
@@ -43,10 +43,6 @@ type Spawn<T, E, L> = (ChildFuture<T, E, L>, Arc<ChildCell<T, E, L>>);
 pub struct Spawner<T, E, L: Locality> {
     spawn: L::SpawnFn<T, E>,
     completions: Arc<Completions>,
-    /// Surrounds the polls of the children: `inspector`, `observer`, or both.
-    poll_observer: Option<Arc<dyn PollObserver>>,
-    inspector: Option<Arc<dyn PollObserver>>,
-    observer: Option<Arc<dyn PollObserver>>,
 }
 
 /// The future of a child that is not at its executor, whatever its type.
@@ -153,8 +149,7 @@ impl<T, E, L: Locality> Spawner<T, E, L> {
         parent: Arc<ParentWaker>,
         on_empty: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let completions = Completions::new(parent, on_empty);
-        Self { spawn, completions, poll_observer: None, inspector: None, observer: None }
+        Self { spawn, completions: Completions::new(parent, on_empty) }
     }
 
     pub(super) fn completions(&self) -> &Completions {
@@ -170,8 +165,7 @@ impl<T, E, L: Locality> Spawner<T, E, L> {
     ) -> Arc<ChildCell<T, E, L>> {
         self.completions.add();
         let cell = self.spawn.new_cell(Arc::clone(&self.completions), index);
-        let observer = self.poll_observer.as_ref();
-        let observer = observer.map(|it| (Arc::clone(it), name.cloned()));
+        let observer = self.completions.poll_observer().map(|it| (it, name.cloned()));
         future.as_mut().assign(Arc::clone(&cell), observer);
         cell
     }
@@ -288,14 +282,12 @@ impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
         self.completions.forget_notes();
     }
 
-    fn observe_polls(&mut self, observer: Option<&Arc<dyn PollObserver>>) {
-        self.observer = observer.cloned();
-        self.poll_observer = both(self.inspector.clone(), self.observer.clone());
+    fn observe_polls(&self, observer: Option<&Arc<dyn PollObserver>>) {
+        self.completions.set_observers(|it| it.observer = observer.cloned());
     }
 
-    fn inspect_polls(&mut self, inspector: &Arc<dyn PollObserver>) {
-        self.inspector = Some(Arc::clone(inspector));
-        self.poll_observer = both(self.inspector.clone(), self.observer.clone());
+    fn inspect_polls(&self, inspector: &Arc<dyn PollObserver>) {
+        self.completions.set_observers(|it| it.inspector = Some(Arc::clone(inspector)));
     }
 
     fn wrap(&self) -> Option<Spawned<T, E, L>> {
@@ -312,13 +304,7 @@ impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
 
 impl<T, E, L: Locality> Clone for Spawner<T, E, L> {
     fn clone(&self) -> Self {
-        Self {
-            spawn: self.spawn.clone(),
-            completions: Arc::clone(&self.completions),
-            poll_observer: self.poll_observer.clone(),
-            inspector: self.inspector.clone(),
-            observer: self.observer.clone(),
-        }
+        Self { spawn: self.spawn.clone(), completions: Arc::clone(&self.completions) }
     }
 }
 
