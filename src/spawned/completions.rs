@@ -90,7 +90,7 @@ impl Completions {
 
     /// Returns what surrounds the polls of a child that starts now.
     pub(super) fn poll_observer(&self) -> Option<PlainArc<dyn PollObserver>> {
-        // A thread that starts children knows of those that were set before the first child.
+        // Relaxed: they are set before the group has children or handles.
         self.has_observers.load(Ordering::Relaxed).then(|| self.observers.lock().all.clone())?
     }
 
@@ -108,8 +108,8 @@ impl Completions {
         }
     }
 
-    /// Returns what identifies the group while one of its children is polled.
-    pub(crate) fn id(&self) -> usize {
+    /// Returns what identifies the group while one of its children is polled or spawned.
+    pub(crate) fn group_id(&self) -> usize {
         self.parent.id()
     }
 

@@ -60,12 +60,11 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
 
     /// Takes a child, and spawns it if that has not been done. No lock is held.
     fn insert(&mut self, mut child: Spawned<T, E, L>, index: usize, _: &Arc<ParentWaker>) {
-        let future = child.start(&self.spawner, index, None).map(|(future, _)| future);
+        let unspawned = child.start(&self.spawner, index, None);
         // First: without `std`, a panic of the spawner unwinds from here.
         self.children.push(index as u64, child);
-        let cell = self.children.get(index as u64).and_then(Spawned::cell);
-        if let (Some(future), Some(cell)) = (future, cell) {
-            self.spawner.spawn(future, cell);
+        if let Some(unspawned) = unspawned {
+            self.spawner.spawn(unspawned);
         }
     }
 
