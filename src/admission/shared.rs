@@ -394,11 +394,7 @@ impl<C: Kind> Shared<C> {
         let mut known = known.to_vec();
         {
             let waiting = self.waiting.lock();
-            let spawner = waiting.spawner.as_ref().and_then(<Spawner<C>>::unwrap);
-            let has_ended = |key| {
-                let child = waiting.children.get(key);
-                spawner.zip(child).is_some_and(|(spawner, child)| spawner.has_ended(child))
-            };
+            let has_ended = |key| waiting.children.get(key).is_some_and(<Spawner<C>>::has_ended);
             // Those that the group has not taken in yet come after those of its set.
             self.core.with_state(|state| {
                 let ended = state.starts.spawned().filter(|(_, key)| has_ended(*key));

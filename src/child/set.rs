@@ -157,9 +157,9 @@ pub trait SpawnChild<C>: Clone {
     #[doc(hidden)]
     fn spawn_all(spawns: Self::Spawns);
 
-    /// Records that the group has ended. Returns `false` if its children are gone with it.
+    /// Records that the group has ended; futures of its children may be left.
     #[doc(hidden)]
-    fn group_ended(&self) -> bool;
+    fn group_ended(&self) {}
 
     /// Returns where the children report, if they run outside of the group's polls.
     #[doc(hidden)]
@@ -169,7 +169,7 @@ pub trait SpawnChild<C>: Clone {
 
     /// Returns `true` if a child has ended that was started.
     #[doc(hidden)]
-    fn has_ended(&self, _: &C) -> bool {
+    fn has_ended(_: &C) -> bool {
         false
     }
 
@@ -207,10 +207,6 @@ impl<C> SpawnChild<C> for () {
     fn start(&self, _: &mut C, _: usize, _: Option<&Arc<str>>, (): &mut ()) {}
 
     fn spawn_all((): ()) {}
-
-    fn group_ended(&self) -> bool {
-        false
-    }
 }
 
 impl<C> ChildSet<C> for BlockSet<C> {

@@ -259,17 +259,15 @@ impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
         }
     }
 
-    /// The children are gone when their futures are, which the executor drops.
-    fn group_ended(&self) -> bool {
+    fn group_ended(&self) {
         self.completions.remove();
-        true
     }
 
     fn reports(&self) -> Option<Arc<dyn EndReports>> {
         Some(Arc::clone(&self.completions) as _)
     }
 
-    fn has_ended(&self, child: &Spawned<T, E, L>) -> bool {
+    fn has_ended(child: &Spawned<T, E, L>) -> bool {
         child.is_complete()
     }
 
