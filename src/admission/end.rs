@@ -135,10 +135,12 @@ impl<C: Kind> Admission<C> {
     /// Announces the end to callers of `closed`, after everything else. The group's handles let go
     /// of the spawner.
     pub(crate) fn announce_end(&mut self) {
-        if let (true, Storage::Shared(shared)) = (<Spawner<C>>::SPAWNS, self.storage.get_mut()) {
-            shared.set_spawner(None);
-        }
-        if self.spawner.group_ended() {
+        if <Spawner<C>>::SPAWNS {
+            if let Storage::Shared(shared) = self.storage.get_mut() {
+                shared.drop_spawner();
+            }
+            // The end is announced when the futures are gone, which the executor drops.
+            self.spawner.group_ended();
             return;
         }
         self.phase = GroupPhase::Ended;

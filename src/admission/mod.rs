@@ -159,7 +159,7 @@ impl<C: Kind> Admission<C> {
         let (state, children) = self.state_of(local);
         let shared = self.shared_with(token, state, children);
         if self.phase >= GroupPhase::Resolved {
-            shared.set_spawner(None);
+            shared.drop_spawner();
         }
         *storage = Storage::Shared(Arc::clone(&shared));
         shared
@@ -667,9 +667,6 @@ impl<C: Kind> Admission<C> {
     /// of those that were started keep it.
     pub(crate) fn end_poll_observer(&mut self) {
         self.spawner.observe_polls(None);
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.set_spawner(Some(&self.spawner));
-        }
     }
 
     #[inline]

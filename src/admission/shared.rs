@@ -372,11 +372,10 @@ impl<C: Kind> Shared<C> {
 }
 
 impl<C: Kind> Shared<C> {
-    /// Replaces what starts children. With `None` no more will start: the group has ended.
-    pub(super) fn set_spawner(&self, spawner: Option<&Spawner<C>>) {
-        let wrapped = spawner.and_then(SpawnChild::wrap);
-        let before = core::mem::replace(&mut self.waiting.lock().spawner, wrapped);
-        drop(before);
+    /// Drops what starts children: the group has ended, so no more will start.
+    pub(super) fn drop_spawner(&self) {
+        let spawner = self.waiting.lock().spawner.take();
+        drop(spawner);
     }
 
     /// Returns the group's numbers, taken at one moment.
@@ -395,11 +394,7 @@ impl<C: Kind> Shared<C> {
         let mut known = known.to_vec();
         {
             let waiting = self.waiting.lock();
-            let spawner = waiting.spawner.as_ref().and_then(<Spawner<C>>::unwrap);
-            let has_ended = |key| {
-                let child = waiting.children.get(key);
-                spawner.zip(child).is_some_and(|(spawner, child)| spawner.has_ended(child))
-            };
+            let has_ended = |key| waiting.children.get(key).is_some_and(<Spawner<C>>::has_ended);
             // Those that the group has not taken in yet come after those of its set.
             self.core.with_state(|state| {
                 let ended = state.starts.spawned().filter(|(_, key)| has_ended(*key));

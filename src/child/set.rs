@@ -118,14 +118,6 @@ pub trait ChildSet<C>: Sized {
         Vec::new()
     }
 
-    /// Surrounds the polls of the children that run outside of the group's, from now on.
-    #[doc(hidden)]
-    fn observe_polls(&mut self, _: Option<&Arc<dyn PollObserver>>) {}
-
-    /// Counts the polls of these children, from now on.
-    #[doc(hidden)]
-    fn inspect_polls(&mut self, _: &Arc<dyn PollObserver>) {}
-
     /// Calls `visit` with the index of each child, and how far it has come.
     #[doc(hidden)]
     fn inspect(&self, visit: &mut dyn FnMut(usize, Progress));
@@ -165,9 +157,9 @@ pub trait SpawnChild<C>: Clone {
     #[doc(hidden)]
     fn spawn_all(spawns: Self::Spawns);
 
-    /// Records that the group has ended. Returns `false` if its children are gone with it.
+    /// Records that the group has ended; futures of its children may be left.
     #[doc(hidden)]
-    fn group_ended(&self) -> bool;
+    fn group_ended(&self) {}
 
     /// Returns where the children report, if they run outside of the group's polls.
     #[doc(hidden)]
@@ -177,7 +169,7 @@ pub trait SpawnChild<C>: Clone {
 
     /// Returns `true` if a child has ended that was started.
     #[doc(hidden)]
-    fn has_ended(&self, _: &C) -> bool {
+    fn has_ended(_: &C) -> bool {
         false
     }
 
@@ -187,11 +179,11 @@ pub trait SpawnChild<C>: Clone {
 
     /// Surrounds the polls of the children that are started from now on.
     #[doc(hidden)]
-    fn observe_polls(&mut self, _: Option<&Arc<dyn PollObserver>>) {}
+    fn observe_polls(&self, _: Option<&Arc<dyn PollObserver>>) {}
 
     /// Counts the polls of the children that are started from now on.
     #[doc(hidden)]
-    fn inspect_polls(&mut self, _: &Arc<dyn PollObserver>) {}
+    fn inspect_polls(&self, _: &Arc<dyn PollObserver>) {}
 
     /// Wraps it as a child, for the handles of a group: they are `Send` exactly if the children
     /// are, in code that is generic over these, too. `None` if it starts nothing.
@@ -215,10 +207,6 @@ impl<C> SpawnChild<C> for () {
     fn start(&self, _: &mut C, _: usize, _: Option<&Arc<str>>, (): &mut ()) {}
 
     fn spawn_all((): ()) {}
-
-    fn group_ended(&self) -> bool {
-        false
-    }
 }
 
 impl<C> ChildSet<C> for BlockSet<C> {

@@ -17,7 +17,7 @@ use crate::child::ask::Ask;
 use crate::child::attach::Attach;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Boxed, Children, LocalBoxed, Plain, Seal};
-use crate::observe::{Observer, PollObserver};
+use crate::observe::Observer;
 use crate::policy::{FirstErr, Policy};
 use crate::set::BlockSet;
 use crate::spawned::{Locality, Spawned, SpawnedLocal, SpawnedSet, Spawner};
@@ -1136,7 +1136,6 @@ impl<C: Children, P, O> Group<C, P, O> {
         let Some(inspector) = self.base.admission.inspect_children(name) else {
             panic!("call `with_name` before the group's first child or `handle`");
         };
-        self.base.set.inspect_polls(&(Arc::clone(&inspector) as Arc<dyn PollObserver>));
         // The group's own polls of spawned children only take their results.
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
             let hooks = self.base.hooks_mut();
@@ -1237,7 +1236,6 @@ impl<C: Children, P, O> Group<C, P, O> {
         let untouched = self.base.admission.observe(polls.as_ref());
         assert!(untouched, "call `with_observer` before the group's first child or `handle`");
         let observer = observer.into_observer(Seal::new());
-        self.base.set.observe_polls(polls.as_ref());
         let hooks = self.base.hooks_mut();
         hooks.observer = Some(observer);
         // The group's own polls of spawned children only take their results.

@@ -187,7 +187,6 @@ impl<C: Kind> Base<C> {
             self.panic.guard(|| drop(observer));
             self.panic.guard(|| drop(polls));
             if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
-                self.panic.guard(|| self.set.observe_polls(None));
                 self.panic.guard(|| self.admission.end_poll_observer());
             }
         }

@@ -2,10 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc as PlainArc;
 use core::fmt;
 
 use crate::child::set::EndReports;
-use crate::observe::Outcome;
+use crate::observe::{Outcome, PollObserver, both};
 use crate::util::lock::Mutex;
 use crate::util::panic::{Payload, discard};
 use crate::util::parent_waker::ParentWaker;
@@ -21,8 +22,21 @@ pub struct Completions {
     /// Counts the group, until its end, and the futures of the children that were started, until
     /// they are dropped.
     alive: AtomicUsize,
+    /// What surrounds the polls of the children that are started from now on.
+    observers: Mutex<PollObservers>,
+    /// There are observers; written under their lock only.
+    has_observers: AtomicBool,
     /// Called when none of these is left.
     on_empty: Box<dyn Fn() + Send + Sync>,
+}
+
+/// What surrounds the polls of children.
+#[derive(Default)]
+pub(super) struct PollObservers {
+    pub(super) inspector: Option<PlainArc<dyn PollObserver>>,
+    pub(super) observer: Option<PlainArc<dyn PollObserver>>,
+    /// Both of these, or the one that there is.
+    all: Option<PlainArc<dyn PollObserver>>,
 }
 
 /// The index of a child that is done, and how it has ended.
@@ -55,8 +69,29 @@ impl Completions {
             reports: Mutex::default(),
             has_reports: AtomicBool::new(false),
             alive: AtomicUsize::new(1),
+            observers: Mutex::default(),
+            has_observers: AtomicBool::new(false),
             on_empty: Box::new(on_empty),
         })
+    }
+
+    /// Changes what surrounds the polls of the children that are started from now on.
+    pub(super) fn set_observers(&self, set: impl FnOnce(&mut PollObservers)) {
+        // Its destructor may be the user's: it has the last reference to what `set` replaces.
+        let before = {
+            let mut observers = self.observers.lock();
+            set(&mut observers);
+            let all = both(observers.inspector.clone(), observers.observer.clone());
+            self.has_observers.store(all.is_some(), Ordering::Relaxed);
+            core::mem::replace(&mut observers.all, all)
+        };
+        drop(before);
+    }
+
+    /// Returns what surrounds the polls of a child that starts now.
+    pub(super) fn poll_observer(&self) -> Option<PlainArc<dyn PollObserver>> {
+        // Relaxed: they are set before the group has children or handles.
+        self.has_observers.load(Ordering::Relaxed).then(|| self.observers.lock().all.clone())?
     }
 
     /// Counts a child that is started. The group has not come to its end.
@@ -73,8 +108,8 @@ impl Completions {
         }
     }
 
-    /// Returns what identifies the group while one of its children is polled.
-    pub(crate) fn id(&self) -> usize {
+    /// Returns what identifies the group while one of its children is polled or spawned.
+    pub(crate) fn group_id(&self) -> usize {
         self.parent.id()
     }
 

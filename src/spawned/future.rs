@@ -107,7 +107,7 @@ where
         let completion = if cell.is_abandoned() {
             Completion::Lost
         } else {
-            let (group, index) = (cell.completions().id(), cell.index());
+            let (group, index) = (cell.completions().group_id(), cell.index());
             let poll = || {
                 let _entered = current::enter(group, index);
                 future.poll(cx)

@@ -23,7 +23,7 @@ use self::future::SpawnedFuture;
 pub(crate) use self::locality::{AnyThread, Locality, OneThread};
 pub(crate) use self::set::SpawnedSet;
 pub(crate) use self::spawner::Spawner;
-use self::spawner::{ChildCell, ChildFuture};
+use self::spawner::{ChildCell, ChildFuture, Unspawned};
 use self::task_cell::{Completion, Keep};
 use crate::child::{Child, ChildResult, Children, Kind, Seal, Sealed};
 use crate::util::panic::resume;
@@ -61,20 +61,15 @@ pub struct Spawned<T, E, L: Locality = AnyThread> {
 /// ```
 pub type SpawnedLocal<T, E> = Spawned<T, E, OneThread>;
 
-/// The future of a child that is to be spawned, and the cell that it shares with its group's half.
-type Started<'a, T, E, L> = (ChildFuture<T, E, L>, &'a Arc<ChildCell<T, E, L>>);
-
 enum SpawnStage<T, E, L: Locality> {
-    /// It waits to be admitted.
-    Unstarted(ChildFuture<T, E, L>),
+    /// It waits to be admitted. `None` while it is being started.
+    Unstarted(Option<ChildFuture<T, E, L>>),
     /// Its future was handed to the executor.
     Started {
         cell: Arc<ChildCell<T, E, L>>,
         /// Its result has been taken: there is no future to tell any more.
         is_over: bool,
     },
-    /// It is being started.
-    Starting,
     /// It is no child, but [carries](crate::child::set::SpawnChild::wrap) the spawner.
     Spawner(Spawner<T, E, L>),
 }
@@ -98,17 +93,13 @@ impl<T, E, L: Locality> Spawned<T, E, L> {
         spawner: &Spawner<T, E, L>,
         index: usize,
         name: Option<&Arc<str>>,
-    ) -> Option<Started<'_, T, E, L>> {
-        let mut future = match core::mem::replace(&mut self.stage, SpawnStage::Starting) {
-            SpawnStage::Unstarted(future) => future,
-            stage => {
-                self.stage = stage;
-                return None;
-            }
+    ) -> Option<Unspawned<T, E, L>> {
+        let SpawnStage::Unstarted(future) = &mut self.stage else {
+            return None;
         };
-        let cell = spawner.assign(&mut future, index, name);
-        self.stage = SpawnStage::Started { cell, is_over: false };
-        self.cell().map(|cell| (future, cell))
+        let unspawned = spawner.assign(future.take()?, index, name);
+        self.stage = SpawnStage::Started { cell: Arc::clone(unspawned.cell()), is_over: false };
+        Some(unspawned)
     }
 
     fn cell(&self) -> Option<&Arc<ChildCell<T, E, L>>> {
@@ -157,7 +148,7 @@ where
 {
     fn into_child(self, _: Seal) -> Spawned<T, E> {
         let future: Pin<Box<_>> = Box::pin(SpawnedFuture::new(self));
-        Spawned { stage: SpawnStage::Unstarted(future as _) }
+        Spawned { stage: SpawnStage::Unstarted(Some(future as _)) }
     }
 }
 
@@ -170,7 +161,7 @@ where
 {
     fn into_child(self, _: Seal) -> SpawnedLocal<T, E> {
         let future: Pin<Box<_>> = Box::pin(SpawnedFuture::new(self));
-        Spawned { stage: SpawnStage::Unstarted(future as _) }
+        Spawned { stage: SpawnStage::Unstarted(Some(future as _)) }
     }
 }
 

@@ -17,8 +17,8 @@ use core::fmt;
 use super::completions::Report;
 use super::locality::Locality;
 use super::{Spawned, Spawner};
-use crate::child::set::{ChildSet, SpawnChild, TakeStarted};
-use crate::observe::{Outcome, PollObserver};
+use crate::child::set::{ChildSet, TakeStarted};
+use crate::observe::Outcome;
 use crate::set::{BlockSet, Progress};
 use crate::util::panic::Payload;
 use crate::util::parent_waker::ParentWaker;
@@ -60,12 +60,11 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
 
     /// Takes a child, and spawns it if that has not been done. No lock is held.
     fn insert(&mut self, mut child: Spawned<T, E, L>, index: usize, _: &Arc<ParentWaker>) {
-        let future = child.start(&self.spawner, index, None).map(|(future, _)| future);
+        let unspawned = child.start(&self.spawner, index, None);
         // First: without `std`, a panic of the spawner unwinds from here.
         self.children.push(index as u64, child);
-        let cell = self.children.get(index as u64).and_then(Spawned::cell);
-        if let (Some(future), Some(cell)) = (future, cell) {
-            self.spawner.spawn(future, cell);
+        if let Some(unspawned) = unspawned {
+            self.spawner.spawn(unspawned);
         }
     }
 
@@ -156,10 +155,6 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
         drained
     }
 
-    fn inspect_polls(&mut self, inspector: &Arc<dyn PollObserver>) {
-        SpawnChild::<Spawned<T, E, L>>::inspect_polls(&mut self.spawner, inspector);
-    }
-
     fn inspect(&self, visit: &mut dyn FnMut(usize, Progress)) {
         self.children.iter().for_each(|(index, child)| {
             let is_over = child.is_complete();
@@ -167,10 +162,6 @@ impl<T, E, L: Locality> ChildSet<Spawned<T, E, L>> for SpawnedSet<T, E, L> {
         });
         self.blocks.inspect(&mut |index, _| visit(index, Progress::Completed));
         self.lost.iter().for_each(|(index, _)| visit(*index, Progress::Completed));
-    }
-
-    fn observe_polls(&mut self, observer: Option<&Arc<dyn PollObserver>>) {
-        SpawnChild::<Spawned<T, E, L>>::observe_polls(&mut self.spawner, observer);
     }
 }
 

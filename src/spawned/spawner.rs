@@ -11,10 +11,10 @@ use core::pin::Pin;
 use super::completions::Completions;
 use super::future::{Assignment, ObservedChild, SpawnedFuture};
 use super::locality::{AnyThread, Locality, OneThread};
-use super::task_cell::{Keep, Kept, TaskCell};
+use super::task_cell::{Kept, TaskCell};
 use super::{SpawnStage, Spawned};
 use crate::child::set::{EndReports, SpawnChild};
-use crate::observe::{PollObserver, both};
+use crate::observe::PollObserver;
 use crate::util::nesting;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::ParentWaker;
@@ -25,28 +25,34 @@ pub(super) type ChildCell<T, E, L> = TaskCell<T, E, <L as Locality>::Kept>;
 /// The future of a child that has been admitted, on its way to the executor.
 pub(super) type ChildFuture<T, E, L> = Pin<Box<<L as Locality>::Unstarted<T, E>>>;
 
+/// A child that has started, and is yet to be spawned.
+///
+/// Its drop records that the call of the spawner is over. If it is dropped before the call, the
+/// child is lost. (Without `std` a panic of the spawner is not caught, and unwinds past it.)
+#[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
+pub struct Unspawned<T, E, L: Locality> {
+    /// `None` once it was passed to the spawner.
+    future: Option<ChildFuture<T, E, L>>,
+    cell: Arc<ChildCell<T, E, L>>,
+    /// How the call has ended.
+    result: Result<(), Payload>,
+}
+
 /// The children of one change that are to be spawned, in order.
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub struct Spawns<T, E, L: Locality> {
     /// `None` if there are no children.
-    spawn: Option<L::SpawnFn<T, E>>,
+    spawn_fn: Option<L::SpawnFn<T, E>>,
     /// Mostly there is at most one.
-    first: Option<Spawn<T, E, L>>,
-    more: Vec<Spawn<T, E, L>>,
+    first: Option<Unspawned<T, E, L>>,
+    more: Vec<Unspawned<T, E, L>>,
 }
-
-/// A child that is to be spawned.
-type Spawn<T, E, L> = (ChildFuture<T, E, L>, Arc<ChildCell<T, E, L>>);
 
 /// Hands the children of a group to their executor.
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub struct Spawner<T, E, L: Locality> {
-    spawn: L::SpawnFn<T, E>,
+    spawn_fn: L::SpawnFn<T, E>,
     completions: Arc<Completions>,
-    /// Surrounds the polls of the children: `inspector`, `observer`, or both.
-    poll_observer: Option<Arc<dyn PollObserver>>,
-    inspector: Option<Arc<dyn PollObserver>>,
-    observer: Option<Arc<dyn PollObserver>>,
 }
 
 /// The future of a child that is not at its executor, whatever its type.
@@ -59,9 +65,9 @@ pub trait Unstarted<T, E, L: Locality> {
     #[doc(hidden)]
     fn into_future(self: Pin<Box<Self>>) -> L::Future;
 
-    /// [Defers](nesting::defer) the call of the spawner.
+    /// [Defers](nesting::defer) the call for the child, whose future this was.
     #[doc(hidden)]
-    fn defer(self: Pin<Box<Self>>, spawn: L::SpawnFn<T, E>, cell: Arc<ChildCell<T, E, L>>);
+    fn defer(self: Pin<Box<Self>>, child: Unspawned<T, E, L>, spawn_fn: L::SpawnFn<T, E>);
 }
 
 /// A function of the user's that spawns, whatever it returns.
@@ -102,10 +108,11 @@ macro_rules! impl_spawn {
 
             fn defer(
                 self: Pin<Box<Self>>,
-                spawn: <$locality as Locality>::SpawnFn<T, E>,
-                cell: Arc<ChildCell<T, E, $locality>>,
+                mut child: Unspawned<T, E, $locality>,
+                spawn_fn: <$locality as Locality>::SpawnFn<T, E>,
             ) {
-                nesting::defer(cell.completions().id(), move || call(&*spawn, self, &cell));
+                child.future = Some(self);
+                nesting::defer(child.group_id(), move || child.call(&*spawn_fn));
             }
         }
 
@@ -143,98 +150,85 @@ impl_spawn!(OneThread,);
 
 impl<T, E, L: Locality> Default for Spawns<T, E, L> {
     fn default() -> Self {
-        Self { spawn: None, first: None, more: Vec::new() }
+        Self { spawn_fn: None, first: None, more: Vec::new() }
     }
 }
 
 impl<T, E, L: Locality> Spawner<T, E, L> {
     pub(crate) fn new(
-        spawn: L::SpawnFn<T, E>,
+        spawn_fn: L::SpawnFn<T, E>,
         parent: Arc<ParentWaker>,
         on_empty: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let completions = Completions::new(parent, on_empty);
-        Self { spawn, completions, poll_observer: None, inspector: None, observer: None }
+        Self { spawn_fn, completions: Completions::new(parent, on_empty) }
     }
 
     pub(super) fn completions(&self) -> &Completions {
         &self.completions
     }
 
-    /// Assigns the future of a child that is admitted. Returns its cell.
+    /// Assigns a future to the child that is admitted.
     pub(super) fn assign(
         &self,
-        future: &mut ChildFuture<T, E, L>,
+        mut future: ChildFuture<T, E, L>,
         index: usize,
         name: Option<&Arc<str>>,
-    ) -> Arc<ChildCell<T, E, L>> {
+    ) -> Unspawned<T, E, L> {
         self.completions.add();
-        let cell = self.spawn.new_cell(Arc::clone(&self.completions), index);
-        let observer = self.poll_observer.as_ref();
-        let observer = observer.map(|it| (Arc::clone(it), name.cloned()));
+        let cell = self.spawn_fn.new_cell(Arc::clone(&self.completions), index);
+        let observer = self.completions.poll_observer().map(|it| (it, name.cloned()));
         future.as_mut().assign(Arc::clone(&cell), observer);
-        cell
+        Unspawned { future: Some(future), cell, result: Ok(()) }
     }
 
-    /// Hands a future to the executor.
-    pub(super) fn spawn(&self, future: ChildFuture<T, E, L>, cell: &Arc<ChildCell<T, E, L>>) {
-        spawn::<T, E, L>(&self.spawn, future, cell);
-    }
-}
-
-/// Hands a future to the executor; after the call for its group that is in progress on this thread,
-/// if there is one: the executor may run a child during the call, and the child adds another one.
-fn spawn<T, E, L: Locality>(
-    spawn: &L::SpawnFn<T, E>,
-    future: ChildFuture<T, E, L>,
-    cell: &Arc<ChildCell<T, E, L>>,
-) {
-    let mut future = Some(future);
-    nesting::call(cell.completions().id(), || {
-        future.take().into_iter().for_each(|future| call(&**spawn, future, cell));
-    });
-    if let Some(future) = future {
-        future.defer(spawn.clone(), Arc::clone(cell));
+    /// Hands a child to the executor.
+    pub(super) fn spawn(&self, child: Unspawned<T, E, L>) {
+        child.spawn(&self.spawn_fn);
     }
 }
 
-/// Calls the user's function. What it panics with becomes the completion of the child.
-fn call<T, E, L: Locality>(
-    spawn: &(impl SpawnFn<T, E, L> + ?Sized),
-    future: ChildFuture<T, E, L>,
-    cell: &ChildCell<T, E, L>,
-) {
-    if !cell.is_abandoned() {
-        let mut in_progress = Call { cell, result: Ok(()) };
-        in_progress.result = catch(|| spawn.call(future.into_future(), cell.kept()));
+// === impl Unspawned ===
+
+impl<T, E, L: Locality> Unspawned<T, E, L> {
+    pub(super) fn cell(&self) -> &Arc<ChildCell<T, E, L>> {
+        &self.cell
     }
-}
 
-/// The children that come after one that is being spawned. Dropped, it loses them. (Without `std` a
-/// panic of the user's function unwinds past them.)
-struct Unspawned<T, E, L: Locality>(alloc::vec::IntoIter<Spawn<T, E, L>>);
+    fn group_id(&self) -> usize {
+        self.cell.completions().group_id()
+    }
 
-impl<T, E, L: Locality> Drop for Unspawned<T, E, L> {
-    fn drop(&mut self) {
-        for (future, cell) in self.0.by_ref() {
-            drop(future);
-            cell.spawned(Ok(()));
+    /// Hands it to the executor; after the call for its group that is in progress on this thread,
+    /// if there is one: the executor may run a child during the call, and the child adds another
+    /// one.
+    fn spawn(self, spawn_fn: &L::SpawnFn<T, E>) {
+        let group = self.group_id();
+        let mut child = Some(self);
+        nesting::call(group, || child.take().into_iter().for_each(|it| it.call(&**spawn_fn)));
+        if let Some(mut child) = child {
+            if let Some(future) = child.future.take() {
+                future.defer(child, spawn_fn.clone());
+            }
+        }
+    }
+
+    /// Calls the user's function, unless the group has dropped the child. What it panics with
+    /// becomes the completion of the child.
+    fn call(mut self, spawn_fn: &(impl SpawnFn<T, E, L> + ?Sized)) {
+        if let (Some(future), false) = (self.future.take(), self.cell.is_abandoned()) {
+            self.result = catch(|| spawn_fn.call(future.into_future(), self.cell.kept()));
         }
     }
 }
 
-/// A call of the user's function. Dropped, it says that the call is over. (Without `std` a panic of
-/// the function is not caught, and unwinds past it; the child is lost then, with its future.)
-struct Call<'a, T, E, K: Keep + ?Sized> {
-    cell: &'a TaskCell<T, E, K>,
-    result: Result<(), Payload>,
-}
-
-impl<T, E, K: Keep + ?Sized> Drop for Call<'_, T, E, K> {
+impl<T, E, L: Locality> Drop for Unspawned<T, E, L> {
     fn drop(&mut self) {
+        drop(self.future.take());
         self.cell.spawned(core::mem::replace(&mut self.result, Ok(())));
     }
 }
+
+// === impl Spawner as SpawnChild ===
 
 impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
     const SPAWNS: bool = true;
@@ -247,40 +241,33 @@ impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
         name: Option<&Arc<str>>,
         spawns: &mut Spawns<T, E, L>,
     ) {
-        let Some((future, cell)) = child.start(self, index, name) else {
+        let Some(unspawned) = child.start(self, index, name) else {
             return;
         };
-        let spawn = (future, Arc::clone(cell));
         if spawns.first.is_none() {
-            spawns.spawn = Some(self.spawn.clone());
-            spawns.first = Some(spawn);
+            spawns.spawn_fn = Some(self.spawn_fn.clone());
+            spawns.first = Some(unspawned);
         } else {
-            spawns.more.push(spawn);
+            spawns.more.push(unspawned);
         }
     }
 
     fn spawn_all(spawns: Spawns<T, E, L>) {
-        let Spawns { spawn: Some(spawn_fn), first: Some((future, cell)), more } = spawns else {
-            return;
-        };
-        let mut left = Unspawned::<T, E, L>(more.into_iter());
-        spawn::<T, E, L>(&spawn_fn, future, &cell);
-        for (future, cell) in left.0.by_ref() {
-            spawn::<T, E, L>(&spawn_fn, future, &cell);
+        if let Some(spawn_fn) = spawns.spawn_fn {
+            let children = spawns.first.into_iter().chain(spawns.more);
+            children.for_each(|child| child.spawn(&spawn_fn));
         }
     }
 
-    /// The children are gone when their futures are, which the executor drops.
-    fn group_ended(&self) -> bool {
+    fn group_ended(&self) {
         self.completions.remove();
-        true
     }
 
     fn reports(&self) -> Option<Arc<dyn EndReports>> {
         Some(Arc::clone(&self.completions) as _)
     }
 
-    fn has_ended(&self, child: &Spawned<T, E, L>) -> bool {
+    fn has_ended(child: &Spawned<T, E, L>) -> bool {
         child.is_complete()
     }
 
@@ -288,14 +275,12 @@ impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
         self.completions.forget_notes();
     }
 
-    fn observe_polls(&mut self, observer: Option<&Arc<dyn PollObserver>>) {
-        self.observer = observer.cloned();
-        self.poll_observer = both(self.inspector.clone(), self.observer.clone());
+    fn observe_polls(&self, observer: Option<&Arc<dyn PollObserver>>) {
+        self.completions.set_observers(|it| it.observer = observer.cloned());
     }
 
-    fn inspect_polls(&mut self, inspector: &Arc<dyn PollObserver>) {
-        self.inspector = Some(Arc::clone(inspector));
-        self.poll_observer = both(self.inspector.clone(), self.observer.clone());
+    fn inspect_polls(&self, inspector: &Arc<dyn PollObserver>) {
+        self.completions.set_observers(|it| it.inspector = Some(Arc::clone(inspector)));
     }
 
     fn wrap(&self) -> Option<Spawned<T, E, L>> {
@@ -312,13 +297,13 @@ impl<T, E, L: Locality> SpawnChild<Spawned<T, E, L>> for Spawner<T, E, L> {
 
 impl<T, E, L: Locality> Clone for Spawner<T, E, L> {
     fn clone(&self) -> Self {
-        Self {
-            spawn: self.spawn.clone(),
-            completions: Arc::clone(&self.completions),
-            poll_observer: self.poll_observer.clone(),
-            inspector: self.inspector.clone(),
-            observer: self.observer.clone(),
-        }
+        Self { spawn_fn: self.spawn_fn.clone(), completions: Arc::clone(&self.completions) }
+    }
+}
+
+impl<T, E, L: Locality> fmt::Debug for Unspawned<T, E, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unspawned(..)")
     }
 }
 

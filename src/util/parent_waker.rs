@@ -82,7 +82,7 @@ impl ParentWaker {
     /// How many references a group without handles has to it: its own and its set's.
     pub(crate) const OWNERS: usize = 2;
 
-    /// Returns what a group is known by while one of its children is polled.
+    /// Returns what identifies the group while one of its children is polled or spawned.
     pub(crate) fn id(&self) -> usize {
         core::ptr::from_ref(self).addr()
     }

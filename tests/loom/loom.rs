@@ -92,6 +92,8 @@ mod token;
 /// What the halves of a spawned child and the state need of the crate's `observe`. No poll is
 /// observed here.
 mod observe {
+    use std::sync::Arc;
+
     #[allow(dead_code)]
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Outcome {
@@ -102,6 +104,14 @@ mod observe {
     }
 
     pub(crate) trait PollObserver: Send + Sync {}
+
+    #[allow(dead_code)]
+    pub(crate) fn both(
+        outer: Option<Arc<dyn PollObserver>>,
+        inner: Option<Arc<dyn PollObserver>>,
+    ) -> Option<Arc<dyn PollObserver>> {
+        outer.or(inner)
+    }
 
     pub(crate) fn around_poll<R>(
         _: &dyn PollObserver,

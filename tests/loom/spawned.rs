@@ -139,10 +139,12 @@ impl Child {
 
     /// Calls the spawner, which runs the future on a thread of its own.
     fn spawn(self, spawner: Spawner) {
-        if self.cell.is_abandoned() {
+        let Self { cell, mut future, does, returned } = self;
+        if cell.is_abandoned() {
+            drop(future);
+            cell.spawned(Ok(()));
             return;
         }
-        let Self { cell, mut future, does, returned } = self;
         let executor = thread::spawn(move || {
             if !matches!(does, Does::Vanishes) {
                 future.run();

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 struct Call {
-    id: usize,
+    group: usize,
     deferred: VecDeque<Box<dyn FnOnce()>>,
 }
 
@@ -12,12 +12,12 @@ shuttle::thread_local! {
     static CALLS: RefCell<Vec<Call>> = RefCell::new(Vec::new());
 }
 
-pub(crate) fn call(id: usize, first: impl FnOnce()) {
+pub(crate) fn call(group: usize, first: impl FnOnce()) {
     let is_first = CALLS.with(|calls| {
         let mut calls = calls.borrow_mut();
-        let is_first = calls.iter().all(|call| call.id != id);
+        let is_first = calls.iter().all(|call| call.group != group);
         if is_first {
-            calls.push(Call { id, deferred: VecDeque::new() });
+            calls.push(Call { group, deferred: VecDeque::new() });
         }
         is_first
     });
@@ -40,10 +40,10 @@ pub(crate) fn call(id: usize, first: impl FnOnce()) {
     }
 }
 
-pub(crate) fn defer(id: usize, call: impl FnOnce() + 'static) {
+pub(crate) fn defer(group: usize, call: impl FnOnce() + 'static) {
     CALLS.with(|calls| {
         let mut calls = calls.borrow_mut();
-        if let Some(outer) = calls.iter_mut().find(|outer| outer.id == id) {
+        if let Some(outer) = calls.iter_mut().find(|outer| outer.group == group) {
             outer.deferred.push_back(Box::new(call));
         }
     });
