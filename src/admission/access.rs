@@ -106,7 +106,7 @@ impl<C: Kind> Access<'_, C> {
     #[inline]
     fn store(&mut self, offer: &mut dyn Offer<C>) -> QueuedChild {
         let Self { core, state, children, .. } = self;
-        let options = take_options(offer, state.looks_at_all());
+        let options = take_options(offer, state.looks_at_all);
         let join = offer.link().map(|link| {
             let id = state.next_join_id();
             if link.attach(Arc::clone(core) as _, id) {

@@ -32,7 +32,7 @@ impl<C: Kind> Admission<C> {
 
     /// Sets how many children may be queued.
     pub(crate) fn set_queue_limit(&mut self, limit: usize) {
-        self.share().core.with_state(|state| state.set_queue_limit(limit));
+        self.share().core.with_state(|state| state.queue_limit = Some(limit));
     }
 
     /// Sets the limit of each key of a group that is being made.
@@ -86,7 +86,7 @@ impl<C: Kind> Admission<C> {
         let inspector = Inspector::new(name);
         let changed = self.rebuild(|admission, state| {
             admission.spawner.inspect_polls(&(Arc::clone(&inspector) as _));
-            state.set_inspector(Arc::clone(&inspector));
+            state.inspector = Some(Arc::clone(&inspector));
         });
         changed.then_some(inspector)
     }
@@ -105,7 +105,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn keep_names(&mut self) {
         self.keeps_names = true;
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.with_state(State::keep_names);
+            shared.core.with_state(|state| state.keeps_names = true);
         }
     }
 

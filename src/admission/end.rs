@@ -12,7 +12,7 @@ use crate::child::set::{ChildSet, SpawnChild};
 
 impl<C: Kind> Admission<C> {
     pub(crate) fn is_closing(&self) -> bool {
-        self.read(|_| false, |state| state.lifecycle.is_closing())
+        self.read(|_| false, |state| state.lifecycle.closing)
     }
 
     /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.

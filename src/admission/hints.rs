@@ -46,10 +46,10 @@ impl Hints {
             self.has_started.store(true, Ordering::Release);
         }
         self.update_room(state);
-        self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
+        self.group_turn.store(state.group_turn, Ordering::Relaxed);
         self.has_records.store(state.has_records(), Ordering::Relaxed);
         self.must_process.store(false, Ordering::Relaxed);
-        self.is_revoking.store(state.is_revoking(), Ordering::Relaxed);
+        self.is_revoking.store(state.is_revoking, Ordering::Relaxed);
         if state.has_aborted() {
             self.has_aborted.store(true, Ordering::Relaxed);
         }

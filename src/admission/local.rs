@@ -122,7 +122,7 @@ impl<C> Local<C> {
     pub(super) fn into_state(mut self) -> (State, Slab<C>) {
         let stats = Stats { running: self.running(), ..self.told_stats() };
         let mut state = State::resume(&stats, self.next_index);
-        state.lifecycle.set_finished(self.finished);
+        state.lifecycle.finished = self.finished;
         let mut children = Slab::new();
         let Some(extra) = self.extra.take() else {
             return (state, children);

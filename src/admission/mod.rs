@@ -167,11 +167,9 @@ impl<C: Kind> Admission<C> {
 
     fn state_of(&self, local: Local<C>) -> (State, Slab<C>) {
         let (mut state, children) = local.into_state();
-        state.lifecycle.set_phase(self.phase);
+        state.lifecycle.phase = self.phase;
         state.set_notes(self.notes);
-        if self.keeps_names {
-            state.keep_names();
-        }
+        state.keeps_names = self.keeps_names;
         (state, children)
     }
 
@@ -435,7 +433,7 @@ impl<C: Kind> Admission<C> {
         let Storage::Shared(shared) = self.storage.get_mut() else {
             return false;
         };
-        shared.update(&mut |state| state.set_blocked_results(count));
+        shared.update(&mut |state| state.blocked_results = count);
         true
     }
 
@@ -487,7 +485,7 @@ impl<C: Kind> Admission<C> {
     /// group.
     pub(crate) fn withhold_freed_room(&mut self) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.with_state(State::withhold_freed_room);
+            shared.core.with_state(|state| state.has_freed_room = false);
         }
     }
 

@@ -224,7 +224,7 @@ impl<C: Kind> Shared<C> {
             if !is_simple {
                 return None;
             }
-            let options = take_options(offer, state.looks_at_all());
+            let options = take_options(offer, state.looks_at_all);
             let key = children.insert(offer.take());
             let child = QueuedChild { key, options, join: None };
             if starts {

@@ -144,7 +144,7 @@ impl Core {
         reports: Option<Arc<dyn EndReports>>,
         state: State,
     ) -> Arc<Self> {
-        let inspector = state.inspector().cloned();
+        let inspector = state.inspector.clone();
         let source =
             state.room.permits.as_ref().map(|permits| PermitSource::new(permits.semaphore()));
         let core = Arc::new(Self {
@@ -215,7 +215,7 @@ impl Core {
     fn inspect_down_to(&self, levels: usize, known: &[(usize, ChildState)]) -> Snapshot {
         let (mut snapshot, inspector) = self.with_state(|state| {
             self.note_ended(state);
-            (state.inspect(self.is_stopped(), known), state.inspector().cloned())
+            (state.inspect(self.is_stopped(), known), state.inspector.clone())
         });
         snapshot.complete(self.token().reason(), &self.parent);
         snapshot.has_body = self.has_body.load(Ordering::Relaxed);
@@ -290,7 +290,7 @@ impl Core {
     /// Holds the group open while it is empty.
     pub(crate) fn hold(&self) {
         self.with_state(|state| {
-            state.lifecycle.hold();
+            state.lifecycle.holds += 1;
             self.is_held.store(true, Ordering::Relaxed);
         });
     }
@@ -321,7 +321,7 @@ impl Core {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.with_state(|state| state.lifecycle.is_closing())
+        self.with_state(|state| state.lifecycle.closing)
     }
 
     /// Returns a token that is cancelled by a stop, and when the group is closed.
@@ -476,7 +476,7 @@ impl Core {
     pub(crate) fn closed_event(&self) -> Arc<ClosedEvent> {
         let (event, ended) = self.with_state(|state| {
             let event = Arc::clone(state.lifecycle.closed_event.get_or_insert_default());
-            (event, state.lifecycle.phase() == GroupPhase::Ended)
+            (event, state.lifecycle.phase == GroupPhase::Ended)
         });
         if ended {
             event.set();
@@ -486,7 +486,7 @@ impl Core {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.with_state(|state| {
-            state.lifecycle.phase() == GroupPhase::Ended
+            state.lifecycle.phase == GroupPhase::Ended
                 || state.lifecycle.closed_event.as_ref().is_some_and(|event| event.is_set())
         })
     }
@@ -566,7 +566,7 @@ impl CoreCalls for Core {
 
     fn announce_end(&self) {
         let event = self.with_state(|state| {
-            state.lifecycle.set_phase(GroupPhase::Ended);
+            state.lifecycle.phase = GroupPhase::Ended;
             state.lifecycle.closed_event.clone()
         });
         if let Some(event) = event {
@@ -653,7 +653,7 @@ impl Wake for Core {
 
     fn wake_by_ref(self: &Arc<Self>) {
         // Not by a hint: another thread may have freed it just now.
-        if self.with_state(|state| state.has_freed_room()) {
+        if self.with_state(|state| state.has_freed_room) {
             // Room that was freed before the stop was the queue's. It has it now, rather than
             // after others have seen its children queued in a group that has stopped.
             self.update_as(Caller::Handle, &mut |_| ());

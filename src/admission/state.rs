@@ -64,7 +64,7 @@ pub(crate) struct State {
     /// How many children are queued.
     queued: usize,
     /// How many children may be.
-    queue_limit: Option<usize>,
+    pub(crate) queue_limit: Option<usize>,
     waiters: Slab<Waiter>,
     nested: Nested,
     /// How many waiters have room reserved.
@@ -74,9 +74,9 @@ pub(crate) struct State {
     /// Waiters that have got their turn and are to be woken.
     to_wake: Vec<WaiterKey>,
     /// A waiter of the group's own task has its turn, and has not been polled since.
-    group_turn: bool,
+    pub(crate) group_turn: bool,
     /// The limit was lowered, and [more](Self::revoke) reservations are to be taken back.
-    is_revoking: bool,
+    pub(crate) is_revoking: bool,
     revocation: waiters::Revocation,
     /// Waiters that were polled meanwhile, and wait until that is done.
     held_back: Vec<WaiterKey>,
@@ -86,24 +86,24 @@ pub(crate) struct State {
     notes: EndNotes,
     ended: Ended,
     /// How many finished children keep their room until an earlier result has been fetched.
-    blocked_results: usize,
+    pub(crate) blocked_results: usize,
     /// From the first joinable child on.
     joins: Option<Box<Joins>>,
     /// Kept for an observer.
     pub(crate) log: Option<Box<EventLog>>,
     /// Of a group with a name, whose children are all remembered.
-    inspector: Option<Arc<Inspector>>,
+    pub(crate) inspector: Option<Arc<Inspector>>,
     /// There is an observer or an inspector, and so each child that starts is looked at.
-    looks_at_all: bool,
+    pub(crate) looks_at_all: bool,
     /// There are gates or an inspector, and so a waiter has its child's name.
     names_waiters: bool,
     /// The policy may ask for the names of the children that finish.
-    keeps_names: bool,
+    pub(crate) keeps_names: bool,
     /// An executor runs the children.
     spawns: bool,
     /// Children have ended, before any stop, whose room was not given to the queue yet, and
     /// something [waits](Self::must_process).
-    has_freed_room: bool,
+    pub(crate) has_freed_room: bool,
     /// A waiter or a hold has gone that may have held the group open.
     recheck_end: bool,
 }
@@ -243,10 +243,6 @@ impl State {
         self.room.set_limit(Some(limit));
     }
 
-    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
-        self.queue_limit = Some(limit);
-    }
-
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
         if self.room.set_limit(limit) {
             if let Some(log) = &mut self.log {
@@ -276,11 +272,6 @@ impl State {
     #[inline]
     pub(crate) fn admits_newcomers(&self) -> bool {
         !self.queue.has_head() && self.room.fits(1)
-    }
-
-    /// Returns `true` if the group's task is to process the queue again, to take reservations back.
-    pub(crate) fn is_revoking(&self) -> bool {
-        self.is_revoking
     }
 
     /// Returns what a gate is told of the head of the queue, or `None` if it lacks no pass.
@@ -314,10 +305,6 @@ impl State {
     /// semaphore.
     pub(crate) fn must_ask(&self) -> bool {
         self.room.lacks_permit() || self.room.lacks_pass()
-    }
-
-    pub(crate) fn has_group_turn(&self) -> bool {
-        self.group_turn
     }
 
     /// Takes room in the group, and in the key of a child or a waiter.
@@ -604,10 +591,6 @@ impl State {
 // === what the policy is told ===
 
 impl State {
-    pub(crate) fn keep_names(&mut self) {
-        self.keeps_names = true;
-    }
-
     /// Returns `true` if the policy is to be told more of a running child than its index.
     pub(crate) fn has_records(&self) -> bool {
         self.running.daemons() > 0 || (self.keeps_names && !self.running.is_empty())
@@ -622,19 +605,6 @@ impl State {
         self.looks_at_all = self.log.is_some() || self.inspector.is_some();
         self.names_waiters = self.room.passes.are_needed || self.inspector.is_some();
         self.spawns = spawns;
-    }
-
-    /// Returns `true` if all options of children that start are looked at.
-    pub(crate) fn looks_at_all(&self) -> bool {
-        self.looks_at_all
-    }
-
-    pub(crate) fn inspector(&self) -> Option<&Arc<Inspector>> {
-        self.inspector.as_ref()
-    }
-
-    pub(crate) fn set_inspector(&mut self, inspector: Arc<Inspector>) {
-        self.inspector = Some(inspector);
     }
 
     /// Records how a running child has ended.

@@ -320,7 +320,7 @@ impl Group {
             let clone = Some(task.clone());
             let mut poller = WaiterPoll { caller: Caller::Handle, task, clone, group: 0 };
             let answer = group.with(Caller::Handle, |state, effects| {
-                if state.lifecycle.phase() >= GroupPhase::Resolved
+                if state.lifecycle.phase >= GroupPhase::Resolved
                     || group.token.is_cancelled()
                     || (key.is_none() && state.refusal(false).is_some())
                 {
@@ -391,7 +391,7 @@ impl Group {
     }
 
     fn hold(&self) {
-        self.with(Caller::Handle, |state, _| state.lifecycle.hold());
+        self.with(Caller::Handle, |state, _| state.lifecycle.holds += 1);
     }
 
     fn release_hold(&self) {
@@ -433,7 +433,7 @@ impl AbortChild for Group {
 /// Woken by a stop, it wakes all waiters.
 impl Wake for Group {
     fn wake(self: Arc<Self>) {
-        let has_freed_room = self.state.lock().unwrap().has_freed_room();
+        let has_freed_room = self.state.lock().unwrap().has_freed_room;
         if has_freed_room {
             self.with(Caller::Handle, |_, _| ());
         }

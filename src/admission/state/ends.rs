@@ -193,22 +193,12 @@ impl State {
         }
     }
 
-    /// Returns `true` if children have ended, before any stop, whose room is to be given yet.
-    pub(crate) fn has_freed_room(&self) -> bool {
-        self.has_freed_room
-    }
-
     /// Gives the queue the room of children that have ended since it was last processed.
     #[inline]
     pub(crate) fn give_freed_room(&mut self, effects: &mut Effects) {
         if self.has_freed_room {
             self.process_queue(false, effects);
         }
-    }
-
-    /// Gives that room to no child: the group is about to stop.
-    pub(crate) fn withhold_freed_room(&mut self) {
-        self.has_freed_room = false;
     }
 
     /// Records a child that has finished and keeps its room until its result is fetched. It holds
@@ -234,15 +224,9 @@ impl State {
         self.running.get(index).is_some_and(|child| child.until_stop)
     }
 
-    /// Records how many finished children keep their room until an earlier result is fetched.
-    pub(crate) fn set_blocked_results(&mut self, count: usize) {
-        self.blocked_results = count;
-    }
-
     /// Drops the queue after a stop, and takes back what is reserved. Adds the children that were
     /// queued to `keys`, for the caller to drop.
     pub(crate) fn stop(&mut self, keys: &mut Vec<ChildKey>) {
-        self.lifecycle.stop();
         self.queue.drop_keys();
         while let Some((_, entry)) = self.queue.pop() {
             if let Entry::Child(child) = entry {
@@ -339,7 +323,7 @@ impl State {
 
     /// Ends the group whatever runs; it counts as dropped.
     fn resolve_by_drop(&mut self) {
-        self.lifecycle.set_phase(GroupPhase::Resolved);
+        self.lifecycle.phase = GroupPhase::Resolved;
         // An observer is told that all that run were dropped, also those that have ended.
         let Stats { running, ok, failed, dropped, .. } =
             if self.log.is_none() { self.stats() } else { self.told_stats() };

@@ -16,14 +16,14 @@ impl State {
     /// caller knows more, by their indexes.
     pub(crate) fn inspect(&self, stopped: bool, known: &[(usize, ChildState)]) -> Snapshot {
         let mut snapshot = Snapshot::new(self.stats());
-        snapshot.phase = match self.lifecycle.phase() {
+        snapshot.phase = match self.lifecycle.phase {
             GroupPhase::Resolved | GroupPhase::Ended => snapshot::Phase::Ended,
             _ if stopped => snapshot::Phase::Stopped,
-            _ if self.lifecycle.is_closing() => snapshot::Phase::Closing,
+            _ if self.lifecycle.closing => snapshot::Phase::Closing,
             _ => snapshot::Phase::Open,
         };
         snapshot.room = usize::try_from(self.room.taken()).unwrap_or(usize::MAX);
-        snapshot.holds = self.lifecycle.holds();
+        snapshot.holds = self.lifecycle.holds;
         if !self.lifecycle.is_resolved() {
             self.inspect_running(known, &mut snapshot);
             self.inspect_starting(&mut snapshot);
@@ -155,7 +155,7 @@ impl State {
             };
             snapshot.children.push(child);
         }
-        let waiters = if self.lifecycle.is_closing() {
+        let waiters = if self.lifecycle.closing {
             // Those that are left have their turn, and are the first.
             listed_waiters
         } else {

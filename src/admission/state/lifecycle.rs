@@ -21,42 +21,25 @@ pub(crate) enum GroupPhase {
 
 #[derive(Default)]
 pub(crate) struct Lifecycle {
-    phase: GroupPhase,
+    /// Never `Stopped`: whether the token is cancelled is asked of the token.
+    pub(crate) phase: GroupPhase,
     /// Newcomers are refused; what was accepted goes on.
-    closing: bool,
+    pub(crate) closing: bool,
     /// The group has resolved, and nothing had stopped it.
-    finished: bool,
+    pub(crate) finished: bool,
     /// How many callers hold the group open while it is empty.
-    holds: usize,
+    pub(crate) holds: usize,
     /// A watchdog looks at the state.
-    watched: bool,
+    pub(crate) watched: bool,
     /// Made when it is first asked for.
     pub(crate) closed_event: Option<Arc<ClosedEvent>>,
 }
 
 impl Lifecycle {
-    pub(crate) fn phase(&self) -> GroupPhase {
-        self.phase
-    }
-
-    pub(crate) fn set_phase(&mut self, phase: GroupPhase) {
-        self.phase = phase;
-    }
-
-    /// Takes note of a stop.
-    pub(super) fn stop(&mut self) {
-        self.phase = self.phase.max(GroupPhase::Stopped);
-    }
-
     /// Takes note that the group has resolved.
     pub(super) fn resolve(&mut self, stopped: bool) {
         self.phase = GroupPhase::Resolved;
         self.finished = !stopped;
-    }
-
-    /// Sets whether the group has resolved and nothing had stopped it.
-    pub(crate) fn set_finished(&mut self, finished: bool) {
-        self.finished = finished;
     }
 
     /// Returns `true` if the group has resolved, or is being dropped.
@@ -70,32 +53,14 @@ impl Lifecycle {
         !core::mem::replace(&mut self.closing, true)
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing
-    }
-
-    /// Holds the group open while it is empty.
-    pub(crate) fn hold(&mut self) {
-        self.holds += 1;
-    }
-
     /// Releases a hold. Returns `true` if it was the last one.
     pub(super) fn release_hold(&mut self) -> bool {
         self.holds -= 1;
         self.holds == 0
     }
 
-    pub(super) fn holds(&self) -> usize {
-        self.holds
-    }
-
     pub(crate) fn is_held(&self) -> bool {
         self.holds > 0 && !self.closing
-    }
-
-    /// Records that a watchdog looks at the state.
-    pub(crate) fn watch(&mut self) {
-        self.watched = true;
     }
 
     /// Returns `true` if the group is held or watched, or was closed.

@@ -417,10 +417,10 @@ impl Both {
             assert_eq!(asked, expected, "what the gates are asked");
         }
         if !reference.closed {
-            assert_eq!(state.has_group_turn(), reference.has_group_turn(), "the group's turn");
+            assert_eq!(state.group_turn, reference.has_group_turn(), "the group's turn");
         }
         assert_eq!(state.has_only_daemons(), reference.has_only_daemons(), "only daemons");
-        assert_eq!(state.lifecycle.phase() >= GroupPhase::Resolved, reference.closed);
+        assert_eq!(state.lifecycle.phase >= GroupPhase::Resolved, reference.closed);
     }
 }
 
@@ -435,7 +435,7 @@ impl Driver {
             state.set_key_limits(limit);
         }
         if let Some(limit) = queue_limit {
-            state.set_queue_limit(limit);
+            state.queue_limit = Some(limit);
         }
         let mut reference = Reference::new(limit, permits);
         (reference.key_limit, reference.queue_limit) = (key_limit, queue_limit);
@@ -855,7 +855,7 @@ impl Driver {
         let all = self.both.reference.running.iter();
         let count = count.min(all.filter(|it| it.unfetched).count());
         self.change(|both, _| {
-            both.state.set_blocked_results(count);
+            both.state.blocked_results = count;
             both.reference.blocked = count;
         });
     }
