@@ -26,7 +26,9 @@ impl<C: Kind> Admission<C> {
                     local.admit_waiting();
                 }
             }
-            Storage::Shared(shared) => shared.update(&mut |state| state.start_with_limit(limit)),
+            Storage::Shared(shared) => {
+                shared.calls.update(&mut |state| state.start_with_limit(limit))
+            }
         }
     }
 
@@ -37,7 +39,7 @@ impl<C: Kind> Admission<C> {
 
     /// Sets the limit of each key of a group that is being made.
     pub(crate) fn set_key_limits(&mut self, limit: usize) {
-        self.share().update(&mut |state| state.set_key_limits(limit));
+        self.share().calls.update(&mut |state| state.set_key_limits(limit));
     }
 
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or

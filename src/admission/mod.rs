@@ -433,7 +433,7 @@ impl<C: Kind> Admission<C> {
         let Storage::Shared(shared) = self.storage.get_mut() else {
             return false;
         };
-        shared.update(&mut |state| state.blocked_results = count);
+        shared.calls.update(&mut |state| state.blocked_results = count);
         true
     }
 
@@ -462,7 +462,7 @@ impl<C: Kind> Admission<C> {
             }
             Storage::Shared(shared) => {
                 if shared.core.must_process() {
-                    shared.update(&mut |_| ());
+                    shared.calls.update(&mut |_| ());
                 }
                 if <Spawner<C>>::SPAWNS && shared.core.hints.has_started() {
                     self.take_in(set);
@@ -506,7 +506,7 @@ impl<C: Kind> Admission<C> {
     /// Adds a pass, for the head of the queue or a child on offer, of that weight.
     pub(crate) fn add_pass(&mut self, weight: usize, pass: Pass) {
         if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.update(&mut |state| state.room.passes.add(weight, pass));
+            shared.calls.update(&mut |state| state.room.passes.add(weight, pass));
         }
     }
 
@@ -579,7 +579,7 @@ impl<C: Kind> Admission<C> {
 
     pub(crate) fn stats(&self) -> Stats {
         match &mut *self.storage.lock() {
-            Storage::Shared(shared) => shared.stats(),
+            Storage::Shared(shared) => shared.calls.stats(),
             Storage::Local(local) => {
                 if self.notes != EndNotes::Nothing && self.phase < GroupPhase::Resolved {
                     local.note_ends(&self.spawner, !self.frees_room_of_ended());

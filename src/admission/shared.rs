@@ -36,14 +36,13 @@ use core::task::{Context, Poll};
 
 use super::access::{Access, Add, Offer, Want, request_of, take_options};
 use super::queue::{ChildKey, QueuedChild, WaiterKey};
-use super::shared_core::{Core, CoreCalls, StateChange};
+use super::shared_core::{Core, CoreCalls};
 use super::state::{Acquire, Caller, Dropped, Effects, Refused, State, WaiterPoll};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Kind};
 use crate::error::TryGoError;
 use crate::key::Key;
 use crate::snapshot::{ChildState, Snapshot};
-use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::dropped_by::DroppedBy;
 use crate::util::lock::Mutex;
@@ -53,12 +52,14 @@ use crate::util::slab::Slab;
 
 pub(crate) type Spawner<C> = <<C as Kind>::Set as ChildSet<C>>::Spawner;
 
+type Spawns<C> = <Spawner<C> as SpawnChild<C>>::Spawns;
+
 /// What a group and its handles have in common.
 pub(crate) struct Shared<C: Kind> {
     /// What it contains takes much code to drop.
     pub(crate) core: DroppedBy<Arc<Core>>,
     /// The same `Core`, by what only shared groups call.
-    pub(super) calls: Arc<dyn CoreCalls>,
+    pub(crate) calls: Arc<dyn CoreCalls>,
     waiting: Mutex<Waiting<C>>,
     pub(super) operations: Operations<C>,
 }
@@ -144,8 +145,6 @@ impl<C: Kind> Shared<C> {
         let mut spawns = Default::default();
         let result = {
             let mut waiting = self.waiting.lock();
-            let Waiting { children, spawner } = &mut *waiting;
-            let spawner = spawner.as_ref().and_then(<Spawner<C>>::unwrap);
             let mut state = self.core.begin_change(&mut effects);
             if <Spawner<C>>::SPAWNS {
                 self.core.note_ended(&mut state);
@@ -154,14 +153,12 @@ impl<C: Kind> Shared<C> {
             let result = change(&mut Access {
                 core: &self.core,
                 state: &mut state,
-                children,
+                children: &mut waiting.children,
                 stopped: self.core.is_stopped(),
                 effects: &mut effects,
             });
             self.core.end_change(&mut state, &mut effects);
-            if let Some(spawner) = spawner {
-                start_unspawned(spawner, &mut state, children, &mut spawns);
-            }
+            waiting.spawn_started(&mut state, &mut spawns);
             result
         };
         self.core.apply(effects, caller);
@@ -210,8 +207,6 @@ impl<C: Kind> Shared<C> {
         let mut spawns = Default::default();
         let key = {
             let mut waiting = self.waiting.lock();
-            let Waiting { children, spawner } = &mut *waiting;
-            let spawner = spawner.as_ref().and_then(<Spawner<C>>::unwrap);
             let mut state = core.lock();
             if <Spawner<C>>::SPAWNS {
                 core.note_ended(&mut state);
@@ -225,14 +220,12 @@ impl<C: Kind> Shared<C> {
                 return None;
             }
             let options = take_options(offer, state.looks_at_all);
-            let key = children.insert(offer.take());
+            let key = waiting.children.insert(offer.take());
             let child = QueuedChild { key, options, join: None };
             if starts {
                 state.start_only(child);
                 core.hints.note_started(&state);
-                if let Some(spawner) = spawner {
-                    start_unspawned(spawner, &mut state, children, &mut spawns);
-                }
+                waiting.spawn_started(&mut state, &mut spawns);
             } else {
                 state.enqueue(child);
             }
@@ -324,15 +317,12 @@ impl<C: Kind> Shared<C> {
         let mut spawns = Default::default();
         {
             let mut waiting = self.waiting.lock();
-            let Waiting { children, spawner } = &mut *waiting;
             let mut state = self.core.lock();
-            if let Some(spawner) = spawner.as_ref().and_then(<Spawner<C>>::unwrap) {
-                start_unspawned(spawner, &mut state, children, &mut spawns);
-            }
+            waiting.spawn_started(&mut state, &mut spawns);
             self.core.hints.note_taken(&state);
             while let Some((index, key)) = state.starts.pop_started() {
                 self.core.own_child.note_taken(key, index);
-                if let Some(child) = children.remove(key) {
+                if let Some(child) = waiting.children.remove(key) {
                     take(index, child);
                 }
             }
@@ -379,11 +369,6 @@ impl<C: Kind> Shared<C> {
         drop(before);
     }
 
-    /// Returns the group's numbers, taken at one moment.
-    pub(crate) fn stats(&self) -> Stats {
-        self.calls.stats()
-    }
-
     /// Takes a snapshot. `known` are running children of which the caller knows more, by their
     /// indexes.
     pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
@@ -391,14 +376,13 @@ impl<C: Kind> Shared<C> {
             return self.core.inspect(known);
         }
         // Notes the children that have ended by now.
-        self.stats();
+        self.calls.stats();
         let mut known = known.to_vec();
         {
             let waiting = self.waiting.lock();
-            let spawner = waiting.spawner.as_ref().and_then(<Spawner<C>>::unwrap);
             let has_ended = |key| {
-                let child = waiting.children.get(key);
-                spawner.zip(child).is_some_and(|(spawner, child)| spawner.has_ended(child))
+                let found = waiting.spawner().zip(waiting.children.get(key));
+                found.is_some_and(|(spawner, child)| spawner.has_ended(child))
             };
             // Those that the group has not taken in yet come after those of its set.
             self.core.with_state(|state| {
@@ -419,35 +403,26 @@ impl<C: Kind> Shared<C> {
     ) -> Poll<Result<(), Refused>> {
         (self.operations.poll)(self, caller, Want::Feed, ticket, cx)
     }
-
-    /// Returns `true` if the group has stopped, and the child of that index is to end with it.
-    pub(crate) fn ends_now(&self, index: usize) -> bool {
-        self.calls.ends_now(index)
-    }
-
-    /// Returns `true` if the result of the child of that index, which has returned, is none.
-    pub(crate) fn has_no_result(&self, index: usize) -> bool {
-        self.calls.has_no_result(index)
-    }
-
-    /// Changes the state, by the group's task.
-    pub(super) fn update(&self, change: StateChange<'_>) {
-        self.calls.update(change);
-    }
 }
 
-/// Takes the futures out of the children that have started.
-pub(super) fn start_unspawned<C, S: SpawnChild<C>>(
-    spawner: &S,
-    state: &mut State,
-    children: &mut Slab<C>,
-    spawns: &mut S::Spawns,
-) {
-    state.take_unspawned(|index, key, name| {
-        if let Some(child) = children.get_mut(key) {
-            spawner.start(child, index, name, spawns);
-        }
-    });
+// === impl Waiting ===
+
+impl<C: Kind> Waiting<C> {
+    fn spawner(&self) -> Option<&Spawner<C>> {
+        self.spawner.as_ref().and_then(SpawnChild::unwrap)
+    }
+
+    /// Takes the futures out of the children that have started, for the executor.
+    #[inline]
+    fn spawn_started(&mut self, state: &mut State, spawns: &mut Spawns<C>) {
+        let Self { children, spawner } = self;
+        let Some(spawner) = spawner.as_ref().and_then(<Spawner<C>>::unwrap) else { return };
+        state.take_unspawned(|index, key, name| {
+            if let Some(child) = children.get_mut(key) {
+                spawner.start(child, index, name, spawns);
+            }
+        });
+    }
 }
 
 // === impl Ticket ===

@@ -58,11 +58,11 @@ pub(crate) struct Core {
 /// of an endless loop begin, and its task's other futures run.
 const MOST_ENTRIES: usize = 4096;
 
-pub(super) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
+pub(crate) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
 
 /// What a group's own code calls of [`Core`]. It is reached by a trait object, so a program whose
 /// groups have no handles does not contain it, as with [`Operations`](super::shared::Operations).
-pub(super) trait CoreCalls: Send + Sync {
+pub(crate) trait CoreCalls: Send + Sync {
     /// Changes the state, processes the queue, and carries out the effects. For changes by the
     /// group's task, which takes in the children that start.
     fn update(&self, change: StateChange<'_>);

@@ -121,12 +121,12 @@ impl<C: Kind> Endings<C> {
         Self::DROPS
             && (self.all
                 || self.token.as_ref().is_some_and(|token| token.is_cancelled())
-                || self.shared.as_ref().is_some_and(|shared| shared.ends_now(index)))
+                || self.shared.as_ref().is_some_and(|shared| shared.calls.ends_now(index)))
     }
 
     /// Returns `true` if what a child has returned is no result.
     fn has_no_result(&self, index: usize) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.has_no_result(index))
+        self.shared.as_ref().is_some_and(|shared| shared.calls.has_no_result(index))
     }
 }
 
