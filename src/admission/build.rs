@@ -32,16 +32,6 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// Sets how many children may be queued.
-    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
-        self.share().core.with_state(|state| state.queue_limit = Some(limit));
-    }
-
-    /// Sets the limit of each key of a group that is being made.
-    pub(crate) fn set_key_limits(&mut self, limit: usize) {
-        self.share().calls.update(&mut |state| state.set_key_limits(limit));
-    }
-
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
     /// other code may have its token or a handle.
     pub(crate) fn set_parent(&mut self, token: &CancelToken) -> bool {
@@ -106,9 +96,7 @@ impl<C: Kind> Admission<C> {
     /// Keeps the names of running children from now on, for a policy that may ask for them.
     pub(crate) fn keep_names(&mut self) {
         self.keeps_names = true;
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.with_state(|state| state.keeps_names = true);
-        }
+        self.with_state(|state| state.keeps_names = true);
     }
 
     /// Sets the event of the end of a group that is being made. It is otherwise made on demand.

@@ -116,11 +116,6 @@ impl<C: Kind> Admission<C> {
         dropped
     }
 
-    /// Forgets the running children, which were dropped.
-    pub(crate) fn forget_running(&mut self) {
-        self.calls().into_iter().for_each(|calls| calls.forget_running());
-    }
-
     /// Returns `true` if no other code waits for the end, or could.
     #[inline]
     pub(crate) fn ends_unheard(&mut self) -> bool {

@@ -58,14 +58,13 @@ use self::read_ahead::ReadAhead;
 use self::shared::Spawner;
 pub(crate) use self::shared::{Shared, Ticket};
 pub(crate) use self::shared_core::Core;
-use self::shared_core::{CoreCalls, StateChange};
+use self::shared_core::CoreCalls;
+use self::state::State;
 pub(crate) use self::state::{Caller, ChildRecord, GroupPhase, Refused};
-use self::state::{Dropped, State};
 use self::stop::StopSignal;
 use crate::child::Kind;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
-use crate::key::Key;
 use crate::observe::{Event, Outcome};
 use crate::reason::Reason;
 use crate::snapshot::{self, ChildState, Snapshot};
@@ -136,9 +135,15 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// What the group calls of that state.
-    fn calls(&mut self) -> Option<&dyn CoreCalls> {
+    /// Returns what the group calls of that state.
+    pub(crate) fn calls(&mut self) -> Option<&dyn CoreCalls> {
         self.shared().map(|shared| &*shared.calls)
+    }
+
+    /// Calls `f` with that state, for what the queue does not depend on.
+    #[inline]
+    fn with_state<R>(&mut self, f: impl FnOnce(&mut State) -> R) -> Option<R> {
+        self.shared().map(|shared| shared.core.with_state(f))
     }
 
     /// Returns `true` if the state is shared.
@@ -231,11 +236,6 @@ impl<C: Kind> Admission<C> {
             self.parent.notify();
         }
         <Spawner<C>>::spawn_all(spawns);
-    }
-
-    /// Changes the limit of a key at any time.
-    pub(crate) fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
-        self.share().set_key_limit(key, limit);
     }
 
     // --- moving children to the set
@@ -340,11 +340,6 @@ impl<C: Kind> Admission<C> {
         self.shared().is_some_and(|shared| shared.core.hints.has_endings())
     }
 
-    /// Returns the indexes of the running children that end with the stop, lowest first.
-    pub(crate) fn until_stop(&mut self) -> Vec<usize> {
-        self.calls().map_or_else(Vec::new, |calls| calls.until_stop())
-    }
-
     /// Counts a running child that is gone, and frees its room. The queue gets the room by
     /// [`admit_next`](Self::admit_next), at once for all children that end in a round: so waiters
     /// are woken together, and each finds room for more than one child.
@@ -404,9 +399,7 @@ impl<C: Kind> Admission<C> {
         if self.read_ahead.as_mut().is_some_and(|ahead| ahead.put(index, outcome)) {
             return self.finish(index, outcome);
         }
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.with_state(|state| state.finish_unfetched(index));
-        }
+        self.with_state(|state| state.finish_unfetched(index));
     }
 
     /// Returns `true` if a child keeps its room whose result was not fetched.
@@ -484,16 +477,14 @@ impl<C: Kind> Admission<C> {
     /// Gives the room of children that have ended in this round to no other: a deadline stops the
     /// group.
     pub(crate) fn withhold_freed_room(&mut self) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.with_state(|state| state.has_freed_room = false);
-        }
+        self.with_state(|state| state.has_freed_room = false);
     }
 
     // --- passes
 
     /// Returns what a gate is told of the head of the queue, or `None` if it lacks no pass.
     pub(crate) fn asked(&mut self) -> Option<Asked> {
-        self.shared()?.core.with_state(|state| state.asked())
+        self.with_state(|state| state.asked())?
     }
 
     /// Returns what a gate is told of a child on offer, or `None` if the child does not lack a pass
@@ -505,23 +496,19 @@ impl<C: Kind> Admission<C> {
 
     /// Adds a pass, for the head of the queue or a child on offer, of that weight.
     pub(crate) fn add_pass(&mut self, weight: usize, pass: Pass) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.calls.update(&mut |state| state.room.passes.add(weight, pass));
+        if let Some(calls) = self.calls() {
+            calls.update(&mut |state| state.room.passes.add(weight, pass));
         }
     }
 
     /// Returns `true` if passes are over whose guards are still there.
     pub(crate) fn has_ended_passes(&mut self) -> bool {
-        self.shared().is_some_and(|shared| {
-            shared.core.with_state(|state| !state.room.passes.over.is_empty())
-        })
+        self.with_state(|state| !state.room.passes.over.is_empty()).unwrap_or(false)
     }
 
     /// Moves the passes of children that have ended to `passes`.
     pub(crate) fn take_ended_passes(&mut self, passes: &mut Vec<Pass>) {
-        if let Some(shared) = self.shared() {
-            shared.core.with_state(|state| state.room.take_ended_passes(passes));
-        }
+        self.with_state(|state| state.room.take_ended_passes(passes));
     }
 
     // --- permits
@@ -546,21 +533,6 @@ impl<C: Kind> Admission<C> {
 
     fn cancel_acquire(&mut self) {
         self.calls().into_iter().for_each(|calls| calls.cancel_acquire());
-    }
-
-    // --- polls
-
-    #[inline]
-    pub(crate) fn begin_poll(&mut self) {
-        self.calls().into_iter().for_each(|calls| calls.begin_poll());
-    }
-
-    /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
-    /// `has_waiter`: it was a poll of a `go`, `feed` or `ready` of the group, or of a stream of its
-    /// results, which may have its turn.
-    #[inline]
-    pub(crate) fn end_poll(&mut self, has_waiter: bool) -> bool {
-        self.calls().is_some_and(|calls| calls.end_poll(has_waiter))
     }
 
     // --- numbers
@@ -630,11 +602,6 @@ impl<C: Kind> Admission<C> {
         self.read(Local::has_accepted, |state| state.has_accepted())
     }
 
-    /// Returns `true` if nothing but daemons is left.
-    pub(crate) fn has_only_daemons(&mut self) -> bool {
-        self.calls().is_some_and(|calls| calls.has_only_daemons())
-    }
-
     // --- observing
 
     /// Records how a running child has ended, before its room is given away, and before a stop
@@ -643,22 +610,16 @@ impl<C: Kind> Admission<C> {
         self.calls().into_iter().for_each(|calls| calls.log_finished(index, outcome));
     }
 
-    /// Records that a child was dropped which was not in the set.
-    pub(crate) fn log_dropped(&mut self, child: &Dropped) {
-        self.calls().into_iter().for_each(|calls| calls.log_dropped(child));
-    }
-
     /// Swaps the recorded events, oldest first, with `events`, which is empty.
     pub(crate) fn take_events(&mut self, events: &mut VecDeque<Event>) {
-        self.log(&mut |state| state.log.iter_mut().for_each(|log| log.take(events)));
+        if let Some(calls) = self.calls() {
+            calls.log(&mut |state| state.log.iter_mut().for_each(|log| log.take(events)));
+        }
     }
 
     /// Records no more events.
     pub(crate) fn end_log(&mut self) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            let log = shared.core.with_state(|state| state.log.take());
-            drop(log);
-        }
+        drop(self.with_state(|state| state.log.take()));
     }
 
     /// Lets go of what surrounds the polls of children that run outside of the group's. The futures
@@ -668,10 +629,5 @@ impl<C: Kind> Admission<C> {
         if let Storage::Shared(shared) = self.storage.get_mut() {
             shared.set_spawner(Some(&self.spawner));
         }
-    }
-
-    #[inline]
-    fn log(&mut self, log: StateChange<'_>) {
-        self.calls().into_iter().for_each(|calls| calls.log(log));
     }
 }

@@ -118,6 +118,8 @@ pub(crate) trait CoreCalls: Send + Sync {
     fn begin_poll(&self);
 
     /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
+    /// `has_waiter`: it was a poll of a `go`, `feed` or `ready` of the group, or of a stream of its
+    /// results, which may have its turn.
     fn end_poll(&self, has_waiter: bool) -> bool;
 
     /// Waits for a permit on behalf of the head of the queue, for as long as the head lacks only

@@ -473,8 +473,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// assert_eq!((group.stats().running, group.stats().queued), (1, 1));
     /// ```
-    pub fn with_queue_limit(mut self, limit: usize) -> Self {
-        self.base.admission.set_queue_limit(limit);
+    pub fn with_queue_limit(self, limit: usize) -> Self {
+        let shared = self.base.admission.share();
+        shared.core.with_state(|state| state.queue_limit = Some(limit));
         self
     }
 
@@ -507,12 +508,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[doc(alias = "per host")]
     #[track_caller]
-    pub fn with_key_limit(mut self, limit: usize) -> Self {
+    pub fn with_key_limit(self, limit: usize) -> Self {
         assert!(
             limit > 0,
             "the limit of a key must be at least 1; for no limit, leave out `with_key_limit`"
         );
-        self.base.admission.set_key_limits(limit);
+        self.base.admission.share().calls.update(&mut |state| state.set_key_limits(limit));
         self
     }
 

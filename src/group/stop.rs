@@ -151,7 +151,7 @@ impl<C: Kind> Base<C> {
     /// yet, are in a round to come anyway.
     #[cold]
     pub(super) fn end_children(&mut self) {
-        let indexes = self.admission.until_stop();
+        let indexes = self.admission.calls().map_or_else(Vec::new, |calls| calls.until_stop());
         if indexes.is_empty() {
             return;
         }
@@ -360,10 +360,10 @@ impl<C: Kind> Base<C> {
         for child in unpolled {
             self.panic.guard(|| drop(child));
             if let Some(record) = records.next() {
-                self.admission.log_dropped(&record);
+                self.admission.calls().into_iter().for_each(|calls| calls.log_dropped(&record));
             }
         }
-        self.admission.forget_running();
+        self.admission.calls().into_iter().for_each(|calls| calls.forget_running());
         self.drop_queued();
     }
 }
