@@ -37,7 +37,7 @@ use core::task::{Context, Poll};
 use super::access::{Access, Add, Offer, Want, request_of, take_options};
 use super::queue::{ChildKey, QueuedChild, WaiterKey};
 use super::shared_core::{Core, CoreCalls};
-use super::state::{Acquire, Caller, Dropped, Effects, Refused, State, WaiterPoll};
+use super::state::{Acquire, Caller, Dropped, Effects, Refused, Simply, State, WaiterPoll};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Kind};
 use crate::error::TryGoError;
@@ -200,23 +200,18 @@ impl<C: Kind> Shared<C> {
         queues: bool,
     ) -> Option<ChildKey> {
         let core = &*self.core;
-        let starts = !core.hints.must_wait();
-        if core.needs_more() || !(starts || queues) || offer.link().is_some() {
+        if core.needs_more || (core.hints.must_wait() && !queues) || offer.link().is_some() {
             return None;
         }
         let mut spawns = Default::default();
-        let key = {
+        let (key, starts) = {
             let mut waiting = self.waiting.lock();
             let mut state = core.lock();
             if <Spawner<C>>::SPAWNS {
                 core.note_ended(&mut state);
             }
-            let (request, stopped) = (request_of(offer), core.is_stopped());
-            let is_simple = match starts {
-                true => state.must_only_start(request, stopped),
-                false => state.must_only_queue(request, stopped),
-            };
-            if !is_simple {
+            let starts = state.simply(request_of(offer), core.is_stopped())? == Simply::Starts;
+            if !starts && !queues {
                 return None;
             }
             let options = take_options(offer, state.looks_at_all);
@@ -229,7 +224,7 @@ impl<C: Kind> Shared<C> {
             } else {
                 state.enqueue(child);
             }
-            key
+            (key, starts)
         };
         if starts && caller == Caller::Handle {
             core.notify();

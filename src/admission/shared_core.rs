@@ -45,8 +45,8 @@ pub(crate) struct Core {
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
-    /// `true` if an observer is told of each child, or each needs a permit or a pass.
-    needs_more: bool,
+    /// No child comes in simply: an observer is told of each, or each needs a permit or a pass.
+    pub(super) needs_more: bool,
     source: Option<Box<PermitSource>>,
     /// A child of the token that is cancelled when newcomers are refused, made on demand.
     newcomers: Mutex<Option<CancelToken>>,
@@ -391,13 +391,6 @@ impl Core {
             panic.guard(|| drop(discard));
         }
         panic.discard();
-    }
-
-    /// Returns `true` if no child comes in simply: an observer is told of each, or each needs a
-    /// permit or a pass.
-    #[inline]
-    pub(super) fn needs_more(&self) -> bool {
-        self.needs_more
     }
 
     // --- handles

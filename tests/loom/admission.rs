@@ -322,7 +322,7 @@ impl Group {
             let answer = group.with(Caller::Handle, |state, effects| {
                 if state.lifecycle.phase >= GroupPhase::Resolved
                     || group.token.is_cancelled()
-                    || (key.is_none() && state.refusal(false).is_some())
+                    || (key.is_none() && state.lifecycle.refusal(false).is_some())
                 {
                     return Acquire::Stopped;
                 }

@@ -121,7 +121,7 @@ impl State {
         !self.running.is_empty()
             || !self.ended.is_empty()
             || !self.nested.is_empty()
-            || self.room.needs_more()
+            || self.room.needs_beside()
     }
 
     #[inline]
@@ -294,13 +294,14 @@ impl State {
 
     /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
     pub(crate) fn is_idle(&self, stopped: bool) -> Option<bool> {
-        let accepts = self.refusal(stopped).is_none();
+        let accepts = self.lifecycle.refusal(stopped).is_none();
         accepts.then(|| self.running() == 0 && self.is_over(false))
     }
 
     /// Returns `true` if newcomers are accepted, and there is neither a child nor a waiter.
     pub(crate) fn is_vacant(&self, stopped: bool) -> bool {
-        self.refusal(stopped).is_none() && self.holding() + self.queued + self.waiters.len() == 0
+        self.lifecycle.refusal(stopped).is_none()
+            && self.holding() + self.queued + self.waiters.len() == 0
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.

@@ -48,6 +48,12 @@ impl Lifecycle {
         self.phase >= GroupPhase::Resolved
     }
 
+    /// Returns `true` if what was accepted may still be admitted.
+    #[inline]
+    pub(crate) fn admits(&self, stopped: bool) -> bool {
+        !stopped && !self.is_resolved()
+    }
+
     /// Refuses newcomers from now on. Returns `false` if they were refused before.
     pub(super) fn close(&mut self) -> bool {
         !core::mem::replace(&mut self.closing, true)
@@ -68,20 +74,14 @@ impl Lifecycle {
         self.holds > 0 || self.watched || self.closing
     }
 
-    /// Returns why a newcomer is refused, or `None` if it is accepted.
+    /// Returns why newcomers are refused, or `None` if they are accepted.
     #[inline]
-    pub(super) fn refusal(&self, stopped: bool) -> Option<Refused> {
+    pub(crate) fn refusal(&self, stopped: bool) -> Option<Refused> {
         // A stop comes before a close, unless it is the one of the group's own end.
         if self.closing && (self.finished || !stopped) {
             Some(Refused::Closed)
         } else {
-            (stopped || self.is_resolved()).then_some(Refused::Stopped)
+            (!self.admits(stopped)).then_some(Refused::Stopped)
         }
-    }
-
-    /// Returns why a child without room is not queued, or `None` if the queue may take it.
-    #[inline]
-    pub(super) fn queue_refusal(&self, stopped: bool) -> Option<Refused> {
-        if self.finished { Some(Refused::Closed) } else { self.refusal(stopped) }
     }
 }

@@ -73,7 +73,7 @@ fn started(state: &mut State) -> Vec<ChildKey> {
 
 /// Checks the invariants in the head of the module; the queue has just been processed.
 pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
-    let admits = !stopped && !state.lifecycle.is_resolved();
+    let admits = state.lifecycle.admits(stopped);
     let head = state.queue.first().map(|(_, entry)| entry.weight());
     let fits = admits && head.is_some_and(|weight| state.room.fits(weight));
     let lacks = state.room.lacks_permit() || state.asked().is_some();

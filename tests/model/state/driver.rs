@@ -16,7 +16,7 @@ use crate::admission::permits::Permits;
 use crate::admission::queue::{ChildOptions, QueuedChild, Request, WaiterKey};
 use crate::admission::state::tests::check_invariants;
 use crate::admission::state::{
-    Acquire, Caller, Dropped, Effects, GroupPhase, Refused, State, WaiterPoll, Wakers,
+    Acquire, Caller, Dropped, Effects, GroupPhase, Refused, Simply, State, WaiterPoll, Wakers,
 };
 use crate::child::join::JoinId;
 use crate::child::task::Options;
@@ -295,15 +295,13 @@ impl Both {
             return false;
         }
         let stopped = self.reference.stopped;
-        let (starts, waits) = with_request(traits, |request| {
-            let starts = self.state.must_only_start(request, stopped);
-            (starts, queues && self.state.must_only_queue(request, stopped))
-        });
-        if !starts && !waits {
+        let simply = with_request(traits, |request| self.state.simply(request, stopped));
+        let Some(simply) = simply.filter(|it| queues || *it == Simply::Starts) else {
             return false;
-        }
+        };
+        let starts = simply == Simply::Starts;
         assert!(!self.refuses());
-        assert_eq!((starts, waits), (self.reference.takes_newcomer(traits), !starts));
+        assert_eq!(starts, self.reference.takes_newcomer(traits));
         let child = self.make(key, traits);
         if starts {
             self.state.start_only(child);
