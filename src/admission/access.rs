@@ -103,9 +103,9 @@ impl<C: Kind> Access<'_, C> {
         let Self { core, state, children, .. } = self;
         let options = take_options(offer, state.looks_at_all);
         let join = offer.link().map(|link| {
-            let id = state.next_join_id();
+            let id = state.joins().next_id();
             if link.attach(Arc::clone(core) as _, id) {
-                state.abort_early(id);
+                state.joins().abort_early(id);
             }
             id
         });
@@ -303,13 +303,9 @@ impl<C: Kind> Access<'_, C> {
         offer: &mut dyn Offer<C>,
         keeps: bool,
     ) -> Result<(), Refused> {
-        self.deliver(key, offer).inspect_err(|refused| self.refuse(*refused, offer, keeps))
-    }
-
-    #[inline]
-    fn deliver(&mut self, key: WaiterKey, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         if !self.state.lifecycle.admits(self.stopped) || !self.state.has_turn(key) {
             self.state.abandon(key, self.effects);
+            self.refuse(Refused::Stopped, offer, keeps);
             return Err(Refused::Stopped);
         }
         let child = self.store(offer);

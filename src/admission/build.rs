@@ -1,11 +1,11 @@
 //! What is set while a group is being made.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use async_lock::Semaphore;
 
 use super::ended::EndNotes;
-use super::events::EventLog;
 use super::inspector::Inspector;
 use super::local::Local;
 use super::permits::Permits;
@@ -67,7 +67,7 @@ impl<C: Kind> Admission<C> {
     /// group's. Returns `false` if the group has children or handles.
     pub(crate) fn observe(&mut self, polls: Option<&Arc<dyn PollObserver>>) -> bool {
         self.rebuild(|admission, state| {
-            state.log = Some(EventLog::new());
+            state.log = Some(Box::default());
             admission.spawner.observe_polls(polls);
         })
     }

@@ -21,15 +21,10 @@ impl<C: Kind> Admission<C> {
         self.read(|local| local.is_idle(stopped), |state| state.is_idle(stopped))
     }
 
-    #[inline]
-    pub(crate) fn phase(&self) -> GroupPhase {
-        self.phase
-    }
-
     /// Returns the admission of a group whose parts another one takes over: the group is dropped
     /// without a trace.
     pub(crate) fn retired(&self) -> Self {
-        let retired = Self::new(self.spawner.clone(), Arc::clone(&self.parent));
+        let retired = Self::new(self.spawner.clone(), Arc::clone(&self.parent), None);
         Self { phase: GroupPhase::Ended, ..retired }
     }
 
@@ -85,11 +80,6 @@ impl<C: Kind> Admission<C> {
         resolved
     }
 
-    /// Resolves a group that [has run out](Self::has_run_out).
-    pub(crate) fn resolve_empty(&mut self) {
-        self.phase = GroupPhase::Resolved;
-    }
-
     /// Ends the group whatever runs; it counts as dropped. Moves the children that are not in the
     /// blocks of the set to `children`, for the caller to drop. Returns for the log what each of
     /// them was, in the same order. (Not if the state is the group's own: then there is no log.)
@@ -120,11 +110,6 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn ends_unheard(&mut self) -> bool {
         matches!(self.storage.get_mut(), Storage::Local(_)) && !<Spawner<C>>::SPAWNS
-    }
-
-    /// Ends the group, after everything else.
-    pub(crate) fn end(&mut self) {
-        self.phase = GroupPhase::Ended;
     }
 
     /// Announces the end to callers of `closed`, after everything else. The group's handles let go

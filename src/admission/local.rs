@@ -27,7 +27,7 @@ pub(super) struct Local<C> {
     limit: usize,
     has_limit: bool,
     /// It has ended, and not by a stop.
-    finished: bool,
+    pub(super) finished: bool,
     at_end: AtEnd,
     /// How many plain children may start without a further look. A cache: there may be room for
     /// more.
@@ -508,11 +508,6 @@ impl<C> Local<C> {
         let over = self.is_over();
         self.finished = over && !stopped;
         over
-    }
-
-    /// Returns `true` if the group has ended, and not by a stop.
-    pub(super) fn has_finished(&self) -> bool {
-        self.finished
     }
 }
 

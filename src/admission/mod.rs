@@ -67,7 +67,7 @@ use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
 use crate::observe::{Event, Outcome};
 use crate::reason::Reason;
-use crate::snapshot::{self, ChildState, Snapshot};
+use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::dropped_by::DroppedBy;
@@ -82,7 +82,7 @@ pub(crate) struct Admission<C: Kind> {
     pub(crate) parent: Arc<ParentWaker>,
     stop: StopSignal,
     /// How far the group has come. [`State`] has a copy for the handles.
-    phase: GroupPhase,
+    pub(crate) phase: GroupPhase,
     /// The policy may ask for the names of the children that finish.
     keeps_names: bool,
     /// Of children that end outside of the group's polls.
@@ -102,16 +102,8 @@ enum Storage<C: Kind> {
 // === impl Admission ===
 
 impl<C: Kind> Admission<C> {
-    pub(crate) fn new(spawner: Spawner<C>, parent: Arc<ParentWaker>) -> Self {
-        Self::with_limit(spawner, parent, None)
-    }
-
     /// Makes the admission of a group that has this limit from the start.
-    pub(crate) fn with_limit(
-        spawner: Spawner<C>,
-        parent: Arc<ParentWaker>,
-        limit: Option<usize>,
-    ) -> Self {
+    pub(crate) fn new(spawner: Spawner<C>, parent: Arc<ParentWaker>, limit: Option<usize>) -> Self {
         let mut local = Local::new();
         local.set_limit(limit);
         Self {
@@ -574,11 +566,7 @@ impl<C: Kind> Admission<C> {
             }
         };
         drop(storage);
-        snapshot.phase = match self.phase {
-            GroupPhase::Resolved | GroupPhase::Ended => snapshot::Phase::Ended,
-            _ if self.is_stopped() => snapshot::Phase::Stopped,
-            _ => snapshot::Phase::Open,
-        };
+        snapshot.phase = self.phase.shown(self.is_stopped(), false);
         snapshot.complete(self.reason(), &self.parent);
         snapshot
     }

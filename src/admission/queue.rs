@@ -492,7 +492,7 @@ impl Entries {
 
     #[inline]
     pub(super) fn first(&self) -> Option<(Position, &Entry)> {
-        if self.are_plain() { self.first_plain() } else { self.first_of_all() }
+        self.first_in(self.first_place())
     }
 
     #[inline]
@@ -501,20 +501,20 @@ impl Entries {
         Some((Position { priority: 0, arrival }, entry))
     }
 
-    #[inline(never)]
-    fn first_of_all(&self) -> Option<(Position, &Entry)> {
-        self.first_in(self.find_first())
-    }
-
     /// Returns the first entry, and what it is in.
     #[inline]
     fn head(&self) -> Option<(Place, &Entry)> {
-        let place = if self.are_plain() { Place::Plain } else { self.find_first() };
+        let place = self.first_place();
         Some((place, self.first_in(place)?.1))
     }
 
     /// Returns what the first entry is in, if there is one.
-    fn find_first(&self) -> Place {
+    #[inline]
+    fn first_place(&self) -> Place {
+        if self.are_plain() { Place::Plain } else { self.find_first_place() }
+    }
+
+    fn find_first_place(&self) -> Place {
         let is_first = |lane: &Lane| lane.priority > 0 || self.plain.is_empty();
         let lane = self.lanes.iter().position(|lane| !lane.entries.is_empty());
         let place = match lane.filter(|at| self.lanes.get(*at).is_some_and(is_first)) {
@@ -596,11 +596,7 @@ impl Entries {
     /// Takes out the first entry.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Position, Entry)> {
-        if self.are_plain() {
-            let (arrival, entry) = self.plain.pop()?;
-            return Some((Position { priority: 0, arrival }, entry));
-        }
-        self.pop_in(self.find_first())
+        self.pop_in(self.first_place())
     }
 
     fn pop_in(&mut self, place: Place) -> Option<(Position, Entry)> {

@@ -636,7 +636,7 @@ impl AbortChild for Core {
     }
 
     fn void_result(&self, id: JoinId) {
-        self.with_state(|state| state.void_result(id));
+        self.with_state(|state| state.joins().void_result(id));
     }
 }
 

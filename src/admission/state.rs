@@ -8,7 +8,7 @@
 //! Its parts keep their own counts: [`Lifecycle`], how far the group has come; [`Room`], what is
 //! taken of the limit; [`Starts`], the order in which children start; [`RunningChildren`], what is
 //! known of them; [`WaitQueue`], the order in which the others are admitted. The state is what
-//! concerns more than one of them.
+//! concerns more than one of them. What it says of newcomers is in `newcomers.rs`.
 //!
 //! # Invariants, whenever the queue has been processed
 //!

@@ -364,7 +364,7 @@ impl<T, E, L: Locality> Group<Spawned<T, E, L>> {
             move || event.set()
         };
         let spawner = Spawner::new(spawn, Arc::clone(&parent), on_empty);
-        let mut admission = Admission::new(spawner.clone(), parent);
+        let mut admission = Admission::new(spawner.clone(), parent, None);
         admission.set_closed_event(event);
         admission.set_notes(EndNotes::FreesRoom);
         Self::assemble(admission, SpawnedSet::new(spawner), FirstErr::new())
@@ -379,14 +379,14 @@ where
     /// Makes a group that polls its children itself.
     #[inline]
     fn polled(policy: P) -> Self {
-        Self::assemble(Admission::new((), ParentWaker::new()), BlockSet::new(), policy)
+        Self::assemble(Admission::new((), ParentWaker::new(), None), BlockSet::new(), policy)
     }
 
     /// Makes a group with a limit, whose poll ends when the policy stops it; see
     /// [`finish_now`](Self::finish_now).
     #[inline]
     pub(crate) fn left_at_stop(limit: usize, policy: P) -> Self {
-        let admission = Admission::with_limit((), ParentWaker::new(), Some(limit));
+        let admission = Admission::new((), ParentWaker::new(), Some(limit));
         let mut group = Self::assemble(admission, BlockSet::new(), policy);
         group.base.on_stop = OnStop::Leave;
         group

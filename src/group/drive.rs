@@ -176,7 +176,7 @@ where
             if !self.base.next_round() {
                 // The notification may have been a cancel's: then the queue is dropped, and wakes
                 // what it may.
-                if self.is_stopped() && self.base.admission.phase() == GroupPhase::Open {
+                if self.is_stopped() && self.base.admission.phase == GroupPhase::Open {
                     continue;
                 }
                 if self.base.poll_deadline_after_round() {

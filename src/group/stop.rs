@@ -113,7 +113,7 @@ impl<C: Kind> Base<C> {
 
     /// Drops what is queued after a stop, unless that has been done.
     pub(super) fn drop_queued(&mut self) {
-        if self.admission.phase() != GroupPhase::Stopped {
+        if self.admission.phase != GroupPhase::Stopped {
             self.drop_waiting();
         }
     }
@@ -273,7 +273,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.call_hook(|calls| calls.drop_observer);
         if self.base.admission.ends_unheard() {
             // Most groups do.
-            self.base.admission.end();
+            self.base.admission.phase = GroupPhase::Ended;
         } else {
             // A foreign waker that panics does not replace the output, as in `cancel_quietly`.
             quietly(|| self.base.admission.announce_end());
@@ -322,7 +322,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.admission.parent.disarm();
         self.base.panic.guard(|| self.base.admission.cancel(Reason::Dropped));
         if self.base.has_run_out() {
-            self.base.admission.resolve_empty();
+            self.base.admission.phase = GroupPhase::Resolved;
         } else {
             self.base.drop_children();
         }
@@ -338,7 +338,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 impl<C: Kind> Base<C> {
     /// Returns `true` if the group has given its output or its panic, or is gone.
     pub(crate) fn is_resolved(&self) -> bool {
-        self.admission.phase() >= GroupPhase::Resolved
+        self.admission.phase >= GroupPhase::Resolved
     }
 
     /// Returns what has ended the group.

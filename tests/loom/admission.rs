@@ -405,9 +405,9 @@ impl Group {
     /// Queues the joinable child.
     fn queue_joined(self: &Arc<Self>, joined: Joined) {
         self.with(Caller::Handle, |state, _| {
-            let id = state.next_join_id();
+            let id = state.joins().next_id();
             if joined.link().attach(Arc::clone(self) as _, id) {
-                state.abort_early(id);
+                state.joins().abort_early(id);
             }
             let child = QueuedChild { join: Some(id), ..QueuedChild::plain(JOINED) };
             assert!(self.waiting.lock().unwrap().replace(joined).is_none());
@@ -426,7 +426,7 @@ impl AbortChild for Group {
     }
 
     fn void_result(&self, id: JoinId) {
-        self.state.lock().unwrap().void_result(id);
+        self.state.lock().unwrap().joins().void_result(id);
     }
 }
 

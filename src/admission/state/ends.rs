@@ -17,18 +17,8 @@ use crate::stats::Stats;
 // === aborting children ===
 
 impl State {
-    pub(super) fn joins(&mut self) -> &mut Joins {
+    pub(crate) fn joins(&mut self) -> &mut Joins {
         self.joins.get_or_insert_default()
-    }
-
-    /// Names a joinable child that is about to be accepted.
-    pub(crate) fn next_join_id(&mut self) -> JoinId {
-        self.joins().next_id()
-    }
-
-    /// Records that the child which comes next was aborted before: it waits for no room.
-    pub(crate) fn abort_early(&mut self, id: JoinId) {
-        self.joins().abort_early(id);
     }
 
     /// Takes a child out of the queue. Returns `false` if it is not there.
@@ -60,11 +50,6 @@ impl State {
     pub(crate) fn take_aborted(&mut self, keys: &mut Vec<ChildKey>) {
         // Its memory goes with it.
         self.joins.iter_mut().for_each(|joins| keys.append(&mut take(&mut joins.dropped)));
-    }
-
-    /// Records that the result of a running child is none.
-    pub(crate) fn void_result(&mut self, id: JoinId) {
-        self.joins().void_result(id);
     }
 
     /// Returns `true` if the result of the running child of that index is none.

@@ -242,11 +242,11 @@ type InOrder = bool;
 impl Both {
     /// Makes a child that is about to be accepted.
     fn make(&mut self, key: Key, traits: Traits) -> QueuedChild {
-        let join = traits.joinable.then(|| self.state.next_join_id());
+        let join = traits.joinable.then(|| self.state.joins().next_id());
         if let Some(id) = join {
             self.joins.insert(key, id);
             if traits.early {
-                self.state.abort_early(id);
+                self.state.joins().abort_early(id);
                 self.reference.early.insert(key);
             }
         }
@@ -885,7 +885,7 @@ impl Driver {
             found
         });
         if !found && self.both.reference.has_child(key) {
-            self.both.state.void_result(id);
+            self.both.state.joins().void_result(id);
             self.both.reference.no_result.insert(key);
         }
     }
