@@ -34,15 +34,15 @@ impl<C: Kind> Admission<C> {
 
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
     /// other code may have its token or a handle.
-    pub(crate) fn set_parent(&mut self, token: &CancelToken) -> bool {
+    pub(crate) fn set_parent_token(&mut self, token: &CancelToken) -> bool {
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                !local.has_accepted() && self.stop.set_parent(token, &self.parent)
+                !local.has_accepted() && self.stop.set_parent_token(token, &self.parent)
             }
             Storage::Shared(_) => {
                 let mut changed = false;
                 self.rebuild(|admission, _| {
-                    changed = admission.stop.set_parent(token, &admission.parent)
+                    changed = admission.stop.set_parent_token(token, &admission.parent)
                 }) && changed
             }
         }

@@ -28,10 +28,10 @@ impl<C: Kind> Admission<C> {
         Self { phase: GroupPhase::Ended, ..retired }
     }
 
-    /// Takes note of a stop. Returns `false` if it is known that nothing waits that is to be
+    /// Records a stop. Returns `false` if it is known that nothing waits that is to be
     /// [dropped](Self::drop_queue).
     #[inline]
-    pub(crate) fn note_stop(&mut self) -> bool {
+    pub(crate) fn record_stop(&mut self) -> bool {
         if self.is_stopped() {
             self.phase = self.phase.max(GroupPhase::Stopped);
         }

@@ -294,17 +294,17 @@ impl<C: Kind> Admission<C> {
 
     // --- ends of children
 
-    /// Returns `true` if a child that has ended on its executor frees its room before the policy is
-    /// told, if it may.
-    fn frees_room_of_ended(&self) -> bool {
-        self.notes == EndNotes::FreesRoom && !self.is_stopped()
+    /// Returns `true` if all children that have ended on their executor keep their room until the
+    /// policy is told.
+    fn ended_keep_room(&self) -> bool {
+        self.notes != EndNotes::FreesRoom || self.is_stopped()
     }
 
     /// Frees the room of children that have ended on their executor, and gives it to those that
     /// wait, in a group that has its admission to itself. (A state that is shared does so in each
     /// change.)
     pub(crate) fn free_room_of_ended(&mut self, set: &mut C::Set) {
-        if !self.frees_room_of_ended() {
+        if self.ended_keep_room() {
             return;
         }
         if let Storage::Local(local) = self.storage.get_mut() {
@@ -546,7 +546,7 @@ impl<C: Kind> Admission<C> {
             Storage::Shared(shared) => shared.calls.stats(),
             Storage::Local(local) => {
                 if self.notes != EndNotes::Nothing && self.phase < GroupPhase::Resolved {
-                    local.note_ends(&self.spawner, !self.frees_room_of_ended());
+                    local.note_ends(&self.spawner, self.ended_keep_room());
                 }
                 local.stats()
             }

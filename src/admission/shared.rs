@@ -147,7 +147,7 @@ impl<C: Kind> Shared<C> {
             let mut waiting = self.waiting.lock();
             let mut state = self.core.begin_change(&mut effects);
             if <Spawner<C>>::SPAWNS {
-                self.core.note_ended(&mut state);
+                self.core.note_ends(&mut state);
                 state.give_freed_room(&mut effects);
             }
             let result = change(&mut Access {
@@ -208,7 +208,7 @@ impl<C: Kind> Shared<C> {
             let mut waiting = self.waiting.lock();
             let mut state = core.lock();
             if <Spawner<C>>::SPAWNS {
-                core.note_ended(&mut state);
+                core.note_ends(&mut state);
             }
             let starts = state.simply(request_of(offer), core.is_stopped())? == Simply::Starts;
             if !starts && !queues {
@@ -219,7 +219,7 @@ impl<C: Kind> Shared<C> {
             let child = QueuedChild { key, options, join: None };
             if starts {
                 state.start_only(child);
-                core.hints.note_started(&state);
+                core.hints.record_started(&state);
                 waiting.spawn_started(&mut state, &mut spawns);
             } else {
                 state.enqueue(child);
@@ -314,9 +314,9 @@ impl<C: Kind> Shared<C> {
             let mut waiting = self.waiting.lock();
             let mut state = self.core.lock();
             waiting.spawn_started(&mut state, &mut spawns);
-            self.core.hints.note_taken(&state);
+            self.core.hints.record_taken(&state);
             while let Some((index, key)) = state.starts.pop_started() {
-                self.core.own_child.note_taken(key, index);
+                self.core.own_child.record_taken(key, index);
                 if let Some(child) = waiting.children.remove(key) {
                     take(index, child);
                 }
@@ -331,7 +331,7 @@ impl<C: Kind> Shared<C> {
         let mut keys = Vec::new();
         self.core.update(&mut |state| {
             state.take_aborted(&mut keys);
-            self.core.hints.note_aborted_taken();
+            self.core.hints.record_aborted_taken();
             if stopped {
                 // Children behind a reservation that is taken back may start.
                 state.stop(&mut keys);

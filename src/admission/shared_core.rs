@@ -216,7 +216,7 @@ impl Core {
     /// Takes a snapshot with the named groups below it, on so many levels.
     fn inspect_down_to(&self, levels: usize, known: &[(usize, ChildState)]) -> Snapshot {
         let (mut snapshot, inspector) = self.with_state(|state| {
-            self.note_ended(state);
+            self.note_ends(state);
             (state.inspect(self.is_stopped(), known), state.inspector.clone())
         });
         snapshot.complete(self.token().reason(), &self.parent);
@@ -232,7 +232,7 @@ impl Core {
         snapshot
     }
 
-    /// Notes that the body of the group's scope begins or has ended.
+    /// Records that the body of the group's scope begins or has ended.
     pub(crate) fn set_body(&self, runs: bool) {
         self.has_body.store(runs, Ordering::Relaxed);
     }
@@ -252,7 +252,7 @@ impl Core {
     }
 
     /// Notes the children that have ended outside of the group's polls.
-    pub(super) fn note_ended(&self, state: &mut State) {
+    pub(super) fn note_ends(&self, state: &mut State) {
         let Some(reports) = &self.reports else { return };
         let mut ended = false;
         reports.note(&mut |index, outcome| {
@@ -260,7 +260,7 @@ impl Core {
             ended = true;
         });
         if ended {
-            self.hints.note_freed_room();
+            self.hints.record_freed_room();
         }
     }
 
@@ -513,10 +513,10 @@ impl CoreCalls for Core {
     fn finish_child(&self, index: usize, outcome: Outcome) {
         let mut state = self.state.lock();
         if state.finish(index, outcome, self.is_stopped()) {
-            self.hints.note_freed_room();
+            self.hints.record_freed_room();
         } else {
             // Nothing waits.
-            self.hints.note_finished(&state);
+            self.hints.record_finished(&state);
         }
     }
 
@@ -575,7 +575,7 @@ impl CoreCalls for Core {
 
     fn stats(&self) -> Stats {
         self.with_state(|state| {
-            self.note_ended(state);
+            self.note_ends(state);
             state.stats()
         })
     }

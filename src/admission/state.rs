@@ -339,15 +339,15 @@ impl State {
         if self.starts.is_clear() {
             self.start(child, pass);
         } else {
-            self.note_unique_start(child.request(), self.starts.next_slot());
+            self.record_unique_start(child.request(), self.starts.next_slot());
             self.starts.push(StartSlot::Child(child, pass));
         }
     }
 
-    /// Takes note of a unique child that has room and starts in that slot.
-    fn note_unique_start(&mut self, request: Request<'_>, slot: u64) {
+    /// Records a unique child that has room and starts in that slot.
+    fn record_unique_start(&mut self, request: Request<'_>, slot: u64) {
         if let (true, Some(key)) = (request.unique, request.key) {
-            self.queue.note_unique_start(key, slot);
+            self.queue.record_unique_start(key, slot);
         }
     }
 
@@ -546,7 +546,7 @@ impl State {
         }
         if self.room.needs_beside() {
             let Self { room, queue, .. } = self;
-            room.note_lack(lacks_more, || queue.first().map(|(_, head)| head.weight()), effects);
+            room.record_lack(lacks_more, || queue.first().map(|(_, head)| head.weight()), effects);
         }
         let recheck_end = core::mem::take(&mut self.recheck_end);
         let may_end = || self.is_over(stopped) || (!stopped && self.has_only_daemons());

@@ -545,7 +545,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn with_parent(mut self, token: &CancelToken) -> Self {
-        let untouched = self.base.admission.set_parent(token);
+        let untouched = self.base.admission.set_parent_token(token);
         assert!(
             untouched,
             "call `with_parent` before the group's first child, `token` or `handle`, and once"

@@ -129,7 +129,7 @@ impl<C: Kind> Base<C> {
     /// Drops the children that were aborted in the queue; after a stop, all that are queued.
     #[inline]
     fn drop_waiting(&mut self) {
-        if self.admission.note_stop() {
+        if self.admission.record_stop() {
             self.drop_each_waiting();
         }
     }

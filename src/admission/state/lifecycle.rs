@@ -36,7 +36,7 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Takes note that the group has resolved.
+    /// Records that the group has resolved.
     pub(super) fn resolve(&mut self, stopped: bool) {
         self.phase = GroupPhase::Resolved;
         self.finished = !stopped;

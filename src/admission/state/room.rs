@@ -133,7 +133,7 @@ impl Room {
 
     /// Records whether the head of the queue, which is of that weight, lacks nothing but what is
     /// needed beside room.
-    pub(super) fn note_lack(
+    pub(super) fn record_lack(
         &mut self,
         mut lacks: bool,
         head: impl FnOnce() -> Option<usize>,

@@ -240,7 +240,7 @@ impl State {
     fn check_key_room(&mut self, key: WaiterKey) {
         let Some(waiter) = self.waiters.get(key) else { return };
         if let (WaiterStage::Reserved { .. }, Some(of)) = (waiter.stage, &waiter.key) {
-            if self.queue.has_lost_key_room(of, waiter.weight) {
+            if self.queue.exceeds_key_limit(of, waiter.weight) {
                 self.take_back(key);
             }
         }
@@ -278,7 +278,7 @@ impl State {
                 let position = Position { priority, ..position };
                 let fits_key = match request.key {
                     // The room is in this key, unless its limit was lowered since.
-                    Some(of) if key.is_some() => !self.queue.has_lost_key_room(of, weight),
+                    Some(of) if key.is_some() => !self.queue.exceeds_key_limit(of, weight),
                     _ => {
                         self.queue.has_key_room(request, position)
                             && slot.is_none_or(|slot| !self.precedes_unique(slot, request.key))
@@ -364,7 +364,7 @@ impl State {
         }
         waiter.stage = WaiterStage::Reserved { slot: Some(slot), position, claimed, must_queue };
         if let (true, Some(of)) = (waiter.unique, &waiter.key) {
-            self.queue.note_unique_start(of, slot);
+            self.queue.record_unique_start(of, slot);
         }
         self.starts.push(StartSlot::Reserved(key));
     }
@@ -378,7 +378,7 @@ impl State {
 
     /// Puts a child into the slot that was reserved for it.
     fn fill_start(&mut self, slot: u64, child: QueuedChild, pass: Option<Pass>) {
-        self.note_unique_start(child.request(), slot);
+        self.record_unique_start(child.request(), slot);
         if let Err(child) = self.starts.fill(slot, child, pass) {
             debug_assert!(false, "a reservation has no slot");
             self.admit_with(child, pass);
