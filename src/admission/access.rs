@@ -30,7 +30,7 @@ pub(crate) enum Add {
     /// A feed of the group itself has asked for it, because there was room for a plain child.
     Fed,
     /// Room was reserved for it. As with `Queue`, one that comes too late is counted or kept.
-    Reserved { key: WaiterKey, keeps: bool },
+    Fill { key: WaiterKey, keeps: bool },
 }
 
 /// What is waited for.
@@ -124,7 +124,7 @@ impl<C: Kind> Access<'_, C> {
             Add::TryGo => self.try_go(offer),
             Add::Queue { keeps } => self.queue(offer, keeps),
             Add::Fed => self.accept(offer),
-            Add::Reserved { key, keeps } => self.fill(key, offer, keeps),
+            Add::Fill { key, keeps } => self.fill(key, offer, keeps),
         }
     }
 

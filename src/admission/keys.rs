@@ -270,6 +270,7 @@ impl Keys {
 // === impl WaitQueue ===
 
 impl WaitQueue {
+    /// Sets the limit of each key that has none of its own.
     pub(crate) fn set_key_limits(&mut self, limit: usize) {
         let keys = self.keys.get_or_insert_default();
         keys.limit = Some(limit);

@@ -178,7 +178,7 @@ impl<C: Kind> Shared<C> {
             Add::TryGo => false,
             // A duplicate is given back.
             Add::Queue { keeps } => !(keeps && request_of(offer).unique),
-            Add::Fed | Add::Reserved { .. } => {
+            Add::Fed | Add::Fill { .. } => {
                 return self.with(caller, |access| access.add(how, offer));
             }
         };
@@ -249,7 +249,7 @@ impl<C: Kind> Shared<C> {
     }
 
     pub(crate) fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
-        self.change(&mut |state, _| state.set_key_limit(key, limit));
+        self.change(&mut |state, _| state.queue.set_key_limit(key, limit));
     }
 
     /// Looks for what is wanted; registers a waiter in `ticket` while it is not there. `Err` after
@@ -434,7 +434,7 @@ impl<C: Kind> Ticket<C> {
             return false;
         };
         // A child that is refused is dropped here, unlocked.
-        let how = Add::Reserved { key, keeps: false };
+        let how = Add::Fill { key, keeps: false };
         (self.shared.operations.add)(&self.shared, caller, how, &mut Some(child)).is_ok()
     }
 
@@ -445,7 +445,7 @@ impl<C: Kind> Ticket<C> {
             Some(key) => {
                 let shared = &self.shared;
                 shared.core.count_entry();
-                shared.add(Caller::Handle, Add::Reserved { key, keeps: true }, &mut child)
+                shared.add(Caller::Handle, Add::Fill { key, keeps: true }, &mut child)
             }
             None => Err(Refused::Stopped),
         };

@@ -60,7 +60,7 @@ pub(crate) struct State {
     pub(crate) room: Room,
     pub(crate) starts: Starts,
     pub(crate) running: RunningChildren,
-    queue: WaitQueue,
+    pub(crate) queue: WaitQueue,
     /// How many children are queued.
     queued: usize,
     /// How many children may be.
@@ -258,15 +258,6 @@ impl State {
             }
         }
         self.begin_revocation();
-    }
-
-    /// Sets the limit of each key of a group that is being made.
-    pub(crate) fn set_key_limits(&mut self, limit: usize) {
-        self.queue.set_key_limits(limit);
-    }
-
-    pub(crate) fn set_key_limit(&mut self, key: &Key, limit: Option<usize>) {
-        self.queue.set_key_limit(key, limit);
     }
 
     /// Returns what a gate is told of the head of the queue, or `None` if it lacks no pass.

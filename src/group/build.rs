@@ -513,7 +513,7 @@ impl<C: Children, P, O> Group<C, P, O> {
             limit > 0,
             "the limit of a key must be at least 1; for no limit, leave out `with_key_limit`"
         );
-        self.base.admission.share().calls.update(&mut |state| state.set_key_limits(limit));
+        self.base.admission.share().calls.update(&mut |state| state.queue.set_key_limits(limit));
         self
     }
 

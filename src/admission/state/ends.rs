@@ -242,7 +242,7 @@ impl State {
     /// Refuses newcomers from now on. What was accepted goes on, and so do waiters that have their
     /// turn; the others are as after a stop.
     pub(crate) fn refuse_newcomers(&mut self, effects: &mut Effects) {
-        if !self.lifecycle.close() {
+        if core::mem::replace(&mut self.lifecycle.closing, true) {
             return;
         }
         // Those that lose their turn wait, and so are refused.
@@ -302,7 +302,7 @@ impl State {
     pub(crate) fn try_resolve(&mut self, stopped: bool) -> bool {
         let over = self.running() == 0 && self.is_over(stopped);
         if over {
-            self.lifecycle.resolve(stopped);
+            (self.lifecycle.phase, self.lifecycle.finished) = (GroupPhase::Resolved, !stopped);
         }
         over
     }

@@ -36,12 +36,6 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Records that the group has resolved.
-    pub(super) fn resolve(&mut self, stopped: bool) {
-        self.phase = GroupPhase::Resolved;
-        self.finished = !stopped;
-    }
-
     /// Returns `true` if the group has resolved, or is being dropped.
     #[inline]
     pub(crate) fn is_resolved(&self) -> bool {
@@ -52,11 +46,6 @@ impl Lifecycle {
     #[inline]
     pub(crate) fn admits(&self, stopped: bool) -> bool {
         !stopped && !self.is_resolved()
-    }
-
-    /// Refuses newcomers from now on. Returns `false` if they were refused before.
-    pub(super) fn close(&mut self) -> bool {
-        !core::mem::replace(&mut self.closing, true)
     }
 
     /// Releases a hold. Returns `true` if it was the last one.

@@ -470,7 +470,8 @@ impl State {
                 return false;
             }
             self.revocation.looked_below = slot;
-            if !self.is_revocable(key) {
+            let takes_room = |it: &Waiter| it.weight > 0 || self.room.limit() == Some(0);
+            if !self.waiters.get(key).is_some_and(takes_room) {
                 return true;
             }
             target = Some(slot);
@@ -492,12 +493,6 @@ impl State {
     fn is_unclaimed(&self, key: WaiterKey) -> bool {
         let waiter = self.waiters.get(key);
         waiter.is_some_and(|it| matches!(it.stage, WaiterStage::Reserved { claimed: false, .. }))
-    }
-
-    /// Returns `true` if a waiter can give room back.
-    fn is_revocable(&self, key: WaiterKey) -> bool {
-        let takes_room = |waiter: &Waiter| waiter.weight > 0 || self.room.limit() == Some(0);
-        self.is_unclaimed(key) && self.waiters.get(key).is_some_and(takes_room)
     }
 
     /// Takes the reservation of a waiter back, which returns to its position.

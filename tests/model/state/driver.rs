@@ -430,7 +430,7 @@ impl Driver {
             state.start_with_limit(limit);
         }
         if let Some(limit) = key_limit {
-            state.set_key_limits(limit);
+            state.queue.set_key_limits(limit);
         }
         if let Some(limit) = queue_limit {
             state.queue_limit = Some(limit);
@@ -867,7 +867,7 @@ impl Driver {
 
     fn set_key_limit(&mut self, of: ChildrensKey, limit: Option<usize>) {
         self.change(|both, _| {
-            both.state.set_key_limit(&key_of_children(of), limit);
+            both.state.queue.set_key_limit(&key_of_children(of), limit);
             if limit == both.reference.key_limit {
                 both.reference.own_limits.remove(&of);
             } else {
