@@ -1,4 +1,4 @@
-//! Whether a newcomer is accepted, and whether it need not wait.
+//! Newcomers: which of them are accepted, and which need not wait.
 //!
 //! | | says |
 //! | --- | --- |
