@@ -210,10 +210,9 @@ impl<C: Kind> Shared<C> {
             if <Spawner<C>>::SPAWNS {
                 core.note_ends(&mut state);
             }
-            let starts = state.simply(request_of(offer), core.is_stopped())? == Simply::Starts;
-            if !starts && !queues {
-                return None;
-            }
+            let simply = state.simply(request_of(offer), core.is_stopped());
+            // One way out, or the guards' drops are no longer inlined.
+            let starts = simply.filter(|it| queues || *it == Simply::Starts)? == Simply::Starts;
             let options = take_options(offer, state.looks_at_all);
             let key = waiting.children.insert(offer.take());
             let child = QueuedChild { key, options, join: None };

@@ -118,7 +118,7 @@ impl State {
     /// Returns what becomes of the child of a newcomer, or `None` if that may concern another one.
     /// One that starts does so at once. One that waits changes nothing but the queue: the head
     /// comes before it, and goes on waiting.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn simply(&self, request: Request<'_>, stopped: bool) -> Option<Simply> {
         debug_assert!(!self.needs_more(), "then children do not come here");
         if self.has_freed_room {
