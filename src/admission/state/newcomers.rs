@@ -139,8 +139,13 @@ impl State {
     /// index. `None` if there are some, or no room, or if more is to be done than to count it.
     #[inline]
     pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
-        let is_first = !self.starts.has_started() && self.inspector.is_none();
-        if !is_first || self.simply(Request::PLAIN, stopped) != Some(Simply::Starts) {
+        debug_assert!(!self.needs_more(), "then children do not come here");
+        let is_first = !self.starts.has_started() && self.starts.is_clear() && !self.has_freed_room;
+        if self.inspector.is_some()
+            || !is_first
+            || self.lifecycle.refusal(stopped).is_some()
+            || !self.admits_newcomers()
+        {
             return None;
         }
         self.room.take(1);
