@@ -220,7 +220,7 @@ impl<C: Kind> Handle<C> {
     /// assert_eq!(handle.stats().dropped, 1);
     /// ```
     pub fn stats(&self) -> Stats {
-        self.shared.stats()
+        self.shared.calls.stats()
     }
 
     /// Returns what is going on in the group: its children, and what they wait for.

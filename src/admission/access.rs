@@ -30,7 +30,7 @@ pub(crate) enum Add {
     /// A feed of the group itself has asked for it, because there was room for a plain child.
     Fed,
     /// Room was reserved for it. As with `Queue`, one that comes too late is counted or kept.
-    Reserved { key: WaiterKey, keeps: bool },
+    Fill { key: WaiterKey, keeps: bool },
 }
 
 /// What is waited for.
@@ -97,28 +97,24 @@ pub(super) fn request_of<C>(offer: &mut dyn Offer<C>) -> Request<'_> {
 // === impl Access ===
 
 impl<C: Kind> Access<'_, C> {
-    /// Returns `true` if not even a waiter that has its turn may deliver its child.
-    fn accepts_none(&self) -> bool {
-        self.stopped || self.state.lifecycle.is_resolved()
-    }
-
     /// Puts a child among those that wait. Links one that is joinable to the group.
     #[inline]
     fn store(&mut self, offer: &mut dyn Offer<C>) -> QueuedChild {
         let Self { core, state, children, .. } = self;
-        let options = take_options(offer, state.looks_at_all());
+        let options = take_options(offer, state.looks_at_all);
         let join = offer.link().map(|link| {
-            let id = state.next_join_id();
+            let id = state.joins().next_id();
             if link.attach(Arc::clone(core) as _, id) {
-                state.abort_early(id);
+                state.joins().abort_early(id);
             }
             id
         });
         QueuedChild { key: children.insert(offer.take()), options, join }
     }
 
-    fn refusal(&self) -> Option<Refused> {
-        self.state.refusal(self.stopped)
+    /// Returns `true` if newcomers are refused.
+    fn refuses(&self) -> bool {
+        self.state.lifecycle.refusal(self.stopped).is_some()
     }
 
     /// Accepts a child, or leaves it to the caller.
@@ -128,7 +124,7 @@ impl<C: Kind> Access<'_, C> {
             Add::TryGo => self.try_go(offer),
             Add::Queue { keeps } => self.queue(offer, keeps),
             Add::Fed => self.accept(offer),
-            Add::Reserved { key, keeps } => self.fill(key, offer, keeps),
+            Add::Fill { key, keeps } => self.fill(key, offer, keeps),
         }
     }
 
@@ -156,12 +152,9 @@ impl<C: Kind> Access<'_, C> {
     /// Admits a child if it need not wait. It overtakes no entry of the queue, whatever its
     /// priority: it is not one of those that wait.
     fn try_go(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        let refusal = self.refusal();
-        let request = request_of(offer);
-        let admitted = refusal.is_none()
-            && !self.state.is_duplicate(request)
-            && self.state.try_take_room(request.behind_all());
-        if admitted {
+        let request = request_of(offer).behind_all();
+        let refusal = self.state.refusal(request, self.stopped);
+        if refusal.is_none() && self.state.try_take_room(request) {
             let child = self.store(offer);
             self.state.admit(child);
             return Ok(());
@@ -174,9 +167,9 @@ impl<C: Kind> Access<'_, C> {
     /// Admits a child, now or in its turn. A duplicate that the caller keeps is refused.
     #[inline]
     fn queue(&mut self, offer: &mut dyn Offer<C>, keeps: bool) -> Result<(), Refused> {
-        let is_refused =
-            keeps && self.refusal().is_none() && self.state.is_duplicate(request_of(offer));
-        let queued = if is_refused { Err(Refused::AtLimit) } else { self.enqueue(offer) };
+        let at_limit = Some(Refused::AtLimit);
+        let is_duplicate = keeps && self.state.refusal(request_of(offer), self.stopped) == at_limit;
+        let queued = if is_duplicate { Err(Refused::AtLimit) } else { self.enqueue(offer) };
         queued.inspect_err(|refused| self.refuse(*refused, offer, keeps))
     }
 
@@ -197,7 +190,7 @@ impl<C: Kind> Access<'_, C> {
             self.state.enqueue(child);
             // The head had no room before, nor has it now. A permit may have come, a gate may be
             // asked, or the child may have parked the head.
-            self.effects.in_order = !self.state.room.needs_more() && !has_key;
+            self.effects.in_order = !self.state.room.needs_beside() && !has_key;
         }
         Ok(())
     }
@@ -229,7 +222,7 @@ impl<C: Kind> Access<'_, C> {
     /// Reserves room for a child that a stream is yet to be asked for, or registers a waiter.
     fn poll_feed(&mut self, key: &mut Option<WaiterKey>, poller: &mut WaiterPoll<'_>) -> Acquire {
         // A close is the end of a feed, even if it has its turn.
-        if self.refusal().is_some() {
+        if self.refuses() {
             return Acquire::Stopped;
         }
         self.reserve(key, Request::FEED, poller)
@@ -286,7 +279,7 @@ impl<C: Kind> Access<'_, C> {
         request: Request<'_>,
         poller: &mut WaiterPoll<'_>,
     ) -> Acquire {
-        if self.accepts_none() || (key.is_none() && self.refusal().is_some()) {
+        if !self.state.lifecycle.admits(self.stopped) || (key.is_none() && self.refuses()) {
             return Acquire::Stopped;
         }
         if let Some(key) = *key {
@@ -310,13 +303,9 @@ impl<C: Kind> Access<'_, C> {
         offer: &mut dyn Offer<C>,
         keeps: bool,
     ) -> Result<(), Refused> {
-        self.deliver(key, offer).inspect_err(|refused| self.refuse(*refused, offer, keeps))
-    }
-
-    #[inline]
-    fn deliver(&mut self, key: WaiterKey, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if self.accepts_none() || !self.state.has_turn(key) {
+        if !self.state.lifecycle.admits(self.stopped) || !self.state.has_turn(key) {
             self.state.abandon(key, self.effects);
+            self.refuse(Refused::Stopped, offer, keeps);
             return Err(Refused::Stopped);
         }
         let child = self.store(offer);
@@ -327,10 +316,12 @@ impl<C: Kind> Access<'_, C> {
     /// Accepts a child that was asked for because there was room for a plain one; it may be
     /// queued if it needs more. One that comes too late is counted, and left to the caller to drop.
     fn accept(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
-        if self.refusal().is_some() || !self.state.has_room(Request::FEED) {
+        if self.refuses() || !self.state.has_room(Request::FEED) {
             return self.queue(offer, false);
         }
-        if self.state.try_take_room_fed(request_of(offer)) {
+        // A plain child had room when it was asked for, so it passes what that would have passed.
+        let request = request_of(offer);
+        if self.state.try_take_room(Request { priority: request.priority.max(0), ..request }) {
             let child = self.store(offer);
             self.state.admit(child);
             return Ok(());

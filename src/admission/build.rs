@@ -1,11 +1,11 @@
 //! What is set while a group is being made.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use async_lock::Semaphore;
 
 use super::ended::EndNotes;
-use super::events::EventLog;
 use super::inspector::Inspector;
 use super::local::Local;
 use super::permits::Permits;
@@ -26,31 +26,23 @@ impl<C: Kind> Admission<C> {
                     local.admit_waiting();
                 }
             }
-            Storage::Shared(shared) => shared.update(&mut |state| state.start_with_limit(limit)),
+            Storage::Shared(shared) => {
+                shared.calls.update(&mut |state| state.start_with_limit(limit))
+            }
         }
-    }
-
-    /// Sets how many children may be queued.
-    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
-        self.share().core.with_state(|state| state.set_queue_limit(limit));
-    }
-
-    /// Sets the limit of each key of a group that is being made.
-    pub(crate) fn set_key_limits(&mut self, limit: usize) {
-        self.share().update(&mut |state| state.set_key_limits(limit));
     }
 
     /// Makes the group's token a child of `token`. Returns `false` if the group has children, or
     /// other code may have its token or a handle.
-    pub(crate) fn set_parent(&mut self, token: &CancelToken) -> bool {
+    pub(crate) fn set_parent_token(&mut self, token: &CancelToken) -> bool {
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                !local.has_accepted() && self.stop.set_parent(token, &self.parent)
+                !local.has_accepted() && self.stop.set_parent_token(token, &self.parent)
             }
             Storage::Shared(_) => {
                 let mut changed = false;
                 self.rebuild(|admission, _| {
-                    changed = admission.stop.set_parent(token, &admission.parent)
+                    changed = admission.stop.set_parent_token(token, &admission.parent)
                 }) && changed
             }
         }
@@ -75,7 +67,7 @@ impl<C: Kind> Admission<C> {
     /// group's. Returns `false` if the group has children or handles.
     pub(crate) fn observe(&mut self, polls: Option<&Arc<dyn PollObserver>>) -> bool {
         self.rebuild(|admission, state| {
-            state.log = Some(EventLog::new());
+            state.log = Some(Box::default());
             admission.spawner.observe_polls(polls);
         })
     }
@@ -86,7 +78,7 @@ impl<C: Kind> Admission<C> {
         let inspector = Inspector::new(name);
         let changed = self.rebuild(|admission, state| {
             admission.spawner.inspect_polls(&(Arc::clone(&inspector) as _));
-            state.set_inspector(Arc::clone(&inspector));
+            state.inspector = Some(Arc::clone(&inspector));
         });
         changed.then_some(inspector)
     }
@@ -104,9 +96,7 @@ impl<C: Kind> Admission<C> {
     /// Keeps the names of running children from now on, for a policy that may ask for them.
     pub(crate) fn keep_names(&mut self) {
         self.keeps_names = true;
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.with_state(State::keep_names);
-        }
+        self.with_state(|state| state.keeps_names = true);
     }
 
     /// Sets the event of the end of a group that is being made. It is otherwise made on demand.

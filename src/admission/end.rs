@@ -12,7 +12,7 @@ use crate::child::set::{ChildSet, SpawnChild};
 
 impl<C: Kind> Admission<C> {
     pub(crate) fn is_closing(&self) -> bool {
-        self.read(|_| false, |state| state.lifecycle.is_closing())
+        self.read(|_| false, |state| state.lifecycle.closing)
     }
 
     /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
@@ -21,22 +21,17 @@ impl<C: Kind> Admission<C> {
         self.read(|local| local.is_idle(stopped), |state| state.is_idle(stopped))
     }
 
-    #[inline]
-    pub(crate) fn phase(&self) -> GroupPhase {
-        self.phase
-    }
-
     /// Returns the admission of a group whose parts another one takes over: the group is dropped
     /// without a trace.
     pub(crate) fn retired(&self) -> Self {
-        let retired = Self::new(self.spawner.clone(), Arc::clone(&self.parent));
+        let retired = Self::new(self.spawner.clone(), Arc::clone(&self.parent), None);
         Self { phase: GroupPhase::Ended, ..retired }
     }
 
-    /// Takes note of a stop. Returns `false` if it is known that nothing waits that is to be
+    /// Records a stop. Returns `false` if it is known that nothing waits that is to be
     /// [dropped](Self::drop_queue).
     #[inline]
-    pub(crate) fn note_stop(&mut self) -> bool {
+    pub(crate) fn record_stop(&mut self) -> bool {
         if self.is_stopped() {
             self.phase = self.phase.max(GroupPhase::Stopped);
         }
@@ -85,11 +80,6 @@ impl<C: Kind> Admission<C> {
         resolved
     }
 
-    /// Resolves a group that [has run out](Self::has_run_out).
-    pub(crate) fn resolve_empty(&mut self) {
-        self.phase = GroupPhase::Resolved;
-    }
-
     /// Ends the group whatever runs; it counts as dropped. Moves the children that are not in the
     /// blocks of the set to `children`, for the caller to drop. Returns for the log what each of
     /// them was, in the same order. (Not if the state is the group's own: then there is no log.)
@@ -116,20 +106,10 @@ impl<C: Kind> Admission<C> {
         dropped
     }
 
-    /// Forgets the running children, which were dropped.
-    pub(crate) fn forget_running(&mut self) {
-        self.calls().into_iter().for_each(|calls| calls.forget_running());
-    }
-
     /// Returns `true` if no other code waits for the end, or could.
     #[inline]
     pub(crate) fn ends_unheard(&mut self) -> bool {
         matches!(self.storage.get_mut(), Storage::Local(_)) && !<Spawner<C>>::SPAWNS
-    }
-
-    /// Ends the group, after everything else.
-    pub(crate) fn end(&mut self) {
-        self.phase = GroupPhase::Ended;
     }
 
     /// Announces the end to callers of `closed`, after everything else. The group's handles let go

@@ -1,7 +1,6 @@
 //! The events that the observer is still to be told, recorded where the state changes: so their
 //! order is that of the changes.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 
@@ -29,10 +28,6 @@ pub(crate) struct EventLog {
 pub(crate) type Name = Option<Arc<str>>;
 
 impl EventLog {
-    pub(crate) fn new() -> Box<Self> {
-        Box::default()
-    }
-
     pub(crate) fn queued(&mut self, child: ChildKey, options: Option<&Options>) {
         let queue_index = self.next_queue_index;
         self.next_queue_index += 1;

@@ -46,10 +46,10 @@ impl Hints {
             self.has_started.store(true, Ordering::Release);
         }
         self.update_room(state);
-        self.group_turn.store(state.has_group_turn(), Ordering::Relaxed);
+        self.group_turn.store(state.group_turn, Ordering::Relaxed);
         self.has_records.store(state.has_records(), Ordering::Relaxed);
         self.must_process.store(false, Ordering::Relaxed);
-        self.is_revoking.store(state.is_revoking(), Ordering::Relaxed);
+        self.is_revoking.store(state.is_revoking, Ordering::Relaxed);
         if state.has_aborted() {
             self.has_aborted.store(true, Ordering::Relaxed);
         }
@@ -63,7 +63,7 @@ impl Hints {
 
     /// Updates them after a child has started and nothing else has changed.
     #[inline]
-    pub(super) fn note_started(&self, state: &State) {
+    pub(super) fn record_started(&self, state: &State) {
         self.has_started.store(true, Ordering::Release);
         self.update_room(state);
         self.has_records.store(state.has_records(), Ordering::Relaxed);
@@ -71,7 +71,7 @@ impl Hints {
 
     /// Updates them after a child has ended.
     #[inline]
-    pub(super) fn note_finished(&self, state: &State) {
+    pub(super) fn record_finished(&self, state: &State) {
         // Mostly they say so already.
         if self.must_wait() {
             self.update_room(state);
@@ -81,21 +81,21 @@ impl Hints {
         }
     }
 
-    /// Notes that the queue is to be processed: children have ended, and something may wait.
+    /// Records that the queue is to be processed: children have ended, and something may wait.
     #[inline]
-    pub(super) fn note_freed_room(&self) {
+    pub(super) fn record_freed_room(&self) {
         self.must_process.store(true, Ordering::Relaxed);
     }
 
     /// Updates them when the children that have started go to the set.
     #[inline]
-    pub(super) fn note_taken(&self, state: &State) {
+    pub(super) fn record_taken(&self, state: &State) {
         self.has_started.store(false, Ordering::Release);
         self.has_endings.store(state.has_endings(), Ordering::Relaxed);
     }
 
     /// Updates them when the children that were aborted in the queue are taken out.
-    pub(super) fn note_aborted_taken(&self) {
+    pub(super) fn record_aborted_taken(&self) {
         self.has_aborted.store(false, Ordering::Relaxed);
     }
 
@@ -167,9 +167,9 @@ impl OwnChild {
         self.index.store(index, Ordering::Relaxed);
     }
 
-    /// Takes note of a child that goes to the set.
+    /// Records a child that goes to the set.
     #[inline]
-    pub(super) fn note_taken(&self, key: ChildKey, index: usize) {
+    pub(super) fn record_taken(&self, key: ChildKey, index: usize) {
         if self.key.load(Ordering::Relaxed) == key {
             self.set_index(index);
         }

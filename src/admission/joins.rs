@@ -9,7 +9,7 @@ use crate::key::Key;
 use crate::util::sparse_queue::SparseQueue;
 
 #[derive(Default)]
-pub(super) struct Joins {
+pub(crate) struct Joins {
     /// The last name that was given, or 0.
     last: u64,
     /// The positions of those in the queue, and their keys.
@@ -23,14 +23,14 @@ pub(super) struct Joins {
 }
 
 impl Joins {
-    /// Names the child that comes next.
-    pub(super) fn next_id(&mut self) -> JoinId {
+    /// Names the joinable child that comes next.
+    pub(crate) fn next_id(&mut self) -> JoinId {
         self.last += 1;
         JoinId::MIN.saturating_add(self.last - 1)
     }
 
-    /// Records that the child which comes next has been aborted.
-    pub(super) fn abort_early(&mut self, id: JoinId) {
+    /// Records that the child which comes next has been aborted: it waits for no room.
+    pub(crate) fn abort_early(&mut self, id: JoinId) {
         self.early = Some(id);
     }
 
@@ -50,7 +50,7 @@ impl Joins {
     }
 
     /// Records that the result of a running child is none.
-    pub(super) fn void_result(&mut self, id: JoinId) {
+    pub(crate) fn void_result(&mut self, id: JoinId) {
         self.aborted.insert(id);
     }
 

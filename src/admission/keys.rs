@@ -270,6 +270,7 @@ impl Keys {
 // === impl WaitQueue ===
 
 impl WaitQueue {
+    /// Sets the limit of each key that has none of its own.
     pub(crate) fn set_key_limits(&mut self, limit: usize) {
         let keys = self.keys.get_or_insert_default();
         keys.limit = Some(limit);
@@ -365,22 +366,22 @@ impl WaitQueue {
         }
     }
 
-    /// Notes the number of the start of a unique child of a key, which is known.
-    pub(crate) fn note_unique_start(&mut self, key: &Key, start: u64) {
+    /// Records the number of the start of a unique child of a key, which is known.
+    pub(crate) fn record_unique_start(&mut self, key: &Key, start: u64) {
         let Some(keys) = &mut self.keys else { return };
         if let Some(state) = keys.find(key).and_then(|id| keys.get_mut(id)) {
             state.unique_below = start + 1;
         }
     }
 
-    /// Returns the number that was noted last.
+    /// Returns the number that was recorded last.
     pub(crate) fn unique_start(&self, key: &Key) -> Option<u64> {
         self.keys.as_ref()?.state(key)?.unique_below.checked_sub(1)
     }
 
     /// Returns `true` if a reservation of that weight has lost its room in its key: the limit was
     /// lowered since, and the key has too little room for all its children.
-    pub(crate) fn has_lost_key_room(&self, key: &Key, weight: usize) -> bool {
+    pub(crate) fn exceeds_key_limit(&self, key: &Key, weight: usize) -> bool {
         let state = self.keys.as_ref().and_then(|keys| keys.state(key));
         state.is_some_and(|state| {
             let limit = state.limit.unwrap_or(usize::MAX);

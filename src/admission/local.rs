@@ -27,7 +27,7 @@ pub(super) struct Local<C> {
     limit: usize,
     has_limit: bool,
     /// It has ended, and not by a stop.
-    finished: bool,
+    pub(super) finished: bool,
     at_end: AtEnd,
     /// How many plain children may start without a further look. A cache: there may be room for
     /// more.
@@ -122,7 +122,7 @@ impl<C> Local<C> {
     pub(super) fn into_state(mut self) -> (State, Slab<C>) {
         let stats = Stats { running: self.running(), ..self.told_stats() };
         let mut state = State::resume(&stats, self.next_index);
-        state.lifecycle.set_finished(self.finished);
+        state.lifecycle.finished = self.finished;
         let mut children = Slab::new();
         let Some(extra) = self.extra.take() else {
             return (state, children);
@@ -508,11 +508,6 @@ impl<C> Local<C> {
         let over = self.is_over();
         self.finished = over && !stopped;
         over
-    }
-
-    /// Returns `true` if the group has ended, and not by a stop.
-    pub(super) fn has_finished(&self) -> bool {
-        self.finished
     }
 }
 

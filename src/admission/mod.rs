@@ -58,17 +58,16 @@ use self::read_ahead::ReadAhead;
 use self::shared::Spawner;
 pub(crate) use self::shared::{Shared, Ticket};
 pub(crate) use self::shared_core::Core;
-use self::shared_core::{CoreCalls, StateChange};
+use self::shared_core::CoreCalls;
+use self::state::State;
 pub(crate) use self::state::{Caller, ChildRecord, GroupPhase, Refused};
-use self::state::{Dropped, State};
 use self::stop::StopSignal;
 use crate::child::Kind;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::task::Options;
-use crate::key::Key;
 use crate::observe::{Event, Outcome};
 use crate::reason::Reason;
-use crate::snapshot::{self, ChildState, Snapshot};
+use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::dropped_by::DroppedBy;
@@ -83,7 +82,7 @@ pub(crate) struct Admission<C: Kind> {
     pub(crate) parent: Arc<ParentWaker>,
     stop: StopSignal,
     /// How far the group has come. [`State`] has a copy for the handles.
-    phase: GroupPhase,
+    pub(crate) phase: GroupPhase,
     /// The policy may ask for the names of the children that finish.
     keeps_names: bool,
     /// Of children that end outside of the group's polls.
@@ -103,16 +102,8 @@ enum Storage<C: Kind> {
 // === impl Admission ===
 
 impl<C: Kind> Admission<C> {
-    pub(crate) fn new(spawner: Spawner<C>, parent: Arc<ParentWaker>) -> Self {
-        Self::with_limit(spawner, parent, None)
-    }
-
     /// Makes the admission of a group that has this limit from the start.
-    pub(crate) fn with_limit(
-        spawner: Spawner<C>,
-        parent: Arc<ParentWaker>,
-        limit: Option<usize>,
-    ) -> Self {
+    pub(crate) fn new(spawner: Spawner<C>, parent: Arc<ParentWaker>, limit: Option<usize>) -> Self {
         let mut local = Local::new();
         local.set_limit(limit);
         Self {
@@ -136,9 +127,15 @@ impl<C: Kind> Admission<C> {
         }
     }
 
-    /// What the group calls of that state.
-    fn calls(&mut self) -> Option<&dyn CoreCalls> {
+    /// Returns what the group calls of that state.
+    pub(crate) fn calls(&mut self) -> Option<&dyn CoreCalls> {
         self.shared().map(|shared| &*shared.calls)
+    }
+
+    /// Calls `f` with that state, for what the queue does not depend on.
+    #[inline]
+    fn with_state<R>(&mut self, f: impl FnOnce(&mut State) -> R) -> Option<R> {
+        self.shared().map(|shared| shared.core.with_state(f))
     }
 
     /// Returns `true` if the state is shared.
@@ -167,11 +164,9 @@ impl<C: Kind> Admission<C> {
 
     fn state_of(&self, local: Local<C>) -> (State, Slab<C>) {
         let (mut state, children) = local.into_state();
-        state.lifecycle.set_phase(self.phase);
+        state.lifecycle.phase = self.phase;
         state.set_notes(self.notes);
-        if self.keeps_names {
-            state.keep_names();
-        }
+        state.keeps_names = self.keeps_names;
         (state, children)
     }
 
@@ -233,11 +228,6 @@ impl<C: Kind> Admission<C> {
             self.parent.notify();
         }
         <Spawner<C>>::spawn_all(spawns);
-    }
-
-    /// Changes the limit of a key at any time.
-    pub(crate) fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
-        self.share().set_key_limit(key, limit);
     }
 
     // --- moving children to the set
@@ -304,17 +294,17 @@ impl<C: Kind> Admission<C> {
 
     // --- ends of children
 
-    /// Returns `true` if a child that has ended on its executor frees its room before the policy is
-    /// told, if it may.
-    fn frees_room_of_ended(&self) -> bool {
-        self.notes == EndNotes::FreesRoom && !self.is_stopped()
+    /// Returns `true` if all children that have ended on their executor keep their room until the
+    /// policy is told.
+    fn ended_keep_room(&self) -> bool {
+        self.notes != EndNotes::FreesRoom || self.is_stopped()
     }
 
     /// Frees the room of children that have ended on their executor, and gives it to those that
     /// wait, in a group that has its admission to itself. (A state that is shared does so in each
     /// change.)
     pub(crate) fn free_room_of_ended(&mut self, set: &mut C::Set) {
-        if !self.frees_room_of_ended() {
+        if self.ended_keep_room() {
             return;
         }
         if let Storage::Local(local) = self.storage.get_mut() {
@@ -340,11 +330,6 @@ impl<C: Kind> Admission<C> {
     /// Returns `true` if the set may have children that end without a result.
     pub(crate) fn has_endings(&mut self) -> bool {
         self.shared().is_some_and(|shared| shared.core.hints.has_endings())
-    }
-
-    /// Returns the indexes of the running children that end with the stop, lowest first.
-    pub(crate) fn until_stop(&mut self) -> Vec<usize> {
-        self.calls().map_or_else(Vec::new, |calls| calls.until_stop())
     }
 
     /// Counts a running child that is gone, and frees its room. The queue gets the room by
@@ -406,9 +391,7 @@ impl<C: Kind> Admission<C> {
         if self.read_ahead.as_mut().is_some_and(|ahead| ahead.put(index, outcome)) {
             return self.finish(index, outcome);
         }
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.with_state(|state| state.finish_unfetched(index));
-        }
+        self.with_state(|state| state.finish_unfetched(index));
     }
 
     /// Returns `true` if a child keeps its room whose result was not fetched.
@@ -435,7 +418,7 @@ impl<C: Kind> Admission<C> {
         let Storage::Shared(shared) = self.storage.get_mut() else {
             return false;
         };
-        shared.update(&mut |state| state.set_blocked_results(count));
+        shared.calls.update(&mut |state| state.blocked_results = count);
         true
     }
 
@@ -464,7 +447,7 @@ impl<C: Kind> Admission<C> {
             }
             Storage::Shared(shared) => {
                 if shared.core.must_process() {
-                    shared.update(&mut |_| ());
+                    shared.calls.update(&mut |_| ());
                 }
                 if <Spawner<C>>::SPAWNS && shared.core.hints.has_started() {
                     self.take_in(set);
@@ -486,16 +469,14 @@ impl<C: Kind> Admission<C> {
     /// Gives the room of children that have ended in this round to no other: a deadline stops the
     /// group.
     pub(crate) fn withhold_freed_room(&mut self) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.core.with_state(State::withhold_freed_room);
-        }
+        self.with_state(|state| state.has_freed_room = false);
     }
 
     // --- passes
 
     /// Returns what a gate is told of the head of the queue, or `None` if it lacks no pass.
     pub(crate) fn asked(&mut self) -> Option<Asked> {
-        self.shared()?.core.with_state(|state| state.asked())
+        self.with_state(|state| state.asked())?
     }
 
     /// Returns what a gate is told of a child on offer, or `None` if the child does not lack a pass
@@ -507,23 +488,19 @@ impl<C: Kind> Admission<C> {
 
     /// Adds a pass, for the head of the queue or a child on offer, of that weight.
     pub(crate) fn add_pass(&mut self, weight: usize, pass: Pass) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            shared.update(&mut |state| state.room.passes.add(weight, pass));
+        if let Some(calls) = self.calls() {
+            calls.update(&mut |state| state.room.passes.add(weight, pass));
         }
     }
 
     /// Returns `true` if passes are over whose guards are still there.
     pub(crate) fn has_ended_passes(&mut self) -> bool {
-        self.shared().is_some_and(|shared| {
-            shared.core.with_state(|state| !state.room.passes.over.is_empty())
-        })
+        self.with_state(|state| !state.room.passes.over.is_empty()).unwrap_or(false)
     }
 
     /// Moves the passes of children that have ended to `passes`.
     pub(crate) fn take_ended_passes(&mut self, passes: &mut Vec<Pass>) {
-        if let Some(shared) = self.shared() {
-            shared.core.with_state(|state| state.room.take_ended_passes(passes));
-        }
+        self.with_state(|state| state.room.take_ended_passes(passes));
     }
 
     // --- permits
@@ -550,21 +527,6 @@ impl<C: Kind> Admission<C> {
         self.calls().into_iter().for_each(|calls| calls.cancel_acquire());
     }
 
-    // --- polls
-
-    #[inline]
-    pub(crate) fn begin_poll(&mut self) {
-        self.calls().into_iter().for_each(|calls| calls.begin_poll());
-    }
-
-    /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
-    /// `has_waiter`: it was a poll of a `go`, `feed` or `ready` of the group, or of a stream of its
-    /// results, which may have its turn.
-    #[inline]
-    pub(crate) fn end_poll(&mut self, has_waiter: bool) -> bool {
-        self.calls().is_some_and(|calls| calls.end_poll(has_waiter))
-    }
-
     // --- numbers
 
     /// Reads the numbers, whichever way they are held.
@@ -581,10 +543,10 @@ impl<C: Kind> Admission<C> {
 
     pub(crate) fn stats(&self) -> Stats {
         match &mut *self.storage.lock() {
-            Storage::Shared(shared) => shared.stats(),
+            Storage::Shared(shared) => shared.calls.stats(),
             Storage::Local(local) => {
                 if self.notes != EndNotes::Nothing && self.phase < GroupPhase::Resolved {
-                    local.note_ends(&self.spawner, !self.frees_room_of_ended());
+                    local.note_ends(&self.spawner, self.ended_keep_room());
                 }
                 local.stats()
             }
@@ -604,11 +566,7 @@ impl<C: Kind> Admission<C> {
             }
         };
         drop(storage);
-        snapshot.phase = match self.phase {
-            GroupPhase::Resolved | GroupPhase::Ended => snapshot::Phase::Ended,
-            _ if self.is_stopped() => snapshot::Phase::Stopped,
-            _ => snapshot::Phase::Open,
-        };
+        snapshot.phase = self.phase.shown(self.is_stopped(), false);
         snapshot.complete(self.reason(), &self.parent);
         snapshot
     }
@@ -632,11 +590,6 @@ impl<C: Kind> Admission<C> {
         self.read(Local::has_accepted, |state| state.has_accepted())
     }
 
-    /// Returns `true` if nothing but daemons is left.
-    pub(crate) fn has_only_daemons(&mut self) -> bool {
-        self.calls().is_some_and(|calls| calls.has_only_daemons())
-    }
-
     // --- observing
 
     /// Records how a running child has ended, before its room is given away, and before a stop
@@ -645,32 +598,21 @@ impl<C: Kind> Admission<C> {
         self.calls().into_iter().for_each(|calls| calls.log_finished(index, outcome));
     }
 
-    /// Records that a child was dropped which was not in the set.
-    pub(crate) fn log_dropped(&mut self, child: &Dropped) {
-        self.calls().into_iter().for_each(|calls| calls.log_dropped(child));
-    }
-
     /// Swaps the recorded events, oldest first, with `events`, which is empty.
     pub(crate) fn take_events(&mut self, events: &mut VecDeque<Event>) {
-        self.log(&mut |state| state.log.iter_mut().for_each(|log| log.take(events)));
+        if let Some(calls) = self.calls() {
+            calls.log(&mut |state| state.log.iter_mut().for_each(|log| log.take(events)));
+        }
     }
 
     /// Records no more events.
     pub(crate) fn end_log(&mut self) {
-        if let Storage::Shared(shared) = self.storage.get_mut() {
-            let log = shared.core.with_state(|state| state.log.take());
-            drop(log);
-        }
+        drop(self.with_state(|state| state.log.take()));
     }
 
     /// Lets go of what surrounds the polls of children that run outside of the group's. The futures
     /// of those that were started keep it.
     pub(crate) fn end_poll_observer(&mut self) {
         self.spawner.observe_polls(None);
-    }
-
-    #[inline]
-    fn log(&mut self, log: StateChange<'_>) {
-        self.calls().into_iter().for_each(|calls| calls.log(log));
     }
 }

@@ -204,8 +204,7 @@ impl<C: Kind> Admission<C> {
         match self.storage.get_mut() {
             Storage::Local(local) => {
                 if self.stop.is_set() || self.phase >= GroupPhase::Resolved {
-                    let finished = local.has_finished();
-                    let refused = if finished { Refused::Closed } else { Refused::Stopped };
+                    let refused = if local.finished { Refused::Closed } else { Refused::Stopped };
                     if !keeps {
                         local.refuse();
                     }

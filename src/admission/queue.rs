@@ -108,7 +108,7 @@ pub(crate) struct WaitQueue {
 #[derive(Default)]
 pub(super) struct Entries {
     /// The entries of priority 0, as most are, by their arrival.
-    plain: SparseQueue<Entry>,
+    normal: SparseQueue<Entry>,
     /// The entries of a few other priorities, the highest first.
     lanes: Vec<Lane>,
     /// How many entries are in `lanes`.
@@ -127,7 +127,7 @@ struct Lane {
 /// What an entry is in.
 #[derive(Clone, Copy)]
 enum Place {
-    Plain,
+    Normal,
     /// The lane at this place.
     Lane(usize),
     Others,
@@ -462,27 +462,27 @@ impl WaitQueue {
 impl Entries {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.are_plain()
+        self.normal.is_empty() && self.are_normal()
     }
 
-    /// Returns `true` if all are in `plain`.
+    /// Returns `true` if all are in `normal`.
     #[inline]
-    fn are_plain(&self) -> bool {
+    fn are_normal(&self) -> bool {
         self.in_lanes == 0 && self.others.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.plain.len() + self.in_lanes + self.others.len()
+        self.normal.len() + self.in_lanes + self.others.len()
     }
 
     /// Returns `true` if all have a lower priority.
     #[inline]
     fn yields_to(&self, priority: i32) -> bool {
-        (self.plain.is_empty() || priority > 0)
-            && (self.are_plain() || self.others_yield_to(priority))
+        (self.normal.is_empty() || priority > 0)
+            && (self.are_normal() || self.others_yield_to(priority))
     }
 
-    /// Returns `true` if all that are not in `plain` have a lower priority.
+    /// Returns `true` if all that are not in `normal` have a lower priority.
     fn others_yield_to(&self, priority: i32) -> bool {
         let not_lower = self.lanes.iter().take_while(|lane| lane.priority >= priority);
         let first_of_others = self.others.first_key_value();
@@ -492,34 +492,34 @@ impl Entries {
 
     #[inline]
     pub(super) fn first(&self) -> Option<(Position, &Entry)> {
-        if self.are_plain() { self.first_plain() } else { self.first_of_all() }
+        self.first_in(self.first_place())
     }
 
     #[inline]
-    fn first_plain(&self) -> Option<(Position, &Entry)> {
-        let (arrival, entry) = self.plain.first()?;
+    fn first_normal(&self) -> Option<(Position, &Entry)> {
+        let (arrival, entry) = self.normal.first()?;
         Some((Position { priority: 0, arrival }, entry))
-    }
-
-    #[inline(never)]
-    fn first_of_all(&self) -> Option<(Position, &Entry)> {
-        self.first_in(self.find_first())
     }
 
     /// Returns the first entry, and what it is in.
     #[inline]
     fn head(&self) -> Option<(Place, &Entry)> {
-        let place = if self.are_plain() { Place::Plain } else { self.find_first() };
+        let place = self.first_place();
         Some((place, self.first_in(place)?.1))
     }
 
     /// Returns what the first entry is in, if there is one.
-    fn find_first(&self) -> Place {
-        let is_first = |lane: &Lane| lane.priority > 0 || self.plain.is_empty();
+    #[inline]
+    fn first_place(&self) -> Place {
+        if self.are_normal() { Place::Normal } else { self.find_first_place() }
+    }
+
+    fn find_first_place(&self) -> Place {
+        let is_first = |lane: &Lane| lane.priority > 0 || self.normal.is_empty();
         let lane = self.lanes.iter().position(|lane| !lane.entries.is_empty());
         let place = match lane.filter(|at| self.lanes.get(*at).is_some_and(is_first)) {
             Some(at) => Place::Lane(at),
-            None => Place::Plain,
+            None => Place::Normal,
         };
         let other = self.others.first_key_value().map(|(position, _)| *position);
         let first = other.and_then(|_| self.first_in(place)).map(|(position, _)| position);
@@ -533,7 +533,7 @@ impl Entries {
     #[inline]
     fn first_in(&self, place: Place) -> Option<(Position, &Entry)> {
         match place {
-            Place::Plain => self.first_plain(),
+            Place::Normal => self.first_normal(),
             Place::Lane(at) => self.lanes.get(at)?.first(),
             Place::Others => self.others.first_key_value().map(|(position, it)| (*position, it)),
         }
@@ -541,18 +541,18 @@ impl Entries {
 
     /// Returns the entries of each part, in the order of their positions, at most so many of each.
     pub(super) fn iter(&self, most: usize) -> impl Iterator<Item = (Position, &Entry)> + Clone {
-        let plain = self.plain.iter();
-        let plain = plain.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
+        let normal = self.normal.iter();
+        let normal = normal.map(|(arrival, entry)| (Position { priority: 0, arrival }, entry));
         let lanes = self.lanes.iter().flat_map(Lane::iter);
         let others = self.others.iter().map(|(position, entry)| (*position, entry));
-        plain.take(most).chain(lanes.take(most)).chain(others.take(most))
+        normal.take(most).chain(lanes.take(most)).chain(others.take(most))
     }
 
     /// Adds an entry, mostly behind all others of its priority.
     #[inline]
     pub(super) fn add(&mut self, position: Position, entry: Entry) {
-        if position.priority == 0 && self.plain.is_behind(position.arrival) {
-            self.plain.push(position.arrival, entry);
+        if position.priority == 0 && self.normal.is_behind(position.arrival) {
+            self.normal.push(position.arrival, entry);
         } else {
             self.add_to_others(position, entry);
         }
@@ -561,7 +561,7 @@ impl Entries {
     fn add_to_others(&mut self, position: Position, entry: Entry) {
         let Position { priority, arrival } = position;
         let (entries, count) = match priority {
-            0 => (Some(&mut self.plain), 0),
+            0 => (Some(&mut self.normal), 0),
             _ => (self.lane_for(priority), 1),
         };
         match entries {
@@ -596,17 +596,13 @@ impl Entries {
     /// Takes out the first entry.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(Position, Entry)> {
-        if self.are_plain() {
-            let (arrival, entry) = self.plain.pop()?;
-            return Some((Position { priority: 0, arrival }, entry));
-        }
-        self.pop_in(self.find_first())
+        self.pop_in(self.first_place())
     }
 
     fn pop_in(&mut self, place: Place) -> Option<(Position, Entry)> {
         match place {
-            Place::Plain => {
-                let (arrival, entry) = self.plain.pop()?;
+            Place::Normal => {
+                let (arrival, entry) = self.normal.pop()?;
                 Some((Position { priority: 0, arrival }, entry))
             }
             Place::Lane(at) => {
@@ -624,7 +620,7 @@ impl Entries {
     #[inline]
     fn forget_first(&mut self, place: Place) {
         match place {
-            Place::Plain => self.plain.forget_first(),
+            Place::Normal => self.normal.forget_first(),
             Place::Lane(at) => {
                 if let Some(lane) = self.lanes.get_mut(at) {
                     lane.entries.forget_first();
@@ -645,7 +641,7 @@ impl Entries {
             }
         }
         if position.priority == 0 {
-            self.plain.remove(position.arrival)
+            self.normal.remove(position.arrival)
         } else {
             self.take_from_lane(position)
         }

@@ -18,11 +18,11 @@
 //! | | gives freed room first | then |
 //! | --- | --- | --- |
 //! | `Shared::with`: a child or a waiter comes or goes | yes | processes the queue, updates the hints, carries out the effects, spawns |
-//! | `Core::update`: any other change, by the group's task | yes | the same, but spawns nothing |
+//! | `CoreCalls::update`: any other change, by the group's task | yes | the same, but spawns nothing |
 //! | `Core::update_as`: one by any task | yes | the same; the group's task spawns what starts |
-//! | `Core::finish_child`: a child has ended | no: it frees room; after a stop, or if children wait inside others, what was freed before | nothing; `update` follows when the round is over, if something waits |
+//! | `CoreCalls::finish_child`: a child has ended | no: it frees room; after a stop, or if children wait inside others, what was freed before | nothing; `update` follows when the round is over, if something waits |
 //! | `Shared::add_simply`: a child comes, and that concerns no other | no: ends of spawned children are noted, and if room was freed, the child comes by `with` | a child that starts is spawned, and the group's task is notified if a handle has brought it |
-//! | `Core::try_start`: a plain child starts | no: if some was freed, none starts | nothing: it has taken room, and nothing else has changed |
+//! | `CoreCalls::try_start`: a plain child starts | no: if some was freed, none starts | nothing: it has taken room, and nothing else has changed |
 //! | `CoreCalls::log`: only the observer's log changes | yes | nothing; an `update` follows |
 //! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
 //! | `Core::with_state`: what the queue does not depend on | no | nothing; if the numbers are read, ends of spawned children are noted first, and the next change gives their room |
@@ -36,14 +36,13 @@ use core::task::{Context, Poll};
 
 use super::access::{Access, Add, Offer, Want, request_of, take_options};
 use super::queue::{ChildKey, QueuedChild, WaiterKey};
-use super::shared_core::{Core, CoreCalls, StateChange};
-use super::state::{Acquire, Caller, Dropped, Effects, Refused, State, WaiterPoll};
+use super::shared_core::{Core, CoreCalls};
+use super::state::{Acquire, Caller, Dropped, Effects, Refused, Simply, State, WaiterPoll};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Kind};
 use crate::error::TryGoError;
 use crate::key::Key;
 use crate::snapshot::{ChildState, Snapshot};
-use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::dropped_by::DroppedBy;
 use crate::util::lock::Mutex;
@@ -53,12 +52,14 @@ use crate::util::slab::Slab;
 
 pub(crate) type Spawner<C> = <<C as Kind>::Set as ChildSet<C>>::Spawner;
 
+type Spawns<C> = <Spawner<C> as SpawnChild<C>>::Spawns;
+
 /// What a group and its handles have in common.
 pub(crate) struct Shared<C: Kind> {
     /// What it contains takes much code to drop.
     pub(crate) core: DroppedBy<Arc<Core>>,
     /// The same `Core`, by what only shared groups call.
-    pub(super) calls: Arc<dyn CoreCalls>,
+    pub(crate) calls: Arc<dyn CoreCalls>,
     waiting: Mutex<Waiting<C>>,
     pub(super) operations: Operations<C>,
 }
@@ -144,24 +145,20 @@ impl<C: Kind> Shared<C> {
         let mut spawns = Default::default();
         let result = {
             let mut waiting = self.waiting.lock();
-            let Waiting { children, spawner } = &mut *waiting;
-            let spawner = spawner.as_ref().and_then(<Spawner<C>>::unwrap);
             let mut state = self.core.begin_change(&mut effects);
             if <Spawner<C>>::SPAWNS {
-                self.core.note_ended(&mut state);
+                self.core.note_ends(&mut state);
                 state.give_freed_room(&mut effects);
             }
             let result = change(&mut Access {
                 core: &self.core,
                 state: &mut state,
-                children,
+                children: &mut waiting.children,
                 stopped: self.core.is_stopped(),
                 effects: &mut effects,
             });
             self.core.end_change(&mut state, &mut effects);
-            if let Some(spawner) = spawner {
-                start_unspawned(spawner, &mut state, children, &mut spawns);
-            }
+            waiting.spawn_started(&mut state, &mut spawns);
             result
         };
         self.core.apply(effects, caller);
@@ -181,7 +178,7 @@ impl<C: Kind> Shared<C> {
             Add::TryGo => false,
             // A duplicate is given back.
             Add::Queue { keeps } => !(keeps && request_of(offer).unique),
-            Add::Fed | Add::Reserved { .. } => {
+            Add::Fed | Add::Fill { .. } => {
                 return self.with(caller, |access| access.add(how, offer));
             }
         };
@@ -203,40 +200,30 @@ impl<C: Kind> Shared<C> {
         queues: bool,
     ) -> Option<ChildKey> {
         let core = &*self.core;
-        let starts = !core.hints.must_wait();
-        if core.needs_more() || !(starts || queues) || offer.link().is_some() {
+        if core.needs_more || (core.hints.must_wait() && !queues) || offer.link().is_some() {
             return None;
         }
         let mut spawns = Default::default();
-        let key = {
+        let (key, starts) = {
             let mut waiting = self.waiting.lock();
-            let Waiting { children, spawner } = &mut *waiting;
-            let spawner = spawner.as_ref().and_then(<Spawner<C>>::unwrap);
             let mut state = core.lock();
             if <Spawner<C>>::SPAWNS {
-                core.note_ended(&mut state);
+                core.note_ends(&mut state);
             }
-            let (request, stopped) = (request_of(offer), core.is_stopped());
-            let is_simple = match starts {
-                true => state.must_only_start(request, stopped),
-                false => state.must_only_queue(request, stopped),
-            };
-            if !is_simple {
-                return None;
-            }
-            let options = take_options(offer, state.looks_at_all());
-            let key = children.insert(offer.take());
+            let simply = state.simply(request_of(offer), core.is_stopped());
+            // One way out, or the guards' drops are no longer inlined.
+            let starts = simply.filter(|it| queues || *it == Simply::Starts)? == Simply::Starts;
+            let options = take_options(offer, state.looks_at_all);
+            let key = waiting.children.insert(offer.take());
             let child = QueuedChild { key, options, join: None };
             if starts {
                 state.start_only(child);
-                core.hints.note_started(&state);
-                if let Some(spawner) = spawner {
-                    start_unspawned(spawner, &mut state, children, &mut spawns);
-                }
+                core.hints.record_started(&state);
+                waiting.spawn_started(&mut state, &mut spawns);
             } else {
                 state.enqueue(child);
             }
-            key
+            (key, starts)
         };
         if starts && caller == Caller::Handle {
             core.notify();
@@ -261,7 +248,7 @@ impl<C: Kind> Shared<C> {
     }
 
     pub(crate) fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
-        self.change(&mut |state, _| state.set_key_limit(key, limit));
+        self.change(&mut |state, _| state.queue.set_key_limit(key, limit));
     }
 
     /// Looks for what is wanted; registers a waiter in `ticket` while it is not there. `Err` after
@@ -324,15 +311,12 @@ impl<C: Kind> Shared<C> {
         let mut spawns = Default::default();
         {
             let mut waiting = self.waiting.lock();
-            let Waiting { children, spawner } = &mut *waiting;
             let mut state = self.core.lock();
-            if let Some(spawner) = spawner.as_ref().and_then(<Spawner<C>>::unwrap) {
-                start_unspawned(spawner, &mut state, children, &mut spawns);
-            }
-            self.core.hints.note_taken(&state);
+            waiting.spawn_started(&mut state, &mut spawns);
+            self.core.hints.record_taken(&state);
             while let Some((index, key)) = state.starts.pop_started() {
-                self.core.own_child.note_taken(key, index);
-                if let Some(child) = children.remove(key) {
+                self.core.own_child.record_taken(key, index);
+                if let Some(child) = waiting.children.remove(key) {
                     take(index, child);
                 }
             }
@@ -346,7 +330,7 @@ impl<C: Kind> Shared<C> {
         let mut keys = Vec::new();
         self.core.update(&mut |state| {
             state.take_aborted(&mut keys);
-            self.core.hints.note_aborted_taken();
+            self.core.hints.record_aborted_taken();
             if stopped {
                 // Children behind a reservation that is taken back may start.
                 state.stop(&mut keys);
@@ -378,11 +362,6 @@ impl<C: Kind> Shared<C> {
         drop(spawner);
     }
 
-    /// Returns the group's numbers, taken at one moment.
-    pub(crate) fn stats(&self) -> Stats {
-        self.calls.stats()
-    }
-
     /// Takes a snapshot. `known` are running children of which the caller knows more, by their
     /// indexes.
     pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
@@ -390,7 +369,7 @@ impl<C: Kind> Shared<C> {
             return self.core.inspect(known);
         }
         // Notes the children that have ended by now.
-        self.stats();
+        self.calls.stats();
         let mut known = known.to_vec();
         {
             let waiting = self.waiting.lock();
@@ -414,35 +393,22 @@ impl<C: Kind> Shared<C> {
     ) -> Poll<Result<(), Refused>> {
         (self.operations.poll)(self, caller, Want::Feed, ticket, cx)
     }
-
-    /// Returns `true` if the group has stopped, and the child of that index is to end with it.
-    pub(crate) fn ends_now(&self, index: usize) -> bool {
-        self.calls.ends_now(index)
-    }
-
-    /// Returns `true` if the result of the child of that index, which has returned, is none.
-    pub(crate) fn has_no_result(&self, index: usize) -> bool {
-        self.calls.has_no_result(index)
-    }
-
-    /// Changes the state, by the group's task.
-    pub(super) fn update(&self, change: StateChange<'_>) {
-        self.calls.update(change);
-    }
 }
 
-/// Takes the futures out of the children that have started.
-pub(super) fn start_unspawned<C, S: SpawnChild<C>>(
-    spawner: &S,
-    state: &mut State,
-    children: &mut Slab<C>,
-    spawns: &mut S::Spawns,
-) {
-    state.take_unspawned(|index, key, name| {
-        if let Some(child) = children.get_mut(key) {
-            spawner.start(child, index, name, spawns);
-        }
-    });
+// === impl Waiting ===
+
+impl<C: Kind> Waiting<C> {
+    /// Takes the futures out of the children that have started, for the executor.
+    #[inline]
+    fn spawn_started(&mut self, state: &mut State, spawns: &mut Spawns<C>) {
+        let Self { children, spawner } = self;
+        let Some(spawner) = spawner.as_ref().and_then(<Spawner<C>>::unwrap) else { return };
+        state.take_unspawned(|index, key, name| {
+            if let Some(child) = children.get_mut(key) {
+                spawner.start(child, index, name, spawns);
+            }
+        });
+    }
 }
 
 // === impl Ticket ===
@@ -459,7 +425,7 @@ impl<C: Kind> Ticket<C> {
             return false;
         };
         // A child that is refused is dropped here, unlocked.
-        let how = Add::Reserved { key, keeps: false };
+        let how = Add::Fill { key, keeps: false };
         (self.shared.operations.add)(&self.shared, caller, how, &mut Some(child)).is_ok()
     }
 
@@ -470,7 +436,7 @@ impl<C: Kind> Ticket<C> {
             Some(key) => {
                 let shared = &self.shared;
                 shared.core.count_entry();
-                shared.add(Caller::Handle, Add::Reserved { key, keeps: true }, &mut child)
+                shared.add(Caller::Handle, Add::Fill { key, keeps: true }, &mut child)
             }
             None => Err(Refused::Stopped),
         };

@@ -45,8 +45,8 @@ pub(crate) struct Core {
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
-    /// `true` if an observer is told of each child, or each needs a permit or a pass.
-    needs_more: bool,
+    /// No child comes in simply: an observer is told of each, or each needs a permit or a pass.
+    pub(super) needs_more: bool,
     source: Option<Box<PermitSource>>,
     /// A child of the token that is cancelled when newcomers are refused, made on demand.
     newcomers: Mutex<Option<CancelToken>>,
@@ -58,77 +58,178 @@ pub(crate) struct Core {
 /// of an endless loop begin, and its task's other futures run.
 const MOST_ENTRIES: usize = 4096;
 
-pub(super) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
+pub(crate) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
 
 /// What a group's own code calls of [`Core`]. It is reached by a trait object, so a program whose
 /// groups have no handles does not contain it, as with [`Operations`](super::shared::Operations).
-pub(super) trait CoreCalls: Send + Sync {
+pub(crate) trait CoreCalls: Send + Sync {
+    /// Returns the only thing that has these calls.
+    fn core(&self) -> &Core;
+
     /// Changes the state, processes the queue, and carries out the effects. For changes by the
     /// group's task, which takes in the children that start.
-    fn update(&self, change: StateChange<'_>);
+    fn update(&self, change: StateChange<'_>) {
+        self.core().update_as(Caller::Group, change);
+    }
 
     /// Records events for the observer; changes nothing else.
-    fn log(&self, log: StateChange<'_>);
+    fn log(&self, log: StateChange<'_>) {
+        if self.core().observed {
+            // What these effects say is in the state as well, and the group's task, which is the
+            // caller, changes it next.
+            log(&mut self.core().begin_change(&mut Effects::default()));
+        }
+    }
 
     /// Starts a plain child by the group's task, if that concerns no other: returns its index. The
     /// queue need not be processed.
-    fn try_start(&self) -> Option<usize>;
+    fn try_start(&self) -> Option<usize> {
+        if self.core().needs_more || self.core().hints.must_wait() {
+            return None;
+        }
+        let mut state = self.core().state.lock();
+        let index = state.try_start(self.core().is_stopped())?;
+        self.core().hints.update_room(&state);
+        Some(index)
+    }
 
     /// Counts a child that is gone, and frees its room, without processing the queue.
-    fn finish_child(&self, index: usize, outcome: Outcome);
+    fn finish_child(&self, index: usize, outcome: Outcome) {
+        let mut state = self.core().state.lock();
+        if state.finish(index, outcome, self.core().is_stopped()) {
+            self.core().hints.record_freed_room();
+        } else {
+            // Nothing waits.
+            self.core().hints.record_finished(&state);
+        }
+    }
 
     /// Returns what is known of a running child, or `None` if that is nothing beyond its index.
-    fn record_of(&self, index: usize) -> Option<ChildRecord>;
+    fn record_of(&self, index: usize) -> Option<ChildRecord> {
+        self.core().with_state(|state| state.running.record(index))
+    }
 
     /// Records how a running child has ended.
-    fn log_finished(&self, index: usize, outcome: Outcome);
+    fn log_finished(&self, index: usize, outcome: Outcome) {
+        self.log(&mut |state| state.log_finished(index, outcome));
+    }
 
     /// Records that a child was dropped which was not in the set.
-    fn log_dropped(&self, child: &Dropped);
+    fn log_dropped(&self, child: &Dropped) {
+        self.log(&mut |state| match child {
+            Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
+            Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.boxed()),
+        });
+    }
 
     /// Returns `true` if the group has stopped, and the child of that index is to end with it.
-    fn ends_now(&self, index: usize) -> bool;
+    fn ends_now(&self, index: usize) -> bool {
+        self.core().is_stopped() && self.core().with_state(|state| state.is_until_stop(index))
+    }
 
     /// Returns `true` if the result of the child of that index, which has returned, is none.
-    fn has_no_result(&self, index: usize) -> bool;
+    fn has_no_result(&self, index: usize) -> bool {
+        self.core().with_state(|state| state.has_no_result(index))
+    }
 
     /// Returns the indexes of the running children that end with the stop, lowest first.
-    fn until_stop(&self) -> Vec<usize>;
+    fn until_stop(&self) -> Vec<usize> {
+        self.core().with_state(|state| state.running.until_stop())
+    }
 
     /// Returns `true` if nothing but daemons is left.
-    fn has_only_daemons(&self) -> bool;
+    fn has_only_daemons(&self) -> bool {
+        !self.core().is_stopped() && self.core().with_state(|state| state.has_only_daemons())
+    }
 
     /// Returns `true` if the group need not wait: at most daemons run, and nothing waits. After a
     /// stop: if nothing runs.
-    fn is_over(&self) -> bool;
+    fn is_over(&self) -> bool {
+        self.core().with_state(|state| state.is_over(self.core().is_stopped()))
+    }
 
     /// Resolves the group if nothing runs and nothing waits.
-    fn try_resolve(&self) -> bool;
+    fn try_resolve(&self) -> bool {
+        self.core().with_state(|state| state.try_resolve(self.core().is_stopped()))
+    }
 
     /// Announces the end to callers of `closed`.
-    fn announce_end(&self);
+    fn announce_end(&self) {
+        let event = self.core().with_state(|state| {
+            state.lifecycle.phase = GroupPhase::Ended;
+            state.lifecycle.closed_event.clone()
+        });
+        if let Some(event) = event {
+            event.set();
+        }
+    }
 
     /// Forgets the running children, which were dropped.
-    fn forget_running(&self);
+    fn forget_running(&self) {
+        drop(self.core().with_state(State::forget_running));
+    }
 
     /// Returns the group's numbers, taken at one moment.
-    fn stats(&self) -> Stats;
+    fn stats(&self) -> Stats {
+        self.core().with_state(|state| {
+            self.core().note_ends(state);
+            state.stats()
+        })
+    }
 
     /// Begins a poll of the group.
-    fn begin_poll(&self);
+    fn begin_poll(&self) {
+        self.core().entries.store(0, Ordering::Relaxed);
+        if self.core().hints.is_revoking() {
+            self.update(&mut |_| ());
+        }
+        self.core().with_permits(Permits::begin_poll);
+    }
 
     /// Ends a poll. Returns `true` if there is work left in the state for the group's task.
-    fn end_poll(&self, has_waiter: bool) -> bool;
+    /// `has_waiter`: it was a poll of a `go`, `feed` or `ready` of the group, or of a stream of its
+    /// results, which may have its turn.
+    fn end_poll(&self, has_waiter: bool) -> bool {
+        let left = (has_waiter && self.core().hints.has_group_turn())
+            || self.core().must_acquire()
+            || self.core().hints.is_revoking();
+        self.core().with_permits(Permits::end_poll);
+        left
+    }
 
     /// Waits for a permit on behalf of the head of the queue, for as long as the head lacks only
     /// a permit.
-    fn acquire_permits(&self);
+    fn acquire_permits(&self) {
+        let Some(source) = &self.core().source else {
+            return;
+        };
+        let may_wait = || self.core().with_permits(|permits| permits.may_wait()).unwrap_or(false);
+        // The entries behind the head may lack one, too: then the wait begins anew.
+        while may_wait() {
+            if source.poll_acquire(&self.core().parent) {
+                self.update(&mut |state| state.room.permits.iter_mut().for_each(Permits::add));
+            } else if may_wait() {
+                return;
+            }
+            // Else the head has left meanwhile, on another thread, which found nothing to cancel.
+        }
+        // The next waiter of the semaphore is told now.
+        source.cancel();
+    }
 
     /// Cancels the wait for a permit: the group is not polled any more.
-    fn cancel_acquire(&self);
+    fn cancel_acquire(&self) {
+        if let Some(source) = &self.core().source {
+            source.cancel();
+        }
+    }
 
     /// Gives all permits back, when the children of a resolved group are gone.
-    fn give_permits_back(&self);
+    fn give_permits_back(&self) {
+        if self.core().source.is_some() {
+            self.update(&mut |state| state.room.permits.iter_mut().for_each(Permits::free_all));
+        }
+    }
 }
 
 // === impl Core ===
@@ -144,7 +245,7 @@ impl Core {
         reports: Option<Arc<dyn EndReports>>,
         state: State,
     ) -> Arc<Self> {
-        let inspector = state.inspector().cloned();
+        let inspector = state.inspector.clone();
         let source =
             state.room.permits.as_ref().map(|permits| PermitSource::new(permits.semaphore()));
         let core = Arc::new(Self {
@@ -214,8 +315,8 @@ impl Core {
     /// Takes a snapshot with the named groups below it, on so many levels.
     fn inspect_down_to(&self, levels: usize, known: &[(usize, ChildState)]) -> Snapshot {
         let (mut snapshot, inspector) = self.with_state(|state| {
-            self.note_ended(state);
-            (state.inspect(self.is_stopped(), known), state.inspector().cloned())
+            self.note_ends(state);
+            (state.inspect(self.is_stopped(), known), state.inspector.clone())
         });
         snapshot.complete(self.token().reason(), &self.parent);
         snapshot.has_body = self.has_body.load(Ordering::Relaxed);
@@ -230,7 +331,7 @@ impl Core {
         snapshot
     }
 
-    /// Notes that the body of the group's scope begins or has ended.
+    /// Records that the body of the group's scope begins or has ended.
     pub(crate) fn set_body(&self, runs: bool) {
         self.has_body.store(runs, Ordering::Relaxed);
     }
@@ -250,7 +351,7 @@ impl Core {
     }
 
     /// Notes the children that have ended outside of the group's polls.
-    pub(super) fn note_ended(&self, state: &mut State) {
+    pub(super) fn note_ends(&self, state: &mut State) {
         let Some(reports) = &self.reports else { return };
         let mut ended = false;
         reports.note(&mut |index, outcome| {
@@ -258,7 +359,7 @@ impl Core {
             ended = true;
         });
         if ended {
-            self.hints.note_freed_room();
+            self.hints.record_freed_room();
         }
     }
 
@@ -290,7 +391,7 @@ impl Core {
     /// Holds the group open while it is empty.
     pub(crate) fn hold(&self) {
         self.with_state(|state| {
-            state.lifecycle.hold();
+            state.lifecycle.holds += 1;
             self.is_held.store(true, Ordering::Relaxed);
         });
     }
@@ -321,7 +422,7 @@ impl Core {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.with_state(|state| state.lifecycle.is_closing())
+        self.with_state(|state| state.lifecycle.closing)
     }
 
     /// Returns a token that is cancelled by a stop, and when the group is closed.
@@ -389,13 +490,6 @@ impl Core {
             panic.guard(|| drop(discard));
         }
         panic.discard();
-    }
-
-    /// Returns `true` if no child comes in simply: an observer is told of each, or each needs a
-    /// permit or a pass.
-    #[inline]
-    pub(super) fn needs_more(&self) -> bool {
-        self.needs_more
     }
 
     // --- handles
@@ -476,7 +570,7 @@ impl Core {
     pub(crate) fn closed_event(&self) -> Arc<ClosedEvent> {
         let (event, ended) = self.with_state(|state| {
             let event = Arc::clone(state.lifecycle.closed_event.get_or_insert_default());
-            (event, state.lifecycle.phase() == GroupPhase::Ended)
+            (event, state.lifecycle.phase == GroupPhase::Ended)
         });
         if ended {
             event.set();
@@ -486,149 +580,15 @@ impl Core {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.with_state(|state| {
-            state.lifecycle.phase() == GroupPhase::Ended
+            state.lifecycle.phase == GroupPhase::Ended
                 || state.lifecycle.closed_event.as_ref().is_some_and(|event| event.is_set())
         })
     }
 }
 
 impl CoreCalls for Core {
-    fn update(&self, change: StateChange<'_>) {
-        self.update_as(Caller::Group, change);
-    }
-
-    fn log(&self, log: StateChange<'_>) {
-        if self.observed {
-            // What these effects say is in the state as well, and the group's task, which is the
-            // caller, changes it next.
-            log(&mut self.begin_change(&mut Effects::default()));
-        }
-    }
-
-    fn try_start(&self) -> Option<usize> {
-        if self.needs_more || self.hints.must_wait() {
-            return None;
-        }
-        let mut state = self.state.lock();
-        let index = state.try_start(self.is_stopped())?;
-        self.hints.update_room(&state);
-        Some(index)
-    }
-
-    fn finish_child(&self, index: usize, outcome: Outcome) {
-        let mut state = self.state.lock();
-        if state.finish(index, outcome, self.is_stopped()) {
-            self.hints.note_freed_room();
-        } else {
-            // Nothing waits.
-            self.hints.note_finished(&state);
-        }
-    }
-
-    fn record_of(&self, index: usize) -> Option<ChildRecord> {
-        self.with_state(|state| state.running.record(index))
-    }
-
-    fn log_finished(&self, index: usize, outcome: Outcome) {
-        self.log(&mut |state| state.log_finished(index, outcome));
-    }
-
-    fn log_dropped(&self, child: &Dropped) {
-        self.log(&mut |state| match child {
-            Dropped::Started(index) => state.log_finished(*index, Outcome::Dropped),
-            Dropped::Unstarted(key, options) => state.log_unstarted(*key, options.boxed()),
-        });
-    }
-
-    fn ends_now(&self, index: usize) -> bool {
-        self.is_stopped() && self.with_state(|state| state.is_until_stop(index))
-    }
-
-    fn has_no_result(&self, index: usize) -> bool {
-        self.with_state(|state| state.has_no_result(index))
-    }
-
-    fn until_stop(&self) -> Vec<usize> {
-        self.with_state(|state| state.running.until_stop())
-    }
-
-    fn has_only_daemons(&self) -> bool {
-        !self.is_stopped() && self.with_state(|state| state.has_only_daemons())
-    }
-
-    fn is_over(&self) -> bool {
-        self.with_state(|state| state.is_over(self.is_stopped()))
-    }
-
-    fn try_resolve(&self) -> bool {
-        self.with_state(|state| state.try_resolve(self.is_stopped()))
-    }
-
-    fn announce_end(&self) {
-        let event = self.with_state(|state| {
-            state.lifecycle.set_phase(GroupPhase::Ended);
-            state.lifecycle.closed_event.clone()
-        });
-        if let Some(event) = event {
-            event.set();
-        }
-    }
-
-    fn forget_running(&self) {
-        drop(self.with_state(State::forget_running));
-    }
-
-    fn stats(&self) -> Stats {
-        self.with_state(|state| {
-            self.note_ended(state);
-            state.stats()
-        })
-    }
-
-    fn begin_poll(&self) {
-        self.entries.store(0, Ordering::Relaxed);
-        if self.hints.is_revoking() {
-            self.update(&mut |_| ());
-        }
-        self.with_permits(Permits::begin_poll);
-    }
-
-    fn end_poll(&self, has_waiter: bool) -> bool {
-        let left = (has_waiter && self.hints.has_group_turn())
-            || self.must_acquire()
-            || self.hints.is_revoking();
-        self.with_permits(Permits::end_poll);
-        left
-    }
-
-    fn acquire_permits(&self) {
-        let Some(source) = &self.source else {
-            return;
-        };
-        let may_wait = || self.with_permits(|permits| permits.may_wait()).unwrap_or(false);
-        // The entries behind the head may lack one, too: then the wait begins anew.
-        while may_wait() {
-            if source.poll_acquire(&self.parent) {
-                self.update(&mut |state| state.room.permits.iter_mut().for_each(Permits::add));
-            } else if may_wait() {
-                return;
-            }
-            // Else the head has left meanwhile, on another thread, which found nothing to cancel.
-        }
-        // The next waiter of the semaphore is told now.
-        source.cancel();
-    }
-
-    fn cancel_acquire(&self) {
-        if let Some(source) = &self.source {
-            source.cancel();
-        }
-    }
-
-    fn give_permits_back(&self) {
-        if self.source.is_some() {
-            self.update(&mut |state| state.room.permits.iter_mut().for_each(Permits::free_all));
-        }
+    fn core(&self) -> &Core {
+        self
     }
 }
 
@@ -641,7 +601,7 @@ impl AbortChild for Core {
     }
 
     fn void_result(&self, id: JoinId) {
-        self.with_state(|state| state.void_result(id));
+        self.with_state(|state| state.joins().void_result(id));
     }
 }
 
@@ -653,7 +613,7 @@ impl Wake for Core {
 
     fn wake_by_ref(self: &Arc<Self>) {
         // Not by a hint: another thread may have freed it just now.
-        if self.with_state(|state| state.has_freed_room()) {
+        if self.with_state(|state| state.has_freed_room) {
             // Room that was freed before the stop was the queue's. It has it now, rather than
             // after others have seen its children queued in a group that has stopped.
             self.update_as(Caller::Handle, &mut |_| ());

@@ -8,7 +8,7 @@
 //! Its parts keep their own counts: [`Lifecycle`], how far the group has come; [`Room`], what is
 //! taken of the limit; [`Starts`], the order in which children start; [`RunningChildren`], what is
 //! known of them; [`WaitQueue`], the order in which the others are admitted. The state is what
-//! concerns more than one of them.
+//! concerns more than one of them. What it says of newcomers is in `newcomers.rs`.
 //!
 //! # Invariants, whenever the queue has been processed
 //!
@@ -60,11 +60,11 @@ pub(crate) struct State {
     pub(crate) room: Room,
     pub(crate) starts: Starts,
     pub(crate) running: RunningChildren,
-    queue: WaitQueue,
+    pub(crate) queue: WaitQueue,
     /// How many children are queued.
     queued: usize,
     /// How many children may be.
-    queue_limit: Option<usize>,
+    pub(crate) queue_limit: Option<usize>,
     waiters: Slab<Waiter>,
     nested: Nested,
     /// How many waiters have room reserved.
@@ -74,9 +74,9 @@ pub(crate) struct State {
     /// Waiters that have got their turn and are to be woken.
     to_wake: Vec<WaiterKey>,
     /// A waiter of the group's own task has its turn, and has not been polled since.
-    group_turn: bool,
+    pub(crate) group_turn: bool,
     /// The limit was lowered, and [more](Self::revoke) reservations are to be taken back.
-    is_revoking: bool,
+    pub(crate) is_revoking: bool,
     revocation: waiters::Revocation,
     /// Waiters that were polled meanwhile, and wait until that is done.
     held_back: Vec<WaiterKey>,
@@ -86,24 +86,24 @@ pub(crate) struct State {
     notes: EndNotes,
     ended: Ended,
     /// How many finished children keep their room until an earlier result has been fetched.
-    blocked_results: usize,
+    pub(crate) blocked_results: usize,
     /// From the first joinable child on.
     joins: Option<Box<Joins>>,
     /// Kept for an observer.
     pub(crate) log: Option<Box<EventLog>>,
     /// Of a group with a name, whose children are all remembered.
-    inspector: Option<Arc<Inspector>>,
+    pub(crate) inspector: Option<Arc<Inspector>>,
     /// There is an observer or an inspector, and so each child that starts is looked at.
-    looks_at_all: bool,
+    pub(crate) looks_at_all: bool,
     /// There are gates or an inspector, and so a waiter has its child's name.
     names_waiters: bool,
     /// The policy may ask for the names of the children that finish.
-    keeps_names: bool,
+    pub(crate) keeps_names: bool,
     /// An executor runs the children.
     spawns: bool,
     /// Children have ended, before any stop, whose room was not given to the queue yet, and
     /// something [waits](Self::must_process).
-    has_freed_room: bool,
+    pub(crate) has_freed_room: bool,
     /// A waiter or a hold has gone that may have held the group open.
     recheck_end: bool,
 }
@@ -132,6 +132,14 @@ pub(crate) enum Refused {
     AtLimit,
     Stopped,
     Closed,
+}
+
+/// What becomes of a newcomer, if that concerns no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Simply {
+    Starts,
+    /// It is queued.
+    Waits,
 }
 
 /// What is to be done once the state is unlocked.
@@ -243,10 +251,6 @@ impl State {
         self.room.set_limit(Some(limit));
     }
 
-    pub(crate) fn set_queue_limit(&mut self, limit: usize) {
-        self.queue_limit = Some(limit);
-    }
-
     pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
         if self.room.set_limit(limit) {
             if let Some(log) = &mut self.log {
@@ -254,33 +258,6 @@ impl State {
             }
         }
         self.begin_revocation();
-    }
-
-    /// Returns `true` if a feed may ask its stream: together with the children of feeds that are
-    /// queued behind their keys, no more children exist than may run.
-    fn may_feed(&self) -> bool {
-        let fed = self.queue.fed();
-        fed == 0 || self.room.fits_beside(fed)
-    }
-
-    /// Sets the limit of each key of a group that is being made.
-    pub(crate) fn set_key_limits(&mut self, limit: usize) {
-        self.queue.set_key_limits(limit);
-    }
-
-    pub(crate) fn set_key_limit(&mut self, key: &Key, limit: Option<usize>) {
-        self.queue.set_key_limit(key, limit);
-    }
-
-    /// Returns `true` if a plain newcomer need not wait for room.
-    #[inline]
-    pub(crate) fn admits_newcomers(&self) -> bool {
-        !self.queue.has_head() && self.room.fits(1)
-    }
-
-    /// Returns `true` if the group's task is to process the queue again, to take reservations back.
-    pub(crate) fn is_revoking(&self) -> bool {
-        self.is_revoking
     }
 
     /// Returns what a gate is told of the head of the queue, or `None` if it lacks no pass.
@@ -298,26 +275,10 @@ impl State {
         })
     }
 
-    /// Returns what a gate is told of a child on offer, or `None` if the child does not lack a pass
-    /// alone.
-    pub(crate) fn asked_for(&mut self, options: Option<&Options>, stopped: bool) -> Option<Asked> {
-        let request = Request::new(options).behind_all();
-        let lacks = self.room.passes.are_needed
-            && !self.room.passes.has_spare(request.weight)
-            && self.refusal(stopped).is_none()
-            && !self.is_duplicate(request)
-            && self.has_room(request);
-        lacks.then(|| Asked::new(request))
-    }
-
     /// Returns `true` if the head of the queue fits, and the group is to ask a gate or the
     /// semaphore.
     pub(crate) fn must_ask(&self) -> bool {
         self.room.lacks_permit() || self.room.lacks_pass()
-    }
-
-    pub(crate) fn has_group_turn(&self) -> bool {
-        self.group_turn
     }
 
     /// Takes room in the group, and in the key of a child or a waiter.
@@ -356,99 +317,6 @@ impl State {
 // === accepting children ===
 
 impl State {
-    /// Takes room, and a permit, for a newcomer, if no entry of the queue comes before it.
-    #[inline]
-    pub(crate) fn try_take_room(&mut self, request: Request<'_>) -> bool {
-        let free = self.has_room(request) && self.room.take_beside(request.weight);
-        if free {
-            self.take_room_for(request);
-        }
-        free
-    }
-
-    /// Takes room for a child that was asked for because there was room for a plain one. Returns
-    /// `false` if it needs more than there is, or something beside room that is not there.
-    #[inline]
-    pub(crate) fn try_take_room_fed(&mut self, request: Request<'_>) -> bool {
-        let position = Position::last(request.priority.max(0));
-        let free = self.room.fits(request.weight)
-            && self.queue.has_key_room(request, position)
-            && self.room.take_beside(request.weight);
-        if free {
-            self.take_room_for(request);
-        }
-        free
-    }
-
-    /// Returns `true` if a newcomer of a feed need not wait, and no handle of a child can change
-    /// that.
-    pub(crate) fn admits_feed(&mut self, stopped: bool) -> bool {
-        !self.has_freed_room
-            && self.joins.is_none()
-            && self.refusal(stopped).is_none()
-            && self.has_room(Request::FEED)
-    }
-
-    /// Returns `true` if there is room for a newcomer, and no entry of the queue comes before it.
-    #[inline]
-    pub(crate) fn has_room(&mut self, request: Request<'_>) -> bool {
-        // In this order: most newcomers are stopped by the cheapest look.
-        self.room.fits(request.weight)
-            && (!request.feed || self.may_feed())
-            && self.queue.yields_to(request.priority)
-            && self.queue.has_key_room(request, Position::last(request.priority))
-    }
-
-    /// Starts a plain child that goes to the set at once, past those that have room: returns its
-    /// index. `None` if there are some, or no room, or if more is to be done than to count it.
-    #[inline]
-    pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
-        debug_assert!(!self.needs_more(), "then children do not come here");
-        let is_first = !self.starts.has_started() && self.starts.is_clear() && !self.has_freed_room;
-        if self.inspector.is_some()
-            || !is_first
-            || self.refusal(stopped).is_some()
-            || !self.admits_newcomers()
-        {
-            return None;
-        }
-        self.room.take(1);
-        Some(self.starts.start_in_set())
-    }
-
-    /// Returns `true` if more is to be done for each child than to count it: for an observer, a
-    /// semaphore or a gate.
-    pub(crate) fn needs_more(&self) -> bool {
-        self.log.is_some() || self.room.needs_more()
-    }
-
-    /// Returns `true` if the child of a newcomer starts at once, and that concerns no other.
-    #[inline]
-    pub(crate) fn must_only_start(&self, request: Request<'_>, stopped: bool) -> bool {
-        debug_assert!(!self.needs_more(), "then children do not come here");
-        !self.has_freed_room
-            && request.key.is_none()
-            && self.room.fits(request.weight)
-            && self.refusal(stopped).is_none()
-            && self.queue.is_empty()
-            && self.starts.is_clear()
-    }
-
-    /// Returns `true` if the child of a newcomer is to be queued, and that changes nothing but the
-    /// queue: the head comes before it, and goes on waiting.
-    #[inline]
-    pub(crate) fn must_only_queue(&self, request: Request<'_>, stopped: bool) -> bool {
-        debug_assert!(!self.needs_more(), "then children do not come here");
-        !self.has_freed_room
-            && self.queue_refusal(stopped).is_none()
-            && !self.queue.yields_to(request.priority)
-    }
-
-    /// Returns `true` if the child is unique, and another one of its key runs or waits.
-    pub(crate) fn is_duplicate(&self, request: Request<'_>) -> bool {
-        request.unique && request.key.is_some_and(|key| self.queue.is_used(key))
-    }
-
     /// Admits a child that has room; it starts once the children before it have.
     #[inline]
     pub(crate) fn admit(&mut self, child: QueuedChild) {
@@ -462,15 +330,15 @@ impl State {
         if self.starts.is_clear() {
             self.start(child, pass);
         } else {
-            self.note_unique_start(child.request(), self.starts.next_slot());
+            self.record_unique_start(child.request(), self.starts.next_slot());
             self.starts.push(StartSlot::Child(child, pass));
         }
     }
 
-    /// Takes note of a unique child that has room and starts in that slot.
-    fn note_unique_start(&mut self, request: Request<'_>, slot: u64) {
+    /// Records a unique child that has room and starts in that slot.
+    fn record_unique_start(&mut self, request: Request<'_>, slot: u64) {
         if let (true, Some(key)) = (request.unique, request.key) {
-            self.queue.note_unique_start(key, slot);
+            self.queue.record_unique_start(key, slot);
         }
     }
 
@@ -506,25 +374,6 @@ impl State {
         let key = child.request().key.map(|key| self.queue.use_key(key));
         child.options.set_key_id(key);
         self.queue.insert(position, Entry::Child(child));
-    }
-
-    /// Returns why a newcomer is refused, or `None` if it is accepted.
-    pub(crate) fn refusal(&self, stopped: bool) -> Option<Refused> {
-        self.lifecycle.refusal(stopped)
-    }
-
-    /// Returns why a child without room is not queued, or `None` if it is.
-    pub(crate) fn queue_refusal(&self, stopped: bool) -> Option<Refused> {
-        let is_full = self.queue_limit.is_some_and(|limit| self.queued >= limit);
-        self.lifecycle.queue_refusal(stopped).or(is_full.then_some(Refused::AtLimit))
-    }
-
-    /// Records that a child is refused. One that the caller does not keep counts as dropped.
-    pub(crate) fn refuse(&mut self, refused: Refused, options: Option<&Options>, keeps: bool) {
-        self.dropped += usize::from(!keeps);
-        if let Some(log) = &mut self.log {
-            log.rejected(refused != Refused::AtLimit, options);
-        }
     }
 
     #[inline]
@@ -604,10 +453,6 @@ impl State {
 // === what the policy is told ===
 
 impl State {
-    pub(crate) fn keep_names(&mut self) {
-        self.keeps_names = true;
-    }
-
     /// Returns `true` if the policy is to be told more of a running child than its index.
     pub(crate) fn has_records(&self) -> bool {
         self.running.daemons() > 0 || (self.keeps_names && !self.running.is_empty())
@@ -622,19 +467,6 @@ impl State {
         self.looks_at_all = self.log.is_some() || self.inspector.is_some();
         self.names_waiters = self.room.passes.are_needed || self.inspector.is_some();
         self.spawns = spawns;
-    }
-
-    /// Returns `true` if all options of children that start are looked at.
-    pub(crate) fn looks_at_all(&self) -> bool {
-        self.looks_at_all
-    }
-
-    pub(crate) fn inspector(&self) -> Option<&Arc<Inspector>> {
-        self.inspector.as_ref()
-    }
-
-    pub(crate) fn set_inspector(&mut self, inspector: Arc<Inspector>) {
-        self.inspector = Some(inspector);
     }
 
     /// Records how a running child has ended.
@@ -680,13 +512,13 @@ impl State {
             || !self.queue.is_empty()
             || !self.starts.is_clear()
             || self.recheck_end
-            || self.room.needs_more()
+            || self.room.needs_beside()
     }
 
     #[inline(never)]
     fn process_entries(&mut self, stopped: bool, effects: &mut Effects) {
         let mut lacks_more = false;
-        let admits = !stopped && !self.lifecycle.is_resolved();
+        let admits = self.lifecycle.admits(stopped);
         self.is_revoking = admits && self.reserved > 0 && self.revoke();
         effects.notify |= self.is_revoking;
         if !self.is_revoking && !self.held_back.is_empty() {
@@ -703,9 +535,9 @@ impl State {
         if self.nested.blocked_children() > 0 {
             self.unblock(effects);
         }
-        if self.room.needs_more() {
+        if self.room.needs_beside() {
             let Self { room, queue, .. } = self;
-            room.note_lack(lacks_more, || queue.first().map(|(_, head)| head.weight()), effects);
+            room.record_lack(lacks_more, || queue.first().map(|(_, head)| head.weight()), effects);
         }
         let recheck_end = core::mem::take(&mut self.recheck_end);
         let may_end = || self.is_over(stopped) || (!stopped && self.has_only_daemons());
@@ -796,6 +628,8 @@ mod ends;
 mod inspect;
 #[path = "state/lifecycle.rs"]
 mod lifecycle;
+#[path = "state/newcomers.rs"]
+mod newcomers;
 #[path = "state/room.rs"]
 mod room;
 #[path = "state/running.rs"]

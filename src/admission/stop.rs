@@ -51,7 +51,11 @@ impl StopSignal {
 
     /// Makes the token a child of another one. Returns `false` if it has been given out, or is a
     /// child already.
-    pub(super) fn set_parent(&mut self, token: &CancelToken, parent: &Arc<ParentWaker>) -> bool {
+    pub(super) fn set_parent_token(
+        &mut self,
+        token: &CancelToken,
+        parent: &Arc<ParentWaker>,
+    ) -> bool {
         let untouched =
             self.reason.is_none() && !self.token.get().is_some_and(|it| is_given_out(it.token()));
         if untouched {

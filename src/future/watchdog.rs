@@ -64,7 +64,7 @@ where
     R: FnMut(Snapshot),
 {
     let core = Arc::clone(&handle.shared.core);
-    core.with_state(|state| state.lifecycle.watch());
+    core.with_state(|state| state.lifecycle.watched = true);
     Watchdog { core, closed: handle.closed(), interval, timer: None, mark: None, report }
 }
 

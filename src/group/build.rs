@@ -364,7 +364,7 @@ impl<T, E, L: Locality> Group<Spawned<T, E, L>> {
             move || event.set()
         };
         let spawner = Spawner::new(spawn, Arc::clone(&parent), on_empty);
-        let mut admission = Admission::new(spawner.clone(), parent);
+        let mut admission = Admission::new(spawner.clone(), parent, None);
         admission.set_closed_event(event);
         admission.set_notes(EndNotes::FreesRoom);
         Self::assemble(admission, SpawnedSet::new(spawner), FirstErr::new())
@@ -379,14 +379,14 @@ where
     /// Makes a group that polls its children itself.
     #[inline]
     fn polled(policy: P) -> Self {
-        Self::assemble(Admission::new((), ParentWaker::new()), BlockSet::new(), policy)
+        Self::assemble(Admission::new((), ParentWaker::new(), None), BlockSet::new(), policy)
     }
 
     /// Makes a group with a limit, whose poll ends when the policy stops it; see
     /// [`finish_now`](Self::finish_now).
     #[inline]
     pub(crate) fn left_at_stop(limit: usize, policy: P) -> Self {
-        let admission = Admission::with_limit((), ParentWaker::new(), Some(limit));
+        let admission = Admission::new((), ParentWaker::new(), Some(limit));
         let mut group = Self::assemble(admission, BlockSet::new(), policy);
         group.base.on_stop = OnStop::Leave;
         group
@@ -473,8 +473,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert!(matches!(refused, Err(TryGoError::AtLimit(_))));
     /// assert_eq!((group.stats().running, group.stats().queued), (1, 1));
     /// ```
-    pub fn with_queue_limit(mut self, limit: usize) -> Self {
-        self.base.admission.set_queue_limit(limit);
+    pub fn with_queue_limit(self, limit: usize) -> Self {
+        let shared = self.base.admission.share();
+        shared.core.with_state(|state| state.queue_limit = Some(limit));
         self
     }
 
@@ -507,12 +508,12 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[doc(alias = "per host")]
     #[track_caller]
-    pub fn with_key_limit(mut self, limit: usize) -> Self {
+    pub fn with_key_limit(self, limit: usize) -> Self {
         assert!(
             limit > 0,
             "the limit of a key must be at least 1; for no limit, leave out `with_key_limit`"
         );
-        self.base.admission.set_key_limits(limit);
+        self.base.admission.share().calls.update(&mut |state| state.queue.set_key_limits(limit));
         self
     }
 
@@ -544,7 +545,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// ```
     #[track_caller]
     pub fn with_parent(mut self, token: &CancelToken) -> Self {
-        let untouched = self.base.admission.set_parent(token);
+        let untouched = self.base.admission.set_parent_token(token);
         assert!(
             untouched,
             "call `with_parent` before the group's first child, `token` or `handle`, and once"

@@ -121,12 +121,12 @@ impl<C: Kind> Endings<C> {
         Self::DROPS
             && (self.all
                 || self.token.as_ref().is_some_and(|token| token.is_cancelled())
-                || self.shared.as_ref().is_some_and(|shared| shared.ends_now(index)))
+                || self.shared.as_ref().is_some_and(|shared| shared.calls.ends_now(index)))
     }
 
     /// Returns `true` if what a child has returned is no result.
     fn has_no_result(&self, index: usize) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.has_no_result(index))
+        self.shared.as_ref().is_some_and(|shared| shared.calls.has_no_result(index))
     }
 }
 
@@ -176,7 +176,7 @@ where
             if !self.base.next_round() {
                 // The notification may have been a cancel's: then the queue is dropped, and wakes
                 // what it may.
-                if self.is_stopped() && self.base.admission.phase() == GroupPhase::Open {
+                if self.is_stopped() && self.base.admission.phase == GroupPhase::Open {
                     continue;
                 }
                 if self.base.poll_deadline_after_round() {

@@ -296,7 +296,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert_eq!(group.stats().running, 3);
     /// ```
     pub fn set_key_limit(&self, key: &Key, limit: Option<usize>) {
-        self.base.admission.set_key_limit(key, limit);
+        self.base.admission.share().set_key_limit(key, limit);
     }
 
     /// Returns the group's numbers, taken at one moment.

@@ -112,7 +112,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Ends the daemons if nothing else is left.
     pub(crate) fn end_daemons(&mut self, budget: &mut Budget) {
         self.base.call_hook(|calls| calls.deliver_events);
-        if self.base.admission.has_only_daemons() {
+        if self.base.admission.calls().is_some_and(|calls| calls.has_only_daemons()) {
             self.stop(Reason::Finished);
             while self.advance(budget) == Driven::Progress {}
         }
@@ -150,7 +150,7 @@ impl<C: Kind> Base<C> {
             self.put_off();
         }
         self.set.blocks().begin_turn();
-        self.admission.begin_poll();
+        self.admission.calls().into_iter().for_each(|calls| calls.begin_poll());
         if let Some(hooks) = &mut *self.hooks {
             hooks.begin_poll();
         }
@@ -268,7 +268,8 @@ impl<C: Kind> Base<C> {
             self.budget.end();
             self.poll_deadline() && self.is_stopped()
         };
-        let has_work = self.admission.end_poll(polled_by != PolledBy::Owner);
+        let has_waiter = polled_by != PolledBy::Owner;
+        let has_work = self.admission.calls().is_some_and(|calls| calls.end_poll(has_waiter));
         if pending && (passed || has_work || self.has_work()) {
             self.admission.parent.leave_work();
         }

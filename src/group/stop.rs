@@ -113,7 +113,7 @@ impl<C: Kind> Base<C> {
 
     /// Drops what is queued after a stop, unless that has been done.
     pub(super) fn drop_queued(&mut self) {
-        if self.admission.phase() != GroupPhase::Stopped {
+        if self.admission.phase != GroupPhase::Stopped {
             self.drop_waiting();
         }
     }
@@ -129,7 +129,7 @@ impl<C: Kind> Base<C> {
     /// Drops the children that were aborted in the queue; after a stop, all that are queued.
     #[inline]
     fn drop_waiting(&mut self) {
-        if self.admission.note_stop() {
+        if self.admission.record_stop() {
             self.drop_each_waiting();
         }
     }
@@ -151,7 +151,7 @@ impl<C: Kind> Base<C> {
     /// yet, are in a round to come anyway.
     #[cold]
     pub(super) fn end_children(&mut self) {
-        let indexes = self.admission.until_stop();
+        let indexes = self.admission.calls().map_or_else(Vec::new, |calls| calls.until_stop());
         if indexes.is_empty() {
             return;
         }
@@ -273,7 +273,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.call_hook(|calls| calls.drop_observer);
         if self.base.admission.ends_unheard() {
             // Most groups do.
-            self.base.admission.end();
+            self.base.admission.phase = GroupPhase::Ended;
         } else {
             // A foreign waker that panics does not replace the output, as in `cancel_quietly`.
             quietly(|| self.base.admission.announce_end());
@@ -322,7 +322,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.admission.parent.disarm();
         self.base.panic.guard(|| self.base.admission.cancel(Reason::Dropped));
         if self.base.has_run_out() {
-            self.base.admission.resolve_empty();
+            self.base.admission.phase = GroupPhase::Resolved;
         } else {
             self.base.drop_children();
         }
@@ -338,7 +338,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 impl<C: Kind> Base<C> {
     /// Returns `true` if the group has given its output or its panic, or is gone.
     pub(crate) fn is_resolved(&self) -> bool {
-        self.admission.phase() >= GroupPhase::Resolved
+        self.admission.phase >= GroupPhase::Resolved
     }
 
     /// Returns what has ended the group.
@@ -360,10 +360,10 @@ impl<C: Kind> Base<C> {
         for child in unpolled {
             self.panic.guard(|| drop(child));
             if let Some(record) = records.next() {
-                self.admission.log_dropped(&record);
+                self.admission.calls().into_iter().for_each(|calls| calls.log_dropped(&record));
             }
         }
-        self.admission.forget_running();
+        self.admission.calls().into_iter().for_each(|calls| calls.forget_running());
         self.drop_queued();
     }
 }

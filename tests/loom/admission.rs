@@ -320,9 +320,9 @@ impl Group {
             let clone = Some(task.clone());
             let mut poller = WaiterPoll { caller: Caller::Handle, task, clone, group: 0 };
             let answer = group.with(Caller::Handle, |state, effects| {
-                if state.lifecycle.phase() >= GroupPhase::Resolved
+                if state.lifecycle.phase >= GroupPhase::Resolved
                     || group.token.is_cancelled()
-                    || (key.is_none() && state.refusal(false).is_some())
+                    || (key.is_none() && state.lifecycle.refusal(false).is_some())
                 {
                     return Acquire::Stopped;
                 }
@@ -391,7 +391,7 @@ impl Group {
     }
 
     fn hold(&self) {
-        self.with(Caller::Handle, |state, _| state.lifecycle.hold());
+        self.with(Caller::Handle, |state, _| state.lifecycle.holds += 1);
     }
 
     fn release_hold(&self) {
@@ -405,9 +405,9 @@ impl Group {
     /// Queues the joinable child.
     fn queue_joined(self: &Arc<Self>, joined: Joined) {
         self.with(Caller::Handle, |state, _| {
-            let id = state.next_join_id();
+            let id = state.joins().next_id();
             if joined.link().attach(Arc::clone(self) as _, id) {
-                state.abort_early(id);
+                state.joins().abort_early(id);
             }
             let child = QueuedChild { join: Some(id), ..QueuedChild::plain(JOINED) };
             assert!(self.waiting.lock().unwrap().replace(joined).is_none());
@@ -426,14 +426,14 @@ impl AbortChild for Group {
     }
 
     fn void_result(&self, id: JoinId) {
-        self.state.lock().unwrap().void_result(id);
+        self.state.lock().unwrap().joins().void_result(id);
     }
 }
 
 /// Woken by a stop, it wakes all waiters.
 impl Wake for Group {
     fn wake(self: Arc<Self>) {
-        let has_freed_room = self.state.lock().unwrap().has_freed_room();
+        let has_freed_room = self.state.lock().unwrap().has_freed_room;
         if has_freed_room {
             self.with(Caller::Handle, |_, _| ());
         }

@@ -17,18 +17,8 @@ use crate::stats::Stats;
 // === aborting children ===
 
 impl State {
-    pub(super) fn joins(&mut self) -> &mut Joins {
+    pub(crate) fn joins(&mut self) -> &mut Joins {
         self.joins.get_or_insert_default()
-    }
-
-    /// Names a joinable child that is about to be accepted.
-    pub(crate) fn next_join_id(&mut self) -> JoinId {
-        self.joins().next_id()
-    }
-
-    /// Records that the child which comes next was aborted before: it waits for no room.
-    pub(crate) fn abort_early(&mut self, id: JoinId) {
-        self.joins().abort_early(id);
     }
 
     /// Takes a child out of the queue. Returns `false` if it is not there.
@@ -60,11 +50,6 @@ impl State {
     pub(crate) fn take_aborted(&mut self, keys: &mut Vec<ChildKey>) {
         // Its memory goes with it.
         self.joins.iter_mut().for_each(|joins| keys.append(&mut take(&mut joins.dropped)));
-    }
-
-    /// Records that the result of a running child is none.
-    pub(crate) fn void_result(&mut self, id: JoinId) {
-        self.joins().void_result(id);
     }
 
     /// Returns `true` if the result of the running child of that index is none.
@@ -121,7 +106,7 @@ impl State {
         !self.running.is_empty()
             || !self.ended.is_empty()
             || !self.nested.is_empty()
-            || self.room.needs_more()
+            || self.room.needs_beside()
     }
 
     #[inline]
@@ -193,22 +178,12 @@ impl State {
         }
     }
 
-    /// Returns `true` if children have ended, before any stop, whose room is to be given yet.
-    pub(crate) fn has_freed_room(&self) -> bool {
-        self.has_freed_room
-    }
-
     /// Gives the queue the room of children that have ended since it was last processed.
     #[inline]
     pub(crate) fn give_freed_room(&mut self, effects: &mut Effects) {
         if self.has_freed_room {
             self.process_queue(false, effects);
         }
-    }
-
-    /// Gives that room to no child: the group is about to stop.
-    pub(crate) fn withhold_freed_room(&mut self) {
-        self.has_freed_room = false;
     }
 
     /// Records a child that has finished and keeps its room until its result is fetched. It holds
@@ -234,15 +209,9 @@ impl State {
         self.running.get(index).is_some_and(|child| child.until_stop)
     }
 
-    /// Records how many finished children keep their room until an earlier result is fetched.
-    pub(crate) fn set_blocked_results(&mut self, count: usize) {
-        self.blocked_results = count;
-    }
-
     /// Drops the queue after a stop, and takes back what is reserved. Adds the children that were
     /// queued to `keys`, for the caller to drop.
     pub(crate) fn stop(&mut self, keys: &mut Vec<ChildKey>) {
-        self.lifecycle.stop();
         self.queue.drop_keys();
         while let Some((_, entry)) = self.queue.pop() {
             if let Entry::Child(child) = entry {
@@ -273,7 +242,7 @@ impl State {
     /// Refuses newcomers from now on. What was accepted goes on, and so do waiters that have their
     /// turn; the others are as after a stop.
     pub(crate) fn refuse_newcomers(&mut self, effects: &mut Effects) {
-        if !self.lifecycle.close() {
+        if core::mem::replace(&mut self.lifecycle.closing, true) {
             return;
         }
         // Those that lose their turn wait, and so are refused.
@@ -310,13 +279,14 @@ impl State {
 
     /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
     pub(crate) fn is_idle(&self, stopped: bool) -> Option<bool> {
-        let accepts = self.refusal(stopped).is_none();
+        let accepts = self.lifecycle.refusal(stopped).is_none();
         accepts.then(|| self.running() == 0 && self.is_over(false))
     }
 
     /// Returns `true` if newcomers are accepted, and there is neither a child nor a waiter.
     pub(crate) fn is_vacant(&self, stopped: bool) -> bool {
-        self.refusal(stopped).is_none() && self.holding() + self.queued + self.waiters.len() == 0
+        self.lifecycle.refusal(stopped).is_none()
+            && self.holding() + self.queued + self.waiters.len() == 0
     }
 
     /// Returns `true` if nothing but daemons is left; queued ones hold nothing open either.
@@ -332,14 +302,14 @@ impl State {
     pub(crate) fn try_resolve(&mut self, stopped: bool) -> bool {
         let over = self.running() == 0 && self.is_over(stopped);
         if over {
-            self.lifecycle.resolve(stopped);
+            (self.lifecycle.phase, self.lifecycle.finished) = (GroupPhase::Resolved, !stopped);
         }
         over
     }
 
     /// Ends the group whatever runs; it counts as dropped.
     fn resolve_by_drop(&mut self) {
-        self.lifecycle.set_phase(GroupPhase::Resolved);
+        self.lifecycle.phase = GroupPhase::Resolved;
         // An observer is told that all that run were dropped, also those that have ended.
         let Stats { running, ok, failed, dropped, .. } =
             if self.log.is_none() { self.stats() } else { self.told_stats() };

@@ -9,21 +9,28 @@ use super::waiters::WaiterStage;
 use super::{GroupPhase, State};
 use crate::admission::inspector::Probed;
 use crate::admission::queue::{Entry, Obstacle, Position, QueuedChild};
-use crate::snapshot::{self, ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};
+use crate::snapshot::{ChildSnapshot, ChildState, LISTED, Phase, Snapshot, WaitsFor};
+
+impl GroupPhase {
+    /// Returns what a snapshot tells of it.
+    pub(crate) fn shown(self, stopped: bool, closing: bool) -> Phase {
+        match self {
+            Self::Resolved | Self::Ended => Phase::Ended,
+            _ if stopped => Phase::Stopped,
+            _ if closing => Phase::Closing,
+            _ => Phase::Open,
+        }
+    }
+}
 
 impl State {
     /// Returns a snapshot, as far as the state knows. `known` are running children of which the
     /// caller knows more, by their indexes.
     pub(crate) fn inspect(&self, stopped: bool, known: &[(usize, ChildState)]) -> Snapshot {
         let mut snapshot = Snapshot::new(self.stats());
-        snapshot.phase = match self.lifecycle.phase() {
-            GroupPhase::Resolved | GroupPhase::Ended => snapshot::Phase::Ended,
-            _ if stopped => snapshot::Phase::Stopped,
-            _ if self.lifecycle.is_closing() => snapshot::Phase::Closing,
-            _ => snapshot::Phase::Open,
-        };
+        snapshot.phase = self.lifecycle.phase.shown(stopped, self.lifecycle.closing);
         snapshot.room = usize::try_from(self.room.taken()).unwrap_or(usize::MAX);
-        snapshot.holds = self.lifecycle.holds();
+        snapshot.holds = self.lifecycle.holds;
         if !self.lifecycle.is_resolved() {
             self.inspect_running(known, &mut snapshot);
             self.inspect_starting(&mut snapshot);
@@ -155,7 +162,7 @@ impl State {
             };
             snapshot.children.push(child);
         }
-        let waiters = if self.lifecycle.is_closing() {
+        let waiters = if self.lifecycle.closing {
             // Those that are left have their turn, and are the first.
             listed_waiters
         } else {

@@ -89,7 +89,7 @@ impl Room {
     /// Frees the room of a child of weight 1 in a group that has neither semaphore nor gates.
     #[inline]
     pub(super) fn free_plain(&mut self) {
-        debug_assert!(!self.needs_more());
+        debug_assert!(!self.needs_beside());
         self.occupied -= 1;
     }
 
@@ -107,7 +107,7 @@ impl Room {
 
     /// Returns `true` if a child needs a permit or a pass beside room.
     #[inline]
-    pub(crate) fn needs_more(&self) -> bool {
+    pub(crate) fn needs_beside(&self) -> bool {
         self.permits.is_some() || self.passes.are_needed
     }
 
@@ -133,7 +133,7 @@ impl Room {
 
     /// Records whether the head of the queue, which is of that weight, lacks nothing but what is
     /// needed beside room.
-    pub(super) fn note_lack(
+    pub(super) fn record_lack(
         &mut self,
         mut lacks: bool,
         head: impl FnOnce() -> Option<usize>,

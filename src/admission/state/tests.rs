@@ -73,7 +73,7 @@ fn started(state: &mut State) -> Vec<ChildKey> {
 
 /// Checks the invariants in the head of the module; the queue has just been processed.
 pub(crate) fn check_invariants(state: &mut State, stopped: bool) {
-    let admits = !stopped && !state.lifecycle.is_resolved();
+    let admits = state.lifecycle.admits(stopped);
     let head = state.queue.first().map(|(_, entry)| entry.weight());
     let fits = admits && head.is_some_and(|weight| state.room.fits(weight));
     let lacks = state.room.lacks_permit() || state.asked().is_some();
@@ -202,9 +202,9 @@ fn a_waiter_gets_its_turn_and_delivers_its_child() {
     let key = wait(&mut state, 1);
     assert_eq!(poll(&mut state, key), Acquire::Pending);
     finish(&mut state, 0);
-    assert!(state.has_group_turn());
+    assert!(state.group_turn);
     assert_eq!(poll(&mut state, key), Acquire::Ready);
-    assert!(!state.has_group_turn());
+    assert!(!state.group_turn);
     state.fill(key, child(1), &mut Effects::default());
     process(&mut state);
     assert_eq!(started(&mut state), [0, 1]);
@@ -274,7 +274,7 @@ fn a_lowered_limit_revokes_unclaimed_reservations_newest_first() {
     process(&mut state);
     assert_eq!(state.reserved, 1);
     assert_eq!(poll(&mut state, keys[1]), Acquire::Pending);
-    assert!(!state.has_group_turn(), "a turn that was revoked is no work");
+    assert!(!state.group_turn, "a turn that was revoked is no work");
     state.set_limit(None);
     process(&mut state);
     assert!(keys.iter().all(|&key| poll(&mut state, key) == Acquire::Ready));
@@ -510,7 +510,7 @@ fn a_waiter_at_a_handle_is_woken_once_when_it_gets_its_turn() {
     change(&mut state, |state, _| _ = state.finish(0, Outcome::Ok, false));
     change(&mut state, |_, _| ());
     assert_eq!(count.count(), 1);
-    assert!(!state.has_group_turn(), "it is not the group's own");
+    assert!(!state.group_turn, "it is not the group's own");
     assert_eq!(state.poll_waiter(key, &mut handle_poller(&waker)), Acquire::Ready);
 }
 
@@ -583,17 +583,17 @@ fn a_lower_limit_takes_reservations_back_step_by_step_and_none_is_claimed_before
     assert_eq!(state.reserved, 200);
     state.set_limit(Some(1));
     process(&mut state);
-    assert_eq!((state.reserved, state.is_revoking()), (200 - 64, true));
+    assert_eq!((state.reserved, state.is_revoking), (200 - 64, true));
     for left in [200 - 128, 200 - 192] {
         assert_eq!(poll(&mut state, keys[0]), Acquire::Pending, "it is not decided yet");
         assert_eq!(poll(&mut state, keys[1]), Acquire::Pending);
         state.group_turn = false;
         process(&mut state);
-        assert_eq!((state.reserved, state.is_revoking()), (left, true));
+        assert_eq!((state.reserved, state.is_revoking), (left, true));
         assert!(!state.group_turn);
     }
     process(&mut state);
-    assert_eq!((state.reserved, state.is_revoking()), (1, false));
+    assert_eq!((state.reserved, state.is_revoking), (1, false));
     assert!(state.group_turn, "the first is told");
     assert_eq!(poll(&mut state, keys[1]), Acquire::Pending);
     assert_eq!(poll(&mut state, keys[0]), Acquire::Ready, "it is the oldest");
@@ -605,7 +605,7 @@ fn a_lower_limit_takes_reservations_back_step_by_step_and_none_is_claimed_before
     process(&mut state);
     state.set_limit(Some(150));
     process(&mut state);
-    assert_eq!((state.reserved, state.is_revoking()), (150, false));
+    assert_eq!((state.reserved, state.is_revoking), (150, false));
     assert_eq!(poll(&mut state, keys[149]), Acquire::Ready);
     assert_eq!(poll(&mut state, keys[150]), Acquire::Pending);
 }
@@ -621,13 +621,13 @@ fn reservations_without_a_weight_are_looked_at_once_and_kept() {
     state.set_limit(Some(1));
     for _ in 0..3 {
         process(&mut state);
-        assert!(state.is_revoking());
+        assert!(state.is_revoking);
     }
     process(&mut state);
-    assert_eq!((state.reserved, state.is_revoking()), (200, false));
+    assert_eq!((state.reserved, state.is_revoking), (200, false));
     assert_eq!(poll(&mut state, keys[150]), Acquire::Ready);
     process(&mut state);
-    assert!(!state.is_revoking());
+    assert!(!state.is_revoking);
 }
 
 #[test]
@@ -699,7 +699,7 @@ fn daemons_and_results_that_wait_for_another_end_no_waiting() {
     state.finish_unfetched(2);
     process(&mut state);
     assert!(!state.has_turn(key), "its result may be fetched");
-    state.set_blocked_results(1);
+    state.blocked_results = 1;
     process(&mut state);
     assert!(state.has_turn(key));
 }
@@ -730,7 +730,7 @@ fn the_last_waiter_that_goes_lets_the_group_end() {
     let notifies = change(&mut state, |state, effects| state.abandon(key, effects));
     assert!(notifies, "the group has an end to come to");
     assert!(state.try_resolve(false));
-    assert_eq!(state.lifecycle.phase(), GroupPhase::Resolved);
+    assert_eq!(state.lifecycle.phase, GroupPhase::Resolved);
     process(&mut state);
 }
 

@@ -240,7 +240,7 @@ impl State {
     fn check_key_room(&mut self, key: WaiterKey) {
         let Some(waiter) = self.waiters.get(key) else { return };
         if let (WaiterStage::Reserved { .. }, Some(of)) = (waiter.stage, &waiter.key) {
-            if self.queue.has_lost_key_room(of, waiter.weight) {
+            if self.queue.exceeds_key_limit(of, waiter.weight) {
                 self.take_back(key);
             }
         }
@@ -278,7 +278,7 @@ impl State {
                 let position = Position { priority, ..position };
                 let fits_key = match request.key {
                     // The room is in this key, unless its limit was lowered since.
-                    Some(of) if key.is_some() => !self.queue.has_lost_key_room(of, weight),
+                    Some(of) if key.is_some() => !self.queue.exceeds_key_limit(of, weight),
                     _ => {
                         self.queue.has_key_room(request, position)
                             && slot.is_none_or(|slot| !self.precedes_unique(slot, request.key))
@@ -364,7 +364,7 @@ impl State {
         }
         waiter.stage = WaiterStage::Reserved { slot: Some(slot), position, claimed, must_queue };
         if let (true, Some(of)) = (waiter.unique, &waiter.key) {
-            self.queue.note_unique_start(of, slot);
+            self.queue.record_unique_start(of, slot);
         }
         self.starts.push(StartSlot::Reserved(key));
     }
@@ -378,7 +378,7 @@ impl State {
 
     /// Puts a child into the slot that was reserved for it.
     fn fill_start(&mut self, slot: u64, child: QueuedChild, pass: Option<Pass>) {
-        self.note_unique_start(child.request(), slot);
+        self.record_unique_start(child.request(), slot);
         if let Err(child) = self.starts.fill(slot, child, pass) {
             debug_assert!(false, "a reservation has no slot");
             self.admit_with(child, pass);
@@ -470,7 +470,8 @@ impl State {
                 return false;
             }
             self.revocation.looked_below = slot;
-            if !self.is_revocable(key) {
+            let takes_room = |it: &Waiter| it.weight > 0 || self.room.limit() == Some(0);
+            if !self.waiters.get(key).is_some_and(takes_room) {
                 return true;
             }
             target = Some(slot);
@@ -492,12 +493,6 @@ impl State {
     fn is_unclaimed(&self, key: WaiterKey) -> bool {
         let waiter = self.waiters.get(key);
         waiter.is_some_and(|it| matches!(it.stage, WaiterStage::Reserved { claimed: false, .. }))
-    }
-
-    /// Returns `true` if a waiter can give room back.
-    fn is_revocable(&self, key: WaiterKey) -> bool {
-        let takes_room = |waiter: &Waiter| waiter.weight > 0 || self.room.limit() == Some(0);
-        self.is_unclaimed(key) && self.waiters.get(key).is_some_and(takes_room)
     }
 
     /// Takes the reservation of a waiter back, which returns to its position.

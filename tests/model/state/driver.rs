@@ -16,7 +16,7 @@ use crate::admission::permits::Permits;
 use crate::admission::queue::{ChildOptions, QueuedChild, Request, WaiterKey};
 use crate::admission::state::tests::check_invariants;
 use crate::admission::state::{
-    Acquire, Caller, Dropped, Effects, GroupPhase, Refused, State, WaiterPoll, Wakers,
+    Acquire, Caller, Dropped, Effects, GroupPhase, Refused, Simply, State, WaiterPoll, Wakers,
 };
 use crate::child::join::JoinId;
 use crate::child::task::Options;
@@ -242,11 +242,11 @@ type InOrder = bool;
 impl Both {
     /// Makes a child that is about to be accepted.
     fn make(&mut self, key: Key, traits: Traits) -> QueuedChild {
-        let join = traits.joinable.then(|| self.state.next_join_id());
+        let join = traits.joinable.then(|| self.state.joins().next_id());
         if let Some(id) = join {
             self.joins.insert(key, id);
             if traits.early {
-                self.state.abort_early(id);
+                self.state.joins().abort_early(id);
                 self.reference.early.insert(key);
             }
         }
@@ -295,15 +295,13 @@ impl Both {
             return false;
         }
         let stopped = self.reference.stopped;
-        let (starts, waits) = with_request(traits, |request| {
-            let starts = self.state.must_only_start(request, stopped);
-            (starts, queues && self.state.must_only_queue(request, stopped))
-        });
-        if !starts && !waits {
+        let simply = with_request(traits, |request| self.state.simply(request, stopped));
+        let Some(simply) = simply.filter(|it| queues || *it == Simply::Starts) else {
             return false;
-        }
+        };
+        let starts = simply == Simply::Starts;
         assert!(!self.refuses());
-        assert_eq!((starts, waits), (self.reference.takes_newcomer(traits), !starts));
+        assert_eq!(starts, self.reference.takes_newcomer(traits));
         let child = self.make(key, traits);
         if starts {
             self.state.start_only(child);
@@ -417,10 +415,10 @@ impl Both {
             assert_eq!(asked, expected, "what the gates are asked");
         }
         if !reference.closed {
-            assert_eq!(state.has_group_turn(), reference.has_group_turn(), "the group's turn");
+            assert_eq!(state.group_turn, reference.has_group_turn(), "the group's turn");
         }
         assert_eq!(state.has_only_daemons(), reference.has_only_daemons(), "only daemons");
-        assert_eq!(state.lifecycle.phase() >= GroupPhase::Resolved, reference.closed);
+        assert_eq!(state.lifecycle.phase >= GroupPhase::Resolved, reference.closed);
     }
 }
 
@@ -432,10 +430,10 @@ impl Driver {
             state.start_with_limit(limit);
         }
         if let Some(limit) = key_limit {
-            state.set_key_limits(limit);
+            state.queue.set_key_limits(limit);
         }
         if let Some(limit) = queue_limit {
-            state.set_queue_limit(limit);
+            state.queue_limit = Some(limit);
         }
         let mut reference = Reference::new(limit, permits);
         (reference.key_limit, reference.queue_limit) = (key_limit, queue_limit);
@@ -855,7 +853,7 @@ impl Driver {
         let all = self.both.reference.running.iter();
         let count = count.min(all.filter(|it| it.unfetched).count());
         self.change(|both, _| {
-            both.state.set_blocked_results(count);
+            both.state.blocked_results = count;
             both.reference.blocked = count;
         });
     }
@@ -869,7 +867,7 @@ impl Driver {
 
     fn set_key_limit(&mut self, of: ChildrensKey, limit: Option<usize>) {
         self.change(|both, _| {
-            both.state.set_key_limit(&key_of_children(of), limit);
+            both.state.queue.set_key_limit(&key_of_children(of), limit);
             if limit == both.reference.key_limit {
                 both.reference.own_limits.remove(&of);
             } else {
@@ -887,7 +885,7 @@ impl Driver {
             found
         });
         if !found && self.both.reference.has_child(key) {
-            self.both.state.void_result(id);
+            self.both.state.joins().void_result(id);
             self.both.reference.no_result.insert(key);
         }
     }

@@ -259,7 +259,7 @@ impl Reference {
 
     /// Returns `true` if a reservation has lost its room in its key, of which the limit was lowered
     /// since.
-    fn has_lost_key_room(&self, of: ChildrensKey, weight: usize) -> bool {
+    fn exceeds_key_limit(&self, of: ChildrensKey, weight: usize) -> bool {
         let taken: usize = self.weights_of(of).iter().sum();
         let is_over = |limit| limit == 0 || (weight > 0 && taken > limit && taken > weight);
         self.limit_of(of).is_some_and(is_over)
@@ -517,7 +517,7 @@ impl Reference {
         let inside = self.blocks(inside);
         let waiter = &self.waiters[&id];
         if let (Stage::Reserved { .. }, true, Some(of)) = (waiter.stage, waiter.own, waiter.of) {
-            if self.has_lost_key_room(of, waiter.weight) {
+            if self.exceeds_key_limit(of, waiter.weight) {
                 self.take_back(id);
             }
         }
@@ -550,7 +550,7 @@ impl Reference {
                 let priority = traits.priority.max(waiter.priority);
                 let order = (-i64::from(priority), waiter.arrival);
                 let fits_key = match of {
-                    Some(of) if waiter.of.is_some() => !self.has_lost_key_room(of, waiter.weight),
+                    Some(of) if waiter.of.is_some() => !self.exceeds_key_limit(of, waiter.weight),
                     // A unique child that starts after it would start beside it.
                     _ => {
                         let mut later = self.admitted[at..].iter();

@@ -1,0 +1,154 @@
+//! Newcomers: which of them are accepted, and which need not wait.
+//!
+//! | | says |
+//! | --- | --- |
+//! | [`refusal`](State::refusal) | why a newcomer is not accepted, whatever room there is |
+//! | [`queue_refusal`](State::queue_refusal) | why it is not queued if it has no room |
+//! | [`has_room`](State::has_room) | that it has room now, and comes before all that wait |
+//! | [`try_take_room`](State::try_take_room) | the same, and takes the room |
+//! | [`simply`](State::simply) | that it starts, or is queued, and that no other is concerned |
+//!
+//! The others ask these for a newcomer of one kind.
+
+use super::{Refused, Simply, State};
+use crate::admission::passes::Asked;
+use crate::admission::queue::{Position, Request};
+use crate::child::task::Options;
+
+// === whether it is accepted ===
+
+impl State {
+    /// Returns why a newcomer is refused, or `None` if it is accepted.
+    #[inline]
+    pub(crate) fn refusal(&self, request: Request<'_>, stopped: bool) -> Option<Refused> {
+        let refusal = self.lifecycle.refusal(stopped);
+        refusal.or_else(|| self.is_duplicate(request).then_some(Refused::AtLimit))
+    }
+
+    /// Returns `true` if the child is unique, and another one of its key runs or waits.
+    pub(crate) fn is_duplicate(&self, request: Request<'_>) -> bool {
+        request.unique && request.key.is_some_and(|key| self.queue.is_used(key))
+    }
+
+    /// Returns why a child without room is not queued, or `None` if it is. (A duplicate is.)
+    #[inline]
+    pub(crate) fn queue_refusal(&self, stopped: bool) -> Option<Refused> {
+        if self.lifecycle.finished {
+            return Some(Refused::Closed);
+        }
+        let is_full = self.queue_limit.is_some_and(|limit| self.queued >= limit);
+        self.lifecycle.refusal(stopped).or(is_full.then_some(Refused::AtLimit))
+    }
+
+    /// Records that a child is refused. One that the caller does not keep counts as dropped.
+    pub(crate) fn refuse(&mut self, refused: Refused, options: Option<&Options>, keeps: bool) {
+        self.dropped += usize::from(!keeps);
+        if let Some(log) = &mut self.log {
+            log.rejected(refused != Refused::AtLimit, options);
+        }
+    }
+}
+
+// === whether it has room ===
+
+impl State {
+    /// Returns `true` if there is room for a newcomer, and no entry of the queue comes before it.
+    #[inline]
+    pub(crate) fn has_room(&mut self, request: Request<'_>) -> bool {
+        // In this order: most newcomers are stopped by the cheapest look.
+        self.room.fits(request.weight)
+            && (!request.feed || self.may_feed())
+            && self.queue.yields_to(request.priority)
+            && self.queue.has_key_room(request, Position::last(request.priority))
+    }
+
+    /// Returns `true` if a plain newcomer that overtakes nothing has room.
+    #[inline]
+    pub(crate) fn admits_newcomers(&self) -> bool {
+        !self.queue.has_head() && self.room.fits(1)
+    }
+
+    /// Takes room, a pass and a permit for a newcomer, if no entry of the queue comes before it.
+    #[inline]
+    pub(crate) fn try_take_room(&mut self, request: Request<'_>) -> bool {
+        let free = self.has_room(request) && self.room.take_beside(request.weight);
+        if free {
+            self.take_room_for(request);
+        }
+        free
+    }
+
+    /// Returns `true` if a feed may ask its stream: together with the children of feeds that are
+    /// queued behind their keys, no more children exist than may run.
+    pub(super) fn may_feed(&self) -> bool {
+        let fed = self.queue.fed();
+        fed == 0 || self.room.fits_beside(fed)
+    }
+
+    /// Returns `true` if a newcomer of a feed need not wait, and no handle of a child can change
+    /// that.
+    pub(crate) fn admits_feed(&mut self, stopped: bool) -> bool {
+        !self.has_freed_room
+            && self.joins.is_none()
+            && self.refusal(Request::FEED, stopped).is_none()
+            && self.has_room(Request::FEED)
+    }
+
+    /// Returns what a gate is told of a child on offer, or `None` if the child does not lack a pass
+    /// alone.
+    pub(crate) fn asked_for(&mut self, options: Option<&Options>, stopped: bool) -> Option<Asked> {
+        let request = Request::new(options).behind_all();
+        let lacks = self.room.passes.are_needed
+            && !self.room.passes.has_spare(request.weight)
+            && self.refusal(request, stopped).is_none()
+            && self.has_room(request);
+        lacks.then(|| Asked::new(request))
+    }
+}
+
+// === whether it concerns no other ===
+
+impl State {
+    /// Returns `true` if more is to be done for each child than to count it: for an observer, a
+    /// semaphore or a gate.
+    pub(crate) fn needs_more(&self) -> bool {
+        self.log.is_some() || self.room.needs_beside()
+    }
+
+    /// Returns what becomes of the child of a newcomer, or `None` if that may concern another one.
+    /// One that starts does so at once. One that waits changes nothing but the queue: the head
+    /// comes before it, and goes on waiting.
+    #[inline(always)]
+    pub(crate) fn simply(&self, request: Request<'_>, stopped: bool) -> Option<Simply> {
+        debug_assert!(!self.needs_more(), "then children do not come here");
+        if self.has_freed_room {
+            return None;
+        }
+        if self.queue.has_head() {
+            let waits = !self.queue.yields_to(request.priority);
+            return (waits && self.queue_refusal(stopped).is_none()).then_some(Simply::Waits);
+        }
+        let starts = request.key.is_none()
+            && self.room.fits(request.weight)
+            && self.lifecycle.refusal(stopped).is_none()
+            && self.starts.is_clear();
+        starts.then_some(Simply::Starts)
+    }
+
+    /// Starts a plain child that goes to the set at once, past those that have room: returns its
+    /// index. `None` if there are some, or no room, or if more is to be done than to count it.
+    #[inline]
+    pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
+        debug_assert!(!self.needs_more(), "then children do not come here");
+        let is_first = !self.starts.has_started() && self.starts.is_clear() && !self.has_freed_room;
+        if self.inspector.is_some()
+            || !is_first
+            || self.lifecycle.refusal(stopped).is_some()
+            || !self.admits_newcomers()
+        {
+            return None;
+        }
+        self.room.take(1);
+        Some(self.starts.start_in_set())
+    }
+}
