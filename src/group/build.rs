@@ -98,6 +98,9 @@ where
     /// child can't hold a [`Handle`](crate::Handle) of this very group, because its type would
     /// contain itself. Such children need [`new`](Self::new).
     ///
+    /// The children may borrow. What the group owns beside them, such as a
+    /// [deadline](Self::with_deadline), may not: it is [`Send` and `'static`](crate::Attach).
+    ///
     /// # Tasks as children
     ///
     /// A join handle that aborts its task when it is dropped is a future of one type, whatever the
