@@ -222,6 +222,9 @@ impl<T, E> Group<Spawned<T, E>> {
     /// drops is gone later, and may panic then: its panic resumes out of the group, too, unless the
     /// group has resolved before. Panics after the group has resolved or was dropped are discarded.
     ///
+    /// To have a panic as a value, make [join handles the children](#tasks-as-children) of
+    /// [`unboxed`](Self::unboxed).
+    ///
     /// Without `std` nothing is caught: a child's panic unwinds into the executor.
     ///
     /// # Hazards
