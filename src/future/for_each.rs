@@ -13,7 +13,7 @@ use super::inputs::{Iterated, Streamed};
 use super::map_driver::{MapDriver, impl_map_future};
 use crate::policy::FirstErr;
 
-/// Runs a future for each input, at most `limit` at a time.
+/// Runs a future for each input, at most `limit` at a time. `usize::MAX` is no limit.
 ///
 /// It is [`map`](crate::map()), except that the values, of any type, are dropped as they come.
 ///
@@ -59,7 +59,8 @@ where
     ForEach { driver: MapDriver::new(limit, inputs, f, FirstErr::new()) }
 }
 
-/// Runs a future for each input that a stream gives, at most `limit` at a time.
+/// Runs a future for each input that a stream gives, at most `limit` at a time. `usize::MAX` is no
+/// limit.
 ///
 /// It is [`map_stream`](crate::map_stream), except that the values, of any type, are dropped as
 /// they come. So the stream need not end, and it may bring any number of inputs.

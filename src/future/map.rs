@@ -15,7 +15,7 @@ use super::map_driver::{MapDriver, impl_map_future};
 use crate::policy::Collect;
 
 /// Runs a future for each input, at most `limit` at a time, and returns their values in the order
-/// of the inputs.
+/// of the inputs. `usize::MAX` is no limit.
 ///
 /// The future of an input is made only when there is room for it, so no more than `limit` of them
 /// exist at a time. Only then is the next input taken, at most 4,096 of them a poll. No future is
@@ -91,7 +91,7 @@ where
 }
 
 /// Runs a future for each input that a stream gives, at most `limit` at a time, and returns their
-/// values in the order of the inputs.
+/// values in the order of the inputs. `usize::MAX` is no limit.
 ///
 /// It is [`map`](crate::map()) of a stream: the stream is asked for the next input only when there
 /// is room for its future, at most 4,096 times a poll. While the stream is pending, the futures run
