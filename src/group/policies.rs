@@ -94,8 +94,9 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Stops at the first `Ok`, as JavaScript's `Promise.any` does. See [`FirstOk`].
     ///
-    /// The group resolves to that value, or, if no child succeeds, to all errors. The stop cancels
-    /// the group's token, so that value must not need the token any more: see [`FirstOk`].
+    /// The group resolves to that value, or, if no child succeeds, to all errors. It waits until the
+    /// losers have ended, unless [`drop_on_stop`](Self::drop_on_stop) drops them. The stop cancels
+    /// the group's token, so that value must not need the token any more.
     ///
     /// # Panics
     ///
@@ -123,7 +124,8 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Stops at the first child to finish, be its result `Ok` or `Err`. See [`FirstDone`].
     ///
-    /// The group resolves to that result, or to `None` if no child but daemons finished.
+    /// The group resolves to that result, or to `None` if no child but daemons finished. It waits
+    /// for the others as [`first_ok`](Self::first_ok) does.
     ///
     /// # Panics
     ///

@@ -48,7 +48,8 @@ pub use with_reason::WithReason;
 /// [`named`] makes their errors say which child has failed: `E` is then a [`Failure<E>`](Failure).
 /// [`with_reason`] gives the token a reason of your own at the first error. [`with_policy`] sets a
 /// policy of your own. Whatever the policy, a cancelled token or a panic
-/// stops the group.
+/// stops the group. A group that has stopped waits for the children that run, unless
+/// [`drop_on_stop`](crate::Group::drop_on_stop) drops them.
 ///
 /// [`collect`]: crate::Group::collect
 /// [`all_errors`]: crate::Group::all_errors
