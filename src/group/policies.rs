@@ -94,9 +94,9 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     /// Stops at the first `Ok`, as JavaScript's `Promise.any` does. See [`FirstOk`].
     ///
-    /// The group resolves to that value, or, if no child succeeds, to all errors. It waits until the
-    /// losers have ended, unless [`drop_on_stop`](Self::drop_on_stop) drops them. The stop cancels
-    /// the group's token, so that value must not need the token any more.
+    /// The group resolves to that value, or, if no child succeeds, to all errors. It waits until
+    /// the losers have ended, unless [`drop_on_stop`](Self::drop_on_stop) drops them. The stop
+    /// cancels the group's token, so that value must not need the token any more.
     ///
     /// # Panics
     ///

@@ -109,8 +109,8 @@ pin_project! {
     /// [fed](#feeding-it) and has come to its end. Then [`try_queue`](Self::try_queue) gives the
     /// child back, and [`queue`](Self::queue) drops it.
     ///
-    /// The [hazards](crate::guide::hazards) of a group are those of the stream too. It keeps results,
-    /// so it is `Send` only if their values and errors are.
+    /// The [hazards](crate::guide::hazards) of a group are those of the stream too. It keeps
+    /// results, so it is `Send` only if their values and errors are.
     ///
     /// # Hazards
     ///
