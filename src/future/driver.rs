@@ -66,6 +66,10 @@ pub(crate) trait GoDriver<C: Kind>: Driver<C> {
     }
 
     /// Polls a child that was just admitted, and those that were woken, if this drives the group.
+    /// Tells the policy of the children that have ended on their executor.
+    #[inline(always)]
+    fn take_ends(&mut self) {}
+
     #[inline(always)]
     fn start_newcomer(&mut self, _: &mut Context<'_>) {}
 
@@ -136,6 +140,11 @@ impl<C: Kind, P, O> GoDriver<C> for &mut Group<C, P, O> {
     #[inline]
     fn must_yield(&mut self, cx: &Context<'_>) -> bool {
         Group::must_yield(self, cx)
+    }
+
+    #[inline]
+    fn take_ends(&mut self) {
+        Group::take_ends(self);
     }
 
     #[inline]

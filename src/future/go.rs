@@ -424,6 +424,7 @@ where
         if self.driver.must_yield(cx) {
             return Poll::Pending;
         }
+        self.driver.take_ends();
         if self.enter() {
             self.driver.start_newcomer(cx);
             return Poll::Ready(Ok(()));

@@ -174,10 +174,10 @@ impl<T, E> Group<Spawned<T, E>> {
     /// The children that were admitted run on. One that has ended on its thread no longer counts as
     /// [running](crate::Stats::running), but is kept until it is taken in, which tells the policy
     /// of it. A poll of the group does that. So does its own [`go`](Self::go),
-    /// [`try_go`](Self::try_go) or [`queue`](Self::queue) if the limit leaves no room, or if the
-    /// group has a handle or a hold. But a `queue` takes in nothing, and only uses the room, while
-    /// the group may still become a [stream of results](Self::results): no policy was set, and none
-    /// was told of a child. So a group that is not polled may [keep all that has
+    /// [`try_go`](Self::try_go), [`ready`](Self::ready) or [`queue`](Self::queue), before it
+    /// admits a child. But a `queue` takes in nothing, and only uses the room, while the group may
+    /// still become a [stream of results](Self::results): no policy was set, and none was told of a
+    /// child. So a group that is only added to by `queue` may [keep all that has
     /// ended](crate::guide::hazards#parallel-children-that-have-ended-are-kept).
     ///
     /// A handle can't tell the policy, which may stop the group. So before that, a child's room is

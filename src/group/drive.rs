@@ -239,9 +239,11 @@ where
         budget: &mut Budget,
         round: &mut RoundState<Result<C::Ok, C::Err>>,
     ) -> Driven {
+        // An executor polls the children that are spawned; in the blocks are those that are done.
+        let polls_newcomer = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
         let blocks = self.base.set.blocks();
         // A stop or a panic may have cut a turn short that has the child, and fits the budget.
-        if blocks.has_newcomer() || !blocks.is_in_round() {
+        if polls_newcomer && (blocks.has_newcomer() || !blocks.is_in_round()) {
             round.keep_poll(budget);
         }
         let mut is_freed = false;
@@ -270,7 +272,7 @@ where
                 break;
             }
         }
-        let is_left = budget.is_spent() && self.base.set.blocks().has_newcomer();
+        let is_left = polls_newcomer && budget.is_spent() && self.base.set.blocks().has_newcomer();
         round.return_poll(budget);
         if is_left {
             self.poll_newest::<FETCHED>(budget, round);

@@ -477,29 +477,32 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 
-    /// Does what [`take_ends`](Self::take_ends) does before a child is offered.
+    /// Does what [`take_ends`](Self::take_ends) does before a child is offered by what never waits,
+    /// and has a budget of its own.
     #[inline(never)]
     fn take_ends_for<A: Child<C>>(&mut self, child: &mut Option<A>) {
         if let Some(child) = child {
             self.base.admission.prepare(child);
         }
-        self.take_ends();
-    }
-
-    /// Tells the policy of the children that have ended on their executor, unless there is a
-    /// vacancy.
-    #[inline]
-    pub(crate) fn take_ends(&mut self) {
-        if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
-            self.take_ends_of_spawned();
-        }
-    }
-
-    #[inline(never)]
-    fn take_ends_of_spawned(&mut self) {
-        if self.base.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
+        if self.has_ends() {
             self.advance(&mut Budget::new());
         }
+    }
+
+    /// Tells the policy of the children that have ended on their executor, as far as the budget of
+    /// the task's poll allows.
+    #[inline]
+    pub(crate) fn take_ends(&mut self) {
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS && self.has_ends() {
+            let mut budget = self.base.budget;
+            self.advance(&mut budget);
+            self.base.budget = budget;
+        }
+    }
+
+    /// Returns `true` if children have ended on their executor, of which the policy is to be told.
+    fn has_ends(&self) -> bool {
+        self.base.set.has_completed() && !self.is_resolved()
     }
 
     /// Frees the room of a finished child whose result was fetched, or that of another one if it

@@ -1340,3 +1340,58 @@ fn a_tasks_waker_whose_destructor_panics_leaves_the_next_one_to_be_woken() {
         assert_eq!(drops.get(), 1);
     }
 }
+
+/// A loop of `go` that always finds room tells the policy what has ended, for however long, and lets
+/// the task's other futures run now and then.
+#[test]
+fn a_long_loop_of_go_takes_in_what_has_ended_though_there_is_room() {
+    for case in 0..8 {
+        let (limit, has_handle, batch) = (8 + 8 * case, case & 2 == 2, 1 + case / 4 * 2);
+        let (task, pool, drops) = (MockTask::new(), Pool::new(), DropCounter::default());
+        let mut group = Group::on(pool.spawn()).with_error::<()>();
+        if case & 1 == 1 {
+            group = group.with_limit(limit);
+        }
+        let handle = has_handle.then(|| group.handle());
+        let mut yields = 0;
+        for n in 0..9_000 {
+            let value = drops.guard();
+            let mut go = group.go(async move { Ok(value) });
+            while task.poll(&mut go).is_pending() {
+                assert!(task.wakes() > yields, "it was not woken, at {n}, case {case}");
+                yields = task.wakes();
+            }
+            if (n + 1) % batch == 0 {
+                (n + 1 - batch..=n).for_each(|at| pool.poll(at));
+            }
+            let kept = n + 1 - drops.get();
+            assert!(kept <= batch, "{kept} values are kept, at {n}, case {case}");
+        }
+        assert!((1..=6).contains(&yields), "{yields} yields, case {case}");
+        drop(handle);
+        assert_eq!(task.run(&mut group), Poll::Ready(Ok(())));
+    }
+}
+
+#[test]
+fn a_child_is_not_admitted_after_one_that_has_failed_on_its_executor() {
+    for limit in [None, Some(8)] {
+        for way in ["go", "try_go", "ready"] {
+            let (task, pool) = (MockTask::new(), Pool::new());
+            let mut group = pool.group();
+            if let Some(limit) = limit {
+                group = group.with_limit(limit);
+            }
+            assert!(task.poll(&mut group.go(ready(Err("failed")))).is_ready());
+            pool.poll(0);
+            let is_refused = match way {
+                "go" => task.poll(&mut group.go(ready(Ok(1)))).map(|it| it.is_err()),
+                "try_go" => Poll::Ready(group.try_go(ready(Ok(1))).is_err()),
+                _ => task.poll(&mut group.ready()).map(|it| it.is_err()),
+            };
+            assert_eq!(is_refused, Poll::Ready(true), "{way}, limit: {limit:?}");
+            assert_eq!(pool.spawned(), 1, "{way}, limit: {limit:?}");
+            assert_eq!(task.run(&mut group), Poll::Ready(Err("failed")));
+        }
+    }
+}
