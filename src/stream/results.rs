@@ -327,7 +327,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// # });
     /// ```
     pub fn fail_fast(mut self) -> Self {
-        self.inner.group.policy_mut().into_iter().for_each(ResultBuffer::fail_fast);
+        self.inner.group.policy_mut().into_iter().for_each(|buffer| buffer.fail_fast = true);
         self
     }
 
