@@ -10,13 +10,15 @@ use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
 use super::ASKS;
+use super::producer::{Produced, Producer, impl_future};
 use crate::child::Plain;
 use crate::group::Group;
 use crate::group::drive::Driven;
 use crate::policy::{ChildInfo, Errors, FirstOk, Policy, Verdict};
 use crate::reason::Reason;
 use crate::set::Budget;
-use crate::util::panic::{FirstPanic, catch};
+use crate::stats::Stats;
+use crate::util::panic::FirstPanic;
 use crate::util::wake_flag::WakeFlag;
 
 /// Starts another attempt when the last one takes long or fails; the first `Ok` wins.
@@ -87,7 +89,8 @@ where
     let group = Group::left_at_stop(usize::MAX, race);
     let flag = WakeFlag::new(Arc::clone(group.parent()));
     let makers = Some((attempt, delay));
-    Hedge { group, makers, max, started: 0, delay: None, elapsed: false, flag, step: Hedge::step }
+    let attempts = Attempts { makers, max, started: 0, delay: None, elapsed: false, flag };
+    Hedge { produced: Produced::new(group, attempts, Attempts::run) }
 }
 
 pin_project! {
@@ -115,7 +118,16 @@ pin_project! {
     /// ```
     #[must_use = "nothing is attempted unless this is polled: `.await` it"]
     pub struct Hedge<F, Fut, T, E, G, D> {
-        group: RaceGroup<Fut, T, E>,
+        #[pin]
+        produced: Produced<Attempts<F, G, D>, Fut, Race<T, E>, Result<T, Errors<E>>>,
+    }
+}
+
+impl_future!(Hedge<F, Fut, T, E, G, D> -> Result<T, Errors<E>>);
+
+pin_project! {
+    /// The attempts, beside those that the group has.
+    struct Attempts<F, G, D> {
         // What makes the attempts and the delays. Gone at the end.
         makers: Option<(F, G)>,
         max: usize,
@@ -127,18 +139,6 @@ pin_project! {
         elapsed: bool,
         // One for each delay.
         flag: Arc<WakeFlag>,
-        step: fn(Pin<&mut Hedge<F, Fut, T, E, G, D>>, &mut Context<'_>)
-            -> Poll<Result<T, Errors<E>>>,
-    }
-
-    impl<F, Fut, T, E, G, D> PinnedDrop for Hedge<F, Fut, T, E, G, D> {
-        fn drop(this: Pin<&mut Self>) {
-            // First the attempts; and one panic of all.
-            let this = this.project();
-            let mut panics = this.group.abort();
-            drop_makers(this.delay, this.makers, &mut panics);
-            panics.throw();
-        }
     }
 }
 
@@ -167,60 +167,18 @@ impl<T, E> Policy<T, E> for Race<T, E> {
     }
 }
 
-// === impl Hedge ===
-
-impl<F, Fut, T, E, G, D> Hedge<F, Fut, T, E, G, D>
-where
-    F: FnMut(usize) -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-    G: FnMut(usize) -> D,
-    D: Future,
-{
-    fn step(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Errors<E>>> {
-        if self.is_terminated() {
-            return Poll::Pending;
-        }
-        let this = self.as_mut().project();
-        let mut attempts = Attempts {
-            makers: this.makers,
-            max: *this.max,
-            started: this.started,
-            delay: this.delay,
-            elapsed: this.elapsed,
-            flag: this.flag,
-        };
-        this.group.poll_with(cx, |group, _, budget| {
-            let over = catch(|| attempts.run(group, budget)).unwrap_or_else(|payload| {
-                // A delay's, or that of a function that makes attempts or delays.
-                group.panics().keep(payload);
-                true
-            });
-            let Attempts { delay, makers, .. } = attempts;
-            if over {
-                group.finish_now(|panics| drop_makers(delay, makers, panics))
-            } else {
-                Poll::Pending
-            }
-        })
-    }
-}
+// === impl Attempts ===
 
 type RaceGroup<Fut, T, E> = Group<Plain<Fut>, Race<T, E>, Result<T, Errors<E>>>;
 
-/// The parts of a [`Hedge`] that is being polled, but for its group.
-struct Attempts<'h, F, G, D> {
-    makers: &'h mut Option<(F, G)>,
-    max: usize,
-    started: &'h mut usize,
-    delay: Pin<&'h mut Option<D>>,
-    elapsed: &'h mut bool,
-    flag: &'h mut Arc<WakeFlag>,
-}
-
-impl<F, G, D> Attempts<'_, F, G, D> {
+impl<F, G, D> Attempts<F, G, D> {
     /// Starts the attempts that are due, and polls them. Returns `true` when all is done, or the
     /// group is to be dropped.
-    fn run<Fut, T, E>(&mut self, group: &mut RaceGroup<Fut, T, E>, budget: &mut Budget) -> bool
+    fn run<Fut, T, E>(
+        mut self: Pin<&mut Self>,
+        group: &mut RaceGroup<Fut, T, E>,
+        budget: &mut Budget,
+    ) -> bool
     where
         F: FnMut(usize) -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -236,7 +194,7 @@ impl<F, G, D> Attempts<'_, F, G, D> {
                     return false;
                 }
                 asks -= 1;
-                self.start(group);
+                self.as_mut().start(group);
             }
             match group.advance(budget) {
                 Driven::Progress if group.is_stopped() => return true,
@@ -247,11 +205,11 @@ impl<F, G, D> Attempts<'_, F, G, D> {
             }
             // The attempts come first: one that is done needs no other. The wake-up of a delay
             // that yields stays with the parent's waker, for the next poll.
-            if !self.poll_delay() {
+            if !self.as_mut().poll_delay() {
                 break;
             }
         }
-        *self.started == self.max && !group.has_running()
+        self.started == self.max && !group.has_running()
     }
 
     /// Returns `true` if the next attempt is to be started.
@@ -259,81 +217,61 @@ impl<F, G, D> Attempts<'_, F, G, D> {
         let failed = group.policy().and_then(|race| race.failed);
         let newest = self.started.checked_sub(1);
         // At the beginning both are none.
-        *self.started < self.max && (*self.elapsed || failed == newest)
+        self.started < self.max && (self.elapsed || failed == newest)
     }
 
-    fn start<Fut, T, E>(&mut self, group: &mut RaceGroup<Fut, T, E>)
+    fn start<Fut, T, E>(self: Pin<&mut Self>, group: &mut RaceGroup<Fut, T, E>)
     where
         F: FnMut(usize) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         G: FnMut(usize) -> D,
     {
-        let Some((attempt, delay)) = self.makers else { return };
-        let number = *self.started;
-        *self.started += 1;
-        *self.elapsed = false;
+        let mut this = self.project();
+        let Some((attempt, delay)) = this.makers else { return };
+        let number = *this.started;
+        *this.started += 1;
+        *this.elapsed = false;
         // What is left of the last one's wakers is not for the next.
-        self.flag.disarm();
-        self.delay.set(None);
+        this.flag.disarm();
+        this.delay.set(None);
         let _ = group.enqueue(&mut Some(attempt(number)), false);
-        if *self.started < self.max {
-            *self.flag = WakeFlag::new(Arc::clone(group.parent()));
-            self.delay.set(Some(delay(number)));
+        if *this.started < *this.max {
+            *this.flag = WakeFlag::new(Arc::clone(group.parent()));
+            this.delay.set(Some(delay(number)));
         }
     }
 
     /// Polls the delay, if it was woken. Returns `true` if it has resolved.
-    fn poll_delay(&mut self) -> bool
+    fn poll_delay(self: Pin<&mut Self>) -> bool
     where
         D: Future,
     {
-        let Some(delay) = self.delay.as_mut().as_pin_mut() else { return false };
-        if !self.flag.take_woken() {
+        let mut this = self.project();
+        let Some(delay) = this.delay.as_mut().as_pin_mut() else { return false };
+        if !this.flag.take_woken() {
             return false;
         }
-        let waker = WakeFlag::waker(self.flag);
-        *self.elapsed = delay.poll(&mut Context::from_waker(&waker)).is_ready();
-        if *self.elapsed {
-            self.flag.disarm();
-            self.delay.set(None);
+        let waker = WakeFlag::waker(this.flag);
+        *this.elapsed = delay.poll(&mut Context::from_waker(&waker)).is_ready();
+        if *this.elapsed {
+            this.flag.disarm();
+            this.delay.set(None);
         }
-        *self.elapsed
+        *this.elapsed
     }
 }
 
-/// Drops the delay, then the functions, even if one of these drops panics.
-fn drop_makers<F, G, D>(
-    mut delay: Pin<&mut Option<D>>,
-    makers: &mut Option<(F, G)>,
-    panics: &mut FirstPanic,
-) {
-    panics.guard(|| delay.set(None));
-    if let Some((attempt, delay)) = makers.take() {
-        panics.guard(|| drop(attempt));
-        panics.guard(|| drop(delay));
+impl<F, G, D> Producer for Attempts<F, G, D> {
+    fn end(self: Pin<&mut Self>, panics: &mut FirstPanic) {
+        let mut this = self.project();
+        panics.guard(|| this.delay.set(None));
+        if let Some((attempt, delay)) = this.makers.take() {
+            panics.guard(|| drop(attempt));
+            panics.guard(|| drop(delay));
+        }
     }
-}
 
-impl<F, Fut, T, E, G, D> Future for Hedge<F, Fut, T, E, G, D> {
-    type Output = Result<T, Errors<E>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        (self.step)(self, cx)
-    }
-}
-
-impl<F, Fut, T, E, G, D> FusedFuture for Hedge<F, Fut, T, E, G, D> {
-    fn is_terminated(&self) -> bool {
-        self.group.is_resolved()
-    }
-}
-
-impl<F, Fut, T, E, G, D> fmt::Debug for Hedge<F, Fut, T, E, G, D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hedge")
-            .field("started", &self.started)
-            .field("max", &self.max)
-            .field("done", &self.is_terminated())
-            .finish_non_exhaustive()
+    fn show(&self, _: Stats, fields: &mut fmt::DebugStruct<'_, '_>) {
+        fields.field("started", &self.started).field("max", &self.max);
     }
 }
