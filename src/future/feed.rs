@@ -222,7 +222,7 @@ where
     S: Stream,
     S::Item: Child<C>,
 {
-    pub(crate) fn new(driver: D, stream: S) -> Self {
+    pub(crate) fn new(mut driver: D, stream: S) -> Self {
         let source = Source::new(driver.parent(), stream);
         Self { driver, source, step: Self::step }
     }

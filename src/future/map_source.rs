@@ -114,7 +114,7 @@ where
         return Lack::Input;
     };
     // The group has no handle, so there is a vacancy if there is room.
-    while let Some(vacancy) = group.vacancy() {
+    while let Some(vacancy) = group.base.vacancy() {
         if *asks == 0 {
             return Lack::Asks;
         }

@@ -70,7 +70,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Stopped<()>>> {
-        if self.vacancy().is_some() {
+        if self.base.vacancy().is_some() {
             return Poll::Ready(Ok(()));
         }
         self.admission().poll_ready(ticket, cx).map_err(|_| Stopped(()))
@@ -113,7 +113,7 @@ impl<C: Kind, P, O> Future for Ready<'_, C, P, O> {
         let mut answer = Poll::Pending;
         // After a yield the children are polled, though there may be room.
         if !core::mem::take(yielded) {
-            *yielded = group.must_yield(cx);
+            *yielded = group.base.must_yield(cx);
             if *yielded {
                 return Poll::Pending;
             }

@@ -17,10 +17,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
-use core::task::{Context, Poll};
 
 use self::hooks::{Hooks, OptionalHooks};
-use crate::admission::{Admission, Refused, Shared, Ticket, Vacancy};
+use crate::admission::{Admission, Refused, Shared, Vacancy};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
 use crate::key::Key;
@@ -153,7 +152,7 @@ pub struct Group<
     P = FirstErr<<C as Children>::Err>,
     O = <P as Policy<<C as Children>::Ok, <C as Children>::Err>>::Output,
 > {
-    base: Base<C>,
+    pub(crate) base: Base<C>,
     /// Gone once it has panicked.
     policy: Option<P>,
     /// Maps the output if other code has cancelled the token.
@@ -164,10 +163,10 @@ pub struct Group<
 }
 
 /// The part of a [`Group`] that does not depend on its policy.
-struct Base<C: Kind> {
-    admission: Admission<C>,
+pub(crate) struct Base<C: Kind> {
+    pub(crate) admission: Admission<C>,
     /// The running children.
-    set: C::Set,
+    pub(crate) set: C::Set,
     /// What is left for the task's poll, which is over once the group, or a `go` or a `feed` of it,
     /// is pending.
     budget: Budget,
@@ -388,37 +387,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.admission.share()
     }
 
-    /// Returns the room that there is for a plain child, if the group has no handles.
-    #[inline(always)]
-    pub(crate) fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
-        self.base.admission.vacancy(&mut self.base.set)
-    }
-
-    /// Returns the room that there is for a child, if the group has no handles and the child needs
-    /// no more than room.
-    #[inline(always)]
-    pub(crate) fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
-        self.base.admission.vacancy_for(child, &mut self.base.set)
-    }
-
-    /// Accepts a child that was asked for because there was room for a plain one. Returns `false`
-    /// if it came too late; it is dropped then, and counts as dropped.
-    pub(crate) fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.base.admission.accept(&mut self.base.set, child)
-    }
-
-    /// Looks for room for the child of the group's own `go`, and admits it; `Err` after a stop.
-    #[inline]
-    pub(crate) fn poll_go<A: Child<C>>(
-        &mut self,
-        ticket: &mut Option<Ticket<C>>,
-        child: &mut Option<A>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        let Base { set, admission, .. } = &mut self.base;
-        admission.poll_go(set, ticket, child, cx)
-    }
-
     /// Admits the child on offer if it need not wait. (Passed like this, a large one is moved as
     /// few times as can be.)
     #[inline]
@@ -426,7 +394,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.take_ends_for(child);
         }
-        match child.as_mut().and_then(|child| self.vacancy_for(child)) {
+        match child.as_mut().and_then(|child| self.base.vacancy_for(child)) {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
@@ -451,7 +419,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.free_room_of_ended(child);
         }
-        match child.as_mut().and_then(|child| self.vacancy_for(child)) {
+        match child.as_mut().and_then(|child| self.base.vacancy_for(child)) {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
@@ -472,7 +440,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
         if self.base.has_policy || self.base.admission.has_told_policy() {
             self.take_ends_for(child);
-        } else if self.vacancy().is_none() {
+        } else if self.base.vacancy().is_none() {
             self.base.admission.free_room_of_ended(&mut self.base.set);
         }
     }
@@ -497,7 +465,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
 
     #[inline(never)]
     fn take_ends_of_spawned(&mut self) {
-        if self.base.set.has_completed() && !self.is_resolved() && self.vacancy().is_none() {
+        if self.base.set.has_completed() && !self.is_resolved() && self.base.vacancy().is_none() {
             self.advance(&mut Budget::new());
         }
     }
@@ -608,8 +576,21 @@ impl<C: Kind, P, O> Group<C, P, O> {
 }
 
 impl<C: Kind> Base<C> {
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.admission.is_stopped()
+    }
+
+    /// Returns the room that there is for a plain child, if the group has no handles.
+    #[inline(always)]
+    pub(crate) fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        self.admission.vacancy(&mut self.set)
+    }
+
+    /// Returns the room that there is for a child, if the group has no handles and the child needs
+    /// no more than room.
+    #[inline(always)]
+    pub(crate) fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
+        self.admission.vacancy_for(child, &mut self.set)
     }
 
     /// Returns the hooks, made now if there are none.

@@ -52,13 +52,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         answer
     }
 
-    /// Returns `true` if a loop of ready `go`s or `next`s has spent the budget of the task's poll:
-    /// the task yields, so that it polls its other futures, and is woken at once.
-    #[inline]
-    pub(crate) fn must_yield(&mut self, cx: &Context<'_>) -> bool {
-        self.base.must_yield(cx)
-    }
-
     /// Takes one poll from the budget of the task's poll, if one is left.
     pub(crate) fn spend_poll(&mut self) {
         let budget = &mut self.base.budget;
@@ -120,8 +113,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
 }
 
 impl<C: Kind> Base<C> {
+    /// Returns `true` if a loop of ready `go`s or `next`s has spent the budget of the task's poll:
+    /// the task yields, so that it polls its other futures, and is woken at once.
     #[inline]
-    fn must_yield(&mut self, cx: &Context<'_>) -> bool {
+    pub(crate) fn must_yield(&mut self, cx: &Context<'_>) -> bool {
         self.budget.is_spent() && self.yield_task(cx)
     }
 

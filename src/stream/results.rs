@@ -11,10 +11,10 @@ use futures_util::stream::FusedStream;
 use pin_project_lite::pin_project;
 
 use super::ResultBuffer;
-use crate::admission::{Caller, EndNotes, Refused, Shared, Vacancy};
+use crate::admission::{Caller, EndNotes, Refused};
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
-use crate::future::{Driver, Source};
+use crate::future::{Driver, Side, Source};
 use crate::group::Group;
 use crate::group::drive::Driven;
 use crate::group::poll::PolledBy;
@@ -28,7 +28,6 @@ use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::resume;
-use crate::util::parent_waker::ParentWaker;
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Turns the group into a stream of its children's results, in the order in which they finish
@@ -971,30 +970,8 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
     const CALLER: Caller = Caller::Group;
 
     #[inline(always)]
-    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
-        self.group.vacancy()
-    }
-
-    fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.group.accept(child)
-    }
-
-    #[inline]
-    fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
-        self.group.admission().shared()
-    }
-
-    #[inline]
-    fn is_stopped(&self) -> bool {
-        self.group.is_stopped()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.group.is_closing()
-    }
-
-    fn parent(&self) -> Arc<ParentWaker> {
-        Arc::clone(self.group.parent())
+    fn side(&mut self) -> Side<'_, C> {
+        Side::Group(&mut self.group.base)
     }
 
     fn poll_with<R>(
