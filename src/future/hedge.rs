@@ -87,7 +87,7 @@ where
 {
     let race = Race { first_ok: FirstOk::new(), failed: None };
     let group = Group::left_at_stop(usize::MAX, race);
-    let flag = WakeFlag::new(Arc::clone(group.parent()));
+    let flag = WakeFlag::new(Arc::clone(&group.base.admission.parent));
     let makers = Some((attempt, delay));
     let attempts = Attempts { makers, max, started: 0, delay: None, elapsed: false, flag };
     Hedge { produced: Produced::new(group, attempts, Attempts::run) }
@@ -190,7 +190,7 @@ impl<F, G, D> Attempts<F, G, D> {
             if self.is_due(group) {
                 if asks == 0 {
                     // The rest is started in the next poll.
-                    group.parent().notify();
+                    group.base.admission.parent.notify();
                     return false;
                 }
                 asks -= 1;
@@ -200,7 +200,7 @@ impl<F, G, D> Attempts<F, G, D> {
                 Driven::Progress if group.is_stopped() => return true,
                 Driven::Progress => continue,
                 // The rest comes first, too, in the next poll.
-                Driven::Spent if group.has_next() => break,
+                Driven::Spent if group.base.set.has_next() => break,
                 Driven::Idle | Driven::Spent => {}
             }
             // The attempts come first: one that is done needs no other. The wake-up of a delay
@@ -209,12 +209,12 @@ impl<F, G, D> Attempts<F, G, D> {
                 break;
             }
         }
-        self.started == self.max && !group.has_running()
+        self.started == self.max && !group.base.has_running()
     }
 
     /// Returns `true` if the next attempt is to be started.
     fn is_due<Fut, T, E>(&self, group: &RaceGroup<Fut, T, E>) -> bool {
-        let failed = group.policy().and_then(|race| race.failed);
+        let failed = group.policy.as_ref().and_then(|race| race.failed);
         let newest = self.started.checked_sub(1);
         // At the beginning both are none.
         self.started < self.max && (self.elapsed || failed == newest)
@@ -236,7 +236,7 @@ impl<F, G, D> Attempts<F, G, D> {
         this.delay.set(None);
         let _ = group.enqueue(&mut Some(attempt(number)), false);
         if *this.started < *this.max {
-            *this.flag = WakeFlag::new(Arc::clone(group.parent()));
+            *this.flag = WakeFlag::new(Arc::clone(&group.base.admission.parent));
             this.delay.set(Some(delay(number)));
         }
     }

@@ -68,8 +68,8 @@ where
     }
     loop {
         let lack = fill(group, source.as_mut(), &mut asks);
-        let is_done = source.f.is_none() && !group.has_running();
-        if is_done || group.panics().is_some() {
+        let is_done = source.f.is_none() && !group.base.has_running();
+        if is_done || group.base.panic.is_some() {
             return true;
         }
         match group.advance(budget) {
@@ -79,7 +79,7 @@ where
                 let is_woken = source.inputs.as_ref().is_some_and(N::is_woken);
                 if lack == Lack::Asks || (lack == Lack::Input && is_woken) {
                     // The rest is asked for in the next poll.
-                    group.parent().notify();
+                    group.base.admission.parent.notify();
                 }
                 return false;
             }
@@ -122,7 +122,7 @@ where
         match inputs.as_mut().poll_next(vacancy.parent()) {
             Poll::Ready(Some(input)) => vacancy.insert(f(input)),
             Poll::Ready(None) => {
-                source.end(group.panics());
+                source.end(&mut group.base.panic);
                 return Lack::Input;
             }
             Poll::Pending => return Lack::Input,

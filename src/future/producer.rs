@@ -60,7 +60,7 @@ impl<S: Producer, Fut, P, O> Produced<S, Fut, P, O> {
             let over = catch(|| (this.run)(this.producer.as_mut(), group, budget));
             let over = over.unwrap_or_else(|payload| {
                 // The producer's.
-                group.panics().keep(payload);
+                group.base.panic.keep(payload);
                 true
             });
             if over { group.finish_now(|panics| this.producer.end(panics)) } else { Poll::Pending }

@@ -73,7 +73,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if self.base.vacancy().is_some() {
             return Poll::Ready(Ok(()));
         }
-        self.admission().poll_ready(ticket, cx).map_err(|_| Stopped(()))
+        self.base.admission.poll_ready(ticket, cx).map_err(|_| Stopped(()))
     }
 }
 

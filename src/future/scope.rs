@@ -250,7 +250,7 @@ where
 {
     pub(crate) fn new(mut group: Group<C, P, O>, body: B, fails: fn(&R) -> bool) -> Self {
         note_body(&mut group, true);
-        let flag = WakeFlag::new(Arc::clone(group.parent()));
+        let flag = WakeFlag::new(Arc::clone(&group.base.admission.parent));
         Self {
             group,
             body: Some(body),
@@ -278,7 +278,7 @@ where
                     if let Some(value) = poll_body(group, this.body.as_mut(), &mut cx) {
                         if (this.fails)(&value) {
                             *this.child_failed_first = group.stats().failed > 0;
-                            group.stop(Reason::Failed);
+                            group.base.stop(Reason::Failed);
                         }
                         *this.value = Some(value);
                     }
@@ -298,7 +298,7 @@ where
                 return group.conclude(budget);
             }
             if this.flag.is_woken() {
-                group.parent().notify();
+                group.base.admission.parent.notify();
             }
             Poll::Pending
         });
@@ -314,7 +314,7 @@ where
 /// Notes for snapshots that the body begins or has ended.
 fn note_body<C: Kind, P, O>(group: &mut Group<C, P, O>, runs: bool) {
     // The body has a handle.
-    group.admission().shared().into_iter().for_each(|shared| shared.core.set_body(runs));
+    group.base.admission.shared().into_iter().for_each(|shared| shared.core.set_body(runs));
 }
 
 /// Polls a scope's body, and drops it when it is done. A panic of it is as a child's.
@@ -328,12 +328,12 @@ fn poll_body<C: Kind, P, O, B: Future>(
         Ok(Some(Poll::Pending) | None) => return None,
         Ok(Some(Poll::Ready(value))) => Some(value),
         Err(payload) => {
-            group.panicked(payload);
+            group.base.panicked(payload);
             None
         }
     };
     if let Err(payload) = catch(|| body.set(None)) {
-        group.panicked(payload);
+        group.base.panicked(payload);
     }
     value
 }

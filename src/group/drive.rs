@@ -599,7 +599,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.base.admission.log_finished(index, Outcome::Panicked);
         }
         self.base.admission.give_freed_room();
-        self.panicked(payload);
+        self.base.panicked(payload);
         if matches!(round.running, UserCode::Policy(_)) {
             self.drop_policy();
         }

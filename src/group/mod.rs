@@ -13,13 +13,12 @@ pub(crate) mod poll;
 mod stop;
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use self::hooks::{Hooks, OptionalHooks};
-use crate::admission::{Admission, Refused, Shared, Vacancy};
+use crate::admission::{Admission, Refused, Vacancy};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
 use crate::key::Key;
@@ -30,8 +29,7 @@ use crate::set::Budget;
 use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::CancelToken;
-use crate::util::panic::{FirstPanic, Payload};
-use crate::util::parent_waker::ParentWaker;
+use crate::util::panic::FirstPanic;
 
 /// A bounded set of fallible futures that run together, in the task that awaits it.
 ///
@@ -154,7 +152,7 @@ pub struct Group<
 > {
     pub(crate) base: Base<C>,
     /// Gone once it has panicked.
-    policy: Option<P>,
+    pub(crate) policy: Option<P>,
     /// Maps the output if other code has cancelled the token.
     on_cancel: Option<fn(O, CancelError) -> O>,
     /// How the group is polled and finished, captured where the bounds were known.
@@ -171,7 +169,7 @@ pub(crate) struct Base<C: Kind> {
     /// is pending.
     budget: Budget,
     /// The first panic of user code.
-    panic: FirstPanic,
+    pub(crate) panic: FirstPanic,
     /// What the group polls and tells beside its children, such as a deadline or an observer. Made
     /// also by `drop_on_stop`.
     hooks: OptionalHooks<C>,
@@ -359,34 +357,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
 // === what its futures need of it ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Returns `true` if newcomers are refused since the group was closed.
-    pub(crate) fn is_closed_to_newcomers(&self) -> bool {
-        self.base.admission.is_closing()
-    }
-
-    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
-    pub(crate) fn is_idle(&self) -> Option<bool> {
-        self.base.admission.is_idle()
-    }
-
-    /// Returns `true` if other code may have a handle.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.base.admission.is_shared()
-    }
-
-    pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
-        &self.base.admission.parent
-    }
-
-    pub(crate) fn admission(&mut self) -> &mut Admission<C> {
-        &mut self.base.admission
-    }
-
-    /// Returns what the group shares with its handles.
-    pub(crate) fn share(&self) -> Arc<Shared<C>> {
-        self.base.admission.share()
-    }
-
     /// Admits the child on offer if it need not wait. (Passed like this, a large one is moved as
     /// few times as can be.)
     #[inline]
@@ -481,11 +451,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.call_hook(|calls| calls.deliver_events);
     }
 
-    /// Returns `true` if a child keeps its room whose result was not fetched.
-    pub(crate) fn keeps_room(&self, index: usize) -> bool {
-        self.base.admission.keeps_room(index)
-    }
-
     /// Takes a snapshot. `known` are children that count as running and are not in the set.
     pub(crate) fn inspect(&self, mut known: Vec<(usize, ChildState)>) -> Snapshot {
         self.base.set.inspect(&mut |index, progress| known.push((index, progress.into())));
@@ -502,53 +467,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         taken_in.filter(move |index| running.binary_search(index).is_err())
     }
 
-    /// Returns the indexes of the children that were dropped outside of the group's rounds, since
-    /// the last call.
-    #[inline]
-    pub(crate) fn take_dropped(&mut self) -> Vec<usize> {
-        self.base.set.take_dropped()
-    }
-
-    pub(crate) fn policy(&self) -> Option<&P> {
-        self.policy.as_ref()
-    }
-
-    pub(crate) fn policy_mut(&mut self) -> Option<&mut P> {
-        self.policy.as_mut()
-    }
-
-    pub(crate) fn policy_and_admission(&mut self) -> Option<(&mut P, &mut Admission<C>)> {
-        Some((self.policy.as_mut()?, &mut self.base.admission))
-    }
-
     /// Returns `true` if the group has given its output or its panic, or is gone.
     pub(crate) fn is_resolved(&self) -> bool {
         self.base.is_resolved()
-    }
-
-    /// Returns `true` if children run, taken in or not.
-    pub(crate) fn has_running(&mut self) -> bool {
-        self.base.has_running()
-    }
-
-    /// Returns `true` if some child is known to be ready that has not yielded in this turn.
-    pub(crate) fn has_next(&mut self) -> bool {
-        self.base.set.blocks().has_next()
-    }
-
-    /// Cancels the token, unless that has been done, and drops what is queued.
-    pub(crate) fn stop(&mut self, reason: Reason) {
-        self.base.stop(reason);
-    }
-
-    /// Keeps a panic of user code, and stops.
-    pub(crate) fn panicked(&mut self, payload: Payload) {
-        self.base.panicked(payload);
-    }
-
-    /// Returns where panics of user code are kept, for the end.
-    pub(crate) fn panics(&mut self) -> &mut FirstPanic {
-        &mut self.base.panic
     }
 
     /// Takes the group out; what is left in its place is dropped without a trace.

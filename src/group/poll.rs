@@ -106,7 +106,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn end_daemons(&mut self, budget: &mut Budget) {
         self.base.call_hook(|calls| calls.deliver_events);
         if self.base.admission.calls().is_some_and(|calls| calls.has_only_daemons()) {
-            self.stop(Reason::Finished);
+            self.base.stop(Reason::Finished);
             while self.advance(budget) == Driven::Progress {}
         }
     }

@@ -268,7 +268,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let output =
             policy.and_then(|policy| self.base.panic.guard(|| (self.finish)(policy, &why)));
         let panicked = self.base.panic.is_some();
-        self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
+        self.base.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         let output = output.and_then(|output| self.apply_on_cancel(output));
         self.base.call_hook(|calls| calls.drop_observer);
         if self.base.admission.ends_unheard() {
