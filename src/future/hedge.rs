@@ -1,6 +1,5 @@
 //! `hedge`: another attempt when one takes long.
 
-use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -18,8 +17,8 @@ use crate::policy::{ChildInfo, Errors, FirstOk, Policy, Verdict};
 use crate::reason::Reason;
 use crate::set::Budget;
 use crate::stats::Stats;
+use crate::util::flagged::Flagged;
 use crate::util::panic::FirstPanic;
-use crate::util::wake_flag::WakeFlag;
 
 /// Starts another attempt when the last one takes long or fails; the first `Ok` wins.
 ///
@@ -87,9 +86,8 @@ where
 {
     let race = Race { first_ok: FirstOk::new(), failed: None };
     let group = Group::left_at_stop(usize::MAX, race);
-    let flag = WakeFlag::new(Arc::clone(&group.base.admission.parent));
     let makers = Some((attempt, delay));
-    let attempts = Attempts { makers, max, started: 0, delay: None, elapsed: false, flag };
+    let attempts = Attempts { makers, max, started: 0, delay: None };
     Hedge { produced: Produced::new(group, attempts, Attempts::run) }
 }
 
@@ -132,13 +130,9 @@ pin_project! {
         makers: Option<(F, G)>,
         max: usize,
         started: usize,
-        // After the newest attempt.
+        // After the newest attempt. Gone once it has resolved: the next attempt is due.
         #[pin]
-        delay: Option<D>,
-        // It has resolved: the next attempt is due.
-        elapsed: bool,
-        // One for each delay.
-        flag: Arc<WakeFlag>,
+        delay: Option<Flagged<D>>,
     }
 }
 
@@ -186,6 +180,7 @@ impl<F, G, D> Attempts<F, G, D> {
         D: Future,
     {
         let mut asks = ASKS;
+        self.as_mut().project().delay.as_pin_mut().into_iter().for_each(Flagged::begin_poll);
         loop {
             if self.is_due(group) {
                 if asks == 0 {
@@ -216,8 +211,7 @@ impl<F, G, D> Attempts<F, G, D> {
     fn is_due<Fut, T, E>(&self, group: &RaceGroup<Fut, T, E>) -> bool {
         let failed = group.policy.as_ref().and_then(|race| race.failed);
         let newest = self.started.checked_sub(1);
-        // At the beginning both are none.
-        self.started < self.max && (self.elapsed || failed == newest)
+        self.started < self.max && (self.delay.is_none() || failed == newest)
     }
 
     fn start<Fut, T, E>(self: Pin<&mut Self>, group: &mut RaceGroup<Fut, T, E>)
@@ -230,14 +224,10 @@ impl<F, G, D> Attempts<F, G, D> {
         let Some((attempt, delay)) = this.makers else { return };
         let number = *this.started;
         *this.started += 1;
-        *this.elapsed = false;
-        // What is left of the last one's wakers is not for the next.
-        this.flag.disarm();
         this.delay.set(None);
         let _ = group.enqueue(&mut Some(attempt(number)), false);
         if *this.started < *this.max {
-            *this.flag = WakeFlag::new(Arc::clone(&group.base.admission.parent));
-            this.delay.set(Some(delay(number)));
+            this.delay.set(Some(Flagged::new(delay(number), &group.base.admission.parent)));
         }
     }
 
@@ -246,18 +236,12 @@ impl<F, G, D> Attempts<F, G, D> {
     where
         D: Future,
     {
-        let mut this = self.project();
-        let Some(delay) = this.delay.as_mut().as_pin_mut() else { return false };
-        if !this.flag.take_woken() {
-            return false;
+        let mut delay = self.project().delay;
+        let resolves = delay.as_mut().as_pin_mut().is_some_and(|delay| delay.poll().is_ready());
+        if resolves {
+            delay.set(None);
         }
-        let waker = WakeFlag::waker(this.flag);
-        *this.elapsed = delay.poll(&mut Context::from_waker(&waker)).is_ready();
-        if *this.elapsed {
-            this.flag.disarm();
-            this.delay.set(None);
-        }
-        *this.elapsed
+        resolves
     }
 }
 

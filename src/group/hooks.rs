@@ -11,11 +11,10 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::future::Future;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::Context;
 
 use super::Base;
 use super::gates::Gates;
@@ -26,10 +25,9 @@ use crate::child::set::ChildSet;
 use crate::child::task::Options;
 use crate::observe::Event;
 use crate::reason::Reason;
+use crate::util::flagged::Flagged;
 use crate::util::panic::{catch, quietly};
 use crate::util::parent_waker::ParentWaker;
-use crate::util::sync::waker_ref;
-use crate::util::wake_flag::WakeFlag;
 
 type TimerOf<C> = <<C as Kind>::Scope as AttachScope>::Timer;
 type GraceFnOf<C> = <<C as Kind>::Scope as AttachScope>::GraceFn;
@@ -38,7 +36,7 @@ type ObserverOf<C> = <<C as Kind>::Scope as AttachScope>::Observer;
 pub(crate) struct Hooks<C: Kind> {
     pub(super) calls: HookCalls<C>,
     /// Gone once it has passed, has panicked, or the group has stopped.
-    deadline: Option<Timer<TimerOf<C>>>,
+    deadline: Option<Flagged<TimerOf<C>>>,
     grace: Grace<C::Scope>,
     /// Gone once it has panicked.
     pub(super) observer: Option<ObserverOf<C>>,
@@ -83,18 +81,10 @@ enum Grace<S: AttachScope> {
     Endless,
     /// The group has not stopped, or no child has run since.
     Waiting(S::GraceFn),
-    Running(Timer<S::Timer>),
+    Running(Flagged<S::Timer>),
     /// No longer. (A child may come late, admitted on another thread while the token was being
     /// cancelled.)
     Over,
-}
-
-/// A future that is polled when it was woken.
-pub(super) struct Timer<F> {
-    future: F,
-    pub(super) flag: Arc<WakeFlag>,
-    /// It woke itself while it was polled: it is not polled again in this poll.
-    yielded: bool,
 }
 
 // === impl Hooks ===
@@ -121,7 +111,7 @@ impl<C: Kind> Hooks<C> {
     }
 
     pub(super) fn set_deadline(&mut self, deadline: TimerOf<C>, parent: &Arc<ParentWaker>) {
-        self.deadline = Some(Timer::new(deadline, parent));
+        self.deadline = Some(Flagged::new(deadline, parent));
     }
 
     pub(super) fn set_grace(&mut self, grace: GraceFnOf<C>) {
@@ -135,10 +125,10 @@ impl<C: Kind> Hooks<C> {
     /// Begins a poll of the group.
     pub(super) fn begin_poll(&mut self) {
         if let Some(deadline) = &mut self.deadline {
-            deadline.begin_poll();
+            Pin::new(deadline).begin_poll();
         }
         if let Grace::Running(timer) = &mut self.grace {
-            timer.begin_poll();
+            Pin::new(timer).begin_poll();
         }
         if let Some(gates) = &mut self.gates {
             gates.begin_poll();
@@ -174,43 +164,6 @@ impl<C: Kind> Drop for OptionalHooks<C> {
         if let Some(hooks) = self.take() {
             (hooks.calls.drop)(hooks);
         }
-    }
-}
-
-// === impl Timer ===
-
-impl<F> Timer<F> {
-    pub(super) fn new(future: F, parent: &Arc<ParentWaker>) -> Self {
-        Self { future, flag: WakeFlag::new(Arc::clone(parent)), yielded: false }
-    }
-
-    /// Begins a poll of the group.
-    pub(super) fn begin_poll(&mut self) {
-        self.yielded = false;
-    }
-}
-
-impl<F: Future + Unpin> Timer<F> {
-    /// Returns `true` if it is to be polled.
-    fn is_due(&self) -> bool {
-        !self.yielded && self.flag.is_woken()
-    }
-
-    /// Polls it if it was woken.
-    pub(super) fn poll(&mut self) -> Poll<F::Output> {
-        if self.yielded || !self.flag.take_woken() {
-            return Poll::Pending;
-        }
-        let waker = waker_ref(&self.flag);
-        let output = Pin::new(&mut self.future).poll(&mut Context::from_waker(&waker));
-        self.yielded = self.flag.is_woken();
-        output
-    }
-}
-
-impl<F> Drop for Timer<F> {
-    fn drop(&mut self) {
-        self.flag.disarm();
     }
 }
 
@@ -262,7 +215,7 @@ impl<C: Kind> Base<C> {
         let Some(timer) = deadline.filter(|timer| timer.is_due()) else {
             return false;
         };
-        match catch(|| timer.poll().is_ready()) {
+        match catch(|| Pin::new(timer).poll().is_ready()) {
             Ok(false) => return true,
             Ok(true) => {
                 self.admission.withhold_freed_room();
@@ -280,13 +233,15 @@ impl<C: Kind> Base<C> {
         if matches!(grace, Grace::Waiting(_)) && self.has_unended() {
             if let Grace::Waiting(start) = core::mem::replace(grace, Grace::Endless) {
                 match catch(start) {
-                    Ok(timer) => *grace = Grace::Running(Timer::new(timer, &self.admission.parent)),
+                    Ok(timer) => {
+                        *grace = Grace::Running(Flagged::new(timer, &self.admission.parent))
+                    }
                     Err(payload) => self.panicked(payload),
                 }
             }
         }
         if let Grace::Running(timer) = grace {
-            let after = match catch(|| timer.poll().is_ready()) {
+            let after = match catch(|| Pin::new(timer).poll().is_ready()) {
                 Ok(false) => return,
                 Ok(true) => Grace::Over,
                 Err(payload) => {
@@ -313,7 +268,6 @@ impl<C: Kind> Base<C> {
         let Some(Hooks { deadline, grace, .. }) = self.hooks.as_deref() else {
             return false;
         };
-        let is_woken = |timer: &Timer<_>| timer.flag.is_woken();
         match grace {
             // A child that has ended on its executor notifies the group when it reports.
             Grace::Waiting(_) | Grace::Over if stopped => {
@@ -321,8 +275,8 @@ impl<C: Kind> Base<C> {
                     || self.set.has_unended()
                     || self.admission.has_started(&self.set)
             }
-            Grace::Running(timer) => is_woken(timer),
-            _ => !stopped && deadline.as_ref().is_some_and(is_woken),
+            Grace::Running(timer) => timer.is_woken(),
+            _ => !stopped && deadline.as_ref().is_some_and(Flagged::is_woken),
         }
     }
 
