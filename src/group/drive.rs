@@ -372,7 +372,7 @@ where
             let Group { base, policy, .. } = &mut *self;
             let Base { set, admission, hooks, .. } = base;
             let hooks = hooks.as_deref();
-            let observed = hooks.is_some_and(|hooks| hooks.is_observed());
+            let observed = hooks.is_some_and(|hooks| hooks.observer.is_some());
             let has_extras = hooks.is_some() || endings.is_some();
             let RoundState { running, batch, returned_if_any, stop, .. } = &mut *round;
             *running = UserCode::Child;

@@ -24,7 +24,7 @@ const MOST_PASSES: usize = 4096;
 
 pub(super) struct Gates<S: AttachScope> {
     /// In the order in which they are asked.
-    gates: Vec<S::GateFn>,
+    pub(super) gates: Vec<S::GateFn>,
     /// The future of the gate that is being asked.
     pending: Option<Flagged<S::GateFuture>>,
     /// The guards of the gates before it.
@@ -36,10 +36,6 @@ pub(super) struct Gates<S: AttachScope> {
 impl<S: AttachScope> Gates<S> {
     pub(super) fn new() -> Self {
         Self { gates: Vec::new(), pending: None, gathered: Vec::new(), guards: Slab::new() }
-    }
-
-    pub(super) fn add(&mut self, gate: S::GateFn) {
-        self.gates.push(gate);
     }
 
     pub(super) fn begin_poll(&mut self) {

@@ -10,7 +10,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::pin::Pin;
@@ -18,7 +17,7 @@ use core::task::Context;
 
 use super::Base;
 use super::gates::Gates;
-use super::observer::{CountPolls, SurroundPolls};
+use super::observer::{CountPoll, SurroundPolls};
 use crate::child::Kind;
 use crate::child::attach::AttachScope;
 use crate::child::set::ChildSet;
@@ -27,24 +26,22 @@ use crate::observe::Event;
 use crate::reason::Reason;
 use crate::util::flagged::Flagged;
 use crate::util::panic::{catch, quietly};
-use crate::util::parent_waker::ParentWaker;
 
 type TimerOf<C> = <<C as Kind>::Scope as AttachScope>::Timer;
-type GraceFnOf<C> = <<C as Kind>::Scope as AttachScope>::GraceFn;
 type ObserverOf<C> = <<C as Kind>::Scope as AttachScope>::Observer;
 
 pub(crate) struct Hooks<C: Kind> {
     pub(super) calls: HookCalls<C>,
     /// Gone once it has passed, has panicked, or the group has stopped.
-    deadline: Option<Flagged<TimerOf<C>>>,
-    grace: Grace<C::Scope>,
+    pub(super) deadline: Option<Flagged<TimerOf<C>>>,
+    pub(super) grace: Grace<C::Scope>,
     /// Gone once it has panicked.
     pub(super) observer: Option<ObserverOf<C>>,
     /// Surrounds the children's polls.
     pub(super) polls: Option<Box<dyn SurroundPolls>>,
     pub(super) gates: Option<Box<Gates<C::Scope>>>,
     /// Counts the polls of the children that the group polls, if it has a name.
-    pub(super) inspector: Option<Arc<dyn CountPolls>>,
+    pub(super) count_poll: Option<CountPoll>,
     /// Holds the events that are being delivered; empty between.
     pub(super) events: VecDeque<Event>,
 }
@@ -76,7 +73,7 @@ type AroundPoll<C> =
     fn(&Hooks<C>, usize, &mut Context<'_>, &mut dyn FnMut(&mut Context<'_>) -> bool) -> bool;
 
 /// How long children may run on after a stop.
-enum Grace<S: AttachScope> {
+pub(super) enum Grace<S: AttachScope> {
     /// Without a bound.
     Endless,
     /// The group has not stopped, or no child has run since.
@@ -92,7 +89,7 @@ enum Grace<S: AttachScope> {
 impl<C: Kind> Hooks<C> {
     pub(super) fn new() -> Self {
         let (grace, events) = (Grace::Endless, VecDeque::new());
-        let (deadline, observer, polls, gates, inspector) = (None, None, None, None, None);
+        let (deadline, observer, polls, gates, count_poll) = (None, None, None, None, None);
         let calls = HookCalls {
             poll_grace_after_stop: Base::poll_grace_after_stop,
             poll_deadline: Base::check_deadline,
@@ -107,32 +104,15 @@ impl<C: Kind> Hooks<C> {
             around_poll: Self::around_poll_of,
             drop,
         };
-        Self { calls, deadline, grace, observer, polls, gates, inspector, events }
-    }
-
-    pub(super) fn set_deadline(&mut self, deadline: TimerOf<C>, parent: &Arc<ParentWaker>) {
-        self.deadline = Some(Flagged::new(deadline, parent));
-    }
-
-    pub(super) fn set_grace(&mut self, grace: GraceFnOf<C>) {
-        self.grace = Grace::Waiting(grace);
-    }
-
-    pub(super) fn has_grace(&self) -> bool {
-        matches!(self.grace, Grace::Waiting(_))
+        Self { calls, deadline, grace, observer, polls, gates, count_poll, events }
     }
 
     /// Begins a poll of the group.
     pub(super) fn begin_poll(&mut self) {
-        if let Some(deadline) = &mut self.deadline {
-            Pin::new(deadline).begin_poll();
-        }
-        if let Grace::Running(timer) = &mut self.grace {
-            Pin::new(timer).begin_poll();
-        }
-        if let Some(gates) = &mut self.gates {
-            gates.begin_poll();
-        }
+        let Self { deadline, grace, gates, .. } = self;
+        let running = if let Grace::Running(timer) = grace { Some(timer) } else { None };
+        deadline.iter_mut().chain(running).for_each(|timer| Pin::new(timer).begin_poll());
+        gates.iter_mut().for_each(|gates| gates.begin_poll());
     }
 }
 
