@@ -252,7 +252,7 @@ impl Node {
                 let children = mem::take(&mut state.children);
                 this.child_count.store(0, Ordering::Relaxed);
                 let mut moved = Vec::new();
-                for entry in children {
+                for entry in children.into_iter() {
                     // A child that is being freed needs no change.
                     let Some(child) = entry.upgrade() else {
                         continue;
@@ -288,7 +288,7 @@ impl Node {
             let children = mem::take(&mut state.children);
             this.child_count.store(0, Ordering::Relaxed);
             let mut moved = Vec::new();
-            for entry in children {
+            for entry in children.into_iter() {
                 // A child that is being freed has no children, so no walk needs to find it.
                 let Some(child) = entry.upgrade() else {
                     continue;
@@ -391,7 +391,7 @@ impl Walk {
             drop(state);
             drop(children);
         }
-        wake_all(self.wakers.into_iter().flatten());
+        wake_all(self.wakers.into_iter().flat_map(Slab::into_iter));
         won
     }
 
