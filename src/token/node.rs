@@ -144,11 +144,6 @@ impl Node {
         Walk::default().run(this, reason)
     }
 
-    /// Returns how many tokens and children hold the node.
-    pub(super) fn references(this: &Arc<Self>) -> usize {
-        Arc::strong_count(this)
-    }
-
     /// Returns `true` if it has children, as far as a look without the lock tells.
     pub(super) fn has_children(&self) -> bool {
         self.child_count.load(Ordering::Relaxed) > 0
