@@ -216,9 +216,9 @@ where
             self.base.prepare_round();
             self.base.take_in();
         }
-        if self.base.set.blocks().is_simple_turn(budget) && !self.base.is_notified() {
-            // Most turns are simple.
-            self.drive_round::<FETCHED>(budget, round, Part::Turn);
+        if self.base.set.blocks().is_simple_tick(budget) && !self.base.is_notified() {
+            // Most ticks are simple.
+            self.drive_round::<FETCHED>(budget, round, Part::Tick);
             let is_over = !self.base.set.blocks().is_in_round();
             if is_over && (is_bare || !self.base.admission.may_start_own()) {
                 return Driven::Idle;
@@ -226,7 +226,7 @@ where
             // A sibling has stopped the group. That may also have freed the child that was admitted
             // last from what was before it.
         } else {
-            self.base.set.blocks().begin_turn();
+            self.base.set.blocks().begin_tick();
         }
         self.drive_rest::<FETCHED>(budget, round)
     }
@@ -240,7 +240,7 @@ where
         round: &mut RoundState<Result<C::Ok, C::Err>>,
     ) -> Driven {
         let blocks = self.base.set.blocks();
-        // A stop or a panic may have cut a turn short that has the child, and fits the budget.
+        // A stop or a panic may have cut a tick short that has the child, and fits the budget.
         if blocks.has_newcomer() || !blocks.is_in_round() {
             round.keep_poll(budget);
         }

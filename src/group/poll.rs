@@ -144,7 +144,7 @@ impl<C: Kind> Base<C> {
         } else if self.budget.is_spent() {
             self.put_off();
         }
-        self.set.blocks().begin_turn();
+        self.set.blocks().begin_tick();
         self.admission.calls().into_iter().for_each(|calls| calls.begin_poll());
         if let Some(hooks) = &mut *self.hooks {
             hooks.begin_poll();

@@ -68,11 +68,11 @@ pub(super) struct BlockState {
     pub(super) unpolled: usize,
     /// Children that this round still polls.
     pub(super) ready: usize,
-    /// Children that were woken in their own poll in this turn, and wait for the next.
+    /// Children that were woken in their own poll in this tick, and wait for the next.
     pub(super) yielded: usize,
     /// The next block of the round.
     pub(super) next: u32,
-    /// Children that had yielded when this turn began, for the next round.
+    /// Children that had yielded when this tick began, for the next round.
     pub(super) deferred: usize,
     /// The next block with `yielded` children.
     pub(super) next_yielded: u32,

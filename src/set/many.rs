@@ -36,9 +36,9 @@ pub(super) struct Many {
     pub(super) unpolled_in_round: RunQueue,
     /// The blocks that this round still has to visit.
     pub(super) round: BlockList,
-    /// The blocks with children that have yielded in this turn.
+    /// The blocks with children that have yielded in this tick.
     pub(super) yielded: BlockList,
-    /// The blocks with children that had yielded when this turn began.
+    /// The blocks with children that had yielded when this tick began.
     pub(super) deferred: BlockList,
 }
 
@@ -87,7 +87,7 @@ impl Many {
     }
 
     #[inline]
-    pub(super) fn begin_turn(&mut self, blocks: &mut dyn BlockStates) {
+    pub(super) fn begin_tick(&mut self, blocks: &mut dyn BlockStates) {
         if !self.yielded.is_empty() {
             self.defer_yielded(blocks);
         }
@@ -174,7 +174,7 @@ impl Many {
         self.has_next() || !self.yielded.is_empty()
     }
 
-    /// Returns `true` if some child is ready that has not yielded in this turn.
+    /// Returns `true` if some child is ready that has not yielded in this tick.
     #[inline]
     pub(super) fn has_next(&self) -> bool {
         self.is_in_round() || !self.deferred.is_empty() || !self.unpolled.is_empty()
@@ -206,7 +206,7 @@ impl Many {
     ) -> Option<usize> {
         let (number, count) = match self.round.first() {
             _ if part != Part::Round => {
-                let (number, yielded) = self.detach_newest(blocks, part == Part::Turn)?;
+                let (number, yielded) = self.detach_newest(blocks, part == Part::Tick)?;
                 batch.others = blocks.state(number).detach_newest(yielded);
                 (number, SLOTS)
             }
@@ -241,7 +241,7 @@ impl Many {
         Some((number, yielded))
     }
 
-    pub(super) fn is_simple_turn(&self, blocks: &mut dyn BlockStates, budget: &Budget) -> bool {
+    pub(super) fn is_simple_tick(&self, blocks: &mut dyn BlockStates, budget: &Budget) -> bool {
         let Some(number) = self.unpolled.only() else {
             return false;
         };
