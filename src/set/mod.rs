@@ -50,7 +50,7 @@ use core::task::{Context, Poll};
 
 pub(crate) use self::block::Batch;
 use self::block::{Polled, SLOTS, bits};
-use self::blocks::Blocks;
+use self::blocks::{BlockStates, Blocks};
 pub(crate) use self::budget::Budget;
 use self::lists::BlockList;
 use self::many::Many;
