@@ -70,14 +70,10 @@ pub(super) struct BlockState {
     pub(super) ready: usize,
     /// Children that were woken in their own poll in this tick, and wait for the next.
     pub(super) yielded: usize,
-    /// The next block of the round.
-    pub(super) next: u32,
     /// Children that had yielded when this tick began, for the next round.
     pub(super) deferred: usize,
-    /// The next block with `yielded` children.
-    pub(super) next_yielded: u32,
-    /// The next block with `deferred` children.
-    pub(super) next_deferred: u32,
+    /// The next block of each [`BlockList`](super::lists::BlockList) that this one is in.
+    pub(super) next: [u32; 3],
     /// The block is in the set's `yielded`.
     pub(super) in_yielded: bool,
     /// The block is in the set's `with_room`.
@@ -95,9 +91,7 @@ impl BlockState {
             ready: 0,
             yielded: 0,
             deferred: 0,
-            next: NO_BLOCK,
-            next_yielded: NO_BLOCK,
-            next_deferred: NO_BLOCK,
+            next: [NO_BLOCK; 3],
             in_yielded: false,
             in_with_room: false,
         }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::block::{Batch, Polled, SLOTS};
 use super::blocks::{BlockStates, Blocks};
 use super::budget::Budget;
-use super::lists::{BlockList, RunQueue};
+use super::lists::{BlockList, DEFERRED, ROUND, RunQueue, YIELDED};
 use super::overflow::Overflow;
 use super::slots::slots_in;
 use super::{BlockSet, Part};
@@ -35,11 +35,11 @@ pub(super) struct Many {
     /// Those of them that were there when the round began.
     pub(super) unpolled_in_round: RunQueue,
     /// The blocks that this round still has to visit.
-    pub(super) round: BlockList,
+    pub(super) round: BlockList<ROUND>,
     /// The blocks with children that have yielded in this tick.
-    pub(super) yielded: BlockList,
+    pub(super) yielded: BlockList<YIELDED>,
     /// The blocks with children that had yielded when this tick began.
-    pub(super) deferred: BlockList,
+    pub(super) deferred: BlockList<DEFERRED>,
 }
 
 impl Many {
@@ -54,13 +54,13 @@ impl Many {
         let (ready, deferred) = (first.ready, first.deferred);
         first.in_yielded = first.yielded != 0;
         if first.in_yielded {
-            many.yielded.push(blocks, 0, |block| &mut block.next_yielded);
+            many.yielded.push(blocks, 0);
         }
         if ready != 0 {
-            many.round.push(blocks, 0, |block| &mut block.next);
+            many.round.push(blocks, 0);
         }
         if deferred != 0 {
-            many.deferred.push(blocks, 0, |block| &mut block.next_deferred);
+            many.deferred.push(blocks, 0);
         }
         many
     }
@@ -95,13 +95,13 @@ impl Many {
 
     #[cold]
     fn defer_yielded(&mut self, blocks: &mut dyn BlockStates) {
-        while let Some(number) = self.yielded.pop(blocks, |block| &mut block.next_yielded) {
+        while let Some(number) = self.yielded.pop(blocks) {
             let block = blocks.state(number);
             let before = block.deferred;
             block.deferred |= core::mem::take(&mut block.yielded);
             block.in_yielded = false;
             if before == 0 {
-                self.deferred.push(blocks, number, |block| &mut block.next_deferred);
+                self.deferred.push(blocks, number);
             }
         }
     }
@@ -119,20 +119,20 @@ impl Many {
     ) {
         // All children that have yielded are in one round, or some would be polled more often.
         while self.yielded.is_empty() {
-            let next = self.deferred.pop(blocks, |block| &mut block.next_deferred);
+            let next = self.deferred.pop(blocks);
             let Some(number) = next else { break };
             let block = blocks.state(number);
             let before = block.ready;
             block.ready |= core::mem::take(&mut block.deferred);
             if before == 0 {
-                self.round.push(blocks, number, |block| &mut block.next);
+                self.round.push(blocks, number);
             }
         }
         let Self { round, overflow, .. } = self;
         // Adds the children that have been woken to the round.
         let gather = |number| {
             if blocks.ready_woken(number, parent) {
-                round.push(blocks, number, |block| &mut block.next);
+                round.push(blocks, number);
             }
         };
         overflow.gather(ready, gather);
@@ -152,7 +152,7 @@ impl Many {
             let before = block.ready;
             block.ready |= waiting;
             if before == 0 {
-                self.round.push(blocks, number, |block| &mut block.next);
+                self.round.push(blocks, number);
             }
         }
     }
@@ -273,15 +273,15 @@ impl Many {
             let is_left = block.ready != 0 && batch.others == 0;
             block.ready |= batch.others;
             if is_left {
-                self.round.push(blocks, number, |block| &mut block.next);
+                self.round.push(blocks, number);
             }
         } else if batch.unpolled {
             self.unpolled_in_round.pop_many(polled.count);
         } else if block.ready == 0 {
-            self.round.pop(blocks, |block| &mut block.next);
+            self.round.pop(blocks);
         }
         if has_yielded {
-            self.yielded.push(blocks, number, |block| &mut block.next_yielded);
+            self.yielded.push(blocks, number);
         }
     }
 
