@@ -7,13 +7,12 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
+use super::Driver;
 use crate::admission::Ticket;
 use crate::child::Kind;
 use crate::error::Stopped;
 use crate::group::Group;
 use crate::group::drive::Driven;
-use crate::group::poll::PolledBy;
-use crate::set::Budget;
 
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Waits until a plain child would be admitted, and polls the running children meanwhile.
@@ -123,20 +122,17 @@ impl<C: Kind, P, O> Future for Ready<'_, C, P, O> {
         }
         if answer.is_ready() {
             group.spend_poll();
-        }
-        if answer.is_pending() {
-            let poll =
-                |group: &mut &mut Group<C, P, O>, cx: &mut Context<'_>, budget: &mut Budget| {
-                    loop {
-                        let driven = group.advance(budget);
-                        // The children that were polled may have made room: it looks again, last.
-                        let answer = group.poll_ready(ticket, cx);
-                        if answer.is_ready() || driven != Driven::Progress {
-                            return answer;
-                        }
+        } else {
+            answer = Driver::poll_with(group, cx, |group, cx, budget| {
+                loop {
+                    let driven = group.advance(budget);
+                    // The children that were polled may have made room: it looks again, last.
+                    let answer = group.poll_ready(ticket, cx);
+                    if answer.is_ready() || driven != Driven::Progress {
+                        return answer;
                     }
-                };
-            answer = Group::poll_through(group, |group| &mut **group, PolledBy::Waiter, cx, poll);
+                }
+            });
         }
         if answer.is_ready() {
             (*ticket, *done) = (None, true);
