@@ -23,6 +23,7 @@ pub(crate) enum Side<'d, C: Kind> {
 pub(crate) trait Driver<C: Kind> {
     const CALLER: Caller;
 
+    /// Returns from where it comes to the state.
     fn side(&mut self) -> Side<'_, C>;
 
     /// Polls by the task of `cx`; `poll` gets a budget for the children.

@@ -93,14 +93,9 @@ impl RunQueue {
         (self.last.count == 1 && self.earlier.is_empty()).then_some(self.last.block as usize)
     }
 
-    #[inline]
-    pub(super) fn push(&mut self, block: usize) {
-        self.push_many(block, 1);
-    }
-
     /// Adds `count` entries of the same block.
     #[inline]
-    pub(super) fn push_many(&mut self, block: usize, count: u32) {
+    pub(super) fn push(&mut self, block: usize, count: u32) {
         let block = block as u32;
         if self.last.block != block {
             self.start_run(block);

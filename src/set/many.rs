@@ -49,8 +49,8 @@ impl Many {
         let mut many = Self::default();
         let first = blocks.state(0);
         many.len = first.occupied().count_ones() as usize;
-        many.unpolled.push_many(0, (first.unpolled & !in_round).count_ones());
-        many.unpolled_in_round.push_many(0, in_round.count_ones());
+        many.unpolled.push(0, (first.unpolled & !in_round).count_ones());
+        many.unpolled_in_round.push(0, in_round.count_ones());
         let (ready, deferred) = (first.ready, first.deferred);
         first.in_yielded = first.yielded != 0;
         if first.in_yielded {
@@ -73,7 +73,7 @@ impl Many {
     #[inline]
     pub(super) fn add_child(&mut self) {
         self.len += 1;
-        self.unpolled.push(self.current);
+        self.unpolled.push(self.current, 1);
     }
 
     /// Makes a block that takes a child the current one.
