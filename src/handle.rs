@@ -112,7 +112,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn handle(&self) -> Handle<C> {
-        Handle { shared: self.share() }
+        Handle { shared: self.base.admission.share() }
     }
 }
 

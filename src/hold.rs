@@ -73,7 +73,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn hold(&self) -> Hold {
-        Hold::new(&self.share().core)
+        Hold::new(&self.base.admission.share().core)
     }
 
     /// Closes the group to newcomers, once and for all. What it has goes on to its end.
@@ -113,7 +113,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// # });
     /// ```
     pub fn close(&self) {
-        self.share().close();
+        self.base.admission.share().close();
     }
 
     /// Returns `true` if the group was [closed](Self::close) to newcomers.
@@ -128,7 +128,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// assert!(group.is_closing());
     /// ```
     pub fn is_closing(&self) -> bool {
-        self.is_closed_to_newcomers()
+        self.base.admission.is_closing()
     }
 }
 

@@ -6,33 +6,25 @@ use core::task::{Context, Poll};
 
 use crate::admission::{Caller, Refused, Shared, Ticket, Vacancy, Want};
 use crate::child::{Child, Kind};
-use crate::group::Group;
 use crate::group::drive::Driven;
 use crate::group::poll::PolledBy;
+use crate::group::{Base, Group};
 use crate::handle::Handle;
 use crate::set::Budget;
 use crate::util::parent_waker::ParentWaker;
 
-/// What a `feed` was called on.
+/// From where a [`Driver`] comes to the group's state.
+pub(crate) enum Side<'d, C: Kind> {
+    Group(&'d mut Base<C>),
+    Handle(&'d Arc<Shared<C>>),
+}
+
+/// What a `go` or a `feed` was called on.
 pub(crate) trait Driver<C: Kind> {
     const CALLER: Caller;
 
-    /// Returns the room that there is for a plain child, if the group has no handles.
-    fn vacancy(&mut self) -> Option<Vacancy<'_, C>>;
-
-    /// Accepts a child that was asked for because there was room. Returns `false` if the group has
-    /// stopped; the child is dropped then, and counts as dropped.
-    fn accept<A: Child<C>>(&mut self, child: A) -> bool;
-
-    /// Returns what the group shares with its handles, if there are any.
-    fn shared(&mut self) -> Option<&Arc<Shared<C>>>;
-
-    fn is_stopped(&self) -> bool;
-
-    fn is_closing(&self) -> bool;
-
-    /// Returns what wakes this task when a stream of children is woken.
-    fn parent(&self) -> Arc<ParentWaker>;
+    /// Returns from where it comes to the state.
+    fn side(&mut self) -> Side<'_, C>;
 
     /// Polls by the task of `cx`; `poll` gets a budget for the children.
     fn poll_with<R>(
@@ -43,68 +35,111 @@ pub(crate) trait Driver<C: Kind> {
 
     /// Polls the children until some of them finish or nothing is left to do.
     fn advance(&mut self, budget: &mut Budget) -> Driven;
-}
 
-/// What a `go` was called on.
-pub(crate) trait GoDriver<C: Kind>: Driver<C> {
+    /// Tells the policy of the children that have ended on their executor, if this drives the
+    /// group.
+    #[inline(always)]
+    fn take_ends(&mut self) {}
+
+    /// Polls a child that a `go` has just admitted, and those that were woken, if this drives the
+    /// group.
+    #[inline(always)]
+    fn start_newcomer(&mut self, _: &mut Context<'_>) {}
+
+    /// Polls them within a poll of the group.
+    fn drive_newcomer(&mut self, _: &mut Budget) {}
+
+    /// Returns the room that there is for a plain child, if the group has no handles.
+    #[inline(always)]
+    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        match self.side() {
+            Side::Group(base) => base.vacancy(),
+            Side::Handle(_) => None,
+        }
+    }
+
     /// Returns the room that there is for a child, if the group has no handles and the child needs
     /// no more than room. Sees to it that its options are heeded.
-    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>>;
+    #[inline(always)]
+    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
+        match self.side() {
+            Side::Group(base) => base.vacancy_for(child),
+            Side::Handle(_) => None,
+        }
+    }
 
-    /// Looks for room for a child, and admits it; `Err` after a stop.
+    /// Accepts a child that was asked for because there was room. Returns `false` if the group has
+    /// stopped; the child is dropped then, and counts as dropped.
+    fn accept<A: Child<C>>(&mut self, child: A) -> bool {
+        match self.side() {
+            Side::Group(base) => base.admission.accept(&mut base.set, child),
+            Side::Handle(_) => unreachable!("a handle's feed reserves room"),
+        }
+    }
+
+    /// Returns what the group shares with its handles, if there are any.
+    #[inline(always)]
+    fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
+        match self.side() {
+            Side::Group(base) => base.admission.shared(),
+            Side::Handle(shared) => Some(shared),
+        }
+    }
+
+    #[inline]
+    fn is_stopped(&mut self) -> bool {
+        match self.side() {
+            Side::Group(base) => base.is_stopped(),
+            Side::Handle(shared) => shared.core.is_stopped(),
+        }
+    }
+
+    fn is_closing(&mut self) -> bool {
+        match self.side() {
+            Side::Group(base) => base.admission.is_closing(),
+            Side::Handle(shared) => shared.core.is_closing(),
+        }
+    }
+
+    /// Returns what wakes this task when a stream of children is woken.
+    fn parent(&mut self) -> Arc<ParentWaker> {
+        match self.side() {
+            Side::Group(base) => Arc::clone(&base.admission.parent),
+            // The group's wakes another task.
+            Side::Handle(_) => ParentWaker::new(),
+        }
+    }
+
+    /// Looks for room for the child of a `go`, and admits it; `Err` after a stop.
+    #[inline]
     fn poll_go<A: Child<C>>(
         &mut self,
         ticket: &mut Option<Ticket<C>>,
         child: &mut Option<A>,
         cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>>;
-
-    /// Returns `true` if the task is to yield before it goes on; it is woken then.
-    #[inline(always)]
-    fn must_yield(&mut self, _: &Context<'_>) -> bool {
-        false
+    ) -> Poll<Result<(), Refused>> {
+        match self.side() {
+            Side::Group(Base { admission, set, .. }) => admission.poll_go(set, ticket, child, cx),
+            Side::Handle(shared) => shared.poll(Caller::Handle, Want::Go(child), ticket, cx),
+        }
     }
 
-    /// Polls a child that was just admitted, and those that were woken, if this drives the group.
-    /// Tells the policy of the children that have ended on their executor.
-    #[inline(always)]
-    fn take_ends(&mut self) {}
-
-    #[inline(always)]
-    fn start_newcomer(&mut self, _: &mut Context<'_>) {}
-
-    /// Polls, within a poll of the group, a child that was just admitted and those that were woken.
-    fn drive_newcomer(&mut self, _: &mut Budget) {}
+    /// Returns `true` if the task is to yield before it goes on; it is woken then.
+    #[inline]
+    fn must_yield(&mut self, cx: &Context<'_>) -> bool {
+        match self.side() {
+            Side::Group(base) => base.must_yield(cx),
+            Side::Handle(shared) => shared.core.must_yield(cx),
+        }
+    }
 }
 
 impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     const CALLER: Caller = Caller::Group;
 
     #[inline(always)]
-    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
-        Group::vacancy(self)
-    }
-
-    fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        Group::accept(self, child)
-    }
-
-    #[inline]
-    fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
-        self.admission().shared()
-    }
-
-    #[inline]
-    fn is_stopped(&self) -> bool {
-        Group::is_stopped(self)
-    }
-
-    fn is_closing(&self) -> bool {
-        Group::is_closing(self)
-    }
-
-    fn parent(&self) -> Arc<ParentWaker> {
-        Arc::clone(Group::parent(self))
+    fn side(&mut self) -> Side<'_, C> {
+        Side::Group(&mut self.base)
     }
 
     fn poll_with<R>(
@@ -118,28 +153,6 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     #[inline]
     fn advance(&mut self, budget: &mut Budget) -> Driven {
         Group::advance(self, budget)
-    }
-}
-
-impl<C: Kind, P, O> GoDriver<C> for &mut Group<C, P, O> {
-    #[inline(always)]
-    fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
-        Group::vacancy_for(self, child)
-    }
-
-    #[inline]
-    fn poll_go<A: Child<C>>(
-        &mut self,
-        ticket: &mut Option<Ticket<C>>,
-        child: &mut Option<A>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        Group::poll_go(self, ticket, child, cx)
-    }
-
-    #[inline]
-    fn must_yield(&mut self, cx: &Context<'_>) -> bool {
-        Group::must_yield(self, cx)
     }
 
     #[inline]
@@ -161,30 +174,8 @@ impl<C: Kind> Driver<C> for Handle<C> {
     const CALLER: Caller = Caller::Handle;
 
     #[inline(always)]
-    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
-        None
-    }
-
-    fn accept<A: Child<C>>(&mut self, _: A) -> bool {
-        unreachable!("a handle's feed reserves room")
-    }
-
-    #[inline(always)]
-    fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
-        Some(&self.shared)
-    }
-
-    fn is_stopped(&self) -> bool {
-        Handle::is_stopped(self)
-    }
-
-    fn is_closing(&self) -> bool {
-        Handle::is_closing(self)
-    }
-
-    /// Returns a new one: the group's wakes another task.
-    fn parent(&self) -> Arc<ParentWaker> {
-        ParentWaker::new()
+    fn side(&mut self) -> Side<'_, C> {
+        Side::Handle(&self.shared)
     }
 
     fn poll_with<R>(
@@ -198,30 +189,7 @@ impl<C: Kind> Driver<C> for Handle<C> {
     fn advance(&mut self, _: &mut Budget) -> Driven {
         Driven::Idle
     }
-}
 
-impl<C: Kind> GoDriver<C> for Handle<C> {
-    #[inline(always)]
-    fn vacancy_for<A: Child<C>>(&mut self, _: &mut A) -> Option<Vacancy<'_, C>> {
-        None
-    }
-
-    #[inline]
-    fn poll_go<A: Child<C>>(
-        &mut self,
-        ticket: &mut Option<Ticket<C>>,
-        child: &mut Option<A>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        self.shared.poll(Caller::Handle, Want::Go(child), ticket, cx)
-    }
-
-    #[inline]
-    fn must_yield(&mut self, cx: &Context<'_>) -> bool {
-        self.shared.core.must_yield(cx)
-    }
-
-    /// Counts the child. The group begins it at its next poll.
     #[inline]
     fn start_newcomer(&mut self, _: &mut Context<'_>) {
         self.shared.core.count_entry();

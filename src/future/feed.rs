@@ -10,7 +10,7 @@ use futures_util::Stream;
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
-use super::inputs::Streamed;
+use super::inputs::{Inputs, Streamed};
 use super::{ASKS, Cancelled, Driver};
 use crate::admission::{Caller, Shared, Ticket};
 use crate::child::{Child, Children, Kind};
@@ -222,7 +222,7 @@ where
     S: Stream,
     S::Item: Child<C>,
 {
-    pub(crate) fn new(driver: D, stream: S) -> Self {
+    pub(crate) fn new(mut driver: D, stream: S) -> Self {
         let source = Source::new(driver.parent(), stream);
         Self { driver, source, step: Self::step }
     }

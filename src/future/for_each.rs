@@ -10,7 +10,8 @@ use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
 use super::inputs::{Iterated, Streamed};
-use super::map_driver::{MapDriver, impl_map_future};
+use super::map_source::{Mapped, mapped};
+use super::producer::impl_future;
 use crate::policy::FirstErr;
 
 /// Runs a future for each input, at most `limit` at a time. `usize::MAX` is no limit.
@@ -56,7 +57,7 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let inputs = Iterated(inputs.into_iter());
-    ForEach { driver: MapDriver::new(limit, inputs, f, FirstErr::new()) }
+    ForEach { produced: mapped(limit, inputs, f, FirstErr::new()) }
 }
 
 /// Runs a future for each input that a stream gives, at most `limit` at a time. `usize::MAX` is no
@@ -105,7 +106,7 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let inputs = Streamed::new(stream);
-    ForEachStream { driver: MapDriver::new(limit, inputs, f, FirstErr::new()) }
+    ForEachStream { produced: mapped(limit, inputs, f, FirstErr::new()) }
 }
 
 pin_project! {
@@ -131,7 +132,7 @@ pin_project! {
     #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
     pub struct ForEach<I, F, Fut, E> {
         #[pin]
-        driver: MapDriver<Iterated<I>, F, Fut, FirstErr<E>, Result<(), E>>,
+        produced: Mapped<Iterated<I>, F, Fut, FirstErr<E>, Result<(), E>>,
     }
 }
 
@@ -162,9 +163,9 @@ pin_project! {
     #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
     pub struct ForEachStream<S, F, Fut, E> {
         #[pin]
-        driver: MapDriver<Streamed<S>, F, Fut, FirstErr<E>, Result<(), E>>,
+        produced: Mapped<Streamed<S>, F, Fut, FirstErr<E>, Result<(), E>>,
     }
 }
 
-impl_map_future!(ForEach<I, F, Fut, E> -> Result<(), E>);
-impl_map_future!(ForEachStream<S, F, Fut, E> -> Result<(), E>);
+impl_future!(ForEach<I, F, Fut, E> -> Result<(), E>);
+impl_future!(ForEachStream<S, F, Fut, E> -> Result<(), E>);

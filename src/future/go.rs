@@ -10,7 +10,7 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
-use super::GoDriver;
+use super::Driver;
 use crate::admission::{Add, Caller, Refused, Ticket};
 use crate::child::{Child, Children, Kind};
 use crate::error::{Stopped, TryGoError};
@@ -411,7 +411,7 @@ pub struct Go<D, C: Kind, A> {
 #[expect(private_bounds, reason = "made and driven by this crate alone")]
 impl<D, C, A> Go<D, C, A>
 where
-    D: GoDriver<C>,
+    D: Driver<C>,
     C: Kind,
     A: Child<C>,
 {
@@ -504,12 +504,12 @@ where
 /// Returns `true` if nothing but the end of a child can make room: the group has no handles, and
 /// has not stopped.
 #[inline]
-fn waits_for_children<D: GoDriver<C>, C: Kind>(driver: &mut D) -> bool {
+fn waits_for_children<D: Driver<C>, C: Kind>(driver: &mut D) -> bool {
     driver.shared().is_none() && !driver.is_stopped()
 }
 
 /// Looks for room once, and admits the child if there is some.
-fn ask<D: GoDriver<C>, C: Kind, A: Child<C>>(
+fn ask<D: Driver<C>, C: Kind, A: Child<C>>(
     driver: &mut D,
     child: &mut Option<A>,
     ticket: &mut Option<Ticket<C>>,
@@ -525,7 +525,7 @@ fn ask<D: GoDriver<C>, C: Kind, A: Child<C>>(
 /// Looks once for room that other tasks may want, and admits the child if there is some. For a
 /// group without handles, it only looks whether the group has stopped.
 #[inline(never)]
-fn ask_others<D: GoDriver<C>, C: Kind, A: Child<C>>(
+fn ask_others<D: Driver<C>, C: Kind, A: Child<C>>(
     driver: &mut D,
     child: &mut Option<A>,
     ticket: &mut Option<Ticket<C>>,

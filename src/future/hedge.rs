@@ -1,6 +1,5 @@
 //! `hedge`: another attempt when one takes long.
 
-use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -10,14 +9,16 @@ use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
 use super::ASKS;
+use super::producer::{Produced, Producer, impl_future};
 use crate::child::Plain;
 use crate::group::Group;
 use crate::group::drive::Driven;
 use crate::policy::{ChildInfo, Errors, FirstOk, Policy, Verdict};
 use crate::reason::Reason;
 use crate::set::Budget;
-use crate::util::panic::{FirstPanic, catch};
-use crate::util::wake_flag::WakeFlag;
+use crate::stats::Stats;
+use crate::util::flagged::Flagged;
+use crate::util::panic::FirstPanic;
 
 /// Starts another attempt when the last one takes long or fails; the first `Ok` wins.
 ///
@@ -85,9 +86,9 @@ where
 {
     let race = Race { first_ok: FirstOk::new(), failed: None };
     let group = Group::left_at_stop(usize::MAX, race);
-    let flag = WakeFlag::new(Arc::clone(group.parent()));
     let makers = Some((attempt, delay));
-    Hedge { group, makers, max, started: 0, delay: None, elapsed: false, flag, step: Hedge::step }
+    let attempts = Attempts { makers, max, started: 0, delay: None };
+    Hedge { produced: Produced::new(group, attempts, Attempts::run) }
 }
 
 pin_project! {
@@ -115,30 +116,23 @@ pin_project! {
     /// ```
     #[must_use = "nothing is attempted unless this is polled: `.await` it"]
     pub struct Hedge<F, Fut, T, E, G, D> {
-        group: RaceGroup<Fut, T, E>,
+        #[pin]
+        produced: Produced<Attempts<F, G, D>, Fut, Race<T, E>, Result<T, Errors<E>>>,
+    }
+}
+
+impl_future!(Hedge<F, Fut, T, E, G, D> -> Result<T, Errors<E>>);
+
+pin_project! {
+    /// The attempts, beside those that the group has.
+    struct Attempts<F, G, D> {
         // What makes the attempts and the delays. Gone at the end.
         makers: Option<(F, G)>,
         max: usize,
         started: usize,
-        // After the newest attempt.
+        // After the newest attempt. Gone once it has resolved: the next attempt is due.
         #[pin]
-        delay: Option<D>,
-        // It has resolved: the next attempt is due.
-        elapsed: bool,
-        // One for each delay.
-        flag: Arc<WakeFlag>,
-        step: fn(Pin<&mut Hedge<F, Fut, T, E, G, D>>, &mut Context<'_>)
-            -> Poll<Result<T, Errors<E>>>,
-    }
-
-    impl<F, Fut, T, E, G, D> PinnedDrop for Hedge<F, Fut, T, E, G, D> {
-        fn drop(this: Pin<&mut Self>) {
-            // First the attempts; and one panic of all.
-            let this = this.project();
-            let mut panics = this.group.abort();
-            drop_makers(this.delay, this.makers, &mut panics);
-            panics.throw();
-        }
+        delay: Option<Flagged<D>>,
     }
 }
 
@@ -167,60 +161,18 @@ impl<T, E> Policy<T, E> for Race<T, E> {
     }
 }
 
-// === impl Hedge ===
-
-impl<F, Fut, T, E, G, D> Hedge<F, Fut, T, E, G, D>
-where
-    F: FnMut(usize) -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-    G: FnMut(usize) -> D,
-    D: Future,
-{
-    fn step(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Errors<E>>> {
-        if self.is_terminated() {
-            return Poll::Pending;
-        }
-        let this = self.as_mut().project();
-        let mut attempts = Attempts {
-            makers: this.makers,
-            max: *this.max,
-            started: this.started,
-            delay: this.delay,
-            elapsed: this.elapsed,
-            flag: this.flag,
-        };
-        this.group.poll_with(cx, |group, _, budget| {
-            let over = catch(|| attempts.run(group, budget)).unwrap_or_else(|payload| {
-                // A delay's, or that of a function that makes attempts or delays.
-                group.panics().keep(payload);
-                true
-            });
-            let Attempts { delay, makers, .. } = attempts;
-            if over {
-                group.finish_now(|panics| drop_makers(delay, makers, panics))
-            } else {
-                Poll::Pending
-            }
-        })
-    }
-}
+// === impl Attempts ===
 
 type RaceGroup<Fut, T, E> = Group<Plain<Fut>, Race<T, E>, Result<T, Errors<E>>>;
 
-/// The parts of a [`Hedge`] that is being polled, but for its group.
-struct Attempts<'h, F, G, D> {
-    makers: &'h mut Option<(F, G)>,
-    max: usize,
-    started: &'h mut usize,
-    delay: Pin<&'h mut Option<D>>,
-    elapsed: &'h mut bool,
-    flag: &'h mut Arc<WakeFlag>,
-}
-
-impl<F, G, D> Attempts<'_, F, G, D> {
+impl<F, G, D> Attempts<F, G, D> {
     /// Starts the attempts that are due, and polls them. Returns `true` when all is done, or the
     /// group is to be dropped.
-    fn run<Fut, T, E>(&mut self, group: &mut RaceGroup<Fut, T, E>, budget: &mut Budget) -> bool
+    fn run<Fut, T, E>(
+        mut self: Pin<&mut Self>,
+        group: &mut RaceGroup<Fut, T, E>,
+        budget: &mut Budget,
+    ) -> bool
     where
         F: FnMut(usize) -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -228,112 +180,82 @@ impl<F, G, D> Attempts<'_, F, G, D> {
         D: Future,
     {
         let mut asks = ASKS;
+        self.as_mut().project().delay.as_pin_mut().into_iter().for_each(Flagged::begin_poll);
         loop {
             if self.is_due(group) {
                 if asks == 0 {
                     // The rest is started in the next poll.
-                    group.parent().notify();
+                    group.base.admission.parent.notify();
                     return false;
                 }
                 asks -= 1;
-                self.start(group);
+                self.as_mut().start(group);
             }
             match group.advance(budget) {
                 Driven::Progress if group.is_stopped() => return true,
                 Driven::Progress => continue,
                 // The rest comes first, too, in the next poll.
-                Driven::Spent if group.has_next() => break,
+                Driven::Spent if group.base.set.has_next() => break,
                 Driven::Idle | Driven::Spent => {}
             }
             // The attempts come first: one that is done needs no other. The wake-up of a delay
             // that yields stays with the parent's waker, for the next poll.
-            if !self.poll_delay() {
+            if !self.as_mut().poll_delay() {
                 break;
             }
         }
-        *self.started == self.max && !group.has_running()
+        self.started == self.max && !group.base.has_running()
     }
 
     /// Returns `true` if the next attempt is to be started.
     fn is_due<Fut, T, E>(&self, group: &RaceGroup<Fut, T, E>) -> bool {
-        let failed = group.policy().and_then(|race| race.failed);
+        let failed = group.policy.as_ref().and_then(|race| race.failed);
         let newest = self.started.checked_sub(1);
-        // At the beginning both are none.
-        *self.started < self.max && (*self.elapsed || failed == newest)
+        self.started < self.max && (self.delay.is_none() || failed == newest)
     }
 
-    fn start<Fut, T, E>(&mut self, group: &mut RaceGroup<Fut, T, E>)
+    fn start<Fut, T, E>(self: Pin<&mut Self>, group: &mut RaceGroup<Fut, T, E>)
     where
         F: FnMut(usize) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         G: FnMut(usize) -> D,
     {
-        let Some((attempt, delay)) = self.makers else { return };
-        let number = *self.started;
-        *self.started += 1;
-        *self.elapsed = false;
-        // What is left of the last one's wakers is not for the next.
-        self.flag.disarm();
-        self.delay.set(None);
+        let mut this = self.project();
+        let Some((attempt, delay)) = this.makers else { return };
+        let number = *this.started;
+        *this.started += 1;
+        this.delay.set(None);
         let _ = group.enqueue(&mut Some(attempt(number)), false);
-        if *self.started < self.max {
-            *self.flag = WakeFlag::new(Arc::clone(group.parent()));
-            self.delay.set(Some(delay(number)));
+        if *this.started < *this.max {
+            this.delay.set(Some(Flagged::new(delay(number), &group.base.admission.parent)));
         }
     }
 
     /// Polls the delay, if it was woken. Returns `true` if it has resolved.
-    fn poll_delay(&mut self) -> bool
+    fn poll_delay(self: Pin<&mut Self>) -> bool
     where
         D: Future,
     {
-        let Some(delay) = self.delay.as_mut().as_pin_mut() else { return false };
-        if !self.flag.take_woken() {
-            return false;
+        let mut delay = self.project().delay;
+        let resolves = delay.as_mut().as_pin_mut().is_some_and(|delay| delay.poll().is_ready());
+        if resolves {
+            delay.set(None);
         }
-        let waker = WakeFlag::waker(self.flag);
-        *self.elapsed = delay.poll(&mut Context::from_waker(&waker)).is_ready();
-        if *self.elapsed {
-            self.flag.disarm();
-            self.delay.set(None);
+        resolves
+    }
+}
+
+impl<F, G, D> Producer for Attempts<F, G, D> {
+    fn end(self: Pin<&mut Self>, panics: &mut FirstPanic) {
+        let mut this = self.project();
+        panics.guard(|| this.delay.set(None));
+        if let Some((attempt, delay)) = this.makers.take() {
+            panics.guard(|| drop(attempt));
+            panics.guard(|| drop(delay));
         }
-        *self.elapsed
     }
-}
 
-/// Drops the delay, then the functions, even if one of these drops panics.
-fn drop_makers<F, G, D>(
-    mut delay: Pin<&mut Option<D>>,
-    makers: &mut Option<(F, G)>,
-    panics: &mut FirstPanic,
-) {
-    panics.guard(|| delay.set(None));
-    if let Some((attempt, delay)) = makers.take() {
-        panics.guard(|| drop(attempt));
-        panics.guard(|| drop(delay));
-    }
-}
-
-impl<F, Fut, T, E, G, D> Future for Hedge<F, Fut, T, E, G, D> {
-    type Output = Result<T, Errors<E>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        (self.step)(self, cx)
-    }
-}
-
-impl<F, Fut, T, E, G, D> FusedFuture for Hedge<F, Fut, T, E, G, D> {
-    fn is_terminated(&self) -> bool {
-        self.group.is_resolved()
-    }
-}
-
-impl<F, Fut, T, E, G, D> fmt::Debug for Hedge<F, Fut, T, E, G, D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hedge")
-            .field("started", &self.started)
-            .field("max", &self.max)
-            .field("done", &self.is_terminated())
-            .finish_non_exhaustive()
+    fn show(&self, _: Stats, fields: &mut fmt::DebugStruct<'_, '_>) {
+        fields.field("started", &self.started).field("max", &self.max);
     }
 }

@@ -81,15 +81,6 @@ impl<S> Streamed<S> {
         Self { stream, pending: false, yielded: false, asked: false, waker: None }
     }
 
-    pub(super) fn begin_poll(self: Pin<&mut Self>) {
-        *self.project().yielded = false;
-    }
-
-    /// Returns `true` if it is pending, and is not to be asked yet.
-    pub(super) fn must_wait(&self) -> bool {
-        self.yielded || (self.pending && !self.is_woken())
-    }
-
     /// Returns `true` if it has woken itself in this poll.
     pub(super) fn has_yielded(&self) -> bool {
         self.yielded
@@ -100,10 +91,6 @@ impl<S> Streamed<S> {
         self.asked
     }
 
-    pub(super) fn is_woken(&self) -> bool {
-        self.waker.as_ref().is_some_and(|waker| waker.flag.is_woken())
-    }
-
     /// Forgets that it was pending.
     pub(super) fn clear_pending(self: Pin<&mut Self>) {
         *self.project().pending = false;
@@ -111,6 +98,11 @@ impl<S> Streamed<S> {
 }
 
 impl<S: Stream> Streamed<S> {
+    /// Returns `true` if it is pending, and is not to be asked yet.
+    pub(super) fn must_wait(&self) -> bool {
+        self.yielded || (self.pending && !self.is_woken())
+    }
+
     pub(super) fn size_hint(&self) -> (usize, Option<usize>) {
         self.stream.size_hint()
     }
@@ -135,7 +127,7 @@ impl<S: Stream> Inputs for Streamed<S> {
     type Input = S::Item;
 
     fn begin_poll(self: Pin<&mut Self>) {
-        self.begin_poll();
+        *self.project().yielded = false;
     }
 
     fn poll_next(self: Pin<&mut Self>, parent: &Arc<ParentWaker>) -> Poll<Option<S::Item>> {
@@ -143,6 +135,6 @@ impl<S: Stream> Inputs for Streamed<S> {
     }
 
     fn is_woken(&self) -> bool {
-        self.is_woken()
+        self.waker.as_ref().is_some_and(|waker| waker.flag.is_woken())
     }
 }

@@ -11,7 +11,8 @@ use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
 
 use super::inputs::{Iterated, Streamed};
-use super::map_driver::{MapDriver, impl_map_future};
+use super::map_source::{Mapped, mapped};
+use super::producer::impl_future;
 use crate::policy::Collect;
 
 /// Runs a future for each input, at most `limit` at a time, and returns their values in the order
@@ -87,7 +88,7 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let inputs = Iterated(inputs.into_iter());
-    Map { driver: MapDriver::new(limit, inputs, f, Collect::new()) }
+    Map { produced: mapped(limit, inputs, f, Collect::new()) }
 }
 
 /// Runs a future for each input that a stream gives, at most `limit` at a time, and returns their
@@ -150,7 +151,7 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let inputs = Streamed::new(stream);
-    MapStream { driver: MapDriver::new(limit, inputs, f, Collect::new()) }
+    MapStream { produced: mapped(limit, inputs, f, Collect::new()) }
 }
 
 pin_project! {
@@ -176,7 +177,7 @@ pin_project! {
     #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
     pub struct Map<I, F, Fut, T, E> {
         #[pin]
-        driver: MapDriver<Iterated<I>, F, Fut, Collect<T, E>, Values<T, E>>,
+        produced: Mapped<Iterated<I>, F, Fut, Collect<T, E>, Values<T, E>>,
     }
 }
 
@@ -206,11 +207,11 @@ pin_project! {
     #[must_use = "nothing is made of the inputs unless this is polled: `.await` it"]
     pub struct MapStream<S, F, Fut, T, E> {
         #[pin]
-        driver: MapDriver<Streamed<S>, F, Fut, Collect<T, E>, Values<T, E>>,
+        produced: Mapped<Streamed<S>, F, Fut, Collect<T, E>, Values<T, E>>,
     }
 }
 
 type Values<T, E> = Result<Vec<T>, E>;
 
-impl_map_future!(Map<I, F, Fut, T, E> -> Values<T, E>);
-impl_map_future!(MapStream<S, F, Fut, T, E> -> Values<T, E>);
+impl_future!(Map<I, F, Fut, T, E> -> Values<T, E>);
+impl_future!(MapStream<S, F, Fut, T, E> -> Values<T, E>);

@@ -11,7 +11,8 @@ mod go;
 mod hedge;
 mod inputs;
 mod map;
-mod map_driver;
+mod map_source;
+mod producer;
 mod ready;
 mod reserve;
 mod scope;
@@ -19,7 +20,7 @@ mod value;
 mod watchdog;
 
 pub use self::closed::Closed;
-pub(crate) use self::driver::{Driver, GoDriver};
+pub(crate) use self::driver::{Driver, Side};
 pub use self::feed::Feed;
 pub(crate) use self::feed::Source;
 pub use self::for_each::{ForEach, ForEachStream, for_each, for_each_stream};

@@ -7,13 +7,12 @@ use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 
+use super::Driver;
 use crate::admission::Ticket;
 use crate::child::Kind;
 use crate::error::Stopped;
 use crate::group::Group;
 use crate::group::drive::Driven;
-use crate::group::poll::PolledBy;
-use crate::set::Budget;
 
 impl<C: Kind, P, O> Group<C, P, O> {
     /// Waits until a plain child would be admitted, and polls the running children meanwhile.
@@ -70,10 +69,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Stopped<()>>> {
-        if self.vacancy().is_some() {
+        if self.base.vacancy().is_some() {
             return Poll::Ready(Ok(()));
         }
-        self.admission().poll_ready(ticket, cx).map_err(|_| Stopped(()))
+        self.base.admission.poll_ready(ticket, cx).map_err(|_| Stopped(()))
     }
 }
 
@@ -113,7 +112,7 @@ impl<C: Kind, P, O> Future for Ready<'_, C, P, O> {
         let mut answer = Poll::Pending;
         // After a yield the children are polled, though there may be room.
         if !core::mem::take(yielded) {
-            *yielded = group.must_yield(cx);
+            *yielded = group.base.must_yield(cx);
             if *yielded {
                 return Poll::Pending;
             }
@@ -123,20 +122,17 @@ impl<C: Kind, P, O> Future for Ready<'_, C, P, O> {
         }
         if answer.is_ready() {
             group.spend_poll();
-        }
-        if answer.is_pending() {
-            let poll =
-                |group: &mut &mut Group<C, P, O>, cx: &mut Context<'_>, budget: &mut Budget| {
-                    loop {
-                        let driven = group.advance(budget);
-                        // The children that were polled may have made room: it looks again, last.
-                        let answer = group.poll_ready(ticket, cx);
-                        if answer.is_ready() || driven != Driven::Progress {
-                            return answer;
-                        }
+        } else {
+            answer = Driver::poll_with(group, cx, |group, cx, budget| {
+                loop {
+                    let driven = group.advance(budget);
+                    // The children that were polled may have made room: it looks again, last.
+                    let answer = group.poll_ready(ticket, cx);
+                    if answer.is_ready() || driven != Driven::Progress {
+                        return answer;
                     }
-                };
-            answer = Group::poll_through(group, |group| &mut **group, PolledBy::Waiter, cx, poll);
+                }
+            });
         }
         if answer.is_ready() {
             (*ticket, *done) = (None, true);

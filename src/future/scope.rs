@@ -1,11 +1,10 @@
 //! `scope` and `try_scope`: a body that runs beside the children that it adds.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
 use futures_util::future::FusedFuture;
 use pin_project_lite::pin_project;
@@ -15,8 +14,8 @@ use crate::group::Group;
 use crate::group::drive::Driven;
 use crate::handle::Handle;
 use crate::reason::Reason;
+use crate::util::flagged::Flagged;
 use crate::util::panic::{catch, return_after};
-use crate::util::wake_flag::WakeFlag;
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Runs `body` beside the children, and resolves to its value and the group's output when all
@@ -220,9 +219,7 @@ pin_project! {
     pub struct Scope<C: Kind, P, O, B, R> {
         group: Group<C, P, O>,
         #[pin]
-        body: Option<B>,
-        flag: Arc<WakeFlag>,
-        body_waker: Waker,
+        body: Option<Flagged<B>>,
         value: Option<R>,
         // Returns `true` if what the body returned stops the group.
         fails: fn(&R) -> bool,
@@ -250,17 +247,8 @@ where
 {
     pub(crate) fn new(mut group: Group<C, P, O>, body: B, fails: fn(&R) -> bool) -> Self {
         note_body(&mut group, true);
-        let flag = WakeFlag::new(Arc::clone(group.parent()));
-        Self {
-            group,
-            body: Some(body),
-            body_waker: WakeFlag::waker(&flag),
-            flag,
-            value: None,
-            fails,
-            child_failed_first: false,
-            step: Self::step,
-        }
+        let body = Some(Flagged::new(body, &group.base.admission.parent));
+        Self { group, body, value: None, fails, child_failed_first: false, step: Self::step }
     }
 
     fn step(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(R, O)> {
@@ -269,36 +257,32 @@ where
         }
         let mut this = self.as_mut().project();
         let polled = this.group.poll_with(cx, |group, _, budget| {
-            // A body that wakes itself while it is polled has yielded: not again in this poll.
-            let mut yielded = false;
+            let is_due = |body: &Option<_>| body.as_ref().is_some_and(Flagged::is_due);
+            this.body.as_mut().as_pin_mut().into_iter().for_each(Flagged::begin_poll);
             loop {
-                if !yielded && budget.polls > 0 && this.body.is_some() && this.flag.take_woken() {
+                if budget.polls > 0 && is_due(&this.body) {
                     budget.polls -= 1;
-                    let mut cx = Context::from_waker(this.body_waker);
-                    if let Some(value) = poll_body(group, this.body.as_mut(), &mut cx) {
+                    if let Some(value) = poll_body(group, this.body.as_mut()) {
                         if (this.fails)(&value) {
                             *this.child_failed_first = group.stats().failed > 0;
-                            group.stop(Reason::Failed);
+                            group.base.stop(Reason::Failed);
                         }
                         *this.value = Some(value);
                     }
-                    yielded = this.flag.is_woken();
                     if this.body.is_none() {
-                        this.flag.disarm();
                         note_body(group, false);
                     }
                 }
                 match group.advance(budget) {
                     Driven::Progress => {}
-                    Driven::Idle if this.body.is_some() && !yielded && this.flag.is_woken() => {}
+                    Driven::Idle if is_due(&this.body) => {}
                     Driven::Idle | Driven::Spent => break,
                 }
             }
-            if this.body.is_none() {
-                return group.conclude(budget);
-            }
-            if this.flag.is_woken() {
-                group.parent().notify();
+            match &*this.body {
+                None => return group.conclude(budget),
+                Some(body) if body.is_woken() => group.base.admission.parent.notify(),
+                Some(_) => {}
             }
             Poll::Pending
         });
@@ -314,26 +298,25 @@ where
 /// Notes for snapshots that the body begins or has ended.
 fn note_body<C: Kind, P, O>(group: &mut Group<C, P, O>, runs: bool) {
     // The body has a handle.
-    group.admission().shared().into_iter().for_each(|shared| shared.core.set_body(runs));
+    group.base.admission.shared().into_iter().for_each(|shared| shared.core.set_body(runs));
 }
 
 /// Polls a scope's body, and drops it when it is done. A panic of it is as a child's.
 fn poll_body<C: Kind, P, O, B: Future>(
     group: &mut Group<C, P, O>,
-    mut body: Pin<&mut Option<B>>,
-    cx: &mut Context<'_>,
+    mut body: Pin<&mut Option<Flagged<B>>>,
 ) -> Option<B::Output> {
-    let polled = catch(|| body.as_mut().as_pin_mut().map(|body| body.poll(cx)));
+    let polled = catch(|| body.as_mut().as_pin_mut().map(Flagged::poll));
     let value = match polled {
         Ok(Some(Poll::Pending) | None) => return None,
         Ok(Some(Poll::Ready(value))) => Some(value),
         Err(payload) => {
-            group.panicked(payload);
+            group.base.panicked(payload);
             None
         }
     };
     if let Err(payload) = catch(|| body.set(None)) {
-        group.panicked(payload);
+        group.base.panicked(payload);
     }
     value
 }

@@ -10,9 +10,10 @@ use async_lock::Semaphore;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 
 use super::gates::Gates;
+use super::hooks::Grace;
 use super::observer::ObservedPolls;
 use super::{Base, Group, OnStop};
-use crate::admission::{Admission, ClosedEvent, EndNotes};
+use crate::admission::{Admission, ClosedEvent, EndNotes, Inspector};
 use crate::child::ask::Ask;
 use crate::child::attach::Attach;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -22,6 +23,7 @@ use crate::policy::{FirstErr, Policy};
 use crate::set::BlockSet;
 use crate::spawned::{Locality, Spawned, SpawnedLocal, SpawnedSet, Spawner};
 use crate::token::CancelToken;
+use crate::util::flagged::Flagged;
 use crate::util::parent_waker::ParentWaker;
 
 // === constructors ===
@@ -756,8 +758,8 @@ impl<C: Children, P, O> Group<C, P, O> {
         let untouched = self.base.admission.demand_passes();
         assert!(untouched, "call `with_gate` before the group's first child or `handle`");
         let hooks = self.base.hooks_mut();
-        let gates = hooks.gates.get_or_insert_with(|| Box::new(Gates::new()));
-        gates.add(f.into_gate_fn(Seal::new()));
+        let Gates { gates, .. } = &mut **hooks.gates.get_or_insert_with(|| Box::new(Gates::new()));
+        gates.push(f.into_gate_fn(Seal::new()));
         self
     }
 
@@ -950,8 +952,8 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(self.is_new(), "call `with_deadline` before the group's first child");
         let deadline = deadline.into_timer(Seal::new());
-        let parent = Arc::clone(&self.base.admission.parent);
-        self.base.hooks_mut().set_deadline(deadline, &parent);
+        let deadline = Flagged::new(deadline, &self.base.admission.parent);
+        self.base.hooks_mut().deadline = Some(deadline);
         self
     }
 
@@ -1021,8 +1023,7 @@ impl<C: Children, P, O> Group<C, P, O> {
     {
         assert!(self.is_new(), "call `with_grace` before the group's first child");
         let grace = f.into_grace_fn(Seal::new());
-        let hooks = self.base.hooks_mut();
-        hooks.set_grace(grace);
+        self.base.hooks_mut().grace = Grace::Waiting(grace);
         self.check_grace();
         self
     }
@@ -1080,9 +1081,9 @@ impl<C: Children, P, O> Group<C, P, O> {
 
     #[track_caller]
     fn check_grace(&self) {
-        let has_grace = self.base.hooks.as_ref().is_some_and(|hooks| hooks.has_grace());
+        let grace = self.base.hooks.as_ref().map(|hooks| &hooks.grace);
         assert!(
-            !has_grace || self.base.on_stop != OnStop::Drop,
+            !matches!(grace, Some(Grace::Waiting(_))) || self.base.on_stop != OnStop::Drop,
             "a group either drops its children when it stops or gives them a grace: \
              leave out `drop_on_stop` or `with_grace`",
         );
@@ -1147,8 +1148,8 @@ impl<C: Children, P, O> Group<C, P, O> {
         };
         // The group's own polls of spawned children only take their results.
         if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
-            let hooks = self.base.hooks_mut();
-            hooks.inspector = Some(inspector);
+            self.base.hooks_mut().count_poll =
+                Some(Box::new(move |index, cx, poll| Inspector::poll(&inspector, index, cx, poll)));
         }
         self
     }

@@ -216,9 +216,9 @@ where
             self.base.prepare_round();
             self.base.take_in();
         }
-        if self.base.set.blocks().is_simple_turn(budget) && !self.base.is_notified() {
-            // Most turns are simple.
-            self.drive_round::<FETCHED>(budget, round, Part::Turn);
+        if self.base.set.blocks().is_simple_tick(budget) && !self.base.is_notified() {
+            // Most ticks are simple.
+            self.drive_round::<FETCHED>(budget, round, Part::Tick);
             let is_over = !self.base.set.blocks().is_in_round();
             if is_over && (is_bare || !self.base.admission.may_start_own()) {
                 return Driven::Idle;
@@ -226,7 +226,7 @@ where
             // A sibling has stopped the group. That may also have freed the child that was admitted
             // last from what was before it.
         } else {
-            self.base.set.blocks().begin_turn();
+            self.base.set.blocks().begin_tick();
         }
         self.drive_rest::<FETCHED>(budget, round)
     }
@@ -242,7 +242,7 @@ where
         // An executor polls the children that are spawned; in the blocks are those that are done.
         let polls_newcomer = !<C::Set as ChildSet<C>>::Spawner::SPAWNS;
         let blocks = self.base.set.blocks();
-        // A stop or a panic may have cut a turn short that has the child, and fits the budget.
+        // A stop or a panic may have cut a tick short that has the child, and fits the budget.
         if polls_newcomer && (blocks.has_newcomer() || !blocks.is_in_round()) {
             round.keep_poll(budget);
         }
@@ -374,7 +374,7 @@ where
             let Group { base, policy, .. } = &mut *self;
             let Base { set, admission, hooks, .. } = base;
             let hooks = hooks.as_deref();
-            let observed = hooks.is_some_and(|hooks| hooks.is_observed());
+            let observed = hooks.is_some_and(|hooks| hooks.observer.is_some());
             let has_extras = hooks.is_some() || endings.is_some();
             let RoundState { running, batch, returned_if_any, stop, .. } = &mut *round;
             *running = UserCode::Child;
@@ -601,7 +601,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
             self.base.admission.log_finished(index, Outcome::Panicked);
         }
         self.base.admission.give_freed_room();
-        self.panicked(payload);
+        self.base.panicked(payload);
         if matches!(round.running, UserCode::Policy(_)) {
             self.drop_policy();
         }

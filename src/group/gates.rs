@@ -7,14 +7,15 @@
 
 use alloc::vec::Vec;
 use core::mem::take;
+use core::pin::Pin;
 use core::task::Poll;
 
 use super::Base;
-use super::hooks::Timer;
 use crate::child::ask::Ask;
 use crate::child::attach::AttachScope;
 use crate::child::task::Options;
 use crate::child::{Child, Kind, Seal};
+use crate::util::flagged::Flagged;
 use crate::util::panic::catch;
 use crate::util::slab::Slab;
 
@@ -23,9 +24,9 @@ const MOST_PASSES: usize = 4096;
 
 pub(super) struct Gates<S: AttachScope> {
     /// In the order in which they are asked.
-    gates: Vec<S::GateFn>,
+    pub(super) gates: Vec<S::GateFn>,
     /// The future of the gate that is being asked.
-    pending: Option<Timer<S::GateFuture>>,
+    pending: Option<Flagged<S::GateFuture>>,
     /// The guards of the gates before it.
     gathered: Vec<S::Guard>,
     /// The guards of the children, by their passes.
@@ -37,12 +38,8 @@ impl<S: AttachScope> Gates<S> {
         Self { gates: Vec::new(), pending: None, gathered: Vec::new(), guards: Slab::new() }
     }
 
-    pub(super) fn add(&mut self, gate: S::GateFn) {
-        self.gates.push(gate);
-    }
-
     pub(super) fn begin_poll(&mut self) {
-        self.pending.iter_mut().for_each(Timer::begin_poll);
+        self.pending.iter_mut().for_each(|pending| Pin::new(pending).begin_poll());
     }
 }
 
@@ -54,8 +51,7 @@ impl<C: Kind> Base<C> {
     /// Returns `true` if the gates are to be asked, or one of them was woken.
     pub(super) fn must_poll_gates(&mut self) -> bool {
         let gates = self.hooks.as_ref().and_then(|hooks| hooks.gates.as_ref());
-        let is_due = |pending: &Timer<_>| pending.flag.is_woken();
-        gates.is_some_and(|gates| gates.pending.as_ref().is_none_or(is_due))
+        gates.is_some_and(|gates| gates.pending.as_ref().is_none_or(Flagged::is_woken))
             && self.admission.asked().is_some()
     }
 
@@ -113,9 +109,9 @@ impl<C: Kind> Base<C> {
         let asked = catch(|| {
             for gate in gates.iter_mut().skip(gathered.len()) {
                 if pending.is_none() {
-                    *pending = Some(Timer::new(gate(ask), parent));
+                    *pending = Some(Flagged::new(gate(ask), parent));
                 }
-                match pending.as_mut().map(Timer::poll) {
+                match pending.as_mut().map(|pending| Pin::new(pending).poll()) {
                     Some(Poll::Ready(guard)) => gathered.push(guard),
                     _ => return false,
                 }

@@ -10,43 +10,38 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
-use core::future::Future;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::Context;
 
 use super::Base;
 use super::gates::Gates;
-use super::observer::{CountPolls, SurroundPolls};
+use super::observer::{CountPoll, SurroundPolls};
 use crate::child::Kind;
 use crate::child::attach::AttachScope;
 use crate::child::set::ChildSet;
 use crate::child::task::Options;
 use crate::observe::Event;
 use crate::reason::Reason;
+use crate::util::flagged::Flagged;
 use crate::util::panic::{catch, quietly};
-use crate::util::parent_waker::ParentWaker;
-use crate::util::sync::waker_ref;
-use crate::util::wake_flag::WakeFlag;
 
 type TimerOf<C> = <<C as Kind>::Scope as AttachScope>::Timer;
-type GraceFnOf<C> = <<C as Kind>::Scope as AttachScope>::GraceFn;
 type ObserverOf<C> = <<C as Kind>::Scope as AttachScope>::Observer;
 
 pub(crate) struct Hooks<C: Kind> {
     pub(super) calls: HookCalls<C>,
     /// Gone once it has passed, has panicked, or the group has stopped.
-    deadline: Option<Timer<TimerOf<C>>>,
-    grace: Grace<C::Scope>,
+    pub(super) deadline: Option<Flagged<TimerOf<C>>>,
+    pub(super) grace: Grace<C::Scope>,
     /// Gone once it has panicked.
     pub(super) observer: Option<ObserverOf<C>>,
     /// Surrounds the children's polls.
     pub(super) polls: Option<Box<dyn SurroundPolls>>,
     pub(super) gates: Option<Box<Gates<C::Scope>>>,
     /// Counts the polls of the children that the group polls, if it has a name.
-    pub(super) inspector: Option<Arc<dyn CountPolls>>,
+    pub(super) count_poll: Option<CountPoll>,
     /// Holds the events that are being delivered; empty between.
     pub(super) events: VecDeque<Event>,
 }
@@ -78,23 +73,15 @@ type AroundPoll<C> =
     fn(&Hooks<C>, usize, &mut Context<'_>, &mut dyn FnMut(&mut Context<'_>) -> bool) -> bool;
 
 /// How long children may run on after a stop.
-enum Grace<S: AttachScope> {
+pub(super) enum Grace<S: AttachScope> {
     /// Without a bound.
     Endless,
     /// The group has not stopped, or no child has run since.
     Waiting(S::GraceFn),
-    Running(Timer<S::Timer>),
+    Running(Flagged<S::Timer>),
     /// No longer. (A child may come late, admitted on another thread while the token was being
     /// cancelled.)
     Over,
-}
-
-/// A future that is polled when it was woken.
-pub(super) struct Timer<F> {
-    future: F,
-    pub(super) flag: Arc<WakeFlag>,
-    /// It woke itself while it was polled: it is not polled again in this poll.
-    yielded: bool,
 }
 
 // === impl Hooks ===
@@ -102,7 +89,7 @@ pub(super) struct Timer<F> {
 impl<C: Kind> Hooks<C> {
     pub(super) fn new() -> Self {
         let (grace, events) = (Grace::Endless, VecDeque::new());
-        let (deadline, observer, polls, gates, inspector) = (None, None, None, None, None);
+        let (deadline, observer, polls, gates, count_poll) = (None, None, None, None, None);
         let calls = HookCalls {
             poll_grace_after_stop: Base::poll_grace_after_stop,
             poll_deadline: Base::check_deadline,
@@ -117,32 +104,15 @@ impl<C: Kind> Hooks<C> {
             around_poll: Self::around_poll_of,
             drop,
         };
-        Self { calls, deadline, grace, observer, polls, gates, inspector, events }
-    }
-
-    pub(super) fn set_deadline(&mut self, deadline: TimerOf<C>, parent: &Arc<ParentWaker>) {
-        self.deadline = Some(Timer::new(deadline, parent));
-    }
-
-    pub(super) fn set_grace(&mut self, grace: GraceFnOf<C>) {
-        self.grace = Grace::Waiting(grace);
-    }
-
-    pub(super) fn has_grace(&self) -> bool {
-        matches!(self.grace, Grace::Waiting(_))
+        Self { calls, deadline, grace, observer, polls, gates, count_poll, events }
     }
 
     /// Begins a poll of the group.
     pub(super) fn begin_poll(&mut self) {
-        if let Some(deadline) = &mut self.deadline {
-            deadline.begin_poll();
-        }
-        if let Grace::Running(timer) = &mut self.grace {
-            timer.begin_poll();
-        }
-        if let Some(gates) = &mut self.gates {
-            gates.begin_poll();
-        }
+        let Self { deadline, grace, gates, .. } = self;
+        let running = if let Grace::Running(timer) = grace { Some(timer) } else { None };
+        deadline.iter_mut().chain(running).for_each(|timer| Pin::new(timer).begin_poll());
+        gates.iter_mut().for_each(|gates| gates.begin_poll());
     }
 }
 
@@ -174,43 +144,6 @@ impl<C: Kind> Drop for OptionalHooks<C> {
         if let Some(hooks) = self.take() {
             (hooks.calls.drop)(hooks);
         }
-    }
-}
-
-// === impl Timer ===
-
-impl<F> Timer<F> {
-    pub(super) fn new(future: F, parent: &Arc<ParentWaker>) -> Self {
-        Self { future, flag: WakeFlag::new(Arc::clone(parent)), yielded: false }
-    }
-
-    /// Begins a poll of the group.
-    pub(super) fn begin_poll(&mut self) {
-        self.yielded = false;
-    }
-}
-
-impl<F: Future + Unpin> Timer<F> {
-    /// Returns `true` if it is to be polled.
-    fn is_due(&self) -> bool {
-        !self.yielded && self.flag.is_woken()
-    }
-
-    /// Polls it if it was woken.
-    pub(super) fn poll(&mut self) -> Poll<F::Output> {
-        if self.yielded || !self.flag.take_woken() {
-            return Poll::Pending;
-        }
-        let waker = waker_ref(&self.flag);
-        let output = Pin::new(&mut self.future).poll(&mut Context::from_waker(&waker));
-        self.yielded = self.flag.is_woken();
-        output
-    }
-}
-
-impl<F> Drop for Timer<F> {
-    fn drop(&mut self) {
-        self.flag.disarm();
     }
 }
 
@@ -262,7 +195,7 @@ impl<C: Kind> Base<C> {
         let Some(timer) = deadline.filter(|timer| timer.is_due()) else {
             return false;
         };
-        match catch(|| timer.poll().is_ready()) {
+        match catch(|| Pin::new(timer).poll().is_ready()) {
             Ok(false) => return true,
             Ok(true) => {
                 self.admission.withhold_freed_room();
@@ -280,13 +213,15 @@ impl<C: Kind> Base<C> {
         if matches!(grace, Grace::Waiting(_)) && self.has_unended() {
             if let Grace::Waiting(start) = core::mem::replace(grace, Grace::Endless) {
                 match catch(start) {
-                    Ok(timer) => *grace = Grace::Running(Timer::new(timer, &self.admission.parent)),
+                    Ok(timer) => {
+                        *grace = Grace::Running(Flagged::new(timer, &self.admission.parent))
+                    }
                     Err(payload) => self.panicked(payload),
                 }
             }
         }
         if let Grace::Running(timer) = grace {
-            let after = match catch(|| timer.poll().is_ready()) {
+            let after = match catch(|| Pin::new(timer).poll().is_ready()) {
                 Ok(false) => return,
                 Ok(true) => Grace::Over,
                 Err(payload) => {
@@ -313,7 +248,6 @@ impl<C: Kind> Base<C> {
         let Some(Hooks { deadline, grace, .. }) = self.hooks.as_deref() else {
             return false;
         };
-        let is_woken = |timer: &Timer<_>| timer.flag.is_woken();
         match grace {
             // A child that has ended on its executor notifies the group when it reports.
             Grace::Waiting(_) | Grace::Over if stopped => {
@@ -321,8 +255,8 @@ impl<C: Kind> Base<C> {
                     || self.set.has_unended()
                     || self.admission.has_started(&self.set)
             }
-            Grace::Running(timer) => is_woken(timer),
-            _ => !stopped && deadline.as_ref().is_some_and(is_woken),
+            Grace::Running(timer) => timer.is_woken(),
+            _ => !stopped && deadline.as_ref().is_some_and(Flagged::is_woken),
         }
     }
 

@@ -13,14 +13,12 @@ pub(crate) mod poll;
 mod stop;
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
-use core::task::{Context, Poll};
 
 use self::hooks::{Hooks, OptionalHooks};
-use crate::admission::{Admission, Refused, Shared, Ticket, Vacancy};
+use crate::admission::{Admission, Refused, Vacancy};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Child, Children, Kind};
 use crate::key::Key;
@@ -31,8 +29,7 @@ use crate::set::Budget;
 use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::CancelToken;
-use crate::util::panic::{FirstPanic, Payload};
-use crate::util::parent_waker::ParentWaker;
+use crate::util::panic::FirstPanic;
 
 /// A bounded set of fallible futures that run together, in the task that awaits it.
 ///
@@ -153,9 +150,9 @@ pub struct Group<
     P = FirstErr<<C as Children>::Err>,
     O = <P as Policy<<C as Children>::Ok, <C as Children>::Err>>::Output,
 > {
-    base: Base<C>,
+    pub(crate) base: Base<C>,
     /// Gone once it has panicked.
-    policy: Option<P>,
+    pub(crate) policy: Option<P>,
     /// Maps the output if other code has cancelled the token.
     on_cancel: Option<fn(O, CancelError) -> O>,
     /// How the group is polled and finished, captured where the bounds were known.
@@ -164,15 +161,15 @@ pub struct Group<
 }
 
 /// The part of a [`Group`] that does not depend on its policy.
-struct Base<C: Kind> {
-    admission: Admission<C>,
+pub(crate) struct Base<C: Kind> {
+    pub(crate) admission: Admission<C>,
     /// The running children.
-    set: C::Set,
+    pub(crate) set: C::Set,
     /// What is left for the task's poll, which is over once the group, or a `go` or a `feed` of it,
     /// is pending.
     budget: Budget,
     /// The first panic of user code.
-    panic: FirstPanic,
+    pub(crate) panic: FirstPanic,
     /// What the group polls and tells beside its children, such as a deadline or an observer. Made
     /// also by `drop_on_stop`.
     hooks: OptionalHooks<C>,
@@ -360,65 +357,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
 // === what its futures need of it ===
 
 impl<C: Kind, P, O> Group<C, P, O> {
-    /// Returns `true` if newcomers are refused since the group was closed.
-    pub(crate) fn is_closed_to_newcomers(&self) -> bool {
-        self.base.admission.is_closing()
-    }
-
-    /// Returns `true` if nothing runs and nothing waits, or `None` if newcomers are refused.
-    pub(crate) fn is_idle(&self) -> Option<bool> {
-        self.base.admission.is_idle()
-    }
-
-    /// Returns `true` if other code may have a handle.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.base.admission.is_shared()
-    }
-
-    pub(crate) fn parent(&self) -> &Arc<ParentWaker> {
-        &self.base.admission.parent
-    }
-
-    pub(crate) fn admission(&mut self) -> &mut Admission<C> {
-        &mut self.base.admission
-    }
-
-    /// Returns what the group shares with its handles.
-    pub(crate) fn share(&self) -> Arc<Shared<C>> {
-        self.base.admission.share()
-    }
-
-    /// Returns the room that there is for a plain child, if the group has no handles.
-    #[inline(always)]
-    pub(crate) fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
-        self.base.admission.vacancy(&mut self.base.set)
-    }
-
-    /// Returns the room that there is for a child, if the group has no handles and the child needs
-    /// no more than room.
-    #[inline(always)]
-    pub(crate) fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
-        self.base.admission.vacancy_for(child, &mut self.base.set)
-    }
-
-    /// Accepts a child that was asked for because there was room for a plain one. Returns `false`
-    /// if it came too late; it is dropped then, and counts as dropped.
-    pub(crate) fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.base.admission.accept(&mut self.base.set, child)
-    }
-
-    /// Looks for room for the child of the group's own `go`, and admits it; `Err` after a stop.
-    #[inline]
-    pub(crate) fn poll_go<A: Child<C>>(
-        &mut self,
-        ticket: &mut Option<Ticket<C>>,
-        child: &mut Option<A>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<(), Refused>> {
-        let Base { set, admission, .. } = &mut self.base;
-        admission.poll_go(set, ticket, child, cx)
-    }
-
     /// Admits the child on offer if it need not wait. (Passed like this, a large one is moved as
     /// few times as can be.)
     #[inline]
@@ -426,7 +364,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.take_ends_for(child);
         }
-        match child.as_mut().and_then(|child| self.vacancy_for(child)) {
+        match child.as_mut().and_then(|child| self.base.vacancy_for(child)) {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
@@ -451,7 +389,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if <C::Set as ChildSet<C>>::Spawner::SPAWNS {
             self.free_room_of_ended(child);
         }
-        match child.as_mut().and_then(|child| self.vacancy_for(child)) {
+        match child.as_mut().and_then(|child| self.base.vacancy_for(child)) {
             Some(vacancy) => {
                 vacancy.insert_from(child);
                 Ok(())
@@ -472,7 +410,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
         if self.base.has_policy || self.base.admission.has_told_policy() {
             self.take_ends_for(child);
-        } else if self.vacancy().is_none() {
+        } else if self.base.vacancy().is_none() {
             self.base.admission.free_room_of_ended(&mut self.base.set);
         }
     }
@@ -516,11 +454,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.call_hook(|calls| calls.deliver_events);
     }
 
-    /// Returns `true` if a child keeps its room whose result was not fetched.
-    pub(crate) fn keeps_room(&self, index: usize) -> bool {
-        self.base.admission.keeps_room(index)
-    }
-
     /// Takes a snapshot. `known` are children that count as running and are not in the set.
     pub(crate) fn inspect(&self, mut known: Vec<(usize, ChildState)>) -> Snapshot {
         self.base.set.inspect(&mut |index, progress| known.push((index, progress.into())));
@@ -537,53 +470,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         taken_in.filter(move |index| running.binary_search(index).is_err())
     }
 
-    /// Returns the indexes of the children that were dropped outside of the group's rounds, since
-    /// the last call.
-    #[inline]
-    pub(crate) fn take_dropped(&mut self) -> Vec<usize> {
-        self.base.set.take_dropped()
-    }
-
-    pub(crate) fn policy(&self) -> Option<&P> {
-        self.policy.as_ref()
-    }
-
-    pub(crate) fn policy_mut(&mut self) -> Option<&mut P> {
-        self.policy.as_mut()
-    }
-
-    pub(crate) fn policy_and_admission(&mut self) -> Option<(&mut P, &mut Admission<C>)> {
-        Some((self.policy.as_mut()?, &mut self.base.admission))
-    }
-
     /// Returns `true` if the group has given its output or its panic, or is gone.
     pub(crate) fn is_resolved(&self) -> bool {
         self.base.is_resolved()
-    }
-
-    /// Returns `true` if children run, taken in or not.
-    pub(crate) fn has_running(&mut self) -> bool {
-        self.base.has_running()
-    }
-
-    /// Returns `true` if some child is known to be ready that has not yielded in this turn.
-    pub(crate) fn has_next(&mut self) -> bool {
-        self.base.set.blocks().has_next()
-    }
-
-    /// Cancels the token, unless that has been done, and drops what is queued.
-    pub(crate) fn stop(&mut self, reason: Reason) {
-        self.base.stop(reason);
-    }
-
-    /// Keeps a panic of user code, and stops.
-    pub(crate) fn panicked(&mut self, payload: Payload) {
-        self.base.panicked(payload);
-    }
-
-    /// Returns where panics of user code are kept, for the end.
-    pub(crate) fn panics(&mut self) -> &mut FirstPanic {
-        &mut self.base.panic
     }
 
     /// Takes the group out; what is left in its place is dropped without a trace.
@@ -611,8 +500,21 @@ impl<C: Kind, P, O> Group<C, P, O> {
 }
 
 impl<C: Kind> Base<C> {
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.admission.is_stopped()
+    }
+
+    /// Returns the room that there is for a plain child, if the group has no handles.
+    #[inline(always)]
+    pub(crate) fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
+        self.admission.vacancy(&mut self.set)
+    }
+
+    /// Returns the room that there is for a child, if the group has no handles and the child needs
+    /// no more than room.
+    #[inline(always)]
+    pub(crate) fn vacancy_for<A: Child<C>>(&mut self, child: &mut A) -> Option<Vacancy<'_, C>> {
+        self.admission.vacancy_for(child, &mut self.set)
     }
 
     /// Returns the hooks, made now if there are none.

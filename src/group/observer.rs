@@ -7,7 +7,6 @@ use core::task::{Context, Poll};
 
 use super::Base;
 use super::hooks::Hooks;
-use crate::admission::Inspector;
 use crate::child::Kind;
 use crate::child::attach::AsObserver;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -22,10 +21,6 @@ const MAX_ECHOES: usize = 8;
 const KEPT_EVENTS: usize = 1024;
 
 impl<C: Kind> Hooks<C> {
-    pub(super) fn is_observed(&self) -> bool {
-        self.observer.is_some()
-    }
-
     /// Polls a child, surrounded by what the group's observer and its name ask for.
     pub(super) fn around_poll<R>(
         &self,
@@ -56,10 +51,10 @@ impl<C: Kind> Hooks<C> {
         cx: &mut Context<'_>,
         poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
     ) -> bool {
-        match self.inspector.as_deref() {
+        match &self.count_poll {
             None => self.surround_poll(index, || poll(cx)),
-            Some(inspector) => {
-                inspector.poll(index, cx, &mut |cx| self.surround_poll(index, || poll(cx)))
+            Some(count_poll) => {
+                count_poll(index, cx, &mut |cx| self.surround_poll(index, || poll(cx)))
             }
         }
     }
@@ -75,27 +70,11 @@ impl<C: Kind> Hooks<C> {
     }
 }
 
-/// Counts the polls of children. A trait, so that a program without a group that has a name does
-/// not contain it.
-pub(super) trait CountPolls: Send + Sync {
-    fn poll(
-        &self,
-        index: usize,
-        cx: &mut Context<'_>,
-        poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
-    ) -> bool;
-}
-
-impl CountPolls for Inspector {
-    fn poll(
-        &self,
-        index: usize,
-        cx: &mut Context<'_>,
-        poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
-    ) -> bool {
-        Self::poll(self, index, cx, poll)
-    }
-}
+/// Polls a child, and counts that. A closure, so that a program without a group that has a name
+/// does not contain it.
+pub(super) type CountPoll = Box<
+    dyn Fn(usize, &mut Context<'_>, &mut dyn FnMut(&mut Context<'_>) -> bool) -> bool + Send + Sync,
+>;
 
 /// What surrounds the children's polls. A trait, so that a program without an observer does not
 /// contain it.

@@ -52,13 +52,6 @@ impl<C: Kind, P, O> Group<C, P, O> {
         answer
     }
 
-    /// Returns `true` if a loop of ready `go`s or `next`s has spent the budget of the task's poll:
-    /// the task yields, so that it polls its other futures, and is woken at once.
-    #[inline]
-    pub(crate) fn must_yield(&mut self, cx: &Context<'_>) -> bool {
-        self.base.must_yield(cx)
-    }
-
     /// Takes one poll from the budget of the task's poll, if one is left.
     pub(crate) fn spend_poll(&mut self) {
         let budget = &mut self.base.budget;
@@ -113,21 +106,23 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn end_daemons(&mut self, budget: &mut Budget) {
         self.base.call_hook(|calls| calls.deliver_events);
         if self.base.admission.calls().is_some_and(|calls| calls.has_only_daemons()) {
-            self.stop(Reason::Finished);
+            self.base.stop(Reason::Finished);
             while self.advance(budget) == Driven::Progress {}
         }
     }
 }
 
 impl<C: Kind> Base<C> {
+    /// Returns `true` if a loop of ready `go`s or `next`s has spent the budget of the task's poll:
+    /// the task yields, so that it polls its other futures, and is woken at once.
     #[inline]
-    fn must_yield(&mut self, cx: &Context<'_>) -> bool {
+    pub(crate) fn must_yield(&mut self, cx: &Context<'_>) -> bool {
         self.budget.is_spent() && self.yield_task(cx)
     }
 
     #[cold]
     fn yield_task(&mut self, cx: &Context<'_>) -> bool {
-        if self.budget.has_ended() {
+        if self.budget.has_ended {
             self.renew_budget();
             return false;
         }
@@ -144,12 +139,12 @@ impl<C: Kind> Base<C> {
 
     fn begin_poll(&mut self) {
         self.admission.parent.begin_poll();
-        if self.budget.has_ended() {
+        if self.budget.has_ended {
             self.renew_budget();
         } else if self.budget.is_spent() {
             self.put_off();
         }
-        self.set.blocks().begin_turn();
+        self.set.blocks().begin_tick();
         self.admission.calls().into_iter().for_each(|calls| calls.begin_poll());
         if let Some(hooks) = &mut *self.hooks {
             hooks.begin_poll();

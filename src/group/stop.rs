@@ -263,12 +263,9 @@ impl<C: Kind, P, O> Group<C, P, O> {
         self.base.call_hook(|calls| calls.drop_hooks);
         let late = self.base.set.take_late_panic();
         late.into_iter().for_each(|payload| self.base.panic.keep(payload));
-        let why = self.base.end_reason();
-        let policy = self.policy.as_mut().filter(|_| !self.base.panic.is_some());
-        let output =
-            policy.and_then(|policy| self.base.panic.guard(|| (self.finish)(policy, &why)));
+        let output = self.make_output();
         let panicked = self.base.panic.is_some();
-        self.stop(if panicked { Reason::Panicked } else { Reason::Finished });
+        self.base.stop(if panicked { Reason::Panicked } else { Reason::Finished });
         let output = output.and_then(|output| self.apply_on_cancel(output));
         self.base.call_hook(|calls| calls.drop_observer);
         if self.base.admission.ends_unheard() {
@@ -279,6 +276,13 @@ impl<C: Kind, P, O> Group<C, P, O> {
             quietly(|| self.base.admission.announce_end());
         }
         self.give_out(output)
+    }
+
+    /// Asks the policy for the output, unless there was a panic.
+    fn make_output(&mut self) -> Option<O> {
+        let why = self.base.admission.reason().unwrap_or(Reason::Finished);
+        let policy = self.policy.as_mut().filter(|_| !self.base.panic.is_some())?;
+        self.base.panic.guard(|| (self.finish)(policy, &why))
     }
 
     /// Resolves to the output, or resumes the panic that the group keeps.
@@ -297,10 +301,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// the children, then calls `drop_rest`, which drops what is beside them. The first panic of
     /// all that, or the one that the group keeps, resumes when nothing is left.
     pub(crate) fn finish_now(&mut self, drop_rest: impl FnOnce(&mut FirstPanic)) -> Poll<O> {
-        let (finish, why) = (self.finish, self.base.end_reason());
+        let output = self.make_output();
         let mut panic = core::mem::take(&mut self.base.panic);
-        let policy = self.policy.as_mut().filter(|_| !panic.is_some());
-        let output = policy.and_then(|policy| panic.guard(|| finish(policy, &why)));
         if let Some(payload) = self.abort().take() {
             panic.keep(payload);
         }
@@ -339,11 +341,6 @@ impl<C: Kind> Base<C> {
     /// Returns `true` if the group has given its output or its panic, or is gone.
     pub(crate) fn is_resolved(&self) -> bool {
         self.admission.phase >= GroupPhase::Resolved
-    }
-
-    /// Returns what has ended the group.
-    fn end_reason(&self) -> Reason {
-        self.admission.reason().unwrap_or(Reason::Finished)
     }
 
     /// Drops all children.

@@ -420,13 +420,7 @@ impl Event {
     /// assert_eq!(Event::Stopped(Reason::Done).name(), None);
     /// ```
     pub fn name(&self) -> Option<&str> {
-        match self {
-            Self::Queued { name, .. }
-            | Self::Started { name, .. }
-            | Self::Finished { name, .. }
-            | Self::Rejected { name, .. } => name.as_deref(),
-            _ => None,
-        }
+        self.name_and_key()?.0.as_deref()
     }
 
     /// Returns the child's [key](crate::Task::key), or `None` if it has none.
@@ -439,13 +433,7 @@ impl Event {
     /// assert_eq!(Event::Stopped(Reason::Done).key(), None);
     /// ```
     pub fn key(&self) -> Option<&Key> {
-        match self {
-            Self::Queued { key, .. }
-            | Self::Started { key, .. }
-            | Self::Finished { key, .. }
-            | Self::Rejected { key, .. } => key.as_ref(),
-            _ => None,
-        }
+        self.name_and_key()?.1.as_ref()
     }
 
     /// Returns the child's number in the order in which children were queued, from 0, or `None` if
@@ -477,6 +465,16 @@ impl Event {
             Self::Queued { queue_index, .. } => Some(*queue_index),
             Self::Started { queue_index, .. } | Self::Finished { queue_index, .. } => *queue_index,
             _ => None,
+        }
+    }
+
+    fn name_and_key(&self) -> Option<(&Option<Arc<str>>, &Option<Key>)> {
+        match self {
+            Self::Queued { name, key, .. }
+            | Self::Started { name, key, .. }
+            | Self::Finished { name, key, .. }
+            | Self::Rejected { name, key, .. } => Some((name, key)),
+            Self::LimitChanged { .. } | Self::Stopped(_) => None,
         }
     }
 }

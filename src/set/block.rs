@@ -68,16 +68,12 @@ pub(super) struct BlockState {
     pub(super) unpolled: usize,
     /// Children that this round still polls.
     pub(super) ready: usize,
-    /// Children that were woken in their own poll in this turn, and wait for the next.
+    /// Children that were woken in their own poll in this tick, and wait for the next.
     pub(super) yielded: usize,
-    /// The next block of the round.
-    pub(super) next: u32,
-    /// Children that had yielded when this turn began, for the next round.
+    /// Children that had yielded when this tick began, for the next round.
     pub(super) deferred: usize,
-    /// The next block with `yielded` children.
-    pub(super) next_yielded: u32,
-    /// The next block with `deferred` children.
-    pub(super) next_deferred: u32,
+    /// The next block of each [`BlockList`](super::lists::BlockList) that this one is in.
+    pub(super) next: [u32; 3],
     /// The block is in the set's `yielded`.
     pub(super) in_yielded: bool,
     /// The block is in the set's `with_room`.
@@ -95,9 +91,7 @@ impl BlockState {
             ready: 0,
             yielded: 0,
             deferred: 0,
-            next: NO_BLOCK,
-            next_yielded: NO_BLOCK,
-            next_deferred: NO_BLOCK,
+            next: [NO_BLOCK; 3],
             in_yielded: false,
             in_with_room: false,
         }
@@ -237,7 +231,7 @@ impl<C> Block<C> {
         let mut remaining = *todo & mask;
         let (mut left, mut freed) = (count, 0);
         let (mut yields, mut pended) = (budget.yields, budget.pended);
-        let (suspects_pending, most_yields) = (budget.suspects_pending(), budget.most_yields());
+        let (suspects_pending, most_yields) = (budget.suspects_pending, budget.most_yields());
         let mut go_on = true;
         while go_on && remaining != 0 && left != 0 {
             let lent =

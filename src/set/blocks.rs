@@ -88,24 +88,6 @@ impl<C> Blocks<C> {
         }
     }
 
-    /// Adds a block, which `make` makes for its number. Returns the number.
-    pub(super) fn add(&mut self, make: impl FnOnce(usize) -> Block<C>) -> usize {
-        let Others { blocks, free } = &mut **self.others.get_or_insert_default();
-        let place = free.last().copied().unwrap_or(blocks.len());
-        let block = Some(Box::new(make(1 + place)));
-        match blocks.get_mut(place) {
-            None => blocks.push(block),
-            Some(vacant) => *vacant = block,
-        }
-        free.pop();
-        1 + place
-    }
-
-    /// Returns a number above those of all blocks.
-    pub(super) fn end(&self) -> usize {
-        1 + self.others.as_ref().map_or(0, |others| others.blocks.len())
-    }
-
     /// Gives back what no child needs.
     pub(super) fn trim(&mut self) {
         self.first.trim();
@@ -149,11 +131,19 @@ impl<C> BlockStates for Blocks<C> {
     }
 
     fn add(&mut self, make_bits: &mut dyn FnMut(usize) -> Arc<ReadyBits>) -> usize {
-        Self::add(self, |number| Block::new(Some(make_bits(number))))
+        let Others { blocks, free } = &mut **self.others.get_or_insert_default();
+        let place = free.last().copied().unwrap_or(blocks.len());
+        let block = Some(Box::new(Block::new(Some(make_bits(1 + place)))));
+        match blocks.get_mut(place) {
+            None => blocks.push(block),
+            Some(vacant) => *vacant = block,
+        }
+        free.pop();
+        1 + place
     }
 
     fn end(&self) -> usize {
-        Self::end(self)
+        1 + self.others.as_ref().map_or(0, |others| others.blocks.len())
     }
 }
 

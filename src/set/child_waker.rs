@@ -77,7 +77,7 @@ impl ChildWaker {
             None => Target::First(Arc::clone(parent)),
             Some(bits) => Target::Other(Arc::clone(bits)),
         };
-        Arc::new(Self { state: WakeState::new(), target })
+        Arc::new(Self { state: WakeState::default(), target })
     }
 
     #[inline]

@@ -3,23 +3,30 @@
 
 use alloc::collections::VecDeque;
 
-use super::block::{BlockState, NO_BLOCK};
+use super::block::NO_BLOCK;
 use super::blocks::BlockStates;
 use crate::util::sparse_queue::shrink;
 
-/// A queue of blocks, each of which links to the next; none is in it twice.
-pub(super) struct BlockList {
+/// The link to the next block that the round still has to visit.
+pub(super) const ROUND: usize = 0;
+/// The link to the next block with children that have yielded in this tick.
+pub(super) const YIELDED: usize = 1;
+/// The link to the next block with children that had yielded when this tick began.
+pub(super) const DEFERRED: usize = 2;
+
+/// A queue of blocks, each of which links to the next by that `LINK`; none is in it twice.
+pub(super) struct BlockList<const LINK: usize> {
     head: u32,
     tail: u32,
 }
 
-impl Default for BlockList {
+impl<const LINK: usize> Default for BlockList<LINK> {
     fn default() -> Self {
         Self { head: NO_BLOCK, tail: NO_BLOCK }
     }
 }
 
-impl BlockList {
+impl<const LINK: usize> BlockList<LINK> {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.head == NO_BLOCK
@@ -43,29 +50,20 @@ impl BlockList {
     }
 
     #[inline]
-    pub(super) fn push(
-        &mut self,
-        blocks: &mut dyn BlockStates,
-        number: usize,
-        link: impl Fn(&mut BlockState) -> &mut u32,
-    ) {
+    pub(super) fn push(&mut self, blocks: &mut dyn BlockStates, number: usize) {
         match self.first() {
             None => self.head = number as u32,
-            Some(_) => *link(blocks.state(self.tail as usize)) = number as u32,
+            Some(_) => blocks.state(self.tail as usize).next[LINK] = number as u32,
         }
         self.tail = number as u32;
     }
 
     #[inline]
-    pub(super) fn pop(
-        &mut self,
-        blocks: &mut dyn BlockStates,
-        link: impl Fn(&mut BlockState) -> &mut u32,
-    ) -> Option<usize> {
+    pub(super) fn pop(&mut self, blocks: &mut dyn BlockStates) -> Option<usize> {
         let number = self.first()?;
         // The link of the last block is stale.
         let is_last = self.head == self.tail;
-        self.head = if is_last { NO_BLOCK } else { *link(blocks.state(number)) };
+        self.head = if is_last { NO_BLOCK } else { blocks.state(number).next[LINK] };
         Some(number)
     }
 }
@@ -95,14 +93,9 @@ impl RunQueue {
         (self.last.count == 1 && self.earlier.is_empty()).then_some(self.last.block as usize)
     }
 
-    #[inline]
-    pub(super) fn push(&mut self, block: usize) {
-        self.push_many(block, 1);
-    }
-
     /// Adds `count` entries of the same block.
     #[inline]
-    pub(super) fn push_many(&mut self, block: usize, count: u32) {
+    pub(super) fn push(&mut self, block: usize, count: u32) {
         let block = block as u32;
         if self.last.block != block {
             self.start_run(block);

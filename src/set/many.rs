@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::block::{Batch, Polled, SLOTS};
 use super::blocks::{BlockStates, Blocks};
 use super::budget::Budget;
-use super::lists::{BlockList, RunQueue};
+use super::lists::{BlockList, DEFERRED, ROUND, RunQueue, YIELDED};
 use super::overflow::Overflow;
 use super::slots::slots_in;
 use super::{BlockSet, Part};
@@ -35,11 +35,11 @@ pub(super) struct Many {
     /// Those of them that were there when the round began.
     pub(super) unpolled_in_round: RunQueue,
     /// The blocks that this round still has to visit.
-    pub(super) round: BlockList,
-    /// The blocks with children that have yielded in this turn.
-    pub(super) yielded: BlockList,
-    /// The blocks with children that had yielded when this turn began.
-    pub(super) deferred: BlockList,
+    pub(super) round: BlockList<ROUND>,
+    /// The blocks with children that have yielded in this tick.
+    pub(super) yielded: BlockList<YIELDED>,
+    /// The blocks with children that had yielded when this tick began.
+    pub(super) deferred: BlockList<DEFERRED>,
 }
 
 impl Many {
@@ -49,18 +49,18 @@ impl Many {
         let mut many = Self::default();
         let first = blocks.state(0);
         many.len = first.occupied().count_ones() as usize;
-        many.unpolled.push_many(0, (first.unpolled & !in_round).count_ones());
-        many.unpolled_in_round.push_many(0, in_round.count_ones());
+        many.unpolled.push(0, (first.unpolled & !in_round).count_ones());
+        many.unpolled_in_round.push(0, in_round.count_ones());
         let (ready, deferred) = (first.ready, first.deferred);
         first.in_yielded = first.yielded != 0;
         if first.in_yielded {
-            many.yielded.push(blocks, 0, |block| &mut block.next_yielded);
+            many.yielded.push(blocks, 0);
         }
         if ready != 0 {
-            many.round.push(blocks, 0, |block| &mut block.next);
+            many.round.push(blocks, 0);
         }
         if deferred != 0 {
-            many.deferred.push(blocks, 0, |block| &mut block.next_deferred);
+            many.deferred.push(blocks, 0);
         }
         many
     }
@@ -73,7 +73,7 @@ impl Many {
     #[inline]
     pub(super) fn add_child(&mut self) {
         self.len += 1;
-        self.unpolled.push(self.current);
+        self.unpolled.push(self.current, 1);
     }
 
     /// Makes a block that takes a child the current one.
@@ -87,7 +87,7 @@ impl Many {
     }
 
     #[inline]
-    pub(super) fn begin_turn(&mut self, blocks: &mut dyn BlockStates) {
+    pub(super) fn begin_tick(&mut self, blocks: &mut dyn BlockStates) {
         if !self.yielded.is_empty() {
             self.defer_yielded(blocks);
         }
@@ -95,13 +95,13 @@ impl Many {
 
     #[cold]
     fn defer_yielded(&mut self, blocks: &mut dyn BlockStates) {
-        while let Some(number) = self.yielded.pop(blocks, |block| &mut block.next_yielded) {
+        while let Some(number) = self.yielded.pop(blocks) {
             let block = blocks.state(number);
             let before = block.deferred;
             block.deferred |= core::mem::take(&mut block.yielded);
             block.in_yielded = false;
             if before == 0 {
-                self.deferred.push(blocks, number, |block| &mut block.next_deferred);
+                self.deferred.push(blocks, number);
             }
         }
     }
@@ -119,20 +119,20 @@ impl Many {
     ) {
         // All children that have yielded are in one round, or some would be polled more often.
         while self.yielded.is_empty() {
-            let next = self.deferred.pop(blocks, |block| &mut block.next_deferred);
+            let next = self.deferred.pop(blocks);
             let Some(number) = next else { break };
             let block = blocks.state(number);
             let before = block.ready;
             block.ready |= core::mem::take(&mut block.deferred);
             if before == 0 {
-                self.round.push(blocks, number, |block| &mut block.next);
+                self.round.push(blocks, number);
             }
         }
         let Self { round, overflow, .. } = self;
         // Adds the children that have been woken to the round.
         let gather = |number| {
             if blocks.ready_woken(number, parent) {
-                round.push(blocks, number, |block| &mut block.next);
+                round.push(blocks, number);
             }
         };
         overflow.gather(ready, gather);
@@ -152,7 +152,7 @@ impl Many {
             let before = block.ready;
             block.ready |= waiting;
             if before == 0 {
-                self.round.push(blocks, number, |block| &mut block.next);
+                self.round.push(blocks, number);
             }
         }
     }
@@ -174,7 +174,7 @@ impl Many {
         self.has_next() || !self.yielded.is_empty()
     }
 
-    /// Returns `true` if some child is ready that has not yielded in this turn.
+    /// Returns `true` if some child is ready that has not yielded in this tick.
     #[inline]
     pub(super) fn has_next(&self) -> bool {
         self.is_in_round() || !self.deferred.is_empty() || !self.unpolled.is_empty()
@@ -206,7 +206,7 @@ impl Many {
     ) -> Option<usize> {
         let (number, count) = match self.round.first() {
             _ if part != Part::Round => {
-                let (number, yielded) = self.detach_newest(blocks, part == Part::Turn)?;
+                let (number, yielded) = self.detach_newest(blocks, part == Part::Tick)?;
                 batch.others = blocks.state(number).detach_newest(yielded);
                 (number, SLOTS)
             }
@@ -241,7 +241,7 @@ impl Many {
         Some((number, yielded))
     }
 
-    pub(super) fn is_simple_turn(&self, blocks: &mut dyn BlockStates, budget: &Budget) -> bool {
+    pub(super) fn is_simple_tick(&self, blocks: &mut dyn BlockStates, budget: &Budget) -> bool {
         let Some(number) = self.unpolled.only() else {
             return false;
         };
@@ -273,15 +273,15 @@ impl Many {
             let is_left = block.ready != 0 && batch.others == 0;
             block.ready |= batch.others;
             if is_left {
-                self.round.push(blocks, number, |block| &mut block.next);
+                self.round.push(blocks, number);
             }
         } else if batch.unpolled {
             self.unpolled_in_round.pop_many(polled.count);
         } else if block.ready == 0 {
-            self.round.pop(blocks, |block| &mut block.next);
+            self.round.pop(blocks);
         }
         if has_yielded {
-            self.yielded.push(blocks, number, |block| &mut block.next_yielded);
+            self.yielded.push(blocks, number);
         }
     }
 

@@ -8,12 +8,12 @@
 //! others is a future in a `FuturesUnordered`. So the cost of finding the woken children depends
 //! only on how many were woken.
 //!
-//! Children are polled in *turns* and *rounds*. A turn is one poll of the set's owner. A round is
+//! Children are polled in *ticks* and *rounds*. A tick is one poll of the set's owner. A round is
 //! fixed when it starts: all children that have been woken by then, then all that were inserted
-//! and never polled, in the order of insertion; each is polled once. A turn goes on with rounds as
+//! and never polled, in the order of insertion; each is polled once. A tick goes on with rounds as
 //! long as children are woken or inserted, except that a child that was woken while it was polled
-//! has *yielded*: it is polled again in the next turn, or in a later one if the round goes on that
-//! long. A turn may end within a round; the next turn goes on there.
+//! has *yielded*: it is polled again in the next tick, or in a later one if the round goes on that
+//! long. A tick may end within a round; the next tick goes on there.
 //!
 //! As long as the first block has been enough, its masks say everything, and there is no queue.
 //! With the second block the set gets its [`Many`], which lists blocks by what they have to do.
@@ -50,7 +50,7 @@ use core::task::{Context, Poll};
 
 pub(crate) use self::block::Batch;
 use self::block::{Polled, SLOTS, bits};
-use self::blocks::Blocks;
+use self::blocks::{BlockStates, Blocks};
 pub(crate) use self::budget::Budget;
 use self::lists::BlockList;
 use self::many::Many;
@@ -71,7 +71,7 @@ pub(crate) struct SlotKey {
 pub(crate) enum Part {
     Round,
     Newest,
-    Turn,
+    Tick,
 }
 
 /// How far a running child has come.
@@ -177,13 +177,13 @@ impl<C> BlockSet<C> {
         }
     }
 
-    /// Begins a turn: the children that yielded in the last one may be polled again in the next
+    /// Begins a tick: the children that yielded in the last one may be polled again in the next
     /// round that begins.
     #[inline]
-    pub(crate) fn begin_turn(&mut self) {
+    pub(crate) fn begin_tick(&mut self) {
         match &mut *self.many {
             None => self.blocks.first.state.deferred |= take(&mut self.blocks.first.state.yielded),
-            Some(many) => many.begin_turn(&mut self.blocks),
+            Some(many) => many.begin_tick(&mut self.blocks),
         }
     }
 
@@ -198,7 +198,7 @@ impl<C> BlockSet<C> {
 
     /// Fixes the next round, after the last one is over. Children may have been
     /// [added](Self::add_to_round) to it already. Returns `false` if no child is to be polled in
-    /// this turn. `ready` is what was taken from the `ParentWaker` since the last call.
+    /// this tick. `ready` is what was taken from the `ParentWaker` since the last call.
     #[inline]
     pub(crate) fn start_round(&mut self, ready: ReadyBlocks) -> bool {
         let Some(parent) = &self.parent else {
@@ -254,7 +254,7 @@ impl<C> BlockSet<C> {
         }
     }
 
-    /// Returns `true` if some child is known to be ready: left over from this turn's rounds,
+    /// Returns `true` if some child is known to be ready: left over from this tick's rounds,
     /// never polled, or yielded.
     pub(crate) fn has_ready(&self) -> bool {
         match &*self.many {
@@ -300,8 +300,8 @@ impl<C> BlockSet<C> {
     /// the child has been dropped. Returns `true` when the round is over.
     ///
     /// With [`Part::Newest`], polls the child that was inserted last instead, if it has never been
-    /// polled; with [`Part::Turn`], that one and those that have yielded, which
-    /// [is a turn](Self::is_simple_turn).
+    /// polled; with [`Part::Tick`], that one and those that have yielded, which
+    /// [is a tick](Self::is_simple_tick).
     ///
     /// A child that panics, in its poll or its destructor, is the
     /// [`interrupted`](Self::interrupted) one of the batch, and must be [removed](Self::remove). If
@@ -360,7 +360,7 @@ impl<C> BlockSet<C> {
                 if first.state.unpolled == 0 {
                     return None;
                 }
-                let yielded = if part == Part::Turn { take(&mut first.state.yielded) } else { 0 };
+                let yielded = if part == Part::Tick { take(&mut first.state.yielded) } else { 0 };
                 batch.others = first.state.detach_newest(yielded);
                 self.unpolled_in_round &= first.state.unpolled;
             } else if first.state.ready == 0 {
@@ -410,7 +410,7 @@ impl<C> BlockSet<C> {
     /// Returns `true` if all that is known to be ready are one child that was never polled, and
     /// some in its block that have yielded, as few as one poll may poll.
     #[inline]
-    pub(crate) fn is_simple_turn(&mut self, budget: &Budget) -> bool {
+    pub(crate) fn is_simple_tick(&mut self, budget: &Budget) -> bool {
         #[cfg(feature = "testing")]
         if self.schedule.is_some() {
             return false;
@@ -428,12 +428,12 @@ impl<C> BlockSet<C> {
                     && first.state.unpolled.is_power_of_two()
                     && first.state.ready | first.state.deferred | self.unpolled_in_round == 0
             }
-            Some(many) => many.is_simple_turn(&mut self.blocks, budget),
+            Some(many) => many.is_simple_tick(&mut self.blocks, budget),
         }
     }
 
     /// Returns `true` if one child is all that is left of a round or, if there is one block, all
-    /// that is to be polled in a [simple turn](Self::is_simple_turn).
+    /// that is to be polled in a [simple tick](Self::is_simple_tick).
     #[inline]
     pub(crate) fn is_lone(&mut self, part: Part) -> bool {
         #[cfg(feature = "testing")]
@@ -447,7 +447,7 @@ impl<C> BlockSet<C> {
         match part {
             Part::Round if self.unpolled_in_round == 0 => first.state.ready.is_power_of_two(),
             Part::Round => first.state.ready == 0 && first.state.unpolled.is_power_of_two(),
-            Part::Turn => first.state.yielded == 0,
+            Part::Tick => first.state.yielded == 0,
             Part::Newest => false,
         }
     }
@@ -467,7 +467,7 @@ impl<C> BlockSet<C> {
             return;
         };
         let number = many.as_ref().and_then(|many| many.round.first()).unwrap_or(0);
-        let is_unpolled = part == Part::Turn || self.unpolled_in_round != 0;
+        let is_unpolled = part == Part::Tick || self.unpolled_in_round != 0;
         (batch.block, batch.unpolled, batch.others) = (number as u32, is_unpolled, 0);
         batch.detached = false;
         self.unpolled_in_round = 0;
@@ -485,7 +485,7 @@ impl<C> BlockSet<C> {
         }
     }
 
-    /// Returns `true` if some child is known to be ready that has not yielded in this turn.
+    /// Returns `true` if some child is known to be ready that has not yielded in this tick.
     #[inline]
     pub(crate) fn has_next(&self) -> bool {
         match &*self.many {

@@ -77,7 +77,7 @@ impl<C> BlockSet<C> {
             Some(many) => {
                 let Many { round, deferred, .. } = &mut **many;
                 let mut numbers = Vec::new();
-                while let Some(number) = round.pop(blocks, |block| &mut block.next) {
+                while let Some(number) = round.pop(blocks) {
                     numbers.push(number);
                 }
                 *round = BlockList::default();
@@ -89,10 +89,10 @@ impl<C> BlockSet<C> {
                     let (has_ready, has_deferred) =
                         (block.state.ready != 0, block.state.deferred != 0);
                     if has_ready {
-                        round.push(blocks, number, |block| &mut block.next);
+                        round.push(blocks, number);
                     }
                     if before == 0 && has_deferred {
-                        deferred.push(blocks, number, |block| &mut block.next_deferred);
+                        deferred.push(blocks, number);
                     }
                 }
             }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::display::InLine;
-use super::{ChildSnapshot, ChildState, KeySnapshot, Phase, Snapshot, WaitsFor};
+use super::{ChildSnapshot, ChildState, Phase, Snapshot, WaitsFor};
 use crate::key::Key;
 use crate::reason::Reason;
 
@@ -151,6 +151,7 @@ impl Snapshot {
             return causes;
         }
         let count = |state| self.children.iter().filter(|child| child.state == state).count();
+        let some = |state| Some(count(state)).filter(|count| *count > 0);
         if self.is_starved {
             causes.push(Cause::Starved);
         }
@@ -162,23 +163,18 @@ impl Snapshot {
         if unpolled > 0 && !self.is_polled && !self.is_starved {
             causes.push(Cause::Unpolled { children: unpolled });
         }
-        match count(ChildState::Granted) {
-            0 => {}
-            callers => {
-                causes.push(Cause::Granted { callers, blocked: count(ChildState::Blocked) });
-            }
-        }
-        match count(ChildState::Reserved) {
-            0 => {}
-            slots => causes.push(Cause::Reserved { slots }),
-        }
+        let blocked = count(ChildState::Blocked);
+        causes.extend(some(ChildState::Granted).map(|callers| Cause::Granted { callers, blocked }));
+        causes.extend(some(ChildState::Reserved).map(|slots| Cause::Reserved { slots }));
         causes.extend(self.head_cause());
         causes.extend(self.keys.iter().map(|it| Cause::Key {
             key: it.key.clone(),
             room: it.room,
             limit: it.limit,
             waiting: it.waiting,
-            by_daemons: self.is_taken_by_daemons(it),
+            by_daemons: self.count_takers(it.room, |child| {
+                child.is_running_daemon() && child.key.as_ref() == Some(&it.key)
+            }) > 0,
         }));
         let results = count(ChildState::Unfetched);
         let running = self.stats.running.saturating_sub(results);
@@ -189,12 +185,9 @@ impl Snapshot {
         if let (Some(reason), true) = (&self.reason, running > 0) {
             causes.push(Cause::Draining { reason: reason.clone(), running });
         }
-        match count(ChildState::Waiting) {
-            0 => {}
-            waiting => causes.push(Cause::Children { waiting }),
-        }
-        let is_daemon = |child: &ChildSnapshot| child.daemon && child.state.is_running();
-        let is_empty = self.omitted == 0 && self.children.iter().all(is_daemon);
+        causes.extend(some(ChildState::Waiting).map(|waiting| Cause::Children { waiting }));
+        let mut children = self.children.iter();
+        let is_empty = self.omitted == 0 && children.all(ChildSnapshot::is_running_daemon);
         if self.has_body && (is_empty || self.reason.is_some()) {
             causes.push(Cause::Body);
         }
@@ -219,35 +212,33 @@ impl Snapshot {
         })
     }
 
-    /// Returns `true` if daemons take all the room of a key that is taken.
-    fn is_taken_by_daemons(&self, it: &KeySnapshot) -> bool {
-        let of_key = |child: &&ChildSnapshot| child.daemon && child.key.as_ref() == Some(&it.key);
-        let daemons = self.children.iter().filter(of_key).filter(|child| child.state.is_running());
-        let (count, room) = daemons.fold((0, 0_usize), |(count, room), child| {
-            (count + 1, room.saturating_add(child.weight))
+    /// Returns how many children are meant, or 0 if they take less than that room.
+    fn count_takers(&self, room: usize, is_meant: impl Fn(&ChildSnapshot) -> bool) -> usize {
+        let meant = self.children.iter().filter(|child| is_meant(child));
+        let (count, taken) = meant.fold((0, 0_usize), |(count, taken), child| {
+            (count + 1, taken.saturating_add(child.weight))
         });
-        count > 0 && room >= it.room
+        if taken >= room { count } else { 0 }
     }
 
     fn lack_of_room(&self, head: &ChildSnapshot) -> Cause {
         let limit = self.stats.limit;
-        let of = |is_meant: fn(&ChildSnapshot) -> bool| {
-            let meant = self.children.iter().filter(|child| is_meant(child));
-            meant.fold((0, 0_usize), |(count, room), child| {
-                (count + 1, room.saturating_add(child.weight))
-            })
-        };
-        let (daemons, of_daemons) = of(|child| child.daemon && child.state.is_running());
-        let (results, of_results) = of(|child| child.state == ChildState::Unfetched);
+        let results = self.count_takers(self.room, |child| child.state == ChildState::Unfetched);
         if limit == Some(0) {
             Cause::Paused
-        } else if daemons > 0 && of_daemons >= self.room {
+        } else if self.count_takers(self.room, ChildSnapshot::is_running_daemon) > 0 {
             Cause::Daemons
-        } else if results > 0 && of_results >= self.room {
+        } else if results > 0 {
             Cause::Unfetched { results }
         } else {
             Cause::Room { weight: head.weight, room: self.room, limit }
         }
+    }
+}
+
+impl ChildSnapshot {
+    fn is_running_daemon(&self) -> bool {
+        self.daemon && self.state.is_running()
     }
 }
 

@@ -11,10 +11,11 @@ use futures_util::stream::FusedStream;
 use pin_project_lite::pin_project;
 
 use super::ResultBuffer;
-use crate::admission::{Caller, EndNotes, Refused, Shared, Vacancy};
+use crate::admission::{Caller, EndNotes, Refused};
+use crate::child::set::ChildSet;
 use crate::child::{Child, Children, Kind};
 use crate::error::TryGoError;
-use crate::future::{Driver, Source};
+use crate::future::{Driver, Side, Source};
 use crate::group::Group;
 use crate::group::drive::Driven;
 use crate::group::poll::PolledBy;
@@ -28,7 +29,6 @@ use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
 use crate::token::CancelToken;
 use crate::util::panic::resume;
-use crate::util::parent_waker::ParentWaker;
 
 impl<C: Children, P, O> Group<C, P, O> {
     /// Turns the group into a stream of its children's results, in the order in which they finish
@@ -72,11 +72,11 @@ impl<C: Children, P, O> Group<C, P, O> {
     #[track_caller]
     pub fn results(mut self) -> Results<C, C::Ok, C::Err> {
         assert!(
-            !self.is_resolved() && !self.admission().has_told_policy(),
+            !self.is_resolved() && !self.base.admission.has_told_policy(),
             "call `results` before the group's first child has finished",
         );
         // A child runs, and keeps its room, until its result has been fetched.
-        self.admission().set_notes(EndNotes::Nothing);
+        self.base.admission.set_notes(EndNotes::Nothing);
         let advance = Group::<C, ResultBuffer<C::Ok, C::Err>, ()>::poll_children::<true>;
         let finish = <ResultBuffer<C::Ok, C::Err> as Policy<C::Ok, C::Err>>::finish;
         let group = self.replace_policy(ResultBuffer::new(), advance, finish);
@@ -293,7 +293,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
         self.inner.assert_unread("in_order");
         // Of one that has panicked or was dropped, no result is to come.
         let ended: Vec<usize> = self.inner.group.ended().collect();
-        if let Some(buffer) = self.inner.group.policy_mut() {
+        if let Some(buffer) = self.inner.group.policy.as_mut() {
             buffer.in_order(ended);
         }
         self
@@ -328,7 +328,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
     /// # });
     /// ```
     pub fn fail_fast(mut self) -> Self {
-        self.inner.group.policy_mut().into_iter().for_each(ResultBuffer::fail_fast);
+        self.inner.group.policy.iter_mut().for_each(|buffer| buffer.fail_fast = true);
         self
     }
 
@@ -383,7 +383,7 @@ impl<C: Kind, T, E> Results<C, T, E> {
         S: Stream, // Is it an iterator? `feed(stream::iter(children))`, with `futures::stream`.
         S::Item: Child<C>,
     {
-        let source = Some(Source::new(Arc::clone(self.inner.group.parent()), stream));
+        let source = Some(Source::new(Arc::clone(&self.inner.group.base.admission.parent), stream));
         let group = self.inner.group.take();
         let inner = ResultGroup { group, lives_on: false, exhausted: false, ..self.inner };
         Results { inner, source, source_size: Source::size_hint, step: Results::step_fed }
@@ -769,8 +769,9 @@ impl<C: Kind, T, E, S> Results<C, T, E, S> {
     /// ```
     pub fn snapshot(&self) -> Snapshot {
         let group = &self.inner.group;
-        let unfetched = group.policy().map_or_else(Vec::new, |buffer| buffer.indexes());
-        let unfetched = unfetched.into_iter().filter(|index| group.keeps_room(*index));
+        let unfetched = group.policy.as_ref().map_or_else(Vec::new, |buffer| buffer.indexes());
+        let unfetched =
+            unfetched.into_iter().filter(|index| group.base.admission.keeps_room(*index));
         group.inspect(unfetched.map(|index| (index, ChildState::Unfetched)).collect())
     }
 
@@ -833,10 +834,6 @@ where
 }
 
 impl<C: Kind, T, E> ResultGroup<C, T, E> {
-    fn buffer(&self) -> Option<&ResultBuffer<T, E>> {
-        self.group.policy()
-    }
-
     /// Panics if a child has finished before that method was called.
     #[track_caller]
     fn assert_unread(&self, method: &str) {
@@ -851,16 +848,12 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
     fn set_read_ahead(&mut self, limit: usize) {
         self.assert_unread("buffered");
         self.read_ahead = limit;
-        self.group.admission().set_read_ahead(limit);
-    }
-
-    fn has_next(&self) -> bool {
-        self.buffer().is_some_and(ResultBuffer::has_next)
+        self.group.base.admission.set_read_ahead(limit);
     }
 
     /// Returns how many results have come and were not fetched.
     fn unread(&self) -> usize {
-        self.buffer().map_or(0, ResultBuffer::len)
+        self.group.policy.as_ref().map_or(0, ResultBuffer::len)
     }
 
     /// Returns how many children and results there are.
@@ -874,13 +867,16 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
     /// then no child is polled before it is fetched.
     #[inline]
     fn must_be_read(&self) -> bool {
-        self.buffer().is_some_and(|buffer| buffer.has_next() && buffer.len() > self.read_ahead)
+        self.group
+            .policy
+            .as_ref()
+            .is_some_and(|buffer| buffer.has_next() && buffer.len() > self.read_ahead)
     }
 
     /// Fetches the next result, and gives its child's room away.
     #[inline]
     fn fetch(&mut self) -> Option<Result<T, E>> {
-        let (index, result) = self.group.policy_mut()?.next()?;
+        let (index, result) = self.group.policy.as_mut()?.next()?;
         self.exhausted = false;
         if self.blocked_results != 0 {
             self.unblock_results();
@@ -899,11 +895,11 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
             // This may poll daemons for the last time.
             self.group.end_daemons(budget);
             self.skip_missing();
-            if self.has_next() {
+            if self.group.policy.as_ref().is_some_and(ResultBuffer::has_next) {
                 continue;
             }
             // One look: what a handle does meanwhile must not end a group that lives on.
-            let is_idle = if self.lives_on { self.group.is_idle() } else { None };
+            let is_idle = if self.lives_on { self.group.base.admission.is_idle() } else { None };
             let ended = match is_idle {
                 Some(true) => Poll::Ready(()),
                 Some(false) => Poll::Pending,
@@ -917,11 +913,11 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
     /// Tells the group how many results wait behind one that is missing. Returns `true` if that
     /// is news to it: then a child that waits in a nested `go` may go on.
     fn block_results(&mut self) -> bool {
-        let Some(buffer) = self.group.policy().filter(|buffer| buffer.is_in_order()) else {
+        let Some(buffer) = self.group.policy.as_ref().filter(|buffer| buffer.is_in_order()) else {
             return false;
         };
         let count = buffer.len().saturating_sub(self.read_ahead);
-        if count == self.blocked_results || !self.group.admission().set_blocked_results(count) {
+        if count == self.blocked_results || !self.group.base.admission.set_blocked_results(count) {
             return false;
         }
         self.blocked_results = count;
@@ -931,17 +927,18 @@ impl<C: Kind, T, E> ResultGroup<C, T, E> {
     #[cold]
     fn unblock_results(&mut self) {
         self.blocked_results = 0;
-        self.group.admission().set_blocked_results(0);
+        self.group.base.admission.set_blocked_results(0);
     }
 
     /// Waits no more for results of children that were dropped; of all, once no child runs.
     fn skip_missing(&mut self) {
-        for index in self.group.take_dropped() {
-            self.group.policy_mut().into_iter().for_each(|buffer| buffer.skip(index));
+        for index in self.group.base.set.take_dropped() {
+            self.group.policy.iter_mut().for_each(|buffer| buffer.skip(index));
         }
-        if !self.group.has_running() {
-            self.group.policy_mut().into_iter().for_each(ResultBuffer::skip_missing);
-        } else if let Some((buffer, admission)) = self.group.policy_and_admission() {
+        if !self.group.base.has_running() {
+            self.group.policy.iter_mut().for_each(ResultBuffer::skip_missing);
+        } else if let Some(buffer) = &mut self.group.policy {
+            let admission = &mut self.group.base.admission;
             buffer.skip_daemons(|index| admission.record_of(index).is_some_and(|it| it.daemon));
         }
     }
@@ -972,30 +969,8 @@ impl<C: Kind, T, E> Driver<C> for ResultGroup<C, T, E> {
     const CALLER: Caller = Caller::Group;
 
     #[inline(always)]
-    fn vacancy(&mut self) -> Option<Vacancy<'_, C>> {
-        self.group.vacancy()
-    }
-
-    fn accept<A: Child<C>>(&mut self, child: A) -> bool {
-        self.group.accept(child)
-    }
-
-    #[inline]
-    fn shared(&mut self) -> Option<&Arc<Shared<C>>> {
-        self.group.admission().shared()
-    }
-
-    #[inline]
-    fn is_stopped(&self) -> bool {
-        self.group.is_stopped()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.group.is_closing()
-    }
-
-    fn parent(&self) -> Arc<ParentWaker> {
-        Arc::clone(self.group.parent())
+    fn side(&mut self) -> Side<'_, C> {
+        Side::Group(&mut self.group.base)
     }
 
     fn poll_with<R>(
@@ -1048,7 +1023,7 @@ impl<C: Kind, T, E, S> Stream for Results<C, T, E, S> {
                     true => (0, Some(0)),
                     false => (self.source_size)(source),
                 };
-                let most = most.filter(|_| !inner.group.is_shared());
+                let most = most.filter(|_| !inner.group.base.admission.is_shared());
                 (fewest.saturating_add(len), most.and_then(|most| most.checked_add(len)))
             }
             _ => (inner.unread(), None),
@@ -1059,7 +1034,8 @@ impl<C: Kind, T, E, S> Stream for Results<C, T, E, S> {
 impl<C: Kind, T, E, S> FusedStream for Results<C, T, E, S> {
     fn is_terminated(&self) -> bool {
         let Self { inner, .. } = self;
-        inner.group.is_resolved() || (inner.exhausted && inner.group.is_idle() == Some(true))
+        inner.group.is_resolved()
+            || (inner.exhausted && inner.group.base.admission.is_idle() == Some(true))
     }
 }
 

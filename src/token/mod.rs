@@ -103,7 +103,7 @@ impl CancelToken {
     /// Returns how many references there are: from its clones (this one included), its children,
     /// and the futures that wait for it.
     pub(crate) fn references(&self) -> usize {
-        Node::references(&self.0)
+        Arc::strong_count(&self.0)
     }
 
     /// Returns `true` if a token below this one is known, as far as a look without the lock tells.

@@ -144,11 +144,6 @@ impl Node {
         Walk::default().run(this, reason)
     }
 
-    /// Returns how many tokens and children hold the node.
-    pub(super) fn references(this: &Arc<Self>) -> usize {
-        Arc::strong_count(this)
-    }
-
     /// Returns `true` if it has children, as far as a look without the lock tells.
     pub(super) fn has_children(&self) -> bool {
         self.child_count.load(Ordering::Relaxed) > 0
@@ -252,7 +247,7 @@ impl Node {
                 let children = mem::take(&mut state.children);
                 this.child_count.store(0, Ordering::Relaxed);
                 let mut moved = Vec::new();
-                for entry in children {
+                for entry in children.into_iter() {
                     // A child that is being freed needs no change.
                     let Some(child) = entry.upgrade() else {
                         continue;
@@ -288,7 +283,7 @@ impl Node {
             let children = mem::take(&mut state.children);
             this.child_count.store(0, Ordering::Relaxed);
             let mut moved = Vec::new();
-            for entry in children {
+            for entry in children.into_iter() {
                 // A child that is being freed has no children, so no walk needs to find it.
                 let Some(child) = entry.upgrade() else {
                     continue;
@@ -391,7 +386,7 @@ impl Walk {
             drop(state);
             drop(children);
         }
-        wake_all(self.wakers.into_iter().flatten());
+        wake_all(self.wakers.into_iter().flat_map(Slab::into_iter));
         won
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod current;
 pub(crate) mod digest_table;
 pub(crate) mod dropped_by;
+pub(crate) mod flagged;
 pub(crate) mod in_order;
 pub(crate) mod lock;
 pub(crate) mod nesting;

@@ -40,7 +40,7 @@ const FIRST_BLOCK: u8 = 3;
 /// How many blocks, or regions of blocks, have a bit of their own.
 pub(crate) const BLOCK_BITS: usize = usize::BITS as usize - FIRST_BLOCK as usize;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[allow(unreachable_pub)] // an interface names it, which Rust 1.85 does not see
 pub struct ParentWaker {
     /// `NOTIFIED`, `POLLING`, `MARKED`, and a bit for each block.
@@ -69,14 +69,7 @@ pub(crate) struct ReadyBlocks(usize);
 
 impl ParentWaker {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            state: AtomicUsize::new(0),
-            taken: AtomicUsize::new(0),
-            cleared_marks: AtomicU32::new(0),
-            task: TaskWaker::new(),
-            first_bits: AtomicUsize::new(0),
-            first_waker: WakeState::new(),
-        })
+        Arc::new(Self::default())
     }
 
     /// How many references a group without handles has to it: its own and its set's.

@@ -1,6 +1,6 @@
 //! Values under small keys, which are used again once they are free.
 
-use alloc::vec::{self, Vec};
+use alloc::vec::Vec;
 use core::{iter, mem};
 
 /// A page with a capacity of more entries than this gives its memory back when it is empty.
@@ -201,6 +201,15 @@ impl<T> Slab<T> {
         })
     }
 
+    /// Returns the values, in the order of their keys.
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = T> {
+        let pages = iter::once(self.first).chain(self.others);
+        pages.flat_map(|page| page.entries).filter_map(|entry| match entry {
+            PageEntry::Full(value) => Some(value),
+            PageEntry::Free(_) => None,
+        })
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         let pages = iter::once(&mut self.first).chain(&mut self.others);
         pages.flat_map(|page| &mut page.entries).filter_map(|entry| match entry {
@@ -213,36 +222,6 @@ impl<T> Slab<T> {
 impl<T> Default for Slab<T> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<T> IntoIterator for Slab<T> {
-    type Item = T;
-    type IntoIter = IntoIter<T>;
-
-    fn into_iter(self) -> IntoIter<T> {
-        IntoIter { entries: self.first.entries.into_iter(), others: self.others.into_iter() }
-    }
-}
-
-/// The values of a slab, in the order of their keys.
-#[derive(Debug)]
-pub(crate) struct IntoIter<T> {
-    entries: vec::IntoIter<PageEntry<T>>,
-    others: vec::IntoIter<Page<T>>,
-}
-
-impl<T> Iterator for IntoIter<T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        loop {
-            match self.entries.next() {
-                Some(PageEntry::Full(value)) => return Some(value),
-                Some(PageEntry::Free(_)) => {}
-                None => self.entries = self.others.next()?.entries.into_iter(),
-            }
-        }
     }
 }
 

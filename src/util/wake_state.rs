@@ -8,7 +8,7 @@
 
 use crate::util::sync::{AtomicBool, AtomicU8, Ordering};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct WakeState {
     woken: AtomicBool,
     /// The child woke itself in the poll that goes on, when there was no clone of its waker. Apart
@@ -19,14 +19,6 @@ pub(crate) struct WakeState {
 }
 
 impl WakeState {
-    pub(crate) fn new() -> Self {
-        Self {
-            woken: AtomicBool::new(false),
-            yielded: AtomicBool::new(false),
-            bit: AtomicU8::new(0),
-        }
-    }
-
     /// Begins a poll of the child with that bit, to which the waker is lent. It is unique.
     #[inline]
     pub(crate) fn reset_for(&self, bit: usize) {

@@ -1341,7 +1341,7 @@ fn a_tasks_waker_whose_destructor_panics_leaves_the_next_one_to_be_woken() {
     }
 }
 
-/// A loop of `go` that always finds room tells the policy what has ended, for however long, and lets
+/// A loop of `go` that always finds room tells the policy what has ended, for however long. It lets
 /// the task's other futures run now and then.
 #[test]
 fn a_long_loop_of_go_takes_in_what_has_ended_though_there_is_room() {

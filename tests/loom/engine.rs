@@ -52,7 +52,7 @@ impl<'a> Engine<'a> {
 
     pub(crate) fn begin(&mut self) {
         self.parent.begin_poll();
-        self.set.begin_turn();
+        self.set.begin_tick();
     }
 
     /// Polls the children as the group's loop does, until none is ready.

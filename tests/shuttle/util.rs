@@ -5,6 +5,8 @@ pub(crate) mod current;
 pub(crate) mod digest_table;
 #[path = "../../src/util/dropped_by.rs"]
 pub(crate) mod dropped_by;
+#[path = "../../src/util/flagged.rs"]
+pub(crate) mod flagged;
 #[path = "../../src/util/in_order.rs"]
 pub(crate) mod in_order;
 pub(crate) mod lock;
