@@ -39,7 +39,6 @@ mod shared;
 mod shared_core;
 mod state;
 mod stop;
-mod weights;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
