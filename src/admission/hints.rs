@@ -42,7 +42,8 @@ impl Hints {
     /// What is updated after the queue was processed.
     pub(super) const PROCESSED: u8 = !Self::ENDINGS;
 
-    /// Updates these flags after a change of the state. `FREED_ROOM` is cleared if it is among them.
+    /// Updates these flags after a change of the state. `FREED_ROOM` is cleared if it is one of
+    /// them.
     #[inline(always)]
     pub(super) fn update(&self, which: u8, state: &State) {
         let is_set = |flag, is_set: &dyn Fn() -> bool| match which & flag {
