@@ -8,10 +8,9 @@ use alloc::vec::Vec;
 
 use super::closed::ClosedEvent;
 use super::ended::Ended;
-use super::load::Load;
+use super::load::{ChildWeights, Load, Weights};
 use super::queue::QueuedChild;
 use super::state::State;
-use super::weights::{ChildWeights, Weights};
 use crate::child::set::SpawnChild;
 use crate::observe::Outcome;
 use crate::snapshot::{ChildSnapshot, ChildState, LISTED, Snapshot, WaitsFor};

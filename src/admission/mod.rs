@@ -39,7 +39,6 @@ mod shared;
 mod shared_core;
 mod state;
 mod stop;
-mod weights;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -49,6 +48,7 @@ use alloc::vec::Vec;
 pub(crate) use self::access::{Add, Want};
 pub(crate) use self::closed::{ClosedEvent, ClosedWaiter};
 pub(crate) use self::ended::EndNotes;
+pub(crate) use self::hints::Hints;
 pub(crate) use self::inspector::Inspector;
 use self::local::Local;
 pub(crate) use self::newcomers::Vacancy;
@@ -258,7 +258,7 @@ impl<C: Kind> Admission<C> {
                 }
             }
             Storage::Shared(shared) => {
-                if shared.core.hints.has_started() {
+                if shared.core.hints.has(Hints::STARTED) {
                     let take_started = shared.operations.take_started;
                     set.insert_all(&mut |insert| take_started(shared, insert), &self.parent);
                 }
@@ -274,7 +274,7 @@ impl<C: Kind> Admission<C> {
         set.has_completed()
             || match self.storage.get_mut() {
                 Storage::Local(local) => local.has_admitted(),
-                Storage::Shared(shared) => shared.core.hints.has_started(),
+                Storage::Shared(shared) => shared.core.hints.has(Hints::STARTED),
             }
     }
 
@@ -288,7 +288,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn may_start_own(&mut self) -> bool {
         self.shared().is_some_and(|shared| {
             let core = &shared.core;
-            core.hints.has_started() && core.own_child.waits()
+            core.hints.has(Hints::STARTED) && core.own_child.waits()
         })
     }
 
@@ -329,7 +329,7 @@ impl<C: Kind> Admission<C> {
 
     /// Returns `true` if the set may have children that end without a result.
     pub(crate) fn has_endings(&mut self) -> bool {
-        self.shared().is_some_and(|shared| shared.core.hints.has_endings())
+        self.shared().is_some_and(|shared| shared.core.hints.has(Hints::ENDINGS))
     }
 
     /// Counts a running child that is gone, and frees its room. The queue gets the room by
@@ -372,7 +372,7 @@ impl<C: Kind> Admission<C> {
     #[inline]
     pub(crate) fn record_of(&mut self, index: usize) -> Option<ChildRecord> {
         match self.storage.get_mut() {
-            Storage::Shared(shared) if shared.core.hints.has_records() => {
+            Storage::Shared(shared) if shared.core.hints.has(Hints::RECORDS) => {
                 shared.calls.record_of(index)
             }
             _ => None,
@@ -449,7 +449,7 @@ impl<C: Kind> Admission<C> {
                 if shared.core.must_process() {
                     shared.calls.update(&mut |_| ());
                 }
-                if <Spawner<C>>::SPAWNS && shared.core.hints.has_started() {
+                if <Spawner<C>>::SPAWNS && shared.core.hints.has(Hints::STARTED) {
                     self.take_in(set);
                 }
             }

@@ -35,6 +35,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::task::{Context, Poll};
 
 use super::access::{Access, Add, Offer, Want, request_of, take_options};
+use super::hints::Hints;
 use super::queue::{ChildKey, QueuedChild, WaiterKey};
 use super::shared_core::{Core, CoreCalls};
 use super::state::{Acquire, Caller, Dropped, Effects, Refused, Simply, State, WaiterPoll};
@@ -200,7 +201,10 @@ impl<C: Kind> Shared<C> {
         queues: bool,
     ) -> Option<ChildKey> {
         let core = &*self.core;
-        if core.needs_more || (core.hints.must_wait() && !queues) || offer.link().is_some() {
+        if core.needs_more
+            || (core.hints.has(Hints::MUST_WAIT) && !queues)
+            || offer.link().is_some()
+        {
             return None;
         }
         let mut spawns = Default::default();
@@ -218,7 +222,7 @@ impl<C: Kind> Shared<C> {
             let child = QueuedChild { key, options, join: None };
             if starts {
                 state.start_only(child);
-                core.hints.record_started(&state);
+                core.hints.update(Hints::STARTED | Hints::MUST_WAIT | Hints::RECORDS, &state);
                 waiting.spawn_started(&mut state, &mut spawns);
             } else {
                 state.enqueue(child);
@@ -273,7 +277,7 @@ impl<C: Kind> Shared<C> {
         let mut poller = WaiterPoll { caller, task, clone: None, group };
         // Most newcomers find room and need no waker: they look without a clone, unless there was
         // no room a moment ago.
-        if caller == Caller::Handle && key.is_none() && self.core.hints.must_wait() {
+        if caller == Caller::Handle && key.is_none() && self.core.hints.has(Hints::MUST_WAIT) {
             poller.clone = Some(task.clone());
         }
         let answer = loop {
@@ -313,13 +317,13 @@ impl<C: Kind> Shared<C> {
             let mut waiting = self.waiting.lock();
             let mut state = self.core.lock();
             waiting.spawn_started(&mut state, &mut spawns);
-            self.core.hints.record_taken(&state);
             while let Some((index, key)) = state.starts.pop_started() {
                 self.core.own_child.record_taken(key, index);
                 if let Some(child) = waiting.children.remove(key) {
                     take(index, child);
                 }
             }
+            self.core.hints.update(Hints::STARTED | Hints::ENDINGS, &state);
         }
         <Spawner<C>>::spawn_all(spawns);
     }
@@ -330,7 +334,6 @@ impl<C: Kind> Shared<C> {
         let mut keys = Vec::new();
         self.core.update(&mut |state| {
             state.take_aborted(&mut keys);
-            self.core.hints.record_aborted_taken();
             if stopped {
                 // Children behind a reservation that is taken back may start.
                 state.stop(&mut keys);

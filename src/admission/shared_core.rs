@@ -84,23 +84,25 @@ pub(crate) trait CoreCalls: Send + Sync {
     /// Starts a plain child by the group's task, if that concerns no other: returns its index. The
     /// queue need not be processed.
     fn try_start(&self) -> Option<usize> {
-        if self.core().needs_more || self.core().hints.must_wait() {
+        let Core { state, hints, needs_more, .. } = self.core();
+        if *needs_more || hints.has(Hints::MUST_WAIT) {
             return None;
         }
-        let mut state = self.core().state.lock();
+        let mut state = state.lock();
         let index = state.try_start(self.core().is_stopped())?;
-        self.core().hints.update_room(&state);
+        hints.update(Hints::MUST_WAIT, &state);
         Some(index)
     }
 
     /// Counts a child that is gone, and frees its room, without processing the queue.
     fn finish_child(&self, index: usize, outcome: Outcome) {
-        let mut state = self.core().state.lock();
+        let Core { state, hints, .. } = self.core();
+        let mut state = state.lock();
         if state.finish(index, outcome, self.core().is_stopped()) {
-            self.core().hints.record_freed_room();
-        } else {
-            // Nothing waits.
-            self.core().hints.record_finished(&state);
+            hints.record_freed_room();
+        } else if hints.has(Hints::MUST_WAIT | Hints::RECORDS) {
+            // Mostly they say so already.
+            hints.update(Hints::MUST_WAIT | Hints::RECORDS, &state);
         }
     }
 
@@ -180,7 +182,7 @@ pub(crate) trait CoreCalls: Send + Sync {
     /// Begins a poll of the group.
     fn begin_poll(&self) {
         self.core().entries.store(0, Ordering::Relaxed);
-        if self.core().hints.is_revoking() {
+        if self.core().hints.has(Hints::REVOKING) {
             self.update(&mut |_| ());
         }
         self.core().with_permits(Permits::begin_poll);
@@ -190,9 +192,9 @@ pub(crate) trait CoreCalls: Send + Sync {
     /// `has_waiter`: it was a poll of a `go`, `feed` or `ready` of the group, or of a stream of its
     /// results, which may have its turn.
     fn end_poll(&self, has_waiter: bool) -> bool {
-        let left = (has_waiter && self.core().hints.has_group_turn())
+        let left = (has_waiter && self.core().hints.has(Hints::GROUP_TURN))
             || self.core().must_acquire()
-            || self.core().hints.is_revoking();
+            || self.core().hints.has(Hints::REVOKING);
         self.core().with_permits(Permits::end_poll);
         left
     }
@@ -248,11 +250,13 @@ impl Core {
         let inspector = state.inspector.clone();
         let source =
             state.room.permits.as_ref().map(|permits| PermitSource::new(permits.semaphore()));
+        let hints = Hints::default();
+        hints.update(Hints::PROCESSED, &state);
         let core = Arc::new(Self {
             token,
             parent,
             reports,
-            hints: Hints::of(&state),
+            hints,
             own_child: OwnChild::default(),
             is_held: AtomicBool::new(false),
             has_body: AtomicBool::new(false),
@@ -370,7 +374,7 @@ impl Core {
         if !effects.in_order {
             state.process_queue(self.is_stopped(), effects);
         }
-        self.hints.update(state);
+        self.hints.update(Hints::PROCESSED, state);
         effects.notify |= state.has_aborted();
         state.take_to_wake(effects);
         if let Some(permits) = &mut state.room.permits {
@@ -409,7 +413,7 @@ impl Core {
     pub(super) fn notify_if_held(&self, caller: Caller) {
         if caller == Caller::Group
             && self.is_held.load(Ordering::Relaxed)
-            && (self.hints.has_started()
+            && (self.hints.has(Hints::STARTED)
                 || (self.needs_more && self.with_state(|state| state.must_ask())))
         {
             self.notify();
@@ -520,21 +524,20 @@ impl Core {
     /// no end without a result, and the group waits for no permit.
     #[inline]
     pub(super) fn runs_plain_children(&self) -> bool {
-        let Self { hints, .. } = self;
-        !hints.has_records() && !hints.has_endings() && self.source.is_none()
+        !self.hints.has(Hints::RECORDS | Hints::ENDINGS) && self.source.is_none()
     }
 
     /// Returns `true` if there is nothing for the group's task to take in, to drop or to wait for.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
-        !self.hints.has_started() && !self.hints.has_aborted() && self.source.is_none()
+        !self.hints.has(Hints::STARTED | Hints::ABORTED) && self.source.is_none()
     }
 
     /// Returns `true` if the queue is to be processed: children have ended, or there is an observer
     /// or a semaphore.
     #[inline]
     pub(super) fn must_process(&self) -> bool {
-        self.hints.must_process() || self.observed || self.source.is_some()
+        self.hints.has(Hints::FREED_ROOM) || self.observed || self.source.is_some()
     }
 
     /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one,

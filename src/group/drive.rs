@@ -11,7 +11,7 @@ use core::task::{Context, Poll};
 
 use super::hooks::Hooks;
 use super::{Base, Group, OnStop};
-use crate::admission::{Admission, ChildRecord, GroupPhase, Shared};
+use crate::admission::{Admission, ChildRecord, GroupPhase, Hints, Shared};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Children, Kind};
 use crate::observe::Outcome;
@@ -367,7 +367,7 @@ where
         // group's own. It is recognized by this.
         let has_handles = |shared: &&Arc<Shared<C>>| Arc::strong_count(shared) > 1;
         let id = shared.filter(has_handles).map(|shared| shared.core.id());
-        let has_endings = shared.is_some_and(|shared| shared.core.hints.has_endings());
+        let has_endings = shared.is_some_and(|shared| shared.core.hints.has(Hints::ENDINGS));
         let may_drop = has_endings || self.base.on_stop == OnStop::Drop;
         let endings = if may_drop { Some(Endings::of(&mut self.base)) } else { None };
         loop {

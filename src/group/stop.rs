@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::task::Poll;
 
 use super::{Base, Group, OnStop};
-use crate::admission::GroupPhase;
+use crate::admission::{GroupPhase, Hints};
 use crate::child::Kind;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::observe::Outcome;
@@ -121,7 +121,7 @@ impl<C: Kind> Base<C> {
     /// Drops the children that were aborted in the queue, if there are any.
     #[inline]
     pub(super) fn drop_aborted(&mut self) {
-        if self.admission.shared().is_some_and(|shared| shared.core.hints.has_aborted()) {
+        if self.admission.shared().is_some_and(|shared| shared.core.hints.has(Hints::ABORTED)) {
             self.drop_waiting();
         }
     }
