@@ -56,9 +56,11 @@ impl<T, E> ResultBuffer<T, E> {
     /// Fetches the next result, and the index of its child.
     #[inline]
     pub(super) fn next(&mut self) -> Option<(usize, Result<T, E>)> {
-        let next = self.finished.pop_front();
+        let Some(next) = self.finished.pop_front() else {
+            return self.admitted.as_mut()?.next();
+        };
         shrink(&mut self.finished);
-        next.or_else(|| self.admitted.as_mut()?.next())
+        Some(next)
     }
 
     /// Waits no more for the results that are missing before the next one: no child is left that
