@@ -122,7 +122,7 @@ impl<C: Kind> Base<C> {
 
     #[cold]
     fn yield_task(&mut self, cx: &Context<'_>) -> bool {
-        if self.budget.has_ended {
+        if self.budget.has_ended() {
             self.renew_budget();
             return false;
         }
@@ -139,7 +139,7 @@ impl<C: Kind> Base<C> {
 
     fn begin_poll(&mut self) {
         self.admission.parent.begin_poll();
-        if self.budget.has_ended {
+        if self.budget.has_ended() {
             self.renew_budget();
         } else if self.budget.is_spent() {
             self.put_off();

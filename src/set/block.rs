@@ -231,7 +231,7 @@ impl<C> Block<C> {
         let mut remaining = *todo & mask;
         let (mut left, mut freed) = (count, 0);
         let (mut yields, mut pended) = (budget.yields, budget.pended);
-        let (suspects_pending, most_yields) = (budget.suspects_pending, budget.most_yields());
+        let (suspects_pending, most_yields) = (budget.suspects_pending(), budget.most_yields());
         let mut go_on = true;
         while go_on && remaining != 0 && left != 0 {
             let lent =

@@ -53,20 +53,22 @@ pub(crate) struct Budget {
     /// How many children of a set with several blocks were done, up to 255.
     done: u8,
     /// Those that are pending count as having yielded.
-    pub(super) suspects_pending: bool,
-    /// The task's poll is over.
-    pub(crate) has_ended: bool,
-    /// A guess has ended this poll, or those that are pending are suspected since one.
-    guessed: bool,
-    /// The last two polls have the same number of polls [before](Budget::before).
-    repeated: bool,
-    /// Children have yielded since the last one that was done, too few to end the poll.
-    yielded: bool,
+    suspects_pending: bool,
+    flags: u8,
     /// How many polls of children the task's last poll had, up to the last child that was done.
     before: u16,
     /// For how many more polls of the task, this one included, `before` bounds `polls`.
     limited: u8,
 }
+
+/// The task's poll is over.
+const ENDED: u8 = 1;
+/// A guess has ended this poll, or those that are pending are suspected since one.
+const GUESSED: u8 = 2;
+/// The last two polls have the same number of polls [before](Budget::before).
+const REPEATED: u8 = 4;
+/// Children have yielded since the last one that was done, too few to end the poll.
+const YIELDED: u8 = 8;
 
 impl Budget {
     pub(crate) fn new() -> Self {
@@ -76,10 +78,7 @@ impl Budget {
             yields: YIELDS,
             done: 0,
             suspects_pending: false,
-            has_ended: false,
-            guessed: false,
-            repeated: false,
-            yielded: false,
+            flags: 0,
             before: 0,
             limited: 0,
         }
@@ -123,7 +122,7 @@ impl Budget {
         let is_good = self.done >= RUN && self.pended >= YIELDS.into() && in_two_rows;
         if is_good && !self.suspects_pending {
             (self.yields, self.polls) = (0, 0);
-            self.guessed = true;
+            self.flags |= GUESSED;
         }
     }
 
@@ -138,6 +137,11 @@ impl Budget {
         u32::from(self.polls.min(self.yields.into()))
     }
 
+    #[inline]
+    pub(super) fn suspects_pending(&self) -> bool {
+        self.suspects_pending
+    }
+
     /// Returns how many polls of children the task's poll began with.
     fn most_polls(&self) -> u16 {
         if self.limited > 0 { self.before } else { POLLS }
@@ -148,14 +152,15 @@ impl Budget {
     pub(crate) fn end(&mut self) {
         if self.polls > POLLS - u16::from(RUN) {
             (self.before, self.limited) = (0, 0);
-        } else if !self.has_ended {
+        } else if !self.has_ended() {
             self.count_before();
         }
-        let was_wrong = self.guessed && self.done < RUN;
+        let was_wrong = self.flags & GUESSED != 0 && self.done < RUN;
         if self.yields != 0 || was_wrong {
-            (self.suspects_pending, self.guessed) = (false, false);
+            self.suspects_pending = false;
+            self.flags &= !GUESSED;
         }
-        self.has_ended = true;
+        self.flags |= ENDED;
         self.polls = 0;
     }
 
@@ -164,9 +169,14 @@ impl Budget {
         let yielded = if self.yields == 0 { 0 } else { self.most_yields() - self.yields };
         let after = self.pended + u16::from(yielded);
         let before = self.most_polls().saturating_sub(self.polls + after);
-        self.repeated = before == self.before;
-        self.yielded = yielded > 0;
+        self.flags |= if before == self.before { REPEATED } else { 0 };
+        self.flags |= if yielded > 0 { YIELDED } else { 0 };
         self.before = before;
+    }
+
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.flags & ENDED != 0
     }
 
     /// Begins the task's next poll. `count_woken` returns how many children were woken since the
@@ -174,7 +184,7 @@ impl Budget {
     #[inline]
     pub(crate) fn renew(&mut self, count_woken: &mut dyn FnMut() -> usize) {
         let is_simple = self.before == 0 && self.pended < YIELDS.into();
-        if is_simple && !self.suspects_pending && !self.guessed {
+        if is_simple && !self.suspects_pending && self.flags & GUESSED == 0 {
             *self = Self::new();
         } else {
             self.renew_by_last(count_woken);
@@ -184,19 +194,20 @@ impl Budget {
     /// Renews the budget by what has become of the last one.
     #[inline(never)]
     fn renew_by_last(&mut self, count_woken: &mut dyn FnMut() -> usize) {
-        let (pended, guessed) = (usize::from(self.pended), self.guessed);
+        let (pended, guessed) = (usize::from(self.pended), self.flags & GUESSED);
         let in_many = pended >= YIELDS.into();
-        let repeats = self.repeated && self.before >= RUN.into();
+        let repeats = self.flags & REPEATED != 0 && self.before >= RUN.into();
         let woken = if in_many || (repeats && pended > 0) { count_woken() } else { 0 };
         let are_woken = in_many && woken.saturating_mul(4) >= pended * 3;
-        let suspects_pending = self.suspects_pending || guessed || are_woken;
+        let suspects_pending = self.suspects_pending || guessed != 0 || are_woken;
+        let yielded = self.flags & YIELDED != 0;
         let limited = match repeats {
-            true if woken > 0 || self.yielded => LIMITED,
+            true if woken > 0 || yielded => LIMITED,
             true if pended == 0 => self.limited.saturating_sub(1),
             _ => 0,
         };
         let before = self.before;
-        *self = Self { suspects_pending, guessed, before, limited, ..Self::new() };
+        *self = Self { suspects_pending, flags: guessed, before, limited, ..Self::new() };
         self.polls = self.most_polls();
         self.yields = self.most_yields();
     }
