@@ -37,9 +37,11 @@ pub(crate) trait Driver<C: Kind> {
     fn advance(&mut self, budget: &mut Budget) -> Driven;
 
     /// Tells the policy of the children that have ended on their executor, if this drives the
-    /// group.
+    /// group. Returns `false` if some are left, when the budget is spent.
     #[inline(always)]
-    fn take_ends(&mut self) {}
+    fn take_ends(&mut self) -> bool {
+        true
+    }
 
     /// Polls a child that a `go` has just admitted, and those that were woken, if this drives the
     /// group.
@@ -156,8 +158,8 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     }
 
     #[inline]
-    fn take_ends(&mut self) {
-        Group::take_ends(self);
+    fn take_ends(&mut self) -> bool {
+        Group::take_ends(self)
     }
 
     #[inline]

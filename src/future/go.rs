@@ -424,7 +424,9 @@ where
         if self.driver.must_yield(cx) {
             return Poll::Pending;
         }
-        self.driver.take_ends();
+        if !self.driver.take_ends() && self.driver.must_yield(cx) {
+            return Poll::Pending;
+        }
         if self.enter() {
             self.driver.start_newcomer(cx);
             return Poll::Ready(Ok(()));

@@ -177,6 +177,8 @@ pub(crate) struct Base<C: Kind> {
     stopped_by_group: bool,
     /// The policy was set, so another one would undo it.
     has_policy: bool,
+    /// The group is a stream of its results.
+    pub(crate) is_stream: bool,
     on_stop: OnStop,
 }
 
@@ -422,25 +424,40 @@ impl<C: Kind, P, O> Group<C, P, O> {
         if let Some(child) = child {
             self.base.admission.prepare(child);
         }
-        if self.has_ends() {
-            self.advance(&mut Budget::new());
-        }
+        self.take_ends_within(&mut Budget::new());
     }
 
     /// Tells the policy of the children that have ended on their executor, as far as the budget of
-    /// the task's poll allows.
+    /// the task's poll allows. Returns `false` if some are left.
     #[inline]
-    pub(crate) fn take_ends(&mut self) {
-        if <C::Set as ChildSet<C>>::Spawner::SPAWNS && self.has_ends() {
-            let mut budget = self.base.budget;
-            self.advance(&mut budget);
-            self.base.budget = budget;
+    pub(crate) fn take_ends(&mut self) -> bool {
+        if !<C::Set as ChildSet<C>>::Spawner::SPAWNS || !self.has_ends() {
+            return true;
         }
+        let mut budget = self.base.budget;
+        self.take_ends_within(&mut budget);
+        self.base.budget = budget;
+        !self.has_ends()
     }
 
-    /// Returns `true` if children have ended on their executor, of which the policy is to be told.
-    fn has_ends(&self) -> bool {
-        self.base.set.has_completed() && !self.is_resolved()
+    fn take_ends_within(&mut self, budget: &mut Budget) {
+        while self.has_ends() && self.advance(budget) == drive::Driven::Progress {}
+    }
+
+    /// Returns `true` if children have ended on their executor of which the policy is to be told.
+    /// In the blocks are those that a spent budget has left.
+    fn has_ends(&mut self) -> bool {
+        (self.base.set.has_completed() || self.base.set.blocks().has_next())
+            && !self.is_resolved()
+            && self.may_tell()
+    }
+
+    /// Returns `false` if a stream is to take in no result yet. Until the first one has come, it may
+    /// still be put in order or be buffered, as long as there is room.
+    fn may_tell(&mut self) -> bool {
+        !self.base.is_stream
+            || self.base.admission.has_told_policy()
+            || self.base.vacancy().is_none()
     }
 
     /// Frees the room of a finished child whose result was fetched, or that of another one if it
@@ -531,6 +548,7 @@ impl<C: Kind> Base<C> {
             hooks: OptionalHooks::NONE,
             stopped_by_group: false,
             has_policy: false,
+            is_stream: false,
             on_stop: OnStop::Drain,
         }
     }

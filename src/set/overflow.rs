@@ -107,7 +107,12 @@ impl Regions {
     #[inline(never)]
     fn gather(&mut self, ready: ReadyBlocks, visit: &mut dyn FnMut(usize)) {
         let Self { bits: words, others } = self;
-        let visit = &mut |region: usize| visit_blocks(region, words[region].take_bits(), visit);
+        // The parent's waker outlives a reset of the set, so it may tell of a region that is gone.
+        let visit = &mut |region: usize| {
+            if let Some(word) = words.get(region) {
+                visit_blocks(region, word.take_bits(), visit);
+            }
+        };
         bits(ready.blocks() >> DIRECT_BLOCKS).for_each(&mut *visit);
         if let Some(others) = others {
             // The notification may be of one of these.

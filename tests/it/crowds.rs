@@ -1,6 +1,6 @@
 //! Groups of more children than one block of the set holds, and children of every size.
 
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
@@ -10,6 +10,7 @@ use crate::common::{
     Gate, Job, Log, MockTask, Probe, is_ok, job, logged_child, unboxed, waits, yield_now,
 };
 use errgroup::{Boxed, Child, Children, Group};
+use futures::StreamExt;
 
 type Kind = Boxed<'static, usize, &'static str>;
 
@@ -458,4 +459,28 @@ fn large_children_outlive_one_another() {
         assert_eq!(task.run(&mut group).is_ready(), n == 2);
     }
     assert_eq!(group.stats().ok, 3);
+}
+
+/// A bit of a region may be left in the parent's waker when the set gives all memory back.
+#[test]
+fn a_wake_up_of_a_region_that_is_gone_is_harmless() {
+    // Large, so that a set without children retains no block.
+    fn child(ends: bool) -> impl Future<Output = Result<usize, ()>> {
+        let large = [0_u8; 5_000];
+        poll_fn(move |cx| {
+            cx.waker().clone().wake();
+            if ends { Poll::Ready(Ok(usize::from(large[7]))) } else { Poll::Pending }
+        })
+    }
+    // Two regions, then one.
+    let (task, count) = (MockTask::new(), 7_200);
+    let mut results = Group::unboxed().results();
+    (0..count).for_each(|_| results.queue(child(true)));
+    // The last child ends in a poll that gives a result, and leaves its wake-up to the next one.
+    let mut fetched = 0;
+    while fetched < count {
+        fetched += usize::from(task.poll(&mut results.next()).is_ready());
+    }
+    (0..3_000).for_each(|_| results.queue(child(false)));
+    assert!(task.poll(&mut results.next()).is_pending());
 }

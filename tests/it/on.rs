@@ -1395,3 +1395,58 @@ fn a_child_is_not_admitted_after_one_that_has_failed_on_its_executor() {
         }
     }
 }
+
+#[test]
+fn results_may_be_buffered_after_a_queue() {
+    let pool = Pool::new();
+    let mut results = pool.group().results();
+    results.queue(ready(Ok(0)));
+    pool.poll(0);
+    results.queue(ready(Ok(1)));
+    let _ = results.buffered(4);
+}
+
+#[test]
+fn results_may_be_put_in_order_after_a_try_go() {
+    let pool = Pool::new();
+    let mut results = pool.group().results();
+    assert!(results.try_go(ready(Ok(0))).is_ok());
+    pool.poll(0);
+    assert!(results.try_go(ready(Ok(1))).is_ok());
+    let _ = results.in_order();
+}
+
+#[test]
+fn no_child_is_admitted_after_a_failed_one_however_many_have_ended() {
+    for (way, count) in
+        [("go", 4_097), ("go", 4_096), ("go", 9_000), ("try_go", 4_096), ("ready", 4_097)]
+    {
+        let (task, pool) = (MockTask::new(), Pool::new());
+        let mut group = pool.group();
+        for n in 1..count {
+            group.queue(async move { Ok(n) });
+        }
+        group.queue(ready(Err("failed")));
+        pool.poll_all();
+        let refused = match way {
+            "go" => {
+                let mut go = group.go(ready(Ok(1)));
+                loop {
+                    if let Poll::Ready(it) = task.poll(&mut go) {
+                        break it.is_err();
+                    }
+                }
+            }
+            "try_go" => group.try_go(ready(Ok(1))).is_err(),
+            _ => {
+                let mut go = group.ready();
+                loop {
+                    if let Poll::Ready(it) = task.poll(&mut go) {
+                        break it.is_err();
+                    }
+                }
+            }
+        };
+        assert!(refused, "{way} {count}, spawned {}", pool.spawned());
+    }
+}
