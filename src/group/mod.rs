@@ -452,8 +452,8 @@ impl<C: Kind, P, O> Group<C, P, O> {
             && self.may_tell()
     }
 
-    /// Returns `false` if a stream is to take in no result yet. Until the first one has come, it may
-    /// still be put in order or be buffered, as long as there is room.
+    /// Returns `false` if a stream is to take in no result yet. Until the first one has come, it
+    /// may still be put in order or be buffered, as long as there is room.
     fn may_tell(&mut self) -> bool {
         !self.base.is_stream
             || self.base.admission.has_told_policy()
