@@ -468,7 +468,9 @@ fn a_wake_up_of_a_region_that_is_gone_is_harmless() {
     fn child(ends: bool) -> impl Future<Output = Result<usize, ()>> {
         let large = [0_u8; 5_000];
         poll_fn(move |cx| {
-            cx.waker().clone().wake();
+            // By a clone: a waker that was only lent sets no bit.
+            let waker = cx.waker().clone();
+            waker.wake();
             if ends { Poll::Ready(Ok(usize::from(large[7]))) } else { Poll::Pending }
         })
     }
