@@ -545,7 +545,7 @@ impl WaitQueue {
     pub(crate) fn drop_keys(&mut self) {
         self.parked = 0;
         let Some(keys) = self.keys.take() else { return };
-        for mut parked in keys.states.into_iter().filter_map(|state| state.parked) {
+        for mut parked in keys.states.into_values().filter_map(|state| state.parked) {
             while let Some((position, entry)) = parked.pop() {
                 self.main.add(position, entry);
             }

@@ -166,7 +166,7 @@ impl<C: Kind> Base<C> {
         };
         let Gates { gates, pending, gathered, guards } = *gates;
         self.panic.guard(|| drop(pending));
-        for guard in gathered.into_iter().chain(guards.into_iter().flatten()) {
+        for guard in gathered.into_iter().chain(guards.into_values().flatten()) {
             self.panic.guard(|| drop(guard));
         }
         for gate in gates {

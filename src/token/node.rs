@@ -247,7 +247,7 @@ impl Node {
                 let children = mem::take(&mut state.children);
                 this.child_count.store(0, Ordering::Relaxed);
                 let mut moved = Vec::new();
-                for entry in children.into_iter() {
+                for entry in children.into_values() {
                     // A child that is being freed needs no change.
                     let Some(child) = entry.upgrade() else {
                         continue;
@@ -283,7 +283,7 @@ impl Node {
             let children = mem::take(&mut state.children);
             this.child_count.store(0, Ordering::Relaxed);
             let mut moved = Vec::new();
-            for entry in children.into_iter() {
+            for entry in children.into_values() {
                 // A child that is being freed has no children, so no walk needs to find it.
                 let Some(child) = entry.upgrade() else {
                     continue;
@@ -386,7 +386,7 @@ impl Walk {
             drop(state);
             drop(children);
         }
-        wake_all(self.wakers.into_iter().flat_map(Slab::into_iter));
+        wake_all(self.wakers.into_iter().flat_map(Slab::into_values));
         won
     }
 

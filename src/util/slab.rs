@@ -202,7 +202,7 @@ impl<T> Slab<T> {
     }
 
     /// Returns the values, in the order of their keys.
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = T> {
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
         let pages = iter::once(self.first).chain(self.others);
         pages.flat_map(|page| page.entries).filter_map(|entry| match entry {
             PageEntry::Full(value) => Some(value),
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!((slab.get(9), slab.get(1)), (None, Some(&6)));
         *slab.get_mut(1).unwrap() = 8;
         assert_eq!(slab.len(), 5);
-        assert_eq!(slab.into_iter().collect::<Vec<_>>(), [0, 8, 2, 5, 7]);
+        assert_eq!(slab.into_values().collect::<Vec<_>>(), [0, 8, 2, 5, 7]);
     }
 
     #[test]
@@ -289,7 +289,7 @@ mod tests {
             assert!(keys.into_iter().eq(0..10 * PAGE));
             assert_eq!(slab.next_key(), 10 * PAGE);
             assert_eq!(slab.iter_mut().count(), 10 * PAGE);
-            assert_eq!(slab.into_iter().count(), 10 * PAGE);
+            assert_eq!(slab.into_values().count(), 10 * PAGE);
         }
     }
 }
