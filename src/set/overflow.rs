@@ -27,14 +27,14 @@ pub(super) const DIRECT_REGIONS: usize = SLOTS / 4;
 /// How many blocks have one.
 pub(super) const DIRECT_BLOCKS: usize = BLOCK_BITS - DIRECT_REGIONS;
 
+/// Their bits; behind them are those of the regions.
+const BLOCKS: usize = (1 << DIRECT_BLOCKS) - 1;
+
 #[derive(Default)]
 pub(super) struct Overflow {
     /// `None` until there is a block without a bit in the `ParentWaker`.
     regions: Option<Regions>,
 }
-
-/// The bits of blocks in the `ParentWaker`; behind them are those of regions.
-const BLOCKS: usize = (1 << DIRECT_BLOCKS) - 1;
 
 #[derive(Default)]
 struct Regions {

@@ -286,39 +286,37 @@ fn a_child_that_is_woken_and_yields() {
 
 #[test]
 fn a_child_of_a_block_in_a_region() {
-    check(3, || {
-        let data = Data::new();
-        let mut blocks = OverflowBlocks::in_direct_region(vec![region_child(2, data)]);
-        run(|cx| blocks.poll(cx));
-    });
+    check_child_of_region(OverflowBlocks::in_direct_region);
 }
 
 #[test]
 fn children_of_two_blocks_in_a_region() {
-    check(2, || {
-        let (one, other) = (Data::new(), Data::new());
-        let children = vec![region_child(1, one), region_child(1, other)];
-        let mut blocks = OverflowBlocks::in_direct_region(children);
-        run(|cx| blocks.poll(cx));
-    });
+    check_children_of_region(OverflowBlocks::in_direct_region);
 }
 
 /// The region's future is in a `FuturesUnordered`, the inside of which is not explored.
 #[test]
 fn a_child_of_a_block_in_a_region_that_is_a_future() {
-    check(3, || {
-        let data = Data::new();
-        let mut blocks = OverflowBlocks::in_region_future(vec![region_child(2, data)]);
-        run(|cx| blocks.poll(cx));
-    });
+    check_child_of_region(OverflowBlocks::in_region_future);
 }
 
 #[test]
 fn children_of_two_blocks_in_a_region_that_is_a_future() {
-    check(2, || {
-        let (one, other) = (Data::new(), Data::new());
-        let children = vec![region_child(1, one), region_child(1, other)];
-        let mut blocks = OverflowBlocks::in_region_future(children);
+    check_children_of_region(OverflowBlocks::in_region_future);
+}
+
+type MakeBlocks = fn(Vec<Child<'static>>) -> OverflowBlocks<'static>;
+
+fn check_child_of_region(make: MakeBlocks) {
+    check(3, move || {
+        let mut blocks = make(vec![region_child(2, Data::new())]);
+        run(|cx| blocks.poll(cx));
+    });
+}
+
+fn check_children_of_region(make: MakeBlocks) {
+    check(2, move || {
+        let mut blocks = make((0..2).map(|_| region_child(1, Data::new())).collect());
         run(|cx| blocks.poll(cx));
     });
 }
