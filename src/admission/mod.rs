@@ -294,6 +294,12 @@ impl<C: Kind> Admission<C> {
 
     // --- ends of children
 
+    /// Returns `true` if a child that has ended on its executor runs until its result is fetched:
+    /// the group is a stream.
+    pub(crate) fn keeps_results(&self) -> bool {
+        self.notes == EndNotes::Nothing
+    }
+
     /// Returns `true` if all children that have ended on their executor keep their room until the
     /// policy is told.
     fn ended_keep_room(&self) -> bool {
@@ -545,7 +551,7 @@ impl<C: Kind> Admission<C> {
         match &mut *self.storage.lock() {
             Storage::Shared(shared) => shared.calls.stats(),
             Storage::Local(local) => {
-                if self.notes != EndNotes::Nothing && self.phase < GroupPhase::Resolved {
+                if !self.keeps_results() && self.phase < GroupPhase::Resolved {
                     local.note_ends(&self.spawner, self.ended_keep_room());
                 }
                 local.stats()

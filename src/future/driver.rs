@@ -37,11 +37,9 @@ pub(crate) trait Driver<C: Kind> {
     fn advance(&mut self, budget: &mut Budget) -> Driven;
 
     /// Tells the policy of the children that have ended on their executor, if this drives the
-    /// group. Returns `false` if some are left, when the budget is spent.
+    /// group, as far as the budget of the task's poll allows.
     #[inline(always)]
-    fn take_ends(&mut self) -> bool {
-        true
-    }
+    fn take_ends(&mut self) {}
 
     /// Polls a child that a `go` has just admitted, and those that were woken, if this drives the
     /// group.
@@ -71,7 +69,7 @@ pub(crate) trait Driver<C: Kind> {
     }
 
     /// Accepts a child that was asked for because there was room. Returns `false` if the group has
-    /// stopped; the child is dropped then, and counts as dropped.
+    /// stopped; the child is dropped then, and counts as dropped. A handle has no such room.
     fn accept<A: Child<C>>(&mut self, child: A) -> bool {
         match self.side() {
             Side::Group(base) => base.admission.accept(&mut base.set, child),
@@ -158,8 +156,8 @@ impl<C: Kind, P, O> Driver<C> for &mut Group<C, P, O> {
     }
 
     #[inline]
-    fn take_ends(&mut self) -> bool {
-        Group::take_ends(self)
+    fn take_ends(&mut self) {
+        Group::take_ends(self);
     }
 
     #[inline]

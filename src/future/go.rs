@@ -424,7 +424,9 @@ where
         if self.driver.must_yield(cx) {
             return Poll::Pending;
         }
-        if !self.driver.take_ends() && self.driver.must_yield(cx) {
+        self.driver.take_ends();
+        // That may have spent the budget, and left some.
+        if self.driver.must_yield(cx) {
             return Poll::Pending;
         }
         if self.enter() {

@@ -117,7 +117,9 @@ impl<C: Kind, P, O> Future for Ready<'_, C, P, O> {
                 return Poll::Pending;
             }
             // As `try_go` does: these may make room for a child that waits, or stop the group.
-            if !group.take_ends() && group.base.must_yield(cx) {
+            group.take_ends();
+            if group.base.must_yield(cx) {
+                // The next poll takes in what is left before it looks for room.
                 return Poll::Pending;
             }
             answer = group.poll_ready(ticket, cx);

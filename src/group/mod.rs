@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 
+use self::drive::{Driven, Extent};
 use self::hooks::{Hooks, OptionalHooks};
 use crate::admission::{Admission, Refused, Vacancy};
 use crate::child::set::{ChildSet, SpawnChild};
@@ -156,7 +157,7 @@ pub struct Group<
     /// Maps the output if other code has cancelled the token.
     on_cancel: Option<fn(O, CancelError) -> O>,
     /// How the group is polled and finished, captured where the bounds were known.
-    advance: fn(&mut Self, &mut Budget, drive::Extent) -> drive::Driven,
+    advance: fn(&mut Self, &mut Budget, Extent) -> Driven,
     finish: fn(&mut P, &Reason) -> O,
 }
 
@@ -177,8 +178,6 @@ pub(crate) struct Base<C: Kind> {
     stopped_by_group: bool,
     /// The policy was set, so another one would undo it.
     has_policy: bool,
-    /// The group is a stream of its results.
-    pub(crate) is_stream: bool,
     on_stop: OnStop,
 }
 
@@ -407,7 +406,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// [`take_ends`]: Self::take_ends
     #[inline(never)]
     fn free_room_of_ended<A: Child<C>>(&mut self, child: &mut Option<A>) {
-        if !self.base.set.has_completed() || self.is_resolved() {
+        if !self.has_ends() {
             return;
         }
         if self.base.has_policy || self.base.admission.has_told_policy() {
@@ -428,36 +427,32 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Tells the policy of the children that have ended on their executor, as far as the budget of
-    /// the task's poll allows. Returns `false` if some are left.
+    /// the task's poll allows.
     #[inline]
-    pub(crate) fn take_ends(&mut self) -> bool {
-        if !<C::Set as ChildSet<C>>::Spawner::SPAWNS || !self.has_ends() {
-            return true;
+    pub(crate) fn take_ends(&mut self) {
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS && self.has_ends() {
+            let mut budget = self.base.budget;
+            self.take_ends_within(&mut budget);
+            self.base.budget = budget;
         }
-        let mut budget = self.base.budget;
-        self.take_ends_within(&mut budget);
-        self.base.budget = budget;
-        !self.has_ends()
     }
 
     fn take_ends_within(&mut self, budget: &mut Budget) {
-        while self.has_ends() && self.advance(budget) == drive::Driven::Progress {}
+        while self.has_ends() && self.may_tell() && self.advance(budget) == Driven::Progress {}
     }
 
-    /// Returns `true` if children have ended on their executor of which the policy is to be told.
-    /// In the blocks are those that a spent budget has left.
+    /// Returns `true` if children have ended on their executor, and the policy was not told. In the
+    /// blocks are those that a spent budget has left.
     fn has_ends(&mut self) -> bool {
-        (self.base.set.has_completed() || self.base.set.blocks().has_next())
-            && !self.is_resolved()
-            && self.may_tell()
+        let Base { set, .. } = &mut self.base;
+        (set.has_completed() || set.blocks().has_next()) && !self.is_resolved()
     }
 
     /// Returns `false` if a stream is to take in no result yet. Until the first one has come, it
     /// may still be put in order or be buffered, as long as there is room.
     fn may_tell(&mut self) -> bool {
-        !self.base.is_stream
-            || self.base.admission.has_told_policy()
-            || self.base.vacancy().is_none()
+        let Base { admission, .. } = &mut self.base;
+        !admission.keeps_results() || admission.has_told_policy() || self.base.vacancy().is_none()
     }
 
     /// Frees the room of a finished child whose result was fetched, or that of another one if it
@@ -502,7 +497,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     pub(crate) fn replace_policy<Q, R>(
         mut self,
         policy: Q,
-        advance: fn(&mut Group<C, Q, R>, &mut Budget, drive::Extent) -> drive::Driven,
+        advance: fn(&mut Group<C, Q, R>, &mut Budget, Extent) -> Driven,
         finish: fn(&mut Q, &Reason) -> R,
     ) -> Group<C, Q, R> {
         let retired = self.base.retired();
@@ -548,7 +543,6 @@ impl<C: Kind> Base<C> {
             hooks: OptionalHooks::NONE,
             stopped_by_group: false,
             has_policy: false,
-            is_stream: false,
             on_stop: OnStop::Drain,
         }
     }

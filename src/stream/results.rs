@@ -79,8 +79,7 @@ impl<C: Children, P, O> Group<C, P, O> {
         self.base.admission.set_notes(EndNotes::Nothing);
         let advance = Group::<C, ResultBuffer<C::Ok, C::Err>, ()>::poll_children::<true>;
         let finish = <ResultBuffer<C::Ok, C::Err> as Policy<C::Ok, C::Err>>::finish;
-        let mut group = self.replace_policy(ResultBuffer::new(), advance, finish);
-        group.base.is_stream = true;
+        let group = self.replace_policy(ResultBuffer::new(), advance, finish);
         let inner = ResultGroup {
             group,
             blocked_results: 0,

@@ -13,7 +13,7 @@ use crate::common::{
     Bomb, DropCounter, Gate, Job, Log, Meter, MockTask, OnDrop, Probe, Tap, Value, fails, job,
     panic_message, poll_with, waits, waker_fn, yield_now,
 };
-use errgroup::{CancelToken, Group, Handle, Reason, Spawned, task as task_of};
+use errgroup::{CancelToken, FirstErr, Group, Handle, Reason, Spawned, task as task_of};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 
@@ -1418,35 +1418,28 @@ fn results_may_be_put_in_order_after_a_try_go() {
 
 #[test]
 fn no_child_is_admitted_after_a_failed_one_however_many_have_ended() {
-    for (way, count) in
-        [("go", 4_097), ("go", 4_096), ("go", 9_000), ("try_go", 4_096), ("ready", 4_097)]
-    {
-        let (task, pool) = (MockTask::new(), Pool::new());
-        let mut group = pool.group();
+    let full = |count| {
+        let pool = Pool::new();
+        let mut group = pool.group().with_policy(FirstErr::new());
         for n in 1..count {
             group.queue(async move { Ok(n) });
         }
         group.queue(ready(Err("failed")));
         pool.poll_all();
-        let refused = match way {
-            "go" => {
-                let mut go = group.go(ready(Ok(1)));
-                loop {
-                    if let Poll::Ready(it) = task.poll(&mut go) {
-                        break it.is_err();
-                    }
-                }
-            }
-            "try_go" => group.try_go(ready(Ok(1))).is_err(),
-            _ => {
-                let mut go = group.ready();
-                loop {
-                    if let Poll::Ready(it) = task.poll(&mut go) {
-                        break it.is_err();
-                    }
-                }
-            }
-        };
-        assert!(refused, "{way} {count}, spawned {}", pool.spawned());
+        (MockTask::new(), group)
+    };
+    for count in [4_096, 4_097, 9_000] {
+        let (task, mut group) = full(count);
+        assert!(task.finish(group.go(ready(Ok(1)))).is_err(), "go, {count}");
+        let (task, mut group) = full(count);
+        assert!(task.finish(group.ready()).is_err(), "ready, {count}");
+        // These never wait, so a call takes in no more than a poll does.
+        let calls = count.div_ceil(4_096);
+        let (_, mut group) = full(count);
+        let last = (0..calls).map(|_| group.try_go(ready(Ok(1)))).last();
+        assert!(last.is_some_and(|it| it.is_err()), "try_go, {count}");
+        let (_, mut group) = full(count);
+        let last = (0..calls).map(|_| group.try_queue(ready(Ok(1)))).last();
+        assert!(last.is_some_and(|it| it.is_err()), "try_queue, {count}");
     }
 }

@@ -21,7 +21,7 @@ pub(crate) enum GroupPhase {
 
 #[derive(Default)]
 pub(crate) struct Lifecycle {
-    /// Never `Stopped`: whether the token is cancelled is asked of the token.
+    /// If the group has stopped is asked of the token.
     pub(crate) phase: GroupPhase,
     /// Newcomers are refused; what was accepted goes on.
     pub(crate) closing: bool,
