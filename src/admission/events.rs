@@ -5,7 +5,6 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 
 use super::queue::ChildKey;
-use super::state::name;
 use crate::child::task::Options;
 use crate::key::Key;
 use crate::observe::{Event, Outcome};
@@ -96,6 +95,11 @@ impl EventLog {
         self.rejected = 0;
         core::mem::swap(&mut self.events, events);
     }
+}
+
+/// Returns the name that a child was given.
+pub(crate) fn name(options: Option<&Options>) -> Name {
+    options?.name.as_deref().map(Arc::from)
 }
 
 fn key(options: Option<&Options>) -> Option<Key> {

@@ -13,8 +13,7 @@
 use alloc::vec::Vec;
 use core::task::Context;
 
-use super::named::Registration;
-use super::shared_core::Core;
+use super::named::{NamedGroup, Registration};
 use crate::observe::PollObserver;
 use crate::util::lock::Mutex;
 use crate::util::sparse_queue::SparseQueue;
@@ -63,13 +62,13 @@ impl Inspector {
     }
 
     /// Enters the group into the list of those that have a name, again if it was rebuilt.
-    pub(super) fn register(&self, core: &Arc<Core>) {
+    pub(super) fn register(&self, group: &Arc<dyn NamedGroup>) {
         let looked = {
             let mut registration = self.registration.lock();
             match &mut *registration {
-                Some(registration) => registration.renew(core),
+                Some(registration) => registration.renew(group),
                 None => {
-                    let (entry, looked) = Registration::new(core);
+                    let (entry, looked) = Registration::new(group);
                     *registration = Some(entry);
                     looked
                 }
@@ -79,7 +78,7 @@ impl Inspector {
     }
 
     /// Returns the groups that have a name and are next below this one.
-    pub(super) fn groups_below(&self) -> Vec<Arc<Core>> {
+    pub(super) fn groups_below(&self) -> Vec<Arc<dyn NamedGroup>> {
         self.registration.lock().as_ref().map_or_else(Vec::new, Registration::below)
     }
 

@@ -25,7 +25,6 @@ mod events;
 mod hints;
 mod inspector;
 mod joins;
-mod keys;
 mod load;
 mod local;
 mod named;

@@ -11,8 +11,17 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
-use super::shared_core::Core;
+use crate::snapshot::Snapshot;
+use crate::token::CancelToken;
 use crate::util::lock::Mutex;
+
+/// A group that has a name.
+pub(super) trait NamedGroup: Send + Sync {
+    fn token(&self) -> &CancelToken;
+
+    /// Takes a snapshot with the named groups below this one, on so many levels.
+    fn inspect_down_to(&self, levels: usize) -> Snapshot;
+}
 
 static NAMED: Mutex<Registry> = Mutex::new_const(Registry {
     groups: BTreeMap::new(),
@@ -23,7 +32,7 @@ static NAMED: Mutex<Registry> = Mutex::new_const(Registry {
 
 /// The groups that have a name, each by a number that is given once.
 struct Registry {
-    groups: BTreeMap<u64, NamedGroup>,
+    groups: BTreeMap<u64, Entry>,
     /// The numbers by what identifies the tokens of the groups.
     numbers: BTreeMap<usize, u64>,
     /// The groups that are below no other.
@@ -32,59 +41,59 @@ struct Registry {
     last: u64,
 }
 
-struct NamedGroup {
+struct Entry {
     token: usize,
     parent: Option<u64>,
     below: BTreeSet<u64>,
-    core: Weak<Core>,
+    group: Weak<dyn NamedGroup>,
 }
 
 /// The groups that were looked at, with their numbers. They may have no other owner by now.
-pub(super) type Looked = Vec<(u64, Arc<Core>)>;
+pub(super) type Looked = Vec<(u64, Arc<dyn NamedGroup>)>;
 
 /// An entry of the registry, which is removed when this is dropped.
 pub(crate) struct Registration(u64);
 
 impl Registration {
     /// Adds a group. Also returns what is to be dropped without a lock.
-    pub(super) fn new(core: &Arc<Core>) -> (Self, Looked) {
+    pub(super) fn new(group: &Arc<dyn NamedGroup>) -> (Self, Looked) {
         let number = {
             let mut registry = NAMED.lock();
             registry.last += 1;
             registry.last
         };
-        (Self(number), Self::enter(number, core, BTreeSet::new()))
+        (Self(number), Self::enter(number, group, BTreeSet::new()))
     }
 
     /// Replaces the entry of a group that was rebuilt. The groups below it stay there. Returns what
     /// is to be dropped without a lock.
-    pub(super) fn renew(&mut self, core: &Arc<Core>) -> Looked {
+    pub(super) fn renew(&mut self, group: &Arc<dyn NamedGroup>) -> Looked {
         let before = NAMED.lock().remove(self.0);
-        Self::enter(self.0, core, before.map(|it| it.below).unwrap_or_default())
+        Self::enter(self.0, group, before.map(|it| it.below).unwrap_or_default())
     }
 
-    fn enter(number: u64, core: &Arc<Core>, below: BTreeSet<u64>) -> Looked {
-        let (token, ancestors) = (core.token().id(), core.token().ancestors());
+    fn enter(number: u64, group: &Arc<dyn NamedGroup>, below: BTreeSet<u64>) -> Looked {
+        let (token, ancestors) = (group.token().id(), group.token().ancestors());
         let near = {
             let mut registry = NAMED.lock();
             // One whose token is gone may have left an entry, as long as its children are not.
             let is_alive = |number: &u64| {
-                registry.groups.get(number).is_some_and(|it| it.core.strong_count() > 0)
+                registry.groups.get(number).is_some_and(|it| it.group.strong_count() > 0)
             };
             let above = ancestors.ids().filter_map(|id| registry.numbers.get(&id).copied());
             let parent = above.into_iter().find(is_alive);
-            let group = NamedGroup { token, parent, below, core: Arc::downgrade(core) };
+            let entry = Entry { token, parent, below, group: Arc::downgrade(group) };
             // The tokens of most groups have no children yet.
-            let near = if core.token().has_children() {
-                registry.cores_of(registry.next_to(parent))
+            let near = if group.token().has_children() {
+                registry.groups_of(registry.next_to(parent))
             } else {
                 Vec::new()
             };
-            registry.insert(number, group);
+            registry.insert(number, entry);
             near
         };
-        let is_below = |(_, core): &&(u64, Arc<Core>)| {
-            core.token().ancestors().ids().any(|ancestor| ancestor == token)
+        let is_below = |(_, other): &&(u64, Arc<dyn NamedGroup>)| {
+            other.token().ancestors().ids().any(|ancestor| ancestor == token)
         };
         for (other, _) in near.iter().filter(is_below) {
             NAMED.lock().move_below(*other, number);
@@ -93,17 +102,17 @@ impl Registration {
     }
 
     /// Returns the groups below this one.
-    pub(super) fn below(&self) -> Vec<Arc<Core>> {
+    pub(super) fn below(&self) -> Vec<Arc<dyn NamedGroup>> {
         let registry = NAMED.lock();
-        let below = registry.groups.get(&self.0).map(|group| registry.cores_of(&group.below));
-        below.into_iter().flatten().map(|(_, core)| core).collect()
+        let below = registry.groups.get(&self.0).map(|entry| registry.groups_of(&entry.below));
+        below.into_iter().flatten().map(|(_, group)| group).collect()
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let group = NAMED.lock().leave(self.0);
-        drop(group);
+        let entry = NAMED.lock().leave(self.0);
+        drop(entry);
     }
 }
 
@@ -119,38 +128,38 @@ impl Registry {
         parent.map_or(&mut self.top, |parent| &mut parent.below)
     }
 
-    fn cores_of(&self, numbers: &BTreeSet<u64>) -> Looked {
-        let core = |number: &u64| Some((*number, self.groups.get(number)?.core.upgrade()?));
-        numbers.iter().filter_map(core).collect()
+    fn groups_of(&self, numbers: &BTreeSet<u64>) -> Looked {
+        let group = |number: &u64| Some((*number, self.groups.get(number)?.group.upgrade()?));
+        numbers.iter().filter_map(group).collect()
     }
 
-    fn insert(&mut self, number: u64, group: NamedGroup) {
-        self.next_to_mut(group.parent).insert(number);
-        self.numbers.insert(group.token, number);
-        self.groups.insert(number, group);
+    fn insert(&mut self, number: u64, entry: Entry) {
+        self.next_to_mut(entry.parent).insert(number);
+        self.numbers.insert(entry.token, number);
+        self.groups.insert(number, entry);
     }
 
     /// Takes out a group, and leaves those below it as they are.
-    fn remove(&mut self, number: u64) -> Option<NamedGroup> {
-        let group = self.groups.remove(&number)?;
-        self.next_to_mut(group.parent).remove(&number);
+    fn remove(&mut self, number: u64) -> Option<Entry> {
+        let entry = self.groups.remove(&number)?;
+        self.next_to_mut(entry.parent).remove(&number);
         // Another group may have a token at the same place by now.
-        if self.numbers.get(&group.token) == Some(&number) {
-            self.numbers.remove(&group.token);
+        if self.numbers.get(&entry.token) == Some(&number) {
+            self.numbers.remove(&entry.token);
         }
-        Some(group)
+        Some(entry)
     }
 
     /// Takes out a group. Those below it are below the next one from now on.
-    fn leave(&mut self, number: u64) -> Option<NamedGroup> {
-        let group = self.remove(number)?;
-        for below in &group.below {
+    fn leave(&mut self, number: u64) -> Option<Entry> {
+        let entry = self.remove(number)?;
+        for below in &entry.below {
             if let Some(it) = self.groups.get_mut(below) {
-                it.parent = group.parent;
+                it.parent = entry.parent;
             }
         }
-        self.next_to_mut(group.parent).extend(&group.below);
-        Some(group)
+        self.next_to_mut(entry.parent).extend(&entry.below);
+        Some(entry)
     }
 
     /// Moves a group below another one with the same parent.
@@ -159,9 +168,9 @@ impl Registry {
         if parents[0].is_none() || parents[0] != parents[1] {
             return;
         }
-        if let Some(mut group) = self.remove(number) {
-            group.parent = Some(other);
-            self.insert(number, group);
+        if let Some(mut entry) = self.remove(number) {
+            entry.parent = Some(other);
+            self.insert(number, entry);
         }
     }
 }

@@ -13,6 +13,7 @@ use core::task::{Context, Waker};
 
 use super::closed::ClosedEvent;
 use super::hints::{Hints, OwnChild};
+use super::named::NamedGroup;
 use super::permits::{PermitSource, Permits};
 use super::state::{Caller, ChildRecord, Dropped, Effects, GroupPhase, State, Wakers};
 use crate::child::join::{AbortChild, JoinId};
@@ -274,7 +275,7 @@ impl Core {
         let _ = Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
         *core.watch.lock() = Some(watch);
         if let Some(inspector) = inspector {
-            inspector.register(&core);
+            inspector.register(&(Arc::clone(&core) as _));
         }
         core
     }
@@ -313,11 +314,11 @@ impl Core {
     /// Takes a snapshot. `known` are running children of which the caller knows more, by their
     /// indexes.
     pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
-        self.inspect_down_to(LEVELS, known)
+        self.inspect_known(LEVELS, known)
     }
 
     /// Takes a snapshot with the named groups below it, on so many levels.
-    fn inspect_down_to(&self, levels: usize, known: &[(usize, ChildState)]) -> Snapshot {
+    fn inspect_known(&self, levels: usize, known: &[(usize, ChildState)]) -> Snapshot {
         let (mut snapshot, inspector) = self.with_state(|state| {
             self.note_ends(state);
             (state.inspect(self.is_stopped(), known), state.inspector.clone())
@@ -328,8 +329,7 @@ impl Core {
             snapshot.name = Some(Arc::clone(&inspector.name));
             if let Some(levels) = levels.checked_sub(1) {
                 let below = inspector.groups_below();
-                let below = below.iter().map(|core| core.inspect_down_to(levels, &[]));
-                snapshot.groups = below.collect();
+                snapshot.groups = below.iter().map(|it| it.inspect_down_to(levels)).collect();
             }
         }
         snapshot
@@ -592,6 +592,16 @@ impl Core {
 impl CoreCalls for Core {
     fn core(&self) -> &Core {
         self
+    }
+}
+
+impl NamedGroup for Core {
+    fn token(&self) -> &CancelToken {
+        &self.token
+    }
+
+    fn inspect_down_to(&self, levels: usize) -> Snapshot {
+        self.inspect_known(levels, &[])
     }
 }
 

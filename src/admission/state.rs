@@ -39,14 +39,14 @@ use self::starts::{StartSlot, Starts};
 use self::waiters::Waiter;
 pub(crate) use self::waiters::{Acquire, WaiterPoll};
 use super::ended::{EndNotes, Ended};
-use super::events::{EventLog, Name};
+use super::events::{EventLog, Name, name};
 use super::inspector::Inspector;
 use super::joins::Joins;
-use super::keys::KeyId;
 use super::nested::Nested;
 use super::passes::{Asked, Pass};
 use super::queue::{
-    ChildKey, ChildOptions, Entry, Position, QueuedChild, Request, SimpleHead, WaitQueue, WaiterKey,
+    ChildKey, ChildOptions, Entry, KeyId, Position, QueuedChild, Request, SimpleHead, WaitQueue,
+    WaiterKey,
 };
 use crate::child::task::Options;
 use crate::key::Key;
@@ -484,11 +484,6 @@ impl State {
             log.unstarted(child, options);
         }
     }
-}
-
-/// Returns the name that a child was given.
-pub(crate) fn name(options: Option<&Options>) -> Name {
-    options?.name.as_deref().map(Arc::from)
 }
 
 // === processing the queue ===

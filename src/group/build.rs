@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 
 use super::gates::Gates;
 use super::hooks::Grace;
-use super::observer::ObservedPolls;
+use super::surround::ObservedPolls;
 use super::{Base, Group, OnStop};
 use crate::admission::{Admission, ClosedEvent, EndNotes, Inspector};
 use crate::child::ask::Ask;

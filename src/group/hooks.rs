@@ -17,7 +17,7 @@ use core::task::Context;
 
 use super::Base;
 use super::gates::Gates;
-use super::observer::{CountPoll, SurroundPolls};
+use super::surround::{CountPoll, SurroundPolls};
 use crate::child::Kind;
 use crate::child::attach::AttachScope;
 use crate::child::set::ChildSet;

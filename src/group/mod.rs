@@ -11,6 +11,7 @@ mod observer;
 mod policies;
 pub(crate) mod poll;
 mod stop;
+mod surround;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

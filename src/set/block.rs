@@ -7,12 +7,9 @@ use core::task::{Context, Poll};
 use super::Progress;
 use super::budget::Budget;
 use super::child_waker::{ChildWaker, Lent, ReadyBits};
-use super::slots::{SlotMut, Slots};
+use super::slots::{SLOTS, SlotMut, Slots};
 use crate::util::parent_waker::ParentWaker;
 use crate::util::sync::Arc;
-
-/// How many slots a block has: one for each of its ready bits.
-pub(super) const SLOTS: usize = usize::BITS as usize;
 
 /// No block: the end of a [`BlockList`](super::lists::BlockList).
 pub(super) const NO_BLOCK: u32 = u32::MAX;

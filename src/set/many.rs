@@ -2,12 +2,12 @@
 
 use alloc::vec::Vec;
 
-use super::block::{Batch, Polled, SLOTS};
+use super::block::{Batch, Polled};
 use super::blocks::{BlockStates, Blocks};
 use super::budget::Budget;
 use super::lists::{BlockList, DEFERRED, ROUND, RunQueue, YIELDED};
 use super::overflow::Overflow;
-use super::slots::slots_in;
+use super::slots::{SLOTS, slots_in};
 use super::{BlockSet, Part};
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 use crate::util::sync::Arc;

@@ -49,11 +49,12 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 pub(crate) use self::block::Batch;
-use self::block::{Polled, SLOTS, bits};
+use self::block::{Polled, bits};
 use self::blocks::{BlockStates, Blocks};
 pub(crate) use self::budget::Budget;
 use self::lists::BlockList;
 use self::many::Many;
+use self::slots::SLOTS;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::{ParentWaker, ReadyBlocks};
 use crate::util::rare_box::RareBox;

@@ -14,8 +14,9 @@ use core::task::{Context, Poll, Waker};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::block::{SLOTS, bits};
+use super::block::bits;
 use super::child_waker::{Parent, ReadyBits};
+use super::slots::SLOTS;
 use crate::util::lock::Mutex;
 use crate::util::parent_waker::{BLOCK_BITS, ParentWaker, ReadyBlocks};
 use crate::util::sync::{Arc, AtomicWaker};

@@ -7,9 +7,11 @@ use core::pin::Pin;
 
 use pin_project_lite::pin_project;
 
-use super::block::SLOTS;
 use super::child_waker::ChildWaker;
 use crate::util::sync::Arc;
+
+/// How many slots a block has: one for each of its ready bits.
+pub(super) const SLOTS: usize = usize::BITS as usize;
 
 /// Children up to this size, in bytes, share a box with seven others. Larger ones gain
 /// little, and a group with a single one of them should not pay for eight.

@@ -8,7 +8,6 @@
 
 mod completions;
 mod future;
-mod locality;
 mod set;
 mod spawner;
 mod task_cell;
@@ -20,9 +19,8 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use self::future::SpawnedFuture;
-pub(crate) use self::locality::{AnyThread, Locality, OneThread};
 pub(crate) use self::set::SpawnedSet;
-pub(crate) use self::spawner::Spawner;
+pub(crate) use self::spawner::{AnyThread, Locality, OneThread, Spawner};
 use self::spawner::{ChildCell, ChildFuture, Unspawned};
 use self::task_cell::{Completion, Keep};
 use crate::child::{Child, ChildResult, Children, Kind, Seal, Sealed};

@@ -14,9 +14,9 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::Spawned;
 use super::completions::Report;
-use super::locality::Locality;
-use super::{Spawned, Spawner};
+use super::spawner::{Locality, Spawner};
 use crate::child::set::{ChildSet, TakeStarted};
 use crate::observe::Outcome;
 use crate::set::{BlockSet, Progress};

@@ -1,23 +1,50 @@
-//! How an admitted child gets to its executor.
+//! How an admitted child gets to its executor, and on which threads it runs there: what differs
+//! between `Group::on` and `Group::on_local`.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::future::Future;
+use core::ops::Deref;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::pin::Pin;
 
+use futures_util::future::{BoxFuture, LocalBoxFuture};
+
 use super::completions::Completions;
 use super::future::{Assignment, ObservedChild, SpawnedFuture};
-use super::locality::{AnyThread, Locality, OneThread};
-use super::task_cell::{Kept, TaskCell};
+use super::task_cell::{Keep, Kept, TaskCell};
 use super::{SpawnStage, Spawned};
+use crate::child::attach::{AttachScope, LocalScope, SendScope};
 use crate::child::set::{EndReports, SpawnChild};
 use crate::observe::PollObserver;
 use crate::util::nesting;
 use crate::util::panic::{Payload, catch};
 use crate::util::parent_waker::ParentWaker;
+
+/// Where children run. It has no lifetime, so that a spawned task can contain the group.
+pub trait Locality: Sized + 'static {
+    /// What a group owns beside its children.
+    type Scope: AttachScope;
+    /// A future for the executor.
+    type Future;
+    /// What keeps what a spawner returns, whatever its type.
+    type Kept: ?Sized + Keep;
+    /// The spawner.
+    type SpawnFn<T, E>: Clone + Deref<Target: SpawnFn<T, E, Self>>;
+    /// A future that has not been started, whatever its type.
+    type Unstarted<T, E>: ?Sized + Unstarted<T, E, Self>;
+}
+
+/// On any thread: [`Group::on`](crate::Group::on).
+#[derive(Debug)]
+pub struct AnyThread;
+
+/// On the thread of the group: [`Group::on_local`](crate::Group::on_local).
+#[derive(Debug)]
+pub struct OneThread;
 
 /// The cell of a child, whatever the spawner returns.
 pub(super) type ChildCell<T, E, L> = TaskCell<T, E, <L as Locality>::Kept>;
@@ -79,6 +106,24 @@ pub trait SpawnFn<T, E, L: Locality> {
     /// Calls the function. What it returns is put into `kept`, unless dropping it does nothing.
     #[doc(hidden)]
     fn call(&self, future: L::Future, kept: &L::Kept);
+}
+
+// === impl Locality ===
+
+impl Locality for AnyThread {
+    type Scope = SendScope<'static>;
+    type Future = BoxFuture<'static, ()>;
+    type Kept = dyn Keep + Send + Sync;
+    type SpawnFn<T, E> = Arc<dyn SpawnFn<T, E, Self> + Send + Sync>;
+    type Unstarted<T, E> = dyn Unstarted<T, E, Self> + Send;
+}
+
+impl Locality for OneThread {
+    type Scope = LocalScope<'static>;
+    type Future = LocalBoxFuture<'static, ()>;
+    type Kept = dyn Keep;
+    type SpawnFn<T, E> = Rc<dyn SpawnFn<T, E, Self>>;
+    type Unstarted<T, E> = dyn Unstarted<T, E, Self>;
 }
 
 // === impl Unstarted, SpawnFn ===

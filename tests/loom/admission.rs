@@ -7,9 +7,6 @@ mod ended;
 #[path = "../../src/admission/joins.rs"]
 mod joins;
 #[allow(dead_code)]
-#[path = "../../src/admission/keys.rs"]
-mod keys;
-#[allow(dead_code)]
 #[path = "../../src/admission/load.rs"]
 mod load;
 #[path = "../../src/admission/nested.rs"]
@@ -42,6 +39,10 @@ mod events {
     pub(crate) type Name = Option<Arc<str>>;
 
     pub(crate) struct EventLog;
+
+    pub(crate) fn name(_: Option<&Options>) -> Name {
+        None
+    }
 
     impl EventLog {
         pub(crate) fn queued(&mut self, _: ChildKey, _: Option<&Options>) {}

@@ -21,9 +21,10 @@ mod slots;
 
 use std::task::{Context, Poll};
 
-use self::block::{Batch, Block, SLOTS};
+use self::block::{Batch, Block};
 use self::budget::Budget;
 use self::overflow::{DIRECT_BLOCKS, DIRECT_REGIONS, Overflow};
+use self::slots::SLOTS;
 use crate::engine::Child;
 // What the modules above take from `set`.
 use crate::set::Progress;

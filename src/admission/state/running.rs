@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use super::ChildRecord;
 use crate::admission::events::Name;
-use crate::admission::keys::KeyId;
 use crate::admission::passes::Pass;
+use crate::admission::queue::KeyId;
 use crate::child::join::JoinId;
 use crate::key::Key;
 use crate::util::sparse_queue::SparseQueue;

@@ -6,9 +6,8 @@ use core::task::Waker;
 use super::starts::StartSlot;
 use super::{Caller, Effects, State};
 use crate::admission::events::Name;
-use crate::admission::keys::KeyId;
 use crate::admission::passes::Pass;
-use crate::admission::queue::{Entry, Position, QueuedChild, Request, WaiterKey};
+use crate::admission::queue::{Entry, KeyId, Position, QueuedChild, Request, WaiterKey};
 use crate::key::Key;
 use crate::util::current::current_child;
 

@@ -6,8 +6,6 @@ mod ended;
 mod events;
 #[path = "../../../src/admission/joins.rs"]
 mod joins;
-#[path = "../../../src/admission/keys.rs"]
-mod keys;
 #[path = "../../../src/admission/load.rs"]
 mod load;
 #[path = "../../../src/admission/nested.rs"]

@@ -18,8 +18,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
-use super::load::fits;
-use super::queue::{Entries, Entry, Obstacle, Position, QueuedChild, Request, WaitQueue};
+use super::{Entries, Entry, Obstacle, Position, QueuedChild, Request, WaitQueue};
+use crate::admission::load::fits;
 use crate::key::Key;
 #[cfg(not(loom))]
 use crate::snapshot::KeySnapshot;
@@ -415,7 +415,7 @@ impl WaitQueue {
 
     /// Returns the keys that have no room for those that wait for them, as many as `most`.
     #[cfg(not(loom))]
-    pub(super) fn inspect_keys(&self, most: usize) -> Vec<KeySnapshot> {
+    pub(crate) fn inspect_keys(&self, most: usize) -> Vec<KeySnapshot> {
         let keys = self.keys.iter().filter(|_| self.parked > 0);
         let states = keys.flat_map(|keys| {
             keys.ids.iter().take(INSPECTED_KEYS).filter_map(|at| keys.states.get(at as usize))
