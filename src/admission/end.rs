@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::local::take_first;
-use super::shared::Spawner;
+use super::shared::SpawnerOf;
 use super::state::{Dropped, GroupPhase};
 use super::{Admission, Storage};
 use crate::child::Kind;
@@ -84,14 +84,14 @@ impl<C: Kind> Admission<C> {
     /// blocks of the set to `children`, for the caller to drop. Returns for the log what each of
     /// them was, in the same order. (Not if the state is the group's own: then there is no log.)
     pub(crate) fn abort(&mut self, set: &mut C::Set, children: &mut Vec<C>) -> Vec<Dropped> {
-        if <Spawner<C>>::SPAWNS {
+        if <SpawnerOf<C>>::SPAWNS {
             // What has ended by now is not dropped.
             self.stats();
         }
         self.phase = GroupPhase::Resolved;
         self.cancel_acquire();
         let mut dropped = Vec::new();
-        if <Spawner<C>>::SPAWNS {
+        if <SpawnerOf<C>>::SPAWNS {
             for (index, child) in set.drain_spawned() {
                 dropped.push(Dropped::Started(index));
                 children.push(child);
@@ -109,13 +109,13 @@ impl<C: Kind> Admission<C> {
     /// Returns `true` if no other code waits for the end, or could.
     #[inline]
     pub(crate) fn ends_unheard(&mut self) -> bool {
-        matches!(self.storage.get_mut(), Storage::Local(_)) && !<Spawner<C>>::SPAWNS
+        matches!(self.storage.get_mut(), Storage::Local(_)) && !<SpawnerOf<C>>::SPAWNS
     }
 
     /// Announces the end to callers of `closed`, after everything else. The group's handles let go
     /// of the spawner.
     pub(crate) fn announce_end(&mut self) {
-        if <Spawner<C>>::SPAWNS {
+        if <SpawnerOf<C>>::SPAWNS {
             if let Storage::Shared(shared) = self.storage.get_mut() {
                 shared.drop_spawner();
             }

@@ -54,7 +54,7 @@ pub(crate) use self::newcomers::Vacancy;
 use self::newcomers::insert_admitted;
 use self::passes::{Asked, Pass};
 use self::read_ahead::ReadAhead;
-use self::shared::Spawner;
+use self::shared::SpawnerOf;
 pub(crate) use self::shared::{Shared, Ticket};
 pub(crate) use self::shared_core::Core;
 use self::shared_core::CoreCalls;
@@ -88,7 +88,7 @@ pub(crate) struct Admission<C: Kind> {
     notes: EndNotes,
     /// The lock is for `&self` alone; the group's own task goes past it.
     storage: Mutex<Storage<C>>,
-    spawner: Spawner<C>,
+    spawner: SpawnerOf<C>,
     /// Of results that may wait to be fetched without the room of their children.
     read_ahead: RareBox<ReadAhead>,
 }
@@ -102,7 +102,11 @@ enum Storage<C: Kind> {
 
 impl<C: Kind> Admission<C> {
     /// Makes the admission of a group that has this limit from the start.
-    pub(crate) fn new(spawner: Spawner<C>, parent: Arc<ParentWaker>, limit: Option<usize>) -> Self {
+    pub(crate) fn new(
+        spawner: SpawnerOf<C>,
+        parent: Arc<ParentWaker>,
+        limit: Option<usize>,
+    ) -> Self {
         let mut local = Local::new();
         local.set_limit(limit);
         Self {
@@ -216,7 +220,7 @@ impl<C: Kind> Admission<C> {
         let mut spawns = Default::default();
         if !self.is_stopped() {
             let done = local.admit_waiting();
-            if <Spawner<C>>::SPAWNS {
+            if <SpawnerOf<C>>::SPAWNS {
                 local.spawn_admitted(done, &self.spawner, &mut spawns);
             }
         }
@@ -226,7 +230,7 @@ impl<C: Kind> Admission<C> {
             // The group may be polled by another task than the one that `&self` came from.
             self.parent.notify();
         }
-        <Spawner<C>>::spawn_all(spawns);
+        <SpawnerOf<C>>::spawn_all(spawns);
     }
 
     // --- moving children to the set
@@ -234,7 +238,7 @@ impl<C: Kind> Admission<C> {
     /// Moves the children that have started into the set.
     #[inline]
     pub(crate) fn take_in(&mut self, set: &mut C::Set) {
-        if <Spawner<C>>::SPAWNS && set.has_completed() {
+        if <SpawnerOf<C>>::SPAWNS && set.has_completed() {
             // The policy is told next: no room is freed before that.
             let notes = self.notes;
             match self.storage.get_mut() {
@@ -263,7 +267,7 @@ impl<C: Kind> Admission<C> {
                 }
             }
         }
-        if <Spawner<C>>::SPAWNS {
+        if <SpawnerOf<C>>::SPAWNS {
             set.collect_completed(&self.parent, self.stop.is_set());
         }
     }
@@ -342,13 +346,13 @@ impl<C: Kind> Admission<C> {
     /// are woken together, and each finds room for more than one child.
     #[inline]
     pub(crate) fn finish(&mut self, index: usize, outcome: Outcome) {
-        if <Spawner<C>>::SPAWNS && outcome == Outcome::Dropped {
+        if <SpawnerOf<C>>::SPAWNS && outcome == Outcome::Dropped {
             // It may have ended just before it was dropped.
             self.stats();
         }
         match self.storage.get_mut() {
             Storage::Local(local) => {
-                if <Spawner<C>>::SPAWNS {
+                if <SpawnerOf<C>>::SPAWNS {
                     local.forget_ended(outcome);
                 }
                 local.finish(index, outcome);
@@ -433,7 +437,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn admit_next(&mut self, set: &mut C::Set) {
         let nothing_waits = match self.storage.get_mut() {
             Storage::Local(local) => !local.has_waiting(),
-            Storage::Shared(shared) => !<Spawner<C>>::SPAWNS && !shared.core.must_process(),
+            Storage::Shared(shared) => !<SpawnerOf<C>>::SPAWNS && !shared.core.must_process(),
         };
         if !nothing_waits {
             self.admit_queued(set);
@@ -454,7 +458,7 @@ impl<C: Kind> Admission<C> {
                 if shared.core.must_process() {
                     shared.calls.update(&mut |_| ());
                 }
-                if <Spawner<C>>::SPAWNS && shared.core.hints.has(Hints::STARTED) {
+                if <SpawnerOf<C>>::SPAWNS && shared.core.hints.has(Hints::STARTED) {
                     self.take_in(set);
                 }
             }

@@ -32,7 +32,7 @@ static NAMED: Mutex<Registry> = Mutex::new_const(Registry {
 
 /// The groups that have a name, each by a number that is given once.
 struct Registry {
-    groups: BTreeMap<u64, Entry>,
+    groups: BTreeMap<u64, Registered>,
     /// The numbers by what identifies the tokens of the groups.
     numbers: BTreeMap<usize, u64>,
     /// The groups that are below no other.
@@ -41,7 +41,8 @@ struct Registry {
     last: u64,
 }
 
-struct Entry {
+/// What the registry knows of a group.
+struct Registered {
     token: usize,
     parent: Option<u64>,
     below: BTreeSet<u64>,
@@ -82,7 +83,7 @@ impl Registration {
             };
             let above = ancestors.ids().filter_map(|id| registry.numbers.get(&id).copied());
             let parent = above.into_iter().find(is_alive);
-            let entry = Entry { token, parent, below, group: Arc::downgrade(group) };
+            let entry = Registered { token, parent, below, group: Arc::downgrade(group) };
             // The tokens of most groups have no children yet.
             let near = if group.token().has_children() {
                 registry.groups_of(registry.next_to(parent))
@@ -133,14 +134,14 @@ impl Registry {
         numbers.iter().filter_map(group).collect()
     }
 
-    fn insert(&mut self, number: u64, entry: Entry) {
+    fn insert(&mut self, number: u64, entry: Registered) {
         self.next_to_mut(entry.parent).insert(number);
         self.numbers.insert(entry.token, number);
         self.groups.insert(number, entry);
     }
 
     /// Takes out a group, and leaves those below it as they are.
-    fn remove(&mut self, number: u64) -> Option<Entry> {
+    fn remove(&mut self, number: u64) -> Option<Registered> {
         let entry = self.groups.remove(&number)?;
         self.next_to_mut(entry.parent).remove(&number);
         // Another group may have a token at the same place by now.
@@ -151,7 +152,7 @@ impl Registry {
     }
 
     /// Takes out a group. Those below it are below the next one from now on.
-    fn leave(&mut self, number: u64) -> Option<Entry> {
+    fn leave(&mut self, number: u64) -> Option<Registered> {
         let entry = self.remove(number)?;
         for below in &entry.below {
             if let Some(it) = self.groups.get_mut(below) {

@@ -8,7 +8,7 @@ use core::task::{Context, Poll};
 
 use super::access::{Add, Offer, Want};
 use super::local::{Local, take_first};
-use super::shared::{Spawner, Ticket};
+use super::shared::{SpawnerOf, Ticket};
 use super::state::{Caller, GroupPhase, Refused};
 use super::stop::StopSignal;
 use super::{Admission, Storage};
@@ -121,7 +121,7 @@ impl<C: Kind> Admission<C> {
     /// Shares the state, unless a child has at most that weight and the group polls it itself.
     #[inline(never)]
     fn keep_or_share(&mut self, weight: Option<usize>) -> Option<usize> {
-        let weight = weight.filter(|_| !<Spawner<C>>::SPAWNS);
+        let weight = weight.filter(|_| !<SpawnerOf<C>>::SPAWNS);
         if weight.is_none() {
             self.share();
         }

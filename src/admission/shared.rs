@@ -51,9 +51,9 @@ use crate::util::panic::quietly;
 use crate::util::parent_waker::ParentWaker;
 use crate::util::slab::Slab;
 
-pub(crate) type Spawner<C> = <<C as Kind>::Set as ChildSet<C>>::Spawner;
+pub(crate) type SpawnerOf<C> = <<C as Kind>::Set as ChildSet<C>>::Spawner;
 
-type Spawns<C> = <Spawner<C> as SpawnChild<C>>::Spawns;
+type SpawnsOf<C> = <SpawnerOf<C> as SpawnChild<C>>::Spawns;
 
 /// What a group and its handles have in common.
 pub(crate) struct Shared<C: Kind> {
@@ -113,9 +113,9 @@ impl<C: Kind> Shared<C> {
         parent: Arc<ParentWaker>,
         mut state: State,
         children: Slab<C>,
-        spawner: &Spawner<C>,
+        spawner: &SpawnerOf<C>,
     ) -> Arc<Self> {
-        state.prepare(<Spawner<C>>::SPAWNS);
+        state.prepare(<SpawnerOf<C>>::SPAWNS);
         let core = Core::new(token, parent, spawner.reports(), state);
         let operations = Operations {
             add: Self::add,
@@ -147,7 +147,7 @@ impl<C: Kind> Shared<C> {
         let result = {
             let mut waiting = self.waiting.lock();
             let mut state = self.core.begin_change(&mut effects);
-            if <Spawner<C>>::SPAWNS {
+            if <SpawnerOf<C>>::SPAWNS {
                 self.core.note_ends(&mut state);
                 state.give_freed_room(&mut effects);
             }
@@ -164,7 +164,7 @@ impl<C: Kind> Shared<C> {
         };
         self.core.apply(effects, caller);
         // Last: the executor may run a child in this call, which may wait for a task woken here.
-        <Spawner<C>>::spawn_all(spawns);
+        <SpawnerOf<C>>::spawn_all(spawns);
         result
     }
 
@@ -211,7 +211,7 @@ impl<C: Kind> Shared<C> {
         let (key, starts) = {
             let mut waiting = self.waiting.lock();
             let mut state = core.lock();
-            if <Spawner<C>>::SPAWNS {
+            if <SpawnerOf<C>>::SPAWNS {
                 core.note_ends(&mut state);
             }
             let simply = state.simply(request_of(offer), core.is_stopped());
@@ -232,7 +232,7 @@ impl<C: Kind> Shared<C> {
         if starts && caller == Caller::Handle {
             core.notify();
         }
-        <Spawner<C>>::spawn_all(spawns);
+        <SpawnerOf<C>>::spawn_all(spawns);
         Some(key)
     }
 
@@ -325,7 +325,7 @@ impl<C: Kind> Shared<C> {
             }
             self.core.hints.update(Hints::STARTED | Hints::ENDINGS, &state);
         }
-        <Spawner<C>>::spawn_all(spawns);
+        <SpawnerOf<C>>::spawn_all(spawns);
     }
 
     /// Moves the children that were aborted in the queue to `dropped`; if the group has `stopped`,
@@ -368,7 +368,7 @@ impl<C: Kind> Shared<C> {
     /// Takes a snapshot. `known` are running children of which the caller knows more, by their
     /// indexes.
     pub(crate) fn inspect(&self, known: &[(usize, ChildState)]) -> Snapshot {
-        if !<Spawner<C>>::SPAWNS {
+        if !<SpawnerOf<C>>::SPAWNS {
             return self.core.inspect(known);
         }
         // Notes the children that have ended by now.
@@ -376,7 +376,7 @@ impl<C: Kind> Shared<C> {
         let mut known = known.to_vec();
         {
             let waiting = self.waiting.lock();
-            let has_ended = |key| waiting.children.get(key).is_some_and(<Spawner<C>>::has_ended);
+            let has_ended = |key| waiting.children.get(key).is_some_and(<SpawnerOf<C>>::has_ended);
             // Those that the group has not taken in yet come after those of its set.
             self.core.with_state(|state| {
                 let ended = state.starts.spawned().filter(|(_, key)| has_ended(*key));
@@ -403,9 +403,9 @@ impl<C: Kind> Shared<C> {
 impl<C: Kind> Waiting<C> {
     /// Takes the futures out of the children that have started, for the executor.
     #[inline]
-    fn spawn_started(&mut self, state: &mut State, spawns: &mut Spawns<C>) {
+    fn spawn_started(&mut self, state: &mut State, spawns: &mut SpawnsOf<C>) {
         let Self { children, spawner } = self;
-        let Some(spawner) = spawner.as_ref().and_then(<Spawner<C>>::unwrap) else { return };
+        let Some(spawner) = spawner.as_ref().and_then(<SpawnerOf<C>>::unwrap) else { return };
         state.take_unspawned(|index, key, name| {
             if let Some(child) = children.get_mut(key) {
                 spawner.start(child, index, name, spawns);

@@ -22,7 +22,7 @@ pub(super) trait Producer {
 }
 
 /// Makes and polls the children. Returns `true` when all is done, or the group is to be dropped.
-pub(super) type Run<S, Fut, P, O> =
+pub(super) type RunProducer<S, Fut, P, O> =
     fn(Pin<&mut S>, &mut Group<Plain<Fut>, P, O>, &mut Budget) -> bool;
 
 pin_project! {
@@ -31,7 +31,7 @@ pin_project! {
         group: Group<Plain<Fut>, P, O>,
         #[pin]
         producer: S,
-        run: Run<S, Fut, P, O>,
+        run: RunProducer<S, Fut, P, O>,
     }
 
     impl<S: Producer, Fut, P, O> PinnedDrop for Produced<S, Fut, P, O> {
@@ -47,7 +47,11 @@ pin_project! {
 
 impl<S: Producer, Fut, P, O> Produced<S, Fut, P, O> {
     #[inline]
-    pub(super) fn new(group: Group<Plain<Fut>, P, O>, producer: S, run: Run<S, Fut, P, O>) -> Self {
+    pub(super) fn new(
+        group: Group<Plain<Fut>, P, O>,
+        producer: S,
+        run: RunProducer<S, Fut, P, O>,
+    ) -> Self {
         Self { group, producer, run }
     }
 

@@ -33,7 +33,7 @@ struct Bucket {
     len: u8,
     /// It was full when a key came that belongs into it, which is in the tree.
     has_others: bool,
-    entries: [Entry; BUCKET],
+    entries: [Hashed; BUCKET],
 }
 
 /// Tells the bucket of a digest, by its last bits.
@@ -44,7 +44,7 @@ struct Bucket {
 pub(crate) struct Hash(u32);
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Entry {
+struct Hashed {
     hash: Hash,
     number: u32,
 }
@@ -53,13 +53,13 @@ struct Entry {
 
 impl Bucket {
     #[inline]
-    fn entries(&self) -> &[Entry] {
+    fn entries(&self) -> &[Hashed] {
         &self.entries[..usize::from(self.len)]
     }
 
     /// Returns `false` if there is no room.
     #[inline]
-    fn push(&mut self, entry: Entry) -> bool {
+    fn push(&mut self, entry: Hashed) -> bool {
         let Some(free) = self.entries.get_mut(usize::from(self.len)) else { return false };
         *free = entry;
         self.len += 1;
@@ -67,7 +67,7 @@ impl Bucket {
     }
 
     #[inline]
-    fn remove(&mut self, entry: Entry) -> bool {
+    fn remove(&mut self, entry: Hashed) -> bool {
         let Some(at) = self.entries().iter().position(|it| *it == entry) else { return false };
         self.len -= 1;
         self.entries.swap(at, usize::from(self.len));
@@ -121,7 +121,7 @@ impl<K: Ord + Clone> DigestTable<K> {
         }
         let at = hash.bucket(self.buckets.len());
         let Some(bucket) = self.buckets.get_mut(at) else { return };
-        if bucket.push(Entry { hash, number }) {
+        if bucket.push(Hashed { hash, number }) {
             self.len += 1;
         } else {
             bucket.has_others = true;
@@ -140,7 +140,7 @@ impl<K: Ord + Clone> DigestTable<K> {
     ) {
         let at = hash.bucket(self.buckets.len());
         let Some(bucket) = self.buckets.get_mut(at) else { return };
-        if bucket.remove(Entry { hash, number }) {
+        if bucket.remove(Hashed { hash, number }) {
             self.len -= 1;
             if self.len < self.buckets.len() / 2 && self.buckets.len() > RETAINED_BUCKETS {
                 self.shrink(key_of);

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 /// A position in the order of arrival: the lower the earlier.
-type Key = u64;
+type SortKey = u64;
 
 /// A queue with a capacity of more values than this gives memory back that it does not need.
 const RETAINED_CAPACITY: usize = 1024;
@@ -15,7 +15,7 @@ const NEAR: usize = if cfg!(test) { 2 } else { 32 };
 /// more than half of it are holes, or more were walked over than it is long. The first and the last
 /// are never holes.
 pub(crate) struct SparseQueue<T> {
-    values: VecDeque<(Key, Option<T>)>,
+    values: VecDeque<(SortKey, Option<T>)>,
     holes: usize,
     /// How many holes were walked over since it was compacted.
     walked: usize,
@@ -43,25 +43,25 @@ impl<T> SparseQueue<T> {
 
     /// Adds a value at the end: its key is higher than all others.
     #[inline]
-    pub(crate) fn push(&mut self, key: Key, value: T) {
+    pub(crate) fn push(&mut self, key: SortKey, value: T) {
         debug_assert!(self.is_behind(key));
         self.values.push_back((key, Some(value)));
     }
 
     /// Returns `true` if that key is higher than all others.
     #[inline]
-    pub(crate) fn is_behind(&self, key: Key) -> bool {
+    pub(crate) fn is_behind(&self, key: SortKey) -> bool {
         self.values.back().is_none_or(|(last, _)| *last < key)
     }
 
     /// Returns `true` if the place of a value with that key is near one of the ends.
-    pub(crate) fn is_near(&self, key: Key) -> bool {
+    pub(crate) fn is_near(&self, key: SortKey) -> bool {
         let at = self.place(key);
         at.min(self.values.len() - at) <= NEAR
     }
 
     /// Adds a value in its place, which is to be [near](Self::is_near) one of the ends.
-    pub(crate) fn insert(&mut self, key: Key, value: T) {
+    pub(crate) fn insert(&mut self, key: SortKey, value: T) {
         let at = self.place(key);
         match self.values.get_mut(at) {
             // One of the same key was removed.
@@ -73,17 +73,17 @@ impl<T> SparseQueue<T> {
         }
     }
 
-    fn place(&self, key: Key) -> usize {
+    fn place(&self, key: SortKey) -> usize {
         self.values.partition_point(|(at, _)| *at < key)
     }
 
     #[inline]
-    pub(crate) fn first(&self) -> Option<(Key, &T)> {
+    pub(crate) fn first(&self) -> Option<(SortKey, &T)> {
         self.values.front().and_then(|(key, value)| Some((*key, value.as_ref()?)))
     }
 
     /// Returns the last value whose key is below that one.
-    pub(crate) fn last_below(&mut self, key: Key) -> Option<(Key, &T)> {
+    pub(crate) fn last_below(&mut self, key: SortKey) -> Option<(SortKey, &T)> {
         let mut end = self.values.partition_point(|(at, _)| *at < key);
         let holes = self.values.range(..end).rev().take_while(|(_, value)| value.is_none()).count();
         end -= holes;
@@ -97,7 +97,7 @@ impl<T> SparseQueue<T> {
     }
 
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<(Key, T)> {
+    pub(crate) fn pop(&mut self) -> Option<(SortKey, T)> {
         let (key, value) = self.values.pop_front()?;
         self.trim();
         value.map(|value| (key, value))
@@ -113,17 +113,25 @@ impl<T> SparseQueue<T> {
 
     /// Removes a value, after a last look at it in its place.
     #[inline]
-    pub(crate) fn remove_with<R>(&mut self, key: Key, last: impl FnOnce(&mut T) -> R) -> Option<R> {
+    pub(crate) fn remove_with<R>(
+        &mut self,
+        key: SortKey,
+        last: impl FnOnce(&mut T) -> R,
+    ) -> Option<R> {
         self.free(key, |value| value.as_mut().map(last))
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: SortKey) -> Option<T> {
         self.free(key, Option::take)
     }
 
     /// Removes a value, of which `take` makes the result. It returns `None` for a hole.
     #[inline]
-    fn free<R>(&mut self, key: Key, take: impl FnOnce(&mut Option<T>) -> Option<R>) -> Option<R> {
+    fn free<R>(
+        &mut self,
+        key: SortKey,
+        take: impl FnOnce(&mut Option<T>) -> Option<R>,
+    ) -> Option<R> {
         let at = match self.values.front()? {
             (first, _) if *first == key => 0,
             _ => self.find(key)?,
@@ -140,11 +148,11 @@ impl<T> SparseQueue<T> {
         Some(result)
     }
 
-    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+    pub(crate) fn get(&self, key: SortKey) -> Option<&T> {
         self.values.get(self.find(key)?).and_then(|(_, value)| value.as_ref())
     }
 
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: SortKey) -> Option<&mut T> {
         let at = self.find(key)?;
         self.values.get_mut(at).and_then(|(_, value)| value.as_mut())
     }
@@ -156,16 +164,16 @@ impl<T> SparseQueue<T> {
     }
 
     /// Returns the values, each with its key.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> + Clone {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SortKey, &T)> + Clone {
         self.values.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?)))
     }
 
     /// Returns the values, each with its key.
-    pub(crate) fn into_entries(self) -> impl Iterator<Item = (Key, T)> {
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (SortKey, T)> {
         self.values.into_iter().filter_map(|(key, value)| Some((key, value?)))
     }
 
-    fn find(&self, key: Key) -> Option<usize> {
+    fn find(&self, key: SortKey) -> Option<usize> {
         let (first, _) = self.values.front()?;
         let ahead = usize::try_from(key.checked_sub(*first)?).ok()?;
         // Mostly no key is missing between the two.
@@ -224,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    fn queue(keys: impl IntoIterator<Item = Key>) -> SparseQueue<Key> {
+    fn queue(keys: impl IntoIterator<Item = SortKey>) -> SparseQueue<SortKey> {
         let mut queue = SparseQueue::default();
         keys.into_iter().for_each(|key| queue.push(key, key));
         queue
@@ -302,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_queue_gives_memory_back_that_it_does_not_need() {
-        let mut many = queue(0..100 * RETAINED_CAPACITY as Key);
+        let mut many = queue(0..100 * RETAINED_CAPACITY as SortKey);
         while many.pop().is_some() {
             let (capacity, len) = (many.values.capacity(), many.values.len());
             assert!(capacity <= RETAINED_CAPACITY.max(5 * len), "{capacity} for {len}");
