@@ -1,9 +1,11 @@
 //! Groups of more children than one block of the set holds, and children of every size.
 
+use std::collections::BTreeSet;
 use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, mpsc};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use crate::common::{
@@ -485,4 +487,112 @@ fn a_wake_up_of_a_region_that_is_gone_is_harmless() {
     }
     (0..3_000).for_each(|_| results.queue(child(false)));
     assert!(task.poll(&mut results.next()).is_pending());
+}
+
+/// What a test sees of a child that waits, and what it tells it.
+#[derive(Default)]
+struct Seat {
+    waker: Option<Waker>,
+    polls: usize,
+    ends: bool,
+    is_dropped: bool,
+}
+
+/// Keeps the waker with which it is polled, until it is told to end.
+struct Seated {
+    seats: Arc<Mutex<Vec<Seat>>>,
+    at: usize,
+}
+
+impl Future for Seated {
+    type Output = Result<usize, &'static str>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let seat = &mut self.seats.lock().unwrap()[self.at];
+        seat.polls += 1;
+        seat.waker = Some(cx.waker().clone());
+        if seat.ends { Poll::Ready(Ok(self.at)) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        self.seats.lock().unwrap()[self.at].is_dropped = true;
+    }
+}
+
+/// Numbers that look random.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+/// Adds so many children, wakes some now and then, and ends all but `left`, round after round. The
+/// wakers of some that have ended are kept, and woken later, when others may have their slots.
+fn grow_and_shrink(seed: u64, rounds: &[(usize, usize)]) {
+    let (task, seats, mut numbers) =
+        (MockTask::new(), Arc::<Mutex<Vec<Seat>>>::default(), Numbers(seed));
+    let mut group = Group::new();
+    let _open = group.handle();
+    let (mut alive, mut stale) = (Vec::new(), Vec::<Waker>::new());
+    for &(add, left) in rounds {
+        for _ in 0..add {
+            let at = seats.lock().unwrap().len();
+            seats.lock().unwrap().push(Seat::default());
+            alive.push(at);
+            group.queue(job(Seated { seats: Arc::clone(&seats), at }));
+        }
+        assert!(task.run(&mut group).is_pending());
+        for _ in 0..4 {
+            let before: Vec<_> = seats.lock().unwrap().iter().map(|seat| seat.polls).collect();
+            let mut woken = BTreeSet::new();
+            for _ in 0..numbers.below(300) {
+                let at = alive[numbers.below(alive.len())];
+                let waker = seats.lock().unwrap()[at].waker.clone().unwrap();
+                waker.wake();
+                woken.insert(at);
+                if !stale.is_empty() {
+                    stale[numbers.below(stale.len())].wake_by_ref();
+                }
+            }
+            assert!(task.run(&mut group).is_pending());
+            for (at, (seat, before)) in seats.lock().unwrap().iter().zip(before).enumerate() {
+                assert_eq!(seat.polls - before, usize::from(woken.contains(&at)), "number {at}");
+            }
+        }
+        while alive.len() > left {
+            let at = alive.swap_remove(numbers.below(alive.len()));
+            let waker = {
+                let seat = &mut seats.lock().unwrap()[at];
+                seat.ends = true;
+                seat.waker.take().unwrap()
+            };
+            waker.wake_by_ref();
+            stale.extend((numbers.below(4) == 0).then_some(waker));
+            if numbers.below(1_000) == 0 {
+                let _ = task.run(&mut group);
+            }
+        }
+        let _ = task.run(&mut group);
+        assert!(seats.lock().unwrap().iter().all(|seat| seat.is_dropped == seat.ends));
+        stale.truncate(200);
+    }
+    drop(group);
+    assert!(seats.lock().unwrap().iter().all(|seat| seat.is_dropped));
+    stale.iter().for_each(Waker::wake_by_ref);
+}
+
+#[test]
+fn a_crowd_that_grows_and_shrinks_polls_just_the_children_that_were_woken() {
+    // As many blocks as have a bit of the task's waker, and more; the set is reset between.
+    for seed in 0..8 {
+        grow_and_shrink(seed, &[(200, 3), (6_000, 60), (3_000, 1), (7_000, 500), (100, 1)]);
+    }
+    // More children than the regions with such a bit hold.
+    grow_and_shrink(9, &[(69_000, 300), (3_000, 1)]);
 }
