@@ -35,6 +35,7 @@
 //! Under a lock no waker is cloned, woken or dropped, and no reason is dropped. No reference to a
 //! node is dropped unless another one is known to exist.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::task::Waker;
 use core::{mem, ptr};
@@ -344,9 +345,12 @@ impl Drop for Node {
 /// One canceller's walk through the tree, which holds one lock at a time.
 #[derive(Default)]
 struct Walk {
-    /// The descendants found, in the order in which they are visited. They are released at the
-    /// end: that may drop the last reference to a reason, and so run a user's destructor.
-    found: Vec<Found>,
+    /// The descendants that are yet to be visited, in this order.
+    found: VecDeque<Found>,
+    /// Those that were visited and have children, then the others. They are released at the end:
+    /// that may drop the last reference to a reason, and so run a user's destructor.
+    branches: Vec<Arc<Node>>,
+    leaves: Vec<Arc<Node>>,
     /// The reason of this walk, then those of the cancelled nodes with children that it has met.
     reasons: Vec<Reason>,
     /// The wakers of the nodes that this walk has marked.
@@ -357,8 +361,6 @@ struct Found {
     node: Arc<Node>,
     /// The index of its parent's reason in [`Walk::reasons`].
     reason: usize,
-    /// `true` if it has children itself.
-    is_branch: bool,
 }
 
 impl Walk {
@@ -369,17 +371,15 @@ impl Walk {
     fn run(mut self, top: &Arc<Node>, reason: Reason) -> bool {
         self.reasons.push(reason);
         let won = self.visit(top, 0);
-        let mut next = 0;
-        while let Some(Found { node, reason, .. }) = self.found.get(next) {
-            let (node, reason, before) = (node.clone(), *reason, self.found.len());
+        while let Some(Found { node, reason }) = self.found.pop_front() {
+            let before = self.found.len();
             self.visit(&node, reason);
-            self.found[next].is_branch = self.found.len() != before;
-            next += 1;
+            let is_branch = self.found.len() != before;
+            if is_branch { &mut self.branches } else { &mut self.leaves }.push(node);
         }
 
         // All are marked, so no walk needs the lists any more.
-        let branches = self.found.iter().filter(|found| found.is_branch).map(|found| &found.node);
-        for node in branches.chain([top]) {
+        for node in self.branches.iter().chain([top]) {
             let mut state = node.state.lock();
             let children = mem::take(&mut state.children);
             node.child_count.store(0, Ordering::Relaxed);
@@ -411,7 +411,7 @@ impl Walk {
                 self.reasons.push(own.clone());
             }
             let children = state.children.iter().filter_map(Weak::upgrade);
-            let found = |node| Found { node, reason, is_branch: false };
+            let found = |node| Found { node, reason };
             self.found.extend(children.map(found));
         }
         drop(guard);
