@@ -57,7 +57,7 @@ pub(crate) struct Core {
 
 /// So many children may handles bring before the group is polled or a task yields. So the children
 /// of an endless loop begin, and its task's other futures run.
-const MOST_ENTRIES: usize = 4096;
+const MOST_ENTRIES: usize = if cfg!(errgroup_small_budget) { 7 } else { 4096 };
 
 pub(crate) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
 

@@ -36,4 +36,4 @@ pub use self::watchdog::{Watchdog, watchdog};
 pub use crate::token::{Cancelled, Run};
 
 /// How often the user's code is asked for a future in one poll, however ready all of them are.
-pub(crate) const ASKS: usize = 4096;
+pub(crate) const ASKS: usize = if cfg!(errgroup_small_budget) { 7 } else { 4096 };

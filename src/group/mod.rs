@@ -418,11 +418,17 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Does what [`take_ends`](Self::take_ends) does before a child is offered by what never waits,
-    /// and has a budget of its own.
+    /// and has a budget of its own, unless the group is a stream.
     #[inline(never)]
     fn take_ends_for<A: Child<C>>(&mut self, child: &mut Option<A>) {
         if let Some(child) = child {
             self.base.admission.prepare(child);
+        }
+        if self.base.admission.keeps_results() {
+            // A stream gives these results without a poll of its children. So these count as polled
+            // by the task, or a loop of `queue` and `next` would never yield.
+            self.base.renew_if_ended();
+            return self.take_ends();
         }
         self.take_ends_within(&mut Budget::new());
     }

@@ -62,6 +62,17 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// child at least.
     #[inline]
     pub(crate) fn start_newcomer(&mut self, cx: &mut Context<'_>) {
+        let before = self.base.budget.polls;
+        self.poll_newcomer(cx);
+        if <C::Set as ChildSet<C>>::Spawner::SPAWNS && self.base.budget.polls == before {
+            // An executor polls the child. Without this, a loop of `go` would never yield, and an
+            // executor with one thread would run none of its children.
+            self.spend_poll();
+        }
+    }
+
+    #[inline]
+    fn poll_newcomer(&mut self, cx: &mut Context<'_>) {
         if self.base.hooks.is_some() || self.base.admission.has_semaphore() {
             let _ = Self::poll_through(
                 self,
@@ -129,6 +140,13 @@ impl<C: Kind> Base<C> {
         self.budget.end();
         cx.waker().wake_by_ref();
         true
+    }
+
+    /// Renews the budget if the task's last poll has ended.
+    pub(super) fn renew_if_ended(&mut self) {
+        if self.budget.has_ended() {
+            self.renew_budget();
+        }
     }
 
     #[inline(never)]

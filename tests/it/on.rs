@@ -1443,3 +1443,40 @@ fn no_child_is_admitted_after_a_failed_one_however_many_have_ended() {
         assert!(last.is_some_and(|it| it.is_err()), "try_queue, {count}");
     }
 }
+
+#[test]
+fn a_loop_of_go_yields_though_no_child_ends() {
+    let pool = Pool::new();
+    let (task, mut group) = (MockTask::new(), pool.group());
+    let mut adding = Box::pin(async {
+        loop {
+            assert!(group.go(ready(Ok(1))).await.is_ok());
+            assert!(pool.spawned() <= 20_000, "it does not yield");
+        }
+    });
+    for polls in 1..=3 {
+        let _: Poll<()> = task.poll(&mut adding);
+        assert_eq!((task.wakes(), pool.spawned()), (polls, polls * 4_096));
+    }
+}
+
+#[test]
+fn a_loop_of_queue_and_next_yields_though_each_child_ends_at_once() {
+    let group: Spawns = Group::on(|work| _ = futures::FutureExt::now_or_never(work));
+    let (task, read) = (MockTask::new(), AtomicUsize::new(0));
+    let mut reading = Box::pin(async {
+        let mut results = group.results();
+        loop {
+            results.queue(ready(Ok(1)));
+            assert_eq!(results.next().await, Some(Ok(1)));
+            let count = read.fetch_add(1, Ordering::Relaxed);
+            assert!(count <= 20_000, "it does not yield");
+        }
+    });
+    for polls in 1..=3 {
+        let before = task.wakes();
+        let _: Poll<()> = task.poll(&mut reading);
+        assert!(task.wakes() > before);
+        assert!(read.load(Ordering::Relaxed) <= polls * 4_096);
+    }
+}

@@ -19,10 +19,13 @@ mod feed;
 mod gate;
 mod kinds;
 mod life;
+mod long;
 mod record;
 mod tape;
 mod waiting;
 mod world;
+
+pub use long::run_long;
 
 /// Runs the world of these bytes, and prints what happens if it `traces`.
 ///
@@ -54,6 +57,18 @@ mod tests {
         let worlds = std::env::var("WORLDS").ok().and_then(|worlds| worlds.parse().ok());
         for seed in 0..worlds.unwrap_or(5_000) {
             if let Err(why) = super::run(&super::random(seed), false) {
+                panic!("seed {seed}: {why}");
+            }
+        }
+    }
+
+    /// `LONG_WORLDS=10000 LONG_FROM=1` runs more of them.
+    #[test]
+    fn long_loops_yield_and_leave_nothing_behind() {
+        let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
+        let (from, worlds) = (number("LONG_FROM").unwrap_or(0), number("LONG_WORLDS"));
+        for seed in from..from + worlds.unwrap_or(300) {
+            if let Err(why) = super::run_long(seed) {
                 panic!("seed {seed}: {why}");
             }
         }
