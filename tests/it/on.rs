@@ -1466,7 +1466,11 @@ fn a_loop_of_queue_and_next_yields_though_each_child_ends_at_once() {
     let (task, read) = (MockTask::new(), AtomicUsize::new(0));
     let mut reading = Box::pin(async {
         let mut results = group.results();
+        results.queue(ready(Ok(1)));
+        assert_eq!(results.next().await, Some(Ok(1)));
+        results.queue(ready(Ok(1)));
         loop {
+            // This takes in the last one, so there is a result to fetch at any time.
             results.queue(ready(Ok(1)));
             assert_eq!(results.next().await, Some(Ok(1)));
             let count = read.fetch_add(1, Ordering::Relaxed);
