@@ -54,20 +54,54 @@ impl<'a> OverflowBlocks<'a> {
     }
 
     fn in_region(region: usize, children: Vec<Child<'a>>) -> Self {
-        let parent = ParentWaker::new();
-        let mut overflow = Overflow::default();
-        let left = children.len();
-        for before in 0..region {
-            overflow.add(DIRECT_BLOCKS + before * SLOTS, &parent);
+        let (parent, overflow) = (ParentWaker::new(), Self::overflow_up_to(region));
+        let (overflow, first) = (overflow(&parent), DIRECT_BLOCKS + region * SLOTS);
+        let mut blocks =
+            Self { parent, overflow, first, blocks: Vec::new(), unpolled: true, left: 0 };
+        blocks.add(children);
+        blocks
+    }
+
+    fn overflow_up_to(region: usize) -> impl Fn(&Arc<ParentWaker>) -> Overflow {
+        move |parent| {
+            let mut overflow = Overflow::default();
+            for before in 0..region {
+                overflow.add(DIRECT_BLOCKS + before * SLOTS, parent);
+            }
+            overflow
         }
-        let first = DIRECT_BLOCKS + region * SLOTS;
-        let blocks = (first..).zip(children).map(|(number, child)| {
-            let mut block = Block::new(Some(overflow.add(number, &parent)));
+    }
+
+    fn add(&mut self, children: Vec<Child<'a>>) {
+        let Self { parent, overflow, first, .. } = self;
+        self.left = children.len();
+        let blocks = (*first..).zip(children).map(|(number, child)| {
+            let mut block = Block::new(Some(overflow.add(number, parent)));
             block.insert_with(0, || child, number);
             block
         });
-        let blocks = blocks.collect();
-        Self { parent, overflow, first, blocks, unpolled: true, left }
+        self.blocks = blocks.collect();
+        self.unpolled = true;
+    }
+
+    /// Drops its children and blocks, as when a set is trimmed, and gives their numbers to others.
+    pub(crate) fn trim(&mut self, children: Vec<Child<'a>>) {
+        for mut block in core::mem::take(&mut self.blocks) {
+            block.remove(0, &self.parent);
+        }
+        self.add(children);
+    }
+
+    /// Does the same as when a set is reset: the regions go as well, and the new blocks are `back`
+    /// regions before these, or among the first blocks if there is no such region.
+    pub(crate) fn reset(&mut self, back: usize, children: Vec<Child<'a>>) {
+        for mut block in core::mem::take(&mut self.blocks) {
+            block.remove(0, &self.parent);
+        }
+        let region = ((self.first - DIRECT_BLOCKS) / SLOTS).checked_sub(back);
+        self.overflow = Self::overflow_up_to(region.unwrap_or(0))(&self.parent);
+        self.first = region.map_or(1, |region| DIRECT_BLOCKS + region * SLOTS);
+        self.add(children);
     }
 
     /// Polls as a group does, with the set's `start_round` written again.
@@ -81,8 +115,11 @@ impl<'a> OverflowBlocks<'a> {
             let unpolled = core::mem::take(&mut self.unpolled);
             let (first, blocks) = (self.first, &mut self.blocks);
             self.overflow.gather(ready, |number| {
-                let block = &mut blocks[number - first];
-                block.state.ready |= block.take_woken(&self.parent);
+                // A stale bit may tell of a block that is gone.
+                let place = number.checked_sub(first);
+                if let Some(block) = place.and_then(|place| blocks.get_mut(place)) {
+                    block.state.ready |= block.take_woken(&self.parent);
+                }
             });
             let mut polled = unpolled;
             for block in &mut self.blocks {

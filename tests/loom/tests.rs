@@ -321,6 +321,60 @@ fn check_children_of_region(make: MakeBlocks) {
     });
 }
 
+// === wakers that outlive their block ===
+
+#[test]
+fn a_waker_whose_block_is_given_to_another_child_in_a_region() {
+    check_replaced(OverflowBlocks::in_direct_region, OverflowBlocks::trim);
+}
+
+#[test]
+fn a_waker_whose_block_is_given_to_another_child_in_a_region_that_is_a_future() {
+    check_replaced(OverflowBlocks::in_region_future, OverflowBlocks::trim);
+}
+
+#[test]
+fn a_waker_whose_region_is_made_anew() {
+    check_replaced(OverflowBlocks::in_direct_region, |blocks, children| blocks.reset(0, children));
+}
+
+#[test]
+fn a_waker_whose_region_that_is_a_future_is_made_anew() {
+    check_replaced(OverflowBlocks::in_region_future, |blocks, children| blocks.reset(0, children));
+}
+
+#[test]
+fn a_waker_whose_region_is_gone() {
+    check_replaced(OverflowBlocks::in_direct_region, |blocks, children| blocks.reset(1, children));
+}
+
+#[test]
+fn a_waker_whose_region_that_is_a_future_is_gone() {
+    check_replaced(OverflowBlocks::in_region_future, |blocks, children| blocks.reset(1, children));
+}
+
+type Replace = fn(&mut OverflowBlocks<'static>, Vec<Child<'static>>);
+
+/// Children keep their wakers, and one of these wakes at any time, before or after the block has
+/// gone. The child in its place is polled for its own wake-up only, and loses none.
+fn check_replaced(make: MakeBlocks, replace: Replace) {
+    check(2, move || {
+        let gone: Child<'static> = Box::new(|cx: &mut Context<'_>| {
+            wake_from_thread(1, &Data::new(), cx);
+            Poll::Pending
+        });
+        let mut blocks = make(vec![gone]);
+        let mut is_new = true;
+        run(|cx| {
+            if std::mem::take(&mut is_new) {
+                assert!(blocks.poll(cx).is_pending());
+                replace(&mut blocks, vec![region_child(1, Data::new())]);
+            }
+            blocks.poll(cx)
+        });
+    });
+}
+
 fn region_child(times: usize, data: Data) -> Child<'static> {
     let mut polls = 0;
     Box::new(move |cx| {
