@@ -19,6 +19,7 @@ use super::state::{Caller, ChildRecord, Dropped, Effects, GroupPhase, State, Wak
 use crate::child::join::{AbortChild, JoinId};
 use crate::child::set::EndReports;
 use crate::observe::Outcome;
+use crate::set::budget::POLLS;
 use crate::snapshot::{ChildState, LEVELS, Snapshot};
 use crate::stats::Stats;
 use crate::token::{CancelToken, Cancelled};
@@ -57,7 +58,7 @@ pub(crate) struct Core {
 
 /// So many children may handles bring before the group is polled or a task yields. So the children
 /// of an endless loop begin, and its task's other futures run.
-const MOST_ENTRIES: usize = if cfg!(errgroup_small_budget) { 7 } else { 4096 };
+const MOST_ENTRIES: usize = POLLS as usize;
 
 pub(crate) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
 

@@ -33,7 +33,8 @@ pub use self::scope::{Scope, TryScope};
 pub use self::value::{Value, value};
 pub use self::watchdog::{Watchdog, watchdog};
 
+use crate::set::budget::POLLS;
 pub use crate::token::{Cancelled, Run};
 
 /// How often the user's code is asked for a future in one poll, however ready all of them are.
-pub(crate) const ASKS: usize = if cfg!(errgroup_small_budget) { 7 } else { 4096 };
+pub(crate) const ASKS: usize = POLLS as usize;

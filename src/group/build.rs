@@ -179,8 +179,9 @@ impl<T, E> Group<Spawned<T, E>> {
     /// [`try_go`](Self::try_go), [`ready`](Self::ready) or [`queue`](Self::queue), before it
     /// admits a child. But a `queue` takes in nothing, and only uses the room, while the group may
     /// still become a [stream of results](Self::results): no policy was set, and none was told of a
-    /// child. One call of `try_go` or `queue` takes in 4,096 at most; `go` and `ready` yield, and
-    /// take in all. So a group that is only added to by `queue` may [keep all that has
+    /// child. One call of `try_go` or `queue` takes in 4,096 at most; those of a stream of results
+    /// do so together, until its task has yielded. `go` and `ready` yield, and take in all. So a
+    /// group that is only added to by `queue` may [keep all that has
     /// ended](crate::guide::hazards#parallel-children-that-have-ended-are-kept).
     ///
     /// A handle can't tell the policy, which may stop the group. So before that, a child's room is

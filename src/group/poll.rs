@@ -59,7 +59,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     }
 
     /// Polls the child that a `go` has admitted, and goes through a round. There is budget for one
-    /// child at least.
+    /// child at least, and at least one poll is taken from it.
     #[inline]
     pub(crate) fn start_newcomer(&mut self, cx: &mut Context<'_>) {
         let before = self.base.budget.polls;
@@ -71,6 +71,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
         }
     }
 
+    /// Polls that child, unless an executor does, and goes through a round.
     #[inline]
     fn poll_newcomer(&mut self, cx: &mut Context<'_>) {
         if self.base.hooks.is_some() || self.base.admission.has_semaphore() {

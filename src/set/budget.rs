@@ -27,7 +27,7 @@
 const SMALL: bool = cfg!(errgroup_small_budget);
 
 /// How many children one poll polls, however many are ready.
-const POLLS: u16 = if SMALL { 7 } else { 4096 };
+pub(crate) const POLLS: u16 = if SMALL { 7 } else { 4096 };
 
 /// How many children in a row may yield.
 const YIELDS: u8 = if SMALL { 3 } else { 32 };

@@ -33,7 +33,7 @@
 
 mod block;
 mod blocks;
-mod budget;
+pub(crate) mod budget;
 mod child_waker;
 mod lists;
 mod many;

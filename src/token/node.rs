@@ -375,7 +375,8 @@ impl Walk {
             let before = self.found.len();
             self.visit(&node, reason);
             let is_branch = self.found.len() != before;
-            if is_branch { &mut self.branches } else { &mut self.leaves }.push(node);
+            let visited = if is_branch { &mut self.branches } else { &mut self.leaves };
+            visited.push(node);
         }
 
         // All are marked, so no walk needs the lists any more.
