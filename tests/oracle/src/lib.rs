@@ -67,7 +67,7 @@ mod tests {
     fn long_loops_yield_and_leave_nothing_behind() {
         let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
         let (from, worlds) = (number("LONG_FROM").unwrap_or(0), number("LONG_WORLDS"));
-        for seed in from..from + worlds.unwrap_or(300) {
+        for seed in from..from + worlds.unwrap_or(50) {
             if let Err(why) = super::run_long(seed) {
                 panic!("seed {seed}: {why}");
             }

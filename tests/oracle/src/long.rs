@@ -54,7 +54,7 @@ impl Dice {
 
 /// What is known of a world, without the crate.
 #[derive(Default)]
-struct Books {
+struct Seen {
     wrong: Option<String>,
     /// The children that were polled and have not ended, with weight and key.
     running: HashMap<usize, (usize, Option<u8>)>,
@@ -76,7 +76,7 @@ struct Books {
 }
 
 struct World {
-    books: Mutex<Books>,
+    seen: Mutex<Seen>,
     limit: usize,
     key_limit: usize,
     stops: bool,
@@ -84,28 +84,28 @@ struct World {
 }
 
 impl World {
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap()
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
     }
 
     /// Returns how many children have begun, and how many have ended.
     fn progress(&self) -> (usize, usize) {
-        let books = self.books();
-        (books.begun.len(), books.ended.len())
+        let seen = self.seen();
+        (seen.begun.len(), seen.ended.len())
     }
 
     fn fault(&self, why: impl FnOnce() -> String) {
-        let mut books = self.books();
-        if books.wrong.is_none() {
-            books.wrong = Some(why());
+        let mut seen = self.seen();
+        if seen.wrong.is_none() {
+            seen.wrong = Some(why());
         }
     }
 
     fn below(&self, bound: usize) -> usize {
-        let mut books = self.books();
-        let dice = Dice(Cell::new(books.dice));
+        let mut seen = self.seen();
+        let dice = Dice(Cell::new(seen.dice));
         let number = dice.below(bound);
-        books.dice = dice.0.get();
+        seen.dice = dice.0.get();
         number
     }
 
@@ -113,9 +113,9 @@ impl World {
     fn run_spawned(&self, count: usize, on_thread: bool) {
         for _ in 0..count {
             let future = {
-                let mut books = self.books();
-                let back = books.dice % 3 == 0;
-                if back { books.spawned.pop_back() } else { books.spawned.pop_front() }
+                let mut seen = self.seen();
+                let back = seen.dice % 3 == 0;
+                if back { seen.spawned.pop_back() } else { seen.spawned.pop_front() }
             };
             let Some(mut future) = future else { return };
             let poll = move || {
@@ -126,12 +126,12 @@ impl World {
                 true => std::thread::spawn(poll).join().unwrap(),
                 false => poll(),
             };
-            self.books().spawned.extend(left);
+            self.seen().spawned.extend(left);
         }
     }
 
-    /// Lets the executor run at any moment.
-    fn breathe(&self) {
+    /// Runs some of these futures, or none, as an executor may at any moment.
+    fn run_some_at_random(&self) {
         if self.mode == 2 && self.below(3) == 0 {
             let (count, on_thread) = (self.below(6), self.below(64) == 0);
             self.run_spawned(count, on_thread);
@@ -139,10 +139,10 @@ impl World {
     }
 
     fn count_accepted(&self) {
-        let mut books = self.books();
-        books.accepted += 1;
-        books.accepted_in_poll += 1;
-        if let Some(count) = &mut books.accepted_since_error {
+        let mut seen = self.seen();
+        seen.accepted += 1;
+        seen.accepted_in_poll += 1;
+        if let Some(count) = &mut seen.accepted_since_error {
             *count += 1;
         }
     }
@@ -156,14 +156,14 @@ struct Counted {
 
 impl Counted {
     fn new(index: usize, world: &Polled) -> Self {
-        world.books().values += 1;
+        world.seen().values += 1;
         Self { index, world: world.clone() }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.world.books().values -= 1;
+        self.world.seen().values -= 1;
     }
 }
 
@@ -187,20 +187,20 @@ impl Future for Work {
         let this = &mut *self;
         let world = &this.world;
         {
-            let mut books = world.books();
+            let mut seen = world.seen();
             if this.ended {
-                books.wrong = Some(format!("child {} is polled after its end", this.index));
+                seen.wrong = Some(format!("child {} is polled after its end", this.index));
             }
-            if books.begun.insert(this.index) {
-                books.running.insert(this.index, (this.weight, this.key));
-                books.weight += this.weight;
+            if seen.begun.insert(this.index) {
+                seen.running.insert(this.index, (this.weight, this.key));
+                seen.weight += this.weight;
                 // One that is heavier than the limit runs alone.
-                if books.weight > world.limit && books.running.len() > 1 {
-                    books.wrong = Some(format!("{} of {} run", books.weight, world.limit));
+                if seen.weight > world.limit && seen.running.len() > 1 {
+                    seen.wrong = Some(format!("{} of {} run", seen.weight, world.limit));
                 }
-                let same = books.running.values().filter(|(_, key)| *key == this.key);
+                let same = seen.running.values().filter(|(_, key)| *key == this.key);
                 if this.key.is_some() && same.count() > world.key_limit {
-                    books.wrong = Some(format!("too many of key {:?}", this.key));
+                    seen.wrong = Some(format!("too many of key {:?}", this.key));
                 }
             }
         }
@@ -211,17 +211,17 @@ impl Future for Work {
         }
         if this.parks > 0 {
             this.parks -= 1;
-            world.books().parked.push(cx.waker().clone());
+            world.seen().parked.push(cx.waker().clone());
             return Poll::Pending;
         }
         this.ended = true;
         {
-            let mut books = world.books();
-            books.running.remove(&this.index);
-            books.weight -= this.weight;
-            books.ended.insert(this.index);
-            if this.fails && books.accepted_since_error.is_none() {
-                books.accepted_since_error = Some(0);
+            let mut seen = world.seen();
+            seen.running.remove(&this.index);
+            seen.weight -= this.weight;
+            seen.ended.insert(this.index);
+            if this.fails && seen.accepted_since_error.is_none() {
+                seen.accepted_since_error = Some(0);
             }
         }
         let value = Counted::new(this.index, world);
@@ -231,10 +231,10 @@ impl Future for Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        let mut books = self.world.books();
-        books.futures -= 1;
-        if books.running.remove(&self.index).is_some() {
-            books.weight -= self.weight;
+        let mut seen = self.world.seen();
+        seen.futures -= 1;
+        if seen.running.remove(&self.index).is_some() {
+            seen.weight -= self.weight;
         }
     }
 }
@@ -248,7 +248,7 @@ impl Policy<Counted, Counted> for Told {
     fn on_child(&mut self, _: &errgroup::ChildInfo<'_>, result: Value) -> Verdict {
         let stops = self.0.stops && result.is_err();
         let (Ok(value) | Err(value)) = &result;
-        let is_new = self.0.books().told.insert(value.index);
+        let is_new = self.0.seen().told.insert(value.index);
         if !is_new {
             self.0.fault(|| format!("the policy is told twice of child {}", value.index));
         }
@@ -257,7 +257,7 @@ impl Policy<Counted, Counted> for Told {
     }
 
     fn finish(&mut self, _: &Reason) -> usize {
-        self.0.books().told.len()
+        self.0.seen().told.len()
     }
 }
 
@@ -311,7 +311,7 @@ struct Kinds {
 
 impl Kinds {
     fn child(&self, world: &Polled, index: usize) -> Work {
-        world.books().futures += 1;
+        world.seen().futures += 1;
         let weight = if self.weights && world.below(3) == 0 { 1 + world.below(3) } else { 1 };
         Work {
             index,
@@ -343,15 +343,15 @@ fn with_options(work: Work) -> errgroup::Task<Work> {
 /// Checks what holds after each child that was added.
 fn check_added(world: &Polled, kinds: &Kinds, how: How) {
     world.count_accepted();
-    let books = world.books();
+    let seen = world.seen();
     let most = match how {
         How::Feed | How::HandleFeed | How::HandleGo => 2 * ASKS,
         _ => 2 * POLLS + 2,
     };
     let awaits = !matches!(how, How::TryGo | How::Queue | How::HandleTryGo);
-    let (in_poll, since) = (books.accepted_in_poll, books.accepted_since_error);
-    let backlog = books.ended.len() - books.told.len();
-    drop(books);
+    let (in_poll, since) = (seen.accepted_in_poll, seen.accepted_since_error);
+    let backlog = seen.ended.len() - seen.told.len();
+    drop(seen);
     if awaits && in_poll > most {
         world.fault(|| format!("{in_poll} children in one poll"));
     }
@@ -384,12 +384,12 @@ where
     match how {
         How::Go => {
             for index in 0..kinds.count {
-                world.breathe();
+                world.run_some_at_random();
                 if group.go(with_options(kinds.child(&world, index))).await.is_err() {
                     break;
                 }
                 let is_free = !kinds.spawns && kinds.is_plain();
-                if is_free && !world.books().begun.contains(&index) {
+                if is_free && !world.seen().begun.contains(&index) {
                     world.fault(|| format!("child {index} has not begun after its `go`"));
                 }
                 check_added(&world, &kinds, how);
@@ -397,7 +397,7 @@ where
         }
         How::Ready => {
             for index in 0..kinds.count {
-                world.breathe();
+                world.run_some_at_random();
                 if group.ready().await.is_err() {
                     break;
                 }
@@ -412,7 +412,7 @@ where
         }
         How::TryGo => {
             for index in 0..kinds.count {
-                world.breathe();
+                world.run_some_at_random();
                 match group.try_go(with_options(kinds.child(&world, index))) {
                     Ok(()) => check_added(&world, &kinds, how),
                     // As a loop does that has something else to await.
@@ -427,7 +427,7 @@ where
         }
         How::Queue => {
             for index in 0..kinds.count {
-                world.breathe();
+                world.run_some_at_random();
                 group.queue(with_options(kinds.child(&world, index)));
                 check_added(&world, &kinds, how);
             }
@@ -435,7 +435,7 @@ where
         How::Feed => {
             let (fed, counted) = (world.clone(), world.clone());
             let children = stream::iter(0..kinds.count).map(move |index| {
-                fed.breathe();
+                fed.run_some_at_random();
                 check_added(&counted, &kinds, how);
                 with_options(kinds.child(&fed, index))
             });
@@ -449,9 +449,9 @@ where
 
 async fn finish<C: Children>(group: Group<C, Told, usize>, world: &Polled) {
     let told = group.await;
-    let books = world.books();
-    let (told_by_now, running) = (books.told.len(), books.running.len());
-    drop(books);
+    let seen = world.seen();
+    let (told_by_now, running) = (seen.told.len(), seen.running.len());
+    drop(seen);
     if told != told_by_now || running != 0 {
         world.fault(|| format!("resolved to {told}; {told_by_now} told, {running} run"));
     }
@@ -466,7 +466,7 @@ where
     if how == How::HandleFeed {
         let (fed, counted) = (world.clone(), world.clone());
         let children = stream::iter(0..kinds.count).map(move |index| {
-            fed.breathe();
+            fed.run_some_at_random();
             check_added(&counted, &kinds, how);
             with_options(kinds.child(&fed, index))
         });
@@ -474,7 +474,7 @@ where
         return;
     }
     for index in 0..kinds.count {
-        world.breathe();
+        world.run_some_at_random();
         let child = with_options(kinds.child(&world, index));
         if how == How::HandleGo {
             if handle.go(child).await.is_err() {
@@ -509,18 +509,18 @@ where
     let mut in_poll = 0;
     loop {
         while added < kinds.count && (results.len() <= most || (eager && world.below(8) == 0)) {
-            world.breathe();
+            world.run_some_at_random();
             results.queue(with_options(kinds.child(&world, added)));
             added += 1;
         }
         let Some(result) = results.next().await else { break };
         let (Ok(value) | Err(value)) = &result;
-        let mut books = world.books();
-        in_poll = in_poll.max(books.accepted_in_poll);
-        books.accepted_in_poll += 1;
-        let is_new = books.told.insert(value.index);
-        let count = books.accepted_in_poll;
-        drop(books);
+        let mut seen = world.seen();
+        in_poll = in_poll.max(seen.accepted_in_poll);
+        seen.accepted_in_poll += 1;
+        let is_new = seen.told.insert(value.index);
+        let count = seen.accepted_in_poll;
+        drop(seen);
         if !is_new {
             world.fault(|| format!("two results of child {}", value.index));
         }
@@ -528,9 +528,9 @@ where
             world.fault(|| format!("{count} results in one poll"));
         }
     }
-    let books = world.books();
-    let (told, running) = (books.told.len(), books.running.len());
-    drop(books);
+    let seen = world.seen();
+    let (told, running) = (seen.told.len(), seen.running.len());
+    drop(seen);
     if told != added || added != kinds.count || running != 0 {
         world.fault(|| format!("{told} results of {added}, of {}; {running} run", kinds.count));
     }
@@ -588,7 +588,7 @@ pub fn run_long(seed: u64) -> Result<(), String> {
     };
     let limits = [usize::MAX, 1, 2, 3, 8, 50];
     let world = Arc::new(World {
-        books: Mutex::new(Books { dice: dice.0.get() | 1, ..Books::default() }),
+        seen: Mutex::new(Seen { dice: dice.0.get() | 1, ..Seen::default() }),
         limit: limits[dice.below(limits.len())],
         key_limit: if kinds.keys { 1 + dice.below(3) } else { usize::MAX },
         stops: dice.one_in(2),
@@ -603,14 +603,14 @@ pub fn run_long(seed: u64) -> Result<(), String> {
 
 /// Hands a future to the world's executor.
 fn spawn(world: &Polled, future: BoxFuture<'static, ()>) {
-    world.books().spawned.push_back(future);
+    world.seen().spawned.push_back(future);
     match world.mode {
         // At once, by the spawner.
         0 => world.run_spawned(1, false),
         // At the next turn.
         1 => {}
         // At any moment.
-        _ => world.breathe(),
+        _ => world.run_some_at_random(),
     }
 }
 
@@ -637,16 +637,16 @@ fn live(world: &Polled, how: How, kinds: Kinds, executor: usize) -> Result<(), S
     let outcome = loop {
         let is_woken = woken.0.swap(false, Ordering::SeqCst);
         if is_woken || world.below(50) == 0 {
-            world.books().accepted_in_poll = 0;
+            world.seen().accepted_in_poll = 0;
             let polled = task.as_mut().poll(&mut Context::from_waker(&waker));
-            let books = world.books();
-            if let Some(why) = &books.wrong {
+            let seen = world.seen();
+            if let Some(why) = &seen.wrong {
                 break Err(why.clone());
             }
             if polled.is_ready() {
                 break Ok(());
             }
-            drop(books);
+            drop(seen);
             let after = world.progress();
             idle = if before == after { idle + 1 } else { 0 };
             before = after;
@@ -659,40 +659,40 @@ fn live(world: &Polled, how: How, kinds: Kinds, executor: usize) -> Result<(), S
         run_local(world.below(8));
         let is_still = !woken.0.load(Ordering::SeqCst);
         if is_still || world.below(4) == 0 {
-            let left = world.books().parked.len();
+            let left = world.seen().parked.len();
             let at = world.below(1 << 20);
             if left > 0 {
-                let waker = world.books().parked.swap_remove(at % left);
+                let waker = world.seen().parked.swap_remove(at % left);
                 waker.wake();
             } else if is_still {
                 let is_idle =
-                    world.books().spawned.is_empty() && LOCAL.with_borrow(VecDeque::is_empty);
+                    world.seen().spawned.is_empty() && LOCAL.with_borrow(VecDeque::is_empty);
                 if is_idle && !woken.0.load(Ordering::SeqCst) {
-                    let books = world.books();
+                    let seen = world.seen();
                     break Err(format!(
                         "it stands still: {} accepted, {} begun, {} ended, {} told",
-                        books.accepted,
-                        books.begun.len(),
-                        books.ended.len(),
-                        books.told.len()
+                        seen.accepted,
+                        seen.begun.len(),
+                        seen.ended.len(),
+                        seen.told.len()
                     ));
                 }
             }
         }
     };
     drop(task);
-    let left = std::mem::take(&mut world.books().spawned);
+    let left = std::mem::take(&mut world.seen().spawned);
     drop(left);
     LOCAL.take();
-    let parked = std::mem::take(&mut world.books().parked);
+    let parked = std::mem::take(&mut world.seen().parked);
     drop(parked);
     outcome?;
-    let books = world.books();
-    if let Some(why) = &books.wrong {
+    let seen = world.seen();
+    if let Some(why) = &seen.wrong {
         return Err(why.clone());
     }
-    if books.futures != 0 || books.values != 0 {
-        return Err(format!("{} futures and {} values are left", books.futures, books.values));
+    if seen.futures != 0 || seen.values != 0 {
+        return Err(format!("{} futures and {} values are left", seen.futures, seen.values));
     }
     Ok(())
 }
