@@ -90,7 +90,7 @@ pub(crate) struct Admission<C: Kind> {
     storage: Mutex<Storage<C>>,
     spawner: SpawnerOf<C>,
     /// Of results that may wait to be fetched without the room of their children.
-    read_ahead: RareBox<ReadAhead>,
+    read_ahead: RareBox<DroppedBy<ReadAhead>>,
 }
 
 enum Storage<C: Kind> {
@@ -390,7 +390,8 @@ impl<C: Kind> Admission<C> {
 
     /// Lets so many results wait to be fetched without the room of their children.
     pub(crate) fn set_read_ahead(&mut self, limit: usize) {
-        *self.read_ahead = (limit > 0).then(|| Box::new(ReadAhead::new(limit)));
+        let make = || Box::new(DroppedBy::new(ReadAhead::new(limit), drop));
+        *self.read_ahead = (limit > 0).then(make);
     }
 
     /// Records a child that has finished and keeps its room until its result is fetched, unless

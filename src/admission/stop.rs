@@ -11,6 +11,7 @@ use crate::token::{CancelToken, Cancelled};
 use crate::util::dropped_by::DroppedBy;
 use crate::util::lock::LazyInit;
 use crate::util::parent_waker::ParentWaker;
+use crate::util::rare_box::RareBox;
 use crate::util::wake_flag::notifier;
 
 /// Says that a group has stopped: by its token or, as long as it has none, by itself.
@@ -24,7 +25,7 @@ pub(super) struct StopSignal {
 enum Unasked {
     /// Its place among the [plain](Reason::PLAIN) ones.
     Plain(u8),
-    Other(Box<Reason>),
+    Other(RareBox<Reason>),
 }
 
 /// The token of a group. What it calls of the tree of tokens it reaches by pointers, so a program
@@ -98,7 +99,7 @@ impl StopSignal {
     fn own_reason(&self) -> Option<Reason> {
         Some(match self.reason.as_ref()? {
             Unasked::Plain(place) => Reason::PLAIN[usize::from(*place)].clone(),
-            Unasked::Other(reason) => Reason::clone(reason),
+            Unasked::Other(reason) => Reason::clone(reason.as_ref()?),
         })
     }
 
@@ -113,7 +114,7 @@ impl StopSignal {
         }
         self.reason = Some(match Reason::PLAIN.iter().position(|it| *it == reason) {
             Some(place) => Unasked::Plain(place as u8),
-            None => Unasked::Other(Box::new(reason)),
+            None => Unasked::Other(RareBox::some(reason)),
         });
         true
     }

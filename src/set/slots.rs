@@ -197,9 +197,9 @@ impl<C> Slots<C> {
         }
         // Without spare capacity.
         let mut others = Vec::with_capacity(len);
-        others.extend(self.others.drain(..).take(len));
         while others.len() < len {
-            others.push(Chunk::NONE);
+            let chunk = self.others.get_mut(others.len());
+            others.push(chunk.map_or(Chunk::NONE, |chunk| replace(chunk, Chunk::NONE)));
         }
         *self.others = others;
     }

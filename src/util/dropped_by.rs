@@ -1,7 +1,7 @@
 //! A value that is dropped by a pointer to a function.
 
 use core::mem::{ManuallyDrop, replace};
-use core::ops::Deref;
+use core::ops::{Deref, DerefMut};
 
 /// A value whose code to drop it is reached by a pointer, so a program that makes no such value
 /// does not contain that code.
@@ -23,6 +23,16 @@ impl<T> Deref for DroppedBy<T> {
     #[inline]
     fn deref(&self) -> &T {
         match &*self.value {
+            Some(value) => value,
+            None => unreachable!("it is being dropped"),
+        }
+    }
+}
+
+impl<T> DerefMut for DroppedBy<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        match &mut *self.value {
             Some(value) => value,
             None => unreachable!("it is being dropped"),
         }

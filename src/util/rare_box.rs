@@ -13,6 +13,10 @@ impl<T> RareBox<T> {
     pub(crate) const fn none() -> Self {
         Self(ManuallyDrop::new(None))
     }
+
+    pub(crate) fn some(part: T) -> Self {
+        Self(ManuallyDrop::new(Some(Box::new(part))))
+    }
 }
 
 impl<T> Default for RareBox<T> {
