@@ -1,11 +1,12 @@
 //! How a group ends.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::local::take_first;
 use super::shared::SpawnerOf;
-use super::state::{Dropped, GroupPhase};
+use super::state::GroupPhase;
 use super::{Admission, Storage};
 use crate::child::Kind;
 use crate::child::set::{ChildSet, SpawnChild};
@@ -81,29 +82,34 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Ends the group whatever runs; it counts as dropped. Moves the children that are not in the
-    /// blocks of the set to `children`, for the caller to drop. Returns for the log what each of
-    /// them was, in the same order. (Not if the state is the group's own: then there is no log.)
-    pub(crate) fn abort(&mut self, set: &mut C::Set, children: &mut Vec<C>) -> Vec<Dropped> {
+    /// blocks of the set to `children`, for the caller to drop. Returns what logs the next of them
+    /// as dropped, in the same order, or `None` if the state is the group's own: then there is no
+    /// log.
+    pub(crate) fn abort(
+        &mut self,
+        set: &mut C::Set,
+        children: &mut Vec<C>,
+    ) -> Option<Box<dyn FnMut()>> {
         if <SpawnerOf<C>>::SPAWNS {
             // What has ended by now is not dropped.
             self.stats();
         }
         self.phase = GroupPhase::Resolved;
         self.cancel_acquire();
-        let mut dropped = Vec::new();
+        let mut started = Vec::new();
         if <SpawnerOf<C>>::SPAWNS {
             for (index, child) in set.drain_spawned() {
-                dropped.push(Dropped::Started(index));
+                started.push(index);
                 children.push(child);
             }
         }
         match self.storage.get_mut() {
             Storage::Local(local) => {
                 local.start_admitted(|_, waiting| children.push(take_first(waiting)));
+                None
             }
-            Storage::Shared(shared) => (shared.operations.abort)(shared, &mut dropped, children),
+            Storage::Shared(shared) => Some((shared.operations.abort)(shared, started, children)),
         }
-        dropped
     }
 
     /// Returns `true` if no other code waits for the end, or could.

@@ -29,6 +29,7 @@
 //! | `Shared::take_started`: children that have started go to the set | no | nothing |
 //! | `Core::wake`: the token was cancelled | yes | carries out the effects of that, and wakes all waiters |
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::panic::{RefUnwindSafe, UnwindSafe};
@@ -80,7 +81,7 @@ pub(super) struct Operations<C: Kind> {
     pub(super) abandon: fn(&Shared<C>, WaiterKey),
     pub(super) take_started: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
     pub(super) drop_queue: fn(&Shared<C>, bool, &mut Vec<C>),
-    pub(super) abort: fn(&Shared<C>, &mut Vec<Dropped>, &mut Vec<C>),
+    pub(super) abort: fn(&Shared<C>, Vec<usize>, &mut Vec<C>) -> Box<dyn FnMut()>,
 }
 
 type AddOffer<C> = fn(&Shared<C>, Caller, Add, &mut dyn Offer<C>) -> Result<(), Refused>;
@@ -343,9 +344,10 @@ impl<C: Kind> Shared<C> {
         dropped.extend(keys.into_iter().filter_map(|key| children.remove(key)));
     }
 
-    /// Ends the group whatever runs: moves the children that are not in the set to `children`, and
-    /// what each of them was to `dropped`.
-    fn abort(&self, dropped: &mut Vec<Dropped>, children: &mut Vec<C>) {
+    /// Ends the group whatever runs: moves the children that are not in the set to `children`, after
+    /// those that had `started` and ran elsewhere. Returns what logs the next of all these.
+    fn abort(&self, started: Vec<usize>, children: &mut Vec<C>) -> Box<dyn FnMut()> {
+        let mut dropped: Vec<_> = started.into_iter().map(Dropped::Started).collect();
         let mut keys = Vec::new();
         self.core.update(&mut |state| state.abort(&mut keys));
         let waiting = &mut self.waiting.lock().children;
@@ -355,6 +357,8 @@ impl<C: Kind> Shared<C> {
                 children.push(child);
             }
         }
+        let (calls, mut dropped) = (Arc::clone(&self.calls), dropped.into_iter());
+        Box::new(move || dropped.next().iter().for_each(|child| calls.log_dropped(child)))
     }
 }
 

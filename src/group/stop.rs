@@ -347,7 +347,7 @@ impl<C: Kind> Base<C> {
     #[inline(never)]
     fn drop_children(&mut self) {
         let mut unpolled = Vec::new();
-        let mut records = self.admission.abort(&mut self.set, &mut unpolled).into_iter();
+        let mut log_next = self.admission.abort(&mut self.set, &mut unpolled);
         self.set.blocks().take().drop_all(&mut |index, dropped| {
             if let Err(payload) = dropped {
                 self.panic.keep(payload);
@@ -356,9 +356,7 @@ impl<C: Kind> Base<C> {
         });
         for child in unpolled {
             self.panic.guard(|| drop(child));
-            if let Some(record) = records.next() {
-                self.admission.calls().into_iter().for_each(|calls| calls.log_dropped(&record));
-            }
+            log_next.iter_mut().for_each(|log_next| log_next());
         }
         self.admission.calls().into_iter().for_each(|calls| calls.forget_running());
         self.drop_queued();
