@@ -179,6 +179,7 @@ impl<'a> Lent<'a> {
 // === impl ReadyBits ===
 
 impl ReadyBits {
+    #[inline(never)]
     pub(super) fn new(parent: Parent) -> Arc<Self> {
         Arc::new(Self { bits: AtomicUsize::new(0), parent })
     }

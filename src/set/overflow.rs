@@ -19,6 +19,7 @@ use super::child_waker::{Parent, ReadyBits};
 use super::slots::SLOTS;
 use crate::util::lock::Mutex;
 use crate::util::parent_waker::{BLOCK_BITS, ParentWaker, ReadyBlocks};
+use crate::util::rare_box::RareBox;
 use crate::util::sync::{Arc, AtomicWaker};
 use crate::util::wake_flag::notifier;
 
@@ -34,7 +35,7 @@ const BLOCKS: usize = (1 << DIRECT_BLOCKS) - 1;
 #[derive(Default)]
 pub(super) struct Overflow {
     /// `None` until there is a block without a bit in the `ParentWaker`.
-    regions: Option<Regions>,
+    regions: RareBox<Regions>,
 }
 
 #[derive(Default)]
@@ -75,7 +76,7 @@ impl Overflow {
     /// Calls `visit` with each block that may have woken children, and leaves them so.
     pub(super) fn peek(&self, ready: ReadyBlocks, visit: &mut dyn FnMut(usize)) {
         bits(ready.blocks() & BLOCKS).for_each(&mut *visit);
-        for (region, word) in self.regions.iter().flat_map(|regions| &regions.bits).enumerate() {
+        for (region, word) in self.regions.iter().flat_map(|it| &it.bits).enumerate() {
             visit_blocks(region, word.peek(), visit);
         }
     }
@@ -85,7 +86,7 @@ impl Overflow {
     #[inline]
     pub(super) fn gather(&mut self, ready: ReadyBlocks, mut visit: impl FnMut(usize)) {
         bits(ready.blocks() & BLOCKS).for_each(&mut visit);
-        if let Some(regions) = &mut self.regions {
+        if let Some(regions) = &mut *self.regions {
             regions.gather(ready, &mut visit);
         }
     }
