@@ -22,9 +22,7 @@ impl<C: Kind> Admission<C> {
         match self.storage.get_mut() {
             Storage::Local(local) => {
                 local.set_limit(Some(limit));
-                if !self.stop.is_set() {
-                    local.admit_waiting();
-                }
+                self.give_freed_room();
             }
             Storage::Shared(shared) => {
                 shared.calls.update(&mut |state| state.start_with_limit(limit))

@@ -52,6 +52,13 @@ impl<C: Kind> Admission<C> {
         }
     }
 
+    /// Adds the children of the set that end with the stop to the round, which drops them.
+    pub(crate) fn add_ending(&mut self, set: &mut C::Set) {
+        if let Storage::Shared(shared) = self.storage.get_mut() {
+            (shared.operations.add_ending)(shared, set);
+        }
+    }
+
     /// Returns `true` if nothing runs, nothing waits, and no other code can add anything.
     #[inline]
     pub(crate) fn has_run_out(&mut self) -> bool {

@@ -469,6 +469,7 @@ impl<C: Kind> Admission<C> {
     /// Gives the room of children that have ended in this round to the queue: another child is
     /// about to stop the group. A shared state does so by itself when its token is cancelled. Here
     /// nothing is admitted if that has been done before.
+    #[inline(never)]
     pub(crate) fn give_freed_room(&mut self) {
         match self.storage.get_mut() {
             Storage::Local(local) if !self.stop.is_set() => _ = local.admit_waiting(),

@@ -62,6 +62,8 @@ pub(crate) struct Shared<C: Kind> {
     pub(crate) core: DroppedBy<Arc<Core>>,
     /// The same `Core`, by what only shared groups call.
     pub(crate) calls: Arc<dyn CoreCalls>,
+    /// Not `DroppedBy` a pointer: a handle may be dropped after what the children borrow, as long as
+    /// no type that contains them has a destructor.
     waiting: Mutex<Waiting<C>>,
     pub(super) operations: Operations<C>,
 }
@@ -81,8 +83,11 @@ pub(super) struct Operations<C: Kind> {
     pub(super) abandon: fn(&Shared<C>, WaiterKey),
     pub(super) take_started: fn(&Shared<C>, &mut dyn FnMut(usize, C)),
     pub(super) drop_queue: fn(&Shared<C>, bool, &mut Vec<C>),
-    pub(super) abort: fn(&Shared<C>, Vec<usize>, &mut Vec<C>) -> Box<dyn FnMut()>,
+    pub(super) add_ending: fn(&Shared<C>, &mut C::Set),
+    pub(super) abort: AbortAll<C>,
 }
+
+type AbortAll<C> = fn(&Shared<C>, Vec<usize>, &mut Vec<C>) -> Box<dyn FnMut()>;
 
 type AddOffer<C> = fn(&Shared<C>, Caller, Add, &mut dyn Offer<C>) -> Result<(), Refused>;
 
@@ -124,6 +129,7 @@ impl<C: Kind> Shared<C> {
             abandon: Self::abandon,
             take_started: Self::take_started,
             drop_queue: Self::drop_queue,
+            add_ending: Self::add_ending,
             abort: Self::abort,
         };
         let waiting = Mutex::new(Waiting { children, spawner: spawner.wrap() });
@@ -344,8 +350,17 @@ impl<C: Kind> Shared<C> {
         dropped.extend(keys.into_iter().filter_map(|key| children.remove(key)));
     }
 
-    /// Ends the group whatever runs: moves the children that are not in the set to `children`, after
-    /// those that had `started` and ran elsewhere. Returns what logs the next of all these.
+    /// Adds the children of the set that end with the stop to the round.
+    fn add_ending(&self, set: &mut C::Set) {
+        let indexes = self.calls.until_stop();
+        if !indexes.is_empty() {
+            set.blocks().add_to_round(&mut |index| indexes.binary_search(&index).is_ok());
+        }
+    }
+
+    /// Ends the group whatever runs: moves the children that are not in the set to `children`,
+    /// after those that had `started` and ran elsewhere. Returns what logs the next of all these as
+    /// dropped.
     fn abort(&self, started: Vec<usize>, children: &mut Vec<C>) -> Box<dyn FnMut()> {
         let mut dropped: Vec<_> = started.into_iter().map(Dropped::Started).collect();
         let mut keys = Vec::new();

@@ -26,7 +26,7 @@ use crate::child::{Child, Children, Kind};
 use crate::key::Key;
 use crate::observe::Outcome;
 use crate::policy::{FirstErr, Policy};
-use crate::reason::{CancelError, Reason};
+use crate::reason::Reason;
 use crate::set::Budget;
 use crate::snapshot::{ChildState, Snapshot};
 use crate::stats::Stats;
@@ -155,8 +155,8 @@ pub struct Group<
     pub(crate) base: Base<C>,
     /// Gone once it has panicked.
     pub(crate) policy: Option<P>,
-    /// Maps the output if other code has cancelled the token.
-    on_cancel: Option<fn(O, CancelError) -> O>,
+    /// Maps the output if other code has cancelled the token. Returns `None` if that has panicked.
+    on_cancel: Option<fn(&mut Self, O) -> Option<O>>,
     /// How the group is polled and finished, captured where the bounds were known.
     advance: fn(&mut Self, &mut Budget, Extent) -> Driven,
     finish: fn(&mut P, &Reason) -> O,

@@ -1,7 +1,7 @@
 //! Builders for the policies that come with the crate.
 
 use super::Group;
-use crate::child::{Children, Kind};
+use crate::child::Children;
 use crate::policy::built_in::{BuiltIn, FailFast};
 use crate::policy::{AllErrors, Collect, FirstDone, FirstOk, Policy, Settle, WithReason};
 use crate::reason::{CancelError, Reason};
@@ -342,26 +342,16 @@ impl<C: Children, P, R, X> Group<C, P, Result<R, X>> {
     where
         X: From<CancelError>,
     {
-        self.on_cancel = Some(|output, error| {
-            // Dropped first: if its destructor panics, no error is made.
-            drop(output);
-            Err(X::from(error))
-        });
-        self
-    }
-}
-
-impl<C: Kind, P, O> Group<C, P, O> {
-    /// Maps the output if other code cancelled the token. Returns `None` if that panicked.
-    pub(super) fn apply_on_cancel(&mut self, output: O) -> Option<O> {
-        let Some(on_cancel) = self.on_cancel else {
-            return Some(output);
-        };
-        match self.base.admission.reason() {
-            Some(reason) if !self.base.stopped_by_group && self.stats().failed == 0 => {
-                self.base.panic.guard(|| on_cancel(output, CancelError::from(reason)))
+        self.on_cancel = Some(|group, output| match group.base.admission.reason() {
+            Some(reason) if !group.base.stopped_by_group && group.stats().failed == 0 => {
+                group.base.panic.guard(|| {
+                    // Dropped first: if its destructor panics, no error is made.
+                    drop(output);
+                    Err(X::from(CancelError::from(reason)))
+                })
             }
             _ => Some(output),
-        }
+        });
+        self
     }
 }

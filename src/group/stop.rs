@@ -104,7 +104,8 @@ impl<C: Kind> Base<C> {
     pub(super) fn drop_stopped(&mut self) {
         self.drop_queued();
         if self.on_stop == OnStop::Drop && self.has_running() {
-            self.abort_running();
+            // Such a group has hooks.
+            self.call_hook(|calls| calls.abort_running);
         }
         if self.admission.has_endings() {
             self.end_children();
@@ -151,13 +152,12 @@ impl<C: Kind> Base<C> {
     /// yet, are in a round to come anyway.
     #[cold]
     pub(super) fn end_children(&mut self) {
+        if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
+            return self.admission.add_ending(&mut self.set);
+        }
         let indexes = self.admission.calls().map_or_else(Vec::new, |calls| calls.until_stop());
         if indexes.is_empty() {
             return;
-        }
-        if !<C::Set as ChildSet<C>>::Spawner::SPAWNS {
-            let is_meant = &mut |index| indexes.binary_search(&index).is_ok();
-            return self.set.blocks().add_to_round(is_meant);
         }
         // One that has reported by now is in the blocks, and one that is about to comes there; its
         // result is told.
@@ -266,7 +266,10 @@ impl<C: Kind, P, O> Group<C, P, O> {
         let output = self.make_output();
         let panicked = self.base.panic.is_some();
         self.base.stop(if panicked { Reason::Panicked } else { Reason::Finished });
-        let output = output.and_then(|output| self.apply_on_cancel(output));
+        let output = match self.on_cancel {
+            Some(on_cancel) => output.and_then(|output| on_cancel(self, output)),
+            None => output,
+        };
         self.base.call_hook(|calls| calls.drop_observer);
         if self.base.admission.ends_unheard() {
             // Most groups do.
