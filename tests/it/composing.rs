@@ -958,3 +958,15 @@ async fn policies_with_names_and_reasons_work_in_a_spawned_task() {
     });
     assert_eq!(output.await, (true, true, true, Ok((20, 20))));
 }
+
+/// No type that contains the children and is in a handle may have a destructor of its own.
+#[test]
+fn a_handle_may_be_dropped_after_what_the_children_borrow() {
+    let (handle, text);
+    text = String::from("borrowed");
+    let mut group = Group::unboxed();
+    handle = group.handle();
+    group.queue(std::future::ready(Ok::<&str, ()>(&text)));
+    drop(group);
+    assert!(handle.is_stopped());
+}
