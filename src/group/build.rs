@@ -448,7 +448,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// assert_eq!(group.stats().running, 2);
     /// ```
     #[doc(alias("semaphore", "concurrency", "SetLimit"))]
+    // Inlined, or one more unit of a program would contain the code that drops a group.
     #[track_caller]
+    #[inline]
     pub fn with_limit(mut self, limit: usize) -> Self {
         assert!(limit > 0, "the limit must be at least 1; for no limit, leave out `with_limit`");
         self.base.admission.start_with_limit(limit);
