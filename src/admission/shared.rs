@@ -62,8 +62,8 @@ pub(crate) struct Shared<C: Kind> {
     pub(crate) core: DroppedBy<Arc<Core>>,
     /// The same `Core`, by what only shared groups call.
     pub(crate) calls: Arc<dyn CoreCalls>,
-    /// Not `DroppedBy` a pointer: a handle may be dropped after what the children borrow, as long as
-    /// no type that contains them has a destructor.
+    /// Not `DroppedBy` a pointer: a handle may be dropped after what the children borrow, as long
+    /// as no type that contains them has a destructor.
     waiting: Mutex<Waiting<C>>,
     pub(super) operations: Operations<C>,
 }
