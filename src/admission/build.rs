@@ -66,6 +66,7 @@ impl<C: Kind> Admission<C> {
     pub(crate) fn observe(&mut self, polls: Option<&Arc<dyn PollObserver>>) -> bool {
         self.rebuild(|admission, state| {
             state.log = Some(Box::default());
+            admission.keeps_names = true;
             admission.spawner.observe_polls(polls);
         })
     }

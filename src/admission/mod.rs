@@ -40,7 +40,6 @@ mod state;
 mod stop;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -82,7 +81,7 @@ pub(crate) struct Admission<C: Kind> {
     stop: StopSignal,
     /// How far the group has come. [`State`] has a copy for the handles.
     pub(crate) phase: GroupPhase,
-    /// The policy may ask for the names of the children that finish.
+    /// The policy may ask for the names of children that finish, or an observer is told of them.
     keeps_names: bool,
     /// Of children that end outside of the group's polls.
     notes: EndNotes,
@@ -610,7 +609,7 @@ impl<C: Kind> Admission<C> {
     }
 
     /// Swaps the recorded events, oldest first, with `events`, which is empty.
-    pub(crate) fn take_events(&mut self, events: &mut VecDeque<Event>) {
+    pub(crate) fn take_events(&mut self, events: &mut Vec<Event>) {
         if let Some(calls) = self.calls() {
             calls.log(&mut |state| state.log.iter_mut().for_each(|log| log.take(events)));
         }

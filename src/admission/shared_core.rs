@@ -47,7 +47,7 @@ pub(crate) struct Core {
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
-    /// No child comes in simply: an observer is told of each, or each needs a permit or a pass.
+    /// No child comes in simply: each needs a permit or a pass.
     pub(super) needs_more: bool,
     source: Option<Box<PermitSource>>,
     /// A child of the token that is cancelled when newcomers are refused, made on demand.
@@ -77,9 +77,7 @@ pub(crate) trait CoreCalls: Send + Sync {
     /// Records events for the observer; changes nothing else.
     fn log(&self, log: StateChange<'_>) {
         if self.core().observed {
-            // What these effects say is in the state as well, and the group's task, which is the
-            // caller, changes it next.
-            log(&mut self.core().begin_change(&mut Effects::default()));
+            log(&mut self.core().begin_log());
         }
     }
 
@@ -115,7 +113,9 @@ pub(crate) trait CoreCalls: Send + Sync {
 
     /// Records how a running child has ended.
     fn log_finished(&self, index: usize, outcome: Outcome) {
-        self.log(&mut |state| state.log_finished(index, outcome));
+        if self.core().observed {
+            self.core().begin_log().log_finished(index, outcome);
+        }
     }
 
     /// Records that a child was dropped which was not in the set.
@@ -355,6 +355,19 @@ impl Core {
         state
     }
 
+    /// Locks the state to record an event, after those that came before.
+    #[inline]
+    fn begin_log(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        if state.has_freed_room {
+            // What these effects say is in the state as well, and the group's task, which is the
+            // caller, changes it next.
+            state.give_freed_room(&mut Effects::default());
+        }
+        self.log_stop(&mut state);
+        state
+    }
+
     /// Notes the children that have ended outside of the group's polls.
     pub(super) fn note_ends(&self, state: &mut State) {
         let Some(reports) = &self.reports else { return };
@@ -534,11 +547,10 @@ impl Core {
         !self.hints.has(Hints::STARTED | Hints::ABORTED) && self.source.is_none()
     }
 
-    /// Returns `true` if the queue is to be processed: children have ended, or there is an observer
-    /// or a semaphore.
+    /// Returns `true` if the queue is to be processed: children have ended, or there is a semaphore.
     #[inline]
     pub(super) fn must_process(&self) -> bool {
-        self.hints.has(Hints::FREED_ROOM) || self.observed || self.source.is_some()
+        self.hints.has(Hints::FREED_ROOM) || self.source.is_some()
     }
 
     /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one,

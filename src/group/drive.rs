@@ -375,6 +375,7 @@ where
             let Base { set, admission, hooks, .. } = base;
             let hooks = hooks.as_deref();
             let observed = hooks.is_some_and(|hooks| hooks.observer.is_some());
+            let hooks = hooks.filter(|hooks| hooks.surrounds_polls());
             let has_extras = hooks.is_some() || endings.is_some();
             let RoundState { running, batch, returned_if_any, stop, .. } = &mut *round;
             *running = UserCode::Child;
@@ -413,7 +414,7 @@ where
             // The others may be dropped with the stop, at the next look.
             let is_last = round.stop.is_some()
                 && self.base.apply_stop::<FETCHED>(&mut round.stop) != OnStop::Drain;
-            if self.base.hooks.is_some() {
+            if self.base.has_futures() {
                 self.base.end_batch_of_hooks(over && !is_last);
             }
             // What the children had that have ended is given back now, after a stop as well.

@@ -9,7 +9,7 @@
 //! children if the group is dropped.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::pin::Pin;
@@ -43,7 +43,7 @@ pub(crate) struct Hooks<C: Kind> {
     /// Counts the polls of the children that the group polls, if it has a name.
     pub(super) count_poll: Option<CountPoll>,
     /// Holds the events that are being delivered; empty between.
-    pub(super) events: VecDeque<Event>,
+    pub(super) events: Vec<Event>,
 }
 
 /// The hooks of a group, or none. They are dropped by `HookCalls::drop`, so a program without hooks
@@ -89,7 +89,7 @@ pub(super) enum Grace<S: AttachScope> {
 
 impl<C: Kind> Hooks<C> {
     pub(super) fn new() -> Self {
-        let (grace, events) = (Grace::Endless, VecDeque::new());
+        let (grace, events) = (Grace::Endless, Vec::new());
         let (deadline, observer, polls, gates, count_poll) = (None, None, None, None, None);
         let calls = HookCalls {
             poll_grace_after_stop: Base::poll_grace_after_stop,
@@ -107,6 +107,18 @@ impl<C: Kind> Hooks<C> {
             drop,
         };
         Self { calls, deadline, grace, observer, polls, gates, count_poll, events }
+    }
+
+    /// Returns `true` if the group polls more than its children: a timer, or gates.
+    #[inline]
+    fn has_futures(&self) -> bool {
+        self.deadline.is_some() || self.gates.is_some() || !matches!(self.grace, Grace::Endless)
+    }
+
+    /// Returns `true` if code runs around the polls of children.
+    #[inline]
+    pub(super) fn surrounds_polls(&self) -> bool {
+        self.polls.is_some() || self.count_poll.is_some()
     }
 
     /// Begins a poll of the group.
@@ -172,6 +184,13 @@ impl<C: Kind> Base<C> {
         *self.hooks = Some(hooks);
     }
 
+    /// Returns `true` if the group polls a timer or gates beside its children. An observer alone is
+    /// told in the group's polls, and polled by none.
+    #[inline]
+    pub(super) fn has_futures(&self) -> bool {
+        self.hooks.as_ref().is_some_and(|hooks| hooks.has_futures())
+    }
+
     /// Calls what `pick` picks, if there are hooks.
     #[inline]
     pub(super) fn call_hook<R>(&mut self, pick: fn(&HookCalls<C>) -> HookCall<C, R>) -> Option<R> {
@@ -182,7 +201,7 @@ impl<C: Kind> Base<C> {
     /// Polls the deadline after a round, unless the group need not wait any more. Returns `true` if
     /// it was polled.
     pub(super) fn poll_deadline_after_round(&mut self) -> bool {
-        self.hooks.is_some() && !self.admission.is_over() && self.poll_deadline()
+        self.has_futures() && !self.admission.is_over() && self.poll_deadline()
     }
 
     /// Polls the deadline if it was woken. Returns `true` if it was polled.

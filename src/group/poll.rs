@@ -74,7 +74,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Polls that child, unless an executor does, and goes through a round.
     #[inline]
     fn poll_newcomer(&mut self, cx: &mut Context<'_>) {
-        if self.base.hooks.is_some() || self.base.admission.has_semaphore() {
+        if self.base.has_futures() || self.base.admission.has_semaphore() {
             let _ = Self::poll_through(
                 self,
                 |group| group,
@@ -224,12 +224,17 @@ impl<C: Kind> Base<C> {
 
     /// Does what comes before a round: the grace, a stop, gates, a permit.
     pub(super) fn prepare_round(&mut self) {
-        self.call_hook(|calls| calls.poll_grace_after_stop);
+        let has_futures = self.has_futures();
+        if has_futures {
+            self.call_hook(|calls| calls.poll_grace_after_stop);
+        }
         if self.is_stopped() {
             self.drop_stopped();
         }
         self.drop_aborted();
-        self.call_hook(|calls| calls.poll_gates);
+        if has_futures {
+            self.call_hook(|calls| calls.poll_gates);
+        }
         if self.admission.has_semaphore() {
             self.admission.acquire_permits();
         }

@@ -109,10 +109,10 @@ impl State {
 // === whether it concerns no other ===
 
 impl State {
-    /// Returns `true` if more is to be done for each child than to count it: for an observer, a
-    /// semaphore or a gate.
+    /// Returns `true` if each child needs more than room: a permit of a semaphore, or a pass of a
+    /// gate.
     pub(crate) fn needs_more(&self) -> bool {
-        self.log.is_some() || self.room.needs_beside()
+        self.room.needs_beside()
     }
 
     /// Returns what becomes of the child of a newcomer, or `None` if that may concern another one.
@@ -149,6 +149,10 @@ impl State {
             return None;
         }
         self.room.take(1);
-        Some(self.starts.start_in_set())
+        let index = self.starts.start_in_set();
+        if let Some(log) = &mut self.log {
+            log.started_at_once(index);
+        }
+        Some(index)
     }
 }
