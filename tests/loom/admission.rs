@@ -55,6 +55,7 @@ mod events {
             _: Option<Key>,
         ) {
         }
+        pub(crate) fn started_at_once(&mut self, _: usize) {}
         pub(crate) fn finished(&mut self, _: usize, _: Name, _: Option<Key>, _: Outcome) {}
         pub(crate) fn unstarted(&mut self, _: ChildKey, _: Option<&Options>) {}
         pub(crate) fn rejected(&mut self, _: bool, _: Option<&Options>) {}
