@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::env;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::hint::black_box;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Waker};
 
 use buffer_unordered_weighted::StreamExt as _;
 use errgroup::{
-    Ask, Boxed, Child, Children, Event, Group, Handle, Joinable, Kind, Spawned, Task, task,
+    Ask, Boxed, CancelToken, Child, Children, Event, Group, Handle, Joinable, Kind, Spawned, Task,
+    task,
 };
 use future_queue::StreamExt as _;
 use futures::executor::block_on;
@@ -364,6 +365,20 @@ fn main() {
         "go, traced, no subscriber" => {
             block_on(go(group().with_observer(errgroup::TracingObserver::default()), count));
         }
+        "go, a parent token" => block_on(go(group().with_parent(&CancelToken::new()), count)),
+        "go, a deadline" => block_on(go(group().with_deadline(pending::<()>()), count)),
+        "go, a grace" => block_on(go(group().with_grace(pending::<()>), count)),
+        "go, dropped at a stop" => block_on(go(group().drop_on_stop(), count)),
+        "go, a name of the group" => block_on(go(group().with_name("group"), count)),
+        "feed, a handle made" => {
+            let group = group();
+            let handle = group.handle();
+            block_on(feed(group, count));
+            drop(handle);
+        }
+        "feed, a deadline" => block_on(feed(group().with_deadline(pending::<()>()), count)),
+        "feed, a name of the group" => block_on(feed(group().with_name("group"), count)),
+        "feed, observed" => block_on(feed(group().with_observer(|_: &Event| {}), count)),
         "queue, named" => block_on(tasks(group(), count, |child| child.name("child"))),
         "queue, named, observed" => {
             let group = group().with_observer(|_: &Event| {});

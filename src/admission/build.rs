@@ -78,6 +78,7 @@ impl<C: Kind> Admission<C> {
         let changed = self.rebuild(|admission, state| {
             admission.spawner.inspect_polls(&(Arc::clone(&inspector) as _));
             state.inspector = Some(Arc::clone(&inspector));
+            admission.keeps_names = true;
         });
         changed.then_some(inspector)
     }

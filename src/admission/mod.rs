@@ -81,7 +81,7 @@ pub(crate) struct Admission<C: Kind> {
     stop: StopSignal,
     /// How far the group has come. [`State`] has a copy for the handles.
     pub(crate) phase: GroupPhase,
-    /// The policy may ask for the names of children that finish, or an observer is told of them.
+    /// The policy may ask for the names of children, or an observer or a snapshot tells them.
     keeps_names: bool,
     /// Of children that end outside of the group's polls.
     notes: EndNotes,

@@ -245,6 +245,10 @@ impl<C: Kind> Admission<C> {
     /// Accepts such a child into a group whose state is shared.
     #[inline(never)]
     fn accept_shared<A: Child<C>>(&mut self, set: &mut C::Set, child: &mut Option<A>) -> bool {
+        if !<SpawnerOf<C>>::SPAWNS {
+            // The child can't go to the set past others.
+            self.take_in(set);
+        }
         self.start_shared(set, child).is_some()
             || self.shared().is_some_and(|shared| {
                 (shared.operations.add)(shared, Caller::Group, Add::Fed, child).is_ok()

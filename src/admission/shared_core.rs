@@ -90,7 +90,11 @@ pub(crate) trait CoreCalls: Send + Sync {
         }
         let mut state = state.lock();
         let index = state.try_start(self.core().is_stopped())?;
-        hints.update(Hints::MUST_WAIT, &state);
+        if state.looks_at_all {
+            hints.update(Hints::MUST_WAIT | Hints::RECORDS, &state);
+        } else {
+            hints.update(Hints::MUST_WAIT, &state);
+        }
         Some(index)
     }
 

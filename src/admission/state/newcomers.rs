@@ -10,6 +10,7 @@
 //!
 //! The others ask these for a newcomer of one kind.
 
+use super::running::Running;
 use super::{Refused, Simply, State};
 use crate::admission::passes::Asked;
 use crate::admission::queue::{Position, Request};
@@ -141,8 +142,7 @@ impl State {
     pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
         debug_assert!(!self.needs_more(), "then children do not come here");
         let is_first = !self.starts.has_started() && self.starts.is_clear() && !self.has_freed_room;
-        if self.inspector.is_some()
-            || !is_first
+        if !is_first
             || self.lifecycle.refusal(stopped).is_some()
             || !self.admits_newcomers()
         {
@@ -150,9 +150,21 @@ impl State {
         }
         self.room.take(1);
         let index = self.starts.start_in_set();
+        if self.looks_at_all {
+            self.record_plain_start(index);
+        }
+        Some(index)
+    }
+
+    /// Records the start of such a child for an observer and for snapshots.
+    #[inline(never)]
+    fn record_plain_start(&mut self, index: usize) {
         if let Some(log) = &mut self.log {
             log.started_at_once(index);
         }
-        Some(index)
+        if let Some(inspector) = &self.inspector {
+            inspector.start(index);
+            self.running.add_uncounted(index, Running::PLAIN);
+        }
     }
 }
