@@ -249,6 +249,15 @@ impl<C: Kind> Admission<C> {
             // The child can't go to the set past others.
             self.take_in(set);
         }
+        if self.shared().is_some_and(|shared| shared.core.keeps_room()) {
+            if child.as_mut().is_some_and(|child| is_plain(child, self.keeps_names)) {
+                if let Some(index) = self.calls().and_then(|calls| calls.start_in_kept_room()) {
+                    set.insert(Offer::take(child), index, &self.parent);
+                    return true;
+                }
+            }
+            self.calls().into_iter().for_each(|calls| calls.give_up_room());
+        }
         self.start_shared(set, child).is_some()
             || self.shared().is_some_and(|shared| {
                 (shared.operations.add)(shared, Caller::Group, Add::Fed, child).is_ok()

@@ -39,6 +39,9 @@ pub(crate) struct Core {
     pub(super) own_child: OwnChild,
     /// A [`Hold`](crate::Hold) keeps the group open. A hint, for newcomers of the group itself.
     is_held: AtomicBool,
+    /// Room is kept for a child that a feed of the group itself asks for. Only the group's task uses
+    /// it.
+    keeps_room: AtomicBool,
     /// The body of the group's scope has not ended.
     has_body: AtomicBool,
     /// How many children handles have brought since the group was last polled, or a task has
@@ -96,6 +99,40 @@ pub(crate) trait CoreCalls: Send + Sync {
             hints.update(Hints::MUST_WAIT, &state);
         }
         Some(index)
+    }
+
+    /// Keeps room for a plain child of a feed of the group itself, which asks its stream next.
+    /// Returns `false` if the feed has to wait.
+    fn keep_room(&self) -> bool {
+        let Core { state, hints, needs_more, keeps_room, .. } = self.core();
+        if *needs_more || hints.has(Hints::MUST_WAIT) {
+            return false;
+        }
+        let mut state = state.lock();
+        let keeps = state.keep_room(self.core().is_stopped());
+        keeps_room.store(keeps, Ordering::Relaxed);
+        hints.update(Hints::MUST_WAIT, &state);
+        keeps
+    }
+
+    /// Starts a plain child in the room that is kept: returns its index. `None` if others have
+    /// started meanwhile, or the group has stopped: then the room is kept on.
+    fn start_in_kept_room(&self) -> Option<usize> {
+        let Core { state, hints, keeps_room, .. } = self.core();
+        let mut state = state.lock();
+        let index = state.start_in_kept_room(self.core().is_stopped())?;
+        keeps_room.store(false, Ordering::Relaxed);
+        if state.looks_at_all {
+            hints.update(Hints::RECORDS, &state);
+        }
+        Some(index)
+    }
+
+    /// Frees the room that is kept, if some is.
+    fn give_up_room(&self) {
+        if self.core().keeps_room.swap(false, Ordering::Relaxed) {
+            self.update(&mut State::give_up_room);
+        }
     }
 
     /// Counts a child that is gone, and frees its room, without processing the queue.
@@ -265,6 +302,7 @@ impl Core {
             hints,
             own_child: OwnChild::default(),
             is_held: AtomicBool::new(false),
+            keeps_room: AtomicBool::new(false),
             has_body: AtomicBool::new(false),
             entries: AtomicUsize::new(0),
             observed: state.log.is_some(),
@@ -555,6 +593,11 @@ impl Core {
     #[inline]
     pub(super) fn must_process(&self) -> bool {
         self.hints.has(Hints::FREED_ROOM) || self.source.is_some()
+    }
+
+    /// Returns `true` if room is kept for a child that a feed of the group itself asks for.
+    pub(super) fn keeps_room(&self) -> bool {
+        self.keeps_room.load(Ordering::Relaxed)
     }
 
     /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one,

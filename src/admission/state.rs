@@ -71,6 +71,8 @@ pub(crate) struct State {
     reserved: usize,
     /// How many of them are [detached](waiters::WaiterStage::Reserved::slot).
     detached: usize,
+    /// A feed of the group itself asks its stream, and has [kept](Self::keep_room) room for a child.
+    keeps_room: bool,
     /// Waiters that have got their turn and are to be woken.
     to_wake: Vec<WaiterKey>,
     /// A waiter of the group's own task has its turn, and has not been polled since.
@@ -216,10 +218,10 @@ impl State {
 
     /// Returns how many children run or have ended without the policy being told.
     fn running(&self) -> usize {
-        self.holding() - self.reserved
+        self.holding() - self.reserved - usize::from(self.keeps_room)
     }
 
-    /// Returns how many running children and reservations there are.
+    /// Returns how many running children and reservations there are, and counts room that is kept.
     fn holding(&self) -> usize {
         self.room.occupied() + self.ended.roomless
     }

@@ -244,6 +244,13 @@ where
     }
 }
 
+/// Frees the room that the group keeps for a child of its own feed, if it keeps some.
+fn give_up_room<D: Driver<C>, C: Kind>(driver: &mut D) {
+    if D::CALLER == Caller::Group {
+        driver.shared().into_iter().for_each(|shared| shared.calls.give_up_room());
+    }
+}
+
 impl<C: Kind, S> Source<C, S> {
     pub(crate) fn new(parent: Arc<ParentWaker>, stream: S) -> Self {
         Self { stream: Some(Streamed::new(stream)), parent, ticket: None, watch: None, admitted: 0 }
@@ -289,10 +296,12 @@ where
         let mut fed = match catch(|| self.as_mut().admit(driver, cx, budget)) {
             Ok(fed) => fed.map(Ok),
             Err(payload) if self.stream.as_ref().is_some_and(Streamed::has_panicked) => {
+                give_up_room(driver);
                 Poll::Ready(Err(payload))
             }
             // The clone of the task's waker has panicked. The next poll goes on.
             Err(payload) => {
+                give_up_room(driver);
                 if D::CALLER == Caller::Handle {
                     let end = || self.parent.end_poll(cx, (true, false));
                     quietly(end);
@@ -390,6 +399,14 @@ where
             let is_alone = Arc::strong_count(shared) == 1 + usize::from(ticket.is_some());
             if is_alone && shared.core.admits_feed() {
                 return self.admit_asked(driver);
+            }
+            if !is_alone && shared.calls.keep_room() {
+                let step = self.admit_asked(driver);
+                if !matches!(step, Step::Child { .. }) {
+                    // No room is held for a child that isn't there.
+                    give_up_room(driver);
+                }
+                return step;
             }
         }
         let shared = Arc::clone(shared);

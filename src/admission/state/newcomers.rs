@@ -95,6 +95,36 @@ impl State {
             && self.has_room(Request::FEED)
     }
 
+    /// Keeps room for a plain child of a feed of the group itself, which asks its stream next.
+    /// Returns `false` if the feed has to wait.
+    pub(crate) fn keep_room(&mut self, stopped: bool) -> bool {
+        debug_assert!(!self.needs_more(), "then feeds do not come here");
+        self.keeps_room = self.admits_feed(stopped);
+        if self.keeps_room {
+            self.room.take(1);
+        }
+        self.keeps_room
+    }
+
+    /// Frees the room that is kept.
+    pub(crate) fn give_up_room(&mut self) {
+        debug_assert!(self.keeps_room, "none is kept");
+        self.keeps_room = false;
+        self.room.put_back(1);
+    }
+
+    /// Starts a plain child in the room that is kept, past those that have room: returns its index.
+    /// `None` if there are some, or the group has stopped.
+    pub(crate) fn start_in_kept_room(&mut self, stopped: bool) -> Option<usize> {
+        debug_assert!(self.keeps_room, "none is kept");
+        let is_first = !self.starts.has_started() && self.starts.is_clear();
+        if !is_first || !self.lifecycle.admits(stopped) {
+            return None;
+        }
+        self.keeps_room = false;
+        Some(self.start_in_set())
+    }
+
     /// Returns what a gate is told of a child on offer, or `None` if the child does not lack a pass
     /// alone.
     pub(crate) fn asked_for(&mut self, options: Option<&Options>, stopped: bool) -> Option<Asked> {
@@ -142,18 +172,21 @@ impl State {
     pub(crate) fn try_start(&mut self, stopped: bool) -> Option<usize> {
         debug_assert!(!self.needs_more(), "then children do not come here");
         let is_first = !self.starts.has_started() && self.starts.is_clear() && !self.has_freed_room;
-        if !is_first
-            || self.lifecycle.refusal(stopped).is_some()
-            || !self.admits_newcomers()
-        {
+        if !is_first || self.lifecycle.refusal(stopped).is_some() || !self.admits_newcomers() {
             return None;
         }
         self.room.take(1);
+        Some(self.start_in_set())
+    }
+
+    /// Starts a plain child that has room and goes to the set at once. Returns its index.
+    #[inline]
+    fn start_in_set(&mut self) -> usize {
         let index = self.starts.start_in_set();
         if self.looks_at_all {
             self.record_plain_start(index);
         }
-        Some(index)
+        index
     }
 
     /// Records the start of such a child for an observer and for snapshots.

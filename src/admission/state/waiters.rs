@@ -531,6 +531,7 @@ impl State {
         // A reservation's owner brings a child that may run, or gives the room back; but that of a
         // detached one may be a child that waits.
         let stuck = self.reserved == self.detached
+            && !self.keeps_room
             && self.nested.blocked_children() + self.running.daemons()
                 == self.running() - self.blocked_results;
         if !stuck {
