@@ -8,7 +8,7 @@ use std::task::Poll;
 use crate::common::{
     DropCounter, Gate, Job, Log, Meter, MockTask, Probe, fails, job, panic_message, waits,
 };
-use errgroup::{Boxed, Child, Children, Group, Reason};
+use errgroup::{Boxed, Child, Children, Group, Reason, TryGoError, task as task_of};
 use futures::future::FusedFuture;
 use futures::stream;
 
@@ -650,4 +650,120 @@ fn a_feed_that_waits_for_room_does_not_wake_itself() {
     scenario(Group::new());
     scenario(Group::local());
     scenario(Group::unboxed());
+}
+
+// === room that is kept while the group's own feed asks its stream ===
+
+/// Makes a child that records its start.
+fn starts(log: &Log, name: &'static str) -> Job {
+    let log = log.clone();
+    job(async move {
+        log.add(name);
+        Ok(0)
+    })
+}
+
+#[test]
+fn no_other_child_takes_the_room_for_which_a_stream_is_asked() {
+    let (task, log) = (MockTask::new(), Log::new());
+    let mut group = Jobs::new().with_limit(1);
+    let handle = group.handle();
+    let mut asked = 0;
+    let children = stream::poll_fn(|_| {
+        asked += 1;
+        if asked > 1 {
+            return Poll::Ready(None);
+        }
+        assert!(matches!(handle.try_go(starts(&log, "refused")), Err(TryGoError::AtLimit(_))));
+        handle.queue(starts(&log, "queued"));
+        let stats = handle.stats();
+        assert_eq!((stats.running, stats.queued), (0, 1), "room that is kept is no child");
+        Poll::Ready(Some(starts(&log, "fed")))
+    });
+    assert_eq!(task.finish(group.feed(children)), 1);
+    assert_eq!(task.finish(group), Ok(()));
+    assert_eq!(log.take(), ["fed", "queued"]);
+}
+
+#[test]
+fn children_that_a_stream_adds_while_it_is_asked_start_before_its_own() {
+    let (task, log) = (MockTask::new(), Log::new());
+    let mut group = Jobs::new().with_limit(3);
+    let handle = group.handle();
+    let mut asked = 0;
+    let children = stream::poll_fn(|_| {
+        asked += 1;
+        (asked == 1).then(|| handle.try_go(starts(&log, "added")).expect("there is room"));
+        Poll::Ready((asked <= 2).then(|| starts(&log, if asked == 1 { "first" } else { "second" })))
+    });
+    assert_eq!(task.finish(group.feed(children)), 2);
+    assert_eq!(task.finish(group), Ok(()));
+    assert_eq!(log.take(), ["added", "first", "second"]);
+}
+
+#[test]
+fn room_goes_to_those_that_wait_if_the_stream_that_is_asked_has_no_child() {
+    for end in ["pending", "ended", "panic"] {
+        let (task, going, gate) = (MockTask::new(), MockTask::new(), Gate::new());
+        let mut group = Jobs::new().with_limit(1);
+        let handle = group.handle();
+        let mut go = Box::pin(handle.go(waits(&gate, 7)));
+        let children = stream::poll_fn(|_| {
+            assert!(going.poll(&mut go).is_pending(), "the room is kept");
+            match end {
+                "pending" => Poll::Pending,
+                "ended" => Poll::Ready(None::<Job>),
+                _ => panic_any("in the stream"),
+            }
+        });
+        {
+            let mut feed = pin!(group.feed(children));
+            match end {
+                "pending" => assert!(task.poll(&mut feed).is_pending()),
+                "ended" => assert_eq!(task.poll(&mut feed), Poll::Ready(0)),
+                _ => assert_eq!(panic_message(|| task.poll(&mut feed)), "in the stream"),
+            }
+        }
+        assert_eq!((going.wakes(), handle.stats().running), (1, 0), "{end}");
+        assert!(going.poll(&mut go).is_ready(), "{end}");
+        gate.open(7);
+        assert_eq!(task.finish(group), Ok(()));
+    }
+}
+
+#[test]
+fn a_heavy_child_gives_the_room_back_for_which_its_stream_was_asked() {
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(2);
+    let handle = group.handle();
+    group.queue(waits(&gate, 0));
+    {
+        let heavy = task_of(waits(&gate, 1)).weight(2);
+        let mut feed = pin!(group.feed(stream::iter([heavy])));
+        assert!(task.poll(&mut feed).is_pending(), "the end is seen with room");
+        let stats = handle.stats();
+        assert_eq!((stats.running, stats.queued), (1, 1), "it does not fit");
+    }
+    gate.open(0);
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((handle.stats().running, handle.stats().ok), (1, 1));
+    assert!(handle.try_go(waits(&gate, 2)).is_err(), "it takes the whole limit");
+    gate.open(1);
+    assert_eq!(task.finish(group), Ok(()));
+}
+
+#[test]
+fn a_group_that_is_closed_while_its_feed_asks_takes_the_child() {
+    let (task, log) = (MockTask::new(), Log::new());
+    let mut group = Jobs::new();
+    let handle = group.handle();
+    let mut asked = 0;
+    let children = stream::poll_fn(|_| {
+        asked += 1;
+        handle.close();
+        Poll::Ready(Some(starts(&log, "fed")))
+    });
+    assert_eq!(task.finish(group.feed(children)), 1, "the room was its own before");
+    assert_eq!((asked, task.finish(group)), (1, Ok(())));
+    assert_eq!(log.take(), ["fed"]);
 }
