@@ -379,6 +379,7 @@ fn main() {
         "feed, a deadline" => block_on(feed(group().with_deadline(pending::<()>()), count)),
         "feed, a name of the group" => block_on(feed(group().with_name("group"), count)),
         "feed, observed" => block_on(feed(group().with_observer(|_: &Event| {}), count)),
+        "queue, observed" => block_on(queue(group().with_observer(|_: &Event| {}), count)),
         "queue, named" => block_on(tasks(group(), count, |child| child.name("child"))),
         "queue, named, observed" => {
             let group = group().with_observer(|_: &Event| {});
