@@ -39,8 +39,8 @@ pub(crate) struct Core {
     pub(super) own_child: OwnChild,
     /// A [`Hold`](crate::Hold) keeps the group open. A hint, for newcomers of the group itself.
     is_held: AtomicBool,
-    /// Room is kept for a child that a feed of the group itself asks for. Only the group's task uses
-    /// it.
+    /// Room is kept for a child that a feed of the group itself asks for. Only the group's task
+    /// uses it.
     keeps_room: AtomicBool,
     /// The body of the group's scope has not ended.
     has_body: AtomicBool,
@@ -589,7 +589,8 @@ impl Core {
         !self.hints.has(Hints::STARTED | Hints::ABORTED) && self.source.is_none()
     }
 
-    /// Returns `true` if the queue is to be processed: children have ended, or there is a semaphore.
+    /// Returns `true` if the queue is to be processed: children have ended, or there is a
+    /// semaphore.
     #[inline]
     pub(super) fn must_process(&self) -> bool {
         self.hints.has(Hints::FREED_ROOM) || self.source.is_some()

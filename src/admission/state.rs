@@ -71,7 +71,8 @@ pub(crate) struct State {
     reserved: usize,
     /// How many of them are [detached](waiters::WaiterStage::Reserved::slot).
     detached: usize,
-    /// A feed of the group itself asks its stream, and has [kept](Self::keep_room) room for a child.
+    /// A feed of the group itself asks its stream, and has [kept](Self::keep_room) room for a
+    /// child.
     keeps_room: bool,
     /// Waiters that have got their turn and are to be woken.
     to_wake: Vec<WaiterKey>,
