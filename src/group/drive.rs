@@ -345,6 +345,9 @@ where
             {
                 return true;
             }
+            if over && self.base.hooks.is_some() {
+                self.base.poll_deadline_after_round();
+            }
             self.base.admission.admit_next(&mut self.base.set);
             if over || part != Part::Round || budget.is_spent() {
                 return progress;
@@ -452,6 +455,9 @@ where
         round.running = UserCode::Group;
         if round.stop.is_some() {
             self.base.apply_stop::<FETCHED>(&mut round.stop);
+        }
+        if self.base.hooks.is_some() && !self.base.set.blocks().is_in_round() {
+            self.base.poll_deadline_after_round();
         }
         self.base.admission.admit_next(&mut self.base.set);
         progress

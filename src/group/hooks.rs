@@ -15,9 +15,9 @@ use core::ops::{Deref, DerefMut};
 use core::pin::Pin;
 use core::task::Context;
 
-use super::Base;
 use super::gates::Gates;
 use super::surround::{CountPoll, SurroundPolls};
+use super::{Base, OnStop};
 use crate::child::Kind;
 use crate::child::attach::AttachScope;
 use crate::child::set::ChildSet;
@@ -191,6 +191,20 @@ impl<C: Kind> Base<C> {
         self.hooks.as_ref().is_some_and(|hooks| hooks.has_futures())
     }
 
+    /// Returns `true` if more is done for each child than to poll it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn hooks_concern_children(&self) -> bool {
+        // A group that drops its children at a stop has hooks.
+        self.hooks.as_ref().is_some_and(|hooks| {
+            let Hooks { observer, gates, .. } = &**hooks;
+            observer.is_some()
+                || gates.is_some()
+                || hooks.surrounds_polls()
+                || self.on_stop == OnStop::Drop
+        })
+    }
+
     /// Calls what `pick` picks, if there are hooks.
     #[inline]
     pub(super) fn call_hook<R>(&mut self, pick: fn(&HookCalls<C>) -> HookCall<C, R>) -> Option<R> {
@@ -200,6 +214,7 @@ impl<C: Kind> Base<C> {
 
     /// Polls the deadline after a round, unless the group need not wait any more. Returns `true` if
     /// it was polled.
+    #[cold]
     pub(super) fn poll_deadline_after_round(&mut self) -> bool {
         self.has_futures() && !self.admission.is_over() && self.poll_deadline()
     }

@@ -184,12 +184,12 @@ impl<C: Kind> Base<C> {
         }
     }
 
-    /// Returns `true` if nothing but the policy sees to the children that run: no hooks, and
-    /// nothing that admission has to know of them before they end.
+    /// Returns `true` if nothing but the policy sees to the children that run: no hooks but timers,
+    /// and nothing that admission has to know of them before they end.
     #[inline]
     pub(super) fn is_plain(&mut self) -> bool {
-        // A group that drops its children at a stop has hooks.
-        self.hooks.is_none() && self.admission.runs_plain_children()
+        (self.hooks.is_none() || !self.hooks_concern_children())
+            && self.admission.runs_plain_children()
     }
 
     /// Returns `true` if the group has neither hooks nor handles.
