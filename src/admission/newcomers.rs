@@ -245,23 +245,30 @@ impl<C: Kind> Admission<C> {
     /// Accepts such a child into a group whose state is shared.
     #[inline(never)]
     fn accept_shared<A: Child<C>>(&mut self, set: &mut C::Set, child: &mut Option<A>) -> bool {
-        if !<SpawnerOf<C>>::SPAWNS {
-            // The child can't go to the set past others.
-            self.take_in(set);
-        }
-        if self.shared().is_some_and(|shared| shared.core.keeps_room()) {
-            if child.as_mut().is_some_and(|child| is_plain(child, self.keeps_names)) {
-                if let Some(index) = self.calls().and_then(|calls| calls.start_in_kept_room()) {
-                    set.insert(Offer::take(child), index, &self.parent);
-                    return true;
-                }
-            }
-            self.calls().into_iter().for_each(|calls| calls.give_up_room());
-        }
-        self.start_shared(set, child).is_some()
+        self.start_in_kept_room(set, child)
             || self.shared().is_some_and(|shared| {
                 (shared.operations.add)(shared, Caller::Group, Add::Fed, child).is_ok()
             })
+    }
+
+    /// Starts a plain child in the room that is kept for it. Returns `false` if that can't be: then
+    /// none is kept any more.
+    fn start_in_kept_room<A: Child<C>>(&mut self, set: &mut C::Set, child: &mut Option<A>) -> bool {
+        if !self.shared().is_some_and(|shared| shared.core.keeps_room()) {
+            return false;
+        }
+        if child.as_mut().is_some_and(|child| is_plain(child, self.keeps_names)) {
+            if !<SpawnerOf<C>>::SPAWNS {
+                // It can't go to the set past others.
+                self.take_in(set);
+            }
+            if let Some(index) = self.calls().and_then(|calls| calls.start_in_kept_room()) {
+                set.insert(Offer::take(child), index, &self.parent);
+                return true;
+            }
+        }
+        self.calls().into_iter().for_each(|calls| calls.give_up_room());
+        false
     }
 
     /// Starts a plain child of a group whose state is shared, if that concerns no other: returns

@@ -601,12 +601,6 @@ impl Core {
         self.keeps_room.load(Ordering::Relaxed)
     }
 
-    /// Returns `true` if a feed may ask its stream, and its child may start if it is a plain one,
-    /// as long as no other task comes before it.
-    pub(crate) fn admits_feed(&self) -> bool {
-        !self.needs_more && self.with_state(|state| state.admits_feed(self.is_stopped()))
-    }
-
     pub(crate) fn has_semaphore(&self) -> bool {
         self.source.is_some()
     }

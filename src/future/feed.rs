@@ -393,27 +393,20 @@ where
             return self.admit_local(driver);
         };
         let ticket = self.as_mut().project().ticket;
-        if D::CALLER == Caller::Group && !Ticket::is_waiting(ticket) {
-            // No other task can take the room while the stream is asked: there is no handle of the
-            // group, nor of a child.
-            let is_alone = Arc::strong_count(shared) == 1 + usize::from(ticket.is_some());
-            if is_alone && shared.core.admits_feed() {
-                return self.admit_asked(driver);
+        let is_first = D::CALLER == Caller::Group && !Ticket::is_waiting(ticket);
+        if is_first && shared.calls.keep_room() {
+            let step = self.admit_asked(driver);
+            if !matches!(step, Step::Child { .. }) {
+                // No room is held for a child that isn't there.
+                give_up_room(driver);
             }
-            if !is_alone && shared.calls.keep_room() {
-                let step = self.admit_asked(driver);
-                if !matches!(step, Step::Child { .. }) {
-                    // No room is held for a child that isn't there.
-                    give_up_room(driver);
-                }
-                return step;
-            }
+            return step;
         }
         let shared = Arc::clone(shared);
         self.admit_shared(&shared, D::CALLER, cx)
     }
 
-    /// Admits one child for which there is room, if it is a plain one.
+    /// Admits one child for which the group keeps room, if it is a plain one.
     fn admit_asked<D: Driver<C>>(self: Pin<&mut Self>, driver: &mut D) -> Step {
         match self.ask() {
             Poll::Ready(Some(child)) => Step::Child { accepted: driver.accept(child) },

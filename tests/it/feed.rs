@@ -8,7 +8,8 @@ use std::task::Poll;
 use crate::common::{
     DropCounter, Gate, Job, Log, Meter, MockTask, Probe, fails, job, panic_message, waits,
 };
-use errgroup::{Boxed, Child, Children, Group, Reason, TryGoError, task as task_of};
+use crate::on::Pool;
+use errgroup::{Boxed, Child, Children, Group, Reason, Spawned, TryGoError, task as task_of};
 use futures::future::FusedFuture;
 use futures::stream;
 
@@ -766,4 +767,54 @@ fn a_group_that_is_closed_while_its_feed_asks_takes_the_child() {
     assert_eq!(task.finish(group.feed(children)), 1, "the room was its own before");
     assert_eq!((asked, task.finish(group)), (1, Ok(())));
     assert_eq!(log.take(), ["fed"]);
+}
+
+#[test]
+fn a_fed_child_starts_behind_a_reservation_that_is_not_claimed() {
+    let (task, going, gate, log) = (MockTask::new(), MockTask::new(), Gate::new(), Log::new());
+    let mut group = Jobs::new().with_limit(2);
+    let handle = group.handle();
+    group.queue(waits(&gate, 0));
+    group.queue(waits(&gate, 1));
+    let mut go = Box::pin(handle.go(starts(&log, "went")));
+    assert!(going.poll(&mut go).is_pending());
+    gate.open(0);
+    gate.open(1);
+    assert!(task.poll(&mut group).is_pending(), "room is reserved");
+    assert_eq!(going.wakes(), 1);
+    {
+        let mut feed = pin!(group.feed(stream::iter([starts(&log, "fed")])));
+        assert!(task.poll(&mut feed).is_pending(), "the end is seen with room");
+    }
+    assert!(task.poll(&mut group).is_pending());
+    assert_eq!((handle.stats().running, log.take()), (1, vec![]), "it waits");
+    assert!(going.poll(&mut go).is_ready());
+    assert_eq!(task.finish(group), Ok(()));
+    assert_eq!(log.take(), ["went", "fed"]);
+}
+
+#[test]
+fn a_child_that_waits_inside_itself_waits_on_while_room_is_kept() {
+    let (task, pool) = (MockTask::new(), Pool::new());
+    let mut group = Group::<Spawned<usize, &'static str>>::on(pool.spawn()).with_limit(2);
+    let handle = group.handle();
+    let outer = handle.clone();
+    group.queue(async move {
+        outer.go(async { Ok(1) }).await.map_err(|_| "it has stopped")?;
+        Ok(0)
+    });
+    assert!(task.poll(&mut group).is_pending());
+    let mut asked = 0;
+    let children = stream::poll_fn(|_| {
+        asked += 1;
+        // As if another thread did so meanwhile.
+        pool.poll(0);
+        assert_eq!((pool.wakes(0), handle.stats().queued), (0, 0), "the room may be given back");
+        Poll::<Option<Job>>::Ready(None)
+    });
+    assert_eq!(task.finish(group.feed(children)), 0);
+    assert_eq!((asked, pool.wakes(0)), (1, 1), "it is");
+    pool.poll_all();
+    pool.poll_all();
+    assert_eq!(task.finish(group), Ok(()));
 }

@@ -86,20 +86,13 @@ impl State {
         fed == 0 || self.room.fits_beside(fed)
     }
 
-    /// Returns `true` if a newcomer of a feed need not wait, and no handle of a child can change
-    /// that.
-    pub(crate) fn admits_feed(&mut self, stopped: bool) -> bool {
-        !self.has_freed_room
-            && self.joins.is_none()
-            && self.refusal(Request::FEED, stopped).is_none()
-            && self.has_room(Request::FEED)
-    }
-
     /// Keeps room for a plain child of a feed of the group itself, which asks its stream next.
     /// Returns `false` if the feed has to wait.
     pub(crate) fn keep_room(&mut self, stopped: bool) -> bool {
         debug_assert!(!self.needs_more(), "then feeds do not come here");
-        self.keeps_room = self.admits_feed(stopped);
+        self.keeps_room = !self.has_freed_room
+            && self.refusal(Request::FEED, stopped).is_none()
+            && self.has_room(Request::FEED);
         if self.keeps_room {
             self.room.take(1);
         }
