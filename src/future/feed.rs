@@ -299,9 +299,9 @@ where
                 give_up_room(driver);
                 Poll::Ready(Err(payload))
             }
-            // The clone of the task's waker has panicked. The next poll goes on.
+            // The clone of the task's waker has panicked: no stream is asked then. The next poll
+            // goes on.
             Err(payload) => {
-                give_up_room(driver);
                 if D::CALLER == Caller::Handle {
                     let end = || self.parent.end_poll(cx, (true, false));
                     quietly(end);
