@@ -93,11 +93,7 @@ pub(crate) trait CoreCalls: Send + Sync {
         }
         let mut state = state.lock();
         let index = state.try_start(self.core().is_stopped())?;
-        if state.looks_at_all {
-            hints.update(Hints::MUST_WAIT | Hints::RECORDS, &state);
-        } else {
-            hints.update(Hints::MUST_WAIT, &state);
-        }
+        hints.update(Hints::MUST_WAIT, &state);
         Some(index)
     }
 
@@ -118,13 +114,9 @@ pub(crate) trait CoreCalls: Send + Sync {
     /// Starts a plain child in the room that is kept: returns its index. `None` if others have
     /// started meanwhile, or the group has stopped: then the room is kept on.
     fn start_in_kept_room(&self) -> Option<usize> {
-        let Core { state, hints, keeps_room, .. } = self.core();
-        let mut state = state.lock();
-        let index = state.start_in_kept_room(self.core().is_stopped())?;
+        let Core { state, keeps_room, .. } = self.core();
+        let index = state.lock().start_in_kept_room(self.core().is_stopped())?;
         keeps_room.store(false, Ordering::Relaxed);
-        if state.looks_at_all {
-            hints.update(Hints::RECORDS, &state);
-        }
         Some(index)
     }
 
@@ -402,7 +394,8 @@ impl Core {
     fn begin_log(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         if state.has_freed_room {
-            // What these effects say is in the state as well, and the group's task, which is the
+            // Children start in room that was freed before a stop, and so come before it. What
+            // these effects say is in the state as well, and the group's task, which is the
             // caller, changes it next.
             state.give_freed_room(&mut Effects::default());
         }
