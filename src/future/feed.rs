@@ -47,9 +47,10 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// waits in the group's queue with priority 0, whatever its children ask for. It asks at most
     /// 4,096 times a poll.
     ///
-    /// The children that run are polled when there is no more room or the stream is pending. At
-    /// the start they are also polled after 4, 12 and 28 children, and so on, so that an error
-    /// among the first ones is noticed early.
+    /// The children that run are polled when there is no more room, the stream is pending, or it has
+    /// ended. At the start they are also polled after 4, 12 and 28 children, and so on, so that an
+    /// error among the first ones is noticed early. A loop of short feeds yields as one of
+    /// [`go`](Self::go) does.
     ///
     /// The stream is asked before the [key](crate::Task::key) of its child is known. A child whose
     /// key has no room is queued behind its key, and the stream is asked for the next one. Such
@@ -232,6 +233,10 @@ where
         if this.source.is_over() {
             return Poll::Pending;
         }
+        // A loop of short feeds yields as one of `go` does.
+        if this.source.admitted == 0 && this.driver.must_yield(cx) {
+            return Poll::Pending;
+        }
         let mut source = this.source.as_mut();
         let fed = this
             .driver
@@ -359,6 +364,9 @@ where
                     Step::Child { accepted: true } => {
                         *self.as_mut().project().admitted += 1;
                         idle = D::CALLER == Caller::Handle;
+                        if let (Caller::Handle, Some(shared)) = (D::CALLER, driver.shared()) {
+                            shared.core.count_entry();
+                        }
                         if asks.take() {
                             driver.advance(budget);
                         }
@@ -371,7 +379,13 @@ where
                         stream.into_iter().for_each(Streamed::clear_pending);
                     }
                     Step::StreamPending => _ = asks.take(),
-                    Step::Over => return Poll::Ready(()),
+                    Step::Over => {
+                        // The last children begin, or a loop of short feeds would poll none.
+                        if D::CALLER == Caller::Group && self.admitted > 0 && !idle {
+                            driver.advance(budget);
+                        }
+                        return Poll::Ready(());
+                    }
                 }
             } else if driver.is_stopped() || driver.is_closing() {
                 return Poll::Ready(());

@@ -1,5 +1,6 @@
 //! A feed polls its stream only when there is room, and ends with the stream or with the group.
 
+use std::cell::Cell;
 use std::future::{pending, ready};
 use std::panic::panic_any;
 use std::pin::pin;
@@ -10,7 +11,7 @@ use crate::common::{
 };
 use crate::on::Pool;
 use errgroup::{Boxed, Child, Children, Group, Reason, Spawned, TryGoError, task as task_of};
-use futures::future::FusedFuture;
+use futures::future::{FusedFuture, FutureExt};
 use futures::stream;
 
 type Jobs = Group<Boxed<'static, usize, &'static str>>;
@@ -651,6 +652,29 @@ fn a_feed_that_waits_for_room_does_not_wake_itself() {
     scenario(Group::new());
     scenario(Group::local());
     scenario(Group::unboxed());
+}
+
+#[test]
+fn a_loop_of_short_feeds_polls_their_children_and_yields() {
+    const FEEDS: usize = 20_000;
+    let fed = Cell::new(0);
+    let fails = || stream::iter([async { Err::<(), _>("no") }]);
+    let mut group = Group::new();
+    let feeds = async {
+        while fed.get() < FEEDS && group.feed(fails()).await == 1 {
+            fed.set(fed.get() + 1);
+        }
+    };
+    assert!(feeds.now_or_never().is_some());
+    assert_eq!(fed.take(), 1, "the first error stops the group");
+
+    let scope = Group::new().scope(async |handle| {
+        while fed.get() < FEEDS && handle.feed(fails()).await == 1 {
+            fed.set(fed.get() + 1);
+        }
+    });
+    assert!(scope.now_or_never().is_none(), "it yields");
+    assert!(fed.get() <= 4096);
 }
 
 // === room that is kept while the group's own feed asks its stream ===
