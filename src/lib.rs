@@ -21,45 +21,15 @@
 //! # futures::executor::block_on(run(&["/a", "/b"])).unwrap();
 //! ```
 //!
-//! **The siblings are told, not dropped.** At the first error the group's [token](CancelToken)
-//! tells the other children. They are polled until they finish: see
-//! [cancellation](guide::cancellation). [`drop_on_stop`](Group::drop_on_stop) drops them instead,
-//! as `try_join_all` does.
-//!
-//! The crate has no runtime and no timer of its own, and it spawns nothing unless you [give it a
-//! spawner](Group::on). So it works under tokio, smol, async-std or a `block_on` of your own,
-//! inside other combinators, and in libraries that must not pick a runtime. Children may borrow
-//! from the caller's stack. Nothing outlives the group: when it resolves, its children are gone,
-//! and dropping it drops them. (Those of [`Group::on`] that it cuts off are gone at their next
-//! poll.)
-//!
-//! # The guide
-//!
-//! The [guide] has a page for each thing that you want to do, which takes a few minutes to read.
-//!
-//! - **Start**: [first steps](guide::first_steps), [which constructor](guide::constructors), and a
-//!   [cookbook](guide::cookbook) of small programs.
-//! - **Ends**: [errors and policies](guide::errors),
-//!   [cancellation and graceful shutdown](guide::cancellation).
-//! - **Flow**: [backpressure, limits, keys, gates](guide::admission), [results](guide::results),
-//!   [sets in `select!` loops](guide::sets), [parallel children](guide::parallel).
-//! - **Care**: [observing](guide::observing), [My group hangs](guide::hangs),
-//!   [testing](guide::testing), [groups in libraries](guide::libraries), and the
-//!   [hazards](guide::hazards), which are worth reading once.
-//! - **Coming from** [Go](guide::from_go), [other crates](guide::from_rust) (tokio's `JoinSet`,
-//!   the combinators of `futures`) or [elsewhere](guide::from_elsewhere) (Trio, Java, Kotlin).
-//!
-//! The repository has whole programs in `examples/`.
-//!
-//! # When not to use it
-//!
-//! - **A few futures, known beforehand**: `try_join!` of `futures` or tokio.
-//! - **Work that computes**: a pool of threads. A child can [await its
-//!   answer](guide::parallel#blocking-work). [`Group::on`] uses all cores, and needs an executor
-//!   that has them.
-//! - **Tasks that outlive the code that starts them**: your runtime's `spawn`.
-//! - **A program that must be small**: a group adds more than 100 KB to it,
-//!   `FuturesUnordered` 10.
+//! - **The siblings are told, not dropped.** At the first error the group's [token](CancelToken)
+//!   tells the other children, and they are polled until they finish: see
+//!   [cancellation](guide::cancellation). [`drop_on_stop`](Group::drop_on_stop) drops them instead,
+//!   as `try_join_all` does.
+//! - **Nothing outlives the group.** When it resolves, its children are gone, and dropping it drops
+//!   them. So they may borrow from the caller's stack. (Children of [`Group::on`] may not, and
+//!   those that it cuts off are gone at their next poll.)
+//! - **Any executor.** The crate has no runtime and no timer of its own. It spawns nothing unless
+//!   you [give it a spawner](Group::on).
 //!
 //! # The parts
 //!
@@ -75,15 +45,47 @@
 //! | [`Snapshot`] | what goes on in a group, and what it waits for; a [`watchdog`](watchdog()) asks for it |
 //! | [`map`](map()), [`for_each`], [`hedge`] | a future for each input, or one attempt more, in one line |
 //!
+//! # The guide
+//!
+//! Read [first steps](guide::first_steps) now and the [hazards](guide::hazards) once. The other
+//! pages of the [guide] are for when you need them.
+//!
+//! - **Start**: [first steps](guide::first_steps), [which constructor](guide::constructors),
+//!   [cookbook](guide::cookbook).
+//! - **Ends**: [errors and policies](guide::errors),
+//!   [cancellation and graceful shutdown](guide::cancellation).
+//! - **Flow**: [backpressure, limits, keys, gates](guide::admission), [results](guide::results),
+//!   [sets in `select!` loops](guide::sets), [parallel children](guide::parallel).
+//! - **Care**: [hazards](guide::hazards), [my group hangs](guide::hangs),
+//!   [observing](guide::observing), [testing](guide::testing),
+//!   [groups in libraries](guide::libraries).
+//! - **Coming from**: [Go](guide::from_go), [other crates](guide::from_rust) (tokio's `JoinSet`,
+//!   the combinators of `futures`), [elsewhere](guide::from_elsewhere) (Trio, Java, Kotlin).
+//!
+//! The repository has whole programs in `examples/`.
+//!
+//! # When not to use it
+//!
+//! - **A few futures, known beforehand**: `try_join!` of `futures` or tokio.
+//! - **Work that computes**: a pool of threads. A child can [await its
+//!   answer](guide::parallel#blocking-work). [`Group::on`] uses all cores, and needs an executor
+//!   that has them.
+//! - **Tasks that outlive the code that starts them**: your runtime's `spawn`.
+//! - **A program that must be small**: a group adds more than 100 KB to it,
+//!   `FuturesUnordered` 10.
+//!
 //! # Features
 //!
 //! - `std` (default): panics of children are caught, the siblings are drained, and the panic
-//!   resumes. A child may wait in `go` for room in its own group. Without `std`, the crate is
-//!   `no_std` with `alloc`: a panic unwinds where it happens, and children add others by `queue`.
+//!   resumes. A child may wait in `go` for room in its own group.
 //! - `serde`: a [`Snapshot`] is `Serialize`.
 //! - `testing`: the module `testing`, with what tests poll groups with, and `Group::with_schedule`,
 //!   which polls the children in an order that a seed determines: see [the guide](guide::testing).
 //! - `tracing`: `TracingObserver`, which gives each child a span of the crate `tracing`.
+//!
+//! Without `std` the crate is `no_std` and needs `alloc`. A panic then unwinds where it happens.
+//! A child that waits in `go` for room in its own group waits for ever if all its siblings do, so
+//! such children use `queue`. A [`CancelError`] does not convert into an `io::Error`.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
