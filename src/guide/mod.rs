@@ -1,6 +1,6 @@
 //! The guide: one page for each thing that you want to do.
 //!
-//! It takes about ten minutes to read the first four. Most pages begin with code.
+//! Read the first page now and the [hazards] once. The others can wait until you need them.
 //!
 //! | page | answers |
 //! | --- | --- |
@@ -12,12 +12,12 @@
 //! | [Results](results) | How do I get the values? |
 //! | [Sets in `select!` loops](sets) | What if the set is empty now and then? |
 //! | [Parallel children](parallel) | How do I use all cores? |
-//! | [Observing a group](observing) | What is it doing, and why does it not end? |
-//! | [My group hangs](hangs) | What does it wait for? |
+//! | [Hazards](hazards) | What goes wrong, and what do I write instead? |
+//! | [My group hangs](hangs) | What does it wait for, and how do I find out? |
+//! | [Observing a group](observing) | How many children run, and when did each start and end? |
 //! | [Testing](testing) | How do I test code that uses groups? |
 //! | [Groups in libraries](libraries) | How do I name the types? |
 //! | [Cookbook](cookbook) | Programs to start from. |
-//! | [Hazards](hazards) | What goes wrong? |
 //! | [From Go](from_go), [from Rust](from_rust), [from elsewhere](from_elsewhere) | What replaces what I know? |
 //!
 //! The modules of the guide exist in the documentation only.
