@@ -47,9 +47,9 @@ impl<C: Children, P, O> Group<C, P, O> {
     /// waits in the group's queue with priority 0, whatever its children ask for. It asks at most
     /// 4,096 times a poll.
     ///
-    /// The children that run are polled when there is no more room, the stream is pending, or it has
-    /// ended. At the start they are also polled after 4, 12 and 28 children, and so on, so that an
-    /// error among the first ones is noticed early. A loop of short feeds yields as one of
+    /// The children that run are polled when there is no more room, and when the stream is pending
+    /// or has ended. At the start they are also polled after 4, 12 and 28 children, and so on, so
+    /// that an error among the first ones is noticed early. A loop of short feeds yields as one of
     /// [`go`](Self::go) does.
     ///
     /// The stream is asked before the [key](crate::Task::key) of its child is known. A child whose
