@@ -319,7 +319,7 @@ where
         if !self.base.is_plain() {
             return self.drive_full_round::<FETCHED>(budget, round, part);
         }
-        if self.base.set.blocks().is_lone(part) {
+        if self.base.hooks.is_none() && self.base.set.blocks().is_lone(part) {
             return self.drive_lone::<FETCHED>(budget, round, part);
         }
         let mut progress = false;
@@ -429,7 +429,7 @@ where
     }
 
     /// Does what [`drive_round`](Self::drive_round) does if there is but one child to be polled, in
-    /// a group that [is plain](Base::is_plain).
+    /// a group that [is plain](Base::is_plain) and has no timers.
     fn drive_lone<const FETCHED: bool>(
         &mut self,
         budget: &mut Budget,
@@ -455,9 +455,6 @@ where
         round.running = UserCode::Group;
         if round.stop.is_some() {
             self.base.apply_stop::<FETCHED>(&mut round.stop);
-        }
-        if self.base.hooks.is_some() && !self.base.set.blocks().is_in_round() {
-            self.base.poll_deadline_after_round();
         }
         self.base.admission.admit_next(&mut self.base.set);
         progress
