@@ -184,8 +184,8 @@ impl<C: Kind> Base<C> {
         *self.hooks = Some(hooks);
     }
 
-    /// Returns `true` if the group polls a timer or gates beside its children. An observer alone is
-    /// told in the group's polls, and polled by none.
+    /// Returns `true` if the group polls a timer or gates beside its children. (An observer is only
+    /// called.)
     #[inline]
     pub(super) fn has_futures(&self) -> bool {
         self.hooks.as_ref().is_some_and(|hooks| hooks.has_futures())

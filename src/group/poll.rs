@@ -74,6 +74,7 @@ impl<C: Kind, P, O> Group<C, P, O> {
     /// Polls that child, unless an executor does, and goes through a round.
     #[inline]
     fn poll_newcomer(&mut self, cx: &mut Context<'_>) {
+        // A timer or a gate is polled by the task, in a poll of the group's own.
         let is_due = self.base.has_futures()
             && self.base.call_hook(|calls| calls.must_poll_hooks).unwrap_or(false);
         if is_due || self.base.admission.has_semaphore() {
