@@ -140,6 +140,10 @@ impl Actor {
             let group = &actor.group;
             let had_stopped = *had_stopped.get_or_insert_with(|| group.has_stopped());
             let Poll::Ready(answer) = going.as_mut().poll(cx) else {
+                if cfg!(errgroup_small_budget) {
+                    // It may have yielded, and takes its place at its next poll.
+                    record.has_vague_place.set(true);
+                }
                 return Poll::Pending;
             };
             actor.log(format_args!("child {} went: {answer:?}", record.id));
