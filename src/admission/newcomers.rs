@@ -254,9 +254,6 @@ impl<C: Kind> Admission<C> {
     /// Starts a plain child in the room that is kept for it. Returns `false` if that can't be: then
     /// none is kept any more.
     fn start_in_kept_room<A: Child<C>>(&mut self, set: &mut C::Set, child: &mut Option<A>) -> bool {
-        if !self.shared().is_some_and(|shared| shared.core.keeps_room()) {
-            return false;
-        }
         if child.as_mut().is_some_and(|child| is_plain(child, self.keeps_names)) {
             if !<SpawnerOf<C>>::SPAWNS {
                 // It can't go to the set past others.

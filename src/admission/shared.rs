@@ -24,7 +24,7 @@
 //! | `Shared::add_simply`: a child comes, and that concerns no other | no: ends of spawned children are noted, and if room was freed, the child comes by `with` | a child that starts is spawned, and the group's task is notified if a handle has brought it |
 //! | `CoreCalls::try_start`: a plain child starts | no: if some was freed, none starts | nothing: it has taken room, and nothing else has changed |
 //! | `CoreCalls::keep_room`, `start_in_kept_room`: the group's own feed asks its stream, and its plain child starts | no: if some was freed, none is kept | nothing, as above; without such a child, `give_up_room` is an `update` |
-//! | `CoreCalls::log`, `log_finished`: only the observer's log changes | yes | nothing; an `update` follows |
+//! | `CoreCalls::log`, `log_finished`: only the observer's log changes | yes | nothing; an `update` follows if room was freed |
 //! | `Core::abort_queued`: a handle of one child takes it out of the queue | yes | as `update`; the group's task is notified |
 //! | `Core::with_state`: what the queue does not depend on | no | nothing; if the numbers are read, ends of spawned children are noted first, and the next change gives their room |
 //! | `Shared::take_started`: children that have started go to the set | no | nothing |

@@ -39,9 +39,6 @@ pub(crate) struct Core {
     pub(super) own_child: OwnChild,
     /// A [`Hold`](crate::Hold) keeps the group open. A hint, for newcomers of the group itself.
     is_held: AtomicBool,
-    /// Room is kept for a child that a feed of the group itself asks for. Only the group's task
-    /// uses it.
-    keeps_room: AtomicBool,
     /// The body of the group's scope has not ended.
     has_body: AtomicBool,
     /// How many children handles have brought since the group was last polled, or a task has
@@ -100,31 +97,25 @@ pub(crate) trait CoreCalls: Send + Sync {
     /// Keeps room for a plain child of a feed of the group itself, which asks its stream next.
     /// Returns `false` if the feed has to wait.
     fn keep_room(&self) -> bool {
-        let Core { state, hints, needs_more, keeps_room, .. } = self.core();
+        let Core { state, hints, needs_more, .. } = self.core();
         if *needs_more || hints.has(Hints::MUST_WAIT) {
             return false;
         }
         let mut state = state.lock();
         let keeps = state.keep_room(self.core().is_stopped());
-        keeps_room.store(keeps, Ordering::Relaxed);
         hints.update(Hints::MUST_WAIT, &state);
         keeps
     }
 
-    /// Starts a plain child in the room that is kept: returns its index. `None` if others have
-    /// started meanwhile, or the group has stopped: then the room is kept on.
+    /// Starts a plain child in the room that is kept: returns its index. `None` if none is kept, if
+    /// others have started meanwhile, or if the group has stopped.
     fn start_in_kept_room(&self) -> Option<usize> {
-        let Core { state, keeps_room, .. } = self.core();
-        let index = state.lock().start_in_kept_room(self.core().is_stopped())?;
-        keeps_room.store(false, Ordering::Relaxed);
-        Some(index)
+        self.core().with_state(|state| state.start_in_kept_room(self.core().is_stopped()))
     }
 
     /// Frees the room that is kept, if some is.
     fn give_up_room(&self) {
-        if self.core().keeps_room.swap(false, Ordering::Relaxed) {
-            self.update(&mut State::give_up_room);
-        }
+        self.update(&mut State::give_up_room);
     }
 
     /// Counts a child that is gone, and frees its room, without processing the queue.
@@ -294,7 +285,6 @@ impl Core {
             hints,
             own_child: OwnChild::default(),
             is_held: AtomicBool::new(false),
-            keeps_room: AtomicBool::new(false),
             has_body: AtomicBool::new(false),
             entries: AtomicUsize::new(0),
             observed: state.log.is_some(),
@@ -587,11 +577,6 @@ impl Core {
     #[inline]
     pub(super) fn must_process(&self) -> bool {
         self.hints.has(Hints::FREED_ROOM) || self.source.is_some()
-    }
-
-    /// Returns `true` if room is kept for a child that a feed of the group itself asks for.
-    pub(super) fn keeps_room(&self) -> bool {
-        self.keeps_room.load(Ordering::Relaxed)
     }
 
     pub(crate) fn has_semaphore(&self) -> bool {

@@ -99,19 +99,18 @@ impl State {
         self.keeps_room
     }
 
-    /// Frees the room that is kept.
+    /// Frees the room that is kept, if some is.
     pub(crate) fn give_up_room(&mut self) {
-        debug_assert!(self.keeps_room, "none is kept");
-        self.keeps_room = false;
-        self.room.put_back(1);
+        if core::mem::take(&mut self.keeps_room) {
+            self.room.put_back(1);
+        }
     }
 
     /// Starts a plain child in the room that is kept, past those that have room: returns its index.
-    /// `None` if there are some, or the group has stopped.
+    /// `None` if none is kept, if there are some, or if the group has stopped.
     pub(crate) fn start_in_kept_room(&mut self, stopped: bool) -> Option<usize> {
-        debug_assert!(self.keeps_room, "none is kept");
         let is_first = !self.starts.has_started() && self.starts.is_clear();
-        if !is_first || !self.lifecycle.admits(stopped) {
+        if !self.keeps_room || !is_first || !self.lifecycle.admits(stopped) {
             return None;
         }
         self.keeps_room = false;
