@@ -198,15 +198,35 @@ async fn join_set(count: usize) {
 
 /// Runs children that yield so many times.
 async fn gone(limit: usize, count: usize, yields: usize) {
-    let mut group = Group::unboxed().with_limit(limit);
+    goes(Group::unboxed().with_limit(limit), count, yields, |_| ()).await;
+}
+
+/// Adds children by `go`, beside something else.
+async fn goes<C: Kind + Children<Ok = (), Err = ()>, T>(
+    mut group: Group<C>,
+    count: usize,
+    yields: usize,
+    extra: impl FnOnce(&Group<C>) -> T,
+) where
+    Yields: Child<C>,
+{
+    let extra = extra(&group);
     for _ in 0..count {
         assert!(group.go(Yields(yields)).await.is_ok());
     }
     group.await.expect("no child fails");
+    drop(extra);
 }
 
 async fn fed(limit: usize, count: usize, yields: usize) {
-    let mut group = Group::unboxed().with_limit(limit);
+    feeds(Group::unboxed().with_limit(limit), count, yields).await;
+}
+
+async fn feeds<C>(mut group: Group<C>, count: usize, yields: usize)
+where
+    C: Children<Ok = (), Err = ()>,
+    Yields: Child<C>,
+{
     group.feed(stream::iter((0..count).map(|_| Yields(yields)))).await;
     group.await.expect("no child fails");
 }
@@ -445,6 +465,18 @@ fn main() {
         "on tokio, feed" => on_tokio(feed(spawning(), count)),
         "on tokio, queue" => on_tokio(queue(spawning(), count)),
         "tokio `JoinSet`, owned permits" => on_tokio(join_set(count)),
+        "go that waits" => block_on(goes(group(), count, 4, |_| ())),
+        "go that waits, a handle made" => block_on(goes(group(), count, 4, Group::handle)),
+        "go that waits, limit 1, a handle made" => {
+            block_on(goes(Group::unboxed().with_limit(1), count, 4, Group::handle));
+        }
+        "feed that waits" => block_on(feeds(group(), count, 4)),
+        "feed that waits, a handle made" => {
+            let group = group();
+            let handle = group.handle();
+            block_on(feeds(group, count, 4));
+            drop(handle);
+        }
         "go of a scope's handle" => block_on(async {
             let group = Group::new().with_limit(LIMIT);
             let body = |handle: Handle<Boxed<'static, (), ()>>| async move {

@@ -26,7 +26,7 @@ impl Hints {
     pub(crate) const STARTED: u8 = 1;
     /// A newcomer has to wait.
     pub(super) const MUST_WAIT: u8 = 1 << 1;
-    /// A waiter of the group's own task has its turn and was not polled since.
+    /// A waiter of the group's own task has its turn or is refused, and was not polled since.
     pub(super) const GROUP_TURN: u8 = 1 << 2;
     /// The policy may have to be told more of a child in the set than its index.
     pub(super) const RECORDS: u8 = 1 << 3;

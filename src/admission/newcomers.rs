@@ -245,14 +245,14 @@ impl<C: Kind> Admission<C> {
     /// Accepts such a child into a group whose state is shared.
     #[inline(never)]
     fn accept_shared<A: Child<C>>(&mut self, set: &mut C::Set, child: &mut Option<A>) -> bool {
+        // Room that is kept for another child than a plain one is given up in the same change.
         self.start_in_kept_room(set, child)
             || self.shared().is_some_and(|shared| {
                 (shared.operations.add)(shared, Caller::Group, Add::Fed, child).is_ok()
             })
     }
 
-    /// Starts a plain child in the room that is kept for it. Returns `false` if that can't be: then
-    /// none is kept any more.
+    /// Starts a plain child in the room that is kept for it. Returns `false` if that can't be.
     fn start_in_kept_room<A: Child<C>>(&mut self, set: &mut C::Set, child: &mut Option<A>) -> bool {
         if child.as_mut().is_some_and(|child| is_plain(child, self.keeps_names)) {
             if !<SpawnerOf<C>>::SPAWNS {
@@ -264,7 +264,6 @@ impl<C: Kind> Admission<C> {
                 return true;
             }
         }
-        self.calls().into_iter().for_each(|calls| calls.give_up_room());
         false
     }
 

@@ -209,10 +209,8 @@ impl<C: Kind> Shared<C> {
         queues: bool,
     ) -> Option<ChildKey> {
         let core = &*self.core;
-        if core.needs_more
-            || (core.hints.has(Hints::MUST_WAIT) && !queues)
-            || offer.link().is_some()
-        {
+        let never_starts = core.needs_more || core.hints.has(Hints::MUST_WAIT);
+        if (never_starts && !queues) || offer.link().is_some() {
             return None;
         }
         let mut spawns = Default::default();
@@ -272,7 +270,11 @@ impl<C: Kind> Shared<C> {
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
-        if let (Want::Go(offer), false) = (&mut want, Ticket::is_waiting(ticket)) {
+        let is_waiting = Ticket::is_waiting(ticket);
+        if is_waiting && caller == Caller::Group && !self.may_have_turn() {
+            return Poll::Pending;
+        }
+        if let (Want::Go(offer), false) = (&mut want, is_waiting) {
             if let Some(key) = self.add_simply(caller, *offer, false) {
                 if caller == Caller::Group {
                     self.core.own_child.set_key(key);
@@ -308,6 +310,13 @@ impl<C: Kind> Shared<C> {
             Acquire::Stopped => Poll::Ready(Err(Refused::Stopped)),
             Acquire::Pending | Acquire::NeedsWaker => Poll::Pending,
         }
+    }
+
+    /// Returns `false` if it is known at a glance that a waiter of the group itself, which was
+    /// polled before, waits on.
+    fn may_have_turn(&self) -> bool {
+        // An end outside of the group's polls is yet to be noted.
+        <SpawnerOf<C>>::SPAWNS || self.core.may_have_turn()
     }
 
     /// Refuses newcomers from now on.

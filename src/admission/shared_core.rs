@@ -47,7 +47,7 @@ pub(crate) struct Core {
     state: Mutex<State>,
     /// `true` if an observer is told of events.
     observed: bool,
-    /// No child comes in simply: each needs a permit or a pass.
+    /// No child starts at once without a look at others: each needs a permit or a pass.
     pub(super) needs_more: bool,
     source: Option<Box<PermitSource>>,
     /// A child of the token that is cancelled when newcomers are refused, made on demand.
@@ -489,7 +489,7 @@ impl Core {
         // The group's task looks for its work itself.
         let notify = effects.notify && caller == Caller::Handle;
         let wakes = effects.wake.first.is_some() || effects.discard.is_some();
-        if notify || wakes || self.source.is_some() {
+        if notify || wakes || effects.cancel_acquire || effects.permits > 0 {
             self.apply_all(effects, notify);
         } else {
             effects.forget();
@@ -564,6 +564,15 @@ impl Core {
     #[inline]
     pub(super) fn runs_plain_children(&self) -> bool {
         !self.hints.has(Hints::RECORDS | Hints::ENDINGS) && self.source.is_none()
+    }
+
+    /// Returns `false` if it is known at a glance that a waiter of the group itself, which was
+    /// polled before, has no answer yet.
+    pub(super) fn may_have_turn(&self) -> bool {
+        // A permit may have come, of which the state cannot know.
+        self.hints.has(Hints::GROUP_TURN | Hints::FREED_ROOM)
+            || self.needs_more
+            || self.is_stopped()
     }
 
     /// Returns `true` if there is nothing for the group's task to take in, to drop or to wait for.

@@ -76,7 +76,7 @@ pub(crate) struct State {
     keeps_room: bool,
     /// Waiters that have got their turn and are to be woken.
     to_wake: Vec<WaiterKey>,
-    /// A waiter of the group's own task has its turn, and has not been polled since.
+    /// A waiter of the group's own task has its turn or is refused, and was not polled since.
     pub(crate) group_turn: bool,
     /// The limit was lowered, and [more](Self::revoke) reservations are to be taken back.
     pub(crate) is_revoking: bool,

@@ -6,7 +6,7 @@ use core::mem::take;
 use super::running::{Running, RunningChildren};
 use super::starts::StartSlot;
 use super::waiters::WaiterStage;
-use super::{Dropped, Effects, GroupPhase, State};
+use super::{Caller, Dropped, Effects, GroupPhase, State};
 use crate::admission::ended::{EndNotes, Ended};
 use crate::admission::joins::Joins;
 use crate::admission::queue::{ChildKey, Entry, QueuedChild};
@@ -247,10 +247,11 @@ impl State {
         }
         // Those that lose their turn wait, and so are refused.
         self.revoke_all();
-        let Self { waiters, queue, .. } = self;
+        let Self { waiters, queue, group_turn, .. } = self;
         for waiter in waiters.iter_mut() {
             if let WaiterStage::Waiting(position) = waiter.stage {
                 queue.remove(position, waiter.key.as_ref());
+                *group_turn |= waiter.caller == Caller::Group;
                 (waiter.stage, waiter.inside) = (WaiterStage::Stopped, None);
                 waiter.waker.take().into_iter().for_each(|waker| effects.wake.push(waker));
             }

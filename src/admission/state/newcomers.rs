@@ -143,7 +143,6 @@ impl State {
     /// comes before it, and goes on waiting.
     #[inline(always)]
     pub(crate) fn simply(&self, request: Request<'_>, stopped: bool) -> Option<Simply> {
-        debug_assert!(!self.needs_more(), "then children do not come here");
         if self.has_freed_room {
             return None;
         }
@@ -151,7 +150,8 @@ impl State {
             let waits = !self.queue.yields_to(request.priority);
             return (waits && self.queue_refusal(stopped).is_none()).then_some(Simply::Waits);
         }
-        let starts = request.key.is_none()
+        let starts = !self.needs_more()
+            && request.key.is_none()
             && self.room.fits(request.weight)
             && self.lifecycle.refusal(stopped).is_none()
             && self.starts.is_clear();

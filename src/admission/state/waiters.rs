@@ -33,7 +33,7 @@ pub(super) struct Waiter {
     /// It has had its turn in a `reserve`, and its room is [detached](WaiterStage::Reserved::slot)
     /// if it has any.
     pub(super) detached: bool,
-    caller: Caller,
+    pub(super) caller: Caller,
     /// `None` once it has been woken, and for the group's own task.
     pub(super) waker: Option<Waker>,
     /// The running child inside which it was polled last.
