@@ -271,7 +271,7 @@ impl<C: Kind> Shared<C> {
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
         let is_waiting = Ticket::is_waiting(ticket);
-        if is_waiting && caller == Caller::Group && !self.may_have_turn() {
+        if is_waiting && caller == Caller::Group && !self.core.may_have_turn() {
             return Poll::Pending;
         }
         if let (Want::Go(offer), false) = (&mut want, is_waiting) {
@@ -310,13 +310,6 @@ impl<C: Kind> Shared<C> {
             Acquire::Stopped => Poll::Ready(Err(Refused::Stopped)),
             Acquire::Pending | Acquire::NeedsWaker => Poll::Pending,
         }
-    }
-
-    /// Returns `false` if it is known at a glance that a waiter of the group itself, which was
-    /// polled before, waits on.
-    fn may_have_turn(&self) -> bool {
-        // An end outside of the group's polls is yet to be noted.
-        <SpawnerOf<C>>::SPAWNS || self.core.may_have_turn()
     }
 
     /// Refuses newcomers from now on.
@@ -466,9 +459,7 @@ impl<C: Kind> Ticket<C> {
         let mut child = Some(child);
         let answer = match self.key.take() {
             Some(key) => {
-                let shared = &self.shared;
-                shared.core.count_entry();
-                shared.add(Caller::Handle, Add::Fill { key, keeps: true }, &mut child)
+                self.shared.add(Caller::Handle, Add::Fill { key, keeps: true }, &mut child)
             }
             None => Err(Refused::Stopped),
         };

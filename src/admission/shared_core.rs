@@ -41,8 +41,8 @@ pub(crate) struct Core {
     is_held: AtomicBool,
     /// The body of the group's scope has not ended.
     has_body: AtomicBool,
-    /// How many children handles have brought since the group was last polled, or a task has
-    /// yielded.
+    /// How many children handles have brought, or slots for them, since the group was last polled,
+    /// or a task has yielded.
     entries: AtomicUsize,
     state: Mutex<State>,
     /// `true` if an observer is told of events.
@@ -56,7 +56,7 @@ pub(crate) struct Core {
     watch: Mutex<Option<Cancelled>>,
 }
 
-/// So many children may handles bring before the group is polled or a task yields. So the children
+/// So many children, or slots for them, may handles bring before the group is polled or a task yields. So the children
 /// of an endless loop begin, and its task's other futures run.
 const MOST_ENTRIES: usize = POLLS as usize;
 
@@ -537,7 +537,7 @@ impl Core {
 
     // --- handles
 
-    /// Counts a child that a handle's `go` or a slot has brought.
+    /// Counts a child that a handle has brought, a slot, or a feed without a child.
     #[inline]
     pub(crate) fn count_entry(&self) {
         // It need not be exact if several threads do so.
@@ -569,7 +569,8 @@ impl Core {
     /// Returns `false` if it is known at a glance that a waiter of the group itself, which was
     /// polled before, has no answer yet.
     pub(super) fn may_have_turn(&self) -> bool {
-        // A permit may have come, of which the state cannot know.
+        // The queue may not have got room that was freed, and the state cannot know of a permit that
+        // has come.
         self.hints.has(Hints::GROUP_TURN | Hints::FREED_ROOM)
             || self.needs_more
             || self.is_stopped()

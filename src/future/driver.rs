@@ -124,6 +124,14 @@ pub(crate) trait Driver<C: Kind> {
         }
     }
 
+    /// Counts a feed of no child against what a task does before it yields.
+    fn count_empty_feed(&mut self, budget: &mut Budget) {
+        match self.side() {
+            Side::Group(_) => budget.polls = budget.polls.saturating_sub(1),
+            Side::Handle(shared) => shared.core.count_entry(),
+        }
+    }
+
     /// Returns `true` if the task is to yield before it goes on; it is woken then.
     #[inline]
     fn must_yield(&mut self, cx: &Context<'_>) -> bool {

@@ -380,6 +380,9 @@ where
                     }
                     Step::StreamPending => _ = asks.take(),
                     Step::Over => {
+                        if self.admitted == 0 {
+                            driver.count_empty_feed(budget);
+                        }
                         // The last children begin, or a loop of short feeds would poll none.
                         if D::CALLER == Caller::Group && self.admitted > 0 && !idle {
                             driver.advance(budget);

@@ -107,6 +107,7 @@ impl<C: Kind> Future for Reserve<C> {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(answer) => answer,
         };
+        reserving.core.count_entry();
         *shared = None;
         Poll::Ready(match (answer, ticket.take()) {
             (Ok(()), Some(ticket)) => Ok(Slot::new(ticket)),

@@ -655,6 +655,28 @@ fn a_feed_that_waits_for_room_does_not_wake_itself() {
 }
 
 #[test]
+fn a_loop_of_feeds_without_a_child_yields() {
+    let fed = Cell::new(0);
+    let empty = || stream::empty::<std::future::Ready<Result<(), ()>>>();
+    let mut group = Group::unboxed();
+    let feeds = async {
+        while fed.get() < 20_000 && group.feed(empty()).await == 0 {
+            fed.set(fed.get() + 1);
+        }
+    };
+    assert!(feeds.now_or_never().is_none(), "it yields");
+    assert!(fed.take() <= 4096);
+
+    let scope = Group::unboxed().scope(async |handle| {
+        while fed.get() < 20_000 && handle.feed(empty()).await == 0 {
+            fed.set(fed.get() + 1);
+        }
+    });
+    assert!(scope.now_or_never().is_none(), "it yields");
+    assert!(fed.get() <= 4096);
+}
+
+#[test]
 fn a_loop_of_short_feeds_polls_their_children_and_yields() {
     const FEEDS: usize = 20_000;
     let fed = Cell::new(0);

@@ -2,6 +2,7 @@
 //! room for one.
 
 use std::future::ready;
+use std::pin::pin;
 use std::task::Poll;
 
 use crate::common::{Fixture, Gate, Job, Log, MockTask, Probe, is_ok, is_stopped, job, waits};
@@ -253,6 +254,20 @@ fn a_group_that_is_dropped_leaves_its_slots_without_room() {
     drop(f.group);
     assert!(slot.go(waits(&f.gate, 0)).is_err());
     assert_eq!(f.handle.stats().running, 0);
+}
+
+#[test]
+fn a_loop_that_drops_its_slots_yields() {
+    let group = Jobs::new();
+    let handle = group.handle();
+    let mut slots = 0;
+    let dropping = async {
+        while slots < 20_000 && handle.reserve().await.is_ok() {
+            slots += 1;
+        }
+    };
+    assert!(MockTask::new().poll(&mut pin!(dropping)).is_pending(), "it yields");
+    assert_eq!(slots, 4096);
 }
 
 #[test]
