@@ -317,10 +317,6 @@ impl<C: Kind> Access<'_, C> {
     /// queued if it needs more. One that comes too late is counted, and left to the caller to drop.
     fn accept(&mut self, offer: &mut dyn Offer<C>) -> Result<(), Refused> {
         self.state.give_up_room();
-        if !self.state.queue.is_empty() {
-            // What has come while room was kept for this child comes before it.
-            self.state.process_queue(self.stopped, self.effects);
-        }
         if self.refuses() || !self.state.has_room(Request::FEED) {
             return self.queue(offer, false);
         }
