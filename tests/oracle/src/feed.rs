@@ -18,6 +18,8 @@ use crate::record::Waiter;
 pub(crate) struct ChildStream {
     actor: Actor,
     left: usize,
+    /// When it was made, or gave the last child.
+    waits_since: usize,
     given: Rc<Cell<usize>>,
     wait: Option<Wait>,
     /// Where it says what it waits for.
@@ -31,6 +33,7 @@ impl ChildStream {
         let stream = Self {
             actor: actor.clone(),
             left: 1 + actor.world.below(4),
+            waits_since: actor.world.tick(),
             given: given.clone(),
             wait: None,
             waits_for: waiter.stream_waits.clone(),
@@ -64,7 +67,9 @@ impl Stream for ChildStream {
             this.left -= 1;
             this.given.set(this.given.get() + 1);
             let child = this.actor.new_child(false);
-            child.record.offered_at.set(this.actor.world.tick());
+            // Its room may have been reserved at any time since the child before it.
+            child.record.offered_at.set(this.waits_since);
+            this.waits_since = this.actor.world.tick();
             child.record.has_vague_place.set(true);
             child.record.accept();
             this.actor.log(format_args!("is fed child {}", child.record.id));
