@@ -299,6 +299,7 @@ impl<C: Kind> Admission<C> {
             }
         }
         match self.storage.get_mut() {
+            Storage::Shared(_) if Ticket::waits_on(ticket) => Poll::Pending,
             Storage::Shared(shared) => {
                 (shared.operations.poll)(shared, Caller::Group, Want::Go(child), ticket, cx)
             }
@@ -316,6 +317,7 @@ impl<C: Kind> Admission<C> {
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
         match self.storage.get_mut() {
+            Storage::Shared(_) if Ticket::waits_on(ticket) => Poll::Pending,
             Storage::Shared(shared) => shared.poll(Caller::Group, Want::Ready, ticket, cx),
             Storage::Local(_) if self.stop.is_set() => Poll::Ready(Err(Refused::Stopped)),
             Storage::Local(_) => Poll::Pending,

@@ -270,11 +270,7 @@ impl<C: Kind> Shared<C> {
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
-        let is_waiting = Ticket::is_waiting(ticket);
-        if is_waiting && caller == Caller::Group && !self.core.may_have_turn() {
-            return Poll::Pending;
-        }
-        if let (Want::Go(offer), false) = (&mut want, is_waiting) {
+        if let (Want::Go(offer), false) = (&mut want, Ticket::is_waiting(ticket)) {
             if let Some(key) = self.add_simply(caller, *offer, false) {
                 if caller == Caller::Group {
                     self.core.own_child.set_key(key);
@@ -416,6 +412,9 @@ impl<C: Kind> Shared<C> {
         ticket: &mut Option<Ticket<C>>,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused>> {
+        if caller == Caller::Group && Ticket::waits_on(ticket) {
+            return Poll::Pending;
+        }
         (self.operations.poll)(self, caller, Want::Feed, ticket, cx)
     }
 }
@@ -441,6 +440,14 @@ impl<C: Kind> Waiting<C> {
 impl<C: Kind> Ticket<C> {
     pub(crate) fn is_waiting(ticket: &Option<Self>) -> bool {
         ticket.as_ref().is_some_and(|ticket| ticket.key.is_some())
+    }
+
+    /// Returns `true` if it is a waiter's of the group itself, and it is known at a glance that the
+    /// waiter has no answer yet.
+    #[inline]
+    pub(super) fn waits_on(ticket: &Option<Self>) -> bool {
+        let is_waiting = |it: &Self| it.key.is_some() && !it.shared.core.may_have_turn();
+        ticket.as_ref().is_some_and(is_waiting)
     }
 
     /// Delivers the child for which room was reserved. Returns `false` if it came too late; it is

@@ -56,8 +56,8 @@ pub(crate) struct Core {
     watch: Mutex<Option<Cancelled>>,
 }
 
-/// So many children, or slots for them, may handles bring before the group is polled or a task yields. So the children
-/// of an endless loop begin, and its task's other futures run.
+/// So many children, or slots for them, may handles bring before the group is polled or a task
+/// yields. So the children of an endless loop begin, and its task's other futures run.
 const MOST_ENTRIES: usize = POLLS as usize;
 
 pub(crate) type StateChange<'a> = &'a mut dyn FnMut(&mut State);
@@ -569,8 +569,8 @@ impl Core {
     /// Returns `false` if it is known at a glance that a waiter of the group itself, which was
     /// polled before, has no answer yet.
     pub(super) fn may_have_turn(&self) -> bool {
-        // The queue may not have got room that was freed, and the state cannot know of a permit that
-        // has come.
+        // The queue may not have got room that was freed, and the state cannot know of a permit
+        // that has come.
         self.hints.has(Hints::GROUP_TURN | Hints::FREED_ROOM)
             || self.needs_more
             || self.is_stopped()

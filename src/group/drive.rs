@@ -19,7 +19,7 @@ use crate::policy::{ChildInfo, Policy, Verdict};
 use crate::reason::Reason;
 use crate::set::{Batch, Budget, Part};
 use crate::token::CancelToken;
-use crate::util::current;
+use crate::util::current::{self, Entered};
 use crate::util::dropped_by::DroppedBy;
 use crate::util::panic::{Payload, catch, discard, quietly, resume};
 use crate::util::parent_waker::ReadyBlocks;
@@ -373,6 +373,8 @@ where
         let has_endings = shared.is_some_and(|shared| shared.core.hints.has(Hints::ENDINGS));
         let may_drop = has_endings || self.base.on_stop == OnStop::Drop;
         let endings = if may_drop { Some(Endings::of(&mut self.base)) } else { None };
+        let entered = id.map(current::enter);
+        let entered = entered.as_ref();
         loop {
             let Group { base, policy, .. } = &mut *self;
             let Base { set, admission, hooks, .. } = base;
@@ -389,10 +391,16 @@ where
                 returned_if_any,
                 |child, index, cx| {
                     if has_extras {
-                        return poll_with_extras(child, index, cx, hooks, endings.as_ref(), id);
+                        return poll_with_extras(
+                            child,
+                            index,
+                            cx,
+                            hooks,
+                            endings.as_ref(),
+                            entered,
+                        );
                     }
-                    let _entered = id.map(|id| current::enter(id, index));
-                    child.poll_child(cx).map(Some)
+                    current::poll(entered, index, || child.poll_child(cx)).map(Some)
                 },
                 |index, result| {
                     progress = true;
@@ -469,18 +477,15 @@ fn poll_with_extras<C: Children>(
     cx: &mut Context<'_>,
     hooks: Option<&Hooks<C>>,
     endings: Option<&Endings<C>>,
-    id: Option<usize>,
+    entered: Option<&Entered>,
 ) -> Poll<Option<Result<C::Ok, C::Err>>> {
     if endings.is_some_and(|endings| endings.ends_now(index)) {
         return Poll::Ready(None);
     }
-    let polled = {
-        let _entered = id.map(|id| current::enter(id, index));
-        match hooks {
-            None => child.poll_child(cx),
-            Some(hooks) => hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx)),
-        }
-    };
+    let polled = current::poll(entered, index, || match hooks {
+        None => child.poll_child(cx),
+        Some(hooks) => hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx)),
+    });
     polled.map(|result| {
         let is_none = endings.is_some_and(|endings| endings.has_no_result(index));
         (!is_none).then_some(result)

@@ -109,8 +109,8 @@ where
         } else {
             let (group, index) = (cell.completions().group_id(), cell.index());
             let poll = || {
-                let _entered = current::enter(group, index);
-                future.poll(cx)
+                let entered = current::enter(group);
+                current::poll(Some(&entered), index, || future.poll(cx))
             };
             let polled = catch(|| match observer {
                 None => poll(),

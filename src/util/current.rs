@@ -6,9 +6,9 @@
 
 #[cfg(feature = "std")]
 std::thread_local! {
-    /// The child that is being polled.
+    /// What this thread polls.
     static CURRENT: core::cell::Cell<Option<Current>> = const { core::cell::Cell::new(None) };
-    /// The children that are being polled further out, outermost first (a child may poll a group).
+    /// What it polls further out, outermost first (a child may poll a group).
     static OUTER: core::cell::RefCell<alloc::vec::Vec<Current>> =
         const { core::cell::RefCell::new(alloc::vec::Vec::new()) };
 }
@@ -17,25 +17,50 @@ std::thread_local! {
 #[derive(Clone, Copy)]
 struct Current {
     group: usize,
-    child: usize,
+    /// `None` between the polls of two children.
+    child: Option<usize>,
 }
 
-/// Marks this thread as polling a child of a group, until it is dropped. They are dropped in the
-/// reverse of the order in which they were made.
+/// Marks this thread as polling the children of a group, until it is dropped. They are dropped in
+/// the reverse of the order in which they were made.
 pub(crate) struct Entered {
+    #[cfg(feature = "std")]
+    group: usize,
     #[cfg(feature = "std")]
     outer: Option<Current>,
 }
 
-/// Records that this thread polls that child of that group from now on.
+/// Records that this thread polls children of that group from now on.
 #[cfg(feature = "std")]
 #[inline]
-pub(crate) fn enter(group: usize, child: usize) -> Entered {
-    let outer = CURRENT.replace(Some(Current { group, child }));
+pub(crate) fn enter(group: usize) -> Entered {
+    let outer = CURRENT.replace(Some(Current { group, child: None }));
     if let Some(outer) = outer {
         enter_outer(outer);
     }
-    Entered { outer }
+    Entered { group, outer }
+}
+
+/// Calls `poll`, which polls that child of the group that was entered, if one was.
+#[inline]
+pub(crate) fn poll<R>(entered: Option<&Entered>, child: usize, poll: impl FnOnce() -> R) -> R {
+    // Not a guard: a panic leaves the group as well.
+    if let Some(entered) = entered {
+        entered.set_child(Some(child));
+    }
+    let polled = poll();
+    if let Some(entered) = entered {
+        entered.set_child(None);
+    }
+    polled
+}
+
+#[cfg(feature = "std")]
+impl Entered {
+    #[inline]
+    fn set_child(&self, child: Option<usize>) {
+        CURRENT.set(Some(Current { group: self.group, child }));
+    }
 }
 
 #[cfg(feature = "std")]
@@ -49,8 +74,8 @@ impl Drop for Entered {
     }
 }
 
-/// Records the child inside whose poll another one is polled. When the thread ends and its locals
-/// are gone, nothing is recorded. Then only the rule for a nested `go` is lost.
+/// Records what is polled further out. When the thread ends and its locals are gone, nothing is
+/// recorded. Then only the rule for a nested `go` is lost.
 #[cfg(feature = "std")]
 #[cold]
 fn enter_outer(outer: Current) {
@@ -67,7 +92,7 @@ fn leave_outer() {
 #[cfg(feature = "std")]
 pub(crate) fn current_child(group: usize) -> Option<usize> {
     let is_in_group = |current: &Current| current.group == group;
-    // If there is no innermost child, there is none at all.
+    // If nothing is polled innermost, nothing is at all.
     let current = CURRENT.get()?;
     let found = if is_in_group(&current) {
         Some(current)
@@ -75,12 +100,17 @@ pub(crate) fn current_child(group: usize) -> Option<usize> {
         let find = |outer: &[Current]| outer.iter().copied().rfind(is_in_group);
         OUTER.try_with(|outer| find(&outer.borrow())).ok().flatten()
     };
-    found.map(|current| current.child)
+    found?.child
 }
 
 #[cfg(not(feature = "std"))]
-pub(crate) fn enter(_: usize, _: usize) -> Entered {
+pub(crate) fn enter(_: usize) -> Entered {
     Entered {}
+}
+
+#[cfg(not(feature = "std"))]
+impl Entered {
+    fn set_child(&self, _: Option<usize>) {}
 }
 
 #[cfg(not(feature = "std"))]

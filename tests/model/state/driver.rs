@@ -223,8 +223,8 @@ fn caller(own: bool) -> Caller {
 
 /// Runs `f` as a part of the poll of that child.
 fn inside<R>(child: Option<usize>, f: impl FnOnce() -> R) -> R {
-    let _entered = child.map(|child| current::enter(GROUP, child));
-    f()
+    let Some(child) = child else { return f() };
+    current::poll(Some(&current::enter(GROUP)), child, f)
 }
 
 fn answer(acquire: Acquire) -> Answer {

@@ -3,16 +3,29 @@
 use std::cell::RefCell;
 
 shuttle::thread_local! {
-    /// The group and the number of each child that is being polled, outermost first.
-    static POLLED: RefCell<Vec<(usize, usize)>> = RefCell::new(Vec::new());
+    /// Each group whose children are being polled, outermost first, and the number of its child.
+    static POLLED: RefCell<Vec<(usize, Option<usize>)>> = RefCell::new(Vec::new());
 }
 
-/// A poll of a child, as long as this lives.
+/// A group's children are being polled, as long as this lives.
 pub(crate) struct Entered;
 
-pub(crate) fn enter(group: usize, child: usize) -> Entered {
-    let _ = POLLED.try_with(|polled| polled.borrow_mut().push((group, child)));
+pub(crate) fn enter(group: usize) -> Entered {
+    let _ = POLLED.try_with(|polled| polled.borrow_mut().push((group, None)));
     Entered
+}
+
+pub(crate) fn poll<R>(entered: Option<&Entered>, child: usize, poll: impl FnOnce() -> R) -> R {
+    let set_child = |child| {
+        let set = |polled: &RefCell<Vec<(usize, Option<usize>)>>| {
+            polled.borrow_mut().last_mut().into_iter().for_each(|last| last.1 = child);
+        };
+        let _ = entered.map(|_| POLLED.try_with(set));
+    };
+    set_child(Some(child));
+    let polled = poll();
+    set_child(None);
+    polled
 }
 
 impl Drop for Entered {
@@ -22,8 +35,8 @@ impl Drop for Entered {
 }
 
 pub(crate) fn current_child(group: usize) -> Option<usize> {
-    let find = |polled: &RefCell<Vec<(usize, usize)>>| {
-        polled.borrow().iter().rfind(|polled| polled.0 == group).map(|polled| polled.1)
+    let find = |polled: &RefCell<Vec<(usize, Option<usize>)>>| {
+        polled.borrow().iter().rfind(|polled| polled.0 == group).and_then(|polled| polled.1)
     };
     POLLED.try_with(find).ok().flatten()
 }
