@@ -155,6 +155,11 @@ pub(crate) trait CoreCalls: Send + Sync {
         self.core().is_stopped() && self.core().with_state(|state| state.is_until_stop(index))
     }
 
+    /// Returns `true` if there may be joinable children.
+    fn has_joinable(&self) -> bool {
+        self.core().with_state(|state| state.has_joinable())
+    }
+
     /// Returns `true` if the result of the child of that index, which has returned, is none.
     fn has_no_result(&self, index: usize) -> bool {
         self.core().with_state(|state| state.has_no_result(index))

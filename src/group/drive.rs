@@ -102,6 +102,8 @@ struct Endings<C: Kind> {
     token: Option<DroppedBy<CancelToken>>,
     /// Some are dropped at the stop, or are aborted: the state knows which.
     shared: Option<Arc<Shared<C>>>,
+    /// Some may be aborted.
+    are_joinable: bool,
 }
 
 impl<C: Kind> Endings<C> {
@@ -113,7 +115,9 @@ impl<C: Kind> Endings<C> {
         let drops = base.on_stop == OnStop::Drop;
         // Without a token, nothing can stop the group during the round but the end of a child.
         let token = drops.then(|| base.admission.made_token()).flatten();
-        Self { all: drops && base.is_stopped(), token, shared: base.admission.shared().cloned() }
+        let shared = base.admission.shared().cloned();
+        let are_joinable = shared.as_ref().is_some_and(|shared| shared.calls.has_joinable());
+        Self { all: drops && base.is_stopped(), token, shared, are_joinable }
     }
 
     /// Returns `true` if a child is to be dropped instead of being polled.
@@ -126,7 +130,8 @@ impl<C: Kind> Endings<C> {
 
     /// Returns `true` if what a child has returned is no result.
     fn has_no_result(&self, index: usize) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.calls.has_no_result(index))
+        self.are_joinable
+            && self.shared.as_ref().is_some_and(|shared| shared.calls.has_no_result(index))
     }
 }
 

@@ -204,6 +204,11 @@ impl State {
         self.running.has_until_stop() || self.joins.is_some()
     }
 
+    /// Returns `true` if there may be joinable children.
+    pub(crate) fn has_joinable(&self) -> bool {
+        self.joins.is_some()
+    }
+
     /// Returns `true` if the running child of that index ends with the stop.
     pub(crate) fn is_until_stop(&self, index: usize) -> bool {
         self.running.get(index).is_some_and(|child| child.until_stop)
