@@ -456,7 +456,7 @@ impl<C: Kind> Admission<C> {
             }
             Storage::Shared(shared) => {
                 if shared.core.must_process() {
-                    shared.calls.update(&mut |_| ());
+                    shared.calls.process_queue();
                 }
                 if <SpawnerOf<C>>::SPAWNS && shared.core.hints.has(Hints::STARTED) {
                     self.take_in(set);

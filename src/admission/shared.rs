@@ -19,6 +19,7 @@
 //! | --- | --- | --- |
 //! | `Shared::with`: a child or a waiter comes or goes | yes | processes the queue, updates the hints, carries out the effects, spawns |
 //! | `CoreCalls::update`: any other change, by the group's task | yes | the same, but spawns nothing |
+//! | `Core::process_queue`: nothing else changes | yes, and that is the pass over the queue unless the group has stopped | the same |
 //! | `Core::update_as`: one by any task | yes | the same; the group's task spawns what starts |
 //! | `CoreCalls::finish_child`: a child has ended | no: it frees room; after a stop, or if children wait inside others, what was freed before | nothing; `update` follows when the round is over, if something waits |
 //! | `Shared::add_simply`: a child comes, and that concerns no other | no: ends of spawned children are noted, and if room was freed, the child comes by `with` | a child that starts is spawned, and the group's task is notified if a handle has brought it |

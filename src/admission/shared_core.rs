@@ -74,6 +74,12 @@ pub(crate) trait CoreCalls: Send + Sync {
         self.core().update_as(Caller::Group, change);
     }
 
+    /// Processes the queue, and carries out the effects, as an [`update`](Self::update) that
+    /// changes nothing.
+    fn process_queue(&self) {
+        self.core().process_queue(Caller::Group);
+    }
+
     /// Records events for the observer; changes nothing else.
     fn log(&self, log: StateChange<'_>) {
         if self.core().observed {
@@ -214,7 +220,7 @@ pub(crate) trait CoreCalls: Send + Sync {
     fn begin_poll(&self) {
         self.core().entries.store(0, Ordering::Relaxed);
         if self.core().hints.has(Hints::REVOKING) {
-            self.update(&mut |_| ());
+            self.process_queue();
         }
         self.core().with_permits(Permits::begin_poll);
     }
@@ -431,6 +437,17 @@ impl Core {
         let mut effects = Effects::default();
         let mut state = self.begin_change(&mut effects);
         change(&mut state);
+        self.end_change(&mut state, &mut effects);
+        drop(state);
+        self.apply(effects, caller);
+    }
+
+    fn process_queue(&self, caller: Caller) {
+        let mut effects = Effects::default();
+        let mut state = self.state.lock();
+        // Room that was freed is given away by the same pass over the queue.
+        effects.in_order = state.has_freed_room && !self.is_stopped();
+        state.give_freed_room(&mut effects);
         self.end_change(&mut state, &mut effects);
         drop(state);
         self.apply(effects, caller);
@@ -677,7 +694,7 @@ impl Wake for Core {
         if self.with_state(|state| state.has_freed_room) {
             // Room that was freed before the stop was the queue's. It has it now, rather than
             // after others have seen its children queued in a group that has stopped.
-            self.update_as(Caller::Handle, &mut |_| ());
+            self.process_queue(Caller::Handle);
         }
         let mut effects = Effects::default();
         self.state.lock().take_wakers(&mut effects);
