@@ -11,7 +11,7 @@ use core::task::{Context, Poll};
 
 use super::hooks::Hooks;
 use super::{Base, Group, OnStop};
-use crate::admission::{Admission, ChildRecord, GroupPhase, Hints, Shared};
+use crate::admission::{Admission, ChildRecord, GroupPhase, Shared};
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::child::{Children, Kind};
 use crate::observe::Outcome;
@@ -370,16 +370,10 @@ where
         part: Part,
     ) -> bool {
         let mut progress = false;
-        let shared = self.base.admission.shared();
-        // A child can ask for room in its group by a handle, which is a reference beside the
-        // group's own. It is recognized by this.
-        let has_handles = |shared: &&Arc<Shared<C>>| Arc::strong_count(shared) > 1;
-        let id = shared.filter(has_handles).map(|shared| shared.core.id());
-        let has_endings = shared.is_some_and(|shared| shared.core.hints.has(Hints::ENDINGS));
-        let may_drop = has_endings || self.base.on_stop == OnStop::Drop;
+        let may_drop = self.base.admission.has_endings() || self.base.on_stop == OnStop::Drop;
         let endings = if may_drop { Some(Endings::of(&mut self.base)) } else { None };
-        let entered = id.map(current::enter);
-        let entered = entered.as_ref();
+        // A child may ask for room in its group by a handle. It is recognized by this.
+        let entered = current::enter(self.base.admission.parent.id());
         loop {
             let Group { base, policy, .. } = &mut *self;
             let Base { set, admission, hooks, .. } = base;
@@ -396,16 +390,10 @@ where
                 returned_if_any,
                 |child, index, cx| {
                     if has_extras {
-                        return poll_with_extras(
-                            child,
-                            index,
-                            cx,
-                            hooks,
-                            endings.as_ref(),
-                            entered,
-                        );
+                        let endings = endings.as_ref();
+                        return poll_with_extras(child, index, cx, hooks, endings, &entered);
                     }
-                    current::poll(entered, index, || child.poll_child(cx)).map(Some)
+                    entered.poll(index, || child.poll_child(cx)).map(Some)
                 },
                 |index, result| {
                     progress = true;
@@ -482,12 +470,12 @@ fn poll_with_extras<C: Children>(
     cx: &mut Context<'_>,
     hooks: Option<&Hooks<C>>,
     endings: Option<&Endings<C>>,
-    entered: Option<&Entered>,
+    entered: &Entered,
 ) -> Poll<Option<Result<C::Ok, C::Err>>> {
     if endings.is_some_and(|endings| endings.ends_now(index)) {
         return Poll::Ready(None);
     }
-    let polled = current::poll(entered, index, || match hooks {
+    let polled = entered.poll(index, || match hooks {
         None => child.poll_child(cx),
         Some(hooks) => hooks.around_poll(index, cx, |cx| child.as_mut().poll_child(cx)),
     });

@@ -108,10 +108,7 @@ where
             Completion::Lost
         } else {
             let (group, index) = (cell.completions().group_id(), cell.index());
-            let poll = || {
-                let entered = current::enter(group);
-                current::poll(Some(&entered), index, || future.poll(cx))
-            };
+            let poll = || current::enter(group).poll(index, || future.poll(cx));
             let polled = catch(|| match observer {
                 None => poll(),
                 Some((observer, name)) => around_poll(&**observer, index, name.as_deref(), poll),

@@ -41,18 +41,16 @@ pub(crate) fn enter(group: usize) -> Entered {
     Entered { group, outer }
 }
 
-/// Calls `poll`, which polls that child of the group that was entered, if one was.
-#[inline]
-pub(crate) fn poll<R>(entered: Option<&Entered>, child: usize, poll: impl FnOnce() -> R) -> R {
-    // Not a guard: a panic leaves the group as well.
-    if let Some(entered) = entered {
-        entered.set_child(Some(child));
+impl Entered {
+    /// Calls `poll`, which polls that child of the group.
+    #[inline]
+    pub(crate) fn poll<R>(&self, child: usize, poll: impl FnOnce() -> R) -> R {
+        // Not a guard: a panic leaves the group as well.
+        self.set_child(Some(child));
+        let polled = poll();
+        self.set_child(None);
+        polled
     }
-    let polled = poll();
-    if let Some(entered) = entered {
-        entered.set_child(None);
-    }
-    polled
 }
 
 #[cfg(feature = "std")]

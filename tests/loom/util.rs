@@ -41,8 +41,10 @@ pub(crate) mod current {
         Entered
     }
 
-    pub(crate) fn poll<R>(_: Option<&Entered>, _: usize, poll: impl FnOnce() -> R) -> R {
-        poll()
+    impl Entered {
+        pub(crate) fn poll<R>(&self, _: usize, poll: impl FnOnce() -> R) -> R {
+            poll()
+        }
     }
 
     pub(crate) fn current_child(_: usize) -> Option<usize> {

@@ -224,7 +224,7 @@ fn caller(own: bool) -> Caller {
 /// Runs `f` as a part of the poll of that child.
 fn inside<R>(child: Option<usize>, f: impl FnOnce() -> R) -> R {
     let Some(child) = child else { return f() };
-    current::poll(Some(&current::enter(GROUP)), child, f)
+    current::enter(GROUP).poll(child, f)
 }
 
 fn answer(acquire: Acquire) -> Answer {

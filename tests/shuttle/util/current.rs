@@ -15,17 +15,19 @@ pub(crate) fn enter(group: usize) -> Entered {
     Entered
 }
 
-pub(crate) fn poll<R>(entered: Option<&Entered>, child: usize, poll: impl FnOnce() -> R) -> R {
-    let set_child = |child| {
-        let set = |polled: &RefCell<Vec<(usize, Option<usize>)>>| {
-            polled.borrow_mut().last_mut().into_iter().for_each(|last| last.1 = child);
+impl Entered {
+    pub(crate) fn poll<R>(&self, child: usize, poll: impl FnOnce() -> R) -> R {
+        let set_child = |child| {
+            let set = |polled: &RefCell<Vec<(usize, Option<usize>)>>| {
+                polled.borrow_mut().last_mut().into_iter().for_each(|last| last.1 = child);
+            };
+            let _ = POLLED.try_with(set);
         };
-        let _ = entered.map(|_| POLLED.try_with(set));
-    };
-    set_child(Some(child));
-    let polled = poll();
-    set_child(None);
-    polled
+        set_child(Some(child));
+        let polled = poll();
+        set_child(None);
+        polled
+    }
 }
 
 impl Drop for Entered {
