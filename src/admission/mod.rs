@@ -187,6 +187,12 @@ impl<C: Kind> Admission<C> {
         self.stop.is_set()
     }
 
+    /// Returns `true` if the group has stopped, or may do so at any time: its token has been asked
+    /// for. Else nothing but the end of a child can stop it during a round.
+    pub(crate) fn may_stop_in_round(&self) -> bool {
+        self.stop.has_token() || self.stop.is_set()
+    }
+
     /// Returns the token, or `None` if it has not been asked for: then nothing but the group itself
     /// can stop it now.
     pub(crate) fn made_token(&self) -> Option<DroppedBy<CancelToken>> {

@@ -84,6 +84,11 @@ impl StopSignal {
         }
     }
 
+    /// Returns `true` if the token has been asked for.
+    pub(super) fn has_token(&self) -> bool {
+        self.token.get().is_some()
+    }
+
     /// Returns the token, or `None` if it has not been asked for.
     pub(super) fn made_token(&self) -> Option<DroppedBy<CancelToken>> {
         self.token.get().map(|made| (made.calls.clone)(made.token()))

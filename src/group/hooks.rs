@@ -201,7 +201,7 @@ impl<C: Kind> Base<C> {
             observer.is_some()
                 || gates.is_some()
                 || hooks.surrounds_polls()
-                || self.on_stop == OnStop::Drop
+                || (self.on_stop == OnStop::Drop && self.admission.may_stop_in_round())
         })
     }
 
