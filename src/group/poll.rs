@@ -8,6 +8,7 @@ use futures_util::future::FusedFuture;
 
 use super::drive::{Driven, Extent};
 use super::{Base, Group};
+use crate::admission::GroupPhase;
 use crate::child::Kind;
 use crate::child::set::{ChildSet, SpawnChild};
 use crate::reason::Reason;
@@ -286,13 +287,15 @@ impl<C: Kind> Base<C> {
         if self.is_resolved() {
             return;
         }
-        let passed = pending && {
+        let is_unheard = pending && {
             self.budget.end();
-            self.poll_deadline() && self.is_stopped()
+            // It may have passed before as well, after a round that has spent the budget.
+            self.poll_deadline();
+            self.is_stopped() && self.admission.phase == GroupPhase::Open
         };
         let has_waiter = polled_by != PolledBy::Owner;
         let has_work = self.admission.calls().is_some_and(|calls| calls.end_poll(has_waiter));
-        if pending && (passed || has_work || self.has_work()) {
+        if pending && (is_unheard || has_work || self.has_work()) {
             self.admission.parent.leave_work();
         }
         let goes_on_polling = polled_by != PolledBy::Waiter;

@@ -66,6 +66,21 @@ fn a_deadline_that_is_found_by_the_last_poll_of_the_budget_is_heard_by_the_group
 }
 
 #[test]
+fn a_deadline_that_passes_after_a_round_that_spent_the_budget_is_heard_by_the_next_poll() {
+    for limit in [4096, 4095, 1] {
+        let task = MockTask::new();
+        let mut group = Group::new().with_limit(limit).with_deadline(ready(()));
+        // Each poll of a child counts, so the last one that is in the set spends the budget.
+        (0..4096 - limit).for_each(|n| assert!(is_ok(task.poll(&mut group.go(job(ready(Ok(n))))))));
+        (0..=limit).for_each(|n| group.queue(job(ready(Ok(n)))));
+        assert!(task.poll(&mut group).is_pending(), "a child is queued, which the stop drops");
+        assert_eq!(task.wakes(), 1);
+        assert_eq!(task.poll(&mut group), Poll::Ready(Ok(())));
+        assert_eq!(group.stats().dropped, 1);
+    }
+}
+
+#[test]
 fn a_deadline_is_dropped_before_the_task_sleeps_though_a_destructor_stops_the_group() {
     let (task, drops) = (MockTask::new(), DropCounter::default());
     let guard = drops.guard();
