@@ -162,10 +162,11 @@ where
                 Ok(driven) => return driven,
                 Err(payload) => self.recover(budget, &mut round, payload),
             }
-            if extent == Extent::Progress || budget.polls == 0 {
+            if extent == Extent::Progress {
                 return Driven::Progress;
             }
             // After a sibling's panic, too, the child of a `go` is to begin.
+            budget.permit_one();
             drive = Self::drive_rest::<FETCHED>;
         }
     }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 
 use crate::common::{
-    Bomb, Calls, DropCounter, Gate, Job, MockTask, Probe, Value, Values, fails, job, panic_message,
-    ping_pong, waits, yield_now,
+    Bomb, Calls, DropCounter, Gate, Job, MockTask, Probe, Value, Values, fails, is_ok, job,
+    panic_message, ping_pong, waits, yield_now,
 };
 use errgroup::{Boxed, Child, ChildInfo, Children, Group, Policy, Reason, TryGoError, Verdict};
 use futures::future::FusedFuture;
@@ -33,6 +33,28 @@ fn explodes(message: &'static str, child: Job) -> Job {
         let _ = &bomb;
         child.as_mut().poll(cx)
     }))
+}
+
+#[test]
+fn the_child_of_a_go_begins_though_a_newer_one_has_panicked_with_the_last_poll_of_the_budget() {
+    const RUNNING: usize = 4095;
+    let (task, gate) = (MockTask::new(), Gate::new());
+    let mut group = Jobs::new().with_limit(RUNNING);
+    let handle = group.handle();
+    (0..RUNNING).for_each(|n| group.queue(waits(&gate, n)));
+    let begun = DropCounter::default();
+    let guard = begun.guard();
+    let mut go = group.go(job(async move {
+        drop(guard);
+        Ok(0)
+    }));
+    assert!(task.poll(&mut go).is_pending());
+    handle.queue(job(async { panic_any("newer") }));
+    (0..RUNNING).for_each(|n| gate.open(n));
+    assert!(is_ok(task.poll(&mut go)));
+    drop(go);
+    assert_eq!(begun.get(), 1);
+    assert_eq!(panic_message(|| task.run(&mut group)), "newer");
 }
 
 #[test]
